@@ -1,0 +1,89 @@
+//! Condition types and reasons, each declared once: status code, docs, alerts and tests take them from here.
+
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// Condition types.
+pub mod kind {
+    /// The user's answer: it serves, at this generation.
+    pub const READY: &str = "Ready";
+    /// The children are as the spec says.
+    pub const RECONCILED: &str = "Reconciled";
+    /// The engine's child says that it is ready for its current spec.
+    pub const ENGINE_READY: &str = "EngineReady";
+    /// `DomainMapping` and Certificate are ready.
+    pub const DOMAIN_READY: &str = "DomainReady";
+    /// Every `ExternalSecret` is synced.
+    pub const SECRETS_READY: &str = "SecretsReady";
+    /// The build of a function's current inputs succeeded.
+    pub const BUILD_READY: &str = "BuildReady";
+    /// The `Ready` of the `ElpioService` that a function produced.
+    pub const SERVICE_READY: &str = "ServiceReady";
+
+    /// Every condition type.
+    pub const ALL: &[&str] = &[READY, RECONCILED, ENGINE_READY, DOMAIN_READY, SECRETS_READY, BUILD_READY, SERVICE_READY];
+}
+
+/// Reasons of conditions and Events.
+pub mod reason {
+    /// All children were applied; or, on `Ready`, everything serves.
+    pub const RECONCILED: &str = "Reconciled";
+    /// Something is on its way.
+    pub const PROGRESSING: &str = "Progressing";
+    /// The object breaks a rule; its faults stand in the message.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// A child's name is held by somebody else's object.
+    pub const NAME_CONFLICT: &str = "NameConflict";
+    /// An API that the object needs is not served.
+    pub const DEPENDENCY_MISSING: &str = "DependencyMissing";
+    /// The operator may not do what it must.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// Old children are being deleted before new ones of the same name are applied.
+    pub const PRUNING: &str = "Pruning";
+    /// A child could not be applied for another reason.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// A build runs.
+    pub const BUILDING: &str = "Building";
+    /// A build failed.
+    pub const BUILD_FAILED: &str = "BuildFailed";
+    /// Event: it became ready.
+    pub const READY: &str = "Ready";
+    /// Event: reconciling failed.
+    pub const RECONCILE_FAILED: &str = "ReconcileFailed";
+    /// Event: the engine cannot do what a field asks.
+    pub const FIELD_IGNORED: &str = "FieldIgnored";
+    /// The engine's child is not ready and gives no reason of its own.
+    pub const ENGINE_NOT_READY: &str = "EngineNotReady";
+    /// The domain is not ready and gives no reason of its own.
+    pub const DOMAIN_NOT_READY: &str = "DomainNotReady";
+    /// A secret is not synced and gives no reason of its own.
+    pub const SECRETS_NOT_READY: &str = "SecretsNotReady";
+    /// A function's service is not ready and gives no reason of its own.
+    pub const SERVICE_NOT_READY: &str = "ServiceNotReady";
+    /// Event: a `PipelineRun` was created.
+    pub const BUILD_STARTED: &str = "BuildStarted";
+    /// Event, and `BuildReady` True: the build succeeded.
+    pub const BUILD_SUCCEEDED: &str = "BuildSucceeded";
+
+    /// Every reason of ours.
+    pub const ALL: &[&str] = &[
+        RECONCILED,
+        PROGRESSING,
+        INVALID_SPEC,
+        NAME_CONFLICT,
+        DEPENDENCY_MISSING,
+        FORBIDDEN,
+        PRUNING,
+        APPLY_FAILED,
+        BUILDING,
+        BUILD_FAILED,
+        READY,
+        RECONCILE_FAILED,
+        FIELD_IGNORED,
+        ENGINE_NOT_READY,
+        DOMAIN_NOT_READY,
+        SECRETS_NOT_READY,
+        SERVICE_NOT_READY,
+        BUILD_STARTED,
+        BUILD_SUCCEEDED,
+    ];
+}

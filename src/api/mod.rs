@@ -1,0 +1,63 @@
+//! Elpio's own kinds: types, schema and names. It imports nothing else of this crate and does no I/O.
+
+pub mod condition;
+mod crd;
+pub mod network;
+pub mod pod;
+pub mod quantity;
+pub mod rollout;
+mod rule;
+pub mod service;
+pub mod stored;
+
+pub use crd::{crds, to_yaml};
+pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus};
+pub use service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
+pub use stored::{SpecError, Stored, StoredService};
+
+/// The API group of Elpio's kinds.
+pub const GROUP: &str = "elpio.io";
+
+/// The version of Elpio's kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// `GROUP/VERSION`, as it stands in `apiVersion`.
+pub const API_VERSION: &str = "elpio.io/v1alpha1";
+
+/// The field manager of every server-side apply.
+pub const FIELD_MANAGER: &str = "elpio";
+
+/// The category of Elpio's kinds (`kubectl get elpio`).
+pub const CATEGORY: &str = "elpio";
+
+/// Names of annotations.
+pub mod annotation {
+    /// On a child: the hash of what was sent ([`crate::render::Child::hash`]).
+    pub const APPLIED: &str = "elpio.io/applied";
+    /// On a child or an Event: the W3C `traceparent` of the trace that wrote it.
+    pub const TRACEPARENT: &str = "elpio.io/traceparent";
+    /// On a `PipelineRun`: where Tekton looks for the parent of its own spans.
+    pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
+    /// On an Event: the trace id, 32 hexadecimal digits.
+    pub const TRACE_ID: &str = "elpio.io/trace-id";
+    /// On an Event: the trace id of the last occurrence of its series.
+    pub const LAST_TRACE_ID: &str = "elpio.io/last-trace-id";
+    /// On an `ElpioFunction`, set by its user: any new value asks for a new build.
+    pub const REBUILD: &str = "elpio.io/rebuild";
+    /// On a published `ElpioService`: the name of the run that built its image.
+    pub const BUILD: &str = "elpio.io/build";
+}
+
+/// Names and values of labels.
+pub mod label {
+    /// The `ElpioService` that a child or a pod belongs to.
+    pub const SERVICE: &str = "elpio.io/service";
+    /// The `ElpioFunction` that a child or a pod belongs to.
+    pub const FUNCTION: &str = "elpio.io/function";
+    /// A function's runtime.
+    pub const RUNTIME: &str = "elpio.io/runtime";
+    /// Kubernetes' recommended label for the tool that manages an object.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`].
+    pub const MANAGED_BY_VALUE: &str = "elpio";
+}

@@ -1,0 +1,144 @@
+//! The parts of a spec that say how a service scales and how it is reached; both kinds hold these types. Schema only.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::pod::SUBDOMAIN;
+use super::rule::{rule, rule_at};
+
+/// The form of a host: lower-case labels of at most 63, two or more.
+pub const HOST: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$";
+
+/// What the autoscaler looks at.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Requests in flight.
+    #[default]
+    Concurrency,
+    /// Requests each second.
+    Rps,
+    /// CPU in per cent of what was requested.
+    Cpu,
+}
+
+impl Metric {
+    /// The word that stands in the spec.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Concurrency => "concurrency",
+            Self::Rps => "rps",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// How many replicas run.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("self.maxScale == 0 || self.minScale <= self.maxScale", "scaling.minScale must be at most scaling.maxScale, unless that is 0"),
+    rule("self.metric != 'cpu' || self.target <= 100", "scaling.target is in per cent with metric cpu, so at most 100"),
+]))]
+pub struct Scaling {
+    /// The least number of replicas; 0 lets the service scale to zero.
+    #[schemars(range(min = 0))]
+    pub min_scale: i32,
+    /// The greatest number of replicas; 0 sets no bound (on KEDA: the larger of 10 and minScale).
+    #[schemars(range(min = 0))]
+    pub max_scale: i32,
+    /// What one replica should bear, in the unit of the metric.
+    #[schemars(range(min = 1))]
+    pub target: i32,
+    /// What the autoscaler looks at.
+    pub metric: Metric,
+    /// A hard limit of requests in flight for each replica; never implied by target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrency_limit: Option<i32>,
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self { min_scale: 0, max_scale: 0, target: 100, metric: Metric::default(), concurrency_limit: None }
+    }
+}
+
+/// From where a service can be called.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Visibility {
+    /// From outside the cluster too.
+    #[default]
+    External,
+    /// From inside the cluster only.
+    ClusterLocal,
+}
+
+/// How the service is reached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(".host", "self.enabled || !has(self.host)", "ingress.host needs ingress.enabled"),
+    rule_at(".host", "self.visibility == 'external' || !has(self.host)", "ingress.host needs ingress.visibility external"),
+    rule_at(".tls", "!self.tls || has(self.host)", "ingress.tls needs ingress.host"),
+]))]
+pub struct Ingress {
+    /// Whether the service has a public address of any kind.
+    pub enabled: bool,
+    /// From where it can be called.
+    pub visibility: Visibility,
+    /// A custom domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = HOST))]
+    #[schemars(extend("x-kubernetes-validations" = [
+    rule("!self.endsWith('.cluster.local')", "ingress.host must not be under cluster.local"),
+    rule("!self.matches('[.][0-9]+$')", "ingress.host must be a domain name, not an address"),
+]))]
+    pub host: Option<String>,
+    /// Whether a certificate is asked for the host.
+    pub tls: bool,
+    /// Who signs the certificate; default: the operator's `ELPIO_CLUSTER_ISSUER`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Issuer>,
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self { enabled: true, visibility: Visibility::default(), host: None, tls: false, issuer: None }
+    }
+}
+
+/// The kind of a cert-manager issuer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum IssuerKind {
+    /// For all namespaces.
+    #[default]
+    ClusterIssuer,
+    /// Of the service's own namespace.
+    Issuer,
+}
+
+impl IssuerKind {
+    /// The kind's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterIssuer => "ClusterIssuer",
+            Self::Issuer => "Issuer",
+        }
+    }
+}
+
+/// A cert-manager issuer.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issuer {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub name: String,
+    /// Its kind.
+    #[serde(default)]
+    pub kind: IssuerKind,
+}

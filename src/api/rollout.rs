@@ -1,0 +1,77 @@
+//! The parts of a status that both kinds share: children and the rollout with its trace. Types only.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One child, as it was last seen.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChildStatus {
+    /// The child's `apiVersion`.
+    pub api_version: String,
+    /// The child's `kind`.
+    pub kind: String,
+    /// The child's name; its namespace is the owner's.
+    pub name: String,
+    /// Whether the child says that it is ready for its current spec.
+    pub ready: bool,
+    /// Why it is not ready, in the child's own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RolloutOutcome {
+    /// It became ready.
+    Ready,
+    /// A newer generation took its place.
+    Superseded,
+    /// The object was deleted.
+    Deleted,
+    /// The deadline passed; the object itself is not given up.
+    TimedOut,
+}
+
+impl RolloutOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Superseded, Self::Deleted, Self::TimedOut];
+
+    /// The word that stands in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Superseded => "Superseded",
+            Self::Deleted => "Deleted",
+            Self::TimedOut => "TimedOut",
+        }
+    }
+}
+
+/// The rollout of one generation: from its first reconcile to its outcome.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RolloutStatus {
+    /// The generation that is rolled out.
+    pub generation: i64,
+    /// The rollout's trace id, 32 hexadecimal digits; absent when it was not sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The W3C `traceparent` of the rollout's root span; absent when it was not sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The W3C `traceparent` that the object's author gave, when it became the root span's parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// When the rollout began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<MicroTime>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<MicroTime>,
+    /// How it ended; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<RolloutOutcome>,
+}

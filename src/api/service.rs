@@ -1,0 +1,262 @@
+//! The kind `ElpioService`: run this image, scale it, also to zero. Types and schema; the rules that only the operator can know stand in `render`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::network::{Ingress, Scaling};
+use super::pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN};
+use super::rollout::{ChildStatus, RolloutStatus};
+use super::rule::{rule, rule_at};
+
+/// The form of a DNS-1035 label.
+pub const LABEL: &str = r"^[a-z]([-a-z0-9]*[a-z0-9])?$";
+
+/// The form of a Go duration, as External Secrets and Tekton read it.
+pub const DURATION: &str = r"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$";
+
+/// Which engine serves.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Knative Serving.
+    Knative,
+    /// KEDA, with its HTTP add-on for `concurrency` and `rps`.
+    Keda,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Knative, Self::Keda];
+
+    /// The word that stands in the spec, in the status and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Knative => "knative",
+            Self::Keda => "keda",
+        }
+    }
+}
+
+/// What to run, and how to scale and reach it.
+#[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "elpio.io",
+    version = "v1alpha1",
+    kind = "ElpioService",
+    plural = "elpioservices",
+    singular = "elpioservice",
+    shortname = "esvc",
+    category = "elpio",
+    namespaced,
+    status = "ElpioServiceStatus",
+    derive = "PartialEq",
+    doc = "A container that scales with its load, also to zero, on an engine that the cluster has.",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Engine","type":"string","jsonPath":".status.engine"}"#,
+    printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be a DNS-1035 label of at most 63 characters")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(".port", "!has(self.engine) || self.engine != 'knative' || !(self.port in [8008, 8012, 8013, 8022, 9090, 9091])", "port is one that Knative keeps for itself: 8008, 8012, 8013, 8022, 9090, 9091"),
+    rule_at(".env", "!has(self.engine) || self.engine != 'knative' || !has(self.env) || self.env.all(e, !(e.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']))", "env must not name a variable that Knative sets: PORT, K_SERVICE, K_CONFIGURATION, K_REVISION"),
+    rule_at(".scaling", "!has(self.engine) || self.engine != 'keda' || self.scaling.metric != 'cpu' || (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || (has(self.resources.limits) && 'cpu' in self.resources.limits)))", "scaling.metric cpu on KEDA needs resources.requests.cpu or resources.limits.cpu"),
+]))]
+pub struct ElpioServiceSpec {
+    /// The image to run.
+    pub image: Image,
+    /// Which engine serves; default: the operator's `ELPIO_ENGINE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// The port that the container listens on.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Environment variables, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Secrets and `ConfigMaps` as environment variables, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub env_from: Vec<EnvFrom>,
+    /// Secrets that the External Secrets Operator fetches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub external_secrets: Vec<ExternalSecret>,
+    /// What the container asks for and may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// How to find out whether the container can serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<ReadinessProbe>,
+    /// How many replicas run.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// How the service is reached.
+    #[serde(default)]
+    pub ingress: Ingress,
+    /// The service account of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub service_account: Option<String>,
+    /// How requests are spread over revisions (Knative only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+    rule("size(self) == 0 || self.map(t, t.percent).sum() == 100", "traffic: the percents must sum to 100"),
+    rule("self.all(t, !has(t.tag) || self.exists_one(other, has(other.tag) && other.tag == t.tag))", "traffic: tags must be unique"),
+]))]
+    pub traffic: Vec<TrafficTarget>,
+}
+
+fn default_port() -> i32 {
+    8080
+}
+
+/// A container image: `repository[:tag][@digest]`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Registry and repository, without tag and digest.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub repository: String,
+    /// Tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
+    pub tag: Option<String>,
+    /// Digest; it decides what runs, also beside a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+}
+
+/// The kind of an External Secrets store.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum StoreKind {
+    /// Of the service's own namespace.
+    #[default]
+    SecretStore,
+    /// For all namespaces.
+    ClusterSecretStore,
+}
+
+impl StoreKind {
+    /// The kind's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SecretStore => "SecretStore",
+            Self::ClusterSecretStore => "ClusterSecretStore",
+        }
+    }
+}
+
+/// A Secret that the External Secrets Operator fetches from a store.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalSecret {
+    /// Name of the `ExternalSecret` object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub name: String,
+    /// Name of the store.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub store_ref: String,
+    /// Kind of the store.
+    #[serde(default)]
+    pub store_kind: StoreKind,
+    /// Name of the Secret that is written; default: name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub secret_name: Option<String>,
+    /// How often the store is read.
+    #[serde(default = "hourly")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    pub refresh_interval: String,
+    /// What to fetch.
+    #[schemars(length(min = 1, max = 100))]
+    pub data: Vec<ExternalSecretData>,
+}
+
+fn hourly() -> String {
+    "1h".to_owned()
+}
+
+/// One key of the written Secret and where it comes from.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalSecretData {
+    /// Key in the written Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    pub secret_key: String,
+    /// Key in the store.
+    #[schemars(length(min = 1, max = 1024))]
+    pub remote_key: String,
+    /// Property of the key in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub remote_property: Option<String>,
+}
+
+/// A share of the requests for one revision.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("has(self.revisionName) != (has(self.latestRevision) && self.latestRevision)", "traffic: exactly one of revisionName and latestRevision: true must be set"),
+]))]
+pub struct TrafficTarget {
+    /// Name of a revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    pub revision_name: Option<String>,
+    /// Whether the latest ready revision is meant; false counts as absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_revision: Option<bool>,
+    /// Per cent of the requests.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
+    /// Gives the revision an address of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub tag: Option<String>,
+}
+
+/// What was last seen of a service.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ElpioServiceStatus {
+    /// The generation that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Whether it serves, at that generation.
+    pub ready: bool,
+    /// The engine that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// What a client outside the cluster calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What a client inside the cluster calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The objects that were made for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildStatus>,
+    /// The rollout of the current generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// Why it is ready or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,107 @@
+//! A lenient form of our kinds for watches: one undecodable object never stops the others. It reads; it never writes.
+
+use std::borrow::Cow;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::Resource;
+use kube::core::ObjectMeta;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus};
+
+/// An object as the API server holds it, whatever its spec holds.
+#[derive(Clone, Debug)]
+pub struct Stored<S, T> {
+    /// The object's metadata.
+    pub metadata: ObjectMeta,
+    /// The spec, or where and why it cannot be read (an object may be older than the schema).
+    pub spec: Result<S, SpecError>,
+    /// The status; `None` when absent or unreadable, since it can always be computed anew.
+    pub status: Option<T>,
+}
+
+/// An `ElpioService` as the API server holds it.
+pub type StoredService = Stored<ElpioServiceSpec, ElpioServiceStatus>;
+
+/// Where and why a spec cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct SpecError {
+    /// The field, as `spec.env[2].name`.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Ties a spec to its kind, so that [`Stored`] can stand for that kind on a watch.
+pub trait SpecOf {
+    /// The kind whose spec this is.
+    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>;
+}
+
+impl SpecOf for ElpioServiceSpec {
+    type Kind = ElpioService;
+}
+
+impl<S: SpecOf, T> Resource for Stored<S, T> {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        S::Kind::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        S::Kind::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        S::Kind::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        S::Kind::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for Stored<S, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Value::Object(mut object) = Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom("an object of our kind must be a map"));
+        };
+        let metadata = object.remove("metadata").unwrap_or_default();
+        Ok(Self {
+            metadata: ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?,
+            spec: read_spec(object.remove("spec").unwrap_or_default()),
+            status: object.remove("status").and_then(|status| T::deserialize(status).ok()),
+        })
+    }
+}
+
+/// Reads a spec and keeps the path of the field that could not be read.
+fn read_spec<S: DeserializeOwned>(spec: Value) -> Result<S, SpecError> {
+    if spec.is_null() {
+        return Err(SpecError { path: "spec".to_owned(), message: "is missing".to_owned() });
+    }
+    serde_path_to_error::deserialize(spec).map_err(|error| {
+        let path = match error.path().to_string().as_str() {
+            "." => "spec".to_owned(),
+            field => format!("spec.{field}"),
+        };
+        SpecError { path, message: error.into_inner().to_string() }
+    })
+}
+
+#[cfg(test)]
+#[path = "stored_test.rs"]
+mod tests;

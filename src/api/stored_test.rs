@@ -1,0 +1,69 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::json;
+
+use super::*;
+
+fn stored(value: Value) -> StoredService {
+    serde_json::from_value(value).expect("a stored object is always readable")
+}
+
+#[test]
+fn a_whole_object_is_read() {
+    let object = stored(json!({
+        "apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",
+        "metadata": {"name": "a", "namespace": "n", "uid": "u"},
+        "spec": {"image": {"repository": "r"}},
+        "status": {"ready": true},
+    }));
+    assert_eq!(object.meta().name.as_deref(), Some("a"));
+    let spec = object.spec.expect("readable");
+    assert_eq!((spec.port, spec.scaling.target, spec.ingress.enabled), (8080, 100, true));
+    assert!(object.status.expect("readable").ready);
+}
+
+#[test]
+fn a_broken_spec_says_where_and_never_fails_the_object() {
+    let cases = [
+        (
+            json!({"image": {"repository": "r"}, "env": [{"name": "A", "value": "1"}, {"name": 5}]}),
+            "spec.env[1].name",
+            "invalid type: integer `5`, expected a string",
+        ),
+        (json!({"image": {}}), "spec.image", "missing field `repository`"),
+        (json!({}), "spec", "missing field `image`"),
+        (json!({"image": {"repository": "r"}, "engine": "nomad"}), "spec.engine", "unknown variant `nomad`, expected `knative` or `keda`"),
+        (
+            json!({"image": {"repository": "r"}, "scaling": {"maxScale": "x"}}),
+            "spec.scaling.maxScale",
+            "invalid type: string \"x\", expected i32",
+        ),
+        (
+            json!({"image": {"repository": "r"}, "resources": {"limits": {"cpu": 0.5}}}),
+            "spec.resources.limits.cpu",
+            "invalid type: floating point `0.5`, expected a quantity: an integer or a string",
+        ),
+        (json!([]), "spec", "invalid length 0, expected struct ElpioServiceSpec with 12 elements"),
+        (Value::Null, "spec", "is missing"),
+    ];
+    for (spec, path, message) in cases {
+        let object = stored(json!({"metadata": {"name": "a"}, "spec": spec}));
+        assert_eq!(object.spec, Err(SpecError { path: path.to_owned(), message: message.to_owned() }), "{spec}");
+        assert_eq!(object.metadata.name.as_deref(), Some("a"));
+    }
+}
+
+#[test]
+fn a_broken_status_is_no_status() {
+    for status in [json!(5), json!({"ready": "yes"}), Value::Null] {
+        let object = stored(json!({"metadata": {"name": "a"}, "spec": {"image": {"repository": "r"}}, "status": status}));
+        assert_eq!(object.status, None, "{status}");
+        assert!(object.spec.is_ok());
+    }
+}
+
+#[test]
+fn it_stands_for_its_kind() {
+    assert_eq!(StoredService::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpioservices");
+    assert_eq!(StoredService::kind(&()), "ElpioService");
+}

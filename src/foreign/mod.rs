@@ -1,0 +1,192 @@
+//! Other projects' kinds: their names, and the few fields of them that Elpio writes. It imports nothing else of this crate and does no I/O.
+
+pub mod cert_manager;
+pub mod external_secrets;
+pub mod keda;
+pub mod knative;
+
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// The kinds of objects that Elpio makes for an owner.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ChildKind {
+    /// `external-secrets.io` `ExternalSecret`.
+    ExternalSecret,
+    /// `cert-manager.io` Certificate.
+    Certificate,
+    /// `serving.knative.dev` Service.
+    KnativeService,
+    /// `serving.knative.dev` `DomainMapping`.
+    DomainMapping,
+    /// `apps` Deployment.
+    Deployment,
+    /// Kubernetes' own Service.
+    Service,
+    /// `http.keda.sh` `HTTPScaledObject`.
+    HttpScaledObject,
+    /// `keda.sh` `ScaledObject`.
+    ScaledObject,
+    /// `tekton.dev` `PipelineRun`.
+    PipelineRun,
+    /// The service that a function publishes.
+    ElpioService,
+}
+
+/// What is fixed about one kind.
+struct Facts {
+    kind: &'static str,
+    label: &'static str,
+    display: &'static str,
+    project: &'static str,
+    group: &'static str,
+    plural: &'static str,
+    versions: &'static [&'static str],
+    built_in: bool,
+}
+
+impl ChildKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::ExternalSecret,
+        Self::Certificate,
+        Self::KnativeService,
+        Self::DomainMapping,
+        Self::Deployment,
+        Self::Service,
+        Self::HttpScaledObject,
+        Self::ScaledObject,
+        Self::PipelineRun,
+        Self::ElpioService,
+    ];
+
+    /// Kubernetes' name of the kind: `Service` for Knative's and for Kubernetes' own.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        self.facts().kind
+    }
+
+    /// A name that no other kind has, for metrics: the kind, but `KnativeService` for Knative's.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.facts().label
+    }
+
+    /// A name for people: `Knative Service`.
+    #[must_use]
+    pub fn display(self) -> &'static str {
+        self.facts().display
+    }
+
+    /// The project that brings the kind, for people: `Knative Serving`.
+    #[must_use]
+    pub fn project(self) -> &'static str {
+        self.facts().project
+    }
+
+    /// The API group, empty for the core group.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        self.facts().group
+    }
+
+    /// The plural that stands in URLs.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        self.facts().plural
+    }
+
+    /// The versions that Elpio can write, the preferred one first; their fields that Elpio sends are the same.
+    #[must_use]
+    pub fn versions(self) -> &'static [&'static str] {
+        self.facts().versions
+    }
+
+    /// The preferred version.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        self.versions().first().copied().unwrap_or_default()
+    }
+
+    /// `apiVersion` at the preferred version.
+    #[must_use]
+    pub fn api_version(self) -> String {
+        self.api_version_at(self.version())
+    }
+
+    /// `apiVersion` at a version.
+    #[must_use]
+    pub fn api_version_at(self, version: &str) -> String {
+        match self.group() {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+
+    /// The name of the `CustomResourceDefinition` that serves the kind; `None` when every cluster has it.
+    #[must_use]
+    pub fn crd(self) -> Option<String> {
+        let facts = self.facts();
+        (!facts.built_in).then(|| format!("{}.{}", facts.plural, facts.group))
+    }
+
+    /// What kube's dynamic API needs to know about the kind at a version.
+    #[must_use]
+    pub fn api_resource(self, version: &str) -> ApiResource {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(self.group(), version, self.kind()), self.plural())
+    }
+
+    fn facts(self) -> Facts {
+        let facts = |kind, project, group, plural, versions| Facts {
+            kind,
+            label: kind,
+            display: kind,
+            project,
+            group,
+            plural,
+            versions,
+            built_in: false,
+        };
+        match self {
+            Self::ExternalSecret => {
+                facts("ExternalSecret", "External Secrets Operator", "external-secrets.io", "externalsecrets", &["v1", "v1beta1"])
+            }
+            Self::Certificate => facts("Certificate", "cert-manager", "cert-manager.io", "certificates", &["v1"]),
+            Self::KnativeService => Facts {
+                label: "KnativeService",
+                display: "Knative Service",
+                ..facts("Service", "Knative Serving", "serving.knative.dev", "services", &["v1"])
+            },
+            Self::DomainMapping => facts("DomainMapping", "Knative Serving", "serving.knative.dev", "domainmappings", &["v1beta1"]),
+            Self::Deployment => Facts { built_in: true, ..facts("Deployment", "Kubernetes", "apps", "deployments", &["v1"]) },
+            Self::Service => Facts { built_in: true, ..facts("Service", "Kubernetes", "", "services", &["v1"]) },
+            Self::HttpScaledObject => facts("HTTPScaledObject", "the KEDA HTTP add-on", "http.keda.sh", "httpscaledobjects", &["v1alpha1"]),
+            Self::ScaledObject => facts("ScaledObject", "KEDA", "keda.sh", "scaledobjects", &["v1alpha1"]),
+            Self::PipelineRun => facts("PipelineRun", "Tekton Pipelines", "tekton.dev", "pipelineruns", &["v1"]),
+            Self::ElpioService => facts("ElpioService", "Elpio", "elpio.io", "elpioservices", &["v1alpha1"]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ChildKind;
+
+    #[test]
+    fn labels_and_displays_are_unique() {
+        let unique = |name: fn(ChildKind) -> &'static str| ChildKind::ALL.map(name).into_iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(unique(ChildKind::label), ChildKind::ALL.len());
+        assert_eq!(unique(ChildKind::display), ChildKind::ALL.len());
+    }
+
+    #[test]
+    fn names_are_those_of_the_projects() {
+        assert_eq!(ChildKind::Service.api_version(), "v1");
+        assert_eq!(ChildKind::Deployment.crd(), None);
+        assert_eq!(ChildKind::DomainMapping.api_version(), "serving.knative.dev/v1beta1");
+        assert_eq!(ChildKind::HttpScaledObject.crd().as_deref(), Some("httpscaledobjects.http.keda.sh"));
+        let resource = ChildKind::ExternalSecret.api_resource("v1beta1");
+        assert_eq!((resource.api_version.as_str(), resource.plural.as_str()), ("external-secrets.io/v1beta1", "externalsecrets"));
+    }
+}

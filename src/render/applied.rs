@@ -1,0 +1,77 @@
+//! What the apply step achieved, as data: status is built from this alone and can not be built from what was merely desired.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::core::DynamicObject;
+
+use super::ChildId;
+
+/// The children that an object controls, as last seen.
+pub type Live = BTreeMap<ChildId, Arc<DynamicObject>>;
+
+/// What became of one desired child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It was written.
+    Changed,
+    /// It was already right.
+    Unchanged,
+    /// It depends on another child that could not be applied.
+    Waiting {
+        /// That other child.
+        on: ChildId,
+    },
+    /// Its name is still held by what is being deleted.
+    Leaving {
+        /// By what.
+        holder: String,
+    },
+    /// It could not be written.
+    Failed(ChildFailure),
+}
+
+/// Why a child could not be written or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildFailure {
+    /// Reason of the condition `Reconciled`.
+    pub reason: &'static str,
+    /// `error.type`.
+    pub class: &'static str,
+    /// What, which object, what to do.
+    pub message: String,
+}
+
+/// What the apply step achieved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Every desired child, in order.
+    pub steps: Vec<(ChildId, Step)>,
+    /// What is no longer asked for and was deleted.
+    pub deleted: Vec<ChildId>,
+    /// What is no longer asked for and could not be deleted.
+    pub kept: Vec<(ChildId, ChildFailure)>,
+}
+
+impl Applied {
+    /// Whether the children are as the spec says.
+    pub fn complete(&self) -> bool {
+        self.kept.is_empty() && self.steps.iter().all(|(_, step)| matches!(step, Step::Changed | Step::Unchanged))
+    }
+
+    /// Every failure with its child, in order.
+    pub fn failures(&self) -> impl Iterator<Item = (&ChildId, &ChildFailure)> {
+        let steps = self.steps.iter().filter_map(|(id, step)| match step {
+            Step::Failed(failure) => Some((id, failure)),
+            _ => None,
+        });
+        steps.chain(self.kept.iter().map(|(id, failure)| (id, failure)))
+    }
+
+    /// What still holds a name that is wanted.
+    pub fn holders(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|(_, step)| match step {
+            Step::Leaving { holder } => Some(holder.as_str()),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! One object to send: what it is, what it waits for, and the hash by which it is known again. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::api::{annotation, label};
+use crate::foreign::ChildKind;
+
+/// The object that children are made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// `apiVersion` of the owner.
+    pub api_version: &'static str,
+    /// `kind` of the owner.
+    pub kind: &'static str,
+    /// Namespace of the owner and of its children.
+    pub namespace: &'a str,
+    /// Name of the owner.
+    pub name: &'a str,
+    /// Uid of the owner.
+    pub uid: &'a str,
+    /// The label that ties children to the owner: `elpio.io/service` or `elpio.io/function`, and its name.
+    pub label: (&'static str, &'a str),
+    /// The owner's annotation `elpio.io/build`: goes on the pod template when the image is by tag, so that a new build makes a new revision.
+    pub build: Option<&'a str>,
+}
+
+/// A child's kind and name; its namespace is the owner's.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ChildId {
+    /// Its kind.
+    pub kind: ChildKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl ChildId {
+    /// The id of a child.
+    pub fn new(kind: ChildKind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+/// One object to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its kind and name.
+    pub id: ChildId,
+    /// The children that must have been applied before.
+    pub after: Vec<ChildId>,
+    /// The whole object: `apiVersion`, `kind`, `metadata`, `spec`.
+    pub body: Value,
+    /// Annotations that are sent but are no part of the hash (trace context).
+    pub carried: BTreeMap<String, String>,
+}
+
+/// Labels, annotations and spec of a child under construction.
+pub(crate) struct Parts<S> {
+    pub id: ChildId,
+    pub version: String,
+    pub after: Vec<ChildId>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub spec: S,
+}
+
+impl<S: Serialize> Parts<S> {
+    /// A child of the preferred version, without labels of its own.
+    pub(crate) fn new(id: ChildId, spec: S) -> Self {
+        let version = id.kind.version().to_owned();
+        Self { id, version, after: Vec::new(), labels: BTreeMap::new(), annotations: BTreeMap::new(), spec }
+    }
+
+    /// The finished child of an owner.
+    pub(crate) fn child(self, owner: &Owner<'_>) -> Child {
+        let mut labels = owner.labels();
+        labels.extend(self.labels);
+        let mut metadata = json!({
+            "name": self.id.name,
+            "namespace": owner.namespace,
+            "labels": labels,
+            "ownerReferences": [owner.reference()],
+        });
+        if !self.annotations.is_empty() {
+            metadata["annotations"] = json!(self.annotations);
+        }
+        let body = json!({
+            "apiVersion": self.id.kind.api_version_at(&self.version),
+            "kind": self.id.kind.kind(),
+            "metadata": metadata,
+            "spec": self.spec,
+        });
+        Child { id: self.id, after: self.after, body, carried: BTreeMap::new() }
+    }
+}
+
+impl Owner<'_> {
+    /// The labels of every child and pod of this owner.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (label::MANAGED_BY.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
+            (self.label.0.to_owned(), self.label.1.to_owned()),
+        ])
+    }
+
+    /// The controller reference to this owner.
+    fn reference(&self) -> Value {
+        json!({
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        })
+    }
+}
+
+impl Child {
+    /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same object in every version of the
+    /// operator.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hex(&Sha256::digest(canonical(&self.body).to_string()), 16)
+    }
+
+    /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
+    #[must_use]
+    pub fn manifest(&self) -> Value {
+        let mut manifest = self.body.clone();
+        let mut annotations = manifest["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        annotations.insert(annotation::APPLIED.to_owned(), self.hash().into());
+        annotations.extend(self.carried.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+        manifest["metadata"]["annotations"] = annotations.into();
+        manifest
+    }
+}
+
+/// The first `digits` hexadecimal digits of a digest.
+pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
+    let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(digits);
+    text
+}
+
+/// The same value with the keys of every map sorted.
+pub(crate) fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            Value::Object(sorted.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.iter().map(canonical).collect(),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,57 @@
+//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing, and never a look at the raw spec after `validate`.
+
+mod child;
+pub mod drift;
+pub mod service;
+pub mod validate;
+
+pub use child::{Child, ChildId, Owner};
+pub use service::render;
+pub use validate::{Fault, ValidService, validate};
+
+use crate::api::Engine;
+
+/// What the operator fills in where an object is silent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Defaults {
+    /// The engine (`ELPIO_ENGINE`).
+    pub engine: Engine,
+    /// The name of the `ClusterIssuer` (`ELPIO_CLUSTER_ISSUER`).
+    pub cluster_issuer: String,
+    /// The served version of `ExternalSecret`: `v1` or `v1beta1`.
+    pub external_secrets_version: String,
+    /// The image that fetches a function's source (`ELPIO_FETCH_IMAGE`).
+    pub fetch_image: String,
+    /// The URL of the HTTP add-on's interceptor (`ELPIO_KEDA_INTERCEPTOR`).
+    pub keda_interceptor: String,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Knative,
+            cluster_issuer: "letsencrypt".to_owned(),
+            external_secrets_version: "v1".to_owned(),
+            fetch_image: "docker.io/library/buildpack-deps:bookworm".to_owned(),
+            keda_interceptor: "http://keda-add-ons-http-interceptor-proxy.keda:8080".to_owned(),
+        }
+    }
+}
+
+/// Everything that a valid spec asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// The children, in the order in which they are applied.
+    pub children: Vec<Child>,
+    /// What the engine cannot do.
+    pub ignored: Vec<Ignored>,
+}
+
+/// A field that the engine cannot honour.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ignored {
+    /// The field, as `ingress.tls`.
+    pub field: &'static str,
+    /// Why it has no effect.
+    pub why: String,
+}
