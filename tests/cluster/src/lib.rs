@@ -16,14 +16,21 @@
     reason = "test support: a component that cannot be started has to fail the test at once, with its log"
 )]
 
+mod audit;
 pub mod cluster;
+mod companions;
 pub mod components;
+mod control_plane;
 pub mod crds;
 pub mod operator;
 pub mod otlp;
+pub mod pki;
 pub mod process;
+mod report;
+mod signals;
 pub mod standin;
 pub mod tree;
+mod verdict;
 pub mod wait;
 pub mod webhook;
 

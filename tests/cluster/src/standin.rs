@@ -1,45 +1,252 @@
-//! The engines' part, played: writes the status that a real engine would.
+//! A stand-in for the engines: no Knative, KEDA, cert-manager or External Secrets runs; this writes the status that they would write.
+//! It never touches a spec.
+
+pub use crate::verdict::Verdict;
+use crate::verdict::{Part, keep_times, of_image, parts, says};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How often an API that is not served is looked for.
+const ABSENT: Duration = Duration::from_millis(200);
 
 /// What is played, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Play {
-    /// Only this namespace.
+    /// Only in this namespace.
     pub namespace: Option<String>,
-    /// How long each object stays not ready.
+    /// How long each generation of an object stays [`Verdict::Pending`].
     pub delay: Duration,
-    /// Deployments are real (kube-controller-manager runs): play the node, and make their pods ready.
+    /// Deployments are real, because kube-controller-manager runs: play the node, and make their pods ready.
     pub pods: bool,
-    /// Make what engines make beside it: Knative's placeholder Service, the HTTP add-on's ScaledObject.
+    /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own ScaledObject.
     pub companions: bool,
 }
 
-/// What the engine says of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Ready,
-    NotReady {
-        reason: String,
-        message: String,
-    },
-    /** Says nothing at all. */
-    Hold,
+impl Play {
+    /// In one namespace of a cluster with kube-controller-manager, with all that engines make.
+    #[must_use]
+    pub fn in_namespace(namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), pods: true, companions: true, ..Self::default() }
+    }
 }
 
-pub struct StandInEngine {}
+/// Plays until it is dropped.
+pub struct StandInEngine {
+    stage: Arc<Stage>,
+    #[expect(dead_code, reason = "ends the watches when dropped")]
+    watches: JoinSet<()>,
+}
+
+/// Kind and "namespace/name".
+type Key = (&'static str, String);
+
+struct Stage {
+    client: Client,
+    play: Play,
+    script: Mutex<Script>,
+}
+
+#[derive(Default)]
+struct Script {
+    objects: HashMap<Key, (Part, DynamicObject)>,
+    /// When each generation is ready at the earliest.
+    due: HashMap<Key, (Option<i64>, Instant)>,
+    /// Kind, name, and what is said of it; the last that fits counts.
+    said: Vec<(String, String, Verdict)>,
+    holding: bool,
+}
 
 impl StandInEngine {
-    pub async fn start(client: kube::Client, play: Play) -> Self {
-        todo!()
+    /// Starts to play; kinds whose CRDs are absent are played as soon as they arrive.
+    #[must_use]
+    pub fn start(client: Client, play: Play) -> Self {
+        let pods = play.pods;
+        let stage = Arc::new(Stage { client, play, script: Mutex::default() });
+        let mut watches = JoinSet::new();
+        for part in parts(pods) {
+            watches.spawn(watch(Arc::clone(&stage), part));
+        }
+        Self { stage, watches }
     }
-    /// From now on this is said of objects of this kind and name (`"*"`: any), until said otherwise. Images with `broken` in them are never ready.
+
+    /// From now on this is said of objects of this kind (`Service`, `Certificate`, …) and name; `*` is any. The last that fits counts, before
+    /// the image's own fate: images with `broken` in their name can never be pulled.
     pub fn say(&self, kind: &str, name: &str, verdict: Verdict) {
-        todo!()
+        let said = (kind.to_owned(), name.to_owned(), verdict);
+        self.stage.script().said.push(said);
+        self.stage.settle_all();
     }
-    pub fn hold_all(&self) {
-        todo!()
+
+    /// Nothing becomes ready, or anything else, until [`StandInEngine::release`].
+    pub fn hold(&self) {
+        self.stage.script().holding = true;
     }
-    pub fn release_all(&self) {
-        todo!()
+
+    /// The end of [`StandInEngine::hold`].
+    pub fn release(&self) {
+        self.stage.script().holding = false;
+        self.stage.settle_all();
     }
+
+    /// How many objects it knows.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        self.stage.script().objects.len()
+    }
+}
+
+/// Watches one kind for ever.
+async fn watch(stage: Arc<Stage>, part: Part) {
+    loop {
+        let Some(api) = served(&stage, part).await else {
+            tokio::time::sleep(ABSENT).await;
+            continue;
+        };
+        let mut events = watcher(api, watcher::Config::default()).boxed();
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) => see(&stage, part, event),
+                // Gone with its CRD, or the API server is away: begin again.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        tokio::time::sleep(ABSENT).await;
+    }
+}
+
+/// The API of the first version that is served.
+async fn served(stage: &Stage, part: Part) -> Option<Api<DynamicObject>> {
+    for version in part.versions {
+        let gvk = GroupVersionKind::gvk(part.group, version, part.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, part.plural);
+        let api = match &stage.play.namespace {
+            Some(namespace) => Api::namespaced_with(stage.client.clone(), namespace, &resource),
+            None => Api::all_with(stage.client.clone(), &resource),
+        };
+        if api.list(&ListParams::default().limit(1)).await.is_ok() {
+            return Some(api);
+        }
+    }
+    None
+}
+
+fn see(stage: &Arc<Stage>, part: Part, event: Event<DynamicObject>) {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) => {
+            let key = key(part, &object);
+            stage.note_due(&key, &object);
+            stage.script().objects.insert(key.clone(), (part, object.clone()));
+            tokio::spawn(Arc::clone(stage).settle(key));
+            if stage.play.companions {
+                tokio::spawn(crate::companions::make(stage.client.clone(), part.kind, object));
+            }
+        }
+        Event::Delete(object) => {
+            let key = key(part, &object);
+            let mut script = stage.script();
+            script.objects.remove(&key);
+            script.due.remove(&key);
+        }
+        Event::Init | Event::InitDone => (),
+    }
+}
+
+impl Stage {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new generation starts its delay.
+    fn note_due(self: &Arc<Self>, key: &Key, object: &DynamicObject) {
+        if self.play.delay.is_zero() {
+            return;
+        }
+        let generation = object.metadata.generation;
+        let mut script = self.script();
+        if script.due.get(key).is_some_and(|(seen, _)| *seen == generation) {
+            return;
+        }
+        let due = Instant::now() + self.play.delay;
+        script.due.insert(key.clone(), (generation, due));
+        let (stage, key) = (Arc::clone(self), key.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due).await;
+            stage.settle(key).await;
+        });
+    }
+
+    fn settle_all(self: &Arc<Self>) {
+        let keys: Vec<Key> = self.script().objects.keys().cloned().collect();
+        for key in keys {
+            tokio::spawn(Arc::clone(self).settle(key));
+        }
+    }
+
+    /// Writes what is to be said of that object, if it does not say so already.
+    async fn settle(self: Arc<Self>, key: Key) {
+        let Some((api, object, status)) = self.wanted(&key) else {
+            return;
+        };
+        let patch = Patch::Merge(json!({"status": status}));
+        let params = PatchParams { field_manager: Some("stand-in-engine".to_owned()), ..PatchParams::default() };
+        // Deleted or changed in between: the watch tells, and then it is settled again.
+        let _ = api.patch_status(&object.name_any(), &params, &patch).await;
+    }
+
+    fn wanted(&self, key: &Key) -> Option<(Api<DynamicObject>, DynamicObject, Value)> {
+        let script = self.script();
+        let (part, object) = script.objects.get(key)?;
+        let verdict = script.verdict(part, key, object);
+        if verdict == Verdict::Hold || object.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let none = json!({});
+        let live = object.data.get("status").unwrap_or(&none);
+        let mut status = (part.status)(object, &verdict);
+        if says(live, &status) {
+            return None;
+        }
+        keep_times(live, &mut status);
+        let resource = resource(*part, object);
+        let namespace = object.namespace()?;
+        let api = Api::namespaced_with(self.client.clone(), &namespace, &resource);
+        Some((api, object.clone(), status))
+    }
+}
+
+impl Script {
+    fn verdict(&self, part: &Part, key: &Key, object: &DynamicObject) -> Verdict {
+        if self.holding {
+            return Verdict::Hold;
+        }
+        let name = object.name_any();
+        let said = self.said.iter().rev().find(|(kind, of, _)| (kind == part.kind || kind == "*") && (*of == name || of == "*"));
+        if let Some((_, _, verdict)) = said {
+            return verdict.clone();
+        }
+        if self.due.get(key).is_some_and(|(_, due)| Instant::now() < *due) {
+            return Verdict::Pending;
+        }
+        of_image(object).unwrap_or(Verdict::Ready)
+    }
+}
+
+fn key(part: Part, object: &DynamicObject) -> Key {
+    let namespace = object.namespace().unwrap_or_default();
+    (part.kind, format!("{namespace}/{}", object.name_any()))
+}
+
+fn resource(part: Part, object: &DynamicObject) -> ApiResource {
+    let version = object.types.as_ref().and_then(|types| types.api_version.rsplit('/').next()).unwrap_or(part.versions[0]);
+    let gvk = GroupVersionKind::gvk(part.group, version, part.kind);
+    ApiResource::from_gvk_with_plural(&gvk, part.plural)
 }

@@ -1,7 +1,164 @@
-//! A trace as text: a tree that is pleasant to read.
-use crate::otlp::Span;
+//! A trace as text: a tree that is pleasant to read. Pure.
 
-/// The spans as a tree; `color` for a terminal.
+use crate::signals::Span;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Attributes worth a place on a line, in this order; the last parts of their names are enough there.
+const SHOWN: &[&str] =
+    &["elpio.generation", "elpio.trigger", "elpio.attempt", "elpio.engine", "elpio.outcome", "http.response.status_code", "error.type"];
+const NAME_WIDTH: usize = 66;
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const BOLD: &str = "\x1b[1m";
+const RESET: &str = "\x1b[0m";
+
+/// The spans as a tree, one line each: name, duration, when it began (since the first), status, a few attributes. Children stand under their
+/// parent by start; spans whose parent was not received stand under its id. `color`: with escapes for a terminal.
+#[must_use]
 pub fn render(spans: &[Span], color: bool) -> String {
-    todo!()
+    let mut tree = Tree { spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
+    let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
+    let missing: BTreeSet<&str> = spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
+    // Roots have the empty parent, which sorts first.
+    for parent in missing {
+        if !parent.is_empty() {
+            let line = tree.paint(DIM, &format!("… span {parent}, not received"));
+            let _ = writeln!(tree.text, "{line}");
+        }
+        tree.children(parent, "", parent.is_empty());
+    }
+    tree.text
+}
+
+struct Tree<'a> {
+    spans: &'a [Span],
+    begin: u64,
+    color: bool,
+    text: String,
+}
+
+impl Tree<'_> {
+    fn children(&mut self, parent: &str, indent: &str, top: bool) {
+        let spans = self.spans;
+        let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent_id == parent).collect();
+        children.sort_by_key(|span| (span.start, span.end));
+        let last = children.len().saturating_sub(1);
+        for (index, span) in children.into_iter().enumerate() {
+            let (branch, below) = match (top, index == last) {
+                (true, _) => ("", ""),
+                (_, false) => ("├─ ", "│  "),
+                (_, true) => ("└─ ", "   "),
+            };
+            self.line(span, &format!("{indent}{branch}"));
+            self.children(&span.span_id, &format!("{indent}{below}"), false);
+        }
+    }
+
+    fn line(&mut self, span: &Span, lead: &str) {
+        let room = NAME_WIDTH.saturating_sub(lead.chars().count());
+        let name = if span.kind == "client" { self.paint(DIM, &fit(&span.name, room)) } else { self.paint(BOLD, &fit(&span.name, room)) };
+        let since = Duration::from_nanos(span.start.saturating_sub(self.begin));
+        let time = format!("{:>8}  +{:<8}", short(span.duration()), short(since));
+        let line = format!("{}{name}  {time}  {}{}", self.paint(DIM, lead), self.status(span), self.paint(DIM, &details(span)));
+        let _ = writeln!(self.text, "{}", line.trim_end());
+    }
+
+    fn status(&self, span: &Span) -> String {
+        match span.status {
+            "ok" => self.paint(GREEN, "ok "),
+            "error" => {
+                let why = format!("error: {} ", span.status_message);
+                self.paint(RED, why.replace(": \u{20}", " ").as_str())
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn paint(&self, color: &str, text: &str) -> String {
+        if self.color && !text.is_empty() { format!("{color}{text}{RESET}") } else { text.to_owned() }
+    }
+}
+
+fn details(span: &Span) -> String {
+    let mut parts: Vec<String> = SHOWN
+        .iter()
+        .filter_map(|key| {
+            let value = span.attributes.get(*key)?;
+            let short = key.rsplit('.').next().unwrap_or(key);
+            Some(format!("{short}={value}"))
+        })
+        .collect();
+    parts.extend(span.links.iter().map(|(trace, _)| format!("link→{}", trace.get(..8).unwrap_or(trace))));
+    parts.join(" ")
+}
+
+/// Exactly so wide; a longer text loses its middle, where a path says least.
+fn fit(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return format!("{text:<width$}");
+    }
+    let half = width.saturating_sub(1) / 2;
+    let start: String = text.chars().take(width.saturating_sub(1) - half).collect();
+    let end: String = text.chars().skip(length - half).collect();
+    format!("{start}…{end}")
+}
+
+/// Three digits or so.
+fn short(time: Duration) -> String {
+    match time {
+        time if time < Duration::from_millis(1) => format!("{} µs", time.as_micros()),
+        time if time < Duration::from_millis(100) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
+        time if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
+        time => format!("{:.2} s", time.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(id: &str, parent: &str, name: &str, start: u64, end: u64) -> Span {
+        Span {
+            span_id: id.to_owned(),
+            parent_id: parent.to_owned(),
+            name: name.to_owned(),
+            kind: "internal",
+            status: "unset",
+            start: start * 1_000_000,
+            end: end * 1_000_000,
+            ..Span::default()
+        }
+    }
+
+    #[test]
+    fn children_stand_under_their_parents_and_orphans_under_an_id() {
+        let mut failed = span("3", "1", "apply Service", 20, 30);
+        failed.status = "error";
+        "forbidden".clone_into(&mut failed.status_message);
+        failed.attributes.insert("error.type".to_owned(), "forbidden".to_owned());
+        let spans = [
+            failed,
+            span("1", "", "rollout ElpioService", 0, 1500),
+            span("2", "1", "observe", 1, 5),
+            span("4", "3", "PATCH /apis", 21, 29),
+            span("9", "8", "lost", 40, 41),
+        ];
+        let tree = render(&spans, false);
+        let starts: Vec<&str> = tree.lines().map(|line| line.split("  ").next().unwrap_or_default()).map(str::trim_end).collect();
+        assert_eq!(starts[..3], ["rollout ElpioService", "├─ observe", "└─ apply Service"]);
+        assert!(tree.lines().nth(3).is_some_and(|line| line.starts_with("   └─ PATCH /apis")), "{tree}");
+        assert!(tree.lines().nth(2).is_some_and(|line| line.ends_with("error: forbidden type=forbidden")), "{tree}");
+        assert!(tree.ends_with("+40.0 ms\n") && tree.contains("… span 8, not received\n"), "{tree}");
+        assert!(tree.starts_with("rollout ElpioService  ") && tree.contains("1.50 s"), "{tree}");
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_ends() {
+        assert_eq!(fit("abcdefghij", 5), "ab…ij");
+        assert_eq!(fit("abc", 5), "abc  ");
+    }
 }

@@ -1,54 +1,369 @@
 //! A validating admission webhook that refuses what it is told to: how a test makes the real API server answer 409, 422, 429 or 503.
-use std::time::Duration;
 
-/// What is refused.
+use crate::pki::Authority;
+use crate::process::{free_port, unique};
+use crate::wait::eventually;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1 as admission;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+/// The name of the object by which the start is noticed.
+const PROBE: &str = "elpio-webhook-probe";
+
+/// What is answered to which request.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Plural, `*` for any; `elpioservices/status` for a subresource.
+    /// The plural, `services.serving.knative.dev` to name its group, `elpioservices/status` for a subresource, `*` for any object itself.
     pub resource: String,
-    /// `CREATE`, `UPDATE`, `DELETE`, `*`
+    /// `CREATE`, `UPDATE`, `DELETE`, or `*`. A server-side apply is one of the first two.
     pub operation: String,
-    /// The HTTP status code of the answer; 0: allowed (with `delay`).
+    /// The HTTP status code that the API server then answers; 0 lets the request pass.
     pub code: u16,
+    /// The reason word of the answer, such as `Conflict`; may be empty.
+    pub reason: String,
+    /// What the answer says (behind `admission webhook "…" denied the request: `).
     pub message: String,
+    /// Sent as `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
-    /// Only the first so many.
+    /// Only so many requests; `None`: until [`Webhook::clear`].
     pub times: Option<usize>,
+    /// How long the answer takes. The API server waits for 30 s at most.
     pub delay: Duration,
 }
 
+impl Rule {
+    /// Refuses writes of `resource` with `code`, until told otherwise.
+    #[must_use]
+    pub fn refuse(resource: &str, code: u16, message: &str) -> Self {
+        Self {
+            resource: resource.to_owned(),
+            operation: "*".to_owned(),
+            code,
+            reason: String::new(),
+            message: message.to_owned(),
+            retry_after: None,
+            times: None,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// Lets writes of `resource` pass, but late.
+    #[must_use]
+    pub fn delay(resource: &str, delay: Duration) -> Self {
+        Self { delay, ..Self::refuse(resource, 0, "") }
+    }
+
+    /// Only the next `times` requests.
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    fn concerns(&self, seen: &Seen) -> bool {
+        let (plural, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
+        let group = format!("{}.{}", seen.resource, seen.group);
+        subresource == seen.subresource
+            && (plural == "*" || plural == seen.resource || plural == group)
+            && (self.operation == "*" || self.operation == seen.operation)
+    }
+}
+
 /// A request that was seen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
+    /// The API group; empty for core.
     pub group: String,
+    /// The plural.
     pub resource: String,
+    /// Empty for the object itself.
+    pub subresource: String,
+    /// `CREATE`, `UPDATE`, `DELETE`.
     pub operation: String,
+    /// The object's name.
     pub name: String,
+    /// Who asked.
     pub user: String,
-    pub refused: bool,
+    /// The code it was refused with.
+    pub refused: Option<u16>,
+}
+
+/// `admission.k8s.io/v1` AdmissionReview, as far as it is used.
+#[derive(Deserialize)]
+struct Review {
+    request: Request,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    uid: String,
+    resource: Resource,
+    #[serde(default)]
+    sub_resource: String,
+    operation: String,
+    #[serde(default)]
+    name: String,
+    user_info: UserInfo,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    group: String,
+    resource: String,
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    #[serde(default)]
+    username: String,
+}
+
+impl From<Request> for Seen {
+    fn from(request: Request) -> Self {
+        Self {
+            group: request.resource.group,
+            resource: request.resource.resource,
+            subresource: request.sub_resource,
+            operation: request.operation,
+            name: request.name,
+            user: request.user_info.username,
+            refused: None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Rule>,
+    seen: Vec<Seen>,
 }
 
 /// Sees every write in one namespace.
-pub struct Webhook {}
+pub struct Webhook {
+    client: kube::Client,
+    name: String,
+    state: Arc<Mutex<State>>,
+    server: JoinHandle<()>,
+}
 
 impl Webhook {
+    /// Registers it; the API server asks it about every write in that namespace when this returns.
+    ///
+    /// # Panics
+    /// When the API server does not take it.
     pub async fn start(client: kube::Client, namespace: &str) -> Self {
-        todo!()
+        let state: Arc<Mutex<State>> = Arc::default();
+        let authority = Authority::new("elpio-webhook");
+        let port = free_port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
+        let acceptor = acceptor(&authority);
+        let server = tokio::spawn(serve(listener, acceptor, Arc::clone(&state)));
+        let name = format!("elpio-test-{}", unique());
+        let configuration = configuration(&name, namespace, port, &authority);
+        let api: Api<admission::ValidatingWebhookConfiguration> = Api::all(client.clone());
+        api.create(&PostParams::default(), &configuration).await.expect("a webhook configuration");
+        let webhook = Self { client, name, state, server };
+        webhook.wait_until_asked(namespace).await;
+        webhook
     }
+
+    /// Refuses writes of `resource` with that HTTP status code, until [`Webhook::clear`]. The rules added last come first.
     pub fn refuse(&self, resource: &str, code: u16, message: &str) {
-        todo!()
+        self.add(Rule::refuse(resource, code, message));
     }
+
+    /// Adds a rule before those that are there.
     pub fn add(&self, rule: Rule) {
-        todo!()
+        self.state().rules.insert(0, rule);
     }
+
+    /// Drops every rule: all is allowed again. What was seen stays.
     pub fn clear(&self) {
-        todo!()
+        self.state().rules.clear();
     }
+
+    /// Every request so far.
+    #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        todo!()
+        self.state().seen.clone()
     }
-    /// Removes its configuration.
+
+    /// How many requests were refused so far.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        let state = self.state();
+        state.seen.iter().filter(|seen| seen.refused.is_some()).count()
+    }
+
+    /// Removes its configuration, so that writes pass without it.
+    ///
+    /// # Panics
+    /// When the API server refuses.
     pub async fn stop(self) {
-        todo!()
+        let api: Api<admission::ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        api.delete(&self.name, &DeleteParams::default()).await.expect("the configuration is removed");
     }
+
+    async fn wait_until_asked(&self, namespace: &str) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let probe = ConfigMap { metadata: ObjectMeta { name: Some(PROBE.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() };
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let what = "the API server asks the webhook";
+        eventually(what, Duration::from_secs(30), async || {
+            let answer = api.create(&dry_run, &probe).await;
+            if self.state().seen.is_empty() {
+                return Err(format!("{answer:?}"));
+            }
+            Ok(())
+        })
+        .await;
+        self.state().seen.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn configuration(name: &str, namespace: &str, port: u16, authority: &Authority) -> admission::ValidatingWebhookConfiguration {
+    let all = || Some(vec!["*".to_owned()]);
+    let selector = [("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())];
+    let webhook = admission::ValidatingWebhook {
+        name: "test.elpio.io".to_owned(),
+        admission_review_versions: vec!["v1".to_owned()],
+        side_effects: "None".to_owned(),
+        failure_policy: Some("Fail".to_owned()),
+        timeout_seconds: Some(30),
+        namespace_selector: Some(LabelSelector { match_labels: Some(selector.into()), ..LabelSelector::default() }),
+        client_config: admission::WebhookClientConfig {
+            url: Some(format!("https://127.0.0.1:{port}/")),
+            ca_bundle: Some(ByteString(authority.certificate().into_bytes())),
+            ..admission::WebhookClientConfig::default()
+        },
+        rules: Some(vec![admission::RuleWithOperations {
+            api_groups: all(),
+            api_versions: all(),
+            operations: all(),
+            resources: Some(vec!["*/*".to_owned()]),
+            scope: Some("Namespaced".to_owned()),
+        }]),
+        ..admission::ValidatingWebhook::default()
+    };
+    admission::ValidatingWebhookConfiguration {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        webhooks: Some(vec![webhook]),
+    }
+}
+
+fn acceptor(authority: &Authority) -> TlsAcceptor {
+    let identity = authority.server(&["127.0.0.1"]);
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("our own");
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("our own");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("our own");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<State>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            // A connection that fails is the API server's to repeat.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let service = service_fn(|request| answer(request, &state));
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: http::Request<Incoming>, state: &Mutex<State>) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Ok(bad_request()),
+    };
+    let Ok(Review { request }) = serde_json::from_slice(&body) else {
+        return Ok(bad_request());
+    };
+    let uid = request.uid.clone();
+    let mut seen = Seen::from(request);
+    let rule = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = take(&mut state.rules, &seen);
+        seen.refused = rule.as_ref().map(|rule| rule.code).filter(|code| *code > 0);
+        state.seen.push(seen);
+        rule
+    };
+    if let Some(rule) = &rule {
+        tokio::time::sleep(rule.delay).await;
+    }
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": response(&uid, rule.filter(|rule| rule.code > 0)),
+    });
+    let body = Full::new(Bytes::from(review.to_string()));
+    let json = http::Response::builder().header("content-type", "application/json");
+    Ok(json.body(body).expect("a valid header"))
+}
+
+/// The first rule that concerns it; a rule that is used up is removed.
+fn take(rules: &mut Vec<Rule>, seen: &Seen) -> Option<Rule> {
+    let index = rules.iter().position(|rule| rule.concerns(seen))?;
+    let rule = rules[index].clone();
+    match &mut rules[index].times {
+        Some(1) => drop(rules.remove(index)),
+        Some(times) => *times -= 1,
+        None => (),
+    }
+    Some(rule)
+}
+
+fn response(uid: &str, refusal: Option<Rule>) -> Value {
+    let Some(rule) = refusal else {
+        return json!({"uid": uid, "allowed": true});
+    };
+    let mut status = json!({
+        "status": "Failure", "code": rule.code, "reason": rule.reason, "message": rule.message,
+    });
+    if let Some(seconds) = rule.retry_after {
+        status["details"] = json!({"retryAfterSeconds": seconds});
+    }
+    json!({"uid": uid, "allowed": false, "status": status})
+}
+
+fn bad_request() -> http::Response<Full<Bytes>> {
+    let mut response = http::Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+    response
 }

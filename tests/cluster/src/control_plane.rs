@@ -1,0 +1,216 @@
+//! etcd, kube-apiserver and kube-controller-manager as processes, and the files they share. Talks to none of them.
+
+use crate::audit;
+use crate::cluster::Options;
+use crate::components::{BuildError, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER};
+use crate::pki::{Authority, signing_key};
+use crate::process::{Folder, Process, Spec, free_port};
+use serde_json::json;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+/// The administrator; RBAC lets it do everything.
+pub(crate) const ADMIN: &str = "admin";
+/// How many users without any right there are: `elpio-test-0`, …
+const TEST_USERS: usize = 64;
+
+/// The binaries, built when they were not there.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    etcd: PathBuf,
+    api_server: PathBuf,
+    controller_manager: Option<PathBuf>,
+}
+
+impl Binaries {
+    /// Blocks while something has to be built.
+    pub(crate) fn get(controller_manager: bool) -> Result<Self, BuildError> {
+        Ok(Self {
+            etcd: ETCD.binary()?,
+            api_server: KUBE_APISERVER.binary()?,
+            controller_manager: controller_manager.then(|| KUBE_CONTROLLER_MANAGER.binary()).transpose()?,
+        })
+    }
+}
+
+/// The processes; the fields' order is that in which they are dropped, the folder last.
+pub(crate) struct ControlPlane {
+    pub(crate) controller_manager: Option<Process>,
+    pub(crate) api_server: Option<Process>,
+    pub(crate) etcd: Process,
+    binaries: Binaries,
+    etcd_port: u16,
+    port: u16,
+    flags: Vec<String>,
+    audit: bool,
+    folder: Folder,
+}
+
+impl ControlPlane {
+    /// Starts etcd and the API server; does not wait for them.
+    pub(crate) fn start(binaries: Binaries, options: &Options) -> Self {
+        let folder = Folder::new("cluster");
+        let (etcd_port, port) = (free_port(), free_port());
+        let etcd = start_etcd(&binaries, &folder, etcd_port);
+        let mut plane = Self {
+            controller_manager: None,
+            api_server: None,
+            etcd,
+            binaries,
+            etcd_port,
+            port,
+            flags: options.api_server_flags.clone(),
+            audit: options.audit,
+            folder,
+        };
+        plane.write_files();
+        plane.start_api_server();
+        plane
+    }
+
+    /// Where everything of it lies.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The API server's address.
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn set_flags(&mut self, flags: Vec<String>) {
+        self.flags = flags;
+    }
+
+    fn write_files(&self) {
+        let write = |name: &str, text: &str| {
+            fs::write(self.file(name), text).expect("the cluster's folder is writable");
+        };
+        let authority = Authority::new("elpio-cluster");
+        let server = authority.server(&["127.0.0.1", "localhost", "kubernetes.default.svc"]);
+        write("ca.crt", &authority.certificate());
+        write("server.crt", &server.certificate);
+        write("server.key", &server.key);
+        let (private, public) = signing_key();
+        write("sa.key", &private);
+        write("sa.pub", &public);
+        write("audit.yaml", audit::POLICY);
+
+        let mut tokens = format!("token-{ADMIN},{ADMIN},{ADMIN},\"system:masters\"\n");
+        for user in (0..TEST_USERS).map(test_user) {
+            let _ = writeln!(tokens, "token-{user},{user},{user}");
+        }
+        write("tokens.csv", &tokens);
+        for user in (0..TEST_USERS).map(test_user).chain([ADMIN.to_owned()]) {
+            self.write_kubeconfig(&user, &format!("token-{user}"));
+        }
+    }
+
+    /// A kubeconfig with that token.
+    pub(crate) fn write_kubeconfig(&self, user: &str, token: &str) -> PathBuf {
+        let path = self.file(&format!("{}.kubeconfig", user.replace([':', '/'], "-")));
+        // JSON is YAML: kubectl and every client library read it.
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "elpio", "cluster": {"server": self.url(), "certificate-authority": self.file("ca.crt")}}],
+            "users": [{"name": user, "user": {"token": token}}],
+            "contexts": [{"name": "elpio", "context": {"cluster": "elpio", "user": user}}],
+            "current-context": "elpio",
+        });
+        let text = serde_json::to_string_pretty(&config).expect("plain JSON");
+        fs::write(&path, text).expect("the cluster's folder is writable");
+        path
+    }
+
+    /// Starts the API server on its port; does not wait for it.
+    pub(crate) fn start_api_server(&mut self) {
+        let mut args = vec![
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            format!("--secure-port={}", self.port),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--tls-cert-file=server.crt".to_owned(),
+            "--tls-private-key-file=server.key".to_owned(),
+            "--cert-dir=api-server".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-account-key-file=sa.pub".to_owned(),
+            "--service-account-signing-key-file=sa.key".to_owned(),
+            "--token-auth-file=tokens.csv".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--allow-privileged".to_owned(),
+        ];
+        if self.audit {
+            args.extend(["--audit-policy-file=audit.yaml".to_owned(), "--audit-log-path=audit.log".to_owned()]);
+        }
+        args.extend(self.flags.iter().cloned());
+        self.api_server = Some(self.spawn("kube-apiserver", &self.binaries.api_server, args));
+    }
+
+    /// Starts the controller manager, when there is to be one; the API server has to be ready.
+    pub(crate) fn start_controller_manager(&mut self) {
+        let Some(binary) = self.binaries.controller_manager.clone() else {
+            return;
+        };
+        let kubeconfig = self.file(&format!("{ADMIN}.kubeconfig"));
+        let kubeconfig = kubeconfig.display();
+        let args = vec![
+            format!("--kubeconfig={kubeconfig}"),
+            format!("--authentication-kubeconfig={kubeconfig}"),
+            format!("--authorization-kubeconfig={kubeconfig}"),
+            "--service-account-private-key-file=sa.key".to_owned(),
+            "--root-ca-file=ca.crt".to_owned(),
+            "--use-service-account-credentials=false".to_owned(),
+            "--leader-elect=false".to_owned(),
+            format!("--secure-port={}", free_port()),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--cert-dir=controller-manager".to_owned(),
+            "--controllers=*".to_owned(),
+            // As many as its workers can use: a test that makes 200 objects must not wait for a client's throttle.
+            "--kube-api-qps=500".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
+        ];
+        self.controller_manager = Some(self.spawn("kube-controller-manager", &binary, args));
+    }
+
+    fn spawn(&self, name: &str, program: &std::path::Path, args: Vec<String>) -> Process {
+        start(&self.folder, name, program, args)
+    }
+}
+
+fn start_etcd(binaries: &Binaries, folder: &Folder, port: u16) -> Process {
+    let client = format!("http://127.0.0.1:{port}");
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let args = vec![
+        "--data-dir=etcd".to_owned(),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        // The data is thrown away anyway.
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+    ];
+    start(folder, "etcd", &binaries.etcd, args)
+}
+
+fn start(folder: &Folder, name: &str, program: &std::path::Path, args: Vec<String>) -> Process {
+    Process::spawn(Spec {
+        name,
+        program,
+        args: args.into_iter().map(OsString::from).collect(),
+        env: Vec::new(),
+        env_removed: &[],
+        folder: folder.path(),
+    })
+    .expect("the component can be started")
+}
+
+fn test_user(number: usize) -> String {
+    format!("elpio-test-{number}")
+}

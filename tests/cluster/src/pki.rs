@@ -1,0 +1,78 @@
+//! Certificates for servers on loopback, from an authority made for one run.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key (PKCS#8).
+    pub key: String,
+}
+
+/// Signs certificates that only this run trusts.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new authority.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        Self { issuer }
+    }
+
+    /// Its own certificate, PEM: what a client has to trust.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for a server that is called by these names or addresses.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    pub fn server(&self, names: &[&str]) -> Identity {
+        self.issue("server", names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn client(&self, name: &str) -> Identity {
+        self.issue(name, &[], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(&self, name: &str, names: &[&str], usage: ExtendedKeyUsagePurpose) -> Identity {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("valid names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+/// A key pair as Kubernetes signs service account tokens with: (private, public), PEM.
+///
+/// # Panics
+/// When no key can be made.
+#[must_use]
+pub fn signing_key() -> (String, String) {
+    let key = KeyPair::generate().expect("a key");
+    (key.serialize_pem(), key.public_key_pem())
+}

@@ -1,0 +1,207 @@
+//! Spans and log records of OTLP as plain values that tests compare. Pure.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1 as proto_logs;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1 as proto_trace;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Attribute values as text; arrays as JSON.
+pub type Attributes = BTreeMap<String, String>;
+
+/// A span as it was received. Ids are lower-case hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// 32 digits.
+    pub trace_id: String,
+    /// 16 digits.
+    pub span_id: String,
+    /// Empty for a root.
+    pub parent_id: String,
+    /// Its name.
+    pub name: String,
+    /// `internal`, `server`, `client`, `producer`, `consumer`.
+    pub kind: &'static str,
+    /// Nanoseconds since the epoch.
+    pub start: u64,
+    /// Nanoseconds since the epoch.
+    pub end: u64,
+    /// `unset`, `ok`, `error`.
+    pub status: &'static str,
+    /// With `error`: why.
+    pub status_message: String,
+    /// Its own.
+    pub attributes: Attributes,
+    /// Such as `exception`.
+    pub events: Vec<SpanEvent>,
+    /// (trace id, span id)
+    pub links: Vec<(String, String)>,
+    /// The process's.
+    pub resource: Attributes,
+    /// The instrumentation scope's name.
+    pub scope: String,
+}
+
+impl Span {
+    /// How long it took.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.end.saturating_sub(self.start))
+    }
+
+    /// An attribute; empty when it is not there.
+    #[must_use]
+    pub fn attribute(&self, key: &str) -> &str {
+        self.attributes.get(key).map_or("", String::as_str)
+    }
+}
+
+/// A span event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpanEvent {
+    /// Its name.
+    pub name: String,
+    /// Nanoseconds since the epoch.
+    pub time: u64,
+    /// Its own.
+    pub attributes: Attributes,
+}
+
+/// A log record as it was received. Ids are lower-case hex, empty when there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// `k8s.event`, or empty.
+    pub event_name: String,
+    /// What it says.
+    pub body: String,
+    /// `INFO`, …
+    pub severity: String,
+    /// 32 digits.
+    pub trace_id: String,
+    /// 16 digits.
+    pub span_id: String,
+    /// Nanoseconds since the epoch; the observed time when it has no other.
+    pub time: u64,
+    /// Its own.
+    pub attributes: Attributes,
+    /// The process's.
+    pub resource: Attributes,
+    /// The instrumentation scope's name.
+    pub scope: String,
+}
+
+pub(crate) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
+    let mut all = Vec::new();
+    for of_resource in request.resource_spans {
+        let resource = resource_attributes(of_resource.resource);
+        for of_scope in of_resource.scope_spans {
+            let scope = of_scope.scope.map(|scope| scope.name).unwrap_or_default();
+            all.extend(of_scope.spans.into_iter().map(|received| span(received, &resource, &scope)));
+        }
+    }
+    all
+}
+
+pub(crate) fn logs(request: ExportLogsServiceRequest) -> Vec<Log> {
+    let mut all = Vec::new();
+    for of_resource in request.resource_logs {
+        let resource = resource_attributes(of_resource.resource);
+        for of_scope in of_resource.scope_logs {
+            let scope = of_scope.scope.map(|scope| scope.name).unwrap_or_default();
+            all.extend(of_scope.log_records.into_iter().map(|received| log(received, &resource, &scope)));
+        }
+    }
+    all
+}
+
+fn span(received: proto_trace::Span, resource: &Attributes, scope: &str) -> Span {
+    use proto_trace::{span::SpanKind, status::StatusCode};
+    let kind = match received.kind() {
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+        SpanKind::Internal | SpanKind::Unspecified => "internal",
+    };
+    let status = received.status.unwrap_or_default();
+    Span {
+        trace_id: hex(&received.trace_id),
+        span_id: hex(&received.span_id),
+        parent_id: hex(&received.parent_span_id),
+        name: received.name,
+        kind,
+        start: received.start_time_unix_nano,
+        end: received.end_time_unix_nano,
+        status: match status.code() {
+            StatusCode::Unset => "unset",
+            StatusCode::Ok => "ok",
+            StatusCode::Error => "error",
+        },
+        status_message: status.message,
+        attributes: attributes(received.attributes),
+        events: received
+            .events
+            .into_iter()
+            .map(|event| SpanEvent { name: event.name, time: event.time_unix_nano, attributes: attributes(event.attributes) })
+            .collect(),
+        links: received.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
+        resource: resource.clone(),
+        scope: scope.to_owned(),
+    }
+}
+
+fn log(received: proto_logs::LogRecord, resource: &Attributes, scope: &str) -> Log {
+    let time = match received.time_unix_nano {
+        0 => received.observed_time_unix_nano,
+        time => time,
+    };
+    Log {
+        event_name: received.event_name,
+        body: received.body.map(text).unwrap_or_default(),
+        severity: received.severity_text,
+        trace_id: hex(&received.trace_id),
+        span_id: hex(&received.span_id),
+        time,
+        attributes: attributes(received.attributes),
+        resource: resource.clone(),
+        scope: scope.to_owned(),
+    }
+}
+
+fn resource_attributes(resource: Option<Resource>) -> Attributes {
+    attributes(resource.unwrap_or_default().attributes)
+}
+
+/// Attributes as text.
+#[must_use]
+pub fn attributes(received: Vec<KeyValue>) -> Attributes {
+    received.into_iter().map(|pair| (pair.key, pair.value.map(text).unwrap_or_default())).collect()
+}
+
+fn text(value: AnyValue) -> String {
+    match value.value {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::BoolValue(value)) => value.to_string(),
+        Some(Value::IntValue(value)) => value.to_string(),
+        Some(Value::DoubleValue(value)) => value.to_string(),
+        Some(Value::BytesValue(bytes)) => hex(&bytes),
+        Some(Value::ArrayValue(array)) => {
+            let values: Vec<String> = array.values.into_iter().map(text).collect();
+            serde_json::json!(values).to_string()
+        }
+        Some(Value::KvlistValue(list)) => serde_json::json!(attributes(list.values)).to_string(),
+        _ => String::new(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
