@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// Long enough for a machine that builds something else at the same time.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// A start slower than this is told.
 const SLOW: Duration = Duration::from_secs(10);
 

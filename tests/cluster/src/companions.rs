@@ -39,7 +39,7 @@ async fn knative(client: Client, service: &DynamicObject) {
     apply(&client, &placeholder, &route, &labels, spec).await;
 }
 
-/// The HTTP add-on: a ScaledObject with the labels and annotations of its owner.
+/// The HTTP add-on: a `ScaledObject` with the labels and annotations of its owner.
 async fn http_add_on(client: Client, http: &DynamicObject) {
     let gvk = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
     let scaled_object = ApiResource::from_gvk_with_plural(&gvk, "scaledobjects");

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions of real projects, straight from the Go module cache, and our own. Nothing is copied into the checkout.
+//! The `CustomResourceDefinitions` of real projects, straight from the Go module cache, and our own. Nothing is copied into the checkout.
 
 use crate::components::{BuildError, module_folder};
 use crate::wait::eventually;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// The CRDs of one project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Long enough for a machine that builds something else at the same time.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 /// The surroundings of the test must not configure the operator.
 const NOT_HANDED_ON: &[&str] = &["ELPIO_", "OTEL_", "RUST_", "KUBE", "POD_", "NODE_"];
 
@@ -34,6 +34,7 @@ impl Operator {
     ///
     /// # Panics
     /// When the binary cannot be started.
+    #[must_use]
     pub fn spawn(binary: &Path, kubeconfig: &Path, env: &[(&str, &str)]) -> Self {
         Self::spawn_with(binary, &["run"], kubeconfig, env)
     }
@@ -42,6 +43,7 @@ impl Operator {
     ///
     /// # Panics
     /// When the binary cannot be started.
+    #[must_use]
     pub fn spawn_with(binary: &Path, args: &[&str], kubeconfig: &Path, env: &[(&str, &str)]) -> Self {
         let folder = Folder::new("operator");
         let port = |name: &str| {
@@ -282,14 +284,13 @@ pub fn sample(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| {
             let line = line.split(" # ").next()?;
-            let (series, rest) = match line.split_once('{') {
-                Some((series, rest)) => (series, rest.rsplit_once('}')?),
-                None => {
-                    let (series, value) = line.split_once(' ')?;
-                    (series, ("", value))
-                }
+            let (series, held, value) = if let Some((series, rest)) = line.split_once('{') {
+                let (held, value) = rest.rsplit_once('}')?;
+                (series, held, value)
+            } else {
+                let (series, value) = line.split_once(' ')?;
+                (series, "", value)
             };
-            let (held, value) = rest;
             let matches = series == name && wanted.iter().all(|label| has_label(held, label));
             let value = value.split_whitespace().next()?;
             matches.then(|| value.parse::<f64>().ok()).flatten()

@@ -27,7 +27,7 @@ pub struct Play {
     pub delay: Duration,
     /// Deployments are real, because kube-controller-manager runs: play the node, and make their pods ready.
     pub pods: bool,
-    /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own ScaledObject.
+    /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own `ScaledObject`.
     pub companions: bool,
 }
 
@@ -112,12 +112,9 @@ async fn watch(stage: Arc<Stage>, part: Part) {
             continue;
         };
         let mut events = watcher(api, watcher::Config::default()).boxed();
-        loop {
-            match events.try_next().await {
-                Ok(Some(event)) => see(&stage, part, event),
-                // Gone with its CRD, or the API server is away: begin again.
-                Ok(None) | Err(_) => break,
-            }
+        // An error is an API that went with its CRD, or an API server that is away: begin again.
+        while let Ok(Some(event)) = events.try_next().await {
+            see(&stage, part, event);
         }
         tokio::time::sleep(ABSENT).await;
     }

@@ -212,14 +212,11 @@ fn deployment(object: &DynamicObject, verdict: &Verdict) -> Value {
         Verdict::NotReady { .. } => condition("Progressing", verdict, ("", ""), ("", "")),
         _ => condition("Progressing", &Verdict::Ready, ("NewReplicaSetAvailable", "ReplicaSet has successfully progressed."), ("", "")),
     };
-    let is_available = match verdict {
-        Verdict::Ready => condition("Available", verdict, ready, not_ready),
-        _ => {
-            let mut condition = condition("Available", &Verdict::Pending, ready, not_ready);
-            condition["status"] = json!("False");
-            condition
-        }
-    };
+    let mut is_available = condition("Available", verdict, ready, not_ready);
+    if *verdict != Verdict::Ready {
+        is_available = condition("Available", &Verdict::Pending, ready, not_ready);
+        is_available["status"] = json!("False");
+    }
     json!({
         "observedGeneration": object.metadata.generation,
         "replicas": replicas,

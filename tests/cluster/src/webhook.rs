@@ -105,7 +105,7 @@ pub struct Seen {
     pub refused: Option<u16>,
 }
 
-/// `admission.k8s.io/v1` AdmissionReview, as far as it is used.
+/// `AdmissionReview` of `admission.k8s.io/v1`, as far as it is used.
 #[derive(Deserialize)]
 struct Review {
     request: Request,
