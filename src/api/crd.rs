@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use super::service::ElpioService;
 
@@ -27,8 +28,36 @@ pub fn crds() -> Vec<(String, CustomResourceDefinition)> {
 ///
 /// # Errors
 /// When the definition cannot be written as YAML, which would be a fault of the serializer.
-pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(crd)
+pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, CrdError> {
+    let mut value = serde_json::to_value(crd)?;
+    whole_numbers(&mut value);
+    Ok(serde_saphyr::to_string(&value)?)
+}
+
+/// A definition could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// Not as JSON.
+    #[error("a definition cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Not as YAML.
+    #[error("a definition cannot be written as YAML")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+/// Writes `1` rather than `1.0`: bounds are floating-point numbers in the type, and integers in every definition that people read.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            // A whole number is written without a point, and then parses as an integer.
+            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(|float| float.to_string().parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Takes out what the derive adds and a schema does not need: `nullable` (the API server drops a null all the same, and a default then
@@ -48,3 +77,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
         tidy(values);
     }
 }
+
+#[cfg(test)]
+#[path = "crd_test.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub mod condition;
 mod crd;
+pub mod event;
 pub mod network;
 pub mod pod;
 pub mod quantity;
@@ -10,7 +11,7 @@ mod rule;
 pub mod service;
 pub mod stored;
 
-pub use crd::{crds, to_yaml};
+pub use crd::{CrdError, crds, to_yaml};
 pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus};
 pub use service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
 pub use stored::{SpecError, Stored, StoredService};

@@ -93,7 +93,7 @@ pub struct Ingress {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = HOST))]
     #[schemars(extend("x-kubernetes-validations" = [
-    rule("!self.endsWith('.cluster.local')", "ingress.host must not be under cluster.local"),
+    rule("self != 'cluster.local' && !self.endsWith('.cluster.local')", "ingress.host must not be under cluster.local"),
     rule("!self.matches('[.][0-9]+$')", "ingress.host must be a domain name, not an address"),
 ]))]
     pub host: Option<String>,

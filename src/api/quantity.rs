@@ -75,7 +75,6 @@ impl JsonSchema for RawQuantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "pattern": PATTERN,
             "maxLength": 64,
         })

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One child, as it was last seen.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct ChildStatus {
     /// The child's `apiVersion`.
     pub api_version: String,
@@ -17,7 +17,7 @@ pub struct ChildStatus {
     /// Whether the child says that it is ready for its current spec.
     pub ready: bool,
     /// Why it is not ready, in the child's own word.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -52,26 +52,26 @@ impl RolloutOutcome {
 
 /// The rollout of one generation: from its first reconcile to its outcome.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The generation that is rolled out.
     pub generation: i64,
     /// The rollout's trace id, 32 hexadecimal digits; absent when it was not sampled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The W3C `traceparent` of the rollout's root span; absent when it was not sampled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// The W3C `traceparent` that the object's author gave, when it became the root span's parent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// When the rollout began.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
     /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<MicroTime>,
     /// How it ended; absent while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<RolloutOutcome>,
 }

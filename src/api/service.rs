@@ -10,11 +10,14 @@ use super::pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN
 use super::rollout::{ChildStatus, RolloutStatus};
 use super::rule::{rule, rule_at};
 
+/// The form of an object's name where an empty one counts as none.
+const OPTIONAL_SUBDOMAIN: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
+
 /// The form of a DNS-1035 label.
 pub const LABEL: &str = r"^[a-z]([-a-z0-9]*[a-z0-9])?$";
 
 /// The form of a Go duration, as External Secrets and Tekton read it.
-pub const DURATION: &str = r"^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$";
+pub const DURATION: &str = r"^(0|([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+)$";
 
 /// Which engine serves.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
@@ -107,7 +110,7 @@ pub struct ElpioServiceSpec {
     pub ingress: Ingress,
     /// The service account of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
     pub service_account: Option<String>,
     /// How requests are spread over revisions (Knative only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

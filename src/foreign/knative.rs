@@ -1,1 +1,127 @@
-//! stub
+//! The fields of Knative Serving's Service and `DomainMapping` that Elpio writes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Container;
+use serde::Serialize;
+
+/// Annotation and label names of Knative.
+pub mod name {
+    /// Which autoscaler scales a revision.
+    pub const CLASS: &str = "autoscaling.knative.dev/class";
+    /// What it looks at.
+    pub const METRIC: &str = "autoscaling.knative.dev/metric";
+    /// What one replica should bear.
+    pub const TARGET: &str = "autoscaling.knative.dev/target";
+    /// The least number of replicas.
+    pub const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
+    /// The greatest number of replicas.
+    pub const MAX_SCALE: &str = "autoscaling.knative.dev/max-scale";
+    /// The label that takes a Service off the public gateway, with the value [`CLUSTER_LOCAL`].
+    pub const VISIBILITY: &str = "networking.knative.dev/visibility";
+    /// See [`VISIBILITY`].
+    pub const CLUSTER_LOCAL: &str = "cluster-local";
+    /// Knative's own autoscaler: requests, also to zero.
+    pub const KPA: &str = "kpa.autoscaling.knative.dev";
+    /// Kubernetes' autoscaler: cpu.
+    pub const HPA: &str = "hpa.autoscaling.knative.dev";
+    /// The name that Knative gives to a revision's only container.
+    pub const CONTAINER: &str = "user-container";
+}
+
+/// Ports of Knative's own that a container may not use.
+/// Source: `reservedPorts` in knative.dev/serving `pkg/apis/serving/k8s_validation.go`.
+pub const RESERVED_PORTS: [u16; 6] = [8008, 8012, 8013, 8022, 9090, 9091];
+
+/// Variables that Knative sets itself. Source: `reservedEnvVars` in the same file.
+pub const RESERVED_ENV: [&str; 4] = ["PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];
+
+/// `spec` of a `serving.knative.dev/v1` Service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceSpec {
+    /// The next revision.
+    pub template: RevisionTemplate,
+    /// How requests are spread over revisions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<TrafficTarget>,
+}
+
+/// The next revision.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RevisionTemplate {
+    /// Its labels and annotations.
+    pub metadata: TemplateMeta,
+    /// What runs.
+    pub spec: RevisionSpec,
+}
+
+/// Labels and annotations of revisions and their pods.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TemplateMeta {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a revision runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionSpec {
+    /// The one container.
+    pub containers: Vec<Container>,
+    /// The service account of the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// A hard limit of requests in flight for each replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_concurrency: Option<u32>,
+}
+
+/// A share of the requests for one revision.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficTarget {
+    /// Name of a revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision_name: Option<String>,
+    /// Whether the latest ready revision is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_revision: Option<bool>,
+    /// Per cent of the requests.
+    pub percent: u32,
+    /// Gives the revision an address of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// `spec` of a `serving.knative.dev/v1beta1` `DomainMapping`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct DomainMappingSpec {
+    /// The Service that answers.
+    #[serde(rename = "ref")]
+    pub target: TargetRef,
+    /// The certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SecretTls>,
+}
+
+/// The Service that a domain leads to.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetRef {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The Secret that holds a domain's certificate.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretTls {
+    /// Its name.
+    pub secret_name: String,
+}

@@ -1,13 +1,20 @@
 //! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing, and never a look at the raw spec after `validate`.
 
+pub mod applied;
 mod child;
 pub mod drift;
+pub mod duration;
+mod keda;
+mod knative;
+pub mod names;
+mod pod;
+pub mod quantity;
 pub mod service;
 pub mod validate;
 
 pub use child::{Child, ChildId, Owner};
 pub use service::render;
-pub use validate::{Fault, ValidService, validate};
+pub use validate::{Fault, ValidPod, ValidSecret, ValidService, validate};
 
 use crate::api::Engine;
 

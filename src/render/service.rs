@@ -1,9 +1,28 @@
-//! The children of an `ElpioService`. Pure.
+//! The children of an `ElpioService`, whichever engine serves it. Pure.
 
-use super::{Defaults, Desired, Owner, ValidService};
+use super::child::Parts;
+use super::{Child, ChildId, Defaults, Desired, Owner, ValidService, keda, knative};
+use crate::api::Engine;
+use crate::foreign::ChildKind;
 
 /// The objects that a valid service asks for, in the order in which they are applied.
 #[must_use]
-pub fn render(_owner: &Owner<'_>, _valid: &ValidService, _defaults: &Defaults) -> Desired {
-    Desired::default()
+pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Desired {
+    let mut children = external_secrets(owner, valid, defaults);
+    let (engine, ignored) = match valid.engine {
+        Engine::Knative => (knative::children(owner, valid), Vec::new()),
+        Engine::Keda => (keda::children(owner, valid), keda::ignored(valid)),
+    };
+    children.extend(engine);
+    Desired { children, ignored }
+}
+
+/// One `ExternalSecret` for each secret, in the version that the cluster serves.
+fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
+    let child = |secret: &super::ValidSecret| {
+        let mut parts = Parts::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
+        parts.version.clone_from(&defaults.external_secrets_version);
+        parts.child(owner)
+    };
+    valid.external_secrets.iter().map(child).collect()
 }

@@ -1,0 +1,72 @@
+//! The children of a service that Knative serves: Certificate, Service, `DomainMapping`. Pure.
+
+use std::collections::BTreeMap;
+
+use super::child::Parts;
+use super::{Child, ChildId, Owner, ValidService, pod};
+use crate::api::network::Metric;
+use crate::foreign::ChildKind;
+use crate::foreign::cert_manager::CertificateSpec;
+use crate::foreign::knative::{DomainMappingSpec, RevisionSpec, RevisionTemplate, SecretTls, ServiceSpec, TargetRef, TemplateMeta, name};
+
+/// Everything but the secrets, in the order in which it is applied.
+pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
+    let certificate = valid.host.as_ref().filter(|_| valid.tls).map(|host| certificate(owner, valid, host));
+    let domain = valid.host.as_ref().map(|host| domain_mapping(owner, valid, host));
+    certificate.into_iter().chain([service(owner, valid)]).chain(domain).collect()
+}
+
+/// The Secret that cert-manager writes and the `DomainMapping` reads.
+fn tls_secret(valid: &ValidService) -> String {
+    format!("{}-tls", valid.name)
+}
+
+fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
+    let spec = CertificateSpec { secret_name: tls_secret(valid), dns_names: vec![host.to_owned()], issuer_ref: valid.issuer.clone() };
+    Parts::new(ChildId::new(ChildKind::Certificate, host), spec).child(owner)
+}
+
+fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
+    let template = RevisionTemplate {
+        metadata: TemplateMeta { labels: owner.labels(), annotations: template_annotations(owner, valid) },
+        spec: RevisionSpec {
+            containers: vec![pod::container(name::CONTAINER, valid)],
+            service_account_name: valid.pod.service_account.clone(),
+            container_concurrency: valid.concurrency_limit,
+        },
+    };
+    let mut parts =
+        Parts::new(ChildId::new(ChildKind::KnativeService, &valid.name), ServiceSpec { template, traffic: valid.traffic.clone() });
+    if !valid.public {
+        parts.labels.insert(name::VISIBILITY.to_owned(), name::CLUSTER_LOCAL.to_owned());
+    }
+    parts.child(owner)
+}
+
+fn template_annotations(owner: &Owner<'_>, valid: &ValidService) -> BTreeMap<String, String> {
+    let class = if valid.metric == Metric::Cpu { name::HPA } else { name::KPA };
+    let scaling = [
+        (name::CLASS, Some(class.to_owned())),
+        (name::METRIC, Some(valid.metric.as_str().to_owned())),
+        (name::TARGET, Some(valid.target.to_string())),
+        (name::MIN_SCALE, Some(valid.min_scale.to_string())),
+        (name::MAX_SCALE, valid.max_scale.map(|max| max.to_string())),
+    ];
+    let scaling = scaling.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    pod::annotations(owner, valid).into_iter().chain(scaling).collect()
+}
+
+fn domain_mapping(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
+    let target = TargetRef {
+        api_version: ChildKind::KnativeService.api_version(),
+        kind: ChildKind::KnativeService.kind().to_owned(),
+        name: valid.name.clone(),
+    };
+    let tls = valid.tls.then(|| SecretTls { secret_name: tls_secret(valid) });
+    let mut parts = Parts::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
+    if valid.tls {
+        parts.after.push(ChildId::new(ChildKind::Certificate, host));
+    }
+    parts.after.push(ChildId::new(ChildKind::KnativeService, &valid.name));
+    parts.child(owner)
+}

@@ -1,0 +1,92 @@
+//! The forms of names that Kubernetes and DNS ask for. Pure; the same forms stand as patterns in the schema.
+
+/// A label: `first` and the last character are letters or digits, dashes may stand between.
+fn is_label(text: &str, first: fn(u8) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    let inner = |byte: u8| byte == b'-' || lower_or_digit(byte);
+    bytes.first().is_some_and(|byte| first(*byte))
+        && bytes.last().is_some_and(|byte| lower_or_digit(*byte))
+        && bytes.iter().all(|byte| inner(*byte))
+}
+
+fn lower_or_digit(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// A DNS-1035 label of at most `max` characters.
+pub(crate) fn is_dns_1035_label(text: &str, max: usize) -> bool {
+    text.len() <= max && is_label(text, |byte| byte.is_ascii_lowercase())
+}
+
+/// A DNS-1123 subdomain, which most names of objects are.
+pub(crate) fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|label| is_label(label, lower_or_digit))
+}
+
+/// A domain name: two labels or more, of at most 63 characters.
+pub(crate) fn is_domain(text: &str) -> bool {
+    is_subdomain(text) && text.contains('.') && text.split('.').all(|label| label.len() <= 63)
+}
+
+/// Whether the last label is a number, so that a resolver takes the whole for an address.
+pub(crate) fn is_address(text: &str) -> bool {
+    text.rsplit('.').next().is_some_and(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A key in a Secret or `ConfigMap`.
+pub(crate) fn is_data_key(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+/// Characters that may stand in an environment variable's name.
+pub(crate) fn is_env_text(text: &str) -> bool {
+    text.len() <= 256 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')
+}
+
+/// `sha256:` and 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)))
+}
+
+/// The tag of an image.
+pub(crate) fn is_image_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.len() <= 128 && text.bytes().next().is_some_and(word) && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_have_two_short_labels_or_more() {
+        let longest = format!("{}.example", "a".repeat(63));
+        for good in ["a.b", "xn--bcher-kva.example", "1.example", longest.as_str()] {
+            assert!(is_domain(good), "{good}");
+        }
+        let too_long = format!("{}.example", "a".repeat(64));
+        let too_long_all = format!("{}.example", ["a"; 130].join("."));
+        for bad in ["", "a", "a.", ".a", "a..b", "A.b", "*.a.b", "-a.b", "a-.b", "a_b.c", too_long.as_str(), too_long_all.as_str()] {
+            assert!(!is_domain(bad), "{bad}");
+        }
+        assert!(is_address("10.0.0.1") && !is_address("10.example") && !is_address("a."));
+    }
+
+    #[test]
+    fn labels_begin_with_a_letter() {
+        assert!(is_dns_1035_label("a-1", 3) && !is_dns_1035_label("a-12", 3));
+        for bad in ["", "1a", "-a", "a-", "a.b", "A"] {
+            assert!(!is_dns_1035_label(bad, 63), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digests_are_sha256_in_lower_case() {
+        assert!(is_digest(&format!("sha256:{}", "0f".repeat(32))));
+        for bad in [String::new(), "0f".repeat(32), format!("sha256:{}", "0F".repeat(32)), format!("sha256:{}", "0".repeat(63))] {
+            assert!(!is_digest(&bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Rules of the container: image, port, environment, resources, probe. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, Probe, ResourceRequirements,
+    SecretEnvSource, SecretKeySelector,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as SentQuantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Faults, ValidPod};
+use crate::api::pod::{self, KeyRef, ReadinessProbe, Resources};
+use crate::api::quantity::RawQuantity;
+use crate::api::service::Image;
+use crate::api::{ElpioServiceSpec, Engine};
+use crate::foreign::knative::{RESERVED_ENV, RESERVED_PORTS};
+use crate::render::names;
+use crate::render::quantity::Quantity;
+
+const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characters";
+const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
+
+/// The container of a service.
+pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) -> ValidPod {
+    let image = image(&spec.image, faults);
+    faults.range("spec.port", spec.port, 1, 65535);
+    let port = u16::try_from(spec.port).unwrap_or_default();
+    faults.check(engine != Engine::Knative || !RESERVED_PORTS.contains(&port), "spec.port", || {
+        format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
+    });
+    let account = spec.service_account.clone().filter(|name| !name.is_empty());
+    faults.check(account.as_deref().is_none_or(names::is_subdomain), "spec.serviceAccount", || OBJECT_NAME.to_owned());
+    ValidPod {
+        image,
+        pinned: spec.image.digest.is_some(),
+        port,
+        env: env(&spec.env, engine, faults),
+        env_from: env_from(&spec.env_from, faults),
+        resources: spec.resources.as_ref().and_then(|resources| requirements(resources, faults)),
+        readiness_probe: spec.readiness_probe.as_ref().map(|asked| probe(asked, port, faults)),
+        service_account: account,
+    }
+}
+
+/// `repository[:tag][@digest]`.
+fn image(image: &Image, faults: &mut Faults) -> String {
+    let Image { repository, tag, digest } = image;
+    let readable = !repository.is_empty() && repository.len() <= 512 && !repository.contains(char::is_whitespace);
+    faults.check(readable, "spec.image.repository", || "must be 1 to 512 characters without white space".to_owned());
+    faults.check(tag.as_deref().is_none_or(names::is_image_tag), "spec.image.tag", || {
+        "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
+    });
+    faults.check(digest.as_deref().is_none_or(names::is_digest), "spec.image.digest", || {
+        "must be sha256: and 64 hexadecimal digits".to_owned()
+    });
+    let tag = tag.iter().map(|tag| format!(":{tag}"));
+    let digest = digest.iter().map(|digest| format!("@{digest}"));
+    std::iter::once(repository.clone()).chain(tag).chain(digest).collect()
+}
+
+fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut Faults) -> Vec<EnvVar> {
+    faults.at_most("spec.env", env.len(), 500);
+    faults.unique("spec.env", "name", env.iter().map(|var| Some(var.name.as_str())));
+    let valid = |(index, var): (usize, &pod::EnvVar)| {
+        let path = format!("spec.env[{index}]");
+        let name = format!("{path}.name");
+        faults.check(!var.name.is_empty() && names::is_env_text(&var.name), &name, || {
+            "must be 1 to 256 printable ASCII characters without =".to_owned()
+        });
+        faults.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
+            format!("{} is a variable that Knative sets itself", var.name)
+        });
+        faults
+            .check(var.value.is_some() != var.value_from.is_some(), &path, || "exactly one of value and valueFrom must be set".to_owned());
+        let value_from = var.value_from.as_ref().map(|source| value_source(&format!("{path}.valueFrom"), source, faults));
+        EnvVar { name: var.name.clone(), value: var.value.clone(), value_from }
+    };
+    env.iter().enumerate().map(valid).collect()
+}
+
+fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> EnvVarSource {
+    let pod::EnvVarSource { secret_key_ref, config_map_key_ref } = source;
+    faults.check(secret_key_ref.is_some() != config_map_key_ref.is_some(), path, || {
+        "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
+    });
+    let mut check = |field: &str, key: &KeyRef| {
+        faults.check(names::is_subdomain(&key.name), &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
+        faults.check(names::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
+    };
+    if let Some(key) = secret_key_ref {
+        check("secretKeyRef", key);
+    }
+    if let Some(key) = config_map_key_ref {
+        check("configMapKeyRef", key);
+    }
+    EnvVarSource {
+        secret_key_ref: secret_key_ref.clone().map(|key| SecretKeySelector { name: key.name, key: key.key, optional: key.optional }),
+        config_map_key_ref: config_map_key_ref.clone().map(|key| ConfigMapKeySelector {
+            name: key.name,
+            key: key.key,
+            optional: key.optional,
+        }),
+        ..EnvVarSource::default()
+    }
+}
+
+fn env_from(sources: &[pod::EnvFrom], faults: &mut Faults) -> Vec<EnvFromSource> {
+    faults.at_most("spec.envFrom", sources.len(), 100);
+    let valid = |(index, source): (usize, &pod::EnvFrom)| {
+        let pod::EnvFrom { prefix, secret_ref, config_map_ref } = source;
+        let path = format!("spec.envFrom[{index}]");
+        faults.check(prefix.as_deref().is_none_or(names::is_env_text), &format!("{path}.prefix"), || {
+            "must be at most 256 printable ASCII characters without =".to_owned()
+        });
+        faults.check(secret_ref.is_some() != config_map_ref.is_some(), &path, || {
+            "exactly one of secretRef and configMapRef must be set".to_owned()
+        });
+        for (field, object) in [("secretRef", secret_ref), ("configMapRef", config_map_ref)] {
+            let named = object.as_ref().is_none_or(|object| names::is_subdomain(&object.name));
+            faults.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
+        }
+        EnvFromSource {
+            prefix: prefix.clone().filter(|prefix| !prefix.is_empty()),
+            secret_ref: secret_ref.clone().map(|object| SecretEnvSource { name: object.name, optional: object.optional }),
+            config_map_ref: config_map_ref.clone().map(|object| ConfigMapEnvSource { name: object.name, optional: object.optional }),
+        }
+    };
+    sources.iter().enumerate().map(valid).collect()
+}
+
+/// Resources in canonical form; `None` when nothing is asked.
+fn requirements(resources: &Resources, faults: &mut Faults) -> Option<ResourceRequirements> {
+    let requests = amounts("spec.resources.requests", &resources.requests, faults);
+    let limits = amounts("spec.resources.limits", &resources.limits, faults);
+    for (name, request) in &requests {
+        if let Some(limit) = limits.get(name) {
+            faults.check(request <= limit, &format!("spec.resources.requests.{name}"), || {
+                format!("{request} is more than the limit, {limit}")
+            });
+        }
+    }
+    let sent = |amounts: BTreeMap<String, Quantity>| {
+        let sent: BTreeMap<_, _> = amounts.into_iter().map(|(name, amount)| (name, SentQuantity(amount.to_string()))).collect();
+        Some(sent).filter(|sent| !sent.is_empty())
+    };
+    (!requests.is_empty() || !limits.is_empty()).then(|| ResourceRequirements {
+        requests: sent(requests),
+        limits: sent(limits),
+        ..ResourceRequirements::default()
+    })
+}
+
+fn amounts(path: &str, written: &BTreeMap<String, RawQuantity>, faults: &mut Faults) -> BTreeMap<String, Quantity> {
+    faults.at_most(path, written.len(), 50);
+    let mut read = BTreeMap::new();
+    for (name, amount) in written {
+        let field = format!("{path}.{name}");
+        match Quantity::parse(&amount.to_string()) {
+            None => faults.add(field, format!("{:?} is no quantity", amount.to_string())),
+            Some(quantity) if quantity.is_negative() => faults.add(field, format!("must not be negative, as {amount} is")),
+            Some(quantity) => {
+                read.insert(name.clone(), quantity);
+            }
+        }
+    }
+    read
+}
+
+fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
+    let path = "spec.readinessProbe";
+    faults.check(asked.path.len() <= 2048, &format!("{path}.path"), || "must have at most 2048 characters".to_owned());
+    if let Some(delay) = asked.initial_delay_seconds {
+        faults.range(&format!("{path}.initialDelaySeconds"), delay, 0, i32::MAX);
+    }
+    if let Some(period) = asked.period_seconds {
+        faults.range(&format!("{path}.periodSeconds"), period, 1, i32::MAX);
+    }
+    let http_path = if asked.path.is_empty() { "/" } else { &asked.path };
+    Probe {
+        http_get: Some(HTTPGetAction { path: Some(http_path.to_owned()), port: IntOrString::Int(port.into()), ..HTTPGetAction::default() }),
+        initial_delay_seconds: asked.initial_delay_seconds,
+        period_seconds: asked.period_seconds,
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,67 @@
+//! What is wrong with a spec: field paths and messages, gathered rather than stopped at the first. Pure.
+
+use std::fmt;
+
+/// One thing that is wrong with a spec.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// The field, as `spec.env[2].name`.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// The faults found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Notes a fault.
+    pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Fault { path: path.into(), message: message.into() });
+    }
+
+    /// Notes a fault unless the rule holds; tells whether it does.
+    pub(crate) fn check(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) -> bool {
+        if !holds {
+            self.add(path, message());
+        }
+        holds
+    }
+
+    /// A number within bounds.
+    pub(crate) fn range(&mut self, path: &str, number: i32, min: i32, max: i32) {
+        self.check((min..=max).contains(&number), path, || {
+            if max == i32::MAX { format!("must be at least {min}, not {number}") } else { format!("must be {min} to {max}, not {number}") }
+        });
+    }
+
+    /// A list that is not too long.
+    pub(crate) fn at_most(&mut self, path: &str, length: usize, max: usize) {
+        self.check(length <= max, path, || format!("must have at most {max} items, not {length}"));
+    }
+
+    /// A name that no earlier item of the list has.
+    pub(crate) fn unique<'a>(&mut self, list: &str, field: &str, names: impl IntoIterator<Item = Option<&'a str>>) {
+        let mut seen = std::collections::BTreeMap::new();
+        for (index, name) in names.into_iter().enumerate() {
+            let Some(name) = name else { continue };
+            if let Some(first) = seen.get(name) {
+                self.add(format!("{list}[{index}].{field}"), format!("{name:?} stands already in {list}[{first}]"));
+            } else {
+                seen.insert(name, index);
+            }
+        }
+    }
+
+    /// All faults, unless there are none.
+    pub(crate) fn none_or(self) -> Result<(), Vec<Fault>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+}
