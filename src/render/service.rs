@@ -24,5 +24,5 @@ fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults
         parts.version.clone_from(&defaults.external_secrets_version);
         parts.child(owner)
     };
-    valid.external_secrets.iter().map(child).collect()
+    valid.secrets.iter().map(child).collect()
 }

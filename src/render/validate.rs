@@ -27,7 +27,9 @@ pub struct ValidService {
     /// The container.
     pub pod: ValidPod,
     /// The secrets to fetch.
-    pub external_secrets: Vec<ValidSecret>,
+    pub secrets: Vec<ValidSecret>,
+    /// Names of their `ExternalSecret` objects.
+    pub external_secrets: Vec<String>,
     /// What the autoscaler looks at.
     pub metric: Metric,
     /// What one replica should bear.
@@ -91,7 +93,7 @@ pub fn validate(name: &str, spec: &ElpioServiceSpec, defaults: &Defaults) -> Res
     let engine = spec.engine.unwrap_or(defaults.engine);
     faults.check(names::is_dns_1035_label(name, 63), "metadata.name", || "must be a DNS-1035 label of at most 63 characters".to_owned());
     let pod = container::pod(spec, engine, &mut faults);
-    let external_secrets = secrets::external_secrets(&spec.external_secrets, &mut faults);
+    let secrets = secrets::external_secrets(&spec.external_secrets, &mut faults);
     network::scaling(spec, engine, &mut faults);
     network::ingress(&spec.ingress, &mut faults);
     let traffic = network::traffic(&spec.traffic, &mut faults);
@@ -102,7 +104,8 @@ pub fn validate(name: &str, spec: &ElpioServiceSpec, defaults: &Defaults) -> Res
         name: name.to_owned(),
         engine,
         pod,
-        external_secrets,
+        external_secrets: secrets.iter().map(|secret| secret.name.clone()).collect(),
+        secrets,
         metric: scaling.metric,
         target: scaling.target.unsigned_abs(),
         min_scale: scaling.min_scale.unsigned_abs(),
