@@ -16,7 +16,9 @@
     reason = "test support: a component that cannot be started has to fail the test at once, with its log"
 )]
 
+mod admission_server;
 mod audit;
+pub mod cargo;
 pub mod cluster;
 mod companions;
 pub mod components;
@@ -24,7 +26,9 @@ mod control_plane;
 pub mod crds;
 pub mod operator;
 pub mod otlp;
+pub mod page;
 pub mod pki;
+pub mod proc;
 pub mod process;
 mod report;
 mod signals;

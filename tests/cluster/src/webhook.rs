@@ -1,29 +1,19 @@
 //! A validating admission webhook that refuses what it is told to: how a test makes the real API server answer 409, 422, 429 or 503.
 
+use crate::admission_server;
 use crate::pki::Authority;
 use crate::process::{free_port, unique};
 use crate::wait::eventually;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1 as admission;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 /// The name of the object by which the start is noticed.
 const PROBE: &str = "elpio-webhook-probe";
@@ -77,7 +67,7 @@ impl Rule {
         Self { times: Some(times), ..self }
     }
 
-    fn concerns(&self, seen: &Seen) -> bool {
+    pub(crate) fn concerns(&self, seen: &Seen) -> bool {
         let (plural, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
         let group = format!("{}.{}", seen.resource, seen.group);
         subresource == seen.subresource
@@ -105,55 +95,10 @@ pub struct Seen {
     pub refused: Option<u16>,
 }
 
-/// `AdmissionReview` of `admission.k8s.io/v1`, as far as it is used.
-#[derive(Deserialize)]
-struct Review {
-    request: Request,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    uid: String,
-    resource: Resource,
-    #[serde(default)]
-    sub_resource: String,
-    operation: String,
-    #[serde(default)]
-    name: String,
-    user_info: UserInfo,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    group: String,
-    resource: String,
-}
-
-#[derive(Deserialize)]
-struct UserInfo {
-    #[serde(default)]
-    username: String,
-}
-
-impl From<Request> for Seen {
-    fn from(request: Request) -> Self {
-        Self {
-            group: request.resource.group,
-            resource: request.resource.resource,
-            subresource: request.sub_resource,
-            operation: request.operation,
-            name: request.name,
-            user: request.user_info.username,
-            refused: None,
-        }
-    }
-}
-
 #[derive(Default)]
-struct State {
-    rules: Vec<Rule>,
-    seen: Vec<Seen>,
+pub(crate) struct State {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) seen: Vec<Seen>,
 }
 
 /// Sees every write in one namespace.
@@ -174,8 +119,8 @@ impl Webhook {
         let authority = Authority::new("elpio-webhook");
         let port = free_port();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
-        let acceptor = acceptor(&authority);
-        let server = tokio::spawn(serve(listener, acceptor, Arc::clone(&state)));
+        let acceptor = admission_server::acceptor(&authority);
+        let server = tokio::spawn(admission_server::serve(listener, acceptor, Arc::clone(&state)));
         let name = format!("elpio-test-{}", unique());
         let configuration = configuration(&name, namespace, port, &authority);
         let api: Api<admission::ValidatingWebhookConfiguration> = Api::all(client.clone());
@@ -277,93 +222,4 @@ fn configuration(name: &str, namespace: &str, port: u16, authority: &Authority) 
         metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         webhooks: Some(vec![webhook]),
     }
-}
-
-fn acceptor(authority: &Authority) -> TlsAcceptor {
-    let identity = authority.server(&["127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("our own");
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("our own");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring knows them")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("our own");
-    TlsAcceptor::from(Arc::new(config))
-}
-
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<State>>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
-        tokio::spawn(async move {
-            // A connection that fails is the API server's to repeat.
-            let Ok(stream) = acceptor.accept(stream).await else {
-                return;
-            };
-            let service = service_fn(|request| answer(request, &state));
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-async fn answer(request: http::Request<Incoming>, state: &Mutex<State>) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let body = match request.into_body().collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => return Ok(bad_request()),
-    };
-    let Ok(Review { request }) = serde_json::from_slice(&body) else {
-        return Ok(bad_request());
-    };
-    let uid = request.uid.clone();
-    let mut seen = Seen::from(request);
-    let rule = {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let rule = take(&mut state.rules, &seen);
-        seen.refused = rule.as_ref().map(|rule| rule.code).filter(|code| *code > 0);
-        state.seen.push(seen);
-        rule
-    };
-    if let Some(rule) = &rule {
-        tokio::time::sleep(rule.delay).await;
-    }
-    let review = json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": response(&uid, rule.filter(|rule| rule.code > 0)),
-    });
-    let body = Full::new(Bytes::from(review.to_string()));
-    let json = http::Response::builder().header("content-type", "application/json");
-    Ok(json.body(body).expect("a valid header"))
-}
-
-/// The first rule that concerns it; a rule that is used up is removed.
-fn take(rules: &mut Vec<Rule>, seen: &Seen) -> Option<Rule> {
-    let index = rules.iter().position(|rule| rule.concerns(seen))?;
-    let rule = rules[index].clone();
-    match &mut rules[index].times {
-        Some(1) => drop(rules.remove(index)),
-        Some(times) => *times -= 1,
-        None => (),
-    }
-    Some(rule)
-}
-
-fn response(uid: &str, refusal: Option<Rule>) -> Value {
-    let Some(rule) = refusal else {
-        return json!({"uid": uid, "allowed": true});
-    };
-    let mut status = json!({
-        "status": "Failure", "code": rule.code, "reason": rule.reason, "message": rule.message,
-    });
-    if let Some(seconds) = rule.retry_after {
-        status["details"] = json!({"retryAfterSeconds": seconds});
-    }
-    json!({"uid": uid, "allowed": false, "status": status})
-}
-
-fn bad_request() -> http::Response<Full<Bytes>> {
-    let mut response = http::Response::new(Full::new(Bytes::new()));
-    *response.status_mut() = http::StatusCode::BAD_REQUEST;
-    response
 }

@@ -1,5 +1,5 @@
 //! The harness itself: what the tests of the operator stand on has to be proven first.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it finds by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says what it finds by panicking")]
 
 use elpio_cluster::otlp::Fault;
 use elpio_cluster::process::unique;
@@ -8,9 +8,9 @@ use elpio_cluster::webhook::Rule;
 use elpio_cluster::{Cluster, Crds, Options, OtlpReceiver, StandInEngine, Webhook, eventually};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::Client;
 use nix::sys::signal;
 use nix::unistd::Pid;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -1,0 +1,81 @@
+//! What Linux says of a running process: memory, CPU time, listening ports. Reads `/proc` only.
+
+use std::fs;
+use std::time::Duration;
+
+/// Resident memory in bytes.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn rss(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// The most resident memory that it ever had, in bytes.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn peak_rss(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+/// CPU time used so far by all its threads, in user and kernel; resolution 10 ms.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn cpu(pid: u32) -> Duration {
+    let stat = read(pid, "stat");
+    // The second field is the program's name in brackets and may hold anything.
+    let (_, fields) = stat.rsplit_once(") ").expect("the program's name");
+    let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // USER_HZ is 100 on every architecture that Linux runs containers on.
+    Duration::from_millis(ticks * 10)
+}
+
+/// The TCP ports that it listens on.
+///
+/// # Panics
+/// When it has ended.
+#[must_use]
+pub fn listening(pid: u32) -> Vec<u16> {
+    let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|target| {
+            let inode = target.to_str()?.strip_prefix("socket:[")?;
+            Some(inode.trim_end_matches(']').to_owned())
+        })
+        .collect();
+    let tables = read(pid, "net/tcp") + &read(pid, "net/tcp6");
+    let mut ports: Vec<u16> = tables.lines().filter_map(|line| listener(line, &sockets)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The port of a line of /proc/net/tcp, when it listens and is one of those sockets.
+fn listener(line: &str, sockets: &[String]) -> Option<u16> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+    if *state != LISTEN || !sockets.iter().any(|socket| socket == inode) {
+        return None;
+    }
+    u16::from_str_radix(local.rsplit(':').next()?, 16).ok()
+}
+
+fn status(pid: u32, field: &str) -> u64 {
+    let status = read(pid, "status");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of every process");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+fn read(pid: u32, file: &str) -> String {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
