@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions, as `deploy/crds/` and `elpio-operator crds` show them. Nothing here talks to a cluster.
+//! The `CustomResourceDefinition`s, as `deploy/crds/` and `elpio-operator crds` show them. Nothing here talks to a cluster.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,

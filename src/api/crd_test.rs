@@ -70,14 +70,15 @@ fn every_rule_has_a_message() {
             assert!(rule["message"].as_str().is_some_and(|message| !message.is_empty()), "{name}: {rule}");
         }
     }
-    fn collect<'a>(value: &'a serde_json::Value, rules: &mut Vec<&'a serde_json::Value>) {
-        match value {
-            serde_json::Value::Object(map) => {
-                rules.extend(map.get("x-kubernetes-validations").and_then(|found| found.as_array()).into_iter().flatten());
-                map.values().for_each(|value| collect(value, rules));
-            }
-            serde_json::Value::Array(items) => items.iter().for_each(|value| collect(value, rules)),
-            _ => {}
+}
+
+fn collect<'a>(value: &'a serde_json::Value, rules: &mut Vec<&'a serde_json::Value>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            rules.extend(map.get("x-kubernetes-validations").and_then(|found| found.as_array()).into_iter().flatten());
+            map.values().for_each(|value| collect(value, rules));
         }
+        serde_json::Value::Array(items) => items.iter().for_each(|value| collect(value, rules)),
+        _ => {}
     }
 }

@@ -102,6 +102,10 @@ pub struct ObjectRef {
 /// What a container asks for and may use at most.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rule(
+    "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+    "resources.requests must be at most resources.limits"
+)]))]
 pub struct Resources {
     /// What the scheduler sets aside, by resource name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -77,6 +77,7 @@ impl JsonSchema for RawQuantity {
             "x-kubernetes-int-or-string": true,
             "pattern": PATTERN,
             "maxLength": 64,
+            "minimum": 0,
         })
     }
 }

@@ -142,9 +142,8 @@ impl Child {
 
 /// The first `digits` hexadecimal digits of a digest.
 pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
-    let mut text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.truncate(digits);
-    text
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.take(digits).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
 /// The same value with the keys of every map sorted.

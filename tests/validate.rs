@@ -1,0 +1,84 @@
+//! The operator's own check against the table of rules, which the schema is held to as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod rules;
+
+use elpio_operator::api::{Engine, StoredService};
+use elpio_operator::render::{Defaults, validate};
+
+fn faults(case: &rules::Case) -> Vec<String> {
+    let engine = if case.engine == "keda" { Engine::Keda } else { Engine::Knative };
+    let object: StoredService = serde_json::from_value(case.object.clone()).unwrap();
+    let name = object.metadata.name.as_deref().unwrap();
+    let spec = object.spec.unwrap_or_else(|error| panic!("{}: {error}", case.what));
+    validate(name, &spec, &Defaults { engine, ..Defaults::default() }).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_rule_is_checked_again() {
+    let mut wrong = Vec::new();
+    for case in rules::cases() {
+        let found = faults(&case);
+        let expected: Vec<_> = case.fault.iter().map(ToString::to_string).collect();
+        // A broken sum or a missing partner may follow from the fault that is meant.
+        let named = case.fault.is_none_or(|fault| found.iter().any(|found| found == fault));
+        if found.is_empty() != expected.is_empty() || !named {
+            wrong.push(format!("{}: expected {expected:?}, found {found:?}", case.what));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_faults_are_listed_in_the_order_of_the_fields() {
+    let object: StoredService = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "1"},
+        "spec": {
+            "image": {"repository": ""},
+            "port": 0,
+            "env": [{"name": "A", "value": "1"}, {"name": "PORT"}],
+            "resources": {"limits": {"cpu": "x"}},
+            "scaling": {"minScale": 2, "maxScale": 1},
+            "ingress": {"tls": true},
+            "traffic": [{"percent": 10}],
+        },
+    }))
+    .unwrap();
+    let faults = validate("1", &object.spec.unwrap(), &Defaults::default()).unwrap_err();
+    let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "metadata.name",
+            "spec.image.repository",
+            "spec.port",
+            "spec.env[1].name",
+            "spec.env[1]",
+            "spec.resources.limits.cpu",
+            "spec.scaling.minScale",
+            "spec.ingress.tls",
+            "spec.traffic",
+            "spec.traffic[0]",
+        ]
+    );
+}
+
+/// What a newcomer applies first must be right.
+#[test]
+fn the_samples_are_valid() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples");
+    let mut names = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let sample: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        if sample["kind"] != "ElpioService" {
+            continue;
+        }
+        let object: StoredService = serde_json::from_value(sample).unwrap();
+        let spec = object.spec.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = object.metadata.name.unwrap();
+        assert_eq!(validate(&name, &spec, &Defaults::default()).err(), None, "{}", path.display());
+        assert!(names.insert(name), "{} takes the name of another sample", path.display());
+    }
+    assert!(names.len() >= 3, "{names:?}");
+}
