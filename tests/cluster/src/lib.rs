@@ -31,6 +31,7 @@ pub mod pki;
 pub mod proc;
 pub mod process;
 mod report;
+pub mod samples;
 mod signals;
 pub mod standin;
 pub mod tree;

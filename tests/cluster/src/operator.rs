@@ -8,7 +8,7 @@ use crate::wait::eventually;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Long enough for a machine that builds something else at the same time.
@@ -22,7 +22,6 @@ pub struct Operator {
     process: Process,
     health_port: u16,
     metrics_port: u16,
-    #[expect(dead_code, reason = "holds the log until the process has ended")]
     folder: Folder,
 }
 
@@ -139,6 +138,18 @@ impl Operator {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The end of it, for an error message.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        self.process.log_end(40)
+    }
+
+    /// The file that it goes to.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("operator.log")
     }
 
     /// Its process id.

@@ -5,7 +5,7 @@ use elpio_cluster::otlp::Fault;
 use elpio_cluster::process::unique;
 use elpio_cluster::standin::{Play, Verdict};
 use elpio_cluster::webhook::Rule;
-use elpio_cluster::{Cluster, Crds, Options, OtlpReceiver, StandInEngine, Webhook, eventually};
+use elpio_cluster::{Cluster, Crds, Options, OtlpReceiver, StandInEngine, Webhook, eventually, samples};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
@@ -305,6 +305,15 @@ async fn crds_can_leave_and_come_back() {
     assert!(client.list_api_group_resources("http.keda.sh/v1alpha1").await.is_ok());
     let secrets: Api<Secret> = Api::namespaced(client, "default");
     secrets.list(&ListParams::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_api_server_takes_the_samples() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("samples").await;
+    let samples = samples::read().unwrap();
+    assert!(samples::services(&samples).len() >= 3, "{samples:?}");
+    samples::apply(&cluster.client().await, &namespace, &samples).await.unwrap();
 }
 
 fn named<T: kube::Resource<DynamicType = ()> + Default>(name: &str) -> T {

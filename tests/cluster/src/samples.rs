@@ -1,0 +1,53 @@
+//! The samples that a user would apply: read, and applied. Changes nothing in them.
+
+use crate::crds::repository;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::{Client, ResourceExt as _, discovery};
+use std::fs;
+
+/// Where they are, for people.
+pub const FOLDER: &str = "deploy/samples/";
+
+/// The objects of all files, in the files' order.
+///
+/// # Errors
+/// When a file cannot be read, naming it.
+pub fn read() -> Result<Vec<DynamicObject>, String> {
+    let folder = repository().join(FOLDER);
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{FOLDER}: {error}"))?;
+    let mut paths: Vec<_> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    paths.sort();
+    let mut objects = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let of_file: Vec<DynamicObject> = serde_saphyr::from_multiple(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        objects.extend(of_file);
+    }
+    Ok(objects)
+}
+
+/// The names of the `ElpioService`s among them.
+#[must_use]
+pub fn services(samples: &[DynamicObject]) -> Vec<String> {
+    let is_service = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "ElpioService");
+    samples.iter().filter(is_service).map(kube::ResourceExt::name_any).collect()
+}
+
+/// Applies them into a namespace, as `kubectl apply --server-side` does.
+///
+/// # Errors
+/// When the API server refuses one, naming it.
+pub async fn apply(client: &Client, namespace: &str, samples: &[DynamicObject]) -> Result<(), String> {
+    for object in samples {
+        let name = object.name_any();
+        let types = object.types.clone().ok_or_else(|| format!("{name}: no kind"))?;
+        let gvk = GroupVersionKind::try_from(&types).map_err(|error| format!("{name}: {error}"))?;
+        let (resource, _) = discovery::pinned_kind(client, &gvk).await.map_err(|error| format!("{} {name}: {error}", types.kind))?;
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let applied = api.patch(&name, &PatchParams::apply("samples"), &Patch::Apply(object)).await;
+        applied.map_err(|error| format!("{} {name}: {error}", types.kind))?;
+    }
+    Ok(())
+}
