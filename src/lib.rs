@@ -23,6 +23,7 @@ pub mod config;
 pub mod controller;
 pub mod foreign;
 pub mod http;
+pub mod identity;
 pub mod render;
 pub mod run;
 pub mod status;

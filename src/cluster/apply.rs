@@ -1,0 +1,258 @@
+//! Makes the children what they should be: server-side apply in order, then deletion of what is no longer asked for.
+//! What is right already is not written, and what belongs to somebody else is not touched.
+
+use std::{sync::Arc, time::Duration};
+
+use either::Either;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::DynamicObject,
+};
+use tracing::Instrument;
+
+use super::{
+    Key,
+    children::{Availability, Children, controller_uid},
+    error::{Call, CallError, run},
+    holder::{self, Holder},
+};
+use crate::{
+    api::{FIELD_MANAGER, annotation, condition::reason},
+    foreign::ChildKind,
+    render::{
+        Child, ChildId, Owner,
+        applied::{Applied, ChildFailure, Live, Step},
+        drift,
+    },
+    telemetry::{ErrorType, fail_step, step_for},
+};
+
+/// Writes children.
+#[derive(Clone)]
+pub struct Applier {
+    /// The client.
+    pub client: Client,
+    /// Where the children are known.
+    pub children: Arc<Children>,
+}
+
+impl std::fmt::Debug for Applier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Applier").field("children", &self.children).finish_non_exhaustive()
+    }
+}
+
+/// What was achieved, and the class of each failure for the retry table.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was achieved.
+    pub applied: Applied,
+    /// Each failure's class, and when the API server asks to come again.
+    pub failures: Vec<(ErrorType, Option<Duration>)>,
+    /// The whole cause of each failure, for logs and spans.
+    pub chains: Vec<String>,
+}
+
+/// Why one child could not be written.
+struct Refusal {
+    reason: &'static str,
+    class: ErrorType,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        let reason = if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
+        Self { reason, class: error.class, message: error.to_string(), retry_after: error.retry_after }
+    }
+}
+
+impl Outcome {
+    fn failed(&mut self, refusal: Refusal) -> ChildFailure {
+        self.failures.push((refusal.class, refusal.retry_after));
+        self.chains.push(refusal.message.clone());
+        ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
+    }
+}
+
+impl Applier {
+    /// I/O: applies `desired` in order and deletes what `live` has beyond it.
+    pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &Live) -> Outcome {
+        let mut outcome = Outcome::default();
+        let obsolete: Vec<&ChildId> = live.keys().filter(|id| !desired.iter().any(|child| child.id == **id)).collect();
+        // An engine that is not there must not cost the one that serves.
+        let safe = desired.iter().all(|child| matches!(self.children.availability(child.id.kind), Availability::Ready(_)));
+        let clashes = |id: &ChildId| desired.iter().any(|child| child.id.name == id.name && !live.contains_key(&child.id));
+        let (first, last): (Vec<&ChildId>, Vec<&ChildId>) = obsolete.into_iter().partition(|id| clashes(id));
+        let mut held = Vec::new();
+        for id in first {
+            if !safe || !self.delete(owner, id, live, &mut outcome).await {
+                held.push(id);
+            }
+        }
+        for child in desired {
+            let holder = held.iter().find(|id| id.name == child.id.name && !live.contains_key(&child.id));
+            let step = match (holder, waits_for(child, &outcome.applied)) {
+                _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => self.unavailable(child, &mut outcome),
+                (Some(id), _) => Step::Leaving { holder: format!("{} {}", id.kind.display(), id.name) },
+                (None, Some(on)) => Step::Waiting { on },
+                (None, None) => self.one(owner, child, live, &mut outcome).await,
+            };
+            outcome.applied.steps.push((child.id.clone(), step));
+        }
+        for id in last {
+            self.delete(owner, id, live, &mut outcome).await;
+        }
+        outcome
+    }
+
+    fn unavailable(&self, child: &Child, outcome: &mut Outcome) -> Step {
+        let kind = child.id.kind;
+        let what = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
+        let refusal = match self.children.availability(kind) {
+            Availability::Forbidden(why) => {
+                Refusal { reason: reason::FORBIDDEN, class: ErrorType::Forbidden, message: format!("cannot list and watch {what}: {why}"), retry_after: None }
+            }
+            Availability::Pending => Refusal {
+                reason: reason::APPLY_FAILED,
+                class: ErrorType::Unavailable,
+                message: format!("the API server has not yet listed {what}"),
+                retry_after: None,
+            },
+            Availability::Absent | Availability::Ready(_) => Refusal {
+                reason: reason::DEPENDENCY_MISSING,
+                class: ErrorType::DependencyMissing,
+                message: format!("{} {} needs {}: the cluster does not serve {what}; install it, and this goes on by itself", kind.display(), child.id.name, kind.project()),
+                retry_after: None,
+            },
+        };
+        Step::Failed(outcome.failed(refusal))
+    }
+
+    async fn one(&self, owner: &Owner<'_>, child: &Child, live: &Live, outcome: &mut Outcome) -> Step {
+        let span = step_for("apply", child.id.kind.label());
+        match self.write(owner, child, live.get(&child.id)).instrument(span.clone()).await {
+            Ok(step) => step,
+            Err(refusal) => {
+                fail_step(&span, refusal.class, &refusal.message);
+                Step::Failed(outcome.failed(refusal))
+            }
+        }
+    }
+
+    async fn write(&self, owner: &Owner<'_>, child: &Child, known: Option<&Arc<DynamicObject>>) -> Result<Step, Refusal> {
+        if let Some(known) = known {
+            if known.metadata.deletion_timestamp.is_some() {
+                return Ok(Step::Leaving { holder: format!("{} {}, which is being deleted,", child.id.kind.display(), child.id.name) });
+            }
+            return Ok(if unchanged(child, known) { Step::Unchanged } else { self.send(owner, child, true).await? });
+        }
+        let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
+        if let Some(other) = self.children.get(child.id.kind, &key)
+            && predecessor(owner, &other)
+        {
+            return Ok(Step::Leaving { holder: format!("{} {} of a deleted {} of the same name", child.id.kind.display(), child.id.name, owner.kind) });
+        }
+        match self.send(owner, child, false).await {
+            Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => self.contested(owner, child, error).await,
+            other => Ok(other?),
+        }
+    }
+
+    /// The name is taken, or a webhook says no: only a look at the object tells which.
+    async fn contested(&self, owner: &Owner<'_>, child: &Child, error: CallError) -> Result<Step, Refusal> {
+        match holder::of(&self.client, owner, child, &error).await {
+            Holder::Ours => Ok(self.send(owner, child, true).await?),
+            Holder::Nobody => Err(error.into()),
+            Holder::Leaving(holder) => Ok(Step::Leaving { holder }),
+            Holder::Other(other) => Err(Refusal {
+                reason: reason::NAME_CONFLICT,
+                class: ErrorType::NameConflict,
+                message: format!(
+                    "{} {} belongs to {other}; delete or rename one of the two: nothing of it was touched",
+                    child.id.kind.display(),
+                    child.id.name
+                ),
+                retry_after: None,
+            }),
+        }
+    }
+
+    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<Step, CallError> {
+        let api = self.api(owner, child.id.kind);
+        let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
+        let call = self::call("patch", owner, &child.id);
+        let written = run(call, api.patch(&child.id.name, &params, &Patch::Apply(child.manifest()))).await?;
+        self.children.wrote(child.id.kind, written);
+        Ok(Step::Changed)
+    }
+
+    /// Deletes one child. Returns whether it is gone already.
+    async fn delete(&self, owner: &Owner<'_>, id: &ChildId, live: &Live, outcome: &mut Outcome) -> bool {
+        let Some(known) = live.get(id) else { return true };
+        if known.metadata.deletion_timestamp.is_some() {
+            return false;
+        }
+        let span = step_for("delete", id.kind.label());
+        let preconditions = Preconditions { uid: known.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let api = self.api(owner, id.kind);
+        let answer = run(call("delete", owner, id), api.delete(&id.name, &params)).instrument(span.clone()).await;
+        match answer {
+            Ok(Either::Left(going)) if !going.finalizers().is_empty() => {
+                self.children.wrote(id.kind, going);
+                outcome.applied.deleted.push(id.clone());
+                false
+            }
+            Ok(_) => {
+                self.children.removed(id.kind, known);
+                outcome.applied.deleted.push(id.clone());
+                true
+            }
+            // Deleted, or made anew, by somebody else: the watch will tell.
+            Err(error) if matches!(error.class, ErrorType::NotFound | ErrorType::Conflict) => true,
+            Err(error) => {
+                fail_step(&span, error.class, &error.cause);
+                let failure = outcome.failed(error.into());
+                outcome.applied.kept.push((id.clone(), failure));
+                false
+            }
+        }
+    }
+
+    fn api(&self, owner: &Owner<'_>, kind: ChildKind) -> Api<DynamicObject> {
+        let version = match self.children.availability(kind) {
+            Availability::Ready(version) => version,
+            _ => kind.version().to_owned(),
+        };
+        Api::namespaced_with(self.client.clone(), owner.namespace, &kind.api_resource(&version))
+    }
+}
+
+fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> Call {
+    let resource = id.kind.crd().unwrap_or_else(|| match id.kind.group() {
+        "" => id.kind.plural().to_owned(),
+        group => format!("{}.{group}", id.kind.plural()),
+    });
+    Call { verb, resource, namespace: owner.namespace.to_owned(), name: id.name.clone() }
+}
+
+/// The same was sent before, and all of it is still there.
+fn unchanged(child: &Child, known: &DynamicObject) -> bool {
+    let applied = known.annotations().get(annotation::APPLIED);
+    applied == Some(&child.hash()) && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
+}
+
+/// Whether an object belongs to an owner of this name that is no more.
+fn predecessor(owner: &Owner<'_>, object: &DynamicObject) -> bool {
+    let same_name = |o: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| o.controller == Some(true) && o.kind == owner.kind && o.name == owner.name;
+    controller_uid(object).is_some_and(|uid| uid != owner.uid) && object.owner_references().iter().any(|o| same_name(&o))
+}
+
+/// The first child that this one depends on and that is not in place.
+fn waits_for(child: &Child, applied: &Applied) -> Option<ChildId> {
+    let in_place = |id: &ChildId| applied.steps.iter().any(|(done, step)| done == id && matches!(step, Step::Changed | Step::Unchanged));
+    child.after.iter().find(|id| !in_place(id)).cloned()
+}

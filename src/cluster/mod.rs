@@ -1,0 +1,36 @@
+//! All I/O with the API server: client, caches, apply and prune, discovery, Events, lease. It decides nothing about what is desired.
+
+pub mod apply;
+pub mod cache;
+pub mod children;
+pub mod client;
+pub mod discovery;
+pub mod error;
+pub mod events;
+pub mod holder;
+pub mod lease;
+pub mod watch;
+
+use kube::ResourceExt;
+
+/// Names one object among those of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object.
+    pub fn of<K: ResourceExt>(object: &K) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

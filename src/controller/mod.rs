@@ -1,0 +1,228 @@
+//! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands in its own file.
+
+pub mod census;
+pub mod kind;
+pub mod merge;
+pub mod pipeline;
+pub mod queue;
+pub mod retry;
+pub mod rollout;
+pub mod service;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use kube::{Api, Client, ResourceExt, core::DynamicObject};
+use tokio::{sync::watch, task::JoinSet};
+
+use self::{
+    census::Unsettled,
+    kind::{Kind, Object},
+    pipeline::{Pipeline, Run},
+    queue::{Next, Queue, Turn},
+    rollout::Rollouts,
+};
+use crate::{
+    api::{API_VERSION, GROUP},
+    cluster::{
+        Key,
+        cache::{Cache, Change},
+        watch::{self as watches, Subject, Watch},
+    },
+    telemetry::{ReconcileInfo, Trigger},
+};
+
+/// One kind's controller.
+pub struct Controller<K: Kind> {
+    /// What is to be done.
+    pub queue: Arc<Queue>,
+    /// The objects.
+    pub store: Arc<Cache<Object<K>>>,
+    /// Since when an object's generation has not been observed.
+    pub unsettled: Arc<Unsettled>,
+    rollouts: Rollouts,
+    leading: watch::Receiver<bool>,
+}
+
+impl<K: Kind> std::fmt::Debug for Controller<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").field("kind", &K::KIND).finish_non_exhaustive()
+    }
+}
+
+impl<K: Kind> Clone for Controller<K> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            store: self.store.clone(),
+            unsettled: self.unsettled.clone(),
+            rollouts: self.rollouts.clone(),
+            leading: self.leading.clone(),
+        }
+    }
+}
+
+impl<K: Kind> Controller<K> {
+    /// A controller that works while `leading` says so.
+    pub fn new(rollouts: Rollouts, leading: watch::Receiver<bool>) -> Self {
+        let queue = Arc::new(Queue::default());
+        let probe = queue.clone();
+        queue.measured_by(rollouts.metrics.queue(K::KIND, move || probe.probe()));
+        Self { queue, store: Arc::new(Cache::new(|_| None)), unsettled: Arc::default(), rollouts, leading }
+    }
+
+    /// Starts the watches of the kind itself, one for each namespace (none: all).
+    pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<Watch> {
+        let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
+        let start = |scope: String| {
+            let api: Api<Object<K>> = if scope.is_empty() { Api::all(client.clone()) } else { Api::namespaced(client.clone(), &scope) };
+            let this = self.clone();
+            let subject = Subject { resource: K::KIND.as_str(), scope, selector: "" };
+            watches::spawn(api, subject, self.store.clone(), &self.rollouts.metrics, move |change| this.changed(&change), || {})
+        };
+        scopes.into_iter().map(start).collect()
+    }
+
+    fn leads(&self) -> bool {
+        *self.leading.borrow()
+    }
+
+    /// What an object's change means. Followers only keep their caches warm.
+    fn changed(&self, change: &Change<Object<K>>) {
+        let Some(key) = change.key() else { return };
+        self.unsettled.note(&key, change.new.as_deref().and_then(|o| unobserved::<K>(o)));
+        match &change.new {
+            None => {
+                self.queue.forget(&key);
+                if let Some(old) = change.old.as_ref().filter(|_| self.leads()) {
+                    self.rollouts.deleted::<K>(old, Timestamp::now());
+                }
+            }
+            Some(new) if self.leads() && !change.echo => {
+                if let Some(trigger) = trigger::<K>(change.old.as_deref(), new) {
+                    self.queue.add(key, trigger);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What a child's change means for the objects of this kind that control it, or did.
+    pub fn child_changed(&self, change: &Change<DynamicObject>) {
+        if change.echo || !self.leads() {
+            return;
+        }
+        let mut keys: Vec<Key> = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(child)).collect();
+        keys.dedup();
+        keys.into_iter().filter(|key| self.store.get(key).is_some()).for_each(|key| self.queue.add(key, Trigger::Child));
+    }
+
+    /// Looks at every object, as after a start, a take-over or the arrival of an API.
+    pub fn look_at_all(&self, trigger: Option<Trigger>) {
+        for object in self.store.all() {
+            let why = trigger.unwrap_or(if unobserved::<K>(&object).is_some() { Trigger::Spec } else { Trigger::Resync });
+            self.queue.add(Key::of(&*object), why);
+        }
+    }
+
+    /// Takes up what a leader before us may have left.
+    pub fn take_over(&self) {
+        let now = Timestamp::now();
+        self.store.all().iter().for_each(|object| self.rollouts.resend::<K>(object, now));
+        self.look_at_all(None);
+    }
+
+    /// Works with `workers` at once until `stop` says true, and then finishes what runs.
+    pub async fn work(self, pipeline: Arc<Pipeline<K>>, workers: usize, stop: watch::Receiver<bool>) {
+        let mut running = JoinSet::new();
+        for _ in 0..workers {
+            running.spawn(self.clone().worker(pipeline.clone(), stop.clone()));
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn worker(self, pipeline: Arc<Pipeline<K>>, mut stop: watch::Receiver<bool>) {
+        let mut leading = self.leading.clone();
+        loop {
+            let turn = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                turn = async {
+                    let _ = leading.wait_for(|leads| *leads).await;
+                    self.queue.next().await
+                } => turn,
+            };
+            let next = self.turn(&pipeline, &turn).await;
+            self.queue.done(&turn.key, &next);
+        }
+    }
+
+    async fn turn(&self, pipeline: &Pipeline<K>, turn: &Turn) -> Next {
+        let Some(object) = self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads()) else {
+            return Next::default();
+        };
+        let now = Timestamp::now();
+        let place = self.rollouts.place::<K>(&object, now);
+        let info = ReconcileInfo {
+            kind: K::KIND,
+            api_version: API_VERSION,
+            namespace: turn.key.namespace.clone(),
+            name: turn.key.name.clone(),
+            uid: object.uid().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or(0),
+            trigger: turn.trigger,
+            attempt: turn.failures,
+            place: place.telemetry.clone(),
+        };
+        let retried = turn.trigger == Trigger::Retry;
+        let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried);
+        let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
+        self.settle(&object, &place, &run);
+        let late = run.status.as_ref().or(object.status.as_ref()).and_then(|status| rollout::late::<K>(status, pipeline.rollout_deadline));
+        Next {
+            retry: run.retry,
+            deadline: late.map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+            corrected: run.corrected && turn.trigger == Trigger::Child,
+        }
+    }
+
+    /// What a reconcile that wrote its status means for rollouts.
+    fn settle(&self, object: &Object<K>, place: &rollout::Place, run: &Run<K>) {
+        let Some(status) = &run.status else { return };
+        self.unsettled.note(&Key::of(object), None);
+        if let Some(superseded) = &place.superseded {
+            self.rollouts.ended::<K>(object, object.status.as_ref(), superseded);
+        }
+        if run.ended
+            && let Some(rollout) = K::rollout(status)
+        {
+            self.rollouts.ended::<K>(object, Some(status), rollout);
+        }
+    }
+}
+
+/// The generation of an object that its status does not speak of yet.
+fn unobserved<K: Kind>(object: &Object<K>) -> Option<i64> {
+    object.metadata.generation.filter(|generation| object.status.as_ref().and_then(K::observed_generation) != Some(*generation))
+}
+
+/// Why an object's change deserves a turn; `None` when nothing that we read has changed.
+fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
+    let Some(old) = old else { return Some(if unobserved::<K>(new).is_some() { Trigger::Spec } else { Trigger::Resync }) };
+    let edited = old.uid() != new.uid() || old.metadata.generation != new.metadata.generation || old.annotations() != new.annotations();
+    if edited {
+        return Some(Trigger::Spec);
+    }
+    // Somebody else wrote our status.
+    (old.status != new.status).then_some(Trigger::Resync)
+}
+
+/// The object of this kind that controls a child.
+fn owner<K: Kind>(child: &DynamicObject) -> Option<Key> {
+    let reference = child.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == K::KIND.as_str())?;
+    let ours = reference.api_version.split('/').next() == Some(GROUP);
+    ours.then(|| Key { namespace: child.namespace().unwrap_or_default(), name: reference.name.clone() })
+}

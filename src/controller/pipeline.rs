@@ -1,0 +1,307 @@
+//! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked as I/O or pure.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use kube::{Api, Client, ResourceExt, api::{Patch, PatchParams}};
+use tracing::Instrument;
+
+use super::{
+    kind::{Kind, Object, Scene},
+    retry,
+    rollout::Place,
+};
+use crate::{
+    api::{API_VERSION, annotation, condition::reason, event::{Occurrence, action, event_type}},
+    cluster::{
+        apply::{Applier, Outcome},
+        cache::Cache,
+        children::{Availability, Children},
+        error::{Call, CallError, run},
+        events::{Recorder, Regarding},
+    },
+    foreign::ChildKind,
+    render::{Defaults, Desired, Fault, Owner, applied::{Live, Step}},
+    status::{Assessment, Moment, Seen},
+    telemetry::{ApplyOutcome, ErrorType, Failure, Report, Reported, step},
+};
+
+/// What every reconcile of a kind works with.
+pub struct Pipeline<K: Kind> {
+    /// The client.
+    pub client: Client,
+    /// The objects of the kind.
+    pub store: Arc<Cache<Object<K>>>,
+    /// Their children.
+    pub children: Arc<Children>,
+    /// Writes children.
+    pub applier: Applier,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// What the operator fills in.
+    pub defaults: Defaults,
+    /// How long a rollout may take.
+    pub rollout_deadline: SignedDuration,
+}
+
+impl<K: Kind> std::fmt::Debug for Pipeline<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("kind", &K::KIND).finish_non_exhaustive()
+    }
+}
+
+/// What a reconcile came to.
+#[derive(Debug)]
+pub struct Run<K: Kind> {
+    /// What telemetry is told.
+    pub report: Report,
+    /// When to come back without anything happening.
+    pub retry: Option<Duration>,
+    /// A child was found changed and was corrected.
+    pub corrected: bool,
+    /// The status that stands now, when it could be written.
+    pub status: Option<K::Status>,
+    /// The rollout ended with it.
+    pub ended: bool,
+}
+
+impl<K: Kind> Reported for Run<K> {
+    fn report(&self) -> Report {
+        self.report.clone()
+    }
+}
+
+/// What one pass through the steps found and did, before its status is written.
+struct Pass<K: Kind> {
+    assessment: Assessment<K::Status>,
+    outcome: Outcome,
+    invalid: Option<Vec<Fault>>,
+    live: Live,
+}
+
+impl<K: Kind> Pipeline<K> {
+    /// Brings one object to where its spec says, as far as that can be done now.
+    pub async fn reconcile(&self, mut object: Arc<Object<K>>, place: &Place, failures: u32, retried: bool) -> Run<K> {
+        let mut attempts = 0;
+        loop {
+            let pass = self.pass(&object, place, retried).await;
+            let again = pass.outcome.failures.iter().map(|(class, _)| retry::at_once(*class)).max().unwrap_or(0);
+            if attempts < again {
+                attempts += 1;
+                continue;
+            }
+            // I/O
+            let written = self.write_status(&object, &pass.assessment.status).instrument(step("status")).await;
+            match written {
+                Err(error) if attempts < retry::at_once(error.class) && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) => {
+                    attempts += 1;
+                    match self.refresh(&object).await {
+                        Some(newer) if newer.metadata.generation == object.metadata.generation => object = newer,
+                        // Deleted, or edited meanwhile: the watch has it, and the next turn is about that.
+                        _ => return Run::overtaken(pass),
+                    }
+                }
+                written => return self.conclude(&object, pass, written, failures).await,
+            }
+        }
+    }
+
+    async fn pass(&self, object: &Object<K>, place: &Place, retried: bool) -> Pass<K> {
+        let (name, namespace, uid) = (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+        let defaults = self.defaults();
+        let owner = Owner {
+            api_version: API_VERSION,
+            kind: K::KIND.as_str(),
+            namespace: &namespace,
+            name: &name,
+            uid: &uid,
+            label: (K::LABEL, &name),
+            build: object.annotations().get(annotation::BUILD).map(String::as_str),
+        };
+        let moment = Moment {
+            generation: object.metadata.generation.unwrap_or(0),
+            now: Timestamp::now(),
+            retried,
+            rollout: place.status.clone(),
+            deadline: self.rollout_deadline,
+        };
+        // Needs no client: the watches have brought everything here.
+        let live = step("observe").in_scope(|| self.children.of(&uid));
+        let scene = |live| Scene { owner, annotations: object.annotations(), live, rollout: &place.status, defaults: &defaults };
+        // Pure
+        let valid = match step("validate").in_scope(|| Self::validate(&name, object, &defaults)) {
+            Ok(valid) => valid,
+            Err(faults) => {
+                let assessment = K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
+                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live };
+            }
+        };
+        // Pure
+        let desired: Desired = step("render").in_scope(|| K::render(&scene(&live), &valid));
+        // I/O
+        let outcome = self.applier.apply(&owner, &desired.children, &live).await;
+        let now = self.children.of(&uid);
+        // Pure
+        let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
+        let assessment = K::assess(&scene(&now), object.status.as_ref(), seen, &moment);
+        Pass { assessment, outcome, invalid: None, live }
+    }
+
+    fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
+        let spec = object.spec.as_ref().map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
+        K::validate(name, spec, defaults)
+    }
+
+    /// What the operator fills in, at the versions that the cluster serves.
+    fn defaults(&self) -> Defaults {
+        let mut defaults = self.defaults.clone();
+        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret) {
+            defaults.external_secrets_version = version;
+        }
+        defaults
+    }
+
+    /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was replaced cannot undo its successor's.
+    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<bool, CallError> {
+        if object.status.as_ref() == Some(status) {
+            return Ok(false);
+        }
+        let old = object.status.as_ref().map(serde_json::to_value).transpose();
+        let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
+            return Err(CallError { call: self.call("patch", object), cause: "the status cannot be written as JSON".into(), class: ErrorType::Internal, retry_after: None });
+        };
+        let patch = serde_json::json!({
+            "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
+            "status": super::merge::patch(&old.unwrap_or_default(), &new),
+        });
+        let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let (name, params) = (object.name_any(), PatchParams::default());
+        let mut written = run(self.call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
+        written.managed_fields_mut().clear();
+        self.store.wrote(written);
+        Ok(true)
+    }
+
+    async fn refresh(&self, object: &Object<K>) -> Option<Arc<Object<K>>> {
+        let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let newer = run(self.call("get", object), api.get_opt(&object.name_any())).await.ok().flatten()?;
+        (newer.uid() == object.uid()).then(|| self.store.wrote(newer))
+    }
+
+    fn call(&self, verb: &'static str, object: &Object<K>) -> Call {
+        let resource = format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP);
+        let resource = if verb == "patch" { format!("{resource}/status") } else { resource };
+        Call { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+
+    /// I/O: says what became different, and sums up.
+    async fn conclude(&self, object: &Object<K>, pass: Pass<K>, written: Result<bool, CallError>, failures: u32) -> Run<K> {
+        let occurrences = match &written {
+            Ok(_) => pass.assessment.occurrences.clone(),
+            // The status cannot tell, so the Event must.
+            Err(error) => vec![unwritten(error)],
+        };
+        let regarding = regarding::<K>(object);
+        if !occurrences.is_empty() {
+            let publish = occurrences.iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
+            join_all(publish).instrument(step("event")).await;
+        }
+        let mut summary = Summary::of(&pass, failures);
+        let status_written = written.as_ref().is_ok_and(|written| *written);
+        if let Err(error) = written {
+            summary.add(error.class, error.retry_after, error.to_string(), error.chain(), failures);
+        }
+        let stands = summary.failure.is_none() || summary.status_stands;
+        let steps = &pass.outcome.applied.steps;
+        let changed = |known: bool| steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known);
+        let report = Report {
+            engine: K::engine(&pass.assessment.status),
+            outcome: summary.outcome,
+            applied: applied(&pass.outcome),
+            wrote: status_written || !occurrences.is_empty() || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
+            failure: summary.failure,
+        };
+        Run { report, retry: summary.retry, corrected: changed(true), ended: pass.assessment.ended && stands, status: stands.then_some(pass.assessment.status) }
+    }
+}
+
+impl<K: Kind> Run<K> {
+    /// The object changed under our hands: nothing is said, since the next turn says it.
+    fn overtaken(pass: Pass<K>) -> Self {
+        let report = Report { failure: None, engine: K::engine(&pass.assessment.status), outcome: "overtaken", applied: applied(&pass.outcome), wrote: !applied(&pass.outcome).is_empty() };
+        Self { report, retry: None, corrected: false, status: None, ended: false }
+    }
+}
+
+/// The failures of a pass, in the words of the retry table.
+struct Summary {
+    failure: Option<Failure>,
+    retry: Option<Duration>,
+    outcome: &'static str,
+    status_stands: bool,
+}
+
+impl Summary {
+    fn of<K: Kind>(pass: &Pass<K>, failures: u32) -> Self {
+        let mut summary = Self { failure: None, retry: None, outcome: "waiting", status_stands: true };
+        if let Some(faults) = &pass.invalid {
+            let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            summary.add(ErrorType::InvalidSpec, None, listed.clone(), listed, failures);
+            summary.outcome = "invalid";
+        }
+        for ((class, retry_after), chain) in pass.outcome.failures.iter().zip(&pass.outcome.chains) {
+            summary.add(*class, *retry_after, chain.clone(), chain.clone(), failures);
+        }
+        summary.status_stands = true;
+        if summary.failure.is_none() {
+            let held = pass.outcome.applied.holders().next().is_some();
+            // What an engine still holds carries no label of ours, so no watch tells when it is gone.
+            summary.retry = held.then(|| retry::back_off(failures, retry::chance()));
+            let ready = K::conditions(&pass.assessment.status).iter().any(|c| c.type_ == crate::api::condition::kind::READY && c.status == "True");
+            summary.outcome = match (held, ready) {
+                (true, _) => "pruning",
+                (false, true) => "ready",
+                (false, false) => "waiting",
+            };
+        }
+        summary
+    }
+
+    /// The first failure names the class, but a dependency that is missing does so only when nothing else failed. The earliest retry counts.
+    fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, short: String, chain: String, failures: u32) {
+        let pause = retry::pause(class, failures, retry_after, retry::chance());
+        self.retry = self.retry.into_iter().chain(pause).min();
+        self.outcome = "failed";
+        self.status_stands = false;
+        if self.failure.as_ref().is_none_or(|known| known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing) {
+            self.failure = Some(Failure { error_type: class, short, chain });
+        }
+    }
+}
+
+fn unwritten(error: &CallError) -> Occurrence {
+    let note = format!("{}: {error}", error.class.as_str());
+    Occurrence { type_: event_type::WARNING, reason: reason::RECONCILE_FAILED, action: action::APPLY, note, related: None }
+}
+
+fn applied(outcome: &Outcome) -> Vec<(&'static str, ApplyOutcome)> {
+    let steps = outcome.applied.steps.iter().filter_map(|(id, step)| match step {
+        Step::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
+        Step::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
+        _ => None,
+    });
+    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
+}
+
+fn regarding<K: Kind>(object: &Object<K>) -> Regarding {
+    Regarding {
+        kind: K::KIND,
+        api_version: API_VERSION,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or(0),
+        rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
+    }
+}

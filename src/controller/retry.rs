@@ -1,0 +1,111 @@
+//! The retry table: what follows from each class of error. The only place where that is decided.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+use crate::telemetry::ErrorType;
+
+/// The first pause of a back-off.
+pub const FIRST: Duration = Duration::from_secs(1);
+/// The longest pause of a back-off, before jitter.
+pub const LONGEST: Duration = Duration::from_mins(5);
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing by itself: an edit or a dependency's arrival wakes the object.
+    Wait,
+    /// Again after a pause that doubles from [`FIRST`] to [`LONGEST`].
+    BackOff,
+    /// Again after this time, always.
+    Every(Duration),
+    /// Again at once, so many times; then [`Policy::BackOff`].
+    AtOnce(u32),
+}
+
+/// The table.
+pub fn policy(class: ErrorType) -> Policy {
+    match class {
+        ErrorType::InvalidSpec | ErrorType::DependencyMissing => Policy::Wait,
+        ErrorType::Forbidden => Policy::Every(LONGEST),
+        ErrorType::Conflict => Policy::AtOnce(5),
+        ErrorType::NotFound => Policy::AtOnce(1),
+        ErrorType::NameConflict
+        | ErrorType::Rejected
+        | ErrorType::Internal
+        | ErrorType::Throttled
+        | ErrorType::Timeout
+        | ErrorType::Unavailable => Policy::BackOff,
+    }
+}
+
+/// How often an attempt that met this error is made again within the same reconcile.
+pub fn at_once(class: ErrorType) -> u32 {
+    match policy(class) {
+        Policy::AtOnce(times) => times,
+        _ => 0,
+    }
+}
+
+/// The pause before the next attempt, after `failures` failed ones before this; `None`: no attempt by itself.
+/// `chance` is from 0 to 1; what the API server asks for is obeyed.
+pub fn pause(class: ErrorType, failures: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+    match policy(class) {
+        Policy::Wait => None,
+        Policy::Every(period) => Some(period),
+        Policy::BackOff | Policy::AtOnce(_) => Some(back_off(failures, chance).max(retry_after.unwrap_or_default())),
+    }
+}
+
+/// An exponential pause, up to a quarter longer by chance, so that objects that failed together do not come back together.
+pub fn back_off(failures: u32, chance: f64) -> Duration {
+    let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
+    doubled.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(LONGEST)
+}
+
+/// A number from 0 to 1 that nobody can foresee.
+pub fn chance() -> f64 {
+    let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
+    f64::from(bits) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_back_off_doubles_up_to_its_end() {
+        let seconds: Vec<u64> = (0..12).map(|n| back_off(n, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(back_off(u32::MAX, 1.0), LONGEST);
+        assert_eq!(back_off(2, 1.0), Duration::from_secs(5), "a quarter longer at most");
+    }
+
+    #[test]
+    fn every_class_has_its_policy() {
+        for class in ErrorType::ALL {
+            let expected = match class.as_str() {
+                "invalid_spec" | "dependency_missing" => None,
+                "forbidden" => Some(300),
+                "name_conflict" | "conflict" | "not_found" | "rejected" | "internal" | "throttled" | "timeout" | "unavailable" => Some(8),
+                other => unreachable!("{other} is not in the contract's table"),
+            };
+            assert_eq!(pause(class, 3, None, 0.0).map(|p| p.as_secs()), expected, "{class:?}");
+        }
+        assert_eq!((at_once(ErrorType::Conflict), at_once(ErrorType::NotFound), at_once(ErrorType::Rejected)), (5, 1, 0));
+    }
+
+    #[test]
+    fn retry_after_is_obeyed() {
+        let asked = Some(Duration::from_secs(30));
+        assert_eq!(pause(ErrorType::Throttled, 0, asked, 0.0), asked);
+        assert_eq!(pause(ErrorType::Throttled, 9, asked, 0.0), Some(LONGEST));
+    }
+
+    #[test]
+    fn chance_differs() {
+        assert!((0..10).map(|_| chance()).any(|c| (c - chance()).abs() > f64::EPSILON));
+    }
+}

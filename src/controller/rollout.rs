@@ -1,0 +1,173 @@
+//! Ties an object's rollout to its trace: begins it, takes it up again, and tells telemetry when it has ended.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
+
+use super::kind::{Kind, Object};
+use crate::{
+    api::{API_VERSION, RolloutOutcome, RolloutStatus, annotation, condition},
+    status::{
+        conditions::find,
+        rollout::{Phase, deadline, phase, took},
+    },
+    telemetry::{self, Metrics, RolloutContext, RolloutSeed, RolloutSpan, Traces, valid_traceparent},
+};
+
+/// After a start or a take-over, roots that ended within this time are sent again: the one before us may not have sent them.
+const RESEND: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where a reconcile belongs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The rollout of this generation, as the status is to hold it.
+    pub status: RolloutStatus,
+    /// What telemetry is told.
+    pub telemetry: telemetry::Place,
+    /// The rollout that this one takes the place of, while it still ran.
+    pub superseded: Option<RolloutStatus>,
+}
+
+/// Rollouts as traces and as metrics.
+#[derive(Clone)]
+pub struct Rollouts {
+    /// Traces.
+    pub traces: Traces,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Rollouts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollouts").finish_non_exhaustive()
+    }
+}
+
+/// The trace context that an object's author gave; malformed ones are ignored.
+fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
+    let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT].into_iter().find_map(|name| object.annotations().get(name));
+    given.filter(|text| {
+        let valid = valid_traceparent(text);
+        if !valid {
+            tracing::debug!(namespace = object.namespace(), name = object.name_any(), "ignoring a malformed traceparent annotation");
+        }
+        valid
+    }).cloned()
+}
+
+impl Rollouts {
+    /// Where a reconcile of this object belongs, now.
+    pub fn place<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> Place {
+        let generation = object.metadata.generation.unwrap_or(0);
+        let previous = object.status.as_ref().and_then(K::rollout);
+        let caller = callers::<K>(object);
+        match (phase(generation, previous, caller.as_deref()), previous) {
+            (Phase::Begins { parent, .. }, _) => {
+                let ctx = self.traces.begin_rollout(&seed(object.uid().as_deref().unwrap_or_default(), generation, rebuild::<K>(object), parent.as_deref()));
+                let status = RolloutStatus {
+                    generation,
+                    trace_id: ctx.ids().map(|ids| ids.trace_id),
+                    traceparent: ctx.traceparent(),
+                    parent: caller,
+                    started_at: Some(MicroTime(now)),
+                    ..RolloutStatus::default()
+                };
+                let superseded = previous.filter(|p| p.ended_at.is_none() && p.started_at.is_some()).map(|p| RolloutStatus {
+                    ended_at: Some(MicroTime(now)),
+                    outcome: Some(RolloutOutcome::Superseded),
+                    ..p.clone()
+                });
+                Place { status, telemetry: telemetry::Place::InRollout(ctx), superseded }
+            }
+            (Phase::Open { .. }, Some(rollout)) => {
+                Place { status: rollout.clone(), telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)), superseded: None }
+            }
+            (_, rollout) => {
+                let link = rollout.map(|rollout| self.context::<K>(object, rollout));
+                Place { status: rollout.cloned().unwrap_or_default(), telemetry: telemetry::Place::AfterRollout(link), superseded: None }
+            }
+        }
+    }
+
+    /// The context of a rollout that the status holds.
+    fn context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
+        let uid = object.uid().unwrap_or_default();
+        let parent = match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None) {
+            Phase::Open { parent } => parent,
+            Phase::Begins { .. } | Phase::Ended => None,
+        };
+        let seed = seed(&uid, rollout.generation, rebuild::<K>(object), parent.as_deref());
+        self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
+    }
+
+    /// Tells telemetry that a rollout has ended: its root span, and how long it took.
+    pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
+        let Some(took) = took(rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
+        let engine = status.and_then(K::engine).unwrap_or("none");
+        let ctx = self.send::<K>(object, status, rollout);
+        self.metrics.rollout_ended(K::KIND, engine, outcome(rollout), took, ctx.and_then(|ctx| ctx.ids()).as_ref());
+    }
+
+    /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
+    fn send<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) -> Option<RolloutContext> {
+        let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
+        let ctx = self.context::<K>(object, rollout);
+        let link = rollout.parent.clone().filter(|parent| rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35)));
+        let failing = status.and_then(|s| find(K::conditions(s), condition::kind::READY)).map(|c| format!("{}: {}", c.reason, c.message));
+        self.traces.emit_rollout(RolloutSpan {
+            ctx: ctx.clone(),
+            kind: K::KIND,
+            api_version: API_VERSION,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            generation: rollout.generation,
+            engine: status.and_then(K::engine).unwrap_or("none"),
+            started: SystemTime::from(started),
+            ended: SystemTime::from(ended),
+            outcome: outcome(rollout),
+            error: failing.filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            link,
+        });
+        Some(ctx)
+    }
+
+    /// Sends again what ended just before we began to lead.
+    pub fn resend<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
+        if rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
+            self.send::<K>(object, object.status.as_ref(), rollout);
+        }
+    }
+
+    /// An object was deleted: a rollout that still ran ends with it.
+    pub fn deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none()) else { return };
+        let rollout = RolloutStatus { ended_at: Some(MicroTime(now)), outcome: Some(RolloutOutcome::Deleted), ..rollout.clone() };
+        self.ended::<K>(object, object.status.as_ref(), &rollout);
+    }
+}
+
+/// When the rollout of a status is too late; `None` once it has ended.
+pub fn late<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Option<Timestamp> {
+    K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
+}
+
+fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a str>) -> RolloutSeed<'a> {
+    RolloutSeed { uid, generation, rebuild, parent }
+}
+
+fn rebuild<K: Kind>(object: &Object<K>) -> &str {
+    object.annotations().get(annotation::REBUILD).map_or("", String::as_str)
+}
+
+fn outcome(rollout: &RolloutStatus) -> &'static str {
+    match rollout.outcome {
+        Some(RolloutOutcome::Ready) | None => "ready",
+        Some(RolloutOutcome::Superseded) => "superseded",
+        Some(RolloutOutcome::Deleted) => "deleted",
+        Some(RolloutOutcome::TimedOut) => "timed_out",
+    }
+}

@@ -1,0 +1,91 @@
+//! The two small servers: health (`/livez`, `/readyz`, `/version`) and, on a port of its own, `/metrics`. They only show what others know.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::telemetry::Page;
+
+/// A port that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
+pub struct PortError {
+    port: u16,
+    purpose: &'static str,
+    variable: &'static str,
+    source: io::Error,
+}
+
+/// What a port is for, and the variable that sets it.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// Liveness, readiness, version.
+    Health,
+    /// The Prometheus page.
+    Metrics,
+}
+
+/// Answers whether all is ready, or what is not.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Binds a port: at once, so that one that is taken stops the program.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Purpose) -> Result<TcpListener, PortError> {
+    let listen = |ip: IpAddr| TcpListener::bind(SocketAddr::new(ip, port));
+    let bound = match address {
+        Some(ip) => listen(ip).await,
+        // A machine without IPv6 has no [::].
+        None => match listen(Ipv6Addr::UNSPECIFIED.into()).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => listen(Ipv4Addr::UNSPECIFIED.into()).await,
+            bound => bound,
+        },
+    };
+    let (purpose, variable) = match purpose {
+        Purpose::Health => ("health checks", "ELPIO_HEALTH_PORT"),
+        Purpose::Metrics => ("/metrics", "ELPIO_METRICS_PORT"),
+    };
+    bound.map_err(|source| PortError { port, purpose, variable, source })
+}
+
+/// Serves the Prometheus page until `stop` says true.
+pub async fn metrics(listener: TcpListener, page: Page, stop: watch::Receiver<bool>) {
+    let scrape = async |State(page): State<Page>, headers: HeaderMap| {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let (content_type, body) = page.render(accept);
+        ([(header::CONTENT_TYPE, content_type)], body)
+    };
+    serve(listener, Router::new().route("/metrics", get(scrape)).with_state(page), stop).await;
+}
+
+/// Serves liveness, readiness and version until `stop` says true.
+pub async fn health(listener: TcpListener, readiness: Readiness, version: &'static str, stop: watch::Receiver<bool>) {
+    let ready = async |State(readiness): State<Readiness>| match readiness() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
+    };
+    let version = async move || ([(header::CONTENT_TYPE, "application/json")], version).into_response();
+    let router = Router::new().route("/livez", get(async || "alive\n")).route("/readyz", get(ready)).route("/version", get(version));
+    serve(listener, router.with_state(readiness), stop).await;
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let stopped = async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+        tracing::error!(%error, "an HTTP server ended");
+    }
+}

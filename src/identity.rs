@@ -1,0 +1,69 @@
+//! Who and where this process is: pod, node, namespace, cluster. Read once, from the downward API's variables and the service account.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, Config};
+
+use crate::telemetry::Identity;
+
+/// How long the question for the cluster's uid may take.
+const ASK: Duration = Duration::from_secs(2);
+
+/// Where this process runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// In a pod, with a service account.
+    pub in_cluster: bool,
+    /// The pod's namespace; outside a cluster, the kubeconfig's.
+    pub namespace: String,
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where this process runs, by what its client configuration was inferred from.
+pub fn of(config: &Config) -> Place {
+    let in_cluster = env("KUBERNETES_SERVICE_HOST").is_some() && env("KUBECONFIG").is_none();
+    Place { in_cluster, namespace: env("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()) }
+}
+
+/// The pod's name, or the host's: the reporting instance of Events.
+pub fn instance() -> String {
+    env("POD_NAME").or_else(|| env("HOSTNAME")).or_else(hostname).unwrap_or_else(|| "elpio-operator".to_owned())
+}
+
+fn hostname() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+impl Place {
+    /// A name for leader election that no other process has: two may share a host.
+    pub fn candidate(&self) -> String {
+        let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_or_else(|_| std::process::id().to_string(), |id| id.trim().to_owned());
+        format!("{}_{unique}", instance())
+    }
+
+    /// What telemetry says of this process.
+    pub fn telemetry(&self, cluster_uid: Option<String>) -> Identity {
+        Identity {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: env!("ELPIO_REVISION"),
+            rustc: env!("ELPIO_RUSTC"),
+            namespace: self.in_cluster.then(|| self.namespace.clone()),
+            pod_name: env("POD_NAME").or_else(|| self.in_cluster.then(hostname).flatten()),
+            pod_uid: env("POD_UID"),
+            node_name: env("NODE_NAME"),
+            cluster_uid,
+        }
+    }
+}
+
+/// The uid of `kube-system`, by which clusters are told apart. Asked by a bare client, before telemetry exists.
+pub async fn cluster_uid(config: &Config) -> Option<String> {
+    let client = Client::try_from(config.clone()).ok()?;
+    let api: Api<Namespace> = Api::all(client);
+    let found = tokio::time::timeout(ASK, api.get_metadata("kube-system")).await.ok()?.ok()?;
+    found.metadata.uid
+}

@@ -1,0 +1,162 @@
+//! Conditions: built from a verdict, laid over the previous ones so that times move only with a status. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::condition::{Condition, kind, reason};
+
+/// The limit that the API server's schema of conditions sets, in characters; ours is in bytes, to be on the safe side.
+const MESSAGE_LIMIT: usize = 4096;
+
+/// `status` of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is so.
+    True,
+    /// It is not.
+    False,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl Verdict {
+    /// The word in the condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What a condition says, without times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The condition's type.
+    pub kind: &'static str,
+    /// Whether it holds.
+    pub verdict: Verdict,
+    /// Why, in a word.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Claim {
+    /// A claim.
+    pub fn new(kind: &'static str, verdict: Verdict, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, verdict, reason: reason.into(), message: message.into() }
+    }
+}
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not claimed are dropped.
+pub fn lay_over(previous: &[Condition], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Condition> {
+    // The API server keeps whole seconds.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let condition = |claim: Claim| {
+        let before = find(previous, claim.kind).filter(|c| c.status == claim.verdict.as_str());
+        Condition {
+            last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
+            type_: claim.kind.to_owned(),
+            status: claim.verdict.as_str().to_owned(),
+            reason: word(&claim.reason),
+            message: claim.message[..claim.message.floor_char_boundary(MESSAGE_LIMIT)].to_owned(),
+            observed_generation: Some(generation),
+        }
+    };
+    claims.into_iter().map(condition).collect()
+}
+
+/// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not allowed.
+fn word(text: &str) -> String {
+    let kept: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ':')).take(1024).collect();
+    let fits = kept.starts_with(|c: char| c.is_ascii_alphabetic()) && kept.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if fits { kept } else { "Unknown".to_owned() }
+}
+
+/// The reason under which an object that is not ready is counted: a closed set, since what is copied from an engine counts under
+/// the name of the part that it came from.
+pub fn counted_reason(conditions: &[Condition]) -> &'static str {
+    let Some(ready) = find(conditions, kind::READY) else { return reason::PROGRESSING };
+    if let Some(own) = OWN.iter().find(|own| **own == ready.reason) {
+        return own;
+    }
+    let parts = [
+        (kind::BUILD_READY, reason::BUILD_FAILED),
+        (kind::ENGINE_READY, reason::ENGINE_NOT_READY),
+        (kind::DOMAIN_READY, reason::DOMAIN_NOT_READY),
+        (kind::SECRETS_READY, reason::SECRETS_NOT_READY),
+        (kind::SERVICE_READY, reason::SERVICE_NOT_READY),
+    ];
+    let failing = parts.iter().find(|(part, _)| find(conditions, part).is_some_and(|c| c.status == "False" && c.reason == ready.reason));
+    failing.map_or(reason::ENGINE_NOT_READY, |(_, counted)| counted)
+}
+
+/// Reasons that `Ready` has of our own.
+const OWN: [&str; 8] = [
+    reason::RECONCILED,
+    reason::PROGRESSING,
+    reason::INVALID_SPEC,
+    reason::NAME_CONFLICT,
+    reason::DEPENDENCY_MISSING,
+    reason::FORBIDDEN,
+    reason::PRUNING,
+    reason::APPLY_FAILED,
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ready(verdict: Verdict, why: &str) -> Vec<Claim> {
+        vec![Claim::new(kind::READY, verdict, why, "m")]
+    }
+
+    #[test]
+    fn the_time_moves_with_the_status_only() {
+        let first = lay_over(&[], ready(Verdict::False, "A"), 1, at(10));
+        let same = lay_over(&first, ready(Verdict::False, "B"), 2, at(20));
+        assert_eq!((same[0].last_transition_time.0, same[0].reason.as_str(), same[0].observed_generation), (at(10), "B", Some(2)));
+        let moved = lay_over(&same, ready(Verdict::True, "B"), 2, at(30));
+        assert_eq!(moved[0].last_transition_time.0, at(30));
+    }
+
+    #[test]
+    fn reasons_fit_the_schema() {
+        for (given, expected) in [("RevisionFailed", "RevisionFailed"), ("no such image", "nosuchimage"), ("", "Unknown"), ("503", "Unknown"), ("A:", "Unknown")] {
+            assert_eq!(word(given), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_copied_counts_under_its_part() {
+        let conditions = |part: &'static str| {
+            let claims = vec![Claim::new(kind::READY, Verdict::False, "Copied", ""), Claim::new(part, Verdict::False, "Copied", "")];
+            lay_over(&[], claims, 1, at(0))
+        };
+        for (part, counted) in [
+            (kind::ENGINE_READY, reason::ENGINE_NOT_READY),
+            (kind::DOMAIN_READY, reason::DOMAIN_NOT_READY),
+            (kind::SECRETS_READY, reason::SECRETS_NOT_READY),
+            (kind::BUILD_READY, reason::BUILD_FAILED),
+            (kind::SERVICE_READY, reason::SERVICE_NOT_READY),
+        ] {
+            assert_eq!(counted_reason(&conditions(part)), counted);
+        }
+        for own in OWN {
+            assert_eq!(counted_reason(&lay_over(&[], ready(Verdict::False, own), 1, at(0))), own);
+        }
+        assert_eq!(counted_reason(&[]), reason::PROGRESSING);
+    }
+}

@@ -1,0 +1,66 @@
+//! Pure: what was asked, what was achieved and what the children say become a status and the Events of its transitions.
+//! No client, no clock, no tracing: `now` is handed in.
+
+pub mod conditions;
+pub mod readiness;
+pub mod rollout;
+pub mod service;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{RolloutStatus, event::Occurrence},
+    render::{Desired, Fault, applied::{Applied, Live}},
+};
+
+/// When, and in which rollout, a status is assessed.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The object's generation.
+    pub generation: i64,
+    /// Now.
+    pub now: Timestamp,
+    /// This attempt follows a back-off.
+    pub retried: bool,
+    /// The rollout of this generation.
+    pub rollout: RolloutStatus,
+    /// How long a rollout may take.
+    pub deadline: SignedDuration,
+}
+
+/// A status, and what became different with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment<T> {
+    /// The whole new status.
+    pub status: T,
+    /// What is worth an Event, in the order in which it happened.
+    pub occurrences: Vec<Occurrence>,
+    /// The rollout ended now.
+    pub ended: bool,
+}
+
+/// A reconcile as far as it came.
+#[derive(Debug)]
+pub enum Seen<'a, V> {
+    /// The spec breaks rules; nothing was written.
+    Invalid(&'a [Fault]),
+    /// The children were applied, as far as they could be.
+    Applied {
+        /// The valid spec.
+        valid: &'a V,
+        /// What it asks for.
+        desired: &'a Desired,
+        /// What was achieved.
+        applied: &'a Applied,
+        /// The children now.
+        live: &'a Live,
+    },
+}
+
+// By hand, since a derive would ask the same of `V`.
+impl<V> Clone for Seen<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<V> Copy for Seen<'_, V> {}

@@ -1,0 +1,164 @@
+//! What a child says of itself, for its current spec. Pure.
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::{api::condition::reason, foreign::ChildKind};
+
+/// What a child says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is ready for its current spec.
+    Ready,
+    /// It has not come to an end yet.
+    Waiting {
+        /// Why, in a word.
+        reason: String,
+        /// Why, for people.
+        message: String,
+    },
+    /// It says that it is not ready.
+    Failed {
+        /// Its own reason.
+        reason: String,
+        /// Its own message.
+        message: String,
+    },
+}
+
+/// What a child of this kind says.
+pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
+    match kind {
+        ChildKind::Service => Readiness::Ready,
+        ChildKind::Deployment => deployment(child),
+        ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => observed(kind, child).unwrap_or_else(|| by_condition(kind, child, "Ready")),
+        ChildKind::PipelineRun => by_condition(kind, child, "Succeeded"),
+        ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
+            let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
+            waiting("Issuing", said)
+        }
+        ChildKind::Certificate | ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => by_condition(kind, child, "Ready"),
+    }
+}
+
+fn waiting(reason: &str, message: impl Into<String>) -> Readiness {
+    Readiness::Waiting { reason: reason.to_owned(), message: message.into() }
+}
+
+fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
+    child.data.pointer("/status/conditions")?.as_array()?.iter().find(|c| text(c, "type") == kind)
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+fn number(child: &DynamicObject, pointer: &str) -> i64 {
+    child.data.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Waits for `status.observedGeneration` to reach the generation.
+fn observed(kind: ChildKind, child: &DynamicObject) -> Option<Readiness> {
+    let generation = child.metadata.generation?;
+    let seen = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    (seen != Some(generation)).then(|| waiting(reason::PROGRESSING, format!("{} has not seen generation {generation} yet", kind.display())))
+}
+
+fn by_condition(kind: ChildKind, child: &DynamicObject, name: &str) -> Readiness {
+    let Some(condition) = condition(child, name) else {
+        return waiting(reason::PROGRESSING, format!("{} does not say yet whether it is ready", kind.display()));
+    };
+    // Kinds that report a generation with the condition (cert-manager, the HTTP add-on) may still speak of an older spec.
+    let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation) {
+        (Some(seen), Some(generation)) => seen < generation,
+        _ => false,
+    };
+    let (why, message) = (text(condition, "reason"), text(condition, "message"));
+    match text(condition, "status") {
+        _ if stale => waiting(reason::PROGRESSING, format!("{} has not seen its latest generation yet", kind.display())),
+        "True" => Readiness::Ready,
+        "False" => Readiness::Failed { reason: why.to_owned(), message: message.to_owned() },
+        _ => waiting(if why.is_empty() { reason::PROGRESSING } else { why }, message),
+    }
+}
+
+fn deployment(child: &DynamicObject) -> Readiness {
+    if let Some(waiting) = observed(ChildKind::Deployment, child) {
+        return waiting;
+    }
+    let failed = |condition: &Value| Readiness::Failed { reason: text(condition, "reason").to_owned(), message: text(condition, "message").to_owned() };
+    if let Some(failure) = condition(child, "ReplicaFailure").filter(|c| text(c, "status") == "True") {
+        return failed(failure);
+    }
+    if let Some(progress) = condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded") {
+        return failed(progress);
+    }
+    let (updated, total, available) = (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), number(child, "/status/availableReplicas"));
+    let to_zero = child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
+    if to_zero || (updated == total && total == available && available >= 1) {
+        return Readiness::Ready;
+    }
+    waiting(reason::PROGRESSING, format!("{available} of {total} replicas are available, {updated} are up to date"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(generation: i64, data: Value) -> DynamicObject {
+        let mut whole = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "web", "generation": generation}});
+        whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn word(readiness: &Readiness) -> String {
+        match readiness {
+            Readiness::Ready => "ready".into(),
+            Readiness::Waiting { reason, .. } => format!("waiting {reason}"),
+            Readiness::Failed { reason, .. } => format!("failed {reason}"),
+        }
+    }
+
+    #[test]
+    fn every_kind() {
+        let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]}});
+        let seen = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
+        let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
+        let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| {
+            json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}})
+        };
+        let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
+        for (kind, data, expected) in [
+            (ChildKind::Service, json!({}), "ready"),
+            (ChildKind::KnativeService, json!({}), "waiting Progressing"),
+            (ChildKind::KnativeService, seen(1, "True"), "waiting Progressing"),
+            (ChildKind::KnativeService, seen(1, "False"), "waiting Progressing"),
+            (ChildKind::KnativeService, seen(2, "Unknown"), "waiting R"),
+            (ChildKind::KnativeService, seen(2, "False"), "failed R"),
+            (ChildKind::KnativeService, seen(2, "True"), "ready"),
+            (ChildKind::DomainMapping, seen(2, "True"), "ready"),
+            (ChildKind::ExternalSecret, ready("True"), "ready"),
+            (ChildKind::ExternalSecret, ready("False"), "failed R"),
+            (ChildKind::ExternalSecret, json!({}), "waiting Progressing"),
+            (ChildKind::ScaledObject, ready("True"), "ready"),
+            (ChildKind::ScaledObject, ready("Unknown"), "waiting R"),
+            (ChildKind::HttpScaledObject, conditioned(1), "waiting Progressing"),
+            (ChildKind::HttpScaledObject, conditioned(2), "ready"),
+            (ChildKind::Certificate, conditioned(2), "ready"),
+            (ChildKind::Certificate, json!({"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Issuing", "status": "True"}]}}), "waiting Issuing"),
+            (ChildKind::Deployment, deploy(1, 1, 1, 1, 1), "waiting Progressing"),
+            (ChildKind::Deployment, deploy(2, 1, 1, 1, 1), "ready"),
+            (ChildKind::Deployment, deploy(2, 1, 0, 1, 1), "waiting Progressing"),
+            (ChildKind::Deployment, deploy(2, 2, 2, 3, 2), "waiting Progressing"),
+            (ChildKind::Deployment, deploy(2, 0, 0, 0, 0), "ready"),
+            (ChildKind::Deployment, deploy(2, 1, 0, 0, 0), "waiting Progressing"),
+            (ChildKind::Deployment, failing("ReplicaFailure", "True", "FailedCreate"), "failed FailedCreate"),
+            (ChildKind::Deployment, failing("Progressing", "False", "ProgressDeadlineExceeded"), "failed ProgressDeadlineExceeded"),
+        ] {
+            assert_eq!(word(&of(kind, &object(2, data.clone()))), expected, "{kind:?} {data}");
+        }
+    }
+}

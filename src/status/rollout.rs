@@ -1,0 +1,122 @@
+//! The rollout of one generation: when it begins, whose trace it joins, and when it has ended. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::api::{RolloutOutcome, RolloutStatus};
+
+/// Where an object stands before a reconcile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A new generation: its rollout begins now.
+    Begins {
+        /// The trace context of a caller whose doing it is.
+        parent: Option<String>,
+        /// The trace context of a caller who was there before: worth a link, no more.
+        link: Option<String>,
+    },
+    /// The rollout of this generation goes on.
+    Open {
+        /// The caller whose trace it joined.
+        parent: Option<String>,
+    },
+    /// The rollout of this generation has ended.
+    Ended,
+}
+
+/// The trace id within a W3C `traceparent`.
+fn trace_of(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
+/// Where `generation` stands, given what the status holds and the trace context that the object carries now.
+pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Option<&str>) -> Phase {
+    match previous {
+        Some(rollout) if rollout.generation == generation && rollout.ended_at.is_some() => Phase::Ended,
+        Some(rollout) if rollout.generation == generation => {
+            let ours = rollout.traceparent.as_deref().and_then(trace_of);
+            Phase::Open { parent: rollout.parent.clone().filter(|parent| trace_of(parent) == ours) }
+        }
+        // The same value as for an older generation is not that caller's doing.
+        Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => Phase::Begins { parent: None, link: annotation.map(str::to_owned) },
+        _ => Phase::Begins { parent: annotation.map(str::to_owned), link: None },
+    }
+}
+
+/// The moment at which a rollout is too late.
+pub fn deadline(rollout: &RolloutStatus, allowed: SignedDuration) -> Option<Timestamp> {
+    let started = rollout.started_at.as_ref().filter(|_| rollout.ended_at.is_none())?;
+    started.0.checked_add(allowed).ok()
+}
+
+/// The rollout after a look at `now`.
+pub fn advance(rollout: &RolloutStatus, ready: bool, now: Timestamp, allowed: SignedDuration) -> RolloutStatus {
+    let Some(late) = deadline(rollout, allowed) else { return rollout.clone() };
+    let (ended, outcome) = match (ready, now >= late) {
+        (true, _) => (now, RolloutOutcome::Ready),
+        (false, true) => (late, RolloutOutcome::TimedOut),
+        (false, false) => return rollout.clone(),
+    };
+    RolloutStatus { ended_at: Some(MicroTime(ended)), outcome: Some(outcome), ..rollout.clone() }
+}
+
+/// How long a rollout took; `None` while it runs.
+pub fn took(rollout: &RolloutStatus) -> Option<SignedDuration> {
+    Some(rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const OURS: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn open(generation: i64, traceparent: Option<&str>, parent: Option<&str>) -> RolloutStatus {
+        RolloutStatus {
+            generation,
+            traceparent: traceparent.map(Into::into),
+            parent: parent.map(Into::into),
+            started_at: Some(MicroTime(at(100))),
+            ..RolloutStatus::default()
+        }
+    }
+
+    #[test]
+    fn phases() {
+        let begins = |parent: Option<&str>, link: Option<&str>| Phase::Begins { parent: parent.map(Into::into), link: link.map(Into::into) };
+        let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OURS), None) };
+        for (generation, previous, annotation, expected) in [
+            (1, None, None, begins(None, None)),
+            (1, None, Some(CALLER), begins(Some(CALLER), None)),
+            (2, Some(&ended), None, begins(None, None)),
+            (2, Some(&ended), Some(CALLER), begins(Some(CALLER), None)),
+            (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None, Some(CALLER))),
+            (1, Some(&ended), Some(CALLER), Phase::Ended),
+            (1, Some(&open(1, Some(OURS), None)), None, Phase::Open { parent: None }),
+            (1, Some(&open(1, Some(CALLER), Some(CALLER))), None, Phase::Open { parent: Some(CALLER.into()) }),
+            // Kept so that a third generation knows it, yet not the parent of this one.
+            (2, Some(&open(2, Some(OURS), Some(CALLER))), Some(CALLER), Phase::Open { parent: None }),
+        ] {
+            assert_eq!(phase(generation, previous, annotation), expected, "{generation} {previous:?} {annotation:?}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_ends_once() {
+        let allowed = SignedDuration::from_secs(10);
+        let rollout = open(1, None, None);
+        assert_eq!(advance(&rollout, false, at(105), allowed), rollout);
+        let ready = advance(&rollout, true, at(105), allowed);
+        assert_eq!((ready.outcome, took(&ready)), (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5))));
+        let late = advance(&rollout, false, at(500), allowed);
+        assert_eq!((late.outcome, took(&late)), (Some(RolloutOutcome::TimedOut), Some(allowed)), "it ends at the deadline, whenever that is seen");
+        assert_eq!(advance(&late, true, at(600), allowed), late);
+        assert_eq!(deadline(&late, allowed), None);
+    }
+}
