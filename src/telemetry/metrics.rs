@@ -1,13 +1,56 @@
 //! Recording of the instruments; it may create none that is not a row of the table.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::rollout::SpanIds;
-use super::vocabulary::{EventOutcome, Kind};
+use opentelemetry::metrics::Meter;
 
-/// Handle for recording; cheap to clone.
-#[derive(Clone)]
-pub struct Metrics {}
+use super::{
+    age::Ages,
+    delivery::Delivery,
+    exemplars::Exemplars,
+    instruments as table, observed,
+    observed::Probes,
+    recorder::{Count, Level, Times},
+    rollout::SpanIds,
+    settings::Identity,
+    vocabulary::{EventOutcome, Kind},
+};
+
+/// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns at once.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    pub(super) instruments: Option<Arc<Instruments>>,
+    /// Whether `traceparent` is sent to the API server.
+    pub(super) propagate: bool,
+}
+
+/// The instruments that are recorded, one for each row of the table that is not observed.
+pub(super) struct Instruments {
+    pub(super) reconcile: Count,
+    pub(super) reconcile_duration: Times,
+    pub(super) reconcile_errors: Count,
+    pub(super) reconcile_active: Level,
+    pub(super) reconcile_triggers: Count,
+    pub(super) apply: Count,
+    rollout_duration: Times,
+    build_duration: Times,
+    events: Count,
+    queue_adds: Count,
+    queue_retries: Count,
+    queue_duration: Times,
+    work_duration: Times,
+    pub(super) http_duration: Times,
+    pub(super) watch_events: Count,
+    pub(super) watch_restarts: Count,
+    pub(super) ages: Arc<Ages>,
+    probes: Arc<Probes>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("on", &self.instruments.is_some()).finish_non_exhaustive()
+    }
+}
 
 /// What a work queue says of itself at collection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,71 +74,127 @@ pub struct ResourceCounts {
     pub unsettled_age: Vec<(Kind, Duration)>,
 }
 
+impl Instruments {
+    /// Makes every instrument of the table.
+    pub(super) fn new(meter: &Meter, delivery: &Arc<Delivery>, exemplars: Option<&Arc<Exemplars>>, identity: &Identity) -> Self {
+        let count = |row| Count::new(meter, row);
+        let times = |row| Times::new(meter, row, exemplars);
+        let (probes, ages) = (Arc::<Probes>::default(), Arc::<Ages>::default());
+        observed::register(meter, &probes, &ages, delivery, identity);
+        Self {
+            reconcile: count(&table::RECONCILE),
+            reconcile_duration: times(&table::RECONCILE_DURATION),
+            reconcile_errors: count(&table::RECONCILE_ERRORS),
+            reconcile_active: Level::new(meter, &table::RECONCILE_ACTIVE),
+            reconcile_triggers: count(&table::RECONCILE_TRIGGERS),
+            apply: count(&table::APPLY),
+            rollout_duration: times(&table::ROLLOUT_DURATION),
+            build_duration: times(&table::BUILD_DURATION),
+            events: count(&table::EVENTS),
+            queue_adds: count(&table::QUEUE_ADDS),
+            queue_retries: count(&table::QUEUE_RETRIES),
+            queue_duration: times(&table::QUEUE_DURATION),
+            work_duration: times(&table::WORK_DURATION),
+            http_duration: times(&table::HTTP_CLIENT_DURATION),
+            watch_events: count(&table::WATCH_EVENTS),
+            watch_restarts: count(&table::WATCH_RESTARTS),
+            ages,
+            probes,
+        }
+    }
+}
+
 impl Metrics {
-    /// A rollout ended.
-    pub fn rollout_ended(
-        &self,
-        kind: Kind,
-        engine: &'static str,
-        outcome: &'static str,
-        took: Duration,
-        ctx: Option<&SpanIds>,
-    ) {
-        let _ = (kind, engine, outcome, took, ctx);
-        todo!()
+    /// A handle that records nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::default()
     }
-    /// A build ended.
+
+    /// A rollout ended; `ctx` are the ids of its root span, when it is sampled.
+    pub fn rollout_ended(&self, kind: Kind, engine: &'static str, outcome: &'static str, took: Duration, ctx: Option<&SpanIds>) {
+        if let Some(on) = &self.instruments {
+            on.rollout_duration.record(took.as_secs_f64(), [kind.as_str(), engine, outcome], ctx.cloned());
+        }
+    }
+
+    /// A build ended: `success`, `error`, `cancelled`.
     pub fn build_ended(&self, result: &'static str, took: Duration) {
-        let _ = (result, took);
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.build_duration.record(took.as_secs_f64(), [result], None);
+        }
     }
+
     /// An Event occurred.
     pub fn event(&self, type_: &'static str, reason: &'static str, outcome: EventOutcome) {
-        let _ = (type_, reason, outcome);
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.events.add(1, [type_, reason, outcome.as_str()]);
+        }
     }
-    /// The metrics of a work queue; `probe` is read at each collection.
-    pub fn queue(
-        &self,
-        kind: Kind,
-        probe: impl Fn() -> QueueProbe + Send + Sync + 'static,
-    ) -> QueueMetrics {
-        let _ = (kind, probe);
-        todo!()
+
+    /// The metrics of the work queue of a kind; `probe` is read at each collection and must be quick.
+    pub fn queue(&self, kind: Kind, probe: impl Fn() -> QueueProbe + Send + Sync + 'static) -> QueueMetrics {
+        if let Some(on) = &self.instruments {
+            on.probes.set_queue(kind, Arc::new(probe));
+        }
+        QueueMetrics { instruments: self.instruments.clone(), name: kind.as_str() }
     }
+
     /// Whether this replica leads; read at each collection.
     pub fn leader(&self, probe: impl Fn() -> bool + Send + Sync + 'static) {
-        let _ = probe;
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.probes.set_leader(Arc::new(probe));
+        }
     }
-    /// State of our objects; `None` (not the leader) gives no series.
+
+    /// State of our objects, read at each collection (by each instrument that shows a part of it); `None` (this replica
+    /// does not lead) gives no series.
     pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {
-        let _ = probe;
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.probes.set_resources(Arc::new(probe));
+        }
     }
 }
 
 /// The counters and histograms of one work queue.
 #[derive(Clone)]
-pub struct QueueMetrics {}
+pub struct QueueMetrics {
+    instruments: Option<Arc<Instruments>>,
+    name: &'static str,
+}
+
+impl std::fmt::Debug for QueueMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueMetrics").field("name", &self.name).finish_non_exhaustive()
+    }
+}
 
 impl QueueMetrics {
     /// A key was added.
     pub fn added(&self) {
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.queue_adds.add(1, [self.name]);
+        }
     }
+
     /// A key was added again after a failure.
     pub fn retried(&self) {
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.queue_retries.add(1, [self.name]);
+        }
     }
+
     /// A key was taken after it `waited`.
     pub fn dequeued(&self, waited: Duration) {
-        let _ = waited;
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.queue_duration.record(waited.as_secs_f64(), [self.name], None);
+        }
     }
+
     /// Its work `took` so long.
     pub fn worked(&self, took: Duration) {
-        let _ = took;
-        todo!()
+        if let Some(on) = &self.instruments {
+            on.work_duration.record(took.as_secs_f64(), [self.name], None);
+        }
     }
 }

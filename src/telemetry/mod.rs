@@ -1,69 +1,75 @@
 //! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work and may import none of our other modules.
+//!
+//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`Page`]) are cheap to
+//! clone; [`init`] is the only function that sets anything global.
+//!
+//! ```text
+//! settings (OTEL_*) → pipeline::Builder → providers, subscriber → handles
+//! reconcile::… (span, metrics, one line) ⊃ step ⊃ client layer (client span, duration)
+//! spans → quiet (tentative traces wait) → gate (bounded) → batch → watched exporter
+//! ```
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // the one place where OpenTelemetry may be called
 
+mod age;
+mod body;
+mod call;
 pub mod client;
+mod current;
+mod delivery;
+mod endpoint;
+mod environment;
+mod exemplars;
+mod ids;
+pub mod instruments;
+pub mod instruments_page;
+mod lines;
+mod logs;
 pub mod metrics;
+mod observed;
+mod openmetrics;
 pub mod page;
+mod pipeline;
+mod process;
+mod quiet;
 pub mod reconcile;
+mod recorder;
+mod resource;
 pub mod rollout;
 pub mod settings;
+#[cfg(test)]
+mod settings_test;
+mod shutdown;
 pub mod traces;
+mod transport;
+mod url;
 pub mod vocabulary;
-pub mod watch;
+mod watch;
+mod watched;
 
-use std::time::Duration;
-
+pub use client::ClientLayer;
 pub use metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
 pub use page::Page;
-pub use reconcile::{
-    Failure, Place, ReconcileInfo, Report, Reported, fail_step, step, step_for,
-};
+pub use pipeline::Builder;
+pub use reconcile::{Failure, Place, ReconcileInfo, Report, Reported, fail_step, note, step, step_for};
 pub use rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent};
 pub use settings::{Identity, LogFormat, LogSettings, Settings};
+pub use shutdown::Telemetry;
 pub use traces::{EventLog, Traces, current_ids};
-pub use vocabulary::{ApplyOutcome, ErrorType, EventOutcome, Kind, Trigger};
+pub use vocabulary::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("telemetry: {0}")]
 pub struct InitError(pub String);
 
-/// Starts telemetry. Must be called inside a multi-thread tokio runtime; the only function that sets anything global.
+/// Starts telemetry and installs its subscriber. Must be called inside a multi-thread tokio runtime, once.
 ///
 /// # Errors
-/// When a subscriber is already installed, or a part of the pipeline cannot be built.
-pub fn init(
-    settings: Settings,
-    identity: Identity,
-    log: LogSettings,
-    page: bool,
-) -> Result<Telemetry, InitError> {
-    let _ = (settings, identity, log, page);
-    todo!()
-}
-
-/// The running telemetry; ends with [`Telemetry::shutdown`].
-pub struct Telemetry {
-    metrics: Metrics,
-    traces: Traces,
-    page: Option<Page>,
-}
-
-impl Telemetry {
-    /// Handle for recording; cheap to clone.
-    pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
-    }
-    /// Handle for traces; cheap to clone.
-    pub fn traces(&self) -> Traces {
-        self.traces.clone()
-    }
-    /// The Prometheus page; none when `ELPIO_METRICS` is off.
-    pub fn page(&self) -> Option<Page> {
-        self.page.clone()
-    }
-    /// Flushes and ends everything within `bound`; says what was lost.
-    pub async fn shutdown(self, bound: Duration) -> Vec<String> {
-        let _ = bound;
-        todo!()
-    }
+/// When a subscriber is installed already, or the page cannot be joined to the instruments.
+pub fn init(settings: Settings, identity: Identity, log: LogSettings, page: bool) -> Result<Telemetry, InitError> {
+    let builder = Builder::new(settings, identity).with_page(page).exporting();
+    let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
+    tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(telemetry)
 }

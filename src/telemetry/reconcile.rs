@@ -1,11 +1,21 @@
 //! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the reconcile returns.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc, time::Instant};
 
-use super::metrics::Metrics;
-use super::rollout::RolloutContext;
-use super::traces::Traces;
-use super::vocabulary::{ApplyOutcome, ErrorType, Kind, Trigger};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Status, TraceContextExt},
+};
+use tracing::{Instrument, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::{
+    current::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
+    metrics::{Instruments, Metrics},
+    rollout::RolloutContext,
+    traces::{Traces, in_rollout},
+    vocabulary::{ApplyOutcome, ErrorType, Kind, Trigger},
+};
 
 /// What is known before a reconcile.
 #[derive(Clone, Debug)]
@@ -73,33 +83,167 @@ pub trait Reported {
 
 impl Metrics {
     /// Runs one reconcile inside its span and records it.
-    pub async fn reconcile<T: Reported, F: Future<Output = T>>(
-        &self,
-        traces: &Traces,
-        info: ReconcileInfo,
-        run: F,
-    ) -> T {
-        let _ = (traces, info);
-        run.await
+    pub async fn reconcile<T: Reported, F: Future<Output = T>>(&self, traces: &Traces, info: ReconcileInfo, run: F) -> T {
+        let active = Active::begin(self.instruments.clone(), &info);
+        let (span, verdict) = open(traces, &info);
+        let result = run.instrument(span.clone()).await;
+        let report = result.report();
+        close_span(&span, verdict.as_ref(), &report);
+        active.record(&span, verdict.as_ref(), &report);
+        span.in_scope(|| say(&info, &report));
+        result
     }
 }
 
-/// Span of a step: `observe`, `validate`, `render`, `status`, `event`.
-#[must_use]
-pub fn step(name: &'static str) -> tracing::Span {
-    let _ = name;
-    todo!()
+/// Counts a run as active for as long as it lives, also when it is cancelled.
+struct Active {
+    instruments: Option<Arc<Instruments>>,
+    kind: &'static str,
+    began: Instant,
 }
 
-/// Span of a step for one child: `apply Service`.
+impl Active {
+    fn begin(instruments: Option<Arc<Instruments>>, info: &ReconcileInfo) -> Self {
+        let kind = info.kind.as_str();
+        if let Some(on) = &instruments {
+            on.reconcile_active.add(1, [kind]);
+            on.reconcile_triggers.add(1, [kind, info.trigger.as_str()]);
+        }
+        Self { instruments, kind, began: Instant::now() }
+    }
+
+    fn record(&self, span: &Span, verdict: Option<&Verdict>, report: &Report) {
+        let Some(on) = &self.instruments else { return };
+        let result = if report.failure.is_some() { "error" } else { "success" };
+        on.reconcile.add(1, [self.kind, result]);
+        if let Some(failure) = &report.failure {
+            on.reconcile_errors.add(1, [self.kind, failure.error_type.as_str()]);
+        }
+        for (child, outcome) in &report.applied {
+            on.apply.add(1, [self.kind, child, outcome.as_str()]);
+        }
+        let exported = verdict.is_none_or(Verdict::is_kept);
+        let ids = if exported { ids_of(&span.context()) } else { None };
+        on.reconcile_duration.record(self.began.elapsed().as_secs_f64(), [self.kind], ids);
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if let Some(on) = &self.instruments {
+            on.reconcile_active.add(-1, [self.kind]);
+        }
+    }
+}
+
+/// Opens the span of a run. The parent must be set before the span is first entered.
+fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
+    let subject = Subject {
+        kind: info.kind.as_str(),
+        api_version: info.api_version,
+        namespace: info.namespace.clone(),
+        name: info.name.clone(),
+        uid: info.uid.clone(),
+        generation: info.generation,
+    };
+    let span = tracing::info_span!(
+        target: SPANS,
+        parent: None,
+        "reconcile",
+        otel.name = format!("reconcile {}", info.kind),
+        k8s.namespace.name = info.namespace,
+        k8s.object.kind = info.kind.as_str(),
+        k8s.object.api_version = info.api_version,
+        k8s.object.name = info.name,
+        k8s.object.uid = info.uid,
+        elpio.generation = info.generation,
+        elpio.trigger = info.trigger.as_str(),
+        elpio.attempt = info.attempt,
+        elpio.engine = Empty,
+        elpio.outcome = Empty,
+    );
+    let (parent, verdict) = match &info.place {
+        Place::InRollout(ctx) => (in_rollout(ctx.span_context()), None),
+        Place::AfterRollout(_) => (Context::new(), traces.inner.exports.then(Verdict::open)),
+    };
+    let reconciling = Reconciling { subject: Arc::new(subject), verdict: verdict.clone() };
+    // Without a layer for spans there is nothing to set, which is no fault.
+    let _ = span.set_parent(parent.with_value(reconciling));
+    if let Place::AfterRollout(Some(ctx)) = &info.place
+        && ctx.is_sampled()
+    {
+        span.add_link(ctx.span_context());
+    }
+    (span, verdict)
+}
+
+fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
+    span.record("elpio.outcome", report.outcome);
+    if let Some(engine) = report.engine {
+        span.record("elpio.engine", engine);
+    }
+    if let Some(failure) = &report.failure {
+        fail(span, failure.error_type.as_str(), &failure.short, &failure.chain);
+    }
+    if let Some(verdict) = verdict {
+        if report.wrote || report.failure.is_some() { verdict.keep() } else { verdict.drop_if_open() }
+    }
+}
+
+/// One line for a run that changed something or failed; none for any other.
+fn say(info: &ReconcileInfo, report: &Report) {
+    let (kind, namespace, name) = (info.kind.as_str(), info.namespace.as_str(), info.name.as_str());
+    let (generation, outcome, trigger) = (info.generation, report.outcome, info.trigger.as_str());
+    match &report.failure {
+        // Ours to mend; the others are told to the user, and retried.
+        Some(Failure { error_type: ErrorType::Internal, chain, .. }) => {
+            tracing::error!(kind, namespace, name, generation, outcome, trigger, "error.type" = "internal", error = chain.as_str(), "reconcile failed");
+        }
+        Some(Failure { error_type, chain, .. }) => {
+            let class = error_type.as_str();
+            tracing::warn!(kind, namespace, name, generation, outcome, trigger, "error.type" = class, error = chain.as_str(), "reconcile failed");
+        }
+        None if report.wrote => tracing::info!(kind, namespace, name, generation, outcome, trigger, "reconciled"),
+        None => {}
+    }
+}
+
+/// Error status, class and the exception event of the semantic conventions.
+pub(super) fn fail(span: &Span, error_type: &'static str, short: &str, chain: &str) {
+    span.set_status(Status::error(short.to_owned()));
+    span.set_attribute("error.type", error_type);
+    let event = vec![KeyValue::new("exception.type", error_type), KeyValue::new("exception.message", chain.to_owned())];
+    span.add_event("exception", event);
+}
+
+/// Span of a step: `observe`, `validate`, `render`, `status`, `event`. Outside a reconcile there is none.
 #[must_use]
-pub fn step_for(name: &'static str, child: &str) -> tracing::Span {
-    let _ = (name, child);
-    todo!()
+pub fn step(name: &'static str) -> Span {
+    if reconciling().is_none() {
+        return Span::none();
+    }
+    tracing::info_span!(target: SPANS, "step", otel.name = name)
+}
+
+/// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
+#[must_use]
+pub fn step_for(name: &'static str, child: &str) -> Span {
+    if reconciling().is_none() {
+        return Span::none();
+    }
+    tracing::info_span!(target: SPANS, "step", otel.name = format!("{name} {child}"), elpio.child = child)
 }
 
 /// Marks a step as failed: status, `error.type`, exception event.
-pub fn fail_step(span: &tracing::Span, error_type: ErrorType, message: &str) {
-    let _ = (span, error_type, message);
-    todo!()
+pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
+    fail(span, error_type.as_str(), message, message);
+}
+
+/// Adds an attribute to the current span, as `cicd.pipeline.run.id` when a build is known; without effect outside a reconcile.
+pub fn note(key: &'static str, value: impl Into<opentelemetry::Value>) {
+    Context::map_current(|cx| {
+        if cx.get::<Reconciling>().is_some() {
+            cx.span().set_attribute(KeyValue::new(key, value));
+        }
+    });
 }

@@ -1,5 +1,13 @@
 //! The `OTEL_*` variables, parsed once; it reads nothing but what it is handed and starts nothing.
 
+use std::time::Duration;
+
+use super::{
+    endpoint::{Otlp, otlp},
+    environment::{Environment, pairs},
+    vocabulary::Signal,
+};
+
 /// Who this operator is.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
@@ -33,7 +41,7 @@ pub enum LogFormat {
 /// The log on stderr.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// `ELPIO_LOG`, else `RUST_LOG`, else `info`.
+    /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: `tracing` directives. It never changes spans or metrics.
     pub filter: String,
     /// How lines look.
     pub format: LogFormat,
@@ -41,19 +49,231 @@ pub struct LogSettings {
     pub ansi: bool,
 }
 
-/// The parsed `OTEL_*` variables.
+/// The parsed `OTEL_*` variables. Its `Debug` shows no header and no password.
 #[derive(Clone, Debug)]
-pub struct Settings {}
+pub struct Settings {
+    pub(super) disabled: bool,
+    pub(super) traces: Output,
+    pub(super) metrics: Output,
+    pub(super) logs: Output,
+    pub(super) service_name: Option<String>,
+    pub(super) resource: Vec<(String, String)>,
+    pub(super) sampler: SamplerChoice,
+    pub(super) propagate: bool,
+    pub(super) spans: Batch,
+    pub(super) records: Batch,
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) temporality: Temporality,
+    pub(super) limits: Limits,
+}
+
+/// Where a signal is pushed to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Output {
+    pub(super) otlp: Option<Otlp>,
+    pub(super) console: bool,
+}
+
+impl Output {
+    pub(super) fn is_on(&self) -> bool {
+        self.otlp.is_some() || self.console
+    }
+}
+
+/// A standard sampler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SamplerChoice {
+    pub(super) parent_based: bool,
+    /// Share of the roots that are sampled.
+    pub(super) root: Root,
+}
+
+/// How a root is sampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Root {
+    On,
+    Off,
+    Ratio(f64),
+}
+
+/// A batch processor's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) delay: Duration,
+    pub(super) queue: usize,
+    pub(super) batch: usize,
+    pub(super) timeout: Duration,
+}
+
+/// How sums are pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Temporality {
+    Cumulative,
+    Delta,
+    LowMemory,
+}
+
+/// Limits of spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) value_length: Option<usize>,
+    pub(super) attributes: Option<usize>,
+    pub(super) events: Option<usize>,
+    pub(super) links: Option<usize>,
+}
 
 impl Settings {
     /// Parses the environment; the second part are warnings, each names the variable, what it held and what is used.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<String>) {
-        let _ = get;
-        todo!()
+        let mut env = Environment::new(get);
+        let disabled = env.switch("OTEL_SDK_DISABLED", false);
+        let settings = if disabled { Self::off() } else { Self::read(&mut env) };
+        (Self { disabled, propagate: propagate(&mut env), ..settings }, env.into_warnings())
+    }
+
+    /// Nothing is pushed.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::read(&mut Environment::new(&|_| None))
+    }
+
+    fn read(env: &mut Environment<'_>) -> Self {
+        Self {
+            disabled: false,
+            traces: output(env, Signal::Traces),
+            metrics: output(env, Signal::Metrics),
+            logs: output(env, Signal::Logs),
+            service_name: env.text("OTEL_SERVICE_NAME"),
+            resource: resource(env),
+            sampler: sampler(env),
+            propagate: true,
+            spans: batch(env, "OTEL_BSP", Duration::from_secs(5)),
+            records: batch(env, "OTEL_BLRP", Duration::from_secs(1)),
+            interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_mins(1)),
+            timeout: env.millis("OTEL_METRIC_EXPORT_TIMEOUT", Duration::from_secs(30)),
+            temporality: temporality(env),
+            limits: limits(env),
+        }
     }
 
     /// Whether anything is pushed.
+    #[must_use]
     pub fn pushes(&self) -> bool {
-        todo!()
+        self.traces.is_on() || self.metrics.is_on() || self.logs.is_on()
+    }
+}
+
+/// `OTEL_<SIGNAL>_EXPORTER`; unset: `otlp` where an endpoint is set, else nothing is pushed.
+fn output(env: &mut Environment<'_>, signal: Signal) -> Output {
+    let upper = signal.as_str().to_ascii_uppercase();
+    let variable = format!("OTEL_{upper}_EXPORTER");
+    let own = format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT");
+    let has_endpoint = env.first(&[&own, "OTEL_EXPORTER_OTLP_ENDPOINT"]).is_some();
+    let Some(list) = env.text(&variable) else {
+        return Output { otlp: has_endpoint.then(|| otlp(env, signal)).flatten(), console: false };
+    };
+    let (mut wanted, mut console) = (false, false);
+    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match name {
+            "otlp" => wanted = true,
+            "console" => console = true,
+            "none" => {}
+            _ => {
+                wanted |= has_endpoint;
+                let used = if has_endpoint { "otlp" } else { "none" };
+                env.warn(&variable, &list, "may hold otlp, console, none", used);
+            }
+        }
+    }
+    Output { otlp: wanted.then(|| otlp(env, signal)).flatten(), console }
+}
+
+fn resource(env: &mut Environment<'_>) -> Vec<(String, String)> {
+    const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let Some(list) = env.text(NAME) else { return Vec::new() };
+    pairs(&list).unwrap_or_else(|| {
+        env.warn(NAME, &list, "not a list of key=value with percent-encoded values", "none of it");
+        Vec::new()
+    })
+}
+
+fn sampler(env: &mut Environment<'_>) -> SamplerChoice {
+    const DEFAULT: SamplerChoice = SamplerChoice { parent_based: true, root: Root::On };
+    const NAME: &str = "OTEL_TRACES_SAMPLER";
+    let Some(name) = env.text(NAME) else { return DEFAULT };
+    let (parent_based, rest) = name.strip_prefix("parentbased_").map_or((false, name.as_str()), |rest| (true, rest));
+    let root = match rest {
+        "always_on" => Root::On,
+        "always_off" => Root::Off,
+        "traceidratio" => Root::Ratio(ratio(env)),
+        _ => {
+            let known = "may hold always_on, always_off, traceidratio, or one of them after parentbased_";
+            env.warn(NAME, &name, known, "parentbased_always_on");
+            return DEFAULT;
+        }
+    };
+    SamplerChoice { parent_based, root }
+}
+
+fn ratio(env: &mut Environment<'_>) -> f64 {
+    const NAME: &str = "OTEL_TRACES_SAMPLER_ARG";
+    let Some(value) = env.text(NAME) else { return 1.0 };
+    value.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
+        env.warn(NAME, &value, "not a number from 0 to 1", "1");
+        1.0
+    })
+}
+
+/// Whether `traceparent` is sent. Baggage is never sent: nothing here makes any.
+fn propagate(env: &mut Environment<'_>) -> bool {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    let Some(list) = env.text(NAME) else { return true };
+    let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if names.iter().any(|name| !matches!(*name, "tracecontext" | "baggage" | "none")) {
+        env.warn(NAME, &list, "may hold tracecontext, baggage, none", "tracecontext");
+        return true;
+    }
+    names.contains(&"tracecontext") && !names.contains(&"none")
+}
+
+fn batch(env: &mut Environment<'_>, prefix: &str, delay: Duration) -> Batch {
+    let queue = env.number(&format!("{prefix}_MAX_QUEUE_SIZE"), 1).unwrap_or(2048);
+    let name = format!("{prefix}_MAX_EXPORT_BATCH_SIZE");
+    let mut batch = env.number(&name, 1).unwrap_or_else(|| queue.min(512));
+    if batch > queue {
+        env.warn(&name, &batch.to_string(), "more than the queue holds", &queue.to_string());
+        batch = queue;
+    }
+    Batch {
+        delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay),
+        queue,
+        batch,
+        timeout: env.millis(&format!("{prefix}_EXPORT_TIMEOUT"), Duration::from_secs(30)),
+    }
+}
+
+fn temporality(env: &mut Environment<'_>) -> Temporality {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let Some(value) = env.text(NAME) else { return Temporality::Cumulative };
+    match value.to_ascii_lowercase().as_str() {
+        "cumulative" => Temporality::Cumulative,
+        "delta" => Temporality::Delta,
+        "lowmemory" => Temporality::LowMemory,
+        _ => {
+            env.warn(NAME, &value, "may hold cumulative, delta, lowmemory", "cumulative");
+            Temporality::Cumulative
+        }
+    }
+}
+
+fn limits(env: &mut Environment<'_>) -> Limits {
+    let common = env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0);
+    let common_count = env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0);
+    Limits {
+        value_length: env.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(common),
+        attributes: env.number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 0).or(common_count),
+        events: env.number("OTEL_SPAN_EVENT_COUNT_LIMIT", 0),
+        links: env.number("OTEL_SPAN_LINK_COUNT_LIMIT", 0),
     }
 }

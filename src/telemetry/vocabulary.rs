@@ -107,3 +107,15 @@ words! {
         Failed = "failed",
     }
 }
+
+words! {
+    /// A signal of OpenTelemetry.
+    Signal {
+        /// Spans.
+        Traces = "traces",
+        /// Metrics.
+        Metrics = "metrics",
+        /// Log records.
+        Logs = "logs",
+    }
+}

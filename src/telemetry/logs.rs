@@ -1,0 +1,139 @@
+//! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of its own; it installs nothing.
+
+use opentelemetry::{
+    Context, InstrumentationScope,
+    logs::{AnyValue, LogRecord as _},
+};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider},
+    trace::SdkTracer,
+};
+use std::time::Duration;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt as _, filter_fn},
+    fmt::MakeWriter,
+    layer::{Context as LayerContext, SubscriberExt as _},
+    registry::LookupSpan,
+};
+
+use super::{
+    current::{self, SPANS, ids_in_passing, reconciling},
+    lines::Lines,
+    settings::LogSettings,
+};
+
+/// The SDK's own words; what is worth saying of them, [`super::delivery`] says.
+const MACHINERY: &str = "opentelemetry=off";
+
+/// What carries log records to the collector; its words would make more of themselves.
+const CARRIERS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
+
+/// The filter that is asked for, or `info` with a warning.
+fn filter(settings: &LogSettings, warnings: &mut Vec<String>) -> EnvFilter {
+    EnvFilter::try_new(format!("{MACHINERY},{}", settings.filter)).unwrap_or_else(|error| {
+        let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", settings.filter);
+        if !warnings.contains(&line) {
+            warnings.push(line);
+        }
+        EnvFilter::new(format!("{MACHINERY},info"))
+    })
+}
+
+fn is_event(meta: &Metadata<'_>) -> bool {
+    meta.is_event()
+}
+
+/// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
+pub(super) fn subscriber<W>(
+    settings: &LogSettings,
+    to: W,
+    tracer: SdkTracer,
+    records: Option<&SdkLoggerProvider>,
+    warnings: &mut Vec<String>,
+) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPANS));
+    let warned = Warned.with_filter(filter_fn(|meta| {
+        is_event(meta) && *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }));
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { format: settings.format, ansi: settings.ansi })
+        .with_writer(to)
+        .with_filter(filter(settings, warnings).and(filter_fn(is_event)));
+    let bridge = records.map(|provider| {
+        let foreign = filter_fn(|meta| is_event(meta) && !CARRIERS.iter().any(|carrier| meta.target().starts_with(carrier)));
+        Bridge(OpenTelemetryTracingBridge::new(provider)).with_filter(filter(settings, warnings).and(foreign))
+    });
+    Dispatch::new(tracing_subscriber::registry().with(spans).with(warned).with(lines).with(bridge))
+}
+
+/// A warning is something said: the trace of its reconcile is exported, whether or not the line is shown.
+struct Warned;
+
+impl<S: Subscriber> Layer<S> for Warned {
+    fn on_event(&self, _event: &Event<'_>, _ctx: LayerContext<'_, S>) {
+        current::keep();
+    }
+}
+
+/// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled spans too.
+struct Bridge(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bridge {
+    fn on_event(&self, event: &Event<'_>, ctx: LayerContext<'_, S>) {
+        if Context::is_current_telemetry_suppressed() {
+            return;
+        }
+        let _bare = ids_in_passing().is_none().then(|| match reconciling() {
+            Some(reconciling) => Context::new().with_value(reconciling).attach(),
+            None => Context::new().attach(),
+        });
+        self.0.on_event(event, ctx);
+    }
+}
+
+/// Adds to each record what it is about; it stands in front of the processors that export.
+#[derive(Debug)]
+pub(super) struct About(pub(super) Vec<Box<dyn LogProcessor>>);
+
+impl LogProcessor for About {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
+            let subject = reconciling.subject;
+            record.add_attributes([
+                ("k8s.namespace.name", AnyValue::from(subject.namespace.clone())),
+                ("k8s.object.kind", AnyValue::from(subject.kind)),
+                ("k8s.object.api_version", AnyValue::from(subject.api_version)),
+                ("k8s.object.name", AnyValue::from(subject.name.clone())),
+                ("k8s.object.uid", AnyValue::from(subject.uid.clone())),
+                ("elpio.generation", AnyValue::from(subject.generation)),
+            ]);
+        }
+        self.0.iter().for_each(|next| next.emit(record, scope));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.iter().map(|next| next.force_flush()).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.iter().map(|next| next.shutdown_with_timeout(timeout)).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.iter_mut().for_each(|next| next.set_resource(resource));
+    }
+}
