@@ -3,11 +3,23 @@
 //!
 //! ```no_run
 //! # async fn example() {
-//! let cluster = elpio_cluster::Cluster::shared().await;
-//! let client = cluster.client().await;
-//! let namespace = cluster.namespace("demo").await;
+//! use elpio_cluster::{Cluster, Operator};
+//!
+//! let cluster = Cluster::shared().await; // etcd, kube-apiserver, kube-controller-manager, the CRDs of every project
+//! let namespace = cluster.namespace("demo").await; // tests that share the cluster keep apart by namespace
+//! let binary = elpio_cluster::cargo::build_operator(false).unwrap();
+//! let mut operator = Operator::spawn(&binary, &cluster.kubeconfig(), &[("ELPIO_NAMESPACES", &namespace)]);
+//! operator.wait_ready().await;
 //! # }
 //! ```
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `KUBEBUILDER_ASSETS` | a folder with etcd, kube-apiserver, kube-controller-manager: used instead of building them |
+//! | `XDG_CACHE_HOME` | where built binaries are kept, under `elpio-operator/components/` (else `~/.cache`) |
+//! | `ELPIO_KEEP` | set: the temporary folders with data and logs stay |
+//!
+//! Everything that is started ends with the process that started it, also when that is killed (see [`process`]).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,6 +38,9 @@ mod control_plane;
 pub mod crds;
 pub mod operator;
 pub mod otlp;
+mod otlp_grpc;
+mod otlp_http;
+mod otlp_store;
 pub mod page;
 pub mod pki;
 pub mod proc;

@@ -16,9 +16,13 @@ use nix::unistd::Pid;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -227,6 +231,24 @@ async fn the_receiver_keeps_what_it_is_sent_and_fails_as_told() {
     receiver.answer(Fault::None);
     assert_eq!(receiver.exports().iter().map(|export| export.accepted).collect::<Vec<_>>(), [true, false]);
 
+    let over_http = async |path: &str| {
+        let body = request("over http").encode_to_vec();
+        let mut head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n");
+        let _ = write!(head, "Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let address = receiver.http_endpoint().trim_start_matches("http://").to_owned();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&[head.into_bytes(), body].concat()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(over_http("/v1/traces").await, "HTTP/1.1 200 OK");
+    assert_eq!(over_http("/v1/nothing").await, "HTTP/1.1 404 Not Found");
+    receiver.wait_for_span("the span over HTTP is there", BOUND, |span| span.name == "over http").await;
+    receiver.answer(Fault::Status(tonic::Code::ResourceExhausted, "slow down".to_owned()));
+    assert_eq!(over_http("/v1/traces").await, "HTTP/1.1 429 Too Many Requests");
+    receiver.answer(Fault::None);
+
     let endpoint = receiver.endpoint();
     receiver.stop();
     assert!(TraceServiceClient::connect(endpoint.clone()).await.is_err());
@@ -234,7 +256,7 @@ async fn the_receiver_keeps_what_it_is_sent_and_fails_as_told() {
     assert_eq!(receiver.endpoint(), endpoint);
     let mut client = TraceServiceClient::connect(endpoint).await.unwrap();
     client.export(request("third")).await.unwrap();
-    assert_eq!(receiver.spans().len(), 2, "what was received before the stop is kept");
+    assert_eq!(receiver.spans().len(), 3, "what was received before the stop is kept");
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ fn series_line(series: &Series) -> String {
 }
 
 /// Where to look while it runs, or how to keep it running.
-pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, keep: bool) {
+pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, service: &str, keep: bool) {
     if !keep {
         terminal.heading("cargo demo --keep leaves all of this running, with a kubeconfig to use.");
         return;
@@ -86,14 +86,15 @@ pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, ke
     let (health, metrics) = (operator.health_port(), operator.metrics_port());
     for (what, how) in [
         ("kubectl", format!("export KUBECONFIG={}", cluster.kubeconfig().display())),
-        ("", "kubectl describe elpioservice shop; kubectl get events.events.k8s.io --watch".to_owned()),
+        ("", "kubectl describe elpioservices; kubectl get events.events.k8s.io --watch".to_owned()),
         ("metrics", format!("curl http://127.0.0.1:{metrics}/metrics")),
         ("health", format!("curl http://127.0.0.1:{health}/readyz")),
         ("log", format!("tail -f {}", operator.log_path().display())),
         (
             "a failure",
-            "kubectl patch elpioservice hello --type merge -p '{\"spec\":{\"image\":{\"repository\":\"registry.example.com/broken\"}}}'"
-                .to_owned(),
+            format!(
+                r#"kubectl patch elpioservice {service} --type merge -p '{{"spec":{{"image":{{"repository":"registry.example.com/broken"}}}}}}'"#
+            ),
         ),
     ] {
         line(&format!("{what:<10} {how}"));

@@ -108,7 +108,8 @@ async fn demo(keep: bool) -> Result<(), String> {
     ending::table(&terminal, &services);
     ending::trace(&terminal, &receiver, &services).await?;
     ending::metrics(&terminal, &operator).await;
-    ending::addresses(&terminal, &cluster, &operator, keep);
+    let service = services.keys().next().map_or("", String::as_str);
+    ending::addresses(&terminal, &cluster, &operator, service, keep);
     if keep {
         std::future::pending::<()>().await;
     }
