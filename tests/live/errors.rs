@@ -1,0 +1,198 @@
+//! Every class of error, by injecting its cause into the real API server; what users then see, and how it heals.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Webhook, webhook::Rule};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::{Api, ResourceExt, api::PostParams};
+use serde_json::json;
+
+use crate::stage::{Stage, find, image, summary, with};
+
+const KSVC: &str = "services.serving.knative.dev";
+
+/// A service that meets `rule` at its child, and what became of it.
+async fn meets(name: &str, rule: Rule) -> (Stage, Webhook) {
+    let stage = Stage::new(name).await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.add(rule);
+    stage.apply("web", &image("v1")).await;
+    (stage, webhook)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_is_said_backed_off_and_heals() {
+    let (stage, webhook) = meets("err-rejected", Rule::refuse(KSVC, 422, "no images from registry.local")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    for part in ["patch", KSVC, "web", &stage.namespace, "no images from registry.local"] {
+        assert!(condition.message.contains(part), "{part}: {}", condition.message);
+    }
+    assert_eq!(find(&stage.services().get("web").await.unwrap(), "Ready").unwrap().reason, "ApplyFailed");
+    let event = stage.event("web", "Warning", "ReconcileFailed").await;
+    assert!(event.note.as_ref().unwrap().starts_with("rejected: "), "{:?}", event.note);
+    assert_eq!(event.related.unwrap().name.as_deref(), Some("web"));
+    assert!(stage.errors("rejected").await >= 1.0);
+    assert!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await >= 1.0);
+    // Its span says so too.
+    let span = stage.otlp.wait_for_span("the failed reconcile", crate::stage::SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
+    assert_eq!(span.attribute("error.type"), "rejected");
+    assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
+    webhook.clear();
+    stage.ready("web").await;
+    let attempts = webhook.seen().iter().filter(|s| s.refused.is_some()).count();
+    assert!((1..=6).contains(&attempts), "{attempts} attempts are no back-off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflict_is_tried_again_at_once_and_is_no_error() {
+    let (stage, webhook) = meets("err-conflict", Rule::refuse(KSVC, 409, "try again").times(3)).await;
+    stage.ready("web").await;
+    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count(), 3);
+    assert_eq!(stage.errors("conflict").await, 0.0);
+    assert_eq!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await, 0.0);
+    assert!(!crate::stage::reasons(&stage.events("web").await).contains(&"Warning ReconcileFailed".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_that_stays_becomes_an_error() {
+    let (stage, webhook) = meets("err-conflicts", Rule::refuse(KSVC, 409, "never")).await;
+    stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    assert!(stage.errors("conflict").await >= 1.0);
+    assert!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count() >= 6, "once, and five times more at once");
+    webhook.clear();
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_written_by_somebody_meanwhile_is_no_error() {
+    let stage = Stage::new("err-status").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.add(Rule::refuse("elpioservices/status", 409, "somebody was faster").times(2));
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    assert_eq!(stage.errors("conflict").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_found_is_observed_again_once() {
+    let (stage, webhook) = meets("err-notfound", Rule::refuse(KSVC, 404, "gone").times(1)).await;
+    stage.ready("web").await;
+    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(404)).count(), 1);
+    assert_eq!(stage.errors("not_found").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttled_obeys_retry_after() {
+    let rule = Rule { retry_after: Some(4), ..Rule::refuse(KSVC, 429, "slow down").times(1) };
+    let (stage, _webhook) = meets("err-throttled", rule).await;
+    stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    stage.ready("web").await;
+    assert_eq!(stage.errors("throttled").await, 1.0);
+    let tries = stage.asked_since(0).resource(KSVC).verb("patch").0;
+    let at: Vec<jiff::Timestamp> = tries.iter().map(|e| e.received.parse().unwrap()).collect();
+    assert!(at.len() == 2 && at[1].duration_since(at[0]) >= jiff::SignedDuration::from_secs(4), "{at:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unavailable_is_backed_off() {
+    let (stage, webhook) = meets("err-unavailable", Rule::refuse(KSVC, 503, "not now").times(2)).await;
+    stage.ready("web").await;
+    assert_eq!(stage.errors("unavailable").await, 2.0);
+    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(503)).count(), 2, "the client does not try by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_an_answer_times_out_and_others_go_on() {
+    let stage = Stage::new("err-timeout").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.add(Rule::delay(KSVC, Duration::from_secs(25)).times(1));
+    stage.apply("slow", &image("v1")).await;
+    elpio_cluster::eventually("the slow call is under way", crate::stage::SOON, async || {
+        if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
+    })
+    .await;
+    stage.apply("other", &image("v1")).await;
+    stage.ready("other").await;
+    let event = stage.event("slow", "Warning", "ReconcileFailed").await;
+    assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
+    assert_eq!(stage.errors("timeout").await, 1.0);
+    stage.ready("slow").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
+    let cluster = Cluster::shared().await;
+    let user = "elpio-test-1";
+    let admin = cluster.client().await;
+    let role = |name: &str, rules: serde_json::Value| serde_json::from_value::<ClusterRole>(json!({"metadata": {"name": name}, "rules": rules})).unwrap();
+    let bind = |name: &str| {
+        let binding = json!({"metadata": {"name": name}, "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}});
+        serde_json::from_value::<ClusterRoleBinding>(binding).unwrap()
+    };
+    let (roles, bindings) = (Api::<ClusterRole>::all(admin.clone()), Api::<ClusterRoleBinding>::all(admin.clone()));
+    let all_but_patch = json!([
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["elpio.io"], "resources": ["elpioservices/status"], "verbs": ["patch"]}]);
+    roles.create(&PostParams::default(), &role("test-reads", all_but_patch)).await.unwrap();
+    bindings.create(&PostParams::default(), &bind("test-reads")).await.unwrap();
+
+    let stage = Stage::on(cluster, "err-forbidden", &cluster.kubeconfig_for(user), &[]).await;
+    stage.apply("web", &image("v1")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "Forbidden").await;
+    let event = stage.event("web", "Warning", "ReconcileFailed").await;
+    for text in [condition.message, event.note.unwrap()] {
+        for part in ["patch", KSVC, &stage.namespace] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+    assert_eq!(stage.errors("forbidden").await, 1.0);
+
+    let patch = json!([{"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["create", "patch"]}]);
+    roles.create(&PostParams::default(), &role("test-writes", patch)).await.unwrap();
+    bindings.create(&PostParams::default(), &bind("test-writes")).await.unwrap();
+    stage.apply("web", &image("v2")).await;
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
+    let stage = Stage::with("err-name", &[("ELPIO_ENGINE", "keda")]).await;
+    let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "theirs"}},
+        "template": {"metadata": {"labels": {"app": "theirs"}}, "spec": {"containers": [{"name": "c", "image": "registry.local/theirs"}]}}}});
+    let theirs = stage.deployments().create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    stage.apply("web", &image("v1")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("Deployment web belongs to"), "{}", condition.message);
+    assert_eq!(stage.errors("name_conflict").await.min(1.0), 1.0);
+    let now = stage.deployments().get("web").await.unwrap();
+    assert_eq!((now.owner_references().len(), now.labels().len()), (0, 0), "nothing of it was touched");
+    assert_eq!(now.data["spec"]["template"]["spec"]["containers"], theirs.data["spec"]["template"]["spec"]["containers"]);
+
+    // Another ElpioService's child is somebody else's too, and its owner is named.
+    stage.apply("one", &with(image("v1"), json!({"externalSecrets": [{"name": "shared", "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]}))).await;
+    stage.ready("one").await;
+    stage.apply("two", &with(image("v1"), json!({"externalSecrets": [{"name": "shared", "storeRef": "other", "data": [{"secretKey": "b", "remoteKey": "b"}]}]}))).await;
+    let condition = stage.condition("two", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("ElpioService one"), "{}", condition.message);
+
+    stage.deployments().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
+    let stage = Stage::new("err-invalid").await;
+    let mark = stage.cluster.audit_mark();
+    stage.apply("web", &with(image("v1"), json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    let condition = stage.condition("web", "Reconciled", "False", "InvalidSpec").await;
+    assert!(condition.message.contains("spec.port: ") && condition.message.contains("spec.env[0].name: "), "{}", condition.message);
+    stage.quiet().await;
+    let events = stage.events("web").await;
+    assert_eq!(crate::stage::reasons(&events), ["Warning ReconcileFailed"], "{}", summary(&events));
+    assert_eq!(stage.errors("invalid_spec").await, 1.0);
+    assert_eq!(stage.asked_since(mark).writes().resource(KSVC).len(), 0, "no write to any child");
+    stage.apply("web", &with(image("v1"), json!({"port": 8080, "env": []}))).await;
+    stage.ready("web").await;
+}

@@ -1,0 +1,167 @@
+//! The life of a service on each engine: create, edit, nothing to do, drift, prune, delete.
+
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::stage::{Stage, children, find, image, reasons, summary, version, with};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn knative_create_edit_delete() {
+    let stage = Stage::new("life-knative").await;
+    let mark = stage.cluster.audit_mark();
+    stage.apply("web", &image("v1")).await;
+    let ready = stage.ready("web").await;
+    let status = ready.status.clone().unwrap();
+    assert_eq!(status.url.as_deref(), Some(format!("http://web.{}.example.com", stage.namespace).as_str()));
+    assert_eq!(status.address.as_deref(), Some(format!("http://web.{}.svc.cluster.local", stage.namespace).as_str()));
+    assert_eq!(children(&ready).iter().map(|c| (c.kind.as_str(), c.name.as_str(), c.ready)).collect::<Vec<_>>(), [("Service", "web", true)]);
+
+    let child = stage.knative().get("web").await.unwrap();
+    assert_eq!(child.labels()["app.kubernetes.io/managed-by"], "elpio");
+    assert_eq!(child.owner_references()[0].uid, ready.uid().unwrap());
+    assert_eq!(child.data.pointer("/spec/template/spec/containers/0/image").unwrap(), "registry.local/web:v1");
+
+    let events = stage.events("web").await;
+    assert_eq!(reasons(&events), ["Normal Reconciled", "Normal Progressing", "Normal Ready"], "{}", summary(&events));
+
+    stage.quiet().await;
+    let asked = stage.asked_since(mark).writes();
+    let count = asked.count();
+    assert_eq!(asked.clone().resource("services.serving.knative.dev").len(), 1, "one apply for each child: {count:?}");
+    assert_eq!(asked.clone().resource("events.events.k8s.io").len(), 3, "{count:?}");
+    let patches = asked.resource("elpioservices/status").len();
+    assert!((1..=3).contains(&patches), "{count:?}");
+
+    stage.apply("web", &image("v2")).await;
+    stage.object(&stage.knative(), "web", "image v2", |o| o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v2").await;
+    stage.ready("web").await;
+
+    stage.services().delete("web", &DeleteParams::default()).await.unwrap();
+    stage.gone(&stage.knative(), "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keda_http_and_cpu() {
+    let stage = Stage::with("life-keda", &[("ELPIO_ENGINE", "keda")]).await;
+    stage.apply("api", &with(image("v1"), json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
+    let spec = with(image("v1"), json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}));
+    stage.apply("worker", &spec).await;
+
+    let api = stage.ready("api").await;
+    let status = api.status.clone().unwrap();
+    assert_eq!((status.url.as_deref(), status.engine.unwrap().as_str()), (None, "keda"));
+    assert!(status.address.unwrap().contains("interceptor"));
+    let message = find(&api, "Ready").unwrap().message;
+    assert!(message.contains(&format!("Host: api.{}", stage.namespace)), "{message}");
+    assert_eq!(children(&api).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "HTTPScaledObject"]);
+
+    let worker = stage.ready("worker").await;
+    assert_eq!(children(&worker).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "ScaledObject"]);
+    assert_eq!(worker.status.unwrap().address.as_deref(), Some(format!("http://worker.{}.svc.cluster.local", stage.namespace).as_str()));
+
+    // An autoscaler owns the replicas: what it sets stays, and is no drift.
+    let scale = json!({"spec": {"replicas": 3}});
+    stage.deployments().patch("worker", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
+    stage.object(&stage.deployments(), "worker", "3 available", |o| o.data.pointer("/status/availableReplicas") == Some(&json!(3))).await;
+    stage.quiet().await;
+    let deployment = stage.deployments().get("worker").await.unwrap();
+    assert_eq!(deployment.data.pointer("/spec/replicas"), Some(&json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_right_is_not_written() {
+    let stage = Stage::new("life-noop").await;
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    stage.quiet().await;
+    let mark = stage.cluster.audit_mark();
+    let turns = stage.operator.sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await.unwrap();
+    // An annotation of the user's makes the operator look, and find everything in place.
+    let note = json!({"metadata": {"annotations": {"note": "hello"}}});
+    stage.services().patch("web", &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
+    elpio_cluster::eventually("the operator has looked", crate::stage::SOON, async || {
+        let now = stage.operator.sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await.unwrap();
+        if now > turns { Ok(()) } else { Err(format!("{now} reconciles")) }
+    })
+    .await;
+    stage.quiet().await;
+    let asked = stage.asked_since(mark);
+    assert!(asked.is_empty(), "a settled object costs no request: {:?}", asked.count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_corrected_and_additions_of_others_stay() {
+    let stage = Stage::new("life-drift").await;
+    stage.apply("web", &with(image("v1"), json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}))).await;
+    stage.ready("web").await;
+    let edit = json!({"spec": {"template": {"spec": {"containers": [{"image": "evil"}]}}}});
+    stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+    stage.object(&stage.knative(), "web", "the image is back", |o| o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v1").await;
+
+    let addition = json!({"metadata": {"annotations": {"somebody": "else"}}});
+    stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(addition)).await.unwrap();
+    stage.quiet().await;
+    assert_eq!(stage.knative().get("web").await.unwrap().annotations()["somebody"], "else");
+
+    stage.knative().delete("web", &DeleteParams::default()).await.unwrap();
+    stage.ready("web").await;
+    stage.object(&stage.knative(), "web", "made again", |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_asked_for_is_deleted() {
+    let stage = Stage::new("life-prune").await;
+    let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
+    let host = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
+    stage.apply("web", &with(with(image("v1"), secret), host)).await;
+    let ready = stage.ready("web").await;
+    assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["ExternalSecret", "Certificate", "Service", "DomainMapping"]);
+    assert_eq!(ready.status.as_ref().unwrap().url.as_deref(), Some("https://web.apps.example.org"));
+    for kind in ["DomainReady", "SecretsReady"] {
+        assert_eq!(find(&ready, kind).map(|c| c.status), Some("True".into()), "{kind}");
+    }
+    let before = version(&stage.knative().get("web").await.unwrap());
+
+    stage.apply("web", &image("v1")).await;
+    stage.gone(&stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"), "web.apps.example.org").await;
+    stage.gone(&stage.any("cert-manager.io/v1", "Certificate", "certificates"), "web.apps.example.org").await;
+    stage.gone(&stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db").await;
+    let ready = stage.ready("web").await;
+    assert_eq!(children(&ready).len(), 1);
+    assert_eq!(find(&ready, "DomainReady"), None);
+    assert_eq!(version(&stage.knative().get("web").await.unwrap()), before, "what stays is not written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_cannot_become_ready_says_which_child_and_why() {
+    let stage = Stage::new("life-broken").await;
+    stage.apply("bad", &json!({"image": {"repository": "registry.local/broken", "tag": "v1"}})).await;
+    let object = stage.service("bad", "Ready=False with the engine's own reason", |o| find(o, "Ready").is_some_and(|c| c.status == "False" && c.reason != "Progressing")).await;
+    let (ready, engine) = (find(&object, "Ready").unwrap(), find(&object, "EngineReady").unwrap());
+    assert_eq!((&ready.reason, &ready.message), (&engine.reason, &engine.message));
+    assert!(ready.message.starts_with("Knative Service bad: "), "{}", ready.message);
+    let event = stage.event("bad", "Warning", "Progressing").await;
+    assert!(event.note.as_ref().unwrap().contains(&ready.reason), "{:?}", event.note);
+    assert_eq!(event.related.as_ref().unwrap().kind.as_deref(), Some("Service"));
+    let rollout = object.status.unwrap().rollout.unwrap();
+    let trace = rollout.trace_id.unwrap();
+    assert!(event.note.unwrap().ends_with(&format!("(trace {trace})")));
+    assert_eq!(event.metadata.annotations.unwrap()["elpio.io/trace-id"], trace);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ready_service_that_falls_says_so_and_rises_again() {
+    use elpio_cluster::standin::Verdict;
+    let stage = Stage::new("life-flap").await;
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    stage.engine.say("Service", "web", Verdict::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() });
+    stage.condition("web", "Ready", "False", "RevisionFailed").await;
+    let event = stage.event("web", "Warning", "Progressing").await;
+    assert!(event.note.unwrap().contains("out of memory"));
+    stage.engine.say("Service", "web", Verdict::Ready);
+    stage.ready("web").await;
+}

@@ -1,0 +1,144 @@
+//! Clusters that lack something, lose it, or hold something that cannot be read: what that means for the objects, and how they go on by themselves.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Crds, Operator, Options, eventually};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::stage::{SOON, Stage, binary, find, image, with};
+
+/// A cluster of the test's own, kept for the life of the process.
+async fn own(options: Options) -> &'static Cluster {
+    Box::leak(Box::new(Cluster::start(options).await))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apis_come_and_go() {
+    let cluster = own(Options { crds: vec![Crds::ELPIO], audit: true, ..Options::default() }).await;
+    let stage = Stage::on(cluster, "optional", &cluster.kubeconfig(), &[]).await;
+    let tls = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
+    stage.apply("web", &with(image("v1"), tls)).await;
+    let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    assert!(condition.message.contains("Knative Serving") && condition.message.contains("cert-manager"), "{}", condition.message);
+    stage.event("web", "Warning", "ReconcileFailed").await;
+    assert!(stage.errors("dependency_missing").await >= 1.0);
+
+    cluster.apply_crds(&[Crds::KNATIVE]).await;
+    stage.object(&stage.knative(), "web", "made when Knative came", |_| true).await;
+    let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    assert!(condition.message.contains("cert-manager") && !condition.message.contains("Knative Serving:"), "{}", condition.message);
+    let mappings = stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings");
+    assert_eq!(mappings.get_opt("web.apps.example.org").await.unwrap(), None, "it waits for its Certificate");
+
+    cluster.apply_crds(&[Crds::CERT_MANAGER]).await;
+    stage.ready("web").await;
+
+    Crds::KNATIVE.delete(&stage.client).await;
+    let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
+    cluster.apply_crds(&[Crds::KNATIVE]).await;
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_external_secrets_is_written_at_its_version() {
+    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS], ..Options::default() }).await;
+    let client = cluster.client().await;
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let crd = api.get("externalsecrets.external-secrets.io").await.unwrap();
+    let versions: Vec<_> = crd.spec.versions.into_iter().map(|mut v| {
+        v.served = v.name == "v1beta1";
+        v
+    }).collect();
+    api.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &Patch::Merge(json!({"spec": {"versions": versions}}))).await.unwrap();
+    let stage = Stage::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
+    let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
+    stage.apply("web", &with(image("v1"), secret)).await;
+    let beta = stage.any("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets");
+    stage.object(&beta, "db", "written", |_| true).await;
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_goes_away_and_comes_back() {
+    let cluster = own(Options { crds: Crds::ALL.to_vec(), ..Options::default() }).await;
+    let mut stage = Stage::on(cluster, "outage", &cluster.kubeconfig(), &[]).await;
+    stage.engine.hold();
+    stage.apply("web", &image("v1")).await;
+    stage.condition("web", "Ready", "False", "Progressing").await;
+    cluster.stop_api_server().await;
+    eventually("the operator has noticed", SOON, async || {
+        let log = stage.operator.log();
+        if log.contains("does not work") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert!(stage.operator.running() && stage.operator.ready().await, "an outage is no reason to be restarted");
+    cluster.start_api_server().await;
+    stage.engine.release();
+    stage.ready("web").await;
+    stage.apply("next", &image("v1")).await;
+    stage.ready("next").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_undecodable_object_stops_nobody() {
+    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let client = cluster.client().await;
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    // As a cluster whose objects are older than the schema.
+    let mut crd = api.get("elpioservices.elpio.io").await.unwrap();
+    for version in &mut crd.spec.versions {
+        let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        version.schema = Some(serde_json::from_value(json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}})).unwrap());
+    }
+    crd.metadata.managed_fields = None;
+    api.replace("elpioservices.elpio.io", &kube::api::PostParams::default(), &crd).await.unwrap();
+    let stage = Stage::on(cluster, "undecodable", &cluster.kubeconfig(), &[]).await;
+    let bad = json!({"image": {"repository": "registry.local/web"}, "port": "eighty", "env": [{"name": 7}]});
+    let services = stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "bad"}, "spec": bad});
+    eventually("the loose schema takes it", SOON, async || services.create(&kube::api::PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.map(|_| ()).map_err(|e| e.to_string())).await;
+    let bad = stage
+        .object(&services, "bad", "InvalidSpec", |o| {
+            let conditions = o.data.pointer("/status/conditions").and_then(|c| c.as_array().cloned()).unwrap_or_default();
+            conditions.iter().any(|c| c["type"] == "Reconciled" && c["reason"] == "InvalidSpec" && c["message"].as_str().unwrap().contains("spec."))
+        })
+        .await;
+    let _ = bad;
+    stage.apply("good", &image("v1")).await;
+    stage.ready("good").await;
+    assert_eq!(stage.errors("invalid_spec").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_our_own_definitions_it_waits_and_says_so() {
+    let cluster = own(Options { crds: vec![Crds::KNATIVE], ..Options::default() }).await;
+    let operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[]);
+    eventually("it says what is missing", SOON, async || {
+        let log = operator.log();
+        if log.contains("CustomResourceDefinition of ElpioService is not installed") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert!(!operator.ready().await);
+    cluster.apply_crds(&[Crds::ELPIO]).await;
+    eventually("it is ready", Duration::from_secs(90), async || if operator.ready().await { Ok(()) } else { Err(operator.log_end()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_api_server_is_waited_out() {
+    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let stage = Stage::on(cluster, "paused", &cluster.kubeconfig(), &[]).await;
+    stage.apply("web", &image("v1")).await;
+    let ready = stage.ready("web").await;
+    cluster.pause();
+    assert!(stage.operator.ready().await, "readiness says what we know, not what the API server does");
+    cluster.resume();
+    stage.apply("web", &image("v2")).await;
+    stage.ready("web").await;
+    assert!(find(&ready, "Ready").is_some());
+}

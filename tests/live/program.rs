@@ -1,0 +1,118 @@
+//! The program itself: its faults at start, its ports, its pages, its end.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Operator, process::Exit};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::stage::{Stage, binary, image};
+
+const END: Duration = Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_the_environment_stop_it_and_name_the_variable() {
+    let cluster = Cluster::shared().await;
+    for (name, value) in [("ELPIO_ENGINE", "fargate"), ("ELPIO_NAMESPACES", "Not_A_Name"), ("ELPIO_LEADER_ELECT", "perhaps")] {
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[(name, value)]);
+        let exit = operator.exited(END).await;
+        assert_eq!(exit, Exit::Code(1), "{}", operator.log());
+        assert!(operator.log().contains(name) && operator.log().contains(value), "{}", operator.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_stops_it() {
+    let cluster = Cluster::shared().await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (variable, more) in [("ELPIO_METRICS_PORT", Some(("ELPIO_METRICS_ADDR", "127.0.0.1"))), ("ELPIO_HEALTH_PORT", None)] {
+        let mut environment = vec![("ELPIO_METRICS", "1"), (variable, port.as_str())];
+        environment.extend(more);
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+        let exit = operator.exited(END).await;
+        assert_eq!(exit, Exit::Code(1), "{}", operator.log());
+        assert!(operator.log().contains(&port) && operator.log().contains(variable), "{}", operator.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_off_opens_no_socket() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("prog-off").await;
+    for (value, page) in [("off", false), ("nonsense", false), ("ON", true)] {
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[("ELPIO_METRICS", value), ("ELPIO_NAMESPACES", &namespace)]);
+        operator.wait_ready().await;
+        let mut expected = vec![operator.health_port()];
+        expected.extend(page.then(|| operator.metrics_port()));
+        expected.sort_unstable();
+        let mut listening = operator.listening();
+        listening.sort_unstable();
+        listening.dedup();
+        assert_eq!(listening, expected, "ELPIO_METRICS={value}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_health_and_version() {
+    let stage = Stage::new("prog-pages").await;
+    for (path, body) in [("/livez", "alive"), ("/readyz", "ready"), ("/version", "\"version\":")] {
+        let (status, said) = stage.operator.get(path).await.unwrap();
+        assert!(status == 200 && said.contains(body), "{path}: {status} {said}");
+    }
+    assert_eq!(stage.operator.get("/nothing").await.unwrap().0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_finishes_what_runs_and_flushes() {
+    let mut stage = Stage::with("prog-term", &[("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_METRIC_EXPORT_INTERVAL", "600000")]).await;
+    stage.engine.hold();
+    let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
+    for name in &names {
+        stage.apply(name, &image("v1")).await;
+    }
+    let exit = stage.operator.terminate(END).await;
+    assert_eq!(exit, Exit::Code(0), "{}", stage.operator.log());
+    // Whatever a service's status says was written, its span was sent: nothing of it stayed in a queue.
+    let spans = stage.otlp.spans();
+    for name in &names {
+        let object = stage.services().get(name).await.unwrap();
+        let Some(rollout) = object.status.and_then(|s| s.rollout) else { continue };
+        let trace = rollout.trace_id.unwrap();
+        assert!(spans.iter().any(|s| s.trace_id == trace && s.name == "reconcile ElpioService"), "{name}: the reconcile of trace {trace} was not flushed");
+    }
+    assert!(!stage.otlp.metrics().is_empty(), "the last metrics were not flushed");
+    // And the next one goes on where it stopped.
+    stage.restart().await;
+    stage.engine.release();
+    for name in &names {
+        stage.ready(name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_version_and_crds_need_no_cluster() {
+    let said = async |argument: &str| {
+        let output = tokio::process::Command::new(binary()).arg(argument).env("KUBECONFIG", "/nonexistent").output().await.unwrap();
+        assert!(output.status.success(), "{argument}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said("--version").await.contains(env!("CARGO_PKG_VERSION")));
+    let help = said("--help").await;
+    for part in ["run", "crds", "ELPIO_", "OTEL_"] {
+        assert!(help.contains(part), "{help}");
+    }
+    assert!(said("crds").await.contains("kind: CustomResourceDefinition"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_that_somebody_spoils_is_mended() {
+    let stage = Stage::new("prog-status").await;
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    let spoil = json!({"status": {"ready": false, "url": "http://evil", "conditions": []}});
+    stage.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
+    let mended = stage.ready("web").await;
+    assert_ne!(mended.status.unwrap().url.as_deref(), Some("http://evil"));
+}

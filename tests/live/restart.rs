@@ -1,0 +1,120 @@
+//! Restarts and several replicas: nothing that is right is written again, no Event doubles, and the rollout's trace goes on.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+
+use crate::stage::{SOON, Stage, binary, image, reasons, summary};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_on_a_settled_cluster_writes_nothing() {
+    let mut stage = Stage::new("restart-settled").await;
+    for name in ["a", "b", "c"] {
+        stage.apply(name, &image("v1")).await;
+    }
+    for name in ["a", "b", "c"] {
+        stage.ready(name).await;
+    }
+    stage.quiet().await;
+    stage.operator.terminate(Duration::from_secs(40)).await;
+    let mark = stage.cluster.audit_mark();
+    stage.restart().await;
+    eventually("every object was looked at", SOON, async || {
+        let seen = stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+        if seen >= 3.0 { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    stage.quiet().await;
+    let asked = stage.asked_since(mark).filter(|e| !matches!(e.verb.as_str(), "list" | "watch"));
+    assert!(asked.is_empty(), "{:?}", asked.count());
+    assert_eq!(stage.counted("elpio_services_ready", &[]).await, 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rollouts_trace_goes_on_after_kill_9() {
+    let mut stage = Stage::new("restart-kill").await;
+    stage.engine.hold();
+    stage.apply("web", &image("v1")).await;
+    let before = stage.condition("web", "Ready", "False", "Progressing").await;
+    let rollout = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
+    let events = stage.event("web", "Normal", "Progressing").await;
+    stage.operator.kill();
+    stage.restart().await;
+    stage.engine.release();
+    let ready = stage.ready("web").await;
+    let after = ready.status.clone().unwrap().rollout.unwrap();
+    assert_eq!((&after.trace_id, &after.traceparent, &after.started_at), (&rollout.trace_id, &rollout.traceparent, &rollout.started_at), "{before:?}");
+    let trace = rollout.trace_id.clone().unwrap();
+    let root = stage.otlp.wait_for_span("the rollout's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
+    let parent = rollout.traceparent.unwrap();
+    assert_eq!(root.span_id, parent.split('-').nth(2).unwrap());
+    let reconciles: Vec<_> = stage.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
+    let processes: std::collections::BTreeSet<String> = reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
+    assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
+    assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
+    let all = stage.events("web").await;
+    assert_eq!(reasons(&all), ["Normal Reconciled", "Normal Progressing", "Normal Ready"], "{}", summary(&all));
+    assert!(all.iter().all(|e| e.series.is_none()), "no Event was doubled: {}", summary(&all));
+    let _ = events;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_leads_and_the_other_takes_over() {
+    let cluster = Cluster::shared().await;
+    let stage = Stage::with("lease-own", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let (namespace, leases) = (stage.namespace.clone(), Api::<Lease>::namespaced(stage.client.clone(), &stage.namespace));
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace.as_str()),
+        ("POD_NAMESPACE", namespace.as_str()),
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+    ];
+    let mut operators = Vec::new();
+    for _ in 0..2 {
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+        operator.wait_ready().await;
+        operators.push(operator);
+    }
+    let leaders = async |operators: &[Operator]| {
+        let mut leading = Vec::new();
+        for (index, operator) in operators.iter().enumerate() {
+            if operator.sample("leader_election_master_status", &[]).await == Some(1.0) {
+                leading.push(index);
+            }
+        }
+        leading
+    };
+    let first = eventually("one leads", SOON, async || {
+        let leading = leaders(&operators).await;
+        if leading.len() == 1 { Ok(leading[0]) } else { Err(format!("{leading:?} lead")) }
+    })
+    .await;
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    assert_eq!(operators[first].sample("elpio_services_ready", &[]).await, Some(1.0));
+    assert_eq!(operators[1 - first].sample("elpio_services_ready", &[]).await, None, "only the leader counts, so two never add up to more than the truth");
+
+    let mut leader = operators.remove(first);
+    assert_eq!(leader.terminate(Duration::from_secs(40)).await, Exit::Code(0));
+    let holder = leases.get("elpio-operator").await.unwrap().spec.unwrap().holder_identity;
+    eventually("the follower leads, since the Lease was given back", Duration::from_secs(12), async || {
+        if leaders(&operators).await.len() == 1 { Ok(()) } else { Err(format!("held by {holder:?}")) }
+    })
+    .await;
+    stage.apply("next", &image("v1")).await;
+    stage.ready("next").await;
+    assert_eq!(reasons(&stage.events("web").await).len(), 3, "the take-over said nothing again");
+
+    // A leader that is killed gives nothing back: its claim has to expire.
+    let mut third = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+    third.wait_ready().await;
+    operators[0].kill();
+    operators[0] = third;
+    eventually("the claim expires and the third leads", SOON, async || {
+        if leaders(&operators).await.len() == 1 { Ok(()) } else { Err("nobody leads") }
+    })
+    .await;
+}

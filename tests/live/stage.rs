@@ -1,0 +1,228 @@
+//! What every live test stands on: a namespace of its own on the shared control plane, an operator for it, the stand-in engine.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use elpio_cluster::{Audit, Cluster, Operator, OtlpReceiver, StandInEngine, eventually, standin::Play};
+use elpio_operator::api::{ChildStatus, ElpioService, condition::Condition};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+/// Enough for a machine that builds something else at the same time; a healthy run needs a second.
+pub const SOON: Duration = Duration::from_secs(60);
+
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_elpio-operator"))
+}
+
+pub struct Stage {
+    pub cluster: &'static Cluster,
+    pub client: Client,
+    pub namespace: String,
+    pub operator: Operator,
+    pub engine: StandInEngine,
+    pub otlp: OtlpReceiver,
+    kubeconfig: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+impl Stage {
+    /// A ready operator on Knative, with its page on and its telemetry pushed to a receiver.
+    pub async fn new(name: &str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    pub async fn with(name: &str, extra: &[(&str, &str)]) -> Self {
+        let cluster = Cluster::shared().await;
+        Self::on(cluster, name, &cluster.kubeconfig(), extra).await
+    }
+
+    /// On a cluster of the test's own, or as another user.
+    pub async fn on(cluster: &'static Cluster, name: &str, kubeconfig: &Path, extra: &[(&str, &str)]) -> Self {
+        let namespace = cluster.namespace(name).await;
+        let client = cluster.client().await;
+        let otlp = OtlpReceiver::start().await;
+        let mut environment: Vec<(String, String)> = [
+            ("ELPIO_NAMESPACES", namespace.as_str()),
+            ("ELPIO_METRICS", "on"),
+            ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp.endpoint()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        environment.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let operator = start(kubeconfig, &environment).await;
+        let play = Play { pods: cluster.has_controller_manager(), ..Play::in_namespace(&namespace) };
+        let engine = StandInEngine::start(client.clone(), play);
+        Self { cluster, client, namespace, operator, engine, otlp, kubeconfig: kubeconfig.to_owned(), environment }
+    }
+
+    /// Another process in the place of this one.
+    pub async fn restart(&mut self) {
+        self.operator = start(&self.kubeconfig, &self.environment).await;
+    }
+
+    pub fn services(&self) -> Api<ElpioService> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn any(&self, api_version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    pub fn knative(&self) -> Api<DynamicObject> {
+        self.any("serving.knative.dev/v1", "Service", "services")
+    }
+
+    pub fn deployments(&self) -> Api<DynamicObject> {
+        self.any("apps/v1", "Deployment", "deployments")
+    }
+
+    /// What a user would do with kubectl.
+    pub async fn apply(&self, name: &str, spec: &Value) -> ElpioService {
+        self.try_apply(name, spec, &json!({})).await.expect("a valid ElpioService")
+    }
+
+    pub async fn try_apply(&self, name: &str, spec: &Value, annotations: &Value) -> kube::Result<ElpioService> {
+        let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": name, "annotations": annotations}, "spec": spec});
+        self.services().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await
+    }
+
+    /// Waits until the object is as `wanted` says.
+    pub async fn service(&self, name: &str, what: &str, wanted: impl Fn(&ElpioService) -> bool) -> ElpioService {
+        eventually(&format!("{name}: {what}"), SOON, async || {
+            let object = self.services().get(name).await.map_err(|e| e.to_string())?;
+            if wanted(&object) { Ok(object) } else { Err(serde_json::to_string_pretty(&object.status).unwrap()) }
+        })
+        .await
+    }
+
+    /// Waits until a condition holds, at the object's current generation.
+    pub async fn condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> Condition {
+        let is = |object: &ElpioService| find(object, kind).filter(|c| c.status == status && c.reason == reason && c.observed_generation == object.metadata.generation);
+        let object = self.service(name, &format!("{kind}={status}/{reason}"), |object| is(object).is_some()).await;
+        is(&object).unwrap()
+    }
+
+    pub async fn ready(&self, name: &str) -> ElpioService {
+        self.condition(name, "Ready", "True", "Reconciled").await;
+        self.services().get(name).await.unwrap()
+    }
+
+    /// The Events of an object, oldest first.
+    pub async fn events(&self, name: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = api.list(&ListParams::default()).await.unwrap().items;
+        let mut own: Vec<Event> = all.into_iter().filter(|e| e.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(name))).collect();
+        own.sort_by_key(|e| e.event_time.clone().map(|t| t.0));
+        own
+    }
+
+    /// Waits for an Event.
+    pub async fn event(&self, name: &str, type_: &str, reason: &str) -> Event {
+        eventually(&format!("{name}: Event {type_} {reason}"), SOON, async || {
+            let events = self.events(name).await;
+            let found = events.iter().find(|e| e.type_.as_deref() == Some(type_) && e.reason.as_deref() == Some(reason));
+            found.cloned().ok_or_else(|| summary(&events))
+        })
+        .await
+    }
+
+    /// Waits until something exists that is as `wanted` says.
+    pub async fn object(&self, api: &Api<DynamicObject>, name: &str, what: &str, wanted: impl Fn(&DynamicObject) -> bool) -> DynamicObject {
+        eventually(&format!("{name}: {what}"), SOON, async || match api.get_opt(name).await.map_err(|e| e.to_string())? {
+            Some(object) if wanted(&object) => Ok(object),
+            Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
+            None => Err("not there".to_owned()),
+        })
+        .await
+    }
+
+    pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
+        eventually(&format!("{name} is gone"), SOON, async || match api.get_opt(name).await.map_err(|e| e.to_string())? {
+            None => Ok(()),
+            Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
+        })
+        .await;
+    }
+
+    /// What the operator asked of the API server in this namespace since `mark`.
+    pub fn asked_since(&self, mark: u64) -> Audit {
+        self.cluster.audit_since(mark).user_agent("elpio-operator").namespace(&self.namespace)
+    }
+
+    /// The value of a counter on the operator's page.
+    pub async fn counted(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.operator.sample(name, labels).await.unwrap_or_else(|| panic!("{name}{labels:?} is not on the page"))
+    }
+
+    pub async fn errors(&self, class: &str) -> f64 {
+        self.counted("elpio_reconcile_errors_total", &[("kind", "ElpioService"), ("error_type", class)]).await
+    }
+
+    /// Waits until the operator has nothing to do: every queue is empty and nobody works.
+    pub async fn quiet(&self) {
+        let mut still = 0;
+        eventually("the operator is quiet", SOON, async || {
+            let page = self.operator.metrics("").await;
+            let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"].iter().filter_map(|name| elpio_cluster::page::sample(&page, name, &[])).sum();
+            still = if sum == 0.0 { still + 1 } else { 0 };
+            if still >= 3 { Ok(()) } else { Err(format!("{sum} waiting or running")) }
+        })
+        .await;
+    }
+}
+
+async fn start(kubeconfig: &Path, environment: &[(String, String)]) -> Operator {
+    let pairs: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut operator = Operator::spawn(binary(), kubeconfig, &pairs);
+    operator.wait_ready().await;
+    operator
+}
+
+pub fn find(object: &ElpioService, kind: &str) -> Option<Condition> {
+    object.status.as_ref()?.conditions.iter().find(|c| c.type_ == kind).cloned()
+}
+
+pub fn children(object: &ElpioService) -> Vec<ChildStatus> {
+    object.status.clone().unwrap_or_default().children
+}
+
+/// `type reason ×count: note`, a line each.
+pub fn summary(events: &[Event]) -> String {
+    let line = |e: &Event| {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        format!("{} {} ×{}: {}", text(&e.type_), text(&e.reason), e.series.as_ref().map_or(1, |s| s.count), text(&e.note))
+    };
+    events.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `type reason`, for a comparison.
+pub fn reasons(events: &[Event]) -> Vec<String> {
+    events.iter().map(|e| format!("{} {}", e.type_.clone().unwrap_or_default(), e.reason.clone().unwrap_or_default())).collect()
+}
+
+pub fn image(tag: &str) -> Value {
+    json!({"image": {"repository": "registry.local/web", "tag": tag}})
+}
+
+/// `base` with the fields of `more` laid over it.
+pub fn with(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}
+
+pub fn version(object: &impl ResourceExt) -> String {
+    object.resource_version().unwrap_or_default()
+}
