@@ -160,24 +160,19 @@ fn certificate(object: &DynamicObject, verdict: &Verdict) -> Value {
 }
 
 fn external_secret(_: &DynamicObject, verdict: &Verdict) -> Value {
-    let mut ready =
-        condition("Ready", verdict, ("SecretSynced", "secret synced"), ("SecretSyncedError", "could not get secret data from provider"));
     if *verdict == Verdict::Pending {
-        ready["status"] = json!("False");
+        // Nothing is written before the first attempt ends.
+        return json!({});
     }
+    let ready = condition("Ready", verdict, ("SecretSynced", "secret synced"), ("", ""));
     json!({"conditions": [ready], "refreshTime": now()})
 }
 
 fn http_scaled_object(object: &DynamicObject, verdict: &Verdict) -> Value {
-    let mut ready = condition(
-        "Ready",
-        verdict,
-        ("Reconciled", "ScaledObject created and configured"),
-        ("CreateError", "Failed to create scaled objects"),
-    );
     if *verdict == Verdict::Pending {
-        ready["status"] = json!("False");
+        return json!({});
     }
+    let mut ready = condition("Ready", verdict, ("Reconciled", "ScaledObject created and configured"), ("", ""));
     ready["observedGeneration"] = json!(object.metadata.generation);
     json!({
         "conditions": [ready],
@@ -188,7 +183,6 @@ fn http_scaled_object(object: &DynamicObject, verdict: &Verdict) -> Value {
 
 fn scaled_object(_: &DynamicObject, verdict: &Verdict) -> Value {
     let ready = ("ScaledObjectReady", "ScaledObject is defined correctly and is ready for scaling");
-    let pending = ("UnkownState", "");
     // KEDA's conditions have no times.
     let plain = |mut condition: Value| {
         condition.as_object_mut().map(|fields| fields.remove("lastTransitionTime"));
@@ -196,7 +190,7 @@ fn scaled_object(_: &DynamicObject, verdict: &Verdict) -> Value {
     };
     json!({
         "conditions": [
-            plain(condition("Ready", verdict, ready, pending)),
+            plain(condition("Ready", verdict, ready, ("", ""))),
             {"type": "Active", "status": "False", "reason": "ScalerNotActive", "message": "Scaling is not performed because triggers are not active"},
         ],
         "hpaName": "keda-hpa",
