@@ -12,8 +12,8 @@ use kube::{
 use tracing::Instrument;
 
 use super::{
-    Key,
-    children::{Availability, Children, controller_uid},
+    Key, cache,
+    children::{Availability, Children, controller},
     error::{Call, CallError, run},
     holder::{self, Holder},
 };
@@ -52,6 +52,14 @@ pub struct Outcome {
     pub failures: Vec<(ErrorType, Option<Duration>)>,
     /// The whole cause of each failure, for logs and spans.
     pub chains: Vec<String>,
+    /// The resourceVersions of what was written.
+    pub wrote: Vec<u64>,
+}
+
+/// What became of one child that was not refused.
+enum Made {
+    Written(u64),
+    Not(Step),
 }
 
 /// Why one child could not be written.
@@ -134,7 +142,11 @@ impl Applier {
     async fn one(&self, owner: &Owner<'_>, child: &Child, live: &Live, outcome: &mut Outcome) -> Step {
         let span = step_for("apply", child.id.kind.label());
         match self.write(owner, child, live.get(&child.id)).instrument(span.clone()).await {
-            Ok(step) => step,
+            Ok(Made::Not(step)) => step,
+            Ok(Made::Written(version)) => {
+                outcome.wrote.push(version);
+                Step::Changed
+            }
             Err(refusal) => {
                 fail_step(&span, refusal.class, &refusal.message);
                 Step::Failed(outcome.failed(refusal))
@@ -142,18 +154,21 @@ impl Applier {
         }
     }
 
-    async fn write(&self, owner: &Owner<'_>, child: &Child, known: Option<&Arc<DynamicObject>>) -> Result<Step, Refusal> {
+    async fn write(&self, owner: &Owner<'_>, child: &Child, known: Option<&Arc<DynamicObject>>) -> Result<Made, Refusal> {
         if let Some(known) = known {
             if known.metadata.deletion_timestamp.is_some() {
-                return Ok(Step::Leaving { holder: format!("{} {}, which is being deleted,", child.id.kind.display(), child.id.name) });
+                return Ok(leaving(format!("{} {}, which is being deleted,", child.id.kind.display(), child.id.name)));
             }
-            return Ok(if unchanged(child, known) { Step::Unchanged } else { self.send(owner, child, true).await? });
+            return Ok(if unchanged(child, known) { Made::Not(Step::Unchanged) } else { self.send(owner, child, true).await? });
         }
         let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
-        if let Some(other) = self.children.get(child.id.kind, &key)
-            && predecessor(owner, &other)
-        {
-            return Ok(Step::Leaving { holder: format!("{} {} of a deleted {} of the same name", child.id.kind.display(), child.id.name, owner.kind) });
+        // Two objects of ours share a field manager, so the API server would let one take over from the other: the cache must not.
+        if let Some(controller) = self.children.get(child.id.kind, &key).and_then(|other| controller(&*other)).filter(|c| c.uid != owner.uid) {
+            let what = format!("{} {}", child.id.kind.display(), child.id.name);
+            if controller.kind == owner.kind && controller.name == owner.name {
+                return Ok(leaving(format!("{what} of a deleted {} of the same name", owner.kind)));
+            }
+            return Err(taken(child, &holder::named(&controller)));
         }
         match self.send(owner, child, false).await {
             Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => self.contested(owner, child, error).await,
@@ -162,31 +177,23 @@ impl Applier {
     }
 
     /// The name is taken, or a webhook says no: only a look at the object tells which.
-    async fn contested(&self, owner: &Owner<'_>, child: &Child, error: CallError) -> Result<Step, Refusal> {
+    async fn contested(&self, owner: &Owner<'_>, child: &Child, error: CallError) -> Result<Made, Refusal> {
         match holder::of(&self.client, owner, child, &error).await {
             Holder::Ours => Ok(self.send(owner, child, true).await?),
             Holder::Nobody => Err(error.into()),
-            Holder::Leaving(holder) => Ok(Step::Leaving { holder }),
-            Holder::Other(other) => Err(Refusal {
-                reason: reason::NAME_CONFLICT,
-                class: ErrorType::NameConflict,
-                message: format!(
-                    "{} {} belongs to {other}; delete or rename one of the two: nothing of it was touched",
-                    child.id.kind.display(),
-                    child.id.name
-                ),
-                retry_after: None,
-            }),
+            Holder::Leaving(holder) => Ok(leaving(holder)),
+            Holder::Other(other) => Err(taken(child, &other)),
         }
     }
 
-    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<Step, CallError> {
+    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<Made, CallError> {
         let api = self.api(owner, child.id.kind);
         let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
         let call = self::call("patch", owner, &child.id);
         let written = run(call, api.patch(&child.id.name, &params, &Patch::Apply(child.manifest()))).await?;
+        let version = cache::version(&written);
         self.children.wrote(child.id.kind, written);
-        Ok(Step::Changed)
+        Ok(Made::Written(version))
     }
 
     /// Deletes one child. Returns whether it is gone already.
@@ -245,10 +252,13 @@ fn unchanged(child: &Child, known: &DynamicObject) -> bool {
     applied == Some(&child.hash()) && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
 }
 
-/// Whether an object belongs to an owner of this name that is no more.
-fn predecessor(owner: &Owner<'_>, object: &DynamicObject) -> bool {
-    let same_name = |o: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| o.controller == Some(true) && o.kind == owner.kind && o.name == owner.name;
-    controller_uid(object).is_some_and(|uid| uid != owner.uid) && object.owner_references().iter().any(|o| same_name(&o))
+fn leaving(holder: String) -> Made {
+    Made::Not(Step::Leaving { holder })
+}
+
+fn taken(child: &Child, by: &str) -> Refusal {
+    let message = format!("{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched", child.id.kind.display(), child.id.name);
+    Refusal { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
 }
 
 /// The first child that this one depends on and that is not in place.

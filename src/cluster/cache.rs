@@ -53,6 +53,11 @@ pub struct Change<K> {
 }
 
 impl<K: ResourceExt> Change<K> {
+    /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
+    pub fn told_by(&self) -> Option<u64> {
+        self.new.as_ref().map(|object| version(&**object))
+    }
+
     /// The object that changed.
     pub fn key(&self) -> Option<Key> {
         self.new.as_ref().or(self.old.as_ref()).map(|o| Key::of(&**o))
@@ -60,7 +65,7 @@ impl<K: ResourceExt> Change<K> {
 }
 
 /// An object's resourceVersion as the integer that it is.
-fn version<K: ResourceExt>(object: &K) -> u64 {
+pub fn version<K: ResourceExt>(object: &K) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 

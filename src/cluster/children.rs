@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 
 use super::{
@@ -60,9 +61,13 @@ impl std::fmt::Debug for Children {
     }
 }
 
-/// The uid of an object's controller.
-pub fn controller_uid(object: &DynamicObject) -> Option<String> {
-    object.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
+/// An object's controller: who owns it, whatever its labels say.
+pub fn controller<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
+    object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
+}
+
+fn controller_uid(object: &DynamicObject) -> Option<String> {
+    controller(object).map(|o| o.uid)
 }
 
 impl Children {

@@ -6,7 +6,10 @@ use kube::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::error::{Call, CallError, run};
+use super::{
+    children::controller,
+    error::{Call, CallError, run},
+};
 use crate::{
     render::{Child, Owner},
     telemetry::ErrorType,
@@ -50,7 +53,7 @@ pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &CallE
     }
     match outlived(client, owner.namespace, controller.clone()).await {
         Some(gone) => Holder::Leaving(format!("{what} of {gone}, which is being deleted,")),
-        None => Holder::Other(format!("{} {} ({})", controller.kind, controller.name, controller.api_version)),
+        None => Holder::Other(named(&controller)),
     }
 }
 
@@ -59,8 +62,9 @@ fn gvk(child: &Child) -> GroupVersionKind {
     GroupVersionKind::gvk(child.id.kind.group(), version, child.id.kind.kind())
 }
 
-fn controller(object: &PartialObjectMeta) -> Option<OwnerReference> {
-    object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
+/// An owner, for people.
+pub fn named(owner: &OwnerReference) -> String {
+    format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
 /// The owner up the line that is gone or going, if there is one.

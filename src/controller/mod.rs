@@ -103,7 +103,7 @@ impl<K: Kind> Controller<K> {
             }
             Some(new) if self.leads() && !change.echo => {
                 if let Some(trigger) = trigger::<K>(change.old.as_deref(), new) {
-                    self.queue.add(key, trigger);
+                    self.queue.tell(key, trigger, change.told_by());
                 }
             }
             Some(_) => {}
@@ -117,7 +117,7 @@ impl<K: Kind> Controller<K> {
         }
         let mut keys: Vec<Key> = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(child)).collect();
         keys.dedup();
-        keys.into_iter().filter(|key| self.store.get(key).is_some()).for_each(|key| self.queue.add(key, Trigger::Child));
+        keys.into_iter().filter(|key| self.store.get(key).is_some()).for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
     /// Looks at every object, as after a start, a take-over or the arrival of an API.
@@ -185,7 +185,9 @@ impl<K: Kind> Controller<K> {
         Next {
             retry: run.retry,
             deadline: late.map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+            not_before: run.not_before.map(|pause| Instant::now() + pause),
             corrected: run.corrected && turn.trigger == Trigger::Child,
+            wrote: run.wrote,
         }
     }
 

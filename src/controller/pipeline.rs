@@ -16,7 +16,7 @@ use crate::{
     api::{API_VERSION, annotation, condition::reason, event::{Occurrence, action, event_type}},
     cluster::{
         apply::{Applier, Outcome},
-        cache::Cache,
+        cache::{self, Cache},
         children::{Availability, Children},
         error::{Call, CallError, run},
         events::{Recorder, Regarding},
@@ -58,8 +58,12 @@ pub struct Run<K: Kind> {
     pub report: Report,
     /// When to come back without anything happening.
     pub retry: Option<Duration>,
+    /// The API server asked not to be bothered before.
+    pub not_before: Option<Duration>,
     /// A child was found changed and was corrected.
     pub corrected: bool,
+    /// The resourceVersions of what was written.
+    pub wrote: Vec<u64>,
     /// The status that stands now, when it could be written.
     pub status: Option<K::Status>,
     /// The rollout ended with it.
@@ -163,9 +167,9 @@ impl<K: Kind> Pipeline<K> {
     }
 
     /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was replaced cannot undo its successor's.
-    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<bool, CallError> {
+    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<Option<u64>, CallError> {
         if object.status.as_ref() == Some(status) {
-            return Ok(false);
+            return Ok(None);
         }
         let old = object.status.as_ref().map(serde_json::to_value).transpose();
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
@@ -179,8 +183,9 @@ impl<K: Kind> Pipeline<K> {
         let (name, params) = (object.name_any(), PatchParams::default());
         let mut written = run(self.call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
         written.managed_fields_mut().clear();
+        let version = cache::version(&written);
         self.store.wrote(written);
-        Ok(true)
+        Ok(Some(version))
     }
 
     async fn refresh(&self, object: &Object<K>) -> Option<Arc<Object<K>>> {
@@ -196,7 +201,7 @@ impl<K: Kind> Pipeline<K> {
     }
 
     /// I/O: says what became different, and sums up.
-    async fn conclude(&self, object: &Object<K>, pass: Pass<K>, written: Result<bool, CallError>, failures: u32) -> Run<K> {
+    async fn conclude(&self, object: &Object<K>, pass: Pass<K>, written: Result<Option<u64>, CallError>, failures: u32) -> Run<K> {
         let occurrences = match &written {
             Ok(_) => pass.assessment.occurrences.clone(),
             // The status cannot tell, so the Event must.
@@ -208,7 +213,7 @@ impl<K: Kind> Pipeline<K> {
             join_all(publish).instrument(step("event")).await;
         }
         let mut summary = Summary::of(&pass, failures);
-        let status_written = written.as_ref().is_ok_and(|written| *written);
+        let status_version = written.as_ref().ok().copied().flatten();
         if let Err(error) = written {
             summary.add(error.class, error.retry_after, error.to_string(), error.chain(), failures);
         }
@@ -219,10 +224,18 @@ impl<K: Kind> Pipeline<K> {
             engine: K::engine(&pass.assessment.status),
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
-            wrote: status_written || !occurrences.is_empty() || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
+            wrote: status_version.is_some() || !occurrences.is_empty() || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
-        Run { report, retry: summary.retry, corrected: changed(true), ended: pass.assessment.ended && stands, status: stands.then_some(pass.assessment.status) }
+        Run {
+            report,
+            retry: summary.retry,
+            not_before: summary.not_before,
+            corrected: changed(true),
+            wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
+            ended: pass.assessment.ended && stands,
+            status: stands.then_some(pass.assessment.status),
+        }
     }
 }
 
@@ -230,7 +243,7 @@ impl<K: Kind> Run<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     fn overtaken(pass: Pass<K>) -> Self {
         let report = Report { failure: None, engine: K::engine(&pass.assessment.status), outcome: "overtaken", applied: applied(&pass.outcome), wrote: !applied(&pass.outcome).is_empty() };
-        Self { report, retry: None, corrected: false, status: None, ended: false }
+        Self { report, retry: None, not_before: None, corrected: false, wrote: pass.outcome.wrote, status: None, ended: false }
     }
 }
 
@@ -238,13 +251,14 @@ impl<K: Kind> Run<K> {
 struct Summary {
     failure: Option<Failure>,
     retry: Option<Duration>,
+    not_before: Option<Duration>,
     outcome: &'static str,
     status_stands: bool,
 }
 
 impl Summary {
     fn of<K: Kind>(pass: &Pass<K>, failures: u32) -> Self {
-        let mut summary = Self { failure: None, retry: None, outcome: "waiting", status_stands: true };
+        let mut summary = Self { failure: None, retry: None, not_before: None, outcome: "waiting", status_stands: true };
         if let Some(faults) = &pass.invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.add(ErrorType::InvalidSpec, None, listed.clone(), listed, failures);
@@ -272,6 +286,7 @@ impl Summary {
     fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, short: String, chain: String, failures: u32) {
         let pause = retry::pause(class, failures, retry_after, retry::chance());
         self.retry = self.retry.into_iter().chain(pause).min();
+        self.not_before = self.not_before.max(retry_after);
         self.outcome = "failed";
         self.status_stands = false;
         if self.failure.as_ref().is_none_or(|known| known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing) {

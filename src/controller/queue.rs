@@ -39,8 +39,12 @@ pub struct Next {
     pub retry: Option<Duration>,
     /// Something ends at this time, whatever happens.
     pub deadline: Option<Instant>,
+    /// The API server asked not to be bothered before: only an edit comes sooner.
+    pub not_before: Option<Instant>,
     /// A child was found changed by somebody else and was corrected.
     pub corrected: bool,
+    /// The resourceVersions of what this turn wrote: a watch that told of them before their answers came brought no news.
+    pub wrote: Vec<u64>,
 }
 
 /// The queue of one kind.
@@ -60,15 +64,24 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// In `ready`, since then and for this reason.
-    waiting: Option<(Instant, Trigger)>,
+    /// In `ready`, or running and due again.
+    waiting: Option<Waiting>,
     /// Being worked on since.
     running: Option<Instant>,
     /// In `timers`.
     due: Option<(Instant, Trigger)>,
     failures: u32,
+    not_before: Option<Instant>,
     corrections: (u32, Option<Instant>),
     gone: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    trigger: Trigger,
+    /// The resourceVersions that told of it; `None`: it is due whatever they were.
+    told_by: Option<Vec<u64>>,
 }
 
 /// A trigger's weight: the heaviest names the turn.
@@ -98,22 +111,26 @@ impl Queue {
 
     /// Something happened to an object. An edit makes earlier failures forgotten.
     pub fn add(&self, key: Key, trigger: Trigger) {
+        self.tell(key, trigger, None);
+    }
+
+    /// As [`Queue::add`], where a watch told of it with the resourceVersion `told_by`.
+    pub fn tell(&self, key: Key, trigger: Trigger, told_by: Option<u64>) {
         let now = Instant::now();
         let mut state = self.lock();
         let entry = state.entries.entry(key.clone()).or_default();
         entry.gone = false;
         if trigger == Trigger::Spec {
-            entry.failures = 0;
+            (entry.failures, entry.not_before) = (0, None);
         }
-        if trigger == Trigger::Child
-            && let Some(pause) = entry.fighting(now)
-        {
-            state.schedule(&key, now + pause, Trigger::Child);
+        let fighting = entry.fighting(now).filter(|_| trigger == Trigger::Child).map(|pause| now + pause);
+        if let Some(at) = fighting.max(entry.not_before.filter(|at| *at > now)) {
+            state.schedule(&key, at, trigger);
             drop(state);
             self.wake.notify_one();
             return;
         }
-        state.enqueue(key, now, trigger);
+        state.enqueue(key, now, trigger, told_by);
         drop(state);
         self.measure(QueueMetrics::added);
         self.wake.notify_one();
@@ -169,7 +186,9 @@ impl Queue {
         let Some(entry) = state.entries.get_mut(key) else { return };
         let took = entry.running.take().map(|since| now.duration_since(since));
         entry.failures = if next.retry.is_some() { entry.failures.saturating_add(1) } else { 0 };
+        entry.not_before = next.not_before;
         entry.count_correction(next.corrected, now);
+        entry.unhear(&next.wrote);
         if entry.gone && entry.waiting.is_none() {
             state.unschedule(key);
             state.entries.remove(key);
@@ -227,6 +246,16 @@ impl Entry {
         (count > FIGHT_AFTER).then(|| FIGHT_PAUSE.min(FIGHT_WINDOW.saturating_sub(now.duration_since(since))))
     }
 
+    /// Drops a turn that is due only because a watch was faster than the answer to our own write.
+    fn unhear(&mut self, wrote: &[u64]) {
+        if let Some(told_by) = self.waiting.as_mut().and_then(|waiting| waiting.told_by.as_mut()) {
+            told_by.retain(|version| !wrote.contains(version));
+            if told_by.is_empty() {
+                self.waiting = None;
+            }
+        }
+    }
+
     fn count_correction(&mut self, corrected: bool, now: Instant) {
         let (count, since) = &mut self.corrections;
         if since.is_none_or(|since| now.duration_since(since) >= FIGHT_WINDOW) {
@@ -240,27 +269,31 @@ impl Entry {
 }
 
 impl State {
-    fn enqueue(&mut self, key: Key, now: Instant, trigger: Trigger) {
+    fn enqueue(&mut self, key: Key, now: Instant, trigger: Trigger, told_by: Option<u64>) {
         let entry = self.entries.entry(key.clone()).or_default();
-        match &mut entry.waiting {
-            Some((_, known)) if weight(*known) < weight(trigger) => *known = trigger,
-            Some(_) => {}
-            None => {
-                entry.waiting = Some((now, trigger));
-                if entry.running.is_none() {
-                    self.ready.push_back(key);
-                }
+        if let Some(waiting) = &mut entry.waiting {
+            if weight(waiting.trigger) < weight(trigger) {
+                waiting.trigger = trigger;
             }
+            match (&mut waiting.told_by, told_by) {
+                (Some(all), Some(version)) => all.push(version),
+                (all, _) => *all = None,
+            }
+            return;
+        }
+        entry.waiting = Some(Waiting { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
+        if entry.running.is_none() {
+            self.ready.push_back(key);
         }
     }
 
     fn take(&mut self, now: Instant) -> Option<(Turn, Duration)> {
         let key = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&key)?;
-        let (since, trigger) = entry.waiting.take()?;
+        let waiting = entry.waiting.take()?;
         entry.running = Some(now);
         let failures = entry.failures;
-        Some((Turn { key, trigger, failures }, now.duration_since(since)))
+        Some((Turn { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
     }
 
     /// Moves what is due from the timers into the queue. Returns how many.
@@ -270,7 +303,7 @@ impl State {
             let Some((_, key)) = self.timers.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let trigger = entry.due.take().map_or(Trigger::Resync, |(_, trigger)| trigger);
-            self.enqueue(key, now, trigger);
+            self.enqueue(key, now, trigger, None);
             count += 1;
         }
         count
@@ -298,7 +331,7 @@ impl State {
 
     /// An object about which nothing is to be remembered costs nothing.
     fn sweep(&mut self, key: &Key) {
-        let idle = |e: &Entry| e.waiting.is_none() && e.running.is_none() && e.due.is_none() && e.failures == 0 && e.corrections.0 == 0;
+        let idle = |e: &Entry| e.waiting.is_none() && e.running.is_none() && e.due.is_none() && e.failures == 0 && e.not_before.is_none() && e.corrections.0 == 0;
         if self.entries.get(key).is_some_and(idle) {
             self.entries.remove(key);
         }

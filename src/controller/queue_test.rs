@@ -18,7 +18,7 @@ fn retry(seconds: u64) -> Next {
     Next { retry: Some(Duration::from_secs(seconds)), ..Next::default() }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn first_come_first_served_and_each_once() {
     let queue = Queue::default();
     queue.add(key("a"), Trigger::Resync);
@@ -31,7 +31,7 @@ async fn first_come_first_served_and_each_once() {
     assert_eq!(now(&queue).await, None);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn one_run_at_a_time() {
     let queue = Queue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -111,6 +111,40 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
         queue.done(&key("a"), &Next { corrected: true, ..Next::default() });
     }
     assert_eq!(turns, FIGHT_AFTER + 1);
+    queue.add(key("a"), Trigger::Spec);
+    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
+}
+
+#[tokio::test]
+async fn the_echo_of_our_own_write_is_no_news_even_when_it_comes_before_the_answer() {
+    let queue = Queue::default();
+    queue.add(key("a"), Trigger::Spec);
+    now(&queue).await.unwrap();
+    queue.tell(key("a"), Trigger::Child, Some(7));
+    queue.done(&key("a"), &Next { wrote: vec![7, 8], ..Next::default() });
+    assert_eq!(now(&queue).await, None);
+
+    queue.add(key("a"), Trigger::Spec);
+    now(&queue).await.unwrap();
+    queue.tell(key("a"), Trigger::Child, Some(9));
+    queue.tell(key("a"), Trigger::Child, Some(10));
+    queue.done(&key("a"), &Next { wrote: vec![9], ..Next::default() });
+    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)), "10 was somebody else's");
+    queue.tell(key("a"), Trigger::Child, Some(11));
+    queue.add(key("a"), Trigger::Dependency);
+    queue.done(&key("a"), &Next { wrote: vec![11], ..Next::default() });
+    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Dependency, 0)));
+}
+
+#[tokio::test]
+async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for() {
+    let queue = Queue::default();
+    queue.add(key("a"), Trigger::Spec);
+    now(&queue).await.unwrap();
+    let later = Instant::now() + Duration::from_secs(3600);
+    queue.done(&key("a"), &Next { not_before: Some(later), ..retry(3600) });
+    queue.add(key("a"), Trigger::Child);
+    assert_eq!(now(&queue).await, None);
     queue.add(key("a"), Trigger::Spec);
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
 }
