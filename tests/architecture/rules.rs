@@ -1,0 +1,128 @@
+//! The rules, each a function from sources to offences (`file:line: what is wrong`). It reads no files.
+
+use std::path::Path;
+
+use crate::source::Source;
+
+/// Who may use what; itself goes without saying. `src/lib.rs` tells the same in words.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("api", &[]),
+    ("foreign", &[]),
+    ("telemetry", &[]),
+    ("render", &["api", "foreign"]),
+    ("status", &["api", "foreign", "render"]),
+    ("cluster", &["api", "foreign", "render", "telemetry"]),
+    ("controller", &["api", "foreign", "render", "status", "cluster", "telemetry", "config"]),
+    ("config", &["api"]),
+    ("http", &["telemetry"]),
+    ("identity", &["telemetry"]),
+    ("run", &["api", "foreign", "telemetry", "render", "status", "cluster", "controller", "config", "http", "identity"]),
+    ("main", &["api", "run"]),
+    ("lib", &[]),
+];
+
+/// The longest that a file may be.
+const LINES: usize = 300;
+
+/// Files that may be longer, each with a reason that its reader would accept.
+pub const LONGER: &[(&str, &str)] = &[];
+
+/// Module names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "shared"];
+
+/// Words of the OpenTelemetry and Prometheus crates.
+const TELEMETRY_CRATES: &[&str] = &["opentelemetry", "tracing_opentelemetry", "prometheus"];
+
+fn offence(source: &Source, line: usize, what: &str) -> String {
+    format!("{}:{line}: {what}", source.path)
+}
+
+/// The import rule.
+pub fn layers(sources: &[Source]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for source in sources {
+        let layer = source.layer();
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
+            offences.push(offence(source, 1, &format!("{layer} has no place in the import rule: give it one here and in src/lib.rs")));
+            continue;
+        };
+        for found in source.uses() {
+            let module = found.module.as_str();
+            let what = match module {
+                "*" => format!("{layer} may not use everything of the crate: name the module"),
+                _ if module == layer || allowed.contains(&module) => continue,
+                _ => format!("{layer} may not use {module} (it may use: {})", allowed.join(", ")),
+            };
+            offences.push(offence(source, found.line, &what));
+        }
+    }
+    offences
+}
+
+/// Nobody outside `src/telemetry` calls the crates behind it.
+pub fn telemetry(sources: &[Source]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for source in sources.iter().filter(|source| source.layer() != "telemetry") {
+        for token in source.tokens() {
+            let of_crate = |name: &&&str| token.text.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+            if TELEMETRY_CRATES.iter().find(of_crate).is_some() {
+                offences.push(offence(source, token.line, &format!("{} is for src/telemetry alone", token.text)));
+            }
+        }
+    }
+    offences
+}
+
+/// `render` and `status` decide, and do nothing.
+pub fn purity(sources: &[Source]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for source in sources.iter().filter(|source| ["render", "status"].contains(&source.layer())) {
+        for (at, token) in source.tokens().iter().enumerate() {
+            let word = token.text.as_str();
+            let clock = word == "now" && at > 0 && source.tokens()[at - 1].text == "::";
+            if clock || ["async", "await", "tokio", "tracing", "Client", "Instant", "SystemTime"].contains(&word) {
+                offences.push(offence(source, token.line, &format!("`{word}` in {}, which is pure: no client, no clock, no tracing", source.layer())));
+            }
+        }
+    }
+    offences
+}
+
+/// Every file opens with a sentence about its job.
+pub fn openings(sources: &[Source]) -> Vec<String> {
+    let says_something = |source: &&Source| source.text.lines().next().and_then(|line| line.strip_prefix("//! ")).is_some_and(|said| !said.trim().is_empty());
+    let silent = sources.iter().filter(|source| !says_something(source));
+    silent.map(|source| offence(source, 1, "the first line has to be `//! ` and what this module is for")).collect()
+}
+
+/// No file is longer than [`LINES`], but those with a reason.
+pub fn sizes(sources: &[Source], longer: &[(&str, &str)]) -> Vec<String> {
+    let lines = |source: &Source| source.text.lines().count();
+    let excused = |source: &Source| longer.iter().any(|(path, _)| *path == source.path);
+    let too_long = sources.iter().filter(|source| lines(source) > LINES && !excused(source));
+    let mut offences: Vec<String> =
+        too_long.map(|source| offence(source, lines(source), &format!("{} lines, more than {LINES}: split it by what it does", lines(source)))).collect();
+    for (path, _) in longer {
+        if !sources.iter().any(|source| source.path == *path && lines(source) > LINES) {
+            offences.push(format!("{path}:1: no longer needs its exception: take it off the list"));
+        }
+    }
+    offences
+}
+
+/// No module is called `utils`.
+pub fn names(sources: &[Source]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for source in sources {
+        let path = Path::new(&source.path).with_extension("");
+        if let Some(name) = path.iter().filter_map(|part| part.to_str()).find(|part| EMPTY_NAMES.contains(part)) {
+            offences.push(offence(source, 1, &format!("{name} is a name that says nothing")));
+        }
+        for pair in source.tokens().windows(2) {
+            if pair[0].text == "mod" && EMPTY_NAMES.contains(&pair[1].text.as_str()) {
+                offences.push(offence(source, pair[1].line, &format!("{} is a name that says nothing", pair[1].text)));
+            }
+        }
+    }
+    offences
+}

@@ -1,0 +1,176 @@
+//! `deploy/`: the manifest that installs Elpio is the sum of its parts, its rights are what the code asks for, and its page tells the truth.
+//! `UPDATE_GOLDEN=1 cargo test --test install` writes the manifest anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test has to fail at once, and says what it saw")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use elpio_operator::{
+    api::{self, GROUP},
+    cluster::lease,
+    foreign::ChildKind,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, PodSpec},
+    rbac::v1::{ClusterRole, PolicyRule, Role},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+const HEADER: &str = "# Installs Elpio: kubectl apply --server-side -f deploy/install.yaml\n\
+    # Made of deploy/crds/*.yaml and deploy/operator.yaml by `UPDATE_GOLDEN=1 cargo test --test install`.\n";
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = top().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn crd_files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(top().join("deploy/crds")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn assembled() -> String {
+    let parts = crd_files().into_iter().chain([top().join("deploy/operator.yaml")]);
+    let parts: Vec<String> = parts.map(|path| text(path).trim_start_matches("---\n").to_owned()).collect();
+    format!("{HEADER}---\n{}", parts.join("---\n"))
+}
+
+fn objects() -> Vec<Value> {
+    serde_saphyr::from_multiple(&assembled()).unwrap()
+}
+
+/// The one object of that kind and name.
+fn object<K: DeserializeOwned>(kind: &str, name: &str) -> K {
+    let found: Vec<Value> = objects().into_iter().filter(|o| o["kind"] == kind && o["metadata"]["name"] == name).collect();
+    assert_eq!(found.len(), 1, "{kind} {name}");
+    serde_json::from_value(found[0].clone()).unwrap()
+}
+
+fn pod() -> PodSpec {
+    object::<Deployment>("Deployment", "elpio-operator").spec.unwrap().template.spec.unwrap()
+}
+
+fn container() -> Container {
+    let containers = pod().containers;
+    assert_eq!(containers.len(), 1);
+    containers[0].clone()
+}
+
+#[test]
+fn install_yaml_is_the_sum_of_its_parts() {
+    let path = top().join("deploy/install.yaml");
+    let wanted = assembled();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let differs = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
+    let line = differs.unwrap_or(found.lines().count().min(wanted.lines().count())) + 1;
+    assert!(found == wanted, "deploy/install.yaml differs from its parts in line {line}: UPDATE_GOLDEN=1 cargo test --test install");
+}
+
+#[test]
+fn it_has_every_kind_of_ours_and_the_namespace_before_what_lies_in_it() {
+    let objects = objects();
+    let named = |kind: &str| objects.iter().filter(|o| o["kind"] == kind).map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
+    let ours: BTreeSet<String> = api::crds().into_iter().map(|(_, crd)| crd.metadata.name.unwrap()).collect();
+    assert_eq!(named("CustomResourceDefinition"), ours);
+    let namespace = objects.iter().position(|o| o["kind"] == "Namespace").unwrap();
+    let first_inside = objects.iter().position(|o| !o["metadata"]["namespace"].is_null()).unwrap();
+    assert!(namespace < first_inside);
+    for object in &objects {
+        assert!(matches!(object["metadata"]["namespace"].as_str(), None | Some("elpio-system")), "{object}");
+    }
+}
+
+#[test]
+fn the_image_is_of_this_version() {
+    let image = format!("elpio-operator:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(container().image.as_deref(), Some(image.as_str()));
+    for page in ["deploy/README.md", "deploy/Dockerfile"] {
+        assert!(text(page).contains(&image), "{page} does not name {image}");
+    }
+}
+
+/// Verbs by `resource.group`, with the names that they are restricted to.
+type Rights = BTreeMap<(String, Vec<String>), BTreeSet<String>>;
+
+fn rights(rules: Option<Vec<PolicyRule>>) -> Rights {
+    let mut rights = Rights::new();
+    for rule in rules.unwrap_or_default() {
+        assert!(rule.non_resource_urls.is_none(), "{rule:?}");
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                let key = (format!("{resource}.{group}"), rule.resource_names.clone().unwrap_or_default());
+                rights.entry(key).or_default().extend(rule.verbs.iter().cloned());
+            }
+        }
+    }
+    rights
+}
+
+fn wanted<'a>(all: impl IntoIterator<Item = (String, &'a [&'a str], &'a [&'a str])>) -> Rights {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    all.into_iter().map(|(resource, names, verbs)| ((resource, owned(names)), owned(verbs).into_iter().collect())).collect()
+}
+
+#[test]
+fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
+    const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+    let children = ChildKind::ALL.iter().map(|kind| (format!("{}.{}", kind.plural(), kind.group()), &[][..], CHILD));
+    let own = api::crds().into_iter().map(|(_, crd)| crd.spec.names.plural).flat_map(|plural| {
+        let verbs: [(&str, &[&str]); 3] = [("", &["get", "list", "watch"]), ("/status", &["patch"]), ("/finalizers", &["update"])];
+        verbs.map(|(sub, verbs)| (format!("{plural}{sub}.{GROUP}"), &[][..], verbs))
+    });
+    let others: [(String, &[&str], &[&str]); 2] =
+        [("routes.serving.knative.dev".into(), &[], &["get"]), ("events.events.k8s.io".into(), &[], &["create", "get", "patch"])];
+    // A child of a kind of ours has the rights of both.
+    let all = wanted(own.chain(others).chain(children));
+    assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator").rules), all);
+}
+
+#[test]
+fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
+    let cluster = wanted([
+        ("customresourcedefinitions.apiextensions.k8s.io".into(), &[][..], &["list", "watch"][..]),
+        ("namespaces.".into(), &["kube-system"], &["get"]),
+    ]);
+    assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator-cluster").rules), cluster);
+    let leases = || "leases.coordination.k8s.io".to_owned();
+    let election = wanted([(leases(), &[][..], &["create"][..]), (leases(), &[lease::NAME], &["get", "update"])]);
+    assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
+}
+
+#[test]
+fn it_runs_under_restricted_pod_security() {
+    let pod_context = pod().security_context.unwrap();
+    assert_eq!(pod_context.run_as_non_root, Some(true));
+    assert_eq!(pod_context.seccomp_profile.unwrap().type_, "RuntimeDefault");
+    let context = container().security_context.unwrap();
+    assert_eq!((context.allow_privilege_escalation, context.read_only_root_filesystem), (Some(false), Some(true)));
+    assert_eq!(context.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+    let namespace: Value = object("Namespace", "elpio-system");
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+#[test]
+fn the_page_lists_every_variable_of_the_program() {
+    let names = |text: &str| {
+        let starts = text.match_indices("ELPIO_").map(|(at, _)| &text[at..]);
+        let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>();
+        starts.map(name).filter(|name| name.len() > "ELPIO_".len()).collect::<BTreeSet<_>>()
+    };
+    let page = text("deploy/README.md");
+    let rows: String = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next()).collect();
+    assert_eq!(names(&rows), names(&text("src/config.rs")));
+}
