@@ -1,4 +1,4 @@
-//! Golden files: each `ElpioService` under `tests/golden/service/` becomes exactly the objects that stand beside it.
+//! Golden files: each object under `tests/golden/` becomes exactly the children that stand beside it.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test render` writes them anew; read the difference before it is committed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,20 +7,21 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use elpio_operator::api::{self, ElpioService, Engine, label};
+use elpio_operator::api::{self, ElpioFunction, ElpioService, Engine, label};
 use elpio_operator::foreign::ChildKind;
-use elpio_operator::render::{self, Defaults, Desired, Owner};
+use elpio_operator::render::{self, Built, Child, Defaults, Desired, Owner, ValidFunction};
 use serde_json::Value;
 
 const SUFFIX: &str = ".children.yaml";
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/service")
+/// The folder of a kind: `service`, `function`.
+fn folder(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kind)
 }
 
-/// Names of the cases: every file that is not a result.
-fn cases() -> Vec<String> {
-    let names = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+/// Names of the cases of a kind: every file that is not a result.
+fn cases(kind: &str) -> Vec<String> {
+    let names = std::fs::read_dir(folder(kind)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut cases: Vec<_> = names.filter(|name| !name.ends_with(SUFFIX)).map(|name| name.trim_end_matches(".yaml").to_owned()).collect();
     cases.sort();
     cases
@@ -40,12 +41,12 @@ fn defaults(case: &str) -> Defaults {
     }
 }
 
-fn read(case: &str) -> Value {
-    serde_saphyr::from_str(&std::fs::read_to_string(folder().join(format!("{case}.yaml"))).unwrap()).unwrap()
+fn read(kind: &str, case: &str) -> Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(folder(kind).join(format!("{case}.yaml"))).unwrap()).unwrap()
 }
 
 fn rendered(case: &str) -> Desired {
-    let object: ElpioService = serde_json::from_value(read(case)).unwrap();
+    let object: ElpioService = serde_json::from_value(read("service", case)).unwrap();
     let name = object.metadata.name.as_deref().unwrap();
     let owner = Owner {
         api_version: api::API_VERSION,
@@ -77,12 +78,11 @@ fn golden(desired: &Desired) -> String {
     text
 }
 
-/// The hash stands in the files too: were it to change, every child in every cluster would be written again after an upgrade.
-#[test]
-fn every_service_becomes_its_children() {
+/// Compares what each case becomes with the committed file.
+fn compare(kind: &str, rendered: impl Fn(&str) -> Desired) {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    for case in cases() {
-        let path = folder().join(format!("{case}{SUFFIX}"));
+    for case in cases(kind) {
+        let path = folder(kind).join(format!("{case}{SUFFIX}"));
         let now = golden(&rendered(&case));
         if update {
             std::fs::write(&path, &now).unwrap();
@@ -90,19 +90,128 @@ fn every_service_becomes_its_children() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(now, committed, "{}: UPDATE_GOLDEN=1 writes it anew", path.display());
     }
-    let results = std::fs::read_dir(folder())
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(SUFFIX))
-        .count();
-    assert_eq!(results, cases().len(), "a result without a case");
+    let files = std::fs::read_dir(folder(kind)).unwrap().count();
+    assert_eq!(files, 2 * cases(kind).len(), "a result without a case");
+}
+
+/// The hash stands in the files too: were it to change, every child in every cluster would be written again after an upgrade.
+#[test]
+fn every_service_becomes_its_children() {
+    compare("service", rendered);
+}
+
+fn function(case: &str) -> (ElpioFunction, ValidFunction) {
+    let object: ElpioFunction = serde_json::from_value(read("function", case)).unwrap();
+    let rebuild = object.metadata.annotations.as_ref().and_then(|all| all.get(api::annotation::REBUILD)).map(String::as_str);
+    let name = object.metadata.name.as_deref().unwrap();
+    let valid =
+        render::validate_function(name, &object.spec, rebuild, &Defaults::default()).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
+    (object, valid)
+}
+
+/// The run; the service with the digest that it reports; the service when it reports none.
+fn function_children(case: &str) -> Vec<Child> {
+    let (object, valid) = function(case);
+    let owner = Owner {
+        api_version: api::API_VERSION,
+        kind: "ElpioFunction",
+        namespace: object.metadata.namespace.as_deref().unwrap(),
+        name: &valid.name,
+        uid: "11111111-2222-3333-4444-555555555555",
+        label: (label::FUNCTION, &valid.name),
+        build: None,
+    };
+    let run = valid.run_name();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    vec![
+        render::pipeline_run(&owner, &valid, &Defaults::default()),
+        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some(&digest))),
+        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some("latest"))),
+    ]
+}
+
+/// The run's name stands in the files too: were it to change, every function in every cluster would be built again after an upgrade.
+#[test]
+fn every_function_becomes_its_run_and_its_service() {
+    compare("function", |case| Desired { children: function_children(case), ignored: Vec::new() });
+}
+
+/// What a function publishes is taken as it is: by the types, and by the check that the service's own reconcile makes.
+#[test]
+fn what_a_function_publishes_is_a_valid_service() {
+    for case in cases("function") {
+        for child in function_children(&case).iter().skip(1) {
+            let service: ElpioService = serde_json::from_value(child.body.clone()).unwrap();
+            let name = service.metadata.name.as_deref().unwrap();
+            assert_eq!(render::validate(name, &service.spec, &Defaults::default()).err(), None, "{case}");
+        }
+    }
+}
+
+/// The run's name follows the build inputs, and nothing else.
+#[test]
+fn a_run_is_named_by_its_inputs_alone() {
+    let (object, valid) = function("git-full");
+    let renamed = |change: fn(&mut api::ElpioFunctionSpec), rebuild: Option<&str>| {
+        let mut spec = object.spec.clone();
+        change(&mut spec);
+        render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap().run_name() != valid.run_name()
+    };
+    let same = Some("2");
+    let inputs: [(&str, fn(&mut api::ElpioFunctionSpec)); 9] = [
+        ("url", |spec| spec.source.git.as_mut().unwrap().url.push('x')),
+        ("revision", |spec| spec.source.git.as_mut().unwrap().revision.push('x')),
+        ("subPath", |spec| spec.source.git.as_mut().unwrap().sub_path = None),
+        ("image", |spec| spec.image.push('x')),
+        ("builder", |spec| spec.builder.push('x')),
+        ("runtime", |spec| spec.runtime.push('x')),
+        ("entrypoint", |spec| spec.entrypoint = None),
+        ("build.serviceAccount", |spec| spec.build.service_account = None),
+        ("build.timeout", |spec| spec.build.timeout = "1h".to_owned()),
+    ];
+    for (what, change) in inputs {
+        assert!(renamed(change, same), "{what} is an input of the build");
+    }
+    assert!(renamed(|_| {}, Some("3")) && renamed(|_| {}, None), "the annotation is an input of the build");
+    let others: [(&str, fn(&mut api::ElpioFunctionSpec)); 7] = [
+        ("nothing", |_| {}),
+        ("build.keep", |spec| spec.build.keep = 9),
+        ("env", |spec| spec.env.clear()),
+        ("scaling", |spec| spec.scaling.min_scale = 2),
+        ("port", |spec| spec.port = 4000),
+        ("engine", |spec| spec.engine = None),
+        ("serviceAccount", |spec| spec.service_account = None),
+    ];
+    for (what, change) in others {
+        assert!(!renamed(change, same), "{what} is no input of the build");
+    }
+    let longest = "a".repeat(46);
+    let name = render::validate_function(&longest, &object.spec, same, &Defaults::default()).unwrap().run_name();
+    assert_eq!(name.len(), 63, "{name} is a label's value");
+}
+
+/// Tekton asks a registry about a step that has neither script nor command; a script that held a user's text would run it.
+#[test]
+fn steps_have_a_script_or_a_command_and_no_text_of_users() {
+    let mut steps = 0;
+    for case in cases("function") {
+        for task in function_children(&case)[0].body["spec"]["pipelineSpec"]["tasks"].as_array().unwrap() {
+            for step in task["taskSpec"]["steps"].as_array().unwrap() {
+                assert!(step.get("script").is_some() != step.get("command").is_some(), "{case}: {step}");
+                assert!(!step["script"].as_str().unwrap_or_default().contains("$(params."), "{case}: {step}");
+                steps += 1;
+            }
+        }
+    }
+    assert_eq!(steps, 3 * cases("function").len());
 }
 
 /// What holds for every child, whatever the case.
 #[test]
 fn children_are_owned_labelled_and_in_order() {
-    for case in cases() {
+    for case in cases("service") {
         let desired = rendered(&case);
-        let name = read(&case)["metadata"]["name"].clone();
+        let name = read("service", &case)["metadata"]["name"].clone();
         for (index, child) in desired.children.iter().enumerate() {
             let what = format!("{case}: {} {}", child.id.kind.display(), child.id.name);
             let metadata = &child.body["metadata"];
@@ -152,19 +261,22 @@ fn what_is_carried_does_not_change_the_hash() {
 
 /// A field that no case sets is a field that no golden file proves: so each field stands in some case, for both engines.
 #[test]
-fn the_cases_set_every_field_on_both_engines() {
-    let (_, crd) = api::crds().into_iter().find(|(_, crd)| crd.spec.names.kind == "ElpioService").unwrap();
-    let schema = serde_json::to_value(&crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
-    let mut fields = BTreeSet::new();
-    fields_of_schema("", &schema, &mut fields);
-    for engine in ["knative", "keda"] {
-        let mut set = BTreeSet::new();
-        for case in cases().iter().filter(|case| case.starts_with(engine)) {
-            fields_of_value("", &read(case)["spec"], &mut set);
+fn the_cases_set_every_field() {
+    let unset = |kind: &str, folder: &str, prefix: &str| {
+        let (_, crd) = api::crds().into_iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
+        let schema = serde_json::to_value(&crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+        let (mut fields, mut set) = (BTreeSet::new(), BTreeSet::new());
+        fields_of_schema("", &schema, &mut fields);
+        for case in cases(folder).iter().filter(|case| case.starts_with(prefix)) {
+            fields_of_value("", &read(folder, case)["spec"], &mut set);
         }
-        let missing: Vec<_> = fields.difference(&set).filter(|field| engine == "knative" || *field != ".image.digest").collect();
-        assert!(missing.is_empty(), "{engine}: {missing:?}");
-    }
+        fields.difference(&set).cloned().collect::<Vec<_>>()
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(unset("ElpioService", "service", "knative"), none);
+    // With a digest the annotation of the build would not show.
+    assert_eq!(unset("ElpioService", "service", "keda"), [".image.digest"]);
+    assert_eq!(unset("ElpioFunction", "function", ""), none);
 }
 
 fn fields_of_schema(path: &str, schema: &Value, fields: &mut BTreeSet<String>) {

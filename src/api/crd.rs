@@ -6,12 +6,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 
+use super::function::ElpioFunction;
 use super::service::ElpioService;
 
 /// Every definition with the name of its file, `elpio.io_<plural>.yaml`.
 #[must_use]
 pub fn crds() -> Vec<(String, CustomResourceDefinition)> {
-    [ElpioService::crd()]
+    [ElpioService::crd(), ElpioFunction::crd()]
         .into_iter()
         .map(|mut crd| {
             for version in &mut crd.spec.versions {

@@ -3,6 +3,7 @@
 pub mod condition;
 mod crd;
 pub mod event;
+pub mod function;
 pub mod network;
 pub mod pod;
 pub mod quantity;
@@ -12,9 +13,10 @@ pub mod service;
 pub mod stored;
 
 pub use crd::{CrdError, crds, to_yaml};
+pub use function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
 pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus};
 pub use service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
-pub use stored::{SpecError, Stored, StoredService};
+pub use stored::{SpecError, Stored, StoredFunction, StoredService};
 
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";

@@ -11,3 +11,30 @@ pub(super) fn rule(cel: &str, message: &str) -> Value {
 pub(super) fn rule_at(field_path: &str, cel: &str, message: &str) -> Value {
     json!({ "rule": cel, "message": message, "fieldPath": field_path })
 }
+
+/// A port that Knative keeps for itself, where the engine is Knative by name.
+pub(super) fn knative_port() -> Value {
+    rule_at(
+        ".port",
+        "!has(self.engine) || self.engine != 'knative' || !(self.port in [8008, 8012, 8013, 8022, 9090, 9091])",
+        "port is one that Knative keeps for itself: 8008, 8012, 8013, 8022, 9090, 9091",
+    )
+}
+
+/// A variable that Knative sets itself, where the engine is Knative by name.
+pub(super) fn knative_env() -> Value {
+    rule_at(
+        ".env",
+        "!has(self.engine) || self.engine != 'knative' || !has(self.env) || self.env.all(e, !(e.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']))",
+        "env must not name a variable that Knative sets: PORT, K_SERVICE, K_CONFIGURATION, K_REVISION",
+    )
+}
+
+/// Without a request or a limit there is nothing that per cent of cpu could mean, where the engine is KEDA by name.
+pub(super) fn keda_cpu() -> Value {
+    rule_at(
+        ".scaling",
+        "!has(self.engine) || self.engine != 'keda' || self.scaling.metric != 'cpu' || (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || (has(self.resources.limits) && 'cpu' in self.resources.limits)))",
+        "scaling.metric cpu on KEDA needs resources.requests.cpu or resources.limits.cpu",
+    )
+}

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::network::{Ingress, Scaling};
 use super::pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN};
 use super::rollout::{ChildStatus, RolloutStatus};
-use super::rule::{rule, rule_at};
+use super::rule::{self, rule};
 
 /// The form of an object's name where an empty one counts as none.
-const OPTIONAL_SUBDOMAIN: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
+pub(super) const OPTIONAL_SUBDOMAIN: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
 
 /// The form of a DNS-1035 label.
 pub const LABEL: &str = r"^[a-z]([-a-z0-9]*[a-z0-9])?$";
@@ -66,11 +66,7 @@ impl Engine {
         .message("metadata.name must be a DNS-1035 label of at most 63 characters")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    rule_at(".port", "!has(self.engine) || self.engine != 'knative' || !(self.port in [8008, 8012, 8013, 8022, 9090, 9091])", "port is one that Knative keeps for itself: 8008, 8012, 8013, 8022, 9090, 9091"),
-    rule_at(".env", "!has(self.engine) || self.engine != 'knative' || !has(self.env) || self.env.all(e, !(e.name in ['PORT', 'K_SERVICE', 'K_CONFIGURATION', 'K_REVISION']))", "env must not name a variable that Knative sets: PORT, K_SERVICE, K_CONFIGURATION, K_REVISION"),
-    rule_at(".scaling", "!has(self.engine) || self.engine != 'keda' || self.scaling.metric != 'cpu' || (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || (has(self.resources.limits) && 'cpu' in self.resources.limits)))", "scaling.metric cpu on KEDA needs resources.requests.cpu or resources.limits.cpu"),
-]))]
+#[schemars(extend("x-kubernetes-validations" = [rule::knative_port(), rule::knative_env(), rule::keda_cpu()]))]
 pub struct ElpioServiceSpec {
     /// The image to run.
     pub image: Image,
@@ -122,7 +118,7 @@ pub struct ElpioServiceSpec {
     pub traffic: Vec<TrafficTarget>,
 }
 
-fn default_port() -> i32 {
+pub(super) fn default_port() -> i32 {
     8080
 }
 

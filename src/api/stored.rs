@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus};
 use super::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus};
 
 /// An object as the API server holds it, whatever its spec holds.
@@ -24,6 +25,9 @@ pub struct Stored<S, T> {
 
 /// An `ElpioService` as the API server holds it.
 pub type StoredService = Stored<ElpioServiceSpec, ElpioServiceStatus>;
+
+/// An `ElpioFunction` as the API server holds it.
+pub type StoredFunction = Stored<ElpioFunctionSpec, ElpioFunctionStatus>;
 
 /// Where and why a spec cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,6 +47,10 @@ pub trait SpecOf {
 
 impl SpecOf for ElpioServiceSpec {
     type Kind = ElpioService;
+}
+
+impl SpecOf for ElpioFunctionSpec {
+    type Kind = ElpioFunction;
 }
 
 impl<S: SpecOf, T> Resource for Stored<S, T> {

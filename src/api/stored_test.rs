@@ -66,4 +66,16 @@ fn a_broken_status_is_no_status() {
 fn it_stands_for_its_kind() {
     assert_eq!(StoredService::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpioservices");
     assert_eq!(StoredService::kind(&()), "ElpioService");
+    assert_eq!(StoredFunction::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpiofunctions");
+}
+
+#[test]
+fn a_function_is_read_as_leniently() {
+    let read =
+        |spec: Value| serde_json::from_value::<StoredFunction>(json!({"metadata": {"name": "f"}, "spec": spec})).expect("readable").spec;
+    let spec = read(json!({"source": {"git": {"url": "https://a"}}, "runtime": "go", "image": "i"})).expect("readable");
+    assert_eq!((spec.builder.as_str(), spec.build.timeout.as_str(), spec.build.keep), ("paketobuildpacks/builder-jammy-base", "30m", 3));
+    assert_eq!(spec.source.git.expect("git").revision, "main");
+    let error = read(json!({"source": {"git": {}}, "runtime": "go", "image": "i"})).expect_err("a git source has a URL");
+    assert_eq!(error.to_string(), "spec.source.git: missing field `url`");
 }

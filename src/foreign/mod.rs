@@ -4,6 +4,7 @@ pub mod cert_manager;
 pub mod external_secrets;
 pub mod keda;
 pub mod knative;
+pub mod tekton;
 
 use kube::core::{ApiResource, GroupVersionKind};
 

@@ -4,17 +4,21 @@ pub mod applied;
 mod child;
 pub mod drift;
 pub mod duration;
+pub mod function;
 mod keda;
 mod knative;
 pub mod names;
 mod pod;
 pub mod quantity;
 pub mod service;
+pub mod tekton;
 pub mod validate;
 
 pub use child::{Child, ChildId, Owner};
+pub use function::{Built, published};
 pub use service::render;
-pub use validate::{Fault, ValidPod, ValidSecret, ValidService, validate};
+pub use tekton::pipeline_run;
+pub use validate::{BuildInputs, Fault, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function};
 
 use crate::api::Engine;
 

@@ -1,5 +1,10 @@
 //! The forms of names that Kubernetes and DNS ask for. Pure; the same forms stand as patterns in the schema.
 
+/// At most so many characters, counted as the API server counts `maxLength`.
+pub(crate) fn fits(text: &str, max: usize) -> bool {
+    text.len() <= max || text.chars().count() <= max
+}
+
 /// A label: `first` and the last character are letters or digits, dashes may stand between.
 fn is_label(text: &str, first: fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
@@ -41,6 +46,13 @@ pub(crate) fn is_data_key(text: &str) -> bool {
 /// Characters that may stand in an environment variable's name.
 pub(crate) fn is_env_text(text: &str) -> bool {
     text.len() <= 256 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')
+}
+
+/// A label's value that is not empty.
+pub(crate) fn is_label_value(text: &str) -> bool {
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    text.len() <= 63 && ends(text.bytes().next()) && ends(text.bytes().last()) && text.bytes().all(inner)
 }
 
 /// `sha256:` and 64 lower-case hexadecimal digits.

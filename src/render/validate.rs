@@ -2,6 +2,7 @@
 
 mod container;
 mod fault;
+mod function;
 mod network;
 mod secrets;
 
@@ -9,6 +10,7 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Probe, ResourceRequireme
 
 pub use fault::Fault;
 pub(crate) use fault::Faults;
+pub use function::{BuildInputs, ValidFunction, validate_function};
 
 use super::{Defaults, names};
 use crate::api::network::{Metric, Visibility};

@@ -1,10 +1,11 @@
-//! The table of rules: for each rule of an `ElpioService` one object that breaks it, and one that stands at its bound.
+//! The table of rules: for each rule of our kinds one object that breaks it, and one that stands at its bound.
 //!
 //! `tests/validate.rs` gives it to the operator's own check; a test with a real API server gives it to the schema. So the two can never
 //! say different things without a test that fails.
 
 mod container;
 mod env;
+mod function;
 mod network;
 
 use serde_json::{Value, json};
@@ -66,6 +67,10 @@ pub fn cases() -> Vec<Case> {
         network::scaling(),
         network::ingress(),
         network::traffic(),
+        function::names(),
+        function::source(),
+        function::build(),
+        function::shared(),
     ]
     .into_iter()
     .flatten()

@@ -46,7 +46,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
 /// `repository[:tag][@digest]`.
 fn image(image: &Image, faults: &mut Faults) -> String {
     let Image { repository, tag, digest } = image;
-    let readable = !repository.is_empty() && repository.len() <= 512 && !repository.contains(char::is_whitespace);
+    let readable = !repository.is_empty() && names::fits(repository, 512) && !repository.contains(char::is_whitespace);
     faults.check(readable, "spec.image.repository", || "must be 1 to 512 characters without white space".to_owned());
     faults.check(tag.as_deref().is_none_or(names::is_image_tag), "spec.image.tag", || {
         "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
@@ -169,7 +169,7 @@ fn amounts(path: &str, written: &BTreeMap<String, RawQuantity>, faults: &mut Fau
 
 fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
     let path = "spec.readinessProbe";
-    faults.check(asked.path.len() <= 2048, &format!("{path}.path"), || "must have at most 2048 characters".to_owned());
+    faults.check(names::fits(&asked.path, 2048), &format!("{path}.path"), || "must have at most 2048 characters".to_owned());
     if let Some(delay) = asked.initial_delay_seconds {
         faults.range(&format!("{path}.initialDelaySeconds"), delay, 0, i32::MAX);
     }

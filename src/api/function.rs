@@ -1,0 +1,232 @@
+//! The kind `ElpioFunction`: build this source, then run it. Types and schema; the rules that only the operator can know stand in `render`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::network::{Ingress, Scaling};
+use super::pod::{EnvFrom, EnvVar, ReadinessProbe, Resources};
+use super::rollout::RolloutStatus;
+use super::rule::{self, rule};
+use super::service::{DURATION, Engine, OPTIONAL_SUBDOMAIN, default_port};
+
+/// The longest name of a function: its runs' names are 17 characters longer.
+pub const MAX_NAME: usize = 46;
+
+/// The form of a label's value.
+const LABEL_VALUE: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+
+/// What to build, and how to run it.
+#[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[kube(
+    group = "elpio.io",
+    version = "v1alpha1",
+    kind = "ElpioFunction",
+    plural = "elpiofunctions",
+    singular = "elpiofunction",
+    shortname = "efn",
+    category = "elpio",
+    namespaced,
+    status = "ElpioFunctionStatus",
+    derive = "PartialEq",
+    doc = "Source that is built into an image in the cluster, and served as an ElpioService.",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Runtime","type":"string","jsonPath":".spec.runtime"}"#,
+    printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.image"}"#,
+    printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("size(self.metadata.name) <= 46 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be a DNS-1035 label of at most 46 characters")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rule::knative_port(), rule::knative_env(), rule::keda_cpu()]))]
+pub struct ElpioFunctionSpec {
+    /// Where the source is.
+    pub source: Source,
+    /// What it is written for, such as `python`, `go`, `nodejs` or `java`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_VALUE))]
+    pub runtime: String,
+    /// Where the build pushes: `repository[:tag]`, without digest.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9][^\s@]*$"))]
+    pub image: String,
+    /// The process to start; default: what the build finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
+    pub entrypoint: Option<String>,
+    /// The Cloud Native Buildpacks builder.
+    #[serde(default = "default_builder")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9]\S*$"))]
+    pub builder: String,
+    /// How to build.
+    #[serde(default)]
+    pub build: Build,
+    /// Which engine serves; default: the operator's `ELPIO_ENGINE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// The port that the container listens on.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Environment variables, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Secrets and `ConfigMaps` as environment variables, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub env_from: Vec<EnvFrom>,
+    /// What the container asks for and may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// How to find out whether the container can serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<ReadinessProbe>,
+    /// How many replicas run.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// How the function is reached.
+    #[serde(default)]
+    pub ingress: Ingress,
+    /// The service account of the pods that serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
+    pub service_account: Option<String>,
+}
+
+fn default_builder() -> String {
+    "paketobuildpacks/builder-jammy-base".to_owned()
+}
+
+/// Where source is: exactly one of git and archive.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("has(self.git) != has(self.archive)", "source: exactly one of git and archive must be set")
+]))]
+pub struct Source {
+    /// A git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
+    /// The URL of an archive: .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar or .zip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"))]
+    pub archive: Option<String>,
+}
+
+/// A git repository.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitSource {
+    /// Its URL, by https.
+    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"))]
+    pub url: String,
+    /// A branch, a tag or a commit.
+    #[serde(default = "main_branch")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[^-\s]\S*$"))]
+    pub revision: String,
+    /// The folder in it that is built; default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^([^/\r\n][^\r\n]*)?$"), extend("x-kubernetes-validations" = [
+        rule("!self.matches('(^|/)[.][.](/|$)')", "source.git.subPath must not hold ..")
+    ]))]
+    pub sub_path: Option<String>,
+}
+
+fn main_branch() -> String {
+    "main".to_owned()
+}
+
+/// How to build.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Build {
+    /// The service account of the build, with the credentials to push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
+    pub service_account: Option<String>,
+    /// How long a build may take.
+    #[schemars(length(min = 1, max = 32), regex(pattern = DURATION), extend("x-kubernetes-validations" = [
+        rule("self != '0' && duration(self) > duration('0s')", "build.timeout must be more than nothing")
+    ]))]
+    pub timeout: String,
+    /// How many finished builds stay.
+    #[schemars(range(min = 1))]
+    pub keep: i32,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { service_account: None, timeout: "30m".to_owned(), keep: 3 }
+    }
+}
+
+/// Where a function stands, in one word.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Phase {
+    /// Nothing runs yet.
+    #[default]
+    Pending,
+    /// A build runs.
+    Building,
+    /// The build of the current inputs failed.
+    BuildFailed,
+    /// The service is being rolled out.
+    Deploying,
+    /// It serves.
+    Ready,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Building, Self::BuildFailed, Self::Deploying, Self::Ready];
+
+    /// The word that stands in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Building => "Building",
+            Self::BuildFailed => "BuildFailed",
+            Self::Deploying => "Deploying",
+            Self::Ready => "Ready",
+        }
+    }
+}
+
+/// What was last seen of a function.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ElpioFunctionStatus {
+    /// The generation that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Whether it serves, at that generation.
+    pub ready: bool,
+    /// Where it stands, in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The image that serves, or will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Digest of the last image that was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// Name of the run that builds the current inputs, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Name of the `ElpioService` that serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// What a client outside the cluster calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The rollout of the current generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// Why it is ready or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,190 @@
+//! The fields of Tekton's `PipelineRun` that Elpio writes.
+
+use k8s_openapi::api::core::v1::{EnvVar, PersistentVolumeClaimSpec, Volume, VolumeMount};
+use serde::Serialize;
+
+/// `spec.status` of a run that is to stop at once.
+pub const CANCELLED: &str = "Cancelled";
+
+/// `spec` of a `tekton.dev/v1` `PipelineRun`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineRunSpec {
+    /// Values of the pipeline's parameters.
+    pub params: Vec<Param>,
+    /// The pipeline itself, so that none has to be installed.
+    pub pipeline_spec: PipelineSpec,
+    /// Volumes of the pipeline's workspaces.
+    pub workspaces: Vec<WorkspaceBinding>,
+    /// What all its pods have in common.
+    pub task_run_template: TaskRunTemplate,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+/// A value of a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Param {
+    /// The parameter's name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A parameter of type string.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParamSpec {
+    /// Its name.
+    pub name: String,
+    /// Always `string`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PipelineSpec {
+    /// Its parameters.
+    pub params: Vec<ParamSpec>,
+    /// Its workspaces.
+    pub workspaces: Vec<Named>,
+    /// Its tasks.
+    pub tasks: Vec<PipelineTask>,
+    /// What it reports.
+    pub results: Vec<PipelineResult>,
+}
+
+/// Something that only has a name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named {
+    /// The name.
+    pub name: &'static str,
+}
+
+/// What a pipeline reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PipelineResult {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it comes from.
+    pub value: String,
+}
+
+/// A task in its place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineTask {
+    /// Its name.
+    pub name: &'static str,
+    /// The tasks that must have succeeded before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub run_after: Vec<&'static str>,
+    /// Values of the task's parameters.
+    pub params: Vec<Param>,
+    /// The pipeline's workspaces under the task's names.
+    pub workspaces: Vec<TaskWorkspace>,
+    /// The task itself.
+    pub task_spec: TaskSpec,
+}
+
+/// A workspace of the pipeline under the name that the task has for it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskWorkspace {
+    /// The task's name for it.
+    pub name: &'static str,
+    /// The pipeline's.
+    pub workspace: &'static str,
+}
+
+/// A task: one pod.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskSpec {
+    /// Its parameters.
+    pub params: Vec<ParamSpec>,
+    /// Its workspaces.
+    pub workspaces: Vec<Named>,
+    /// What it reports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<Named>,
+    /// Its containers, one after the other.
+    pub steps: Vec<Step>,
+    /// Volumes that only this pod has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+}
+
+/// A container of a task, with a script or a command.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// Its image.
+    pub image: String,
+    /// A script, with the line that names its interpreter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<&'static str>,
+    /// A command.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Arguments of the command.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Environment variables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Volumes of the task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volume_mounts: Vec<VolumeMount>,
+}
+
+/// The volume of a workspace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceBinding {
+    /// The workspace's name.
+    pub name: &'static str,
+    /// A volume that comes and goes with the run.
+    pub volume_claim_template: VolumeClaim,
+}
+
+/// A volume to be made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VolumeClaim {
+    /// What is asked for.
+    pub spec: PersistentVolumeClaimSpec,
+}
+
+/// What all pods of a run have in common.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRunTemplate {
+    /// The service account, with the credentials to push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// Fields of the pods.
+    pub pod_template: PodTemplate,
+}
+
+/// Fields of a run's pods.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodTemplate {
+    /// Who the pods run as.
+    pub security_context: PodSecurity,
+}
+
+/// Who a run's pods run as.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSecurity {
+    /// The group that volumes belong to.
+    pub fs_group: i64,
+}
+
+/// How long a run may take.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Timeouts {
+    /// In all, a Go duration.
+    pub pipeline: String,
+}
