@@ -145,7 +145,7 @@ fn open(method: &Method, uri: &http::Uri, server: &Server, template: &str) -> Sp
         url.template = template,
         url.full = format!("https://{}:{}{uri}", server.host, server.port),
         server.address = server.host,
-        server.port = server.port,
+        server.port = i64::from(server.port),
     )
 }
 

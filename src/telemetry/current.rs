@@ -59,7 +59,9 @@ impl Verdict {
             std::mem::replace(&mut *decision, Decision::Kept)
         };
         if let Decision::Open(deferred) = before {
-            deferred.into_iter().for_each(|act| act());
+            for act in deferred {
+                act();
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use super::vocabulary::Signal;
 
 /// Between two log lines about deliveries.
-const LINE_EVERY: Duration = Duration::from_secs(60);
+const LINE_EVERY: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Counts {

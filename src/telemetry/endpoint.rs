@@ -122,7 +122,11 @@ fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Op
         env.warn(&name, &without_user(&url), "not the URL of a collector", "nothing, and nothing is pushed there");
         return None;
     }
-    Some(if protocol == Protocol::HttpProtobuf && name == names.common { format!("{}/v1/{signal}", url.trim_end_matches('/')) } else { url })
+    Some(if protocol == Protocol::HttpProtobuf && name == names.common {
+        format!("{}/v1/{signal}", url.trim_end_matches('/'))
+    } else {
+        url
+    })
 }
 
 /// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless `OTEL_EXPORTER_OTLP_INSECURE` is false.
@@ -137,13 +141,11 @@ fn headers(env: &mut Environment<'_>, signal: Signal) -> Vec<(String, String)> {
     let valid = |(key, value): &(String, String)| {
         http::HeaderName::from_bytes(key.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
     };
-    match pairs(&list).filter(|found| found.iter().all(valid)) {
-        Some(found) => found.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect(),
-        None => {
-            env.warn_hidden(&name, "not a list of name=value with percent-encoded values", "no header");
-            Vec::new()
-        }
+    if let Some(found) = pairs(&list).filter(|found| found.iter().all(valid)) {
+        return found.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
     }
+    env.warn_hidden(&name, "not a list of name=value with percent-encoded values", "no header");
+    Vec::new()
 }
 
 fn timeout(env: &mut Environment<'_>, signal: Signal) -> Duration {

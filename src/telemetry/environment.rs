@@ -85,7 +85,7 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
     while let Some((first, after)) = rest.split_first() {
         rest = after;
         if *first == b'%' {
-            let (high, low) = (hex(rest.first()?)?, hex(rest.get(1)?)?);
+            let (high, low) = (hex(*rest.first()?)?, hex(*rest.get(1)?)?);
             bytes.push(high * 16 + low);
             rest = &rest[2..];
         } else {
@@ -95,8 +95,8 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn hex(digit: &u8) -> Option<u8> {
-    char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None` names no culprit on purpose.

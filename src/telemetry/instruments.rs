@@ -198,7 +198,13 @@ pub static SERVICES_READY: Row = row(
 /// Failures by class.
 pub static RECONCILE_ERRORS: Row = Row {
     attributes: &[KIND, closed("error.type", ErrorType::WORDS)],
-    ..row("elpio.reconcile.errors", Form::Counter, "{error}", "elpio_reconcile_errors_total", "Reconciles that failed, by the class of the failure")
+    ..row(
+        "elpio.reconcile.errors",
+        Form::Counter,
+        "{error}",
+        "elpio_reconcile_errors_total",
+        "Reconciles that failed, by the class of the failure",
+    )
 };
 /// Runs under way.
 pub static RECONCILE_ACTIVE: Row = Row {
@@ -208,7 +214,13 @@ pub static RECONCILE_ACTIVE: Row = Row {
 /// What caused runs.
 pub static RECONCILE_TRIGGERS: Row = Row {
     attributes: &[KIND, closed("trigger", Trigger::WORDS)],
-    ..row("elpio.reconcile.triggers", Form::Counter, "{reconcile}", "elpio_reconcile_triggers_total", "Reconciles that began, by what caused them")
+    ..row(
+        "elpio.reconcile.triggers",
+        Form::Counter,
+        "{reconcile}",
+        "elpio_reconcile_triggers_total",
+        "Reconciles that began, by what caused them",
+    )
 };
 /// Writes of children.
 pub static APPLY: Row = Row {
@@ -265,8 +277,10 @@ pub static EVENTS: Row = Row {
     ..row("elpio.events", Form::Counter, "{event}", "elpio_events_total", "Occurrences of Events, by what became of them")
 };
 /// Queue: length.
-pub static QUEUE_DEPTH: Row =
-    Row { attributes: &[NAME], ..row("workqueue.depth", Form::ObservableGauge, "{item}", "workqueue_depth", "Keys that wait in the work queue") };
+pub static QUEUE_DEPTH: Row = Row {
+    attributes: &[NAME],
+    ..row("workqueue.depth", Form::ObservableGauge, "{item}", "workqueue_depth", "Keys that wait in the work queue")
+};
 /// Queue: additions.
 pub static QUEUE_ADDS: Row =
     Row { attributes: &[NAME], ..row("workqueue.adds", Form::Counter, "{item}", "workqueue_adds_total", "Keys added to the work queue") };
@@ -323,7 +337,10 @@ pub static HTTP_CLIENT_DURATION: Row = Row {
         closed("http.request.method", &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"]),
         bounded("url.template", "paths of the APIs that the operator uses, with names as placeholders"),
         bounded("http.response.status_code", "HTTP status codes; absent when no answer came"),
-        bounded("error.type", "the status code, or timeout, cancelled, connection, _OTHER; absent on success and on a GET that finds nothing"),
+        bounded(
+            "error.type",
+            "the status code, or timeout, cancelled, connection, _OTHER; absent on success and on a GET that finds nothing",
+        ),
         bounded("server.address", "the API server's host"),
     ],
     buckets: HTTP_BUCKETS,
@@ -340,7 +357,13 @@ pub static HTTP_CLIENT_DURATION: Row = Row {
 /// Watch events.
 pub static WATCH_EVENTS: Row = Row {
     attributes: &[RESOURCE],
-    ..row("elpio.watch.events", Form::Counter, "{event}", "elpio_watch_events_total", "Objects delivered by watches, initial lists included")
+    ..row(
+        "elpio.watch.events",
+        Form::Counter,
+        "{event}",
+        "elpio_watch_events_total",
+        "Objects delivered by watches, initial lists included",
+    )
 };
 /// Watch restarts.
 pub static WATCH_RESTARTS: Row = Row {
@@ -351,7 +374,13 @@ pub static WATCH_RESTARTS: Row = Row {
 pub static WATCH_AGE: Row = Row {
     attributes: &[RESOURCE],
     volatile: true,
-    ..row("elpio.watch.age", Form::ObservableGauge, "s", "elpio_watch_age_seconds", "Time since the last byte of the watch, bookmarks included")
+    ..row(
+        "elpio.watch.age",
+        Form::ObservableGauge,
+        "s",
+        "elpio_watch_age_seconds",
+        "Time since the last byte of the watch, bookmarks included",
+    )
 };
 /// Leadership.
 pub static LEADER: Row = Row {
@@ -402,15 +431,29 @@ pub static PROCESS_CPU: Row = Row {
 /// Memory.
 pub static PROCESS_MEMORY: Row = Row {
     volatile: true,
-    ..row("process.memory.usage", Form::ObservableUpDownCounter, "By", "process_memory_usage_bytes", "Physical memory that the process uses")
+    ..row(
+        "process.memory.usage",
+        Form::ObservableUpDownCounter,
+        "By",
+        "process_memory_usage_bytes",
+        "Physical memory that the process uses",
+    )
 };
 /// Age of the process.
-pub static PROCESS_UPTIME: Row =
-    Row { volatile: true, ..row("process.uptime", Form::ObservableGauge, "s", "process_uptime_seconds", "Time that the process has been running") };
+pub static PROCESS_UPTIME: Row = Row {
+    volatile: true,
+    ..row("process.uptime", Form::ObservableGauge, "s", "process_uptime_seconds", "Time that the process has been running")
+};
 /// File descriptors.
 pub static PROCESS_FDS: Row = Row {
     volatile: true,
-    ..row("process.open_fds", Form::ObservableUpDownCounter, "{file_descriptor}", "process_open_fds", "File descriptors that the process holds")
+    ..row(
+        "process.open_fds",
+        Form::ObservableUpDownCounter,
+        "{file_descriptor}",
+        "process_open_fds",
+        "File descriptors that the process holds",
+    )
 };
 
 /// Every instrument.

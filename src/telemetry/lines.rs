@@ -3,7 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use serde_json::{Map, Value};
-use tracing::{Event, Level, Subscriber, field::{Field, Visit}};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
@@ -38,7 +41,7 @@ impl Lines {
         fields.add_context();
         let meta = event.metadata();
         match self.format {
-            LogFormat::Json => json(now, meta.level(), meta.target(), fields),
+            LogFormat::Json => json(now, *meta.level(), meta.target(), fields),
             LogFormat::Pretty => self.pretty(now, *meta.level(), meta.target(), &fields),
         }
     }
@@ -68,7 +71,7 @@ impl Lines {
     }
 }
 
-fn json(now: &str, level: &Level, target: &str, fields: Fields) -> String {
+fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
     let mut line = Map::new();
     line.insert("timestamp".into(), now.into());
     line.insert("level".into(), level.as_str().into());

@@ -66,10 +66,13 @@ pub struct InitError(pub String);
 ///
 /// # Errors
 /// When a subscriber is installed already, or the page cannot be joined to the instruments.
+#[allow(clippy::needless_pass_by_value)] // everything is handed over whole
 pub fn init(settings: Settings, identity: Identity, log: LogSettings, page: bool) -> Result<Telemetry, InitError> {
     let builder = Builder::new(settings, identity).with_page(page).exporting();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     Ok(telemetry)
 }

@@ -124,7 +124,7 @@ fn deliveries(meter: &Meter, delivery: &Arc<Delivery>) {
     let exports = Arc::clone(delivery);
     observe_whole(meter, &table::EXPORTS, move |to: &Observe<'_, u64>| {
         for signal in Signal::ALL {
-            let (ok, failed) = exports.exports(*signal);
+            let (ok, failed) = exports.exports(signal);
             to.set(ok, &[signal.as_str(), "success"]);
             to.set(failed, &[signal.as_str(), "error"]);
         }
@@ -132,7 +132,7 @@ fn deliveries(meter: &Meter, delivery: &Arc<Delivery>) {
     let dropped = Arc::clone(delivery);
     observe_whole(meter, &table::DROPPED, move |to: &Observe<'_, u64>| {
         for signal in Signal::ALL {
-            let (full, failed) = dropped.lost(*signal);
+            let (full, failed) = dropped.lost(signal);
             to.set(full, &[signal.as_str(), "queue_full"]);
             to.set(failed, &[signal.as_str(), "error"]);
         }

@@ -90,13 +90,7 @@ fn exemplar(text: &mut String, mark: &Exemplar) -> std::fmt::Result {
         return Ok(());
     }
     let at = mark.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    write!(
-        text,
-        " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {}.{:03}",
-        float(mark.value),
-        at.as_secs(),
-        at.subsec_millis()
-    )
+    write!(text, " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {}.{:03}", float(mark.value), at.as_secs(), at.subsec_millis())
 }
 
 fn float(value: f64) -> String {

@@ -1,16 +1,8 @@
 //! Builds telemetry from its parts: exporters in, providers, subscriber and handles out; it sets nothing global.
 
-use std::sync::{
-    Arc,
-    atomic::AtomicUsize,
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
-use opentelemetry::{
-    InstrumentationScope,
-    logs::LoggerProvider as _,
-    metrics::MeterProvider as _,
-    trace::TracerProvider as _,
-};
+use opentelemetry::{InstrumentationScope, logs::LoggerProvider as _, metrics::MeterProvider as _, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     Resource,
     logs::{BatchConfigBuilder as LogBatchConfig, BatchLogProcessor, LogExporter, LogProcessor, SdkLoggerProvider},
@@ -98,7 +90,7 @@ impl Builder {
         let (waiting, bounds) = (self.queue(Signal::Traces), self.settings.spans);
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(bounds.queue)
-            .with_max_export_batch_size(bounds.batch)
+            .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
         let watched = Watched::new(exporter, Signal::Traces, &self.delivery, &waiting);
@@ -113,7 +105,7 @@ impl Builder {
         let (waiting, bounds) = (self.queue(Signal::Logs), self.settings.records);
         let config = LogBatchConfig::default()
             .with_max_queue_size(bounds.queue)
-            .with_max_export_batch_size(bounds.batch)
+            .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
         let watched = Watched::new(exporter, Signal::Logs, &self.delivery, &waiting);
@@ -153,10 +145,10 @@ impl Builder {
                 Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
             }
         }
-        self.to_console(&settings)
+        self.console(&settings)
     }
 
-    fn to_console(mut self, settings: &Settings) -> Self {
+    fn console(mut self, settings: &Settings) -> Self {
         if settings.traces.console {
             self = self.spans(opentelemetry_stdout::SpanExporter::default());
         }
@@ -187,9 +179,8 @@ impl Builder {
         });
         let exports = !self.spans.is_empty();
         // With nowhere to go no span is recorded, so that no id points to a trace that nobody stored.
-        let sampler: Box<dyn ShouldSample> =
-            if exports { sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
-        let tracers = self.tracers(resource, &sampler);
+        let sampler: Box<dyn ShouldSample> = if exports { sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
+        let tracers = self.tracers(resource, sampler.clone());
         let tracer = tracers.tracer_with_scope(scope.clone());
         let dispatch = logs::subscriber(log, to, tracer.clone(), records.as_ref(), &mut self.warnings);
         let inner = traces::Inner {
@@ -239,10 +230,10 @@ impl Builder {
         Ok((Some(Arc::new(instruments)), page, Some(provider)))
     }
 
-    fn tracers(&mut self, resource: Resource, sampler: &Box<dyn ShouldSample>) -> SdkTracerProvider {
+    fn tracers(&mut self, resource: Resource, sampler: Box<dyn ShouldSample>) -> SdkTracerProvider {
         let limits = self.settings.limits;
         let mut builder =
-            SdkTracerProvider::builder().with_resource(resource).with_sampler(Follow(sampler.clone())).with_id_generator(Ids::default());
+            SdkTracerProvider::builder().with_resource(resource).with_sampler(Follow(sampler)).with_id_generator(Ids::default());
         let count = |limit: Option<usize>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
         if let Some(most) = count(limits.attributes) {
             builder = builder.with_max_attributes_per_span(most);

@@ -58,7 +58,9 @@ impl Quiet {
             shorten_all(&mut span, limit);
         }
         if let Some((last, others)) = self.next.split_last() {
-            others.iter().for_each(|next| next.on_end(span.clone()));
+            for next in others {
+                next.on_end(span.clone());
+            }
             last.on_end(span);
         }
     }

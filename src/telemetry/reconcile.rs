@@ -158,7 +158,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
         k8s.object.uid = info.uid,
         elpio.generation = info.generation,
         elpio.trigger = info.trigger.as_str(),
-        elpio.attempt = info.attempt,
+        elpio.attempt = i64::from(info.attempt),
         elpio.engine = Empty,
         elpio.outcome = Empty,
     );
@@ -197,11 +197,31 @@ fn say(info: &ReconcileInfo, report: &Report) {
     match &report.failure {
         // Ours to mend; the others are told to the user, and retried.
         Some(Failure { error_type: ErrorType::Internal, chain, .. }) => {
-            tracing::error!(kind, namespace, name, generation, outcome, trigger, "error.type" = "internal", error = chain.as_str(), "reconcile failed");
+            tracing::error!(
+                kind,
+                namespace,
+                name,
+                generation,
+                outcome,
+                trigger,
+                "error.type" = "internal",
+                error = chain.as_str(),
+                "reconcile failed"
+            );
         }
         Some(Failure { error_type, chain, .. }) => {
             let class = error_type.as_str();
-            tracing::warn!(kind, namespace, name, generation, outcome, trigger, "error.type" = class, error = chain.as_str(), "reconcile failed");
+            tracing::warn!(
+                kind,
+                namespace,
+                name,
+                generation,
+                outcome,
+                trigger,
+                "error.type" = class,
+                error = chain.as_str(),
+                "reconcile failed"
+            );
         }
         None if report.wrote => tracing::info!(kind, namespace, name, generation, outcome, trigger, "reconciled"),
         None => {}

@@ -121,13 +121,16 @@ impl<T> Observe<'_, T> {
     }
 }
 
-/// Makes an observable instrument of whole numbers.
+/// Makes an observable instrument of whole numbers. Its callback stays registered without a handle to it.
 pub(super) fn observe_whole(meter: &Meter, row: &'static Row, read: impl Fn(&Observe<'_, u64>) + Send + Sync + 'static) {
-    let (name, unit, text) = (row.name, row.unit, row.description);
     let call = move |to: &dyn AsyncInstrument<u64>| read(&Observe { row, to });
-    match row.form {
-        Form::ObservableCounter => drop(meter.u64_observable_counter(name).with_unit(unit).with_description(text).with_callback(call).build()),
-        _ => drop(meter.u64_observable_gauge(name).with_unit(unit).with_description(text).with_callback(call).build()),
+    if row.form == Form::ObservableCounter {
+        let builder = meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    } else {
+        debug_assert_eq!(row.form, Form::ObservableGauge);
+        let builder = meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
     }
 }
 
@@ -136,15 +139,18 @@ pub(super) fn observe_level(meter: &Meter, row: &'static Row, read: impl Fn(&Obs
     debug_assert_eq!(row.form, Form::ObservableUpDownCounter);
     let call = move |to: &dyn AsyncInstrument<i64>| read(&Observe { row, to });
     let builder = meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
-    drop(builder.with_callback(call).build());
+    let _ = builder.with_callback(call).build();
 }
 
 /// Makes an observable instrument of seconds.
 pub(super) fn observe_seconds(meter: &Meter, row: &'static Row, read: impl Fn(&Observe<'_, f64>) + Send + Sync + 'static) {
-    let (name, unit, text) = (row.name, row.unit, row.description);
     let call = move |to: &dyn AsyncInstrument<f64>| read(&Observe { row, to });
-    match row.form {
-        Form::ObservableCounter => drop(meter.f64_observable_counter(name).with_unit(unit).with_description(text).with_callback(call).build()),
-        _ => drop(meter.f64_observable_gauge(name).with_unit(unit).with_description(text).with_callback(call).build()),
+    if row.form == Form::ObservableCounter {
+        let builder = meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    } else {
+        debug_assert_eq!(row.form, Form::ObservableGauge);
+        let builder = meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
     }
 }

@@ -102,7 +102,7 @@ pub(super) enum Root {
 pub(super) struct Batch {
     pub(super) delay: Duration,
     pub(super) queue: usize,
-    pub(super) batch: usize,
+    pub(super) export: usize,
     pub(super) timeout: Duration,
 }
 
@@ -240,15 +240,15 @@ fn propagate(env: &mut Environment<'_>) -> bool {
 fn batch(env: &mut Environment<'_>, prefix: &str, delay: Duration) -> Batch {
     let queue = env.number(&format!("{prefix}_MAX_QUEUE_SIZE"), 1).unwrap_or(2048);
     let name = format!("{prefix}_MAX_EXPORT_BATCH_SIZE");
-    let mut batch = env.number(&name, 1).unwrap_or_else(|| queue.min(512));
-    if batch > queue {
-        env.warn(&name, &batch.to_string(), "more than the queue holds", &queue.to_string());
-        batch = queue;
+    let mut export = env.number(&name, 1).unwrap_or_else(|| queue.min(512));
+    if export > queue {
+        env.warn(&name, &export.to_string(), "more than the queue holds", &queue.to_string());
+        export = queue;
     }
     Batch {
         delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay),
         queue,
-        batch,
+        export,
         timeout: env.millis(&format!("{prefix}_EXPORT_TIMEOUT"), Duration::from_secs(30)),
     }
 }

@@ -73,10 +73,7 @@ mod tests {
             ("/api/v1/namespaces/a/services/b/proxy/x/y", "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}"),
             ("/api/v1/nodes/n/status", "/api/v1/nodes/{name}/status"),
             ("/apis/serving.knative.dev/v1/services", "/apis/serving.knative.dev/v1/services"),
-            (
-                "/apis/serving.knative.dev/v1/namespaces/a/services/b",
-                "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}",
-            ),
+            ("/apis/serving.knative.dev/v1/namespaces/a/services/b", "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}"),
             (
                 "/apis/elpio.io/v1alpha1/namespaces/a/elpioservices/b/status",
                 "/apis/elpio.io/v1alpha1/namespaces/{namespace}/elpioservices/{name}/status",
@@ -102,7 +99,9 @@ mod tests {
 
     #[test]
     fn watches() {
-        for (uri, watch) in [("/api/v1/pods?&watch=true&x=y", true), ("/api/v1/pods?watch=1", true), ("/api/v1/pods?limit=5", false), ("/a", false)] {
+        for (uri, watch) in
+            [("/api/v1/pods?&watch=true&x=y", true), ("/api/v1/pods?watch=1", true), ("/api/v1/pods?limit=5", false), ("/a", false)]
+        {
             assert_eq!(uri.parse::<http::Uri>().map(|uri| is_watch(&uri)).ok(), Some(watch), "{uri}");
         }
     }

@@ -9,7 +9,7 @@ macro_rules! words {
 
         impl $name {
             /// Every value, in the order of declaration.
-            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            pub const ALL: [$name; Self::WORDS.len()] = [$($name::$variant),+];
             /// Every word, in the order of declaration.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 

@@ -1,0 +1,110 @@
+//! Log lines and log records.
+
+use elpio_operator::telemetry::{Builder, ErrorType, LogFormat, LogSettings, Place, RolloutSeed};
+use opentelemetry_sdk::logs::InMemoryLogExporter;
+
+use super::rig::{Lines, failed, identity, log, named, rig, rig_with, settings, settled, wrote};
+
+const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
+    let rig = rig();
+    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+    rig.reconcile(Place::InRollout(rollout.clone()), async { settled() }).await;
+    assert_eq!(rig.lines.text(), "");
+    rig.reconcile(Place::InRollout(rollout.clone()), async { wrote() }).await;
+    rig.reconcile(Place::InRollout(rollout.clone()), async { failed(ErrorType::Throttled) }).await;
+    rig.reconcile(Place::InRollout(rollout.clone()), async { failed(ErrorType::Internal) }).await;
+    let lines = rig.lines.json();
+    let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
+    assert_eq!(levels, ["INFO", "WARN", "ERROR"]);
+    for line in &lines {
+        assert_eq!((&line["kind"], &line["namespace"], &line["name"]), (&"ElpioService".into(), &"shop".into(), &"cart".into()), "{line}");
+        assert_eq!(line["generation"], 7);
+        assert_eq!(line["trace_id"], rollout.ids().unwrap().trace_id);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+    assert_eq!(lines[1]["error"], "apply Service: the API server said no: quota", "the whole chain");
+    assert_eq!(lines[1]["error.type"], "throttled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_in_a_reconcile_says_what_it_is_about() {
+    let rig = rig_with(&[], "warn,elpio=debug,telemetry=debug");
+    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+    rig.reconcile(Place::InRollout(rollout), async {
+        tracing::debug!(target: "elpio::x", attempt = 3, name = "its own", "deep \"inside\"\n");
+        tracing::info!(target: "somebody", "not shown");
+        settled()
+    })
+    .await;
+    let lines = rig.lines.json();
+    assert_eq!(lines.len(), 1, "{}", rig.lines.text());
+    assert_eq!(lines[0]["message"], "deep \"inside\"\n");
+    assert_eq!((&lines[0]["attempt"], &lines[0]["namespace"]), (&3.into(), &"shop".into()));
+    assert_eq!(lines[0]["name"], "its own", "an event's own field wins");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_go_to_the_collector_with_the_object_and_the_ids() {
+    let rig = rig();
+    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+    rig.reconcile(Place::InRollout(rollout), async { wrote() }).await;
+    let spans = rig.spans();
+    let records = rig.logs.get_emitted_logs().unwrap();
+    assert_eq!(records.len(), 1);
+    let record = &records[0].record;
+    let context = record.trace_context().unwrap();
+    assert_eq!(context.trace_id, named(&spans, "reconcile ElpioService").span_context.trace_id());
+    assert!(record.attributes_iter().any(|(key, _)| key.as_str() == "k8s.object.uid"));
+    assert_eq!(format!("{:?}", record.body().unwrap()), "String(Owned(\"reconciled\"))");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
+    let rig = rig_with(&[], "trace");
+    tracing::dispatcher::with_default(&rig.dispatch, || {
+        for_each_target();
+    });
+    rig.telemetry.flush();
+    let records = rig.logs.get_emitted_logs().unwrap();
+    assert_eq!(records.len(), 1, "{records:?}");
+    let targets: Vec<_> = rig.lines.json().iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(targets, ["h2::client", "tonic", "elpio::x"], "stderr may show them, but for the SDK's own words");
+}
+
+fn for_each_target() {
+    tracing::error!(target: "opentelemetry_sdk", "x");
+    tracing::error!(target: "opentelemetry-otlp", "x");
+    tracing::error!(target: "h2::client", "x");
+    tracing::error!(target: "tonic", "x");
+    tracing::error!(target: "elpio::x", "x");
+}
+
+#[test]
+fn a_broken_filter_is_one_warning_and_info() {
+    let lines = Lines::default();
+    let builder = Builder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
+    let (_telemetry, dispatch, warnings) = builder.build(&log("elpio=loud"), lines.clone()).unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains("ELPIO_LOG") && warnings[0].contains("elpio=loud"), "{warnings:?}");
+    tracing::dispatcher::with_default(&dispatch, || {
+        tracing::info!("shown");
+        tracing::debug!("not shown");
+    });
+    assert_eq!(lines.json().len(), 1);
+}
+
+#[test]
+fn a_person_gets_one_readable_line_without_control_characters() {
+    for ansi in [false, true] {
+        let lines = Lines::default();
+        let pretty = LogSettings { filter: "info".into(), format: LogFormat::Pretty, ansi };
+        let (_telemetry, dispatch, _) = Builder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
+        tracing::dispatcher::with_default(&dispatch, || tracing::info!(user = "a\x1b[31m", "hello\nworld"));
+        let text = lines.text();
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains("hello\\nworld user=a\\u{1b}[31m"), "{text:?}");
+        assert_eq!(text.contains("\x1b["), ansi, "{text:?}");
+    }
+}

@@ -1,0 +1,13 @@
+//! What the operator emits, seen through in-memory exporters, the Prometheus page, and a real OTLP receiver.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_types, reason = "the exporters' own types are what is looked at")]
+
+mod calls;
+mod logs;
+mod metrics;
+mod push;
+mod quiet;
+mod rig;
+mod rollouts;
+mod spans;
+mod table;

@@ -1,0 +1,245 @@
+//! The instruments, on the page and pushed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use elpio_operator::telemetry::{
+    Builder, ErrorType, EventOutcome, Kind, Metrics, Place, QueueProbe, ResourceCounts, RolloutSeed, SpanIds,
+    instruments::{Form, TABLE, Values},
+};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+
+use super::rig::{Rig, failed, identity, log, rig, settings, wrote};
+
+/// Something in every instrument.
+async fn used() -> Rig {
+    let rig = rig();
+    let metrics = rig.telemetry.metrics();
+    for kind in Kind::ALL {
+        let queue = metrics.queue(kind, || QueueProbe { depth: 3, unfinished: Duration::from_secs(2), longest: Duration::from_secs(1) });
+        queue.added();
+        queue.retried();
+        queue.dequeued(Duration::from_millis(1));
+        queue.worked(Duration::from_millis(20));
+    }
+    metrics.leader(|| true);
+    metrics.resources(|| {
+        Some(ResourceCounts {
+            services_ready: 4,
+            by_state: vec![(Kind::ElpioService, "true", "Reconciled", 4), (Kind::ElpioService, "false", "EngineNotReady", 1)],
+            unsettled_age: vec![(Kind::ElpioService, Duration::from_secs(9))],
+        })
+    });
+    metrics.rollout_ended(Kind::ElpioService, "knative", "ready", Duration::from_secs(3), None);
+    metrics.build_ended("success", Duration::from_secs(70));
+    metrics.event("Normal", "Ready", EventOutcome::Created);
+    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+    rig.reconcile(Place::InRollout(rollout), async { wrote() }).await;
+    rig.reconcile(Place::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
+    rig
+}
+
+/// Family → type, help.
+fn families(page: &str) -> BTreeMap<String, (String, String)> {
+    let mut found: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for line in page.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => found.entry(name.into()).or_default().0 = kind.into(),
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => found.entry(name.into()).or_default().1 = help.into(),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Series of the page: name, labels.
+fn series(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
+    let labels = |text: &str| {
+        let pairs = text.trim_end_matches('}').split("\",").filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once("=\"").unwrap()).map(|(k, v)| (k.to_owned(), v.trim_end_matches('"').to_owned())).collect()
+    };
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap().0)
+        .map(|series| series.split_once('{').map_or((series.to_owned(), BTreeMap::new()), |(name, rest)| (name.to_owned(), labels(rest))))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_three_that_users_depend_on_are_exactly_these() {
+    let rig = used().await;
+    let page = rig.page();
+    for line in [
+        "# TYPE elpio_reconcile_total counter",
+        "# TYPE elpio_reconcile_duration_seconds histogram",
+        "# TYPE elpio_services_ready gauge",
+        "elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"} 1",
+        "elpio_reconcile_total{kind=\"ElpioService\",result=\"error\"} 1",
+        "elpio_reconcile_total{kind=\"ElpioFunction\",result=\"success\"} 0",
+        "elpio_reconcile_total{kind=\"ElpioFunction\",result=\"error\"} 0",
+        "elpio_reconcile_duration_seconds_count{kind=\"ElpioService\"} 2",
+        "elpio_reconcile_duration_seconds_bucket{kind=\"ElpioService\",le=\"0.005\"} 2",
+        "elpio_services_ready 4",
+        "workqueue_depth{name=\"ElpioService\"} 3",
+        "workqueue_adds_total{name=\"ElpioFunction\"} 1",
+        "leader_election_master_status{name=\"elpio-operator\"} 1",
+        "elpio_build_info{revision=\"abc\",rustc=\"1.95\",version=\"1.2.3\"} 1",
+        "elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"EngineNotReady\"} 1",
+        "elpio_events_total{outcome=\"created\",reason=\"Ready\",type=\"Normal\"} 1",
+        "elpio_apply_total{child=\"KnativeService\",kind=\"ElpioService\",outcome=\"changed\"} 1",
+        "elpio_reconcile_errors_total{error_type=\"forbidden\",kind=\"ElpioService\"} 1",
+        "elpio_reconcile_errors_total{error_type=\"throttled\",kind=\"ElpioFunction\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "no {line:?} in\n{page}");
+    }
+    assert!(!page.contains("otel_scope_"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_the_table_says_and_no_more() {
+    let rig = used().await;
+    let page = rig.page();
+    let found = families(&page);
+    for row in TABLE {
+        // Made by calls and watches alone, which other tests make.
+        if ["http_client_request_duration_seconds", "elpio_watch_age_seconds"].contains(&row.page) {
+            continue;
+        }
+        let (kind, help) = found.get(row.page).unwrap_or_else(|| panic!("no {} in\n{page}", row.page));
+        let expected = match row.form {
+            Form::Counter | Form::ObservableCounter => "counter",
+            Form::Histogram => "histogram",
+            _ => "gauge",
+        };
+        assert_eq!((kind.as_str(), help.as_str()), (expected, row.description), "{}", row.page);
+    }
+    let known: BTreeSet<&str> = TABLE.iter().map(|row| row.page).chain(["target_info"]).collect();
+    for family in found.keys() {
+        assert!(known.contains(family.as_str()), "{family} is not in the table");
+    }
+    for (name, labels) in series(&page) {
+        let family = |name: &str| TABLE.iter().find(|row| row.page == name);
+        let stripped = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family(name.strip_suffix(suffix)?));
+        let Some(row) = family(&name).or(stripped) else { continue };
+        for (key, value) in labels.iter().filter(|(key, _)| *key != "le") {
+            let attribute = row.attributes.iter().find(|a| a.key.replace('.', "_") == *key).unwrap_or_else(|| panic!("{name}: {key}"));
+            if let Values::Closed(set) = attribute.values {
+                assert!(set.contains(&value.as_str()), "{name}: {key}={value}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_closed_counter_starts_at_zero() {
+    let rig = rig();
+    let page = rig.page();
+    let all = series(&page);
+    for row in TABLE.iter().filter(|row| matches!(row.form, Form::Counter | Form::UpDownCounter | Form::ObservableCounter)) {
+        for values in row.combinations() {
+            let labels: BTreeMap<String, String> =
+                row.attributes.iter().zip(values).map(|(a, v)| (a.key.replace('.', "_"), v.to_owned())).collect();
+            assert!(all.iter().any(|(name, found)| name == row.page && *found == labels), "no {} {labels:?}", row.page);
+        }
+    }
+    let zero = page.lines().filter(|line| line.starts_with("elpio_") && line.contains("_total{"));
+    assert!(zero.clone().count() > 100);
+    for line in zero.filter(|line| !line.starts_with("elpio_telemetry_")) {
+        assert!(line.ends_with(" 0"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_and_what_is_gone_have_no_series() {
+    let rig = rig();
+    let metrics = rig.telemetry.metrics();
+    metrics.resources(|| None);
+    metrics.leader(|| false);
+    let page = rig.page();
+    assert!(!page.contains("\nelpio_services_ready ") && !page.contains("\nelpio_resources{"), "{page}");
+    assert_eq!(rig.value("leader_election_master_status{name=\"elpio-operator\"}"), Some(0.0));
+    let state = |reason| ResourceCounts { by_state: vec![(Kind::ElpioService, "false", reason, 1)], ..ResourceCounts::default() };
+    metrics.resources(move || Some(state("Pruning")));
+    assert!(rig.page().contains("reason=\"Pruning\""));
+    metrics.resources(move || Some(state("Forbidden")));
+    let page = rig.page();
+    assert!(page.contains("reason=\"Forbidden\"} 1") && !page.contains("reason=\"Pruning\""), "{page}");
+    metrics.resources(|| panic!("a probe that panics"));
+    assert!(rig.page().contains("elpio_reconcile_total"), "the rest of the page stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_and_page_agree() {
+    let rig = used().await;
+    rig.telemetry.flush();
+    let page = rig.page();
+    let pushed = rig.metrics.get_finished_metrics().unwrap();
+    let mut names = BTreeSet::new();
+    for metric in pushed.iter().flat_map(|rm| rm.scope_metrics()).flat_map(|scope| scope.metrics()) {
+        let row = TABLE.iter().find(|row| row.name == metric.name()).unwrap_or_else(|| panic!("{}", metric.name()));
+        assert_eq!((metric.unit(), metric.description()), (row.unit, row.description), "{}", row.name);
+        names.insert(row.name);
+        let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { continue };
+        assert!(sum.is_monotonic());
+        for point in sum.data_points().filter(|_| !row.volatile) {
+            let mut labels: Vec<String> =
+                point.attributes().map(|kv| format!("{}=\"{}\"", kv.key.as_str().replace('.', "_"), kv.value)).collect();
+            labels.sort();
+            let line = format!("{}{{{}}} {}", row.page, labels.join(","), point.value());
+            assert!(page.lines().any(|found| found == line), "no {line}");
+        }
+    }
+    for row in TABLE {
+        let by_others = ["http.client.request.duration", "elpio.watch.age"].contains(&row.name);
+        assert!(by_others || names.contains(row.name), "{} is not pushed", row.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
+    let rig = used().await;
+    let ids = SpanIds { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
+    rig.telemetry.metrics().rollout_ended(Kind::ElpioService, "knative", "ready", Duration::from_millis(2_750), Some(&ids));
+    let text = rig.openmetrics();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(text.matches("# EOF").count(), 1);
+    let bucket = "elpio_rollout_duration_seconds_bucket{engine=\"knative\",kind=\"ElpioService\",outcome=\"ready\",le=\"5.0\"} 2 # \
+                  {trace_id=\"0af7651916cd43dd8448eb211c80319c\",span_id=\"b7ad6b7169203331\"} 2.75 ";
+    assert!(text.contains(bucket), "no {bucket:?} in\n{text}");
+    assert!(text.contains("# TYPE elpio_reconcile counter\n"), "a counter's family has no suffix");
+    assert!(text.contains("\nelpio_reconcile_total{kind=\"ElpioService\",result=\"success\"} 1.0\n"));
+    let spans = rig.spans();
+    let trace = spans.iter().filter(|span| span.name == "reconcile ElpioService").map(|span| span.span_context.trace_id().to_string());
+    let marked: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("elpio_reconcile_duration_seconds_bucket") && line.contains(" # {")).collect();
+    assert!(trace.into_iter().any(|trace| marked.iter().any(|line| line.contains(&trace))), "{marked:?}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (_, after) = line.split_once("} ").or(line.split_once(' ')).unwrap();
+        assert!(after.split(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+    }
+    assert!(!rig.page().contains("trace_id"), "plain text has no exemplars");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_page_and_push_nothing_is_kept() {
+    let (telemetry, _, warnings) = Builder::new(settings(&[]), identity()).exporting().build(&log("info"), std::io::sink).unwrap();
+    assert!(warnings.is_empty() && telemetry.page().is_none());
+    let metrics = telemetry.metrics();
+    assert_eq!(format!("{metrics:?}"), format!("{:?}", Metrics::off()).replace("propagate: false", "propagate: true"));
+    metrics.queue(Kind::ElpioService, || panic!("nobody asks")).added();
+    metrics.event("Normal", "Ready", EventOutcome::Created);
+    let rollout = telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: None });
+    assert_eq!(rollout.ids(), None, "no exporter, no id");
+    assert!(telemetry.shutdown(Duration::from_secs(1)).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disabled_means_disabled() {
+    let builder = Builder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity()).with_page(true).exporting();
+    let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();
+    assert!(telemetry.page().is_none());
+    assert!(warnings.len() == 1 && warnings[0].contains("OTEL_SDK_DISABLED") && warnings[0].contains("ELPIO_METRICS"), "{warnings:?}");
+}

@@ -1,0 +1,135 @@
+//! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not exported.
+
+use elpio_operator::telemetry::{ErrorType, EventLog, Kind, Place, RolloutSeed, current_ids, step};
+
+use super::rig::{failed, named, rig, rig_with, settled, wrote};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_writes_nothing_and_says_nothing_is_not_exported() {
+    let rig = rig();
+    for _ in 0..3 {
+        rig.reconcile(Place::AfterRollout(None), async {
+            step("observe").in_scope(|| tracing::info!("a line in passing"));
+            settled()
+        })
+        .await;
+    }
+    assert!(rig.spans().is_empty());
+    assert_eq!(rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(3.0), "but it is counted");
+    assert!(rig.lines.json().iter().all(|line| line.get("trace_id").is_none()), "{}", rig.lines.text());
+    assert!(!rig.openmetrics().contains("trace_id"), "no exemplar either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
+    let rig = rig();
+    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+    let ids = rollout.ids().unwrap();
+    let place = Place::AfterRollout(Some(rollout));
+    let observed = async |report| {
+        step("observe").in_scope(|| {});
+        report
+    };
+    rig.reconcile(place.clone(), observed(wrote())).await;
+    rig.reconcile(place.clone(), observed(failed(ErrorType::Throttled))).await;
+    rig.reconcile(place.clone(), async {
+        tracing::warn!(target: "elpio_operator::x", "said");
+        observed(settled()).await
+    })
+    .await;
+    rig.reconcile(place, async {
+        assert!(current_ids().is_some());
+        observed(settled()).await
+    })
+    .await;
+    let spans = rig.spans();
+    assert_eq!(spans.len(), 8, "{spans:?}");
+    let roots: Vec<_> = spans.iter().filter(|span| span.name == "reconcile ElpioService").collect();
+    assert_eq!(roots.len(), 4);
+    for root in roots {
+        assert_ne!(root.span_context.trace_id().to_string(), ids.trace_id, "a trace of its own");
+        assert_eq!(root.parent_span_id.to_string(), "0000000000000000");
+        assert_eq!(root.links.links.len(), 1);
+        assert_eq!(root.links.links[0].span_context.trace_id().to_string(), ids.trace_id);
+        assert_eq!(root.links.links[0].span_context.span_id().to_string(), ids.span_id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_about_a_kept_trace_has_its_ids() {
+    let rig = rig();
+    rig.reconcile(Place::AfterRollout(None), async { wrote() }).await;
+    let spans = rig.spans();
+    let root = named(&spans, "reconcile ElpioService");
+    let lines = rig.lines.json();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["trace_id"], root.span_context.trace_id().to_string());
+    assert_eq!(lines[0]["span_id"], root.span_context.span_id().to_string());
+}
+
+fn event() -> EventLog {
+    EventLog {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        type_: "Warning",
+        reason: "ReconcileFailed",
+        action: "Apply",
+        note: "it failed".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_makes_its_trace_one_that_is_exported() {
+    let rig = rig();
+    let traces = rig.telemetry.traces();
+    rig.reconcile(Place::AfterRollout(None), async {
+        traces.event_log(&event());
+        settled()
+    })
+    .await;
+    let spans = rig.spans();
+    let root = named(&spans, "reconcile ElpioService");
+    let records = rig.logs.get_emitted_logs().unwrap();
+    let record = &records.iter().find(|log| log.record.event_name() == Some("k8s.event")).unwrap().record;
+    let context = record.trace_context().unwrap();
+    assert_eq!((context.trace_id, context.span_id), (root.span_context.trace_id(), root.span_context.span_id()));
+    let found: Vec<String> = record.attributes_iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+    for expected in [
+        "k8s.event.reason=String(Static(\"ReconcileFailed\"))",
+        "k8s.event.action=String(Static(\"Apply\"))",
+        "k8s.object.name=String(Owned(\"cart\"))",
+    ] {
+        assert!(found.iter().any(|f| f == expected), "{expected} in {found:?}");
+    }
+    assert_eq!(found.len(), 7, "each once: {found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsampled_means_no_id_anywhere() {
+    for sampler in ["always_off", "parentbased_always_off"] {
+        let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
+        let traces = rig.telemetry.traces();
+        let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+        assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
+        for place in [Place::InRollout(rollout.clone()), Place::AfterRollout(Some(rollout))] {
+            rig.reconcile(place, async {
+                assert_eq!(current_ids(), None);
+                traces.event_log(&event());
+                wrote()
+            })
+            .await;
+        }
+        assert!(rig.spans().is_empty());
+        for line in rig.lines.json() {
+            assert!(line.get("trace_id").is_none() && line.get("span_id").is_none(), "{line}");
+            assert_eq!(line["name"], "cart", "it still says what it is about");
+        }
+        let records = rig.logs.get_emitted_logs().unwrap();
+        assert_eq!(records.len(), 4, "two Events and two lines");
+        assert!(records.iter().all(|log| log.record.trace_context().is_none()), "{records:?}");
+        assert!(!rig.openmetrics().contains("trace_id"));
+    }
+}

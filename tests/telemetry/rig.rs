@@ -1,0 +1,170 @@
+//! Telemetry with in-memory exporters, and reconciles made up for tests.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    sync::{Arc, Mutex},
+};
+
+use elpio_operator::telemetry::{
+    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, Settings,
+    Telemetry, Trigger,
+};
+use opentelemetry::Value;
+use opentelemetry_sdk::{
+    logs::InMemoryLogExporter,
+    metrics::InMemoryMetricExporter,
+    trace::{InMemorySpanExporter, SpanData},
+};
+use tracing::{Dispatch, instrument::WithSubscriber};
+use tracing_subscriber::fmt::MakeWriter;
+
+pub struct Rig {
+    pub telemetry: Telemetry,
+    pub dispatch: Dispatch,
+    pub spans: InMemorySpanExporter,
+    pub metrics: InMemoryMetricExporter,
+    pub logs: InMemoryLogExporter,
+    pub lines: Lines,
+}
+
+/// What was written to "stderr".
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+pub fn settings(variables: &[(&str, &str)]) -> Settings {
+    let all: HashMap<String, String> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let (settings, warnings) = Settings::from_env(&|name| all.get(name).cloned());
+    assert!(warnings.is_empty(), "{warnings:?}");
+    settings
+}
+
+pub fn identity() -> Identity {
+    Identity { version: "1.2.3", revision: "abc", rustc: "1.95", ..Identity::default() }
+}
+
+pub fn log(filter: &str) -> LogSettings {
+    LogSettings { filter: filter.to_owned(), format: LogFormat::Json, ansi: false }
+}
+
+/// Everything is on.
+pub fn rig() -> Rig {
+    rig_with(&[], "info")
+}
+
+pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
+    let (spans, metrics, logs) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
+    let builder = Builder::new(settings(variables), identity()).with_page(true);
+    let builder = builder.spans(spans.clone()).metrics(metrics.clone()).records(logs.clone());
+    let lines = Lines::default();
+    let (telemetry, dispatch, warnings) = builder.build(&log(filter), lines.clone()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    Rig { telemetry, dispatch, spans, metrics, logs, lines }
+}
+
+impl Rig {
+    /// Runs one reconcile.
+    pub async fn reconcile<F: Future<Output = Report>>(&self, place: Place, run: F) {
+        let work = async { Done(run.await) };
+        self.telemetry.metrics().reconcile(&self.telemetry.traces(), info(place), work).with_subscriber(self.dispatch.clone()).await;
+    }
+
+    /// What was exported, in order of the spans' ends.
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.telemetry.flush();
+        self.spans.get_finished_spans().unwrap()
+    }
+
+    pub fn page(&self) -> String {
+        self.render(None)
+    }
+
+    pub fn openmetrics(&self) -> String {
+        self.render(Some("application/openmetrics-text; version=1.0.0"))
+    }
+
+    fn render(&self, accept: Option<&str>) -> String {
+        String::from_utf8(self.telemetry.page().unwrap().render(accept).1).unwrap()
+    }
+
+    /// Value of one series of the page.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        let page = self.page();
+        page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+struct Done(Report);
+
+impl Reported for Done {
+    fn report(&self) -> Report {
+        self.0.clone()
+    }
+}
+
+pub fn info(place: Place) -> ReconcileInfo {
+    ReconcileInfo {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        generation: 7,
+        trigger: Trigger::Spec,
+        attempt: 2,
+        place,
+    }
+}
+
+pub fn settled() -> Report {
+    Report { failure: None, engine: Some("knative"), outcome: "settled", applied: vec![], wrote: false }
+}
+
+pub fn wrote() -> Report {
+    Report { applied: vec![("KnativeService", ApplyOutcome::Changed)], outcome: "applied", wrote: true, ..settled() }
+}
+
+pub fn failed(error_type: ErrorType) -> Report {
+    let failure =
+        Failure { error_type, short: "the API server said no".into(), chain: "apply Service: the API server said no: quota".into() };
+    Report { failure: Some(failure), outcome: "failed", ..settled() }
+}
+
+pub fn attributes(span: &SpanData) -> BTreeMap<String, Value> {
+    span.attributes.iter().map(|kv| (kv.key.to_string(), kv.value.clone())).collect()
+}
+
+pub fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
+    let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {names:?}"))
+}

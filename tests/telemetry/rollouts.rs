@@ -1,0 +1,146 @@
+//! The trace of a rollout: ids that any replica derives, and a root span with true times.
+
+use std::time::{Duration, SystemTime};
+
+use elpio_operator::telemetry::{Kind, Place, RolloutContext, RolloutSeed, RolloutSpan};
+use opentelemetry::{Value, trace::Status};
+
+use super::rig::{Rig, attributes, named, rig, rig_with, settled};
+
+const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None };
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const CALLER_UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+fn span(ctx: RolloutContext, outcome: &'static str) -> RolloutSpan {
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    RolloutSpan {
+        ctx,
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        generation: 7,
+        engine: "knative",
+        started,
+        ended: started + Duration::from_millis(4_250),
+        outcome,
+        error: (outcome == "timed_out").then(|| "EngineReady: the image cannot be pulled".into()),
+        link: None,
+    }
+}
+
+fn emit(rig: &Rig, span: RolloutSpan) {
+    rig.telemetry.traces().emit_rollout(span);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
+    let rig = rig();
+    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    let ids = ctx.ids().unwrap();
+    emit(&rig, span(ctx, "ready"));
+    let spans = rig.spans();
+    let root = named(&spans, "rollout ElpioService");
+    assert_eq!(root.span_context.trace_id().to_string(), ids.trace_id);
+    assert_eq!(root.span_context.span_id().to_string(), ids.span_id);
+    assert_eq!(root.parent_span_id.to_string(), "0000000000000000");
+    assert_eq!(root.end_time.duration_since(root.start_time).unwrap(), Duration::from_millis(4_250));
+    assert_eq!(root.start_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    assert_eq!(root.status, Status::Ok);
+    let found = attributes(root);
+    for (key, value) in [("elpio.outcome", "ready"), ("elpio.engine", "knative"), ("k8s.object.name", "cart")] {
+        assert_eq!(found.get(key), Some(&Value::from(value)), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_rollout_decides_the_status() {
+    let rig = rig();
+    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    for outcome in ["superseded", "deleted", "timed_out"] {
+        emit(&rig, span(ctx.clone(), outcome));
+    }
+    let statuses: Vec<_> = rig.spans().into_iter().map(|span| span.status).collect();
+    assert_eq!(statuses, [Status::Unset, Status::Unset, Status::error("EngineReady: the image cannot be pulled")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_emits_the_same_root() {
+    let (first, second) = (rig(), rig());
+    let begun = first.telemetry.traces().begin_rollout(&SEED);
+    assert_eq!(second.telemetry.traces().begin_rollout(&SEED), begun, "a crash before the first write loses nothing");
+    let traceparent = begun.traceparent().unwrap();
+    let resumed = second.telemetry.traces().resume_rollout(Some(&traceparent), None, &SEED);
+    assert_eq!(resumed, begun);
+    emit(&first, span(begun, "ready"));
+    emit(&second, span(resumed, "ready"));
+    assert_eq!(first.spans(), second.spans(), "backends drop the second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_wins_and_becomes_the_parent() {
+    let rig = rig();
+    let ctx = rig.telemetry.traces().begin_rollout(&RolloutSeed { parent: Some(CALLER), ..SEED });
+    let ids = ctx.ids().unwrap();
+    assert_eq!(ids.trace_id, "0af7651916cd43dd8448eb211c80319c");
+    let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
+    assert_eq!(resumed, ctx);
+    rig.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+    emit(&rig, RolloutSpan { link: Some("00-11111111111111111111111111111111-2222222222222222-01".into()), ..span(resumed, "ready") });
+    let spans = rig.spans();
+    let root = named(&spans, "rollout ElpioService");
+    assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
+    assert!(root.parent_span_is_remote);
+    assert_eq!(root.span_context.span_id().to_string(), ids.span_id);
+    assert_eq!(root.links.links[0].span_context.span_id().to_string(), "2222222222222222");
+    let reconcile = named(&spans, "reconcile ElpioService");
+    assert_eq!(reconcile.parent_span_id, root.span_context.span_id());
+    assert_eq!(reconcile.span_context.trace_id(), root.span_context.trace_id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_caller_is_ignored() {
+    let rig = rig();
+    let traces = rig.telemetry.traces();
+    let ctx = traces.begin_rollout(&RolloutSeed { parent: Some("00-junk-01"), ..SEED });
+    assert_eq!(ctx, traces.begin_rollout(&SEED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
+    for (sampler, arg, parent, sampled) in [
+        ("always_on", "", None, true),
+        ("always_off", "", None, false),
+        ("traceidratio", "0", None, false),
+        ("traceidratio", "1", None, true),
+        ("parentbased_always_on", "", Some(CALLER), true),
+        ("parentbased_always_on", "", Some(CALLER_UNSAMPLED), false),
+        ("parentbased_always_off", "", Some(CALLER), true),
+        ("always_on", "", Some(CALLER_UNSAMPLED), true),
+        ("always_off", "", Some(CALLER), false),
+    ] {
+        let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)], "info");
+        let seed = RolloutSeed { parent, ..SEED };
+        let ctx = rig.telemetry.traces().begin_rollout(&seed);
+        assert_eq!(ctx.ids().is_some(), sampled, "{sampler} {arg} {parent:?}");
+        rig.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+        emit(&rig, span(ctx.clone(), "ready"));
+        let spans = rig.spans();
+        assert_eq!(spans.len(), if sampled { 2 } else { 0 }, "{sampler} {arg} {parent:?}");
+        // None in the status says that it was not sampled, and nobody is asked again.
+        let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), parent, &seed);
+        assert_eq!(resumed, ctx, "{sampler} {arg} {parent:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
+    let before = rig();
+    let traceparent = before.telemetry.traces().begin_rollout(&SEED).traceparent();
+    let after = rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
+    let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
+    after.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+    emit(&after, span(ctx, "ready"));
+    assert_eq!(after.spans().len(), 2);
+}

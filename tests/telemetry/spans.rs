@@ -1,0 +1,131 @@
+//! The span tree of a reconcile.
+
+use elpio_operator::telemetry::{ErrorType, Place, RolloutSeed, current_ids, fail_step, note, step, step_for};
+use opentelemetry::{
+    Value,
+    trace::{SpanKind, Status},
+};
+use tracing::Instrument;
+
+use super::rig::{attributes, failed, named, rig, rig_with, settled, wrote};
+
+const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_of_the_reconcile() {
+    let rig = rig();
+    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+    rig.reconcile(Place::InRollout(rollout.clone()), async {
+        step("observe").in_scope(|| {});
+        async { note("cicd.pipeline.run.id", "run-1") }.instrument(step_for("apply", "Service")).await;
+        wrote()
+    })
+    .await;
+    let spans = rig.spans();
+    let reconcile = named(&spans, "reconcile ElpioService");
+    let ids = rollout.ids().expect("sampled");
+    assert_eq!(reconcile.span_context.trace_id().to_string(), ids.trace_id);
+    assert_eq!(reconcile.parent_span_id.to_string(), ids.span_id);
+    assert!(reconcile.parent_span_is_remote);
+    assert_eq!((reconcile.span_kind.clone(), reconcile.status.clone()), (SpanKind::Internal, Status::Unset));
+    let found = attributes(reconcile);
+    for (key, value) in [
+        ("k8s.namespace.name", "shop"),
+        ("k8s.object.kind", "ElpioService"),
+        ("k8s.object.name", "cart"),
+        ("k8s.object.uid", "uid-1"),
+        ("k8s.object.api_version", "elpio.io/v1alpha1"),
+        ("elpio.trigger", "spec"),
+        ("elpio.engine", "knative"),
+        ("elpio.outcome", "applied"),
+    ] {
+        assert_eq!(found.get(key), Some(&Value::from(value)), "{key} of {found:?}");
+    }
+    assert_eq!((found.get("elpio.generation"), found.get("elpio.attempt")), (Some(&Value::I64(7)), Some(&Value::I64(2))));
+    for step in ["observe", "apply Service"] {
+        let step = named(&spans, step);
+        assert_eq!(step.parent_span_id, reconcile.span_context.span_id(), "{}", step.name);
+        assert_eq!(step.span_context.trace_id(), reconcile.span_context.trace_id());
+    }
+    assert_eq!(attributes(named(&spans, "apply Service")).get("cicd.pipeline.run.id"), Some(&Value::from("run-1")));
+    assert_eq!(spans.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_sets_status_class_and_the_exception_event() {
+    let rig = rig();
+    rig.reconcile(Place::AfterRollout(None), async {
+        let step = step_for("apply", "Service");
+        fail_step(&step, ErrorType::Rejected, "no");
+        failed(ErrorType::Rejected)
+    })
+    .await;
+    let spans = rig.spans();
+    for (name, description, message) in [
+        ("reconcile ElpioService", "the API server said no", "apply Service: the API server said no: quota"),
+        ("apply Service", "no", "no"),
+    ] {
+        let span = named(&spans, name);
+        assert_eq!(span.status, Status::error(description), "{name}");
+        assert_eq!(attributes(span).get("error.type"), Some(&Value::from("rejected")));
+        let event = &span.events.events[0];
+        assert_eq!(event.name, "exception");
+        let found: Vec<_> = event.attributes.iter().map(|kv| (kv.key.as_str().to_owned(), kv.value.as_str().into_owned())).collect();
+        assert_eq!(found, [("exception.type".to_owned(), "rejected".to_owned()), ("exception.message".to_owned(), message.to_owned())]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_a_reconcile_there_are_no_spans() {
+    let rig = rig();
+    tracing::dispatcher::with_default(&rig.dispatch, || {
+        assert!(step("observe").is_none());
+        assert!(step_for("apply", "Service").is_none());
+        assert_eq!(current_ids(), None);
+        tracing::info_span!("somebody's span").in_scope(|| {});
+    });
+    assert!(rig.spans().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_settings_change_no_span() {
+    for filter in ["off", "error", "trace"] {
+        let rig = rig_with(&[], filter);
+        let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+        rig.reconcile(Place::InRollout(rollout), async {
+            step("observe").in_scope(|| tracing::debug!("looked"));
+            settled()
+        })
+        .await;
+        // The same, where a debug line could make a quiet trace be kept.
+        rig.reconcile(Place::AfterRollout(None), async {
+            step("observe").in_scope(|| tracing::debug!("looked"));
+            settled()
+        })
+        .await;
+        let spans = rig.spans();
+        let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
+        assert_eq!(names, ["observe", "reconcile ElpioService"], "{filter}");
+        assert!(spans.iter().all(|span| span.events.events.is_empty()), "log lines are not span events");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_values_are_cut_where_asked() {
+    let rig = rig_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
+    rig.reconcile(Place::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
+    let spans = rig.spans();
+    let span = named(&spans, "reconcile ElpioService");
+    assert_eq!(attributes(span).get("k8s.object.kind"), Some(&Value::from("Elpi")));
+    assert_eq!(span.events.events[0].attributes[1].value, Value::from("appl"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconcile_that_is_cancelled_leaves_nothing_active() {
+    let rig = rig();
+    let never = rig.reconcile(Place::AfterRollout(None), std::future::pending());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(20), never).await.is_err());
+    assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(0.0));
+    assert_eq!(rig.value("elpio_reconcile_triggers_total{kind=\"ElpioService\",trigger=\"spec\"}"), Some(1.0));
+    assert_eq!(rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(0.0));
+}
