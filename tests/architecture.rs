@@ -1,5 +1,11 @@
 //! Holds the sources to the rules of `src/lib.rs` and to the house rules: it reads them as text, and runs nothing of them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test has to fail at once, and says what it saw")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test has to fail at once, and says what it saw"
+)]
 
 #[path = "architecture/rules.rs"]
 mod rules;
@@ -83,8 +89,16 @@ mod can_fail {
             caught(layers(&file("src/render/mod.rs", text)), &format!("src/render/mod.rs:{line}"), "render may not use controller");
         }
         caught(layers(&file("src/render/pod.rs", "use super::super::controller::x;")), "src/render/pod.rs:1", "controller");
-        caught(layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")), "src/render/pod.rs:1", "controller");
-        caught(layers(&file("src/render/pod_test.rs", "use super::super::super::controller::x;")), "src/render/pod_test.rs:1", "controller");
+        caught(
+            layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")),
+            "src/render/pod.rs:1",
+            "controller",
+        );
+        caught(
+            layers(&file("src/render/pod_test.rs", "use super::super::super::controller::x;")),
+            "src/render/pod_test.rs:1",
+            "controller",
+        );
         caught(layers(&file("src/render/pod.rs", "use crate::*;")), "src/render/pod.rs:1", "everything");
         caught(layers(&file("src/render/pod.rs", "use crate::nowhere;")), "src/render/pod.rs:1", "nowhere");
         caught(layers(&file("src/new.rs", "use crate::api;")), "src/new.rs:1", "no place");
@@ -108,7 +122,12 @@ mod can_fail {
 
     #[test]
     fn opentelemetry_outside_its_layer() {
-        for text in ["use opentelemetry::KeyValue;", "fn f() { opentelemetry_sdk::x() }", "use tracing_opentelemetry as t;", "use prometheus::Registry;"] {
+        for text in [
+            "use opentelemetry::KeyValue;",
+            "fn f() { opentelemetry_sdk::x() }",
+            "use tracing_opentelemetry as t;",
+            "use prometheus::Registry;",
+        ] {
             caught(telemetry(&file("src/cluster/apply.rs", text)), "src/cluster/apply.rs:1", "src/telemetry");
             none(&telemetry(&file("src/telemetry/traces.rs", text)));
         }
@@ -117,7 +136,14 @@ mod can_fail {
 
     #[test]
     fn impure_code() {
-        for text in ["async fn f() {}", "use tracing::info;", "use kube::Client;", "fn f() { jiff::Timestamp::now(); }", "use std::time::Instant;", "tokio::spawn(f)"] {
+        for text in [
+            "async fn f() {}",
+            "use tracing::info;",
+            "use kube::Client;",
+            "fn f() { jiff::Timestamp::now(); }",
+            "use std::time::Instant;",
+            "tokio::spawn(f)",
+        ] {
             caught(purity(&file("src/status/service.rs", text)), "src/status/service.rs:1", "pure");
             none(&purity(&file("src/cluster/apply.rs", text)));
         }

@@ -1,6 +1,12 @@
 //! `deploy/`: the manifest that installs Elpio is the sum of its parts, its rights are what the code asks for, and its page tells the truth.
 //! `UPDATE_GOLDEN=1 cargo test --test install` writes the manifest anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test has to fail at once, and says what it saw")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test has to fail at once, and says what it saw"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +88,9 @@ fn install_yaml_is_the_sum_of_its_parts() {
 #[test]
 fn it_has_every_kind_of_ours_and_the_namespace_before_what_lies_in_it() {
     let objects = objects();
-    let named = |kind: &str| objects.iter().filter(|o| o["kind"] == kind).map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
+    let named = |kind: &str| {
+        objects.iter().filter(|o| o["kind"] == kind).map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
     let ours: BTreeSet<String> = api::crds().into_iter().map(|(_, crd)| crd.metadata.name.unwrap()).collect();
     assert_eq!(named("CustomResourceDefinition"), ours);
     let namespace = objects.iter().position(|o| o["kind"] == "Namespace").unwrap();
@@ -134,7 +142,7 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
     });
     let others: [(String, &[&str], &[&str]); 2] =
         [("routes.serving.knative.dev".into(), &[], &["get"]), ("events.events.k8s.io".into(), &[], &["create", "get", "patch"])];
-    // A child of a kind of ours has the rights of both.
+    // Children last: an ElpioService is one too, of a function, and needs more than our own kinds do.
     let all = wanted(own.chain(others).chain(children));
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator").rules), all);
 }

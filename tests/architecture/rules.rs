@@ -25,7 +25,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const LINES: usize = 300;
 
 /// Files that may be longer, each with a reason that its reader would accept.
-pub const LONGER: &[(&str, &str)] = &[];
+pub const LONGER: &[(&str, &str)] =
+    &[("src/telemetry/instruments.rs", "the one table of every instrument: a row is a row, and a second table would be a second truth")];
 
 /// Module names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "shared"];
@@ -81,7 +82,11 @@ pub fn purity(sources: &[Source]) -> Vec<String> {
             let word = token.text.as_str();
             let clock = word == "now" && at > 0 && source.tokens()[at - 1].text == "::";
             if clock || ["async", "await", "tokio", "tracing", "Client", "Instant", "SystemTime"].contains(&word) {
-                offences.push(offence(source, token.line, &format!("`{word}` in {}, which is pure: no client, no clock, no tracing", source.layer())));
+                offences.push(offence(
+                    source,
+                    token.line,
+                    &format!("`{word}` in {}, which is pure: no client, no clock, no tracing", source.layer()),
+                ));
             }
         }
     }
@@ -90,7 +95,9 @@ pub fn purity(sources: &[Source]) -> Vec<String> {
 
 /// Every file opens with a sentence about its job.
 pub fn openings(sources: &[Source]) -> Vec<String> {
-    let says_something = |source: &&Source| source.text.lines().next().and_then(|line| line.strip_prefix("//! ")).is_some_and(|said| !said.trim().is_empty());
+    let says_something = |source: &&Source| {
+        source.text.lines().next().and_then(|line| line.strip_prefix("//! ")).is_some_and(|said| !said.trim().is_empty())
+    };
     let silent = sources.iter().filter(|source| !says_something(source));
     silent.map(|source| offence(source, 1, "the first line has to be `//! ` and what this module is for")).collect()
 }
@@ -100,8 +107,9 @@ pub fn sizes(sources: &[Source], longer: &[(&str, &str)]) -> Vec<String> {
     let lines = |source: &Source| source.text.lines().count();
     let excused = |source: &Source| longer.iter().any(|(path, _)| *path == source.path);
     let too_long = sources.iter().filter(|source| lines(source) > LINES && !excused(source));
-    let mut offences: Vec<String> =
-        too_long.map(|source| offence(source, lines(source), &format!("{} lines, more than {LINES}: split it by what it does", lines(source)))).collect();
+    let mut offences: Vec<String> = too_long
+        .map(|source| offence(source, lines(source), &format!("{} lines, more than {LINES}: split it by what it does", lines(source))))
+        .collect();
     for (path, _) in longer {
         if !sources.iter().any(|source| source.path == *path && lines(source) > LINES) {
             offences.push(format!("{path}:1: no longer needs its exception: take it off the list"));
