@@ -1,3 +1,4 @@
+//! Tests of the definitions: committed, bounded, explained.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;

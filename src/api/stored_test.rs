@@ -1,3 +1,4 @@
+//! Tests of the lenient form of our kinds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::json;

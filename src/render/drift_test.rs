@@ -1,3 +1,5 @@
+//! Tables of what is drift and what is none.
+
 use serde_json::{Value, json};
 
 use super::satisfied;

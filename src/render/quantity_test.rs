@@ -1,3 +1,4 @@
+//! Tables of quantities, held against apimachinery.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::Quantity;

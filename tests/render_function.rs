@@ -1,0 +1,123 @@
+//! What becomes of an `ElpioFunction`: the run that builds it and the service that it publishes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod golden;
+
+use elpio_operator::api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label};
+use elpio_operator::render::{self, Built, Child, Defaults, Desired, Owner, ValidFunction};
+use golden::{UID, cases, compare, read, unset};
+
+/// An edit of a spec.
+type Edit = fn(&mut ElpioFunctionSpec);
+
+fn function(case: &str) -> (ElpioFunction, ValidFunction) {
+    let object: ElpioFunction = serde_json::from_value(read("function", case)).unwrap();
+    let rebuild = object.metadata.annotations.as_ref().and_then(|all| all.get(api::annotation::REBUILD)).map(String::as_str);
+    let name = object.metadata.name.as_deref().unwrap();
+    let valid =
+        render::validate_function(name, &object.spec, rebuild, &Defaults::default()).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
+    (object, valid)
+}
+
+/// The run; the service with the digest that it reports; the service when it reports none.
+fn function_children(case: &str) -> Vec<Child> {
+    let (object, valid) = function(case);
+    let owner = Owner {
+        api_version: api::API_VERSION,
+        kind: "ElpioFunction",
+        namespace: object.metadata.namespace.as_deref().unwrap(),
+        name: &valid.name,
+        uid: UID,
+        label: (label::FUNCTION, &valid.name),
+        build: None,
+    };
+    let run = valid.run_name();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    vec![
+        render::pipeline_run(&owner, &valid, &Defaults::default()),
+        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some(&digest))),
+        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some("latest"))),
+    ]
+}
+
+/// The run's name stands in the files too: were it to change, every function in every cluster would be built again after an upgrade.
+#[test]
+fn every_function_becomes_its_run_and_its_service() {
+    compare("function", |case| Desired { children: function_children(case), ignored: Vec::new() });
+}
+
+/// What a function publishes is taken as it is: by the types, and by the check that the service's own reconcile makes.
+#[test]
+fn what_a_function_publishes_is_a_valid_service() {
+    for case in cases("function") {
+        for child in function_children(&case).iter().skip(1) {
+            let service: ElpioService = serde_json::from_value(child.body.clone()).unwrap();
+            let name = service.metadata.name.as_deref().unwrap();
+            assert_eq!(render::validate(name, &service.spec, &Defaults::default()).err(), None, "{case}");
+        }
+    }
+}
+
+/// The run's name follows the build inputs, and nothing else.
+#[test]
+fn a_run_is_named_by_its_inputs_alone() {
+    let (object, valid) = function("git-full");
+    let renamed = |change: Edit, rebuild: Option<&str>| {
+        let mut spec = object.spec.clone();
+        change(&mut spec);
+        render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap().run_name() != valid.run_name()
+    };
+    let same = Some("2");
+    let inputs: [(&str, Edit); 9] = [
+        ("url", |spec| spec.source.git.as_mut().unwrap().url.push('x')),
+        ("revision", |spec| spec.source.git.as_mut().unwrap().revision.push('x')),
+        ("subPath", |spec| spec.source.git.as_mut().unwrap().sub_path = None),
+        ("image", |spec| spec.image.push('x')),
+        ("builder", |spec| spec.builder.push('x')),
+        ("runtime", |spec| spec.runtime.push('x')),
+        ("entrypoint", |spec| spec.entrypoint = None),
+        ("build.serviceAccount", |spec| spec.build.service_account = None),
+        ("build.timeout", |spec| spec.build.timeout = "1h".to_owned()),
+    ];
+    for (what, change) in inputs {
+        assert!(renamed(change, same), "{what} is an input of the build");
+    }
+    assert!(renamed(|_| {}, Some("3")) && renamed(|_| {}, None), "the annotation is an input of the build");
+    let others: [(&str, Edit); 7] = [
+        ("nothing", |_| {}),
+        ("build.keep", |spec| spec.build.keep = 9),
+        ("env", |spec| spec.env.clear()),
+        ("scaling", |spec| spec.scaling.min_scale = 2),
+        ("port", |spec| spec.port = 4000),
+        ("engine", |spec| spec.engine = None),
+        ("serviceAccount", |spec| spec.service_account = None),
+    ];
+    for (what, change) in others {
+        assert!(!renamed(change, same), "{what} is no input of the build");
+    }
+    let longest = "a".repeat(46);
+    let name = render::validate_function(&longest, &object.spec, same, &Defaults::default()).unwrap().run_name();
+    assert_eq!(name.len(), 63, "{name} is a label's value");
+}
+
+/// Tekton asks a registry about a step that has neither script nor command; a script that held a user's text would run it.
+#[test]
+fn steps_have_a_script_or_a_command_and_no_text_of_users() {
+    let mut steps = 0;
+    for case in cases("function") {
+        for task in function_children(&case)[0].body["spec"]["pipelineSpec"]["tasks"].as_array().unwrap() {
+            for step in task["taskSpec"]["steps"].as_array().unwrap() {
+                assert!(step.get("script").is_some() != step.get("command").is_some(), "{case}: {step}");
+                assert!(!step["script"].as_str().unwrap_or_default().contains("$(params."), "{case}: {step}");
+                steps += 1;
+            }
+        }
+    }
+    assert_eq!(steps, 3 * cases("function").len());
+}
+
+/// A field that no case sets is a field that no golden file proves.
+#[test]
+fn the_cases_set_every_field() {
+    assert_eq!(unset("ElpioFunction", "function", ""), Vec::<String>::new());
+}
