@@ -183,7 +183,8 @@ fn class(error: &(dyn Error + 'static)) -> &'static str {
     "_OTHER"
 }
 
-fn chain(error: &(dyn Error + 'static)) -> String {
+/// An error with all its causes.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

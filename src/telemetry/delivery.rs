@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -19,6 +19,10 @@ struct Counts {
     failed: AtomicU64,
     lost_full: AtomicU64,
     lost_failed: AtomicU64,
+    /// Where to, as it may be shown.
+    to: OnceLock<String>,
+    /// What the transport found, which its exporter does not tell.
+    cause: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +53,17 @@ pub(super) struct Delivery {
 impl Delivery {
     fn of(&self, signal: Signal) -> &Counts {
         &self.counts[signal as usize]
+    }
+
+    /// Where a signal goes, for the log line.
+    pub(super) fn goes_to(&self, signal: Signal, url: String) {
+        // The first exporter of a signal names it; a second one is the console.
+        let _ = self.of(signal).to.set(url);
+    }
+
+    /// Why a connection failed.
+    pub(super) fn found(&self, signal: Signal, cause: String) {
+        *self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
     }
 
     /// There was no room in the queue.
@@ -83,11 +98,14 @@ impl Delivery {
         spoken.last = Some(now);
         let total = self.total_lost();
         let lost = total - std::mem::replace(&mut spoken.told, total);
-        Some(if let Some(cause) = failure {
-            Line::Down(format!("{signal} cannot be delivered to the collector: {cause} ({lost} items lost since the last such line)"))
+        let to = self.of(signal).to.get().map_or("the collector", String::as_str);
+        let found = self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Some(if let Some(failure) = failure {
+            let cause = found.unwrap_or_else(|| failure.to_owned());
+            Line::Down(format!("{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"))
         } else {
             spoken.down.retain(|other| *other != signal);
-            Line::Up(format!("{signal} are delivered to the collector again ({lost} items lost since the last such line)"))
+            Line::Up(format!("{signal} are delivered to {to} again ({lost} items lost since the last such line)"))
         })
     }
 
@@ -132,7 +150,10 @@ mod tests {
     fn recovery_is_said_once() {
         let delivery = Delivery::default();
         let start = Instant::now();
-        assert!(matches!(delivery.exported(Signal::Traces, 10, Some("refused"), start), Some(Line::Down(_))));
+        delivery.goes_to(Signal::Traces, "http://c:4318".to_owned());
+        delivery.found(Signal::Traces, "connection refused".to_owned());
+        let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
+        assert_eq!(delivery.exported(Signal::Traces, 10, Some("network error"), start), Some(Line::Down(down)));
         assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)), None, "within the minute");
         let up = delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(65));
         assert!(matches!(up, Some(Line::Up(_))), "{up:?}");

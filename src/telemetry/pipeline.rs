@@ -128,19 +128,20 @@ impl Builder {
     pub fn exporting(mut self) -> Self {
         let settings = self.settings.clone();
         if let Some(otlp) = &settings.traces.otlp {
-            match Transport::new(otlp, settings.spans.timeout, &mut self.warnings).spans() {
+            match Transport::new(Signal::Traces, otlp, settings.spans.timeout, &self.delivery, &mut self.warnings).spans() {
                 Ok(exporter) => self = self.spans(exporter),
                 Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
             }
         }
         if let Some(otlp) = &settings.logs.otlp {
-            match Transport::new(otlp, settings.records.timeout, &mut self.warnings).logs() {
+            match Transport::new(Signal::Logs, otlp, settings.records.timeout, &self.delivery, &mut self.warnings).logs() {
                 Ok(exporter) => self = self.records(exporter),
                 Err(error) => self.warnings.push(format!("logs are not pushed: {error}")),
             }
         }
         if let Some(otlp) = &settings.metrics.otlp {
-            match Transport::new(otlp, settings.timeout, &mut self.warnings).metrics(settings.temporality) {
+            match Transport::new(Signal::Metrics, otlp, settings.timeout, &self.delivery, &mut self.warnings).metrics(settings.temporality)
+            {
                 Ok(exporter) => self = self.metrics(exporter),
                 Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
             }

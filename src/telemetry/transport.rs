@@ -19,9 +19,12 @@ use rustls::{
 
 use super::{
     InitError,
-    endpoint::{Otlp, Protocol, TlsFiles},
+    call::chain,
+    delivery::Delivery,
+    endpoint::{Otlp, Protocol, TlsFiles, without_user},
     pipeline::sdk_temporality,
     settings::Temporality,
+    vocabulary::Signal,
 };
 
 /// PEM texts of the files that settings name. Its `Debug` shows none of them.
@@ -68,6 +71,8 @@ fn open(file: Option<&(String, PathBuf)>, usable: fn(&[u8]) -> bool, instead: &s
 
 /// What one signal is pushed with.
 pub(super) struct Transport {
+    signal: Signal,
+    delivery: Arc<Delivery>,
     otlp: Otlp,
     pem: Pem,
     timeout: Duration,
@@ -80,7 +85,8 @@ fn failed(error: impl fmt::Display) -> InitError {
 /// Sets on an exporter's builder what every signal has; the three builders share no type.
 macro_rules! build {
     ($transport:expr, $builder:expr) => {{
-        let Transport { otlp, pem, timeout } = $transport;
+        let Transport { signal, delivery, otlp, pem, timeout } = $transport;
+        delivery.goes_to(signal, without_user(&otlp.endpoint));
         match otlp.protocol {
             Protocol::Grpc => {
                 let mut builder = $builder
@@ -103,7 +109,7 @@ macro_rules! build {
                     .with_endpoint(&otlp.endpoint)
                     .with_timeout(timeout)
                     .with_headers(otlp.headers.iter().cloned().collect::<HashMap<_, _>>())
-                    .with_http_client(OnRuntime::new(&pem, timeout)?);
+                    .with_http_client(OnRuntime::new(&pem, timeout, signal, delivery)?);
                 if otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
@@ -115,8 +121,9 @@ macro_rules! build {
 
 impl Transport {
     /// `bound`: the processor's own limit for an export, which the SDK's threads do not keep.
-    pub(super) fn new(otlp: &Otlp, bound: Duration, warnings: &mut Vec<String>) -> Self {
-        Self { pem: Pem::read(&otlp.tls, warnings), timeout: otlp.timeout.min(bound), otlp: otlp.clone() }
+    pub(super) fn new(signal: Signal, otlp: &Otlp, bound: Duration, delivery: &Arc<Delivery>, warnings: &mut Vec<String>) -> Self {
+        let delivery = Arc::clone(delivery);
+        Self { signal, delivery, pem: Pem::read(&otlp.tls, warnings), timeout: otlp.timeout.min(bound), otlp: otlp.clone() }
     }
 
     /// Must be called inside a tokio runtime, as the next two.
@@ -181,13 +188,15 @@ fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
 struct OnRuntime {
     client: Arc<dyn HttpClient>,
     runtime: tokio::runtime::Handle,
+    signal: Signal,
+    delivery: Arc<Delivery>,
 }
 
 impl OnRuntime {
-    fn new(pem: &Pem, timeout: Duration) -> Result<Self, InitError> {
+    fn new(pem: &Pem, timeout: Duration, signal: Signal, delivery: Arc<Delivery>) -> Result<Self, InitError> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(http_tls(pem)?).https_or_http().enable_http1().build();
         let runtime = tokio::runtime::Handle::try_current().map_err(failed)?;
-        Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime })
+        Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
     }
 }
 
@@ -208,6 +217,12 @@ impl HttpClient for OnRuntime {
     {
         let client = Arc::clone(&self.client);
         let sent = self.runtime.spawn(async move { client.send_bytes(request).await });
-        Box::pin(async move { sent.await? })
+        Box::pin(async move {
+            let answer = sent.await?;
+            if let Err(error) = &answer {
+                self.delivery.found(self.signal, chain(error.as_ref()));
+            }
+            answer
+        })
     }
 }
