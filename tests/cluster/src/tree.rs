@@ -8,6 +8,8 @@ use std::time::Duration;
 /// Attributes worth a place on a line, in this order; the last parts of their names are enough there.
 const SHOWN: &[&str] =
     &["elpio.generation", "elpio.trigger", "elpio.attempt", "elpio.engine", "elpio.outcome", "http.response.status_code", "error.type"];
+/// A span that took less is no news.
+const SLIGHT: Duration = Duration::from_millis(2);
 const NAME_WIDTH: usize = 66;
 const DIM: &str = "\x1b[2m";
 const RED: &str = "\x1b[31m";
@@ -19,7 +21,17 @@ const RESET: &str = "\x1b[0m";
 /// parent by start; spans whose parent was not received stand under its id. `color`: with escapes for a terminal.
 #[must_use]
 pub fn render(spans: &[Span], color: bool) -> String {
-    let mut tree = Tree { spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
+    write(spans, color, false)
+}
+
+/// The same, with siblings in a row that took no time, led to nothing and have nothing to tell on one line.
+#[must_use]
+pub fn brief(spans: &[Span], color: bool) -> String {
+    write(spans, color, true)
+}
+
+fn write(spans: &[Span], color: bool, brief: bool) -> String {
+    let mut tree = Tree { brief, spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     let missing: BTreeSet<&str> = spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
     // Roots have the empty parent, which sorts first.
@@ -37,6 +49,7 @@ struct Tree<'a> {
     spans: &'a [Span],
     begin: u64,
     color: bool,
+    brief: bool,
     text: String,
 }
 
@@ -45,23 +58,43 @@ impl Tree<'_> {
         let spans = self.spans;
         let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent_id == parent).collect();
         children.sort_by_key(|span| (span.start, span.end));
-        let last = children.len().saturating_sub(1);
-        for (index, span) in children.into_iter().enumerate() {
+        let rows = self.rows(&children);
+        let last = rows.len().saturating_sub(1);
+        for (index, row) in rows.into_iter().enumerate() {
             let (branch, below) = match (top, index == last) {
                 (true, _) => ("", ""),
                 (_, false) => ("├─ ", "│  "),
                 (_, true) => ("└─ ", "   "),
             };
-            self.line(span, &format!("{indent}{branch}"));
-            self.children(&span.span_id, &format!("{indent}{below}"), false);
+            self.line(row, &format!("{indent}{branch}"));
+            for span in row {
+                self.children(&span.span_id, &format!("{indent}{below}"), false);
+            }
         }
     }
 
-    fn line(&mut self, span: &Span, lead: &str) {
+    /// Siblings by the line that they share.
+    fn rows<'b>(&self, children: &'b [&'b Span]) -> Vec<&'b [&'b Span]> {
+        children.chunk_by(|a, b| self.brief && self.is_slight(a) && self.is_slight(b)).collect()
+    }
+
+    fn is_slight(&self, span: &Span) -> bool {
+        span.duration() < SLIGHT
+            && span.kind == "internal"
+            && span.status == "unset"
+            && details(span).is_empty()
+            && !self.spans.iter().any(|other| other.parent_id == span.span_id)
+    }
+
+    fn line(&mut self, row: &[&Span], lead: &str) {
+        let Some(span) = row.first() else { return };
         let room = NAME_WIDTH.saturating_sub(lead.chars().count());
-        let name = if span.kind == "client" { self.paint(DIM, &fit(&span.name, room)) } else { self.paint(BOLD, &fit(&span.name, room)) };
+        let names: Vec<&str> = row.iter().map(|span| span.name.as_str()).collect();
+        let tone = if span.kind == "client" || row.len() > 1 { DIM } else { BOLD };
+        let name = self.paint(tone, &fit(&names.join(", "), room));
         let since = Duration::from_nanos(span.start.saturating_sub(self.begin));
-        let time = format!("{:>8}  +{:<8}", short(span.duration()), short(since));
+        let took = row.iter().map(|span| span.duration()).sum();
+        let time = format!("{:>8}  +{:<8}", short(took), short(since));
         let line = format!("{}{name}  {time}  {}{}", self.paint(DIM, lead), self.status(span), self.paint(DIM, &details(span)));
         let _ = writeln!(self.text, "{}", line.trim_end());
     }
@@ -154,6 +187,23 @@ mod tests {
         assert!(tree.lines().nth(2).is_some_and(|line| line.ends_with("error: forbidden type=forbidden")), "{tree}");
         assert!(tree.ends_with("+40.0 ms\n") && tree.contains("… span 8, not received\n"), "{tree}");
         assert!(tree.starts_with("rollout ElpioService  ") && tree.contains("1.50 s"), "{tree}");
+    }
+
+    #[test]
+    fn a_brief_tree_has_quiet_siblings_on_one_line() {
+        let spans = [
+            span("1", "", "reconcile", 0, 100),
+            span("2", "1", "observe", 1, 2),
+            span("3", "1", "validate", 2, 3),
+            span("4", "1", "apply Service", 3, 4),
+            span("5", "4", "PATCH", 3, 4),
+            span("6", "1", "status", 4, 5),
+        ];
+        let tree = brief(&spans, false);
+        let names: Vec<&str> =
+            tree.lines().filter_map(|line| line.split("  ").find(|part| !part.trim_matches(['│', ' ']).is_empty())).collect();
+        assert_eq!(names, ["reconcile", "├─ observe, validate", "├─ apply Service", "└─ PATCH", "└─ status"].map(str::to_owned), "{tree}");
+        assert_eq!(render(&spans, false).lines().count(), 6);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub async fn trace(terminal: &Terminal, receiver: &OtlpReceiver, services: &BTre
         }
     })
     .await;
-    for text in tree::render(&spans, terminal.color()).lines() {
+    for text in tree::brief(&spans, terminal.color()).lines() {
         line(text);
     }
     Ok(())

@@ -89,7 +89,7 @@ impl<'a> Story<'a> {
         let status = text(&ready, "status");
         let told = match status.as_str() {
             "" => String::new(),
-            "True" => format!("{} {}", self.reason(Tone::Good, "Ready"), text(&service.data["status"], "url")),
+            "True" => format!("{} {}", self.reason(Tone::Good, "Ready"), place(&service.data["status"])),
             status => {
                 let tone = if status == "False" { Tone::Waiting } else { Tone::Dim };
                 format!("{} {}", self.reason(tone, &text(&ready, "reason")), text(&ready, "message"))
@@ -137,6 +137,14 @@ pub fn is_ready(service: &DynamicObject) -> bool {
 pub fn ready(service: &DynamicObject) -> Value {
     let conditions = service.data["status"]["conditions"].as_array();
     conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
+}
+
+/// Where it serves: for those outside, else for those inside.
+fn place(status: &Value) -> String {
+    match text(status, "url") {
+        url if url.is_empty() => format!("{} (inside the cluster)", text(status, "address")),
+        url => url,
+    }
 }
 
 /// A field as text; empty when it is not there.
