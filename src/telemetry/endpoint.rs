@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    environment::{Environment, pairs},
+    environment::{Environment, percent_decoded},
     vocabulary::Signal,
 };
 
@@ -136,16 +136,26 @@ fn scheme(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> &'st
     if protocol == Protocol::HttpProtobuf || env.switch(variable, true) { "http" } else { "https" }
 }
 
+/// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.
 fn headers(env: &mut Environment<'_>, signal: Signal) -> Vec<(String, String)> {
     let Some((name, list)) = Names::new(signal, "HEADERS").find(env) else { return Vec::new() };
-    let valid = |(key, value): &(String, String)| {
-        http::HeaderName::from_bytes(key.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
-    };
-    if let Some(found) = pairs(&list).filter(|found| found.iter().all(valid)) {
-        return found.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
+    let members: Vec<&str> = list.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();
+    let found: Vec<_> = members.iter().filter_map(|member| header(member)).collect();
+    if found.len() < members.len() {
+        env.warn_hidden(
+            &name,
+            "not a list of name=value with percent-encoded values",
+            &format!("{} of its {} members", found.len(), members.len()),
+        );
     }
-    env.warn_hidden(&name, "not a list of name=value with percent-encoded values", "no header");
-    Vec::new()
+    found
+}
+
+fn header(member: &str) -> Option<(String, String)> {
+    let (name, value) = member.split_once('=')?;
+    let name = http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    let value = percent_decoded(value.trim()).filter(|value| !value.is_empty() && http::HeaderValue::from_str(value).is_ok())?;
+    Some((name.as_str().to_owned(), value))
 }
 
 fn timeout(env: &mut Environment<'_>, signal: Signal) -> Duration {

@@ -111,6 +111,10 @@ pub(super) struct About(pub(super) Vec<Box<dyn LogProcessor>>);
 
 impl LogProcessor for About {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        // The bridge names a record by the line of source that made it; a log line is no event and has no name.
+        if record.event_name().is_some_and(|name| name.starts_with("event ")) {
+            record.set_event_name("");
+        }
         if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
             let subject = reconciling.subject;
             record.add_attributes([

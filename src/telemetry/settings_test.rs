@@ -111,8 +111,8 @@ fn headers_are_decoded_and_never_shown() {
     assert_eq!(settings.logs.otlp.as_ref().unwrap().headers, [("a".to_owned(), "b".to_owned())]);
     assert!(!format!("{settings:?}").contains("s3cr3t"), "{settings:?}");
 
-    let (broken, warnings) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "s3cr3t")]);
-    assert!(traces(&broken).headers.is_empty());
+    let (broken, warnings) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cr3t,c=%zz,d e=f")]);
+    assert_eq!(traces(&broken).headers, [("a".to_owned(), "b".to_owned())]);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("OTEL_EXPORTER_OTLP_HEADERS") && !warnings[0].contains("s3cr3t"), "{warnings:?}");
 
@@ -200,13 +200,7 @@ fn batches() {
 }
 
 #[test]
-fn metrics_and_limits() {
-    let default = good(&[]);
-    assert_eq!((default.interval, default.timeout), (Duration::from_secs(60), Duration::from_secs(30)));
-    let set = good(&[("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_METRIC_EXPORT_TIMEOUT", "250")]);
-    assert_eq!((set.interval, set.timeout), (Duration::from_millis(1500), Duration::from_millis(250)));
-    assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_INTERVAL", "-1")]).interval, default.interval);
-    assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_TIMEOUT", "soon")]).timeout, default.timeout);
+fn temporality() {
     const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     for (value, temporality) in
         [("cumulative", Temporality::Cumulative), ("Delta", Temporality::Delta), ("LowMemory", Temporality::LowMemory)]
@@ -214,6 +208,16 @@ fn metrics_and_limits() {
         assert_eq!(good(&[(NAME, value)]).temporality, temporality);
     }
     assert_eq!(wrong(&[(NAME, "sometimes")]).temporality, Temporality::Cumulative);
+}
+
+#[test]
+fn metrics_and_limits() {
+    let default = good(&[]);
+    assert_eq!((default.interval, default.timeout), (Duration::from_mins(1), Duration::from_secs(30)));
+    let set = good(&[("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_METRIC_EXPORT_TIMEOUT", "250")]);
+    assert_eq!((set.interval, set.timeout), (Duration::from_millis(1500), Duration::from_millis(250)));
+    assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_INTERVAL", "-1")]).interval, default.interval);
+    assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_TIMEOUT", "soon")]).timeout, default.timeout);
     let limits = good(&[
         ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3"),

@@ -58,6 +58,7 @@ async fn records_go_to_the_collector_with_the_object_and_the_ids() {
     let context = record.trace_context().unwrap();
     assert_eq!(context.trace_id, named(&spans, "reconcile ElpioService").span_context.trace_id());
     assert!(record.attributes_iter().any(|(key, _)| key.as_str() == "k8s.object.uid"));
+    assert_eq!(record.event_name(), Some(""), "not the path of a source file");
     assert_eq!(format!("{:?}", record.body().unwrap()), "String(Owned(\"reconciled\"))");
 }
 

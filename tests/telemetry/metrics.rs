@@ -9,7 +9,7 @@ use elpio_operator::telemetry::{
     Builder, ErrorType, EventOutcome, Kind, Metrics, Place, QueueProbe, ResourceCounts, RolloutSeed, SpanIds,
     instruments::{Form, TABLE, Values},
 };
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 
 use super::rig::{Rig, failed, identity, log, rig, settings, wrote};
 
@@ -178,7 +178,7 @@ async fn push_and_page_agree() {
     let page = rig.page();
     let pushed = rig.metrics.get_finished_metrics().unwrap();
     let mut names = BTreeSet::new();
-    for metric in pushed.iter().flat_map(|rm| rm.scope_metrics()).flat_map(|scope| scope.metrics()) {
+    for metric in pushed.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics) {
         let row = TABLE.iter().find(|row| row.name == metric.name()).unwrap_or_else(|| panic!("{}", metric.name()));
         assert_eq!((metric.unit(), metric.description()), (row.unit, row.description), "{}", row.name);
         names.insert(row.name);

@@ -104,9 +104,33 @@ async fn a_collector_that_says_no_costs_counted_losses_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_was_down_is_found_again() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let mut receiver = OtlpReceiver::start().await;
+        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        receiver.stop();
+        let pushing = pushing(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+        ]);
+        pushing.reconcile().await;
+        pushing.telemetry.flush();
+        assert!(pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"traces\"}") >= 1.0, "{protocol}");
+        assert!(pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"logs\"}") >= 1.0, "{protocol}");
+        receiver.restart().await;
+        pushing.reconcile().await;
+        pushing.telemetry.flush();
+        assert_eq!(receiver.spans().len(), 1, "{protocol}: the first is lost, the second arrives");
+        assert_eq!(receiver.logs().len(), 1, "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     let receiver = OtlpReceiver::start().await;
-    receiver.answer(Fault::Slow(Duration::from_secs(60)));
+    receiver.answer(Fault::Slow(Duration::from_mins(1)));
     let pushing = pushing(&[
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint()),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),

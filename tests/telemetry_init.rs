@@ -1,0 +1,83 @@
+//! `telemetry::init` as the program calls it, with kube's own client, against a real OTLP receiver. Alone in its process: it sets globals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use elpio_cluster::otlp::OtlpReceiver;
+use elpio_operator::telemetry::{
+    self, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RolloutSeed, Settings,
+    Trigger, step_for,
+};
+use http_body_util::Full;
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api,
+    client::{Body, ClientBuilder},
+};
+use tower::{BoxError, service_fn};
+use tracing::Instrument;
+
+struct Done(Report);
+
+impl Reported for Done {
+    fn report(&self) -> Report {
+        self.0.clone()
+    }
+}
+
+fn info(place: Place) -> ReconcileInfo {
+    ReconcileInfo {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        generation: 1,
+        trigger: Trigger::Spec,
+        attempt: 0,
+        place,
+    }
+}
+
+fn absent() -> http::Response<Full<Bytes>> {
+    let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"not there","reason":"NotFound","code":404}"#;
+    http::Response::builder().status(404).header("audit-id", "a-1").body(Full::new(Bytes::from(status))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_init_to_shutdown() {
+    let receiver = OtlpReceiver::start().await;
+    let variables = HashMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())]);
+    let (settings, warnings) = Settings::from_env(&|name| variables.get(name).cloned());
+    assert!(warnings.is_empty() && settings.pushes());
+    // Spans do not depend on the log filter, nor on kube's own spans.
+    let log = LogSettings { filter: "error,kube_client=trace".into(), format: LogFormat::Json, ansi: false };
+    let telemetry = telemetry::init(settings, Identity::default(), log, true).unwrap();
+    let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
+
+    let server = service_fn(|_: http::Request<Body>| async { Ok::<_, BoxError>(absent()) });
+    let client = ClientBuilder::new(server, "shop").with_layer(&metrics.client_layer()).build();
+    let services: Api<Service> = Api::namespaced(client, "shop");
+    let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 1, rebuild: "", parent: None });
+    let run = async {
+        let found = services.get_opt("cart").instrument(step_for("observe", "Service")).await.unwrap();
+        assert!(found.is_none());
+        let failure = Failure { error_type: ErrorType::Unavailable, short: "later".into(), chain: "the whole chain".into() };
+        Done(Report { failure: Some(failure), engine: None, outcome: "failed", applied: vec![], wrote: false })
+    };
+    metrics.reconcile(&traces, info(Place::InRollout(rollout.clone())), run).await;
+
+    let said = telemetry.shutdown(Duration::from_secs(5)).await;
+    assert!(said.is_empty(), "{said:?}");
+    let spans = receiver.spans();
+    let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"));
+    let (call, step, reconcile) =
+        (find("GET /api/v1/namespaces/{namespace}/services/{name}"), find("observe Service"), find("reconcile ElpioService"));
+    assert_eq!((&call.parent_id, &step.parent_id), (&step.span_id, &reconcile.span_id), "also through the client's own queue");
+    assert_eq!(reconcile.parent_id, rollout.ids().unwrap().span_id);
+    assert_eq!(spans.len(), 3, "kube's own spans are not ours: {spans:?}");
+    let logs = receiver.logs();
+    assert!(!logs.is_empty() && logs.iter().all(|log| log.scope == "kube_client::client"), "our warning is below the filter: {logs:?}");
+    assert!(!receiver.metrics().is_empty());
+}
