@@ -69,7 +69,7 @@ mod can_fail {
     }
 
     #[track_caller]
-    fn caught(offences: Vec<String>, at: &str, what: &str) {
+    fn caught(offences: &[String], at: &str, what: &str) {
         assert_eq!(offences.len(), 1, "{offences:?}");
         assert!(offences[0].starts_with(&format!("{at}: ")) && offences[0].contains(what), "{offences:?}");
     }
@@ -86,9 +86,9 @@ mod can_fail {
             ("//! M.\nuse elpio_operator::controller;\n", 2),
             ("//! M.\n/* a\n comment */ use crate::controller;\n", 3),
         ] {
-            caught(layers(&file("src/render/mod.rs", text)), &format!("src/render/mod.rs:{line}"), "render may not use controller");
+            caught(&layers(&file("src/render/mod.rs", text)), &format!("src/render/mod.rs:{line}"), "render may not use controller");
         }
-        caught(layers(&file("src/render/pod.rs", "use super::super::controller::x;")), "src/render/pod.rs:1", "controller");
+        caught(&layers(&file("src/render/pod.rs", "use super::super::controller::x;")), "src/render/pod.rs:1", "controller");
         caught(
             layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")),
             "src/render/pod.rs:1",
@@ -99,9 +99,9 @@ mod can_fail {
             "src/render/pod_test.rs:1",
             "controller",
         );
-        caught(layers(&file("src/render/pod.rs", "use crate::*;")), "src/render/pod.rs:1", "everything");
-        caught(layers(&file("src/render/pod.rs", "use crate::nowhere;")), "src/render/pod.rs:1", "nowhere");
-        caught(layers(&file("src/new.rs", "use crate::api;")), "src/new.rs:1", "no place");
+        caught(&layers(&file("src/render/pod.rs", "use crate::*;")), "src/render/pod.rs:1", "everything");
+        caught(&layers(&file("src/render/pod.rs", "use crate::nowhere;")), "src/render/pod.rs:1", "nowhere");
+        caught(&layers(&file("src/new.rs", "use crate::api;")), "src/new.rs:1", "no place");
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod can_fail {
             "use tracing_opentelemetry as t;",
             "use prometheus::Registry;",
         ] {
-            caught(telemetry(&file("src/cluster/apply.rs", text)), "src/cluster/apply.rs:1", "src/telemetry");
+            caught(&telemetry(&file("src/cluster/apply.rs", text)), "src/cluster/apply.rs:1", "src/telemetry");
             none(&telemetry(&file("src/telemetry/traces.rs", text)));
         }
         none(&telemetry(&file("src/run.rs", "// opentelemetry\nconst A: &str = \"opentelemetry\";")));
@@ -144,7 +144,7 @@ mod can_fail {
             "use std::time::Instant;",
             "tokio::spawn(f)",
         ] {
-            caught(purity(&file("src/status/service.rs", text)), "src/status/service.rs:1", "pure");
+            caught(&purity(&file("src/status/service.rs", text)), "src/status/service.rs:1", "pure");
             none(&purity(&file("src/cluster/apply.rs", text)));
         }
         none(&purity(&file("src/status/service.rs", "fn f(now: Timestamp) -> Timestamp { now }")));
@@ -153,7 +153,7 @@ mod can_fail {
     #[test]
     fn a_file_without_a_word_about_itself() {
         for text in ["use std::fs;\n", "\n//! Late.\n", "//!\n", "// Not a doc.\n", ""] {
-            caught(openings(&file("src/api/pod.rs", text)), "src/api/pod.rs:1", "//!");
+            caught(&openings(&file("src/api/pod.rs", text)), "src/api/pod.rs:1", "//!");
         }
         none(&openings(&file("src/api/pod.rs", "//! What a pod is.\n")));
     }
@@ -161,19 +161,19 @@ mod can_fail {
     #[test]
     fn a_long_file() {
         let long = "//! M.\n".repeat(301);
-        caught(sizes(&file("src/a.rs", &long), &[]), "src/a.rs:301", "301 lines");
+        caught(&sizes(&file("src/a.rs", &long), &[]), "src/a.rs:301", "301 lines");
         none(&sizes(&file("src/a.rs", &"//! M.\n".repeat(300)), &[]));
         none(&sizes(&file("src/a.rs", &long), &[("src/a.rs", "a reason")]));
-        caught(sizes(&file("src/a.rs", "//! M.\n"), &[("src/a.rs", "a reason")]), "src/a.rs:1", "no longer");
-        caught(sizes(&file("src/a.rs", "//! M.\n"), &[("src/b.rs", "a reason")]), "src/b.rs:1", "no longer");
+        caught(&sizes(&file("src/a.rs", "//! M.\n"), &[("src/a.rs", "a reason")]), "src/a.rs:1", "no longer");
+        caught(&sizes(&file("src/a.rs", "//! M.\n"), &[("src/b.rs", "a reason")]), "src/b.rs:1", "no longer");
     }
 
     #[test]
     fn a_name_that_says_nothing() {
         for path in ["src/utils.rs", "src/render/helpers.rs", "src/common/mod.rs", "tests/cluster/src/misc.rs"] {
-            caught(names(&file(path, "")), &format!("{path}:1"), "name");
+            caught(&names(&file(path, "")), &format!("{path}:1"), "name");
         }
-        caught(names(&file("src/a.rs", "//! M.\nmod util {\n}\n")), "src/a.rs:2", "name");
+        caught(&names(&file("src/a.rs", "//! M.\nmod util {\n}\n")), "src/a.rs:2", "name");
         none(&names(&file("src/commonest.rs", "mod utility_belt;")));
     }
 

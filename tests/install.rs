@@ -8,6 +8,9 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+#[path = "install/live.rs"]
+mod live;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
