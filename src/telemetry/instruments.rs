@@ -141,8 +141,8 @@ pub const RESOURCES: &[&str] = &[
 ];
 /// How a rollout ends.
 pub const ROLLOUT_OUTCOMES: &[&str] = &["ready", "superseded", "deleted", "timed_out"];
-/// The engines.
-pub const ENGINES: &[&str] = &["knative", "keda"];
+/// The engines; `none` for a function, and for a service before its engine is known.
+pub const ENGINES: &[&str] = &["knative", "keda", "none"];
 /// How a build ends.
 pub const BUILD_RESULTS: &[&str] = &["success", "error", "cancelled"];
 /// The one lease of the operator.

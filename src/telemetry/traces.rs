@@ -87,7 +87,8 @@ impl Traces {
     pub fn resume_rollout(&self, traceparent: Option<&str>, parent: Option<&str>, seed: &RolloutSeed<'_>) -> RolloutContext {
         let parent = parent.and_then(parse_traceparent);
         match traceparent.and_then(parse_traceparent) {
-            Some(root) => RolloutContext::resumed(&root, parent.as_ref()),
+            // Without an exporter there is no span to find, whatever an earlier run had.
+            Some(root) => RolloutContext::resumed(&root, parent.as_ref()).with_sampled(root.is_sampled() && self.inner.exports),
             None => RolloutContext::derive(seed, parent.as_ref()),
         }
     }

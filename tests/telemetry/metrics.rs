@@ -233,6 +233,10 @@ async fn without_page_and_push_nothing_is_kept() {
     metrics.event("Normal", "Ready", EventOutcome::Created);
     let rollout = telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: None });
     assert_eq!(rollout.ids(), None, "no exporter, no id");
+    let before = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let seed = RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: Some(before) };
+    assert_eq!(telemetry.traces().begin_rollout(&seed).ids(), None, "not for a caller either");
+    assert_eq!(telemetry.traces().resume_rollout(Some(before), None, &seed).ids(), None, "nor for what was sampled before a restart");
     assert!(telemetry.shutdown(Duration::from_secs(1)).await.is_empty());
 }
 
