@@ -90,12 +90,12 @@ mod can_fail {
         }
         caught(&layers(&file("src/render/pod.rs", "use super::super::controller::x;")), "src/render/pod.rs:1", "controller");
         caught(
-            layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")),
+            &layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")),
             "src/render/pod.rs:1",
             "controller",
         );
         caught(
-            layers(&file("src/render/pod_test.rs", "use super::super::super::controller::x;")),
+            &layers(&file("src/render/pod_test.rs", "use super::super::super::controller::x;")),
             "src/render/pod_test.rs:1",
             "controller",
         );
