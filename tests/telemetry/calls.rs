@@ -215,3 +215,13 @@ async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
     let heard = age().unwrap();
     assert!(heard < silent, "{heard} after {silent}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_beyond_the_limit_are_counted_together() {
+    let rig = rig();
+    for n in 0..1010 {
+        call(&rig, "GET", &format!("/apis/group-{n}/v1"), Ok(200)).await;
+    }
+    let overflow = rig.value("http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"}");
+    assert!(overflow.is_some_and(|count| count >= 10.0), "{overflow:?}");
+}

@@ -57,7 +57,7 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
-            ("OTEL_EXPORTER_OTLP_COMPRESSION", if label == "grpc" { "gzip" } else { "none" }),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "mine"),
         ]);
         pushing.reconcile().await;
