@@ -31,7 +31,7 @@ async fn rejected_is_said_backed_off_and_heals() {
     let event = stage.event("web", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("rejected: "), "{:?}", event.note);
     assert_eq!(event.related.unwrap().name.as_deref(), Some("web"));
-    assert!(stage.errors("rejected").await >= 1.0);
+    stage.failed("rejected").await;
     assert!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await >= 1.0);
     // Its span says so too.
     let span = stage.otlp.wait_for_span("the failed reconcile", crate::stage::SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
@@ -57,7 +57,7 @@ async fn conflict_is_tried_again_at_once_and_is_no_error() {
 async fn a_conflict_that_stays_becomes_an_error() {
     let (stage, webhook) = meets("err-conflicts", Rule::refuse(KSVC, 409, "never")).await;
     stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
-    assert!(stage.errors("conflict").await >= 1.0);
+    stage.failed("conflict").await;
     assert!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count() >= 6, "once, and five times more at once");
     webhook.clear();
     stage.ready("web").await;
@@ -115,7 +115,7 @@ async fn a_call_without_an_answer_times_out_and_others_go_on() {
     stage.ready("other").await;
     let event = stage.event("slow", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
-    assert_eq!(stage.errors("timeout").await, 1.0);
+    stage.failed("timeout").await;
     stage.ready("slow").await;
 }
 
@@ -147,7 +147,7 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
-    assert_eq!(stage.errors("forbidden").await, 1.0);
+    stage.failed("forbidden").await;
 
     let patch = json!([{"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["create", "patch"]}]);
     roles.create(&PostParams::default(), &role("test-writes", patch)).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
     stage.apply("web", &image("v1")).await;
     let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("Deployment web belongs to"), "{}", condition.message);
-    assert_eq!(stage.errors("name_conflict").await.min(1.0), 1.0);
+    stage.failed("name_conflict").await;
     let now = stage.deployments().get("web").await.unwrap();
     assert_eq!((now.owner_references().len(), now.labels().len()), (0, 0), "nothing of it was touched");
     assert_eq!(now.data["spec"]["template"]["spec"]["containers"], theirs.data["spec"]["template"]["spec"]["containers"]);

@@ -15,11 +15,13 @@ use kube::{
 async fn a_bad_object_is_refused_when_it_is_applied() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("rules").await;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"), "elpioservices");
-    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client().await, &namespace, &resource);
+    let client = cluster.client().await;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let judged = stream::iter(rules::cases()).map(|case| {
-        let (api, dry_run, namespace) = (api.clone(), dry_run.clone(), namespace.clone());
+        let kind = case.object["kind"].as_str().unwrap().to_owned();
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("elpio.io", "v1alpha1", &kind), &format!("{}s", kind.to_lowercase()));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+        let (dry_run, namespace) = (dry_run.clone(), namespace.clone());
         async move {
             let mut object: DynamicObject = serde_json::from_value(case.object.clone()).unwrap();
             object.metadata.namespace = Some(namespace);

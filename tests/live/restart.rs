@@ -39,7 +39,8 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
     stage.apply("web", &image("v1")).await;
     let before = stage.condition("web", "Ready", "False", "Progressing").await;
     let rollout = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
-    let events = stage.event("web", "Normal", "Progressing").await;
+    stage.event("web", "Normal", "Progressing").await;
+    stage.otlp.wait_for_span("the first process's reconcile", SOON, |s| s.name == "reconcile ElpioService").await;
     stage.operator.kill();
     stage.restart().await;
     stage.engine.release();
@@ -57,7 +58,6 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
     let all = stage.events("web").await;
     assert_eq!(reasons(&all), ["Normal Reconciled", "Normal Progressing", "Normal Ready"], "{}", summary(&all));
     assert!(all.iter().all(|e| e.series.is_none()), "no Event was doubled: {}", summary(&all));
-    let _ = events;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -171,6 +171,15 @@ impl Stage {
         self.counted("elpio_reconcile_errors_total", &[("kind", "ElpioService"), ("error_type", class)]).await
     }
 
+    /// Waits until an error of this class is counted: a moment after the status that tells of it.
+    pub async fn failed(&self, class: &str) {
+        eventually(&format!("an error of class {class}"), SOON, async || match self.errors(class).await {
+            0.0 => Err("none"),
+            _ => Ok(()),
+        })
+        .await;
+    }
+
     /// Waits until the operator has nothing to do: every queue is empty and nobody works.
     pub async fn quiet(&self) {
         let mut still = 0;
