@@ -1,13 +1,10 @@
-//! The binaries of the real components: from `KUBEBUILDER_ASSETS`, else built once from Go modules and kept outside the checkout.
+//! The binaries of the real components: from `KUBEBUILDER_ASSETS`, else built once from Go modules. How that is done is not its business.
 
+pub use crate::go_build::BuildError;
+use crate::go_build::{build, go, key, once, read, write};
 use crate::report::say;
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A program that is built from a Go module.
 #[derive(Clone, Copy, Debug)]
@@ -44,35 +41,23 @@ pub const KUBE_CONTROLLER_MANAGER: Component = Component {
     tags: "",
 };
 
-/// Why there is no binary.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// No Go.
-    #[error(
-        "{0} has to be built, and `go` is not on the PATH: install Go (https://go.dev/dl), or point KUBEBUILDER_ASSETS to a folder with \
-         etcd, kube-apiserver and kube-controller-manager"
-    )]
-    NoGo(String),
-    /// Go said no.
-    #[error("{name} could not be built: go {args}\n{output}")]
-    Go {
-        /// What was built.
-        name: String,
-        /// The command.
-        args: String,
-        /// The end of what it printed.
-        output: String,
-    },
-    /// The cache folder.
-    #[error("{path}: {source}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
+/// Takes traces, and answers by their ids.
+pub const JAEGER: Component =
+    Component { name: "jaeger", module: "jaeger", package: "github.com/jaegertracing/jaeger/cmd/jaeger", ldflags: "", tags: "" };
+/// Takes metrics, and answers queries.
+pub const PROMETHEUS: Component = Component {
+    name: "prometheus",
+    module: "prometheus",
+    package: "github.com/prometheus/prometheus/cmd/prometheus",
+    ldflags: "",
+    // Targets are named in its file: every cloud's SDK would triple its size and its build.
+    tags: "remove_all_sd",
+};
+/// Checks metrics pages, configurations and rules.
+pub const PROMTOOL: Component = Component { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", ..PROMETHEUS };
+/// Builds the collector, see [`collector`].
+const COLLECTOR_BUILDER: Component =
+    Component { name: "ocb", module: "collector", package: "go.opentelemetry.io/collector/cmd/builder", ldflags: "", tags: "" };
 
 impl Component {
     /// The path of the binary, which is built first when it is not there. Blocks for minutes then.
@@ -91,24 +76,13 @@ impl Component {
         let go_sum = read(&manifest.join("go.sum"))?;
         let args = self.build_args();
         let key = key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]);
-        let folder = cache().join(format!("{}-{key}", self.name));
-        let binary = folder.join(self.name);
-        if binary.is_file() {
-            return Ok(binary);
-        }
-
-        at(&folder, fs::create_dir_all(&folder))?;
-        let _lock = self.lock(&folder)?;
-        if binary.is_file() {
-            return Ok(binary);
-        }
-        // Beside a copy of the manifest: `go` may want to write there, and a checkout may be read-only.
-        write(&folder.join("go.mod"), &go_mod)?;
-        write(&folder.join("go.sum"), &go_sum)?;
-        self.build(&folder, &args)?;
-        let built = folder.join(BUILT);
-        at(&built, fs::rename(&built, &binary))?;
-        Ok(binary)
+        once(self.name, &key, |folder| {
+            // Beside a copy of the manifest: `go` may want to write there, and a checkout may be read-only.
+            write(&folder.join("go.mod"), &go_mod)?;
+            write(&folder.join("go.sum"), &go_sum)?;
+            build(self.name, Path::new("go"), folder, &args)?;
+            Ok(folder.join(BUILT))
+        })
     }
 
     fn build_args(&self) -> Vec<String> {
@@ -121,29 +95,24 @@ impl Component {
         args.push(self.package.to_owned());
         args
     }
+}
 
-    /// Held while building, so that test processes side by side build once.
-    fn lock(&self, folder: &Path) -> Result<File, BuildError> {
-        let path = folder.join("lock");
-        let lock = at(&path, File::create(&path))?;
-        if lock.try_lock().is_err() {
-            say(format_args!("   Waiting for another process that builds {}", self.name));
-            at(&path, lock.lock())?;
-        }
-        Ok(lock)
+/// The OpenTelemetry Collector with what `otel/collector-builder.yaml` lists, by its own builder.
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn collector() -> Result<PathBuf, BuildError> {
+    let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join("otelcol"));
+    if let Some(path) = given.filter(|path| path.is_file()) {
+        return Ok(path);
     }
-
-    fn build(&self, folder: &Path, args: &[String]) -> Result<(), BuildError> {
-        let name = self.name;
-        say(format_args!("  Building {name} from Go modules (once; kept in {})", folder.display()));
-        let start = Instant::now();
-        let output = go(name, folder, args, |elapsed| {
-            say(format_args!("  Building {name} … {} s", elapsed.as_secs()));
-        })?;
-        drop(output);
-        say(format_args!("     Built {name} in {:.0} s", start.elapsed().as_secs_f32()));
-        Ok(())
-    }
+    let manifest = read(&crate::crds::repository().join("otel/collector-builder.yaml"))?;
+    let builder = COLLECTOR_BUILDER.binary()?;
+    once("otelcol", &key(&[&manifest, builder.to_string_lossy().as_bytes()]), |folder| {
+        write(&folder.join("builder.yaml"), &manifest)?;
+        build("otelcol", &builder, folder, &["--config=builder.yaml".to_owned()])?;
+        Ok(folder.join("otelcol-source/otelcol"))
+    })
 }
 
 /// The binary while it is being written.
@@ -169,92 +138,12 @@ pub fn module_folder(module: &str, version: &str) -> Result<PathBuf, BuildError>
     let answer: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
     answer["Dir"].as_str().map(PathBuf::from).ok_or_else(|| BuildError::Go {
         name,
+        program: "go".to_owned(),
         args: "mod download -json".to_owned(),
         output: json.clone(),
     })
 }
 
-/// Runs `go`, calling `waiting` every ten seconds; returns what it printed.
 fn go<A: AsRef<str>>(name: &str, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
-    let started = Command::new("go")
-        .args(args.iter().map(AsRef::as_ref))
-        .current_dir(folder)
-        .env("GOWORK", "off")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BuildError::NoGo(name.to_owned()));
-        }
-        error => at(Path::new("go"), error)?,
-    };
-    let printed = drain(child.stdout.take());
-    let complaints = drain(child.stderr.take());
-    let (start, mut said) = (Instant::now(), 0);
-    let status = loop {
-        if let Some(status) = at(Path::new("go"), child.try_wait())? {
-            break status;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        if start.elapsed().as_secs() / 10 > said {
-            said += 1;
-            waiting(start.elapsed());
-        }
-    };
-    let (printed, complaints) = (printed.join().unwrap_or_default(), complaints.join().unwrap_or_default());
-    if status.success() {
-        return Ok(printed);
-    }
-    let all: Vec<_> = complaints.lines().chain(printed.lines()).collect();
-    Err(BuildError::Go {
-        name: name.to_owned(),
-        args: args.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
-        output: all[all.len().saturating_sub(30)..].join("\n"),
-    })
-}
-
-/// Reads a pipe to its end beside us, so that a full pipe never blocks the program.
-fn drain(pipe: Option<impl io::Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.map(|mut pipe| io::Read::read_to_end(&mut pipe, &mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-/// `$XDG_CACHE_HOME/elpio-operator/components`.
-fn cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .unwrap_or_else(std::env::temp_dir);
-    base.join("elpio-operator").join("components")
-}
-
-fn key(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    at(path, fs::read(path))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    at(path, fs::write(path, bytes))
-}
-
-fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, BuildError> {
-    result.map_err(|source| BuildError::File { path: path.to_owned(), source })
+    run(name, Path::new("go"), folder, args, waiting)
 }

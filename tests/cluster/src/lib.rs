@@ -36,6 +36,7 @@ mod companions;
 pub mod components;
 mod control_plane;
 pub mod crds;
+mod go_build;
 pub mod operator;
 pub mod otlp;
 mod otlp_grpc;

@@ -20,6 +20,7 @@ use load::Load;
 use requests::Meter;
 use results::Results;
 use sightings::{Sight, Sightings};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,6 +48,13 @@ fn main() -> ExitCode {
         .arg(number("workers", "16", "ELPIO_CONCURRENCY of the operator"))
         .arg(flag("audit", "Check the operator's own count of requests against the API server's audit log"))
         .arg(flag("push", "Also push traces, metrics and logs by OTLP, every reconcile sampled"))
+        .arg(
+            Arg::new("binary")
+                .long("binary")
+                .value_name("PATH")
+                .value_parser(value_parser!(PathBuf))
+                .help("Measure this binary, and build none"),
+        )
         .arg(flag("dev", "Measure a development build (to try the benchmark itself)"))
         .get_matches();
     let number = |name: &str| *arguments.get_one::<u32>(name).expect("has a default") as usize;
@@ -58,7 +66,8 @@ fn main() -> ExitCode {
         dev: arguments.get_flag("dev"),
         workers: number("workers"),
     };
-    let binary = match cargo::build_operator(!settings.dev) {
+    let given = arguments.get_one::<PathBuf>("binary").cloned();
+    let binary = match given.map_or_else(|| cargo::build_operator(!settings.dev), Ok) {
         Ok(binary) => binary,
         Err(reason) => {
             eprintln!("{reason}");
@@ -77,7 +86,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn measure(settings: &Settings, binary: &std::path::Path) -> Results {
+async fn measure(settings: &Settings, binary: &Path) -> Results {
     let crds = vec![Crds::KNATIVE, Crds::KEDA, Crds::HTTP_ADD_ON, Crds::CERT_MANAGER, Crds::EXTERNAL_SECRETS, Crds::ELPIO];
     let cluster = Cluster::start(Options { crds, audit: settings.audit, ..Options::default() }).await;
     let client = cluster.client().await;
@@ -124,7 +133,7 @@ async fn measure(settings: &Settings, binary: &std::path::Path) -> Results {
     results
 }
 
-async fn start_operator(settings: &Settings, binary: &std::path::Path, cluster: &Cluster, receiver: &OtlpReceiver) -> Operator {
+async fn start_operator(settings: &Settings, binary: &Path, cluster: &Cluster, receiver: &OtlpReceiver) -> Operator {
     let (workers, endpoint) = (settings.workers.to_string(), receiver.endpoint());
     let mut env = vec![
         ("ELPIO_METRICS", "on"),
