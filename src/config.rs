@@ -82,20 +82,31 @@ impl Config {
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), ConfigError> {
         let mut env = Reader { get, warnings: Vec::new() };
         let config = Self {
-            engine: engine(env.text("ELPIO_ENGINE"))?,
+            engine: engine(env.text("ELPIO_ENGINE").as_deref())?,
             namespaces: namespaces(env.text("ELPIO_NAMESPACES"))?,
             leader_elect: leader_elect(env.text("ELPIO_LEADER_ELECT"))?,
             metrics: env.or_default("ELPIO_METRICS", false, "off", SWITCH, switch),
-            metrics_port: env.or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| v.parse().ok().filter(|p| *p != 0)),
-            metrics_addr: env.or_default("ELPIO_METRICS_ADDR", None, "every address", "an IP address", |v| v.trim_matches(['[', ']']).parse().ok().map(Some)),
+            metrics_port: env
+                .or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| v.parse().ok().filter(|p| *p != 0)),
+            metrics_addr: env.or_default("ELPIO_METRICS_ADDR", None, "every address", "an IP address", |v| {
+                v.trim_matches(['[', ']']).parse().ok().map(Some)
+            }),
             health_port: env.or_default("ELPIO_HEALTH_PORT", 8081, "8081", "a port from 0 to 65535", |v| v.parse().ok()),
             cluster_issuer: env.text("ELPIO_CLUSTER_ISSUER").unwrap_or_else(|| "letsencrypt".into()),
             fetch_image: env.text("ELPIO_FETCH_IMAGE").unwrap_or_else(|| "docker.io/library/buildpack-deps:bookworm".into()),
             keda_interceptor: env
                 .text("ELPIO_KEDA_INTERCEPTOR")
                 .unwrap_or_else(|| "http://keda-add-ons-http-interceptor-proxy.keda:8080".into()),
-            concurrency: env.or_default("ELPIO_CONCURRENCY", 16, "16", "a number from 1 to 1024", |v| v.parse().ok().filter(|n| (1..=1024).contains(n))),
-            rollout_deadline: env.or_default("ELPIO_ROLLOUT_DEADLINE", Duration::from_mins(10), "10m", "a duration of at least 1s, such as 90s or 10m", duration),
+            concurrency: env.or_default("ELPIO_CONCURRENCY", 16, "16", "a number from 1 to 1024", |v| {
+                v.parse().ok().filter(|n| (1..=1024).contains(n))
+            }),
+            rollout_deadline: env.or_default(
+                "ELPIO_ROLLOUT_DEADLINE",
+                Duration::from_mins(10),
+                "10m",
+                "a duration of at least 1s, such as 90s or 10m",
+                duration,
+            ),
             log_filter: env.text("ELPIO_LOG").or_else(|| env.text("RUST_LOG")).unwrap_or_else(|| "info".into()),
             log_json: env.or_default("ELPIO_LOG_FORMAT", None, "pretty on a terminal, else json", "pretty or json", |v| match v {
                 "json" => Some(Some(true)),
@@ -107,8 +118,8 @@ impl Config {
     }
 }
 
-fn engine(text: Option<String>) -> Result<Engine, ConfigError> {
-    match text.as_deref() {
+fn engine(text: Option<&str>) -> Result<Engine, ConfigError> {
+    match text {
         None | Some("knative") => Ok(Engine::Knative),
         Some("keda") => Ok(Engine::Keda),
         Some(value) => Err(ConfigError { variable: "ELPIO_ENGINE", value: value.into(), expected: "knative or keda" }),

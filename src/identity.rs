@@ -40,12 +40,15 @@ fn hostname() -> Option<String> {
 
 impl Place {
     /// A name for leader election that no other process has: two may share a host.
+    #[must_use]
     pub fn candidate(&self) -> String {
-        let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_or_else(|_| std::process::id().to_string(), |id| id.trim().to_owned());
+        let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+            .map_or_else(|_| std::process::id().to_string(), |id| id.trim().to_owned());
         format!("{}_{unique}", instance())
     }
 
     /// What telemetry says of this process.
+    #[must_use]
     pub fn telemetry(&self, cluster_uid: Option<String>) -> Identity {
         Identity {
             version: env!("CARGO_PKG_VERSION"),

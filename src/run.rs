@@ -37,8 +37,15 @@ use crate::{
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// `/version`.
-const VERSION_PAGE: &str =
-    concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"revision\":\"", env!("ELPIO_REVISION"), "\",\"rustc\":\"", env!("ELPIO_RUSTC"), "\"}\n");
+const VERSION_PAGE: &str = concat!(
+    "{\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\",\"revision\":\"",
+    env!("ELPIO_REVISION"),
+    "\",\"rustc\":\"",
+    env!("ELPIO_RUSTC"),
+    "\"}\n"
+);
 
 /// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN: Duration = Duration::from_secs(13);
@@ -50,6 +57,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the operator until it is told to stop. Every fault at start is said on stderr.
+#[must_use]
 pub fn main() -> ExitCode {
     match start() {
         Ok(code) => code,
@@ -79,16 +87,16 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     let visible = config.metrics || settings.pushes();
     let identity = place.telemetry(if visible { identity::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
-    let page_listener = match config.metrics {
-        true => Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?),
-        false => None,
-    };
+    let page_listener =
+        if config.metrics { Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?) } else { None };
     let health_listener = match config.health_port {
         0 => None,
         port => Some(http::bind(None, port, Purpose::Health).await?),
     };
     let telemetry = telemetry::init(settings, identity, log_settings(&config), config.metrics)?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     let client = client::client(kube_config, &telemetry.metrics())?;
     let parts = Parts::new(&config, client, &telemetry);
     let (stop, stopping) = watch::channel(false);
@@ -110,7 +118,9 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     };
     tokio::select! {
         lost = end => {
-            lost.iter().for_each(|what| drop(writeln!(std::io::stderr(), "elpio-operator: {what}")));
+            for what in &lost {
+                let _ = writeln!(std::io::stderr(), "elpio-operator: {what}");
+            }
             Ok(ExitCode::SUCCESS)
         }
         () = signals.first() => Ok(ExitCode::FAILURE),
@@ -174,7 +184,18 @@ impl Parts {
             defaults: defaults(config),
             rollout_deadline: SignedDuration::try_from(config.rollout_deadline).unwrap_or(SignedDuration::from_mins(10)),
         });
-        Self { client, children, service, pipeline, recorder, metrics, served: watch::channel(Served::new()).0, followed: watch::channel(false).0, leading, synced: watch::channel(false).0 }
+        Self {
+            client,
+            children,
+            service,
+            pipeline,
+            recorder,
+            metrics,
+            served: watch::channel(Served::new()).0,
+            followed: watch::channel(false).0,
+            leading,
+            synced: watch::channel(false).0,
+        }
     }
 
     fn readiness(&self, stopping: watch::Receiver<bool>) -> http::Readiness {
@@ -273,7 +294,13 @@ async fn take_over(service: Controller<Service>, mut leading: watch::Receiver<bo
 }
 
 /// Leads while the Lease is ours, or at once where there is no election, until told to resign.
-async fn lead(client: Client, elect: Option<bool>, place: identity::Place, leading: watch::Sender<bool>, mut resigning: watch::Receiver<bool>) {
+async fn lead(
+    client: Client,
+    elect: Option<bool>,
+    place: identity::Place,
+    leading: watch::Sender<bool>,
+    mut resigning: watch::Receiver<bool>,
+) {
     if elect.unwrap_or(place.in_cluster) {
         Candidate::new(client, &place.namespace, place.candidate()).run(leading, resigning).await;
     } else {

@@ -120,9 +120,12 @@ impl Applier {
         let kind = child.id.kind;
         let what = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
         let refusal = match self.children.availability(kind) {
-            Availability::Forbidden(why) => {
-                Refusal { reason: reason::FORBIDDEN, class: ErrorType::Forbidden, message: format!("cannot list and watch {what}: {why}"), retry_after: None }
-            }
+            Availability::Forbidden(why) => Refusal {
+                reason: reason::FORBIDDEN,
+                class: ErrorType::Forbidden,
+                message: format!("cannot list and watch {what}: {why}"),
+                retry_after: None,
+            },
             Availability::Pending => Refusal {
                 reason: reason::APPLY_FAILED,
                 class: ErrorType::Unavailable,
@@ -132,7 +135,12 @@ impl Applier {
             Availability::Absent | Availability::Ready(_) => Refusal {
                 reason: reason::DEPENDENCY_MISSING,
                 class: ErrorType::DependencyMissing,
-                message: format!("{} {} needs {}: the cluster does not serve {what}; install it, and this goes on by itself", kind.display(), child.id.name, kind.project()),
+                message: format!(
+                    "{} {} needs {}: the cluster does not serve {what}; install it, and this goes on by itself",
+                    kind.display(),
+                    child.id.name,
+                    kind.project()
+                ),
                 retry_after: None,
             },
         };
@@ -163,7 +171,9 @@ impl Applier {
         }
         let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
         // Two objects of ours share a field manager, so the API server would let one take over from the other: the cache must not.
-        if let Some(controller) = self.children.get(child.id.kind, &key).and_then(|other| controller(&*other)).filter(|c| c.uid != owner.uid) {
+        if let Some(controller) =
+            self.children.get(child.id.kind, &key).and_then(|other| controller(&*other)).filter(|c| c.uid != owner.uid)
+        {
             let what = format!("{} {}", child.id.kind.display(), child.id.name);
             if controller.kind == owner.kind && controller.name == owner.name {
                 return Ok(leaving(format!("{what} of a deleted {} of the same name", owner.kind)));
@@ -171,7 +181,9 @@ impl Applier {
             return Err(taken(child, &holder::named(&controller)));
         }
         match self.send(owner, child, false).await {
-            Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => self.contested(owner, child, error).await,
+            Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => {
+                self.contested(owner, child, error).await
+            }
             other => Ok(other?),
         }
     }
@@ -257,7 +269,11 @@ fn leaving(holder: String) -> Made {
 }
 
 fn taken(child: &Child, by: &str) -> Refusal {
-    let message = format!("{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched", child.id.kind.display(), child.id.name);
+    let message = format!(
+        "{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched",
+        child.id.kind.display(),
+        child.id.name
+    );
     Refusal { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
 }
 

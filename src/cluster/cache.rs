@@ -54,11 +54,13 @@ pub struct Change<K> {
 
 impl<K: ResourceExt> Change<K> {
     /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
+    #[must_use]
     pub fn told_by(&self) -> Option<u64> {
         self.new.as_ref().map(|object| version(&**object))
     }
 
     /// The object that changed.
+    #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.new.as_ref().or(self.old.as_ref()).map(|o| Key::of(&**o))
     }
@@ -72,7 +74,13 @@ pub fn version<K: ResourceExt>(object: &K) -> u64 {
 impl<K: ResourceExt> Cache<K> {
     /// An empty cache; `owner_of` gives the uid under which [`Cache::owned_by`] finds an object.
     pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
-        let inner = Inner { staged: HashMap::new(), live: HashMap::new(), written: HashMap::new(), owned: HashMap::new(), deleted: VecDeque::new() };
+        let inner = Inner {
+            staged: HashMap::new(),
+            live: HashMap::new(),
+            written: HashMap::new(),
+            owned: HashMap::new(),
+            deleted: VecDeque::new(),
+        };
         Self { inner: RwLock::new(inner), owner_of }
     }
 
@@ -224,119 +232,5 @@ impl<K: ResourceExt> Inner<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::api::ObjectMeta;
-
-    use super::*;
-
-    fn object(name: &str, rv: u64, owner: &str) -> ConfigMap {
-        let metadata = ObjectMeta {
-            namespace: Some("ns".into()),
-            name: Some(name.into()),
-            resource_version: Some(rv.to_string()),
-            uid: Some(owner.into()),
-            ..ObjectMeta::default()
-        };
-        ConfigMap { metadata, ..ConfigMap::default() }
-    }
-
-    fn cache() -> Cache<ConfigMap> {
-        let cache = Cache::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()));
-        cache.feed("", Event::Init);
-        cache.feed("", Event::InitDone);
-        cache
-    }
-
-    fn key(name: &str) -> Key {
-        Key { namespace: "ns".into(), name: name.into() }
-    }
-
-    fn rv(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
-        cache.get(&key(name)).map(|o| version(&*o))
-    }
-
-    #[test]
-    fn a_write_is_seen_before_the_watch_tells_of_it() {
-        let c = cache();
-        c.wrote(object("a", 5, "u"));
-        assert_eq!(rv(&c, "a"), Some(5));
-        assert_eq!(c.owned_by("u").len(), 1);
-        assert_eq!(c.all().len(), 1);
-        let older = c.feed("", Event::Apply(object("a", 4, "u"))).remove(0);
-        assert!(older.echo, "an older state of what we wrote is no news");
-        assert_eq!(rv(&c, "a"), Some(5), "and does not hide the write");
-        let same = c.feed("", Event::Apply(object("a", 5, "u"))).remove(0);
-        assert!(same.echo);
-        let newer = c.feed("", Event::Apply(object("a", 6, "u"))).remove(0);
-        assert!(!newer.echo);
-        assert_eq!(rv(&c, "a"), Some(6));
-        assert_eq!(c.all().len(), 1);
-    }
-
-    #[test]
-    fn a_late_response_does_not_bring_back_what_was_deleted() {
-        let c = cache();
-        c.feed("", Event::Apply(object("a", 5, "u")));
-        c.feed("", Event::Delete(object("a", 6, "u")));
-        c.wrote(object("a", 5, "u"));
-        assert_eq!(rv(&c, "a"), None);
-        c.wrote(object("a", 7, "u"));
-        assert_eq!(rv(&c, "a"), Some(7), "made again after the deletion");
-    }
-
-    #[test]
-    fn a_deletion_older_than_our_write_does_not_hide_it() {
-        let c = cache();
-        c.feed("", Event::Apply(object("a", 5, "u")));
-        c.wrote(object("a", 8, "v"));
-        let change = c.feed("", Event::Delete(object("a", 6, "u"))).remove(0);
-        assert!(change.echo && change.new.is_some());
-        assert_eq!(rv(&c, "a"), Some(8));
-    }
-
-    #[test]
-    fn a_write_older_than_the_watch_changes_nothing() {
-        let c = cache();
-        c.feed("", Event::Apply(object("a", 9, "u")));
-        c.wrote(object("a", 8, "u"));
-        assert_eq!(rv(&c, "a"), Some(9));
-    }
-
-    #[test]
-    fn the_owner_index_follows_the_owner() {
-        let c = cache();
-        c.feed("", Event::Apply(object("a", 1, "u")));
-        c.feed("", Event::Apply(object("a", 2, "v")));
-        assert!(c.owned_by("u").is_empty());
-        assert_eq!(c.owned_by("v").len(), 1);
-        c.feed("", Event::Delete(object("a", 3, "v")));
-        assert!(c.owned_by("v").is_empty() && c.all().is_empty());
-    }
-
-    #[test]
-    fn a_relist_tells_only_what_differs_and_keeps_other_scopes() {
-        let c = cache();
-        c.feed("ns", Event::Init);
-        c.feed("ns", Event::InitApply(object("a", 1, "u")));
-        c.feed("ns", Event::InitApply(object("b", 2, "u")));
-        assert_eq!(c.feed("ns", Event::InitDone).len(), 2);
-        c.feed("ns", Event::Init);
-        c.feed("ns", Event::InitApply(object("a", 1, "u")));
-        assert_eq!(rv(&c, "b"), Some(2), "nothing vanishes while the list comes in");
-        let changes = c.feed("ns", Event::InitDone);
-        assert_eq!(changes.len(), 1, "{changes:?}");
-        assert!(changes[0].new.is_none());
-        c.wrote(object("c", 9, "u"));
-        c.feed("ns", Event::Init);
-        c.wrote(object("d", 10, "u"));
-        c.feed("ns", Event::InitApply(object("a", 1, "u")));
-        c.feed("ns", Event::InitDone);
-        assert_eq!(rv(&c, "c"), None, "the list began after that write and does not have it: deleted meanwhile");
-        assert_eq!(rv(&c, "d"), Some(10), "written while the list came in");
-        c.feed("other", Event::Init);
-        assert!(c.feed("other", Event::InitDone).is_empty(), "an empty scope deletes nothing of another");
-        assert_eq!(rv(&c, "a"), Some(1));
-    }
-}
+#[path = "cache_test.rs"]
+mod tests;

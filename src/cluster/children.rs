@@ -72,9 +72,11 @@ fn controller_uid(object: &DynamicObject) -> Option<String> {
 
 impl Children {
     /// Empty caches for these kinds, over these namespaces (none: all).
+    #[must_use]
     pub fn new(client: Client, kinds: &[ChildKind], namespaces: &[String], metrics: Metrics) -> Self {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
-        let caches = kinds.iter().map(|kind| (*kind, Arc::new(Cache::new(controller_uid as fn(&DynamicObject) -> Option<String>)))).collect();
+        let caches =
+            kinds.iter().map(|kind| (*kind, Arc::new(Cache::new(controller_uid as fn(&DynamicObject) -> Option<String>)))).collect();
         Self { client, scopes, caches, watches: RwLock::default(), metrics }
     }
 
@@ -187,9 +189,9 @@ impl Children {
             };
             let subject = Subject { resource: kind.label(), scope: scope.clone(), selector: SELECTOR };
             let (changed, turned) = (changed.clone(), turned.clone());
-            self.caches.get(&kind).map(|cache| {
-                watch::spawn(api, subject, cache.clone(), &self.metrics, move |c| changed(kind, &c), move || turned())
-            })
+            self.caches
+                .get(&kind)
+                .map(|cache| watch::spawn(api, subject, cache.clone(), &self.metrics, move |c| changed(kind, &c), move || turned()))
         };
         self.scopes.iter().filter_map(start_one).collect()
     }

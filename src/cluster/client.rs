@@ -17,7 +17,7 @@ pub async fn config() -> Result<Config, kube::config::InferConfigError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // A watch that says nothing for so long has stalled: bookmarks come every minute, and the API server ends it after 290 s.
-    config.read_timeout = Some(Duration::from_secs(300));
+    config.read_timeout = Some(Duration::from_mins(5));
     // Retries are ours: the client's own would hide up to 15 of them in one call.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
@@ -29,5 +29,6 @@ pub async fn config() -> Result<Config, kube::config::InferConfigError> {
 /// # Errors
 /// When the configuration names certificates or credentials that cannot be used.
 pub fn client(config: Config, metrics: &Metrics) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.client_layer()).build())
+    let layer = metrics.client_layer().to(&config.cluster_url);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
 }

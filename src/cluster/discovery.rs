@@ -11,14 +11,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{
     Api, Client, ResourceExt,
     core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Error, Event},
-    },
+    runtime::watcher::{self, Error, Event},
 };
 use tokio::sync::{Notify, watch};
 
-use super::error::{Call, CallError, run};
+use super::{
+    error::{Call, CallError, run},
+    watch::Failures,
+};
 use crate::{
     foreign::ChildKind,
     telemetry::{ErrorType, Metrics},
@@ -93,7 +93,11 @@ struct News {
 impl News {
     fn set(&self, name: String, defined: bool) {
         let mut all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
-        if defined { all.insert(name) } else { all.remove(&name) };
+        if defined {
+            all.insert(name)
+        } else {
+            all.remove(&name)
+        };
         self.changed.notify_one();
     }
 
@@ -138,7 +142,8 @@ async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<Serve
 
 async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<News>, metrics: Metrics) {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
-    let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let stream = watcher::watcher(api, watcher::Config::default());
+    let mut failures = Failures::default();
     let mut stream = std::pin::pin!(metrics.watch("CustomResourceDefinition", stream));
     while let Some(item) = stream.next().await {
         match item {
@@ -147,17 +152,30 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Ne
             }
             Ok(Event::Delete(o)) if names.contains(&o.name_any()) => news.set(o.name_any(), false),
             Ok(Event::InitDone) => {
+                failures.worked();
                 news.blind.store(false, std::sync::atomic::Ordering::Relaxed);
                 news.changed.notify_one();
             }
             Ok(_) => {}
-            Err(Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 403 => {
+            Err(Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)))
+                if status.code == 403 =>
+            {
                 if !news.blind.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                    tracing::info!("CustomResourceDefinitions cannot be watched with this role; looking every {} s instead", POLL.as_secs());
+                    tracing::info!(
+                        "CustomResourceDefinitions cannot be watched with this role; looking every {} s instead",
+                        POLL.as_secs()
+                    );
                     news.changed.notify_one();
                 }
+                // Looking is enough; a role that is widened later is found out in its time.
+                tokio::time::sleep(POLL * 10).await;
             }
-            Err(error) => tracing::debug!(%error, "watch of CustomResourceDefinitions"),
+            Err(error) => {
+                if failures.worth_telling() {
+                    tracing::warn!(%error, "the watch of CustomResourceDefinitions does not work; trying on");
+                }
+                failures.pause().await;
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ impl std::fmt::Display for Call {
 #[error("cannot {call}: {cause}")]
 pub struct CallError {
     /// What was asked.
-    pub call: Call,
+    pub call: Box<Call>,
     /// The API server's words, or what happened on the way to it.
     pub cause: String,
     /// What sort of failure it is.
@@ -51,6 +51,7 @@ pub struct CallError {
 
 impl CallError {
     /// The whole chain of causes, for logs and spans.
+    #[must_use]
     pub fn chain(&self) -> String {
         self.to_string()
     }
@@ -66,13 +67,15 @@ pub async fn run<T>(call: Call, request: impl Future<Output = kube::Result<T>>) 
         Ok(Err(error)) => Err(explain(call, &error)),
         Err(_) => {
             let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
-            Err(CallError { call, cause, class: ErrorType::Timeout, retry_after: None })
+            Err(CallError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
         }
     }
 }
 
 /// The failure that a client error stands for.
+#[must_use]
 pub fn explain(call: Call, error: &kube::Error) -> CallError {
+    let call = Box::new(call);
     if let kube::Error::Api(status) = error {
         let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
         return CallError {
@@ -104,7 +107,7 @@ fn whole(error: &dyn std::error::Error) -> String {
 }
 
 fn cause_of(status: &Status) -> String {
-    if !status.message.is_empty() { status.message.clone() } else { format!("HTTP {} {}", status.code, status.reason) }
+    if status.message.is_empty() { format!("HTTP {} {}", status.code, status.reason) } else { status.message.clone() }
 }
 
 fn class_of(status: &Status) -> ErrorType {
@@ -128,7 +131,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn api(code: u16, details: serde_json::Value) -> CallError {
+    fn api(code: u16, details: &serde_json::Value) -> CallError {
         let status = serde_json::json!({"status": "Failure", "message": "no", "reason": "R", "code": code, "details": details});
         let call = Call { verb: "patch", resource: "deployments.apps".into(), namespace: "ns".into(), name: "web".into() };
         explain(call, &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
@@ -150,24 +153,24 @@ mod tests {
             (503, ErrorType::Unavailable),
             (504, ErrorType::Timeout),
         ] {
-            assert_eq!(api(code, serde_json::json!({})).class, class, "{code}");
+            assert_eq!(api(code, &serde_json::json!({})).class, class, "{code}");
         }
     }
 
     #[test]
     fn a_namespace_that_ends_is_no_lack_of_permission() {
         let details = serde_json::json!({"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]});
-        assert_eq!(api(403, details).class, ErrorType::Rejected);
+        assert_eq!(api(403, &details).class, ErrorType::Rejected);
     }
 
     #[test]
     fn the_message_names_verb_resource_namespace_and_cause() {
-        assert_eq!(api(403, serde_json::json!({})).to_string(), "cannot patch deployments.apps web in namespace ns: no");
+        assert_eq!(api(403, &serde_json::json!({})).to_string(), "cannot patch deployments.apps web in namespace ns: no");
     }
 
     #[test]
     fn retry_after_is_kept() {
-        assert_eq!(api(429, serde_json::json!({"retryAfterSeconds": 7})).retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(api(429, serde_json::json!({})).retry_after, None);
+        assert_eq!(api(429, &serde_json::json!({"retryAfterSeconds": 7})).retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(api(429, &serde_json::json!({})).retry_after, None);
     }
 }

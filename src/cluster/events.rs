@@ -11,24 +11,20 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        core::v1::ObjectReference,
-        events::v1::{Event, EventSeries},
-    },
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use super::error::{Call, CallError, run};
+use super::{
+    error::{Call, CallError, run},
+    event::{Counted, cut, event, log_of, name_of},
+};
 use crate::{
     api::{annotation, event::Occurrence},
-    telemetry::{ErrorType, EventLog, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
+    telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
 };
 
 /// After the second occurrence a series is told at most once in this time, and once after it has been quiet for so long.
@@ -40,11 +36,6 @@ const REFILL: Duration = Duration::from_secs(10);
 
 /// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and it is taken up again from there.
 const FORGET: Duration = Duration::from_mins(10);
-
-/// The limit that the API server sets for a note, in bytes.
-const NOTE_LIMIT: usize = 1024;
-
-const CONTROLLER: &str = "elpio.io/operator";
 
 /// The object that Events are about.
 #[derive(Clone, Debug)]
@@ -111,6 +102,7 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     /// A recorder that reports as `instance` (the pod's name).
+    #[must_use]
     pub fn new(client: Client, instance: &str, metrics: Metrics, traces: Traces) -> Self {
         let instance = cut(instance, 128).to_owned();
         Self(Arc::new(Inner { client, instance, metrics, traces, state: Mutex::default(), pending: Notify::new() }))
@@ -196,7 +188,8 @@ impl Inner {
 
     async fn create(&self, regarding: &Regarding, occurrence: &Occurrence, name: &str, ids: Option<&SpanIds>) -> EventOutcome {
         let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
-        let event = self.event(regarding, occurrence, name, ids, &series);
+        let counted = Counted { count: series.count, last: series.last, instance: &self.instance };
+        let event = event(regarding, occurrence, name, ids, &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
         match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event)).await {
             Ok(_) => {
@@ -254,46 +247,6 @@ impl Inner {
             series.told_at = Instant::now();
         }
     }
-
-    fn event(&self, regarding: &Regarding, occurrence: &Occurrence, name: &str, ids: Option<&SpanIds>, series: &Series) -> Event {
-        let annotations = ids.map(|ids| {
-            let parent = format!("00-{}-{}-01", ids.trace_id, ids.span_id);
-            [(annotation::TRACE_ID.to_owned(), ids.trace_id.clone()), (annotation::TRACEPARENT.to_owned(), parent)].into()
-        });
-        let related = occurrence.related.clone().map(|child| ObjectReference {
-            api_version: Some(child.api_version),
-            kind: Some(child.kind),
-            name: Some(child.name),
-            namespace: Some(regarding.namespace.clone()),
-            ..ObjectReference::default()
-        });
-        Event {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(regarding.namespace.clone()),
-                annotations,
-                ..ObjectMeta::default()
-            },
-            event_time: Some(MicroTime(series.last)),
-            type_: Some(occurrence.type_.to_owned()),
-            reason: Some(occurrence.reason.to_owned()),
-            action: Some(occurrence.action.to_owned()),
-            note: Some(note_of(&occurrence.note, ids.map(|ids| ids.trace_id.as_str()))),
-            regarding: Some(ObjectReference {
-                api_version: Some(regarding.api_version.to_owned()),
-                kind: Some(regarding.kind.as_str().to_owned()),
-                name: Some(regarding.name.clone()),
-                namespace: Some(regarding.namespace.clone()),
-                uid: Some(regarding.uid.clone()),
-                ..ObjectReference::default()
-            }),
-            related,
-            reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: Some(self.instance.clone()),
-            series: (series.count > 1).then(|| EventSeries { count: series.count, last_observed_time: MicroTime(series.last) }),
-            ..Event::default()
-        }
-    }
 }
 
 impl State {
@@ -329,117 +282,6 @@ fn lost(error: &CallError) -> EventOutcome {
     EventOutcome::Failed
 }
 
-fn log_of(regarding: &Regarding, occurrence: &Occurrence) -> EventLog {
-    EventLog {
-        kind: regarding.kind,
-        api_version: regarding.api_version,
-        namespace: regarding.namespace.clone(),
-        name: regarding.name.clone(),
-        uid: regarding.uid.clone(),
-        type_: occurrence.type_,
-        reason: occurrence.reason,
-        action: occurrence.action,
-        note: occurrence.note.clone(),
-    }
-}
-
-/// The same occurrence has the same name in every replica and after every restart.
-fn name_of(regarding: &Regarding, occurrence: &Occurrence) -> String {
-    let mut hash = Sha256::new();
-    let generation = regarding.generation.to_string();
-    let related = occurrence.related.as_ref().map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name)).unwrap_or_default();
-    for part in [&regarding.uid, &generation, &regarding.rebuild, occurrence.type_, occurrence.reason, occurrence.action, &related] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}.{digest}", regarding.name)
-}
-
-/// A note within its limit, that always ends with the trace where there is one.
-fn note_of(text: &str, trace: Option<&str>) -> String {
-    let tail = trace.map(|id| format!(" (trace {id})")).unwrap_or_default();
-    let room = NOTE_LIMIT - tail.len();
-    if text.len() <= room { format!("{text}{tail}") } else { format!("{}…{tail}", cut(text, room - '…'.len_utf8())) }
-}
-
-/// The longest beginning of at most `limit` bytes that ends on a character boundary.
-fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::event::Related;
-
-    fn regarding() -> Regarding {
-        Regarding {
-            kind: Kind::ElpioService,
-            api_version: "elpio.io/v1alpha1",
-            namespace: "ns".into(),
-            name: "web".into(),
-            uid: "u".into(),
-            generation: 1,
-            rebuild: String::new(),
-        }
-    }
-
-    fn occurrence() -> Occurrence {
-        Occurrence { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
-    }
-
-    #[test]
-    fn the_name_depends_on_what_happened_and_not_on_the_note() {
-        let name = name_of(&regarding(), &occurrence());
-        assert!(name.starts_with("web.") && name.len() == 20, "{name}");
-        assert_eq!(name, name_of(&regarding(), &Occurrence { note: "other".into(), ..occurrence() }));
-        for other in [
-            name_of(&Regarding { uid: "v".into(), ..regarding() }, &occurrence()),
-            name_of(&Regarding { generation: 2, ..regarding() }, &occurrence()),
-            name_of(&Regarding { rebuild: "x".into(), ..regarding() }, &occurrence()),
-            name_of(&regarding(), &Occurrence { type_: "Warning", ..occurrence() }),
-            name_of(&regarding(), &Occurrence { reason: "Progressing", ..occurrence() }),
-            name_of(&regarding(), &Occurrence { action: "Apply", ..occurrence() }),
-            name_of(&regarding(), &Occurrence { related: Some(Related { api_version: "v1".into(), kind: "Service".into(), name: "web".into() }), ..occurrence() }),
-        ] {
-            assert_ne!(name, other);
-        }
-    }
-
-    #[test]
-    fn a_note_keeps_its_trace_and_its_limit() {
-        let trace = "0af7651916cd43dd8448eb211c80319c";
-        assert_eq!(note_of("fine", None), "fine");
-        assert_eq!(note_of("fine", Some(trace)), format!("fine (trace {trace})"));
-        for text in ["x".repeat(2000), "ä".repeat(1000), "…".repeat(700)] {
-            for ids in [None, Some(trace)] {
-                let note = note_of(&text, ids);
-                assert!(note.len() <= NOTE_LIMIT && note.len() > NOTE_LIMIT - 8, "{}", note.len());
-                assert!(ids.is_none_or(|id| note.ends_with(&format!(" (trace {id})"))), "{note}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_budget_is_spent_and_fills_again() {
-        let mut state = State::default();
-        let start = Instant::now();
-        let granted = (0..100).filter(|_| state.spend("u", start)).count();
-        assert_eq!(granted, BUDGET as usize);
-        assert!(state.spend("other", start), "one object's budget is not another's");
-        assert!(!state.spend("u", start + REFILL / 2));
-        assert!(state.spend("u", start + REFILL * 2));
-    }
-
-    #[test]
-    fn what_is_untold_is_not_forgotten() {
-        let mut state = State::default();
-        let now = Instant::now();
-        let series = |count, told| Series { namespace: "ns".into(), count, told, told_at: now, last: Timestamp::now(), last_trace: None };
-        state.series.insert("told".into(), series(3, 3));
-        state.series.insert("untold".into(), series(3, 2));
-        state.sweep(now + FORGET * 2);
-        assert_eq!(state.series.keys().collect::<Vec<_>>(), ["untold"]);
-    }
-}
+#[path = "events_test.rs"]
+mod tests;

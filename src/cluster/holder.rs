@@ -1,10 +1,10 @@
 //! Who holds a name that we want: asked only after the API server refused to let us have it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, ResourceExt,
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::{
     children::controller,
@@ -63,6 +63,7 @@ fn gvk(child: &Child) -> GroupVersionKind {
 }
 
 /// An owner, for people.
+#[must_use]
 pub fn named(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
@@ -75,7 +76,9 @@ async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReferenc
         let name = format!("{} {}", reference.kind, reference.name);
         match metadata(client, namespace, &reference.name, &resource).await {
             Ok(None) => return Some(name),
-            Ok(Some(owner)) if owner.metadata.deletion_timestamp.is_some() || owner.uid().as_ref() != Some(&reference.uid) => return Some(name),
+            Ok(Some(owner)) if owner.metadata.deletion_timestamp.is_some() || owner.uid().as_ref() != Some(&reference.uid) => {
+                return Some(name);
+            }
             Ok(Some(owner)) => reference = controller(&owner)?,
             // What we may not see is taken to be there.
             Err(_) => return None,
@@ -96,7 +99,12 @@ async fn metadata(client: &Client, namespace: &str, name: &str, resource: &ApiRe
 
 /// The field managers that a conflict names: `conflict with "kubectl-create" using apps/v1: .spec.replicas`.
 fn managers(error: &CallError) -> Option<String> {
-    let names: std::collections::BTreeSet<&str> =
-        error.cause.split("conflict with \"").skip(1).chain(error.cause.split("conflicts with \"").skip(1)).filter_map(|rest| rest.split('"').next()).collect();
+    let names: std::collections::BTreeSet<&str> = error
+        .cause
+        .split("conflict with \"")
+        .skip(1)
+        .chain(error.cause.split("conflicts with \"").skip(1))
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
     (!names.is_empty()).then(|| format!("field manager {}", names.into_iter().collect::<Vec<_>>().join(", ")))
 }

@@ -40,6 +40,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// A candidate for the Lease in `namespace`; `identity` must differ between processes.
+    #[must_use]
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
         Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), identity, seen: None }
     }
@@ -74,7 +75,13 @@ impl Candidate {
 
     fn tell(&self, leading: &watch::Sender<bool>, now: bool) {
         if leading.send_replace(now) != now {
-            tracing::info!(lease = NAME, namespace = self.namespace, identity = self.identity, "{}", if now { "leading" } else { "not leading" });
+            tracing::info!(
+                lease = NAME,
+                namespace = self.namespace,
+                identity = self.identity,
+                "{}",
+                if now { "leading" } else { "not leading" }
+            );
         }
     }
 
@@ -83,7 +90,7 @@ impl Candidate {
         let call = |verb| self.call(verb);
         let Some(lease) = run(call("get"), self.api.get_opt(NAME)).await? else {
             let lease = Lease { metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() }, spec: Some(self.spec(0)) };
-            return won(run(call("create"), self.api.create(&PostParams::default(), &lease)).await);
+            return won(run(call("create"), self.api.create(&PostParams::default(), &lease)).await.map(drop));
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -97,7 +104,7 @@ impl Candidate {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
         }
         claim.spec = Some(spec);
-        won(run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &claim)).await)
+        won(run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &claim)).await.map(drop))
     }
 
     /// Whether another's claim has stood still for its whole duration while we looked.
@@ -143,9 +150,9 @@ impl Candidate {
 }
 
 /// A conflict means that another was faster.
-fn won(answer: Result<Lease, CallError>) -> Result<bool, CallError> {
+fn won(answer: Result<(), CallError>) -> Result<bool, CallError> {
     match answer {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(error) if error.class == ErrorType::Conflict => Ok(false),
         Err(error) => Err(error),
     }

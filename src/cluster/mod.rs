@@ -6,6 +6,7 @@ pub mod children;
 pub mod client;
 pub mod discovery;
 pub mod error;
+pub mod event;
 pub mod events;
 pub mod holder;
 pub mod lease;

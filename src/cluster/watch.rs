@@ -1,6 +1,6 @@
 //! Runs one watch for ever: its events go into a cache, its state is there to be asked; it decides nothing.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
@@ -44,6 +44,7 @@ impl Drop for Watch {
 
 impl Watch {
     /// How it stands now.
+    #[must_use]
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
@@ -85,36 +86,35 @@ where
     let (set, state) = channel::channel(State::Pending);
     let config = watcher::Config::default().labels(subject.selector);
     // managedFields are half of an object's size and nobody here reads them.
-    let stream = kube::runtime::watcher(api, config).modify(|object| object.managed_fields_mut().clear()).default_backoff();
+    let stream = kube::runtime::watcher(api, config).modify(|object| object.managed_fields_mut().clear());
     let metrics = metrics.clone();
     let task = tokio::spawn(async move {
         let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
-        let mut healthy = true;
+        let mut failures = Failures::default();
         while let Some(item) = stream.next().await {
             match item {
                 Ok(event) => {
                     let done = matches!(event, watcher::Event::InitDone);
+                    let began = matches!(event, watcher::Event::Init);
                     cache.feed(&subject.scope, event).into_iter().for_each(&changed);
                     if done && set.send_replace(State::Synced) != State::Synced {
                         turned();
                     }
-                    if !healthy && done {
+                    if !began && failures.worked() {
                         tracing::info!(resource = subject.resource, scope = subject.scope, "the watch works again");
-                        healthy = true;
                     }
                 }
                 Err(error) => {
-                    let next = state_after(&error);
-                    if healthy && !matches!(error, Error::WatchError(_)) {
-                        tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
-                        healthy = false;
-                    }
-                    if let Some(next) = next
+                    if let Some(next) = state_after(&error)
                         && *set.borrow() != next
                     {
                         set.send_replace(next);
                         turned();
                     }
+                    if failures.worth_telling() {
+                        tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
+                    }
+                    failures.pause().await;
                 }
             }
         }
@@ -122,12 +122,42 @@ where
     Watch { state, task }
 }
 
+/// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a success, so a watch that is
+/// forbidden would be tried each second, for ever.
+#[derive(Debug, Default)]
+pub struct Failures(u32);
+
+impl Failures {
+    const FIRST: Duration = Duration::from_millis(800);
+    const LONGEST: Duration = Duration::from_secs(30);
+    /// A single failure is part of every watch's life, as when an API has just been installed.
+    const TOLD: u32 = 2;
+
+    /// Something came. Returns whether a failure that was told has ended with it.
+    pub fn worked(&mut self) -> bool {
+        std::mem::take(&mut self.0) >= Self::TOLD
+    }
+
+    /// Counts a failure. Returns whether it is the one to tell.
+    pub fn worth_telling(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 == Self::TOLD
+    }
+
+    /// Waits before the next attempt.
+    pub async fn pause(&self) {
+        let doubled = Self::FIRST.saturating_mul(1_u32.checked_shl(self.0.saturating_sub(1).min(16)).unwrap_or(u32::MAX));
+        tokio::time::sleep(doubled.min(Self::LONGEST)).await;
+    }
+}
+
 /// A failure says something about the state only where it is about permission or existence: an outage leaves a cache stale, not wrong.
 fn state_after(error: &Error) -> Option<State> {
-    let status = match error {
-        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        Error::WatchError(status) => status,
-        _ => return None,
+    let (Error::InitialListFailed(kube::Error::Api(status))
+    | Error::WatchStartFailed(kube::Error::Api(status))
+    | Error::WatchError(status)) = error
+    else {
+        return None;
     };
     match status.code {
         403 => Some(State::Forbidden(status.message.clone())),

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{condition::Condition, RolloutStatus, Stored, stored::SpecOf},
+    api::{RolloutStatus, Stored, condition::Condition, stored::SpecOf},
     foreign::ChildKind,
     render::{Defaults, Desired, Fault, Owner, applied::Live},
     status::{Assessment, Moment, Seen},
@@ -54,7 +54,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
     fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
-    fn assess(scene: &Scene<'_>, previous: Option<&Self::Status>, seen: Seen<'_, Self::Valid>, moment: &Moment) -> Assessment<Self::Status>;
+    fn assess(scene: &Scene<'_>, previous: Option<&Self::Status>, seen: Seen<'_, Self::Valid>, moment: &Moment)
+    -> Assessment<Self::Status>;
 
     /// The generation that the status speaks of.
     fn observed_generation(status: &Self::Status) -> Option<i64>;

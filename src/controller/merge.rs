@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The patch that makes `new` out of `old`.
+#[must_use]
 pub fn patch(old: &Value, new: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
     let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));

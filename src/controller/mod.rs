@@ -8,12 +8,16 @@ pub mod queue;
 pub mod retry;
 pub mod rollout;
 pub mod service;
+pub mod summary;
+mod turns;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
@@ -67,6 +71,7 @@ impl<K: Kind> Clone for Controller<K> {
 
 impl<K: Kind> Controller<K> {
     /// A controller that works while `leading` says so.
+    #[must_use]
     pub fn new(rollouts: Rollouts, leading: watch::Receiver<bool>) -> Self {
         let queue = Arc::new(Queue::default());
         let probe = queue.clone();
@@ -75,6 +80,7 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
+    #[must_use]
     pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<Watch> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
@@ -155,7 +161,17 @@ impl<K: Kind> Controller<K> {
                     self.queue.next().await
                 } => turn,
             };
-            let next = self.turn(&pipeline, &turn).await;
+            let next = AssertUnwindSafe(self.turn(&pipeline, &turn)).catch_unwind().await;
+            // A fault of ours at one object must not cost the others a worker.
+            let next = next.unwrap_or_else(|_| {
+                tracing::error!(
+                    kind = K::KIND.as_str(),
+                    namespace = turn.key.namespace,
+                    name = turn.key.name,
+                    "the reconcile panicked; please report it"
+                );
+                Next { retry: Some(retry::back_off(turn.failures, retry::chance())), ..Next::default() }
+            });
             self.queue.done(&turn.key, &next);
         }
     }

@@ -4,16 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Client, ResourceExt, api::{Patch, PatchParams}};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use tracing::Instrument;
 
 use super::{
     kind::{Kind, Object, Scene},
     retry,
     rollout::Place,
+    summary::Summary,
 };
 use crate::{
-    api::{API_VERSION, annotation, condition::reason, event::{Occurrence, action, event_type}},
+    api::{
+        API_VERSION, annotation,
+        condition::reason,
+        event::{Occurrence, action, event_type},
+    },
     cluster::{
         apply::{Applier, Outcome},
         cache::{self, Cache},
@@ -22,9 +30,12 @@ use crate::{
         events::{Recorder, Regarding},
     },
     foreign::ChildKind,
-    render::{Defaults, Desired, Fault, Owner, applied::{Live, Step}},
+    render::{
+        Defaults, Desired, Fault, Owner,
+        applied::{Live, Step},
+    },
     status::{Assessment, Moment, Seen},
-    telemetry::{ApplyOutcome, ErrorType, Failure, Report, Reported, step},
+    telemetry::{ApplyOutcome, ErrorType, Report, Reported, step},
 };
 
 /// What every reconcile of a kind works with.
@@ -98,7 +109,9 @@ impl<K: Kind> Pipeline<K> {
             // I/O
             let written = self.write_status(&object, &pass.assessment.status).instrument(step("status")).await;
             match written {
-                Err(error) if attempts < retry::at_once(error.class) && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) => {
+                Err(error)
+                    if attempts < retry::at_once(error.class) && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
+                {
                     attempts += 1;
                     match self.refresh(&object).await {
                         Some(newer) if newer.metadata.generation == object.metadata.generation => object = newer,
@@ -173,7 +186,12 @@ impl<K: Kind> Pipeline<K> {
         }
         let old = object.status.as_ref().map(serde_json::to_value).transpose();
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
-            return Err(CallError { call: self.call("patch", object), cause: "the status cannot be written as JSON".into(), class: ErrorType::Internal, retry_after: None });
+            return Err(CallError {
+                call: Box::new(Self::call("patch", object)),
+                cause: "the status cannot be written as JSON".into(),
+                class: ErrorType::Internal,
+                retry_after: None,
+            });
         };
         let patch = serde_json::json!({
             "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
@@ -181,7 +199,7 @@ impl<K: Kind> Pipeline<K> {
         });
         let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let (name, params) = (object.name_any(), PatchParams::default());
-        let mut written = run(self.call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
+        let mut written = run(Self::call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
         written.managed_fields_mut().clear();
         let version = cache::version(&written);
         self.store.wrote(written);
@@ -190,11 +208,11 @@ impl<K: Kind> Pipeline<K> {
 
     async fn refresh(&self, object: &Object<K>) -> Option<Arc<Object<K>>> {
         let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let newer = run(self.call("get", object), api.get_opt(&object.name_any())).await.ok().flatten()?;
+        let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await.ok().flatten()?;
         (newer.uid() == object.uid()).then(|| self.store.wrote(newer))
     }
 
-    fn call(&self, verb: &'static str, object: &Object<K>) -> Call {
+    fn call(verb: &'static str, object: &Object<K>) -> Call {
         let resource = format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP);
         let resource = if verb == "patch" { format!("{resource}/status") } else { resource };
         Call { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
@@ -212,7 +230,7 @@ impl<K: Kind> Pipeline<K> {
             let publish = occurrences.iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
             join_all(publish).instrument(step("event")).await;
         }
-        let mut summary = Summary::of(&pass, failures);
+        let mut summary = Summary::of(pass.invalid.as_deref(), &pass.outcome, K::conditions(&pass.assessment.status), failures);
         let status_version = written.as_ref().ok().copied().flatten();
         if let Err(error) = written {
             summary.add(error.class, error.retry_after, error.to_string(), error.chain(), failures);
@@ -224,7 +242,11 @@ impl<K: Kind> Pipeline<K> {
             engine: K::engine(&pass.assessment.status),
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
-            wrote: status_version.is_some() || !occurrences.is_empty() || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
+            wrote: status_version.is_some()
+                || !occurrences.is_empty()
+                || changed(true)
+                || changed(false)
+                || !pass.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
         Run {
@@ -242,56 +264,14 @@ impl<K: Kind> Pipeline<K> {
 impl<K: Kind> Run<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     fn overtaken(pass: Pass<K>) -> Self {
-        let report = Report { failure: None, engine: K::engine(&pass.assessment.status), outcome: "overtaken", applied: applied(&pass.outcome), wrote: !applied(&pass.outcome).is_empty() };
+        let report = Report {
+            failure: None,
+            engine: K::engine(&pass.assessment.status),
+            outcome: "overtaken",
+            applied: applied(&pass.outcome),
+            wrote: !applied(&pass.outcome).is_empty(),
+        };
         Self { report, retry: None, not_before: None, corrected: false, wrote: pass.outcome.wrote, status: None, ended: false }
-    }
-}
-
-/// The failures of a pass, in the words of the retry table.
-struct Summary {
-    failure: Option<Failure>,
-    retry: Option<Duration>,
-    not_before: Option<Duration>,
-    outcome: &'static str,
-    status_stands: bool,
-}
-
-impl Summary {
-    fn of<K: Kind>(pass: &Pass<K>, failures: u32) -> Self {
-        let mut summary = Self { failure: None, retry: None, not_before: None, outcome: "waiting", status_stands: true };
-        if let Some(faults) = &pass.invalid {
-            let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            summary.add(ErrorType::InvalidSpec, None, listed.clone(), listed, failures);
-            summary.outcome = "invalid";
-        }
-        for ((class, retry_after), chain) in pass.outcome.failures.iter().zip(&pass.outcome.chains) {
-            summary.add(*class, *retry_after, chain.clone(), chain.clone(), failures);
-        }
-        summary.status_stands = true;
-        if summary.failure.is_none() {
-            let held = pass.outcome.applied.holders().next().is_some();
-            // What an engine still holds carries no label of ours, so no watch tells when it is gone.
-            summary.retry = held.then(|| retry::back_off(failures, retry::chance()));
-            let ready = K::conditions(&pass.assessment.status).iter().any(|c| c.type_ == crate::api::condition::kind::READY && c.status == "True");
-            summary.outcome = match (held, ready) {
-                (true, _) => "pruning",
-                (false, true) => "ready",
-                (false, false) => "waiting",
-            };
-        }
-        summary
-    }
-
-    /// The first failure names the class, but a dependency that is missing does so only when nothing else failed. The earliest retry counts.
-    fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, short: String, chain: String, failures: u32) {
-        let pause = retry::pause(class, failures, retry_after, retry::chance());
-        self.retry = self.retry.into_iter().chain(pause).min();
-        self.not_before = self.not_before.max(retry_after);
-        self.outcome = "failed";
-        self.status_stands = false;
-        if self.failure.as_ref().is_none_or(|known| known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing) {
-            self.failure = Some(Failure { error_type: class, short, chain });
-        }
     }
 }
 

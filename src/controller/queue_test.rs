@@ -1,4 +1,6 @@
+//! The queue against the clock.
 #![allow(clippy::unwrap_used)]
+use super::super::turns::FIGHT_AFTER;
 use super::*;
 
 fn key(name: &str) -> Key {
@@ -141,7 +143,7 @@ async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for
     let queue = Queue::default();
     queue.add(key("a"), Trigger::Spec);
     now(&queue).await.unwrap();
-    let later = Instant::now() + Duration::from_secs(3600);
+    let later = Instant::now() + Duration::from_hours(1);
     queue.done(&key("a"), &Next { not_before: Some(later), ..retry(3600) });
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, None);

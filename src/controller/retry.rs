@@ -26,6 +26,7 @@ pub enum Policy {
 }
 
 /// The table.
+#[must_use]
 pub fn policy(class: ErrorType) -> Policy {
     match class {
         ErrorType::InvalidSpec | ErrorType::DependencyMissing => Policy::Wait,
@@ -42,6 +43,7 @@ pub fn policy(class: ErrorType) -> Policy {
 }
 
 /// How often an attempt that met this error is made again within the same reconcile.
+#[must_use]
 pub fn at_once(class: ErrorType) -> u32 {
     match policy(class) {
         Policy::AtOnce(times) => times,
@@ -51,6 +53,7 @@ pub fn at_once(class: ErrorType) -> u32 {
 
 /// The pause before the next attempt, after `failures` failed ones before this; `None`: no attempt by itself.
 /// `chance` is from 0 to 1; what the API server asks for is obeyed.
+#[must_use]
 pub fn pause(class: ErrorType, failures: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
     match policy(class) {
         Policy::Wait => None,
@@ -60,12 +63,14 @@ pub fn pause(class: ErrorType, failures: u32, retry_after: Option<Duration>, cha
 }
 
 /// An exponential pause, up to a quarter longer by chance, so that objects that failed together do not come back together.
+#[must_use]
 pub fn back_off(failures: u32, chance: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
     doubled.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(LONGEST)
 }
 
 /// A number from 0 to 1 that nobody can foresee.
+#[must_use]
 pub fn chance() -> f64 {
     let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX)

@@ -48,13 +48,15 @@ impl std::fmt::Debug for Rollouts {
 /// The trace context that an object's author gave; malformed ones are ignored.
 fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
     let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT].into_iter().find_map(|name| object.annotations().get(name));
-    given.filter(|text| {
-        let valid = valid_traceparent(text);
-        if !valid {
-            tracing::debug!(namespace = object.namespace(), name = object.name_any(), "ignoring a malformed traceparent annotation");
-        }
-        valid
-    }).cloned()
+    given
+        .filter(|text| {
+            let valid = valid_traceparent(text);
+            if !valid {
+                tracing::debug!(namespace = object.namespace(), name = object.name_any(), "ignoring a malformed traceparent annotation");
+            }
+            valid
+        })
+        .cloned()
 }
 
 impl Rollouts {
@@ -65,7 +67,12 @@ impl Rollouts {
         let caller = callers::<K>(object);
         match (phase(generation, previous, caller.as_deref()), previous) {
             (Phase::Begins { parent, .. }, _) => {
-                let ctx = self.traces.begin_rollout(&seed(object.uid().as_deref().unwrap_or_default(), generation, rebuild::<K>(object), parent.as_deref()));
+                let ctx = self.traces.begin_rollout(&seed(
+                    object.uid().as_deref().unwrap_or_default(),
+                    generation,
+                    rebuild::<K>(object),
+                    parent.as_deref(),
+                ));
                 let status = RolloutStatus {
                     generation,
                     trace_id: ctx.ids().map(|ids| ids.trace_id),
@@ -81,9 +88,11 @@ impl Rollouts {
                 });
                 Place { status, telemetry: telemetry::Place::InRollout(ctx), superseded }
             }
-            (Phase::Open { .. }, Some(rollout)) => {
-                Place { status: rollout.clone(), telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)), superseded: None }
-            }
+            (Phase::Open { .. }, Some(rollout)) => Place {
+                status: rollout.clone(),
+                telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
+                superseded: None,
+            },
             (_, rollout) => {
                 let link = rollout.map(|rollout| self.context::<K>(object, rollout));
                 Place { status: rollout.cloned().unwrap_or_default(), telemetry: telemetry::Place::AfterRollout(link), superseded: None }
@@ -114,7 +123,8 @@ impl Rollouts {
     fn send<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) -> Option<RolloutContext> {
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.context::<K>(object, rollout);
-        let link = rollout.parent.clone().filter(|parent| rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35)));
+        let link =
+            rollout.parent.clone().filter(|parent| rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35)));
         let failing = status.and_then(|s| find(K::conditions(s), condition::kind::READY)).map(|c| format!("{}: {}", c.reason, c.message));
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),

@@ -2,7 +2,7 @@
 
 use super::kind::{Kind, Scene};
 use crate::{
-    api::{condition::Condition, ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, label},
+    api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
     foreign::ChildKind,
     render::{self, Defaults, Desired, Fault, ValidService},
     status::{self, Assessment, Moment, Seen},
@@ -39,7 +39,12 @@ impl Kind for Service {
         render::render(&scene.owner, valid, scene.defaults)
     }
 
-    fn assess(scene: &Scene<'_>, previous: Option<&Self::Status>, seen: Seen<'_, Self::Valid>, moment: &Moment) -> Assessment<Self::Status> {
+    fn assess(
+        scene: &Scene<'_>,
+        previous: Option<&Self::Status>,
+        seen: Seen<'_, Self::Valid>,
+        moment: &Moment,
+    ) -> Assessment<Self::Status> {
         status::service::assess(&scene.owner, previous, seen, moment, scene.defaults)
     }
 

@@ -21,6 +21,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The word in the condition.
+    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -51,11 +52,13 @@ impl Claim {
 }
 
 /// The condition of a type.
+#[must_use]
 pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == kind)
 }
 
 /// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not claimed are dropped.
+#[must_use]
 pub fn lay_over(previous: &[Condition], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Condition> {
     // The API server keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -82,6 +85,7 @@ fn word(text: &str) -> String {
 
 /// The reason under which an object that is not ready is counted: a closed set, since what is copied from an engine counts under
 /// the name of the part that it came from.
+#[must_use]
 pub fn counted_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find(conditions, kind::READY) else { return reason::PROGRESSING };
     if let Some(own) = OWN.iter().find(|own| **own == ready.reason) {
@@ -134,7 +138,9 @@ mod tests {
 
     #[test]
     fn reasons_fit_the_schema() {
-        for (given, expected) in [("RevisionFailed", "RevisionFailed"), ("no such image", "nosuchimage"), ("", "Unknown"), ("503", "Unknown"), ("A:", "Unknown")] {
+        for (given, expected) in
+            [("RevisionFailed", "RevisionFailed"), ("no such image", "nosuchimage"), ("", "Unknown"), ("503", "Unknown"), ("A:", "Unknown")]
+        {
             assert_eq!(word(given), expected);
         }
     }

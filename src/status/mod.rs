@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{RolloutStatus, event::Occurrence},
-    render::{Desired, Fault, applied::{Applied, Live}},
+    render::{
+        Desired, Fault,
+        applied::{Applied, Live},
+    },
 };
 
 /// When, and in which rollout, a status is assessed.

@@ -27,17 +27,22 @@ pub enum Readiness {
 }
 
 /// What a child of this kind says.
+#[must_use]
 pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
     match kind {
         ChildKind::Service => Readiness::Ready,
         ChildKind::Deployment => deployment(child),
-        ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => observed(kind, child).unwrap_or_else(|| by_condition(kind, child, "Ready")),
+        ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => {
+            observed(kind, child).unwrap_or_else(|| by_condition(kind, child, "Ready"))
+        }
         ChildKind::PipelineRun => by_condition(kind, child, "Succeeded"),
         ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
             let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
             waiting("Issuing", said)
         }
-        ChildKind::Certificate | ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => by_condition(kind, child, "Ready"),
+        ChildKind::Certificate | ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => {
+            by_condition(kind, child, "Ready")
+        }
     }
 }
 
@@ -86,14 +91,18 @@ fn deployment(child: &DynamicObject) -> Readiness {
     if let Some(waiting) = observed(ChildKind::Deployment, child) {
         return waiting;
     }
-    let failed = |condition: &Value| Readiness::Failed { reason: text(condition, "reason").to_owned(), message: text(condition, "message").to_owned() };
+    let failed = |condition: &Value| Readiness::Failed {
+        reason: text(condition, "reason").to_owned(),
+        message: text(condition, "message").to_owned(),
+    };
     if let Some(failure) = condition(child, "ReplicaFailure").filter(|c| text(c, "status") == "True") {
         return failed(failure);
     }
     if let Some(progress) = condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded") {
         return failed(progress);
     }
-    let (updated, total, available) = (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), number(child, "/status/availableReplicas"));
+    let (updated, total, available) =
+        (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), number(child, "/status/availableReplicas"));
     let to_zero = child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
     if to_zero || (updated == total && total == available && available >= 1) {
         return Readiness::Ready;
@@ -108,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    fn object(generation: i64, data: Value) -> DynamicObject {
+    fn object(generation: i64, data: &Value) -> DynamicObject {
         let mut whole = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "web", "generation": generation}});
         whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
         serde_json::from_value(whole).unwrap()
@@ -127,9 +136,7 @@ mod tests {
         let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]}});
         let seen = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
         let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
-        let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| {
-            json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}})
-        };
+        let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}});
         let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
         for (kind, data, expected) in [
             (ChildKind::Service, json!({}), "ready"),
@@ -148,7 +155,11 @@ mod tests {
             (ChildKind::HttpScaledObject, conditioned(1), "waiting Progressing"),
             (ChildKind::HttpScaledObject, conditioned(2), "ready"),
             (ChildKind::Certificate, conditioned(2), "ready"),
-            (ChildKind::Certificate, json!({"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Issuing", "status": "True"}]}}), "waiting Issuing"),
+            (
+                ChildKind::Certificate,
+                json!({"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Issuing", "status": "True"}]}}),
+                "waiting Issuing",
+            ),
             (ChildKind::Deployment, deploy(1, 1, 1, 1, 1), "waiting Progressing"),
             (ChildKind::Deployment, deploy(2, 1, 1, 1, 1), "ready"),
             (ChildKind::Deployment, deploy(2, 1, 0, 1, 1), "waiting Progressing"),
@@ -158,7 +169,7 @@ mod tests {
             (ChildKind::Deployment, failing("ReplicaFailure", "True", "FailedCreate"), "failed FailedCreate"),
             (ChildKind::Deployment, failing("Progressing", "False", "ProgressDeadlineExceeded"), "failed ProgressDeadlineExceeded"),
         ] {
-            assert_eq!(word(&of(kind, &object(2, data.clone()))), expected, "{kind:?} {data}");
+            assert_eq!(word(&of(kind, &object(2, &data))), expected, "{kind:?} {data}");
         }
     }
 }

@@ -38,18 +38,22 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
             Phase::Open { parent: rollout.parent.clone().filter(|parent| trace_of(parent) == ours) }
         }
         // The same value as for an older generation is not that caller's doing.
-        Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => Phase::Begins { parent: None, link: annotation.map(str::to_owned) },
+        Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => {
+            Phase::Begins { parent: None, link: annotation.map(str::to_owned) }
+        }
         _ => Phase::Begins { parent: annotation.map(str::to_owned), link: None },
     }
 }
 
 /// The moment at which a rollout is too late.
+#[must_use]
 pub fn deadline(rollout: &RolloutStatus, allowed: SignedDuration) -> Option<Timestamp> {
     let started = rollout.started_at.as_ref().filter(|_| rollout.ended_at.is_none())?;
     started.0.checked_add(allowed).ok()
 }
 
 /// The rollout after a look at `now`.
+#[must_use]
 pub fn advance(rollout: &RolloutStatus, ready: bool, now: Timestamp, allowed: SignedDuration) -> RolloutStatus {
     let Some(late) = deadline(rollout, allowed) else { return rollout.clone() };
     let (ended, outcome) = match (ready, now >= late) {
@@ -61,6 +65,7 @@ pub fn advance(rollout: &RolloutStatus, ready: bool, now: Timestamp, allowed: Si
 }
 
 /// How long a rollout took; `None` while it runs.
+#[must_use]
 pub fn took(rollout: &RolloutStatus) -> Option<SignedDuration> {
     Some(rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0))
 }
@@ -89,7 +94,8 @@ mod tests {
 
     #[test]
     fn phases() {
-        let begins = |parent: Option<&str>, link: Option<&str>| Phase::Begins { parent: parent.map(Into::into), link: link.map(Into::into) };
+        let begins =
+            |parent: Option<&str>, link: Option<&str>| Phase::Begins { parent: parent.map(Into::into), link: link.map(Into::into) };
         let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OURS), None) };
         for (generation, previous, annotation, expected) in [
             (1, None, None, begins(None, None)),
@@ -115,7 +121,11 @@ mod tests {
         let ready = advance(&rollout, true, at(105), allowed);
         assert_eq!((ready.outcome, took(&ready)), (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5))));
         let late = advance(&rollout, false, at(500), allowed);
-        assert_eq!((late.outcome, took(&late)), (Some(RolloutOutcome::TimedOut), Some(allowed)), "it ends at the deadline, whenever that is seen");
+        assert_eq!(
+            (late.outcome, took(&late)),
+            (Some(RolloutOutcome::TimedOut), Some(allowed)),
+            "it ends at the deadline, whenever that is seen"
+        );
         assert_eq!(advance(&late, true, at(600), allowed), late);
         assert_eq!(deadline(&late, allowed), None);
     }

@@ -24,7 +24,14 @@ use crate::{
 };
 
 /// Assesses a service.
-pub fn assess(owner: &Owner<'_>, previous: Option<&ElpioServiceStatus>, seen: Seen<'_, ValidService>, moment: &Moment, defaults: &Defaults) -> Assessment<ElpioServiceStatus> {
+#[must_use]
+pub fn assess(
+    owner: &Owner<'_>,
+    previous: Option<&ElpioServiceStatus>,
+    seen: Seen<'_, ValidService>,
+    moment: &Moment,
+    defaults: &Defaults,
+) -> Assessment<ElpioServiceStatus> {
     let (name, namespace) = (owner.name, owner.namespace);
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
@@ -74,7 +81,12 @@ fn reconciled(desired: &Desired, applied: &Applied, engine: Engine) -> Claim {
         return Claim::new(kind::RECONCILED, Verdict::False, reason::PRUNING, format!("waiting for {} to be gone", holders.join(", ")));
     }
     let count = desired.children.len();
-    Claim::new(kind::RECONCILED, Verdict::True, reason::RECONCILED, format!("engine {}, {count} object{}", engine.as_str(), if count == 1 { "" } else { "s" }))
+    Claim::new(
+        kind::RECONCILED,
+        Verdict::True,
+        reason::RECONCILED,
+        format!("engine {}, {count} object{}", engine.as_str(), if count == 1 { "" } else { "s" }),
+    )
 }
 
 /// `EngineReady`, and `DomainReady` and `SecretsReady` where they are asked for.
@@ -103,7 +115,13 @@ fn part(kind: &'static str, ids: &[ChildId], live: &Live) -> Claim {
     let mut said = Vec::new();
     for id in ids {
         let readiness = live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child));
-        let about = |message: &str| if message.is_empty() { format!("{} {}", id.kind.display(), id.name) } else { format!("{} {}: {message}", id.kind.display(), id.name) };
+        let about = |message: &str| {
+            if message.is_empty() {
+                format!("{} {}", id.kind.display(), id.name)
+            } else {
+                format!("{} {}: {message}", id.kind.display(), id.name)
+            }
+        };
         match readiness {
             Readiness::Ready => {}
             Readiness::Failed { reason, message } => said.insert(0, (0, reason, about(&message))),
@@ -236,7 +254,8 @@ impl Transitions<'_> {
             }
         };
         let note = format!("{class}: {}", now.message);
-        (news || self.moment.retried).then(|| Occurrence { related, ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note) })
+        (news || self.moment.retried)
+            .then(|| Occurrence { related, ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note) })
     }
 
     fn readiness(&self) -> Option<Occurrence> {

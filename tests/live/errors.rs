@@ -34,7 +34,10 @@ async fn rejected_is_said_backed_off_and_heals() {
     stage.failed("rejected").await;
     assert!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await >= 1.0);
     // Its span says so too.
-    let span = stage.otlp.wait_for_span("the failed reconcile", crate::stage::SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
+    let span = stage
+        .otlp
+        .wait_for_span("the failed reconcile", crate::stage::SOON, |s| s.name == "reconcile ElpioService" && s.status == "error")
+        .await;
     assert_eq!(span.attribute("error.type"), "rejected");
     assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
     webhook.clear();
@@ -124,7 +127,9 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
     let cluster = Cluster::shared().await;
     let user = "elpio-test-1";
     let admin = cluster.client().await;
-    let role = |name: &str, rules: serde_json::Value| serde_json::from_value::<ClusterRole>(json!({"metadata": {"name": name}, "rules": rules})).unwrap();
+    let role = |name: &str, rules: serde_json::Value| {
+        serde_json::from_value::<ClusterRole>(json!({"metadata": {"name": name}, "rules": rules})).unwrap()
+    };
     let bind = |name: &str| {
         let binding = json!({"metadata": {"name": name}, "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}});
@@ -171,9 +176,25 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
     assert_eq!(now.data["spec"]["template"]["spec"]["containers"], theirs.data["spec"]["template"]["spec"]["containers"]);
 
     // Another ElpioService's child is somebody else's too, and its owner is named.
-    stage.apply("one", &with(image("v1"), json!({"externalSecrets": [{"name": "shared", "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]}))).await;
+    stage
+        .apply(
+            "one",
+            &with(
+                image("v1"),
+                &json!({"externalSecrets": [{"name": "shared", "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]}),
+            ),
+        )
+        .await;
     stage.ready("one").await;
-    stage.apply("two", &with(image("v1"), json!({"externalSecrets": [{"name": "shared", "storeRef": "other", "data": [{"secretKey": "b", "remoteKey": "b"}]}]}))).await;
+    stage
+        .apply(
+            "two",
+            &with(
+                image("v1"),
+                &json!({"externalSecrets": [{"name": "shared", "storeRef": "other", "data": [{"secretKey": "b", "remoteKey": "b"}]}]}),
+            ),
+        )
+        .await;
     let condition = stage.condition("two", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("ElpioService one"), "{}", condition.message);
 
@@ -185,7 +206,7 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
 async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
     let stage = Stage::new("err-invalid").await;
     let mark = stage.cluster.audit_mark();
-    stage.apply("web", &with(image("v1"), json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    stage.apply("web", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
     let condition = stage.condition("web", "Reconciled", "False", "InvalidSpec").await;
     assert!(condition.message.contains("spec.port: ") && condition.message.contains("spec.env[0].name: "), "{}", condition.message);
     stage.quiet().await;
@@ -193,6 +214,6 @@ async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
     assert_eq!(crate::stage::reasons(&events), ["Warning ReconcileFailed"], "{}", summary(&events));
     assert_eq!(stage.errors("invalid_spec").await, 1.0);
     assert_eq!(stage.asked_since(mark).writes().resource(KSVC).len(), 0, "no write to any child");
-    stage.apply("web", &with(image("v1"), json!({"port": 8080, "env": []}))).await;
+    stage.apply("web", &with(image("v1"), &json!({"port": 8080, "env": []}))).await;
     stage.ready("web").await;
 }

@@ -12,7 +12,16 @@ use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, api::ListParams};
 
 fn silent() -> Telemetry {
-    let identity = Identity { version: "0", revision: "0", rustc: "0", namespace: None, pod_name: None, pod_uid: None, node_name: None, cluster_uid: None };
+    let identity = Identity {
+        version: "0",
+        revision: "0",
+        rustc: "0",
+        namespace: None,
+        pod_name: None,
+        pod_uid: None,
+        node_name: None,
+        cluster_uid: None,
+    };
     let log = LogSettings { filter: "off".into(), format: LogFormat::Json, ansi: false };
     Builder::new(Settings::from_env(&|_| None).0, identity).build(&log, std::io::sink).unwrap().0
 }
@@ -64,7 +73,8 @@ async fn a_thousand_failures_cost_few_calls_and_are_all_counted() {
     keeper.abort();
     assert_eq!(event.note.as_deref(), Some("attempt 0"), "the note is that of the first occurrence");
     assert_eq!(event.reporting_controller.as_deref(), Some("elpio.io/operator"));
-    let calls = Cluster::shared().await.audit_since(mark).namespace(&namespace).resource("events.events.k8s.io").filter(|e| e.verb != "list");
+    let calls =
+        Cluster::shared().await.audit_since(mark).namespace(&namespace).resource("events.events.k8s.io").filter(|e| e.verb != "list");
     assert!(calls.len() <= 5, "{:?}", calls.count());
 }
 

@@ -17,7 +17,10 @@ async fn knative_create_edit_delete() {
     let status = ready.status.clone().unwrap();
     assert_eq!(status.url.as_deref(), Some(format!("http://web.{}.example.com", stage.namespace).as_str()));
     assert_eq!(status.address.as_deref(), Some(format!("http://web.{}.svc.cluster.local", stage.namespace).as_str()));
-    assert_eq!(children(&ready).iter().map(|c| (c.kind.as_str(), c.name.as_str(), c.ready)).collect::<Vec<_>>(), [("Service", "web", true)]);
+    assert_eq!(
+        children(&ready).iter().map(|c| (c.kind.as_str(), c.name.as_str(), c.ready)).collect::<Vec<_>>(),
+        [("Service", "web", true)]
+    );
 
     let child = stage.knative().get("web").await.unwrap();
     assert_eq!(child.labels()["app.kubernetes.io/managed-by"], "elpio");
@@ -36,7 +39,11 @@ async fn knative_create_edit_delete() {
     assert!((1..=3).contains(&patches), "{count:?}");
 
     stage.apply("web", &image("v2")).await;
-    stage.object(&stage.knative(), "web", "image v2", |o| o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v2").await;
+    stage
+        .object(&stage.knative(), "web", "image v2", |o| {
+            o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v2"
+        })
+        .await;
     stage.ready("web").await;
 
     stage.services().delete("web", &DeleteParams::default()).await.unwrap();
@@ -46,8 +53,8 @@ async fn knative_create_edit_delete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keda_http_and_cpu() {
     let stage = Stage::with("life-keda", &[("ELPIO_ENGINE", "keda")]).await;
-    stage.apply("api", &with(image("v1"), json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
-    let spec = with(image("v1"), json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}));
+    stage.apply("api", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
+    let spec = with(image("v1"), &json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}));
     stage.apply("worker", &spec).await;
 
     let api = stage.ready("api").await;
@@ -95,11 +102,15 @@ async fn what_is_right_is_not_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_corrected_and_additions_of_others_stay() {
     let stage = Stage::new("life-drift").await;
-    stage.apply("web", &with(image("v1"), json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}))).await;
+    stage.apply("web", &with(image("v1"), &json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}))).await;
     stage.ready("web").await;
     let edit = json!({"spec": {"template": {"spec": {"containers": [{"image": "evil"}]}}}});
     stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
-    stage.object(&stage.knative(), "web", "the image is back", |o| o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v1").await;
+    stage
+        .object(&stage.knative(), "web", "the image is back", |o| {
+            o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v1"
+        })
+        .await;
 
     let addition = json!({"metadata": {"annotations": {"somebody": "else"}}});
     stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(addition)).await.unwrap();
@@ -116,9 +127,12 @@ async fn what_is_no_longer_asked_for_is_deleted() {
     let stage = Stage::new("life-prune").await;
     let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
     let host = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
-    stage.apply("web", &with(with(image("v1"), secret), host)).await;
+    stage.apply("web", &with(with(image("v1"), &secret), &host)).await;
     let ready = stage.ready("web").await;
-    assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["ExternalSecret", "Certificate", "Service", "DomainMapping"]);
+    assert_eq!(
+        children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
+        ["ExternalSecret", "Certificate", "Service", "DomainMapping"]
+    );
     assert_eq!(ready.status.as_ref().unwrap().url.as_deref(), Some("https://web.apps.example.org"));
     for kind in ["DomainReady", "SecretsReady"] {
         assert_eq!(find(&ready, kind).map(|c| c.status), Some("True".into()), "{kind}");
@@ -139,7 +153,11 @@ async fn what_is_no_longer_asked_for_is_deleted() {
 async fn a_service_that_cannot_become_ready_says_which_child_and_why() {
     let stage = Stage::new("life-broken").await;
     stage.apply("bad", &json!({"image": {"repository": "registry.local/broken", "tag": "v1"}})).await;
-    let object = stage.service("bad", "Ready=False with the engine's own reason", |o| find(o, "Ready").is_some_and(|c| c.status == "False" && c.reason != "Progressing")).await;
+    let object = stage
+        .service("bad", "Ready=False with the engine's own reason", |o| {
+            find(o, "Ready").is_some_and(|c| c.status == "False" && c.reason != "Progressing")
+        })
+        .await;
     let (ready, engine) = (find(&object, "Ready").unwrap(), find(&object, "EngineReady").unwrap());
     assert_eq!((&ready.reason, &ready.message), (&engine.reason, &engine.message));
     assert!(ready.message.starts_with("Knative Service bad: "), "{}", ready.message);

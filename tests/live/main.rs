@@ -1,6 +1,12 @@
 //! The operator as a process, against a real API server with the real CRDs of the engines. The engines' own part is played by a
 //! stand-in that writes the status that they would write.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test has to fail at once, and says what it saw")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test has to fail at once, and says what it saw"
+)]
 
 mod errors;
 mod events;

@@ -22,7 +22,7 @@ async fn apis_come_and_go() {
     let cluster = own(Options { crds: vec![Crds::ELPIO], audit: true, ..Options::default() }).await;
     let stage = Stage::on(cluster, "optional", &cluster.kubeconfig(), &[]).await;
     let tls = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
-    stage.apply("web", &with(image("v1"), tls)).await;
+    stage.apply("web", &with(image("v1"), &tls)).await;
     let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
     assert!(condition.message.contains("Knative Serving") && condition.message.contains("cert-manager"), "{}", condition.message);
     stage.event("web", "Warning", "ReconcileFailed").await;
@@ -51,14 +51,21 @@ async fn an_older_external_secrets_is_written_at_its_version() {
     let client = cluster.client().await;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let crd = api.get("externalsecrets.external-secrets.io").await.unwrap();
-    let versions: Vec<_> = crd.spec.versions.into_iter().map(|mut v| {
-        v.served = v.name == "v1beta1";
-        v
-    }).collect();
-    api.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &Patch::Merge(json!({"spec": {"versions": versions}}))).await.unwrap();
+    let versions: Vec<_> = crd
+        .spec
+        .versions
+        .into_iter()
+        .map(|mut v| {
+            v.served = v.name == "v1beta1";
+            v
+        })
+        .collect();
+    api.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &Patch::Merge(json!({"spec": {"versions": versions}})))
+        .await
+        .unwrap();
     let stage = Stage::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
     let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
-    stage.apply("web", &with(image("v1"), secret)).await;
+    stage.apply("web", &with(image("v1"), &secret)).await;
     let beta = stage.any("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets");
     stage.object(&beta, "db", "written", |_| true).await;
     stage.ready("web").await;
@@ -94,7 +101,9 @@ async fn one_undecodable_object_stops_nobody() {
     let mut crd = api.get("elpioservices.elpio.io").await.unwrap();
     for version in &mut crd.spec.versions {
         let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        version.schema = Some(serde_json::from_value(json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}})).unwrap());
+        version.schema = Some(
+            serde_json::from_value(json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}})).unwrap(),
+        );
     }
     crd.metadata.managed_fields = None;
     api.replace("elpioservices.elpio.io", &kube::api::PostParams::default(), &crd).await.unwrap();
@@ -102,11 +111,20 @@ async fn one_undecodable_object_stops_nobody() {
     let bad = json!({"image": {"repository": "registry.local/web"}, "port": "eighty", "env": [{"name": 7}]});
     let services = stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "bad"}, "spec": bad});
-    eventually("the loose schema takes it", SOON, async || services.create(&kube::api::PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await.map(|_| ()).map_err(|e| e.to_string())).await;
+    eventually("the loose schema takes it", SOON, async || {
+        services
+            .create(&kube::api::PostParams::default(), &serde_json::from_value(object.clone()).unwrap())
+            .await
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    })
+    .await;
     let bad = stage
         .object(&services, "bad", "InvalidSpec", |o| {
             let conditions = o.data.pointer("/status/conditions").and_then(|c| c.as_array().cloned()).unwrap_or_default();
-            conditions.iter().any(|c| c["type"] == "Reconciled" && c["reason"] == "InvalidSpec" && c["message"].as_str().unwrap().contains("spec."))
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Reconciled" && c["reason"] == "InvalidSpec" && c["message"].as_str().unwrap().contains("spec."))
         })
         .await;
     let _ = bad;
@@ -126,7 +144,8 @@ async fn without_our_own_definitions_it_waits_and_says_so() {
     .await;
     assert!(!operator.ready().await);
     cluster.apply_crds(&[Crds::ELPIO]).await;
-    eventually("it is ready", Duration::from_secs(90), async || if operator.ready().await { Ok(()) } else { Err(operator.log_end()) }).await;
+    eventually("it is ready", Duration::from_secs(90), async || if operator.ready().await { Ok(()) } else { Err(operator.log_end()) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

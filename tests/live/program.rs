@@ -80,7 +80,10 @@ async fn sigterm_finishes_what_runs_and_flushes() {
         let object = stage.services().get(name).await.unwrap();
         let Some(rollout) = object.status.and_then(|s| s.rollout) else { continue };
         let trace = rollout.trace_id.unwrap();
-        assert!(spans.iter().any(|s| s.trace_id == trace && s.name == "reconcile ElpioService"), "{name}: the reconcile of trace {trace} was not flushed");
+        assert!(
+            spans.iter().any(|s| s.trace_id == trace && s.name == "reconcile ElpioService"),
+            "{name}: the reconcile of trace {trace} was not flushed"
+        );
     }
     assert!(!stage.otlp.metrics().is_empty(), "the last metrics were not flushed");
     // And the next one goes on where it stopped.

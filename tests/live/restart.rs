@@ -46,13 +46,18 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
     stage.engine.release();
     let ready = stage.ready("web").await;
     let after = ready.status.clone().unwrap().rollout.unwrap();
-    assert_eq!((&after.trace_id, &after.traceparent, &after.started_at), (&rollout.trace_id, &rollout.traceparent, &rollout.started_at), "{before:?}");
+    assert_eq!(
+        (&after.trace_id, &after.traceparent, &after.started_at),
+        (&rollout.trace_id, &rollout.traceparent, &rollout.started_at),
+        "{before:?}"
+    );
     let trace = rollout.trace_id.clone().unwrap();
     let root = stage.otlp.wait_for_span("the rollout's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
     let parent = rollout.traceparent.unwrap();
     assert_eq!(root.span_id, parent.split('-').nth(2).unwrap());
     let reconciles: Vec<_> = stage.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
-    let processes: std::collections::BTreeSet<String> = reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
+    let processes: std::collections::BTreeSet<String> =
+        reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
     assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
     assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
     let all = stage.events("web").await;
@@ -95,7 +100,11 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
     assert_eq!(operators[first].sample("elpio_services_ready", &[]).await, Some(1.0));
-    assert_eq!(operators[1 - first].sample("elpio_services_ready", &[]).await, None, "only the leader counts, so two never add up to more than the truth");
+    assert_eq!(
+        operators[1 - first].sample("elpio_services_ready", &[]).await,
+        None,
+        "only the leader counts, so two never add up to more than the truth"
+    );
 
     let mut leader = operators.remove(first);
     assert_eq!(leader.terminate(Duration::from_secs(40)).await, Exit::Code(0));

@@ -17,16 +17,30 @@ async fn one_trace_from_edit_to_ready() {
     let trace = rollout.trace_id.clone().unwrap();
     let root = stage.otlp.wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
     assert_eq!((root.parent_id.as_str(), root.status), ("", "ok"));
-    let nanos = |t: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| u64::try_from(t.as_ref().unwrap().0.as_microsecond()).unwrap();
-    assert_eq!((root.start / 1000, root.end / 1000), (nanos(&rollout.started_at), nanos(&rollout.ended_at)), "its times are those of the status");
+    let nanos = |t: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| {
+        u64::try_from(t.as_ref().unwrap().0.as_microsecond()).unwrap()
+    };
+    assert_eq!(
+        (root.start / 1000, root.end / 1000),
+        (nanos(&rollout.started_at), nanos(&rollout.ended_at)),
+        "its times are those of the status"
+    );
     assert_eq!(root.attribute("k8s.object.uid"), ready.uid().unwrap());
     let spans = eventually("the whole tree", SOON, async || {
         let spans = stage.otlp.trace(&trace);
-        let missing: Vec<&str> = ["observe", "validate", "render", "apply KnativeService", "status", "event"].into_iter().filter(|name| !spans.iter().any(|s| s.name == *name)).collect();
+        let missing: Vec<&str> = ["observe", "validate", "render", "apply KnativeService", "status", "event"]
+            .into_iter()
+            .filter(|name| !spans.iter().any(|s| s.name == *name))
+            .collect();
         if missing.is_empty() { Ok(spans) } else { Err(format!("no {missing:?} in\n{}", elpio_cluster::tree::render(&spans, false))) }
     })
     .await;
-    let parent = |id: &str| spans.iter().find(|s| s.span_id == id).unwrap_or_else(|| panic!("a span without its parent:\n{}", elpio_cluster::tree::render(&spans, false)));
+    let parent = |id: &str| {
+        spans
+            .iter()
+            .find(|s| s.span_id == id)
+            .unwrap_or_else(|| panic!("a span without its parent:\n{}", elpio_cluster::tree::render(&spans, false)))
+    };
     for span in &spans {
         match span.name.as_str() {
             "rollout ElpioService" => {}
@@ -40,14 +54,22 @@ async fn one_trace_from_edit_to_ready() {
             }
         }
     }
-    let apply = spans.iter().find(|s| s.name == "PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}").expect("the call that made the child");
+    let apply = spans
+        .iter()
+        .find(|s| s.name == "PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")
+        .expect("the call that made the child");
     assert!(matches!(apply.attribute("http.response.status_code"), "200" | "201"), "{apply:?}");
     let audit = apply.attributes.iter().find(|(key, _)| key.contains("audit")).map(|(_, id)| id.clone()).expect("the Audit-Id");
-    assert!(stage.cluster.audit().filter(|e| e.id == audit).len() >= 1, "the API server knows {audit}");
+    assert!(!stage.cluster.audit().filter(|e| e.id == audit).is_empty(), "the API server knows {audit}");
     for event in stage.events("web").await {
         assert!(event.note.as_ref().unwrap().ends_with(&format!("(trace {trace})")), "{:?}", event.note);
         let reason = event.reason.clone().unwrap();
-        let log = stage.otlp.wait_for_log("the Event as a log record", SOON, |l| l.event_name == "k8s.event" && l.attributes.get("k8s.event.reason") == Some(&reason) && l.trace_id == trace).await;
+        let log = stage
+            .otlp
+            .wait_for_log("the Event as a log record", SOON, |l| {
+                l.event_name == "k8s.event" && l.attributes.get("k8s.event.reason") == Some(&reason) && l.trace_id == trace
+            })
+            .await;
         assert!(spans.iter().any(|s| s.span_id == log.span_id), "the record's span is in the trace");
     }
 }
@@ -63,10 +85,18 @@ async fn a_callers_trace_is_joined_once() {
     assert_eq!((root.trace_id.as_str(), root.parent_id.as_str()), ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"));
 
     stage.try_apply("web", &image("v2"), &note).await.unwrap();
-    let second = stage.service("web", "the second rollout ended", |o| o.metadata.generation == Some(2) && o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(|r| r.generation == 2 && r.ended_at.is_some())).await;
+    let second = stage
+        .service("web", "the second rollout ended", |o| {
+            o.metadata.generation == Some(2)
+                && o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
+        })
+        .await;
     let second = second.status.unwrap().rollout.unwrap();
     assert_ne!(second.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"), "a later edit is not that caller's doing");
-    let root = stage.otlp.wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && Some(&s.trace_id) == second.trace_id.as_ref()).await;
+    let root = stage
+        .otlp
+        .wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && Some(&s.trace_id) == second.trace_id.as_ref())
+        .await;
     assert_eq!(root.links, [("0af7651916cd43dd8448eb211c80319c".to_owned(), "b7ad6b7169203331".to_owned())]);
 }
 
@@ -81,7 +111,10 @@ async fn an_edit_supersedes_and_a_deletion_ends() {
     let root = stage.otlp.wait_for_span("the first root", SOON, |s| s.name == "rollout ElpioService").await;
     assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));
     stage.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
-    stage.otlp.wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted").await;
+    stage
+        .otlp
+        .wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted")
+        .await;
     assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")]).await, 1.0);
     assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")]).await, 1.0);
 }
@@ -98,13 +131,17 @@ async fn a_rollout_that_is_late_ends_in_error_and_the_object_is_not_given_up() {
     let trace = root.trace_id.clone();
     stage.engine.release();
     stage.ready("web").await;
-    let late = stage.otlp.wait_for_span("the reconcile that made it ready", SOON, |s| s.name == "reconcile ElpioService" && s.trace_id != trace).await;
+    let late = stage
+        .otlp
+        .wait_for_span("the reconcile that made it ready", SOON, |s| s.name == "reconcile ElpioService" && s.trace_id != trace)
+        .await;
     assert_eq!(late.links.first().map(|(trace, _)| trace.clone()), Some(trace), "a trace of its own, with a link");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sampling_there_is_no_id_anywhere() {
-    for (name, environment) in [("trace-off", [("OTEL_TRACES_SAMPLER", "always_off")]), ("trace-none", [("OTEL_TRACES_EXPORTER", "none")])] {
+    for (name, environment) in [("trace-off", [("OTEL_TRACES_SAMPLER", "always_off")]), ("trace-none", [("OTEL_TRACES_EXPORTER", "none")])]
+    {
         let stage = Stage::with(name, &environment).await;
         stage.apply("web", &image("v1")).await;
         let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
@@ -138,7 +175,7 @@ async fn a_settled_operator_makes_no_spans() {
     })
     .await;
     // The next rollout's spans come after whatever that look would have sent.
-    stage.apply("web", &with(image("v2"), json!({}))).await;
+    stage.apply("web", &with(image("v2"), &json!({}))).await;
     stage.otlp.wait_for_span("the next root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id != trace).await;
     let strangers: Vec<_> = stage.otlp.spans().into_iter().filter(|s| s.name == "reconcile ElpioService" && !s.links.is_empty()).collect();
     assert!(strangers.is_empty(), "{strangers:?}");

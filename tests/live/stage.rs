@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 
 /// Enough for a machine that builds something else at the same time; a healthy run needs a second.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 
 pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_elpio-operator"))
@@ -110,7 +110,9 @@ impl Stage {
 
     /// Waits until a condition holds, at the object's current generation.
     pub async fn condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> Condition {
-        let is = |object: &ElpioService| find(object, kind).filter(|c| c.status == status && c.reason == reason && c.observed_generation == object.metadata.generation);
+        let is = |object: &ElpioService| {
+            find(object, kind).filter(|c| c.status == status && c.reason == reason && c.observed_generation == object.metadata.generation)
+        };
         let object = self.service(name, &format!("{kind}={status}/{reason}"), |object| is(object).is_some()).await;
         is(&object).unwrap()
     }
@@ -124,7 +126,8 @@ impl Stage {
     pub async fn events(&self, name: &str) -> Vec<Event> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = api.list(&ListParams::default()).await.unwrap().items;
-        let mut own: Vec<Event> = all.into_iter().filter(|e| e.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(name))).collect();
+        let mut own: Vec<Event> =
+            all.into_iter().filter(|e| e.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(name))).collect();
         own.sort_by_key(|e| e.event_time.clone().map(|t| t.0));
         own
     }
@@ -185,7 +188,8 @@ impl Stage {
         let mut still = 0;
         eventually("the operator is quiet", SOON, async || {
             let page = self.operator.metrics("").await;
-            let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"].iter().filter_map(|name| elpio_cluster::page::sample(&page, name, &[])).sum();
+            let sum: f64 =
+                ["workqueue_depth", "elpio_reconcile_active"].iter().filter_map(|name| elpio_cluster::page::sample(&page, name, &[])).sum();
             still = if sum == 0.0 { still + 1 } else { 0 };
             if still >= 3 { Ok(()) } else { Err(format!("{sum} waiting or running")) }
         })
@@ -227,7 +231,7 @@ pub fn image(tag: &str) -> Value {
 }
 
 /// `base` with the fields of `more` laid over it.
-pub fn with(mut base: Value, more: Value) -> Value {
+pub fn with(mut base: Value, more: &Value) -> Value {
     base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     base
 }

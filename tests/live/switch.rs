@@ -13,7 +13,7 @@ async fn between_engines_and_back() {
     let of = |kind: &'static str| move |o: &kube::core::DynamicObject| o.metadata.owner_references.iter().flatten().any(|r| r.kind == kind);
     stage.object(&placeholder, "web", "Knative's placeholder", of("Route")).await;
 
-    stage.apply("web", &with(image("v1"), json!({"engine": "keda"}))).await;
+    stage.apply("web", &with(image("v1"), &json!({"engine": "keda"}))).await;
     let ready = stage.ready("web").await;
     assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "HTTPScaledObject"]);
     stage.gone(&stage.knative(), "web").await;
@@ -21,7 +21,7 @@ async fn between_engines_and_back() {
     let events = crate::stage::reasons(&stage.events("web").await);
     assert!(!events.contains(&"Warning ReconcileFailed".to_owned()), "a wait is no failure: {events:?}");
 
-    stage.apply("web", &with(image("v1"), json!({"engine": "knative"}))).await;
+    stage.apply("web", &with(image("v1"), &json!({"engine": "knative"}))).await;
     stage.ready("web").await;
     stage.gone(&stage.deployments(), "web").await;
     stage.gone(&stage.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects"), "web").await;
@@ -34,7 +34,7 @@ async fn between_autoscalers() {
     stage.ready("web").await;
     let deployment = stage.deployments().get("web").await.unwrap();
     let cpu = json!({"scaling": {"metric": "cpu", "target": 50}, "resources": {"limits": {"cpu": 1}}});
-    stage.apply("web", &with(image("v1"), cpu)).await;
+    stage.apply("web", &with(image("v1"), &cpu)).await;
     let ready = stage.ready("web").await;
     assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "ScaledObject"]);
     let scaled = stage.any("keda.sh/v1alpha1", "ScaledObject", "scaledobjects");
