@@ -41,6 +41,10 @@ pub const KUBE_CONTROLLER_MANAGER: Component = Component {
     tags: "",
 };
 
+/// Gives pods to nodes.
+pub const KUBE_SCHEDULER: Component =
+    Component { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler", ..KUBE_CONTROLLER_MANAGER };
+
 /// Takes traces, and answers by their ids.
 pub const JAEGER: Component =
     Component { name: "jaeger", module: "jaeger", package: "github.com/jaegertracing/jaeger/cmd/jaeger", ldflags: "", tags: "" };
@@ -60,6 +64,11 @@ const COLLECTOR_BUILDER: Component =
     Component { name: "ocb", module: "collector", package: "go.opentelemetry.io/collector/cmd/builder", ldflags: "", tags: "" };
 
 impl Component {
+    /// One that is built without flags or tags.
+    pub(crate) const fn plain(name: &'static str, module: &'static str, package: &'static str) -> Self {
+        Self { name, module, package, ldflags: "", tags: "" }
+    }
+
     /// The path of the binary, which is built first when it is not there. Blocks for minutes then.
     ///
     /// # Errors
@@ -142,8 +151,4 @@ pub fn module_folder(module: &str, version: &str) -> Result<PathBuf, BuildError>
         args: "mod download -json".to_owned(),
         output: json.clone(),
     })
-}
-
-fn go<A: AsRef<str>>(name: &str, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
-    run(name, Path::new("go"), folder, args, waiting)
 }

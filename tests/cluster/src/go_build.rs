@@ -76,14 +76,13 @@ pub(crate) fn build(name: &str, program: &Path, folder: &Path, args: &[String]) 
     Ok(())
 }
 
+/// Runs `go`, calling `waiting` every ten seconds; returns what it printed.
+pub(crate) fn go<A: AsRef<str>>(name: &str, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
+    run(name, Path::new("go"), folder, args, waiting)
+}
+
 /// Runs `go`, or a program that runs it, calling `waiting` every ten seconds; returns what it printed.
-fn run<A: AsRef<str>>(
-    name: &str,
-    program: &Path,
-    folder: &Path,
-    args: &[A],
-    waiting: impl Fn(Duration),
-) -> Result<String, BuildError> {
+fn run<A: AsRef<str>>(name: &str, program: &Path, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
     let started = Command::new(program)
         .args(args.iter().map(AsRef::as_ref))
         .current_dir(folder)

@@ -23,10 +23,18 @@ pub struct Answer {
 /// # Errors
 /// When nothing listens there, or what answers speaks no HTTP.
 pub async fn get(port: u16, path: &str, accept: &str) -> io::Result<Answer> {
+    send(port, "GET", path, accept).await
+}
+
+/// The same with another method, and no body.
+///
+/// # Errors
+/// As [`get`].
+pub async fn send(port: u16, method: &str, path: &str, accept: &str) -> io::Result<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         // HTTP/1.0: the answer comes in one piece, and its end is the connection's.
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
