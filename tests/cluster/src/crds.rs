@@ -91,6 +91,11 @@ impl Crds {
         documents.into_iter().map(|document| document.name).collect()
     }
 
+    /// Downloads them when they are not there.
+    pub(crate) fn fetch(&self) -> Result<(), BuildError> {
+        self.folder().map(drop)
+    }
+
     async fn documents(&self) -> Vec<Document> {
         let crds = *self;
         let read = tokio::task::spawn_blocking(move || crds.folder().map(|path| read(&path)));

@@ -101,6 +101,12 @@ impl Process {
         Ok(Self { name: spec.name.to_owned(), guard, pid: Pid::from_raw(pid), log, exit: None })
     }
 
+    /// What it was called when it was started.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The program's own process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

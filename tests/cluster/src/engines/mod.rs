@@ -1,0 +1,167 @@
+//! The engines' own controllers as processes, with pods that KWOK plays. Only inside [`crate::netns`]; one file for each project.
+//!
+//! What becomes of a simulated pod is said by words in what it runs, so that it can be said of objects which the operator makes:
+//!
+//! | word | where | what happens |
+//! |---|---|---|
+//! | `kwok-nopull` | an image's name | the image cannot be pulled |
+//! | `kwok-crash` | an image's name | the program ends at once, again and again |
+//! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
+//! | `kwok-hold` | the same | the steps run until [`tekton::release`] says how they end |
+//!
+//! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For runs made by hand there are
+//! the annotations of [`tekton`].
+
+mod kwok;
+pub mod tekton;
+
+use crate::components::{BuildError, Component, module_folder};
+use crate::control_plane::Binaries;
+use crate::process::{Folder, Process, Spec};
+use crate::report::say;
+use crate::{Cluster, Crds};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a part of an engine may take to be ready, on a machine that builds something at the same time.
+const START: Duration = Duration::from_mins(2);
+
+/// A project whose real controllers can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Tekton Pipelines: controller and webhook.
+    Tekton,
+}
+
+impl Engine {
+    fn components(self) -> &'static [Component] {
+        match self {
+            Self::Tekton => &tekton::COMPONENTS,
+        }
+    }
+
+    /// The module whose manifests it is installed from.
+    fn module(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tekton => tekton::MODULE,
+        }
+    }
+
+    /// What KWOK has to play for it.
+    fn stages(self) -> String {
+        match self {
+            Self::Tekton => tekton::stages(),
+        }
+    }
+
+    async fn start(self, host: &Host<'_>) -> Vec<Process> {
+        match self {
+            Self::Tekton => tekton::start(host).await,
+        }
+    }
+}
+
+/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first time. Needs the network, so it has
+/// to be called before [`crate::netns::enter`].
+///
+/// # Errors
+/// See [`BuildError`].
+pub fn fetch(engines: &[Engine]) -> Result<(), BuildError> {
+    Binaries::get(true)?;
+    Crds::ALL.iter().try_for_each(Crds::fetch)?;
+    kwok::fetch()?;
+    for engine in engines {
+        engine.components().iter().try_for_each(|component| component.binary().map(drop))?;
+        let (path, version) = engine.module();
+        module_folder(path, version)?;
+    }
+    Ok(())
+}
+
+/// Running engines; they end when this is dropped, or when this process does.
+#[derive(Debug)]
+pub struct Engines {
+    processes: Vec<Process>,
+    _folder: Folder,
+}
+
+impl Engines {
+    /// Starts the scheduler, KWOK with one node, and the engines; all ready when this returns. The cluster needs its controller manager and
+    /// the engines' CRDs.
+    ///
+    /// # Panics
+    /// When something cannot be started, or is not ready in time, with its log.
+    pub async fn start(cluster: &Cluster, engines: &[Engine]) -> Self {
+        assert!(cluster.has_controller_manager(), "the engines need the controller manager");
+        let folder = Folder::new("engines");
+        let host = Host { client: cluster.client().await, kubeconfig: cluster.kubeconfig(), folder: folder.path() };
+        let stages: Vec<String> = engines.iter().map(|engine| engine.stages()).collect();
+        let nodes = timed("a node", kwok::start(&host, &stages));
+        let started = engines.iter().map(|engine| timed(engine.name(), engine.start(&host)));
+        let (mut processes, started) = futures::future::join(nodes, futures::future::join_all(started)).await;
+        processes.extend(started.into_iter().flatten());
+        Self { processes, _folder: folder }
+    }
+
+    /// Panics with the log of a process that has ended.
+    ///
+    /// # Panics
+    /// See above.
+    pub fn assert_running(&mut self) {
+        self.processes.iter_mut().for_each(Process::assert_running);
+    }
+
+    /// The log of one: `kwok`, `kube-scheduler`, `tekton-controller`, …
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        self.processes.iter().find(|process| process.name() == name).unwrap_or_else(|| panic!("no process {name}")).log()
+    }
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tekton => "Tekton Pipelines",
+        }
+    }
+}
+
+/// Where engines are started.
+struct Host<'a> {
+    client: kube::Client,
+    /// The administrator's.
+    kubeconfig: PathBuf,
+    folder: &'a Path,
+}
+
+impl Host<'_> {
+    /// Starts a program; its binary is there since [`fetch`].
+    fn spawn(&self, component: &Component, args: Vec<String>, env: &[(&str, String)]) -> Process {
+        let program = component.binary().unwrap_or_else(|error| panic!("{error}"));
+        let spawned = Process::spawn(Spec {
+            name: component.name,
+            program: &program,
+            args: args.into_iter().map(OsString::from).collect(),
+            env: env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect(),
+            env_removed: &["OTEL_", "ELPIO_"],
+            folder: self.folder,
+        });
+        spawned.unwrap_or_else(|error| panic!("{}: {error}", component.name))
+    }
+
+    /// The kubeconfig as text.
+    fn kubeconfig(&self) -> String {
+        self.kubeconfig.display().to_string()
+    }
+}
+
+async fn timed<T>(what: &str, start: impl Future<Output = T>) -> T {
+    let begin = Instant::now();
+    let started = start.await;
+    say(format_args!("     Started {what} in {:.1?}", begin.elapsed()));
+    started
+}

@@ -1,0 +1,76 @@
+//! A network of its own: this program once more, inside namespaces that have loopback alone. Starts nothing else.
+//!
+//! Only there may the engines run: their autoscalers call the addresses of simulated pods, which on the machine's own network would leave it,
+//! and some of their ports are fixed. Everything that needs a network (builds, downloads) has to be done before [`enter`].
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::{env, fs, io};
+
+/// Set for what runs inside.
+const MARK: &str = "ELPIO_NETNS";
+
+/// Inside: every address of a simulated pod is one of loopback, so that a process which listens on 0.0.0.0 answers for all pods.
+/// `ip` is in a folder that is not on everybody's PATH.
+const SET_UP: &str = r#"
+set -e
+PATH=$PATH:/usr/sbin:/sbin
+command -v ip >/dev/null || { echo "the program ip is missing (package iproute2)" >&2; exit 1; }
+ip link set lo up
+ip route add local 10.244.0.0/16 dev lo
+ip addr add 10.255.0.1/32 dev lo
+if [ -e /etc/resolv.conf ]; then
+  names=$(mktemp)
+  printf 'nameserver 127.0.0.1\nsearch svc.cluster.local cluster.local\n' >"$names"
+  mount --bind "$names" /etc/resolv.conf
+  rm "$names"
+fi
+exec "$@"
+"#;
+
+/// Why there are no namespaces.
+#[derive(Debug, thiserror::Error)]
+pub enum NoNamespace {
+    /// The machine does not allow them, or lacks a program.
+    #[error(
+        "the engines run in a user and network namespace only, and this machine gives none: {0}\n\
+         Allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+         kernel.apparmor_restrict_unprivileged_userns), or run as root with CAP_SYS_ADMIN; `unshare` (util-linux) and `ip` (iproute2) are needed"
+    )]
+    Refused(String),
+    /// The mark is set, and there is more than loopback.
+    #[error("{MARK} is set, and this network has more than loopback: {0}")]
+    NotAlone(String),
+    /// Something else.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Returns inside; outside it becomes this same program, with the same arguments, inside: nothing that has been done in the process remains.
+///
+/// # Errors
+/// See [`NoNamespace`].
+pub fn enter() -> Result<(), NoNamespace> {
+    if env::var_os(MARK).is_some() {
+        return alone();
+    }
+    let tried = unshare().arg("true").stdin(Stdio::null()).output().map_err(|error| NoNamespace::Refused(format!("unshare: {error}")))?;
+    if !tried.status.success() {
+        return Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned()));
+    }
+    let error = unshare().arg(env::current_exe()?).args(env::args_os().skip(1)).env(MARK, "1").exec();
+    Err(error.into())
+}
+
+/// What stands behind it runs inside, under this process's own id.
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", SET_UP, "netns"]);
+    command
+}
+
+fn alone() -> Result<(), NoNamespace> {
+    let devices = fs::read_to_string("/proc/self/net/dev")?;
+    let names: Vec<&str> = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    if names == ["lo"] { Ok(()) } else { Err(NoNamespace::NotAlone(names.join(", "))) }
+}
