@@ -1,8 +1,9 @@
 //! A network of its own: this program once more, inside namespaces that have loopback alone. Starts nothing else.
 //!
 //! Only there may the engines run: their autoscalers call the addresses of simulated pods, which on the machine's own network would leave it,
-//! and some of their ports are fixed. Everything that needs a network (builds, downloads) has to be done before [`enter`].
+//! and some of their ports are fixed.
 
+use std::fmt::Display;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
@@ -41,16 +42,20 @@ pub enum NoNamespace {
     /// The mark is set, and there is more than loopback.
     #[error("{MARK} is set, and this network has more than loopback: {0}")]
     NotAlone(String),
+    /// What had to be done before has failed.
+    #[error("{0}")]
+    Before(String),
     /// Something else.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Returns inside; outside it becomes this same program, with the same arguments, inside: nothing that has been done in the process remains.
+/// Returns inside. Outside it calls `before`, which may use the network (to build, to download), and then becomes this same program, with the
+/// same arguments, inside: nothing else that has been done in the process remains.
 ///
 /// # Errors
 /// See [`NoNamespace`].
-pub fn enter() -> Result<(), NoNamespace> {
+pub fn enter<E: Display>(before: impl FnOnce() -> Result<(), E>) -> Result<(), NoNamespace> {
     if env::var_os(MARK).is_some() {
         return alone();
     }
@@ -58,6 +63,7 @@ pub fn enter() -> Result<(), NoNamespace> {
     if !tried.status.success() {
         return Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned()));
     }
+    before().map_err(|error| NoNamespace::Before(error.to_string()))?;
     let error = unshare().arg(env::current_exe()?).args(env::args_os().skip(1)).env(MARK, "1").exec();
     Err(error.into())
 }

@@ -4,6 +4,7 @@
 
 use crate::report::say;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -48,7 +49,7 @@ impl Suite {
     }
 
     /// Runs those that the program's arguments ask for, after `before` (which is not called to list them).
-    pub fn run(self, before: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    pub fn run<E: Display>(self, before: impl FnOnce() -> Result<(), E>) -> ExitCode {
         let wanted = Wanted::read(std::env::args().skip(1));
         let tests: VecDeque<Test> = self.tests.into_iter().filter(|test| wanted.takes(test.name)).collect();
         if wanted.list {
@@ -64,6 +65,7 @@ impl Suite {
             say(format_args!("\nerror: {error}"));
             return ExitCode::FAILURE;
         }
+        say(format_args!("\nrunning {} tests", tests.len()));
         report(&run_all(tests, wanted.threads))
     }
 }
@@ -95,7 +97,6 @@ struct Outcome {
 }
 
 fn run_all(tests: VecDeque<Test>, threads: usize) -> Vec<Outcome> {
-    say(format_args!("\nrunning {} tests", tests.len()));
     let (queue, outcomes) = (Mutex::new(tests), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -191,8 +192,6 @@ mod tests {
     fn a_panic_fails_its_test_alone() {
         let fail = Test { name: "fail", body: Box::new(|| panic!("as it should")) };
         let pass = Test { name: "pass", body: Box::new(|| ()) };
-        let mut outcomes: Vec<_> = run_all(VecDeque::from([fail, pass]), 2).iter().map(|outcome| (outcome.name, outcome.passed)).collect();
-        outcomes.sort_unstable();
-        assert_eq!(outcomes, [("fail", false), ("pass", true)]);
+        assert!(!run_one(fail).passed && run_one(pass).passed);
     }
 }

@@ -62,8 +62,8 @@ impl Engine {
     }
 }
 
-/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first time. Needs the network, so it has
-/// to be called before [`crate::netns::enter`].
+/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first time. For [`crate::netns::enter`]:
+/// inside there is no network to get anything from.
 ///
 /// # Errors
 /// See [`BuildError`].
