@@ -28,11 +28,11 @@ pub fn read() -> Result<Vec<DynamicObject>, String> {
     Ok(objects)
 }
 
-/// The names of the `ElpioService`s among them.
+/// The names of those of one kind.
 #[must_use]
-pub fn services(samples: &[DynamicObject]) -> Vec<String> {
-    let is_service = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == "ElpioService");
-    samples.iter().filter(is_service).map(kube::ResourceExt::name_any).collect()
+pub fn names(samples: &[DynamicObject], kind: &str) -> Vec<String> {
+    let is = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.kind == kind);
+    samples.iter().filter(is).map(kube::ResourceExt::name_any).collect()
 }
 
 /// Applies them into a namespace, as `kubectl apply --server-side` does.

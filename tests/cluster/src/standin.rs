@@ -1,4 +1,4 @@
-//! A stand-in for the engines: no Knative, KEDA, cert-manager or External Secrets runs; this writes the status that they would write.
+//! A stand-in for the engines: no Knative, KEDA, cert-manager, External Secrets or Tekton runs; this writes the status that they would write.
 //! It never touches a spec.
 
 pub use crate::verdict::Verdict;
@@ -29,6 +29,8 @@ pub struct Play {
     pub pods: bool,
     /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own `ScaledObject`.
     pub companions: bool,
+    /// Play Tekton too: every build succeeds after the delay, and nothing is built.
+    pub builds: bool,
 }
 
 impl Play {
@@ -69,10 +71,10 @@ impl StandInEngine {
     /// Starts to play; kinds whose CRDs are absent are played as soon as they arrive.
     #[must_use]
     pub fn start(client: Client, play: Play) -> Self {
-        let pods = play.pods;
+        let parts = parts(play.pods, play.builds);
         let stage = Arc::new(Stage { client, play, script: Mutex::default() });
         let mut watches = JoinSet::new();
-        for part in parts(pods) {
+        for part in parts {
             watches.spawn(watch(Arc::clone(&stage), part));
         }
         Self { stage, watches }

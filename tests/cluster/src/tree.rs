@@ -89,9 +89,8 @@ impl Tree<'_> {
     fn line(&mut self, row: &[&Span], lead: &str) {
         let Some(span) = row.first() else { return };
         let room = NAME_WIDTH.saturating_sub(lead.chars().count());
-        let names: Vec<&str> = row.iter().map(|span| span.name.as_str()).collect();
         let tone = if span.kind == "client" || row.len() > 1 { DIM } else { BOLD };
-        let name = self.paint(tone, &fit(&names.join(", "), room));
+        let name = self.paint(tone, &fit(&names(row, room), room));
         let since = Duration::from_nanos(span.start.saturating_sub(self.begin));
         let took = row.iter().map(|span| span.duration()).sum();
         let time = format!("{:>8}  +{:<8}", short(took), short(since));
@@ -112,6 +111,15 @@ impl Tree<'_> {
 
     fn paint(&self, color: &str, text: &str) -> String {
         if self.color && !text.is_empty() { format!("{color}{text}{RESET}") } else { text.to_owned() }
+    }
+}
+
+/// The names of a row; the first and the last, when all are too many.
+fn names(row: &[&Span], room: usize) -> String {
+    let names: Vec<&str> = row.iter().map(|span| span.name.as_str()).collect();
+    match (names.join(", "), names.as_slice()) {
+        (all, [first, .., last]) if all.chars().count() > room => format!("{first} … {last}, {} steps", row.len()),
+        (all, _) => all,
     }
 }
 

@@ -334,7 +334,7 @@ async fn the_api_server_takes_the_samples() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("samples").await;
     let samples = samples::read().unwrap();
-    assert!(samples::services(&samples).len() >= 3, "{samples:?}");
+    assert!(samples::names(&samples, "ElpioService").len() >= 3, "{samples:?}");
     samples::apply(&cluster.client().await, &namespace, &samples).await.unwrap();
 }
 

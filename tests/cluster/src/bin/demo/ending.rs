@@ -22,12 +22,12 @@ const SHOWN: [&str; 5] = [
 /// As `kubectl get elpioservices` prints them.
 pub fn table(terminal: &Terminal, services: &BTreeMap<String, DynamicObject>) {
     terminal.heading("kubectl get elpioservices");
-    line(&terminal.paint(Tone::Dim, format!("{:<12} {:<6} {:<12} {:<8} {:<9} URL", "NAME", "READY", "REASON", "ENGINE", "OBJECTS")));
+    line(&terminal.paint(Tone::Dim, format!("{:<14} {:<6} {:<12} {:<8} {:<9} URL", "NAME", "READY", "REASON", "ENGINE", "OBJECTS")));
     for (name, service) in services {
         let (ready, status) = (ready(service), &service.data["status"]);
         let children = status["children"].as_array().map_or(0, Vec::len);
         line(&format!(
-            "{name:<12} {:<6} {:<12} {:<8} {children:<9} {}",
+            "{name:<14} {:<6} {:<12} {:<8} {children:<9} {}",
             text(&ready, "status"),
             text(&ready, "reason"),
             text(status, "engine"),

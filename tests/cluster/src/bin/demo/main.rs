@@ -23,7 +23,7 @@ const ABOUT: &str = "Shows Elpio at work on this machine: needs Rust and Go, no 
 const DETAILS: &str = "\
 Builds the operator and, the first time, etcd and Kubernetes (from Go modules; minutes), starts them on loopback, applies the CRDs of the real
 projects and deploy/samples/*.yaml, and tells what happens: the services becoming ready, their Events, one rollout's trace, the metrics.
-No engine runs: a stand-in writes the status that Knative, KEDA, cert-manager and External Secrets would.
+No engine runs: a stand-in writes the status that Knative, KEDA, Tekton, cert-manager and External Secrets would.
 
 KUBEBUILDER_ASSETS names a folder with etcd, kube-apiserver and kube-controller-manager to use instead of building them.";
 
@@ -95,9 +95,10 @@ async fn demo(keep: bool) -> Result<(), String> {
         })
         .await?;
     let client = cluster.client().await;
-    let play = Play { namespace: None, delay: ENGINE_DELAY, pods: true, companions: true };
+    let play = Play { namespace: None, delay: ENGINE_DELAY, pods: true, companions: true, builds: true };
     let _engine = StandInEngine::start(client.clone(), play);
-    terminal.note("stand-in engine", "no Knative, KEDA, cert-manager or External Secrets runs here: it writes the status that they would");
+    terminal
+        .note("stand-in engine", "no Knative, KEDA or Tekton runs here: it writes the status that they would; nothing is built or served");
 
     let samples = samples::read()?;
     terminal.heading(&format!("kubectl apply -f {}", samples::FOLDER));

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 /// With a stand-in that takes seconds, something is wrong after this.
 const BOUND: Duration = Duration::from_mins(1);
-const NAME: usize = 12;
+const NAME: usize = 14;
 const REASON: usize = 13;
 
 enum News {
     Service(Box<DynamicObject>),
+    Function(Box<DynamicObject>),
     Event(Box<Event>),
 }
 
@@ -28,7 +29,7 @@ pub struct Story<'a> {
     expected: BTreeSet<String>,
     services: BTreeMap<String, DynamicObject>,
     told: BTreeMap<String, String>,
-    /// Names of Events that were told, and of services whose `Ready` Event was.
+    /// Names of Events that were told, and "ready NAME" of objects whose `Ready` Event was.
     events: BTreeSet<String>,
     start: Instant,
 }
@@ -36,19 +37,21 @@ pub struct Story<'a> {
 impl<'a> Story<'a> {
     /// Opens the watches, before anything is applied.
     pub async fn begin(client: &Client, terminal: &'a Terminal, samples: &[DynamicObject]) -> Result<Self, String> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"));
-        let services: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &resource);
-        let events: Api<Event> = Api::default_namespaced(client.clone());
+        let services = api(client, "ElpioService");
         services.list(&kube::api::ListParams::default().limit(1)).await.map_err(|error| format!("ElpioServices: {error}"))?;
-        let services = watcher(services, watcher::Config::default())
-            .applied_objects()
-            .map(|object| object.map(|object| News::Service(Box::new(object))));
-        let events =
-            watcher(events, watcher::Config::default()).applied_objects().map(|event| event.map(|event| News::Event(Box::new(event))));
+        let services = watcher(services, watcher::Config::default()).applied_objects();
+        let services = services.map(|object| object.map(|object| News::Service(Box::new(object))));
+        let functions = watcher(api(client, "ElpioFunction"), watcher::Config::default()).applied_objects();
+        let functions = functions.map(|object| object.map(|object| News::Function(Box::new(object))));
+        let events: Api<Event> = Api::default_namespaced(client.clone());
+        let events = watcher(events, watcher::Config::default()).applied_objects();
+        let events = events.map(|event| event.map(|event| News::Event(Box::new(event))));
+        // A function is ready with the service of its name.
+        let expected = ["ElpioService", "ElpioFunction"].iter().flat_map(|kind| samples::names(samples, kind)).collect();
         Ok(Self {
             terminal,
-            news: futures::stream::select(services, events).boxed(),
-            expected: samples::services(samples).into_iter().collect(),
+            news: futures::stream::select_all([services.boxed(), functions.boxed(), events.boxed()]).boxed(),
+            expected,
             services: BTreeMap::new(),
             told: BTreeMap::new(),
             events: BTreeSet::new(),
@@ -65,7 +68,11 @@ impl<'a> Story<'a> {
                 return Err(format!("not ready after {BOUND:?}: {}", self.waiting().join(", ")));
             };
             match news {
-                Ok(News::Service(service)) => self.service(*service),
+                Ok(News::Service(service)) => {
+                    self.condition(&service, &service.name_any());
+                    self.services.insert(service.name_any(), *service);
+                }
+                Ok(News::Function(function)) => self.condition(&function, &format!("{} (fn)", function.name_any())),
                 Ok(News::Event(event)) => self.event(&event),
                 // The watcher opens it again.
                 Err(_) => (),
@@ -83,35 +90,35 @@ impl<'a> Story<'a> {
         self.expected.iter().filter(|name| !done(name)).cloned().collect()
     }
 
-    fn service(&mut self, service: DynamicObject) {
-        let name = service.name_any();
-        let ready = ready(&service);
-        let status = text(&ready, "status");
-        let told = match status.as_str() {
-            "" => String::new(),
-            "True" => format!("{} {}", self.reason(Tone::Good, "Ready"), place(&service.data["status"])),
+    /// Tells the `Ready` condition, when it is news.
+    fn condition(&mut self, object: &DynamicObject, name: &str) {
+        let ready = ready(object);
+        let told = match text(&ready, "status").as_str() {
+            "" => return,
+            "True" => format!("{} {}", self.reason(Tone::Good, "Ready"), place(&object.data["status"])),
             status => {
                 let tone = if status == "False" { Tone::Waiting } else { Tone::Dim };
                 format!("{} {}", self.reason(tone, &text(&ready, "reason")), text(&ready, "message"))
             }
         };
-        if !told.is_empty() && self.told.get(&name) != Some(&told) {
-            self.tell(&name, &told);
-            self.told.insert(name.clone(), told);
+        if self.told.get(name) != Some(&told) {
+            self.tell(name, &told);
+            self.told.insert(name.to_owned(), told);
         }
-        self.services.insert(name, service);
     }
 
     fn event(&mut self, event: &Event) {
         if event.reporting_controller.as_deref() != Some("elpio.io/operator") || !self.events.insert(event.name_any()) {
             return;
         }
-        let about = event.regarding.as_ref().and_then(|object| object.name.clone()).unwrap_or_default();
+        let regarding = event.regarding.clone().unwrap_or_default();
+        let about = regarding.name.unwrap_or_default();
+        let shown = if regarding.kind.as_deref() == Some("ElpioFunction") { format!("{about} (fn)") } else { about.clone() };
         let reason = event.reason.clone().unwrap_or_default();
         let tone = if event.type_.as_deref() == Some("Warning") { Tone::Bad } else { Tone::Dim };
         let reason_column = self.reason(tone, &reason);
         let note = format!("Event: {}", event.note.clone().unwrap_or_default());
-        self.tell(&about, &format!("{reason_column} {}", self.terminal.paint(Tone::Dim, note)));
+        self.tell(&shown, &format!("{reason_column} {}", self.terminal.paint(Tone::Dim, note)));
         if reason == "Ready" {
             self.events.insert(format!("ready {about}"));
         }
@@ -125,6 +132,10 @@ impl<'a> Story<'a> {
         let time = format!("{:>6.2} s", self.start.elapsed().as_secs_f64());
         line(&format!("{}  {name:<NAME$} {what}", self.terminal.paint(Tone::Dim, time)));
     }
+}
+
+fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
+    Api::default_namespaced_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)))
 }
 
 /// `Ready` is True, for the current generation.
@@ -141,9 +152,9 @@ pub fn ready(service: &DynamicObject) -> Value {
 
 /// Where it serves: for those outside, else for those inside.
 fn place(status: &Value) -> String {
-    match text(status, "url") {
-        url if url.is_empty() => format!("{} (inside the cluster)", text(status, "address")),
-        url => url,
+    match (text(status, "url"), text(status, "address")) {
+        (url, address) if url.is_empty() && !address.is_empty() => format!("{address} (inside the cluster)"),
+        (url, _) => url,
     }
 }
 
