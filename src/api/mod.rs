@@ -39,7 +39,7 @@ pub mod annotation {
     pub const APPLIED: &str = "elpio.io/applied";
     /// On a child or an Event: the W3C `traceparent` of the trace that wrote it.
     pub const TRACEPARENT: &str = "elpio.io/traceparent";
-    /// On a `PipelineRun`: where Tekton looks for the parent of its own spans.
+    /// On an object of ours: a caller's trace context by the name that Kubernetes' tracing uses.
     pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
     /// On an Event: the trace id, 32 hexadecimal digits.
     pub const TRACE_ID: &str = "elpio.io/trace-id";
@@ -47,6 +47,10 @@ pub mod annotation {
     pub const LAST_TRACE_ID: &str = "elpio.io/last-trace-id";
     /// On an `ElpioFunction`, set by its user: any new value asks for a new build.
     pub const REBUILD: &str = "elpio.io/rebuild";
+    /// On a `PipelineRun`: where Tekton's controller finds the trace that its own spans join, as a JSON carrier.
+    pub const TEKTON_SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
+    /// On a `PipelineRun` that was cancelled: the run of newer inputs that took its place.
+    pub const SUPERSEDED_BY: &str = "elpio.io/superseded-by";
     /// On a published `ElpioService`: the name of the run that built its image.
     pub const BUILD: &str = "elpio.io/build";
 }

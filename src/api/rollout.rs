@@ -56,13 +56,16 @@ impl RolloutOutcome {
 pub struct RolloutStatus {
     /// The generation that is rolled out.
     pub generation: i64,
+    /// The value of `elpio.io/rebuild` that it is about (functions only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<String>,
     /// The rollout's trace id, 32 hexadecimal digits; absent when it was not sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The W3C `traceparent` of the rollout's root span; absent when it was not sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The W3C `traceparent` that the object's author gave, when it became the root span's parent.
+    /// The W3C `traceparent` that the object carried when the rollout began: the root span's parent if it was new then, else a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// When the rollout began.

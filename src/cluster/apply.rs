@@ -1,12 +1,12 @@
 //! Makes the children what they should be: server-side apply in order, then deletion of what is no longer asked for.
 //! What is right already is not written, and what belongs to somebody else is not touched.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use either::Either;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::DynamicObject,
 };
 use tracing::Instrument;
@@ -16,13 +16,15 @@ use super::{
     children::{Availability, Children, controller},
     error::{Call, CallError, run},
     holder::{self, Holder},
+    outcome::{Made, Outcome, Refusal, leaving, taken},
+    pace::Pace,
 };
 use crate::{
     api::{FIELD_MANAGER, annotation, condition::reason},
     foreign::ChildKind,
     render::{
-        Child, ChildId, Owner,
-        applied::{Applied, ChildFailure, Live, Step},
+        Child, ChildId, Mode, Owner,
+        applied::{Applied, Live, Step},
         drift,
     },
     telemetry::{ErrorType, fail_step, step_for},
@@ -35,53 +37,13 @@ pub struct Applier {
     pub client: Client,
     /// Where the children are known.
     pub children: Arc<Children>,
+    /// How often a run may be made again.
+    pub pace: Arc<Pace>,
 }
 
 impl std::fmt::Debug for Applier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Applier").field("children", &self.children).finish_non_exhaustive()
-    }
-}
-
-/// What was achieved, and the class of each failure for the retry table.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// What was achieved.
-    pub applied: Applied,
-    /// Each failure's class, and when the API server asks to come again.
-    pub failures: Vec<(ErrorType, Option<Duration>)>,
-    /// The whole cause of each failure, for logs and spans.
-    pub chains: Vec<String>,
-    /// The resourceVersions of what was written.
-    pub wrote: Vec<u64>,
-}
-
-/// What became of one child that was not refused.
-enum Made {
-    Written(u64),
-    Not(Step),
-}
-
-/// Why one child could not be written.
-struct Refusal {
-    reason: &'static str,
-    class: ErrorType,
-    message: String,
-    retry_after: Option<Duration>,
-}
-
-impl From<CallError> for Refusal {
-    fn from(error: CallError) -> Self {
-        let reason = if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
-        Self { reason, class: error.class, message: error.to_string(), retry_after: error.retry_after }
-    }
-}
-
-impl Outcome {
-    fn failed(&mut self, refusal: Refusal) -> ChildFailure {
-        self.failures.push((refusal.class, refusal.retry_after));
-        self.chains.push(refusal.message.clone());
-        ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
     }
 }
 
@@ -163,6 +125,12 @@ impl Applier {
     }
 
     async fn write(&self, owner: &Owner<'_>, child: &Child, known: Option<&Arc<DynamicObject>>) -> Result<Made, Refusal> {
+        match &child.mode {
+            Mode::Keep => return Ok(Made::Not(Step::Unchanged)),
+            Mode::Change(patch) => return Ok(self.change(owner, &child.id, patch).await?),
+            Mode::Create => return self.create(owner, child).await,
+            Mode::Apply => {}
+        }
         if let Some(known) = known {
             if known.metadata.deletion_timestamp.is_some() {
                 return Ok(leaving(format!("{} {}, which is being deleted,", child.id.kind.display(), child.id.name)));
@@ -198,14 +166,59 @@ impl Applier {
         }
     }
 
+    /// Creates what is never written again. One that is there already is ours, or somebody else's.
+    async fn create(&self, owner: &Owner<'_>, child: &Child) -> Result<Made, Refusal> {
+        if let Some(pause) = self.pace.wait(owner.uid, &child.id.name) {
+            return Err(Refusal {
+                reason: reason::APPLY_FAILED,
+                class: ErrorType::Rejected,
+                message: format!(
+                    "{} {} was deleted again and again after it had failed; it is made again later",
+                    child.id.kind.display(),
+                    child.id.name
+                ),
+                retry_after: Some(pause),
+            });
+        }
+        let object = serde_json::from_value(child.manifest()).map_err(|error| Refusal {
+            reason: reason::APPLY_FAILED,
+            class: ErrorType::Internal,
+            message: error.to_string(),
+            retry_after: None,
+        })?;
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let created = run(call("create", owner, &child.id), self.api(owner, child.id.kind).create(&params, &object)).await;
+        match created {
+            Ok(created) => Ok(self.wrote(child.id.kind, created)),
+            Err(error) if error.class == ErrorType::Conflict => match holder::of(&self.client, owner, child, &error).await {
+                // The watch has not told of it yet.
+                Holder::Ours => Ok(Made::Not(Step::Unchanged)),
+                Holder::Nobody => Err(error.into()),
+                Holder::Leaving(holder) => Ok(leaving(holder)),
+                Holder::Other(other) => Err(taken(child, &other)),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn change(&self, owner: &Owner<'_>, id: &ChildId, patch: &serde_json::Value) -> Result<Made, CallError> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let changed = run(call("patch", owner, id), self.api(owner, id.kind).patch(&id.name, &params, &Patch::Merge(patch))).await?;
+        Ok(self.wrote(id.kind, changed))
+    }
+
+    fn wrote(&self, kind: ChildKind, written: DynamicObject) -> Made {
+        let version = cache::version(&written);
+        self.children.wrote(kind, written);
+        Made::Written(version)
+    }
+
     async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<Made, CallError> {
         let api = self.api(owner, child.id.kind);
         let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
         let call = self::call("patch", owner, &child.id);
         let written = run(call, api.patch(&child.id.name, &params, &Patch::Apply(child.manifest()))).await?;
-        let version = cache::version(&written);
-        self.children.wrote(child.id.kind, written);
-        Ok(Made::Written(version))
+        Ok(self.wrote(child.id.kind, written))
     }
 
     /// Deletes one child. Returns whether it is gone already.
@@ -262,19 +275,6 @@ fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> Call {
 fn unchanged(child: &Child, known: &DynamicObject) -> bool {
     let applied = known.annotations().get(annotation::APPLIED);
     applied == Some(&child.hash()) && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
-}
-
-fn leaving(holder: String) -> Made {
-    Made::Not(Step::Leaving { holder })
-}
-
-fn taken(child: &Child, by: &str) -> Refusal {
-    let message = format!(
-        "{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched",
-        child.id.kind.display(),
-        child.id.name
-    );
-    Refusal { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
 }
 
 /// The first child that this one depends on and that is not in place.

@@ -94,6 +94,12 @@ impl Children {
         self.caches.iter().flat_map(owned).collect()
     }
 
+    /// What these children control in turn, as far as it is watched: the tasks of runs.
+    pub fn beneath(&self, live: &Live) -> Live {
+        let runs = live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
+        runs.flat_map(|uid| self.of(&uid)).collect()
+    }
+
     /// One child, whoever controls it; only objects with our label are known.
     pub fn get(&self, kind: ChildKind, key: &Key) -> Option<Arc<DynamicObject>> {
         self.caches.get(&kind).and_then(|cache| cache.get(key))

@@ -10,6 +10,8 @@ pub mod event;
 pub mod events;
 pub mod holder;
 pub mod lease;
+pub mod outcome;
+pub mod pace;
 pub mod watch;
 
 use kube::ResourceExt;

@@ -32,6 +32,7 @@ pub enum State {
 /// A running watch; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
+    resource: &'static str,
     state: channel::Receiver<State>,
     task: JoinHandle<()>,
 }
@@ -43,6 +44,12 @@ impl Drop for Watch {
 }
 
 impl Watch {
+    /// What it watches.
+    #[must_use]
+    pub fn resource(&self) -> &'static str {
+        self.resource
+    }
+
     /// How it stands now.
     #[must_use]
     pub fn state(&self) -> State {
@@ -88,6 +95,7 @@ where
     // managedFields are half of an object's size and nobody here reads them.
     let stream = kube::runtime::watcher(api, config).modify(|object| object.managed_fields_mut().clear());
     let metrics = metrics.clone();
+    let of = subject.resource;
     let task = tokio::spawn(async move {
         let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
         let mut failures = Failures::default();
@@ -119,7 +127,7 @@ where
             }
         }
     });
-    Watch { state, task }
+    Watch { resource: of, state, task }
 }
 
 /// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a success, so a watch that is

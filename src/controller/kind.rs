@@ -1,12 +1,15 @@
 //! What differs between our kinds, as a trait; everything else is the pipeline's. Implementations are pure.
 
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{RolloutStatus, Stored, condition::Condition, stored::SpecOf},
     foreign::ChildKind,
     render::{Defaults, Desired, Fault, Owner, applied::Live},
-    status::{Assessment, Moment, Seen},
+    status::{Assessment, Moment, Seen, build::BuildEnd},
     telemetry,
 };
 
@@ -19,9 +22,11 @@ pub struct Scene<'a> {
     /// The owner of the children.
     pub owner: Owner<'a>,
     /// The owner's annotations.
-    pub annotations: &'a std::collections::BTreeMap<String, String>,
+    pub annotations: &'a BTreeMap<String, String>,
     /// The children as they are.
     pub live: &'a Live,
+    /// What the children control in turn, where it is watched.
+    pub details: &'a Live,
     /// The rollout of this generation.
     pub rollout: &'a RolloutStatus,
     /// What the operator fills in.
@@ -41,14 +46,21 @@ pub trait Kind: Send + Sync + Sized + 'static {
     const KIND: telemetry::Kind;
     /// The label that its children carry.
     const LABEL: &'static str;
-    /// The kinds of its children.
+    /// The kinds of its children, and of what is watched of theirs.
     const CHILDREN: &'static [ChildKind];
+    /// Whether the annotation `elpio.io/rebuild` begins a rollout.
+    const REBUILDS: bool = false;
 
     /// Checks every rule.
     ///
     /// # Errors
     /// Every fault that was found.
-    fn validate(name: &str, spec: &Self::Spec, defaults: &Defaults) -> Result<Self::Valid, Vec<Fault>>;
+    fn validate(
+        name: &str,
+        spec: &Self::Spec,
+        annotations: &BTreeMap<String, String>,
+        defaults: &Defaults,
+    ) -> Result<Self::Valid, Vec<Fault>>;
 
     /// What a valid spec asks for.
     fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired;
@@ -56,6 +68,18 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// The status after a reconcile.
     fn assess(scene: &Scene<'_>, previous: Option<&Self::Status>, seen: Seen<'_, Self::Valid>, moment: &Moment)
     -> Assessment<Self::Status>;
+
+    /// The builds among the children that have come to an end.
+    #[must_use]
+    fn builds(_live: &Live, _details: &Live) -> Vec<BuildEnd> {
+        Vec::new()
+    }
+
+    /// How much longer than the configured deadline its rollouts may take.
+    #[must_use]
+    fn more_time(_spec: &Self::Spec) -> SignedDuration {
+        SignedDuration::ZERO
+    }
 
     /// The generation that the status speaks of.
     fn observed_generation(status: &Self::Status) -> Option<i64>;

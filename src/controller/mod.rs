@@ -1,12 +1,14 @@
 //! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands in its own file.
 
 pub mod census;
+pub mod function;
 pub mod kind;
 pub mod merge;
 pub mod pipeline;
 pub mod queue;
 pub mod retry;
 pub mod rollout;
+pub mod run;
 pub mod service;
 pub mod summary;
 mod turns;
@@ -25,15 +27,17 @@ use tokio::{sync::watch, task::JoinSet};
 use self::{
     census::Unsettled,
     kind::{Kind, Object},
-    pipeline::{Pipeline, Run},
+    pipeline::Pipeline,
     queue::{Next, Queue, Turn},
     rollout::Rollouts,
+    run::Run,
 };
 use crate::{
     api::{API_VERSION, GROUP},
     cluster::{
         Key,
         cache::{Cache, Change},
+        children::Children,
         watch::{self as watches, Subject, Watch},
     },
     telemetry::{ReconcileInfo, Trigger},
@@ -135,9 +139,12 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Takes up what a leader before us may have left.
-    pub fn take_over(&self) {
+    pub fn take_over(&self, children: &Children) {
         let now = Timestamp::now();
-        self.store.all().iter().for_each(|object| self.rollouts.resend::<K>(object, now));
+        for object in self.store.all() {
+            let live = children.of(object.uid().as_deref().unwrap_or_default());
+            self.rollouts.resend::<K>(&object, &K::builds(&live, &children.beneath(&live)), now);
+        }
         self.look_at_all(None);
     }
 
@@ -197,7 +204,7 @@ impl<K: Kind> Controller<K> {
         let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried);
         let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
         self.settle(&object, &place, &run);
-        let late = run.status.as_ref().or(object.status.as_ref()).and_then(|status| rollout::late::<K>(status, pipeline.rollout_deadline));
+        let late = run.status.as_ref().or(object.status.as_ref()).and_then(|status| rollout::late::<K>(status, pipeline.allowed(&object)));
         Next {
             retry: run.retry,
             deadline: late.map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
@@ -213,6 +220,9 @@ impl<K: Kind> Controller<K> {
         self.unsettled.note(&Key::of(object), None);
         if let Some(superseded) = &place.superseded {
             self.rollouts.ended::<K>(object, object.status.as_ref(), superseded);
+        }
+        if let (Some(build), Some(rollout)) = (&run.finished, K::rollout(status)) {
+            self.rollouts.built::<K>(object, rollout, build);
         }
         if run.ended
             && let Some(rollout) = K::rollout(status)
@@ -238,9 +248,13 @@ fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger>
     (old.status != new.status).then_some(Trigger::Resync)
 }
 
-/// The object of this kind that controls a child.
+/// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
 fn owner<K: Kind>(child: &DynamicObject) -> Option<Key> {
-    let reference = child.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == K::KIND.as_str())?;
-    let ours = reference.api_version.split('/').next() == Some(GROUP);
-    ours.then(|| Key { namespace: child.namespace().unwrap_or_default(), name: reference.name.clone() })
+    let namespace = child.namespace().unwrap_or_default();
+    let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
+    let group = reference.api_version.split('/').next();
+    if group == Some(GROUP) {
+        return (reference.kind == K::KIND.as_str()).then(|| Key { namespace, name: reference.name.clone() });
+    }
+    child.labels().get(K::LABEL).map(|name| Key { namespace, name: name.clone() })
 }

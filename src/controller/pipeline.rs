@@ -1,6 +1,6 @@
 //! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked as I/O or pure.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -14,20 +14,18 @@ use super::{
     kind::{Kind, Object, Scene},
     retry,
     rollout::Place,
+    run::{Run, applied, regarding, unwritten},
     summary::Summary,
 };
 use crate::{
-    api::{
-        API_VERSION, annotation,
-        condition::reason,
-        event::{Occurrence, action, event_type},
-    },
+    api::{API_VERSION, annotation},
     cluster::{
-        apply::{Applier, Outcome},
+        apply::Applier,
         cache::{self, Cache},
         children::{Availability, Children},
         error::{Call, CallError, run},
-        events::{Recorder, Regarding},
+        events::Recorder,
+        outcome::Outcome,
     },
     foreign::ChildKind,
     render::{
@@ -35,7 +33,7 @@ use crate::{
         applied::{Live, Step},
     },
     status::{Assessment, Moment, Seen},
-    telemetry::{ApplyOutcome, ErrorType, Report, Reported, step},
+    telemetry::{ErrorType, Report, step},
 };
 
 /// What every reconcile of a kind works with.
@@ -62,37 +60,13 @@ impl<K: Kind> std::fmt::Debug for Pipeline<K> {
     }
 }
 
-/// What a reconcile came to.
-#[derive(Debug)]
-pub struct Run<K: Kind> {
-    /// What telemetry is told.
-    pub report: Report,
-    /// When to come back without anything happening.
-    pub retry: Option<Duration>,
-    /// The API server asked not to be bothered before.
-    pub not_before: Option<Duration>,
-    /// A child was found changed and was corrected.
-    pub corrected: bool,
-    /// The resourceVersions of what was written.
-    pub wrote: Vec<u64>,
-    /// The status that stands now, when it could be written.
-    pub status: Option<K::Status>,
-    /// The rollout ended with it.
-    pub ended: bool,
-}
-
-impl<K: Kind> Reported for Run<K> {
-    fn report(&self) -> Report {
-        self.report.clone()
-    }
-}
-
 /// What one pass through the steps found and did, before its status is written.
 struct Pass<K: Kind> {
     assessment: Assessment<K::Status>,
     outcome: Outcome,
     invalid: Option<Vec<Fault>>,
     live: Live,
+    details: Live,
 }
 
 impl<K: Kind> Pipeline<K> {
@@ -116,7 +90,7 @@ impl<K: Kind> Pipeline<K> {
                     match self.refresh(&object).await {
                         Some(newer) if newer.metadata.generation == object.metadata.generation => object = newer,
                         // Deleted, or edited meanwhile: the watch has it, and the next turn is about that.
-                        _ => return Run::overtaken(pass),
+                        _ => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
                     }
                 }
                 written => return self.conclude(&object, pass, written, failures).await,
@@ -140,18 +114,22 @@ impl<K: Kind> Pipeline<K> {
             generation: object.metadata.generation.unwrap_or(0),
             now: Timestamp::now(),
             retried,
+            began: place.begins,
+            first_look: place.begins || object.status.as_ref().and_then(K::observed_generation) != object.metadata.generation,
             rollout: place.status.clone(),
-            deadline: self.rollout_deadline,
+            deadline: self.allowed(object),
         };
         // Needs no client: the watches have brought everything here.
         let live = step("observe").in_scope(|| self.children.of(&uid));
-        let scene = |live| Scene { owner, annotations: object.annotations(), live, rollout: &place.status, defaults: &defaults };
+        let details = self.children.beneath(&live);
+        let scene =
+            |live| Scene { owner, annotations: object.annotations(), live, details: &details, rollout: &place.status, defaults: &defaults };
         // Pure
         let valid = match step("validate").in_scope(|| Self::validate(&name, object, &defaults)) {
             Ok(valid) => valid,
             Err(faults) => {
                 let assessment = K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
-                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live };
+                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live, details };
             }
         };
         // Pure
@@ -162,12 +140,18 @@ impl<K: Kind> Pipeline<K> {
         // Pure
         let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
         let assessment = K::assess(&scene(&now), object.status.as_ref(), seen, &moment);
-        Pass { assessment, outcome, invalid: None, live }
+        Pass { assessment, outcome, invalid: None, live, details }
     }
 
     fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
         let spec = object.spec.as_ref().map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
-        K::validate(name, spec, defaults)
+        K::validate(name, spec, object.annotations(), defaults)
+    }
+
+    /// How long a rollout of this object may take.
+    pub fn allowed(&self, object: &Object<K>) -> SignedDuration {
+        let more = object.spec.as_ref().map_or(SignedDuration::ZERO, K::more_time);
+        self.rollout_deadline.saturating_add(more)
     }
 
     /// What the operator fills in, at the versions that the cluster serves.
@@ -256,47 +240,12 @@ impl<K: Kind> Pipeline<K> {
             corrected: changed(true),
             wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
             ended: pass.assessment.ended && stands,
+            finished: pass
+                .assessment
+                .finished
+                .filter(|_| stands)
+                .and_then(|name| K::builds(&pass.live, &pass.details).into_iter().find(|end| end.run == name)),
             status: stands.then_some(pass.assessment.status),
         }
-    }
-}
-
-impl<K: Kind> Run<K> {
-    /// The object changed under our hands: nothing is said, since the next turn says it.
-    fn overtaken(pass: Pass<K>) -> Self {
-        let report = Report {
-            failure: None,
-            engine: K::engine(&pass.assessment.status),
-            outcome: "overtaken",
-            applied: applied(&pass.outcome),
-            wrote: !applied(&pass.outcome).is_empty(),
-        };
-        Self { report, retry: None, not_before: None, corrected: false, wrote: pass.outcome.wrote, status: None, ended: false }
-    }
-}
-
-fn unwritten(error: &CallError) -> Occurrence {
-    let note = format!("{}: {error}", error.class.as_str());
-    Occurrence { type_: event_type::WARNING, reason: reason::RECONCILE_FAILED, action: action::APPLY, note, related: None }
-}
-
-fn applied(outcome: &Outcome) -> Vec<(&'static str, ApplyOutcome)> {
-    let steps = outcome.applied.steps.iter().filter_map(|(id, step)| match step {
-        Step::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
-        Step::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
-        _ => None,
-    });
-    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
-}
-
-fn regarding<K: Kind>(object: &Object<K>) -> Regarding {
-    Regarding {
-        kind: K::KIND,
-        api_version: API_VERSION,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or(0),
-        rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
     }
 }

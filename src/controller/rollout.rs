@@ -10,10 +10,11 @@ use super::kind::{Kind, Object};
 use crate::{
     api::{API_VERSION, RolloutOutcome, RolloutStatus, annotation, condition},
     status::{
+        build::{BuildEnd, TaskEnd},
         conditions::find,
         rollout::{Phase, deadline, phase, took},
     },
-    telemetry::{self, Metrics, RolloutContext, RolloutSeed, RolloutSpan, Traces, valid_traceparent},
+    telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces, valid_traceparent},
 };
 
 /// After a start or a take-over, roots that ended within this time are sent again: the one before us may not have sent them.
@@ -26,6 +27,8 @@ pub struct Place {
     pub status: RolloutStatus,
     /// What telemetry is told.
     pub telemetry: telemetry::Place,
+    /// It begins with this reconcile.
+    pub begins: bool,
     /// The rollout that this one takes the place of, while it still ran.
     pub superseded: Option<RolloutStatus>,
 }
@@ -65,7 +68,13 @@ impl Rollouts {
         let generation = object.metadata.generation.unwrap_or(0);
         let previous = object.status.as_ref().and_then(K::rollout);
         let caller = callers::<K>(object);
-        match (phase(generation, previous, caller.as_deref()), previous) {
+        // A new rebuild value is a new rollout of the same generation.
+        let same = previous.filter(|p| p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object));
+        let phase = match (same, previous) {
+            (None, Some(other)) => phase(generation, Some(&RolloutStatus { generation: 0, ..other.clone() }), caller.as_deref()),
+            (same, _) => phase(generation, same, caller.as_deref()),
+        };
+        match (phase, previous) {
             (Phase::Begins { parent, .. }, _) => {
                 let ctx = self.traces.begin_rollout(&seed(
                     object.uid().as_deref().unwrap_or_default(),
@@ -75,6 +84,7 @@ impl Rollouts {
                 ));
                 let status = RolloutStatus {
                     generation,
+                    rebuild: Some(rebuild::<K>(object).to_owned()).filter(|text| !text.is_empty()),
                     trace_id: ctx.ids().map(|ids| ids.trace_id),
                     traceparent: ctx.traceparent(),
                     parent: caller,
@@ -86,16 +96,22 @@ impl Rollouts {
                     outcome: Some(RolloutOutcome::Superseded),
                     ..p.clone()
                 });
-                Place { status, telemetry: telemetry::Place::InRollout(ctx), superseded }
+                Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true, superseded }
             }
             (Phase::Open { .. }, Some(rollout)) => Place {
                 status: rollout.clone(),
                 telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
+                begins: false,
                 superseded: None,
             },
             (_, rollout) => {
                 let link = rollout.map(|rollout| self.context::<K>(object, rollout));
-                Place { status: rollout.cloned().unwrap_or_default(), telemetry: telemetry::Place::AfterRollout(link), superseded: None }
+                Place {
+                    status: rollout.cloned().unwrap_or_default(),
+                    telemetry: telemetry::Place::AfterRollout(link),
+                    begins: false,
+                    superseded: None,
+                }
             }
         }
     }
@@ -107,7 +123,7 @@ impl Rollouts {
             Phase::Open { parent } => parent,
             Phase::Begins { .. } | Phase::Ended => None,
         };
-        let seed = seed(&uid, rollout.generation, rebuild::<K>(object), parent.as_deref());
+        let seed = seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
     }
 
@@ -144,9 +160,45 @@ impl Rollouts {
         Some(ctx)
     }
 
+    /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
+    pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
+        self.send_build::<K>(object, rollout, build);
+        self.metrics.build_ended(build.result, Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default());
+    }
+
+    /// Sends the span of a build; the same one whoever sends it, however often.
+    fn send_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
+        let task = |task: &TaskEnd| TaskSpan {
+            name: task.task.clone(),
+            run: task.run.clone(),
+            uid: task.uid.clone(),
+            started: task.started.into(),
+            ended: task.ended.into(),
+            error: task.failure.clone(),
+        };
+        self.traces.emit_build(&BuildSpan {
+            ctx: self.context::<K>(object, rollout),
+            pipeline: object.name_any(),
+            namespace: object.namespace().unwrap_or_default(),
+            run: build.run.clone(),
+            uid: build.uid.clone(),
+            started: build.started.into(),
+            ended: build.ended.into(),
+            result: build.result,
+            error: Some(build.failure.clone()).filter(|text| !text.is_empty()),
+            tasks: build.tasks.iter().map(task).collect(),
+        });
+    }
+
     /// Sends again what ended just before we began to lead.
-    pub fn resend<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
+    pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[BuildEnd], now: Timestamp) {
         let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
+        for build in builds
+            .iter()
+            .filter(|build| rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0) && now.duration_since(build.ended) < RESEND)
+        {
+            self.send_build::<K>(object, rollout, build);
+        }
         if rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
             self.send::<K>(object, object.status.as_ref(), rollout);
         }
@@ -170,7 +222,7 @@ fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a 
 }
 
 fn rebuild<K: Kind>(object: &Object<K>) -> &str {
-    object.annotations().get(annotation::REBUILD).map_or("", String::as_str)
+    object.annotations().get(annotation::REBUILD).filter(|_| K::REBUILDS).map_or("", String::as_str)
 }
 
 fn outcome(rollout: &RolloutStatus) -> &'static str {

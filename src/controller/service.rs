@@ -1,5 +1,7 @@
 //! `ElpioService` as the pipeline sees it. Pure: it joins render and status, no more.
 
+use std::collections::BTreeMap;
+
 use super::kind::{Kind, Scene};
 use crate::{
     api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
@@ -31,7 +33,7 @@ impl Kind for Service {
         ChildKind::ScaledObject,
     ];
 
-    fn validate(name: &str, spec: &Self::Spec, defaults: &Defaults) -> Result<Self::Valid, Vec<Fault>> {
+    fn validate(name: &str, spec: &Self::Spec, _: &BTreeMap<String, String>, defaults: &Defaults) -> Result<Self::Valid, Vec<Fault>> {
         render::validate(name, spec, defaults)
     }
 

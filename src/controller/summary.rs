@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::retry;
 use crate::{
     api::condition::{Condition, kind},
-    cluster::apply::Outcome,
+    cluster::outcome::Outcome,
     render::Fault,
     status::conditions::find,
     telemetry::{ErrorType, Failure},

@@ -29,6 +29,8 @@ pub enum ChildKind {
     ScaledObject,
     /// `tekton.dev` `PipelineRun`.
     PipelineRun,
+    /// `tekton.dev` `TaskRun`: made by Tekton for a `PipelineRun`; watched, never written.
+    TaskRun,
     /// The service that a function publishes.
     ElpioService,
 }
@@ -47,7 +49,7 @@ struct Facts {
 
 impl ChildKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ExternalSecret,
         Self::Certificate,
         Self::KnativeService,
@@ -57,6 +59,7 @@ impl ChildKind {
         Self::HttpScaledObject,
         Self::ScaledObject,
         Self::PipelineRun,
+        Self::TaskRun,
         Self::ElpioService,
     ];
 
@@ -163,6 +166,7 @@ impl ChildKind {
             Self::HttpScaledObject => facts("HTTPScaledObject", "the KEDA HTTP add-on", "http.keda.sh", "httpscaledobjects", &["v1alpha1"]),
             Self::ScaledObject => facts("ScaledObject", "KEDA", "keda.sh", "scaledobjects", &["v1alpha1"]),
             Self::PipelineRun => facts("PipelineRun", "Tekton Pipelines", "tekton.dev", "pipelineruns", &["v1"]),
+            Self::TaskRun => facts("TaskRun", "Tekton Pipelines", "tekton.dev", "taskruns", &["v1"]),
             Self::ElpioService => facts("ElpioService", "Elpio", "elpio.io", "elpioservices", &["v1alpha1"]),
         }
     }

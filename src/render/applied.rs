@@ -54,6 +54,7 @@ pub struct Applied {
 
 impl Applied {
     /// Whether the children are as the spec says.
+    #[must_use]
     pub fn complete(&self) -> bool {
         self.kept.is_empty() && self.steps.iter().all(|(_, step)| matches!(step, Step::Changed | Step::Unchanged))
     }

@@ -55,6 +55,22 @@ pub struct Child {
     pub body: Value,
     /// Annotations that are sent but are no part of the hash (trace context).
     pub carried: BTreeMap<String, String>,
+    /// How it is written.
+    pub mode: Mode,
+}
+
+/// How a child is written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// By server-side apply, whenever something of it is not as it should be.
+    #[default]
+    Apply,
+    /// Created once and never written again.
+    Create,
+    /// Left as it is.
+    Keep,
+    /// Changed by this merge patch, and otherwise left as it is.
+    Change(Value),
 }
 
 /// Labels, annotations and spec of a child under construction.
@@ -93,7 +109,7 @@ impl<S: Serialize> Parts<S> {
             "metadata": metadata,
             "spec": self.spec,
         });
-        Child { id: self.id, after: self.after, body, carried: BTreeMap::new() }
+        Child { id: self.id, after: self.after, body, carried: BTreeMap::new(), mode: Mode::Apply }
     }
 }
 
@@ -121,6 +137,12 @@ impl Owner<'_> {
 }
 
 impl Child {
+    /// A child that is there and stays; only `mode` may still change it.
+    #[must_use]
+    pub fn existing(id: ChildId, mode: Mode) -> Self {
+        Self { id, after: Vec::new(), body: Value::Null, carried: BTreeMap::new(), mode }
+    }
+
     /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same object in every version of the
     /// operator.
     #[must_use]
@@ -165,7 +187,7 @@ mod tests {
     /// A newer operator may build the same object in another order.
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_keys() {
-        let child = |body: Value| Child { id: ChildId::new(ChildKind::Service, "a"), after: Vec::new(), body, carried: BTreeMap::new() };
+        let child = |body: Value| Child { id: ChildId::new(ChildKind::Service, "a"), after: Vec::new(), body, carried: BTreeMap::new(), mode: Mode::Apply };
         let one = child(json!({"a": {"x": 1, "y": [{"p": 1, "q": 2}]}, "b": 2}));
         let other = child(json!({"b": 2, "a": {"y": [{"q": 2, "p": 1}], "x": 1}}));
         assert_eq!(one.hash(), other.hash());

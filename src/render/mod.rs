@@ -8,13 +8,14 @@ pub mod function;
 mod keda;
 mod knative;
 pub mod names;
+pub mod plan;
 mod pod;
 pub mod quantity;
 pub mod service;
 pub mod tekton;
 pub mod validate;
 
-pub use child::{Child, ChildId, Owner};
+pub use child::{Child, ChildId, Mode, Owner};
 pub use function::{Built, published};
 pub use service::render;
 pub use tekton::pipeline_run;

@@ -1,10 +1,14 @@
 //! Pure: what was asked, what was achieved and what the children say become a status and the Events of its transitions.
 //! No client, no clock, no tracing: `now` is handed in.
 
+pub mod build;
+pub mod claims;
 pub mod conditions;
+pub mod function;
 pub mod readiness;
 pub mod rollout;
 pub mod service;
+pub mod transitions;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,10 +29,23 @@ pub struct Moment {
     pub now: Timestamp,
     /// This attempt follows a back-off.
     pub retried: bool,
+    /// The rollout of this generation began with this reconcile.
+    pub began: bool,
+    /// The status says nothing of this generation and this rebuild yet.
+    pub first_look: bool,
     /// The rollout of this generation.
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
     pub deadline: SignedDuration,
+}
+
+impl Moment {
+    /// How long ago the edit was first seen, as the end of a note.
+    #[must_use]
+    pub fn since_edit(&self) -> String {
+        let took = self.rollout.started_at.as_ref().map(|at| self.now.duration_since(at.0));
+        took.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default()
+    }
 }
 
 /// A status, and what became different with it.
@@ -40,6 +57,8 @@ pub struct Assessment<T> {
     pub occurrences: Vec<Occurrence>,
     /// The rollout ended now.
     pub ended: bool,
+    /// The run whose end was seen now.
+    pub finished: Option<String>,
 }
 
 /// A reconcile as far as it came.

@@ -35,7 +35,7 @@ pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
         ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => {
             observed(kind, child).unwrap_or_else(|| by_condition(kind, child, "Ready"))
         }
-        ChildKind::PipelineRun => by_condition(kind, child, "Succeeded"),
+        ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(kind, child, "Succeeded"),
         ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
             let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
             waiting("Issuing", said)

@@ -4,23 +4,21 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
-    Assessment, Moment, Seen,
+    Assessment, Moment, Seen, claims,
     conditions::{Claim, Verdict, find, lay_over},
     readiness::{self, Readiness},
     rollout,
+    transitions::{self, Transitions, occurrence},
 };
 use crate::{
     api::{
         ChildStatus, ElpioServiceStatus, Engine,
         condition::{Condition, kind, reason},
-        event::{Occurrence, Related, action, event_type},
+        event::{Occurrence, action, event_type},
         network::Metric,
     },
     foreign::ChildKind,
-    render::{
-        ChildId, Defaults, Desired, Fault, Owner, ValidService,
-        applied::{Applied, Live},
-    },
+    render::{ChildId, Defaults, Desired, Owner, ValidService, applied::Live},
 };
 
 /// Assesses a service.
@@ -37,15 +35,17 @@ pub fn assess(
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => invalid(&before, faults),
+        Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY]),
         Seen::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
             status.children = children(desired, live);
             status.address = address(name, namespace, valid, live, defaults);
-            let reconciled = reconciled(desired, applied, valid.engine);
+            let count = desired.children.len();
+            let done = format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" });
+            let reconciled = claims::reconciled(applied, done);
             let parts = parts(name, valid, live);
             status.url = url(name, valid, live, &parts);
-            let ready = ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
+            let ready = claims::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
@@ -54,39 +54,8 @@ pub fn assess(
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = Transitions { before: &before, status: &status, moment, seen }.all(previous);
-    Assessment { status, occurrences, ended }
-}
-
-/// The parts keep what was last said of them: the children of the last valid generation still run.
-fn invalid(before: &[Condition], faults: &[Fault]) -> Vec<Claim> {
-    let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let own = [kind::READY, kind::RECONCILED].map(|kind| Claim::new(kind, Verdict::False, reason::INVALID_SPEC, &listed));
-    let kept = [kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY].into_iter().filter_map(|kind| {
-        let condition = find(before, kind)?;
-        let verdict = [Verdict::True, Verdict::False].into_iter().find(|v| v.as_str() == condition.status).unwrap_or(Verdict::Unknown);
-        Some(Claim::new(kind, verdict, &condition.reason, &condition.message))
-    });
-    own.into_iter().chain(kept).collect()
-}
-
-fn reconciled(desired: &Desired, applied: &Applied, engine: Engine) -> Claim {
-    let failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
-    let first = applied.failures().find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING).or_else(|| applied.failures().next());
-    if let Some((_, failure)) = first {
-        return Claim::new(kind::RECONCILED, Verdict::False, failure.reason, failures.join("; "));
-    }
-    let holders: Vec<&str> = applied.holders().collect();
-    if !holders.is_empty() {
-        return Claim::new(kind::RECONCILED, Verdict::False, reason::PRUNING, format!("waiting for {} to be gone", holders.join(", ")));
-    }
-    let count = desired.children.len();
-    Claim::new(
-        kind::RECONCILED,
-        Verdict::True,
-        reason::RECONCILED,
-        format!("engine {}, {count} object{}", engine.as_str(), if count == 1 { "" } else { "s" }),
-    )
+    let occurrences = occurrences(&before, &status, seen, moment);
+    Assessment { status, occurrences, ended, finished: None }
 }
 
 /// `EngineReady`, and `DomainReady` and `SecretsReady` where they are asked for.
@@ -140,17 +109,6 @@ fn part(kind: &'static str, ids: &[ChildId], live: &Live) -> Claim {
 
 fn absent() -> Readiness {
     Readiness::Waiting { reason: reason::PROGRESSING.to_owned(), message: "is not there yet".to_owned() }
-}
-
-fn ready(reconciled: &Claim, parts: &[Claim], serving: impl FnOnce() -> String) -> Claim {
-    if reconciled.verdict != Verdict::True {
-        return Claim { kind: kind::READY, ..reconciled.clone() };
-    }
-    let open = parts.iter().filter(|part| part.verdict != Verdict::True);
-    match open.min_by_key(|part| part.reason == reason::PROGRESSING) {
-        None => Claim::new(kind::READY, Verdict::True, reason::RECONCILED, serving()),
-        Some(part) => Claim { kind: kind::READY, ..part.clone() },
-    }
 }
 
 fn children(desired: &Desired, live: &Live) -> Vec<ChildStatus> {
@@ -207,98 +165,26 @@ fn serving(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServ
     if ways.is_empty() { "serves".to_owned() } else { ways.join("; ") }
 }
 
-/// What became different between two statuses.
-struct Transitions<'a> {
-    before: &'a [Condition],
-    status: &'a ElpioServiceStatus,
-    moment: &'a Moment,
-    seen: Seen<'a, ValidService>,
+/// What is worth an Event, in the order in which it happened.
+fn occurrences(before: &[Condition], status: &ElpioServiceStatus, seen: Seen<'_, ValidService>, moment: &Moment) -> Vec<Occurrence> {
+    let turns = Transitions { before, after: &status.conditions, moment };
+    let Seen::Applied { valid, desired, applied, live } = seen else { return turns.invalid().into_iter().collect() };
+    let reconciled = turns.reconciled().map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
+    let related = unready(desired, live).and_then(|id| transitions::related(id, desired));
+    let readiness = turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
+    let all = [reconciled, moment.first_look.then(|| ignored(valid, desired)).flatten(), turns.failed(applied, desired), readiness];
+    all.into_iter().flatten().collect()
 }
 
-impl Transitions<'_> {
-    fn all(&self, previous: Option<&ElpioServiceStatus>) -> Vec<Occurrence> {
-        let first_look = previous.and_then(|p| p.observed_generation) != Some(self.moment.generation);
-        [self.reconciled(), first_look.then(|| self.ignored()).flatten(), self.failed(), self.readiness()].into_iter().flatten().collect()
-    }
-
-    /// What the condition said before, of this generation.
-    fn then(&self, kind: &str) -> Option<&Condition> {
-        find(self.before, kind).filter(|c| c.observed_generation == Some(self.moment.generation))
-    }
-
-    fn now(&self, kind: &str) -> Option<&Condition> {
-        find(&self.status.conditions, kind)
-    }
-
-    fn reconciled(&self) -> Option<Occurrence> {
-        let now = self.now(kind::RECONCILED).filter(|c| c.status == "True")?;
-        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != "True");
-        news.then(|| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, now.message.clone()))
-    }
-
-    fn ignored(&self) -> Option<Occurrence> {
-        let Seen::Applied { desired, valid, .. } = self.seen else { return None };
-        let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
-        let note = format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
-        (!fields.is_empty()).then(|| occurrence(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
-    }
-
-    fn failed(&self) -> Option<Occurrence> {
-        let now = self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
-        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
-        let (class, related) = match self.seen {
-            Seen::Invalid(_) => ("invalid_spec", None),
-            Seen::Applied { applied, desired, .. } => {
-                let failure = applied.failures().find(|(_, f)| f.reason == now.reason);
-                (failure.map_or("internal", |(_, f)| f.class), failure.and_then(|(id, _)| related(id, desired)))
-            }
-        };
-        let note = format!("{class}: {}", now.message);
-        (news || self.moment.retried)
-            .then(|| Occurrence { related, ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note) })
-    }
-
-    fn readiness(&self) -> Option<Occurrence> {
-        let Seen::Applied { valid, desired, applied, live } = self.seen else { return None };
-        let now = self.now(kind::READY)?;
-        let was_ready = find(self.before, kind::READY).is_some_and(|c| c.status == "True");
-        if now.status == "True" {
-            return (!was_ready).then(|| occurrence(event_type::NORMAL, reason::READY, action::OBSERVE, self.ready_note(valid)));
-        }
-        if !applied.complete() {
-            return None;
-        }
-        let then = self.then(kind::READY).filter(|_| self.then(kind::RECONCILED).is_some_and(|c| c.status == "True"));
-        let failing = now.reason != reason::PROGRESSING;
-        let type_ = match then {
-            None if failing => event_type::WARNING,
-            None => event_type::NORMAL,
-            Some(then) if then.status == "True" => event_type::WARNING,
-            // The engine came to a verdict, or to another one.
-            Some(then) if failing && then.reason != now.reason => event_type::WARNING,
-            Some(_) => return None,
-        };
-        let related = unready(desired, live).and_then(|id| related(id, desired));
-        let note = if failing { format!("{}: {}", now.reason, now.message) } else { format!("waiting for {}", now.message) };
-        Some(Occurrence { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
-    }
-
-    fn ready_note(&self, valid: &ValidService) -> String {
-        let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        let start = self.moment.rollout.started_at.as_ref().map(|at| self.moment.now.duration_since(at.0));
-        let took = start.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default();
-        format!("engine {} serves{place}{took}", valid.engine.as_str())
-    }
+fn ignored(valid: &ValidService, desired: &Desired) -> Option<Occurrence> {
+    let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
+    let note = format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
+    (!fields.is_empty()).then(|| occurrence(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
 }
 
-fn occurrence(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> Occurrence {
-    Occurrence { type_, reason, action, note, related: None }
-}
-
-fn related(id: &ChildId, desired: &Desired) -> Option<Related> {
-    let child = desired.children.iter().find(|c| c.id == *id)?;
-    let api_version = child.body["apiVersion"].as_str()?.to_owned();
-    Some(Related { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone() })
+fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &Moment) -> String {
+    let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    format!("engine {} serves{place}{}", valid.engine.as_str(), moment.since_edit())
 }
 
 /// The child that speaks for what is not ready: one that failed, else one that is not done.

@@ -114,6 +114,8 @@ impl Call {
             self.span.set_status(Status::error(""));
             self.attributes.push(KeyValue::new("error.type", error));
         }
+        // A span ends where it was last left (tracing-opentelemetry 0.34), and until here it was entered only to send the request.
+        self.span.in_scope(|| ());
         let Some(on) = &self.instruments else { return };
         let took = self.began.elapsed().as_secs_f64();
         on.http_duration.record_with(took, &self.attributes);

@@ -12,6 +12,7 @@
 
 mod age;
 mod body;
+pub mod build;
 mod call;
 pub mod client;
 mod current;
@@ -46,6 +47,7 @@ pub mod vocabulary;
 mod watch;
 mod watched;
 
+pub use build::{BuildSpan, TaskSpan};
 pub use client::ClientLayer;
 pub use metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
 pub use page::Page;

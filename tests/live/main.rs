@@ -10,6 +10,7 @@
 
 mod errors;
 mod events;
+mod function;
 mod invalid;
 mod life;
 mod optional;

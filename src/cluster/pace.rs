@@ -1,0 +1,58 @@
+//! How often an object that is created once may be made again by the same name: a pruner that deletes failed runs must not make us build for ever.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The first time is free, and so is the first retry; from then on the pause doubles.
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(5);
+/// What was not made for so long is forgotten.
+const FORGET: Duration = Duration::from_hours(1);
+
+/// When what was made, and how often.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<HashMap<(String, String), (u32, Instant)>>);
+
+impl Pace {
+    /// Asks to make an object of this owner. `None`: now, and it is counted; else how long to wait.
+    pub fn wait(&self, owner: &str, name: &str) -> Option<Duration> {
+        self.wait_at(owner, name, Instant::now())
+    }
+
+    fn wait_at(&self, owner: &str, name: &str, now: Instant) -> Option<Duration> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|_, (_, last)| now.duration_since(*last) < FORGET);
+        let (times, last) = made.entry((owner.to_owned(), name.to_owned())).or_insert((0, now));
+        let pause = match *times {
+            0 | 1 => Duration::ZERO,
+            more => FIRST.saturating_mul(1_u32.checked_shl((more - 2).min(16)).unwrap_or(u32::MAX)).min(LONGEST),
+        };
+        let due = *last + pause;
+        if due > now {
+            return Some(due.duration_since(now));
+        }
+        (*times, *last) = (times.saturating_add(1), now);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_run_is_made_again_at_once_and_then_ever_more_seldom() {
+        let pace = Pace::default();
+        let start = Instant::now();
+        assert_eq!(pace.wait_at("u", "r", start), None);
+        assert_eq!(pace.wait_at("u", "r", start), None, "deleting it is the way to retry");
+        assert_eq!(pace.wait_at("u", "r", start), Some(FIRST));
+        assert_eq!(pace.wait_at("u", "other", start), None);
+        assert_eq!(pace.wait_at("u", "r", start + FIRST), None);
+        assert_eq!(pace.wait_at("u", "r", start + FIRST), Some(FIRST * 2));
+        assert_eq!(pace.wait_at("u", "r", start + FORGET * 2), None);
+    }
+}

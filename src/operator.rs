@@ -1,0 +1,254 @@
+//! The operator's parts, joined: watches, caches, queues, workers, lease. It lives from the first list to the last flushed Event.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use kube::Client;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    cluster::{
+        apply::Applier,
+        children::{Children, OnChange, OnTurn},
+        discovery::{self, Served},
+        events::Recorder,
+        lease::Candidate,
+        pace::Pace,
+        watch::{State, Watch},
+    },
+    config::Config,
+    controller::{Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts, service::Service},
+    http, identity,
+    render::Defaults,
+    telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
+};
+
+/// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
+const DRAIN: Duration = Duration::from_secs(13);
+/// What the last Events, and then giving back the Lease, may take.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// One kind with all that it works with.
+struct Line<K: Kind> {
+    controller: Controller<K>,
+    pipeline: Arc<Pipeline<K>>,
+}
+
+impl<K: Kind> Line<K> {
+    fn new(config: &Config, applier: &Applier, recorder: &Recorder, rollouts: &Rollouts, leads: watch::Receiver<bool>) -> Self {
+        let controller = Controller::<K>::new(rollouts.clone(), leads);
+        let pipeline = Arc::new(Pipeline {
+            client: applier.client.clone(),
+            store: controller.store.clone(),
+            children: applier.children.clone(),
+            applier: applier.clone(),
+            recorder: recorder.clone(),
+            defaults: defaults(config),
+            rollout_deadline: SignedDuration::try_from(config.rollout_deadline).unwrap_or(SignedDuration::from_mins(10)),
+        });
+        Self { controller, pipeline }
+    }
+
+    fn work(&self, workers: usize, stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<K> {
+        self.controller.clone().work(self.pipeline.clone(), workers, stopping)
+    }
+}
+
+/// The operator.
+pub struct Operator {
+    client: Client,
+    children: Arc<Children>,
+    services: Line<Service>,
+    functions: Line<Function>,
+    recorder: Recorder,
+    metrics: Metrics,
+    served: watch::Sender<Served>,
+    followed: watch::Sender<bool>,
+    leading: watch::Sender<bool>,
+    synced: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").field("children", &self.children).finish_non_exhaustive()
+    }
+}
+
+impl Operator {
+    /// Joins the parts; nothing runs yet.
+    #[must_use]
+    pub fn new(config: &Config, client: Client, telemetry: &Telemetry) -> Self {
+        let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
+        let leading = watch::channel(false).0;
+        let kinds = [Service::CHILDREN, Function::CHILDREN].concat();
+        let children = Arc::new(Children::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
+        let rollouts = Rollouts { traces: traces.clone(), metrics: metrics.clone() };
+        let recorder = Recorder::new(client.clone(), &identity::instance(), metrics.clone(), traces);
+        let applier = Applier { client: client.clone(), children: children.clone(), pace: Arc::new(Pace::default()) };
+        Self {
+            services: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
+            functions: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
+            client,
+            children,
+            recorder,
+            metrics,
+            served: watch::channel(Served::new()).0,
+            followed: watch::channel(false).0,
+            leading,
+            synced: watch::channel(false).0,
+        }
+    }
+
+    /// What `/readyz` says.
+    #[must_use]
+    pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::Readiness {
+        let synced = self.synced.subscribe();
+        Arc::new(move || match (*stopping.borrow(), *synced.borrow()) {
+            (true, _) => Err("stopping".to_owned()),
+            (false, false) => Err("waiting for the first lists of all watches".to_owned()),
+            (false, true) => Ok(()),
+        })
+    }
+
+    /// Runs until `stopping`, and then to the end of what was begun.
+    pub async fn run(self, config: Config, place: identity::Place, mut stopping: watch::Receiver<bool>) {
+        self.show();
+        let mut own = self.services.controller.watch(&self.client, &config.namespaces);
+        own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
+        let mut background = JoinSet::new();
+        let kinds = self.children.kinds().collect();
+        background.spawn(discovery::keep(self.client.clone(), kinds, self.served.clone(), self.metrics.clone()));
+        background.spawn(follow(self.children.clone(), self.listeners(), self.served.subscribe(), self.followed.clone()));
+        let recorder = self.recorder.clone();
+        background.spawn(async move { recorder.keep().await });
+        tokio::select! {
+            () = self.sync(&own) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        self.synced.send_replace(true);
+        tracing::info!("ready: every watch has synced");
+        let (resign, resigning) = watch::channel(false);
+        background.spawn(take_over(
+            self.children.clone(),
+            self.services.controller.clone(),
+            self.functions.controller.clone(),
+            self.leading.subscribe(),
+        ));
+        let leading = tokio::spawn(lead(self.client.clone(), config.leader_elect, place, self.leading.clone(), resigning));
+        let services = self.services.work(config.concurrency, stopping.clone());
+        let functions = self.functions.work(config.concurrency, stopping.clone());
+        let working = tokio::spawn(async { tokio::join!(services, functions) });
+        let _ = stopping.wait_for(|stop| *stop).await;
+        if tokio::time::timeout(DRAIN, working).await.is_err() {
+            let running = self.services.controller.queue.running() + self.functions.controller.queue.running();
+            tracing::warn!("{running} reconciles did not finish within {} s", DRAIN.as_secs());
+        }
+        if tokio::time::timeout(FAREWELL, self.recorder.flush()).await.is_err() {
+            tracing::warn!("the last counts of Events could not be told in time");
+        }
+        resign.send_replace(true);
+        let _ = tokio::time::timeout(FAREWELL, leading).await;
+    }
+
+    /// Waits for the first lists: of our own kinds, and of what is served and permitted.
+    async fn sync(&self, own: &[Watch]) {
+        for watch in own {
+            while watch.state() != State::Synced {
+                if watch.state() == State::Absent {
+                    tracing::warn!("the CustomResourceDefinition of {} is not installed: apply deploy/crds", watch.resource());
+                }
+                watch.turned().await;
+            }
+        }
+        let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
+    }
+
+    /// Who is told of a child's change, and of an API's.
+    fn listeners(&self) -> (OnChange, OnTurn) {
+        let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
+        let (also_services, also_functions) = (services.clone(), functions.clone());
+        let changed: OnChange = Arc::new(move |_, change| {
+            services.child_changed(change);
+            functions.child_changed(change);
+        });
+        let turned: OnTurn = Arc::new(move || {
+            also_services.look_at_all(Some(Trigger::Dependency));
+            also_functions.look_at_all(Some(Trigger::Dependency));
+        });
+        (changed, turned)
+    }
+
+    /// Lets the state gauges read the caches, while we lead.
+    fn show(&self) {
+        let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
+        let leading = self.leading.subscribe();
+        self.metrics.resources(move || {
+            let mut by_state = leading.borrow().then(|| census::states::<Service>(&services.store))?;
+            let services_ready = by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
+            by_state.extend(census::states::<Function>(&functions.store));
+            let unsettled_age = vec![(Service::KIND, services.unsettled.age()), (Function::KIND, functions.unsettled.age())];
+            Some(ResourceCounts { services_ready, by_state, unsettled_age })
+        });
+        let leading = self.leading.subscribe();
+        self.metrics.leader(move || *leading.borrow());
+    }
+}
+
+/// Watches the children of what is served, and looks at every object when that changes.
+async fn follow(
+    children: Arc<Children>,
+    (changed, turned): (OnChange, OnTurn),
+    mut served: watch::Receiver<Served>,
+    followed: watch::Sender<bool>,
+) {
+    while served.changed().await.is_ok() {
+        let now = served.borrow_and_update().clone();
+        children.follow(&now, &changed, &turned).await;
+        // The first time, everything is looked at when we begin to lead.
+        if followed.send_replace(true) {
+            turned();
+        }
+    }
+}
+
+/// Takes up the work whenever we begin to lead.
+async fn take_over(
+    children: Arc<Children>,
+    services: Controller<Service>,
+    functions: Controller<Function>,
+    mut leading: watch::Receiver<bool>,
+) {
+    while leading.wait_for(|leads| *leads).await.is_ok() {
+        services.take_over(&children);
+        functions.take_over(&children);
+        if leading.wait_for(|leads| !*leads).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Leads while the Lease is ours, or at once where there is no election, until told to resign.
+async fn lead(
+    client: Client,
+    elect: Option<bool>,
+    place: identity::Place,
+    leading: watch::Sender<bool>,
+    mut resigning: watch::Receiver<bool>,
+) {
+    if elect.unwrap_or(place.in_cluster) {
+        Candidate::new(client, &place.namespace, place.candidate()).run(leading, resigning).await;
+    } else {
+        leading.send_replace(true);
+        let _ = resigning.wait_for(|resign| *resign).await;
+    }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        engine: config.engine,
+        cluster_issuer: config.cluster_issuer.clone(),
+        fetch_image: config.fetch_image.clone(),
+        keda_interceptor: config.keda_interceptor.clone(),
+        ..Defaults::default()
+    }
+}

@@ -1,0 +1,255 @@
+//! The status of an `ElpioFunction`, and the Events of its transitions. Pure.
+
+use kube::{ResourceExt, core::DynamicObject};
+use serde_json::Value;
+
+use super::{
+    Assessment, Moment, Seen, build, claims,
+    conditions::{Claim, Verdict, find, lay_over},
+    readiness::{self, Readiness},
+    rollout,
+    transitions::{Transitions, occurrence},
+};
+use crate::{
+    api::{
+        ElpioFunctionStatus,
+        condition::{Condition, kind, reason},
+        event::{Occurrence, Related, action, event_type},
+        function::Phase,
+    },
+    foreign::ChildKind,
+    render::{
+        ChildId, Mode, Owner, ValidFunction,
+        applied::{Applied, Live, Step},
+        plan::{self, RunState, run_state},
+    },
+};
+
+/// Assesses a function; `details` are the `TaskRun`s of its runs.
+#[must_use]
+pub fn assess(
+    owner: &Owner<'_>,
+    previous: Option<&ElpioFunctionStatus>,
+    seen: Seen<'_, ValidFunction>,
+    details: &Live,
+    moment: &Moment,
+) -> Assessment<ElpioFunctionStatus> {
+    let mut status = previous.cloned().unwrap_or_default();
+    let before = std::mem::take(&mut status.conditions);
+    status.observed_generation = Some(moment.generation);
+    let claims = match seen {
+        Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY]),
+        Seen::Applied { valid, applied, live, .. } => {
+            describe(&mut status, valid, live);
+            let reconciled = claims::reconciled(applied, done(valid, live));
+            let parts = [build_ready(valid, live, details), service_ready(owner.name, live)];
+            let ready = ready(&reconciled, &parts, &status);
+            status.phase = Some(phase(&ready, &parts));
+            [ready, reconciled].into_iter().chain(parts).collect()
+        }
+    };
+    status.conditions = lay_over(&before, claims, moment.generation, moment.now);
+    status.ready = find(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    if matches!(seen, Seen::Invalid(_)) && status.phase.is_none() {
+        status.phase = Some(Phase::Pending);
+    }
+    let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
+    let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
+    status.rollout = Some(advanced);
+    let (occurrences, finished) = Told { before: &before, previous, status: &status, moment, details }.all(seen);
+    Assessment { status, occurrences, ended, finished }
+}
+
+fn run<'a>(valid: &ValidFunction, live: &'a Live) -> Option<&'a DynamicObject> {
+    live.get(&ChildId::new(ChildKind::PipelineRun, valid.run_name())).map(|run| &**run)
+}
+
+fn said<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+    object.data.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// What is there, beside conditions.
+fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live) {
+    let service = plan::service(&valid.name, live);
+    status.build = Some(valid.run_name());
+    status.service_name = service.map(|service| service.name_any());
+    status.url = service.and_then(|service| said(service, "/status/url")).map(str::to_owned);
+    let image = service.and_then(|service| service.data.pointer("/spec/image"));
+    let part =
+        |name: &str, sign: &str| image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default();
+    status.image = image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
+    if let Some(digest) = run(valid, live).filter(|run| run_state(run) == RunState::Succeeded).and_then(plan::digest) {
+        status.image_digest = Some(digest.trim().to_owned());
+    }
+}
+
+fn done(valid: &ValidFunction, live: &Live) -> String {
+    match plan::service(&valid.name, live) {
+        Some(_) => format!("run {} and ElpioService {}", valid.run_name(), valid.name),
+        None => format!("run {}; the ElpioService follows when it has succeeded", valid.run_name()),
+    }
+}
+
+/// The build of these inputs.
+fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
+    let name = valid.run_name();
+    let claim = |verdict, why, message: String| Claim::new(kind::BUILD_READY, verdict, why, message);
+    match run(valid, live).map(|run| (run, run_state(run))) {
+        None if plan::built_and_pruned(valid, live) => {
+            claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
+        }
+        None => claim(Verdict::False, reason::BUILDING, format!("{name} is not there yet")),
+        Some((run, RunState::Running)) => {
+            let (why, message) = build::verdict(run);
+            let text = if why.is_empty() { format!("{name} has not started yet") } else { format!("{name}: {why}: {message}") };
+            claim(Verdict::False, reason::BUILDING, text)
+        }
+        Some((_, RunState::Succeeded)) => claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded")),
+        Some((run, RunState::Failed)) => claim(
+            Verdict::False,
+            reason::BUILD_FAILED,
+            format!("{name}: {}; delete the run to build again", build::failure(run, details).0),
+        ),
+    }
+}
+
+/// The published service's `Ready`, copied.
+fn service_ready(name: &str, live: &Live) -> Claim {
+    let claim = |verdict, why: String, message: String| Claim::new(kind::SERVICE_READY, verdict, why, message);
+    let progressing = |message: String| claim(Verdict::False, reason::PROGRESSING.to_owned(), message);
+    let Some(service) = plan::service(name, live) else { return progressing(format!("ElpioService {name} is not published yet")) };
+    match readiness::of(ChildKind::ElpioService, service) {
+        Readiness::Ready => claim(Verdict::True, reason::READY.to_owned(), String::new()),
+        Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
+        Readiness::Failed { reason: why, message } => claim(Verdict::False, why, format!("ElpioService {name}: {message}")),
+    }
+}
+
+fn ready(reconciled: &Claim, parts: &[Claim; 2], status: &ElpioFunctionStatus) -> Claim {
+    let [build, _] = parts;
+    if reconciled.verdict == Verdict::True && build.reason == reason::BUILDING {
+        return Claim { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
+    }
+    let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    claims::ready(reconciled, parts, || format!("serves{place}"))
+}
+
+fn phase(ready: &Claim, [build, _]: &[Claim; 2]) -> Phase {
+    match (ready.verdict, build.verdict, build.reason.as_str()) {
+        (Verdict::True, ..) => Phase::Ready,
+        (_, Verdict::True, _) => Phase::Deploying,
+        (_, _, reason::BUILD_FAILED) => Phase::BuildFailed,
+        _ if ready.reason == reason::PROGRESSING => Phase::Building,
+        _ => Phase::Pending,
+    }
+}
+
+/// What became different.
+struct Told<'a> {
+    before: &'a [Condition],
+    previous: Option<&'a ElpioFunctionStatus>,
+    status: &'a ElpioFunctionStatus,
+    moment: &'a Moment,
+    details: &'a Live,
+}
+
+impl Told<'_> {
+    /// The occurrences in the order in which they happened, and the run whose end is among them.
+    fn all(&self, seen: Seen<'_, ValidFunction>) -> (Vec<Occurrence>, Option<String>) {
+        let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
+        let Seen::Applied { valid, desired, applied, live } = seen else { return (turns.invalid().into_iter().collect(), None) };
+        let (started, ended) = (self.started(valid, live), self.build_ended(valid, live));
+        let finished = ended.as_ref().map(|_| valid.run_name());
+        let published = self.published(valid, desired.children.iter().any(|c| c.mode == Mode::Apply), applied);
+        let readiness = turns.ready(|| self.ready_note()).or_else(|| Self::waits(&turns, applied));
+        let all = [started, ended, published, turns.failed(applied, desired), readiness];
+        (all.into_iter().flatten().collect(), finished)
+    }
+
+    fn was(&self, kind: &str) -> Option<&Condition> {
+        find(self.before, kind).filter(|_| self.same_run())
+    }
+
+    /// The status speaks of the same run already.
+    fn same_run(&self) -> bool {
+        self.previous.and_then(|p| p.build.as_ref()) == self.status.build.as_ref()
+    }
+
+    fn of_run(&self, type_: &'static str, why: &'static str, note: String) -> Occurrence {
+        let name = self.status.build.clone().unwrap_or_default();
+        let related = Related { api_version: ChildKind::PipelineRun.api_version(), kind: ChildKind::PipelineRun.kind().to_owned(), name };
+        Occurrence { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
+    }
+
+    /// A run of these inputs was created: the first, or one in the place of a failed one that somebody deleted.
+    fn started(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
+        run(valid, live)?;
+        let building = |c: &Condition| c.reason == reason::BUILDING;
+        let again =
+            find(&self.status.conditions, kind::BUILD_READY).is_some_and(building) && !self.was(kind::BUILD_READY).is_some_and(building);
+        let source = match (&valid.inputs.git, &valid.inputs.archive) {
+            (Some(git), _) => format!("{} at {}", git.url, git.revision),
+            (None, archive) => archive.clone().unwrap_or_default(),
+        };
+        let note = || format!("building {} from {source}", valid.inputs.image);
+        (!self.same_run() || again).then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
+    }
+
+    fn build_ended(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
+        let run = run(valid, live)?;
+        let state = run_state(run);
+        let told = match state {
+            RunState::Running => return None,
+            RunState::Succeeded => self.was(kind::BUILD_READY).is_some_and(|c| c.status == "True"),
+            RunState::Failed => self.was(kind::BUILD_READY).is_some_and(|c| c.reason == reason::BUILD_FAILED),
+        };
+        if told {
+            return None;
+        }
+        let took = build::end(run, self.details)
+            .map(|end| format!(" after {} s", end.ended.duration_since(end.started).as_secs()))
+            .unwrap_or_default();
+        Some(if state == RunState::Succeeded {
+            let digest = plan::digest(run).map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned());
+            self.of_run(event_type::NORMAL, reason::BUILD_SUCCEEDED, format!("built {digest}{took}"))
+        } else {
+            self.of_run(event_type::WARNING, reason::BUILD_FAILED, format!("{}{took}", build::failure(run, self.details).0))
+        })
+    }
+
+    /// The service was published or changed: told once for each image, and once for each generation.
+    fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<Occurrence> {
+        let id = ChildId::new(ChildKind::ElpioService, &valid.name);
+        let done = applied.steps.iter().any(|(step_of, step)| *step_of == id && matches!(step, Step::Changed | Step::Unchanged));
+        let news = self.moment.first_look || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
+        let image = self.status.image.clone().unwrap_or_default();
+        let related = Related { api_version: id.kind.api_version(), kind: id.kind.kind().to_owned(), name: id.name };
+        (asked && done && news).then(|| Occurrence {
+            related: Some(related),
+            ..occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, format!("ElpioService {} runs {image}", valid.name))
+        })
+    }
+
+    /// A build says for itself that it began and how it ended; what is left is the service.
+    fn waits(turns: &Transitions<'_>, applied: &Applied) -> Option<Occurrence> {
+        let built = turns.now(kind::BUILD_READY).is_some_and(|c| c.status == "True");
+        // Began to wait: the build was not done when it was last looked at.
+        let began = turns.then(kind::BUILD_READY).is_none_or(|c| c.status != "True");
+        let said = turns.waits(applied, None).filter(|_| built);
+        match said {
+            None if built && began && applied.complete() => {
+                let now = turns.now(kind::READY)?;
+                let failing = now.reason != reason::PROGRESSING;
+                let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
+                (now.status != "True")
+                    .then(|| occurrence(type_, reason::PROGRESSING, action::OBSERVE, format!("waiting for {}", now.message)))
+            }
+            said => said,
+        }
+    }
+
+    fn ready_note(&self) -> String {
+        let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("serves{place}{}", self.moment.since_edit())
+    }
+}

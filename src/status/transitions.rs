@@ -1,0 +1,102 @@
+//! What became different between two sets of conditions, as far as both kinds say it alike. Pure.
+
+use super::{Moment, conditions::find};
+use crate::{
+    api::{
+        condition::{Condition, kind, reason},
+        event::{Occurrence, Related, action, event_type},
+    },
+    render::{ChildId, Desired, applied::Applied},
+};
+
+/// Two sets of conditions, and when the second was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Transitions<'a> {
+    /// As the status held them.
+    pub before: &'a [Condition],
+    /// As they are now.
+    pub after: &'a [Condition],
+    /// Now.
+    pub moment: &'a Moment,
+}
+
+impl<'a> Transitions<'a> {
+    /// What a condition said before, of this generation and this rebuild.
+    #[must_use]
+    pub fn then(&self, kind: &str) -> Option<&'a Condition> {
+        find(self.before, kind).filter(|c| !self.moment.began && c.observed_generation == Some(self.moment.generation))
+    }
+
+    /// What a condition says now.
+    #[must_use]
+    pub fn now(&self, kind: &str) -> Option<&'a Condition> {
+        find(self.after, kind)
+    }
+
+    /// The children of this generation were all applied.
+    #[must_use]
+    pub fn reconciled(&self) -> Option<&'a Condition> {
+        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != "True");
+        self.now(kind::RECONCILED).filter(|c| news && c.status == "True")
+    }
+
+    /// The spec was found to break rules.
+    #[must_use]
+    pub fn invalid(&self) -> Option<Occurrence> {
+        self.failure("invalid_spec", None)
+    }
+
+    /// Reconciling failed, in a new way or again after a back-off.
+    #[must_use]
+    pub fn failed(&self, applied: &Applied, desired: &Desired) -> Option<Occurrence> {
+        let now = self.now(kind::RECONCILED)?;
+        let failure = applied.failures().find(|(_, f)| f.reason == now.reason);
+        self.failure(failure.map_or("internal", |(_, f)| f.class), failure.and_then(|(id, _)| related(id, desired)))
+    }
+
+    fn failure(&self, class: &str, related: Option<Related>) -> Option<Occurrence> {
+        let now = self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
+        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
+        let note = format!("{class}: {}", now.message);
+        let said = || Occurrence { related, ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note) };
+        (news || self.moment.retried).then(said)
+    }
+
+    /// It became ready.
+    pub fn ready(&self, note: impl FnOnce() -> String) -> Option<Occurrence> {
+        let was = find(self.before, kind::READY).is_some_and(|c| c.status == "True");
+        let is = self.now(kind::READY).is_some_and(|c| c.status == "True");
+        (is && !was).then(|| occurrence(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
+    }
+
+    /// It began to wait, it fell without an edit, or what it waits for came to a verdict.
+    #[must_use]
+    pub fn waits(&self, applied: &Applied, related: Option<Related>) -> Option<Occurrence> {
+        let now = self.now(kind::READY).filter(|c| c.status != "True" && applied.complete())?;
+        let then = self.then(kind::READY).filter(|_| self.then(kind::RECONCILED).is_some_and(|c| c.status == "True"));
+        let failing = now.reason != reason::PROGRESSING;
+        let type_ = match then {
+            None if failing => event_type::WARNING,
+            None => event_type::NORMAL,
+            Some(then) if then.status == "True" => event_type::WARNING,
+            Some(then) if failing && then.reason != now.reason => event_type::WARNING,
+            Some(_) => return None,
+        };
+        let note = if failing { format!("{}: {}", now.reason, now.message) } else { format!("waiting for {}", now.message) };
+        Some(Occurrence { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
+    }
+}
+
+/// An occurrence about no child.
+#[must_use]
+pub fn occurrence(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> Occurrence {
+    Occurrence { type_, reason, action, note, related: None }
+}
+
+/// A desired child as Events name it.
+#[must_use]
+pub fn related(id: &ChildId, desired: &Desired) -> Option<Related> {
+    let child = desired.children.iter().find(|c| c.id == *id)?;
+    let api_version = child.body["apiVersion"].as_str()?.to_owned();
+    Some(Related { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone() })
+}

@@ -1,0 +1,269 @@
+//! The life of a function on a real API server with Tekton's real definitions; the test itself says what becomes of the runs.
+
+use elpio_cluster::eventually;
+use elpio_operator::api::{ElpioFunction, condition::Condition};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use crate::stage::{SOON, Stage, reasons, summary};
+
+const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A stage with the verbs of functions.
+struct Functions {
+    stage: Stage,
+    api: Api<ElpioFunction>,
+    runs: Api<DynamicObject>,
+}
+
+fn spec(revision: &str) -> Value {
+    json!({"source": {"git": {"url": "https://example.com/hello.git", "revision": revision}}, "runtime": "go", "image": "registry.local/hello:latest"})
+}
+
+impl Functions {
+    async fn new(name: &str) -> Self {
+        let stage = Stage::new(name).await;
+        let api = Api::namespaced(stage.client.clone(), &stage.namespace);
+        let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
+        Self { stage, api, runs }
+    }
+
+    async fn apply(&self, spec: &Value, annotations: &Value) {
+        let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello", "annotations": annotations}, "spec": spec});
+        self.api.patch("hello", &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
+    }
+
+    async fn phase(&self, phase: &str) -> ElpioFunction {
+        eventually(&format!("hello is {phase}"), SOON, async || {
+            let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
+            let seen = object.status.as_ref().filter(|s| s.observed_generation == object.metadata.generation).and_then(|s| s.phase);
+            if seen.is_some_and(|p| p.as_str() == phase) { Ok(object) } else { Err(serde_json::to_string_pretty(&object.status).unwrap()) }
+        })
+        .await
+    }
+
+    /// The run of the function's current inputs, once it is there.
+    async fn run(&self) -> DynamicObject {
+        eventually("the run of the current inputs", SOON, async || {
+            let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
+            let status = object.status.filter(|s| s.observed_generation == object.metadata.generation).ok_or("not observed")?;
+            let name = status.build.ok_or("no build")?;
+            self.runs.get_opt(&name).await.map_err(|e| e.to_string())?.ok_or(format!("{name} is not there"))
+        })
+        .await
+    }
+
+    /// What Tekton would write in the end.
+    async fn end(&self, run: &str, succeeded: &str, reason: &str, message: &str, digest: &str) {
+        let status = json!({"status": {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:42Z",
+            "conditions": [{"type": "Succeeded", "status": succeeded, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:42Z"}],
+            "results": [{"name": "IMAGE_DIGEST", "value": digest}]}});
+        self.runs.patch_status(run, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    async fn all_runs(&self) -> Vec<String> {
+        self.runs.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
+    }
+}
+
+fn condition(object: &ElpioFunction, kind: &str) -> Condition {
+    object.status.as_ref().unwrap().conditions.iter().find(|c| c.type_ == kind).cloned().unwrap_or_else(|| panic!("no {kind}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn built_served_rebuilt_and_one_trace() {
+    let f = Functions::new("fn-life").await;
+    f.apply(&spec("v1"), &json!({})).await;
+    let run = f.run().await;
+    let building = f.phase("Building").await;
+    let rollout = building.status.clone().unwrap().rollout.unwrap();
+    let trace = rollout.trace_id.clone().unwrap();
+    let carrier: Value = serde_json::from_str(&run.annotations()["tekton.dev/pipelinerunSpanContext"]).unwrap();
+    assert_eq!(carrier["traceparent"], json!(rollout.traceparent));
+    assert!(f.stage.services().get_opt("hello").await.unwrap().is_none(), "no service before the build of these inputs has succeeded");
+
+    f.end(&run.name_any(), "True", "Succeeded", "", DIGEST).await;
+    let ready = f.phase("Ready").await;
+    let status = ready.status.clone().unwrap();
+    assert_eq!(status.image.as_deref(), Some(format!("registry.local/hello@{DIGEST}").as_str()));
+    assert_eq!((status.image_digest.as_deref(), status.service_name.as_deref()), (Some(DIGEST), Some("hello")));
+    assert_eq!(status.url.as_deref(), Some(format!("http://hello.{}.example.com", f.stage.namespace).as_str()));
+    let service = f.stage.services().get("hello").await.unwrap();
+    assert_eq!(service.annotations()["elpio.io/build"], run.name_any());
+    assert_eq!(service.annotations()["elpio.io/traceparent"], rollout.traceparent.clone().unwrap());
+
+    // One id leads from the function's Events to the Knative Service's apply.
+    let events = f.stage.events("hello").await;
+    let of_function: Vec<_> = events.iter().filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction")).cloned().collect();
+    assert_eq!(
+        reasons(&of_function),
+        ["Normal BuildStarted", "Normal BuildSucceeded", "Normal Reconciled", "Normal Progressing", "Normal Ready"],
+        "{}",
+        summary(&of_function)
+    );
+    assert!(events.iter().all(|e| e.note.as_ref().unwrap().contains(&trace)), "{}", summary(&events));
+    let root = f.stage.otlp.wait_for_span("the function's root", SOON, |s| s.name == "rollout ElpioFunction" && s.trace_id == trace).await;
+    let inner = f.stage.otlp.wait_for_span("the service's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
+    assert_eq!(inner.parent_id, root.span_id);
+    let build = f.stage.otlp.wait_for_span("the build", SOON, |s| s.name == "build hello" && s.trace_id == trace).await;
+    assert_eq!((build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")), (root.span_id.as_str(), 42, "success"));
+    f.stage.otlp.wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace).await;
+    assert_eq!(f.stage.counted("elpio_build_duration_seconds_count", &[("result", "success")]).await, 1.0);
+
+    // A new revision is built; meanwhile the old one serves.
+    f.apply(&spec("v2"), &json!({})).await;
+    let second = f.run().await;
+    assert_ne!(second.name_any(), run.name_any());
+    f.phase("Building").await;
+    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
+    f.end(&second.name_any(), "True", "Succeeded", "", OTHER).await;
+    f.phase("Ready").await;
+    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(OTHER));
+
+    // Env reaches the service at once, without a build.
+    let mut more = spec("v2");
+    more["env"] = json!([{"name": "A", "value": "1"}]);
+    f.apply(&more, &json!({})).await;
+    eventually("the service has the variable", SOON, async || {
+        let env = f.stage.services().get("hello").await.unwrap().spec.env;
+        if env.len() == 1 { Ok(()) } else { Err(format!("{env:?}")) }
+    })
+    .await;
+    assert_eq!(f.all_runs().await.len(), 2);
+
+    // A rebuild of the same inputs is a rollout of the same generation.
+    let before = f.phase("Ready").await.status.unwrap().rollout.unwrap();
+    f.apply(&more, &json!({"elpio.io/rebuild": "now"})).await;
+    eventually("a third run", SOON, async || match f.all_runs().await.len() {
+        3 => Ok(()),
+        n => Err(format!("{n} runs")),
+    })
+    .await;
+    let again = f.phase("Building").await;
+    let after = again.status.unwrap().rollout.unwrap();
+    assert_eq!((after.generation, after.rebuild.as_deref()), (before.generation, Some("now")));
+    assert_ne!(after.trace_id, before.trace_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
+    let f = Functions::new("fn-failed").await;
+    f.apply(&spec("v1"), &json!({})).await;
+    let first = f.run().await;
+    f.end(&first.name_any(), "True", "Succeeded", "", DIGEST).await;
+    f.phase("Ready").await;
+
+    f.apply(&spec("bad"), &json!({})).await;
+    let bad = f.run().await;
+    // Its failing task, as Tekton makes it.
+    let task = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": format!("{}-build", bad.name_any()), "labels": {
+        "app.kubernetes.io/managed-by": "elpio", "elpio.io/function": "hello", "tekton.dev/pipelineTask": "build"},
+        "ownerReferences": [{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": bad.name_any(), "uid": bad.uid().unwrap(), "controller": true}]}, "spec": {}});
+    let tasks = f.stage.any("tekton.dev/v1", "TaskRun", "taskruns");
+    let name = task["metadata"]["name"].as_str().unwrap().to_owned();
+    tasks.create(&kube::api::PostParams::default(), &serde_json::from_value(task).unwrap()).await.unwrap();
+    let status = json!({"status": {"startTime": "2026-01-01T00:00:01Z", "completionTime": "2026-01-01T00:00:41Z",
+        "conditions": [{"type": "Succeeded", "status": "False", "reason": "Failed", "message": "no buildpack groups passed detection"}]}});
+    tasks.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    f.end(&bad.name_any(), "False", "Failed", "Tasks Completed: 2 (Failed: 1)", "").await;
+
+    let failed = f.phase("BuildFailed").await;
+    let (ready, build) = (condition(&failed, "Ready"), condition(&failed, "BuildReady"));
+    assert_eq!((ready.status.as_str(), ready.reason.as_str(), build.reason.as_str()), ("False", "BuildFailed", "BuildFailed"));
+    for part in ["task build", "Failed", "no buildpack groups passed detection"] {
+        assert!(build.message.contains(part), "{part}: {}", build.message);
+    }
+    assert_eq!(condition(&failed, "ServiceReady").status, "True", "the last good build serves");
+    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
+    let event = f.stage.event("hello", "Warning", "BuildFailed").await;
+    assert!(event.note.unwrap().contains("no buildpack groups"));
+    let span = f.stage.otlp.wait_for_span("the failed task", SOON, |s| s.name == "task build").await;
+    assert_eq!(span.status, "error");
+    assert_eq!(f.stage.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await, 0.0, "a build that fails is no failed reconcile");
+
+    f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
+    let retried = f.stage.object(&f.runs, &bad.name_any(), "made again", |o| o.uid() != bad.uid()).await;
+    f.end(&retried.name_any(), "True", "Succeeded", "", OTHER).await;
+    f.phase("Ready").await;
+
+    // A run that is pruned after its success is not built again.
+    f.runs.delete(&retried.name_any(), &DeleteParams::default()).await.unwrap();
+    f.stage.gone(&f.runs, &retried.name_any()).await;
+    f.stage.quiet().await;
+    let still = f.phase("Ready").await;
+    assert!(condition(&still, "BuildReady").message.contains("pruned"));
+    assert!(f.runs.get_opt(&retried.name_any()).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
+    let f = Functions::new("fn-history").await;
+    let mut short = spec("v1");
+    short["build"] = json!({"keep": 1});
+    f.apply(&short, &json!({})).await;
+    let first = f.run().await;
+    short["source"]["git"]["revision"] = json!("v2");
+    f.apply(&short, &json!({})).await;
+    let second = f.run().await;
+    let cancelled = f.stage.object(&f.runs, &first.name_any(), "cancelled", |o| o.data.pointer("/spec/status") == Some(&json!("Cancelled"))).await;
+    assert_eq!(cancelled.annotations()["elpio.io/superseded-by"], second.name_any());
+    f.end(&first.name_any(), "False", "Cancelled", "cancelled", "").await;
+    f.end(&second.name_any(), "True", "Succeeded", "", DIGEST).await;
+    f.phase("Ready").await;
+    f.stage.gone(&f.runs, &first.name_any()).await;
+    assert_eq!(f.all_runs().await, [second.name_any()]);
+
+    // Back to the inputs whose run was cancelled and gone: they are built.
+    short["source"]["git"]["revision"] = json!("v1");
+    f.apply(&short, &json!({})).await;
+    let again = f.run().await;
+    assert_eq!(again.name_any(), first.name_any());
+    assert_ne!(again.uid(), first.uid());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_at_every_stage_build_once_and_say_everything_once() {
+    let mut f = Functions::new("fn-restart").await;
+    f.apply(&spec("v1"), &json!({})).await;
+    f.stage.operator.kill();
+    f.stage.restart().await;
+    let run = f.run().await;
+    f.phase("Building").await;
+    f.stage.operator.kill();
+    f.end(&run.name_any(), "True", "Succeeded", "", DIGEST).await;
+    f.stage.restart().await;
+    f.stage.engine.hold();
+    f.phase("Deploying").await;
+    f.stage.operator.kill();
+    f.stage.engine.release();
+    f.stage.restart().await;
+    let ready = f.phase("Ready").await;
+    assert_eq!(f.all_runs().await, [run.name_any()]);
+    let events: Vec<_> = f.stage.events("hello").await.into_iter().filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction")).collect();
+    let mut said = reasons(&events);
+    said.sort();
+    // When the engine is faster than the operator's start, there was nothing to wait for.
+    said.retain(|s| s != "Normal Progressing");
+    assert_eq!(said, ["Normal BuildStarted", "Normal BuildSucceeded", "Normal Ready", "Normal Reconciled"], "{}", summary(&events));
+    assert!(events.iter().all(|e| e.series.is_none()), "{}", summary(&events));
+    let trace = ready.status.unwrap().rollout.unwrap().trace_id.unwrap();
+    assert!(events.iter().all(|e| e.metadata.annotations.as_ref().unwrap()["elpio.io/trace-id"] == trace));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_functions_are_checked_by_the_operator_too() {
+    let f = Functions::new("fn-invalid").await;
+    let mut bad = spec("v1");
+    bad["port"] = json!(8012);
+    f.apply(&bad, &json!({})).await;
+    let object = f.phase("Pending").await;
+    let ready = condition(&object, "Ready");
+    assert_eq!(ready.reason, "InvalidSpec");
+    assert!(ready.message.contains("spec.port: "), "{}", ready.message);
+    assert!(f.all_runs().await.is_empty());
+}
