@@ -64,6 +64,8 @@ impl Call {
     pub(super) fn begin<B>(metrics: &Metrics, server: &Server, request: &mut Request<B>, template: String) -> Self {
         let method = request.method().clone();
         let reconciling = Context::map_current(|cx| cx.get::<Reconciling>().cloned());
+        // Beside the span's own clock, at both ends: the exemplar's value is to be the span's duration.
+        let began = Instant::now();
         let span = match reconciling {
             Some(_) => open(&method, request.uri(), server, &template),
             None => Span::none(),
@@ -77,7 +79,7 @@ impl Call {
             KeyValue::new("url.template", template),
             KeyValue::new("server.address", server.host.clone()),
         ];
-        Self { instruments: metrics.instruments.clone(), span, verdict, attributes, method, began: Instant::now(), ended: false }
+        Self { instruments: metrics.instruments.clone(), span, verdict, attributes, method, began, ended: false }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -109,15 +111,15 @@ impl Call {
 
     fn end(&mut self, error: Option<String>) {
         self.ended = true;
+        // A span ends where it was last left (tracing-opentelemetry 0.34), and until here it was entered only to send the request.
+        self.span.in_scope(|| ());
+        let took = self.began.elapsed().as_secs_f64();
         if let Some(error) = error {
             self.span.set_attribute("error.type", error.clone());
             self.span.set_status(Status::error(""));
             self.attributes.push(KeyValue::new("error.type", error));
         }
-        // A span ends where it was last left (tracing-opentelemetry 0.34), and until here it was entered only to send the request.
-        self.span.in_scope(|| ());
         let Some(on) = &self.instruments else { return };
-        let took = self.began.elapsed().as_secs_f64();
         on.http_duration.record_with(took, &self.attributes);
         let Some(ids) = ids_of(&self.span.context()) else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));

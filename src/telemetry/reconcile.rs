@@ -1,6 +1,10 @@
 //! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the reconcile returns.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -87,9 +91,10 @@ impl Metrics {
         let active = Active::begin(self.instruments.clone(), &info);
         let (span, verdict) = open(traces, &info);
         let result = run.instrument(span.clone()).await;
+        let took = active.began.elapsed();
         let report = result.report();
         close_span(&span, verdict.as_ref(), &report);
-        active.record(&span, verdict.as_ref(), &report);
+        active.record(took, &span, verdict.as_ref(), &report);
         span.in_scope(|| say(&info, &report));
         result
     }
@@ -112,7 +117,7 @@ impl Active {
         Self { instruments, kind, began: Instant::now() }
     }
 
-    fn record(&self, span: &Span, verdict: Option<&Verdict>, report: &Report) {
+    fn record(&self, took: Duration, span: &Span, verdict: Option<&Verdict>, report: &Report) {
         let Some(on) = &self.instruments else { return };
         let result = if report.failure.is_some() { "error" } else { "success" };
         on.reconcile.add(1, [self.kind, result]);
@@ -124,7 +129,7 @@ impl Active {
         }
         let exported = verdict.is_none_or(Verdict::is_kept);
         let ids = if exported { ids_of(&span.context()) } else { None };
-        on.reconcile_duration.record(self.began.elapsed().as_secs_f64(), [self.kind], ids);
+        on.reconcile_duration.record(took.as_secs_f64(), [self.kind], ids);
     }
 }
 

@@ -1,0 +1,44 @@
+//! With sampling off no id is anywhere: each would point to a trace that nobody has.
+
+use elpio_cluster::eventually;
+use kube::ResourceExt;
+
+use crate::{
+    backends::Backends,
+    closure::{events, load},
+    stage::SOON,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_sampling_there_is_no_id_anywhere() {
+    let backends = Backends::shared().await;
+    let stage = backends.stage("unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    load(&stage).await;
+
+    for event in events(&stage).await {
+        assert!(event.annotations().keys().all(|key| !key.contains("trace")), "{:?}", event.annotations());
+    }
+    for name in ["one", "four"] {
+        let object = stage.services().get(name).await.unwrap();
+        let rollout = object.status.unwrap().rollout.unwrap();
+        assert_eq!(rollout.trace_id, None, "{rollout:?}");
+    }
+    assert!(!stage.operator.log().contains("trace_id"), "{}", stage.operator.log_end());
+    let page = stage.operator.metrics("application/openmetrics-text; version=1.0.0").await;
+    assert!(page.ends_with("# EOF\n") && !page.contains("trace_id"), "an exemplar of no span");
+
+    let is_own = |instance: &str| instance == "unsampled";
+    let records = eventually("its log records are there", SOON, async || {
+        let mut records = backends.records("logs");
+        records.retain(|record| record.resource.get("service.instance.id").is_some_and(|id| is_own(id)));
+        if records.iter().any(|record| record.event_name == "k8s.event") { Ok(records) } else { Err(format!("{} records", records.len())) }
+    })
+    .await;
+    assert!(records.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()), "{records:?}");
+    let lifted = backends.records("events").into_iter().filter(|record| record.attribute("k8s.namespace.name") == stage.namespace);
+    for record in lifted {
+        assert!(record.trace_id.is_empty(), "{record:?}");
+    }
+    let spans = backends.collector.file("traces").into_iter().filter(|batch| batch.to_string().contains("unsampled"));
+    assert_eq!(spans.count(), 0);
+}
