@@ -167,7 +167,7 @@ async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
     let tasks = f.stage.any("tekton.dev/v1", "TaskRun", "taskruns");
     let name = task["metadata"]["name"].as_str().unwrap().to_owned();
     tasks.create(&kube::api::PostParams::default(), &serde_json::from_value(task).unwrap()).await.unwrap();
-    let status = json!({"status": {"startTime": "2026-01-01T00:00:01Z", "completionTime": "2026-01-01T00:00:41Z",
+    let status = json!({"status": {"podName": "hello-pod", "startTime": "2026-01-01T00:00:01Z", "completionTime": "2026-01-01T00:00:41Z",
         "conditions": [{"type": "Succeeded", "status": "False", "reason": "Failed", "message": "no buildpack groups passed detection"}]}});
     tasks.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     f.end(&bad.name_any(), "False", "Failed", "Tasks Completed: 2 (Failed: 1)", "").await;
