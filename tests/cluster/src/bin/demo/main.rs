@@ -102,17 +102,19 @@ async fn demo(keep: bool) -> Result<(), String> {
 
     let samples = samples::read()?;
     terminal.heading(&format!("kubectl apply -f {}", samples::FOLDER));
-    let story = story::Story::begin(&client, &terminal, &samples).await?;
+    let mut story = story::Story::begin(&client, &terminal, &samples).await?;
     samples::apply(&client, "default", &samples).await?;
     let services = story.until_ready().await.map_err(|reason| format!("{reason}\n{}", operator.log_end()))?;
 
     ending::table(&terminal, &services);
     ending::trace(&terminal, &receiver, &services).await?;
     ending::metrics(&terminal, &operator).await;
-    let service = services.keys().next().map_or("", String::as_str);
+    // One of its own, not a function's, which would be put right again.
+    let own = services.iter().find(|(_, service)| service.metadata.owner_references.is_none());
+    let service = own.map_or("", |(name, _)| name.as_str());
     ending::addresses(&terminal, &cluster, &operator, service, keep);
     if keep {
-        std::future::pending::<()>().await;
+        story.go_on().await;
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// With a stand-in that takes seconds, something is wrong after this.
 const BOUND: Duration = Duration::from_mins(1);
-const NAME: usize = 14;
-const REASON: usize = 13;
+const NAME: usize = 17;
+const REASON: usize = 14;
 
 enum News {
     Service(Box<DynamicObject>),
@@ -28,6 +28,8 @@ pub struct Story<'a> {
     news: BoxStream<'static, Result<News, watcher::Error>>,
     expected: BTreeSet<String>,
     services: BTreeMap<String, DynamicObject>,
+    /// What is ready now, as it is shown.
+    ready: BTreeSet<String>,
     told: BTreeMap<String, String>,
     /// Names of Events that were told, and "ready NAME" of objects whose `Ready` Event was.
     events: BTreeSet<String>,
@@ -46,39 +48,50 @@ impl<'a> Story<'a> {
         let events: Api<Event> = Api::default_namespaced(client.clone());
         let events = watcher(events, watcher::Config::default()).applied_objects();
         let events = events.map(|event| event.map(|event| News::Event(Box::new(event))));
-        // A function is ready with the service of its name.
-        let expected = ["ElpioService", "ElpioFunction"].iter().flat_map(|kind| samples::names(samples, kind)).collect();
+        let mut expected: BTreeSet<String> = samples::names(samples, "ElpioService").into_iter().collect();
+        expected.extend(samples::names(samples, "ElpioFunction").iter().map(|name| function(name)));
         Ok(Self {
             terminal,
             news: futures::stream::select_all([services.boxed(), functions.boxed(), events.boxed()]).boxed(),
             expected,
             services: BTreeMap::new(),
+            ready: BTreeSet::new(),
             told: BTreeMap::new(),
             events: BTreeSet::new(),
             start: Instant::now(),
         })
     }
 
-    /// Tells until every sample is ready and its `Ready` Event has come.
-    pub async fn until_ready(mut self) -> Result<BTreeMap<String, DynamicObject>, String> {
+    /// Tells until every sample is ready and its `Ready` Event has come; the services, then.
+    pub async fn until_ready(&mut self) -> Result<BTreeMap<String, DynamicObject>, String> {
         self.start = Instant::now();
         while !self.is_over() {
             let left = BOUND.saturating_sub(self.start.elapsed());
-            let Ok(Some(news)) = tokio::time::timeout(left, self.news.next()).await else {
+            if tokio::time::timeout(left, self.next()).await.is_err() {
                 return Err(format!("not ready after {BOUND:?}: {}", self.waiting().join(", ")));
-            };
-            match news {
-                Ok(News::Service(service)) => {
-                    self.condition(&service, &service.name_any());
-                    self.services.insert(service.name_any(), *service);
-                }
-                Ok(News::Function(function)) => self.condition(&function, &format!("{} (fn)", function.name_any())),
-                Ok(News::Event(event)) => self.event(&event),
-                // The watcher opens it again.
-                Err(_) => (),
             }
         }
-        Ok(self.services)
+        Ok(self.services.clone())
+    }
+
+    /// Tells for ever.
+    pub async fn go_on(&mut self) {
+        loop {
+            self.next().await;
+        }
+    }
+
+    async fn next(&mut self) {
+        match self.news.next().await {
+            Some(Ok(News::Service(service))) => {
+                self.condition(&service, &service.name_any());
+                self.services.insert(service.name_any(), *service);
+            }
+            Some(Ok(News::Function(object))) => self.condition(&object, &function(&object.name_any())),
+            Some(Ok(News::Event(event))) => self.event(&event),
+            // The watcher opens it again.
+            Some(Err(_)) | None => (),
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -86,12 +99,17 @@ impl<'a> Story<'a> {
     }
 
     fn waiting(&self) -> Vec<String> {
-        let done = |name: &String| self.services.get(name).is_some_and(is_ready) && self.events.contains(&format!("ready {name}"));
+        let done = |name: &String| self.ready.contains(name) && self.events.contains(&format!("ready {name}"));
         self.expected.iter().filter(|name| !done(name)).cloned().collect()
     }
 
     /// Tells the `Ready` condition, when it is news.
     fn condition(&mut self, object: &DynamicObject, name: &str) {
+        if is_ready(object) {
+            self.ready.insert(name.to_owned());
+        } else {
+            self.ready.remove(name);
+        }
         let ready = ready(object);
         let told = match text(&ready, "status").as_str() {
             "" => return,
@@ -113,14 +131,14 @@ impl<'a> Story<'a> {
         }
         let regarding = event.regarding.clone().unwrap_or_default();
         let about = regarding.name.unwrap_or_default();
-        let shown = if regarding.kind.as_deref() == Some("ElpioFunction") { format!("{about} (fn)") } else { about.clone() };
+        let shown = if regarding.kind.as_deref() == Some("ElpioFunction") { function(&about) } else { about };
         let reason = event.reason.clone().unwrap_or_default();
         let tone = if event.type_.as_deref() == Some("Warning") { Tone::Bad } else { Tone::Dim };
         let reason_column = self.reason(tone, &reason);
         let note = format!("Event: {}", event.note.clone().unwrap_or_default());
         self.tell(&shown, &format!("{reason_column} {}", self.terminal.paint(Tone::Dim, note)));
         if reason == "Ready" {
-            self.events.insert(format!("ready {about}"));
+            self.events.insert(format!("ready {shown}"));
         }
     }
 
@@ -134,12 +152,17 @@ impl<'a> Story<'a> {
     }
 }
 
+/// A function is shown apart from the service of its name.
+fn function(name: &str) -> String {
+    format!("{name} (fn)")
+}
+
 fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
     Api::default_namespaced_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)))
 }
 
 /// `Ready` is True, for the current generation.
-pub fn is_ready(service: &DynamicObject) -> bool {
+fn is_ready(service: &DynamicObject) -> bool {
     let current = service.data["status"]["observedGeneration"].as_i64() == service.metadata.generation;
     current && ready(service)["status"] == "True"
 }
