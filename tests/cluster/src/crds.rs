@@ -33,6 +33,11 @@ enum Source {
 impl Crds {
     /// Knative Serving.
     pub const KNATIVE: Self = module("Knative Serving", "knative.dev/serving", "v0.48.0", "config/core/300-resources");
+    /// What Knative Serving makes of its services: Ingress, Certificate, ….
+    pub const KNATIVE_NETWORKING: Self =
+        module("Knative networking", "knative.dev/networking", "v0.0.0-20260120131110-a7cdca238a0d", "config");
+    /// Images that Knative Serving wants to be cached.
+    pub const KNATIVE_CACHING: Self = module("Knative caching", "knative.dev/caching", "v0.0.0-20260120130310-f1fc03b7f5ee", "config");
     /// KEDA.
     pub const KEDA: Self = module("KEDA", "github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases");
     /// The KEDA HTTP add-on.
@@ -46,7 +51,7 @@ impl Crds {
     pub const TEKTON: Self = module("Tekton Pipelines", "github.com/tektoncd/pipeline", "v1.0.0", "config/300-crds");
     /// Our own.
     pub const ELPIO: Self = Self { project: "Elpio", source: Source::Repository("deploy/crds") };
-    /// All of them.
+    /// All that the operator knows.
     pub const ALL: [Self; 7] =
         [Self::KNATIVE, Self::KEDA, Self::HTTP_ADD_ON, Self::CERT_MANAGER, Self::EXTERNAL_SECRETS, Self::TEKTON, Self::ELPIO];
 

@@ -36,7 +36,7 @@ pub enum NoNamespace {
     #[error(
         "the engines run in a user and network namespace only, and this machine gives none: {0}\n\
          Allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns), or run as root with CAP_SYS_ADMIN; `unshare` (util-linux) and `ip` (iproute2) are needed"
+         kernel.apparmor_restrict_unprivileged_userns); `unshare` (util-linux) and `ip` (iproute2) are needed"
     )]
     Refused(String),
     /// The mark is set, and there is more than loopback.

@@ -12,6 +12,8 @@
 //! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For runs made by hand there are
 //! the annotations of [`tekton`].
 
+mod admission;
+mod knative;
 mod kwok;
 pub mod tekton;
 
@@ -32,19 +34,37 @@ const START: Duration = Duration::from_mins(2);
 pub enum Engine {
     /// Tekton Pipelines: controller and webhook.
     Tekton,
+    /// Knative Serving: controller, autoscaler and webhook.
+    Knative,
 }
 
 impl Engine {
-    fn components(self) -> &'static [Component] {
+    fn name(self) -> &'static str {
         match self {
-            Self::Tekton => &tekton::COMPONENTS,
+            Self::Tekton => "Tekton Pipelines",
+            Self::Knative => "Knative Serving",
         }
     }
 
-    /// The module whose manifests it is installed from.
-    fn module(self) -> (&'static str, &'static str) {
+    fn components(self) -> &'static [Component] {
         match self {
-            Self::Tekton => tekton::MODULE,
+            Self::Tekton => &tekton::COMPONENTS,
+            Self::Knative => &knative::COMPONENTS,
+        }
+    }
+
+    /// The modules whose manifests it is installed from.
+    fn modules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Tekton => &tekton::MODULES,
+            Self::Knative => &knative::MODULES,
+        }
+    }
+
+    fn crds(self) -> &'static [Crds] {
+        match self {
+            Self::Tekton => &[Crds::TEKTON],
+            Self::Knative => &[Crds::KNATIVE, Crds::KNATIVE_NETWORKING, Crds::KNATIVE_CACHING],
         }
     }
 
@@ -52,12 +72,14 @@ impl Engine {
     fn stages(self) -> String {
         match self {
             Self::Tekton => tekton::stages(),
+            Self::Knative => knative::STAGES.to_owned(),
         }
     }
 
     async fn start(self, host: &Host<'_>) -> Vec<Process> {
         match self {
             Self::Tekton => tekton::start(host).await,
+            Self::Knative => knative::start(host).await,
         }
     }
 }
@@ -73,8 +95,8 @@ pub fn fetch(engines: &[Engine]) -> Result<(), BuildError> {
     kwok::fetch()?;
     for engine in engines {
         engine.components().iter().try_for_each(|component| component.binary().map(drop))?;
-        let (path, version) = engine.module();
-        module_folder(path, version)?;
+        engine.modules().iter().try_for_each(|(path, version)| module_folder(path, version).map(drop))?;
+        engine.crds().iter().try_for_each(Crds::fetch)?;
     }
     Ok(())
 }
@@ -87,8 +109,8 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Starts the scheduler, KWOK with one node, and the engines; all ready when this returns. The cluster needs its controller manager and
-    /// the engines' CRDs.
+    /// Starts the scheduler, KWOK with one node, and the engines, with their CRDs; all ready when this returns. The cluster needs its
+    /// controller manager.
     ///
     /// # Panics
     /// When something cannot be started, or is not ready in time, with its log.
@@ -96,6 +118,9 @@ impl Engines {
         assert!(cluster.has_controller_manager(), "the engines need the controller manager");
         let folder = Folder::new("engines");
         let host = Host { client: cluster.client().await, kubeconfig: cluster.kubeconfig(), folder: folder.path() };
+        // Before KWOK, which looks once for the kinds that it plays.
+        let crds: Vec<Crds> = engines.iter().flat_map(|engine| engine.crds()).copied().collect();
+        cluster.apply_crds(&crds).await;
         let stages: Vec<String> = engines.iter().map(|engine| engine.stages()).collect();
         let nodes = timed("a node", kwok::start(&host, &stages));
         let started = engines.iter().map(|engine| timed(engine.name(), engine.start(&host)));
@@ -119,14 +144,6 @@ impl Engines {
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         self.processes.iter().find(|process| process.name() == name).unwrap_or_else(|| panic!("no process {name}")).log()
-    }
-}
-
-impl Engine {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tekton => "Tekton Pipelines",
-        }
     }
 }
 

@@ -7,21 +7,21 @@
 //! | `kwok.elpio.io/exit-code: "51"` | of a step that fails; else 1 |
 //! | `kwok.elpio.io/results: '{"NAME": "value"}'` | results; else a digest for a name with `DIGEST` in it, and some text |
 
+use super::admission::Admission;
 use super::{Host, START};
 use crate::components::{Component, module_folder};
 use crate::manifest;
 use crate::process::{Process, free_port};
 use crate::wait::eventually;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub(super) const MODULE: (&str, &str) = ("github.com/tektoncd/pipeline", "v1.0.0");
+const MODULE: (&str, &str) = ("github.com/tektoncd/pipeline", "v1.0.0");
+pub(super) const MODULES: [(&str, &str); 1] = [MODULE];
 pub(super) const COMPONENTS: [Component; 2] = [CONTROLLER, WEBHOOK];
 const CONTROLLER: Component = Component::plain("tekton-controller", "tekton", "github.com/tektoncd/pipeline/cmd/controller");
 const WEBHOOK: Component = Component::plain("tekton-webhook", "tekton", "github.com/tektoncd/pipeline/cmd/webhook");
@@ -80,12 +80,13 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let module = module_folder(MODULE.0, MODULE.1).unwrap_or_else(|error| panic!("{error}"));
     let config = module.join("config");
     configure(&host.client, &config).await;
-    let port = free_port();
-    direct_to_loopback(&host.client, &config, port).await;
-    let mut webhook = spawn_webhook(host, port);
+    let admission = Admission { client: &host.client, namespace: NAMESPACE, service: SERVICE, port: free_port() };
+    admission.direct(manifest::read(&config.join("500-webhooks.yaml"))).await;
+    let mut webhook = spawn_webhook(host, admission.port);
     let mut controller = spawn_controller(host);
     eventually("Tekton's webhook answers", START, async || {
         webhook.assert_running();
+        admission.ready(MUTATING, VALIDATING).await?;
         webhook_answers(&host.client).await
     })
     .await;
@@ -107,54 +108,14 @@ async fn configure(client: &Client, config: &Path) {
     futures::future::join_all(maps.map(|map| manifest::apply(client, map))).await;
 }
 
-/// The API server finds the webhook by a Service that is another name for loopback, and a port in each place that names the Service.
-async fn direct_to_loopback(client: &Client, config: &Path, port: u16) {
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVICE, "namespace": NAMESPACE},
-        "spec": {"type": "ExternalName", "externalName": "127.0.0.1"},
-    });
-    manifest::apply(client, &serde_json::from_value(service).expect("an object")).await;
-    for mut object in manifest::read::<DynamicObject>(&config.join("500-webhooks.yaml")) {
-        for webhook in object.data["webhooks"].as_array_mut().into_iter().flatten() {
-            webhook["clientConfig"]["service"]["port"] = port.into();
-        }
-        manifest::apply(client, &object).await;
-    }
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let all = crds.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("CRDs: {error}"));
-    let patch = Patch::Merge(json!({"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": port}}}}}}));
-    for crd in all.items.iter().filter(|crd| converts(crd)) {
-        let name = crd.metadata.name.as_deref().unwrap_or_default();
-        crds.patch(name, &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-}
-
-/// Whether a CRD's versions are converted by the webhook.
-fn converts(crd: &CustomResourceDefinition) -> bool {
-    let webhook = crd.spec.conversion.as_ref().and_then(|conversion| conversion.webhook.as_ref());
-    let service = webhook.and_then(|webhook| webhook.client_config.as_ref()?.service.as_ref());
-    service.is_some_and(|service| service.name == SERVICE)
-}
-
-/// It writes its authority and its rules into the configurations; from then on the API server calls it.
+/// Whether what it fills in is there.
 async fn webhook_answers(client: &Client) -> Result<(), String> {
-    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-    let mutating = mutating.get(MUTATING).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
-    let validating = validating.get(VALIDATING).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
-    let written = |authority: Option<&k8s_openapi::ByteString>, rules: bool| authority.is_some_and(|pem| !pem.0.is_empty()) && rules;
-    let mutates = mutating.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref(), webhook.rules.is_some()));
-    let validates = validating.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref(), webhook.rules.is_some()));
-    if !(mutates && validates) {
-        return Err(format!("authority and rules written: {mutates} and {validates}"));
-    }
     let run = json!({
         "apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "probe"}, "spec": {"pipelineRef": {"name": "none"}},
     });
     let url = "/apis/tekton.dev/v1/namespaces/default/pipelineruns?dryRun=All";
     let request = http::Request::post(url).header("content-type", "application/json").body(run.to_string().into_bytes());
     let answer: Value = client.request(request.expect("a request")).await.map_err(|error| error.to_string())?;
-    // Only the webhook fills that in.
     if answer["spec"]["timeouts"].is_object() { Ok(()) } else { Err(answer.to_string()) }
 }
 

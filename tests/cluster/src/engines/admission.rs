@@ -1,0 +1,71 @@
+//! A project's own webhooks when they run on loopback: how the API server finds them, and when they are ready. Knows no project.
+
+use crate::manifest;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Client;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// Where a project's webhooks are.
+pub(super) struct Admission<'a> {
+    pub client: &'a Client,
+    pub namespace: &'static str,
+    /// The Service that its configurations name.
+    pub service: &'static str,
+    /// The port on loopback.
+    pub port: u16,
+}
+
+impl Admission<'_> {
+    /// Applies the webhooks' secret and configurations. The API server finds them by a Service that is another name for loopback, and a port
+    /// in each place that names the Service; the webhooks' own certificates are valid so.
+    pub(super) async fn direct(&self, objects: Vec<DynamicObject>) {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": self.service, "namespace": self.namespace},
+            "spec": {"type": "ExternalName", "externalName": "127.0.0.1"},
+        });
+        manifest::apply(self.client, &serde_json::from_value(service).expect("an object")).await;
+        for mut object in objects {
+            for webhook in object.data.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+                webhook["clientConfig"]["service"]["port"] = self.port.into();
+            }
+            manifest::apply(self.client, &object).await;
+        }
+        self.direct_conversions().await;
+    }
+
+    async fn direct_conversions(&self) {
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let all = crds.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("CRDs: {error}"));
+        let patch = Patch::Merge(json!({"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": self.port}}}}}}));
+        for crd in all.items.iter().filter(|crd| self.converts(crd)) {
+            let name = crd.metadata.name.as_deref().unwrap_or_default();
+            crds.patch(name, &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    /// Whether a CRD's versions are converted by this Service.
+    fn converts(&self, crd: &CustomResourceDefinition) -> bool {
+        let webhook = crd.spec.conversion.as_ref().and_then(|conversion| conversion.webhook.as_ref());
+        let service = webhook.and_then(|webhook| webhook.client_config.as_ref()?.service.as_ref());
+        service.is_some_and(|service| service.name == self.service && service.namespace == self.namespace)
+    }
+
+    /// Whether the webhooks have written their authority and their rules into these configurations; from then on the API server calls them.
+    pub(super) async fn ready(&self, mutating: &str, validating: &str) -> Result<(), String> {
+        let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let webhooks = configurations.get(mutating).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
+        let mutates = webhooks.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        let webhooks = configurations.get(validating).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
+        let validates = webhooks.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        if mutates && validates { Ok(()) } else { Err(format!("{mutating}: {mutates}, {validating}: {validates}")) }
+    }
+}
+
+fn written(authority: Option<&ByteString>) -> bool {
+    authority.is_some_and(|pem| !pem.0.is_empty())
+}

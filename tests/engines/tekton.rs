@@ -1,0 +1,142 @@
+//! What Tekton makes of the runs that Elpio renders.
+
+use crate::run::{BOUND, Run, succeeded};
+use elpio_cluster::engines::tekton::{End, release};
+use elpio_cluster::eventually;
+use elpio_cluster::suite::Clock;
+use elpio_operator::api::label;
+use elpio_operator::foreign::tekton::CANCELLED;
+use elpio_operator::render::Built;
+use elpio_operator::render::tekton::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST};
+use jiff::Timestamp;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+
+pub async fn a_run_ends_with_the_digest_of_its_image() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("a_run_ends_with_the_digest_of_its_image");
+    let run = Run::create(&json!({}), &json!({})).await;
+    let status = run.ended().await;
+    clock.step("the run succeeded");
+    assert_eq!((&succeeded(&status)["status"], &succeeded(&status)["reason"]), (&json!("True"), &json!("Succeeded")), "{status}");
+
+    let results = status["results"].as_array().unwrap();
+    assert_eq!((results.len(), &results[0]["name"]), (1, &json!(IMAGE_DIGEST)), "{status}");
+    let built = Built::by_run(&run.function, &run.name, results[0]["value"].as_str());
+    assert_eq!((&built.image.tag, &built.image.digest), (&None, &results[0]["value"].as_str().map(str::to_owned)));
+
+    let (fetched, made) = (run.task(FETCH_TASK).await.unwrap(), run.task(BUILD_TASK).await.unwrap());
+    assert!(time(&fetched, "completionTime") <= time(&made, "startTime"), "{fetched} {made}");
+    assert_eq!(step_names(&fetched), ["fetch"]);
+    assert_eq!(step_names(&made), ["create", "digest"]);
+    let of_function = ListParams::default().labels(&format!("{}=cart,{}=python", label::FUNCTION, label::RUNTIME));
+    let pods = run.pods().list(&of_function).await.unwrap().items;
+    assert_eq!(pods.len(), 2, "the pods of both tasks carry the function's labels");
+    // As the user wrote it: nothing has expanded it on the way.
+    let environment: Vec<_> =
+        pods.iter().flat_map(|pod| &pod.spec.as_ref().unwrap().containers).filter_map(|it| it.env.clone()).flatten().collect();
+    let entrypoint = environment.iter().find(|variable| variable.name == "ENTRYPOINT").unwrap();
+    assert_eq!(entrypoint.value.as_deref(), run.function.inputs.entrypoint.as_deref());
+}
+
+pub async fn a_task_that_fails_is_named_with_its_reason() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("a_task_that_fails_is_named_with_its_reason");
+    let changes = json!({"image": "registry.example/kwok-fail/cart"});
+    let run = Run::create(&changes, &json!({"kwok.elpio.io/exit-code": "51"})).await;
+    let status = run.ended().await;
+    clock.step("the run failed");
+    let ended = succeeded(&status);
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("Failed")), "{status}");
+    assert!(ended["message"].as_str().unwrap().contains("Failed: 1"), "{ended}");
+    assert_eq!(status["results"], Value::Null);
+    let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
+    assert_eq!((&build["status"], &build["reason"]), (&json!("False"), &json!("Failed")));
+    assert_eq!(build["message"], json!("\"step-create\" exited with code 51"));
+    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
+}
+
+pub async fn without_its_source_nothing_is_built() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("without_its_source_nothing_is_built");
+    let changes = json!({"source": {"git": {"url": "https://git.example/cart.git", "revision": "kwok-fail"}}});
+    let run = Run::create(&changes, &json!({})).await;
+    let status = run.ended().await;
+    clock.step("the run failed");
+    assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
+    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["message"], json!("\"step-fetch\" exited with code 1"));
+    assert_eq!(run.task(BUILD_TASK).await, None);
+}
+
+pub async fn a_builder_that_cannot_be_pulled_ends_the_run() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("a_builder_that_cannot_be_pulled_ends_the_run");
+    let run = Run::create(&json!({"builder": "registry.example/kwok-nopull/builder"}), &json!({})).await;
+    let status = run.ended().await;
+    clock.step("the run failed");
+    assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
+    let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
+    assert_eq!(build["reason"], "TaskRunImagePullFailed", "{build}");
+    assert!(build["message"].as_str().unwrap().contains("kwok-nopull"), "{build}");
+}
+
+pub async fn a_run_ends_when_its_time_is_over() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("a_run_ends_when_its_time_is_over");
+    let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart", "build": {"timeout": "6s"}}), &json!({})).await;
+    let status = run.ended().await;
+    clock.step("the run ended after its 6 s");
+    let ended = succeeded(&status);
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("PipelineRunTimeout")), "{status}");
+    assert!(ended["message"].as_str().unwrap().contains("within \"6s\""), "{ended}");
+    let took = time(&status, "completionTime").duration_since(time(&status, "startTime"));
+    assert!((6..30).contains(&took.as_secs()), "{took:?}");
+}
+
+pub async fn a_cancelled_run_leaves_nothing_behind() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("a_cancelled_run_leaves_nothing_behind");
+    let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart"}), &json!({})).await;
+    run.runs(BUILD_TASK).await;
+    clock.step("the build runs");
+    run.set_status(CANCELLED).await;
+    let status = run.ended().await;
+    clock.step("the run was cancelled");
+    let ended = succeeded(&status);
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("Cancelled")), "{status}");
+    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
+    // Tekton says that the run has ended a moment before it says so of the task.
+    eventually("the build is cancelled", BOUND, async || {
+        let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
+        if build["reason"] == "TaskRunCancelled" { Ok(()) } else { Err(build.to_string()) }
+    })
+    .await;
+    let build = ListParams::default().labels(&run.labels(BUILD_TASK));
+    eventually("the build's pod is gone", BOUND, async || {
+        let left = run.pods().list(&build).await.map_err(|error| error.to_string())?.items;
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+    clock.step("its pod is gone");
+}
+
+pub async fn what_is_held_ends_as_it_is_told() {
+    crate::run::cluster().await;
+    let mut clock = Clock::start("what_is_held_ends_as_it_is_told");
+    let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart"}), &json!({"kwok.elpio.io/hold": FETCH_TASK})).await;
+    release(&run.client, &run.namespace, &run.labels(FETCH_TASK), End::Succeed).await;
+    release(&run.client, &run.namespace, &run.labels(BUILD_TASK), End::Fail).await;
+    let status = run.ended().await;
+    clock.step("the run failed, as it was told");
+    assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
+    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
+    assert_eq!(succeeded(&run.task(BUILD_TASK).await.unwrap())["message"], json!("\"step-create\" exited with code 1"));
+}
+
+fn time(status: &Value, field: &str) -> Timestamp {
+    status[field].as_str().unwrap().parse().unwrap()
+}
+
+fn step_names(status: &Value) -> Vec<&str> {
+    status["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect()
+}
