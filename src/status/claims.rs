@@ -14,7 +14,7 @@ pub fn invalid(before: &[Condition], faults: &[Fault], parts: &[&'static str]) -
     let kept = parts.iter().filter_map(|kind| {
         let condition = find(before, kind)?;
         let verdict = [Verdict::True, Verdict::False].into_iter().find(|v| v.as_str() == condition.status).unwrap_or(Verdict::Unknown);
-        Some(Claim::new(kind, verdict, &condition.reason, &condition.message))
+        Some(Claim { of: condition.observed_generation, ..Claim::new(kind, verdict, &condition.reason, &condition.message) })
     });
     own.into_iter().chain(kept).collect()
 }

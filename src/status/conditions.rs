@@ -42,12 +42,14 @@ pub struct Claim {
     pub reason: String,
     /// Why, for people.
     pub message: String,
+    /// The generation that it speaks of, when that is an older one.
+    pub of: Option<i64>,
 }
 
 impl Claim {
     /// A claim.
     pub fn new(kind: &'static str, verdict: Verdict, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, verdict, reason: reason.into(), message: message.into() }
+        Self { kind, verdict, reason: reason.into(), message: message.into(), of: None }
     }
 }
 
@@ -70,7 +72,7 @@ pub fn lay_over(previous: &[Condition], claims: Vec<Claim>, generation: i64, now
             status: claim.verdict.as_str().to_owned(),
             reason: word(&claim.reason),
             message: claim.message[..claim.message.floor_char_boundary(MESSAGE_LIMIT)].to_owned(),
-            observed_generation: Some(generation),
+            observed_generation: Some(claim.of.unwrap_or(generation)),
         }
     };
     claims.into_iter().map(condition).collect()

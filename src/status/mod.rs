@@ -40,10 +40,11 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// How long ago the edit was first seen, as the end of a note.
+    /// How long ago the edit was first seen, as the end of a note; nothing once the rollout has ended.
     #[must_use]
     pub fn since_edit(&self) -> String {
-        let took = self.rollout.started_at.as_ref().map(|at| self.now.duration_since(at.0));
+        let open = self.rollout.started_at.as_ref().filter(|_| self.rollout.ended_at.is_none());
+        let took = open.map(|at| self.now.duration_since(at.0));
         took.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default()
     }
 }

@@ -33,15 +33,15 @@ pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
         ChildKind::Service => Readiness::Ready,
         ChildKind::Deployment => deployment(child),
         ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => {
-            observed(kind, child).unwrap_or_else(|| by_condition(kind, child, "Ready"))
+            observed(child).unwrap_or_else(|| by_condition(child, "Ready"))
         }
-        ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(kind, child, "Succeeded"),
+        ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(child, "Succeeded"),
         ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
             let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
             waiting("Issuing", said)
         }
         ChildKind::Certificate | ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => {
-            by_condition(kind, child, "Ready")
+            by_condition(child, "Ready")
         }
     }
 }
@@ -63,15 +63,15 @@ fn number(child: &DynamicObject, pointer: &str) -> i64 {
 }
 
 /// Waits for `status.observedGeneration` to reach the generation.
-fn observed(kind: ChildKind, child: &DynamicObject) -> Option<Readiness> {
+fn observed(child: &DynamicObject) -> Option<Readiness> {
     let generation = child.metadata.generation?;
     let seen = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    (seen != Some(generation)).then(|| waiting(reason::PROGRESSING, format!("{} has not seen generation {generation} yet", kind.display())))
+    (seen != Some(generation)).then(|| waiting(reason::PROGRESSING, format!("has not seen generation {generation} yet")))
 }
 
-fn by_condition(kind: ChildKind, child: &DynamicObject, name: &str) -> Readiness {
+fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     let Some(condition) = condition(child, name) else {
-        return waiting(reason::PROGRESSING, format!("{} does not say yet whether it is ready", kind.display()));
+        return waiting(reason::PROGRESSING, "does not say yet whether it is ready");
     };
     // Kinds that report a generation with the condition (cert-manager, the HTTP add-on) may still speak of an older spec.
     let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation) {
@@ -80,7 +80,7 @@ fn by_condition(kind: ChildKind, child: &DynamicObject, name: &str) -> Readiness
     };
     let (why, message) = (text(condition, "reason"), text(condition, "message"));
     match text(condition, "status") {
-        _ if stale => waiting(reason::PROGRESSING, format!("{} has not seen its latest generation yet", kind.display())),
+        _ if stale => waiting(reason::PROGRESSING, "has not seen its latest generation yet"),
         "True" => Readiness::Ready,
         "False" => Readiness::Failed { reason: why.to_owned(), message: message.to_owned() },
         _ => waiting(if why.is_empty() { reason::PROGRESSING } else { why }, message),
@@ -88,7 +88,7 @@ fn by_condition(kind: ChildKind, child: &DynamicObject, name: &str) -> Readiness
 }
 
 fn deployment(child: &DynamicObject) -> Readiness {
-    if let Some(waiting) = observed(ChildKind::Deployment, child) {
+    if let Some(waiting) = observed(child) {
         return waiting;
     }
     let failed = |condition: &Value| Readiness::Failed {

@@ -1,6 +1,5 @@
 //! The status of an `ElpioService`, and the Events of its transitions. Pure.
 
-use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
@@ -43,7 +42,7 @@ pub fn assess(
             let count = desired.children.len();
             let done = format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" });
             let reconciled = claims::reconciled(applied, done);
-            let parts = parts(name, valid, live);
+            let parts: Vec<Claim> = members(name, valid).iter().map(|(kind, ids)| part(kind, ids, live)).collect();
             status.url = url(name, valid, live, &parts);
             let ready = claims::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
             [ready, reconciled].into_iter().chain(parts).collect()
@@ -54,27 +53,25 @@ pub fn assess(
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = occurrences(&before, &status, seen, moment);
+    let occurrences = occurrences(name, &before, &status, seen, moment);
     Assessment { status, occurrences, ended, finished: None }
 }
 
-/// `EngineReady`, and `DomainReady` and `SecretsReady` where they are asked for.
-fn parts(name: &str, valid: &ValidService, live: &Live) -> Vec<Claim> {
+/// The children that each part speaks for, in the order in which they are asked.
+fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
     let engine: &[ChildKind] = match (valid.engine, valid.metric) {
         (Engine::Knative, _) => &[ChildKind::KnativeService],
         (Engine::Keda, Metric::Cpu) => &[ChildKind::ScaledObject, ChildKind::Deployment, ChildKind::Service],
         (Engine::Keda, Metric::Concurrency | Metric::Rps) => &[ChildKind::HttpScaledObject, ChildKind::Deployment, ChildKind::Service],
     };
-    let engine: Vec<ChildId> = engine.iter().map(|kind| ChildId::new(*kind, name)).collect();
-    let mut parts = vec![part(kind::ENGINE_READY, &engine, live)];
+    let mut parts = vec![(kind::ENGINE_READY, engine.iter().map(|kind| ChildId::new(*kind, name)).collect())];
     if let (Some(host), Engine::Knative) = (&valid.host, valid.engine) {
         let certificate = valid.tls.then(|| ChildId::new(ChildKind::Certificate, host));
-        let ids: Vec<ChildId> = certificate.into_iter().chain([ChildId::new(ChildKind::DomainMapping, host)]).collect();
-        parts.push(part(kind::DOMAIN_READY, &ids, live));
+        parts.push((kind::DOMAIN_READY, certificate.into_iter().chain([ChildId::new(ChildKind::DomainMapping, host)]).collect()));
     }
     if !valid.external_secrets.is_empty() {
-        let ids: Vec<ChildId> = valid.external_secrets.iter().map(|name| ChildId::new(ChildKind::ExternalSecret, name)).collect();
-        parts.push(part(kind::SECRETS_READY, &ids, live));
+        let ids = valid.external_secrets.iter().map(|name| ChildId::new(ChildKind::ExternalSecret, name)).collect();
+        parts.push((kind::SECRETS_READY, ids));
     }
     parts
 }
@@ -166,11 +163,17 @@ fn serving(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServ
 }
 
 /// What is worth an Event, in the order in which it happened.
-fn occurrences(before: &[Condition], status: &ElpioServiceStatus, seen: Seen<'_, ValidService>, moment: &Moment) -> Vec<Occurrence> {
+fn occurrences(
+    name: &str,
+    before: &[Condition],
+    status: &ElpioServiceStatus,
+    seen: Seen<'_, ValidService>,
+    moment: &Moment,
+) -> Vec<Occurrence> {
     let turns = Transitions { before, after: &status.conditions, moment };
     let Seen::Applied { valid, desired, applied, live } = seen else { return turns.invalid().into_iter().collect() };
     let reconciled = turns.reconciled().map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
-    let related = unready(desired, live).and_then(|id| transitions::related(id, desired));
+    let related = unready(name, valid, live).and_then(|id| transitions::related(&id, desired));
     let readiness = turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
     let all = [reconciled, moment.first_look.then(|| ignored(valid, desired)).flatten(), turns.failed(applied, desired), readiness];
     all.into_iter().flatten().collect()
@@ -187,13 +190,13 @@ fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &Moment
     format!("engine {} serves{place}{}", valid.engine.as_str(), moment.since_edit())
 }
 
-/// The child that speaks for what is not ready: one that failed, else one that is not done.
-fn unready<'a>(desired: &'a Desired, live: &Live) -> Option<&'a ChildId> {
-    let rank = |child: Option<&std::sync::Arc<DynamicObject>>, kind| match child.map_or_else(absent, |c| readiness::of(kind, c)) {
+/// The child that speaks for what is not ready: the first that failed, else the first that is not done.
+fn unready(name: &str, valid: &ValidService, live: &Live) -> Option<ChildId> {
+    let rank = |id: &ChildId| match live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child)) {
         Readiness::Ready => None,
         Readiness::Failed { .. } => Some(0),
         Readiness::Waiting { .. } => Some(1),
     };
-    let open = desired.children.iter().filter_map(|c| rank(live.get(&c.id), c.id.kind).map(|rank| (rank, &c.id)));
+    let open = members(name, valid).into_iter().flat_map(|(_, ids)| ids).filter_map(|id| rank(&id).map(|rank| (rank, id)));
     open.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)
 }
