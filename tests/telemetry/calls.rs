@@ -225,3 +225,24 @@ async fn series_beyond_the_limit_are_counted_together() {
     let overflow = rig.value("http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"}");
     assert!(overflow.is_some_and(|count| count >= 10.0), "{overflow:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_lasts_until_the_answer_as_the_duration_does() {
+    const ANSWER: Duration = Duration::from_millis(50);
+    let rig = rig();
+    let slow = service_fn(|_: Request<Body>| async {
+        tokio::time::sleep(ANSWER).await;
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    });
+    let mut client = rig.telemetry.metrics().client_layer().layer(slow);
+    rig.reconcile(Place::AfterRollout(None), async {
+        let request = Request::builder().method("PUT").uri("/api/v1/namespaces/shop/services/x").body(Body::empty()).unwrap();
+        client.call(request).await.unwrap();
+        wrote()
+    })
+    .await;
+    let spans = rig.spans();
+    let span = named(&spans, "PUT /api/v1/namespaces/{namespace}/services/{name}");
+    let took = span.end_time.duration_since(span.start_time).unwrap();
+    assert!(took >= ANSWER, "the span ended after {took:?}");
+}

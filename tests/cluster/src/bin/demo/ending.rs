@@ -1,9 +1,10 @@
 //! What there is to see in the end: the services, one rollout's trace, the metrics, the addresses. Only reads.
 
+use crate::backends::Backends;
 use crate::story::{ready, text};
 use crate::terminal::{Terminal, Tone, line};
 use elpio_cluster::page::{self, Series};
-use elpio_cluster::{Cluster, Operator, OtlpReceiver, eventually, tree};
+use elpio_cluster::{Cluster, Operator, eventually, tree};
 use kube::core::DynamicObject;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,15 @@ const SHOWN: [&str; 5] = [
     "elpio_reconcile_duration_seconds_sum",
     "elpio_services_ready",
     "elpio_rollout_duration_seconds_sum",
+];
+
+/// How many are ready, what the operator did, how long it and the rollouts take.
+const QUERIES: [&str; 4] = [
+    "elpio_services_ready",
+    "sum by (kind, result) (elpio_reconcile_total)",
+    // Of all so far: a rate has nothing to say of a histogram that began within the demo's few seconds.
+    "histogram_quantile(0.99, sum by (le) (elpio_reconcile_duration_seconds_bucket))",
+    "sum by (engine, outcome) (elpio_rollout_duration_seconds_count)",
 ];
 
 /// As `kubectl get elpioservices` prints them.
@@ -36,16 +46,16 @@ pub fn table(terminal: &Terminal, services: &BTreeMap<String, DynamicObject>) {
     }
 }
 
-/// The trace of the rollout with the most objects, as it was received by OTLP.
-pub async fn trace(terminal: &Terminal, receiver: &OtlpReceiver, services: &BTreeMap<String, DynamicObject>) -> Result<(), String> {
+/// The trace of the rollout with the most objects, read back from where it went.
+pub async fn trace(terminal: &Terminal, backends: &Backends, services: &BTreeMap<String, DynamicObject>) -> Result<(), String> {
     let children = |service: &DynamicObject| service.data["status"]["children"].as_array().map_or(0, Vec::len);
     let (name, service) = services.iter().max_by_key(|(_, service)| children(service)).ok_or("there are no samples")?;
     let trace_id = text(&service.data["status"]["rollout"], "traceId");
-    terminal.heading(&format!("The rollout of {name}: trace {trace_id}"));
+    terminal.heading(&format!("The rollout of {name}: trace {trace_id}, {}", backends.reader()));
     // The root is sent when the rollout ends, and the export takes a moment.
     let what = "the rollout's root span is received";
     let spans = eventually(what, BOUND, async || {
-        let spans = receiver.trace(&trace_id);
+        let spans = backends.trace(&trace_id).await;
         if spans.iter().any(|span| span.parent_id.is_empty()) {
             Ok(spans)
         } else {
@@ -74,6 +84,32 @@ fn series_line(series: &Series) -> String {
     let labels: Vec<String> = series.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
     let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     format!("{}{labels} {}", series.name, series.value)
+}
+
+/// What a dashboard asks first, answered by Prometheus, and the way from a histogram's bucket to a trace.
+pub async fn queries(terminal: &Terminal, backends: &Backends) {
+    if matches!(backends, Backends::None(_)) {
+        return;
+    }
+    terminal.heading("Prometheus answers");
+    for query in QUERIES {
+        // The last scrape may be from before the end of the story.
+        let what = format!("Prometheus answers {query}");
+        let answer = eventually(&what, BOUND, async || match backends.query(query).await {
+            Some(Ok(all)) if all.iter().any(|(_, value)| *value > 0.0) => Ok(all),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        line(&terminal.paint(Tone::Dim, query));
+        for (labels, value) in answer.iter().filter(|(_, value)| *value > 0.0) {
+            let value = if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.3}") };
+            line(&format!("  {labels} {value}").replace("{} ", ""));
+        }
+    }
+    if let Some(exemplar) = backends.longest("elpio_rollout_duration_seconds").await {
+        line(&terminal.paint(Tone::Dim, "query_exemplars: elpio_rollout_duration_seconds_bucket (the longest)"));
+        line(&format!("  {:.3} s, trace {}", exemplar.value, exemplar.trace_id));
+    }
 }
 
 /// Where to look while it runs, or how to keep it running.
