@@ -118,13 +118,18 @@ async fn measure(settings: &Settings, binary: &Path) -> Results {
     results.time("child ready → Ready", &child_ready, &ready);
     results.phase("ready", meter.phase().await);
 
+    // Engines take seconds: none is done with an edit while others are still being sent.
+    engine.hold();
     eprintln!("editing them …");
     let (sent, answered) = load.edit().await;
     let edited = sightings.all(Sight::ChildEdited, n).await;
     results.time("edit → child", &sent, &edited);
     results.time("  from the edit's answer", &answered, &edited);
-    sightings.all(Sight::Ready(2), n).await;
     results.phase("edit", meter.phase().await);
+
+    engine.release();
+    sightings.all(Sight::Ready(2), n).await;
+    results.phase("again", meter.phase().await);
 
     eprintln!("resting for {:?} …", settings.idle);
     results.idle(settings.idle, meter.rest(settings.idle).await);
