@@ -1,10 +1,11 @@
 //! What Tekton makes of the runs that Elpio renders.
 
 use crate::run::{BOUND, Run, succeeded};
-use elpio_cluster::engines::tekton::{End, release};
+use elpio_cluster::engines::tekton::{End, release, trace_to};
 use elpio_cluster::eventually;
+use elpio_cluster::otlp::{OtlpReceiver, Span};
 use elpio_cluster::suite::Clock;
-use elpio_operator::api::label;
+use elpio_operator::api::{annotation, label};
 use elpio_operator::foreign::tekton::CANCELLED;
 use elpio_operator::render::Built;
 use elpio_operator::render::tekton::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST};
@@ -131,6 +132,31 @@ pub async fn what_is_held_ends_as_it_is_told() {
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
     assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
     assert_eq!(succeeded(&run.task(BUILD_TASK).await.unwrap())["message"], json!("\"step-create\" exited with code 1"));
+}
+
+pub async fn its_own_spans_join_the_trace() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const PARENT: &str = "00f067aa0ba902b7";
+    let client = crate::run::cluster().await.client().await;
+    let receiver = OtlpReceiver::start().await;
+    trace_to(&client, &receiver.http_endpoint()).await;
+    let mut clock = Clock::start("its_own_spans_join_the_trace");
+    // It follows its configuration when it has seen the change, so a first run may come too soon.
+    let run = eventually("a run's spans arrive", BOUND, async || {
+        let carrier = json!({"traceparent": format!("00-{TRACE}-{PARENT}-01")}).to_string();
+        let run = Run::create(&json!({}), &json!({annotation::TEKTON_SPAN_CONTEXT: carrier})).await;
+        let status = run.ended().await;
+        assert_eq!(succeeded(&status)["reason"], "Succeeded", "{status}");
+        assert_eq!(status["spanContext"]["traceparent"], json!(format!("00-{TRACE}-{PARENT}-01")), "{status}");
+        if receiver.trace(TRACE).is_empty() { Err(format!("{} spans of other traces", receiver.spans().len())) } else { Ok(run) }
+    })
+    .await;
+    let of_build = |span: &Span| span.trace_id == TRACE && span.name.starts_with("TaskRun");
+    receiver.wait_for_span("the tasks' spans are there", BOUND, of_build).await;
+    clock.step("Tekton's spans are in the trace");
+    let spans = receiver.trace(TRACE);
+    assert!(spans.iter().any(|span| span.parent_id == PARENT && span.name.starts_with("PipelineRun")), "{spans:?}");
+    assert!(spans.iter().any(|span| span.attributes.get("pipelinerun").is_some_and(|name| *name == run.name)), "{spans:?}");
 }
 
 fn time(status: &Value, field: &str) -> Timestamp {

@@ -13,7 +13,7 @@ use crate::components::{Component, module_folder};
 use crate::manifest;
 use crate::process::{Process, free_port};
 use crate::wait::eventually;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -69,6 +69,16 @@ pub async fn release(client: &Client, namespace: &str, labels: &str, end: End) {
         if names.is_empty() { Err(format!("{} pods, none of them running", held.items.len())) } else { Ok(()) }
     })
     .await;
+}
+
+/// Makes the controller send its spans by OTLP over HTTP to this base URL, until it is told another; it follows a moment later.
+///
+/// # Panics
+/// When the API server refuses.
+pub async fn trace_to(client: &Client, endpoint: &str) {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let patch = Patch::Merge(json!({"data": {"enabled": "true", "endpoint": format!("{endpoint}/v1/traces")}}));
+    maps.patch("config-tracing", &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("config-tracing: {error}"));
 }
 
 pub(super) fn stages() -> String {
