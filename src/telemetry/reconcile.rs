@@ -91,11 +91,12 @@ impl Metrics {
         let active = Active::begin(self.instruments.clone(), &info);
         let (span, verdict) = open(traces, &info);
         let result = run.instrument(span.clone()).await;
-        let took = active.began.elapsed();
         let report = result.report();
         close_span(&span, verdict.as_ref(), &report);
-        active.record(took, &span, verdict.as_ref(), &report);
         span.in_scope(|| say(&info, &report));
+        // Here the span was last left, which is where it ends (tracing-opentelemetry 0.34): its exemplar is to tell the same time.
+        let took = active.began.elapsed();
+        active.record(took, &span, verdict.as_ref(), &report);
         result
     }
 }

@@ -1,50 +1,24 @@
 //! From every Event to its trace, from every exemplar to its span: counted in Jaeger and Prometheus, with nothing missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use elpio_cluster::{Webhook, eventually, otlp::Span, prometheus::Exemplar, webhook::Rule};
+use elpio_cluster::{eventually, otlp::Span, prometheus::Exemplar};
 use elpio_operator::api::annotation;
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, ResourceExt, api::ListParams};
-use serde_json::json;
 
 use crate::{
     backends::{Backends, Record, target},
+    load::load,
     report::table,
-    stage::{SOON, Stage, image, with},
+    stage::{SOON, Stage},
 };
-
-const KSVC: &str = "services.serving.knative.dev";
 
 /// The operator's Events of that namespace.
 pub async fn events(stage: &Stage) -> Vec<Event> {
     let api: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
     all.into_iter().filter(|event| event.reporting_controller.as_deref() == Some("elpio.io/operator")).collect()
-}
-
-/// Becoming ready, an edit, a failure of each of three classes and its end, a spec that only the operator can refuse.
-pub async fn load(stage: &Stage) {
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
-    for name in ["one", "two", "three"] {
-        stage.apply(name, &image("v1")).await;
-        stage.ready(name).await;
-    }
-    stage.apply("one", &image("v2")).await;
-    stage.ready("one").await;
-    for (name, code) in [("four", 422), ("five", 503), ("six", 404)] {
-        webhook.add(Rule::refuse(KSVC, code, "not today"));
-        stage.apply(name, &image("v1")).await;
-        stage.event(name, "Warning", "ReconcileFailed").await;
-        webhook.clear();
-        stage.ready(name).await;
-    }
-    stage.apply("seven", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
-    stage.event("seven", "Warning", "ReconcileFailed").await;
-    for name in ["one", "two", "three", "four", "five", "six"] {
-        stage.event(name, "Normal", "Ready").await;
-    }
-    stage.quiet().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +29,7 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
 
     let events = events(&stage).await;
     assert!(events.len() >= 12, "{}", crate::stage::summary(&events));
+    let objects: BTreeSet<_> = events.iter().filter_map(|event| event.regarding.as_ref()?.uid.clone()).collect();
     let mut found = Found::default();
     for event in &events {
         let (trace, span) = ids(event);
@@ -68,7 +43,7 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
     let lifted = eventually("every Event is lifted", SOON, async || counted(&events, |event| is_lifted(backends, event))).await;
     let records = eventually("every Event has its record", SOON, async || counted(&events, |event| is_recorded(backends, event))).await;
     table(
-        &format!("Closure of Events: {} Events of {} services", events.len(), 7),
+        &format!("Closure of Events: {} Events of {} objects", events.len(), objects.len()),
         &["asked of", "what", "found", "of"],
         &[
             row("Jaeger", "the trace of the Event's id", found.traces, events.len()),

@@ -10,6 +10,7 @@
 mod backends;
 mod closure;
 mod faults;
+mod load;
 mod parity;
 mod report;
 #[path = "../telemetry/rig.rs"]

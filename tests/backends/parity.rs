@@ -10,7 +10,7 @@ use elpio_cluster::{
 
 use crate::{
     backends::{Backends, target},
-    closure::load,
+    load::load,
     report::table,
     stage::{SOON, Stage},
 };

@@ -3,11 +3,7 @@
 use elpio_cluster::eventually;
 use kube::ResourceExt;
 
-use crate::{
-    backends::Backends,
-    closure::{events, load},
-    stage::SOON,
-};
+use crate::{backends::Backends, closure::events, load::load, stage::SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sampling_there_is_no_id_anywhere() {
