@@ -11,6 +11,7 @@ fn regarding() -> Regarding {
         uid: "u".into(),
         generation: 1,
         rebuild: String::new(),
+        since: None,
     }
 }
 

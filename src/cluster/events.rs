@@ -54,6 +54,9 @@ pub struct Regarding {
     pub generation: i64,
     /// The value of `elpio.io/rebuild`, or "".
     pub rebuild: String,
+    /// When its status last changed: the same occurrence published since then is this one, by somebody who was stopped before the status
+    /// could say so. `None`: every publication is an occurrence of its own.
+    pub since: Option<Timestamp>,
 }
 
 /// Publishes Events.
@@ -197,26 +200,34 @@ impl Inner {
                 EventOutcome::Created
             }
             // A replica before us began this series: go on counting where it stands.
-            Err(error) if error.class == ErrorType::Conflict => self.take_up(&api, name).await,
+            Err(error) if error.class == ErrorType::Conflict => self.take_up(&api, name, regarding.since).await,
             Err(error) => lost(&error),
         }
     }
 
-    async fn take_up(&self, api: &Api<Event>, name: &str) -> EventOutcome {
+    async fn take_up(&self, api: &Api<Event>, name: &str, since: Option<Timestamp>) -> EventOutcome {
         let found = match run(call("get", "", name), api.get_opt(name)).await {
             Ok(found) => found,
             Err(error) => return lost(&error),
         };
-        let before = found.and_then(|event| event.series).map_or(1, |series| series.count);
+        let series_before = found.as_ref().and_then(|event| event.series.clone());
+        let before = series_before.as_ref().map_or(1, |series| series.count);
+        let last =
+            series_before.map(|series| series.last_observed_time.0).or_else(|| found.and_then(|event| event.event_time).map(|at| at.0));
+        // Whoever published it was stopped before the status could say so: it is no second occurrence.
+        let same = since.zip(last).is_some_and(|(since, last)| last >= since);
         let series = {
             let mut state = self.lock();
             let Some(series) = state.series.get_mut(name) else { return EventOutcome::Failed };
             if series.told == 0 {
-                series.count = series.count.saturating_add(before);
+                series.count = series.count.saturating_add(before).saturating_sub(i32::from(same));
                 series.told = before;
             }
             series.clone()
         };
+        if same && series.count == series.told {
+            return EventOutcome::Aggregated;
+        }
         self.tell(name, &series).await
     }
 

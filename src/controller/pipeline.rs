@@ -18,7 +18,7 @@ use super::{
     summary::Summary,
 };
 use crate::{
-    api::{API_VERSION, annotation},
+    api::{API_VERSION, annotation, event::Occurrence},
     cluster::{
         apply::Applier,
         cache::{self, Cache},
@@ -73,6 +73,7 @@ impl<K: Kind> Pipeline<K> {
     /// Brings one object to where its spec says, as far as that can be done now.
     pub async fn reconcile(&self, mut object: Arc<Object<K>>, place: &Place, failures: u32, retried: bool) -> Run<K> {
         let mut attempts = 0;
+        let mut said = Vec::new();
         loop {
             let pass = self.pass(&object, place, retried).await;
             let again = pass.outcome.failures.iter().map(|(class, _)| retry::at_once(*class)).max().unwrap_or(0);
@@ -80,6 +81,8 @@ impl<K: Kind> Pipeline<K> {
                 attempts += 1;
                 continue;
             }
+            // I/O. Before the status, so that a crash in between loses none: the one who comes next finds them published.
+            self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
             // I/O
             let written = self.write_status(&object, &pass.assessment.status).instrument(step("status")).await;
             match written {
@@ -93,7 +96,7 @@ impl<K: Kind> Pipeline<K> {
                         _ => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
                     }
                 }
-                written => return self.conclude(&object, pass, written, failures).await,
+                written => return self.conclude(&object, pass, written, failures, !said.is_empty()).await,
             }
         }
     }
@@ -202,17 +205,30 @@ impl<K: Kind> Pipeline<K> {
         Call { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 
-    /// I/O: says what became different, and sums up.
-    async fn conclude(&self, object: &Object<K>, pass: Pass<K>, written: Result<Option<u64>, CallError>, failures: u32) -> Run<K> {
-        let occurrences = match &written {
-            Ok(_) => pass.assessment.occurrences.clone(),
+    /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
+    async fn say(&self, object: &Object<K>, occurrences: &[Occurrence], retried: bool, said: &mut Vec<(&'static str, &'static str)>) {
+        let fresh: Vec<&Occurrence> = occurrences.iter().filter(|o| !said.contains(&(o.type_, o.reason))).collect();
+        if fresh.is_empty() {
+            return;
+        }
+        said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
+        let regarding = regarding::<K>(object, retried);
+        let publish = fresh.into_iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
+        join_all(publish).instrument(step("event")).await;
+    }
+
+    /// I/O: says that the status could not be written, if so, and sums up.
+    async fn conclude(
+        &self,
+        object: &Object<K>,
+        pass: Pass<K>,
+        written: Result<Option<u64>, CallError>,
+        failures: u32,
+        said: bool,
+    ) -> Run<K> {
+        if let Err(error) = &written {
             // The status cannot tell, so the Event must.
-            Err(error) => vec![unwritten(error)],
-        };
-        let regarding = regarding::<K>(object);
-        if !occurrences.is_empty() {
-            let publish = occurrences.iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
-            join_all(publish).instrument(step("event")).await;
+            self.say(object, &[unwritten(error)], true, &mut Vec::new()).await;
         }
         let mut summary = Summary::of(pass.invalid.as_deref(), &pass.outcome, K::conditions(&pass.assessment.status), failures);
         let status_version = written.as_ref().ok().copied().flatten();
@@ -226,11 +242,7 @@ impl<K: Kind> Pipeline<K> {
             engine: K::engine(&pass.assessment.status),
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
-            wrote: status_version.is_some()
-                || !occurrences.is_empty()
-                || changed(true)
-                || changed(false)
-                || !pass.outcome.applied.deleted.is_empty(),
+            wrote: status_version.is_some() || said || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
         Run {

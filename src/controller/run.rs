@@ -72,7 +72,10 @@ pub fn applied(outcome: &Outcome) -> Vec<(&'static str, ApplyOutcome)> {
 }
 
 /// The object as Events name it.
-pub fn regarding<K: Kind>(object: &Object<K>) -> Regarding {
+pub fn regarding<K: Kind>(object: &Object<K>, retried: bool) -> Regarding {
+    let conditions = object.status.as_ref().map(K::conditions).unwrap_or_default();
+    let changed = conditions.iter().map(|c| c.last_transition_time.0).max();
+    let since = changed.or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
     Regarding {
         kind: K::KIND,
         api_version: API_VERSION,
@@ -80,6 +83,7 @@ pub fn regarding<K: Kind>(object: &Object<K>) -> Regarding {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or(0),
+        since: since.filter(|_| !retried),
         rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
     }
 }

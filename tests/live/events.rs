@@ -40,6 +40,7 @@ async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
         uid: "11111111-2222-3333-4444-555555555555".into(),
         generation: 3,
         rebuild: String::new(),
+        since: None,
     };
     (recorder, Api::namespaced(client.clone(), &namespace), regarding, namespace, client)
 }
@@ -91,4 +92,20 @@ async fn a_restarted_recorder_continues_the_series() {
     second.publish(&regarding, &failure("no")).await;
     let event = only(&api).await;
     assert_eq!((event.series.unwrap().count, event.reporting_instance.as_deref()), (4, Some("test")), "{namespace}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_before_a_crash_is_not_counted_twice() {
+    let (first, api, regarding, _namespace, client) = recorder().await;
+    let before = jiff::Timestamp::now();
+    first.publish(&regarding, &failure("no")).await;
+    let telemetry = silent();
+    let second = Recorder::new(client.clone(), "another", telemetry.metrics(), telemetry.traces());
+    // The status had not changed since: it is the same occurrence.
+    second.publish(&Regarding { since: Some(before), ..regarding.clone() }, &failure("no")).await;
+    assert_eq!(only(&api).await.series, None);
+    // The status has changed since then: it is another.
+    let third = Recorder::new(client, "a third", telemetry.metrics(), telemetry.traces());
+    third.publish(&Regarding { since: Some(jiff::Timestamp::now()), ..regarding }, &failure("no")).await;
+    assert_eq!(only(&api).await.series.unwrap().count, 2);
 }

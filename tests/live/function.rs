@@ -99,7 +99,8 @@ async fn built_served_rebuilt_and_one_trace() {
 
     // One id leads from the function's Events to the Knative Service's apply.
     let events = f.stage.events("hello").await;
-    let of_function: Vec<_> = events.iter().filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction")).cloned().collect();
+    let of_function: Vec<_> =
+        events.iter().filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction")).cloned().collect();
     assert_eq!(
         reasons(&of_function),
         ["Normal BuildStarted", "Normal BuildSucceeded", "Normal Reconciled", "Normal Progressing", "Normal Ready"],
@@ -111,7 +112,10 @@ async fn built_served_rebuilt_and_one_trace() {
     let inner = f.stage.otlp.wait_for_span("the service's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
     assert_eq!(inner.parent_id, root.span_id);
     let build = f.stage.otlp.wait_for_span("the build", SOON, |s| s.name == "build hello" && s.trace_id == trace).await;
-    assert_eq!((build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")), (root.span_id.as_str(), 42, "success"));
+    assert_eq!(
+        (build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")),
+        (root.span_id.as_str(), 42, "success")
+    );
     f.stage.otlp.wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace).await;
     assert_eq!(f.stage.counted("elpio_build_duration_seconds_count", &[("result", "success")]).await, 1.0);
 
@@ -184,7 +188,11 @@ async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
     assert!(event.note.unwrap().contains("no buildpack groups"));
     let span = f.stage.otlp.wait_for_span("the failed task", SOON, |s| s.name == "task build").await;
     assert_eq!(span.status, "error");
-    assert_eq!(f.stage.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await, 0.0, "a build that fails is no failed reconcile");
+    assert_eq!(
+        f.stage.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await,
+        0.0,
+        "a build that fails is no failed reconcile"
+    );
 
     f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
     let retried = f.stage.object(&f.runs, &bad.name_any(), "made again", |o| o.uid() != bad.uid()).await;
@@ -210,7 +218,8 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     short["source"]["git"]["revision"] = json!("v2");
     f.apply(&short, &json!({})).await;
     let second = f.run().await;
-    let cancelled = f.stage.object(&f.runs, &first.name_any(), "cancelled", |o| o.data.pointer("/spec/status") == Some(&json!("Cancelled"))).await;
+    let cancelled =
+        f.stage.object(&f.runs, &first.name_any(), "cancelled", |o| o.data.pointer("/spec/status") == Some(&json!("Cancelled"))).await;
     assert_eq!(cancelled.annotations()["elpio.io/superseded-by"], second.name_any());
     f.end(&first.name_any(), "False", "Cancelled", "cancelled", "").await;
     f.end(&second.name_any(), "True", "Succeeded", "", DIGEST).await;
@@ -244,7 +253,13 @@ async fn restarts_at_every_stage_build_once_and_say_everything_once() {
     f.stage.restart().await;
     let ready = f.phase("Ready").await;
     assert_eq!(f.all_runs().await, [run.name_any()]);
-    let events: Vec<_> = f.stage.events("hello").await.into_iter().filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction")).collect();
+    let events: Vec<_> = f
+        .stage
+        .events("hello")
+        .await
+        .into_iter()
+        .filter(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction"))
+        .collect();
     let mut said = reasons(&events);
     said.sort();
     // When the engine is faster than the operator's start, there was nothing to wait for.

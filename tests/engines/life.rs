@@ -1,0 +1,198 @@
+//! Functions under the operator and the real Tekton: their whole life, and restarts of the operator at any moment of it.
+
+use crate::run::{BOUND, cluster};
+use elpio_cluster::standin::Play;
+use elpio_cluster::suite::Clock;
+use elpio_cluster::{Cluster, Operator, OtlpReceiver, StandInEngine, eventually};
+use elpio_operator::api::ElpioFunction;
+use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::time::Duration;
+
+struct Life {
+    cluster: &'static Cluster,
+    namespace: String,
+    functions: Api<ElpioFunction>,
+    runs: Api<DynamicObject>,
+    events: Api<Event>,
+    otlp: OtlpReceiver,
+    operator: Operator,
+    // What serves is not what this is about.
+    _engine: StandInEngine,
+}
+
+fn start(cluster: &Cluster, namespace: &str, otlp: &OtlpReceiver) -> Operator {
+    let endpoint = otlp.endpoint();
+    let environment = [("ELPIO_NAMESPACES", namespace), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    Operator::spawn(Path::new(env!("CARGO_BIN_EXE_elpio-operator")), &cluster.kubeconfig(), &environment)
+}
+
+impl Life {
+    async fn new(name: &str) -> Self {
+        let cluster = cluster().await;
+        let namespace = cluster.namespace(name).await;
+        let client = cluster.client().await;
+        let otlp = OtlpReceiver::start().await;
+        let mut operator = start(cluster, &namespace, &otlp);
+        operator.wait_ready().await;
+        let runs = ApiResource::from_gvk(&GroupVersionKind::gvk("tekton.dev", "v1", "PipelineRun"));
+        Self {
+            functions: Api::namespaced(client.clone(), &namespace),
+            runs: Api::namespaced_with(client.clone(), &namespace, &runs),
+            events: Api::namespaced(client.clone(), &namespace),
+            _engine: StandInEngine::start(client, Play { namespace: Some(namespace.clone()), ..Play::default() }),
+            cluster,
+            namespace,
+            otlp,
+            operator,
+        }
+    }
+
+    async fn apply(&self, name: &str, revision: &str, build: &Value) {
+        let spec = json!({"source": {"git": {"url": "https://git.example/shop/cart.git", "revision": revision}},
+            "runtime": "python", "image": format!("registry.example/shop/{name}"), "build": build});
+        let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": name}, "spec": spec});
+        self.functions.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
+    }
+
+    async fn phase(&self, name: &str, phase: &str) -> ElpioFunction {
+        eventually(&format!("{name} is {phase}"), BOUND * 2, async || {
+            let object = self.functions.get(name).await.map_err(|error| error.to_string())?;
+            let status = object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
+            if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
+                Ok(object)
+            } else {
+                Err(serde_json::to_string_pretty(&object.status).unwrap())
+            }
+        })
+        .await
+    }
+
+    async fn digest(&self, name: &str) -> Option<String> {
+        self.functions
+            .get(name)
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .image
+            .and_then(|image| image.split_once('@').map(|(_, digest)| digest.to_owned()))
+    }
+
+    async fn said(&self, name: &str) -> Vec<Event> {
+        let all = self.events.list(&ListParams::default()).await.unwrap().items;
+        let about = |event: &Event| {
+            event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(name) && it.kind.as_deref() == Some("ElpioFunction"))
+        };
+        all.into_iter().filter(about).collect()
+    }
+}
+
+fn message(object: &ElpioFunction, kind: &str) -> String {
+    object.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == kind).unwrap().message.clone()
+}
+
+pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
+    let life = Life::new("life").await;
+    let mut clock = Clock::start("a_function_is_built_served_rebuilt_and_survives_a_failed_build");
+    life.apply("cart", "v1", &json!({})).await;
+    life.phase("cart", "Building").await;
+    let ready = life.phase("cart", "Ready").await;
+    clock.step("built and served");
+    let first = life.digest("cart").await.expect("by digest");
+    assert!(first.starts_with("sha256:"), "{first}");
+    // The whole of it is one trace, with Tekton's tasks at their true times.
+    let trace = ready.status.unwrap().rollout.unwrap().trace_id.unwrap();
+    let build = life.otlp.wait_for_span("the build", BOUND, |span| span.name == "build cart" && span.trace_id == trace).await;
+    for task in ["task fetch", "task build"] {
+        let span = life.otlp.wait_for_span(task, BOUND, |span| span.name == task && span.trace_id == trace).await;
+        assert_eq!(span.parent_id, build.span_id);
+        assert!(span.start >= build.start && span.end <= build.end, "{task} lies within the build");
+    }
+    life.otlp.wait_for_span("the service's apply", BOUND, |span| span.name == "apply KnativeService" && span.trace_id == trace).await;
+
+    life.apply("cart", "v2", &json!({})).await;
+    life.phase("cart", "Building").await;
+    assert_eq!(life.digest("cart").await.as_ref(), Some(&first), "the last good build serves meanwhile");
+    life.phase("cart", "Ready").await;
+    clock.step("rebuilt and rolled out");
+    let second = life.digest("cart").await;
+    assert_ne!(second.as_ref(), Some(&first));
+
+    life.apply("cart", "kwok-fail", &json!({})).await;
+    let failed = life.phase("cart", "BuildFailed").await;
+    clock.step("a rebuild failed");
+    assert!(
+        message(&failed, "BuildReady").contains("task fetch: Failed: \"step-fetch\" exited with code 1"),
+        "{}",
+        message(&failed, "BuildReady")
+    );
+    assert_eq!(life.digest("cart").await, second, "and the last good build still serves");
+
+    life.apply("cart", "kwok-hold", &json!({"timeout": "6s"})).await;
+    eventually("the build times out", BOUND, async || {
+        let object = life.functions.get("cart").await.unwrap();
+        let said = message(&object, "BuildReady");
+        if said.contains("timed out") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    clock.step("a rebuild timed out");
+
+    life.apply("cart", "kwok-hold", &json!({"timeout": "20m"})).await;
+    life.phase("cart", "Building").await;
+    let held = life.functions.get("cart").await.unwrap().status.unwrap().build.unwrap();
+    life.apply("cart", "v3", &json!({})).await;
+    life.phase("cart", "Ready").await;
+    clock.step("newer inputs took the place of a running build");
+    let run = life.runs.get(&held).await.unwrap();
+    assert_eq!(run.data["status"]["conditions"][0]["reason"], json!("Cancelled"), "{}", run.data["status"]);
+}
+
+pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once() {
+    const FUNCTIONS: usize = 10;
+    const RESTARTS: usize = 20;
+    let mut life = Life::new("restarts").await;
+    let mut clock = Clock::start("twenty_restarts_at_random_moments_build_each_of_ten_functions_once");
+    let mark = life.cluster.audit_mark();
+    let names: Vec<String> = (0..FUNCTIONS).map(|n| format!("f{n}")).collect();
+    let mut left = names.iter();
+    for round in 0..RESTARTS {
+        if round % 2 == 0
+            && let Some(name) = left.next()
+        {
+            life.apply(name, "v1", &json!({})).await;
+        }
+        // No wait for a fact: the moment itself is what is tried.
+        tokio::time::sleep(Duration::from_millis(50 + RandomState::new().build_hasher().finish() % 900)).await;
+        life.operator.kill();
+        life.operator = start(life.cluster, &life.namespace, &life.otlp);
+    }
+    life.operator.wait_ready().await;
+    for name in &names {
+        life.phase(name, "Ready").await;
+    }
+    clock.step("20 restarts, all ready");
+    let runs: Vec<String> = life.runs.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(runs.len(), FUNCTIONS, "{runs:?}");
+    // Their names follow from the inputs, so a second build would need a run that was deleted. (The audit log's own count of creations
+    // does not tell: a process killed before its answer counts as a time-out, whether its run was made or not.)
+    let deleted = life.cluster.audit_since(mark).namespace(&life.namespace).resource("pipelineruns").verb("delete");
+    assert!(deleted.is_empty(), "{:?}", deleted.count());
+    for name in &names {
+        let events = life.said(name).await;
+        let mut said: Vec<String> = events.iter().map(|event| event.reason.clone().unwrap()).collect();
+        said.sort();
+        // Whether there was anything to wait for between a build and its service depends on the moment.
+        said.retain(|reason| reason != "Progressing");
+        assert_eq!(said, ["BuildStarted", "BuildSucceeded", "Ready", "Reconciled"], "{name}");
+        let traces: BTreeSet<String> = events.iter().map(|event| event.annotations()["elpio.io/trace-id"].clone()).collect();
+        assert_eq!(traces.len(), 1, "{name}: one trace");
+    }
+    clock.step("each built once, each Event there, one trace each");
+}
