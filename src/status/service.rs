@@ -82,15 +82,12 @@ fn part(kind: &'static str, ids: &[ChildId], live: &Live) -> Claim {
     for id in ids {
         let readiness = live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child));
         let about = |message: &str| {
-            if message.is_empty() {
-                format!("{} {}", id.kind.display(), id.name)
-            } else {
-                format!("{} {}: {message}", id.kind.display(), id.name)
-            }
+            let message = if message.is_empty() { "is not ready yet" } else { message };
+            format!("{} {}: {message}", id.kind.display(), id.name)
         };
         match readiness {
             Readiness::Ready => {}
-            Readiness::Failed { reason, message } => said.insert(0, (0, reason, about(&message))),
+            Readiness::Failed { reason, message } => said.push((0, reason, about(&message))),
             Readiness::Waiting { reason, message } => said.push((1, reason, about(&message))),
         }
     }
