@@ -11,7 +11,9 @@ mod backends;
 mod closure;
 mod faults;
 mod load;
+mod pace;
 mod parity;
+mod receiving;
 mod report;
 #[path = "../telemetry/rig.rs"]
 #[allow(dead_code, clippy::disallowed_types, reason = "shared with the telemetry tests, which use all of it")]

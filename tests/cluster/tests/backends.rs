@@ -56,8 +56,12 @@ async fn send(endpoint: String) -> Result<(), String> {
 async fn a_span_goes_through_the_collector_and_is_read_back_from_jaeger_whole() {
     let cluster = Cluster::shared().await;
     let jaeger = Jaeger::start().await;
-    let surroundings =
-        Surroundings { kubeconfig: cluster.kubeconfig(), traces: jaeger.otlp(), overlays: vec![FILES.to_owned()], ..Surroundings::default() };
+    let surroundings = Surroundings {
+        kubeconfig: cluster.kubeconfig(),
+        traces: jaeger.otlp(),
+        overlays: vec![FILES.to_owned()],
+        ..Surroundings::default()
+    };
     let mut collector = Collector::start(surroundings).await;
     send(collector.endpoint()).await.unwrap();
     let spans = jaeger.wait_for_trace(TRACE, BOUND, |spans| spans.len() == 2).await;
