@@ -15,7 +15,7 @@
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `KUBEBUILDER_ASSETS` | a folder with etcd, kube-apiserver, kube-controller-manager: used instead of building them |
+//! | `KUBEBUILDER_ASSETS` | a folder with etcd, kube-apiserver, kube-controller-manager (otelcol, jaeger, prometheus, promtool): used instead of building them |
 //! | `XDG_CACHE_HOME` | where built binaries are kept, under `elpio-operator/components/` (else `~/.cache`) |
 //! | `ELPIO_KEEP` | set: the temporary folders with data and logs stay |
 //!
