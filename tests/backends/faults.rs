@@ -15,6 +15,9 @@ fn absence() -> Duration {
     Duration::from_secs(asked.unwrap_or(12))
 }
 
+/// Services of a phase.
+const MOST: usize = 10;
+
 /// What an idle operator may grow by, whatever happens to its collector.
 const GROWTH: u64 = 24 << 20;
 
@@ -46,12 +49,13 @@ fn delivery_lines(stage: &Stage, since: usize) -> usize {
     log[since..].lines().filter(|line| line.contains("delivered") || line.contains("opentelemetry")).count()
 }
 
-/// Applies services until `until`, each becoming ready; the slowest.
+/// Makes services, then edits them in turn, until `until`, each becoming ready; the slowest.
 async fn work(stage: &Stage, prefix: &str, least: usize, until: Instant) -> Duration {
     let (mut slowest, mut count) = (Duration::ZERO, 0);
     while count < least || Instant::now() < until {
-        let (name, start) = (format!("{prefix}-{count}"), Instant::now());
-        stage.apply(&name, &image("v1")).await;
+        // No more of them the longer it takes: the operator's memory is looked at.
+        let (name, start) = (format!("{prefix}-{}", count % MOST), Instant::now());
+        stage.apply(&name, &image(&format!("v{count}"))).await;
         stage.ready(&name).await;
         slowest = slowest.max(start.elapsed());
         count += 1;

@@ -194,3 +194,11 @@ async fn promtool_has_nothing_to_say_and_prometheus_scrapes_openmetrics() {
     let up = backends.prometheus.targets().await.unwrap().into_iter().find(|(url, ..)| url.contains(&target_url)).unwrap();
     assert!(up.1 && up.2.is_empty(), "{up:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_collectors_file_is_valid_as_it_is_without_any_variable() {
+    let binary = tokio::task::spawn_blocking(elpio_cluster::components::collector).await.unwrap().unwrap();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/collector.yaml");
+    let output = tokio::process::Command::new(binary).args(["validate", "--config", file]).env_clear().output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -47,6 +47,15 @@ impl Backends {
         }
     }
 
+    /// How to ask them, while they are kept.
+    pub fn commands(&self, trace_id: &str) -> Vec<(&'static str, String)> {
+        let Self::Real(real) = self else { return Vec::new() };
+        vec![
+            ("Jaeger", format!("curl {}/api/traces/{trace_id}", real.jaeger.url())),
+            ("Prometheus", format!("curl '{}/api/v1/query?query=elpio_services_ready'", real.prometheus.url())),
+        ]
+    }
+
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         match self {

@@ -46,8 +46,8 @@ pub fn table(terminal: &Terminal, services: &BTreeMap<String, DynamicObject>) {
     }
 }
 
-/// The trace of the rollout with the most objects, read back from where it went.
-pub async fn trace(terminal: &Terminal, backends: &Backends, services: &BTreeMap<String, DynamicObject>) -> Result<(), String> {
+/// The trace of the rollout with the most objects, read back from where it went; its id.
+pub async fn trace(terminal: &Terminal, backends: &Backends, services: &BTreeMap<String, DynamicObject>) -> Result<String, String> {
     let children = |service: &DynamicObject| service.data["status"]["children"].as_array().map_or(0, Vec::len);
     let (name, service) = services.iter().max_by_key(|(_, service)| children(service)).ok_or("there are no samples")?;
     let trace_id = text(&service.data["status"]["rollout"], "traceId");
@@ -66,7 +66,7 @@ pub async fn trace(terminal: &Terminal, backends: &Backends, services: &BTreeMap
     for text in tree::brief(&spans, terminal.color()).lines() {
         line(text);
     }
-    Ok(())
+    Ok(trace_id)
 }
 
 /// Those lines of the page.
@@ -113,14 +113,14 @@ pub async fn queries(terminal: &Terminal, backends: &Backends) {
 }
 
 /// Where to look while it runs, or how to keep it running.
-pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, service: &str, keep: bool) {
+pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, service: &str, backends: Vec<(&str, String)>, keep: bool) {
     if !keep {
         terminal.heading("cargo demo --keep leaves all of this running, with a kubeconfig to use.");
         return;
     }
     terminal.heading("It stays until Ctrl-C");
     let (health, metrics) = (operator.health_port(), operator.metrics_port());
-    for (what, how) in [
+    let own = [
         ("kubectl", format!("export KUBECONFIG={}", cluster.kubeconfig().display())),
         ("", "kubectl describe elpioservices; kubectl get events.events.k8s.io --watch".to_owned()),
         ("metrics", format!("curl http://127.0.0.1:{metrics}/metrics")),
@@ -132,7 +132,8 @@ pub fn addresses(terminal: &Terminal, cluster: &Cluster, operator: &Operator, se
                 r#"kubectl patch elpioservice {service} --type merge -p '{{"spec":{{"image":{{"repository":"registry.example.com/broken"}}}}}}'"#
             ),
         ),
-    ] {
+    ];
+    for (what, how) in own.into_iter().chain(backends) {
         line(&format!("{what:<10} {how}"));
     }
     println!();

@@ -120,13 +120,13 @@ async fn demo(keep: bool, real: bool) -> Result<(), String> {
     let services = story.until_ready().await.map_err(|reason| format!("{reason}\n{}", operator.log_end()))?;
 
     ending::table(&terminal, &services);
-    ending::trace(&terminal, &backends, &services).await?;
+    let trace = ending::trace(&terminal, &backends, &services).await?;
     ending::metrics(&terminal, &operator).await;
     ending::queries(&terminal, &backends).await;
     // One of its own, not a function's, which would be put right again.
     let own = services.iter().find(|(_, service)| service.metadata.owner_references.is_none());
     let service = own.map_or("", |(name, _)| name.as_str());
-    ending::addresses(&terminal, &cluster, &operator, service, keep);
+    ending::addresses(&terminal, &cluster, &operator, service, backends.commands(&trace), keep);
     if keep {
         story.go_on().await;
     }
