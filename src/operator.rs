@@ -17,7 +17,9 @@ use crate::{
         watch::{State, Watch},
     },
     config::Config,
-    controller::{Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts, service::Service},
+    controller::{
+        Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts, service::Service, unwritten::Unwritten,
+    },
     http, identity,
     render::Defaults,
     telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
@@ -45,6 +47,7 @@ impl<K: Kind> Line<K> {
             recorder: recorder.clone(),
             defaults: defaults(config),
             rollout_deadline: SignedDuration::try_from(config.rollout_deadline).unwrap_or(SignedDuration::from_mins(10)),
+            unwritten: Unwritten::default(),
         });
         Self { controller, pipeline }
     }
@@ -137,9 +140,11 @@ impl Operator {
         let leading = tokio::spawn(lead(self.client.clone(), config.leader_elect, place, self.leading.clone(), resigning));
         let services = self.services.work(config.concurrency, stopping.clone());
         let functions = self.functions.work(config.concurrency, stopping.clone());
-        let working = tokio::spawn(async { tokio::join!(services, functions) });
+        let mut working = tokio::spawn(async { tokio::join!(services, functions) });
         let _ = stopping.wait_for(|stop| *stop).await;
-        if tokio::time::timeout(DRAIN, working).await.is_err() {
+        if tokio::time::timeout(DRAIN, &mut working).await.is_err() {
+            // Nothing is to be written once the Lease is another's.
+            working.abort();
             let running = self.services.controller.queue.running() + self.functions.controller.queue.running();
             tracing::warn!("{running} reconciles did not finish within {} s", DRAIN.as_secs());
         }
@@ -153,11 +158,15 @@ impl Operator {
     /// Waits for the first lists: of our own kinds, and of what is served and permitted.
     async fn sync(&self, own: &[Watch]) {
         for watch in own {
-            while watch.state() != State::Synced {
-                if watch.state() == State::Absent {
+            loop {
+                let state = watch.state();
+                if state == State::Synced {
+                    break;
+                }
+                if state == State::Absent {
                     tracing::warn!("the CustomResourceDefinition of {} is not installed: apply deploy/crds", watch.resource());
                 }
-                watch.turned().await;
+                watch.turned(&state).await;
             }
         }
         let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
@@ -167,9 +176,9 @@ impl Operator {
     fn listeners(&self) -> (OnChange, OnTurn) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let (also_services, also_functions) = (services.clone(), functions.clone());
-        let changed: OnChange = Arc::new(move |_, change| {
-            services.child_changed(change);
-            functions.child_changed(change);
+        let changed: OnChange = Arc::new(move |kind, change| {
+            services.child_changed(kind, change);
+            functions.child_changed(kind, change);
         });
         let turned: OnTurn = Arc::new(move || {
             also_services.look_at_all(Some(Trigger::Dependency));

@@ -189,11 +189,14 @@ impl Applier {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let created = run(call("create", owner, &child.id), self.api(owner, child.id.kind).create(&params, &object)).await;
         match created {
-            Ok(created) => Ok(self.wrote(child.id.kind, created)),
+            Ok(created) => {
+                self.pace.made(owner.uid, &child.id.name);
+                Ok(self.wrote(child.id.kind, created))
+            }
             Err(error) if error.class == ErrorType::Conflict => match holder::of(&self.client, owner, child, &error).await {
                 // The watch has not told of it yet.
                 Holder::Ours => Ok(Made::Not(Step::Unchanged)),
-                Holder::Nobody => Err(error.into()),
+                Holder::Nobody => Err(taken(child, "somebody who gave it no controller")),
                 Holder::Leaving(holder) => Ok(leaving(holder)),
                 Holder::Other(other) => Err(taken(child, &other)),
             },

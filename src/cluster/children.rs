@@ -153,15 +153,16 @@ impl Children {
                 }
                 stays
             });
+            // Before a new watch may fill them.
+            for cache in gone.iter().filter_map(|kind| self.caches.get(kind)) {
+                cache.clear();
+            }
             for (kind, version) in served {
                 if !watches.contains_key(kind) && self.caches.contains_key(kind) {
                     watches.insert(*kind, (version.clone(), self.start(*kind, version, changed, turned)));
                     settling.push(*kind);
                 }
             }
-        }
-        for kind in gone {
-            self.caches.get(&kind).map(|cache| cache.clear());
         }
         let all_settled = async {
             for kind in settling {

@@ -245,6 +245,7 @@ impl Inner {
             Err(error) => {
                 if let Some(known) = self.lock().series.get_mut(name) {
                     // It outlived its hour in the API server: the next occurrence begins a new one.
+                    self.pending.notify_one();
                     known.told = if error.class == ErrorType::NotFound { 0 } else { known.told.min(series.told.max(1)) };
                 }
                 lost(&error)

@@ -36,22 +36,28 @@ pub struct Candidate {
     identity: String,
     /// The claim last seen, and when it was first seen to be so.
     seen: Option<(Lease, Instant)>,
+    /// Our own claim as last written.
+    held: Option<Lease>,
 }
 
 impl Candidate {
     /// A candidate for the Lease in `namespace`; `identity` must differ between processes.
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), identity, seen: None }
+        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), identity, seen: None, held: None }
     }
 
     /// Tries to lead, and to go on leading, until `stop` says true; `leading` tells how it stands. Gives the claim back in the end.
     pub async fn run(mut self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
         let mut renewed = Instant::now();
         while !*stop.borrow() {
-            match self.claim().await {
+            let asked = Instant::now();
+            // A leader whose call hangs stops to lead in time, whatever comes of the call.
+            let bound = if *leading.borrow() { RENEW_DEADLINE.saturating_sub(renewed.elapsed()) } else { RENEW_DEADLINE };
+            let claimed = tokio::time::timeout(bound, self.claim()).await.unwrap_or_else(|_| Err(self.unanswered()));
+            match claimed {
                 Ok(true) => {
-                    renewed = Instant::now();
+                    renewed = asked;
                     self.tell(&leading, true);
                 }
                 Ok(false) => self.tell(&leading, false),
@@ -85,12 +91,31 @@ impl Candidate {
         }
     }
 
-    /// I/O: one look, and one write where the claim is ours to make. Returns whether we lead.
+    fn unanswered(&self) -> CallError {
+        let cause = "no answer in time".to_owned();
+        CallError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
+    }
+
+    /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we lead.
     async fn claim(&mut self) -> Result<bool, CallError> {
-        let call = |verb| self.call(verb);
-        let Some(lease) = run(call("get"), self.api.get_opt(NAME)).await? else {
+        if let Some(mut held) = self.held.take() {
+            let (acquired, transitions) =
+                held.spec.as_ref().map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
+            held.spec = Some(LeaseSpec { acquire_time: acquired, ..self.spec(transitions) });
+            match run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &held)).await {
+                Ok(renewed) => {
+                    self.held = Some(renewed);
+                    return Ok(true);
+                }
+                // Somebody changed it: look again.
+                Err(error) if matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(lease) = run(self.call("get"), self.api.get_opt(NAME)).await? else {
             let lease = Lease { metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() }, spec: Some(self.spec(0)) };
-            return won(run(call("create"), self.api.create(&PostParams::default(), &lease)).await.map(drop));
+            let created = run(self.call("create"), self.api.create(&PostParams::default(), &lease)).await;
+            return self.won(created);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -104,7 +129,8 @@ impl Candidate {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
         }
         claim.spec = Some(spec);
-        won(run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &claim)).await.map(drop))
+        let replaced = run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &claim)).await;
+        self.won(replaced)
     }
 
     /// Whether another's claim has stood still for its whole duration while we looked.
@@ -144,16 +170,19 @@ impl Candidate {
         }
     }
 
+    /// A conflict means that another was faster.
+    fn won(&mut self, answer: Result<Lease, CallError>) -> Result<bool, CallError> {
+        match answer {
+            Ok(lease) => {
+                self.held = Some(lease);
+                Ok(true)
+            }
+            Err(error) if error.class == ErrorType::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn call(&self, verb: &'static str) -> Call {
         Call { verb, resource: "leases.coordination.k8s.io".into(), namespace: self.namespace.clone(), name: NAME.into() }
-    }
-}
-
-/// A conflict means that another was faster.
-fn won(answer: Result<(), CallError>) -> Result<bool, CallError> {
-    match answer {
-        Ok(()) => Ok(true),
-        Err(error) if error.class == ErrorType::Conflict => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -17,25 +17,31 @@ const FORGET: Duration = Duration::from_hours(1);
 pub struct Pace(Mutex<HashMap<(String, String), (u32, Instant)>>);
 
 impl Pace {
-    /// Asks to make an object of this owner. `None`: now, and it is counted; else how long to wait.
+    /// How long to wait before an object of this owner may be made; `None`: not at all.
     pub fn wait(&self, owner: &str, name: &str) -> Option<Duration> {
         self.wait_at(owner, name, Instant::now())
     }
 
+    /// Takes note that it was made.
+    pub fn made(&self, owner: &str, name: &str) {
+        self.made_at(owner, name, Instant::now());
+    }
+
     fn wait_at(&self, owner: &str, name: &str, now: Instant) -> Option<Duration> {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|_, (_, last)| now.duration_since(*last) < FORGET);
-        let (times, last) = made.entry((owner.to_owned(), name.to_owned())).or_insert((0, now));
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (times, last) = made.get(&(owner.to_owned(), name.to_owned()))?;
         let pause = match *times {
             0 | 1 => Duration::ZERO,
             more => FIRST.saturating_mul(1_u32.checked_shl((more - 2).min(16)).unwrap_or(u32::MAX)).min(LONGEST),
         };
-        let due = *last + pause;
-        if due > now {
-            return Some(due.duration_since(now));
-        }
+        Some((*last + pause).saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    fn made_at(&self, owner: &str, name: &str, now: Instant) {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|_, (_, last)| now.duration_since(*last) < FORGET);
+        let (times, last) = made.entry((owner.to_owned(), name.to_owned())).or_insert((0, now));
         (*times, *last) = (times.saturating_add(1), now);
-        None
     }
 }
 
@@ -48,11 +54,15 @@ mod tests {
         let pace = Pace::default();
         let start = Instant::now();
         assert_eq!(pace.wait_at("u", "r", start), None);
+        pace.made_at("u", "r", start);
         assert_eq!(pace.wait_at("u", "r", start), None, "deleting it is the way to retry");
+        pace.made_at("u", "r", start);
         assert_eq!(pace.wait_at("u", "r", start), Some(FIRST));
         assert_eq!(pace.wait_at("u", "other", start), None);
         assert_eq!(pace.wait_at("u", "r", start + FIRST), None);
+        pace.made_at("u", "r", start + FIRST);
         assert_eq!(pace.wait_at("u", "r", start + FIRST), Some(FIRST * 2));
+        pace.made_at("u", "x", start + FORGET * 2);
         assert_eq!(pace.wait_at("u", "r", start + FORGET * 2), None);
     }
 }

@@ -56,11 +56,10 @@ impl Watch {
         self.state.borrow().clone()
     }
 
-    /// Ends when its state changes.
-    pub async fn turned(&self) {
+    /// Ends when its state is no longer the one that was seen.
+    pub async fn turned(&self, seen: &State) {
         let mut state = self.state.clone();
-        state.mark_unchanged();
-        let _ = state.changed().await;
+        let _ = state.wait_for(|now| now != seen).await;
     }
 
     /// Ends when it is no longer pending.
@@ -87,47 +86,68 @@ pub struct Subject {
 pub fn spawn<K, C, T>(api: Api<K>, subject: Subject, cache: Arc<Cache<K>>, metrics: &Metrics, changed: C, turned: T) -> Watch
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    C: Fn(Change<K>) + Send + 'static,
-    T: Fn() + Send + 'static,
+    C: Fn(Change<K>) + Send + Sync + 'static,
+    T: Fn() + Send + Sync + 'static,
 {
     let (set, state) = channel::channel(State::Pending);
-    let config = watcher::Config::default().labels(subject.selector);
-    // managedFields are half of an object's size and nobody here reads them.
-    let stream = kube::runtime::watcher(api, config).modify(|object| object.managed_fields_mut().clear());
-    let metrics = metrics.clone();
-    let of = subject.resource;
+    let (metrics, of) = (metrics.clone(), subject.resource);
     let task = tokio::spawn(async move {
-        let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
         let mut failures = Failures::default();
-        while let Some(item) = stream.next().await {
-            match item {
-                Ok(event) => {
-                    let done = matches!(event, watcher::Event::InitDone);
-                    let began = matches!(event, watcher::Event::Init);
-                    cache.feed(&subject.scope, event).into_iter().for_each(&changed);
-                    if done && set.send_replace(State::Synced) != State::Synced {
-                        turned();
-                    }
-                    if !began && failures.worked() {
-                        tracing::info!(resource = subject.resource, scope = subject.scope, "the watch works again");
-                    }
-                }
-                Err(error) => {
-                    if let Some(next) = state_after(&error)
-                        && *set.borrow() != next
-                    {
-                        set.send_replace(next);
-                        turned();
-                    }
-                    if failures.worth_telling() {
-                        tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
-                    }
-                    failures.pause().await;
-                }
-            }
+        loop {
+            once(&api, &subject, &cache, &metrics, &mut failures, &set, &changed, &turned).await;
         }
     });
     Watch { resource: of, state, task }
+}
+
+/// One watch, until the API server says that it may not be or is not there: then only a new list tells how things stand.
+#[allow(clippy::too_many_arguments, reason = "the parts of one task, handed on by name")]
+async fn once<K, C, T>(
+    api: &Api<K>,
+    subject: &Subject,
+    cache: &Cache<K>,
+    metrics: &Metrics,
+    failures: &mut Failures,
+    set: &channel::Sender<State>,
+    changed: &C,
+    turned: &T,
+) where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    C: Fn(Change<K>) + Sync,
+    T: Fn() + Sync,
+{
+    let config = watcher::Config::default().labels(subject.selector);
+    // managedFields are half of an object's size and nobody here reads them.
+    let stream = kube::runtime::watcher(api.clone(), config).modify(|object| object.managed_fields_mut().clear());
+    let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(event) => {
+                let (began, done) = (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
+                cache.feed(&subject.scope, event).into_iter().for_each(changed);
+                if done && set.send_replace(State::Synced) != State::Synced {
+                    turned();
+                }
+                if !began && failures.worked() {
+                    tracing::info!(resource = subject.resource, scope = subject.scope, "the watch works again");
+                }
+            }
+            Err(error) => {
+                if failures.worth_telling() {
+                    tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
+                }
+                let next = state_after(&error);
+                if let Some(next) = next.clone().filter(|next| *set.borrow() != *next) {
+                    set.send_replace(next);
+                    turned();
+                }
+                failures.pause().await;
+                if next.is_some() {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a success, so a watch that is

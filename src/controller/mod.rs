@@ -12,6 +12,7 @@ pub mod run;
 pub mod service;
 pub mod summary;
 mod turns;
+pub mod unwritten;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -40,6 +41,7 @@ use crate::{
         children::Children,
         watch::{self as watches, Subject, Watch},
     },
+    foreign::ChildKind,
     telemetry::{ReconcileInfo, Trigger},
 };
 
@@ -121,17 +123,20 @@ impl<K: Kind> Controller<K> {
     }
 
     /// What a child's change means for the objects of this kind that control it, or did.
-    pub fn child_changed(&self, change: &Change<DynamicObject>) {
+    pub fn child_changed(&self, kind: ChildKind, change: &Change<DynamicObject>) {
         if change.echo || !self.leads() {
             return;
         }
-        let mut keys: Vec<Key> = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(child)).collect();
+        let mut keys: Vec<Key> = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child)).collect();
         keys.dedup();
         keys.into_iter().filter(|key| self.store.get(key).is_some()).for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
     /// Looks at every object, as after a start, a take-over or the arrival of an API.
     pub fn look_at_all(&self, trigger: Option<Trigger>) {
+        if !self.leads() {
+            return;
+        }
         for object in self.store.all() {
             let why = trigger.unwrap_or(if unobserved::<K>(&object).is_some() { Trigger::Spec } else { Trigger::Resync });
             self.queue.add(Key::of(&*object), why);
@@ -204,7 +209,13 @@ impl<K: Kind> Controller<K> {
         let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried);
         let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
         self.settle(&object, &place, &run);
-        let late = run.status.as_ref().or(object.status.as_ref()).and_then(|status| rollout::late::<K>(status, pipeline.allowed(&object)));
+        // What is past is no time to wait for: the retry is.
+        let late = run
+            .status
+            .as_ref()
+            .or(object.status.as_ref())
+            .and_then(|status| rollout::late::<K>(status, pipeline.allowed(&object)))
+            .filter(|at| *at > now);
         Next {
             retry: run.retry,
             deadline: late.map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
@@ -249,12 +260,13 @@ fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger>
 }
 
 /// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
-fn owner<K: Kind>(child: &DynamicObject) -> Option<Key> {
+fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<Key> {
     let namespace = child.namespace().unwrap_or_default();
     let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
     let group = reference.api_version.split('/').next();
     if group == Some(GROUP) {
         return (reference.kind == K::KIND.as_str()).then(|| Key { namespace, name: reference.name.clone() });
     }
-    child.labels().get(K::LABEL).map(|name| Key { namespace, name: name.clone() })
+    // Tekton copies a run's labels to its tasks.
+    child.labels().get(K::LABEL).filter(|_| kind == ChildKind::TaskRun).map(|name| Key { namespace, name: name.clone() })
 }

@@ -1,6 +1,6 @@
 //! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked as I/O or pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -16,9 +16,10 @@ use super::{
     rollout::Place,
     run::{Run, applied, regarding, unwritten},
     summary::Summary,
+    unwritten::Unwritten,
 };
 use crate::{
-    api::{API_VERSION, annotation, event::Occurrence},
+    api::{API_VERSION, annotation, condition::reason, event::Occurrence},
     cluster::{
         apply::Applier,
         cache::{self, Cache},
@@ -32,7 +33,7 @@ use crate::{
         Defaults, Desired, Fault, Owner,
         applied::{Live, Step},
     },
-    status::{Assessment, Moment, Seen},
+    status::{Assessment, Moment, Seen, build::BuildEnd},
     telemetry::{ErrorType, Report, step},
 };
 
@@ -52,7 +53,12 @@ pub struct Pipeline<K: Kind> {
     pub defaults: Defaults,
     /// How long a rollout may take.
     pub rollout_deadline: SignedDuration,
+    /// What was said of an object and is not in its status yet.
+    pub unwritten: Unwritten,
 }
+
+/// Events get no more time than this: a status is not to wait for them longer.
+const SAY: Duration = Duration::from_secs(5);
 
 impl<K: Kind> std::fmt::Debug for Pipeline<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,7 +72,7 @@ struct Pass<K: Kind> {
     outcome: Outcome,
     invalid: Option<Vec<Fault>>,
     live: Live,
-    details: Live,
+    builds: Vec<BuildEnd>,
 }
 
 impl<K: Kind> Pipeline<K> {
@@ -91,12 +97,16 @@ impl<K: Kind> Pipeline<K> {
                 {
                     attempts += 1;
                     match self.refresh(&object).await {
-                        Some(newer) if newer.metadata.generation == object.metadata.generation => object = newer,
-                        // Deleted, or edited meanwhile: the watch has it, and the next turn is about that.
-                        _ => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
+                        Ok(Some(newer)) => object = newer,
+                        // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
+                        Ok(None) => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
+                        Err(error) => return self.conclude(&object, pass, Err(error), failures, !said.is_empty()).await,
                     }
                 }
-                written => return self.conclude(&object, pass, written, failures, !said.is_empty()).await,
+                written => {
+                    self.unwritten.note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
+                    return self.conclude(&object, pass, written, failures, !said.is_empty()).await;
+                }
             }
         }
     }
@@ -132,7 +142,7 @@ impl<K: Kind> Pipeline<K> {
             Ok(valid) => valid,
             Err(faults) => {
                 let assessment = K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
-                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live, details };
+                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live, builds: Vec::new() };
             }
         };
         // Pure
@@ -140,10 +150,13 @@ impl<K: Kind> Pipeline<K> {
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
         let now = self.children.of(&uid);
+        let details_now = self.children.beneath(&now);
         // Pure
         let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
-        let assessment = K::assess(&scene(&now), object.status.as_ref(), seen, &moment);
-        Pass { assessment, outcome, invalid: None, live, details }
+        let assessed = Scene { details: &details_now, ..scene(&now) };
+        let assessment = K::assess(&assessed, object.status.as_ref(), seen, &moment);
+        let builds = if assessment.finished.is_some() { K::builds(&now, &details_now) } else { Vec::new() };
+        Pass { assessment, outcome, invalid: None, live, builds }
     }
 
     fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
@@ -193,10 +206,16 @@ impl<K: Kind> Pipeline<K> {
         Ok(Some(version))
     }
 
-    async fn refresh(&self, object: &Object<K>) -> Option<Arc<Object<K>>> {
+    /// I/O: the object as it is now, if it still asks for the same. Only then it is laid into the cache: the event of an edit is news.
+    async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, CallError> {
         let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await.ok().flatten()?;
-        (newer.uid() == object.uid()).then(|| self.store.wrote(newer))
+        let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await?;
+        let same = |newer: &Object<K>| {
+            newer.uid() == object.uid()
+                && newer.metadata.generation == object.metadata.generation
+                && newer.annotations() == object.annotations()
+        };
+        Ok(newer.filter(same).map(|newer| self.store.wrote(newer)))
     }
 
     fn call(verb: &'static str, object: &Object<K>) -> Call {
@@ -207,14 +226,21 @@ impl<K: Kind> Pipeline<K> {
 
     /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
     async fn say(&self, object: &Object<K>, occurrences: &[Occurrence], retried: bool, said: &mut Vec<(&'static str, &'static str)>) {
-        let fresh: Vec<&Occurrence> = occurrences.iter().filter(|o| !said.contains(&(o.type_, o.reason))).collect();
+        let known = self.unwritten.of(object.uid().as_deref().unwrap_or_default());
+        // A failed attempt is an occurrence each time; anything else is one until the status has said so.
+        let told = |o: &Occurrence| {
+            said.contains(&(o.type_, o.reason)) || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
+        };
+        let fresh: Vec<&Occurrence> = occurrences.iter().filter(|o| !told(o)).collect();
         if fresh.is_empty() {
             return;
         }
         said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
         let regarding = regarding::<K>(object, retried);
         let publish = fresh.into_iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
-        join_all(publish).instrument(step("event")).await;
+        if tokio::time::timeout(SAY, join_all(publish)).instrument(step("event")).await.is_err() {
+            tracing::warn!("Events could not be written within {} s; the status goes on without them", SAY.as_secs());
+        }
     }
 
     /// I/O: says that the status could not be written, if so, and sums up.
@@ -252,11 +278,7 @@ impl<K: Kind> Pipeline<K> {
             corrected: changed(true),
             wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
             ended: pass.assessment.ended && stands,
-            finished: pass
-                .assessment
-                .finished
-                .filter(|_| stands)
-                .and_then(|name| K::builds(&pass.live, &pass.details).into_iter().find(|end| end.run == name)),
+            finished: pass.assessment.finished.filter(|_| stands).and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
             status: stands.then_some(pass.assessment.status),
         }
     }

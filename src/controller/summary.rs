@@ -57,7 +57,9 @@ impl Summary {
     pub fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, short: String, chain: String, failures: u32) {
         let pause = retry::pause(class, failures, retry_after, retry::chance());
         self.retry = self.retry.into_iter().chain(pause).min();
-        self.not_before = self.not_before.max(retry_after);
+        let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
+        self.not_before = self.not_before.max(retry_after.filter(|_| asked));
+        self.retry = self.retry.map(|pause| pause.max(self.not_before.unwrap_or_default()));
         self.outcome = "failed";
         self.status_stands = false;
         if self

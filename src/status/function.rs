@@ -21,6 +21,7 @@ use crate::{
     render::{
         ChildId, Mode, Owner, ValidFunction,
         applied::{Applied, Live, Step},
+        names,
         plan::{self, RunState, run_state},
     },
 };
@@ -78,8 +79,9 @@ fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live
     let part =
         |name: &str, sign: &str| image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default();
     status.image = image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
-    if let Some(digest) = run(valid, live).filter(|run| run_state(run) == RunState::Succeeded).and_then(plan::digest) {
-        status.image_digest = Some(digest.trim().to_owned());
+    let digest = run(valid, live).filter(|run| run_state(run) == RunState::Succeeded).and_then(plan::digest).map(str::trim);
+    if let Some(digest) = digest.filter(|digest| names::is_digest(digest)) {
+        status.image_digest = Some(digest.to_owned());
     }
 }
 
@@ -98,7 +100,8 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
         None if plan::built_and_pruned(valid, live) => {
             claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
         }
-        None => claim(Verdict::False, reason::BUILDING, format!("{name} is not there yet")),
+        // Not `Building`: nothing builds, and the Event that it began is still to come.
+        None => claim(Verdict::False, reason::PROGRESSING, format!("{name} is not there yet")),
         Some((run, RunState::Running)) => {
             let (why, message) = build::verdict(run);
             let text = if why.is_empty() { format!("{name} has not started yet") } else { format!("{name}: {why}: {message}") };
@@ -158,10 +161,14 @@ impl Told<'_> {
     fn all(&self, seen: Seen<'_, ValidFunction>) -> (Vec<Occurrence>, Option<String>) {
         let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
         let Seen::Applied { valid, desired, applied, live } = seen else { return (turns.invalid().into_iter().collect(), None) };
-        let (started, ended) = (self.started(valid, live), self.build_ended(valid, live));
+        let made = applied
+            .steps
+            .iter()
+            .any(|(id, step)| id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == Step::Changed);
+        let (started, ended) = (self.started(valid, live, made), self.build_ended(valid, live));
         let finished = ended.as_ref().map(|_| valid.run_name());
         let published = self.published(valid, desired.children.iter().any(|c| c.mode == Mode::Apply), applied);
-        let readiness = turns.ready(|| self.ready_note()).or_else(|| Self::waits(&turns, applied));
+        let readiness = turns.ready(|| self.ready_note(live, &valid.name)).or_else(|| Self::waits(&turns, applied));
         let all = [started, ended, published, turns.failed(applied, desired), readiness];
         (all.into_iter().flatten().collect(), finished)
     }
@@ -181,18 +188,26 @@ impl Told<'_> {
         Occurrence { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
     }
 
-    /// A run of these inputs was created: the first, or one in the place of a failed one that somebody deleted.
-    fn started(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
-        run(valid, live)?;
-        let building = |c: &Condition| c.reason == reason::BUILDING;
-        let again =
-            find(&self.status.conditions, kind::BUILD_READY).is_some_and(building) && !self.was(kind::BUILD_READY).is_some_and(building);
+    /// The run was made for this rollout, and not one that older inputs left behind.
+    fn fresh(&self, run: &DynamicObject) -> bool {
+        let made = run.metadata.creation_timestamp.as_ref().map(|at| at.0.as_second());
+        let began = self.moment.rollout.started_at.as_ref().map(|at| at.0.as_second());
+        made >= began
+    }
+
+    /// A run of these inputs was created: the first, or one in the place of another that somebody deleted.
+    fn started(&self, valid: &ValidFunction, live: &Live, made: bool) -> Option<Occurrence> {
+        let run = run(valid, live)?;
+        let was = self.was(kind::BUILD_READY).map(|c| c.reason.as_str());
+        let now = find(&self.status.conditions, kind::BUILD_READY).map(|c| c.reason.as_str());
+        let again = was == Some(reason::BUILD_FAILED) && now == Some(reason::BUILDING);
+        let known = was.is_some_and(|why| [reason::BUILDING, reason::BUILD_FAILED, reason::BUILD_SUCCEEDED].contains(&why));
         let source = match (&valid.inputs.git, &valid.inputs.archive) {
-            (Some(git), _) => format!("{} at {}", git.url, git.revision),
-            (None, archive) => archive.clone().unwrap_or_default(),
+            (Some(git), _) => format!("{} at {}", without_credentials(&git.url), git.revision),
+            (None, archive) => without_credentials(archive.as_deref().unwrap_or_default()),
         };
         let note = || format!("building {} from {source}", valid.inputs.image);
-        (!self.same_run() || again).then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
+        (made || again || (!known && self.fresh(run))).then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
     }
 
     fn build_ended(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
@@ -203,7 +218,8 @@ impl Told<'_> {
             RunState::Succeeded => self.was(kind::BUILD_READY).is_some_and(|c| c.status == "True"),
             RunState::Failed => self.was(kind::BUILD_READY).is_some_and(|c| c.reason == reason::BUILD_FAILED),
         };
-        if told {
+        // A run that is used again was told of when it ended.
+        if told || (!self.same_run() && !self.fresh(run)) {
             return None;
         }
         let took = build::end(run, self.details)
@@ -248,8 +264,37 @@ impl Told<'_> {
         }
     }
 
-    fn ready_note(&self) -> String {
+    fn ready_note(&self, live: &Live, name: &str) -> String {
+        let engine = plan::service(name, live)
+            .and_then(|service| said(service, "/status/engine"))
+            .map(|engine| format!("engine {engine} "))
+            .unwrap_or_default();
         let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("serves{place}{}", self.moment.since_edit())
+        format!("{engine}serves{place}{}", self.moment.since_edit())
+    }
+}
+
+/// A URL without what stands before its host: it may be a token, and a note is read by many.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn a_token_in_a_url_is_not_told() {
+        for (url, told) in [
+            ("https://example.com/a.git", "https://example.com/a.git"),
+            ("https://user:token@example.com/a.git", "https://example.com/a.git"),
+            ("https://token@example.com", "https://example.com"),
+            ("https://example.com/a@b", "https://example.com/a@b"),
+        ] {
+            assert_eq!(without_credentials(url), told);
+        }
     }
 }
