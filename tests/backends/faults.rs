@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use elpio_cluster::{Collector, collector::FILES, collector::Surroundings, eventually, process::Exit};
+use elpio_cluster::{Collector, OtlpReceiver, collector::FILES, collector::Surroundings, eventually, otlp::Fault, process::Exit};
 
 use crate::{
     report::table,
@@ -139,4 +139,42 @@ async fn a_collector_absent_killed_silent_and_back() {
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.0).collect();
     let head = ["collector", "slowest to ready", "exports", "failed", "items lost", "log lines", "memory"];
     table("Faults of the collector, as the operator's page, log and memory show them", &head, &rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_says_429_or_503_or_is_slow_and_well_again() {
+    let receiver = OtlpReceiver::start().await;
+    let stage = Stage::with(
+        "refusals",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+        ],
+    )
+    .await;
+    let mut rows = Vec::new();
+    let ready = work(&stage, "well", 3, Instant::now()).await;
+    rows.push(observe(&stage, "well", ready, 0).await.0);
+    for (phase, answer) in [
+        // gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE, which the receiver says as these over HTTP.
+        ("429", Fault::Status(8.into(), "too much".to_owned())),
+        ("503", Fault::Status(14.into(), "not now".to_owned())),
+        ("slow", Fault::Slow(Duration::from_secs(3))),
+    ] {
+        let (mark, before) = (stage.operator.log().len(), failures(&stage).await);
+        receiver.answer(answer);
+        let ready = work(&stage, &format!("during-{phase}"), 3, Instant::now()).await;
+        eventually(&format!("{phase} is counted"), SOON, async || if failures(&stage).await > before { Ok(()) } else { Err("no failure") })
+            .await;
+        rows.push(observe(&stage, phase, ready, mark).await.0);
+        receiver.answer(Fault::None);
+        let name = format!("after-{phase}");
+        stage.apply(&name, &image("v1")).await;
+        let trace = stage.ready(&name).await.status.unwrap().rollout.unwrap().trace_id.expect("sampled");
+        receiver.wait_for_span("the push works again", SOON, |span| span.trace_id == trace).await;
+    }
+    let head = ["collector", "slowest to ready", "exports", "failed", "items lost", "log lines", "memory"];
+    table("A collector that refuses or is slow", &head, &rows);
 }
