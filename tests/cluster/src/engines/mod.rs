@@ -4,7 +4,7 @@
 //!
 //! | word | where | what happens |
 //! |---|---|---|
-//! | `kwok-nopull` | an image's name | the image cannot be pulled |
+//! | `kwok-nopull` | an image's name | the image cannot be pulled (Knative says so after its progress deadline of minutes) |
 //! | `kwok-crash` | an image's name | the program ends at once, again and again |
 //! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
 //! | `kwok-hold` | the same | the steps run until [`tekton::release`] says how they end |
