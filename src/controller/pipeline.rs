@@ -231,15 +231,17 @@ impl<K: Kind> Pipeline<K> {
         let told = |o: &Occurrence| {
             said.contains(&(o.type_, o.reason)) || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
         };
-        let fresh: Vec<&Occurrence> = occurrences.iter().filter(|o| !told(o)).collect();
+        let fresh: Vec<Occurrence> = occurrences.iter().filter(|o| !told(o)).cloned().collect();
         if fresh.is_empty() {
             return;
         }
         said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
-        let regarding = regarding::<K>(object, retried);
-        let publish = fresh.into_iter().map(|occurrence| self.recorder.publish(&regarding, occurrence));
-        if tokio::time::timeout(SAY, join_all(publish)).instrument(step("event")).await.is_err() {
-            tracing::warn!("Events could not be written within {} s; the status goes on without them", SAY.as_secs());
+        let (recorder, regarding) = (self.recorder.clone(), regarding::<K>(object, retried));
+        let publish = async move { join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await };
+        // A task of its own, so that what takes longer is still written, while the status goes on.
+        let publishing = tokio::spawn(publish.instrument(step("event")));
+        if tokio::time::timeout(SAY, publishing).await.is_err() {
+            tracing::warn!("Events take longer than {} s; the status goes on without them", SAY.as_secs());
         }
     }
 

@@ -1,6 +1,6 @@
 //! One call to the API server as a client span and a duration, by the semantic conventions for HTTP; it sends nothing.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Instant};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use opentelemetry::{
@@ -14,6 +14,7 @@ use super::{
     current::{Reconciling, SPANS, Verdict, ids_of},
     instruments::{HTTP_CLIENT_DURATION, Values},
     metrics::{Instruments, Metrics},
+    timing::Timing,
 };
 
 /// The API server.
@@ -44,7 +45,7 @@ pub(super) struct Call {
     verdict: Option<Verdict>,
     attributes: Vec<KeyValue>,
     method: Method,
-    began: Instant,
+    timing: Timing,
     ended: bool,
 }
 
@@ -64,12 +65,10 @@ impl Call {
     pub(super) fn begin<B>(metrics: &Metrics, server: &Server, request: &mut Request<B>, template: String) -> Self {
         let method = request.method().clone();
         let reconciling = Context::map_current(|cx| cx.get::<Reconciling>().cloned());
-        // Beside the span's own clock, at both ends: the exemplar's value is to be the span's duration.
-        let began = Instant::now();
-        let span = match reconciling {
+        let (span, timing) = Timing::of(|| match reconciling {
             Some(_) => open(&method, request.uri(), server, &template),
             None => Span::none(),
-        };
+        });
         let verdict = reconciling.and_then(|reconciling| reconciling.verdict);
         if metrics.propagate && !span.is_disabled() {
             inject(&span, verdict.as_ref(), &method, request.headers_mut());
@@ -79,7 +78,7 @@ impl Call {
             KeyValue::new("url.template", template),
             KeyValue::new("server.address", server.host.clone()),
         ];
-        Self { instruments: metrics.instruments.clone(), span, verdict, attributes, method, began, ended: false }
+        Self { instruments: metrics.instruments.clone(), span, verdict, attributes, method, timing, ended: false }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -111,9 +110,8 @@ impl Call {
 
     fn end(&mut self, error: Option<String>) {
         self.ended = true;
-        // A span ends where it was last left (tracing-opentelemetry 0.34), and until here it was entered only to send the request.
-        self.span.in_scope(|| ());
-        let took = self.began.elapsed().as_secs_f64();
+        let (took, sure) = self.timing.end(&self.span);
+        let took = took.as_secs_f64();
         if let Some(error) = error {
             self.span.set_attribute("error.type", error.clone());
             self.span.set_status(Status::error(""));
@@ -121,7 +119,7 @@ impl Call {
         }
         let Some(on) = &self.instruments else { return };
         on.http_duration.record_with(took, &self.attributes);
-        let Some(ids) = ids_of(&self.span.context()) else { return };
+        let Some(ids) = ids_of(&self.span.context()).filter(|_| sure) else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
         let mark = move || on.http_duration.mark(took, &attributes, Some(ids));
         match &self.verdict {

@@ -40,6 +40,7 @@ pub mod settings;
 #[cfg(test)]
 mod settings_test;
 mod shutdown;
+mod timing;
 pub mod traces;
 mod transport;
 mod url;

@@ -1,10 +1,6 @@
 //! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the reconcile returns.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -89,14 +85,12 @@ impl Metrics {
     /// Runs one reconcile inside its span and records it.
     pub async fn reconcile<T: Reported, F: Future<Output = T>>(&self, traces: &Traces, info: ReconcileInfo, run: F) -> T {
         let active = Active::begin(self.instruments.clone(), &info);
-        let (span, verdict) = open(traces, &info);
+        let ((span, verdict), timing) = Timing::of(|| open(traces, &info));
         let result = run.instrument(span.clone()).await;
         let report = result.report();
         close_span(&span, verdict.as_ref(), &report);
         span.in_scope(|| say(&info, &report));
-        // Here the span was last left, which is where it ends (tracing-opentelemetry 0.34): its exemplar is to tell the same time.
-        let took = active.began.elapsed();
-        active.record(took, &span, verdict.as_ref(), &report);
+        active.record(timing, &span, verdict.as_ref(), &report);
         result
     }
 }
@@ -105,7 +99,6 @@ impl Metrics {
 struct Active {
     instruments: Option<Arc<Instruments>>,
     kind: &'static str,
-    began: Instant,
 }
 
 impl Active {
@@ -115,10 +108,12 @@ impl Active {
             on.reconcile_active.add(1, [kind]);
             on.reconcile_triggers.add(1, [kind, info.trigger.as_str()]);
         }
-        Self { instruments, kind, began: Instant::now() }
+        Self { instruments, kind }
     }
 
-    fn record(&self, took: Duration, span: &Span, verdict: Option<&Verdict>, report: &Report) {
+    fn record(&self, timing: Timing, span: &Span, verdict: Option<&Verdict>, report: &Report) {
+        // Also where nothing is recorded: it ends the span.
+        let (took, sure) = timing.end(span);
         let Some(on) = &self.instruments else { return };
         let result = if report.failure.is_some() { "error" } else { "success" };
         on.reconcile.add(1, [self.kind, result]);
@@ -129,7 +124,7 @@ impl Active {
             on.apply.add(1, [self.kind, child, outcome.as_str()]);
         }
         let exported = verdict.is_none_or(Verdict::is_kept);
-        let ids = if exported { ids_of(&span.context()) } else { None };
+        let ids = if exported && sure { ids_of(&span.context()) } else { None };
         on.reconcile_duration.record(took.as_secs_f64(), [self.kind], ids);
     }
 }
