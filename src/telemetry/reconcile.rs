@@ -13,6 +13,7 @@ use super::{
     current::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
     metrics::{Instruments, Metrics},
     rollout::RolloutContext,
+    timing::Timing,
     traces::{Traces, in_rollout},
     vocabulary::{ApplyOutcome, ErrorType, Kind, Trigger},
 };
