@@ -30,7 +30,8 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
     assert!(time(&fetched, "completionTime") <= time(&made, "startTime"), "{fetched} {made}");
     assert_eq!(step_names(&fetched), ["fetch"]);
     assert_eq!(step_names(&made), ["create", "digest"]);
-    let of_function = ListParams::default().labels(&format!("{}=cart,{}=python", label::FUNCTION, label::RUNTIME));
+    // The pod by which Tekton keeps a run on one node carries them too.
+    let of_function = ListParams::default().labels(&format!("tekton.dev/taskRun,{}=cart,{}=python", label::FUNCTION, label::RUNTIME));
     let pods = run.pods().list(&of_function).await.unwrap().items;
     assert_eq!(pods.len(), 2, "the pods of both tasks carry the function's labels");
     // As the user wrote it: nothing has expanded it on the way.
