@@ -30,6 +30,6 @@ impl Timing {
         // A span ends where it was last left (tracing-opentelemetry 0.34).
         span.in_scope(|| ());
         let took = self.began.elapsed();
-        (took, self.doubt + (took - before) < DOUBT)
+        (took, self.doubt + took.saturating_sub(before) < DOUBT)
     }
 }
