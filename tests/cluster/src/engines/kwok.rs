@@ -10,7 +10,7 @@ use kube::Api;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const KWOK: Component = Component::plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok");
 const MODULE: (&str, &str) = ("sigs.k8s.io/kwok", "v0.8.0");
@@ -38,7 +38,11 @@ pub(super) async fn start(host: &Host<'_>, stages: &[String]) -> Vec<Process> {
         manifest::apply(&host.client, &object).await;
     }
     manifest::apply(&host.client, &node()).await;
-    fs::write(host.folder.join("kwok.yaml"), configuration(&own, stages)).expect("the folder is writable");
+    let stages = stage_list(&own, stages);
+    futures::future::join_all(stages.iter().map(|stage| described(host, stage))).await;
+    let text: Vec<String> = stages.iter().map(Value::to_string).collect();
+    // JSON is YAML.
+    fs::write(host.folder.join("kwok.yaml"), text.join("\n---\n")).expect("the folder is writable");
     let mut processes = vec![spawn_scheduler(host), spawn_kwok(host)];
     let nodes: Api<Node> = Api::all(host.client.clone());
     eventually("the simulated node is ready", START, async || {
@@ -70,13 +74,25 @@ fn node() -> DynamicObject {
     serde_json::from_value(node).expect("an object")
 }
 
-/// Every Stage, as YAML documents (JSON is YAML).
-fn configuration(own: &std::path::Path, stages: &[String]) -> String {
+/// Every Stage.
+fn stage_list(own: &Path, stages: &[String]) -> Vec<Value> {
     let given = stages.iter().map(String::as_str).chain([FAILING]);
     let given = given.flat_map(|text| manifest::parse::<Value>(text).unwrap_or_else(|error| panic!("a Stage of ours: {error}")));
     let all = OWN_STAGES.iter().flat_map(|folder| manifest::read::<Value>(&own.join(folder))).map(leave_failing_pods).chain(given);
-    let stages: Vec<String> = all.filter(|document| document["kind"] == "Stage").map(|stage| stage.to_string()).collect();
-    stages.join("\n---\n")
+    all.filter(|document| document["kind"] == "Stage").collect()
+}
+
+/// The schema of a Stage's kind, without which KWOK ends at once, is there a moment after the kind is served.
+async fn described(host: &Host<'_>, stage: &Value) {
+    let Some(version) = stage["spec"]["resourceRef"]["apiGroup"].as_str().filter(|version| version.contains('/')) else {
+        return;
+    };
+    eventually(&format!("{version} has a schema"), START, async || {
+        let request = http::Request::get("/openapi/v3").body(Vec::new()).expect("a request");
+        let index: Value = host.client.request(request).await.map_err(|error| error.to_string())?;
+        if index["paths"].get(format!("apis/{version}")).is_some() { Ok(()) } else { Err("not among the paths".to_owned()) }
+    })
+    .await;
 }
 
 /// KWOK's own Stage makes every pod ready; two that want the same pod would be drawn by lot.
