@@ -188,11 +188,11 @@ impl Told<'_> {
         Occurrence { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
     }
 
-    /// The run was made for this rollout, and not one that older inputs left behind.
+    /// The run is not one that older inputs left behind: it was made since the rollout that the status still tells of began.
     fn fresh(&self, run: &DynamicObject) -> bool {
         let made = run.metadata.creation_timestamp.as_ref().map(|at| at.0.as_second());
-        let began = self.moment.rollout.started_at.as_ref().map(|at| at.0.as_second());
-        made >= began
+        let told = self.previous.and_then(|p| p.rollout.as_ref()?.started_at.as_ref()).map(|at| at.0.as_second());
+        told.is_none() || made >= told
     }
 
     /// A run of these inputs was created: the first, or one in the place of another that somebody deleted.
