@@ -15,7 +15,7 @@
 //! # Import rule (asserted by `tests/architecture.rs`)
 //!
 //! `api`, `foreign`, `telemetry` import none of ours; `render` ← `api`, `foreign`; `status` ← those and `render`;
-//! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `run` ← `controller`.
+//! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`.
 
 pub mod api;
 pub mod cluster;

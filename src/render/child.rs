@@ -187,7 +187,13 @@ mod tests {
     /// A newer operator may build the same object in another order.
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_keys() {
-        let child = |body: Value| Child { id: ChildId::new(ChildKind::Service, "a"), after: Vec::new(), body, carried: BTreeMap::new(), mode: Mode::Apply };
+        let child = |body: Value| Child {
+            id: ChildId::new(ChildKind::Service, "a"),
+            after: Vec::new(),
+            body,
+            carried: BTreeMap::new(),
+            mode: Mode::Apply,
+        };
         let one = child(json!({"a": {"x": 1, "y": [{"p": 1, "q": 2}]}, "b": 2}));
         let other = child(json!({"b": 2, "a": {"y": [{"q": 2, "p": 1}], "x": 1}}));
         assert_eq!(one.hash(), other.hash());

@@ -30,7 +30,13 @@ fn main() -> ExitCode {
         .test("tekton::a_cancelled_run_leaves_nothing_behind", tekton::a_cancelled_run_leaves_nothing_behind)
         .test("tekton::its_own_spans_join_the_trace", tekton::its_own_spans_join_the_trace)
         .test("tekton::what_is_held_ends_as_it_is_told", tekton::what_is_held_ends_as_it_is_told)
-        .test("life::a_function_is_built_served_rebuilt_and_survives_a_failed_build", life::a_function_is_built_served_rebuilt_and_survives_a_failed_build)
-        .test("life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once", life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once)
+        .test(
+            "life::a_function_is_built_served_rebuilt_and_survives_a_failed_build",
+            life::a_function_is_built_served_rebuilt_and_survives_a_failed_build,
+        )
+        .test(
+            "life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once",
+            life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once,
+        )
         .run(|| netns::enter(|| engines::fetch(&ENGINES)))
 }
