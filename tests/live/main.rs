@@ -4,8 +4,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::float_cmp,
     missing_docs,
-    reason = "a test has to fail at once, and says what it saw"
+    reason = "a test has to fail at once, and says what it saw; counters are whole numbers"
 )]
 
 mod errors;
