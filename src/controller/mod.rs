@@ -9,6 +9,7 @@ pub mod queue;
 pub mod retry;
 pub mod rollout;
 pub mod run;
+pub mod seat;
 pub mod service;
 pub mod summary;
 mod turns;
@@ -32,6 +33,7 @@ use self::{
     queue::{Next, Queue, Turn},
     rollout::Rollouts,
     run::Run,
+    seat::{Seat, Seats},
 };
 use crate::{
     api::{API_VERSION, GROUP},
@@ -44,6 +46,9 @@ use crate::{
     foreign::ChildKind,
     telemetry::{ReconcileInfo, Trigger},
 };
+
+/// So many times as many may wait to tell as may write at once.
+const TELLING: usize = 16;
 
 /// One kind's controller.
 pub struct Controller<K: Kind> {
@@ -153,42 +158,42 @@ impl<K: Kind> Controller<K> {
         self.look_at_all(None);
     }
 
-    /// Works with `workers` at once until `stop` says true, and then finishes what runs.
-    pub async fn work(self, pipeline: Arc<Pipeline<K>>, workers: usize, stop: watch::Receiver<bool>) {
-        let mut running = JoinSet::new();
-        for _ in 0..workers {
-            running.spawn(self.clone().worker(pipeline.clone(), stop.clone()));
+    /// Works on `workers` objects at once until `stop` says true, and then finishes what runs.
+    pub async fn work(self, pipeline: Arc<Pipeline<K>>, workers: usize, mut stop: watch::Receiver<bool>) {
+        let (seats, mut leading, mut running) = (Seats::new(workers), self.leading.clone(), JoinSet::new());
+        loop {
+            let next = async {
+                let seat = seats.writing().await;
+                let _ = leading.wait_for(|leads| *leads).await;
+                (seat, self.queue.next().await)
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                (seat, turn) = next => running.spawn(self.clone().one(pipeline.clone(), turn, seat)),
+            };
+            // Those that only wait to tell cost memory, so there is an end to their number.
+            while running.try_join_next().is_some() || (running.len() >= workers * TELLING && running.join_next().await.is_some()) {}
         }
         while running.join_next().await.is_some() {}
     }
 
-    async fn worker(self, pipeline: Arc<Pipeline<K>>, mut stop: watch::Receiver<bool>) {
-        let mut leading = self.leading.clone();
-        loop {
-            let turn = tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                turn = async {
-                    let _ = leading.wait_for(|leads| *leads).await;
-                    self.queue.next().await
-                } => turn,
-            };
-            let next = AssertUnwindSafe(self.turn(&pipeline, &turn)).catch_unwind().await;
-            // A fault of ours at one object must not cost the others a worker.
-            let next = next.unwrap_or_else(|_| {
-                tracing::error!(
-                    kind = K::KIND.as_str(),
-                    namespace = turn.key.namespace,
-                    name = turn.key.name,
-                    "the reconcile panicked; please report it"
-                );
-                Next { retry: Some(retry::back_off(turn.failures, retry::chance())), ..Next::default() }
-            });
-            self.queue.done(&turn.key, &next);
-        }
+    async fn one(self, pipeline: Arc<Pipeline<K>>, turn: Turn, mut seat: Seat) {
+        let next = AssertUnwindSafe(self.turn(&pipeline, &turn, &mut seat)).catch_unwind().await;
+        // A fault of ours at one object must not cost the others their turn.
+        let next = next.unwrap_or_else(|_| {
+            tracing::error!(
+                kind = K::KIND.as_str(),
+                namespace = turn.key.namespace,
+                name = turn.key.name,
+                "the reconcile panicked; please report it"
+            );
+            Next { retry: Some(retry::back_off(turn.failures, retry::chance())), ..Next::default() }
+        });
+        self.queue.done(&turn.key, &next);
     }
 
-    async fn turn(&self, pipeline: &Pipeline<K>, turn: &Turn) -> Next {
+    async fn turn(&self, pipeline: &Pipeline<K>, turn: &Turn, seat: &mut Seat) -> Next {
         let Some(object) = self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads()) else {
             return Next::default();
         };
@@ -206,7 +211,7 @@ impl<K: Kind> Controller<K> {
             place: place.telemetry.clone(),
         };
         let retried = turn.trigger == Trigger::Retry;
-        let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried);
+        let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried, seat);
         let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
         self.settle(&object, &place, &run);
         // What is past is no time to wait for: the retry is.

@@ -15,6 +15,7 @@ use super::{
     retry,
     rollout::Place,
     run::{Run, applied, regarding, unwritten},
+    seat::Seat,
     summary::Summary,
     unwritten::Unwritten,
 };
@@ -77,7 +78,7 @@ struct Pass<K: Kind> {
 
 impl<K: Kind> Pipeline<K> {
     /// Brings one object to where its spec says, as far as that can be done now.
-    pub async fn reconcile(&self, mut object: Arc<Object<K>>, place: &Place, failures: u32, retried: bool) -> Run<K> {
+    pub async fn reconcile(&self, mut object: Arc<Object<K>>, place: &Place, failures: u32, retried: bool, seat: &mut Seat) -> Run<K> {
         let mut attempts = 0;
         let mut said = Vec::new();
         loop {
@@ -86,6 +87,9 @@ impl<K: Kind> Pipeline<K> {
             if attempts < again {
                 attempts += 1;
                 continue;
+            }
+            if !pass.assessment.occurrences.is_empty() || object.status.as_ref() != Some(&pass.assessment.status) {
+                seat.tell().await;
             }
             // I/O. Before the status, so that a crash in between loses none: the one who comes next finds them published.
             self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;

@@ -32,9 +32,8 @@ pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
     match kind {
         ChildKind::Service => Readiness::Ready,
         ChildKind::Deployment => deployment(child),
-        ChildKind::KnativeService | ChildKind::DomainMapping | ChildKind::ElpioService => {
-            observed(child).unwrap_or_else(|| by_condition(child, "Ready"))
-        }
+        ChildKind::KnativeService => observed(child).unwrap_or_else(|| knative(child)),
+        ChildKind::DomainMapping | ChildKind::ElpioService => observed(child).unwrap_or_else(|| by_condition(child, "Ready")),
         ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(child, "Succeeded"),
         ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
             let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
@@ -84,6 +83,18 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
         "True" => Readiness::Ready,
         "False" => Readiness::Failed { reason: why.to_owned(), message: message.to_owned() },
         _ => waiting(if why.is_empty() { reason::PROGRESSING } else { why }, message),
+    }
+}
+
+/// Knative's `Ready` may say only that there is no ready Revision; why stands in the condition of its configuration.
+fn knative(child: &DynamicObject) -> Readiness {
+    let said = by_condition(child, "Ready");
+    let cause = condition(child, "ConfigurationsReady").filter(|c| text(c, "status") == "False" && !text(c, "message").is_empty());
+    match (said, cause) {
+        (Readiness::Failed { .. }, Some(cause)) => {
+            Readiness::Failed { reason: text(cause, "reason").to_owned(), message: text(cause, "message").to_owned() }
+        }
+        (said, _) => said,
     }
 }
 
@@ -146,6 +157,13 @@ mod tests {
             (ChildKind::KnativeService, seen(2, "Unknown"), "waiting R"),
             (ChildKind::KnativeService, seen(2, "False"), "failed R"),
             (ChildKind::KnativeService, seen(2, "True"), "ready"),
+            (
+                ChildKind::KnativeService,
+                json!({"status": {"observedGeneration": 2, "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "RevisionMissing", "message": "does not have any ready Revision"},
+                    {"type": "ConfigurationsReady", "status": "False", "reason": "RevisionFailed", "message": "exit code 1"}]}}),
+                "failed RevisionFailed",
+            ),
             (ChildKind::DomainMapping, seen(2, "True"), "ready"),
             (ChildKind::ExternalSecret, ready("True"), "ready"),
             (ChildKind::ExternalSecret, ready("False"), "failed R"),

@@ -46,6 +46,25 @@ async fn apis_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_function_waits_for_tekton() {
+    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let stage = Stage::on(cluster, "no-tekton", &cluster.kubeconfig(), &[]).await;
+    let functions = stage.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
+    let spec = json!({"source": {"archive": "https://files.example.com/hello.tgz"}, "runtime": "python", "image": "registry.local/hello"});
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello"}, "spec": spec});
+    functions.create(&kube::api::PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    let says =
+        |o: &kube::core::DynamicObject, part: &str| o.data.pointer("/status/conditions").is_some_and(|c| c.to_string().contains(part));
+    let waiting =
+        stage.object(&functions, "hello", "DependencyMissing", |o| says(o, "DependencyMissing") && says(o, "Tekton Pipelines")).await;
+    assert_eq!(waiting.data.pointer("/status/phase"), Some(&json!("Pending")));
+    cluster.apply_crds(&[Crds::TEKTON]).await;
+    stage.object(&functions, "hello", "building", |o| o.data.pointer("/status/phase") == Some(&json!("Building"))).await;
+    let events: Vec<String> = crate::stage::reasons(&stage.events("hello").await);
+    assert_eq!(events, ["Warning ReconcileFailed", "Normal BuildStarted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_external_secrets_is_written_at_its_version() {
     let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS], ..Options::default() }).await;
     let client = cluster.client().await;

@@ -1,0 +1,69 @@
+//! How many reconciles are at which of their two halves: what was asked for is written before what there is to tell about it.
+//!
+//! When many objects come at once, the API server is what they wait for. Children first means that everything asked for is there
+//! soonest; Events and statuses follow with seats of their own.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The seats of one kind.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    writing: Arc<Semaphore>,
+    telling: Arc<Semaphore>,
+}
+
+/// One reconcile's seat.
+#[derive(Debug)]
+pub struct Seat {
+    writing: Option<OwnedSemaphorePermit>,
+    telling: Option<OwnedSemaphorePermit>,
+    seats: Seats,
+}
+
+impl Seats {
+    /// So many that write children at once, and half as many that tell of it.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self { writing: Arc::new(Semaphore::new(count)), telling: Arc::new(Semaphore::new(count.div_ceil(2))) }
+    }
+
+    /// A seat among those that write, as soon as there is one.
+    pub async fn writing(&self) -> Seat {
+        Seat { writing: self.writing.clone().acquire_owned().await.ok(), telling: None, seats: self.clone() }
+    }
+}
+
+impl Seat {
+    /// Moves to those that tell; the seat among those that write is another's.
+    pub async fn tell(&mut self) {
+        if self.telling.is_none() {
+            self.writing = None;
+            self.telling = self.seats.telling.clone().acquire_owned().await.ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(Duration::from_millis(20), future).await.ok()
+    }
+
+    #[tokio::test]
+    async fn who_tells_makes_room_for_another_who_writes() {
+        let seats = Seats::new(2);
+        let (mut first, mut second) = (seats.writing().await, seats.writing().await);
+        assert!(in_time(seats.writing()).await.is_none(), "all seats are taken");
+        first.tell().await;
+        let _third = in_time(seats.writing()).await.expect("room");
+        assert!(in_time(second.tell()).await.is_none(), "half as many tell");
+        drop(first);
+        assert!(in_time(second.tell()).await.is_some());
+    }
+}
