@@ -35,6 +35,14 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Whether every thread of it stands still, or it has ended.
+#[must_use]
+pub fn stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    let runs = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('T'));
+    !threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).any(runs)
+}
+
 /// The TCP ports that it listens on.
 ///
 /// # Panics

@@ -11,7 +11,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a process may take to stand still after SIGSTOP.
+const STOP: Duration = Duration::from_secs(5);
 
 /// Runs `$2…` with its output in `$1`. Our end of its stdin is closed by the kernel however we end, and then it kills the program.
 /// (Linux's parent-death signal would need `unsafe`, and fires when the starting *thread* ends.)
@@ -150,11 +153,16 @@ impl Process {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal. SIGSTOP has taken effect when this returns: the kernel stops one thread after the other.
     pub fn signal(&self, signal: Signal) {
-        if self.exit.is_none() {
-            // It may have ended by itself in between.
-            let _ = signal::kill(self.pid, signal);
+        if self.exit.is_some() {
+            return;
+        }
+        // It may have ended by itself in between.
+        let sent = signal::kill(self.pid, signal).is_ok();
+        let begun = Instant::now();
+        while sent && signal == Signal::SIGSTOP && begun.elapsed() < STOP && !crate::proc::stopped(self.pid()) {
+            std::thread::yield_now();
         }
     }
 
