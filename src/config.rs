@@ -28,7 +28,7 @@ pub struct Config {
     pub keda_interceptor: String,
     /// `ELPIO_NAMESPACES`; empty: all.
     pub namespaces: Vec<String>,
-    /// `ELPIO_CONCURRENCY`: reconciles at once, for each kind.
+    /// `ELPIO_CONCURRENCY`: objects of each kind whose children are written at once.
     pub concurrency: usize,
     /// `ELPIO_ROLLOUT_DEADLINE`.
     pub rollout_deadline: Duration,
