@@ -49,14 +49,6 @@ pub struct CallError {
     pub retry_after: Option<Duration>,
 }
 
-impl CallError {
-    /// The whole chain of causes, for logs and spans.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        self.to_string()
-    }
-}
-
 /// Runs one call, bounded by [`CALL_TIMEOUT`].
 ///
 /// # Errors

@@ -17,10 +17,8 @@ use crate::{
 pub struct Outcome {
     /// What was achieved.
     pub applied: Applied,
-    /// Each failure's class, and when the API server asks to come again.
-    pub failures: Vec<(ErrorType, Option<Duration>)>,
-    /// The whole cause of each failure, for logs and spans.
-    pub chains: Vec<String>,
+    /// Each failure's class, when the API server asks to come again, and the cause for logs and spans.
+    pub failures: Vec<(ErrorType, Option<Duration>, String)>,
     /// The resourceVersions of what was written.
     pub wrote: Vec<u64>,
 }
@@ -57,8 +55,7 @@ impl From<CallError> for Refusal {
 impl Outcome {
     /// Takes note of a refusal.
     pub fn failed(&mut self, refusal: Refusal) -> ChildFailure {
-        self.failures.push((refusal.class, refusal.retry_after));
-        self.chains.push(refusal.message.clone());
+        self.failures.push((refusal.class, refusal.retry_after, refusal.message.clone()));
         ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
     }
 }

@@ -83,7 +83,7 @@ impl<K: Kind> Pipeline<K> {
         let mut said = Vec::new();
         loop {
             let pass = self.pass(&object, place, retried).await;
-            let again = pass.outcome.failures.iter().map(|(class, _)| retry::at_once(*class)).max().unwrap_or(0);
+            let again = pass.outcome.failures.iter().map(|(class, ..)| retry::at_once(*class)).max().unwrap_or(0);
             if attempts < again {
                 attempts += 1;
                 continue;
@@ -265,7 +265,7 @@ impl<K: Kind> Pipeline<K> {
         let mut summary = Summary::of(pass.invalid.as_deref(), &pass.outcome, K::conditions(&pass.assessment.status), failures);
         let status_version = written.as_ref().ok().copied().flatten();
         if let Err(error) = written {
-            summary.add(error.class, error.retry_after, error.to_string(), error.chain(), failures);
+            summary.add(error.class, error.retry_after, error.to_string(), failures);
         }
         let stands = summary.failure.is_none() || summary.status_stands;
         let steps = &pass.outcome.applied.steps;

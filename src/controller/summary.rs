@@ -32,11 +32,11 @@ impl Summary {
         let mut summary = Self { failure: None, retry: None, not_before: None, outcome: "waiting", status_stands: true };
         if let Some(faults) = invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            summary.add(ErrorType::InvalidSpec, None, listed.clone(), listed, failures);
+            summary.add(ErrorType::InvalidSpec, None, listed, failures);
             summary.outcome = "invalid";
         }
-        for ((class, retry_after), chain) in done.failures.iter().zip(&done.chains) {
-            summary.add(*class, *retry_after, chain.clone(), chain.clone(), failures);
+        for (class, retry_after, cause) in &done.failures {
+            summary.add(*class, *retry_after, cause.clone(), failures);
         }
         summary.status_stands = true;
         if summary.failure.is_none() {
@@ -54,7 +54,7 @@ impl Summary {
     }
 
     /// The first failure names the class, but a dependency that is missing does so only when nothing else failed. The earliest retry counts.
-    pub fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, short: String, chain: String, failures: u32) {
+    pub fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
         let pause = retry::pause(class, failures, retry_after, retry::chance());
         self.retry = self.retry.into_iter().chain(pause).min();
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
@@ -67,7 +67,7 @@ impl Summary {
             .as_ref()
             .is_none_or(|known| known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing)
         {
-            self.failure = Some(Failure { error_type: class, short, chain });
+            self.failure = Some(Failure { error_type: class, short: cause.clone(), chain: cause });
         }
     }
 }
