@@ -20,7 +20,7 @@ async fn cluster() -> &'static Cluster {
     static SERVING: OnceCell<(Cluster, Engines)> = OnceCell::const_new();
     let start = async || {
         let cluster = Cluster::start(Options::full()).await;
-        let engines = Engines::start(&cluster, &[Engine::Knative]).await;
+        let engines = Engines::start(&cluster, &[Engine::Tekton, Engine::Knative]).await;
         (cluster, engines)
     };
     &SERVING.get_or_init(start).await.0

@@ -1,6 +1,6 @@
 //! The real controllers of Knative Serving, with pods and an ingress that KWOK plays: do they take what Elpio renders, and say what it reads?
 //!
-//! In a network namespace of its own, apart from the other engines: Knative's autoscaler wants a port that others take too.
+//! In a network namespace of its own, beside Tekton: both want one port there, and have to get along.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,5 +21,5 @@ fn main() -> ExitCode {
         .test("knative::a_domain_is_mapped", knative::a_domain_is_mapped)
         .test("knative::inside_the_cluster_alone", knative::inside_the_cluster_alone)
         .test("knative::a_program_that_ends_is_said_so", knative::a_program_that_ends_is_said_so)
-        .run(|| netns::enter(|| engines::fetch(&[Engine::Knative])))
+        .run(|| netns::enter(|| engines::fetch(&[Engine::Tekton, Engine::Knative])))
 }

@@ -1,12 +1,11 @@
 //! Knative Serving: its controller, autoscaler and webhook from its module, and its configuration as it ships it. No ingress runs: KWOK plays
 //! one. No activator either: services always have their pods in the path.
-//!
-//! The autoscaler listens on the fixed port 8080, which others take too: it is best alone in its namespace.
 
 use super::admission::Admission;
-use super::{Host, START};
+use super::{Host, PROBES_PORT, START};
 use crate::components::{Component, module_folder};
 use crate::manifest;
+use crate::proc;
 use crate::process::{Process, free_port};
 use crate::wait::eventually;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -36,6 +35,12 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let mut webhook = spawn(host, &WEBHOOK, &[("WEBHOOK_NAME", "webhook".to_owned()), ("WEBHOOK_PORT", admission.port.to_string())]);
     // An address of a simulated pod, at which nobody asks.
     let mut autoscaler = spawn(host, &AUTOSCALER, &[("POD_IP", "10.244.255.250".to_owned())]);
+    eventually("Knative's autoscaler listens", START, async || {
+        autoscaler.assert_running();
+        if proc::listening(autoscaler.pid()).contains(&PROBES_PORT) { Ok(()) } else { Err(autoscaler.log_end(5)) }
+    })
+    .await;
+    host.probes_port.send_replace(true);
     let mut controller = spawn(host, &CONTROLLER, &[]);
     eventually("Knative's webhook answers", START, async || {
         webhook.assert_running();
@@ -43,7 +48,6 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
         webhook_answers(&host.client).await
     })
     .await;
-    // The autoscaler says that its workers have started even when it ends for want of its port.
     for (process, sign) in [(&mut autoscaler, "successfully acquired lease"), (&mut controller, "Started workers")] {
         eventually(&format!("{} works", process.name()), START, async || {
             process.assert_running();

@@ -25,9 +25,14 @@ use crate::{Cluster, Crds};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How long a part of an engine may take to be ready, on a machine that builds something at the same time.
 const START: Duration = Duration::from_mins(2);
+
+/// The port that the controllers of Knative and Tekton open to be probed. They go on without it; Knative's autoscaler, which has it for its
+/// statistics, ends, and says nothing: it has to be first.
+const PROBES_PORT: u16 = 8080;
 
 /// A project whose real controllers can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +122,12 @@ impl Engines {
     pub async fn start(cluster: &Cluster, engines: &[Engine]) -> Self {
         assert!(cluster.has_controller_manager(), "the engines need the controller manager");
         let folder = Folder::new("engines");
-        let host = Host { client: cluster.client().await, kubeconfig: cluster.kubeconfig(), folder: folder.path() };
+        let host = Host {
+            client: cluster.client().await,
+            kubeconfig: cluster.kubeconfig(),
+            folder: folder.path(),
+            probes_port: watch::Sender::new(!engines.contains(&Engine::Knative)),
+        };
         // Before KWOK, which looks once for the kinds that it plays.
         let crds: Vec<Crds> = engines.iter().flat_map(|engine| engine.crds()).copied().collect();
         cluster.apply_crds(&crds).await;
@@ -153,9 +163,17 @@ struct Host<'a> {
     /// The administrator's.
     kubeconfig: PathBuf,
     folder: &'a Path,
+    /// Whether those that cannot do without the port [`PROBES_PORT`] have it.
+    probes_port: watch::Sender<bool>,
 }
 
 impl Host<'_> {
+    /// Returns when the port [`PROBES_PORT`] may be taken.
+    async fn probes_port(&self) {
+        // The sender lives as long as we do.
+        let _ = self.probes_port.subscribe().wait_for(|taken| *taken).await;
+    }
+
     /// Starts a program; its binary is there since [`fetch`].
     fn spawn(&self, component: &Component, args: Vec<String>, env: &[(&str, String)]) -> Process {
         let program = component.binary().unwrap_or_else(|error| panic!("{error}"));

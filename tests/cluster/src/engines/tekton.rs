@@ -92,6 +92,7 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     configure(&host.client, &config).await;
     let admission = Admission { client: &host.client, namespace: NAMESPACE, service: SERVICE, port: free_port() };
     admission.direct(manifest::read(&config.join("500-webhooks.yaml"))).await;
+    host.probes_port().await;
     let mut webhook = spawn_webhook(host, admission.port);
     let mut controller = spawn_controller(host);
     eventually("Tekton's webhook answers", START, async || {
