@@ -134,7 +134,7 @@ impl Prometheus {
         self.program.log()
     }
 
-    async fn api(&self, path: &str) -> Result<Value, String> {
+    pub(crate) async fn api(&self, path: &str) -> Result<Value, String> {
         let answer = page::get(self.port, path, "application/json").await.map_err(|error| error.to_string())?;
         let mut json: Value = serde_json::from_str(&answer.body).map_err(|error| format!("{error}: {}", answer.body))?;
         if json["status"] == "success" { Ok(json["data"].take()) } else { Err(json["error"].to_string()) }
@@ -170,13 +170,13 @@ pub fn promtool(args: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
-fn labels(metric: &Value) -> std::collections::BTreeMap<String, String> {
+pub(crate) fn labels(metric: &Value) -> std::collections::BTreeMap<String, String> {
     let pairs = metric.as_object().into_iter().flatten().filter(|(key, _)| *key != "__name__");
     pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
 }
 
 /// For the value of a query parameter.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut escaped, byte| {
         if byte.is_ascii_alphanumeric() {
