@@ -29,6 +29,7 @@
 )]
 
 mod admission_server;
+pub mod alerts;
 mod audit;
 pub mod cargo;
 pub mod cluster;

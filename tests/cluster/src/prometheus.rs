@@ -13,11 +13,14 @@ use std::process::{Command, Stdio};
 /// The target of the file that users take; a test puts its own in that place.
 const TARGET: &str = "elpio-operator-metrics.elpio-system.svc:9095";
 const INTERVAL: &str = "scrape_interval: 15s";
+/// Where its alert rules lie, in its own folder.
+const RULES: &str = "rules.yaml";
 
 /// A running Prometheus; ends with the value.
 pub struct Prometheus {
     program: Program,
     port: u16,
+    rules: bool,
 }
 
 impl Prometheus {
@@ -26,6 +29,18 @@ impl Prometheus {
     /// # Panics
     /// When it cannot be built or started, with its log.
     pub async fn start(targets: &[String]) -> Self {
+        Self::launch(targets, None).await
+    }
+
+    /// The same with alert rules, evaluated once a second: the text of a rules file, such as [`crate::alerts::rules`] gives.
+    ///
+    /// # Panics
+    /// As [`Prometheus::start`], and when it does not take the rules.
+    pub async fn start_with(targets: &[String], rules: &str) -> Self {
+        Self::launch(targets, Some(rules)).await
+    }
+
+    async fn launch(targets: &[String], rules: Option<&str>) -> Self {
         let binary = tokio::task::spawn_blocking(|| PROMETHEUS.binary()).await.expect("not cancelled");
         let binary = binary.unwrap_or_else(|error| panic!("{error}"));
         let port = free_port();
@@ -38,7 +53,10 @@ impl Prometheus {
             "--enable-feature=exemplar-storage".to_owned(),
         ];
         let program = Program::new("prometheus", binary, args.to_vec(), Vec::new());
-        let mut prometheus = Self { program, port };
+        let mut prometheus = Self { program, port, rules: rules.is_some() };
+        if let Some(rules) = rules {
+            prometheus.program.write(RULES, rules);
+        }
         prometheus.configure(targets);
         prometheus.program.start();
         prometheus
@@ -56,7 +74,10 @@ impl Prometheus {
         let text = std::fs::read_to_string(repository().join("otel/prometheus.yml")).expect("the file that users take");
         assert!(text.contains(TARGET) && text.contains(INTERVAL), "otel/prometheus.yml has another target or interval");
         let list = targets.iter().map(|target| format!("\"{target}\"")).collect::<Vec<_>>().join(", ");
-        let text = text.replace(&format!("\"{TARGET}\""), &list).replace(INTERVAL, "scrape_interval: 1s");
+        let mut text = text.replace(&format!("\"{TARGET}\""), &list).replace(INTERVAL, "scrape_interval: 1s\n  evaluation_interval: 1s");
+        if self.rules {
+            text += &format!("\nrule_files: [{RULES}]\n");
+        }
         self.program.write("prometheus.yml", &text);
     }
 
