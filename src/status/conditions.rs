@@ -90,6 +90,11 @@ fn word(text: &str) -> String {
 #[must_use]
 pub fn counted_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find(conditions, kind::READY) else { return reason::PROGRESSING };
+    // `Ready` says Progressing of a build and of the start after it; who counts wants to know which.
+    let builds = || find(conditions, kind::BUILD_READY).is_some_and(|build| build.reason == reason::BUILDING);
+    if ready.reason == reason::PROGRESSING && builds() {
+        return reason::BUILDING;
+    }
     if let Some(own) = OWN.iter().find(|own| **own == ready.reason) {
         return own;
     }
@@ -166,5 +171,8 @@ mod tests {
             assert_eq!(counted_reason(&lay_over(&[], ready(Verdict::False, own), 1, at(0))), own);
         }
         assert_eq!(counted_reason(&[]), reason::PROGRESSING);
+        let building =
+            [ready(Verdict::False, reason::PROGRESSING), vec![Claim::new(kind::BUILD_READY, Verdict::False, reason::BUILDING, "m")]];
+        assert_eq!(counted_reason(&lay_over(&[], building.concat(), 1, at(0))), reason::BUILDING);
     }
 }

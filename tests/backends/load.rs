@@ -41,6 +41,12 @@ pub async fn load(stage: &Stage) {
 
 /// A function whose build takes 42 s and ends so, as Tekton would write it.
 async fn build(stage: &Stage, name: &str, succeeded: &str) {
+    let run = begin_build(stage, name).await;
+    end_build(stage, &run, succeeded).await;
+}
+
+/// A function, and the name of the run that builds it.
+pub async fn begin_build(stage: &Stage, name: &str) -> String {
     let functions = stage.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
     let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
     let spec = json!({"source": {"git": {"url": "https://example.com/hello.git", "revision": "v1"}}, "runtime": "go",
@@ -53,10 +59,16 @@ async fn build(stage: &Stage, name: &str, succeeded: &str) {
         runs.get_opt(run).await.map_err(|e| e.to_string())?.ok_or(format!("{run} is not there"))
     })
     .await;
+    run.name_any()
+}
+
+/// What Tekton would write at its end.
+pub async fn end_build(stage: &Stage, run: &str, succeeded: &str) {
+    let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
     let digest = format!("sha256:{}", "a".repeat(64));
     let reason = if succeeded == "True" { "Succeeded" } else { "Failed" };
     let status = json!({"status": {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:42Z",
         "conditions": [{"type": "Succeeded", "status": succeeded, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:42Z"}],
         "results": [{"name": "IMAGE_DIGEST", "value": digest}]}});
-    runs.patch_status(&run.name_any(), &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    runs.patch_status(run, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }

@@ -1,0 +1,155 @@
+//! Every query of every panel, asked of a live Prometheus after a scripted load: each has something to show.
+
+use std::time::Duration;
+
+use elpio_cluster::{
+    Dashboard, Line, Prometheus, Webhook, Window, dashboard,
+    dashboard::{Chosen, Panel, Query},
+    eventually,
+    webhook::Rule,
+};
+use jiff::Timestamp;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::{
+    load::{begin_build, end_build},
+    report::table,
+    stage::{SOON, Stage, image, with},
+};
+
+const KSVC: &str = "services.serving.knative.dev";
+/// As Grafana would choose it for a scrape of 5 s: a scrape that comes late on a busy machine leaves no gap.
+const RATE_INTERVAL: &str = "20s";
+
+/// What happens to users within a minute; each round in other names, so that every counter and histogram grows between two scrapes.
+async fn round(stage: &Stage, webhook: &Webhook, number: u32) {
+    let named = |name: &str| format!("{name}-{number}");
+    let keda = with(image("v1"), &json!({"engine": "keda"}));
+    for (name, spec) in [("web", image("v1")), ("api", keda)] {
+        stage.apply(&named(name), &spec).await;
+        stage.ready(&named(name)).await;
+    }
+    stage.apply(&named("web"), &image("v2")).await;
+    stage.ready(&named("web")).await;
+    for (name, code) in [("rejected", 422), ("unavailable", 503)] {
+        webhook.add(Rule::refuse(KSVC, code, "not today"));
+        stage.apply(&named(name), &image("v1")).await;
+        stage.event(&named(name), "Warning", "ReconcileFailed").await;
+        webhook.clear();
+        stage.ready(&named(name)).await;
+    }
+    let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
+    stage.apply(&named("invalid"), &invalid).await;
+    stage.event(&named("invalid"), "Warning", "ReconcileFailed").await;
+    for (name, succeeded, (kind, reason)) in [("built", "True", ("Normal", "Ready")), ("unbuilt", "False", ("Warning", "BuildFailed"))] {
+        let run = begin_build(stage, &named(name)).await;
+        end_build(stage, &run, succeeded).await;
+        stage.event(&named(name), kind, reason).await;
+    }
+    stage.services().delete(&named("web"), &DeleteParams::default()).await.unwrap();
+    stage.gone(&stage.knative(), &named("web")).await;
+    stage.quiet().await;
+}
+
+/// Returns when everything that has happened until now was scraped.
+async fn scraped(prometheus: &Prometheus) {
+    let now = Timestamp::now();
+    eventually("a scrape after all that", SOON, async || {
+        let last = prometheus.query("timestamp(up == 1)").await?.first().map_or(0.0, |series| series.value);
+        #[allow(clippy::cast_precision_loss, reason = "until the year 2255")]
+        if last > now.as_millisecond() as f64 / 1000.0 { Ok(()) } else { Err(format!("{last} is not after {now}")) }
+    })
+    .await;
+}
+
+/// A query's answer.
+struct Seen<'a> {
+    panel: &'a Panel,
+    query: &'a Query,
+    answer: Result<Vec<Line>, String>,
+}
+
+impl Seen<'_> {
+    fn sample(&self) -> Option<f64> {
+        self.answer.as_ref().ok()?.iter().find_map(Line::last)
+    }
+}
+
+async fn ask<'a>(prometheus: &Prometheus, board: &'a Dashboard, window: Window) -> Vec<Seen<'a>> {
+    let mut variables: Chosen = board.everything(prometheus).await.unwrap();
+    let range = window.end.duration_since(window.start).as_secs();
+    variables.push(("__range".to_owned(), format!("{range}s")));
+    let mut seen = Vec::new();
+    for panel in &board.panels {
+        for query in &panel.queries {
+            let answer = prometheus.query_range(&query.resolve(RATE_INTERVAL, &variables), window).await;
+            seen.push(Seen { panel, query, answer });
+        }
+    }
+    seen
+}
+
+fn rows(board: &Dashboard, seen: &[Seen<'_>]) -> Vec<Vec<String>> {
+    let of = |panel: &Panel| {
+        let mine: Vec<&Seen<'_>> = seen.iter().filter(|seen| seen.panel.id == panel.id).collect();
+        let series: usize = mine.iter().map(|seen| seen.answer.as_ref().map_or(0, Vec::len)).sum();
+        let sample = mine.iter().find_map(|seen| seen.sample()).map_or("none".to_owned(), |value| format!("{value:.4}"));
+        vec![board.title.clone(), panel.title.clone(), mine.len().to_string(), series.to_string(), sample, panel.unit.clone()]
+    };
+    board.panels.iter().filter(|panel| !panel.queries.is_empty()).map(of).collect()
+}
+
+/// Each exemplar's trace was exported.
+async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) -> Vec<String> {
+    let variables = board.everything(prometheus).await.unwrap();
+    let mut missing = Vec::new();
+    for panel in &board.panels {
+        for query in panel.queries.iter().filter(|query| query.exemplar) {
+            let found = prometheus.query_exemplars(&query.resolve(RATE_INTERVAL, &variables)).await.unwrap();
+            if !found.iter().any(|exemplar| !stage.otlp.trace(&exemplar.trace_id).is_empty()) {
+                missing.push(format!("{}, {}: no trace behind {} exemplars", board.file, panel.title, found.len()));
+            }
+        }
+    }
+    missing
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_has_data_and_every_exemplar_a_trace() {
+    let stage = Stage::new("dashboards").await;
+    let prometheus = Prometheus::start(&[format!("127.0.0.1:{}", stage.operator.metrics_port())]).await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    scraped(&prometheus).await;
+    let start = Timestamp::now();
+    begin_build(&stage, "endless").await;
+    for number in 1..=2 {
+        round(&stage, &webhook, number).await;
+        scraped(&prometheus).await;
+    }
+    let boards = dashboard::all().unwrap();
+    assert!(boards.len() >= 4, "{boards:?}");
+    let mut all = Vec::new();
+    let (mut panels, mut queries) = (0, 0);
+    for board in &boards {
+        let seen = eventually(&format!("every panel of {} has data", board.file), SOON, async || {
+            let seen = ask(&prometheus, board, Window { start, end: Timestamp::now(), step: Duration::from_secs(1) }).await;
+            let empty = seen.iter().filter(|seen| seen.sample().is_none());
+            let empty: Vec<String> =
+                empty.map(|seen| format!("{}: {} → {:?}", seen.panel.title, seen.query.expr, seen.answer.as_ref().err())).collect();
+            if empty.is_empty() { Ok(seen) } else { Err(empty.join("\n")) }
+        })
+        .await;
+        eventually("every exemplar has a trace", SOON, async || {
+            let missing = exemplars(&prometheus, &stage, board).await;
+            if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+        })
+        .await;
+        let rows = rows(board, &seen);
+        panels += rows.len();
+        queries += seen.len();
+        all.extend(rows);
+    }
+    let title = format!("{} dashboards, {panels} panels, {queries} queries: all have data", boards.len());
+    table(&title, &["dashboard", "panel", "queries", "series", "last value", "unit"], &all);
+}
