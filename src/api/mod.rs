@@ -14,7 +14,7 @@ pub mod stored;
 
 pub use crd::{CrdError, crds, to_yaml};
 pub use function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
-pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus};
+pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
 pub use service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
 pub use stored::{SpecError, Stored, StoredFunction, StoredService};
 

@@ -11,6 +11,7 @@ pub mod rollout;
 pub mod run;
 pub mod seat;
 pub mod service;
+pub mod settle;
 pub mod summary;
 mod turns;
 pub mod unwritten;
@@ -34,6 +35,7 @@ use self::{
     rollout::Rollouts,
     run::Run,
     seat::{Seat, Seats},
+    settle::Unanswered,
 };
 use crate::{
     api::{API_VERSION, GROUP},
@@ -59,6 +61,7 @@ pub struct Controller<K: Kind> {
     /// Since when an object's generation has not been observed.
     pub unsettled: Arc<Unsettled>,
     rollouts: Rollouts,
+    unanswered: Arc<Unanswered<K>>,
     leading: watch::Receiver<bool>,
 }
 
@@ -75,6 +78,7 @@ impl<K: Kind> Clone for Controller<K> {
             store: self.store.clone(),
             unsettled: self.unsettled.clone(),
             rollouts: self.rollouts.clone(),
+            unanswered: self.unanswered.clone(),
             leading: self.leading.clone(),
         }
     }
@@ -87,7 +91,7 @@ impl<K: Kind> Controller<K> {
         let queue = Arc::new(Queue::default());
         let probe = queue.clone();
         queue.measured_by(rollouts.metrics.queue(K::KIND, move || probe.probe()));
-        Self { queue, store: Arc::new(Cache::new(|_| None)), unsettled: Arc::default(), rollouts, leading }
+        Self { queue, store: Arc::new(Cache::new(|_| None)), unsettled: Arc::default(), rollouts, unanswered: Arc::default(), leading }
     }
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
@@ -114,9 +118,12 @@ impl<K: Kind> Controller<K> {
         match &change.new {
             None => {
                 self.queue.forget(&key);
-                if let Some(old) = change.old.as_ref().filter(|_| self.leads()) {
+                let Some(old) = &change.old else { return };
+                if self.leads() {
+                    self.unanswered.look(old, &self.rollouts);
                     self.rollouts.deleted::<K>(old, Timestamp::now());
                 }
+                self.unanswered.forget(old);
             }
             Some(new) if self.leads() && !change.echo => {
                 if let Some(trigger) = trigger::<K>(change.old.as_deref(), new) {
@@ -197,6 +204,7 @@ impl<K: Kind> Controller<K> {
         let Some(object) = self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads()) else {
             return Next::default();
         };
+        self.unanswered.look(&object, &self.rollouts);
         let now = Timestamp::now();
         let place = self.rollouts.place::<K>(&object, now);
         let info = ReconcileInfo {
@@ -213,7 +221,10 @@ impl<K: Kind> Controller<K> {
         let retried = turn.trigger == Trigger::Retry;
         let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried, seat);
         let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
-        self.settle(&object, &place, &run);
+        if run.status.is_some() {
+            self.unsettled.note(&turn.key, None);
+        }
+        self.unanswered.settle(&object, &self.rollouts, &run, place.begins);
         // What is past is no time to wait for: the retry is.
         let late = run
             .status
@@ -227,23 +238,6 @@ impl<K: Kind> Controller<K> {
             not_before: run.not_before.map(|pause| Instant::now() + pause),
             corrected: run.corrected && turn.trigger == Trigger::Child,
             wrote: run.wrote,
-        }
-    }
-
-    /// What a reconcile that wrote its status means for rollouts.
-    fn settle(&self, object: &Object<K>, place: &rollout::Place, run: &Run<K>) {
-        let Some(status) = &run.status else { return };
-        self.unsettled.note(&Key::of(object), None);
-        if let Some(superseded) = &place.superseded {
-            self.rollouts.ended::<K>(object, object.status.as_ref(), superseded);
-        }
-        if let (Some(build), Some(rollout)) = (&run.finished, K::rollout(status)) {
-            self.rollouts.built::<K>(object, rollout, build);
-        }
-        if run.ended
-            && let Some(rollout) = K::rollout(status)
-        {
-            self.rollouts.ended::<K>(object, Some(status), rollout);
         }
     }
 }

@@ -270,8 +270,10 @@ impl<K: Kind> Pipeline<K> {
         let stands = summary.failure.is_none() || summary.status_stands;
         let steps = &pass.outcome.applied.steps;
         let changed = |known: bool| steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known);
+        let engine = K::engine(&pass.assessment.status);
+        let (status, unanswered) = if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
         let report = Report {
-            engine: K::engine(&pass.assessment.status),
+            engine,
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
             wrote: status_version.is_some() || said || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
@@ -283,9 +285,10 @@ impl<K: Kind> Pipeline<K> {
             not_before: summary.not_before,
             corrected: changed(true),
             wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
-            ended: pass.assessment.ended && stands,
-            finished: pass.assessment.finished.filter(|_| stands).and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
-            status: stands.then_some(pass.assessment.status),
+            ended: pass.assessment.ended,
+            finished: pass.assessment.finished.and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
+            status,
+            unanswered,
         }
     }
 }

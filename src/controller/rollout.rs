@@ -8,11 +8,11 @@ use kube::ResourceExt;
 
 use super::kind::{Kind, Object};
 use crate::{
-    api::{API_VERSION, RolloutOutcome, RolloutStatus, annotation, condition},
+    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
     status::{
         build::{BuildEnd, TaskEnd},
         conditions::find,
-        rollout::{Phase, deadline, phase, took},
+        rollout::{Phase, deadline, phase, superseded, superseding, took},
     },
     telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces, valid_traceparent},
 };
@@ -29,8 +29,6 @@ pub struct Place {
     pub telemetry: telemetry::Place,
     /// It begins with this reconcile.
     pub begins: bool,
-    /// The rollout that this one takes the place of, while it still ran.
-    pub superseded: Option<RolloutStatus>,
 }
 
 /// Rollouts as traces and as metrics.
@@ -89,29 +87,17 @@ impl Rollouts {
                     traceparent: ctx.traceparent(),
                     parent: caller,
                     started_at: Some(MicroTime(now)),
+                    superseded: previous.and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
                     ..RolloutStatus::default()
                 };
-                let superseded = previous.filter(|p| p.ended_at.is_none() && p.started_at.is_some()).map(|p| RolloutStatus {
-                    ended_at: Some(MicroTime(now)),
-                    outcome: Some(RolloutOutcome::Superseded),
-                    ..p.clone()
-                });
-                Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true, superseded }
+                Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true }
             }
-            (Phase::Open { .. }, Some(rollout)) => Place {
-                status: rollout.clone(),
-                telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
-                begins: false,
-                superseded: None,
-            },
+            (Phase::Open { .. }, Some(rollout)) => {
+                Place { status: rollout.clone(), telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)), begins: false }
+            }
             (_, rollout) => {
                 let link = rollout.map(|rollout| self.context::<K>(object, rollout));
-                Place {
-                    status: rollout.cloned().unwrap_or_default(),
-                    telemetry: telemetry::Place::AfterRollout(link),
-                    begins: false,
-                    superseded: None,
-                }
+                Place { status: rollout.cloned().unwrap_or_default(), telemetry: telemetry::Place::AfterRollout(link), begins: false }
             }
         }
     }
@@ -129,19 +115,27 @@ impl Rollouts {
 
     /// Tells telemetry that a rollout has ended: its root span, and how long it took.
     pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
-        let Some(took) = took(rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
-        let engine = status.and_then(K::engine).unwrap_or("none");
-        let ctx = self.send::<K>(object, status, rollout);
-        self.metrics.rollout_ended(K::KIND, engine, outcome(rollout), took, ctx.and_then(|ctx| ctx.ids()).as_ref());
+        self.tell::<K>(object, &End::of::<K>(status, rollout));
+    }
+
+    /// Tells telemetry of the rollout whose place this one took, if there is one.
+    pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
+        superseded(rollout).into_iter().for_each(|old| self.tell::<K>(object, &End::of_superseded(old)));
+    }
+
+    fn tell<K: Kind>(&self, object: &Object<K>, end: &End) {
+        let Some(took) = took(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
+        let ctx = self.send::<K>(object, end);
+        self.metrics.rollout_ended(K::KIND, end.engine, outcome(&end.rollout), took, ctx.and_then(|ctx| ctx.ids()).as_ref());
     }
 
     /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
-    fn send<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) -> Option<RolloutContext> {
+    fn send<K: Kind>(&self, object: &Object<K>, end: &End) -> Option<RolloutContext> {
+        let rollout = &end.rollout;
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.context::<K>(object, rollout);
         let link =
             rollout.parent.clone().filter(|parent| rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35)));
-        let failing = status.and_then(|s| find(K::conditions(s), condition::kind::READY)).map(|c| format!("{}: {}", c.reason, c.message));
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
             kind: K::KIND,
@@ -150,11 +144,11 @@ impl Rollouts {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
             generation: rollout.generation,
-            engine: status.and_then(K::engine).unwrap_or("none"),
+            engine: end.engine,
             started: SystemTime::from(started),
             ended: SystemTime::from(ended),
             outcome: outcome(rollout),
-            error: failing.filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            error: end.failing.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
             link,
         });
         Some(ctx)
@@ -174,6 +168,7 @@ impl Rollouts {
             uid: task.uid.clone(),
             started: task.started.into(),
             ended: task.ended.into(),
+            result: task.result,
             error: task.failure.clone(),
         };
         self.traces.emit_build(&BuildSpan {
@@ -199,8 +194,11 @@ impl Rollouts {
         {
             self.send_build::<K>(object, rollout, build);
         }
-        if rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
-            self.send::<K>(object, object.status.as_ref(), rollout);
+        let ended = rollout.ended_at.is_some().then(|| End::of::<K>(object.status.as_ref(), rollout));
+        for end in superseded(rollout).map(End::of_superseded).into_iter().chain(ended) {
+            if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
+                self.send::<K>(object, &end);
+            }
         }
     }
 
@@ -209,6 +207,25 @@ impl Rollouts {
         let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none()) else { return };
         let rollout = RolloutStatus { ended_at: Some(MicroTime(now)), outcome: Some(RolloutOutcome::Deleted), ..rollout.clone() };
         self.ended::<K>(object, object.status.as_ref(), &rollout);
+    }
+}
+
+/// A rollout at its end, with what is said of it.
+struct End {
+    rollout: RolloutStatus,
+    engine: &'static str,
+    /// What `Ready` says.
+    failing: Option<String>,
+}
+
+impl End {
+    fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
+        let failing = status.and_then(|s| find(K::conditions(s), condition::kind::READY)).map(|c| format!("{}: {}", c.reason, c.message));
+        Self { rollout: rollout.clone(), engine: status.and_then(K::engine).unwrap_or("none"), failing }
+    }
+
+    fn of_superseded((rollout, engine): (RolloutStatus, Option<Engine>)) -> Self {
+        Self { rollout, engine: engine.map_or("none", Engine::as_str), failing: None }
     }
 }
 

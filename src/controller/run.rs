@@ -32,9 +32,11 @@ pub struct Run<K: Kind> {
     pub wrote: Vec<u64>,
     /// The status that stands now, when it could be written.
     pub status: Option<K::Status>,
-    /// The rollout ended with it.
+    /// The status that could not be written, as far as we know.
+    pub unanswered: Option<K::Status>,
+    /// The rollout ends with either.
     pub ended: bool,
-    /// The build whose end was told with it.
+    /// The build whose end is told with either.
     pub finished: Option<BuildEnd>,
 }
 
@@ -49,7 +51,17 @@ impl<K: Kind> Run<K> {
     #[must_use]
     pub fn overtaken(engine: Option<&'static str>, done: Outcome) -> Self {
         let report = Report { failure: None, engine, outcome: "overtaken", applied: applied(&done), wrote: !applied(&done).is_empty() };
-        Self { report, retry: None, not_before: None, corrected: false, wrote: done.wrote, status: None, ended: false, finished: None }
+        Self {
+            report,
+            retry: None,
+            not_before: None,
+            corrected: false,
+            wrote: done.wrote,
+            status: None,
+            unanswered: None,
+            ended: false,
+            finished: None,
+        }
     }
 }
 

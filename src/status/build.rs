@@ -45,8 +45,10 @@ pub struct TaskEnd {
     pub uid: String,
     /// When it began.
     pub started: Timestamp,
-    /// When it ended.
+    /// When it ended; with its run, where Tekton has not said when.
     pub ended: Timestamp,
+    /// `success`, `failure`, `timeout` or `cancellation`.
+    pub result: &'static str,
     /// Why it failed; `None` when it did not.
     pub failure: Option<String>,
 }
@@ -104,25 +106,80 @@ pub fn end(run: &DynamicObject, details: &Live) -> Option<BuildEnd> {
         _ if reason.starts_with("Cancelled") => "cancelled",
         _ => "error",
     };
-    let task = |task: &DynamicObject| {
-        let failed = run_state(task) == RunState::Failed;
-        let (reason, message) = verdict(task);
-        Some(TaskEnd {
-            task: task_name(task),
-            run: task.name_any(),
-            uid: task.uid()?,
-            started: time(task, "/status/startTime")?,
-            ended: time(task, "/status/completionTime")?,
-            failure: failed.then(|| format!("{reason}: {message}")),
-        })
-    };
+    let ended = time(run, "/status/completionTime")?;
     Some(BuildEnd {
         run: run.name_any(),
         uid: run.uid()?,
         started: time(run, "/status/startTime")?,
-        ended: time(run, "/status/completionTime")?,
+        ended,
         result,
         failure: if state == RunState::Failed { failure(run, details).0 } else { String::new() },
-        tasks: tasks(run, details).into_iter().filter_map(task).collect(),
+        tasks: tasks(run, details).into_iter().filter_map(|task| task_end(task, (state, &verdict(run)), ended)).collect(),
     })
+}
+
+/// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of its tasks), with the run's.
+fn task_end(task: &DynamicObject, (run, said): (RunState, &(String, String)), ended: Timestamp) -> Option<TaskEnd> {
+    let (state, (reason, message)) = match run_state(task) {
+        RunState::Running => (run, said.clone()),
+        state => (state, verdict(task)),
+    };
+    // The words for a run and for a task: Cancelled…, PipelineRunTimeout, TaskRunCancelled, TaskRunTimeout.
+    let result = match state {
+        RunState::Succeeded | RunState::Running => "success",
+        RunState::Failed if reason.contains("Cancelled") => "cancellation",
+        RunState::Failed if reason.contains("Timeout") => "timeout",
+        RunState::Failed => "failure",
+    };
+    Some(TaskEnd {
+        task: task_name(task),
+        run: task.name_any(),
+        uid: task.uid()?,
+        started: time(task, "/status/startTime")?,
+        // Never later than the run, so that the span is the same whenever it is sent.
+        ended: time(task, "/status/completionTime").map_or(ended, |own| own.min(ended)),
+        result,
+        failure: (state == RunState::Failed).then(|| format!("{reason}: {message}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::ChildId;
+
+    fn object(kind: &str, name: &str, status: &Value) -> DynamicObject {
+        let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "run", "uid": "run", "controller": true}]);
+        let metadata = json!({"name": name, "uid": name, "ownerReferences": owner, "labels": {TASK: name}});
+        serde_json::from_value(json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": metadata, "status": status})).unwrap()
+    }
+
+    fn status(from: u32, to: Option<u32>, succeeded: &str, reason: &str) -> Value {
+        let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z");
+        let condition = json!({"type": "Succeeded", "status": succeeded, "reason": reason, "message": "m"});
+        json!({"startTime": at(from), "completionTime": to.map(at), "conditions": [condition]})
+    }
+
+    #[test]
+    fn a_task_that_has_not_ended_ends_with_its_run() {
+        for (reason, result) in [("Cancelled", "cancellation"), ("PipelineRunTimeout", "timeout"), ("Failed", "failure")] {
+            let run = object("PipelineRun", "run", &status(0, Some(30), "False", reason));
+            let tasks = [
+                object("TaskRun", "fetch", &status(1, Some(9), "True", "Succeeded")),
+                object("TaskRun", "build", &status(10, None, "Unknown", "Running")),
+                object("TaskRun", "late", &status(11, Some(32), "False", "TaskRunCancelled")),
+                object("TaskRun", "never", &json!({})),
+            ];
+            let details: Live = tasks.into_iter().map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task))).collect();
+            let end = end(&run, &details).unwrap();
+            let told: Vec<_> = end.tasks.iter().map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result)).collect();
+            assert_eq!(told, [("fetch", 8, "success"), ("build", 20, result), ("late", 19, "cancellation")]);
+            assert_eq!(end.tasks[1].failure, Some(format!("{reason}: m")));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use crate::api::{RolloutOutcome, RolloutStatus};
+use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout};
 
 /// Where an object stands before a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,38 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
         }
         _ => Phase::Begins { parent: annotation.map(str::to_owned), link: None },
     }
+}
+
+/// What is kept of a rollout that a new one takes the place of; `None` when it had ended by itself.
+#[must_use]
+pub fn superseding(previous: &RolloutStatus, engine: Option<&str>) -> Option<SupersededRollout> {
+    let running = previous.ended_at.is_none() && previous.started_at.is_some();
+    running.then(|| SupersededRollout {
+        generation: previous.generation,
+        rebuild: previous.rebuild.clone(),
+        engine: Engine::ALL.into_iter().find(|known| Some(known.as_str()) == engine),
+        traceparent: previous.traceparent.clone(),
+        parent: previous.parent.clone(),
+        started_at: previous.started_at.clone(),
+    })
+}
+
+/// The rollout that this one took the place of, as it ended.
+#[must_use]
+pub fn superseded(rollout: &RolloutStatus) -> Option<(RolloutStatus, Option<Engine>)> {
+    let old = rollout.superseded.as_ref()?;
+    let ended = RolloutStatus {
+        generation: old.generation,
+        rebuild: old.rebuild.clone(),
+        traceparent: old.traceparent.clone(),
+        trace_id: old.traceparent.as_deref().and_then(trace_of).map(str::to_owned),
+        parent: old.parent.clone(),
+        started_at: old.started_at.clone(),
+        ended_at: rollout.started_at.clone(),
+        outcome: Some(RolloutOutcome::Superseded),
+        superseded: None,
+    };
+    Some((ended, old.engine))
 }
 
 /// The moment at which a rollout is too late.
@@ -111,6 +143,16 @@ mod tests {
         ] {
             assert_eq!(phase(generation, previous, annotation), expected, "{generation} {previous:?} {annotation:?}");
         }
+    }
+
+    #[test]
+    fn what_was_superseded_ended_when_the_next_began() {
+        let (first, second) = (open(1, Some(OURS), Some(CALLER)), open(2, None, None));
+        let second = RolloutStatus { superseded: superseding(&first, Some("keda")), started_at: Some(MicroTime(at(107))), ..second };
+        let (ended, engine) = superseded(&second).unwrap();
+        assert_eq!((took(&ended), ended.outcome), (Some(SignedDuration::from_secs(7)), Some(RolloutOutcome::Superseded)));
+        assert_eq!((ended.traceparent.as_deref(), ended.parent.as_deref(), engine), (Some(OURS), Some(CALLER), Some(Engine::Keda)));
+        assert_eq!(superseding(&ended, None), None, "what has ended is not ended again");
     }
 
     #[test]

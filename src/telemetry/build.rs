@@ -52,6 +52,8 @@ pub struct TaskSpan {
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
+    /// `success`, `failure`, `timeout` or `cancellation`.
+    pub result: &'static str,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -100,7 +102,7 @@ impl Traces {
                 KeyValue::new("cicd.pipeline.task.name", task.name.clone()),
                 KeyValue::new("cicd.pipeline.task.run.id", task.uid.clone()),
                 KeyValue::new("cicd.pipeline.task.type", "build"),
-                KeyValue::new("cicd.pipeline.task.run.result", if task.error.is_some() { "failure" } else { "success" }),
+                KeyValue::new("cicd.pipeline.task.run.result", task.result),
                 KeyValue::new("k8s.object.kind", "TaskRun"),
                 KeyValue::new("k8s.object.name", task.run.clone()),
             ];

@@ -1,17 +1,11 @@
 //! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of its own; it installs nothing.
 
-use opentelemetry::{
-    Context, InstrumentationScope,
-    logs::{AnyValue, LogRecord as _},
-};
+use opentelemetry::Context;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{
-    Resource,
-    error::OTelSdkResult,
-    logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider},
+    logs::{SdkLogger, SdkLoggerProvider},
     trace::SdkTracer,
 };
-use std::time::Duration;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -102,42 +96,5 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bridge {
             None => Context::new().attach(),
         });
         self.0.on_event(event, ctx);
-    }
-}
-
-/// Adds to each record what it is about; it stands in front of the processors that export.
-#[derive(Debug)]
-pub(super) struct About(pub(super) Vec<Box<dyn LogProcessor>>);
-
-impl LogProcessor for About {
-    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        // The bridge names a record by the line of source that made it; a log line is no event and has no name.
-        if record.event_name().is_some_and(|name| name.starts_with("event ")) {
-            record.set_event_name("");
-        }
-        if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
-            let subject = reconciling.subject;
-            record.add_attributes([
-                ("k8s.namespace.name", AnyValue::from(subject.namespace.clone())),
-                ("k8s.object.kind", AnyValue::from(subject.kind)),
-                ("k8s.object.api_version", AnyValue::from(subject.api_version)),
-                ("k8s.object.name", AnyValue::from(subject.name.clone())),
-                ("k8s.object.uid", AnyValue::from(subject.uid.clone())),
-                ("elpio.generation", AnyValue::from(subject.generation)),
-            ]);
-        }
-        self.0.iter().for_each(|next| next.emit(record, scope));
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.iter().map(|next| next.force_flush()).fold(Ok(()), OTelSdkResult::and)
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.iter().map(|next| next.shutdown_with_timeout(timeout)).fold(Ok(()), OTelSdkResult::and)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.0.iter_mut().for_each(|next| next.set_resource(resource));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use opentelemetry::metrics::Meter;
@@ -11,6 +11,7 @@ use opentelemetry::metrics::Meter;
 use super::{
     age::Ages,
     delivery::Delivery,
+    faded::Faded,
     instruments as table,
     metrics::{QueueProbe, ResourceCounts},
     process,
@@ -95,9 +96,12 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
             to.set(counts.services_ready, &[]);
         }
     });
-    let states = Arc::clone(probes);
+    let (states, faded) = (Arc::clone(probes), Faded::default());
     observe_whole(meter, &table::RESOURCES_BY_STATE, move |to| {
-        for (kind, ready, reason, n) in states.counts().unwrap_or_default().by_state {
+        let Some(counts) = states.counts() else { return faded.clear() };
+        let there = counts.by_state.iter().map(|(kind, ready, reason, _)| (*kind, *ready, *reason));
+        let gone = faded.besides(there, Instant::now()).into_iter().map(|(kind, ready, reason)| (kind, ready, reason, 0));
+        for (kind, ready, reason, n) in counts.by_state.iter().copied().chain(gone) {
             to.set(n, &[kind.as_str(), ready, reason]);
         }
     });

@@ -18,10 +18,10 @@ use super::{
     exemplars::Exemplars,
     ids::{Follow, Ids},
     instruments, logs,
-    logs::About,
     metrics::{Instruments, Metrics},
     page::Page,
     quiet::Quiet,
+    records::About,
     resource::resource,
     settings::{Identity, LogSettings, Root, SamplerChoice, Settings, Temporality},
     traces::{self, Traces},
@@ -175,7 +175,7 @@ impl Builder {
         let scope = InstrumentationScope::builder("elpio-operator").with_version(self.identity.version).build();
         let (instruments, page, meters) = self.meters(&resource, &scope)?;
         let records = (!self.records.is_empty()).then(|| {
-            let about = About(std::mem::take(&mut self.records));
+            let about = About::new(std::mem::take(&mut self.records), self.settings.record_limits);
             SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(about).build()
         });
         let exports = !self.spans.is_empty();
@@ -184,13 +184,7 @@ impl Builder {
         let tracers = self.tracers(resource, sampler.clone());
         let tracer = tracers.tracer_with_scope(scope.clone());
         let dispatch = logs::subscriber(log, to, tracer.clone(), records.as_ref(), &mut self.warnings);
-        let inner = traces::Inner {
-            exports,
-            tracer,
-            sampler,
-            logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),
-            value_limit: self.settings.limits.value_length,
-        };
+        let inner = traces::Inner { exports, tracer, sampler, logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)) };
         let telemetry = Telemetry {
             metrics: Metrics { instruments, propagate: self.settings.propagate },
             traces: Traces { inner: Arc::new(inner) },

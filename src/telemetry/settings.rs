@@ -66,6 +66,7 @@ pub struct Settings {
     pub(super) timeout: Duration,
     pub(super) temporality: Temporality,
     pub(super) limits: Limits,
+    pub(super) record_limits: RecordLimits,
 }
 
 /// Where a signal is pushed to.
@@ -123,6 +124,13 @@ pub(super) struct Limits {
     pub(super) links: Option<usize>,
 }
 
+/// Limits of log records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecordLimits {
+    pub(super) value_length: Option<usize>,
+    pub(super) attributes: Option<usize>,
+}
+
 impl Settings {
     /// Parses the environment; the second part are warnings, each names the variable, what it held and what is used.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<String>) {
@@ -154,6 +162,7 @@ impl Settings {
             timeout: env.millis("OTEL_METRIC_EXPORT_TIMEOUT", Duration::from_secs(30)),
             temporality: temporality(env),
             limits: limits(env),
+            record_limits: record_limits(env),
         }
     }
 
@@ -275,5 +284,14 @@ fn limits(env: &mut Environment<'_>) -> Limits {
         attributes: env.number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 0).or(common_count),
         events: env.number("OTEL_SPAN_EVENT_COUNT_LIMIT", 0),
         links: env.number("OTEL_SPAN_LINK_COUNT_LIMIT", 0),
+    }
+}
+
+fn record_limits(env: &mut Environment<'_>) -> RecordLimits {
+    let (length, count) = (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
+    RecordLimits {
+        value_length: env.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(length),
+        // The specification's default.
+        attributes: env.number("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", 0).or(count).or(Some(128)),
     }
 }

@@ -232,6 +232,16 @@ fn metrics_and_limits() {
     );
     assert_eq!(good(&[("OTEL_ATTRIBUTE_COUNT_LIMIT", "9")]).limits.attributes, Some(9));
     assert_eq!(wrong(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "x")]).limits.value_length, None);
+    let limits = |variables: &[(&str, &str)]| {
+        let limits = good(variables).record_limits;
+        (limits.value_length, limits.attributes)
+    };
+    assert_eq!(limits(&[]), (None, Some(128)));
+    let both = [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"), ("OTEL_ATTRIBUTE_COUNT_LIMIT", "9")];
+    assert_eq!(limits(&both), (Some(10), Some(9)));
+    let own = [("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "3")];
+    assert_eq!(limits(&[&both[..], &own[..]].concat()), (Some(5), Some(3)));
+    assert_eq!(good(&own).limits.value_length, None, "a span's is another");
 }
 
 #[test]

@@ -33,7 +33,6 @@ pub(super) struct Inner {
     pub(super) sampler: Box<dyn ShouldSample>,
     /// For the records of Events; none when logs are not pushed.
     pub(super) logger: Option<SdkLogger>,
-    pub(super) value_limit: Option<usize>,
 }
 
 impl fmt::Debug for Traces {
@@ -127,23 +126,19 @@ impl Traces {
         record.set_severity_number(number);
         record.set_severity_text(text);
         record.set_timestamp(opentelemetry::time::now());
-        record.set_body(AnyValue::from(self.shorten(&event.note)));
+        record.set_body(AnyValue::from(event.note.clone()));
         record.add_attributes([
             ("k8s.event.reason", AnyValue::from(event.reason)),
             ("k8s.event.action", AnyValue::from(event.action)),
-            ("k8s.namespace.name", AnyValue::from(self.shorten(&event.namespace))),
+            ("k8s.namespace.name", AnyValue::from(event.namespace.clone())),
             ("k8s.object.kind", AnyValue::from(event.kind.as_str())),
             ("k8s.object.api_version", AnyValue::from(event.api_version)),
-            ("k8s.object.name", AnyValue::from(self.shorten(&event.name))),
-            ("k8s.object.uid", AnyValue::from(self.shorten(&event.uid))),
+            ("k8s.object.name", AnyValue::from(event.name.clone())),
+            ("k8s.object.uid", AnyValue::from(event.uid.clone())),
         ]);
         // The SDK would take the ids of an unsampled span too.
         let _bare = ids.is_none().then(|| Context::new().attach());
         logger.emit(record);
-    }
-
-    fn shorten(&self, text: &str) -> String {
-        text.chars().take(self.inner.value_limit.unwrap_or(usize::MAX)).collect()
     }
 }
 

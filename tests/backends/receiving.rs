@@ -147,6 +147,11 @@ impl Received {
         scopes.flat_map(|scope| list(&scope["spans"])).cloned().collect()
     }
 
+    pub fn records(&self) -> Vec<Value> {
+        let scopes = self.logs.iter().flat_map(|part| list(&part["scopeLogs"]));
+        scopes.flat_map(|scope| list(&scope["logRecords"])).cloned().collect()
+    }
+
     pub fn temporality(&self, name: &str) -> Value {
         let scopes = self.metrics.iter().flat_map(|part| list(&part["scopeMetrics"]));
         let mut metrics = scopes.flat_map(|scope| list(&scope["metrics"]));

@@ -152,6 +152,10 @@ async fn resource_attributes_and_the_length_of_values() {
         receiving.of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")], &["traces"]).await.spans();
     let values = attributes(&short[0]["attributes"]);
     assert_eq!(values["k8s.object.kind"], "Elpio");
+    let own = [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7")];
+    let record = receiving.of(&[&own[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat(), &["logs"]).await.records().remove(0);
+    assert_eq!(attributes(&record["attributes"])["k8s.object.kind"], "ElpioSe");
+    assert_eq!(record["body"]["stringValue"], "reconciled", "a body is no attribute");
 }
 
 #[tokio::test(flavor = "multi_thread")]

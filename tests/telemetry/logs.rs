@@ -1,7 +1,10 @@
 //! Log lines and log records.
 
-use elpio_operator::telemetry::{Builder, ErrorType, LogFormat, LogSettings, Place, RolloutSeed};
-use opentelemetry_sdk::logs::InMemoryLogExporter;
+use std::collections::BTreeMap;
+
+use elpio_operator::telemetry::{Builder, ErrorType, EventLog, Kind, LogFormat, LogSettings, Place, RolloutSeed};
+use opentelemetry::logs::AnyValue;
+use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
 use super::rig::{Lines, failed, identity, log, named, rig, rig_with, settings, settled, wrote};
 
@@ -60,6 +63,54 @@ async fn records_go_to_the_collector_with_the_object_and_the_ids() {
     assert!(record.attributes_iter().any(|(key, _)| key.as_str() == "k8s.object.uid"));
     assert_eq!(record.event_name(), Some(""), "not the path of a source file");
     assert_eq!(format!("{:?}", record.body().unwrap()), "String(Owned(\"reconciled\"))");
+}
+
+/// A record's attributes, its body, and what else it was given.
+fn shown(record: &SdkLogRecord) -> (BTreeMap<String, String>, String) {
+    let text = |value: &AnyValue| match value {
+        AnyValue::String(text) => text.as_str().to_owned(),
+        other => format!("{other:?}"),
+    };
+    let attributes = record.attributes_iter().map(|(key, value)| (key.to_string(), text(value))).collect();
+    (attributes, record.body().map(text).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
+    for (variable, limit) in [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 3)] {
+        let rig = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
+        let rollout = rig.telemetry.traces().begin_rollout(&SEED);
+        let traces = rig.telemetry.traces();
+        rig.reconcile(Place::InRollout(rollout), async {
+            tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
+            traces.event_log(&EventLog {
+                kind: Kind::ElpioService,
+                api_version: "elpio.io/v1alpha1",
+                namespace: "shop".into(),
+                name: "cart-cart".into(),
+                uid: "uid-1".into(),
+                type_: "Normal",
+                reason: "Reconciled",
+                action: "Apply",
+                note: "a long note".into(),
+            });
+            settled()
+        })
+        .await;
+        rig.telemetry.flush();
+        let records = rig.logs.get_emitted_logs().unwrap();
+        assert_eq!(records.len(), 2, "{records:?}");
+        let cut = |text: &str| text.chars().take(limit).collect::<String>();
+        let (line, event) = (&records[0].record, &records[1].record);
+        let (attributes, body) = shown(line);
+        assert_eq!((&attributes["cause"], &attributes["attempts"]), (&cut("äöüäöü"), &"Int(70000)".to_owned()), "{variable}");
+        assert_eq!((attributes["k8s.object.kind"].clone(), body.as_str()), (cut("ElpioService"), "a long message"), "{variable}");
+        assert!(line.trace_context().is_some() && line.timestamp().is_none() && line.observed_timestamp().is_some(), "{line:?}");
+        assert_eq!((line.severity_text(), line.target().unwrap().as_ref()), (Some("INFO"), "elpio::x"));
+        let (attributes, body) = shown(event);
+        assert_eq!((attributes["k8s.object.name"].clone(), body.as_str()), (cut("cart-cart"), "a long note"), "{variable}");
+        assert_eq!((event.event_name(), event.timestamp().is_some()), (Some("k8s.event"), true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,7 +153,7 @@ async fn every_closed_counter_starts_at_zero() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn followers_and_what_is_gone_have_no_series() {
+async fn followers_have_no_states_and_what_is_gone_is_zero() {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
     metrics.resources(|| None);
@@ -164,6 +164,13 @@ async fn followers_and_what_is_gone_have_no_series() {
     let state = |reason| ResourceCounts { by_state: vec![(Kind::ElpioService, "false", reason, 1)], ..ResourceCounts::default() };
     metrics.resources(move || Some(state("Pruning")));
     assert!(rig.page().contains("reason=\"Pruning\""));
+    metrics.resources(move || Some(state("Forbidden")));
+    let page = rig.page();
+    assert!(page.contains("reason=\"Forbidden\"} 1"), "{page}");
+    // Pushed, the last value of a series that just ends would stay for minutes.
+    assert!(page.contains("reason=\"Pruning\"} 0"), "{page}");
+    metrics.resources(|| None);
+    assert!(!rig.page().contains("\nelpio_resources{"), "the next leader's to show");
     metrics.resources(move || Some(state("Forbidden")));
     let page = rig.page();
     assert!(page.contains("reason=\"Forbidden\"} 1") && !page.contains("reason=\"Pruning\""), "{page}");

@@ -1,0 +1,91 @@
+//! Answers that never come, and processes that end between a write and its span: each rollout has its root span all the same.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Webhook, eventually, otlp::Span, process::Exit, webhook::Rule};
+use elpio_operator::api::RolloutStatus;
+
+use crate::{
+    relay::Relay,
+    stage::{SOON, Stage, image},
+};
+
+const STATUS: &str = "elpioservices/status";
+
+fn microseconds(at: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>) -> u64 {
+    u64::try_from(at.as_ref().unwrap().0.as_microsecond()).unwrap()
+}
+
+fn is_root_of(span: &Span, rollout: &RolloutStatus) -> bool {
+    span.name == "rollout ElpioService" && Some(&span.trace_id) == rollout.trace_id.as_ref()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_whose_answer_is_lost_ends_its_rollout() {
+    let cluster = Cluster::shared().await;
+    let relay = Relay::to(&cluster.kubeconfig()).await;
+    let stage = Stage::on(cluster, "lost-answer", relay.kubeconfig(), &[]).await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    stage.engine.hold();
+    stage.apply("web", &image("v1")).await;
+    stage.condition("web", "Ready", "False", "Progressing").await;
+    stage.quiet().await;
+
+    // Late, so that there is time to hold its answer back.
+    webhook.add(Rule::delay(STATUS, Duration::from_secs(6)).times(1));
+    let before = webhook.seen().len();
+    stage.engine.release();
+    eventually("the status is being written", SOON, async || {
+        let seen = webhook.seen().split_off(before);
+        if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    relay.hold();
+    let ended = |rollout: &RolloutStatus| rollout.ended_at.is_some();
+    let written = stage.service("web", "it was written", |o| o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(ended)).await;
+    let event = stage.event("web", "Warning", "ReconcileFailed").await;
+    assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
+    relay.release();
+
+    let rollout = written.status.unwrap().rollout.unwrap();
+    let root = stage.otlp.wait_for_span("the root", SOON, |s| is_root_of(s, &rollout)).await;
+    stage.failed("timeout").await;
+    stage.quiet().await;
+    // Should it have been written once more, it is that end that counts.
+    let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
+    assert_eq!((root.start / 1000, root.end / 1000), (microseconds(&rollout.started_at), microseconds(&rollout.ended_at)));
+    assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "ready")]).await, 1.0, "told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_superseded_is_sent_again_by_the_next_process() {
+    // Nothing is sent before the process ends, and one that is killed sends nothing.
+    let mut stage = Stage::with("lost-superseded", &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]).await;
+    stage.engine.hold();
+    stage.apply("web", &image("v1")).await;
+    stage.condition("web", "Ready", "False", "Progressing").await;
+    let rollout = async |generation: i64| {
+        let of = |o: &elpio_operator::api::ElpioService| o.status.clone()?.rollout.filter(|r| r.generation == generation);
+        of(&stage.service("web", &format!("rollout {generation}"), |o| of(o).is_some()).await).unwrap()
+    };
+    let first = rollout(1).await;
+    stage.apply("web", &image("v2")).await;
+    let second = rollout(2).await;
+    stage.operator.kill();
+    assert!(stage.otlp.spans().is_empty());
+    stage.restart().await;
+    eventually("the next process has looked", SOON, async || {
+        let seen = stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+        if seen > 0.0 { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    assert_eq!(stage.operator.terminate(Duration::from_secs(40)).await, Exit::Code(0), "{}", stage.operator.log_end());
+    let root = stage.otlp.wait_for_span("the first root", SOON, |s| is_root_of(s, &first)).await;
+    assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));
+    assert_eq!(Some(root.span_id.as_str()), first.traceparent.as_deref().and_then(|text| text.split('-').nth(2)));
+    assert_eq!(
+        (root.start / 1000, root.end / 1000),
+        (microseconds(&first.started_at), microseconds(&second.started_at)),
+        "it ended when the next began"
+    );
+}
