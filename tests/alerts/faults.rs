@@ -1,0 +1,212 @@
+//! The faults, each real: injected where it would happen, seen through its alert, and healed. No metric is written by a test.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, WatchSilencer, Webhook, eventually, webhook::Rule};
+use elpio_operator::api::ElpioFunction;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    rights::User,
+    scene::{Record, Scene},
+    stage::{SOON, Stage, image},
+};
+
+const KSVC: &str = "services.serving.knative.dev";
+/// Less than the operator waits for an answer (12 s).
+const SLOW_STATUS: Duration = Duration::from_secs(6);
+const SLOW_CHILD: Duration = Duration::from_secs(4);
+
+/// The operator is killed, and comes back.
+pub async fn killed() -> Record {
+    let mut scene = Scene::new("ElpioOperatorAbsent", &[]).await;
+    scene.serving("web").await;
+    scene.stage.operator.kill();
+    scene.fires().await;
+    scene.stage.restart().await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// The Lease may not be written.
+pub async fn no_lease() -> Record {
+    let user = User::without("elpio-test-10", "coordination.k8s.io").await;
+    let namespace = Cluster::shared().await.namespace("lease").await;
+    let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
+    let mut scene = Scene::on("ElpioNoLeader", &user.kubeconfig().await, &election).await;
+    scene.fires().await;
+    user.grant().await;
+    scene.resolves().await;
+    scene.serving("web").await;
+    scene.end().await
+}
+
+/// One right is missing, and one object needs it.
+pub async fn no_right() -> Record {
+    let user = User::without("elpio-test-11", "serving.knative.dev").await;
+    let mut scene = Scene::on("ElpioForbidden", &user.kubeconfig().await, &[]).await;
+    scene.stage.apply("web", &image("v1")).await;
+    scene.fires().await;
+    user.grant().await;
+    // The object does not come back by itself for five minutes: an edit wakes it.
+    scene.stage.apply("web", &image("v2")).await;
+    scene.stage.ready("web").await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// Somebody's admission webhook refuses the children.
+pub async fn rejected() -> Record {
+    let mut scene = Scene::new("ElpioReconcileErrors", &[]).await;
+    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    webhook.refuse(KSVC, 422, "no images from registry.local");
+    let names = apply_many(&scene.stage, 8).await;
+    scene.fires().await;
+    webhook.clear();
+    for name in &names {
+        scene.stage.apply(name, &image("v2")).await;
+    }
+    all_ready(&scene.stage, &names).await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// Statuses are written so slowly that those who come later wait for long.
+pub async fn slow_status() -> Record {
+    let mut scene = Scene::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
+    // Children that move would make the objects come again.
+    scene.stage.engine.hold();
+    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    webhook.add(Rule::delay("elpioservices/status", SLOW_STATUS));
+    let names = apply_many(&scene.stage, 12).await;
+    scene.fires().await;
+    webhook.clear();
+    scene.stage.engine.release();
+    all_ready(&scene.stage, &names).await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// Watches whose connection stays open and brings nothing.
+pub async fn silent_watches() -> Record {
+    let silencer = WatchSilencer::start(&Cluster::shared().await.kubeconfig()).await;
+    let mut scene = Scene::on("ElpioWatchStale", &silencer.kubeconfig(), &[]).await;
+    scene.serving("web").await;
+    scene.stage.quiet().await;
+    silencer.silence();
+    scene.fires().await;
+    silencer.resume();
+    scene.resolves().await;
+    scene.stage.apply("web", &image("v2")).await;
+    scene.stage.ready("web").await;
+    scene.end().await
+}
+
+/// One seat, and children that take long to write: the objects are answered already, and lose their children.
+pub async fn slow_children() -> Record {
+    let mut scene = Scene::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
+    let names = apply_many(&scene.stage, 10).await;
+    all_ready(&scene.stage, &names).await;
+    scene.stage.quiet().await;
+    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    webhook.add(Rule { operation: "CREATE".to_owned(), ..Rule::delay(KSVC, SLOW_CHILD) });
+    for name in &names {
+        scene.stage.knative().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    scene.fires().await;
+    webhook.clear();
+    all_ready(&scene.stage, &names).await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// An engine that never gets ready.
+pub async fn held_engine() -> Record {
+    let mut scene = Scene::new("ElpioRolloutSlow", &[("ELPIO_ROLLOUT_DEADLINE", "3s")]).await;
+    scene.stage.engine.hold();
+    scene.stage.apply("web", &image("v1")).await;
+    scene.fires().await;
+    scene.stage.engine.release();
+    scene.stage.ready("web").await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// A source that does not build.
+pub async fn broken_build() -> Record {
+    let mut scene = Scene::new("ElpioBuildsFailing", &[]).await;
+    build(&scene.stage, "v1", false).await;
+    scene.fires().await;
+    build(&scene.stage, "v2", true).await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// The right to write Events is missing.
+pub async fn no_events() -> Record {
+    let user = User::without("elpio-test-12", "events.k8s.io").await;
+    let mut scene = Scene::on("ElpioEventsDropped", &user.kubeconfig().await, &[]).await;
+    scene.serving("web").await;
+    scene.fires().await;
+    user.grant().await;
+    scene.stage.apply("web", &image("v2")).await;
+    scene.stage.ready("web").await;
+    scene.stage.event("web", "Normal", "Ready").await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// The collector is gone.
+pub async fn no_collector() -> Record {
+    let mut scene = Scene::new("ElpioTelemetryDropped", &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]).await;
+    scene.serving("web").await;
+    scene.stage.otlp.stop();
+    scene.stage.apply("web", &image("v2")).await;
+    scene.fires().await;
+    scene.stage.otlp.restart().await;
+    scene.stage.otlp.clear();
+    scene.serving("other").await;
+    scene.stage.otlp.wait_for_span("spans arrive again", SOON, |span| span.name == "rollout ElpioService").await;
+    scene.resolves().await;
+    scene.end().await
+}
+
+/// So many services at once.
+async fn apply_many(stage: &Stage, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|index| format!("web-{index}")).collect();
+    for name in &names {
+        stage.apply(name, &image("v1")).await;
+    }
+    names
+}
+
+async fn all_ready(stage: &Stage, names: &[String]) {
+    for name in names {
+        stage.ready(name).await;
+    }
+}
+
+/// A function's build of that revision, which Tekton says has ended so.
+pub async fn build(stage: &Stage, revision: &str, succeeds: bool) {
+    let functions: Api<ElpioFunction> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello"}, "spec": {
+        "source": {"git": {"url": "https://example.com/hello.git", "revision": revision}}, "runtime": "go", "image": "registry.local/hello:latest"}});
+    functions.patch("hello", &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
+    let run = eventually("the run of these inputs", SOON, async || {
+        let object = functions.get("hello").await.map_err(|error| error.to_string())?;
+        let status = object.status.filter(|s| s.observed_generation == object.metadata.generation).ok_or("not observed")?;
+        let name = status.build.ok_or("no build")?;
+        runs.get_opt(&name).await.map_err(|error| error.to_string())?.map(|_| name).ok_or("not there".to_owned())
+    })
+    .await;
+    let (succeeded, reason) = if succeeds { ("True", "Succeeded") } else { ("False", "Failed") };
+    let status = json!({"status": {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:42Z",
+        "conditions": [{"type": "Succeeded", "status": succeeded, "reason": reason, "message": "as the test says", "lastTransitionTime": "2026-01-01T00:00:42Z"}],
+        "results": [{"name": "IMAGE_DIGEST", "value": format!("sha256:{}", "ab".repeat(32))}]}});
+    runs.patch_status(&run, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}

@@ -1,0 +1,20 @@
+//! The alert rules, their promtool tests, their runbooks, and each alert alive: its fault injected into the real thing, and nothing but it fires.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test has to fail at once, and says what it saw"
+)]
+
+mod faults;
+mod matrix;
+mod promql;
+mod promtool;
+mod rights;
+mod rules;
+mod runbooks;
+mod scene;
+#[path = "../live/stage.rs"]
+#[allow(dead_code, reason = "shared with the live tests, which use all of it")]
+mod stage;

@@ -1,0 +1,180 @@
+//! The matrix of faults and alerts: every fault at the same time, each in its own place. It has to be the identity.
+
+use std::{
+    fmt::Write as _,
+    future::Future,
+    io::Write as _,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use elpio_cluster::{Cluster, Operator, eventually};
+use serde_json::json;
+
+use crate::{
+    faults,
+    runbooks::queries,
+    scene::{Record, Scene},
+    stage::{binary, image, with},
+};
+
+type Story = Pin<Box<dyn Future<Output = Record>>>;
+
+/// A row: what is done, the alert that it raises, and how.
+pub struct Fault {
+    pub alert: &'static str,
+    pub what: &'static str,
+    story: fn() -> Story,
+}
+
+const fn fault(alert: &'static str, what: &'static str, story: fn() -> Story) -> Fault {
+    Fault { alert, what, story }
+}
+
+pub static FAULTS: &[Fault] = &[
+    fault("ElpioOperatorAbsent", "the operator is killed", || Box::pin(faults::killed())),
+    fault("ElpioNoLeader", "the Lease may not be written", || Box::pin(faults::no_lease())),
+    fault("ElpioForbidden", "one right is missing", || Box::pin(faults::no_right())),
+    fault("ElpioReconcileErrors", "a webhook refuses children", || Box::pin(faults::rejected())),
+    fault("ElpioUnsettled", "statuses are written slowly", || Box::pin(faults::slow_status())),
+    fault("ElpioWatchStale", "watches fall silent", || Box::pin(faults::silent_watches())),
+    fault("ElpioQueueSlow", "children are written slowly", || Box::pin(faults::slow_children())),
+    fault("ElpioRolloutSlow", "an engine never gets ready", || Box::pin(faults::held_engine())),
+    fault("ElpioBuildsFailing", "a source does not build", || Box::pin(faults::broken_build())),
+    fault("ElpioEventsDropped", "Events may not be written", || Box::pin(faults::no_events())),
+    fault("ElpioTelemetryDropped", "the collector is gone", || Box::pin(faults::no_collector())),
+];
+
+/// The pace of a healthy operator's work.
+const EDITS: Duration = Duration::from_secs(3);
+
+/// Faults whose stories have not ended.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Two replicas at work for as long as the faults take: successes, edits, builds, a user's mistake. Nothing is wrong with the operator.
+async fn nothing() -> Record {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("replicas").await;
+    let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
+    let mut scene = Scene::new("None", &election).await;
+    let watched = scene.stage.namespace.clone();
+    let mut env = vec![("ELPIO_NAMESPACES", watched.as_str()), ("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "127.0.0.1")];
+    env.extend(election);
+    let mut follower = Operator::spawn(binary(), &cluster.kubeconfig(), &env);
+    follower.wait_ready().await;
+    let targets = [scene.stage.operator.metrics_port(), follower.metrics_port()].map(|port| format!("127.0.0.1:{port}"));
+    scene.prometheus.scrape(&targets).await;
+    eventually("one leads, one stands by", Duration::from_mins(2), async || {
+        let leading = scene.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;
+        if leading.len() == 2 { Ok(()) } else { Err(format!("{leading:?}")) }
+    })
+    .await;
+    scene.stage.apply("mistake", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    scene.stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    scene.serving("web").await;
+    faults::build(&scene.stage, "v1", true).await;
+    scene.step("two replicas");
+    check_runbooks(&scene).await;
+    scene.step("every query of the runbooks answered");
+    let mut edits = 0;
+    eventually("the faults have come to their end", Duration::from_mins(15), async || {
+        // A load: a rollout every few seconds, as one object may not cause more Events than that.
+        edits += 1;
+        let name = format!("web-{}", edits % 10);
+        scene.stage.apply(&name, &image(&format!("v{edits}"))).await;
+        scene.stage.ready(&name).await;
+        tokio::time::sleep(EDITS).await;
+        match OPEN.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            open => Err(format!("{open} go on")),
+        }
+    })
+    .await;
+    scene.step("at work");
+    scene.end().await
+}
+
+/// Every query that a runbook tells people to run can be run.
+async fn check_runbooks(scene: &Scene) {
+    for (section, query) in queries() {
+        let answer = scene.prometheus.query(&query).await;
+        answer.unwrap_or_else(|error| panic!("the runbook of {section}: {error}\n{query}"));
+    }
+}
+
+/// What came of a row; text when it failed on the way.
+type Row = (&'static str, Option<&'static str>, Result<Record, String>);
+
+/// On a thread and a runtime of its own, as any test has.
+fn tell(story: fn() -> Story) -> Result<Record, String> {
+    let told = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(story())
+    });
+    told.join().map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
+    })
+}
+
+fn run_all() -> Vec<Row> {
+    OPEN.store(FAULTS.len(), Ordering::SeqCst);
+    thread::scope(|scope| {
+        let rows: Vec<_> = FAULTS
+            .iter()
+            .map(|fault| {
+                scope.spawn(move || {
+                    let result = tell(fault.story);
+                    OPEN.fetch_sub(1, Ordering::SeqCst);
+                    (fault.what, Some(fault.alert), result)
+                })
+            })
+            .collect();
+        let calm = scope.spawn(|| ("nothing: two replicas at work", None, tell(|| Box::pin(nothing()))));
+        rows.into_iter().chain([calm]).map(|row| row.join().expect("a row does not panic")).collect()
+    })
+}
+
+/// Columns by number, so that the lines stay short.
+fn picture(rows: &[Row], took: Duration) -> String {
+    let mut text = format!("\nFaults × alerts ({:.0} s)\n  {:<32}", took.as_secs_f64(), "");
+    (1..=FAULTS.len()).for_each(|column| write!(text, "{column:>3}").unwrap());
+    for (index, (what, alert, result)) in rows.iter().enumerate() {
+        let number = alert.map_or_else(String::new, |_| format!("{}", index + 1));
+        write!(text, "\n  {number:>2} {what:<29}").unwrap();
+        let Ok(record) = result else {
+            text += "  failed";
+            continue;
+        };
+        for column in FAULTS {
+            let fired = record.fired.iter().any(|name| name == column.alert);
+            write!(text, "  {}", if fired { '■' } else { '·' }).unwrap();
+        }
+        write!(text, "   {}", alert.unwrap_or("(none)")).unwrap();
+    }
+    text += "\n\n";
+    for (what, _, result) in rows {
+        let Ok(record) = result else { continue };
+        let steps: Vec<String> = record.steps.iter().map(|(step, took)| format!("{step} {:.0} s", took.as_secs_f64())).collect();
+        writeln!(text, "  {what:<32} {}", steps.join(", ")).unwrap();
+    }
+    text
+}
+
+#[test]
+fn each_fault_raises_its_alert_and_no_other() {
+    let begun = Instant::now();
+    let rows = run_all();
+    // Past the runner's capture: it is the result.
+    let _ = std::io::stderr().lock().write_all(picture(&rows, begun.elapsed()).as_bytes());
+    for (what, alert, result) in &rows {
+        match result {
+            Ok(record) => {
+                assert_eq!(record.fired.iter().map(String::as_str).collect::<Vec<_>>(), alert.iter().copied().collect::<Vec<_>>(), "{what}")
+            }
+            Err(panic) => panic!("{what}: {panic}"),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What promtool says of the rules: nothing to complain about, and every alert fires when it should and not just below.
+
+use std::collections::BTreeSet;
+
+use elpio_cluster::{crds::repository, prometheus::promtool};
+use serde_json::{Value, json};
+
+use crate::rules::{alerts, read};
+
+#[test]
+fn promtool_has_no_complaint_about_either_file() {
+    let object: Value = serde_saphyr::from_str(&read("prometheusrule.yaml")).unwrap();
+    let groups = json!({"groups": object["spec"]["groups"]}).to_string();
+    for (name, text) in [("rules.yaml", read("rules.yaml")), ("prometheusrule.yaml", groups)] {
+        let (passed, said) = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &text);
+        assert!(passed && said.contains(&format!("SUCCESS: {} rules found", alerts().len())), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_alerts_fire_when_they_should_and_not_just_below() {
+    let path = repository().join("dashboards/alerts/rules.test.yaml");
+    let (passed, said) = promtool(&["test", "rules", path.to_str().unwrap()], "");
+    assert!(passed, "{said}");
+}
+
+#[test]
+fn every_alert_has_a_test_that_it_fires_and_one_that_it_does_not() {
+    let file: Value = serde_saphyr::from_str(&read("rules.test.yaml")).unwrap();
+    let tests = file["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+    let (mut fire, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for test in tests {
+        let expected = test["exp_alerts"].as_array().map_or(0, Vec::len);
+        let name = test["alertname"].as_str().unwrap().to_owned();
+        let _ = if expected > 0 { fire.insert(name) } else { silent.insert(name) };
+    }
+    let all: BTreeSet<String> = alerts().into_iter().map(|rule| rule.alert).collect();
+    assert_eq!((&fire, &silent), (&all, &all));
+}

@@ -1,0 +1,58 @@
+//! A user who may do everything but what a test withholds, until it is granted.
+
+use elpio_cluster::Cluster;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::{Api, api::PostParams};
+use serde_json::json;
+
+/// Every group that the operator writes to.
+const WRITTEN: &[&str] = &[
+    "",
+    "apps",
+    "elpio.io",
+    "serving.knative.dev",
+    "http.keda.sh",
+    "keda.sh",
+    "cert-manager.io",
+    "external-secrets.io",
+    "tekton.dev",
+    "events.k8s.io",
+    "coordination.k8s.io",
+];
+
+pub struct User {
+    name: &'static str,
+    withheld: &'static str,
+}
+
+impl User {
+    /// `name` is one of the cluster's users without rights; it may see everything, and write to all groups but `withheld`.
+    pub async fn without(name: &'static str, withheld: &'static str) -> Self {
+        let groups: Vec<&str> = WRITTEN.iter().copied().filter(|group| *group != withheld).collect();
+        allow(name, "most", &groups).await;
+        Self { name, withheld }
+    }
+
+    pub async fn kubeconfig(&self) -> std::path::PathBuf {
+        Cluster::shared().await.kubeconfig_for(self.name)
+    }
+
+    /// Grants what was withheld.
+    pub async fn grant(&self) {
+        allow(self.name, "rest", &[self.withheld]).await;
+    }
+}
+
+async fn allow(user: &str, what: &str, groups: &[&str]) {
+    let client = Cluster::shared().await.client().await;
+    let name = format!("{user}-{what}");
+    let role = json!({"metadata": {"name": name}, "rules": [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]});
+    let role: ClusterRole = serde_json::from_value(role).unwrap();
+    let binding = json!({"metadata": {"name": name}, "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}});
+    let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
+    Api::<ClusterRole>::all(client.clone()).create(&PostParams::default(), &role).await.unwrap();
+    Api::<ClusterRoleBinding>::all(client).create(&PostParams::default(), &binding).await.unwrap();
+}
