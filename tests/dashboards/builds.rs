@@ -28,7 +28,7 @@ pub static BOARD: Board = Board {
                     "Builds that failed",
                     "short",
                     "In the time that is shown. The Event BuildFailed of the function says which step, and why.",
-                    &[("sum(increase(elpio_events_total{@,reason=\"BuildFailed\"}[$__range]))", "failed")],
+                    &[("round(sum(increase(elpio_events_total{@,reason=\"BuildFailed\"}[$__range])))", "failed")],
                 )
                 .wide(6)
                 .colors(&[(None, "green"), (Some(0.5), "orange")]),

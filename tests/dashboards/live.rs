@@ -5,7 +5,7 @@ use std::time::Duration;
 use elpio_cluster::{
     Dashboard, Line, Prometheus, Webhook, Window, dashboard,
     dashboard::{Chosen, Panel, Query},
-    eventually,
+    eventually, picture,
     webhook::Rule,
 };
 use jiff::Timestamp;
@@ -115,6 +115,21 @@ async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) ->
     missing
 }
 
+/// The picture has every panel's data too. It is kept, for who wants to look.
+async fn draw(prometheus: &Prometheus, board: &Dashboard, start: Timestamp) {
+    let window = Window { start, end: Timestamp::now(), step: Duration::from_secs(1) };
+    let drawn = picture::dashboard(prometheus, board, window).await.unwrap();
+    keep(&board.file.replace(".json", ".svg"), &drawn);
+    assert!(!drawn.contains("no data") && !drawn.contains("NaN"), "{}: {drawn}", board.file);
+    let missing: Vec<&str> = board.panels.iter().map(|panel| panel.title.as_str()).filter(|title| !drawn.contains(title)).collect();
+    assert!(missing.is_empty() || missing == ["From an Event to its trace"], "{}: {missing:?}", board.file);
+}
+
+/// In `target/tmp`.
+fn keep(file: &str, text: &str) {
+    std::fs::write(format!("{}/{file}", env!("CARGO_TARGET_TMPDIR")), text).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_has_data_and_every_exemplar_a_trace() {
     let stage = Stage::new("dashboards").await;
@@ -145,11 +160,14 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
             if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
         })
         .await;
+        draw(&prometheus, board, start).await;
         let rows = rows(board, &seen);
         panels += rows.len();
         queries += seen.len();
         all.extend(rows);
     }
+    let trace = stage.services().get("unavailable-2").await.unwrap().status.unwrap().rollout.unwrap().trace_id.expect("sampled");
+    keep("rollout.svg", &picture::trace("The rollout of unavailable-2", &stage.otlp.trace(&trace)));
     let title = format!("{} dashboards, {panels} panels, {queries} queries: all have data", boards.len());
     table(&title, &["dashboard", "panel", "queries", "series", "last value", "unit"], &all);
 }

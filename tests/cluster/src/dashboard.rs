@@ -34,6 +34,8 @@ pub struct Panel {
     pub unit: String,
     /// What it says, and when to worry.
     pub description: String,
+    /// Whether its series are parts of a whole.
+    pub stacked: bool,
     /// None for a text.
     pub queries: Vec<Query>,
 }
@@ -128,6 +130,7 @@ impl Panel {
                 _ => text(&panel["fieldConfig"]["defaults"]["unit"]),
             },
             description: text(&panel["description"]),
+            stacked: panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal",
             queries: list(&panel["targets"]).iter().map(Query::read).collect(),
         }
     }

@@ -50,6 +50,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod otlp_store;
 pub mod page;
+pub mod picture;
 pub mod pki;
 pub mod proc;
 pub mod process;
