@@ -217,11 +217,8 @@ fn explore(name: &str, query: &str) -> String {
             rest = &rest[end + 1..];
             continue;
         }
-        if char.is_ascii_alphanumeric() {
-            url.push(char)
-        } else {
-            url.push_str(&format!("%{:02X}", u32::from(char)))
-        }
+        let escaped = if char.is_ascii_alphanumeric() { char.to_string() } else { format!("%{:02X}", u32::from(char)) };
+        url.push_str(&escaped);
         rest = &rest[char.len_utf8()..];
     }
     url

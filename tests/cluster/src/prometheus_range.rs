@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_rate_has_two_samples_and_no_gaps() {
-        let window = |step| Window { step: Duration::from_secs(step), ..Window::last(Duration::from_secs(60)) };
+        let window = |step| Window { step: Duration::from_secs(step), ..Window::last(Duration::from_mins(1)) };
         for (step, scrape, interval) in [(1, 1, "4s"), (30, 1, "31s"), (15, 15, "60s")] {
             assert_eq!(window(step).rate_interval(Duration::from_secs(scrape)), interval);
         }
