@@ -77,17 +77,42 @@ fn every_instrument_is_on_a_dashboard() {
 }
 
 #[test]
-fn links_keep_their_variables_and_escape_the_rest() {
+fn links_lead_to_a_trace_in_explore() {
     for one in committed() {
         let links = one.json["links"].as_array().unwrap();
         let urls: Vec<&str> = links.iter().filter_map(|link| link["url"].as_str()).collect();
         assert_eq!(urls.len(), 2, "{links:?}");
-        for url in urls {
-            let (head, panes) = url.split_once("panes=").unwrap();
-            assert_eq!(head, "/explore?schemaVersion=1&");
-            assert!(panes.contains("${trace_id}") && !panes.contains(['"', ' ', '[']), "{panes}");
+        for (url, name) in urls.iter().zip(["${jaeger}", "${tempo}"]) {
+            let panes = url.strip_prefix("/explore?schemaVersion=1&panes=").unwrap();
+            assert!(!panes.contains(['"', ' ', '[', '&', '#']), "{panes}");
+            let pane = &serde_json::from_str::<Value>(&unescaped(panes)).unwrap()["trace"];
+            let query = &pane["queries"][0];
+            assert_eq!(
+                (&pane["datasource"], &query["datasource"]["uid"], &query["query"]),
+                (&json!(name), &json!(name), &json!("${trace_id}"))
+            );
         }
     }
+}
+
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let head = parts.next().unwrap_or_default().to_owned();
+    parts.fold(head, |all, part| format!("{all}{}{}", char::from(u8::from_str_radix(&part[..2], 16).unwrap()), &part[2..]))
+}
+
+#[test]
+fn the_samples_of_provisioning_fit_the_dashboards() {
+    let sample = |file: &str| -> (String, Value) {
+        let text = std::fs::read_to_string(format!("{}/dashboards/provisioning/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let yaml = serde_saphyr::from_str(&text).unwrap();
+        (text, yaml)
+    };
+    let (text, providers) = sample("dashboards.yaml");
+    assert!(providers["providers"][0]["options"]["path"].is_string() && BOARDS.iter().all(|board| text.contains(board.file)), "{text}");
+    let sources = sample("datasources.yaml").1["datasources"].clone();
+    let exemplars = &sources[0]["jsonData"]["exemplarTraceIdDestinations"][0];
+    assert_eq!((&exemplars["name"], &exemplars["datasourceUid"]), (&json!("trace_id"), &sources[1]["uid"]), "{sources}");
 }
 
 /// A dashboard of one panel that keeps every rule, changed at one place.
