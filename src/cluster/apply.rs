@@ -137,16 +137,16 @@ impl Applier {
             }
             return Ok(if unchanged(child, known) { Made::Not(Step::Unchanged) } else { self.send(owner, child, true).await? });
         }
-        let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
         // Two objects of ours share a field manager, so the API server would let one take over from the other: the cache must not.
-        if let Some(controller) =
-            self.children.get(child.id.kind, &key).and_then(|other| controller(&*other)).filter(|c| c.uid != owner.uid)
+        let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
+        if let Some(other) = self.children.get(child.id.kind, &key)
+            && let Some(controller) = controller(&*other).filter(|c| c.uid != owner.uid)
         {
-            let what = format!("{} {}", child.id.kind.display(), child.id.name);
-            if controller.kind == owner.kind && controller.name == owner.name {
-                return Ok(leaving(format!("{what} of a deleted {} of the same name", owner.kind)));
-            }
-            return Err(taken(child, &holder::named(&controller)));
+            // Also what an engine made of ours, with our labels.
+            return match holder::leaving(&self.client, owner, child, &*other, &controller).await {
+                Some(holder) => Ok(leaving(holder)),
+                None => Err(taken(child, &holder::named(&controller))),
+            };
         }
         match self.send(owner, child, false).await {
             Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => {

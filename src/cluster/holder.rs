@@ -47,14 +47,26 @@ pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &CallE
     if controller.uid == owner.uid {
         return if error.class == ErrorType::Conflict { Holder::Ours } else { Holder::Nobody };
     }
-    let what = format!("{} {}", child.id.kind.display(), child.id.name);
-    if found.metadata.deletion_timestamp.is_some() {
-        return Holder::Leaving(format!("{what}, which is being deleted,"));
-    }
-    match outlived(client, owner.namespace, controller.clone()).await {
-        Some(gone) => Holder::Leaving(format!("{what} of {gone}, which is being deleted,")),
+    match leaving(client, owner, child, &found, &controller).await {
+        Some(what) => Holder::Leaving(what),
         None => Holder::Other(named(&controller)),
     }
+}
+
+/// I/O: `found`, which `controller` has, when one of the two is being deleted, or an owner further up.
+pub async fn leaving(
+    client: &Client,
+    owner: &Owner<'_>,
+    child: &Child,
+    found: &impl ResourceExt,
+    controller: &OwnerReference,
+) -> Option<String> {
+    let what = format!("{} {}", child.id.kind.display(), child.id.name);
+    if found.meta().deletion_timestamp.is_some() {
+        return Some(format!("{what}, which is being deleted,"));
+    }
+    let gone = outlived(client, owner.namespace, controller.clone()).await?;
+    Some(format!("{what} of {gone}, which is being deleted,"))
 }
 
 fn gvk(child: &Child) -> GroupVersionKind {

@@ -41,7 +41,7 @@ impl Summary {
         summary.status_stands = true;
         if summary.failure.is_none() {
             let held = done.applied.holders().next().is_some();
-            // What an engine still holds carries no label of ours, so no watch tells when it is gone.
+            // What an engine still holds is no child of ours, so no watch tells when it is gone.
             summary.retry = held.then(|| retry::back_off(failures, retry::chance()));
             let ready = find(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (held, ready) {

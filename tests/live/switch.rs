@@ -40,6 +40,8 @@ async fn between_autoscalers() {
     let scaled = stage.any("keda.sh/v1alpha1", "ScaledObject", "scaledobjects");
     stage.object(&scaled, "web", "ours", |o| o.metadata.owner_references.iter().flatten().any(|r| r.kind == "ElpioService")).await;
     assert_eq!(stage.deployments().get("web").await.unwrap().metadata.uid, deployment.metadata.uid, "the Deployment stays");
+    let events = crate::stage::reasons(&stage.events("web").await);
+    assert!(!events.contains(&"Warning ReconcileFailed".to_owned()), "a wait is no failure: {events:?}");
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
 }

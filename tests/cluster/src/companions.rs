@@ -28,7 +28,9 @@ async fn knative(client: Client, service: &DynamicObject) {
     };
     let gvk = GroupVersionKind::gvk("", "v1", "Service");
     let namespace = service.namespace().unwrap_or_default();
-    let labels = [("serving.knative.dev/route".to_owned(), service.name_any())].into();
+    // With those of the Route, as Knative copies them.
+    let mut labels = route.labels().clone();
+    labels.insert("serving.knative.dev/route".to_owned(), service.name_any());
     let spec = json!({
         "type": "ExternalName",
         "externalName": format!("{}.{namespace}.example.com", service.name_any()),

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 /// The administrator; RBAC lets it do everything.
 pub(crate) const ADMIN: &str = "admin";
+/// What the API server calls itself where it hands on a user's request to an aggregated API.
+const FRONT_PROXY: &str = "front-proxy";
 /// How many users without any right there are: `elpio-test-0`, …
 const TEST_USERS: usize = 64;
 
@@ -93,6 +95,11 @@ impl ControlPlane {
         write("ca.crt", &authority.certificate());
         write("server.crt", &server.certificate);
         write("server.key", &server.key);
+        let front_proxy = Authority::new("elpio-front-proxy");
+        let identity = front_proxy.client(FRONT_PROXY);
+        write("front-proxy-ca.crt", &front_proxy.certificate());
+        write("front-proxy.crt", &identity.certificate);
+        write("front-proxy.key", &identity.key);
         let (private, public) = signing_key();
         write("sa.key", &private);
         write("sa.pub", &public);
@@ -143,6 +150,14 @@ impl ControlPlane {
             "--authorization-mode=RBAC".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--allow-privileged".to_owned(),
+            // Without these no aggregated API believes who asks.
+            "--proxy-client-cert-file=front-proxy.crt".to_owned(),
+            "--proxy-client-key-file=front-proxy.key".to_owned(),
+            "--requestheader-client-ca-file=front-proxy-ca.crt".to_owned(),
+            format!("--requestheader-allowed-names={FRONT_PROXY}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         ];
         if self.audit {
             args.extend(["--audit-policy-file=audit.yaml".to_owned(), "--audit-log-path=audit.log".to_owned()]);
@@ -173,6 +188,10 @@ impl ControlPlane {
             // As many as its workers can use: a test that makes 200 objects must not wait for a client's throttle.
             "--kube-api-qps=500".to_owned(),
             "--kube-api-burst=1000".to_owned(),
+            // A simulated pod uses what it uses from its first second.
+            "--horizontal-pod-autoscaler-sync-period=5s".to_owned(),
+            "--horizontal-pod-autoscaler-initial-readiness-delay=1s".to_owned(),
+            "--horizontal-pod-autoscaler-cpu-initialization-period=1s".to_owned(),
         ];
         self.controller_manager = Some(self.spawn("kube-controller-manager", &binary, args));
     }

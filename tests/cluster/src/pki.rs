@@ -44,7 +44,16 @@ impl Authority {
     /// When a name is none.
     #[must_use]
     pub fn server(&self, names: &[&str]) -> Identity {
-        self.issue("server", names, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue("server", names, vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// A certificate for a program that is called by these names or addresses, and calls others of its kind.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    pub fn peer(&self, names: &[&str]) -> Identity {
+        self.issue("peer", names, vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     /// A certificate for a client.
@@ -53,14 +62,14 @@ impl Authority {
     /// When no key can be made.
     #[must_use]
     pub fn client(&self, name: &str) -> Identity {
-        self.issue(name, &[], ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(name, &[], vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    fn issue(&self, name: &str, names: &[&str], usage: ExtendedKeyUsagePurpose) -> Identity {
+    fn issue(&self, name: &str, names: &[&str], usages: Vec<ExtendedKeyUsagePurpose>) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("valid names");
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages;
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }

@@ -2,7 +2,7 @@
 //! It never touches a spec.
 
 pub use crate::verdict::Verdict;
-use crate::verdict::{Part, keep_times, of_image, parts, says};
+use crate::verdict::{Part, beside_engines, keep_times, of_image, parts, says};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -31,6 +31,8 @@ pub struct Play {
     pub companions: bool,
     /// Play Tekton too: every build succeeds after the delay, and nothing is built.
     pub builds: bool,
+    /// The engines are real: play cert-manager and External Secrets alone, whose controllers run nowhere here.
+    pub beside_engines: bool,
 }
 
 impl Play {
@@ -71,7 +73,7 @@ impl StandInEngine {
     /// Starts to play; kinds whose CRDs are absent are played as soon as they arrive.
     #[must_use]
     pub fn start(client: Client, play: Play) -> Self {
-        let parts = parts(play.pods, play.builds);
+        let parts = if play.beside_engines { beside_engines() } else { parts(play.pods, play.builds) };
         let stage = Arc::new(Stage { client, play, script: Mutex::default() });
         let mut watches = JoinSet::new();
         for part in parts {

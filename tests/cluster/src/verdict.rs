@@ -64,6 +64,11 @@ pub(crate) fn parts(pods: bool, builds: bool) -> Vec<Part> {
     parts
 }
 
+/// The parts of those projects that are no engines.
+pub(crate) fn beside_engines() -> Vec<Part> {
+    ENGINES.into_iter().filter(|part| ["cert-manager.io", "external-secrets.io"].contains(&part.group)).collect()
+}
+
 /// An image that nobody can pull: what a user gets who mistypes it.
 pub(crate) fn of_image(object: &DynamicObject) -> Option<Verdict> {
     let image = ["/spec/template/spec/containers/0/image", "/spec/containers/0/image"]

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 const KWOK: Component = Component::plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok");
 const MODULE: (&str, &str) = ("sigs.k8s.io/kwok", "v0.8.0");
 
+/// What the node says of its pods' use, by annotations of theirs (`kwok.x-k8s.io/usage-cpu: 90m`); where metrics-server asks for it.
+const METRICS: [&str; 2] = ["metrics/resource", "metrics/usage"];
+const METRICS_PATH: &str = "/metrics/nodes/kwok-node/metrics/resource";
 /// Of KWOK's own Stages those without a delay.
 const OWN_STAGES: [&str; 4] = ["node/fast", "node/heartbeat-with-lease", "pod/fast", "volume/fast"];
 const FAILING: &str = include_str!("../../stages/failing.yaml");
@@ -33,14 +36,15 @@ pub(super) fn fetch() -> Result<(), BuildError> {
 
 /// The scheduler, and KWOK with one node and a storage class. The CRDs of every kind that a Stage names have to be there: KWOK looks once.
 pub(super) async fn start(host: &Host<'_>, stages: &[String]) -> Vec<Process> {
-    let own = stage_folder();
-    for object in manifest::read::<DynamicObject>(&own.join("volume/fast/storage-class.yaml")) {
+    let own = own_folder();
+    for object in manifest::read::<DynamicObject>(&own.join("stage/volume/fast/storage-class.yaml")) {
         manifest::apply(&host.client, &object).await;
     }
     manifest::apply(&host.client, &node()).await;
-    let stages = stage_list(&own, stages);
+    let stages = stage_list(&own.join("stage"), stages);
     futures::future::join_all(stages.iter().map(|stage| described(host, stage))).await;
-    let text: Vec<String> = stages.iter().map(Value::to_string).collect();
+    let metrics = METRICS.iter().flat_map(|folder| manifest::read::<Value>(&own.join(folder)));
+    let text: Vec<String> = stages.into_iter().chain(metrics).map(|document| document.to_string()).collect();
     // JSON is YAML.
     fs::write(host.folder.join("kwok.yaml"), text.join("\n---\n")).expect("the folder is writable");
     let mut processes = vec![spawn_scheduler(host), spawn_kwok(host)];
@@ -56,9 +60,9 @@ pub(super) async fn start(host: &Host<'_>, stages: &[String]) -> Vec<Process> {
     processes
 }
 
-fn stage_folder() -> PathBuf {
+fn own_folder() -> PathBuf {
     let module = module_folder(MODULE.0, MODULE.1).unwrap_or_else(|error| panic!("{error}"));
-    module.join("kustomize/stage")
+    module.join("kustomize")
 }
 
 fn node() -> DynamicObject {
@@ -67,7 +71,7 @@ fn node() -> DynamicObject {
         "kind": "Node",
         "metadata": {
             "name": NODE,
-            "annotations": {NODE_MARK: "fake"},
+            "annotations": {NODE_MARK: "fake", "metrics.k8s.io/resource-metrics-path": METRICS_PATH},
             "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"},
         },
     });

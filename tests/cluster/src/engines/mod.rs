@@ -13,16 +13,23 @@
 //! the annotations of [`tekton`].
 
 mod admission;
+mod aggregated;
+mod http_add_on;
+mod keda;
 mod knative;
 mod kwok;
+mod metrics_server;
+pub mod pods;
 pub mod tekton;
 
 use crate::components::{BuildError, Component, module_folder};
 use crate::control_plane::Binaries;
-use crate::process::{Folder, Process, Spec};
+use crate::pki::{Authority, Identity};
+use crate::process::{Folder, Process, Spec, free_port};
 use crate::report::say;
 use crate::{Cluster, Crds};
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -41,13 +48,22 @@ pub enum Engine {
     Tekton,
     /// Knative Serving: controller, autoscaler and webhook.
     Knative,
+    /// KEDA: operator and metrics adapter; its HTTP add-on: operator, scaler and interceptor.
+    Keda,
+    /// metrics-server: what KEDA's cpu trigger scales by.
+    MetricsServer,
 }
 
 impl Engine {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tekton, Self::Knative, Self::Keda, Self::MetricsServer];
+
     fn name(self) -> &'static str {
         match self {
             Self::Tekton => "Tekton Pipelines",
             Self::Knative => "Knative Serving",
+            Self::Keda => "KEDA with its HTTP add-on",
+            Self::MetricsServer => "metrics-server",
         }
     }
 
@@ -55,6 +71,8 @@ impl Engine {
         match self {
             Self::Tekton => &tekton::COMPONENTS,
             Self::Knative => &knative::COMPONENTS,
+            Self::Keda => &keda::COMPONENTS,
+            Self::MetricsServer => &metrics_server::COMPONENTS,
         }
     }
 
@@ -63,6 +81,7 @@ impl Engine {
         match self {
             Self::Tekton => &tekton::MODULES,
             Self::Knative => &knative::MODULES,
+            Self::Keda | Self::MetricsServer => &[],
         }
     }
 
@@ -70,6 +89,8 @@ impl Engine {
         match self {
             Self::Tekton => &[Crds::TEKTON],
             Self::Knative => &[Crds::KNATIVE, Crds::KNATIVE_NETWORKING, Crds::KNATIVE_CACHING],
+            Self::Keda => &[Crds::KEDA, Crds::HTTP_ADD_ON],
+            Self::MetricsServer => &[],
         }
     }
 
@@ -78,6 +99,7 @@ impl Engine {
         match self {
             Self::Tekton => tekton::stages(),
             Self::Knative => knative::STAGES.to_owned(),
+            Self::Keda | Self::MetricsServer => String::new(),
         }
     }
 
@@ -85,6 +107,8 @@ impl Engine {
         match self {
             Self::Tekton => tekton::start(host).await,
             Self::Knative => knative::start(host).await,
+            Self::Keda => keda::start(host).await,
+            Self::MetricsServer => metrics_server::start(host).await,
         }
     }
 }
@@ -110,6 +134,7 @@ pub fn fetch(engines: &[Engine]) -> Result<(), BuildError> {
 #[derive(Debug)]
 pub struct Engines {
     processes: Vec<Process>,
+    interceptor_port: u16,
     _folder: Folder,
 }
 
@@ -126,6 +151,7 @@ impl Engines {
             client: cluster.client().await,
             kubeconfig: cluster.kubeconfig(),
             folder: folder.path(),
+            interceptor_port: free_port(),
             probes_port: watch::Sender::new(!engines.contains(&Engine::Knative)),
         };
         // Before KWOK, which looks once for the kinds that it plays.
@@ -136,7 +162,7 @@ impl Engines {
         let started = engines.iter().map(|engine| timed(engine.name(), engine.start(&host)));
         let (mut processes, started) = futures::future::join(nodes, futures::future::join_all(started)).await;
         processes.extend(started.into_iter().flatten());
-        Self { processes, _folder: folder }
+        Self { processes, interceptor_port: host.interceptor_port, _folder: folder }
     }
 
     /// Panics with the log of a process that has ended.
@@ -145,6 +171,12 @@ impl Engines {
     /// See above.
     pub fn assert_running(&mut self) {
         self.processes.iter_mut().for_each(Process::assert_running);
+    }
+
+    /// Where the HTTP add-on's interceptor takes requests, on every address.
+    #[must_use]
+    pub fn interceptor_port(&self) -> u16 {
+        self.interceptor_port
     }
 
     /// The log of one: `kwok`, `kube-scheduler`, `tekton-controller`, …
@@ -163,6 +195,7 @@ struct Host<'a> {
     /// The administrator's.
     kubeconfig: PathBuf,
     folder: &'a Path,
+    interceptor_port: u16,
     /// Whether those that cannot do without the port [`PROBES_PORT`] have it.
     probes_port: watch::Sender<bool>,
 }
@@ -192,6 +225,17 @@ impl Host<'_> {
     fn kubeconfig(&self) -> String {
         self.kubeconfig.display().to_string()
     }
+}
+
+/// Writes a certificate, its key and its authority as programs look for them in one folder.
+fn write_identity(host: &Host<'_>, name: &str, authority: &Authority, identity: &Identity) -> PathBuf {
+    let folder = host.folder.join(name);
+    fs::create_dir_all(&folder).expect("the folder is writable");
+    for (file, text) in [("ca.crt", authority.certificate()), ("tls.crt", identity.certificate.clone()), ("tls.key", identity.key.clone())]
+    {
+        fs::write(folder.join(file), text).expect("the folder is writable");
+    }
+    folder
 }
 
 async fn timed<T>(what: &str, start: impl Future<Output = T>) -> T {

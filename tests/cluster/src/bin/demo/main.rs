@@ -108,7 +108,7 @@ async fn demo(keep: bool, real: bool) -> Result<(), String> {
         })
         .await?;
     let client = cluster.client().await;
-    let play = Play { namespace: None, delay: ENGINE_DELAY, pods: true, companions: true, builds: true };
+    let play = Play { namespace: None, delay: ENGINE_DELAY, pods: true, companions: true, builds: true, ..Play::default() };
     let _engine = StandInEngine::start(client.clone(), play);
     terminal
         .note("stand-in engine", "no Knative, KEDA or Tekton runs here: it writes the status that they would; nothing is built or served");

@@ -1,0 +1,105 @@
+//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, which all find one another without the cluster's DNS.
+
+use super::keda::NAMESPACE;
+use super::{Host, START};
+use crate::components::Component;
+use crate::manifest;
+use crate::proc;
+use crate::process::{Process, free_port};
+use crate::wait::eventually;
+use serde_json::json;
+
+pub(super) const OPERATOR: Component = Component::plain("http-add-on-operator", "http-add-on", "github.com/kedacore/http-add-on/operator");
+pub(super) const SCALER: Component = Component::plain("http-add-on-scaler", "http-add-on", "github.com/kedacore/http-add-on/scaler");
+pub(super) const INTERCEPTOR: Component =
+    Component::plain("http-add-on-interceptor", "http-add-on", "github.com/kedacore/http-add-on/interceptor");
+
+/// The Service at whose endpoints the scaler asks for the lengths of queues.
+const ADMIN: &str = "keda-add-ons-http-interceptor-admin";
+/// Where the interceptor is: an endpoint cannot be on 127.0.0.0/8, and this one is loopback's too (see `netns`).
+const ADDRESS: &str = "10.255.0.1";
+
+pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
+    let (scaler_port, admin_port) = (free_port(), free_port());
+    announce(host, admin_port).await;
+    let mut interceptor = spawn_interceptor(host, admin_port);
+    let mut operator = spawn_operator(host, scaler_port);
+    listens(&mut interceptor, admin_port).await;
+    listens(&mut interceptor, host.interceptor_port).await;
+    let mut scaler = spawn_scaler(host, scaler_port, admin_port);
+    listens(&mut scaler, scaler_port).await;
+    eventually("the HTTP add-on's operator works", START, async || {
+        operator.assert_running();
+        if operator.log().contains("Starting workers") { Ok(()) } else { Err(operator.log_end(5)) }
+    })
+    .await;
+    vec![operator, scaler, interceptor]
+}
+
+/// The interceptor's admin port as a Service with one endpoint.
+async fn announce(host: &Host<'_>, port: u16) {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": ADMIN, "namespace": NAMESPACE}, "spec": {"ports": [{"port": port}]},
+    });
+    let endpoints = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": ADMIN, "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": ADMIN, "endpointslice.kubernetes.io/managed-by": "elpio-cluster"},
+        },
+        "endpoints": [{"addresses": [ADDRESS], "conditions": {"ready": true}}], "ports": [{"port": port}],
+    });
+    for object in [service, endpoints] {
+        manifest::apply(&host.client, &serde_json::from_value(object).expect("an object")).await;
+    }
+}
+
+async fn listens(process: &mut Process, port: u16) {
+    eventually(&format!("{} listens on {port}", process.name()), START, async || {
+        process.assert_running();
+        if proc::listening(process.pid()).contains(&port) { Ok(()) } else { Err(process.log_end(5)) }
+    })
+    .await;
+}
+
+fn spawn_interceptor(host: &Host<'_>, admin_port: u16) -> Process {
+    let env = [
+        ("KUBECONFIG", host.kubeconfig()),
+        ("KEDA_HTTP_CURRENT_NAMESPACE", NAMESPACE.to_owned()),
+        ("KEDA_HTTP_PROXY_PORT", host.interceptor_port.to_string()),
+        ("KEDA_HTTP_ADMIN_PORT", admin_port.to_string()),
+        // How long a request waits for the first pod.
+        ("KEDA_CONDITION_WAIT_TIMEOUT", "60s".to_owned()),
+        ("KEDA_RESPONSE_HEADER_TIMEOUT", "10s".to_owned()),
+        ("OTEL_PROM_EXPORTER_ENABLED", "false".to_owned()),
+    ];
+    host.spawn(&INTERCEPTOR, Vec::new(), &env)
+}
+
+fn spawn_operator(host: &Host<'_>, scaler_port: u16) -> Process {
+    let args =
+        vec![format!("--metrics-bind-address=127.0.0.1:{}", free_port()), format!("--health-probe-bind-address=127.0.0.1:{}", free_port())];
+    let env = [
+        ("KUBECONFIG", host.kubeconfig()),
+        // It writes "SERVICE.NAMESPACE:PORT" into the trigger: so that is 127.0.0.1, and needs no DNS.
+        ("KEDAHTTP_OPERATOR_EXTERNAL_SCALER_SERVICE", "127.0.0".to_owned()),
+        ("KEDA_HTTP_OPERATOR_NAMESPACE", "1".to_owned()),
+        ("KEDAHTTP_OPERATOR_EXTERNAL_SCALER_PORT", scaler_port.to_string()),
+        ("KEDA_HTTP_OPERATOR_WATCH_NAMESPACE", String::new()),
+    ];
+    host.spawn(&OPERATOR, args, &env)
+}
+
+fn spawn_scaler(host: &Host<'_>, port: u16, admin_port: u16) -> Process {
+    let env = [
+        ("KUBECONFIG", host.kubeconfig()),
+        ("KEDA_HTTP_SCALER_PORT", port.to_string()),
+        ("KEDA_HTTP_SCALER_TARGET_ADMIN_NAMESPACE", NAMESPACE.to_owned()),
+        ("KEDA_HTTP_SCALER_TARGET_ADMIN_SERVICE", ADMIN.to_owned()),
+        // It watches the endpoints of a Service of this name.
+        ("KEDA_HTTP_SCALER_TARGET_ADMIN_DEPLOYMENT", ADMIN.to_owned()),
+        ("KEDA_HTTP_SCALER_TARGET_ADMIN_PORT", admin_port.to_string()),
+        ("KEDA_HTTP_SCALER_STREAM_INTERVAL_MS", "200".to_owned()),
+    ];
+    host.spawn(&SCALER, Vec::new(), &env)
+}

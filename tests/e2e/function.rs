@@ -1,0 +1,108 @@
+//! Functions: built by Tekton's own controllers, served by Knative's, in one trace.
+
+use crate::place::{BOUND, Place};
+use elpio_cluster::eventually;
+use elpio_cluster::suite::Clock;
+use elpio_cluster::tree;
+use elpio_operator::api::ElpioFunction;
+use elpio_operator::api::condition::Condition;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn git(name: &str, revision: &str) -> Value {
+    json!({"source": {"git": {"url": "https://git.example/shop/cart.git", "revision": revision}}, "runtime": "python",
+        "image": format!("registry.example/shop/{name}")})
+}
+
+async fn phase(place: &Place, name: &str, phase: &str) -> ElpioFunction {
+    eventually(&format!("{name} is {phase}"), BOUND, async || {
+        let object = place.functions().get(name).await.map_err(|error| error.to_string())?;
+        let status = object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
+        if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
+            Ok(object)
+        } else {
+            Err(serde_json::to_string_pretty(&object.status).unwrap())
+        }
+    })
+    .await
+}
+
+fn condition(object: &ElpioFunction, kind: &str) -> Condition {
+    object.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == kind).unwrap().clone()
+}
+
+/// The image by digest that Knative serves.
+async fn served(place: &Place, name: &str) -> String {
+    let service = place.knative().get(name).await.unwrap();
+    service.data.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap().to_owned()
+}
+
+pub async fn built_served_rebuilt_and_one_trace() {
+    let place = Place::new("build").await;
+    let mut clock = Clock::start("function::built_served_rebuilt_and_one_trace");
+    place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
+    let archive =
+        json!({"source": {"archive": "https://files.example/cart.tar.gz"}, "runtime": "go", "image": "registry.example/shop/archive"});
+    place.apply("ElpioFunction", "archive", &archive).await;
+    let ready = phase(&place, "cart", "Ready").await;
+    clock.step("built from git by Tekton, served by Knative");
+    let first = served(&place, "cart").await;
+    let status = ready.status.unwrap();
+    assert_eq!((status.image.as_deref(), first.contains("@sha256:")), (Some(first.as_str()), true));
+    assert_eq!(status.url, Some(format!("http://cart.{}.apps.example.com", place.namespace)), "the engine's own");
+    phase(&place, "archive", "Ready").await;
+    clock.step("built from an archive");
+    let once = ["BuildStarted", "BuildSucceeded", "Reconciled", "Progressing", "Ready"].map(|reason| format!("Normal {reason}"));
+    let once: Vec<(&str, i32)> = once.iter().map(|said| (said.as_str(), 1)).collect();
+    place.said("ElpioFunction", "cart", &once).await;
+    one_tree(&place, &status.rollout.unwrap().trace_id.unwrap()).await;
+    clock.step("its spans are one tree");
+
+    place.apply("ElpioFunction", "cart", &git("cart", "v2")).await;
+    phase(&place, "cart", "Building").await;
+    assert_eq!(served(&place, "cart").await, first, "the last good build serves meanwhile");
+    phase(&place, "cart", "Ready").await;
+    clock.step("rebuilt and rolled out");
+    assert_ne!(served(&place, "cart").await, first);
+}
+
+/// Every span but the root has its parent among them.
+async fn one_tree(place: &Place, trace: &str) {
+    let otlp = &place.world.otlp;
+    for name in ["rollout ElpioFunction", "build cart", "task fetch", "task build", "rollout ElpioService", "apply KnativeService"] {
+        otlp.wait_for_span(name, BOUND, |span| span.trace_id == trace && span.name == name).await;
+    }
+    // Those of Tekton follow their parents' ends.
+    let loose = eventually("every span has its parent", BOUND, async || {
+        let spans = otlp.trace(trace);
+        let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
+        let loose: Vec<_> = spans.iter().filter(|span| !ids.contains(span.parent_id.as_str())).map(|span| span.name.clone()).collect();
+        if loose.len() == 1 { Ok(loose) } else { Err(format!("{loose:?} in\n{}", tree::render(&spans, false))) }
+    })
+    .await;
+    assert_eq!(loose, ["rollout ElpioFunction"]);
+    let tekton = otlp.trace(trace).iter().filter(|span| span.name.starts_with("PipelineRun") || span.name.starts_with("TaskRun")).count();
+    assert!(tekton > 0, "Tekton's own spans are in it");
+}
+
+pub async fn a_build_that_fails_is_named() {
+    let place = Place::new("fail").await;
+    let mut clock = Clock::start("function::a_build_that_fails_is_named");
+    place.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
+    let failed = phase(&place, "cart", "BuildFailed").await;
+    clock.step("the build failed");
+    let said = condition(&failed, "BuildReady");
+    assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "BuildFailed"));
+    // Word for word what Tekton says of the task.
+    assert!(said.message.contains("task fetch: Failed: \"step-fetch\" exited with code 1"), "{said:?}");
+    place.said("ElpioFunction", "cart", &[("Normal BuildStarted", 1), ("Warning BuildFailed", 1)]).await;
+
+    place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
+    phase(&place, "cart", "Ready").await;
+    clock.step("mended, built and served");
+    let good = served(&place, "cart").await;
+    place.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
+    phase(&place, "cart", "BuildFailed").await;
+    clock.step("broken again");
+    assert_eq!(served(&place, "cart").await, good, "the last good build still serves");
+}
