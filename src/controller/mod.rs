@@ -1,6 +1,7 @@
 //! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands in its own file.
 
 pub mod census;
+mod concern;
 pub mod function;
 pub mod kind;
 pub mod merge;
@@ -38,7 +39,7 @@ use self::{
     settle::Unanswered,
 };
 use crate::{
-    api::{API_VERSION, GROUP},
+    api::API_VERSION,
     cluster::{
         Key,
         cache::{Cache, Change},
@@ -134,14 +135,13 @@ impl<K: Kind> Controller<K> {
         }
     }
 
-    /// What a child's change means for the objects of this kind that control it, or did.
+    /// What a child's change means for the objects of this kind.
     pub fn child_changed(&self, kind: ChildKind, change: &Change<DynamicObject>) {
         if change.echo || !self.leads() {
             return;
         }
-        let mut keys: Vec<Key> = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child)).collect();
-        keys.dedup();
-        keys.into_iter().filter(|key| self.store.get(key).is_some()).for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
+        let keys = concern::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
+        keys.for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
     /// Looks at every object, as after a start, a take-over or the arrival of an API.
@@ -256,16 +256,4 @@ fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger>
     }
     // Somebody else wrote our status.
     (old.status != new.status).then_some(Trigger::Resync)
-}
-
-/// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
-fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<Key> {
-    let namespace = child.namespace().unwrap_or_default();
-    let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
-    let group = reference.api_version.split('/').next();
-    if group == Some(GROUP) {
-        return (reference.kind == K::KIND.as_str()).then(|| Key { namespace, name: reference.name.clone() });
-    }
-    // Tekton copies a run's labels to its tasks.
-    child.labels().get(K::LABEL).filter(|_| kind == ChildKind::TaskRun).map(|name| Key { namespace, name: name.clone() })
 }

@@ -130,7 +130,7 @@ impl Queue {
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(key) else { return };
         let took = entry.running.take().map(|since| now.duration_since(since));
-        entry.failures = if next.retry.is_some() { entry.failures.saturating_add(1) } else { 0 };
+        entry.count_failure(next.retry.is_some());
         entry.not_before = next.not_before;
         entry.count_correction(next.corrected, now);
         entry.unhear(&next.wrote);

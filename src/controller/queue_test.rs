@@ -74,6 +74,19 @@ async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
 }
 
 #[tokio::test]
+async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
+    let queue = Queue::default();
+    queue.add(key("a"), Trigger::Spec);
+    queue.next().await;
+    queue.done(&key("a"), &retry(3600));
+    for _ in 0..5 {
+        queue.add(key("a"), Trigger::Child);
+        assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 1)));
+        queue.done(&key("a"), &retry(3600));
+    }
+}
+
+#[tokio::test]
 async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
     let queue = Queue::default();
     queue.add(key("a"), Trigger::Spec);

@@ -41,6 +41,8 @@ pub struct Entry {
     /// In `timers`.
     pub(super) due: Option<(Instant, Trigger)>,
     pub(super) failures: u32,
+    /// The turn that runs came before its time, because a child changed.
+    pub(super) early: bool,
     pub(super) not_before: Option<Instant>,
     pub(super) corrections: (u32, Option<Instant>),
     pub(super) gone: bool,
@@ -84,6 +86,15 @@ impl Entry {
         }
     }
 
+    /// A turn that came before its time does not make the pauses longer: a child that changes often would delay what nobody tells of.
+    pub(super) fn count_failure(&mut self, failed: bool) {
+        self.failures = match (failed, self.early) {
+            (false, _) => 0,
+            (true, true) => self.failures.max(1),
+            (true, false) => self.failures.saturating_add(1),
+        };
+    }
+
     pub(super) fn count_correction(&mut self, corrected: bool, now: Instant) {
         let (count, since) = &mut self.corrections;
         if since.is_none_or(|since| now.duration_since(since) >= FIGHT_WINDOW) {
@@ -120,6 +131,7 @@ impl State {
         let entry = self.entries.get_mut(&key)?;
         let waiting = entry.waiting.take()?;
         entry.running = Some(now);
+        entry.early = waiting.trigger == Trigger::Child;
         let failures = entry.failures;
         Some((Turn { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
     }
