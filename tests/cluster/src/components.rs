@@ -2,7 +2,7 @@
 
 pub use crate::go_build::BuildError;
 use crate::go_build::{build, go, key, once, read, write};
-use crate::report::say;
+use crate::report::{progress, say};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -141,7 +141,7 @@ pub fn module_folder(module: &str, version: &str) -> Result<PathBuf, BuildError>
     let start = Instant::now();
     say(format_args!("Downloading {name} for its CRDs"));
     let json = go(&name, &std::env::temp_dir(), &["mod", "download", "-json", &name], |elapsed| {
-        say(format_args!("Downloading {name} … {} s", elapsed.as_secs()));
+        progress(elapsed, format_args!("Downloading {name} … {} s", elapsed.as_secs()));
     })?;
     say(format_args!(" Downloaded {name} in {:.0} s", start.elapsed().as_secs_f32()));
     let answer: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();

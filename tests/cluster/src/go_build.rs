@@ -1,6 +1,6 @@
 //! Runs Go, and keeps what it built outside the checkout. Knows no component.
 
-use crate::report::say;
+use crate::report::{progress, say};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -71,17 +71,17 @@ fn lock(name: &str, folder: &Path) -> Result<File, BuildError> {
 pub(crate) fn build(name: &str, program: &Path, folder: &Path, args: &[String]) -> Result<(), BuildError> {
     say(format_args!("  Building {name} from Go modules (once; kept in {})", folder.display()));
     let start = Instant::now();
-    run(name, program, folder, args, |elapsed| say(format_args!("  Building {name} … {} s", elapsed.as_secs())))?;
+    run(name, program, folder, args, |elapsed| progress(elapsed, format_args!("  Building {name} … {} s", elapsed.as_secs())))?;
     say(format_args!("     Built {name} in {:.0} s", start.elapsed().as_secs_f32()));
     Ok(())
 }
 
-/// Runs `go`, calling `waiting` every ten seconds; returns what it printed.
+/// Runs `go`, calling `waiting` every second; returns what it printed.
 pub(crate) fn go<A: AsRef<str>>(name: &str, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
     run(name, Path::new("go"), folder, args, waiting)
 }
 
-/// Runs `go`, or a program that runs it, calling `waiting` every ten seconds; returns what it printed.
+/// Runs `go`, or a program that runs it, calling `waiting` every second; returns what it printed.
 fn run<A: AsRef<str>>(name: &str, program: &Path, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
     let started = Command::new(program)
         .args(args.iter().map(AsRef::as_ref))
@@ -106,8 +106,8 @@ fn run<A: AsRef<str>>(name: &str, program: &Path, folder: &Path, args: &[A], wai
             break status;
         }
         std::thread::sleep(Duration::from_millis(20));
-        if start.elapsed().as_secs() / 10 > said {
-            said += 1;
+        if start.elapsed().as_secs() > said {
+            said = start.elapsed().as_secs();
             waiting(start.elapsed());
         }
     };

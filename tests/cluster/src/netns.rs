@@ -56,16 +56,39 @@ pub enum NoNamespace {
 /// # Errors
 /// See [`NoNamespace`].
 pub fn enter<E: Display>(before: impl FnOnce() -> Result<(), E>) -> Result<(), NoNamespace> {
-    if env::var_os(MARK).is_some() {
-        return alone();
+    if is_inside()? {
+        return Ok(());
     }
-    let tried = unshare().arg("true").stdin(Stdio::null()).output().map_err(|error| NoNamespace::Refused(format!("unshare: {error}")))?;
-    if !tried.status.success() {
-        return Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned()));
-    }
+    allowed()?;
     before().map_err(|error| NoNamespace::Before(error.to_string()))?;
-    let error = unshare().arg(env::current_exe()?).args(env::args_os().skip(1)).env(MARK, "1").exec();
-    Err(error.into())
+    Err(once_more()?.exec().into())
+}
+
+/// Whether this process has a network of its own, with nothing but loopback.
+///
+/// # Errors
+/// When it should have one, and there is more.
+pub fn is_inside() -> Result<bool, NoNamespace> {
+    if env::var_os(MARK).is_none() {
+        return Ok(false);
+    }
+    alone().map(|()| true)
+}
+
+/// Tries it, with a program that does nothing.
+///
+/// # Errors
+/// When this machine allows no namespaces.
+pub fn allowed() -> Result<(), NoNamespace> {
+    let tried = unshare().arg("true").stdin(Stdio::null()).output().map_err(|error| NoNamespace::Refused(format!("unshare: {error}")))?;
+    if tried.status.success() { Ok(()) } else { Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned())) }
+}
+
+/// This program with its arguments, inside.
+pub(crate) fn once_more() -> io::Result<Command> {
+    let mut command = unshare();
+    command.arg(env::current_exe()?).args(env::args_os().skip(1)).env(MARK, "1");
+    Ok(command)
 }
 
 /// What stands behind it runs inside, under this process's own id.
