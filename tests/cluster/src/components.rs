@@ -1,7 +1,7 @@
 //! The binaries of the real components: from `KUBEBUILDER_ASSETS`, else built once from Go modules. How that is done is not its business.
 
 pub use crate::go_build::BuildError;
-use crate::go_build::{build, go, key, once, read, write};
+use crate::go_build::{build, go, is_there, key, once, read, write};
 use crate::report::{progress, say};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -74,16 +74,10 @@ impl Component {
     /// # Errors
     /// See [`BuildError`].
     pub fn binary(&self) -> Result<PathBuf, BuildError> {
-        if let Some(given) = std::env::var_os("KUBEBUILDER_ASSETS") {
-            let path = Path::new(&given).join(self.name);
-            if path.is_file() {
-                return Ok(path);
-            }
+        if let Some(path) = given(self.name) {
+            return Ok(path);
         }
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.module);
-        let go_mod = read(&manifest.join("go.mod"))?;
-        let go_sum = read(&manifest.join("go.sum"))?;
-        let args = self.build_args();
+        let (go_mod, go_sum, args) = self.sources()?;
         let key = key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]);
         once(self.name, &key, |folder| {
             // Beside a copy of the manifest: `go` may want to write there, and a checkout may be read-only.
@@ -92,6 +86,19 @@ impl Component {
             build(self.name, Path::new("go"), folder, &args)?;
             Ok(folder.join(BUILT))
         })
+    }
+
+    /// Whether [`Component::binary`] has nothing to build.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let built = |(go_mod, go_sum, args): Sources| is_there(self.name, &key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]));
+        given(self.name).is_some() || self.sources().is_ok_and(built)
+    }
+
+    /// go.mod, go.sum, and what Go is told.
+    fn sources(&self) -> Result<Sources, BuildError> {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.module);
+        Ok((read(&manifest.join("go.mod"))?, read(&manifest.join("go.sum"))?, self.build_args()))
     }
 
     fn build_args(&self) -> Vec<String> {
@@ -106,13 +113,20 @@ impl Component {
     }
 }
 
+type Sources = (Vec<u8>, Vec<u8>, Vec<String>);
+
+/// The program of that name in the folder that `KUBEBUILDER_ASSETS` names.
+fn given(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("KUBEBUILDER_ASSETS")?;
+    Some(Path::new(&folder).join(name)).filter(|path| path.is_file())
+}
+
 /// The OpenTelemetry Collector with what `otel/collector-builder.yaml` lists, by its own builder.
 ///
 /// # Errors
 /// See [`BuildError`].
 pub fn collector() -> Result<PathBuf, BuildError> {
-    let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join("otelcol"));
-    if let Some(path) = given.filter(|path| path.is_file()) {
+    if let Some(path) = given("otelcol") {
         return Ok(path);
     }
     let manifest = read(&crate::crds::repository().join("otel/collector-builder.yaml"))?;
@@ -122,6 +136,17 @@ pub fn collector() -> Result<PathBuf, BuildError> {
         build("otelcol", &builder, folder, &["--config=builder.yaml".to_owned()])?;
         Ok(folder.join("otelcol-source/otelcol"))
     })
+}
+
+/// Whether [`collector`] has nothing to build.
+#[must_use]
+pub fn collector_is_there() -> bool {
+    let built = || {
+        let manifest = read(&crate::crds::repository().join("otel/collector-builder.yaml")).ok()?;
+        let builder = COLLECTOR_BUILDER.is_there().then(|| COLLECTOR_BUILDER.binary().ok()).flatten()?;
+        Some(is_there("otelcol", &key(&[&manifest, builder.to_string_lossy().as_bytes()])))
+    };
+    given("otelcol").is_some() || built().unwrap_or(false)
 }
 
 /// The binary while it is being written.

@@ -97,7 +97,10 @@ impl Crds {
     }
 
     /// Downloads them when they are not there.
-    pub(crate) fn fetch(&self) -> Result<(), BuildError> {
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn fetch(&self) -> Result<(), BuildError> {
         self.folder().map(drop)
     }
 

@@ -41,6 +41,11 @@ pub enum BuildError {
     },
 }
 
+/// Whether [`once`] has nothing to do.
+pub(crate) fn is_there(name: &str, key: &str) -> bool {
+    cache().join(format!("{name}-{key}")).join(name).is_file()
+}
+
 /// The binary in its folder of the cache; when it is not there, `make` says where it has put it.
 pub(crate) fn once(name: &str, key: &str, make: impl FnOnce(&Path) -> Result<PathBuf, BuildError>) -> Result<PathBuf, BuildError> {
     let folder = cache().join(format!("{name}-{key}"));

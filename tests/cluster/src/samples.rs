@@ -14,8 +14,15 @@ pub const FOLDER: &str = "deploy/samples/";
 /// # Errors
 /// When a file cannot be read, naming it.
 pub fn read() -> Result<Vec<DynamicObject>, String> {
-    let folder = repository().join(FOLDER);
-    let entries = fs::read_dir(&folder).map_err(|error| format!("{FOLDER}: {error}"))?;
+    read_from(FOLDER)
+}
+
+/// The same of another folder of the repository.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(folder: &str) -> Result<Vec<DynamicObject>, String> {
+    let entries = fs::read_dir(repository().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
     let mut paths: Vec<_> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
     paths.sort();

@@ -11,6 +11,10 @@ const SHOWN: &[&str] =
 /// A span that took less is no news.
 const SLIGHT: Duration = Duration::from_millis(2);
 const NAME_WIDTH: usize = 66;
+/// The least that a name has.
+const NARROW: usize = 36;
+/// Columns for times and the first attributes.
+const BESIDE: usize = 46;
 const DIM: &str = "\x1b[2m";
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
@@ -21,17 +25,24 @@ const RESET: &str = "\x1b[0m";
 /// parent by start; spans whose parent was not received stand under its id. `color`: with escapes for a terminal.
 #[must_use]
 pub fn render(spans: &[Span], color: bool) -> String {
-    write(spans, color, false)
+    write(spans, color, false, NAME_WIDTH)
 }
 
 /// The same, with siblings in a row that took no time, led to nothing and have nothing to tell on one line.
 #[must_use]
 pub fn brief(spans: &[Span], color: bool) -> String {
-    write(spans, color, true)
+    write(spans, color, true, NAME_WIDTH)
 }
 
-fn write(spans: &[Span], color: bool, brief: bool) -> String {
-    let mut tree = Tree { brief, spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
+/// The same where lines have so many columns: names are shorter there.
+#[must_use]
+pub fn brief_within(spans: &[Span], color: bool, columns: usize) -> String {
+    write(spans, color, true, columns.saturating_sub(BESIDE).clamp(NARROW, NAME_WIDTH))
+}
+
+fn write(spans: &[Span], color: bool, brief: bool, name_width: usize) -> String {
+    let mut tree =
+        Tree { brief, name_width, spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     let missing: BTreeSet<&str> = spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
     // Roots have the empty parent, which sorts first.
@@ -50,6 +61,7 @@ struct Tree<'a> {
     begin: u64,
     color: bool,
     brief: bool,
+    name_width: usize,
     text: String,
 }
 
@@ -88,7 +100,7 @@ impl Tree<'_> {
 
     fn line(&mut self, row: &[&Span], lead: &str) {
         let Some(span) = row.first() else { return };
-        let room = NAME_WIDTH.saturating_sub(lead.chars().count());
+        let room = self.name_width.saturating_sub(lead.chars().count());
         let tone = if span.kind == "client" || row.len() > 1 { DIM } else { BOLD };
         let name = self.paint(tone, &fit(&names(row, room), room));
         let since = Duration::from_nanos(span.start.saturating_sub(self.begin));

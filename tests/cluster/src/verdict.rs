@@ -69,12 +69,16 @@ pub(crate) fn beside_engines() -> Vec<Part> {
     ENGINES.into_iter().filter(|part| ["cert-manager.io", "external-secrets.io"].contains(&part.group)).collect()
 }
 
-/// An image that nobody can pull: what a user gets who mistypes it.
+/// An image that nobody can pull, which is what a user gets who mistypes it; and the words by which simulated pods and builds fail, too.
 pub(crate) fn of_image(object: &DynamicObject) -> Option<Verdict> {
+    if object.types.as_ref().is_some_and(|types| types.kind == "PipelineRun") {
+        let said = || "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 1".to_owned();
+        return object.data.to_string().contains("kwok-fail").then(|| Verdict::NotReady { reason: "Failed".to_owned(), message: said() });
+    }
     let image = ["/spec/template/spec/containers/0/image", "/spec/containers/0/image"]
         .iter()
         .find_map(|path| object.data.pointer(path)?.as_str())?;
-    image.contains("broken").then(|| {
+    (image.contains("broken") || image.contains("kwok-crash")).then(|| {
         let (reason, message) = match object.types.as_ref().map(|types| types.kind.as_str()) {
             Some("Deployment") => {
                 ("ProgressDeadlineExceeded", format!("ReplicaSet \"{}-5d4c\" has timed out progressing.", object.name_any()))

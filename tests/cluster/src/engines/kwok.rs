@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const KWOK: Component = Component::plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok");
+pub(super) const COMPONENTS: [Component; 2] = [KUBE_SCHEDULER, KWOK];
 const MODULE: (&str, &str) = ("sigs.k8s.io/kwok", "v0.8.0");
 
 /// What the node says of its pods' use, by annotations of theirs (`kwok.x-k8s.io/usage-cpu: 90m`); where metrics-server asks for it.
@@ -29,8 +30,7 @@ const NODE_MARK: &str = "kwok.x-k8s.io/node";
 
 /// Builds and downloads what is needed.
 pub(super) fn fetch() -> Result<(), BuildError> {
-    KUBE_SCHEDULER.binary()?;
-    KWOK.binary()?;
+    COMPONENTS.iter().try_for_each(|component| component.binary().map(drop))?;
     module_folder(MODULE.0, MODULE.1).map(drop)
 }
 

@@ -58,7 +58,9 @@ impl Engine {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Tekton, Self::Knative, Self::Keda, Self::MetricsServer];
 
-    fn name(self) -> &'static str {
+    /// What its project is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tekton => "Tekton Pipelines",
             Self::Knative => "Knative Serving",
@@ -128,6 +130,12 @@ pub fn fetch(engines: &[Engine]) -> Result<(), BuildError> {
         engine.crds().iter().try_for_each(Crds::fetch)?;
     }
     Ok(())
+}
+
+/// The programs that run for these engines, those that play the node among them.
+#[must_use]
+pub fn components(engines: &[Engine]) -> Vec<Component> {
+    kwok::COMPONENTS.iter().chain(engines.iter().flat_map(|engine| engine.components())).copied().collect()
 }
 
 /// Running engines; they end when this is dropped, or when this process does.

@@ -1,5 +1,7 @@
 //! Where the operator's telemetry goes: a real collector, Jaeger and Prometheus, or this program alone. It shows nothing itself.
 
+use crate::ground::Outside;
+use elpio_cluster::alerts::{self, Windows};
 use elpio_cluster::collector::Surroundings;
 use elpio_cluster::otlp::Span;
 use elpio_cluster::prometheus::Exemplar;
@@ -15,18 +17,19 @@ pub enum Backends {
 
 /// What people run.
 pub struct Real {
-    pub jaeger: Jaeger,
-    pub prometheus: Prometheus,
+    jaeger: Jaeger,
+    prometheus: Prometheus,
     collector: Collector,
 }
 
 impl Backends {
-    /// Starts them, with the files of `otel/`.
+    /// Starts them, with the files of `otel/` and the alert rules with short windows.
     pub async fn start(cluster: &Cluster, real: bool) -> Self {
         if !real {
             return Self::None(OtlpReceiver::start().await);
         }
-        let (jaeger, prometheus) = (Jaeger::start().await, Prometheus::start(&[]).await);
+        let rules = alerts::rules(Windows::SHORT);
+        let (jaeger, prometheus) = tokio::join!(Jaeger::start(), Prometheus::start_with(&[], &rules));
         let surroundings = Surroundings {
             kubeconfig: cluster.kubeconfig(),
             traces: jaeger.otlp(),
@@ -38,22 +41,30 @@ impl Backends {
     }
 
     /// For the terminal.
-    pub fn remark(&self) -> String {
+    pub fn remark(&self, outside: &Outside) -> String {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
         match self {
-            Self::None(receiver) => format!("this program receives OTLP at {}", receiver.endpoint()),
-            Self::Real(real) => {
-                format!("collector {}, Jaeger {}, Prometheus {}", real.collector.endpoint(), real.jaeger.url(), real.prometheus.url())
+            Self::None(_) => format!("this program receives OTLP at {}", url(outside.otlp)),
+            Self::Real(_) => {
+                format!("collector {}, Jaeger {}, Prometheus {}", url(outside.otlp), url(outside.jaeger), url(outside.prometheus))
             }
         }
     }
 
-    /// How to ask them, while they are kept.
-    pub fn commands(&self, trace_id: &str) -> Vec<(&'static str, String)> {
-        let Self::Real(real) = self else { return Vec::new() };
-        vec![
-            ("Jaeger", format!("curl {}/api/traces/{trace_id}", real.jaeger.url())),
-            ("Prometheus", format!("curl '{}/api/v1/query?query=elpio_services_ready'", real.prometheus.url())),
-        ]
+    /// Jaeger's query API.
+    pub fn jaeger_url(&self) -> Option<String> {
+        match self {
+            Self::None(_) => None,
+            Self::Real(real) => Some(real.jaeger.url()),
+        }
+    }
+
+    /// The real one.
+    pub fn prometheus(&self) -> Option<&Prometheus> {
+        match self {
+            Self::None(_) => None,
+            Self::Real(real) => Some(&real.prometheus),
+        }
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -61,6 +72,14 @@ impl Backends {
         match self {
             Self::None(receiver) => receiver.endpoint(),
             Self::Real(real) => real.collector.endpoint(),
+        }
+    }
+
+    /// The collector, by HTTP.
+    pub fn http_endpoint(&self) -> Option<String> {
+        match self {
+            Self::None(_) => None,
+            Self::Real(real) => Some(real.collector.http_endpoint()),
         }
     }
 
@@ -87,22 +106,9 @@ impl Backends {
         }
     }
 
-    /// A query's answer, a line for each series; `None` without Prometheus.
-    pub async fn query(&self, query: &str) -> Option<Result<Vec<(String, f64)>, String>> {
-        let Self::Real(real) = self else { return None };
-        let answer = real.prometheus.query(query).await.map(|all| {
-            let labels = |labels: &std::collections::BTreeMap<String, String>| {
-                labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>().join(", ")
-            };
-            all.iter().map(|series| (format!("{{{}}}", labels(&series.labels)), series.value)).collect()
-        });
-        Some(answer)
-    }
-
     /// The exemplar of the longest measurement of a histogram; `None` without Prometheus, or before the first scrape.
     pub async fn longest(&self, histogram: &str) -> Option<Exemplar> {
-        let Self::Real(real) = self else { return None };
-        let all = real.prometheus.query_exemplars(&format!("{histogram}_bucket")).await.ok()?;
+        let all = self.prometheus()?.query_exemplars(&format!("{histogram}_bucket")).await.ok()?;
         all.into_iter().max_by(|a, b| a.value.total_cmp(&b.value))
     }
 }

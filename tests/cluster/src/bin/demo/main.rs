@@ -1,133 +1,140 @@
-//! `cargo demo`: a real control plane, the operator, three sample services, and a stand-in for the engines; told on the terminal.
-//! It starts everything that it shows, and ends all of it.
+//! `cargo demo`: control plane, engines, backends and the operator in a network of their own, the samples, and what becomes of them; told on
+//! the terminal. It starts everything that it shows, and ends all of it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "a program for the terminal: what goes wrong ends it, with the reason"
 )]
 
+mod alarm;
 mod backends;
 mod ending;
+mod ground;
+mod options;
+mod panels;
+mod preparation;
+mod screen;
 mod story;
+mod table;
 mod terminal;
+mod trace;
 
-use backends::Backends;
-use clap::{Arg, ArgAction, Command};
-use elpio_cluster::standin::Play;
-use elpio_cluster::{Cluster, Crds, Operator, Options, StandInEngine, cargo, samples};
+use elpio_cluster::forward::Doors;
+use elpio_cluster::{Engine, guardian, netns};
+use futures::FutureExt as _;
+use ground::Ground;
+use options::Options;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use terminal::Terminal;
+use story::Story;
+use terminal::{Terminal, Tone};
+use tokio::signal::unix::{SignalKind, signal};
+use trace::Trace;
 
-const ABOUT: &str = "Shows Elpio at work on this machine: needs Rust and Go, no container and no cluster.";
-const DETAILS: &str = "\
-Builds the operator and, the first time, etcd, Kubernetes, the OpenTelemetry Collector, Jaeger and Prometheus (from Go modules: a quarter of
-an hour; --no-backends halves it), starts them on loopback, applies the CRDs of the real projects and deploy/samples/*.yaml, and tells what
-happens: the services becoming ready, their Events, one rollout's trace as Jaeger has it, the metrics, and what Prometheus answers.
-No engine runs: a stand-in writes the status that Knative, KEDA, Tekton, cert-manager and External Secrets would.
-
-KUBEBUILDER_ASSETS names a folder with etcd, kube-apiserver and kube-controller-manager to use instead of building them (also of otelcol,
-jaeger and prometheus, where it has them).";
-
-/// How long the stand-in takes for each step of each object: long enough to read, short enough to wait for.
-const ENGINE_DELAY: Duration = Duration::from_millis(1500);
+/// What runs, where there are namespaces.
+const ENGINES: [Engine; 4] = Engine::ALL;
+/// Set for what runs inside: the operator that was built outside.
+const OPERATOR: &str = "ELPIO_DEMO_OPERATOR";
 
 fn main() -> ExitCode {
-    let arguments = Command::new("cargo demo")
-        .about(ABOUT)
-        .after_help(DETAILS)
-        .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Leave it running, with a kubeconfig to use, until Ctrl-C"))
-        .arg(
-            Arg::new("no-backends")
-                .long("no-backends")
-                .action(ArgAction::SetTrue)
-                .help("Without collector, Jaeger and Prometheus, which take minutes to build the first time"),
-        )
-        .get_matches();
-    let (keep, real) = (arguments.get_flag("keep"), !arguments.get_flag("no-backends"));
+    let options = Options::read();
+    let terminal = Terminal::open();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        tokio::select! {
-            ended = demo(keep, real) => match ended {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(reason) => {
-                    eprintln!("\n{reason}");
-                    ExitCode::FAILURE
-                }
-            },
-            // What `demo` holds is dropped, and everything that it started ends.
-            _ = tokio::signal::ctrl_c() => {
-                eprintln!("\nStopped; everything that was started has ended.");
-                ExitCode::from(if keep { 0 } else { 130 })
+    let ended = runtime.block_on(async {
+        match guardian::inside().map_err(|error| error.to_string())? {
+            Some(doors) => {
+                let operator = std::env::var_os(OPERATOR).map(PathBuf::from).ok_or("the demo inside was started by hand")?;
+                Ok(show(&terminal, &options, &ENGINES, doors, operator).await)
             }
+            None => outside(&terminal, &options).await,
         }
+    });
+    ended.unwrap_or_else(|why: String| {
+        terminal.line(&terminal.paint(Tone::Bad, why));
+        ExitCode::FAILURE
     })
 }
 
-async fn demo(keep: bool, real: bool) -> Result<(), String> {
-    let terminal = Terminal::new();
-    terminal.title("Elpio", "a real control plane, the operator, and a stand-in for the engines");
+/// Builds what is not there, and goes on inside.
+async fn outside(terminal: &Terminal, options: &Options) -> Result<ExitCode, String> {
+    let refused = netns::allowed().err().map(|error| error.to_string());
+    let stand_in = options.stand_in || refused.is_some();
+    let players = if stand_in { "a stand-in for the engines" } else { "the engines' own controllers" };
+    terminal.put(&format!(
+        "\n{}  {}\n",
+        terminal.paint(Tone::Strong, "Elpio"),
+        terminal.paint(Tone::Dim, format!("a real control plane, {players}, and the operator"))
+    ));
+    let engines: &[Engine] = if stand_in { &[] } else { &ENGINES };
+    let operator = preparation::prepare(terminal, options, engines).await?;
+    if stand_in {
+        let why = refused.unwrap_or_else(|| "--stand-in".to_owned());
+        terminal.note("no engines", "no Knative, Tekton or KEDA runs here: a stand-in writes the status that they would.");
+        why.lines().for_each(|line| terminal.note("", line));
+        return Ok(show(terminal, options, engines, Doors::none(), operator).await);
+    }
+    guardian::stay_outside(&[(OPERATOR, operator.display().to_string())]).await.map_err(|error| error.to_string())
+}
 
-    let binary = terminal
-        .step("operator built", async {
-            let built = tokio::task::spawn_blocking(|| cargo::build_operator(false));
-            built.await.expect("not cancelled").map(|path| (path.display().to_string(), path))
-        })
-        .await?;
-    let cluster = terminal
-        .step("control plane", async {
-            let cluster = Cluster::start(Options { audit: false, ..Options::full() }).await;
-            Ok((format!("etcd, kube-apiserver, kube-controller-manager and the CRDs of {} projects", Crds::ALL.len()), cluster))
-        })
-        .await?;
-    let backends = terminal
-        .step("backends", async {
-            let backends = Backends::start(&cluster, real).await;
-            Ok((backends.remark(), backends))
-        })
-        .await?;
-    let operator = terminal
-        .step("operator ready", async {
-            let endpoint = backends.endpoint();
-            let env = [
-                ("ELPIO_METRICS", "on"),
-                ("ELPIO_METRICS_ADDR", "127.0.0.1"),
-                ("ELPIO_LOG_FORMAT", "pretty"),
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-                // Prometheus scrapes them here; pushed too, each would be there twice.
-                ("OTEL_METRICS_EXPORTER", "none"),
-                // The trace is to be shown at once.
-                ("OTEL_BSP_SCHEDULE_DELAY", "200"),
-            ];
-            let mut operator = Operator::spawn(&binary, &cluster.kubeconfig(), &env);
-            operator.wait_ready().await;
-            backends.scrape(&operator).await;
-            Ok((format!("pid {}, http://127.0.0.1:{}/metrics", operator.pid(), operator.metrics_port()), operator))
-        })
-        .await?;
-    let client = cluster.client().await;
-    let play = Play { namespace: None, delay: ENGINE_DELAY, pods: true, companions: true, builds: true, ..Play::default() };
-    let _engine = StandInEngine::start(client.clone(), play);
-    terminal
-        .note("stand-in engine", "no Knative, KEDA or Tekton runs here: it writes the status that they would; nothing is built or served");
+/// Everything that is shown, until it is over or somebody ends it. Then what it holds is dropped, and everything that it started ends.
+async fn show(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> ExitCode {
+    let told = AssertUnwindSafe(Box::pin(demo(terminal, options, engines, doors, operator))).catch_unwind();
+    let code = tokio::select! {
+        ended = told => match ended {
+            Ok(Ok(())) => return ExitCode::SUCCESS,
+            Ok(Err(why)) => {
+                terminal.leave();
+                terminal.line(&terminal.paint(Tone::Bad, format!("✗ {why}")));
+                return ExitCode::FAILURE;
+            }
+            // The hook has said why.
+            Err(_) => return ExitCode::FAILURE,
+        },
+        code = ended_by_signal() => code,
+        never = terminal.follow_size() => match never {},
+    };
+    terminal.leave();
+    terminal.put("\nStopped; everything that was started has ended.");
+    // That is how it is meant to end then.
+    ExitCode::from(if options.keep && code == 130 { 0 } else { code })
+}
 
-    let samples = samples::read()?;
-    terminal.heading(&format!("kubectl apply -f {}", samples::FOLDER));
-    let mut story = story::Story::begin(&client, &terminal, &samples).await?;
-    samples::apply(&client, "default", &samples).await?;
-    let services = story.until_ready().await.map_err(|reason| format!("{reason}\n{}", operator.log_end()))?;
+/// A shell's code for the signal that came.
+async fn ended_by_signal() -> u8 {
+    let listen = |kind| signal(kind).expect("a signal can be listened to");
+    let (mut interrupt, mut terminate, mut hang_up) =
+        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()), listen(SignalKind::hangup()));
+    tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+        _ = hang_up.recv() => 129,
+    }
+}
 
-    ending::table(&terminal, &services);
-    let trace = ending::trace(&terminal, &backends, &services).await?;
-    ending::metrics(&terminal, &operator).await;
-    ending::queries(&terminal, &backends).await;
-    // One of its own, not a function's, which would be put right again.
-    let own = services.iter().find(|(_, service)| service.metadata.owner_references.is_none());
-    let service = own.map_or("", |(name, _)| name.as_str());
-    ending::addresses(&terminal, &cluster, &operator, service, backends.commands(&trace), keep);
-    if keep {
+async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> Result<(), String> {
+    let ground = Ground::start(terminal, options, engines, doors, &operator).await?;
+    let (samples, failing) = ground::objects()?;
+    terminal.heading(&format!("kubectl apply -f {} -f {}", elpio_cluster::samples::FOLDER, ground::OBJECTS));
+    let client = ground.cluster.client().await;
+    let mut story = Story::begin(&client, terminal, story::expected(&samples, &failing)).await?;
+    for objects in [&failing, &samples] {
+        elpio_cluster::samples::apply(&client, "default", objects).await?;
+    }
+    story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end()))?;
+
+    let trace = Trace::read(&ground.backends, &story.ready("ElpioFunction"), options.backends && engines.contains(&Engine::Tekton)).await?;
+    trace::show(terminal, &trace, ground.backends.reader());
+    if let Some(prometheus) = ground.backends.prometheus() {
+        alarm::show(terminal, prometheus).await;
+        panels::show(terminal, prometheus, story.ready("ElpioService").len() + story.ready("ElpioFunction").len()).await?;
+        ending::exemplar(terminal, &ground.backends).await;
+    } else {
+        ending::metrics(terminal, &ground.operator).await;
+    }
+    ending::addresses(terminal, &ground, &trace.id, options.keep);
+    if options.keep {
         story.go_on().await;
     }
     Ok(())

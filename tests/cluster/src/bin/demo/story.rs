@@ -1,77 +1,101 @@
-//! What happens, line by line: the services' Ready conditions as they change, and the Events as they come. Only watches.
+//! What happens, as it happens: the objects as a live table or line by line, and their Events. Only watches.
 
-use crate::terminal::{Terminal, Tone, line};
-use elpio_cluster::samples;
+use crate::screen::fit;
+use crate::table::{self, Row, State, place, ready, text};
+use crate::terminal::{Terminal, Tone};
 use futures::stream::{BoxStream, StreamExt as _};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// With a stand-in that takes seconds, something is wrong after this.
-const BOUND: Duration = Duration::from_mins(1);
+/// What takes 20 s on a quiet machine; after this, something is wrong.
+const BOUND: Duration = Duration::from_mins(5);
+const TICK: Duration = Duration::from_millis(500);
+/// Where no window ends.
+const WIDE: usize = 200;
 const NAME: usize = 17;
 const REASON: usize = 14;
 
+/// Name and kind, so that a function stands before the service of its name.
+pub type Key = (String, String);
+
+/// The samples become ready; of the others, those of our kinds fail.
+pub fn expected(samples: &[DynamicObject], failing: &[DynamicObject]) -> BTreeMap<Key, State> {
+    let ours = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.api_version.starts_with("elpio.io/"));
+    let all = |objects: &[DynamicObject], state| objects.iter().filter(ours).map(|object| (key(object), state)).collect::<Vec<_>>();
+    all(samples, State::Ready).into_iter().chain(all(failing, State::Failed)).collect()
+}
+
 enum News {
-    Service(Box<DynamicObject>),
-    Function(Box<DynamicObject>),
+    Object(Box<watcher::Event<DynamicObject>>),
     Event(Box<Event>),
 }
 
 pub struct Story<'a> {
     terminal: &'a Terminal,
     news: BoxStream<'static, Result<News, watcher::Error>>,
-    expected: BTreeSet<String>,
-    services: BTreeMap<String, DynamicObject>,
-    /// What is ready now, as it is shown.
-    ready: BTreeSet<String>,
-    told: BTreeMap<String, String>,
-    /// Names of Events that were told, and "ready NAME" of objects whose `Ready` Event was.
+    /// What is to become ready, and what is to fail.
+    expected: BTreeMap<Key, State>,
+    objects: BTreeMap<Key, Seen>,
+    told: BTreeMap<Key, String>,
+    /// Names of Events that were told.
     events: BTreeSet<String>,
+    /// Those whose Event says that they are ready, or that something is wrong with them.
+    announced: BTreeSet<(Key, State)>,
     start: Instant,
+}
+
+struct Seen {
+    object: DynamicObject,
+    state: State,
+    /// When it began to go where it goes.
+    since: Instant,
+    took: Option<Duration>,
 }
 
 impl<'a> Story<'a> {
     /// Opens the watches, before anything is applied.
-    pub async fn begin(client: &Client, terminal: &'a Terminal, samples: &[DynamicObject]) -> Result<Self, String> {
-        let services = api(client, "ElpioService");
-        services.list(&kube::api::ListParams::default().limit(1)).await.map_err(|error| format!("ElpioServices: {error}"))?;
-        let services = watcher(services, watcher::Config::default()).applied_objects();
-        let services = services.map(|object| object.map(|object| News::Service(Box::new(object))));
-        let functions = watcher(api(client, "ElpioFunction"), watcher::Config::default()).applied_objects();
-        let functions = functions.map(|object| object.map(|object| News::Function(Box::new(object))));
+    pub async fn begin(client: &Client, terminal: &'a Terminal, expected: BTreeMap<Key, State>) -> Result<Self, String> {
+        let mut all = Vec::new();
+        for kind in ["ElpioService", "ElpioFunction"] {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind));
+            let api: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &resource);
+            api.list(&ListParams::default().limit(1)).await.map_err(|error| format!("{kind}: {error}"))?;
+            let events = watcher(api, watcher::Config::default());
+            all.push(events.map(|event| event.map(|event| News::Object(Box::new(event)))).boxed());
+        }
         let events: Api<Event> = Api::default_namespaced(client.clone());
-        let events = watcher(events, watcher::Config::default()).applied_objects();
-        let events = events.map(|event| event.map(|event| News::Event(Box::new(event))));
-        let mut expected: BTreeSet<String> = samples::names(samples, "ElpioService").into_iter().collect();
-        expected.extend(samples::names(samples, "ElpioFunction").iter().map(|name| function(name)));
+        let events = kube::runtime::WatchStreamExt::applied_objects(watcher(events, watcher::Config::default()));
+        all.push(events.map(|event| event.map(|event| News::Event(Box::new(event)))).boxed());
         Ok(Self {
             terminal,
-            news: futures::stream::select_all([services.boxed(), functions.boxed(), events.boxed()]).boxed(),
+            news: futures::stream::select_all(all).boxed(),
             expected,
-            services: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            objects: BTreeMap::new(),
             told: BTreeMap::new(),
             events: BTreeSet::new(),
+            announced: BTreeSet::new(),
             start: Instant::now(),
         })
     }
 
-    /// Tells until every sample is ready and its `Ready` Event has come; the services, then.
-    pub async fn until_ready(&mut self) -> Result<BTreeMap<String, DynamicObject>, String> {
+    /// Tells until everything is as expected and its Event has come.
+    pub async fn until_settled(&mut self) -> Result<(), String> {
         self.start = Instant::now();
-        while !self.is_over() {
-            let left = BOUND.saturating_sub(self.start.elapsed());
-            if tokio::time::timeout(left, self.next()).await.is_err() {
-                return Err(format!("not ready after {BOUND:?}: {}", self.waiting().join(", ")));
+        let mut waiting = self.waiting();
+        while !waiting.is_empty() {
+            if self.start.elapsed() > BOUND {
+                return Err(format!("not after {BOUND:?}: {}", waiting.join(", ")));
             }
+            self.next().await;
+            waiting = self.waiting();
         }
-        Ok(self.services.clone())
+        self.leave_table();
+        Ok(())
     }
 
     /// Tells for ever.
@@ -81,47 +105,84 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// The objects of a kind that are ready.
+    pub fn ready(&self, kind: &str) -> Vec<&DynamicObject> {
+        let of_kind = self.objects.iter().filter(|((_, of), seen)| of == kind && seen.state == State::Ready);
+        of_kind.map(|(_, seen)| &seen.object).collect()
+    }
+
+    /// The table stays where it is, and what comes stands below it.
+    fn leave_table(&self) {
+        self.terminal.show(Vec::new());
+        self.terminal.heading("kubectl get elpioservices,elpiofunctions");
+        self.table(if self.terminal.is_live() { self.terminal.width() } else { WIDE }).iter().for_each(|line| self.terminal.put(line));
+    }
+
+    fn table(&self, width: usize) -> Vec<String> {
+        let took = |seen: &Seen| seen.took.unwrap_or_else(|| seen.since.elapsed());
+        let rows: Vec<Row<'_>> = self.objects.values().map(|seen| Row { object: &seen.object, took: took(seen) }).collect();
+        table::lines(&rows, width, |tone, text| self.terminal.paint(tone, text))
+    }
+
+    /// The next piece of news, or only the time.
     async fn next(&mut self) {
-        match self.news.next().await {
-            Some(Ok(News::Service(service))) => {
-                self.condition(&service, &service.name_any());
-                self.services.insert(service.name_any(), *service);
-            }
-            Some(Ok(News::Function(object))) => self.condition(&object, &function(&object.name_any())),
-            Some(Ok(News::Event(event))) => self.event(&event),
+        match tokio::time::timeout(TICK, self.news.next()).await {
+            Ok(Some(Ok(News::Object(event)))) => self.object(*event),
+            Ok(Some(Ok(News::Event(event)))) => self.event(&event),
             // The watcher opens it again.
-            Some(Err(_)) | None => (),
+            Ok(Some(Err(_)) | None) | Err(_) => (),
+        }
+        if self.terminal.is_live() {
+            let mut lines = vec![String::new()];
+            lines.extend(self.table(self.terminal.width()));
+            self.terminal.show(lines);
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.waiting().is_empty()
-    }
-
+    /// What has not come to its end.
     fn waiting(&self) -> Vec<String> {
-        let done = |name: &String| self.ready.contains(name) && self.events.contains(&format!("ready {name}"));
-        self.expected.iter().filter(|name| !done(name)).cloned().collect()
+        let is = |key: &Key, wanted: &State| self.objects.get(key).is_some_and(|seen| seen.state == *wanted);
+        let done = |key: &Key, wanted: &State| is(key, wanted) && self.announced.contains(&(key.clone(), *wanted));
+        self.expected.iter().filter(|(key, wanted)| !done(key, wanted)).map(|((name, kind), _)| shown(name, kind)).collect()
     }
 
-    /// Tells the `Ready` condition, when it is news.
-    fn condition(&mut self, object: &DynamicObject, name: &str) {
-        if is_ready(object) {
-            self.ready.insert(name.to_owned());
-        } else {
-            self.ready.remove(name);
-        }
-        let ready = ready(object);
-        let told = match text(&ready, "status").as_str() {
-            "" => return,
-            "True" => format!("{} {}", self.reason(Tone::Good, "Ready"), place(&object.data["status"])),
-            status => {
-                let tone = if status == "False" { Tone::Waiting } else { Tone::Dim };
-                format!("{} {}", self.reason(tone, &text(&ready, "reason")), text(&ready, "message"))
+    fn object(&mut self, event: watcher::Event<DynamicObject>) {
+        match event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                let key = key(&object);
+                let state = table::state(&object);
+                let before = self.objects.remove(&key);
+                let settled = |state| matches!(state, State::Ready | State::Failed);
+                let (since, took) = match before {
+                    // It leaves where it was.
+                    Some(before) if settled(before.state) && !settled(state) => (Instant::now(), None),
+                    Some(before) => (before.since, before.took),
+                    None => (Instant::now(), None),
+                };
+                let took = if settled(state) { took.or(Some(since.elapsed())) } else { None };
+                self.condition(&key, &object);
+                self.objects.insert(key, Seen { object, state, since, took });
             }
+            watcher::Event::Delete(object) => {
+                self.objects.remove(&key(&object));
+            }
+            watcher::Event::Init | watcher::Event::InitDone => (),
+        }
+    }
+
+    /// Tells the `Ready` condition, when it is news and no table shows it.
+    fn condition(&mut self, key: &Key, object: &DynamicObject) {
+        let ready = ready(object);
+        let (tone, reason, what) = match table::state(object) {
+            State::Unknown => return,
+            State::Ready => (Tone::Good, "Ready".to_owned(), place(&object.data["status"])),
+            State::Waiting => (Tone::Waiting, text(&ready, "reason"), text(&ready, "message")),
+            State::Failed => (Tone::Bad, text(&ready, "reason"), text(&ready, "message")),
         };
-        if self.told.get(name) != Some(&told) {
-            self.tell(name, &told);
-            self.told.insert(name.to_owned(), told);
+        let told = format!("{} {what}", self.reason(tone, &reason));
+        if !self.terminal.is_live() && self.told.get(key) != Some(&told) {
+            self.tell(&shown(&key.0, &key.1), &told);
+            self.told.insert(key.clone(), told);
         }
     }
 
@@ -130,16 +191,28 @@ impl<'a> Story<'a> {
             return;
         }
         let regarding = event.regarding.clone().unwrap_or_default();
-        let about = regarding.name.unwrap_or_default();
-        let shown = if regarding.kind.as_deref() == Some("ElpioFunction") { function(&about) } else { about };
+        let key = (regarding.name.unwrap_or_default(), regarding.kind.unwrap_or_default());
         let reason = event.reason.clone().unwrap_or_default();
-        let tone = if event.type_.as_deref() == Some("Warning") { Tone::Bad } else { Tone::Dim };
-        let reason_column = self.reason(tone, &reason);
-        let note = format!("Event: {}", event.note.clone().unwrap_or_default());
-        self.tell(&shown, &format!("{reason_column} {}", self.terminal.paint(Tone::Dim, note)));
-        if reason == "Ready" {
-            self.events.insert(format!("ready {shown}"));
+        let warning = event.type_.as_deref() == Some("Warning");
+        let tone = if warning { Tone::Bad } else { Tone::Dim };
+        let note = event.note.clone().unwrap_or_default();
+        let note = if self.terminal.is_live() { self.brief(&note) } else { format!("Event: {note}") };
+        self.tell(&shown(&key.0, &key.1), &format!("{} {}", self.reason(tone, &reason), self.paint_note(warning, note)));
+        if warning || reason == "Ready" {
+            self.announced.insert((key, if warning { State::Failed } else { State::Ready }));
         }
+    }
+
+    /// On one line, with the beginning of its trace's id.
+    fn brief(&self, note: &str) -> String {
+        let (text, trace) = note.rsplit_once(" (trace ").unwrap_or((note, ""));
+        let trace = trace.get(..8).map(|start| format!("  trace {start}")).unwrap_or_default();
+        let room = self.terminal.width().saturating_sub(2 + 8 + 2 + NAME + 1 + REASON + 2 + trace.len());
+        format!("{}{trace}", fit(text, room.max(30)))
+    }
+
+    fn paint_note(&self, warning: bool, note: String) -> String {
+        if warning { note } else { self.terminal.paint(Tone::Dim, note) }
     }
 
     fn reason(&self, tone: Tone, reason: &str) -> String {
@@ -148,40 +221,15 @@ impl<'a> Story<'a> {
 
     fn tell(&self, name: &str, what: &str) {
         let time = format!("{:>6.2} s", self.start.elapsed().as_secs_f64());
-        line(&format!("{}  {name:<NAME$} {what}", self.terminal.paint(Tone::Dim, time)));
+        self.terminal.line(&format!("{}  {name:<NAME$} {what}", self.terminal.paint(Tone::Dim, time)));
     }
+}
+
+fn key(object: &DynamicObject) -> Key {
+    (object.name_any(), object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default())
 }
 
 /// A function is shown apart from the service of its name.
-fn function(name: &str) -> String {
-    format!("{name} (fn)")
-}
-
-fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
-    Api::default_namespaced_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)))
-}
-
-/// `Ready` is True, for the current generation.
-fn is_ready(service: &DynamicObject) -> bool {
-    let current = service.data["status"]["observedGeneration"].as_i64() == service.metadata.generation;
-    current && ready(service)["status"] == "True"
-}
-
-/// The `Ready` condition; null when there is none.
-pub fn ready(service: &DynamicObject) -> Value {
-    let conditions = service.data["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
-}
-
-/// Where it serves: for those outside, else for those inside.
-fn place(status: &Value) -> String {
-    match (text(status, "url"), text(status, "address")) {
-        (url, address) if url.is_empty() && !address.is_empty() => format!("{address} (inside the cluster)"),
-        (url, _) => url,
-    }
-}
-
-/// A field as text; empty when it is not there.
-pub fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_default().to_owned()
+fn shown(name: &str, kind: &str) -> String {
+    if kind == "ElpioFunction" { format!("{name} (fn)") } else { name.to_owned() }
 }

@@ -1,0 +1,42 @@
+//! The alerts that Prometheus raises of what has failed here. Only reads.
+
+use crate::terminal::{Terminal, Tone};
+use elpio_cluster::{Prometheus, eventually};
+use std::time::Duration;
+
+/// The one that the failing build raises.
+const EXPECTED: &str = "ElpioBuildsFailing";
+/// Its rule looks back over a minute here, and scrapes and evaluations are a second apart.
+const BOUND: Duration = Duration::from_secs(45);
+
+/// Waits until it fires, and shows everything that does.
+pub async fn show(terminal: &Terminal, prometheus: &Prometheus) {
+    terminal.heading("The alert that the failing build raises: dashboards/alerts/rules.yaml with short windows, as Prometheus has it");
+    let alerts = eventually(&format!("{EXPECTED} fires"), BOUND, async || {
+        let alerts = prometheus.alerts().await?;
+        if alerts.iter().any(|alert| alert.name == EXPECTED && alert.firing()) { Ok(alerts) } else { Err(format!("{alerts:?}")) }
+    })
+    .await;
+    for alert in alerts {
+        let tone = if alert.firing() { Tone::Bad } else { Tone::Waiting };
+        let text = |key: &str| alert.annotations.get(key).cloned().unwrap_or_default();
+        terminal.line(&format!("{} {}  {}", terminal.paint(tone, format!("{:<8}", alert.state)), alert.name, text("summary")));
+        for line in wrapped(&text("description"), terminal.width().min(120).saturating_sub(13)) {
+            terminal.line(&terminal.paint(Tone::Dim, format!("         {line}")));
+        }
+    }
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+    }
+    lines
+}

@@ -1,0 +1,124 @@
+//! A function's trace, read back, and made short enough to be read: reconciles that changed nothing are left out. Only reads.
+
+use crate::backends::Backends;
+use crate::table::text;
+use crate::terminal::{Terminal, Tone};
+use elpio_cluster::otlp::Span;
+use elpio_cluster::{eventually, tree};
+use kube::ResourceExt as _;
+use kube::core::DynamicObject;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const BOUND: Duration = Duration::from_secs(30);
+/// Tekton sends its spans every five seconds.
+const TEKTON: Duration = Duration::from_secs(8);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Another project's work that took less is left out.
+const SLIGHT: Duration = Duration::from_millis(50);
+/// The operator's own name for itself.
+const OPERATOR: &str = "elpio-operator";
+
+/// The trace of one rollout.
+pub struct Trace {
+    pub id: String,
+    /// What it is of.
+    pub name: String,
+    pub spans: Vec<Span>,
+}
+
+impl Trace {
+    /// That of the first of these functions, when its build and its end are there; with Tekton's own spans, where it sends any.
+    pub async fn read(backends: &Backends, functions: &[&DynamicObject], tekton: bool) -> Result<Self, String> {
+        let function = functions.first().ok_or("there is no function among the samples")?;
+        let (id, name) = (text(&function.data["status"]["rollout"], "traceId"), function.name_any());
+        // The root is sent when the rollout ends, the build's span when it has; the export takes a moment.
+        let build = format!("build {name}");
+        let spans = eventually("the rollout's root span and its build's are received", BOUND, async || {
+            let spans = backends.trace(&id).await;
+            let complete = spans.iter().any(|span| span.parent_id.is_empty()) && spans.iter().any(|span| span.name == build);
+            if complete { Ok(spans) } else { Err(format!("{} spans of trace {id:?}", spans.len())) }
+        })
+        .await;
+        let spans = if tekton { tokio::time::timeout(TEKTON, with_tekton(backends, &id)).await.unwrap_or(spans) } else { spans };
+        Ok(Self { id, name, spans })
+    }
+
+    /// Without what is left out.
+    pub fn short(&self) -> Vec<Span> {
+        let mut children: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
+        for span in &self.spans {
+            children.entry(&span.parent_id).or_default().push(span);
+        }
+        let known: BTreeSet<&str> = self.spans.iter().map(|span| span.span_id.as_str()).collect();
+        let mut kept = Vec::new();
+        for root in self.spans.iter().filter(|span| !known.contains(span.parent_id.as_str())) {
+            keep(root, &children, &mut kept);
+        }
+        kept
+    }
+}
+
+async fn with_tekton(backends: &Backends, id: &str) -> Vec<Span> {
+    loop {
+        let spans = backends.trace(id).await;
+        if spans.iter().any(is_foreign) {
+            return spans;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether the span is worth a line; then it is kept, and those below it that are.
+fn keep(span: &Span, children: &BTreeMap<&str, Vec<&Span>>, kept: &mut Vec<Span>) {
+    if is_foreign(span) {
+        // Its own name for its one line; how another project works is not told.
+        let mut own = span.clone();
+        own.name = format!("{} ({})", span.name, service(span));
+        kept.push(own);
+        return;
+    }
+    kept.push(span.clone());
+    for child in children.get(span.span_id.as_str()).into_iter().flatten() {
+        if !is_work(child) || is_news(child, children) {
+            keep(child, children, kept);
+        }
+    }
+}
+
+/// A reconcile, ours or another's: there are many that only look.
+fn is_work(span: &Span) -> bool {
+    is_foreign(span) || span.name.starts_with("reconcile ")
+}
+
+fn is_foreign(span: &Span) -> bool {
+    service(span) != OPERATOR
+}
+
+fn service(span: &Span) -> &str {
+    span.resource.get("service.name").map_or("", String::as_str)
+}
+
+/// Whether it did something, beside looking and telling how it stands.
+fn is_news(span: &Span, children: &BTreeMap<&str, Vec<&Span>>) -> bool {
+    let of = |span: &Span| children.get(span.span_id.as_str()).into_iter().flatten();
+    if is_foreign(span) {
+        return span.duration() >= SLIGHT;
+    }
+    of(span).any(|step| step.status == "error" || (step.name != "status" && of(step).any(|request| request.kind == "client")))
+}
+
+/// The tree, and how much of it is left out.
+pub fn show(terminal: &Terminal, trace: &Trace, reader: &str) {
+    terminal.heading(&format!("The rollout of {}, from the edit to ready: trace {}, {reader}", trace.name, trace.id));
+    let short = trace.short();
+    let columns = if terminal.is_live() { terminal.width() } else { usize::MAX };
+    tree::brief_within(&short, terminal.color(), columns).lines().for_each(|line| terminal.short_line(line));
+    let count = trace.spans.len() - short.len();
+    let foreign = trace.spans.iter().filter(|span| is_foreign(span)).count();
+    let left_out = format!(
+        "… {count} of its {} spans: reconciles that only looked or told how it stands, and how Tekton works ({foreign} spans)",
+        trace.spans.len()
+    );
+    terminal.short_line(&terminal.paint(Tone::Dim, left_out));
+}
