@@ -127,8 +127,8 @@ async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors:
     let trace = Trace::read(&ground.backends, &story.ready("ElpioFunction"), options.backends && engines.contains(&Engine::Tekton)).await?;
     trace::show(terminal, &trace, ground.backends.reader());
     if let Some(prometheus) = ground.backends.prometheus() {
-        alarm::show(terminal, prometheus).await;
         panels::show(terminal, prometheus, story.ready("ElpioService").len() + story.ready("ElpioFunction").len()).await?;
+        alarm::show(terminal, prometheus).await;
         ending::exemplar(terminal, &ground.backends).await;
     } else {
         ending::metrics(terminal, &ground.operator).await;
