@@ -9,6 +9,8 @@
 
 mod faults;
 mod matrix;
+#[path = "../dashboards/promql.rs"]
+#[allow(dead_code, reason = "shared with the tests of the dashboards, which use all of it")]
 mod promql;
 mod promtool;
 mod rights;
@@ -18,3 +20,4 @@ mod scene;
 #[path = "../live/stage.rs"]
 #[allow(dead_code, reason = "shared with the live tests, which use all of it")]
 mod stage;
+mod table;

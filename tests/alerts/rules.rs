@@ -6,7 +6,7 @@ use elpio_cluster::crds::repository;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{matrix::FAULTS, promql};
+use crate::{matrix::FAULTS, table};
 
 /// An alert of `dashboards/alerts/rules.yaml`.
 #[derive(Debug, Deserialize)]
@@ -64,9 +64,9 @@ fn the_prometheus_rule_has_the_same_groups() {
 #[test]
 fn the_rules_name_instruments_and_labels_that_exist() {
     for rule in alerts() {
-        promql::check(&rule.expr).unwrap_or_else(|wrong| panic!("{}: {wrong}\n{}", rule.alert, rule.expr));
+        table::check(&rule.expr).unwrap_or_else(|wrong| panic!("{}: {wrong}\n{}", rule.alert, rule.expr));
         // Templates speak of labels that the expression leaves.
-        let kept = promql::grouped_by(&rule.expr);
+        let kept = table::grouped_by(&rule.expr);
         for text in rule.annotations.values() {
             let named = text.split("$labels.").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
             named.for_each(|label| assert!(kept.contains(label), "{}: {label} is not among {kept:?}", rule.alert));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use elpio_cluster::crds::repository;
 
-use crate::{promql, rules};
+use crate::{rules, table};
 
 fn text() -> String {
     std::fs::read_to_string(repository().join("dashboards/runbooks.md")).unwrap()
@@ -61,6 +61,6 @@ fn the_queries_name_instruments_and_labels_that_exist() {
     let queries = queries();
     assert!(queries.len() >= sections().len(), "{queries:?}");
     for (section, query) in queries {
-        promql::check(&query).unwrap_or_else(|wrong| panic!("the runbook of {section}: {wrong}\n{query}"));
+        table::check(&query).unwrap_or_else(|wrong| panic!("the runbook of {section}: {wrong}\n{query}"));
     }
 }

@@ -12,10 +12,13 @@ use elpio_cluster::{
     process::free_port,
 };
 
-use crate::stage::{Stage, image};
+use crate::{
+    runbooks::queries,
+    stage::{Stage, image},
+};
 
 /// Windows, `for:` and what a busy machine adds.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 pub struct Scene {
     pub stage: Stage,
@@ -23,12 +26,18 @@ pub struct Scene {
     alert: &'static str,
     last: Instant,
     steps: Vec<(&'static str, Duration)>,
+    runbook: (usize, usize),
+    missed: Vec<String>,
 }
 
 /// What came of a fault.
 pub struct Record {
     /// Every alert that fired, at any time.
     pub fired: Vec<String>,
+    /// What was waited for in vain.
+    pub missed: Vec<String>,
+    /// While it fired: queries of its runbook that had something to show, and all.
+    pub runbook: (usize, usize),
     /// How long each step took.
     pub steps: Vec<(&'static str, Duration)>,
 }
@@ -49,7 +58,7 @@ impl Scene {
         let cluster = Cluster::shared().await;
         let stage = Stage::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
         let prometheus = Prometheus::start_with(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
-        let mut scene = Self { stage, prometheus, alert, last: begun, steps: Vec::new() };
+        let mut scene = Self { stage, prometheus, alert, last: begun, steps: Vec::new(), runbook: (0, 0), missed: Vec::new() };
         scene.calm().await;
         scene.step("up");
         scene
@@ -82,28 +91,51 @@ impl Scene {
         self.stage.ready(name).await;
     }
 
-    /// Waits until the alert fires.
+    /// Waits until the alert fires, and does what its runbook says.
     pub async fn fires(&mut self) {
-        eventually(&format!("{} fires", self.alert), PATIENCE, async || {
-            let alerts = self.prometheus.alerts().await?;
-            let fires = alerts.iter().any(|alert| alert.firing() && alert.name == self.alert);
-            if fires { Ok(()) } else { Err(format!("{alerts:#?}\n{}", self.stage.operator.log_end())) }
-        })
-        .await;
+        self.comes(true).await;
         self.step("fires");
+        let alerts = self.prometheus.alerts().await.unwrap();
+        let broken = |text: &&String| ["<no value>", "<error expanding", "%!"].iter().any(|sign| text.contains(sign));
+        let texts = alerts.iter().filter(|alert| alert.name == self.alert).flat_map(|alert| alert.annotations.values());
+        assert_eq!(texts.collect::<Vec<_>>().into_iter().find(broken), None, "a template that does not work");
+        self.look().await;
     }
 
-    /// Waits until nothing fires any more.
+    /// Waits until it no longer does.
     pub async fn resolves(&mut self) {
-        eventually(&format!("{} resolves", self.alert), PATIENCE, async || {
-            let alerts = self.prometheus.alerts().await?;
-            if alerts.iter().any(|alert| alert.firing()) { Err(format!("{alerts:#?}\n{}", self.stage.operator.log_end())) } else { Ok(()) }
-        })
-        .await;
+        self.comes(false).await;
         self.step("resolves");
     }
 
+    /// Waits until the alert fires, or no longer does. What does not come is told in the end, so that the matrix is whole.
+    async fn comes(&mut self, firing: bool) {
+        let (begun, what) = (Instant::now(), if firing { "fires" } else { "resolves" });
+        let seen = eventually(&format!("{} {what}", self.alert), PATIENCE * 2, async || {
+            let alerts = self.prometheus.alerts().await?;
+            if alerts.iter().any(|alert| alert.firing() && alert.name == self.alert) == firing {
+                return Ok(None);
+            }
+            let seen = format!("not within {PATIENCE:?}: {} {what}\n{alerts:#?}\n{}", self.alert, self.stage.operator.log_end());
+            if begun.elapsed() > PATIENCE { Ok(Some(seen)) } else { Err(seen) }
+        })
+        .await;
+        self.missed.extend(seen);
+    }
+
+    /// Every query of the runbook can be run, and some shows something.
+    async fn look(&mut self) {
+        for (_, query) in queries().iter().filter(|(section, _)| section == self.alert) {
+            let answer = self.prometheus.query(query).await;
+            let answer = answer.unwrap_or_else(|error| panic!("the runbook of {}: {error}\n{query}", self.alert));
+            self.runbook = (self.runbook.0 + usize::from(!answer.is_empty()), self.runbook.1 + 1);
+        }
+        if self.runbook.0 == 0 {
+            self.missed.push(format!("the runbook of {} has nothing to show while it fires", self.alert));
+        }
+    }
+
     pub async fn end(self) -> Record {
-        Record { fired: self.prometheus.fired().await.unwrap(), steps: self.steps }
+        Record { fired: self.prometheus.fired().await.unwrap(), missed: self.missed, runbook: self.runbook, steps: self.steps }
     }
 }
