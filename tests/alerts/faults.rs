@@ -109,7 +109,7 @@ pub async fn silent_watches() -> Record {
 /// One seat, and children that take long to write: the objects are answered already, and lose their children.
 pub async fn slow_children() -> Record {
     let mut scene = Scene::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scene.stage, 10).await;
+    let names = apply_many(&scene.stage, 14).await;
     all_ready(&scene.stage, &names).await;
     scene.stage.quiet().await;
     let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;

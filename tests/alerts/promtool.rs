@@ -26,12 +26,12 @@ fn the_alerts_fire_when_they_should_and_not_just_below() {
 
 #[test]
 fn every_alert_has_a_test_that_it_fires_and_one_that_it_does_not() {
-    let file: Value = serde_saphyr::from_str(&read("rules.test.yaml")).unwrap();
-    let tests = file["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+    let yaml: Value = serde_saphyr::from_str(&read("rules.test.yaml")).unwrap();
+    let all_cases = yaml["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
     let (mut fire, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for test in tests {
-        let expected = test["exp_alerts"].as_array().map_or(0, Vec::len);
-        let name = test["alertname"].as_str().unwrap().to_owned();
+    for case in all_cases {
+        let expected = case["exp_alerts"].as_array().map_or(0, Vec::len);
+        let name = case["alertname"].as_str().unwrap().to_owned();
         let _ = if expected > 0 { fire.insert(name) } else { silent.insert(name) };
     }
     let all: BTreeSet<String> = alerts().into_iter().map(|rule| rule.alert).collect();

@@ -18,7 +18,7 @@ fn sections() -> Vec<(String, String)> {
     sections.filter(|(title, _)| title.starts_with("Elpio")).collect()
 }
 
-/// Each query of a block of PromQL, with its section. A line that is not indented begins one.
+/// Each query of a block of `PromQL`, with its section. A line that is not indented begins one.
 pub fn queries() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (section, text) in sections() {
@@ -27,7 +27,7 @@ pub fn queries() -> Vec<(String, String)> {
             let mut queries: Vec<String> = Vec::new();
             for line in block.lines().filter(|line| !line.trim().is_empty()) {
                 match queries.last_mut().filter(|_| line.starts_with(' ')) {
-                    Some(query) => *query += &format!("\n{line}"),
+                    Some(query) => query.extend(["\n", line]),
                     None => queries.push(line.to_owned()),
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 
 use elpio_cluster::{
     Cluster, Prometheus,
-    alerts::{Windows, rules},
+    alerts::{Alert, Windows, rules},
     eventually,
     process::free_port,
 };
@@ -82,7 +82,7 @@ impl Scene {
         })
         .await;
         let alerts = self.prometheus.alerts().await.unwrap();
-        assert!(!alerts.iter().any(|alert| alert.firing()), "before any fault: {alerts:#?}");
+        assert!(!alerts.iter().any(Alert::firing), "before any fault: {alerts:#?}");
     }
 
     /// A service that serves.

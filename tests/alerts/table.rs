@@ -1,4 +1,4 @@
-//! Holds the names in a PromQL expression against the instrument table.
+//! Holds the names in a `PromQL` expression against the instrument table.
 
 use std::collections::BTreeSet;
 

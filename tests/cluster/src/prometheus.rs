@@ -76,7 +76,7 @@ impl Prometheus {
         let list = targets.iter().map(|target| format!("\"{target}\"")).collect::<Vec<_>>().join(", ");
         let mut text = text.replace(&format!("\"{TARGET}\""), &list).replace(INTERVAL, "scrape_interval: 1s\n  evaluation_interval: 1s");
         if self.rules {
-            text += &format!("\nrule_files: [{RULES}]\n");
+            text.extend(["\nrule_files: [", RULES, "]\n"]);
         }
         self.program.write("prometheus.yml", &text);
     }
