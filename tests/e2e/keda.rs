@@ -1,12 +1,12 @@
 //! Services on KEDA, its HTTP add-on and metrics-server: who scales, and that the operator lets them.
 
-use crate::place::{BOUND, Place, image, said_by_engine, with};
+use crate::place::{BOUND, Place, image, notes, said_by_engine, with};
 use elpio_cluster::engines::pods;
 use elpio_cluster::eventually;
 use elpio_cluster::suite::Clock;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,8 +57,18 @@ pub async fn load_scales_and_nobody_fights_it() {
     // What an engine scales is no drift.
     let written = place.asked_since(mark).writes().filter(|entry| !entry.what().contains("status") && !entry.what().contains("events"));
     assert!(written.is_empty(), "{:?}", written.count());
+    // It is not ready while the new replicas start, so how often that is said depends on the autoscaler's steps.
     let events = place.events("ElpioService", "worker").await;
-    assert!(events.iter().filter(|event| event.reason.as_deref() == Some("Reconciled")).count() == 1, "{}", crate::place::notes(&events));
+    let said = |reason: &str| events.iter().filter(|event| event.reason.as_deref() == Some(reason)).count();
+    assert_eq!((said("Reconciled"), said("ReconcileFailed")), (1, 0), "{}", notes(&events));
+
+    let before = place.deployments().get("worker").await.unwrap();
+    place.apply("ElpioService", "worker", &with(&image("worker", "v2"), &scaling)).await;
+    place.ready("worker").await;
+    clock.step("another image at this scale");
+    let after = place.deployments().get("worker").await.unwrap();
+    assert_ne!(after.metadata.generation, before.metadata.generation);
+    assert!(replicas(&after, "/spec/replicas") >= replicas(&before, "/spec/replicas"), "they are the autoscaler's: {:?}", after.data);
 }
 
 pub async fn a_request_wakes_what_sleeps() {
@@ -97,6 +107,18 @@ pub async fn a_request_wakes_what_sleeps() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(pods::ANSWER), "{answer}");
     place.object(&place.deployments(), "api", "awake", |it| replicas(it, "/status/availableReplicas") >= 1).await;
     place.ready("api").await;
+
+    place.services().delete("api", &DeleteParams::default()).await.unwrap();
+    let made = [
+        ("http.keda.sh/v1alpha1", "HTTPScaledObject"),
+        ("keda.sh/v1alpha1", "ScaledObject"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("apps/v1", "Deployment"),
+        ("v1", "Service"),
+        ("v1", "Pod"),
+    ];
+    place.none_left(&made).await;
+    clock.step("deleted, and nothing is left");
 }
 
 async fn request(address: &str, host: &str) -> String {

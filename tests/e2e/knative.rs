@@ -3,6 +3,7 @@
 use crate::place::{Place, image, said_by_engine, with};
 use elpio_cluster::suite::Clock;
 use elpio_operator::api::ElpioService;
+use kube::api::DeleteParams;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -52,6 +53,14 @@ pub async fn a_service_lives() {
     // Each once for each of the four generations.
     place.said("ElpioService", "cart", &[("Normal Reconciled", 4), ("Normal Progressing", 4), ("Normal Ready", 4)]).await;
     clock.step("every Event was said once");
+
+    place.services().delete("cart", &DeleteParams::default()).await.unwrap();
+    let made = ["v1 Service", "v1 Route", "v1 Configuration", "v1 Revision", "v1beta1 DomainMapping"];
+    let made = made.map(|kind| kind.split_once(' ').unwrap()).map(|(version, kind)| (format!("serving.knative.dev/{version}"), kind));
+    let made: Vec<(&str, &str)> = made.iter().map(|(version, kind)| (version.as_str(), *kind)).collect();
+    place.none_left(&made).await;
+    place.none_left(&[("cert-manager.io/v1", "Certificate"), ("external-secrets.io/v1", "ExternalSecret"), ("v1", "Pod")]).await;
+    clock.step("deleted, and nothing is left");
 }
 
 pub async fn inside_the_cluster_alone() {

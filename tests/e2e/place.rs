@@ -88,6 +88,18 @@ impl Place {
         .await
     }
 
+    /// Waits until there is no object of these kinds here.
+    pub async fn none_left(&self, kinds: &[(&str, &str)]) {
+        for (version, kind) in kinds {
+            let api = self.any(version, kind);
+            eventually(&format!("no {kind} is left"), BOUND, async || {
+                let left = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
+                if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+            })
+            .await;
+        }
+    }
+
     pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
         eventually(&format!("{name} is gone"), BOUND, async || match api.get_opt(name).await.map_err(|error| error.to_string())? {
             None => Ok(()),

@@ -1,26 +1,23 @@
 //! From one real engine to the other, and back.
 
 use crate::place::{Place, image, with};
-use elpio_cluster::eventually;
 use elpio_cluster::suite::Clock;
-use kube::api::ListParams;
 use kube::core::DynamicObject;
 use serde_json::json;
 
+const KNATIVES: [(&str, &str); 6] = [
+    ("serving.knative.dev/v1", "Service"),
+    ("serving.knative.dev/v1", "Route"),
+    ("serving.knative.dev/v1", "Configuration"),
+    ("serving.knative.dev/v1", "Revision"),
+    ("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler"),
+    ("networking.internal.knative.dev/v1alpha1", "Ingress"),
+];
+const KEDAS: [(&str, &str); 3] =
+    [("http.keda.sh/v1alpha1", "HTTPScaledObject"), ("keda.sh/v1alpha1", "ScaledObject"), ("autoscaling/v2", "HorizontalPodAutoscaler")];
+
 fn owned_by(kind: &'static str) -> impl Fn(&DynamicObject) -> bool {
     move |object| object.metadata.owner_references.iter().flatten().any(|owner| owner.kind == kind)
-}
-
-/// Waits until there is no object of these kinds here.
-async fn none_left(place: &Place, kinds: &[(&str, &str)]) {
-    for (version, kind) in kinds {
-        let api = place.any(version, kind);
-        eventually(&format!("no {kind} is left"), crate::place::BOUND, async || {
-            let left = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-        })
-        .await;
-    }
 }
 
 pub async fn between_engines_and_back() {
@@ -36,18 +33,7 @@ pub async fn between_engines_and_back() {
     place.ready("web").await;
     clock.step("on KEDA");
     place.object(&services, "web", "ours", owned_by("ElpioService")).await;
-    none_left(
-        &place,
-        &[
-            ("serving.knative.dev/v1", "Service"),
-            ("serving.knative.dev/v1", "Route"),
-            ("serving.knative.dev/v1", "Configuration"),
-            ("serving.knative.dev/v1", "Revision"),
-            ("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler"),
-            ("networking.internal.knative.dev/v1alpha1", "Ingress"),
-        ],
-    )
-    .await;
+    place.none_left(&KNATIVES).await;
     clock.step("nothing of Knative's is left");
 
     place.apply("ElpioService", "web", &with(&image("web", "v1"), &json!({"engine": "knative"}))).await;
@@ -55,15 +41,7 @@ pub async fn between_engines_and_back() {
     clock.step("on Knative again");
     place.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
     place.gone(&place.deployments(), "web").await;
-    none_left(
-        &place,
-        &[
-            ("http.keda.sh/v1alpha1", "HTTPScaledObject"),
-            ("keda.sh/v1alpha1", "ScaledObject"),
-            ("autoscaling/v2", "HorizontalPodAutoscaler"),
-        ],
-    )
-    .await;
+    place.none_left(&KEDAS).await;
     clock.step("nothing of KEDA's is left");
     // Three generations; a wait for the old objects to go is no failure.
     let expected = [("Normal Reconciled", 3), ("Normal Progressing", 3), ("Normal Ready", 3)];
@@ -85,7 +63,7 @@ pub async fn between_autoscalers() {
     place.ready("web").await;
     clock.step("by cpu");
     place.object(&place.scaled_objects(), "web", "ours", owned_by("ElpioService")).await;
-    none_left(&place, &[("http.keda.sh/v1alpha1", "HTTPScaledObject")]).await;
+    place.none_left(&KEDAS[..1]).await;
 
     place.apply("ElpioService", "web", &keda).await;
     place.ready("web").await;

@@ -10,7 +10,7 @@
 //! | `kwok-hold` | the same | the steps run until [`tekton::release`] says how they end |
 //!
 //! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For runs made by hand there are
-//! the annotations of [`tekton`].
+//! the annotations of [`tekton`]. What a pod uses, as metrics-server measures it, is said by its annotation `kwok.x-k8s.io/usage-cpu`.
 
 mod admission;
 mod aggregated;
