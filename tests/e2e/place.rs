@@ -147,10 +147,8 @@ fn text(field: Option<&String>) -> &str {
 
 /// A line for each.
 pub fn notes(events: &[Event]) -> String {
-    events
-        .iter()
-        .map(|event| format!("{} {}: {}\n", text(event.type_.as_ref()), text(event.reason.as_ref()), text(event.note.as_ref())))
-        .collect()
+    let line = |it: &Event| format!("{} {}: {}", text(it.type_.as_ref()), text(it.reason.as_ref()), text(it.note.as_ref()));
+    events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// `base` with the fields of `more` laid over it.

@@ -20,6 +20,7 @@ const ABSENT: Duration = Duration::from_millis(200);
 
 /// What is played, and how.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is played or not")]
 pub struct Play {
     /// Only in this namespace.
     pub namespace: Option<String>,
