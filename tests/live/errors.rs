@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, webhook::Rule};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use elpio_cluster::{Cluster, Webhook, eventually, webhook::Rule};
+use k8s_openapi::api::{
+    authorization::v1::SubjectAccessReview,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
-use crate::stage::{Stage, find, image, summary, with};
+use crate::stage::{SOON, Stage, find, image, summary, with};
 
 const KSVC: &str = "services.serving.knative.dev";
 
@@ -34,10 +37,7 @@ async fn rejected_is_said_backed_off_and_heals() {
     stage.failed("rejected").await;
     assert!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await >= 1.0);
     // Its span says so too.
-    let span = stage
-        .otlp
-        .wait_for_span("the failed reconcile", crate::stage::SOON, |s| s.name == "reconcile ElpioService" && s.status == "error")
-        .await;
+    let span = stage.otlp.wait_for_span("the failed reconcile", SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
     assert_eq!(span.attribute("error.type"), "rejected");
     assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
     webhook.clear();
@@ -111,9 +111,13 @@ async fn a_call_without_an_answer_times_out_and_others_go_on() {
     // Until cleared: the API server may ask a webhook twice, and the second answer must not come at once.
     webhook.add(Rule::delay(KSVC, Duration::from_secs(25)));
     stage.apply("slow", &image("v1")).await;
-    elpio_cluster::eventually("the slow call is under way", crate::stage::SOON, async || {
-        if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
-    })
+    eventually(
+        "the slow call is under way",
+        SOON,
+        async || {
+            if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
+        },
+    )
     .await;
     stage.apply("other", &with(image("v1"), &json!({"engine": "keda"}))).await;
     stage.ready("other").await;
@@ -159,6 +163,15 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
     let patch = json!([{"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["create", "patch"]}]);
     roles.create(&PostParams::default(), &role("test-writes", patch)).await.unwrap();
     bindings.create(&PostParams::default(), &bind("test-writes")).await.unwrap();
+    // The API server learns of a binding by a watch of its own.
+    let may = json!({"spec": {"user": user, "resourceAttributes": {"namespace": stage.namespace, "verb": "patch", "group": "serving.knative.dev", "resource": "services"}}});
+    let reviews = Api::<SubjectAccessReview>::all(admin.clone());
+    eventually("the right is in force", SOON, async || {
+        let answer =
+            reviews.create(&PostParams::default(), &serde_json::from_value(may.clone()).unwrap()).await.map_err(|e| e.to_string())?;
+        answer.status.filter(|status| status.allowed).map(|_| ()).ok_or_else(|| "not allowed".to_owned())
+    })
+    .await;
     stage.apply("web", &image("v2")).await;
     stage.ready("web").await;
 }

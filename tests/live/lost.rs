@@ -54,7 +54,7 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     // Should it have been written once more, it is that end that counts.
     let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
     assert_eq!((root.start / 1000, root.end / 1000), (microseconds(&rollout.started_at), microseconds(&rollout.ended_at)));
-    assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "ready")]).await, 1.0, "told once");
+    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

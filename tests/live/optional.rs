@@ -61,8 +61,7 @@ async fn a_function_waits_for_tekton() {
     assert_eq!(waiting.data.pointer("/status/phase"), Some(&json!("Pending")));
     cluster.apply_crds(&[Crds::TEKTON]).await;
     stage.object(&functions, "hello", "building", |o| o.data.pointer("/status/phase") == Some(&json!("Building"))).await;
-    let events: Vec<String> = crate::stage::reasons(&stage.events("hello").await);
-    assert_eq!(events, ["Warning ReconcileFailed", "Normal BuildStarted"]);
+    stage.said("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

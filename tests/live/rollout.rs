@@ -115,8 +115,8 @@ async fn an_edit_supersedes_and_a_deletion_ends() {
         .otlp
         .wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted")
         .await;
-    assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")]).await, 1.0);
-    assert_eq!(stage.counted("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")]).await, 1.0);
+    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")], 1.0).await;
+    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,16 +110,20 @@ impl Stage {
 
     /// Waits until a condition holds, at the object's current generation.
     pub async fn condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> Condition {
-        let is = |object: &ElpioService| {
-            find(object, kind).filter(|c| c.status == status && c.reason == reason && c.observed_generation == object.metadata.generation)
-        };
-        let object = self.service(name, &format!("{kind}={status}/{reason}"), |object| is(object).is_some()).await;
-        is(&object).unwrap()
+        find(&self.with_condition(name, kind, status, reason).await, kind).unwrap()
     }
 
+    async fn with_condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> ElpioService {
+        let is = |object: &ElpioService| {
+            let now = object.metadata.generation;
+            find(object, kind).is_some_and(|c| c.status == status && c.reason == reason && c.observed_generation == now)
+        };
+        self.service(name, &format!("{kind}={status}/{reason}"), is).await
+    }
+
+    /// Waits until it is ready; as it was then.
     pub async fn ready(&self, name: &str) -> ElpioService {
-        self.condition(name, "Ready", "True", "Reconciled").await;
-        self.services().get(name).await.unwrap()
+        self.with_condition(name, "Ready", "True", "Reconciled").await
     }
 
     /// The Events of an object, oldest first.
@@ -138,6 +142,16 @@ impl Stage {
             let events = self.events(name).await;
             let found = events.iter().find(|e| e.type_.as_deref() == Some(type_) && e.reason.as_deref() == Some(reason));
             found.cloned().ok_or_else(|| summary(&events))
+        })
+        .await
+    }
+
+    /// Waits until the Events that regard an object of this kind are these, oldest first: a status does not wait for its Events for ever.
+    pub async fn said(&self, kind: &str, name: &str, expected: &[&str]) -> Vec<Event> {
+        eventually(&format!("the Events of {kind} {name} are {expected:?}"), SOON, async || {
+            let mut events = self.events(name).await;
+            events.retain(|e| e.regarding.as_ref().is_some_and(|r| r.kind.as_deref() == Some(kind)));
+            if reasons(&events) == expected { Ok(events) } else { Err(summary(&events)) }
         })
         .await
     }
@@ -168,6 +182,15 @@ impl Stage {
     /// The value of a counter on the operator's page.
     pub async fn counted(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.operator.sample(name, labels).await.unwrap_or_else(|| panic!("{name}{labels:?} is not on the page"))
+    }
+
+    /// Waits until a counter has this value.
+    pub async fn reaches(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        eventually(&format!("{name}{labels:?} is {value}"), SOON, async || match self.operator.sample(name, labels).await {
+            Some(now) if now == value => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
     }
 
     pub async fn errors(&self, class: &str) -> f64 {
