@@ -1,6 +1,6 @@
 //! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the reconcile returns.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -90,7 +90,7 @@ impl Metrics {
         let result = run.instrument(span.clone()).await;
         let report = result.report();
         close_span(&span, verdict.as_ref(), &report);
-        span.in_scope(|| say(&info, &report));
+        span.in_scope(|| say(&info, &report, timing.so_far()));
         active.record(timing, &span, verdict.as_ref(), &report);
         result
     }
@@ -193,9 +193,10 @@ fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
 }
 
 /// One line for a run that changed something or failed; none for any other.
-fn say(info: &ReconcileInfo, report: &Report) {
+fn say(info: &ReconcileInfo, report: &Report, took: Duration) {
     let (kind, namespace, name) = (info.kind.as_str(), info.namespace.as_str(), info.name.as_str());
     let (generation, outcome, trigger) = (info.generation, report.outcome, info.trigger.as_str());
+    let seconds = Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).as_secs_f64();
     match &report.failure {
         // Ours to mend; the others are told to the user, and retried.
         Some(Failure { error_type: ErrorType::Internal, chain, .. }) => {
@@ -206,6 +207,7 @@ fn say(info: &ReconcileInfo, report: &Report) {
                 generation,
                 outcome,
                 trigger,
+                seconds,
                 "error.type" = "internal",
                 error = chain.as_str(),
                 "reconcile failed"
@@ -220,12 +222,13 @@ fn say(info: &ReconcileInfo, report: &Report) {
                 generation,
                 outcome,
                 trigger,
+                seconds,
                 "error.type" = class,
                 error = chain.as_str(),
                 "reconcile failed"
             );
         }
-        None if report.wrote => tracing::info!(kind, namespace, name, generation, outcome, trigger, "reconciled"),
+        None if report.wrote => tracing::info!(kind, namespace, name, generation, outcome, trigger, seconds, "reconciled"),
         None => {}
     }
 }

@@ -23,6 +23,11 @@ impl Timing {
         (opened, Self { began, doubt: began.elapsed() })
     }
 
+    /// How long it has taken until now.
+    pub(super) fn so_far(self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Ends the span, and says how long it took; and whether its own clock says the same, which a machine that does something else between two
     /// readings of the time makes uncertain.
     pub(super) fn end(self, span: &Span) -> (Duration, bool) {

@@ -25,6 +25,7 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
     for line in &lines {
         assert_eq!((&line["kind"], &line["namespace"], &line["name"]), (&"ElpioService".into(), &"shop".into(), &"cart".into()), "{line}");
         assert_eq!(line["generation"], 7);
+        assert!(line["seconds"].as_f64().unwrap() > 0.0, "{line}");
         assert_eq!(line["trace_id"], rollout.ids().unwrap().trace_id);
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }

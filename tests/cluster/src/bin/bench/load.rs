@@ -59,7 +59,8 @@ impl Load {
     }
 }
 
-fn service(name: &str) -> Value {
+/// One of the services.
+pub fn service(name: &str) -> Value {
     json!({
         "apiVersion": "elpio.io/v1alpha1",
         "kind": "ElpioService",

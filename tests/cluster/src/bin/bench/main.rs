@@ -1,5 +1,5 @@
 //! `cargo bench-operator`: how long, how many requests, how much CPU and memory the operator takes for many services at once, against a real
-//! API server. It measures from outside only: watches, the operator's own metrics page, `/proc`, the audit log.
+//! API server; with `--faults`: what a faulty collector costs its reconciles. It measures from outside only: watches, the operator's own metrics page, `/proc`, the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +8,9 @@
     reason = "a program for the terminal: what goes wrong ends it, with the reason"
 )]
 
+mod faults;
 mod load;
+mod ratio;
 mod requests;
 mod results;
 mod sightings;
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
                 .value_parser(value_parser!(PathBuf))
                 .help("Measure this binary, and build none"),
         )
+        .arg(flag("faults", "Compare the reconciles beside a faulty collector with those beside a healthy one, instead of all the above"))
+        .arg(number("rounds", "6", "With --faults: how often each fault is tried at either of two operators"))
         .arg(flag("dev", "Measure a development build (to try the benchmark itself)"))
         .get_matches();
     let number = |name: &str| *arguments.get_one::<u32>(name).expect("has a default") as usize;
@@ -75,9 +79,11 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (faults, rounds) = (arguments.get_flag("faults"), number("rounds"));
     runtime.block_on(async {
         tokio::select! {
-            results = measure(&settings, &binary) => {
+            within = faults::compare(rounds, &binary), if faults => if within { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            results = measure(&settings, &binary), if !faults => {
                 results.print();
                 ExitCode::SUCCESS
             }
@@ -86,9 +92,13 @@ fn main() -> ExitCode {
     })
 }
 
+/// What the operator watches.
+fn crds() -> Vec<Crds> {
+    vec![Crds::KNATIVE, Crds::KEDA, Crds::HTTP_ADD_ON, Crds::CERT_MANAGER, Crds::EXTERNAL_SECRETS, Crds::ELPIO]
+}
+
 async fn measure(settings: &Settings, binary: &Path) -> Results {
-    let crds = vec![Crds::KNATIVE, Crds::KEDA, Crds::HTTP_ADD_ON, Crds::CERT_MANAGER, Crds::EXTERNAL_SECRETS, Crds::ELPIO];
-    let cluster = Cluster::start(Options { crds, audit: settings.audit, ..Options::default() }).await;
+    let cluster = Cluster::start(Options { crds: crds(), audit: settings.audit, ..Options::default() }).await;
     let client = cluster.client().await;
     load::make_administrator(&client, USER).await;
     let namespace = cluster.namespace("bench").await;
