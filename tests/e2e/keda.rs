@@ -52,8 +52,7 @@ pub async fn load_scales_and_nobody_fights_it() {
     let scaled = |it: &DynamicObject| (3..=4).contains(&replicas(it, "/spec/replicas")) && available(it) == replicas(it, "/spec/replicas");
     place.object(&place.deployments(), "worker", "3 or 4 replicas", scaled).await;
     clock.step("scaled by what metrics-server measured");
-    let ready = place.ready("worker").await;
-    assert_eq!(ready.status.unwrap().children.iter().filter(|child| child.ready).count(), 3);
+    place.ready("worker").await;
     // What an engine scales is no drift.
     let written = place.asked_since(mark).writes().filter(|entry| !entry.what().contains("status") && !entry.what().contains("events"));
     assert!(written.is_empty(), "{:?}", written.count());
