@@ -9,7 +9,7 @@ use elpio_cluster::standin::Play;
 use elpio_cluster::{Cluster, Crds, Engine, Engines, Operator, Options as ClusterOptions, StandInEngine, samples};
 use kube::core::DynamicObject;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the stand-in takes for each step of each object: long enough to read, short enough to wait for.
 const STAND_IN_DELAY: Duration = Duration::from_millis(1500);
@@ -24,6 +24,8 @@ pub struct Ground {
     _engines: Option<Engines>,
     pub cluster: Cluster,
     pub outside: Outside,
+    /// When the operator was started.
+    pub since: Instant,
     _doors: Doors,
 }
 
@@ -55,8 +57,9 @@ impl Ground {
             // Its spans join the operator's.
             tekton::trace_to(&cluster.client().await, &endpoint).await;
         }
+        let since = Instant::now();
         let operator = terminal.step("operator ready", start_operator(operator, &cluster, &backends, &mut doors, &mut outside)).await?;
-        Ok(Self { operator, backends, _stand_in: stand_in, _engines: running, cluster, outside, _doors: doors })
+        Ok(Self { operator, backends, _stand_in: stand_in, _engines: running, cluster, outside, since, _doors: doors })
     }
 }
 

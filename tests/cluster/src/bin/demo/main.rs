@@ -13,6 +13,7 @@ mod ending;
 mod ground;
 mod options;
 mod panels;
+mod pictures;
 mod preparation;
 mod screen;
 mod story;
@@ -21,7 +22,7 @@ mod terminal;
 mod trace;
 
 use elpio_cluster::forward::Doors;
-use elpio_cluster::{Engine, guardian, netns};
+use elpio_cluster::{Engine, guardian, netns, samples};
 use futures::FutureExt as _;
 use ground::Ground;
 use options::Options;
@@ -115,12 +116,12 @@ async fn ended_by_signal() -> u8 {
 
 async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> Result<(), String> {
     let ground = Ground::start(terminal, options, engines, doors, &operator).await?;
-    let (samples, failing) = ground::objects()?;
-    terminal.heading(&format!("kubectl apply -f {} -f {}", elpio_cluster::samples::FOLDER, ground::OBJECTS));
+    let (ready, failing) = ground::objects()?;
+    terminal.heading(&format!("kubectl apply -f {} -f {}", samples::FOLDER, ground::OBJECTS));
     let client = ground.cluster.client().await;
-    let mut story = Story::begin(&client, terminal, story::expected(&samples, &failing)).await?;
-    for objects in [&failing, &samples] {
-        elpio_cluster::samples::apply(&client, "default", objects).await?;
+    let mut story = Story::begin(&client, terminal, story::expected(&ready, &failing)).await?;
+    for objects in [&failing, &ready] {
+        samples::apply(&client, "default", objects).await?;
     }
     story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end()))?;
 
@@ -130,6 +131,10 @@ async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors:
         panels::show(terminal, prometheus, story.ready("ElpioService").len() + story.ready("ElpioFunction").len()).await?;
         alarm::show(terminal, prometheus).await;
         ending::exemplar(terminal, &ground.backends).await;
+        if let Some(folder) = &options.pictures {
+            terminal.step("some life", pictures::live(&client, &samples::names(&ready, "ElpioService"))).await?;
+            pictures::write(terminal, folder, &trace, prometheus, ground.since.elapsed()).await?;
+        }
     } else {
         ending::metrics(terminal, &ground.operator).await;
     }

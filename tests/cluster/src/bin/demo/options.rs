@@ -1,6 +1,7 @@
 //! The command line, and what `--help` says. Does nothing.
 
 use clap::{Arg, ArgAction, Command};
+use std::path::PathBuf;
 
 const ABOUT: &str = "Shows Elpio at work on this machine: needs Rust and Go, no container and no cluster.";
 const DETAILS: &str = "\
@@ -28,6 +29,8 @@ pub struct Options {
     pub backends: bool,
     /// No engines.
     pub stand_in: bool,
+    /// Where pictures are written.
+    pub pictures: Option<PathBuf>,
 }
 
 impl Options {
@@ -40,7 +43,20 @@ impl Options {
             .arg(flag("keep", "Leave it running, with a kubeconfig to use, until Ctrl-C"))
             .arg(flag("no-backends", "Without collector, Jaeger and Prometheus: no panels, no alert, the trace as it was received"))
             .arg(flag("stand-in", "Without engines: a stand-in writes the status that they would"))
+            .arg(
+                Arg::new("pictures")
+                    .long("pictures")
+                    .value_name("FOLDER")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .conflicts_with("no-backends")
+                    .help("Write this run's trace and a dashboard there: trace.svg and dashboard.svg"),
+            )
             .get_matches();
-        Self { keep: matches.get_flag("keep"), backends: !matches.get_flag("no-backends"), stand_in: matches.get_flag("stand-in") }
+        Self {
+            keep: matches.get_flag("keep"),
+            backends: !matches.get_flag("no-backends"),
+            stand_in: matches.get_flag("stand-in"),
+            pictures: matches.get_one("pictures").cloned(),
+        }
     }
 }

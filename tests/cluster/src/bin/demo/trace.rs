@@ -52,7 +52,7 @@ impl Trace {
         }
         let known: BTreeSet<&str> = self.spans.iter().map(|span| span.span_id.as_str()).collect();
         let mut kept = Vec::new();
-        for root in self.spans.iter().filter(|span| !known.contains(span.parent_id.as_str())) {
+        for root in self.spans.iter().filter(|span| !known.contains(span.parent_id.as_str()) && !is_foreign(span)) {
             keep(root, &children, &mut kept);
         }
         kept
