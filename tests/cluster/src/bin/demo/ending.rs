@@ -43,6 +43,8 @@ pub async fn exemplar(terminal: &Terminal, backends: &Backends) {
 
 /// Where to look while it runs, or how to keep it running.
 pub fn addresses(terminal: &Terminal, ground: &Ground, trace: &str, keep: bool) {
+    terminal.put("");
+    terminal.line(&terminal.paint(Tone::Dim, format!("From the first process to here: {:.0} s.", ground.begin.elapsed().as_secs_f64())));
     if !keep {
         terminal.heading("cargo demo --keep leaves all of this running, with a kubeconfig to use.");
         return;

@@ -24,7 +24,8 @@ pub struct Ground {
     _engines: Option<Engines>,
     pub cluster: Cluster,
     pub outside: Outside,
-    /// When the operator was started.
+    /// When the first process was started, and the operator.
+    pub begin: Instant,
     pub since: Instant,
     _doors: Doors,
 }
@@ -48,6 +49,7 @@ impl Ground {
         mut doors: Doors,
         operator: &Path,
     ) -> Result<Self, String> {
+        let begin = Instant::now();
         let mut outside = Outside::default();
         let cluster = terminal.step("control plane", control_plane(&mut doors, &mut outside)).await?;
         let running = if engines.is_empty() { None } else { Some(terminal.step("engines", start_engines(&cluster, engines)).await?) };
@@ -59,7 +61,7 @@ impl Ground {
         }
         let since = Instant::now();
         let operator = terminal.step("operator ready", start_operator(operator, &cluster, &backends, &mut doors, &mut outside)).await?;
-        Ok(Self { operator, backends, _stand_in: stand_in, _engines: running, cluster, outside, since, _doors: doors })
+        Ok(Self { operator, backends, _stand_in: stand_in, _engines: running, cluster, outside, begin, since, _doors: doors })
     }
 }
 

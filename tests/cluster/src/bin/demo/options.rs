@@ -49,7 +49,7 @@ impl Options {
                     .value_name("FOLDER")
                     .value_parser(clap::value_parser!(PathBuf))
                     .conflicts_with("no-backends")
-                    .help("Write this run's trace and a dashboard there: trace.svg and dashboard.svg"),
+                    .help("Write this run's trace and a dashboard there: trace.svg and dashboard.svg (a minute and a half more)"),
             )
             .get_matches();
         Self {

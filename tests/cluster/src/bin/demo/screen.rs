@@ -113,3 +113,18 @@ pub fn size() -> (usize, usize) {
     let mut numbers = said.split_whitespace().filter_map(|number| number.parse().ok()).filter(|number| *number > 0);
     numbers.next().zip(numbers.next()).unwrap_or(USUAL)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_and_colours_take_no_room() {
+        assert_eq!(fit("abcdef", 6), "abcdef");
+        assert_eq!(fit("abcdefg", 6), "abcde…");
+        let red = "\x1b[31mabcdef\x1b[0m";
+        assert_eq!(fit(red, 6), red);
+        assert_eq!(fit("\x1b[31mabcdefg\x1b[0m", 6), "\x1b[31mabcde…\x1b[0m");
+        assert_eq!(fit("├─ äöü", 4), "├─ …");
+    }
+}

@@ -129,3 +129,44 @@ fn age(object: &DynamicObject) -> String {
         _ => format!("{}h", seconds / 3600),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(name: &str, status: &str, reason: &str, seen: i64) -> DynamicObject {
+        let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": "what is said of it, at some length"});
+        let object = json!({
+            "apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": name, "generation": 2},
+            "status": {"observedGeneration": seen, "conditions": [condition], "engine": "knative", "url": "http://greeter.default.apps.example.com"},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_state_is_of_the_current_generation() {
+        for (status, reason, seen, expected) in [
+            ("True", "Reconciled", 2, State::Ready),
+            ("True", "Reconciled", 1, State::Unknown),
+            ("False", "Progressing", 2, State::Waiting),
+            ("False", "RevisionFailed", 2, State::Failed),
+        ] {
+            assert_eq!(state(&object("greeter", status, reason, seen)), expected, "{status} {reason} {seen}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_window() {
+        let objects = [object("greeter", "True", "Reconciled", 2), object("greeter-broken", "False", "RevisionFailed", 2)];
+        let rows: Vec<Row<'_>> = objects.iter().map(|object| Row { object, took: Duration::from_millis(1234) }).collect();
+        for width in [80, 100, 120, 200] {
+            for line in lines(&rows, width, |_, text| text) {
+                assert!(line.chars().count() < width, "{width}: {line:?}");
+            }
+        }
+        let wide = lines(&rows, 200, |_, text| text).join("\n");
+        assert!(wide.contains("http://greeter.default.apps.example.com") && wide.contains("1.2 s"), "{wide}");
+        assert!(wide.contains("what is said of it, at some length"), "where it does not serve, why: {wide}");
+    }
+}

@@ -122,3 +122,46 @@ pub fn show(terminal: &Terminal, trace: &Trace, reader: &str) {
     );
     terminal.short_line(&terminal.paint(Tone::Dim, left_out));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(id: &str, parent: &str, name: &str, service: &str, kind: &'static str) -> Span {
+        Span {
+            span_id: id.to_owned(),
+            parent_id: parent.to_owned(),
+            name: name.to_owned(),
+            kind,
+            end: u64::try_from(SLIGHT.as_nanos()).unwrap(),
+            resource: [("service.name".to_owned(), service.to_owned())].into(),
+            ..Span::default()
+        }
+    }
+
+    #[test]
+    fn what_only_looked_is_left_out_and_another_projects_work_is_one_line() {
+        let own = |id: &str, parent: &str, name: &str| span(id, parent, name, OPERATOR, "internal");
+        let request = |id: &str, parent: &str| span(id, parent, "PATCH", OPERATOR, "client");
+        let trace = Trace {
+            id: String::new(),
+            name: String::new(),
+            spans: vec![
+                own("root", "", "rollout ElpioFunction"),
+                own("looked", "root", "reconcile ElpioFunction"),
+                own("observe", "looked", "observe"),
+                own("told", "root", "reconcile ElpioFunction"),
+                own("status", "told", "status"),
+                request("patch", "status"),
+                own("applied", "root", "reconcile ElpioFunction"),
+                own("apply", "applied", "apply PipelineRun"),
+                request("post", "apply"),
+                span("tekton", "root", "ReconcileKind", "pipelinerun-reconciler", "internal"),
+                span("within", "tekton", "createTaskRuns", "pipelinerun-reconciler", "internal"),
+                span("orphan", "lost", "createPod", "taskrun-reconciler", "internal"),
+            ],
+        };
+        let kept: Vec<String> = trace.short().into_iter().map(|span| span.span_id).collect();
+        assert_eq!(kept, ["root", "applied", "apply", "post", "tekton"]);
+    }
+}
