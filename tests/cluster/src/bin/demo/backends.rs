@@ -5,7 +5,11 @@ use elpio_cluster::alerts::{self, Windows};
 use elpio_cluster::collector::Surroundings;
 use elpio_cluster::otlp::Span;
 use elpio_cluster::prometheus::Exemplar;
-use elpio_cluster::{Cluster, Collector, Jaeger, Operator, OtlpReceiver, Prometheus};
+use elpio_cluster::{Cluster, Collector, Jaeger, Operator, OtlpReceiver, Prometheus, eventually};
+use std::time::Duration;
+
+/// Prometheus takes five seconds to follow its file.
+const BOUND: Duration = Duration::from_mins(1);
 
 /// The receiving end.
 pub enum Backends {
@@ -91,11 +95,16 @@ impl Backends {
         }
     }
 
-    /// Lets Prometheus scrape the operator.
+    /// Lets Prometheus scrape the operator; returns after the first time, so that it sees every counter rise.
     pub async fn scrape(&self, operator: &Operator) {
-        if let Self::Real(real) = self {
-            real.prometheus.scrape(&[format!("127.0.0.1:{}", operator.metrics_port())]).await;
-        }
+        let Self::Real(real) = self else { return };
+        real.prometheus.scrape(&[format!("127.0.0.1:{}", operator.metrics_port())]).await;
+        let scraped =
+            eventually("Prometheus scrapes the operator", BOUND, async || match real.prometheus.query("elpio_build_info").await {
+                Ok(series) if !series.is_empty() => Ok(()),
+                other => Err(format!("{other:?}; {:?}", real.prometheus.targets().await)),
+            });
+        scraped.await;
     }
 
     /// The spans of a trace, as they are there now.

@@ -52,7 +52,7 @@ pub struct Story<'a> {
 struct Seen {
     object: DynamicObject,
     state: State,
-    /// When it began to go where it goes.
+    /// When this generation was first seen, and how long it took to be ready or to fail.
     since: Instant,
     took: Option<Duration>,
 }
@@ -152,14 +152,13 @@ impl<'a> Story<'a> {
                 let key = key(&object);
                 let state = table::state(&object);
                 let before = self.objects.remove(&key);
-                let settled = |state| matches!(state, State::Ready | State::Failed);
                 let (since, took) = match before {
-                    // It leaves where it was.
-                    Some(before) if settled(before.state) && !settled(state) => (Instant::now(), None),
-                    Some(before) => (before.since, before.took),
-                    None => (Instant::now(), None),
+                    // An autoscaler at work is no new way to go.
+                    Some(before) if before.object.metadata.generation == object.metadata.generation => (before.since, before.took),
+                    _ => (Instant::now(), None),
                 };
-                let took = if settled(state) { took.or(Some(since.elapsed())) } else { None };
+                let settled = matches!(state, State::Ready | State::Failed);
+                let took = took.or(settled.then(|| since.elapsed()));
                 self.condition(&key, &object);
                 self.objects.insert(key, Seen { object, state, since, took });
             }
