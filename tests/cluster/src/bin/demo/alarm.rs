@@ -1,5 +1,6 @@
 //! The alerts that Prometheus raises of what has failed here. Only reads.
 
+use crate::screen::wrapped;
 use crate::terminal::{Terminal, Tone};
 use elpio_cluster::{Prometheus, eventually};
 use std::time::Duration;
@@ -25,18 +26,4 @@ pub async fn show(terminal: &Terminal, prometheus: &Prometheus) {
             terminal.line(&terminal.paint(Tone::Dim, format!("         {line}")));
         }
     }
-}
-
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is one");
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            line.push_str(if line.is_empty() { "" } else { " " });
-            line.push_str(word);
-        }
-    }
-    lines
 }

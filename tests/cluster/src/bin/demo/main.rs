@@ -73,7 +73,7 @@ async fn outside(terminal: &Terminal, options: &Options) -> Result<ExitCode, Str
     if stand_in {
         let why = refused.unwrap_or_else(|| "--stand-in".to_owned());
         terminal.note("no engines", "no Knative, Tekton or KEDA runs here: a stand-in writes the status that they would.");
-        why.lines().for_each(|line| terminal.note("", line));
+        why.lines().flat_map(|line| screen::wrapped(line, 89)).for_each(|line| terminal.note("", &line));
         return Ok(show(terminal, options, engines, Doors::none(), operator).await);
     }
     guardian::stay_outside(&[(OPERATOR, operator.display().to_string())]).await.map_err(|error| error.to_string())

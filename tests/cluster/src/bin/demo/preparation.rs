@@ -1,10 +1,31 @@
 //! What is done outside, where there is a network: the operator is built, and the components that are not there yet. Starts nothing.
 
 use crate::options::Options;
+use crate::screen::wrapped;
 use crate::terminal::Terminal;
 use elpio_cluster::components::{self, BuildError, Component, ETCD, JAEGER, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, PROMETHEUS};
 use elpio_cluster::{Crds, Engine, cargo, engines};
 use std::path::PathBuf;
+
+/// Columns before a note's text.
+const NOTE: usize = 31;
+/// Seconds that programs took on two cores, from an empty cache; what several share is with the first that is built.
+const COSTS: [(&str, u64); 9] = [
+    ("kube-apiserver", 250),
+    ("keda-operator", 420),
+    ("tekton-controller", 220),
+    ("otelcol", 165),
+    ("prometheus", 160),
+    ("jaeger", 150),
+    ("metrics-server", 135),
+    ("kwok", 110),
+    ("etcd", 30),
+];
+const OTHERS: u64 = 45;
+
+fn cost(name: &str) -> u64 {
+    COSTS.iter().find(|(known, _)| *known == name).map_or(OTHERS, |(_, seconds)| *seconds)
+}
 
 /// Gets everything; the operator's binary.
 pub async fn prepare(terminal: &Terminal, options: &Options, engines: &[Engine]) -> Result<PathBuf, String> {
@@ -16,7 +37,10 @@ pub async fn prepare(terminal: &Terminal, options: &Options, engines: &[Engine])
         .await?;
     let missing = missing(options, engines);
     if !missing.is_empty() {
-        terminal.note("to be built", &format!("{} programs, once: {}", missing.len(), missing.join(", ")));
+        let seconds: u64 = missing.iter().map(|name| cost(name)).sum();
+        let what = format!("{} programs, once, {} minutes or so on two cores: {}", missing.len(), seconds.div_ceil(60), missing.join(", "));
+        let lines = wrapped(&what, terminal.width().clamp(80, 120) - NOTE);
+        lines.iter().enumerate().for_each(|(number, line)| terminal.note(if number == 0 { "to be built" } else { "" }, line));
     }
     let (backends, engines) = (options.backends, engines.to_vec());
     terminal

@@ -101,6 +101,21 @@ pub fn fit(text: &str, width: usize) -> String {
     fitted
 }
 
+/// Its words on lines of at most that width.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is one");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 /// The characters of a colour's code, which begins here.
 fn codes(part: &str) -> usize {
     part.find('m').map_or(0, |end| end + 1)
@@ -126,5 +141,6 @@ mod tests {
         assert_eq!(fit(red, 6), red);
         assert_eq!(fit("\x1b[31mabcdefg\x1b[0m", 6), "\x1b[31mabcde…\x1b[0m");
         assert_eq!(fit("├─ äöü", 4), "├─ …");
+        assert_eq!(wrapped("a bc  def", 4), ["a bc", "def"]);
     }
 }

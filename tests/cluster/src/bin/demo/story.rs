@@ -163,7 +163,10 @@ impl<'a> Story<'a> {
                 self.objects.insert(key, Seen { object, state, since, took });
             }
             watcher::Event::Delete(object) => {
-                self.objects.remove(&key(&object));
+                let key = key(&object);
+                self.objects.remove(&key);
+                self.told.remove(&key);
+                self.tell(&shown(&key.0, &key.1), "deleted");
             }
             watcher::Event::Init | watcher::Event::InitDone => (),
         }

@@ -116,7 +116,8 @@ impl Terminal {
     }
 
     pub fn note(&self, name: &str, text: &str) {
-        self.line(&format!("{} {name:<STEP$}          {}", self.paint(Tone::Waiting, "!"), self.paint(Tone::Dim, text)));
+        let sign = self.paint(Tone::Waiting, if name.is_empty() { " " } else { "!" });
+        self.line(&format!("{sign} {name:<STEP$}          {}", self.paint(Tone::Dim, text)));
     }
 
     /// Text that stays, above the region.
@@ -182,7 +183,7 @@ impl Terminal {
 
     fn hear(&self, told: Told<'_>) {
         match told {
-            Told::Line(text) => self.line(&self.paint(Tone::Dim, format!("  · {}", text.trim()))),
+            Told::Line(text) => self.short_line(&self.paint(Tone::Dim, format!("  · {}", text.trim()))),
             Told::Progress(text) if self.live => text.trim().clone_into(&mut self.screen().progress),
             Told::Progress(text) => {
                 let due = self.screen().progress_told.elapsed() >= SELDOM;
