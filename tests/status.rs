@@ -232,11 +232,18 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
         image("v1"),
         &json!({"engine": "keda", "ingress": {"host": "web.example.org", "tls": true}, "scaling": {"concurrencyLimit": 5}}),
     );
+    let edit = with(spec.clone(), &json!({"image": {"repository": "example.com/web", "tag": "v2"}}));
     let service = child("v1", "Service", "web", 1, &json!({}));
+    let rollout = |generation: i64, seen: i64, replicas: i64, available: i64| {
+        let complete = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
+        let count = json!({"observedGeneration": seen, "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": available});
+        let mut object = child("apps/v1", "Deployment", "web", generation, &with(count, &json!({"conditions": [complete]})));
+        object["spec"] = json!({"replicas": replicas});
+        object
+    };
     let deployment = |available: i64| {
-        let status = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": available});
-        let mut object = child("apps/v1", "Deployment", "web", 1, &status);
-        object["spec"] = json!({"replicas": 1});
+        let mut object = rollout(1, 1, 1, available);
+        object["status"].as_object_mut().unwrap().remove("conditions");
         object
     };
     let scaler = |ready: &str| conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet");
@@ -245,7 +252,12 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
         .step("Knative still holds the name", 1, &spec, &[deployment(0)], &held, false)
         .step("it let go", 1, &spec, &[deployment(0), service.clone(), scaler("Unknown")], &[], false)
         .step("a replica is there", 1, &spec, &[deployment(1), service.clone(), scaler("Unknown")], &[], false)
-        .step("the autoscaler is ready", 1, &spec, &[deployment(1), service, scaler("True")], &[], false);
+        .step("the autoscaler is ready", 1, &spec, &[deployment(1), service.clone(), scaler("True")], &[], false)
+        .step("it scales, which is not seen yet", 1, &spec, &[rollout(2, 1, 1, 1), service.clone(), scaler("True")], &[], false)
+        .step("replicas start beside the first", 1, &spec, &[rollout(2, 2, 3, 1), service.clone(), scaler("True")], &[], false)
+        .step("an edit, which is not seen yet", 2, &edit, &[rollout(3, 2, 3, 3), service.clone(), scaler("True")], &[], false)
+        .step("rolled out", 2, &edit, &[rollout(3, 3, 3, 3), service.clone(), scaler("True")], &[], false)
+        .step("all replicas are gone", 2, &edit, &[rollout(3, 3, 3, 0), service, scaler("True")], &[], false);
     story.compare("keda");
 }
 

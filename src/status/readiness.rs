@@ -63,9 +63,15 @@ fn number(child: &DynamicObject, pointer: &str) -> i64 {
 
 /// Waits for `status.observedGeneration` to reach the generation.
 fn observed(child: &DynamicObject) -> Option<Readiness> {
-    let generation = child.metadata.generation?;
+    let generation = child.metadata.generation.filter(|_| !is_observed(child))?;
+    Some(waiting(reason::PROGRESSING, format!("has not seen generation {generation} yet")))
+}
+
+/// Its status speaks of its current generation.
+#[must_use]
+pub fn is_observed(child: &DynamicObject) -> bool {
     let seen = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    (seen != Some(generation)).then(|| waiting(reason::PROGRESSING, format!("has not seen generation {generation} yet")))
+    child.metadata.generation.is_none_or(|generation| seen == Some(generation))
 }
 
 fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
@@ -115,7 +121,9 @@ fn deployment(child: &DynamicObject) -> Readiness {
     let (updated, total, available) =
         (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), number(child, "/status/availableReplicas"));
     let to_zero = child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
-    if to_zero || (updated == total && total == available && available >= 1) {
+    // An autoscaler adds replicas to what serves already: while they start, nothing is rolled out and nobody is without an answer.
+    let rolled_out = condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
+    if to_zero || (updated == total && available >= 1 && (available == total || rolled_out)) {
         return Readiness::Ready;
     }
     waiting(reason::PROGRESSING, format!("{available} of {total} replicas are available, {updated} are up to date"))
@@ -148,6 +156,10 @@ mod tests {
         let seen = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
         let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
         let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}});
+        let scaled = |mut deployment: serde_json::Value| {
+            deployment["status"]["conditions"] = json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+            deployment
+        };
         let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
         for (kind, data, expected) in [
             (ChildKind::Service, json!({}), "ready"),
@@ -184,6 +196,11 @@ mod tests {
             (ChildKind::Deployment, deploy(2, 2, 2, 3, 2), "waiting Progressing"),
             (ChildKind::Deployment, deploy(2, 0, 0, 0, 0), "ready"),
             (ChildKind::Deployment, deploy(2, 1, 0, 0, 0), "waiting Progressing"),
+            (ChildKind::Deployment, deploy(2, 3, 3, 3, 1), "waiting Progressing"),
+            (ChildKind::Deployment, scaled(deploy(2, 3, 3, 3, 1)), "ready"),
+            (ChildKind::Deployment, scaled(deploy(1, 3, 3, 3, 1)), "waiting Progressing"),
+            (ChildKind::Deployment, scaled(deploy(2, 3, 1, 3, 3)), "waiting Progressing"),
+            (ChildKind::Deployment, scaled(deploy(2, 1, 1, 1, 0)), "waiting Progressing"),
             (ChildKind::Deployment, failing("ReplicaFailure", "True", "FailedCreate"), "failed FailedCreate"),
             (ChildKind::Deployment, failing("Progressing", "False", "ProgressDeadlineExceeded"), "failed ProgressDeadlineExceeded"),
         ] {

@@ -37,12 +37,13 @@ pub fn assess(
         Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY]),
         Seen::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
-            status.children = children(desired, live);
+            let says = Says { live, settled: settled(previous, moment) };
+            status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
             let done = format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" });
             let reconciled = claims::reconciled(applied, done);
-            let parts: Vec<Claim> = members(name, valid).iter().map(|(kind, ids)| part(kind, ids, live)).collect();
+            let parts: Vec<Claim> = members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
             status.url = url(name, valid, live, &parts);
             let ready = claims::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
             [ready, reconciled].into_iter().chain(parts).collect()
@@ -77,15 +78,14 @@ fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)
 }
 
 /// One part: the first child that failed speaks for it, else the first that is not done.
-fn part(kind: &'static str, ids: &[ChildId], live: &Live) -> Claim {
+fn part(kind: &'static str, ids: &[ChildId], says: &Says<'_>) -> Claim {
     let mut said = Vec::new();
     for id in ids {
-        let readiness = live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child));
         let about = |message: &str| {
             let message = if message.is_empty() { "is not ready yet" } else { message };
             format!("{} {}: {message}", id.kind.display(), id.name)
         };
-        match readiness {
+        match says.of(id) {
             Readiness::Ready => {}
             Readiness::Failed { reason, message } => said.push((0, reason, about(&message))),
             Readiness::Waiting { reason, message } => said.push((1, reason, about(&message))),
@@ -101,13 +101,34 @@ fn part(kind: &'static str, ids: &[ChildId], live: &Live) -> Claim {
     }
 }
 
-fn absent() -> Readiness {
-    Readiness::Waiting { reason: reason::PROGRESSING.to_owned(), message: "is not there yet".to_owned() }
+/// The children that were ready when the rollout ended; none while one runs.
+fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &Moment) -> &'a [ChildStatus] {
+    previous.filter(|_| moment.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
-fn children(desired: &Desired, live: &Live) -> Vec<ChildStatus> {
+/// What the children say.
+struct Says<'a> {
+    live: &'a Live,
+    settled: &'a [ChildStatus],
+}
+
+impl Says<'_> {
+    fn of(&self, id: &ChildId) -> Readiness {
+        let Some(child) = self.live.get(id) else {
+            return Readiness::Waiting { reason: reason::PROGRESSING.to_owned(), message: "is not there yet".to_owned() };
+        };
+        // An autoscaler writes its replicas: a generation that is none of ours, and no news before its controller has looked.
+        let was_ready = |c: &ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
+        if id.kind == ChildKind::Deployment && !readiness::is_observed(child) && self.settled.iter().any(was_ready) {
+            return Readiness::Ready;
+        }
+        readiness::of(id.kind, child)
+    }
+}
+
+fn children(desired: &Desired, says: &Says<'_>) -> Vec<ChildStatus> {
     let child = |id: &ChildId, version: &Value| {
-        let (ready, reason) = match live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child)) {
+        let (ready, reason) = match says.of(id) {
             Readiness::Ready => (true, None),
             Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => (false, Some(reason).filter(|r| !r.is_empty())),
         };
@@ -170,7 +191,8 @@ fn occurrences(
     let turns = Transitions { before, after: &status.conditions, moment };
     let Seen::Applied { valid, desired, applied, live } = seen else { return turns.invalid().into_iter().collect() };
     let reconciled = turns.reconciled().map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
-    let related = unready(name, valid, live).and_then(|id| transitions::related(&id, desired));
+    let says = Says { live, settled: &[] };
+    let related = unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
     let readiness = turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
     let all = [reconciled, moment.first_look.then(|| ignored(valid, desired)).flatten(), turns.failed(applied, desired), readiness];
     all.into_iter().flatten().collect()
@@ -188,8 +210,8 @@ fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &Moment
 }
 
 /// The child that speaks for what is not ready: the first that failed, else the first that is not done.
-fn unready(name: &str, valid: &ValidService, live: &Live) -> Option<ChildId> {
-    let rank = |id: &ChildId| match live.get(id).map_or_else(absent, |child| readiness::of(id.kind, child)) {
+fn unready(name: &str, valid: &ValidService, says: &Says<'_>) -> Option<ChildId> {
+    let rank = |id: &ChildId| match says.of(id) {
         Readiness::Ready => None,
         Readiness::Failed { .. } => Some(0),
         Readiness::Waiting { .. } => Some(1),
