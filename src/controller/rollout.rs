@@ -120,7 +120,9 @@ impl Rollouts {
 
     /// Tells telemetry of the rollout whose place this one took, if there is one.
     pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
-        superseded(rollout).into_iter().for_each(|old| self.tell::<K>(object, &End::of_superseded(old)));
+        if let Some(old) = superseded(rollout) {
+            self.tell::<K>(object, &End::of_superseded(old));
+        }
     }
 
     fn tell<K: Kind>(&self, object: &Object<K>, end: &End) {

@@ -84,7 +84,9 @@ impl<K: Kind> Unanswered<K> {
         if all.get(&uid).is_some_and(|told| told.stands(object)) {
             let told = all.remove(&uid);
             drop(all);
-            told.iter().for_each(|told| told.tell(object, rollouts));
+            if let Some(told) = told {
+                told.tell(object, rollouts);
+            }
         }
     }
 

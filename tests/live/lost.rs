@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use elpio_cluster::{Cluster, Webhook, eventually, otlp::Span, process::Exit, webhook::Rule};
 use elpio_operator::api::RolloutStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
     relay::Relay,
@@ -12,8 +13,8 @@ use crate::{
 
 const STATUS: &str = "elpioservices/status";
 
-fn microseconds(at: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>) -> u64 {
-    u64::try_from(at.as_ref().unwrap().0.as_microsecond()).unwrap()
+fn microseconds(at: Option<&MicroTime>) -> u64 {
+    u64::try_from(at.unwrap().0.as_microsecond()).unwrap()
 }
 
 fn is_root_of(span: &Span, rollout: &RolloutStatus) -> bool {
@@ -53,7 +54,7 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     stage.quiet().await;
     // Should it have been written once more, it is that end that counts.
     let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
-    assert_eq!((root.start / 1000, root.end / 1000), (microseconds(&rollout.started_at), microseconds(&rollout.ended_at)));
+    assert_eq!((root.start / 1000, root.end / 1000), (microseconds(rollout.started_at.as_ref()), microseconds(rollout.ended_at.as_ref())));
     stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
 }
 
@@ -85,7 +86,7 @@ async fn what_was_superseded_is_sent_again_by_the_next_process() {
     assert_eq!(Some(root.span_id.as_str()), first.traceparent.as_deref().and_then(|text| text.split('-').nth(2)));
     assert_eq!(
         (root.start / 1000, root.end / 1000),
-        (microseconds(&first.started_at), microseconds(&second.started_at)),
+        (microseconds(first.started_at.as_ref()), microseconds(second.started_at.as_ref())),
         "it ended when the next began"
     );
 }

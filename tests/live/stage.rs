@@ -187,7 +187,8 @@ impl Stage {
     /// Waits until a counter has this value.
     pub async fn reaches(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         eventually(&format!("{name}{labels:?} is {value}"), SOON, async || match self.operator.sample(name, labels).await {
-            Some(now) if now == value => Ok(()),
+            // Counters are whole numbers.
+            Some(now) if (now - value).abs() < 0.5 => Ok(()),
             other => Err(format!("{other:?}")),
         })
         .await;
