@@ -26,6 +26,7 @@ use elpio_cluster::{Engine, guardian, netns, samples};
 use futures::FutureExt as _;
 use ground::Ground;
 use options::Options;
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +82,8 @@ async fn outside(terminal: &Terminal, options: &Options) -> Result<ExitCode, Str
 
 /// Everything that is shown, until it is over or somebody ends it. Then what it holds is dropped, and everything that it started ends.
 async fn show(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> ExitCode {
-    let told = AssertUnwindSafe(Box::pin(demo(terminal, options, engines, doors, operator))).catch_unwind();
+    let kept = Cell::new(false);
+    let told = AssertUnwindSafe(Box::pin(demo(terminal, options, engines, doors, operator, &kept))).catch_unwind();
     let code = tokio::select! {
         ended = told => match ended {
             Ok(Ok(())) => return ExitCode::SUCCESS,
@@ -99,7 +101,7 @@ async fn show(terminal: &Terminal, options: &Options, engines: &[Engine], doors:
     terminal.leave();
     terminal.put("\nStopped; everything that was started has ended.");
     // That is how it is meant to end then.
-    ExitCode::from(if options.keep && code == 130 { 0 } else { code })
+    ExitCode::from(if kept.get() && code == 130 { 0 } else { code })
 }
 
 /// A shell's code for the signal that came.
@@ -114,7 +116,14 @@ async fn ended_by_signal() -> u8 {
     }
 }
 
-async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> Result<(), String> {
+async fn demo(
+    terminal: &Terminal,
+    options: &Options,
+    engines: &[Engine],
+    doors: Doors,
+    operator: PathBuf,
+    kept: &Cell<bool>,
+) -> Result<(), String> {
     let ground = Ground::start(terminal, options, engines, doors, &operator).await?;
     let (ready, failing) = ground::objects()?;
     terminal.heading(&format!("kubectl apply -f {} -f {}", samples::FOLDER, ground::OBJECTS));
@@ -140,6 +149,7 @@ async fn demo(terminal: &Terminal, options: &Options, engines: &[Engine], doors:
     }
     ending::addresses(terminal, &ground, &trace.id, options.keep);
     if options.keep {
+        kept.set(true);
         story.go_on().await;
     }
     Ok(())

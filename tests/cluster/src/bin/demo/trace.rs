@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const BOUND: Duration = Duration::from_secs(30);
 /// Tekton sends its spans every five seconds.
-const TEKTON: Duration = Duration::from_secs(8);
+const TEKTON: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Another project's work that took less is left out.
 const SLIGHT: Duration = Duration::from_millis(50);
