@@ -9,6 +9,7 @@
 
 mod alarm;
 mod backends;
+mod edit;
 mod ending;
 mod ground;
 mod options;
@@ -25,6 +26,7 @@ use elpio_cluster::forward::Doors;
 use elpio_cluster::{Engine, guardian, netns, samples};
 use futures::FutureExt as _;
 use ground::Ground;
+use kube::ResourceExt as _;
 use options::Options;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -137,6 +139,10 @@ async fn demo(
     let trace = Trace::read(&ground.backends, &story.ready("ElpioFunction"), options.backends && engines.contains(&Engine::Tekton)).await?;
     trace::show(terminal, &trace, ground.backends.reader());
     if let Some(prometheus) = ground.backends.prometheus() {
+        if let Some(last) = story.ready("ElpioFunction").last() {
+            terminal.put("");
+            terminal.step("an edit", edit::function(&client, &last.name_any(), prometheus)).await?;
+        }
         panels::show(terminal, prometheus, story.ready("ElpioService").len() + story.ready("ElpioFunction").len()).await?;
         alarm::show(terminal, prometheus).await;
         ending::exemplar(terminal, &ground.backends).await;
