@@ -124,11 +124,16 @@ async fn log_lines_point_to_traces(backends: &Backends, stage: &Stage) {
     let named: Vec<(String, String)> =
         lines.filter_map(|line| Some((line["trace_id"].as_str()?.to_owned(), line["span_id"].as_str()?.to_owned()))).collect();
     assert!(named.len() >= 7, "a line for each service at least: {named:?}");
-    let records = backends.records("logs");
     for (trace, span) in &named {
         backends.jaeger.wait_for_trace(trace, SOON, |spans| spans.iter().any(|other| other.span_id == *span)).await;
-        assert!(records.iter().any(|record| record.trace_id == *trace && record.span_id == *span), "no record for the line of {trace}");
     }
+    eventually("every line has its record", SOON, async || {
+        let records = backends.records("logs");
+        let has = |(trace, span): &&(String, String)| records.iter().any(|record| record.trace_id == *trace && record.span_id == *span);
+        let missing: Vec<_> = named.iter().filter(|ids| !has(ids)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("no record for the lines of {missing:?}")) }
+    })
+    .await;
     table(
         "Closure of log lines",
         &["what", "found", "of"],

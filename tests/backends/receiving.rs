@@ -18,7 +18,7 @@ use crate::{
     stage::SOON,
 };
 
-pub const END: Duration = Duration::from_secs(10);
+pub const END: Duration = Duration::from_secs(30);
 
 /// A collector that writes what it receives to files: on its usual ports, and on ports that want a certificate or a token.
 pub struct Receiving {
