@@ -31,29 +31,27 @@ impl Screen {
     /// Draws the region, where there is one.
     pub fn draw(&mut self, live: bool) {
         if live {
-            self.paint("");
+            self.paint(None);
         }
     }
 
     /// Text that stays.
     pub fn write(&mut self, text: &str, live: bool) {
         if live {
-            self.paint(text);
+            self.paint(Some(text));
         } else {
             give(&format!("{text}\n"));
         }
     }
 
     /// `above` in place of the region, and the region below it; in one piece, so that nothing flickers.
-    fn paint(&mut self, above: &str) {
+    fn paint(&mut self, above: Option<&str>) {
         let mut out = String::new();
         if self.drawn > 0 {
             let _ = write!(out, "\x1b[{}A", self.drawn);
         }
-        if !above.is_empty() {
-            for line in above.split('\n') {
-                let _ = writeln!(out, "{line}\x1b[K");
-            }
+        for line in above.into_iter().flat_map(|text| text.split('\n')) {
+            let _ = writeln!(out, "{line}\x1b[K");
         }
         let lines: Vec<String> = self.steps.iter().map(|step| self.running(step)).chain(self.region.iter().cloned()).collect();
         // More than the window holds could not be drawn over again.
