@@ -225,6 +225,10 @@ impl<K: Kind> Controller<K> {
             self.unsettled.note(&turn.key, None);
         }
         self.unanswered.settle(&object, &self.rollouts, &run, place.begins);
+        if self.store.get(&turn.key).is_none() {
+            // Gone meanwhile: nobody would ask for it again.
+            self.unanswered.forget(&object);
+        }
         // What is past is no time to wait for: the retry is.
         let late = run
             .status
