@@ -247,17 +247,31 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
         object
     };
     let scaler = |ready: &str| conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet");
+    let right = [(ChildKind::Deployment, Step::Unchanged)];
     let held = [(ChildKind::Service, Step::Leaving { holder: "Service web of Route web, which is being deleted,".into() })];
     story
         .step("Knative still holds the name", 1, &spec, &[deployment(0)], &held, false)
         .step("it let go", 1, &spec, &[deployment(0), service.clone(), scaler("Unknown")], &[], false)
         .step("a replica is there", 1, &spec, &[deployment(1), service.clone(), scaler("Unknown")], &[], false)
         .step("the autoscaler is ready", 1, &spec, &[deployment(1), service.clone(), scaler("True")], &[], false)
-        .step("it scales, which is not seen yet", 1, &spec, &[rollout(2, 1, 1, 1), service.clone(), scaler("True")], &[], false)
-        .step("replicas start beside the first", 1, &spec, &[rollout(2, 2, 3, 1), service.clone(), scaler("True")], &[], false)
-        .step("an edit, which is not seen yet", 2, &edit, &[rollout(3, 2, 3, 3), service.clone(), scaler("True")], &[], false)
-        .step("rolled out", 2, &edit, &[rollout(3, 3, 3, 3), service.clone(), scaler("True")], &[], false)
-        .step("all replicas are gone", 2, &edit, &[rollout(3, 3, 3, 0), service, scaler("True")], &[], false);
+        .step("it scales, which is not seen yet", 1, &spec, &[rollout(2, 1, 1, 1), service.clone(), scaler("True")], &right, false)
+        .step("replicas start beside the first", 1, &spec, &[rollout(2, 2, 3, 1), service.clone(), scaler("True")], &right, false)
+        .step("all are there", 1, &spec, &[rollout(2, 2, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step("one is gone", 1, &spec, &[rollout(2, 2, 3, 2), service.clone(), scaler("True")], &right, false)
+        .step("it is back", 1, &spec, &[rollout(2, 2, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step(
+            "we put something right, which is not seen yet",
+            1,
+            &spec,
+            &[rollout(3, 2, 3, 3), service.clone(), scaler("True")],
+            &[],
+            false,
+        )
+        .step("still not seen", 1, &spec, &[rollout(3, 2, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step("seen", 1, &spec, &[rollout(3, 3, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step("an edit, which is not seen yet", 2, &edit, &[rollout(4, 3, 3, 3), service.clone(), scaler("True")], &[], false)
+        .step("rolled out", 2, &edit, &[rollout(4, 4, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step("all replicas are gone", 2, &edit, &[rollout(4, 4, 3, 0), service, scaler("True")], &right, false);
     story.compare("keda");
 }
 

@@ -21,6 +21,9 @@ pub struct ChildStatus {
     /// Why it is not ready, in the child's own word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many replicas are available (Deployments only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<i64>,
 }
 
 /// How a rollout ended.

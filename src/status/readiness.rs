@@ -104,6 +104,20 @@ fn knative(child: &DynamicObject) -> Readiness {
     }
 }
 
+/// How many of a Deployment's replicas are available.
+#[must_use]
+pub fn available(child: &DynamicObject) -> i64 {
+    number(child, "/status/availableReplicas")
+}
+
+/// A Deployment that was ready with so many replicas has them still, and gets more: nothing is rolled out, nobody is without an answer.
+#[must_use]
+pub fn grows(child: &DynamicObject, before: i64) -> bool {
+    let rolled_out = condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
+    let updated = number(child, "/status/updatedReplicas") == number(child, "/status/replicas");
+    is_observed(child) && rolled_out && updated && available(child) >= before.max(1)
+}
+
 fn deployment(child: &DynamicObject) -> Readiness {
     if let Some(waiting) = observed(child) {
         return waiting;
@@ -118,12 +132,9 @@ fn deployment(child: &DynamicObject) -> Readiness {
     if let Some(progress) = condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded") {
         return failed(progress);
     }
-    let (updated, total, available) =
-        (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), number(child, "/status/availableReplicas"));
+    let (updated, total, available) = (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), available(child));
     let to_zero = child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
-    // An autoscaler adds replicas to what serves already: while they start, nothing is rolled out and nobody is without an answer.
-    let rolled_out = condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
-    if to_zero || (updated == total && available >= 1 && (available == total || rolled_out)) {
+    if to_zero || (updated == total && total == available && available >= 1) {
         return Readiness::Ready;
     }
     waiting(reason::PROGRESSING, format!("{available} of {total} replicas are available, {updated} are up to date"))
@@ -156,10 +167,6 @@ mod tests {
         let seen = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
         let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
         let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}});
-        let scaled = |mut deployment: serde_json::Value| {
-            deployment["status"]["conditions"] = json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
-            deployment
-        };
         let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
         for (kind, data, expected) in [
             (ChildKind::Service, json!({}), "ready"),
@@ -197,14 +204,34 @@ mod tests {
             (ChildKind::Deployment, deploy(2, 0, 0, 0, 0), "ready"),
             (ChildKind::Deployment, deploy(2, 1, 0, 0, 0), "waiting Progressing"),
             (ChildKind::Deployment, deploy(2, 3, 3, 3, 1), "waiting Progressing"),
-            (ChildKind::Deployment, scaled(deploy(2, 3, 3, 3, 1)), "ready"),
-            (ChildKind::Deployment, scaled(deploy(1, 3, 3, 3, 1)), "waiting Progressing"),
-            (ChildKind::Deployment, scaled(deploy(2, 3, 1, 3, 3)), "waiting Progressing"),
-            (ChildKind::Deployment, scaled(deploy(2, 1, 1, 1, 0)), "waiting Progressing"),
             (ChildKind::Deployment, failing("ReplicaFailure", "True", "FailedCreate"), "failed FailedCreate"),
             (ChildKind::Deployment, failing("Progressing", "False", "ProgressDeadlineExceeded"), "failed ProgressDeadlineExceeded"),
         ] {
             assert_eq!(word(&of(kind, &object(2, &data))), expected, "{kind:?} {data}");
+        }
+    }
+
+    #[test]
+    fn what_grows_was_rolled_out_and_lost_nothing() {
+        let deployment = |at: i64, updated: i64, available: i64, reason: &str| {
+            let conditions = [json!({"type": "Progressing", "status": "True", "reason": reason})];
+            let count = json!({"observedGeneration": at, "updatedReplicas": updated, "replicas": 3, "availableReplicas": available});
+            let mut data = json!({"status": count});
+            data["status"]["conditions"] = json!(conditions);
+            object(2, &data)
+        };
+        let complete = "NewReplicaSetAvailable";
+        for (child, before, expected) in [
+            (deployment(2, 3, 1, complete), 1, true),
+            (deployment(2, 3, 2, complete), 1, true),
+            (deployment(2, 3, 1, complete), 0, true),
+            (deployment(2, 3, 0, complete), 0, false),
+            (deployment(2, 3, 1, complete), 3, false),
+            (deployment(2, 1, 1, complete), 1, false),
+            (deployment(1, 3, 1, complete), 1, false),
+            (deployment(2, 3, 1, "ReplicaSetUpdated"), 1, false),
+        ] {
+            assert_eq!(grows(&child, before), expected, "{before} {:?}", child.data);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The status of an `ElpioService`, and the Events of its transitions. Pure.
 
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
@@ -17,7 +18,10 @@ use crate::{
         network::Metric,
     },
     foreign::ChildKind,
-    render::{ChildId, Defaults, Desired, Owner, ValidService, applied::Live},
+    render::{
+        ChildId, Defaults, Desired, Owner, ValidService,
+        applied::{Applied, Live, Step},
+    },
 };
 
 /// Assesses a service.
@@ -37,7 +41,7 @@ pub fn assess(
         Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY]),
         Seen::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
-            let says = Says { live, settled: settled(previous, moment) };
+            let says = Says { live, applied, settled: settled(previous, moment) };
             status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
@@ -54,7 +58,7 @@ pub fn assess(
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = occurrences(name, &before, &status, seen, moment);
+    let occurrences = occurrences(name, &before, settled(previous, moment), &status, seen, moment);
     Assessment { status, occurrences, ended, finished: None }
 }
 
@@ -109,6 +113,7 @@ fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &Moment) -> &'a
 /// What the children say.
 struct Says<'a> {
     live: &'a Live,
+    applied: &'a Applied,
     settled: &'a [ChildStatus],
 }
 
@@ -117,12 +122,18 @@ impl Says<'_> {
         let Some(child) = self.live.get(id) else {
             return Readiness::Waiting { reason: reason::PROGRESSING.to_owned(), message: "is not there yet".to_owned() };
         };
-        // An autoscaler writes its replicas: a generation that is none of ours, and no news before its controller has looked.
-        let was_ready = |c: &ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
-        if id.kind == ChildKind::Deployment && !readiness::is_observed(child) && self.settled.iter().any(was_ready) {
-            return Readiness::Ready;
+        match readiness::of(id.kind, child) {
+            Readiness::Waiting { .. } if id.kind == ChildKind::Deployment && self.is_scaled(id, child) => Readiness::Ready,
+            said => said,
         }
-        readiness::of(id.kind, child)
+    }
+
+    /// An autoscaler writes the replicas: a generation that is none of ours, and then replicas that start beside those that serve.
+    fn is_scaled(&self, id: &ChildId, child: &DynamicObject) -> bool {
+        let was_ready = |c: &&ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
+        let Some(before) = self.settled.iter().find(was_ready) else { return false };
+        let ours = self.applied.steps.iter().any(|(other, step)| other == id && *step == Step::Changed);
+        (!ours && !readiness::is_observed(child)) || before.available.is_some_and(|before| readiness::grows(child, before))
     }
 }
 
@@ -133,7 +144,8 @@ fn children(desired: &Desired, says: &Says<'_>) -> Vec<ChildStatus> {
             Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => (false, Some(reason).filter(|r| !r.is_empty())),
         };
         let api_version = version.as_str().unwrap_or_default().to_owned();
-        ChildStatus { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone(), ready, reason }
+        let available = says.live.get(id).filter(|_| id.kind == ChildKind::Deployment).map(|child| readiness::available(child));
+        ChildStatus { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone(), ready, reason, available }
     };
     desired.children.iter().map(|c| child(&c.id, &c.body["apiVersion"])).collect()
 }
@@ -184,6 +196,7 @@ fn serving(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServ
 fn occurrences(
     name: &str,
     before: &[Condition],
+    settled: &[ChildStatus],
     status: &ElpioServiceStatus,
     seen: Seen<'_, ValidService>,
     moment: &Moment,
@@ -191,7 +204,7 @@ fn occurrences(
     let turns = Transitions { before, after: &status.conditions, moment };
     let Seen::Applied { valid, desired, applied, live } = seen else { return turns.invalid().into_iter().collect() };
     let reconciled = turns.reconciled().map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
-    let says = Says { live, settled: &[] };
+    let says = Says { live, applied, settled };
     let related = unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
     let readiness = turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
     let all = [reconciled, moment.first_look.then(|| ignored(valid, desired)).flatten(), turns.failed(applied, desired), readiness];
