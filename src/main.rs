@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::Command;
 use elpio_operator::{api, run};
 
-const AFTER_HELP: &str = "Configuration is by environment variables: ELPIO_* (deploy/README.md) and OTEL_* (otel/README.md).\n\
+const AFTER_HELP: &str = "Configuration is by environment variables, ELPIO_* and OTEL_*: otel/README.md has them all.\n\
     In a cluster the pod's service account is used, elsewhere the current kubeconfig.";
 
 fn main() -> ExitCode {

@@ -175,15 +175,3 @@ fn it_runs_under_restricted_pod_security() {
     let namespace: Value = object("Namespace", "elpio-system");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
 }
-
-#[test]
-fn the_page_lists_every_variable_of_the_program() {
-    let names = |text: &str| {
-        let starts = text.match_indices("ELPIO_").map(|(at, _)| &text[at..]);
-        let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>();
-        starts.map(name).filter(|name| name.len() > "ELPIO_".len()).collect::<BTreeSet<_>>()
-    };
-    let page = text("deploy/README.md");
-    let rows: String = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next()).collect();
-    assert_eq!(names(&rows), names(&text("src/config.rs")));
-}

@@ -1,8 +1,13 @@
 //! The page of instruments and the page of variables.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
-use elpio_operator::telemetry::{Settings, instruments_page};
+use elpio_operator::{
+    config::Config,
+    telemetry::{Settings, instruments_page},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn the_committed_page_is_the_table() {
@@ -14,8 +19,8 @@ fn the_committed_page_is_the_table() {
     assert!(committed == instruments_page::render(), "otel/instruments.md is not the table: run with UPDATE_GOLDEN=1");
 }
 
-/// Every `OTEL_…` that is asked for, one signal standing for all.
-fn asked() -> BTreeSet<String> {
+/// Every variable that telemetry asks for, one signal standing for all.
+fn asked_by_telemetry() -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     // Answers that lead to all the others.
     let answer = |name: &str| {
@@ -38,9 +43,59 @@ fn asked() -> BTreeSet<String> {
     asked.into_inner().into_iter().map(general).collect()
 }
 
+/// Every variable that the operator's own configuration asks for.
+fn asked_by_the_configuration() -> BTreeSet<String> {
+    let asked = RefCell::new(BTreeSet::new());
+    let (_, warnings) = Config::from_env(&|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    })
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    asked.into_inner()
+}
+
+/// Every variable that says where the process runs: read by name, outside the two parsers.
+fn asked_by_the_place() -> BTreeSet<String> {
+    let source = std::fs::read_to_string(format!("{ROOT}/src/identity.rs")).unwrap();
+    source.split("env(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+}
+
+/// The variables of the tables: the words in the first cells.
+fn rows(page: &str) -> BTreeSet<String> {
+    let cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// Sources that read the environment themselves.
+fn readers(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            readers(&path, found);
+        } else if std::fs::read_to_string(&path).unwrap().contains("env::var(") {
+            found.insert(path.strip_prefix(ROOT).unwrap().display().to_string());
+        }
+    }
+}
+
 #[test]
-fn the_page_of_variables_names_every_variable_that_is_read_and_no_other() {
-    let page = include_str!("../../otel/README.md");
+fn the_page_of_variables_has_a_row_for_every_variable_that_is_read_and_no_other() {
+    let page = std::fs::read_to_string(format!("{ROOT}/otel/README.md")).unwrap();
+    let (ours, _) = page.split_once("## When the collector is down").expect("the variables come first");
+    let mut read = asked_by_telemetry();
+    // `ELPIO_LOG` has a row, which names what stands in for it.
+    read.extend(asked_by_the_configuration().into_iter().filter(|name| name != "RUST_LOG"));
+    read.extend(asked_by_the_place());
+    assert_eq!(rows(ours), read);
     let named: BTreeSet<String> = page.split('`').filter(|word| word.starts_with("OTEL_")).map(str::to_owned).collect();
-    assert_eq!(named, asked());
+    assert_eq!(named, asked_by_telemetry(), "words anywhere on the page");
+}
+
+#[test]
+fn nobody_else_reads_the_environment() {
+    let mut found = BTreeSet::new();
+    readers(Path::new(&format!("{ROOT}/src")), &mut found);
+    // The parsers are handed it by run.rs.
+    assert_eq!(found, BTreeSet::from(["src/identity.rs".to_owned(), "src/run.rs".to_owned()]));
 }
