@@ -67,6 +67,7 @@ pub fn addresses(terminal: &Terminal, ground: &Ground, trace: &str, keep: bool) 
         all.push(("Jaeger", format!("curl http://127.0.0.1:{}/api/traces/{trace}", outside.jaeger)));
         all.push(("Prometheus", format!("curl 'http://127.0.0.1:{}/api/v1/query?query=elpio_services_ready'", outside.prometheus)));
         all.push(("", format!("curl http://127.0.0.1:{}/api/v1/alerts", outside.prometheus)));
+        all.push(("", "(their APIs: they are built without their web pages)".to_owned()));
     }
     for (what, how) in all {
         terminal.line(&format!("{} {how}", terminal.paint(Tone::Dim, format!("{what:<10}"))));

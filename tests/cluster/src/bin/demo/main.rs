@@ -131,10 +131,13 @@ async fn demo(
     terminal.heading(&format!("kubectl apply -f {} -f {}", samples::FOLDER, ground::OBJECTS));
     let client = ground.cluster.client().await;
     let mut story = Story::begin(&client, terminal, story::expected(&ready, &failing)).await?;
-    for objects in [&failing, &ready] {
-        samples::apply(&client, "default", objects).await?;
-    }
-    story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end()))?;
+    // Told while it is applied: else the first seconds would be over before the clock starts.
+    let apply = async {
+        samples::apply(&client, "default", &failing).await?;
+        samples::apply(&client, "default", &ready).await
+    };
+    let tell = async { story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end())) };
+    tokio::try_join!(apply, tell)?;
 
     let trace = Trace::read(&ground.backends, &story.ready("ElpioFunction"), options.backends && engines.contains(&Engine::Tekton)).await?;
     trace::show(terminal, &trace, ground.backends.reader());

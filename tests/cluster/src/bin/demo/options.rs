@@ -11,8 +11,9 @@ own, which has loopback alone; what you may want to open is forwarded to 127.0.0
 that fail. You see them become ready or fail, their Events, one function's trace as Jaeger has it, the dashboards' numbers as Prometheus
 answers them, and the alert that the failing build raises.
 
-The first time, everything is built from Go modules and kept in your cache folder. On two cores: etcd and Kubernetes 6 minutes, collector,
-Jaeger and Prometheus 8 (--no-backends leaves them out), the engines 20 (KEDA alone 8). Later runs take a minute or two.
+The first time, the demo and the operator are compiled (5 minutes on two cores), and everything else is built from Go modules and kept in
+your cache folder: etcd and Kubernetes 6 minutes, collector, Jaeger and Prometheus 8 (--no-backends leaves them out; they come without
+their web pages), the engines 20 (KEDA alone 8). Later runs take a minute or two.
 
 Where the machine allows no user and network namespaces, and with --stand-in, no engine runs: a stand-in writes the status that they would,
 and nothing of the engines is built.
@@ -38,6 +39,7 @@ impl Options {
     pub fn read() -> Self {
         let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
         let matches = Command::new("cargo demo")
+            .bin_name("cargo demo")
             .about(ABOUT)
             .after_help(DETAILS)
             .arg(flag("keep", "Leave it running, with a kubeconfig to use, until Ctrl-C"))

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// Where no window ends.
 const WIDE: usize = 200;
 const NAME: usize = 17;
-const REASON: usize = 14;
+const REASON: usize = 15;
 
 /// Name and kind, so that a function stands before the service of its name.
 pub type Key = (String, String);
@@ -158,7 +158,7 @@ impl<'a> Story<'a> {
                     _ => (Instant::now(), None),
                 };
                 let settled = matches!(state, State::Ready | State::Failed);
-                let took = took.or(settled.then(|| since.elapsed()));
+                let took = table::rolled_out(&object).or(took).or(settled.then(|| since.elapsed()));
                 self.condition(&key, &object);
                 self.objects.insert(key, Seen { object, state, since, took });
             }

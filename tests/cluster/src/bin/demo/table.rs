@@ -59,6 +59,15 @@ pub fn place(status: &Value) -> String {
     }
 }
 
+/// How long the rollout of the current generation took, as the operator measured it; `None` before its end.
+pub fn rolled_out(object: &DynamicObject) -> Option<Duration> {
+    let rollout = &object.data["status"]["rollout"];
+    let time = |field: &str| rollout[field].as_str()?.parse::<jiff::Timestamp>().ok();
+    let of_this = rollout["generation"].as_i64() == object.metadata.generation && rollout["outcome"] == "Ready";
+    let (from, to) = time("startedAt").zip(time("endedAt")).filter(|_| of_this)?;
+    Duration::try_from(to.duration_since(from)).ok()
+}
+
 /// A field as text; empty when it is not there.
 pub fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
@@ -154,6 +163,21 @@ mod tests {
         ] {
             assert_eq!(state(&object("greeter", status, reason, seen)), expected, "{status} {reason} {seen}");
         }
+    }
+
+    #[test]
+    fn a_rollout_took_what_the_operator_says() {
+        let rollout = |generation: i64, outcome: &str| {
+            let mut object = object("greeter", "True", "Reconciled", 2);
+            let times = ("2026-11-22T21:24:27.460517Z", "2026-11-22T21:24:29.491176Z");
+            object.data["status"]["rollout"] =
+                json!({"generation": generation, "outcome": outcome, "startedAt": times.0, "endedAt": times.1});
+            rolled_out(&object)
+        };
+        assert_eq!(rollout(2, "Ready"), Some(Duration::from_micros(2_030_659)));
+        assert_eq!(rollout(1, "Ready"), None, "an edit is on its way");
+        assert_eq!(rollout(2, "TimedOut"), None);
+        assert_eq!(rolled_out(&object("greeter", "False", "Progressing", 2)), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How the demo looks: lines that stay, and below them, on a terminal, a region that is drawn anew in place. Knows nothing of what is told.
 
-use crate::screen::{STEP, Screen, Step, USUAL, fit, size};
+use crate::screen::{STEP, Screen, Step, USUAL, fit, size, wrapped};
 use elpio_cluster::report::{self, Told};
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -13,6 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 const TICK: Duration = Duration::from_millis(250);
 /// How often progress is told to those who only read lines.
 const SELDOM: Duration = Duration::from_secs(10);
+
+/// Columns before a step's remark, and what it has at least.
+const REMARK: usize = STEP + 14;
+const LEAST: usize = 40;
 
 /// Colours by their use.
 #[derive(Clone, Copy)]
@@ -174,10 +178,14 @@ impl Terminal {
     fn done<T>(&self, name: &str, start: Instant, ended: Result<(String, T), String>) -> Result<T, String> {
         let took = format!("{:.1} s", start.elapsed().as_secs_f64());
         let (sign, remark) = match &ended {
-            Ok((remark, _)) => (self.paint(Tone::Good, "✓"), self.paint(Tone::Dim, remark)),
-            Err(_) => (self.paint(Tone::Bad, "✗"), String::new()),
+            Ok((remark, _)) => (self.paint(Tone::Good, "✓"), remark.as_str()),
+            Err(_) => (self.paint(Tone::Bad, "✗"), ""),
         };
-        self.line(format!("{sign} {name:<STEP$} {took:>8} {remark}").trim_end());
+        let room = if self.live { self.width().saturating_sub(REMARK + 1).max(LEAST) } else { usize::MAX };
+        let lines = wrapped(remark, room);
+        let first = self.paint(Tone::Dim, &lines[0]);
+        self.line(format!("{sign} {name:<STEP$} {took:>8} {first}").trim_end());
+        lines[1..].iter().for_each(|line| self.line(&format!("{:1$}{2}", "", REMARK - 2, self.paint(Tone::Dim, line))));
         ended.map(|(_, result)| result)
     }
 

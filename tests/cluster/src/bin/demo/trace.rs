@@ -117,7 +117,7 @@ pub fn show(terminal: &Terminal, trace: &Trace, reader: &str) {
     let count = trace.spans.len() - short.len();
     let foreign = trace.spans.iter().filter(|span| is_foreign(span)).count();
     let left_out = format!(
-        "… {count} of its {} spans: reconciles that only looked or told how it stands, and how Tekton works ({foreign} spans)",
+        "… not shown are {count} of {} spans: reconciles that only looked or reported, and how Tekton works ({foreign})",
         trace.spans.len()
     );
     terminal.short_line(&terminal.paint(Tone::Dim, left_out));
