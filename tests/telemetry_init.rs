@@ -6,8 +6,8 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use elpio_cluster::otlp::OtlpReceiver;
 use elpio_operator::telemetry::{
-    self, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RolloutSeed, Settings,
-    Trigger, step_for,
+    self, ChildStep, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RolloutSeed,
+    RunOutcome, Settings, Trigger, step_for,
 };
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Service;
@@ -61,10 +61,10 @@ async fn from_init_to_shutdown() {
     let services: Api<Service> = Api::namespaced(client, "shop");
     let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 1, rebuild: "", parent: None });
     let run = async {
-        let found = services.get_opt("cart").instrument(step_for("observe", "Service")).await.unwrap();
+        let found = services.get_opt("cart").instrument(step_for(ChildStep::Apply, "Service")).await.unwrap();
         assert!(found.is_none());
         let failure = Failure { error_type: ErrorType::Unavailable, short: "later".into(), chain: "the whole chain".into() };
-        Done(Report { failure: Some(failure), engine: None, outcome: "failed", applied: vec![], wrote: false })
+        Done(Report { failure: Some(failure), engine: None, outcome: RunOutcome::Failed, applied: vec![], wrote: false })
     };
     metrics.reconcile(&traces, info(Place::InRollout(rollout.clone())), run).await;
 
@@ -73,7 +73,7 @@ async fn from_init_to_shutdown() {
     let spans = receiver.spans();
     let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"));
     let (call, step, reconcile) =
-        (find("GET /api/v1/namespaces/{namespace}/services/{name}"), find("observe Service"), find("reconcile ElpioService"));
+        (find("GET /api/v1/namespaces/{namespace}/services/{name}"), find("apply Service"), find("reconcile ElpioService"));
     assert_eq!((&call.parent_id, &step.parent_id), (&step.span_id, &reconcile.span_id), "also through the client's own queue");
     assert_eq!(reconcile.parent_id, rollout.ids().unwrap().span_id);
     assert_eq!(spans.len(), 3, "kube's own spans are not ours: {spans:?}");

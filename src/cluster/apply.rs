@@ -27,7 +27,7 @@ use crate::{
         applied::{Applied, Live, Step},
         drift,
     },
-    telemetry::{ErrorType, fail_step, step_for},
+    telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
 
 /// Writes children.
@@ -110,7 +110,7 @@ impl Applier {
     }
 
     async fn one(&self, owner: &Owner<'_>, child: &Child, live: &Live, outcome: &mut Outcome) -> Step {
-        let span = step_for("apply", child.id.kind.label());
+        let span = step_for(ChildStep::Apply, child.id.kind.label());
         match self.write(owner, child, live.get(&child.id)).instrument(span.clone()).await {
             Ok(Made::Not(step)) => step,
             Ok(Made::Written(version)) => {
@@ -230,7 +230,7 @@ impl Applier {
         if known.metadata.deletion_timestamp.is_some() {
             return false;
         }
-        let span = step_for("delete", id.kind.label());
+        let span = step_for(ChildStep::Delete, id.kind.label());
         let preconditions = Preconditions { uid: known.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);

@@ -35,7 +35,7 @@ use crate::{
         applied::{Live, Step},
     },
     status::{Assessment, Moment, Seen, build::BuildEnd},
-    telemetry::{ErrorType, Report, step},
+    telemetry::{ErrorType, Report, RunStep, step},
 };
 
 /// What every reconcile of a kind works with.
@@ -94,7 +94,7 @@ impl<K: Kind> Pipeline<K> {
             // I/O. Before the status, so that a crash in between loses none: the one who comes next finds them published.
             self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
             // I/O
-            let written = self.write_status(&object, &pass.assessment.status).instrument(step("status")).await;
+            let written = self.write_status(&object, &pass.assessment.status).instrument(step(RunStep::Status)).await;
             match written {
                 Err(error)
                     if attempts < retry::at_once(error.class) && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
@@ -137,12 +137,12 @@ impl<K: Kind> Pipeline<K> {
             deadline: self.allowed(object),
         };
         // Needs no client: the watches have brought everything here.
-        let live = step("observe").in_scope(|| self.children.of(&uid));
+        let live = step(RunStep::Observe).in_scope(|| self.children.of(&uid));
         let details = self.children.beneath(&live);
         let scene =
             |live| Scene { owner, annotations: object.annotations(), live, details: &details, rollout: &place.status, defaults: &defaults };
         // Pure
-        let valid = match step("validate").in_scope(|| Self::validate(&name, object, &defaults)) {
+        let valid = match step(RunStep::Validate).in_scope(|| Self::validate(&name, object, &defaults)) {
             Ok(valid) => valid,
             Err(faults) => {
                 let assessment = K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
@@ -150,7 +150,7 @@ impl<K: Kind> Pipeline<K> {
             }
         };
         // Pure
-        let desired: Desired = step("render").in_scope(|| K::render(&scene(&live), &valid));
+        let desired: Desired = step(RunStep::Render).in_scope(|| K::render(&scene(&live), &valid));
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
         let now = self.children.of(&uid);
@@ -243,7 +243,7 @@ impl<K: Kind> Pipeline<K> {
         let (recorder, regarding) = (self.recorder.clone(), regarding::<K>(object, retried));
         let publish = async move { join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await };
         // A task of its own, so that what takes longer is still written, while the status goes on.
-        let publishing = tokio::spawn(publish.instrument(step("event")));
+        let publishing = tokio::spawn(publish.instrument(step(RunStep::Event)));
         if tokio::time::timeout(SAY, publishing).await.is_err() {
             tracing::warn!("Events take longer than {} s; the status goes on without them", SAY.as_secs());
         }

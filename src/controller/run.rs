@@ -14,7 +14,7 @@ use crate::{
     cluster::{error::CallError, events::Regarding, outcome::Outcome},
     render::applied::Step,
     status::build::BuildEnd,
-    telemetry::{ApplyOutcome, Report, Reported},
+    telemetry::{ApplyOutcome, Report, Reported, RunOutcome},
 };
 
 /// What a reconcile came to.
@@ -50,7 +50,8 @@ impl<K: Kind> Run<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     #[must_use]
     pub fn overtaken(engine: Option<&'static str>, done: Outcome) -> Self {
-        let report = Report { failure: None, engine, outcome: "overtaken", applied: applied(&done), wrote: !applied(&done).is_empty() };
+        let report =
+            Report { failure: None, engine, outcome: RunOutcome::Overtaken, applied: applied(&done), wrote: !applied(&done).is_empty() };
         Self {
             report,
             retry: None,

@@ -8,7 +8,7 @@ use crate::{
     cluster::outcome::Outcome,
     render::Fault,
     status::conditions::find,
-    telemetry::{ErrorType, Failure},
+    telemetry::{ErrorType, Failure, RunOutcome},
 };
 
 /// The failures of a pass, in the words of the retry table.
@@ -20,8 +20,8 @@ pub struct Summary {
     pub retry: Option<Duration>,
     /// When to try again at the earliest.
     pub not_before: Option<Duration>,
-    /// `elpio.outcome`.
-    pub outcome: &'static str,
+    /// What the run came to.
+    pub outcome: RunOutcome,
     /// The status was written, so what it tells is told.
     pub status_stands: bool,
 }
@@ -29,11 +29,11 @@ pub struct Summary {
 impl Summary {
     /// Of a pass whose status has not been written yet; `failures` attempts in a row have failed before it.
     pub fn of(invalid: Option<&[Fault]>, done: &Outcome, conditions: &[Condition], failures: u32) -> Self {
-        let mut summary = Self { failure: None, retry: None, not_before: None, outcome: "waiting", status_stands: true };
+        let mut summary = Self { failure: None, retry: None, not_before: None, outcome: RunOutcome::Waiting, status_stands: true };
         if let Some(faults) = invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.add(ErrorType::InvalidSpec, None, listed, failures);
-            summary.outcome = "invalid";
+            summary.outcome = RunOutcome::Invalid;
         }
         for (class, retry_after, cause) in &done.failures {
             summary.add(*class, *retry_after, cause.clone(), failures);
@@ -45,9 +45,9 @@ impl Summary {
             summary.retry = held.then(|| retry::back_off(failures, retry::chance()));
             let ready = find(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (held, ready) {
-                (true, _) => "pruning",
-                (false, true) => "ready",
-                (false, false) => "waiting",
+                (true, _) => RunOutcome::Pruning,
+                (false, true) => RunOutcome::Ready,
+                (false, false) => RunOutcome::Waiting,
             };
         }
         summary
@@ -60,7 +60,7 @@ impl Summary {
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));
         self.retry = self.retry.map(|pause| pause.max(self.not_before.unwrap_or_default()));
-        self.outcome = "failed";
+        self.outcome = RunOutcome::Failed;
         self.status_stands = false;
         if self
             .failure

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ids::with_preset,
     rollout::RolloutContext,
+    spans::{BUILD, TASK},
     traces::{Traces, in_rollout},
 };
 
@@ -95,7 +96,7 @@ impl Traces {
             KeyValue::new("k8s.object.uid", build.uid.clone()),
         ];
         let root = build.ctx.span_context();
-        self.finished(&root, run, format!("build {}", build.pipeline), attributes, (build.started, build.ended), build.error.as_deref());
+        self.finished(&root, run, BUILD.named(&build.pipeline), attributes, (build.started, build.ended), build.error.as_deref());
         let parent = SpanContext::new(root.trace_id(), run, root.trace_flags(), true, root.trace_state().clone());
         for task in &build.tasks {
             let attributes = vec![
@@ -106,14 +107,7 @@ impl Traces {
                 KeyValue::new("k8s.object.kind", "TaskRun"),
                 KeyValue::new("k8s.object.name", task.run.clone()),
             ];
-            self.finished(
-                &parent,
-                id_of(&task.uid),
-                format!("task {}", task.name),
-                attributes,
-                (task.started, task.ended),
-                task.error.as_deref(),
-            );
+            self.finished(&parent, id_of(&task.uid), TASK.named(&task.name), attributes, (task.started, task.ended), task.error.as_deref());
         }
     }
 

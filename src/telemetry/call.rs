@@ -12,7 +12,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     current::{Reconciling, SPANS, Verdict, ids_of},
-    instruments::{HTTP_CLIENT_DURATION, Values},
+    instruments::METHODS,
     metrics::{Instruments, Metrics},
     timing::Timing,
 };
@@ -55,10 +55,9 @@ impl fmt::Debug for Call {
     }
 }
 
-/// The method, if it is one that everybody knows (semantic conventions: any other is `_OTHER`).
+/// The method, if it is one that everybody knows.
 fn known(method: &Method) -> &'static str {
-    let Values::Closed(all) = HTTP_CLIENT_DURATION.attributes[0].values else { return "_OTHER" };
-    all.iter().copied().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 impl Call {

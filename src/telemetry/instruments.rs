@@ -31,6 +31,17 @@ pub enum Values {
     Bounded(&'static str),
 }
 
+impl Values {
+    /// Whether it may be this one; what is bounded by words alone may be any.
+    #[must_use]
+    pub fn allow(self, value: &str) -> bool {
+        match self {
+            Self::Closed(set) => set.contains(&value),
+            Self::Bounded(_) => true,
+        }
+    }
+}
+
 /// An attribute of an instrument.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute {
@@ -143,6 +154,8 @@ pub const RESOURCES: &[&str] = &[
 pub const ROLLOUT_OUTCOMES: &[&str] = &["ready", "superseded", "deleted", "timed_out"];
 /// The engines; `none` for a function, and for a service before its engine is known.
 pub const ENGINES: &[&str] = &["knative", "keda", "none"];
+/// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
+pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"];
 /// How a build ends.
 pub const BUILD_RESULTS: &[&str] = &["success", "error", "cancelled"];
 /// The one lease of the operator.
@@ -334,7 +347,7 @@ pub static LONGEST_PROCESSOR: Row = Row {
 /// Calls to the API server.
 pub static HTTP_CLIENT_DURATION: Row = Row {
     attributes: &[
-        closed("http.request.method", &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"]),
+        closed("http.request.method", METHODS),
         bounded("url.template", "paths of the APIs that the operator uses, with names as placeholders"),
         bounded("http.response.status_code", "HTTP status codes; absent when no answer came"),
         bounded(
@@ -508,10 +521,7 @@ impl Row {
     #[must_use]
     pub fn allows(&self, values: &[&str]) -> bool {
         values.len() == self.attributes.len()
-            && self.attributes.iter().zip(values).all(|(attribute, value)| match attribute.values {
-                Values::Closed(set) => set.contains(value),
-                Values::Bounded(_) => true,
-            })
+            && self.attributes.iter().zip(values).all(|(attribute, value)| attribute.values.allow(value))
             && self.occurs.is_none_or(|occurs| occurs(values))
     }
 }

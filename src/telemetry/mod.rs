@@ -42,6 +42,8 @@ pub mod settings;
 #[cfg(test)]
 mod settings_test;
 mod shutdown;
+pub mod spans;
+pub mod spans_page;
 mod timing;
 pub mod traces;
 mod transport;
@@ -55,12 +57,12 @@ pub use client::ClientLayer;
 pub use metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
 pub use page::Page;
 pub use pipeline::Builder;
-pub use reconcile::{Failure, Place, ReconcileInfo, Report, Reported, fail_step, note, step, step_for};
+pub use reconcile::{Failure, Place, ReconcileInfo, Report, Reported, fail_step, step, step_for};
 pub use rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent};
 pub use settings::{Identity, LogFormat, LogSettings, Settings};
 pub use shutdown::Telemetry;
 pub use traces::{EventLog, Traces, current_ids};
-pub use vocabulary::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
+pub use vocabulary::{ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, RunOutcome, RunStep, Signal, Trigger};
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -2,10 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use opentelemetry::{
-    Context, KeyValue,
-    trace::{Status, TraceContextExt},
-};
+use opentelemetry::{Context, KeyValue, trace::Status};
 use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -13,9 +10,10 @@ use super::{
     current::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
     metrics::{Instruments, Metrics},
     rollout::RolloutContext,
+    spans::RECONCILE,
     timing::Timing,
     traces::{Traces, in_rollout},
-    vocabulary::{ApplyOutcome, ErrorType, Kind, Trigger},
+    vocabulary::{ApplyOutcome, ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
 };
 
 /// What is known before a reconcile.
@@ -68,8 +66,8 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// The engine, when it is known.
     pub engine: Option<&'static str>,
-    /// `elpio.outcome`, a constant.
-    pub outcome: &'static str,
+    /// What it came to.
+    pub outcome: RunOutcome,
     /// Child label and what applying it did.
     pub applied: Vec<(&'static str, ApplyOutcome)>,
     /// Something was written or said.
@@ -152,7 +150,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
         target: SPANS,
         parent: None,
         "reconcile",
-        otel.name = format!("reconcile {}", info.kind),
+        otel.name = RECONCILE.named(info.kind.as_str()),
         k8s.namespace.name = info.namespace,
         k8s.object.kind = info.kind.as_str(),
         k8s.object.api_version = info.api_version,
@@ -180,7 +178,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
 }
 
 fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
-    span.record("elpio.outcome", report.outcome);
+    span.record("elpio.outcome", report.outcome.as_str());
     if let Some(engine) = report.engine {
         span.record("elpio.engine", engine);
     }
@@ -195,7 +193,7 @@ fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
 /// One line for a run that changed something or failed; none for any other.
 fn say(info: &ReconcileInfo, report: &Report, took: Duration) {
     let (kind, namespace, name) = (info.kind.as_str(), info.namespace.as_str(), info.name.as_str());
-    let (generation, outcome, trigger) = (info.generation, report.outcome, info.trigger.as_str());
+    let (generation, outcome, trigger) = (info.generation, report.outcome.as_str(), info.trigger.as_str());
     let seconds = Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).as_secs_f64();
     match &report.failure {
         // Ours to mend; the others are told to the user, and retried.
@@ -241,34 +239,25 @@ pub(super) fn fail(span: &Span, error_type: &'static str, short: &str, chain: &s
     span.add_event("exception", event);
 }
 
-/// Span of a step: `observe`, `validate`, `render`, `status`, `event`. Outside a reconcile there is none.
+/// Span of a step. Outside a reconcile there is none.
 #[must_use]
-pub fn step(name: &'static str) -> Span {
+pub fn step(step: RunStep) -> Span {
     if reconciling().is_none() {
         return Span::none();
     }
-    tracing::info_span!(target: SPANS, "step", otel.name = name)
+    tracing::info_span!(target: SPANS, "step", otel.name = step.as_str())
 }
 
 /// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
 #[must_use]
-pub fn step_for(name: &'static str, child: &str) -> Span {
+pub fn step_for(step: ChildStep, child: &str) -> Span {
     if reconciling().is_none() {
         return Span::none();
     }
-    tracing::info_span!(target: SPANS, "step", otel.name = format!("{name} {child}"), elpio.child = child)
+    tracing::info_span!(target: SPANS, "step", otel.name = format!("{step} {child}"), elpio.child = child)
 }
 
 /// Marks a step as failed: status, `error.type`, exception event.
 pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
     fail(span, error_type.as_str(), message, message);
-}
-
-/// Adds an attribute to the current span, as `cicd.pipeline.run.id` when a build is known; without effect outside a reconcile.
-pub fn note(key: &'static str, value: impl Into<opentelemetry::Value>) {
-    Context::map_current(|cx| {
-        if cx.get::<Reconciling>().is_some() {
-            cx.span().set_attribute(KeyValue::new(key, value));
-        }
-    });
 }

@@ -16,6 +16,7 @@ use super::{
     current::{self, Sampled},
     ids::with_preset,
     rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, parse_traceparent},
+    spans::ROLLOUT,
     vocabulary::Kind,
 };
 
@@ -98,7 +99,7 @@ impl Traces {
             return;
         }
         let cx = span.ctx.parent_context().map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
-        let mut builder = SpanBuilder::from_name(format!("rollout {}", span.kind))
+        let mut builder = SpanBuilder::from_name(ROLLOUT.named(span.kind.as_str()))
             .with_kind(SpanKind::Internal)
             .with_start_time(span.started)
             .with_attributes(rollout_attributes(&span));

@@ -83,6 +83,50 @@ words! {
 }
 
 words! {
+    /// A step of a reconcile.
+    RunStep {
+        /// What is there is looked up.
+        Observe = "observe",
+        /// The spec is checked.
+        Validate = "validate",
+        /// The children are made up.
+        Render = "render",
+        /// The status is written.
+        Status = "status",
+        /// Events are written.
+        Event = "event",
+    }
+}
+
+words! {
+    /// A step of a reconcile for one child.
+    ChildStep {
+        /// It is written.
+        Apply = "apply",
+        /// It is deleted.
+        Delete = "delete",
+    }
+}
+
+words! {
+    /// What a reconcile came to.
+    RunOutcome {
+        /// The object is ready.
+        Ready = "ready",
+        /// All is written; something is not ready.
+        Waiting = "waiting",
+        /// An engine still holds what is wanted no more.
+        Pruning = "pruning",
+        /// The spec cannot be rendered.
+        Invalid = "invalid",
+        /// The operator failed to do its work.
+        Failed = "failed",
+        /// The object changed meanwhile.
+        Overtaken = "overtaken",
+    }
+}
+
+words! {
     /// What applying a child did.
     ApplyOutcome {
         /// Written, and different from before.

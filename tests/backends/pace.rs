@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use elpio_cluster::{OtlpReceiver, eventually, otlp::Fault};
-use elpio_operator::telemetry::{Builder, Place, Report, Reported, RolloutSeed, Telemetry, step};
+use elpio_operator::telemetry::{Builder, Place, Report, Reported, RolloutSeed, RunStep, Telemetry, step};
 use futures::future::join_all;
 use tracing::{Dispatch, Instrument as _, instrument::WithSubscriber};
 
@@ -54,8 +54,8 @@ impl Pushing {
         let traces = self.telemetry.traces();
         let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent: None });
         let work = async {
-            for name in ["observe", "validate", "render", "status", "event"] {
-                tokio::time::sleep(Duration::from_millis(1)).instrument(step(name)).await;
+            for next in RunStep::ALL {
+                tokio::time::sleep(Duration::from_millis(1)).instrument(step(next)).await;
             }
             Done
         };

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use elpio_cluster::wait::eventually;
-use elpio_operator::telemetry::{Place, RolloutSeed, step_for};
+use elpio_operator::telemetry::{ChildStep, Place, RolloutSeed, step_for};
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -29,7 +29,7 @@ const TEMPLATE: &str = "/apis/serving.knative.dev/v1/namespaces/{namespace}/serv
 type Sent = Arc<Mutex<Vec<Option<String>>>>;
 
 /// Makes a call to a server that answers so; returns the `traceparent` that it was sent.
-async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::ErrorKind>) -> Option<String> {
+pub async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::ErrorKind>) -> Option<String> {
     let sent = Sent::default();
     let seen = Arc::clone(&sent);
     let server = service_fn(move |request: Request<Body>| {
@@ -51,7 +51,7 @@ async fn in_rollout(rig: &Rig, method: &str, path: &str, answer: Result<u16, io:
     let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
     let mut sent = None;
     rig.reconcile(Place::InRollout(rollout), async {
-        sent = call(rig, method, path, answer).instrument(step_for("apply", "Service")).await;
+        sent = call(rig, method, path, answer).instrument(step_for(ChildStep::Apply, "Service")).await;
         wrote()
     })
     .await;

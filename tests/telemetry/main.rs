@@ -9,5 +9,7 @@ mod push;
 mod quiet;
 mod rig;
 mod rollouts;
+mod span_rows;
+mod span_table;
 mod spans;
 mod table;

@@ -1,6 +1,6 @@
 //! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not exported.
 
-use elpio_operator::telemetry::{ErrorType, EventLog, Kind, Place, RolloutSeed, current_ids, step};
+use elpio_operator::telemetry::{ErrorType, EventLog, Kind, Place, RolloutSeed, RunStep, current_ids, step};
 
 use super::rig::{failed, named, rig, rig_with, settled, wrote};
 
@@ -9,7 +9,7 @@ async fn what_writes_nothing_and_says_nothing_is_not_exported() {
     let rig = rig();
     for _ in 0..3 {
         rig.reconcile(Place::AfterRollout(None), async {
-            step("observe").in_scope(|| tracing::info!("a line in passing"));
+            step(RunStep::Observe).in_scope(|| tracing::info!("a line in passing"));
             settled()
         })
         .await;
@@ -27,7 +27,7 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
     let ids = rollout.ids().unwrap();
     let place = Place::AfterRollout(Some(rollout));
     let observed = async |report| {
-        step("observe").in_scope(|| {});
+        step(RunStep::Observe).in_scope(|| {});
         report
     };
     rig.reconcile(place.clone(), observed(wrote())).await;

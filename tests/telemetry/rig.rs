@@ -7,8 +7,8 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, Settings,
-    Telemetry, Trigger,
+    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RunOutcome,
+    Settings, Telemetry, Trigger,
 };
 use opentelemetry::Value;
 use opentelemetry_sdk::{
@@ -18,6 +18,8 @@ use opentelemetry_sdk::{
 };
 use tracing::{Dispatch, instrument::WithSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::span_rows;
 
 pub struct Rig {
     pub telemetry: Telemetry,
@@ -99,8 +101,15 @@ impl Rig {
         self.telemetry.metrics().reconcile(&self.telemetry.traces(), info(place), work).with_subscriber(self.dispatch.clone()).await;
     }
 
-    /// What was exported, in order of the spans' ends.
+    /// What was exported, in order of the spans' ends; each is one of the table's.
     pub fn spans(&self) -> Vec<SpanData> {
+        let spans = self.spans_as_cut();
+        spans.iter().for_each(span_rows::is_of_its_row);
+        spans
+    }
+
+    /// What was exported where limits cut values.
+    pub fn spans_as_cut(&self) -> Vec<SpanData> {
         self.telemetry.flush();
         self.spans.get_finished_spans().unwrap()
     }
@@ -147,17 +156,17 @@ pub fn info(place: Place) -> ReconcileInfo {
 }
 
 pub fn settled() -> Report {
-    Report { failure: None, engine: Some("knative"), outcome: "settled", applied: vec![], wrote: false }
+    Report { failure: None, engine: Some("knative"), outcome: RunOutcome::Ready, applied: vec![], wrote: false }
 }
 
 pub fn wrote() -> Report {
-    Report { applied: vec![("KnativeService", ApplyOutcome::Changed)], outcome: "applied", wrote: true, ..settled() }
+    Report { applied: vec![("KnativeService", ApplyOutcome::Changed)], outcome: RunOutcome::Waiting, wrote: true, ..settled() }
 }
 
 pub fn failed(error_type: ErrorType) -> Report {
     let failure =
         Failure { error_type, short: "the API server said no".into(), chain: "apply Service: the API server said no: quota".into() };
-    Report { failure: Some(failure), outcome: "failed", ..settled() }
+    Report { failure: Some(failure), outcome: RunOutcome::Failed, ..settled() }
 }
 
 pub fn attributes(span: &SpanData) -> BTreeMap<String, Value> {

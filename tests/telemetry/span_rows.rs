@@ -1,0 +1,54 @@
+//! Whether a span is what its row of the table says.
+
+use elpio_operator::telemetry::spans::{EXCEPTION, Form, Row, State, TABLE};
+use opentelemetry::{
+    Value,
+    trace::{SpanKind, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::rig::attributes;
+
+/// The row of a span.
+pub fn row(span: &SpanData) -> &'static Row {
+    let rows: Vec<_> = TABLE.iter().filter(|row| row.has(&span.name)).collect();
+    assert_eq!(rows.len(), 1, "rows for {:?} in the table", span.name);
+    rows[0]
+}
+
+/// Its status.
+pub fn state(status: &Status) -> State {
+    match status {
+        Status::Unset => State::Unset,
+        Status::Ok => State::Ok,
+        Status::Error { .. } => State::Error,
+    }
+}
+
+/// A span is what its row says. Parents are not looked at: a test may have made a part of a trace only.
+pub fn is_of_its_row(span: &SpanData) {
+    let row = row(span);
+    let name = &span.name;
+    assert_eq!(span.span_kind, if row.client { SpanKind::Client } else { SpanKind::Internal }, "{name}");
+    let found = attributes(span);
+    for (key, value) in &found {
+        let stated = row.attributes.iter().find(|attribute| attribute.key == key);
+        let stated = stated.unwrap_or_else(|| panic!("{name}: {key} is not in the table"));
+        let fits = match (stated.form, value) {
+            (Form::Text, Value::String(text)) => stated.values.allow(text.as_str()),
+            (Form::Number, Value::I64(_)) => true,
+            _ => false,
+        };
+        assert!(fits, "{name}: {key} is {value:?}, and the table says {stated:?}");
+    }
+    for attribute in row.attributes.iter().filter(|attribute| attribute.present.is_none()) {
+        assert!(found.contains_key(attribute.key), "{name}: no {}", attribute.key);
+    }
+    assert!(row.statuses.iter().any(|(stated, _)| *stated == state(&span.status)), "{name}: {:?}", span.status);
+    assert!(span.links.links.is_empty() || row.link.is_some(), "{name}: a link");
+    for event in &span.events.events {
+        let keys: Vec<_> = event.attributes.iter().map(|kv| kv.key.as_str()).collect();
+        assert_eq!((event.name.as_ref(), keys.as_slice()), ("exception", &EXCEPTION.map(|(key, _)| key)[..]), "{name}");
+        assert!(row.exception.is_some(), "{name}: an exception");
+    }
+}

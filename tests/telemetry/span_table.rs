@@ -1,0 +1,191 @@
+//! The table of spans, held to what is emitted, and what is emitted held to it.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    time::{Duration, SystemTime},
+};
+
+use elpio_operator::telemetry::{
+    BuildSpan, ChildStep, ErrorType, Kind, Place, RolloutContext, RolloutSeed, RolloutSpan, RunStep, TaskSpan, fail_step,
+    spans::{Parent, TABLE, find},
+    spans_page, step, step_for,
+};
+use opentelemetry::SpanId;
+use opentelemetry_sdk::trace::SpanData;
+use tracing::Instrument;
+
+use super::{
+    calls::call,
+    rig::{Rig, attributes, failed, rig, wrote},
+    span_rows::{row, state},
+};
+
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const OBJECT: &str = "/apis/serving.knative.dev/v1/namespaces/shop/services/cart";
+
+/// What the parent of a span is, among all the spans of a test.
+fn parent(span: &SpanData, all: &[SpanData]) -> Parent {
+    let id = span.parent_span_id;
+    if id == SpanId::INVALID {
+        return Parent::None;
+    }
+    if CALLER.contains(&id.to_string()) {
+        return Parent::Caller;
+    }
+    let above =
+        all.iter().find(|other| other.span_context.span_id() == id && other.span_context.trace_id() == span.span_context.trace_id());
+    Parent::Of(row(above.unwrap_or_else(|| panic!("{}: its parent {id} was not emitted", span.name))).name)
+}
+
+/// Everything that the table says can be.
+fn stated() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for row in TABLE {
+        all.extend(row.attributes.iter().map(|attribute| format!("{}: attribute {}", row.name, attribute.key)));
+        let optional = row.attributes.iter().filter(|attribute| attribute.present.is_some());
+        all.extend(optional.map(|attribute| format!("{}: without attribute {}", row.name, attribute.key)));
+        all.extend(row.parents.iter().map(|parent| format!("{}: parent {parent:?}", row.name)));
+        all.extend(row.statuses.iter().map(|(state, _)| format!("{}: status {state:?}", row.name)));
+        all.extend(row.link.map(|_| format!("{}: link", row.name)));
+        all.extend(row.exception.map(|_| format!("{}: exception", row.name)));
+    }
+    all
+}
+
+/// What these spans were.
+fn emitted(spans: &[SpanData]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for span in spans {
+        let (row, found) = (row(span), attributes(span));
+        for attribute in row.attributes {
+            let missing = if found.contains_key(attribute.key) { "" } else { "without " };
+            all.insert(format!("{}: {missing}attribute {}", row.name, attribute.key));
+        }
+        all.insert(format!("{}: parent {:?}", row.name, parent(span, spans)));
+        all.insert(format!("{}: status {:?}", row.name, state(&span.status)));
+        all.extend(span.links.links.first().map(|_| format!("{}: link", row.name)));
+        all.extend(span.events.events.first().map(|_| format!("{}: exception", row.name)));
+    }
+    all
+}
+
+/// A run with all its steps and a call in each, and one call outside of them.
+async fn run(rig: &Rig, place: Place) {
+    rig.reconcile(place, async {
+        for next in RunStep::ALL {
+            call(rig, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
+        }
+        for next in ChildStep::ALL {
+            call(rig, "PATCH", OBJECT, Ok(200)).instrument(step_for(next, "KnativeService")).await;
+        }
+        let refused = step_for(ChildStep::Apply, "Deployment");
+        call(rig, "PATCH", OBJECT, Ok(403)).instrument(refused.clone()).await;
+        fail_step(&refused, ErrorType::Forbidden, "no");
+        call(rig, "GET", OBJECT, Err(io::ErrorKind::ConnectionRefused)).await;
+        wrote()
+    })
+    .await;
+}
+
+fn end(rig: &Rig, ctx: RolloutContext, outcome: &'static str, link: Option<&str>) {
+    let now = SystemTime::now();
+    let error = (outcome == "timed_out").then(|| "EngineNotReady: the image cannot be pulled".to_owned());
+    rig.telemetry.traces().emit_rollout(RolloutSpan {
+        ctx,
+        kind: Kind::ElpioFunction,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        generation: 7,
+        engine: "none",
+        started: now - Duration::from_secs(9),
+        ended: now,
+        outcome,
+        error,
+        link: link.map(str::to_owned),
+    });
+}
+
+/// A build of one task, which ends as the build does.
+fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
+    let (ended, error) = (SystemTime::now(), (result != "success").then(|| "out of memory".to_owned()));
+    let started = ended - Duration::from_secs(5);
+    let told = if result == "error" { "failure" } else { result };
+    let task =
+        TaskSpan { name: "fetch".into(), run: format!("{result}-fetch"), uid: format!("{result}-2"), started, ended, result: told, error };
+    BuildSpan {
+        ctx: ctx.clone(),
+        pipeline: "cart".into(),
+        namespace: "shop".into(),
+        run: format!("cart-{result}"),
+        uid: format!("{result}-1"),
+        started,
+        ended,
+        result,
+        error: task.error.clone(),
+        tasks: vec![task],
+    }
+}
+
+/// Emits all there is.
+async fn all(rig: &Rig) {
+    let traces = rig.telemetry.traces();
+    let begin = |generation, parent| traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
+    let first = begin(1, Some(CALLER));
+    run(rig, Place::InRollout(first.clone())).await;
+    end(rig, first.clone(), "superseded", None);
+    let second = begin(2, None);
+    let nothing_yet = async { elpio_operator::telemetry::Report { engine: None, ..failed(ErrorType::InvalidSpec) } };
+    rig.reconcile(Place::InRollout(second.clone()), nothing_yet).await;
+    for result in ["error", "success"] {
+        traces.emit_build(&build(&second, result));
+    }
+    end(rig, second.clone(), "ready", Some(CALLER));
+    end(rig, begin(3, None), "timed_out", None);
+    run(rig, Place::AfterRollout(Some(second))).await;
+    // One that is cut short in a rollout.
+    let fourth = begin(4, None);
+    let mut cut = Box::pin(rig.reconcile(Place::InRollout(fourth.clone()), std::future::pending()));
+    assert!(futures::poll!(cut.as_mut()).is_pending());
+    drop(cut);
+    end(rig, fourth, "deleted", None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_table_says_is_emitted_and_nothing_else_is() {
+    let rig = rig();
+    all(&rig).await;
+    let spans = rig.spans();
+    let (stated, emitted) = (stated(), emitted(&spans));
+    let (never, beyond): (Vec<_>, Vec<_>) = (stated.difference(&emitted).collect(), emitted.difference(&stated).collect());
+    assert!(never.is_empty() && beyond.is_empty(), "in the table and not emitted: {never:#?}\nemitted and not in the table: {beyond:#?}");
+}
+
+#[test]
+fn the_committed_page_is_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/spans.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, spans_page::render()).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == spans_page::render(), "otel/spans.md is not the table: run with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn a_name_belongs_to_one_row() {
+    for (name, expected) in [
+        ("rollout ElpioService", Some("rollout KIND")),
+        ("rollout Deployment", None),
+        ("observe", Some("STEP")),
+        ("observe Service", None),
+        ("apply Service", Some("STEP CHILD")),
+        ("GET /version", Some("METHOD TEMPLATE")),
+        ("build apply Service", Some("build NAME")),
+        ("task fetch", Some("task NAME")),
+        ("somebody's span", None),
+    ] {
+        assert_eq!(find(name).map(|row| row.name), expected, "{name}");
+    }
+}
