@@ -88,7 +88,7 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     if let Some(listener) = health_listener {
         tokio::spawn(http::health(listener, parts.readiness(stopping.clone()), VERSION_PAGE, stopping.clone()));
     }
-    tracing::info!(version = VERSION, engine = config.engine.as_str(), namespaces = ?config.namespaces, "starting");
+    tracing::info!(version = VERSION, engine = config.engine.as_str(), namespaces = config.namespaces.join(","), "starting");
     let operator = tokio::spawn(parts.run(config, place, stopping));
     signals.next().await;
     tracing::info!("stopping: finishing what runs");
