@@ -103,8 +103,8 @@ pub static ROLLOUT: Row = Row {
     places: &[OURS],
     client: false,
     what: "A rollout, emitted when it ends, with its true start and end. Its ids are derived from uid, generation and `elpio.io/rebuild`, so that any \
-           replica emits the same span",
-    parents: &[Parent::None, Parent::Caller],
+           replica emits the same span. A function is the caller of its service: it names its own rollout there",
+    parents: &[Parent::None, Parent::Caller, Parent::Of("rollout KIND")],
     link: Some("the caller of an earlier rollout, where the object still carries it"),
     attributes: &[
         NAMESPACE,

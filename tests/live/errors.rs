@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
+use crate::span_rows::are_of_the_table;
 use crate::stage::{SOON, Stage, find, image, summary, with};
 
 const KSVC: &str = "services.serving.knative.dev";
@@ -40,6 +41,7 @@ async fn rejected_is_said_backed_off_and_heals() {
     let span = stage.otlp.wait_for_span("the failed reconcile", SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
     assert_eq!(span.attribute("error.type"), "rejected");
     assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
+    are_of_the_table(&stage.otlp.spans());
     webhook.clear();
     stage.ready("web").await;
     let attempts = webhook.seen().iter().filter(|s| s.refused.is_some()).count();

@@ -9,6 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use crate::span_rows::are_of_the_table;
 use crate::stage::{SOON, Stage, reasons, summary};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -111,6 +112,7 @@ async fn built_served_rebuilt_and_one_trace() {
         (root.span_id.as_str(), 42, "success")
     );
     f.stage.otlp.wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace).await;
+    are_of_the_table(&f.stage.otlp.spans());
     f.stage.reaches("elpio_build_duration_seconds_count", &[("result", "success")], 1.0).await;
 
     // A new revision is built; meanwhile the old one serves.
@@ -188,6 +190,7 @@ async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
     assert!(event.note.unwrap().contains("no buildpack groups"));
     let span = f.stage.otlp.wait_for_span("the failed task", SOON, |s| s.name == "task build").await;
     assert_eq!(span.status, "error");
+    are_of_the_table(&f.stage.otlp.spans());
     assert_eq!(
         f.stage.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await,
         0.0,

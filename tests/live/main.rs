@@ -20,5 +20,6 @@ mod program;
 mod relay;
 mod restart;
 mod rollout;
+mod span_rows;
 mod stage;
 mod switch;

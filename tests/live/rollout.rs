@@ -4,6 +4,7 @@ use elpio_cluster::eventually;
 use kube::ResourceExt;
 use serde_json::json;
 
+use crate::span_rows::are_of_the_table;
 use crate::stage::{SOON, Stage, image, with};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -35,24 +36,14 @@ async fn one_trace_from_edit_to_ready() {
         if missing.is_empty() { Ok(spans) } else { Err(format!("no {missing:?} in\n{}", elpio_cluster::tree::render(&spans, false))) }
     })
     .await;
-    let parent = |id: &str| {
-        spans
-            .iter()
-            .find(|s| s.span_id == id)
-            .unwrap_or_else(|| panic!("a span without its parent:\n{}", elpio_cluster::tree::render(&spans, false)))
-    };
-    for span in &spans {
-        match span.name.as_str() {
-            "rollout ElpioService" => {}
-            "reconcile ElpioService" => assert_eq!(parent(&span.parent_id).name, "rollout ElpioService"),
-            "observe" | "validate" | "render" | "status" | "event" => assert_eq!(parent(&span.parent_id).name, "reconcile ElpioService"),
-            name if name.starts_with("apply ") => assert_eq!(parent(&span.parent_id).name, "reconcile ElpioService"),
-            name => {
-                assert_eq!(span.kind, "client", "{name}");
-                assert!(name.contains("{namespace}") && !name.contains(&stage.namespace), "{name}: the template, never the path");
-                assert!(["apply KnativeService", "status", "event"].contains(&parent(&span.parent_id).name.as_str()), "{name}");
-            }
-        }
+    are_of_the_table(&spans);
+    for span in spans.iter().filter(|span| span.kind == "client") {
+        let name = &span.name;
+        assert!(name.contains("{namespace}") && !name.contains(&stage.namespace), "{name}: the template, never the path");
+    }
+    for span in spans.iter().filter(|span| span.name != "rollout ElpioService") {
+        let parent = spans.iter().find(|other| other.span_id == span.parent_id);
+        assert!(parent.is_some(), "a span without its parent:\n{}", elpio_cluster::tree::render(&spans, false));
     }
     let apply = spans
         .iter()

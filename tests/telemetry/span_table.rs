@@ -132,7 +132,7 @@ fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
 /// Emits all there is.
 async fn all(rig: &Rig) {
     let traces = rig.telemetry.traces();
-    let begin = |generation, parent| traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
+    let begin = |generation, parent: Option<&str>| traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
     let first = begin(1, Some(CALLER));
     run(rig, Place::InRollout(first.clone())).await;
     end(rig, first.clone(), "superseded", None);
@@ -143,7 +143,9 @@ async fn all(rig: &Rig) {
         traces.emit_build(&build(&second, result));
     }
     end(rig, second.clone(), "ready", Some(CALLER));
-    end(rig, begin(3, None), "timed_out", None);
+    // As a function calls its service.
+    let caller = second.traceparent();
+    end(rig, begin(3, caller.as_deref()), "timed_out", None);
     run(rig, Place::AfterRollout(Some(second))).await;
     // One that is cut short in a rollout.
     let fourth = begin(4, None);
