@@ -62,7 +62,7 @@ pub struct Controller<K: Kind> {
     /// Since when an object's generation has not been observed.
     pub unsettled: Arc<Unsettled>,
     rollouts: Rollouts,
-    unanswered: Arc<Unanswered<K>>,
+    unanswered: Arc<Unanswered>,
     leading: watch::Receiver<bool>,
 }
 
@@ -120,11 +120,11 @@ impl<K: Kind> Controller<K> {
             None => {
                 self.queue.forget(&key);
                 let Some(old) = &change.old else { return };
-                if self.leads() {
-                    self.unanswered.look(old, &self.rollouts);
+                let leads = self.leads();
+                self.unanswered.gone::<K>(old, &self.rollouts, leads);
+                if leads {
                     self.rollouts.deleted::<K>(old, Timestamp::now());
                 }
-                self.unanswered.forget(old);
             }
             Some(new) if self.leads() && !change.echo => {
                 if let Some(trigger) = trigger::<K>(change.old.as_deref(), new) {
@@ -204,7 +204,7 @@ impl<K: Kind> Controller<K> {
         let Some(object) = self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads()) else {
             return Next::default();
         };
-        self.unanswered.look(&object, &self.rollouts);
+        self.unanswered.look::<K>(&object, &self.rollouts);
         let now = Timestamp::now();
         let place = self.rollouts.place::<K>(&object, now);
         let info = ReconcileInfo {
@@ -225,9 +225,9 @@ impl<K: Kind> Controller<K> {
             self.unsettled.note(&turn.key, None);
         }
         self.unanswered.settle(&object, &self.rollouts, &run, place.begins);
-        if self.store.get(&turn.key).is_none() {
-            // Gone meanwhile: nobody would ask for it again.
-            self.unanswered.forget(&object);
+        if self.store.get(&turn.key).is_none_or(|now| now.uid() != object.uid()) {
+            // Gone meanwhile, if for another of its name: nobody would ask for it again.
+            self.unanswered.gone::<K>(&object, &self.rollouts, self.leads());
         }
         // What is past is no time to wait for: the retry is.
         let late = run
