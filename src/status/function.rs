@@ -111,7 +111,10 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
         Some((run, RunState::Failed)) => claim(
             Verdict::False,
             reason::BUILD_FAILED,
-            format!("{name}: {}; to build again edit the source, or set the annotation elpio.io/rebuild to another value", build::failure(run, details).0),
+            format!(
+                "{name}: {}; to build again edit the source, or set the annotation elpio.io/rebuild to another value",
+                build::failure(run, details).0
+            ),
         ),
     }
 }

@@ -31,7 +31,7 @@ pub static BOARD: Board = Board {
                     "Rollouts that ended",
                     "short",
                     "Rollouts of services that became ready, were superseded or deleted, or timed out, in the time that is shown.",
-                    &[("round(sum(increase(elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"}[$__range])))", "rollouts")],
+                    &[("round(sum((elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"} unless elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"} offset $__range) or increase(elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"}[$__range])))", "rollouts")],
                 )
                 .wide(6),
             ],

@@ -1,33 +1,75 @@
-//! An edit of a function that is ready: it is rolled out without a build, and Prometheus sees a second rollout, without which it knows no rate.
+//! Edits: another variable, and builds that are asked for again. Prometheus knows no rate of what it has seen but once.
 
 use crate::table::{State, state};
 use elpio_cluster::{Prometheus, eventually};
-use kube::Client;
+use futures::future::join_all;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use serde_json::json;
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_mins(2);
-const SEEN: &str = "sum(increase(elpio_rollout_duration_seconds_count{kind=\"ElpioFunction\"}[2m]))";
 
-/// Gives the function another variable, and waits until it is ready so, and until Prometheus has seen it.
-pub async fn function(client: &Client, name: &str, prometheus: &Prometheus) -> Result<(String, ()), String> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioFunction"));
-    let functions: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &resource);
-    let patch = Patch::Merge(json!({"spec": {"env": [{"name": "GREETING", "value": "Good day"}]}}));
+/// What is edited: the object's kind, its name, the change, and what Prometheus counts more of then.
+struct Edit {
+    kind: &'static str,
+    name: String,
+    change: Value,
+    counted: &'static str,
+    then: State,
+}
+
+/// Makes the edits, and waits until each object is as it was again and Prometheus has seen it.
+pub async fn all(
+    client: &Client,
+    functions: &[&DynamicObject],
+    failed: &[&DynamicObject],
+    services: &[&DynamicObject],
+    prometheus: &Prometheus,
+) -> Result<(String, ()), String> {
+    let variable = json!({"spec": {"env": [{"name": "GREETING", "value": "Good day"}]}});
+    let again = json!({"metadata": {"annotations": {"elpio.io/rebuild": "once more"}}});
+    let edit = |kind, object: Option<&DynamicObject>, change: &Value, counted| {
+        object.map(|object| Edit { kind, name: object.name_any(), change: change.clone(), counted, then: state(object) })
+    };
+    let on_keda = services.iter().find(|service| service.data["status"]["engine"] == "keda");
+    let edits: Vec<Edit> = [
+        edit("ElpioFunction", functions.last().copied(), &variable, "elpio_rollout_duration_seconds_count{kind=\"ElpioFunction\"}"),
+        edit("ElpioFunction", functions.first().copied(), &again, "elpio_build_duration_seconds_count{result=\"success\"}"),
+        edit("ElpioFunction", failed.first().copied(), &again, "elpio_build_duration_seconds_count{result=\"error\"}"),
+        edit("ElpioService", on_keda.copied(), &variable, "elpio_rollout_duration_seconds_count{engine=\"keda\"}"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let start = Instant::now();
-    functions.patch(name, &PatchParams::default(), &patch).await.map_err(|error| format!("{name}: {error}"))?;
-    eventually(&format!("{name} is ready after an edit"), BOUND, async || {
-        let object = functions.get(name).await.map_err(|error| error.to_string())?;
-        if state(&object) == State::Ready { Ok(()) } else { Err(object.data["status"].to_string()) }
+    for edit in &edits {
+        let patch = Patch::Merge(&edit.change);
+        api(client, edit.kind)
+            .patch(&edit.name, &PatchParams::default(), &patch)
+            .await
+            .map_err(|error| format!("{}: {error}", edit.name))?;
+    }
+    join_all(edits.iter().map(|edit| done(client, edit, prometheus))).await;
+    let names: Vec<&str> = edits.iter().map(|edit| edit.name.as_str()).collect();
+    Ok((format!("{}: as they were again, and counted, after {:.1} s", names.join(", "), start.elapsed().as_secs_f64()), ()))
+}
+
+async fn done(client: &Client, edit: &Edit, prometheus: &Prometheus) {
+    let query = format!("sum(increase({}[2m]))", edit.counted);
+    eventually(&format!("Prometheus has seen the edit of {}", edit.name), BOUND, async || {
+        let answer = prometheus.query(&query).await?;
+        if answer.iter().any(|series| series.value > 0.0) { Ok(()) } else { Err(format!("{query}: {answer:?}")) }
     })
     .await;
-    let took = start.elapsed();
-    eventually("Prometheus has seen the rollout of an edit", BOUND, async || {
-        let answer = prometheus.query(SEEN).await?;
-        if answer.iter().any(|series| series.value > 0.0) { Ok(()) } else { Err(format!("{SEEN}: {answer:?}")) }
+    eventually(&format!("{} is {:?} again after an edit", edit.name, edit.then), BOUND, async || {
+        let object = api(client, edit.kind).get(&edit.name).await.map_err(|error| error.to_string())?;
+        if state(&object) == edit.then { Ok(()) } else { Err(object.data["status"].to_string()) }
     })
     .await;
-    Ok((format!("another variable for {name}: ready after {:.1} s, nothing was built", took.as_secs_f64()), ()))
+}
+
+fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
+    Api::default_namespaced_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)))
 }

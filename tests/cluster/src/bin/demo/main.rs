@@ -26,13 +26,13 @@ use elpio_cluster::forward::Doors;
 use elpio_cluster::{Engine, guardian, netns, samples};
 use futures::FutureExt as _;
 use ground::Ground;
-use kube::ResourceExt as _;
 use options::Options;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use story::Story;
+use table::State;
 use terminal::{Terminal, Tone};
 use tokio::signal::unix::{SignalKind, signal};
 use trace::Trace;
@@ -139,14 +139,15 @@ async fn demo(
     let tell = async { story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end())) };
     tokio::try_join!(apply, tell)?;
 
-    let trace = Trace::read(&ground.backends, &story.ready("ElpioFunction"), options.backends && engines.contains(&Engine::Tekton)).await?;
+    let trace =
+        Trace::read(&ground.backends, &story.of("ElpioFunction", State::Ready), options.backends && engines.contains(&Engine::Tekton))
+            .await?;
     trace::show(terminal, &trace, ground.backends.reader());
     if let Some(prometheus) = ground.backends.prometheus() {
-        if let Some(last) = story.ready("ElpioFunction").last() {
-            terminal.put("");
-            terminal.step("an edit", edit::function(&client, &last.name_any(), prometheus)).await?;
-        }
-        panels::show(terminal, prometheus, story.ready("ElpioService").len() + story.ready("ElpioFunction").len()).await?;
+        let (functions, services) = (story.of("ElpioFunction", State::Ready), story.of("ElpioService", State::Ready));
+        terminal.put("");
+        terminal.step("edits", edit::all(&client, &functions, &story.of("ElpioFunction", State::Failed), &services, prometheus)).await?;
+        panels::show(terminal, prometheus, services.len() + functions.len()).await?;
         alarm::show(terminal, prometheus).await;
         ending::exemplar(terminal, &ground.backends).await;
         if let Some(folder) = &options.pictures {

@@ -105,9 +105,9 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// The objects of a kind that are ready.
-    pub fn ready(&self, kind: &str) -> Vec<&DynamicObject> {
-        let of_kind = self.objects.iter().filter(|((_, of), seen)| of == kind && seen.state == State::Ready);
+    /// The objects of a kind that do so.
+    pub fn of(&self, kind: &str, state: State) -> Vec<&DynamicObject> {
+        let of_kind = self.objects.iter().filter(|((_, of), seen)| of == kind && seen.state == state);
         of_kind.map(|(_, seen)| &seen.object).collect()
     }
 
