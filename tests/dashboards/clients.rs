@@ -22,7 +22,7 @@ pub static BOARD: Board = Board {
                     "percentunit",
                     "Part of the requests without an answer, or refused. A conflict (409) now and then is normal.",
                     &[(
-                        "sum(rate(http_client_request_duration_seconds_count{@,error_type!=\"\"}[$__rate_interval])) / (sum(rate(http_client_request_duration_seconds_count{@}[$__rate_interval])) > 0)",
+                        "(sum(rate(http_client_request_duration_seconds_count{@,error_type!=\"\"}[$__rate_interval])) or vector(0)) / (sum(rate(http_client_request_duration_seconds_count{@}[$__rate_interval])) > 0)",
                         "errors",
                     )],
                 )

@@ -55,6 +55,8 @@ pub fn names(query: &str) -> Result<Named, String> {
                 }
                 _ => named.metrics.push((word.clone(), Vec::new())),
             },
+            // A variable of Grafana's: a time, behind `offset`.
+            Token::Sign('$') => at += 1,
             Token::Quoted(_) | Token::Sign(_) => {}
         }
     }
