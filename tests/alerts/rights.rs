@@ -1,6 +1,6 @@
 //! A user who may do everything but what a test withholds, until it is granted.
 
-use elpio_cluster::Cluster;
+use elpio_cluster::{Cluster, rights::in_force};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -30,6 +30,7 @@ impl User {
     pub async fn without(name: &'static str, withheld: &'static str) -> Self {
         let groups: Vec<&str> = WRITTEN.iter().copied().filter(|group| *group != withheld).collect();
         allow(name, "most", &groups).await;
+        in_force(&Cluster::shared().await.client().await, name, false, ["create", withheld, "*"]).await;
         Self { name, withheld }
     }
 
@@ -37,12 +38,13 @@ impl User {
         Cluster::shared().await.kubeconfig_for(self.name)
     }
 
-    /// Grants what was withheld.
+    /// Grants what was withheld; when it returns, the API server knows.
     pub async fn grant(&self) {
         allow(self.name, "rest", &[self.withheld]).await;
     }
 }
 
+/// Every verb for these groups, in force.
 async fn allow(user: &str, what: &str, groups: &[&str]) {
     let client = Cluster::shared().await.client().await;
     let name = format!("{user}-{what}");
@@ -54,5 +56,8 @@ async fn allow(user: &str, what: &str, groups: &[&str]) {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}});
     let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
     Api::<ClusterRole>::all(client.clone()).create(&PostParams::default(), &role).await.unwrap();
-    Api::<ClusterRoleBinding>::all(client).create(&PostParams::default(), &binding).await.unwrap();
+    Api::<ClusterRoleBinding>::all(client.clone()).create(&PostParams::default(), &binding).await.unwrap();
+    for group in groups {
+        in_force(&client, user, true, ["*", group, "*"]).await;
+    }
 }

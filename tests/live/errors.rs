@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, eventually, webhook::Rule};
-use k8s_openapi::api::{
-    authorization::v1::SubjectAccessReview,
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
-};
+use elpio_cluster::{Cluster, Webhook, eventually, rights::in_force, webhook::Rule};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
@@ -150,6 +147,7 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
         {"apiGroups": ["elpio.io"], "resources": ["elpioservices/status"], "verbs": ["patch"]}]);
     roles.create(&PostParams::default(), &role("test-reads", all_but_patch)).await.unwrap();
     bindings.create(&PostParams::default(), &bind("test-reads")).await.unwrap();
+    in_force(&admin, user, true, ["watch", "elpio.io", "elpioservices"]).await;
 
     let stage = Stage::on(cluster, "err-forbidden", &cluster.kubeconfig_for(user), &[]).await;
     stage.apply("web", &image("v1")).await;
@@ -165,15 +163,7 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
     let patch = json!([{"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["create", "patch"]}]);
     roles.create(&PostParams::default(), &role("test-writes", patch)).await.unwrap();
     bindings.create(&PostParams::default(), &bind("test-writes")).await.unwrap();
-    // The API server learns of a binding by a watch of its own.
-    let may = json!({"spec": {"user": user, "resourceAttributes": {"namespace": stage.namespace, "verb": "patch", "group": "serving.knative.dev", "resource": "services"}}});
-    let reviews = Api::<SubjectAccessReview>::all(admin.clone());
-    eventually("the right is in force", SOON, async || {
-        let answer =
-            reviews.create(&PostParams::default(), &serde_json::from_value(may.clone()).unwrap()).await.map_err(|e| e.to_string())?;
-        answer.status.filter(|status| status.allowed).map(|_| ()).ok_or_else(|| "not allowed".to_owned())
-    })
-    .await;
+    in_force(&admin, user, true, ["patch", "serving.knative.dev", "services"]).await;
     stage.apply("web", &image("v2")).await;
     stage.ready("web").await;
 }

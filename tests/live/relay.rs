@@ -9,13 +9,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinHandle,
+    task::JoinSet,
 };
 
 pub struct Relay {
     kubeconfig: PathBuf,
     held: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    _server: JoinSet<()>,
 }
 
 impl Relay {
@@ -29,12 +29,15 @@ impl Relay {
         let path = kubeconfig.with_file_name(format!("relay-{}.kubeconfig", own.port()));
         std::fs::write(&path, text.replace(&server, &own.to_string())).unwrap();
         let (held, is_held) = watch::channel(false);
-        let server = tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // They end with this task.
+            let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server.clone(), is_held.clone()));
+                connections.spawn(connect(client, server.clone(), is_held.clone()));
             }
         });
-        Self { kubeconfig: path, held, server }
+        Self { kubeconfig: path, held, _server: tasks }
     }
 
     pub fn kubeconfig(&self) -> &Path {
@@ -52,14 +55,9 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
 async fn connect(client: TcpStream, server: String, mut held: watch::Receiver<bool>) {
-    let server = TcpStream::connect(server).await.unwrap();
+    // A connection that fails is closed: the client begins again.
+    let Ok(server) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers = async move {

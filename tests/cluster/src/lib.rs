@@ -60,6 +60,7 @@ mod program;
 pub mod prometheus;
 mod prometheus_range;
 pub mod report;
+pub mod rights;
 pub mod samples;
 mod signals;
 pub mod silence;

@@ -1,6 +1,6 @@
 //! A proxy before the API server that can silence its watches: the connections stay, and no byte comes any more. Everything else passes.
 
-use crate::process::{Folder, free_port};
+use crate::process::Folder;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
@@ -8,16 +8,20 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+
+/// The pause after a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Passes everything on until it is dropped. Plain text on the client's side, so that it can tell a watch from a call.
 pub struct WatchSilencer {
     silent: watch::Sender<bool>,
-    server: JoinHandle<()>,
+    _server: JoinSet<()>,
     folder: Folder,
 }
 
@@ -29,21 +33,28 @@ impl WatchSilencer {
     pub async fn start(kubeconfig: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
         let mut config: Value = serde_json::from_str(&text).expect("a kubeconfig of a Cluster");
-        let port = free_port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let own = listener.local_addr().expect("it is bound");
         let cluster = &mut config["clusters"][0]["cluster"];
         let server = cluster["server"].as_str().expect("a URL").trim_start_matches("https://").to_owned();
         let connector = connector(cluster["certificate-authority"].as_str().expect("a file"));
-        *cluster = serde_json::json!({"server": format!("http://127.0.0.1:{port}")});
+        *cluster = serde_json::json!({"server": format!("http://{own}")});
         let folder = Folder::new("silencer");
         std::fs::write(folder.path().join("kubeconfig"), config.to_string()).expect("its folder is writable");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
         let (silent, heard) = watch::channel(false);
-        let server = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, server.clone(), connector.clone(), heard.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            // They end with this task.
+            let mut connections = JoinSet::new();
+            loop {
+                while connections.try_join_next().is_some() {}
+                match listener.accept().await {
+                    Ok((client, _)) => drop(connections.spawn(relay(client, server.clone(), connector.clone(), heard.clone()))),
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
             }
         });
-        Self { silent, server, folder }
+        Self { silent, _server: tasks, folder }
     }
 
     /// The kubeconfig for clients that are to come this way.
@@ -60,12 +71,6 @@ impl WatchSilencer {
     /// The end of [`WatchSilencer::silence`].
     pub fn resume(&self) {
         self.silent.send_replace(false);
-    }
-}
-
-impl Drop for WatchSilencer {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 

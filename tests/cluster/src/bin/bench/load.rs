@@ -1,6 +1,7 @@
 //! The load: services created and edited all at once. Notes when each request was sent and answered.
 
 use crate::sightings::Times;
+use elpio_cluster::rights::in_force;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Client;
@@ -86,4 +87,5 @@ pub async fn make_administrator(client: &Client, user: &str) {
     let binding: ClusterRoleBinding = serde_json::from_value(binding).expect("a binding");
     let api: Api<ClusterRoleBinding> = Api::all(client.clone());
     api.create(&PostParams::default(), &binding).await.expect("a binding");
+    in_force(client, user, true, ["*", "*", "*"]).await;
 }
