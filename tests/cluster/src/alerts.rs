@@ -44,19 +44,23 @@ pub fn rules(windows: Windows) -> String {
     shortened(&std::fs::read_to_string(path).expect("the file that users take"), windows)
 }
 
-fn shortened(text: &str, windows: Windows) -> String {
+/// # Panics
+/// When a duration is written in a way that is not understood.
+fn shortened<'a>(text: &'a str, windows: Windows) -> String {
     if windows.divide_by == 1 {
         return text.to_owned();
     }
-    let line = |line: &str| {
+    let mut alert = "";
+    let line = |line: &'a str| {
         if line.trim_start().starts_with('#') {
             return line.to_owned();
         }
+        alert = line.split_once("- alert: ").map_or(alert, |(_, name)| name);
         let range = |seconds| format!("{}s", windows.shorten(seconds, windows.range));
         let pending = |seconds| format!("{}s", windows.shorten(seconds, windows.pending));
-        let line = rewrite(line, "[", duration, range);
-        let line = rewrite(&line, "offset ", duration, range);
-        let line = rewrite(&line, " for: ", duration, pending);
+        let line = rewrite(line, "[", |text| duration(alert, text), range);
+        let line = rewrite(&line, "offset ", |text| duration(alert, text), range);
+        let line = rewrite(&line, " for: ", |text| duration(alert, text), pending);
         if !line.ends_with("# seconds") {
             return line;
         }
@@ -85,8 +89,8 @@ fn number(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-/// The duration of one unit (`15m`) that a text begins with, in seconds, and what follows.
-fn duration(text: &str) -> Option<(u64, &str)> {
+/// The duration of one unit (`15m`) that a text of this alert begins with, in seconds, and what follows.
+fn duration<'a>(alert: &str, text: &'a str) -> Option<(u64, &'a str)> {
     let (count, rest) = number(text)?;
     let unit = match rest.chars().next()? {
         's' => 1,
@@ -95,7 +99,10 @@ fn duration(text: &str) -> Option<(u64, &str)> {
         'd' => 86_400,
         _ => return None,
     };
-    Some((count * unit, &rest[1..]))
+    let rest = &rest[1..];
+    let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    assert!(ends, "{alert}: a duration has to have one unit (s, m, h, d): {text}");
+    Some((count * unit, rest))
 }
 
 /// An alert as `/api/v1/alerts` tells it: one that is pending or firing.
@@ -208,5 +215,11 @@ mod tests {
 ";
         assert_eq!(shortened(text, Windows::SHORT), short);
         assert_eq!(shortened(text, Windows::PRODUCTION), text);
+    }
+
+    #[test]
+    #[should_panic(expected = "Slow: a duration has to have one unit (s, m, h, d): 1h30m])")]
+    fn a_duration_of_two_units_is_refused() {
+        shortened("- alert: Slow\n  expr: rate(a[1h30m])\n", Windows::SHORT);
     }
 }
