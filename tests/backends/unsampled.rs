@@ -1,6 +1,7 @@
 //! With sampling off no id is anywhere: each would point to a trace that nobody has.
 
 use elpio_cluster::eventually;
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
 use crate::{backends::Backends, closure::events, load::load, stage::SOON};
@@ -11,7 +12,9 @@ async fn without_sampling_there_is_no_id_anywhere() {
     let stage = backends.stage("unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
     load(&stage).await;
 
-    for event in events(&stage).await {
+    let events = events(&stage).await;
+    assert!(!events.is_empty(), "the load has its Events");
+    for event in &events {
         assert!(event.annotations().keys().all(|key| !key.contains("trace")), "{:?}", event.annotations());
     }
     for name in ["one", "four"] {
@@ -31,10 +34,15 @@ async fn without_sampling_there_is_no_id_anywhere() {
     })
     .await;
     assert!(records.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()), "{records:?}");
-    let lifted = backends.records("events").into_iter().filter(|record| record.attribute("k8s.namespace.name") == stage.namespace);
-    for record in lifted {
-        assert!(record.trace_id.is_empty(), "{record:?}");
-    }
+    let lifted = eventually("every Event is lifted", SOON, async || {
+        let mut lifted = backends.records("events");
+        lifted.retain(|record| record.attribute("k8s.namespace.name") == stage.namespace);
+        let of = |event: &Event| lifted.iter().any(|record| record.body["object"]["metadata"]["name"] == event.name_any());
+        let missing: Vec<String> = events.iter().filter(|event| !of(event)).map(ResourceExt::name_any).collect();
+        if missing.is_empty() { Ok(lifted) } else { Err(format!("{} records, without: {missing:?}", lifted.len())) }
+    })
+    .await;
+    assert!(lifted.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()), "{lifted:?}");
     let spans = backends.collector.file("traces").into_iter().filter(|batch| batch.to_string().contains("unsampled"));
     assert_eq!(spans.count(), 0);
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -11,6 +12,8 @@ use tokio::task::JoinSet;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 const DNS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 53);
 const HTTP: (Ipv4Addr, u16) = (ADDRESS, 80);
+/// The pause after an error, such as for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
 /// What a pod answers.
 pub const ANSWER: &str = "a pod answers";
 
@@ -31,13 +34,21 @@ impl PodNetwork {
         let mut servers = JoinSet::new();
         servers.spawn(async move {
             let mut query = [0; 512];
-            while let Ok((length, from)) = names.recv_from(&mut query).await {
-                reply(&names, &query[..length], from).await;
+            loop {
+                match names.recv_from(&mut query).await {
+                    Ok((length, from)) => reply(&names, &query[..length], from).await,
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
             }
         });
         servers.spawn(async move {
-            while let Ok((stream, _)) = pods.accept().await {
-                tokio::spawn(serve(stream));
+            let mut connections = JoinSet::new();
+            loop {
+                while connections.try_join_next().is_some() {}
+                match pods.accept().await {
+                    Ok((stream, _)) => drop(connections.spawn(serve(stream))),
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
             }
         });
         Ok(Self { _servers: servers })

@@ -156,7 +156,8 @@ impl Side {
     /// How long each reconcile took, in seconds, that the log tells of since that place.
     fn durations(&self, since: usize) -> Vec<f64> {
         let log = self.operator.log();
-        let lines = log[since..].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // A place inside a character is one before it is written as a whole.
+        let lines = log.get(since..).unwrap_or_default().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == "reconciled").filter_map(|line| line["seconds"].as_f64()).collect()
     }
 }
