@@ -13,11 +13,15 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A machine without any binary builds them first.
 const BUILT: Duration = Duration::from_mins(90);
 /// What takes a second or two on a quiet machine.
 const BOUND: Duration = Duration::from_mins(2);
+
+/// One demo at a time: each has every engine.
+static ONE: Mutex<()> = Mutex::const_new(());
 
 /// A running demo with a temporary folder of its own.
 struct Demo {
@@ -98,6 +102,7 @@ fn behind<'a>(said: &'a str, before: &str) -> &'a str {
 
 #[tokio::test]
 async fn it_shows_what_it_promises_and_leaves_nothing() {
+    let _one = ONE.lock().await;
     let mut demo = Demo::start();
     demo.until("It stays until Ctrl-C", BUILT).await;
     demo.until("/api/v1/alerts", BOUND).await;
@@ -161,6 +166,7 @@ async fn can_be_opened(said: &str) {
 
 #[tokio::test]
 async fn it_can_be_ended_while_it_starts() {
+    let _one = ONE.lock().await;
     for sign in ["✓ programs", "✓ control plane", "✓ operator ready"] {
         let mut demo = Demo::start();
         demo.until(sign, BUILT).await;

@@ -7,7 +7,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub fn expected(samples: &[DynamicObject], failing: &[DynamicObject]) -> BTreeMa
 
 enum News {
     Object(Box<watcher::Event<DynamicObject>>),
-    Event(Box<Event>),
+    Event(Box<watcher::Event<Event>>),
 }
 
 pub struct Story<'a> {
@@ -42,7 +42,7 @@ pub struct Story<'a> {
     expected: BTreeMap<Key, State>,
     objects: BTreeMap<Key, Seen>,
     told: BTreeMap<Key, String>,
-    /// Names of Events that were told.
+    /// Names of Events that were told, and are still there.
     events: BTreeSet<String>,
     /// Those whose Event says that they are ready, or that something is wrong with them.
     announced: BTreeSet<(Key, State)>,
@@ -65,11 +65,11 @@ impl<'a> Story<'a> {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind));
             let api: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &resource);
             api.list(&ListParams::default().limit(1)).await.map_err(|error| format!("{kind}: {error}"))?;
-            let events = watcher(api, watcher::Config::default());
+            let events = watcher(api, watcher::Config::default()).default_backoff();
             all.push(events.map(|event| event.map(|event| News::Object(Box::new(event)))).boxed());
         }
         let events: Api<Event> = Api::default_namespaced(client.clone());
-        let events = kube::runtime::WatchStreamExt::applied_objects(watcher(events, watcher::Config::default()));
+        let events = watcher(events, watcher::Config::default()).default_backoff();
         all.push(events.map(|event| event.map(|event| News::Event(Box::new(event)))).boxed());
         Ok(Self {
             terminal,
@@ -128,7 +128,11 @@ impl<'a> Story<'a> {
     async fn next(&mut self) {
         match tokio::time::timeout(TICK, self.news.next()).await {
             Ok(Some(Ok(News::Object(event)))) => self.object(*event),
-            Ok(Some(Ok(News::Event(event)))) => self.event(&event),
+            Ok(Some(Ok(News::Event(event)))) => match *event {
+                watcher::Event::Apply(event) | watcher::Event::InitApply(event) => self.event(&event),
+                watcher::Event::Delete(event) => drop(self.events.remove(&event.name_any())),
+                watcher::Event::Init | watcher::Event::InitDone => (),
+            },
             // The watcher opens it again.
             Ok(Some(Err(_)) | None) | Err(_) => (),
         }
@@ -166,6 +170,7 @@ impl<'a> Story<'a> {
                 let key = key(&object);
                 self.objects.remove(&key);
                 self.told.remove(&key);
+                self.announced.retain(|(of, _)| *of != key);
                 self.tell(&shown(&key.0, &key.1), "deleted");
             }
             watcher::Event::Init | watcher::Event::InitDone => (),

@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_mins(2);
 /// Tekton sends its spans every five seconds.
 const TEKTON: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
