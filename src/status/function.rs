@@ -108,14 +108,11 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
             claim(Verdict::False, reason::BUILDING, text)
         }
         Some((_, RunState::Succeeded)) => claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded")),
-        Some((run, RunState::Failed)) => claim(
-            Verdict::False,
-            reason::BUILD_FAILED,
-            format!(
-                "{name}: {}; to build again edit the source, or set the annotation elpio.io/rebuild to another value",
-                build::failure(run, details).0
-            ),
-        ),
+        Some((run, RunState::Failed)) => {
+            let failure = build::failure(run, details).0;
+            let what = format!("{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value");
+            claim(Verdict::False, reason::BUILD_FAILED, what)
+        }
     }
 }
 

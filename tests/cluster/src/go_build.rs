@@ -92,6 +92,8 @@ fn run<A: AsRef<str>>(name: &str, program: &Path, folder: &Path, args: &[A], wai
         .args(args.iter().map(AsRef::as_ref))
         .current_dir(folder)
         .env("GOWORK", "off")
+        // The collector's builder leaves an empty folder there; go itself ignores a go.mod that lies there.
+        .env("TMPDIR", if program == Path::new("go") { std::env::temp_dir() } else { folder.to_owned() })
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
