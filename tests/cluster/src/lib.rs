@@ -59,6 +59,7 @@ pub mod process;
 mod program;
 pub mod prometheus;
 mod prometheus_range;
+pub mod ratio;
 pub mod report;
 pub mod rights;
 pub mod samples;

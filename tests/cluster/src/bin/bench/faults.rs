@@ -4,9 +4,9 @@
 //! makes the difference. Durations are those of the operator's own log lines: one for each reconcile that changed something.
 
 use crate::load::{make_administrator, service};
-use crate::ratio::{Compared, Pair, compare as ratio};
 use crate::{USER, crds};
 use elpio_cluster::otlp::Fault;
+use elpio_cluster::ratio::{Compared, Pair, compare as ratio};
 use elpio_cluster::standin::Play;
 use elpio_cluster::{Cluster, Operator, Options, OtlpReceiver, StandInEngine, eventually};
 use futures::future::{join, join_all};

@@ -10,7 +10,6 @@
 
 mod faults;
 mod load;
-mod ratio;
 mod requests;
 mod results;
 mod sightings;

@@ -6,7 +6,9 @@ const RESAMPLES: usize = 1000;
 /// What was measured at the same time under the same load, in seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Pair {
+    /// Of the one without the trouble.
     pub well: Vec<f64>,
+    /// Of the one with it.
     pub ill: Vec<f64>,
 }
 
@@ -25,12 +27,14 @@ pub struct Compared {
 
 impl Compared {
     /// More than `most`, and not by chance: drawn again, the pairs would hardly ever say that there is no difference at all.
+    #[must_use]
     pub fn exceeds(&self, most: f64) -> bool {
         self.ratio > most && self.interval.0 > 1.0
     }
 }
 
 /// Compares; the interval is found by drawing as many pairs from these, again and again.
+#[must_use]
 pub fn compare(pairs: &[Pair], percent: usize) -> Compared {
     let percentile = |samples: &[f64]| {
         let mut sorted = samples.to_vec();
