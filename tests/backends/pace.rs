@@ -117,10 +117,16 @@ struct Judged {
 }
 
 impl Judged {
-    /// Of so many rounds; when these say that it is slower, of as many others, since one tail of many looks slower by chance.
+    /// Of so many rounds; when these say that it is slower, of as many others, and again: one tail of many looks slower by chance.
     async fn of(well: &Pushing, ill: &Pushing, more: f64) -> Self {
-        let first = Self::once(&rounds(well, ill, more).await);
-        if first.slower() { Self::once(&rounds(well, ill, more).await) } else { first }
+        let mut judged = Self::once(&rounds(well, ill, more).await);
+        for _ in 0..2 {
+            if !judged.slower() {
+                break;
+            }
+            judged = Self::once(&rounds(well, ill, more).await);
+        }
+        judged
     }
 
     fn once(pairs: &[Pair]) -> Self {
