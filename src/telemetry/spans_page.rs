@@ -19,10 +19,16 @@ Words in capitals in a name stand for something.
 const TAIL: &str = "
 ## What a restart may cost
 
-Roots are sent at least once. Their ids and times are in the object, so the process that starts or takes over sends those again that ended in the last minute,
-the superseded one included; backends keep one of equal spans. A status whose write was not answered ends its rollout too, as soon as the object shows
-it. Lost are only the roots of objects that were deleted while no replica led (nothing of them is left to read), and spans that a process had not sent
-when it was killed: the reconciles before the end, at most `OTEL_BSP_SCHEDULE_DELAY` of them.
+Roots are sent again where they may be missing. Their ids and times are in the object, so the process that starts or takes over sends those again that
+ended in the last minute, the superseded one included, and the builds of that minute; backends keep one of equal spans. An end whose write was not answered
+is told as soon as the object shows it, also after more attempts that failed. Lost are
+
+- the roots of objects that were deleted while no replica led: nothing of them is left to read;
+- roots that a killed process had not sent, when nobody led again within a minute of their end;
+- the other spans that a killed process had not sent: the reconciles of its last `OTEL_BSP_SCHEDULE_DELAY`, longer where the collector did not take them.
+
+Only spans are sent again. `elpio_rollout_duration_seconds` and `elpio_build_duration_seconds` count an end in the process that told it: a process that
+is killed before its metrics were read or sent takes its last counts with it.
 
 ## Log records
 
