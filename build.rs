@@ -1,4 +1,5 @@
-//! Tells the program what it was built from: the revision and the compiler, as `/version` and `elpio.build_info` show them.
+//! Tells the program what it was built from: the revision and the compiler, as `/version` and
+//! `elpio.build_info` show them.
 
 use std::process::Command;
 
@@ -11,7 +12,8 @@ fn main() {
     let rustc = std::env::var("RUSTC").ok().and_then(|rustc| said(&rustc, &["--version"]));
     let rustc = rustc.and_then(|text| text.split(' ').nth(1).map(str::to_owned));
     // An image build has no history at hand and hands the revision in.
-    let revision = std::env::var("ELPIO_REVISION").ok().or_else(|| said("git", &["rev-parse", "--short=12", "HEAD"]));
+    let revision =
+        std::env::var("ELPIO_REVISION").ok().or_else(|| said("git", &["rev-parse", "--short=12", "HEAD"]));
     println!("cargo::rustc-env=ELPIO_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=ELPIO_REVISION={}", revision.as_deref().unwrap_or("unknown"));
     println!("cargo::rerun-if-env-changed=ELPIO_REVISION");

@@ -1,7 +1,9 @@
-//! Every `ELPIO_*` variable, parsed once into types; it reads an environment that is handed in and touches nothing else.
+//! Every `ELPIO_*` variable, parsed once into types; it reads an environment that is handed in and touches
+//! nothing else.
 //!
-//! A fault that would change what the operator does to a cluster stops the program; one in a number or a duration is a
-//! warning and the default, so that a typing error in a tuning knob never takes a platform down.
+//! A fault that would change what the operator does to a cluster stops the program; one in a number or a
+//! duration is a warning and the default, so that a typing error in a tuning knob never takes a platform
+//! down.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -60,12 +62,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The trimmed value; an empty one counts as unset, as in every Kubernetes manifest that templates it away.
+    /// The trimmed value; an empty one counts as unset, as in every Kubernetes manifest that templates it
+    /// away.
     fn text(&self, name: &str) -> Option<String> {
         (self.get)(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
     }
 
-    fn or_default<T>(&mut self, name: &str, default: T, shown: &str, expected: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+    fn or_default<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        shown: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let Some(text) = self.text(name) else { return default };
         parse(&text).unwrap_or_else(|| {
             self.warnings.push(format!("{name}={text:?} is not {expected}; using {shown}"));
@@ -75,7 +85,8 @@ impl Reader<'_> {
 }
 
 impl Config {
-    /// Reads every variable through `get`. Returns the warnings for values that were replaced by their default.
+    /// Reads every variable through `get`. Returns the warnings for values that were replaced by their
+    /// default.
     ///
     /// # Errors
     /// [`ConfigError`] for `ELPIO_ENGINE`, `ELPIO_NAMESPACES` and `ELPIO_LEADER_ELECT`.
@@ -86,14 +97,18 @@ impl Config {
             namespaces: namespaces(env.text("ELPIO_NAMESPACES"))?,
             leader_elect: leader_elect(env.text("ELPIO_LEADER_ELECT"))?,
             metrics: env.or_default("ELPIO_METRICS", false, "off", SWITCH, switch),
-            metrics_port: env
-                .or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| v.parse().ok().filter(|p| *p != 0)),
+            metrics_port: env.or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| {
+                v.parse().ok().filter(|p| *p != 0)
+            }),
             metrics_addr: env.or_default("ELPIO_METRICS_ADDR", None, "every address", "an IP address", |v| {
                 v.trim_matches(['[', ']']).parse().ok().map(Some)
             }),
-            health_port: env.or_default("ELPIO_HEALTH_PORT", 8081, "8081", "a port from 0 to 65535", |v| v.parse().ok()),
+            health_port: env
+                .or_default("ELPIO_HEALTH_PORT", 8081, "8081", "a port from 0 to 65535", |v| v.parse().ok()),
             cluster_issuer: env.text("ELPIO_CLUSTER_ISSUER").unwrap_or_else(|| "letsencrypt".into()),
-            fetch_image: env.text("ELPIO_FETCH_IMAGE").unwrap_or_else(|| "docker.io/library/buildpack-deps:bookworm".into()),
+            fetch_image: env
+                .text("ELPIO_FETCH_IMAGE")
+                .unwrap_or_else(|| "docker.io/library/buildpack-deps:bookworm".into()),
             keda_interceptor: env
                 .text("ELPIO_KEDA_INTERCEPTOR")
                 .unwrap_or_else(|| "http://keda-add-ons-http-interceptor-proxy.keda:8080".into()),
@@ -107,12 +122,21 @@ impl Config {
                 "a duration of at least 1s, such as 90s or 10m",
                 duration,
             ),
-            log_filter: env.text("ELPIO_LOG").or_else(|| env.text("RUST_LOG")).unwrap_or_else(|| "info".into()),
-            log_json: env.or_default("ELPIO_LOG_FORMAT", None, "pretty on a terminal, else json", "pretty or json", |v| match v {
-                "json" => Some(Some(true)),
-                "pretty" => Some(Some(false)),
-                _ => None,
-            }),
+            log_filter: env
+                .text("ELPIO_LOG")
+                .or_else(|| env.text("RUST_LOG"))
+                .unwrap_or_else(|| "info".into()),
+            log_json: env.or_default(
+                "ELPIO_LOG_FORMAT",
+                None,
+                "pretty on a terminal, else json",
+                "pretty or json",
+                |v| match v {
+                    "json" => Some(Some(true)),
+                    "pretty" => Some(Some(false)),
+                    _ => None,
+                },
+            ),
         };
         Ok((config, env.warnings))
     }
@@ -122,17 +146,24 @@ fn engine(text: Option<&str>) -> Result<Engine, ConfigError> {
     match text {
         None | Some("knative") => Ok(Engine::Knative),
         Some("keda") => Ok(Engine::Keda),
-        Some(value) => Err(ConfigError { variable: "ELPIO_ENGINE", value: value.into(), expected: "knative or keda" }),
+        Some(value) => {
+            Err(ConfigError { variable: "ELPIO_ENGINE", value: value.into(), expected: "knative or keda" })
+        }
     }
 }
 
 fn namespaces(text: Option<String>) -> Result<Vec<String>, ConfigError> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    let mut names: Vec<String> = text.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect();
+    let mut names: Vec<String> =
+        text.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect();
     names.sort();
     names.dedup();
     if names.is_empty() || !names.iter().all(|n| is_dns_label(n)) {
-        return Err(ConfigError { variable: "ELPIO_NAMESPACES", value: text, expected: "names of namespaces, separated by commas" });
+        return Err(ConfigError {
+            variable: "ELPIO_NAMESPACES",
+            value: text,
+            expected: "names of namespaces, separated by commas",
+        });
     }
     Ok(names)
 }
@@ -161,7 +192,10 @@ fn duration(text: &str) -> Option<Duration> {
 /// RFC 1123 label, as a namespace's name has to be.
 fn is_dns_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+    (1..=63).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 #[cfg(test)]
@@ -177,9 +211,15 @@ mod tests {
     fn defaults() {
         let (c, warnings) = read(&[]).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!((c.engine, c.metrics, c.metrics_port, c.health_port), (Engine::Knative, false, 9095, 8081));
+        assert_eq!(
+            (c.engine, c.metrics, c.metrics_port, c.health_port),
+            (Engine::Knative, false, 9095, 8081)
+        );
         assert_eq!((c.concurrency, c.rollout_deadline), (16, Duration::from_mins(10)));
-        assert_eq!((c.cluster_issuer.as_str(), c.leader_elect, c.log_filter.as_str()), ("letsencrypt", None, "info"));
+        assert_eq!(
+            (c.cluster_issuer.as_str(), c.leader_elect, c.log_filter.as_str()),
+            ("letsencrypt", None, "info")
+        );
         assert_eq!(c.fetch_image, "docker.io/library/buildpack-deps:bookworm");
         assert_eq!(c.keda_interceptor, "http://keda-add-ons-http-interceptor-proxy.keda:8080");
     }
@@ -228,7 +268,10 @@ mod tests {
         ] {
             let (config, warnings) = read(&[(name, value)]).unwrap();
             assert_eq!(config, read(&[]).unwrap().0, "{name}");
-            assert!(warnings.len() == 1 && warnings[0].contains(name) && warnings[0].contains(value), "{warnings:?}");
+            assert!(
+                warnings.len() == 1 && warnings[0].contains(name) && warnings[0].contains(value),
+                "{warnings:?}"
+            );
         }
     }
 
@@ -250,6 +293,9 @@ mod tests {
         assert_eq!((c.engine, c.namespaces), (Engine::Keda, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((c.leader_elect, c.metrics_port, c.health_port), (Some(false), 9100, 0));
         assert_eq!(c.metrics_addr, Some("::1".parse().unwrap()));
-        assert_eq!((c.rollout_deadline, c.log_filter.as_str(), c.log_json), (Duration::from_mins(90), "debug", Some(true)));
+        assert_eq!(
+            (c.rollout_deadline, c.log_filter.as_str(), c.log_json),
+            (Duration::from_mins(90), "debug", Some(true))
+        );
     }
 }

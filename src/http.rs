@@ -1,4 +1,5 @@
-//! The two small servers: health (`/livez`, `/readyz`, `/version`) and, on a port of its own, `/metrics`. They only show what others know.
+//! The two small servers: health (`/livez`, `/readyz`, `/version`) and, on a port of its own, `/metrics`.
+//! They only show what others know.
 
 use std::{
     io,
@@ -49,7 +50,9 @@ pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Purpose) -> Resul
         Some(ip) => listen(ip).await,
         // A machine without IPv6 has no [::].
         None => match listen(Ipv6Addr::UNSPECIFIED.into()).await {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => listen(Ipv4Addr::UNSPECIFIED.into()).await,
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                listen(Ipv4Addr::UNSPECIFIED.into()).await
+            }
             bound => bound,
         },
     };
@@ -71,13 +74,21 @@ pub async fn metrics(listener: TcpListener, page: Page, stop: watch::Receiver<bo
 }
 
 /// Serves liveness, readiness and version until `stop` says true.
-pub async fn health(listener: TcpListener, readiness: Readiness, version: &'static str, stop: watch::Receiver<bool>) {
+pub async fn health(
+    listener: TcpListener,
+    readiness: Readiness,
+    version: &'static str,
+    stop: watch::Receiver<bool>,
+) {
     let ready = async |State(readiness): State<Readiness>| match readiness() {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
     };
     let version = async move || ([(header::CONTENT_TYPE, "application/json")], version).into_response();
-    let router = Router::new().route("/livez", get(async || "alive\n")).route("/readyz", get(ready)).route("/version", get(version));
+    let router = Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/version", get(version));
     serve(listener, router.with_state(readiness), stop).await;
 }
 

@@ -1,4 +1,5 @@
-//! Who and where this process is: pod, node, namespace, cluster. Read once, from the downward API's variables and the service account.
+//! Who and where this process is: pod, node, namespace, cluster. Read once, from the downward API's variables
+//! and the service account.
 
 use std::time::Duration;
 
@@ -31,11 +32,17 @@ pub fn of(config: &Config) -> Place {
 
 /// The pod's name, or the host's: the reporting instance of Events.
 pub fn instance() -> String {
-    env("POD_NAME").or_else(|| env("HOSTNAME")).or_else(hostname).unwrap_or_else(|| "elpio-operator".to_owned())
+    env("POD_NAME")
+        .or_else(|| env("HOSTNAME"))
+        .or_else(hostname)
+        .unwrap_or_else(|| "elpio-operator".to_owned())
 }
 
 fn hostname() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
 }
 
 impl Place {
@@ -63,7 +70,8 @@ impl Place {
     }
 }
 
-/// The uid of `kube-system`, by which clusters are told apart. Asked by a bare client, before telemetry exists.
+/// The uid of `kube-system`, by which clusters are told apart. Asked by a bare client, before telemetry
+/// exists.
 pub async fn cluster_uid(config: &Config) -> Option<String> {
     let client = Client::try_from(config.clone()).ok()?;
     let api: Api<Namespace> = Api::all(client);

@@ -1,4 +1,5 @@
-//! Elpio: turns `ElpioService` and `ElpioFunction` objects into the objects of a serverless engine, and can be *seen* doing it.
+//! Elpio: turns `ElpioService` and `ElpioFunction` objects into the objects of a serverless engine, and can
+//! be *seen* doing it.
 //!
 //! # The way of the data
 //!
@@ -9,13 +10,16 @@
 //!       → a status patch if it differs, Events for the transitions, inside the same span
 //! ```
 //!
-//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does all the I/O with the API server.
+//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does all the I/O with the API
+//! server.
 //! `telemetry` wraps, and is not called in between.
 //!
 //! # Import rule (asserted by `tests/architecture.rs`)
 //!
-//! `api`, `foreign`, `telemetry` import none of ours; `render` ← `api`, `foreign`; `status` ← those and `render`;
-//! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`.
+//! `api`, `foreign`, `telemetry` import none of ours; `render` ← `api`, `foreign`; `status` ← those and
+//! `render`;
+//! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run`
+//! ← `operator`.
 
 pub mod api;
 pub mod cluster;

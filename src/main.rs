@@ -14,11 +14,14 @@ fn main() -> ExitCode {
         .about("Runs ElpioServices and ElpioFunctions on Knative or KEDA")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("run").about("Run the operator (the default)"))
-        .subcommand(Command::new("crds").about("Print the CustomResourceDefinitions as YAML, for kubectl apply -f -"));
+        .subcommand(
+            Command::new("crds").about("Print the CustomResourceDefinitions as YAML, for kubectl apply -f -"),
+        );
     match command.get_matches().subcommand_name() {
         Some("crds") => {
             let yaml: Result<Vec<String>, _> = api::crds().iter().map(|(_, crd)| api::to_yaml(crd)).collect();
-            let written = yaml.is_ok_and(|all| std::io::stdout().write_all(all.join("---\n").as_bytes()).is_ok());
+            let written =
+                yaml.is_ok_and(|all| std::io::stdout().write_all(all.join("---\n").as_bytes()).is_ok());
             if written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         _ => run::main(),

@@ -1,4 +1,5 @@
-//! The operator's parts, joined: watches, caches, queues, workers, lease. It lives from the first list to the last flushed Event.
+//! The operator's parts, joined: watches, caches, queues, workers, lease. It lives from the first list to the
+//! last flushed Event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,8 @@ use crate::{
     },
     config::Config,
     controller::{
-        Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts, service::Service, unwritten::Unwritten,
+        Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts,
+        service::Service, unwritten::Unwritten,
     },
     http, identity,
     render::Defaults,
@@ -37,7 +39,13 @@ struct Line<K: Kind> {
 }
 
 impl<K: Kind> Line<K> {
-    fn new(config: &Config, applier: &Applier, recorder: &Recorder, rollouts: &Rollouts, leads: watch::Receiver<bool>) -> Self {
+    fn new(
+        config: &Config,
+        applier: &Applier,
+        recorder: &Recorder,
+        rollouts: &Rollouts,
+        leads: watch::Receiver<bool>,
+    ) -> Self {
         let controller = Controller::<K>::new(rollouts.clone(), leads);
         let pipeline = Arc::new(Pipeline {
             client: applier.client.clone(),
@@ -46,13 +54,18 @@ impl<K: Kind> Line<K> {
             applier: applier.clone(),
             recorder: recorder.clone(),
             defaults: defaults(config),
-            rollout_deadline: SignedDuration::try_from(config.rollout_deadline).unwrap_or(SignedDuration::from_mins(10)),
+            rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
+                .unwrap_or(SignedDuration::from_mins(10)),
             unwritten: Unwritten::default(),
         });
         Self { controller, pipeline }
     }
 
-    fn work(&self, workers: usize, stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<K> {
+    fn work(
+        &self,
+        workers: usize,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<K> {
         self.controller.clone().work(self.pipeline.clone(), workers, stopping)
     }
 }
@@ -87,7 +100,8 @@ impl Operator {
         let children = Arc::new(Children::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
         let rollouts = Rollouts { traces: traces.clone(), metrics: metrics.clone() };
         let recorder = Recorder::new(client.clone(), &identity::instance(), metrics.clone(), traces);
-        let applier = Applier { client: client.clone(), children: children.clone(), pace: Arc::new(Pace::default()) };
+        let applier =
+            Applier { client: client.clone(), children: children.clone(), pace: Arc::new(Pace::default()) };
         Self {
             services: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
             functions: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
@@ -120,8 +134,18 @@ impl Operator {
         own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
         let mut background = JoinSet::new();
         let kinds = self.children.kinds().collect();
-        background.spawn(discovery::keep(self.client.clone(), kinds, self.served.clone(), self.metrics.clone()));
-        background.spawn(follow(self.children.clone(), self.listeners(), self.served.subscribe(), self.followed.clone()));
+        background.spawn(discovery::keep(
+            self.client.clone(),
+            kinds,
+            self.served.clone(),
+            self.metrics.clone(),
+        ));
+        background.spawn(follow(
+            self.children.clone(),
+            self.listeners(),
+            self.served.subscribe(),
+            self.followed.clone(),
+        ));
         let recorder = self.recorder.clone();
         background.spawn(async move { recorder.keep().await });
         tokio::select! {
@@ -137,7 +161,13 @@ impl Operator {
             self.functions.controller.clone(),
             self.leading.subscribe(),
         ));
-        let leading = tokio::spawn(lead(self.client.clone(), config.leader_elect, place, self.leading.clone(), resigning));
+        let leading = tokio::spawn(lead(
+            self.client.clone(),
+            config.leader_elect,
+            place,
+            self.leading.clone(),
+            resigning,
+        ));
         let services = self.services.work(config.concurrency, stopping.clone());
         let functions = self.functions.work(config.concurrency, stopping.clone());
         let mut working = tokio::spawn(async { tokio::join!(services, functions) });
@@ -145,7 +175,8 @@ impl Operator {
         if tokio::time::timeout(DRAIN, &mut working).await.is_err() {
             // Nothing is to be written once the Lease is another's.
             working.abort();
-            let running = self.services.controller.queue.running() + self.functions.controller.queue.running();
+            let running =
+                self.services.controller.queue.running() + self.functions.controller.queue.running();
             tracing::warn!("{running} reconciles did not finish within {} s", DRAIN.as_secs());
         }
         if tokio::time::timeout(FAREWELL, self.recorder.flush()).await.is_err() {
@@ -164,7 +195,10 @@ impl Operator {
                     break;
                 }
                 if state == State::Absent {
-                    tracing::warn!("the CustomResourceDefinition of {} is not installed: apply deploy/crds", watch.resource());
+                    tracing::warn!(
+                        "the CustomResourceDefinition of {} is not installed: apply deploy/crds",
+                        watch.resource()
+                    );
                 }
                 watch.turned(&state).await;
             }
@@ -193,9 +227,11 @@ impl Operator {
         let leading = self.leading.subscribe();
         self.metrics.resources(move || {
             let mut by_state = leading.borrow().then(|| census::states::<Service>(&services.store))?;
-            let services_ready = by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
+            let services_ready =
+                by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
             by_state.extend(census::states::<Function>(&functions.store));
-            let unsettled_age = vec![(Service::KIND, services.unsettled.age()), (Function::KIND, functions.unsettled.age())];
+            let unsettled_age =
+                vec![(Service::KIND, services.unsettled.age()), (Function::KIND, functions.unsettled.age())];
             Some(ResourceCounts { services_ready, by_state, unsettled_age })
         });
         let leading = self.leading.subscribe();

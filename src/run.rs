@@ -1,4 +1,5 @@
-//! The program from start to end: configuration → ports → telemetry → client → operator → drain → flush. It decides nothing else.
+//! The program from start to end: configuration → ports → telemetry → client → operator → drain → flush. It
+//! decides nothing else.
 
 use std::{
     io::{IsTerminal, Write},
@@ -68,8 +69,11 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     let visible = config.metrics || settings.pushes();
     let identity = place.telemetry(if visible { identity::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
-    let page_listener =
-        if config.metrics { Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?) } else { None };
+    let page_listener = if config.metrics {
+        Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?)
+    } else {
+        None
+    };
     let health_listener = match config.health_port {
         0 => None,
         port => Some(http::bind(None, port, Purpose::Health).await?),
@@ -86,9 +90,19 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
         tokio::spawn(http::metrics(listener, page, stopping.clone()));
     }
     if let Some(listener) = health_listener {
-        tokio::spawn(http::health(listener, parts.readiness(stopping.clone()), VERSION_PAGE, stopping.clone()));
+        tokio::spawn(http::health(
+            listener,
+            parts.readiness(stopping.clone()),
+            VERSION_PAGE,
+            stopping.clone(),
+        ));
     }
-    tracing::info!(version = VERSION, engine = config.engine.as_str(), namespaces = config.namespaces.join(","), "starting");
+    tracing::info!(
+        version = VERSION,
+        engine = config.engine.as_str(),
+        namespaces = config.namespaces.join(","),
+        "starting"
+    );
     let operator = tokio::spawn(parts.run(config, place, stopping));
     signals.next().await;
     tracing::info!("stopping: finishing what runs");

@@ -1,4 +1,5 @@
-//! Holds the sources to the rules of `src/lib.rs` and to the house rules: it reads them as text, and runs nothing of them.
+//! Holds the sources to the rules of `src/lib.rs` and to the house rules: it reads them as text, and runs
+//! nothing of them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -86,9 +87,17 @@ mod can_fail {
             ("//! M.\nuse elpio_operator::controller;\n", 2),
             ("//! M.\n/* a\n comment */ use crate::controller;\n", 3),
         ] {
-            caught(&layers(&file("src/render/mod.rs", text)), &format!("src/render/mod.rs:{line}"), "render may not use controller");
+            caught(
+                &layers(&file("src/render/mod.rs", text)),
+                &format!("src/render/mod.rs:{line}"),
+                "render may not use controller",
+            );
         }
-        caught(&layers(&file("src/render/pod.rs", "use super::super::controller::x;")), "src/render/pod.rs:1", "controller");
+        caught(
+            &layers(&file("src/render/pod.rs", "use super::super::controller::x;")),
+            "src/render/pod.rs:1",
+            "controller",
+        );
         caught(
             &layers(&file("src/render/pod.rs", "mod tests { use super::super::super::controller::x; }")),
             "src/render/pod.rs:1",
@@ -128,7 +137,11 @@ mod can_fail {
             "use tracing_opentelemetry as t;",
             "use prometheus::Registry;",
         ] {
-            caught(&telemetry(&file("src/cluster/apply.rs", text)), "src/cluster/apply.rs:1", "src/telemetry");
+            caught(
+                &telemetry(&file("src/cluster/apply.rs", text)),
+                "src/cluster/apply.rs:1",
+                "src/telemetry",
+            );
             none(&telemetry(&file("src/telemetry/traces.rs", text)));
         }
         none(&telemetry(&file("src/run.rs", "// opentelemetry\nconst A: &str = \"opentelemetry\";")));
@@ -170,7 +183,9 @@ mod can_fail {
 
     #[test]
     fn a_name_that_says_nothing() {
-        for path in ["src/utils.rs", "src/render/helpers.rs", "src/common/mod.rs", "tests/cluster/src/misc.rs"] {
+        for path in
+            ["src/utils.rs", "src/render/helpers.rs", "src/common/mod.rs", "tests/cluster/src/misc.rs"]
+        {
             caught(&names(&file(path, "")), &format!("{path}:1"), "name");
         }
         caught(&names(&file("src/a.rs", "//! M.\nmod util {\n}\n")), "src/a.rs:2", "name");
@@ -180,7 +195,10 @@ mod can_fail {
     #[test]
     fn a_folder_that_is_read() {
         let sources = operator();
-        assert!(sources.iter().any(|s| s.path == "src/lib.rs") && sources.iter().any(|s| s.path == "src/render/mod.rs"));
+        assert!(
+            sources.iter().any(|s| s.path == "src/lib.rs")
+                && sources.iter().any(|s| s.path == "src/render/mod.rs")
+        );
         assert!(sources.iter().map(|s| s.uses().len()).sum::<usize>() > 50, "the imports are not found");
     }
 }

@@ -1,10 +1,13 @@
-//! The scripts of a build, run by `sh` as a step would run them: with git for real, and with a stand-in for `curl` that copies a file.
+//! The scripts of a build, run by `sh` as a step would run them: with git for real, and with a stand-in for
+//! `curl` that copies a file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 const FETCH: &str = include_str!("../src/render/tekton/fetch.sh");
 const DIGEST: &str = include_str!("../src/render/tekton/digest.sh");
@@ -37,19 +40,26 @@ impl Room {
 
     /// Runs a command in a folder; it must succeed.
     fn run(&self, folder: &str, command: &str, args: &[&str]) -> String {
-        let output = Command::new(command).args(args).current_dir(self.path(folder)).envs(GIT_IDENTITY).output().unwrap();
+        let output = Command::new(command)
+            .args(args)
+            .current_dir(self.path(folder))
+            .envs(GIT_IDENTITY)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{command} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Runs the fetch script. `https://git.test/` leads git to this room, and `curl` copies the file `archive`.
+    /// Runs the fetch script. `https://git.test/` leads git to this room, and `curl` copies the file
+    /// `archive`.
     fn fetch(&self, variables: &[(&str, &str)]) -> Output {
         self.write(
             "bin/curl",
             "#!/bin/sh\nprintf '%s\\n' \"$@\" >\"$CURL_LOG\"\nwhile [ \"$1\" != --output ]; do shift; done\ncp \"$CURL_FILE\" \"$2\"\n",
         );
         fs::set_permissions(self.path("bin/curl"), fs::Permissions::from_mode(0o755)).unwrap();
-        let empty = ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT"].map(|name| (name, ""));
+        let empty = ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT"]
+            .map(|name| (name, ""));
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         Command::new("sh")
             .args(["-c", FETCH])
@@ -113,10 +123,15 @@ const URL: (&str, &str) = ("SOURCE_URL", "https://git.test/repo");
 fn a_branch_a_tag_and_a_commit_are_fetched() {
     let room = Room::new("revisions");
     let (first, second) = room.repository();
-    for (revision, text) in [("main", "two"), ("v1", "one"), (first.as_str(), "one"), (&second[..9], "two"), (&first[..9], "one")] {
+    for (revision, text) in
+        [("main", "two"), ("v1", "one"), (first.as_str(), "one"), (&second[..9], "two"), (&first[..9], "one")]
+    {
         room.fetched(&[URL, ("SOURCE_REVISION", revision)]);
         assert_eq!(room.read("workspace/app/main.go"), text, "{revision}");
-        assert!(!room.path("workspace/app/.git").exists(), "the history, and an URL's password in it, is no part of the image");
+        assert!(
+            !room.path("workspace/app/.git").exists(),
+            "the history, and an URL's password in it, is no part of the image"
+        );
         assert!(!room.path("workspace/fetched").exists());
     }
     assert_eq!(room.read("workspace/platform/env/RUNTIME"), "go");
@@ -130,7 +145,10 @@ fn a_folder_of_the_source_is_all_that_is_built() {
     room.fetched(&[URL, ("SOURCE_REVISION", "main"), ("SOURCE_SUBPATH", "cmd/tool")]);
     assert_eq!(room.read("workspace/app/tool.go"), "tool");
     assert!(!room.path("workspace/app/main.go").exists());
-    room.refused(&[URL, ("SOURCE_REVISION", "main"), ("SOURCE_SUBPATH", "cmd/none")], "there is no folder cmd/none");
+    room.refused(
+        &[URL, ("SOURCE_REVISION", "main"), ("SOURCE_SUBPATH", "cmd/none")],
+        "there is no folder cmd/none",
+    );
 }
 
 #[test]
@@ -176,7 +194,8 @@ fn every_sort_of_archive_is_unpacked() {
     room.write("src/fn/app.py", "app");
     room.write("src/fn/lib/.hidden", "hidden");
     room.write("src/fn/lib/x.py", "x");
-    let sorts: [(&str, &[&str]); 4] = [("tar", &["-cf"]), ("gzip", &["-czf"]), ("bzip2", &["-cjf"]), ("xz", &["-cJf"])];
+    let sorts: [(&str, &[&str]); 4] =
+        [("tar", &["-cf"]), ("gzip", &["-czf"]), ("bzip2", &["-cjf"]), ("xz", &["-cJf"])];
     for (sort, flags) in sorts {
         for (from, item) in [("src", "fn"), ("src/fn", ".")] {
             let file = room.path("archive");
@@ -188,7 +207,11 @@ fn every_sort_of_archive_is_unpacked() {
         }
     }
     let asked = room.read("curl.log");
-    assert!(asked.ends_with("--\nhttps://files.test/fn\n") && asked.contains("--proto\n=https\n--proto-redir\n=https\n"), "{asked}");
+    assert!(
+        asked.ends_with("--\nhttps://files.test/fn\n")
+            && asked.contains("--proto\n=https\n--proto-redir\n=https\n"),
+        "{asked}"
+    );
 }
 
 /// A zip file is known by its first bytes; `unzip` itself is stood in for, since not every machine has it.
@@ -226,7 +249,8 @@ fn the_group_may_write_the_source() {
 fn reported(room: &Room, report: &str) -> String {
     room.write("report.toml", report);
     let script = DIGEST.replace("$(results.IMAGE_DIGEST.path)", room.path("result").to_str().unwrap());
-    let status = Command::new("sh").args(["-c", &script]).env("REPORT", room.path("report.toml")).status().unwrap();
+    let status =
+        Command::new("sh").args(["-c", &script]).env("REPORT", room.path("report.toml")).status().unwrap();
     assert!(status.success());
     fs::read_to_string(room.path("result")).unwrap()
 }
@@ -235,7 +259,8 @@ fn reported(room: &Room, report: &str) -> String {
 fn the_digest_is_reported_without_a_newline() {
     let room = Room::new("digest");
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
-    let image = |line: &str| format!("[build]\n\n[image]\ntags = [\"r:latest\"]\n{line}\nmanifest-size = 1\n");
+    let image =
+        |line: &str| format!("[build]\n\n[image]\ntags = [\"r:latest\"]\n{line}\nmanifest-size = 1\n");
     assert_eq!(reported(&room, &image(&format!("digest = \"{digest}\""))), digest);
     assert_eq!(reported(&room, &image(&format!("  digest=\"{digest}\" # pushed"))), digest);
     assert_eq!(reported(&room, &image("image-id = \"abc\"")), "", "a daemon reports an id, no digest");
@@ -245,10 +270,13 @@ fn the_digest_is_reported_without_a_newline() {
 /// The scripts that were run here are those that are sent.
 #[test]
 fn the_golden_runs_hold_these_scripts() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/function/git-minimal.children.yaml");
+    let golden =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/function/git-minimal.children.yaml");
     let first = fs::read_to_string(golden).unwrap().split("\n---\n").next().unwrap().to_owned();
     let run: serde_json::Value = serde_saphyr::from_str(&first).unwrap();
-    let script = |task: usize, step: usize| run["spec"]["pipelineSpec"]["tasks"][task]["taskSpec"]["steps"][step]["script"].clone();
+    let script = |task: usize, step: usize| {
+        run["spec"]["pipelineSpec"]["tasks"][task]["taskSpec"]["steps"][step]["script"].clone()
+    };
     assert_eq!(script(0, 0), FETCH);
     assert_eq!(script(1, 1), DIGEST);
 }

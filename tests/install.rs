@@ -1,4 +1,5 @@
-//! `deploy/`: the manifest that installs Elpio is the sum of its parts, its rights are what the code asks for, and its page tells the truth.
+//! `deploy/`: the manifest that installs Elpio is the sum of its parts, its rights are what the code asks
+//! for, and its page tells the truth.
 //! `UPDATE_GOLDEN=1 cargo test --test install` writes the manifest anew.
 #![allow(
     clippy::unwrap_used,
@@ -43,7 +44,8 @@ fn text(path: impl AsRef<Path>) -> String {
 }
 
 fn crd_files() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(top().join("deploy/crds")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(top().join("deploy/crds")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -60,7 +62,8 @@ fn objects() -> Vec<Value> {
 
 /// The one object of that kind and name.
 fn object<K: DeserializeOwned>(kind: &str, name: &str) -> K {
-    let found: Vec<Value> = objects().into_iter().filter(|o| o["kind"] == kind && o["metadata"]["name"] == name).collect();
+    let found: Vec<Value> =
+        objects().into_iter().filter(|o| o["kind"] == kind && o["metadata"]["name"] == name).collect();
     assert_eq!(found.len(), 1, "{kind} {name}");
     serde_json::from_value(found[0].clone()).unwrap()
 }
@@ -85,14 +88,21 @@ fn install_yaml_is_the_sum_of_its_parts() {
     let found = fs::read_to_string(&path).unwrap_or_default();
     let differs = found.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);
     let line = differs.unwrap_or(found.lines().count().min(wanted.lines().count())) + 1;
-    assert!(found == wanted, "deploy/install.yaml differs from its parts in line {line}: UPDATE_GOLDEN=1 cargo test --test install");
+    assert!(
+        found == wanted,
+        "deploy/install.yaml differs from its parts in line {line}: UPDATE_GOLDEN=1 cargo test --test install"
+    );
 }
 
 #[test]
 fn it_has_every_kind_of_ours_and_the_namespace_before_what_lies_in_it() {
     let objects = objects();
     let named = |kind: &str| {
-        objects.iter().filter(|o| o["kind"] == kind).map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+        objects
+            .iter()
+            .filter(|o| o["kind"] == kind)
+            .map(|o| o["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect::<BTreeSet<_>>()
     };
     let ours: BTreeSet<String> = api::crds().into_iter().map(|(_, crd)| crd.metadata.name.unwrap()).collect();
     assert_eq!(named("CustomResourceDefinition"), ours);
@@ -132,7 +142,9 @@ fn rights(rules: Option<Vec<PolicyRule>>) -> Rights {
 
 fn wanted<'a>(all: impl IntoIterator<Item = (String, &'a [&'a str], &'a [&'a str])>) -> Rights {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    all.into_iter().map(|(resource, names, verbs)| ((resource, owned(names)), owned(verbs).into_iter().collect())).collect()
+    all.into_iter()
+        .map(|(resource, names, verbs)| ((resource, owned(names)), owned(verbs).into_iter().collect()))
+        .collect()
 }
 
 #[test]
@@ -140,13 +152,18 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
     const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
     const WATCHED: &[&str] = &["get", "list", "watch"];
     let verbs = |kind: ChildKind| if kind == ChildKind::TaskRun { WATCHED } else { CHILD };
-    let children = ChildKind::ALL.iter().map(|kind| (format!("{}.{}", kind.plural(), kind.group()), &[][..], verbs(*kind)));
+    let children = ChildKind::ALL
+        .iter()
+        .map(|kind| (format!("{}.{}", kind.plural(), kind.group()), &[][..], verbs(*kind)));
     let own = api::crds().into_iter().map(|(_, crd)| crd.spec.names.plural).flat_map(|plural| {
-        let verbs: [(&str, &[&str]); 3] = [("", &["get", "list", "watch"]), ("/status", &["patch"]), ("/finalizers", &["update"])];
+        let verbs: [(&str, &[&str]); 3] =
+            [("", &["get", "list", "watch"]), ("/status", &["patch"]), ("/finalizers", &["update"])];
         verbs.map(|(sub, verbs)| (format!("{plural}{sub}.{GROUP}"), &[][..], verbs))
     });
-    let others: [(String, &[&str], &[&str]); 2] =
-        [("routes.serving.knative.dev".into(), &[], &["get"]), ("events.events.k8s.io".into(), &[], &["create", "get", "patch"])];
+    let others: [(String, &[&str], &[&str]); 2] = [
+        ("routes.serving.knative.dev".into(), &[], &["get"]),
+        ("events.events.k8s.io".into(), &[], &["create", "get", "patch"]),
+    ];
     // Children last: an ElpioService is one too, of a function, and needs more than our own kinds do.
     let all = wanted(own.chain(others).chain(children));
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator").rules), all);
@@ -160,7 +177,8 @@ fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
     ]);
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator-cluster").rules), cluster);
     let leases = || "leases.coordination.k8s.io".to_owned();
-    let election = wanted([(leases(), &[][..], &["create"][..]), (leases(), &[lease::NAME], &["get", "update"])]);
+    let election =
+        wanted([(leases(), &[][..], &["create"][..]), (leases(), &[lease::NAME], &["get", "update"])]);
     assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }
 
@@ -170,7 +188,10 @@ fn it_runs_under_restricted_pod_security() {
     assert_eq!(pod_context.run_as_non_root, Some(true));
     assert_eq!(pod_context.seccomp_profile.unwrap().type_, "RuntimeDefault");
     let context = container().security_context.unwrap();
-    assert_eq!((context.allow_privilege_escalation, context.read_only_root_filesystem), (Some(false), Some(true)));
+    assert_eq!(
+        (context.allow_privilege_escalation, context.read_only_root_filesystem),
+        (Some(false), Some(true))
+    );
     assert_eq!(context.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
     let namespace: Value = object("Namespace", "elpio-system");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");

@@ -5,9 +5,11 @@ mod golden;
 
 use std::collections::BTreeSet;
 
-use elpio_operator::api::{self, ElpioService, Engine, label};
-use elpio_operator::foreign::ChildKind;
-use elpio_operator::render::{self, Defaults, Desired, Owner};
+use elpio_operator::{
+    api::{self, ElpioService, Engine, label},
+    foreign::ChildKind,
+    render::{self, Defaults, Desired, Owner},
+};
 use golden::{UID, cases, compare, read, unset};
 
 /// The operator's settings, which two cases change.
@@ -34,14 +36,21 @@ fn rendered(case: &str) -> Desired {
         name,
         uid: UID,
         label: (label::SERVICE, name),
-        build: object.metadata.annotations.as_ref().and_then(|all| all.get(api::annotation::BUILD)).map(String::as_str),
+        build: object
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(api::annotation::BUILD))
+            .map(String::as_str),
     };
     let defaults = defaults(case);
-    let valid = render::validate(name, &object.spec, &defaults).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
+    let valid =
+        render::validate(name, &object.spec, &defaults).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
     render::render(&owner, &valid, &defaults)
 }
 
-/// The hash stands in the files too: were it to change, every child in every cluster would be written again after an upgrade.
+/// The hash stands in the files too: were it to change, every child in every cluster would be written again
+/// after an upgrade.
 #[test]
 fn every_service_becomes_its_children() {
     compare("service", rendered);
@@ -72,7 +81,11 @@ fn children_are_owned_labelled_and_in_order() {
                 child.body["spec"].get("replicas").is_none() || child.id.kind != ChildKind::Deployment,
                 "{what}: an autoscaler owns replicas"
             );
-            assert_eq!(child.manifest()["metadata"]["annotations"][api::annotation::APPLIED], child.hash(), "{what}");
+            assert_eq!(
+                child.manifest()["metadata"]["annotations"][api::annotation::APPLIED],
+                child.hash(),
+                "{what}"
+            );
             assert!(render::drift::satisfied(&child.body, &child.manifest()), "{what}");
             if matches!(child.id.kind, ChildKind::Deployment | ChildKind::KnativeService) {
                 assert_eq!(
@@ -100,7 +113,8 @@ fn what_is_carried_does_not_change_the_hash() {
     assert_ne!(edited.hash(), child.hash());
 }
 
-/// A field that no case sets is a field that no golden file proves: so each field stands in some case, for both engines.
+/// A field that no case sets is a field that no golden file proves: so each field stands in some case, for
+/// both engines.
 #[test]
 fn the_cases_set_every_field() {
     assert_eq!(unset("ElpioService", "service", "knative"), Vec::<String>::new());

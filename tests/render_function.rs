@@ -3,8 +3,10 @@
 
 mod golden;
 
-use elpio_operator::api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label};
-use elpio_operator::render::{self, Built, Child, Defaults, Desired, Owner, ValidFunction};
+use elpio_operator::{
+    api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
+    render::{self, Built, Child, Defaults, Desired, Owner, ValidFunction},
+};
 use golden::{UID, cases, compare, read, unset};
 
 /// An edit of a spec.
@@ -12,10 +14,15 @@ type Edit = fn(&mut ElpioFunctionSpec);
 
 fn function(case: &str) -> (ElpioFunction, ValidFunction) {
     let object: ElpioFunction = serde_json::from_value(read("function", case)).unwrap();
-    let rebuild = object.metadata.annotations.as_ref().and_then(|all| all.get(api::annotation::REBUILD)).map(String::as_str);
+    let rebuild = object
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(api::annotation::REBUILD))
+        .map(String::as_str);
     let name = object.metadata.name.as_deref().unwrap();
-    let valid =
-        render::validate_function(name, &object.spec, rebuild, &Defaults::default()).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
+    let valid = render::validate_function(name, &object.spec, rebuild, &Defaults::default())
+        .unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
     (object, valid)
 }
 
@@ -40,13 +47,15 @@ fn function_children(case: &str) -> Vec<Child> {
     ]
 }
 
-/// The run's name stands in the files too: were it to change, every function in every cluster would be built again after an upgrade.
+/// The run's name stands in the files too: were it to change, every function in every cluster would be built
+/// again after an upgrade.
 #[test]
 fn every_function_becomes_its_run_and_its_service() {
     compare("function", |case| Desired { children: function_children(case), ignored: Vec::new() });
 }
 
-/// What a function publishes is taken as it is: by the types, and by the check that the service's own reconcile makes.
+/// What a function publishes is taken as it is: by the types, and by the check that the service's own
+/// reconcile makes.
 #[test]
 fn what_a_function_publishes_is_a_valid_service() {
     for case in cases("function") {
@@ -65,7 +74,8 @@ fn a_run_is_named_by_its_inputs_alone() {
     let renamed = |change: Edit, rebuild: Option<&str>| {
         let mut spec = object.spec.clone();
         change(&mut spec);
-        render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap().run_name() != valid.run_name()
+        render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap().run_name()
+            != valid.run_name()
     };
     let same = Some("2");
     let inputs: [(&str, Edit); 9] = [
@@ -96,11 +106,13 @@ fn a_run_is_named_by_its_inputs_alone() {
         assert!(!renamed(change, same), "{what} is no input of the build");
     }
     let longest = "a".repeat(46);
-    let name = render::validate_function(&longest, &object.spec, same, &Defaults::default()).unwrap().run_name();
+    let name =
+        render::validate_function(&longest, &object.spec, same, &Defaults::default()).unwrap().run_name();
     assert_eq!(name.len(), 63, "{name} is a label's value");
 }
 
-/// Tekton asks a registry about a step that has neither script nor command; a script that held a user's text would run it.
+/// Tekton asks a registry about a step that has neither script nor command; a script that held a user's text
+/// would run it.
 #[test]
 fn steps_have_a_script_or_a_command_and_no_text_of_users() {
     let mut steps = 0;

@@ -1,5 +1,6 @@
-//! Statuses and Events as stories: each step hands the last status, what was achieved and what the children say to the pure code;
-//! what comes out is compared with a golden file, line by line. `UPDATE_GOLDEN=1` writes them anew.
+//! Statuses and Events as stories: each step hands the last status, what was achieved and what the children
+//! say to the pure code; what comes out is compared with a golden file, line by line. `UPDATE_GOLDEN=1`
+//! writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
@@ -45,20 +46,42 @@ impl Story {
     }
 
     /// One reconcile, ten seconds after the last one.
-    fn step(&mut self, what: &str, generation: i64, spec: &Value, children: &[Value], fates: &[Fate], retried: bool) -> &mut Self {
+    fn step(
+        &mut self,
+        what: &str,
+        generation: i64,
+        spec: &Value,
+        children: &[Value],
+        fates: &[Fate],
+        retried: bool,
+    ) -> &mut Self {
         self.second += 10;
         let now = Timestamp::from_second(1_800_000_000 + self.second).unwrap();
         let began = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
         if began {
-            self.rollout = Some(RolloutStatus { generation, started_at: Some(MicroTime(now)), ..RolloutStatus::default() });
+            self.rollout = Some(RolloutStatus {
+                generation,
+                started_at: Some(MicroTime(now)),
+                ..RolloutStatus::default()
+            });
         }
         let first_look = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_mins(10);
-        let moment = Moment { generation, now, retried, began, first_look, rollout: self.rollout.clone().unwrap(), deadline };
+        let moment = Moment {
+            generation,
+            now,
+            retried,
+            began,
+            first_look,
+            rollout: self.rollout.clone().unwrap(),
+            deadline,
+        };
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
         let assessed = match validate("web", &spec, &defaults) {
-            Err(faults) => service::assess(&OWNER, self.status.as_ref(), Seen::Invalid(&faults), &moment, &defaults),
+            Err(faults) => {
+                service::assess(&OWNER, self.status.as_ref(), Seen::Invalid(&faults), &moment, &defaults)
+            }
             Ok(valid) => {
                 let desired = render(&OWNER, &valid, &defaults);
                 let (applied, live) = (applied(&desired, fates), live(children));
@@ -68,11 +91,22 @@ impl Story {
         };
         self.tell(what, &assessed.status);
         for event in &assessed.occurrences {
-            let about = event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
-            writeln!(self.told, "  Event {} {} {}{about}: {}", event.type_, event.reason, event.action, event.note).unwrap();
+            let about =
+                event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
+            writeln!(
+                self.told,
+                "  Event {} {} {}{about}: {}",
+                event.type_, event.reason, event.action, event.note
+            )
+            .unwrap();
         }
         if assessed.ended {
-            writeln!(self.told, "  rollout ended: {:?}", assessed.status.rollout.as_ref().unwrap().outcome.unwrap()).unwrap();
+            writeln!(
+                self.told,
+                "  rollout ended: {:?}",
+                assessed.status.rollout.as_ref().unwrap().outcome.unwrap()
+            )
+            .unwrap();
         }
         self.rollout.clone_from(&assessed.status.rollout);
         self.status = Some(assessed.status);
@@ -84,20 +118,35 @@ impl Story {
         for c in &status.conditions {
             let since = c.last_transition_time.0.as_second() - 1_800_000_000;
             let of = c.observed_generation.unwrap();
-            writeln!(self.told, "  {}={} {} (generation {of}, since {since}s): {}", c.type_, c.status, c.reason, c.message).unwrap();
+            writeln!(
+                self.told,
+                "  {}={} {} (generation {of}, since {since}s): {}",
+                c.type_, c.status, c.reason, c.message
+            )
+            .unwrap();
         }
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        writeln!(self.told, "  ready={} url={} address={}", status.ready, word(&status.url), word(&status.address)).unwrap();
+        writeln!(
+            self.told,
+            "  ready={} url={} address={}",
+            status.ready,
+            word(&status.url),
+            word(&status.address)
+        )
+        .unwrap();
         let children: Vec<String> = status
             .children
             .iter()
-            .map(|c| format!("{}/{} {}", c.kind, c.name, if c.ready { "ready".into() } else { word(&c.reason) }))
+            .map(|c| {
+                format!("{}/{} {}", c.kind, c.name, if c.ready { "ready".into() } else { word(&c.reason) })
+            })
             .collect();
         writeln!(self.told, "  children: {}", children.join(", ")).unwrap();
     }
 
     fn compare(&self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status").join(format!("{name}.txt"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status").join(format!("{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &self.told).unwrap();
@@ -108,8 +157,12 @@ impl Story {
 }
 
 fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
-    let fate = |kind| fates.iter().find(|(of, _)| *of == kind).map_or(Step::Changed, |(_, step)| step.clone());
-    Applied { steps: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(), ..Applied::default() }
+    let fate =
+        |kind| fates.iter().find(|(of, _)| *of == kind).map_or(Step::Changed, |(_, step)| step.clone());
+    Applied {
+        steps: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
+        ..Applied::default()
+    }
 }
 
 fn failed(reason: &'static str, class: &'static str, message: &str) -> Step {
@@ -120,7 +173,10 @@ fn live(children: &[Value]) -> Live {
     let entry = |child: &Value| {
         let (api, kind) = (child["apiVersion"].as_str().unwrap(), child["kind"].as_str().unwrap());
         let kind = ChildKind::ALL.into_iter().find(|k| k.kind() == kind && k.api_version() == api).unwrap();
-        (ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()), Arc::new(serde_json::from_value(child.clone()).unwrap()))
+        (
+            ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()),
+            Arc::new(serde_json::from_value(child.clone()).unwrap()),
+        )
     };
     children.iter().map(entry).collect()
 }
@@ -136,8 +192,15 @@ fn ksvc(generation: i64, seen: i64, ready: &str, why: &str, message: &str) -> Va
 }
 
 fn conditioned(api: &str, kind: &str, name: &str, ready: &str, why: &str, message: &str) -> Value {
-    let condition = json!({"type": "Ready", "status": ready, "reason": why, "message": message, "observedGeneration": 1});
-    child(api, kind, name, 1, &json!({"observedGeneration": 1, "conditions": [condition], "url": format!("https://{name}")}))
+    let condition =
+        json!({"type": "Ready", "status": ready, "reason": why, "message": message, "observedGeneration": 1});
+    child(
+        api,
+        kind,
+        name,
+        1,
+        &json!({"observedGeneration": 1, "conditions": [condition], "url": format!("https://{name}")}),
+    )
 }
 
 fn image(tag: &str) -> Value {
@@ -154,16 +217,44 @@ fn knative_from_nothing_to_ready_and_through_an_edit() {
     let mut story = Story::new();
     let (v1, v2) = (image("v1"), image("v2"));
     story
-        .step("created, the child has no status", 1, &v1, &[child("serving.knative.dev/v1", "Service", "web", 1, &json!({}))], &[], false)
+        .step(
+            "created, the child has no status",
+            1,
+            &v1,
+            &[child("serving.knative.dev/v1", "Service", "web", 1, &json!({}))],
+            &[],
+            false,
+        )
         .step("Knative works on it", 1, &v1, &[ksvc(1, 1, "Unknown", "Deploying", "deploying")], &[], false)
         .step("Knative is ready", 1, &v1, &[ksvc(1, 1, "True", "", "")], &[], false)
         .step("a resync", 1, &v1, &[ksvc(1, 1, "True", "", "")], &[], false)
         .step("edited, Knative has not seen it", 2, &v2, &[ksvc(2, 1, "True", "", "")], &[], false)
-        .step("the new revision fails", 2, &v2, &[ksvc(2, 2, "False", "RevisionFailed", "exit code 1")], &[], false)
+        .step(
+            "the new revision fails",
+            2,
+            &v2,
+            &[ksvc(2, 2, "False", "RevisionFailed", "exit code 1")],
+            &[],
+            false,
+        )
         .step("it still fails", 2, &v2, &[ksvc(2, 2, "False", "RevisionFailed", "exit code 1")], &[], false)
-        .step("it fails in another way", 2, &v2, &[ksvc(2, 2, "False", "RevisionMissing", "no such image")], &[], false)
+        .step(
+            "it fails in another way",
+            2,
+            &v2,
+            &[ksvc(2, 2, "False", "RevisionMissing", "no such image")],
+            &[],
+            false,
+        )
         .step("it is ready after all", 2, &v2, &[ksvc(2, 2, "True", "", "")], &[], false)
-        .step("it falls without an edit", 2, &v2, &[ksvc(2, 2, "False", "RevisionFailed", "out of memory")], &[], false)
+        .step(
+            "it falls without an edit",
+            2,
+            &v2,
+            &[ksvc(2, 2, "False", "RevisionFailed", "out of memory")],
+            &[],
+            false,
+        )
         .step("and rises", 2, &v2, &[ksvc(2, 2, "True", "", "")], &[], false);
     story.compare("knative");
 }
@@ -183,10 +274,14 @@ fn an_invalid_edit_keeps_what_is_known_of_the_parts() {
 #[test]
 fn failures_are_said_once_and_again_after_a_back_off() {
     let mut story = Story::new();
-    let refused =
-        [(ChildKind::KnativeService, failed(reason::APPLY_FAILED, "rejected", "cannot patch services.serving.knative.dev web: no"))];
-    let denied =
-        [(ChildKind::KnativeService, failed(reason::FORBIDDEN, "forbidden", "cannot patch services.serving.knative.dev web: may not"))];
+    let refused = [(
+        ChildKind::KnativeService,
+        failed(reason::APPLY_FAILED, "rejected", "cannot patch services.serving.knative.dev web: no"),
+    )];
+    let denied = [(
+        ChildKind::KnativeService,
+        failed(reason::FORBIDDEN, "forbidden", "cannot patch services.serving.knative.dev web: may not"),
+    )];
     story
         .step("refused", 1, &image("v1"), &[], &refused, false)
         .step("found again by a start", 1, &image("v1"), &[], &refused, false)
@@ -202,17 +297,41 @@ fn a_domain_and_secrets_count_where_they_are_asked_for() {
     let asked = json!({"ingress": {"host": "web.example.org", "tls": true}, "externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]});
     let spec = with(image("v1"), &asked);
     let (ready, eso) = (ksvc(1, 1, "True", "", ""), "external-secrets.io/v1");
-    let mapping =
-        |ready: &str| conditioned("serving.knative.dev/v1beta1", "DomainMapping", "web.example.org", ready, "CertificateNotReady", "wait");
-    let certificate = |ready: &str| conditioned("cert-manager.io/v1", "Certificate", "web.example.org", ready, "DoesNotExist", "issuing");
-    let secret = |ready: &str| conditioned(eso, "ExternalSecret", "db", ready, "SecretSyncedError", "no such key");
+    let mapping = |ready: &str| {
+        conditioned(
+            "serving.knative.dev/v1beta1",
+            "DomainMapping",
+            "web.example.org",
+            ready,
+            "CertificateNotReady",
+            "wait",
+        )
+    };
+    let certificate = |ready: &str| {
+        conditioned("cert-manager.io/v1", "Certificate", "web.example.org", ready, "DoesNotExist", "issuing")
+    };
+    let secret =
+        |ready: &str| conditioned(eso, "ExternalSecret", "db", ready, "SecretSyncedError", "no such key");
     let missing = [
-        (ChildKind::Certificate, failed(reason::DEPENDENCY_MISSING, "dependency_missing", "Certificate needs cert-manager")),
-        (ChildKind::DomainMapping, Step::Waiting { on: ChildId::new(ChildKind::Certificate, "web.example.org") }),
+        (
+            ChildKind::Certificate,
+            failed(reason::DEPENDENCY_MISSING, "dependency_missing", "Certificate needs cert-manager"),
+        ),
+        (
+            ChildKind::DomainMapping,
+            Step::Waiting { on: ChildId::new(ChildKind::Certificate, "web.example.org") },
+        ),
     ];
     story
         .step("cert-manager is absent", 1, &spec, &[ready.clone(), secret("True")], &missing, false)
-        .step("it came", 1, &spec, &[ready.clone(), secret("True"), certificate("False"), mapping("Unknown")], &[], false)
+        .step(
+            "it came",
+            1,
+            &spec,
+            &[ready.clone(), secret("True"), certificate("False"), mapping("Unknown")],
+            &[],
+            false,
+        )
         .step(
             "the secret cannot be synced",
             1,
@@ -221,7 +340,14 @@ fn a_domain_and_secrets_count_where_they_are_asked_for() {
             &[],
             false,
         )
-        .step("all is ready", 1, &spec, &[ready, secret("True"), certificate("True"), mapping("True")], &[], false);
+        .step(
+            "all is ready",
+            1,
+            &spec,
+            &[ready, secret("True"), certificate("True"), mapping("True")],
+            &[],
+            false,
+        );
     story.compare("domain-and-secrets");
 }
 
@@ -237,7 +363,13 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
     let rollout = |generation: i64, seen: i64, replicas: i64, available: i64| {
         let complete = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
         let count = json!({"observedGeneration": seen, "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": available});
-        let mut object = child("apps/v1", "Deployment", "web", generation, &with(count, &json!({"conditions": [complete]})));
+        let mut object = child(
+            "apps/v1",
+            "Deployment",
+            "web",
+            generation,
+            &with(count, &json!({"conditions": [complete]})),
+        );
         object["spec"] = json!({"replicas": replicas});
         object
     };
@@ -246,17 +378,57 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
         object["status"].as_object_mut().unwrap().remove("conditions");
         object
     };
-    let scaler = |ready: &str| conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet");
+    let scaler = |ready: &str| {
+        conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet")
+    };
     let right = [(ChildKind::Deployment, Step::Unchanged)];
-    let held = [(ChildKind::Service, Step::Leaving { holder: "Service web of Route web, which is being deleted,".into() })];
+    let held = [(
+        ChildKind::Service,
+        Step::Leaving { holder: "Service web of Route web, which is being deleted,".into() },
+    )];
     story
         .step("Knative still holds the name", 1, &spec, &[deployment(0)], &held, false)
         .step("it let go", 1, &spec, &[deployment(0), service.clone(), scaler("Unknown")], &[], false)
-        .step("a replica is there", 1, &spec, &[deployment(1), service.clone(), scaler("Unknown")], &[], false)
-        .step("the autoscaler is ready", 1, &spec, &[deployment(1), service.clone(), scaler("True")], &[], false)
-        .step("it scales, which is not seen yet", 1, &spec, &[rollout(2, 1, 1, 1), service.clone(), scaler("True")], &right, false)
-        .step("replicas start beside the first", 1, &spec, &[rollout(2, 2, 3, 1), service.clone(), scaler("True")], &right, false)
-        .step("all are there", 1, &spec, &[rollout(2, 2, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step(
+            "a replica is there",
+            1,
+            &spec,
+            &[deployment(1), service.clone(), scaler("Unknown")],
+            &[],
+            false,
+        )
+        .step(
+            "the autoscaler is ready",
+            1,
+            &spec,
+            &[deployment(1), service.clone(), scaler("True")],
+            &[],
+            false,
+        )
+        .step(
+            "it scales, which is not seen yet",
+            1,
+            &spec,
+            &[rollout(2, 1, 1, 1), service.clone(), scaler("True")],
+            &right,
+            false,
+        )
+        .step(
+            "replicas start beside the first",
+            1,
+            &spec,
+            &[rollout(2, 2, 3, 1), service.clone(), scaler("True")],
+            &right,
+            false,
+        )
+        .step(
+            "all are there",
+            1,
+            &spec,
+            &[rollout(2, 2, 3, 3), service.clone(), scaler("True")],
+            &right,
+            false,
+        )
         .step("one is gone", 1, &spec, &[rollout(2, 2, 3, 2), service.clone(), scaler("True")], &right, false)
         .step("it is back", 1, &spec, &[rollout(2, 2, 3, 3), service.clone(), scaler("True")], &right, false)
         .step(
@@ -267,11 +439,32 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
             &[],
             false,
         )
-        .step("still not seen", 1, &spec, &[rollout(3, 2, 3, 3), service.clone(), scaler("True")], &right, false)
+        .step(
+            "still not seen",
+            1,
+            &spec,
+            &[rollout(3, 2, 3, 3), service.clone(), scaler("True")],
+            &right,
+            false,
+        )
         .step("seen", 1, &spec, &[rollout(3, 3, 3, 3), service.clone(), scaler("True")], &right, false)
-        .step("an edit, which is not seen yet", 2, &edit, &[rollout(4, 3, 3, 3), service.clone(), scaler("True")], &[], false)
+        .step(
+            "an edit, which is not seen yet",
+            2,
+            &edit,
+            &[rollout(4, 3, 3, 3), service.clone(), scaler("True")],
+            &[],
+            false,
+        )
         .step("rolled out", 2, &edit, &[rollout(4, 4, 3, 3), service.clone(), scaler("True")], &right, false)
-        .step("all replicas are gone", 2, &edit, &[rollout(4, 4, 3, 0), service, scaler("True")], &right, false);
+        .step(
+            "all replicas are gone",
+            2,
+            &edit,
+            &[rollout(4, 4, 3, 0), service, scaler("True")],
+            &right,
+            false,
+        );
     story.compare("keda");
 }
 

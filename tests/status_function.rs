@@ -1,4 +1,5 @@
-//! The status and the Events of a function as one story, compared with a golden file. `UPDATE_GOLDEN=1` writes it anew.
+//! The status and the Events of a function as one story, compared with a golden file. `UPDATE_GOLDEN=1`
+//! writes it anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
@@ -39,7 +40,8 @@ struct Story {
 
 fn spec(revision: &str) -> ElpioFunctionSpec {
     let git = json!({"url": "https://git.example/cart.git", "revision": revision});
-    serde_json::from_value(json!({"source": {"git": git}, "runtime": "go", "image": "registry.example/cart"})).unwrap()
+    serde_json::from_value(json!({"source": {"git": git}, "runtime": "go", "image": "registry.example/cart"}))
+        .unwrap()
 }
 
 fn at(second: i64) -> String {
@@ -55,7 +57,8 @@ fn run(revision: &str, made: i64, succeeded: &str, reason: &str) -> Value {
 }
 
 fn service(build: &Value, ready: &str, reason: &str) -> Value {
-    let condition = json!({"type": "Ready", "status": ready, "reason": reason, "message": "said by the service"});
+    let condition =
+        json!({"type": "Ready", "status": ready, "reason": reason, "message": "said by the service"});
     json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "cart", "generation": 1, "annotations": {"elpio.io/build": build["metadata"]["name"]}},
         "spec": {"image": {"repository": "registry.example/cart", "digest": DIGEST}},
         "status": {"observedGeneration": 1, "engine": "knative", "url": "http://cart.shop.example.com", "conditions": [condition]}})
@@ -63,36 +66,70 @@ fn service(build: &Value, ready: &str, reason: &str) -> Value {
 
 fn live(children: &[Value]) -> Live {
     let entry = |child: &Value| {
-        let kind = ChildKind::ALL.into_iter().find(|kind| kind.kind() == child["kind"].as_str().unwrap()).unwrap();
-        (ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()), Arc::new(serde_json::from_value(child.clone()).unwrap()))
+        let kind =
+            ChildKind::ALL.into_iter().find(|kind| kind.kind() == child["kind"].as_str().unwrap()).unwrap();
+        (
+            ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()),
+            Arc::new(serde_json::from_value(child.clone()).unwrap()),
+        )
     };
     children.iter().map(entry).collect()
 }
 
 impl Story {
     /// One reconcile at `second`; `before` are the children when it began, `after` when it had applied.
-    fn step(&mut self, what: &str, second: i64, generation: i64, revision: &str, before: &[Value], after: &[Value]) -> &mut Self {
+    fn step(
+        &mut self,
+        what: &str,
+        second: i64,
+        generation: i64,
+        revision: &str,
+        before: &[Value],
+        after: &[Value],
+    ) -> &mut Self {
         self.second = second;
         let now = Timestamp::from_second(EPOCH + second).unwrap();
         let began = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
         if began {
-            self.rollout = Some(RolloutStatus { generation, started_at: Some(MicroTime(now)), ..RolloutStatus::default() });
+            self.rollout = Some(RolloutStatus {
+                generation,
+                started_at: Some(MicroTime(now)),
+                ..RolloutStatus::default()
+            });
         }
-        let first_look = self.status.as_ref().and_then(|status| status.observed_generation) != Some(generation);
+        let first_look =
+            self.status.as_ref().and_then(|status| status.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_hours(1);
-        let moment = Moment { generation, now, retried: false, began, first_look, rollout: self.rollout.clone().unwrap(), deadline };
+        let moment = Moment {
+            generation,
+            now,
+            retried: false,
+            began,
+            first_look,
+            rollout: self.rollout.clone().unwrap(),
+            deadline,
+        };
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
         let desired = plan::function(&OWNER, &valid, &live(before), None, &defaults);
         let step = |mode: &Mode| if *mode == Mode::Keep { Step::Unchanged } else { Step::Changed };
-        let applied = Applied { steps: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(), ..Applied::default() };
+        let applied = Applied {
+            steps: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(),
+            ..Applied::default()
+        };
         let (now_live, details) = (live(after), Live::new());
         let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
         let assessed = function::assess(&OWNER, self.status.as_ref(), seen, &details, &moment);
         self.tell(what, &assessed.status);
         for event in &assessed.occurrences {
-            let about = event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
-            writeln!(self.told, "  Event {} {} {}{about}: {}", event.type_, event.reason, event.action, event.note).unwrap();
+            let about =
+                event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
+            writeln!(
+                self.told,
+                "  Event {} {} {}{about}: {}",
+                event.type_, event.reason, event.action, event.note
+            )
+            .unwrap();
         }
         if let Some(run) = &assessed.finished {
             writeln!(self.told, "  build ended: {run}").unwrap();
@@ -107,7 +144,13 @@ impl Story {
         for c in &status.conditions {
             writeln!(self.told, "  {}={} {}: {}", c.type_, c.status, c.reason, c.message).unwrap();
         }
-        writeln!(self.told, "  image={} url={}", status.image.as_deref().unwrap_or("-"), status.url.as_deref().unwrap_or("-")).unwrap();
+        writeln!(
+            self.told,
+            "  image={} url={}",
+            status.image.as_deref().unwrap_or("-"),
+            status.url.as_deref().unwrap_or("-")
+        )
+        .unwrap();
     }
 }
 
@@ -121,10 +164,31 @@ fn from_source_to_served_and_through_a_failed_rebuild() {
     story
         .step("created", 0, 1, "v1", &[], std::slice::from_ref(&running))
         .step("a resync", 2, 1, "v1", std::slice::from_ref(&running), std::slice::from_ref(&running))
-        .step("the build succeeded, the service is published", 8, 1, "v1", std::slice::from_ref(&built), &[built.clone(), waits])
+        .step(
+            "the build succeeded, the service is published",
+            8,
+            1,
+            "v1",
+            std::slice::from_ref(&built),
+            &[built.clone(), waits],
+        )
         .step("the service is ready", 10, 1, "v1", &all, &all)
-        .step("a revision that does not build", 60, 2, "bad", &all, &[built.clone(), serves.clone(), run("bad", 60, "Unknown", "Running")])
-        .step("it failed", 70, 2, "bad", &[built.clone(), serves.clone(), failed.clone()], &[built.clone(), serves.clone(), failed.clone()])
+        .step(
+            "a revision that does not build",
+            60,
+            2,
+            "bad",
+            &all,
+            &[built.clone(), serves.clone(), run("bad", 60, "Unknown", "Running")],
+        )
+        .step(
+            "it failed",
+            70,
+            2,
+            "bad",
+            &[built.clone(), serves.clone(), failed.clone()],
+            &[built.clone(), serves.clone(), failed.clone()],
+        )
         .step(
             "back to what was built before",
             90,
@@ -133,10 +197,22 @@ fn from_source_to_served_and_through_a_failed_rebuild() {
             &[built.clone(), serves.clone(), failed.clone()],
             &[built.clone(), serves.clone(), failed],
         )
-        .step("the service falls", 100, 3, "v1", &all, &[built.clone(), service(&built, "False", "RevisionFailed")]);
+        .step(
+            "the service falls",
+            100,
+            3,
+            "v1",
+            &all,
+            &[built.clone(), service(&built, "False", "RevisionFailed")],
+        );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status/function.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &story.told).unwrap();
     }
-    assert_eq!(story.told, std::fs::read_to_string(&path).unwrap_or_default(), "{}; UPDATE_GOLDEN=1 writes it anew", path.display());
+    assert_eq!(
+        story.told,
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        "{}; UPDATE_GOLDEN=1 writes it anew",
+        path.display()
+    );
 }

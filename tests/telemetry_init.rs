@@ -1,4 +1,5 @@
-//! `telemetry::init` as the program calls it, with kube's own client, against a real OTLP receiver. Alone in its process: it sets globals.
+//! `telemetry::init` as the program calls it, with kube's own client, against a real OTLP receiver. Alone in
+//! its process: it sets globals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{collections::HashMap, time::Duration};
@@ -6,8 +7,8 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use elpio_cluster::otlp::OtlpReceiver;
 use elpio_operator::telemetry::{
-    self, ChildStep, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RolloutSeed,
-    RunOutcome, Settings, Trigger, step_for,
+    self, ChildStep, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo,
+    Report, Reported, RolloutSeed, RunOutcome, Settings, Trigger, step_for,
 };
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Service;
@@ -42,7 +43,11 @@ fn info(place: Place) -> ReconcileInfo {
 
 fn absent() -> http::Response<Full<Bytes>> {
     let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"not there","reason":"NotFound","code":404}"#;
-    http::Response::builder().status(404).header("audit-id", "a-1").body(Full::new(Bytes::from(status))).unwrap()
+    http::Response::builder()
+        .status(404)
+        .header("audit-id", "a-1")
+        .body(Full::new(Bytes::from(status)))
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,25 +64,48 @@ async fn from_init_to_shutdown() {
     let server = service_fn(|_: http::Request<Body>| async { Ok::<_, BoxError>(absent()) });
     let client = ClientBuilder::new(server, "shop").with_layer(&metrics.client_layer()).build();
     let services: Api<Service> = Api::namespaced(client, "shop");
-    let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 1, rebuild: "", parent: None });
+    let rollout =
+        traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 1, rebuild: "", parent: None });
     let run = async {
         let found = services.get_opt("cart").instrument(step_for(ChildStep::Apply, "Service")).await.unwrap();
         assert!(found.is_none());
-        let failure = Failure { error_type: ErrorType::Unavailable, short: "later".into(), chain: "the whole chain".into() };
-        Done(Report { failure: Some(failure), engine: None, outcome: RunOutcome::Failed, applied: vec![], wrote: false })
+        let failure = Failure {
+            error_type: ErrorType::Unavailable,
+            short: "later".into(),
+            chain: "the whole chain".into(),
+        };
+        Done(Report {
+            failure: Some(failure),
+            engine: None,
+            outcome: RunOutcome::Failed,
+            applied: vec![],
+            wrote: false,
+        })
     };
     metrics.reconcile(&traces, info(Place::InRollout(rollout.clone())), run).await;
 
     let said = telemetry.shutdown(Duration::from_secs(5)).await;
     assert!(said.is_empty(), "{said:?}");
     let spans = receiver.spans();
-    let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"));
-    let (call, step, reconcile) =
-        (find("GET /api/v1/namespaces/{namespace}/services/{name}"), find("apply Service"), find("reconcile ElpioService"));
-    assert_eq!((&call.parent_id, &step.parent_id), (&step.span_id, &reconcile.span_id), "also through the client's own queue");
+    let find = |name: &str| {
+        spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
+    };
+    let (call, step, reconcile) = (
+        find("GET /api/v1/namespaces/{namespace}/services/{name}"),
+        find("apply Service"),
+        find("reconcile ElpioService"),
+    );
+    assert_eq!(
+        (&call.parent_id, &step.parent_id),
+        (&step.span_id, &reconcile.span_id),
+        "also through the client's own queue"
+    );
     assert_eq!(reconcile.parent_id, rollout.ids().unwrap().span_id);
     assert_eq!(spans.len(), 3, "kube's own spans are not ours: {spans:?}");
     let logs = receiver.logs();
-    assert!(!logs.is_empty() && logs.iter().all(|log| log.scope == "kube_client::client"), "our warning is below the filter: {logs:?}");
+    assert!(
+        !logs.is_empty() && logs.iter().all(|log| log.scope == "kube_client::client"),
+        "our warning is below the filter: {logs:?}"
+    );
     assert!(!receiver.metrics().is_empty());
 }

@@ -3,8 +3,10 @@
 
 mod rules;
 
-use elpio_operator::api::{Engine, Stored, StoredService};
-use elpio_operator::render::{Defaults, validate, validate_function};
+use elpio_operator::{
+    api::{Engine, Stored, StoredService},
+    render::{Defaults, validate, validate_function},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -83,11 +85,21 @@ fn the_samples_are_valid() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let sample: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let (Some(kind), Some(name)) = (sample["kind"].as_str(), sample["metadata"]["name"].as_str()) else { panic!("{}", path.display()) };
+        let (Some(kind), Some(name)) = (sample["kind"].as_str(), sample["metadata"]["name"].as_str()) else {
+            panic!("{}", path.display())
+        };
         let defaults = Defaults::default();
         let faults = match kind {
-            "ElpioService" => validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), &defaults).err(),
-            "ElpioFunction" => validate_function(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), None, &defaults).err(),
+            "ElpioService" => {
+                validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), &defaults).err()
+            }
+            "ElpioFunction" => validate_function(
+                name,
+                &serde_json::from_value(sample["spec"].clone()).unwrap(),
+                None,
+                &defaults,
+            )
+            .err(),
             _ => None,
         };
         assert_eq!(faults, None, "{}", path.display());

@@ -20,7 +20,8 @@ pub mod kind {
     pub const SERVICE_READY: &str = "ServiceReady";
 
     /// Every condition type.
-    pub const ALL: &[&str] = &[READY, RECONCILED, ENGINE_READY, DOMAIN_READY, SECRETS_READY, BUILD_READY, SERVICE_READY];
+    pub const ALL: &[&str] =
+        &[READY, RECONCILED, ENGINE_READY, DOMAIN_READY, SECRETS_READY, BUILD_READY, SERVICE_READY];
 }
 
 /// Reasons of conditions and Events.

@@ -17,7 +17,10 @@ fn the_committed_definitions_are_the_generated_ones() {
             std::fs::write(folder.join(&name), &yaml).expect("the folder is writable");
         }
         let committed = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        assert!(committed == yaml, "deploy/crds/{name} is not what the types say; UPDATE_GOLDEN=1 writes it anew");
+        assert!(
+            committed == yaml,
+            "deploy/crds/{name} is not what the types say; UPDATE_GOLDEN=1 writes it anew"
+        );
         expected.push(name);
     }
     let mut present: Vec<_> = std::fs::read_dir(folder)
@@ -32,8 +35,13 @@ fn the_committed_definitions_are_the_generated_ones() {
 #[test]
 fn yaml_holds_the_same_definition() {
     for (name, crd) in crds() {
-        let read: CustomResourceDefinition = serde_saphyr::from_str(&to_yaml(&crd).expect("YAML")).expect("readable");
-        assert_eq!(serde_json::to_value(&read).expect("JSON"), serde_json::to_value(&crd).expect("JSON"), "{name}");
+        let read: CustomResourceDefinition =
+            serde_saphyr::from_str(&to_yaml(&crd).expect("YAML")).expect("readable");
+        assert_eq!(
+            serde_json::to_value(&read).expect("JSON"),
+            serde_json::to_value(&crd).expect("JSON"),
+            "{name}"
+        );
     }
 }
 
@@ -55,7 +63,11 @@ fn every_list_and_map_of_a_spec_is_bounded() {
         }
     }
     for (name, crd) in crds() {
-        let root = crd.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()).expect("a schema");
+        let root = crd.spec.versions[0]
+            .schema
+            .as_ref()
+            .and_then(|schema| schema.open_api_v3_schema.as_ref())
+            .expect("a schema");
         walk(&name, &root.properties.as_ref().expect("properties")["spec"]);
     }
 }
@@ -76,7 +88,9 @@ fn every_rule_has_a_message() {
 fn collect<'a>(value: &'a serde_json::Value, rules: &mut Vec<&'a serde_json::Value>) {
     match value {
         serde_json::Value::Object(map) => {
-            rules.extend(map.get("x-kubernetes-validations").and_then(|found| found.as_array()).into_iter().flatten());
+            rules.extend(
+                map.get("x-kubernetes-validations").and_then(|found| found.as_array()).into_iter().flatten(),
+            );
             map.values().for_each(|value| collect(value, rules));
         }
         serde_json::Value::Array(items) => items.iter().for_each(|value| collect(value, rules)),

@@ -1,4 +1,5 @@
-//! The words of our Events: types and actions, and one occurrence as data. Reasons stand in `condition::reason`.
+//! The words of our Events: types and actions, and one occurrence as data. Reasons stand in
+//! `condition::reason`.
 
 /// Event types, as Kubernetes has them.
 pub mod event_type {

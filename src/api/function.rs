@@ -1,15 +1,18 @@
-//! The kind `ElpioFunction`: build this source, then run it. Types and schema; the rules that only the operator can know stand in `render`.
+//! The kind `ElpioFunction`: build this source, then run it. Types and schema; the rules that only the
+//! operator can know stand in `render`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::network::{Ingress, Scaling};
-use super::pod::{EnvFrom, EnvVar, ReadinessProbe, Resources};
-use super::rollout::RolloutStatus;
-use super::rule::{self, rule};
-use super::service::{DURATION, Engine, OPTIONAL_SUBDOMAIN, default_port};
+use crate::api::{
+    network::{Ingress, Scaling},
+    pod::{EnvFrom, EnvVar, ReadinessProbe, Resources},
+    rollout::RolloutStatus,
+    rule::{self, rule},
+    service::{DURATION, Engine, OPTIONAL_SUBDOMAIN, default_port},
+};
 
 /// The longest name of a function: its runs' names are 17 characters longer.
 pub const MAX_NAME: usize = 46;
@@ -180,7 +183,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Building, Self::BuildFailed, Self::Deploying, Self::Ready];
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Building, Self::BuildFailed, Self::Deploying, Self::Ready];
 
     /// The word that stands in the status.
     #[must_use]

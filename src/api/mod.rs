@@ -47,7 +47,8 @@ pub mod annotation {
     pub const LAST_TRACE_ID: &str = "elpio.io/last-trace-id";
     /// On an `ElpioFunction`, set by its user: any new value asks for a new build.
     pub const REBUILD: &str = "elpio.io/rebuild";
-    /// On a `PipelineRun`: where Tekton's controller finds the trace that its own spans join, as a JSON carrier.
+    /// On a `PipelineRun`: where Tekton's controller finds the trace that its own spans join, as a JSON
+    /// carrier.
     pub const TEKTON_SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";
     /// On a `PipelineRun` that was cancelled: the run of newer inputs that took its place.
     pub const SUPERSEDED_BY: &str = "elpio.io/superseded-by";

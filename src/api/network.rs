@@ -1,10 +1,13 @@
-//! The parts of a spec that say how a service scales and how it is reached; both kinds hold these types. Schema only.
+//! The parts of a spec that say how a service scales and how it is reached; both kinds hold these types.
+//! Schema only.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pod::SUBDOMAIN;
-use super::rule::{rule, rule_at};
+use crate::api::{
+    pod::SUBDOMAIN,
+    rule::{rule, rule_at},
+};
 
 /// The form of a host: lower-case labels of at most 63, two or more.
 pub const HOST: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$";

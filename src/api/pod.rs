@@ -1,12 +1,12 @@
-//! The part of a spec that describes the container; both kinds hold these types. Schema only, no rule that needs an engine.
+//! The part of a spec that describes the container; both kinds hold these types. Schema only, no rule that
+//! needs an engine.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quantity::RawQuantity;
-use super::rule::rule;
+use crate::api::{quantity::RawQuantity, rule::rule};
 
 /// The form of a DNS-1123 subdomain, which most names of objects are.
 pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";

@@ -1,13 +1,16 @@
-//! A Kubernetes quantity as a user writes it: an integer or a string. It is only carried here; `render::quantity` reads it.
+//! A Kubernetes quantity as a user writes it: an integer or a string. It is only carried here;
+//! `render::quantity` reads it.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
-/// The form of a quantity that a schema can hold: apimachinery's, without a sign, since less than nothing cannot be asked for.
+/// The form of a quantity that a schema can hold: apimachinery's, without a sign, since less than nothing
+/// cannot be asked for.
 const PATTERN: &str = r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$";
 
 /// An amount of a resource, as written: `1`, `"500m"`, `"1Gi"`.
@@ -52,7 +55,9 @@ impl<'de> Deserialize<'de> for RawQuantity {
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<RawQuantity, E> {
-                i64::try_from(number).map(RawQuantity::Int).map_err(|_| E::custom("a quantity is at most 2^63 - 1"))
+                i64::try_from(number)
+                    .map(RawQuantity::Int)
+                    .map_err(|_| E::custom("a quantity is at most 2^63 - 1"))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<RawQuantity, E> {

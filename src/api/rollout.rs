@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::service::Engine;
+use crate::api::service::Engine;
 
 /// One child, as it was last seen.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -70,7 +70,8 @@ pub struct RolloutStatus {
     /// The W3C `traceparent` of the rollout's root span; absent when it was not sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The W3C `traceparent` that the object carried when the rollout began: the root span's parent if it was new then, else a link.
+    /// The W3C `traceparent` that the object carried when the rollout began: the root span's parent if it was
+    /// new then, else a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// When the rollout began.

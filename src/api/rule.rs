@@ -30,7 +30,8 @@ pub(super) fn knative_env() -> Value {
     )
 }
 
-/// Without a request or a limit there is nothing that per cent of cpu could mean, where the engine is KEDA by name.
+/// Without a request or a limit there is nothing that per cent of cpu could mean, where the engine is KEDA by
+/// name.
 pub(super) fn keda_cpu() -> Value {
     rule_at(
         ".scaling",

@@ -1,17 +1,21 @@
-//! The kind `ElpioService`: run this image, scale it, also to zero. Types and schema; the rules that only the operator can know stand in `render`.
+//! The kind `ElpioService`: run this image, scale it, also to zero. Types and schema; the rules that only the
+//! operator can know stand in `render`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::network::{Ingress, Scaling};
-use super::pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN};
-use super::rollout::{ChildStatus, RolloutStatus};
-use super::rule::{self, rule};
+use crate::api::{
+    network::{Ingress, Scaling},
+    pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN},
+    rollout::{ChildStatus, RolloutStatus},
+    rule::{self, rule},
+};
 
 /// The form of an object's name where an empty one counts as none.
-pub(super) const OPTIONAL_SUBDOMAIN: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
+pub(super) const OPTIONAL_SUBDOMAIN: &str =
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
 
 /// The form of a DNS-1035 label.
 pub const LABEL: &str = r"^[a-z]([-a-z0-9]*[a-z0-9])?$";

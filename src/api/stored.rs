@@ -1,16 +1,20 @@
-//! A lenient form of our kinds for watches: one undecodable object never stops the others. It reads; it never writes.
+//! A lenient form of our kinds for watches: one undecodable object never stops the others. It reads; it never
+//! writes.
 
 use std::borrow::Cow;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::Resource;
-use kube::core::ObjectMeta;
-use serde::de::{DeserializeOwned, Error};
-use serde::{Deserialize, Deserializer};
+use kube::{Resource, core::ObjectMeta};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 use serde_json::Value;
 
-use super::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus};
-use super::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus};
+use crate::api::{
+    function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus},
+    service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus},
+};
 
 /// An object as the API server holds it, whatever its spec holds.
 #[derive(Clone, Debug)]

@@ -33,7 +33,11 @@ fn a_broken_spec_says_where_and_never_fails_the_object() {
         ),
         (json!({"image": {}}), "spec.image", "missing field `repository`"),
         (json!({}), "spec", "missing field `image`"),
-        (json!({"image": {"repository": "r"}, "engine": "nomad"}), "spec.engine", "unknown variant `nomad`, expected `knative` or `keda`"),
+        (
+            json!({"image": {"repository": "r"}, "engine": "nomad"}),
+            "spec.engine",
+            "unknown variant `nomad`, expected `knative` or `keda`",
+        ),
         (
             json!({"image": {"repository": "r"}, "scaling": {"maxScale": "x"}}),
             "spec.scaling.maxScale",
@@ -49,7 +53,11 @@ fn a_broken_spec_says_where_and_never_fails_the_object() {
     ];
     for (spec, path, message) in cases {
         let object = stored(json!({"metadata": {"name": "a"}, "spec": spec}));
-        assert_eq!(object.spec, Err(SpecError { path: path.to_owned(), message: message.to_owned() }), "{spec}");
+        assert_eq!(
+            object.spec,
+            Err(SpecError { path: path.to_owned(), message: message.to_owned() }),
+            "{spec}"
+        );
         assert_eq!(object.metadata.name.as_deref(), Some("a"));
     }
 }
@@ -57,7 +65,9 @@ fn a_broken_spec_says_where_and_never_fails_the_object() {
 #[test]
 fn a_broken_status_is_no_status() {
     for status in [json!(5), json!({"ready": "yes"}), Value::Null] {
-        let object = stored(json!({"metadata": {"name": "a"}, "spec": {"image": {"repository": "r"}}, "status": status}));
+        let object = stored(
+            json!({"metadata": {"name": "a"}, "spec": {"image": {"repository": "r"}}, "status": status}),
+        );
         assert_eq!(object.status, None, "{status}");
         assert!(object.spec.is_ok());
     }
@@ -67,16 +77,27 @@ fn a_broken_status_is_no_status() {
 fn it_stands_for_its_kind() {
     assert_eq!(StoredService::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpioservices");
     assert_eq!(StoredService::kind(&()), "ElpioService");
-    assert_eq!(StoredFunction::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpiofunctions");
+    assert_eq!(
+        StoredFunction::url_path(&(), Some("n")),
+        "/apis/elpio.io/v1alpha1/namespaces/n/elpiofunctions"
+    );
 }
 
 #[test]
 fn a_function_is_read_as_leniently() {
-    let read =
-        |spec: Value| serde_json::from_value::<StoredFunction>(json!({"metadata": {"name": "f"}, "spec": spec})).expect("readable").spec;
-    let spec = read(json!({"source": {"git": {"url": "https://a"}}, "runtime": "go", "image": "i"})).expect("readable");
-    assert_eq!((spec.builder.as_str(), spec.build.timeout.as_str(), spec.build.keep), ("paketobuildpacks/builder-jammy-base", "30m", 3));
+    let read = |spec: Value| {
+        serde_json::from_value::<StoredFunction>(json!({"metadata": {"name": "f"}, "spec": spec}))
+            .expect("readable")
+            .spec
+    };
+    let spec = read(json!({"source": {"git": {"url": "https://a"}}, "runtime": "go", "image": "i"}))
+        .expect("readable");
+    assert_eq!(
+        (spec.builder.as_str(), spec.build.timeout.as_str(), spec.build.keep),
+        ("paketobuildpacks/builder-jammy-base", "30m", 3)
+    );
     assert_eq!(spec.source.git.expect("git").revision, "main");
-    let error = read(json!({"source": {"git": {}}, "runtime": "go", "image": "i"})).expect_err("a git source has a URL");
+    let error = read(json!({"source": {"git": {}}, "runtime": "go", "image": "i"}))
+        .expect_err("a git source has a URL");
     assert_eq!(error.to_string(), "spec.source.git: missing field `url`");
 }

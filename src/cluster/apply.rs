@@ -1,5 +1,5 @@
-//! Makes the children what they should be: server-side apply in order, then deletion of what is no longer asked for.
-//! What is right already is not written, and what belongs to somebody else is not touched.
+//! Makes the children what they should be: server-side apply in order, then deletion of what is no longer
+//! asked for. What is right already is not written, and what belongs to somebody else is not touched.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use kube::{
 };
 use tracing::Instrument;
 
-use super::{
-    Key, cache,
-    children::{Availability, Children, controller},
-    error::{Call, CallError, run},
-    holder::{self, Holder},
-    outcome::{Made, Outcome, Refusal, leaving, taken},
-    pace::Pace,
-};
 use crate::{
     api::{FIELD_MANAGER, annotation, condition::reason},
+    cluster::{
+        Key, cache,
+        children::{Availability, Children, controller},
+        error::{Call, CallError, run},
+        holder::{self, Holder},
+        outcome::{Made, Outcome, Refusal, leaving, taken},
+        pace::Pace,
+    },
     foreign::ChildKind,
     render::{
         Child, ChildId, Mode, Owner,
@@ -51,10 +51,15 @@ impl Applier {
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.
     pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &Live) -> Outcome {
         let mut outcome = Outcome::default();
-        let obsolete: Vec<&ChildId> = live.keys().filter(|id| !desired.iter().any(|child| child.id == **id)).collect();
+        let obsolete: Vec<&ChildId> =
+            live.keys().filter(|id| !desired.iter().any(|child| child.id == **id)).collect();
         // An engine that is not there must not cost the one that serves.
-        let safe = desired.iter().all(|child| matches!(self.children.availability(child.id.kind), Availability::Ready(_)));
-        let clashes = |id: &ChildId| desired.iter().any(|child| child.id.name == id.name && !live.contains_key(&child.id));
+        let safe = desired
+            .iter()
+            .all(|child| matches!(self.children.availability(child.id.kind), Availability::Ready(_)));
+        let clashes = |id: &ChildId| {
+            desired.iter().any(|child| child.id.name == id.name && !live.contains_key(&child.id))
+        };
         let (first, last): (Vec<&ChildId>, Vec<&ChildId>) = obsolete.into_iter().partition(|id| clashes(id));
         let mut held = Vec::new();
         for id in first {
@@ -65,7 +70,9 @@ impl Applier {
         for child in desired {
             let holder = held.iter().find(|id| id.name == child.id.name && !live.contains_key(&child.id));
             let step = match (holder, waits_for(child, &outcome.applied)) {
-                _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => self.unavailable(child, &mut outcome),
+                _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => {
+                    self.unavailable(child, &mut outcome)
+                }
                 (Some(id), _) => Step::Leaving { holder: format!("{} {}", id.kind.display(), id.name) },
                 (None, Some(on)) => Step::Waiting { on },
                 (None, None) => self.one(owner, child, live, &mut outcome).await,
@@ -124,7 +131,12 @@ impl Applier {
         }
     }
 
-    async fn write(&self, owner: &Owner<'_>, child: &Child, known: Option<&Arc<DynamicObject>>) -> Result<Made, Refusal> {
+    async fn write(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        known: Option<&Arc<DynamicObject>>,
+    ) -> Result<Made, Refusal> {
         match &child.mode {
             Mode::Keep => return Ok(Made::Not(Step::Unchanged)),
             Mode::Change(patch) => return Ok(self.change(owner, &child.id, patch).await?),
@@ -133,11 +145,20 @@ impl Applier {
         }
         if let Some(known) = known {
             if known.metadata.deletion_timestamp.is_some() {
-                return Ok(leaving(format!("{} {}, which is being deleted,", child.id.kind.display(), child.id.name)));
+                return Ok(leaving(format!(
+                    "{} {}, which is being deleted,",
+                    child.id.kind.display(),
+                    child.id.name
+                )));
             }
-            return Ok(if unchanged(child, known) { Made::Not(Step::Unchanged) } else { self.send(owner, child, true).await? });
+            return Ok(if unchanged(child, known) {
+                Made::Not(Step::Unchanged)
+            } else {
+                self.send(owner, child, true).await?
+            });
         }
-        // Two objects of ours share a field manager, so the API server would let one take over from the other: the cache must not.
+        // Two objects of ours share a field manager, so the API server would let one take over from the
+        // other: the cache must not.
         let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
         if let Some(other) = self.children.get(child.id.kind, &key)
             && let Some(controller) = controller(&*other).filter(|c| c.uid != owner.uid)
@@ -187,26 +208,39 @@ impl Applier {
             retry_after: None,
         })?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let created = run(call("create", owner, &child.id), self.api(owner, child.id.kind).create(&params, &object)).await;
+        let created =
+            run(call("create", owner, &child.id), self.api(owner, child.id.kind).create(&params, &object))
+                .await;
         match created {
             Ok(created) => {
                 self.pace.made(owner.uid, &child.id.name);
                 Ok(self.wrote(child.id.kind, created))
             }
-            Err(error) if error.class == ErrorType::Conflict => match holder::of(&self.client, owner, child, &error).await {
-                // The watch has not told of it yet.
-                Holder::Ours => Ok(Made::Not(Step::Unchanged)),
-                Holder::Nobody => Err(taken(child, "somebody who gave it no controller")),
-                Holder::Leaving(holder) => Ok(leaving(holder)),
-                Holder::Other(other) => Err(taken(child, &other)),
-            },
+            Err(error) if error.class == ErrorType::Conflict => {
+                match holder::of(&self.client, owner, child, &error).await {
+                    // The watch has not told of it yet.
+                    Holder::Ours => Ok(Made::Not(Step::Unchanged)),
+                    Holder::Nobody => Err(taken(child, "somebody who gave it no controller")),
+                    Holder::Leaving(holder) => Ok(leaving(holder)),
+                    Holder::Other(other) => Err(taken(child, &other)),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn change(&self, owner: &Owner<'_>, id: &ChildId, patch: &serde_json::Value) -> Result<Made, CallError> {
+    async fn change(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        patch: &serde_json::Value,
+    ) -> Result<Made, CallError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let changed = run(call("patch", owner, id), self.api(owner, id.kind).patch(&id.name, &params, &Patch::Merge(patch))).await?;
+        let changed = run(
+            call("patch", owner, id),
+            self.api(owner, id.kind).patch(&id.name, &params, &Patch::Merge(patch)),
+        )
+        .await?;
         Ok(self.wrote(id.kind, changed))
     }
 
@@ -234,7 +268,8 @@ impl Applier {
         let preconditions = Preconditions { uid: known.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);
-        let answer = run(call("delete", owner, id), api.delete(&id.name, &params)).instrument(span.clone()).await;
+        let answer =
+            run(call("delete", owner, id), api.delete(&id.name, &params)).instrument(span.clone()).await;
         match answer {
             Ok(Either::Left(going)) if !going.finalizers().is_empty() => {
                 self.children.wrote(id.kind, going);
@@ -277,11 +312,14 @@ fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> Call {
 /// The same was sent before, and all of it is still there.
 fn unchanged(child: &Child, known: &DynamicObject) -> bool {
     let applied = known.annotations().get(annotation::APPLIED);
-    applied == Some(&child.hash()) && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
+    applied == Some(&child.hash())
+        && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
 }
 
 /// The first child that this one depends on and that is not in place.
 fn waits_for(child: &Child, applied: &Applied) -> Option<ChildId> {
-    let in_place = |id: &ChildId| applied.steps.iter().any(|(done, step)| done == id && matches!(step, Step::Changed | Step::Unchanged));
+    let in_place = |id: &ChildId| {
+        applied.steps.iter().any(|(done, step)| done == id && matches!(step, Step::Changed | Step::Unchanged))
+    };
     child.after.iter().find(|id| !in_place(id)).cloned()
 }

@@ -1,8 +1,9 @@
 //! What the watches have seen, with our own writes laid over it; it reads no clock and makes no request.
 //!
-//! A watch lags behind our writes by a few milliseconds. A reconcile that ran in between would see the world before its own
-//! write and write again. So the response of every write is kept here until the watch has caught up with it.
-//! resourceVersions are compared as integers, which Kubernetes guarantees to clients (KEP-5504).
+//! A watch lags behind our writes by a few milliseconds. A reconcile that ran in between would see the world
+//! before its own write and write again. So the response of every write is kept here until the watch has
+//! caught up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients
+//! (KEP-5504).
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -11,7 +12,7 @@ use std::{
 
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use super::Key;
+use crate::cluster::Key;
 
 /// How many deletions are remembered, to tell a late response from a new object.
 const TOMBSTONES: usize = 1024;
@@ -25,7 +26,8 @@ pub struct Cache<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that scope.
+    /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that
+    /// scope.
     staged: HashMap<String, Staged<K>>,
     live: HashMap<Key, Arc<K>>,
     written: HashMap<Key, Arc<K>>,
@@ -100,14 +102,19 @@ impl<K: ResourceExt> Cache<K> {
     /// Every object.
     pub fn all(&self) -> Vec<Arc<K>> {
         let inner = self.read();
-        let fresh = inner.written.iter().filter(|(key, _)| !inner.live.contains_key(*key)).map(|(_, o)| o.clone());
+        let fresh =
+            inner.written.iter().filter(|(key, _)| !inner.live.contains_key(*key)).map(|(_, o)| o.clone());
         inner.live.keys().filter_map(|key| inner.newest(key)).chain(fresh).collect()
     }
 
     /// The objects whose owner has this uid.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
         let inner = self.read();
-        inner.owned.get(uid).map(|keys| keys.iter().filter_map(|key| inner.newest(key)).collect()).unwrap_or_default()
+        inner
+            .owned
+            .get(uid)
+            .map(|keys| keys.iter().filter_map(|key| inner.newest(key)).collect())
+            .unwrap_or_default()
     }
 
     /// Takes one event of the watch of `scope`. Returns what it changed.
@@ -115,7 +122,12 @@ impl<K: ResourceExt> Cache<K> {
         let mut inner = self.write();
         match event {
             Event::Init => {
-                let written_before = inner.written.keys().filter(|key| scope.is_empty() || key.namespace == scope).cloned().collect();
+                let written_before = inner
+                    .written
+                    .keys()
+                    .filter(|key| scope.is_empty() || key.namespace == scope)
+                    .cloned()
+                    .collect();
                 inner.staged.insert(scope.to_owned(), Staged { objects: HashMap::new(), written_before });
                 Vec::new()
             }
@@ -214,7 +226,12 @@ impl<K: ResourceExt> Inner<K> {
         Change { old: old.or(Some(object)), new: None, echo: false }
     }
 
-    fn replace(&mut self, scope: &str, staged: Staged<K>, owner_of: fn(&K) -> Option<String>) -> Vec<Change<K>> {
+    fn replace(
+        &mut self,
+        scope: &str,
+        staged: Staged<K>,
+        owner_of: fn(&K) -> Option<String>,
+    ) -> Vec<Change<K>> {
         let Staged { objects: staged, written_before } = staged;
         let unlisted = |key: &Key| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
         let lost = self.written.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));

@@ -1,4 +1,5 @@
-//! The children of all our objects, as their watches see them: one cache a kind, filled while the API is served and we may watch it.
+//! The children of all our objects, as their watches see them: one cache a kind, filled while the API is
+//! served and we may watch it.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +10,13 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 
-use super::{
-    Key,
-    cache::{Cache, Change},
-    watch::{self, State, Subject, Watch},
-};
 use crate::{
     api::label,
+    cluster::{
+        Key,
+        cache::{Cache, Change},
+        watch::{self, State, Subject, Watch},
+    },
     foreign::ChildKind,
     render::{ChildId, applied::Live},
     telemetry::Metrics,
@@ -75,8 +76,10 @@ impl Children {
     #[must_use]
     pub fn new(client: Client, kinds: &[ChildKind], namespaces: &[String], metrics: Metrics) -> Self {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
-        let caches =
-            kinds.iter().map(|kind| (*kind, Arc::new(Cache::new(controller_uid as fn(&DynamicObject) -> Option<String>)))).collect();
+        let caches = kinds
+            .iter()
+            .map(|kind| (*kind, Arc::new(Cache::new(controller_uid as fn(&DynamicObject) -> Option<String>))))
+            .collect();
         Self { client, scopes, caches, watches: RwLock::default(), metrics }
     }
 
@@ -96,7 +99,8 @@ impl Children {
 
     /// What these children control in turn, as far as it is watched: the tasks of runs.
     pub fn beneath(&self, live: &Live) -> Live {
-        let runs = live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
+        let runs =
+            live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
         runs.flat_map(|uid| self.of(&uid)).collect()
     }
 
@@ -118,7 +122,8 @@ impl Children {
     /// Takes note of a deletion that left nothing behind.
     pub fn removed(&self, kind: ChildKind, object: &DynamicObject) {
         if let Some(cache) = self.caches.get(&kind) {
-            let scope = if self.scopes == [""] { String::new() } else { object.namespace().unwrap_or_default() };
+            let scope =
+                if self.scopes == [""] { String::new() } else { object.namespace().unwrap_or_default() };
             cache.feed(&scope, kube::runtime::watcher::Event::Delete(object.clone()));
         }
     }
@@ -139,8 +144,8 @@ impl Children {
         result
     }
 
-    /// Starts and stops watches so that just these kinds, at these versions, are watched; returns when the new ones have settled.
-    /// The kinds that are built in are watched at their only version.
+    /// Starts and stops watches so that just these kinds, at these versions, are watched; returns when the
+    /// new ones have settled. The kinds that are built in are watched at their only version.
     pub async fn follow(&self, served: &BTreeMap<ChildKind, String>, changed: &OnChange, turned: &OnTurn) {
         let mut gone = Vec::new();
         let mut settling = Vec::new();
@@ -172,14 +177,17 @@ impl Children {
             }
         };
         if tokio::time::timeout(FIRST_SYNC, all_settled).await.is_err() {
-            tracing::warn!("an API that was found does not answer to its watch; objects that need it wait for it");
+            tracing::warn!(
+                "an API that was found does not answer to its watch; objects that need it wait for it"
+            );
         }
     }
 
     async fn one_settled(&self, kind: ChildKind) {
         let pending = {
             let watches = self.watches.read().unwrap_or_else(PoisonError::into_inner);
-            let pending = watches.get(&kind).and_then(|(_, all)| all.iter().find(|w| w.state() == State::Pending));
+            let pending =
+                watches.get(&kind).and_then(|(_, all)| all.iter().find(|w| w.state() == State::Pending));
             pending.map(Watch::settling)
         };
         if let Some(settled) = pending {
@@ -196,9 +204,16 @@ impl Children {
             };
             let subject = Subject { resource: kind.label(), scope: scope.clone(), selector: SELECTOR };
             let (changed, turned) = (changed.clone(), turned.clone());
-            self.caches
-                .get(&kind)
-                .map(|cache| watch::spawn(api, subject, cache.clone(), &self.metrics, move |c| changed(kind, &c), move || turned()))
+            self.caches.get(&kind).map(|cache| {
+                watch::spawn(
+                    api,
+                    subject,
+                    cache.clone(),
+                    &self.metrics,
+                    move |c| changed(kind, &c),
+                    move || turned(),
+                )
+            })
         };
         self.scopes.iter().filter_map(start_one).collect()
     }

@@ -16,7 +16,8 @@ const USER_AGENT: &str = concat!("elpio-operator/", env!("CARGO_PKG_VERSION"));
 pub async fn config() -> Result<Config, kube::config::InferConfigError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    // A watch that says nothing for so long has stalled: bookmarks come every minute, and the API server ends it after 290 s.
+    // A watch that says nothing for so long has stalled: bookmarks come every minute, and the API server ends
+    // it after 290 s.
     config.read_timeout = Some(Duration::from_mins(5));
     // Retries are ours: the client's own would hide up to 15 of them in one call.
     config.default_retry = false;

@@ -1,4 +1,5 @@
-//! Which optional APIs the cluster serves, kept up to date; what that means for an object is decided elsewhere.
+//! Which optional APIs the cluster serves, kept up to date; what that means for an object is decided
+//! elsewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +16,11 @@ use kube::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{
-    error::{Call, CallError, run},
-    watch::Failures,
-};
 use crate::{
+    cluster::{
+        error::{Call, CallError, run},
+        watch::Failures,
+    },
     foreign::ChildKind,
     telemetry::{ErrorType, Metrics},
 };
@@ -27,7 +28,8 @@ use crate::{
 /// How often we look where CRDs cannot be watched (namespaced roles).
 const POLL: Duration = Duration::from_secs(30);
 
-/// A CRD is known to its watch before it is served: how often we look again until it is, twice as long each time.
+/// A CRD is known to its watch before it is served: how often we look again until it is, twice as long each
+/// time.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LAST_LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,12 @@ pub async fn probe(client: &Client, kinds: &[ChildKind]) -> Result<Served, CallE
 }
 
 async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<String>, CallError> {
-    let call = Call { verb: "get", resource: format!("/apis/{group_version}"), namespace: String::new(), name: String::new() };
+    let call = Call {
+        verb: "get",
+        resource: format!("/apis/{group_version}"),
+        namespace: String::new(),
+        name: String::new(),
+    };
     match run(call, client.list_api_group_resources(group_version)).await {
         Ok(list) => Ok(list.resources.into_iter().map(|r| r.name).collect()),
         Err(error) if error.class == ErrorType::NotFound => Ok(BTreeSet::new()),
@@ -157,9 +164,10 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Ne
                 news.changed.notify_one();
             }
             Ok(_) => {}
-            Err(Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)))
-                if status.code == 403 =>
-            {
+            Err(
+                Error::InitialListFailed(kube::Error::Api(status))
+                | Error::WatchStartFailed(kube::Error::Api(status)),
+            ) if status.code == 403 => {
                 if !news.blind.swap(true, std::sync::atomic::Ordering::Relaxed) {
                     tracing::info!(
                         "CustomResourceDefinitions cannot be watched with this role; looking every {} s instead",

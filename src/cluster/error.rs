@@ -1,4 +1,5 @@
-//! One call to the API server that failed: which, on what, why, and of which class; it does not decide what happens next.
+//! One call to the API server that failed: which, on what, why, and of which class; it does not decide what
+//! happens next.
 
 use std::{future::Future, time::Duration};
 
@@ -6,7 +7,8 @@ use kube::core::Status;
 
 use crate::telemetry::ErrorType;
 
-/// No call takes longer. Above the API server's own limit for webhooks (10 s by default, so that its answer is seen), below its limit for requests.
+/// No call takes longer. Above the API server's own limit for webhooks (10 s by default, so that its answer
+/// is seen), below its limit for requests.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What was asked of the API server.
@@ -78,7 +80,9 @@ pub fn explain(call: Call, error: &kube::Error) -> CallError {
         };
     }
     let class = match error {
-        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::InferConfig(_) => ErrorType::Internal,
+        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::InferConfig(_) => {
+            ErrorType::Internal
+        }
         _ => ErrorType::Unavailable,
     };
     CallError { call, cause: whole(error), class, retry_after: None }
@@ -99,13 +103,19 @@ fn whole(error: &dyn std::error::Error) -> String {
 }
 
 fn cause_of(status: &Status) -> String {
-    if status.message.is_empty() { format!("HTTP {} {}", status.code, status.reason) } else { status.message.clone() }
+    if status.message.is_empty() {
+        format!("HTTP {} {}", status.code, status.reason)
+    } else {
+        status.message.clone()
+    }
 }
 
 fn class_of(status: &Status) -> ErrorType {
-    let terminating = status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
+    let terminating =
+        status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
     match status.code {
-        // Nothing can be created in a namespace that is being deleted. It is no lack of permission, and it ends by itself.
+        // Nothing can be created in a namespace that is being deleted. It is no lack of permission, and it
+        // ends by itself.
         403 if terminating => ErrorType::Rejected,
         403 => ErrorType::Forbidden,
         404 => ErrorType::NotFound,
@@ -125,7 +135,12 @@ mod tests {
 
     fn api(code: u16, details: &serde_json::Value) -> CallError {
         let status = serde_json::json!({"status": "Failure", "message": "no", "reason": "R", "code": code, "details": details});
-        let call = Call { verb: "patch", resource: "deployments.apps".into(), namespace: "ns".into(), name: "web".into() };
+        let call = Call {
+            verb: "patch",
+            resource: "deployments.apps".into(),
+            namespace: "ns".into(),
+            name: "web".into(),
+        };
         explain(call, &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
@@ -151,18 +166,25 @@ mod tests {
 
     #[test]
     fn a_namespace_that_ends_is_no_lack_of_permission() {
-        let details = serde_json::json!({"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]});
+        let details =
+            serde_json::json!({"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]});
         assert_eq!(api(403, &details).class, ErrorType::Rejected);
     }
 
     #[test]
     fn the_message_names_verb_resource_namespace_and_cause() {
-        assert_eq!(api(403, &serde_json::json!({})).to_string(), "cannot patch deployments.apps web in namespace ns: no");
+        assert_eq!(
+            api(403, &serde_json::json!({})).to_string(),
+            "cannot patch deployments.apps web in namespace ns: no"
+        );
     }
 
     #[test]
     fn retry_after_is_kept() {
-        assert_eq!(api(429, &serde_json::json!({"retryAfterSeconds": 7})).retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(
+            api(429, &serde_json::json!({"retryAfterSeconds": 7})).retry_after,
+            Some(Duration::from_secs(7))
+        );
         assert_eq!(api(429, &serde_json::json!({})).retry_after, None);
     }
 }

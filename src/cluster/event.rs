@@ -11,9 +11,9 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 use sha2::{Digest, Sha256};
 
-use super::events::Regarding;
 use crate::{
     api::{annotation, event::Occurrence},
+    cluster::events::Regarding,
     telemetry::{EventLog, SpanIds},
 };
 
@@ -35,10 +35,20 @@ pub struct Counted<'a> {
 
 /// The Event as the API server is to hold it.
 #[must_use]
-pub fn event(regarding: &Regarding, occurrence: &Occurrence, name: &str, ids: Option<&SpanIds>, counted: &Counted<'_>) -> Event {
+pub fn event(
+    regarding: &Regarding,
+    occurrence: &Occurrence,
+    name: &str,
+    ids: Option<&SpanIds>,
+    counted: &Counted<'_>,
+) -> Event {
     let annotations = ids.map(|ids| {
         let parent = format!("00-{}-{}-01", ids.trace_id, ids.span_id);
-        [(annotation::TRACE_ID.to_owned(), ids.trace_id.clone()), (annotation::TRACEPARENT.to_owned(), parent)].into()
+        [
+            (annotation::TRACE_ID.to_owned(), ids.trace_id.clone()),
+            (annotation::TRACEPARENT.to_owned(), parent),
+        ]
+        .into()
     });
     let related = occurrence.related.clone().map(|child| ObjectReference {
         api_version: Some(child.api_version),
@@ -70,7 +80,8 @@ pub fn event(regarding: &Regarding, occurrence: &Occurrence, name: &str, ids: Op
         related,
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(counted.instance.to_owned()),
-        series: (counted.count > 1).then_some(EventSeries { count: counted.count, last_observed_time: MicroTime(counted.last) }),
+        series: (counted.count > 1)
+            .then_some(EventSeries { count: counted.count, last_observed_time: MicroTime(counted.last) }),
         ..Event::default()
     }
 }
@@ -96,8 +107,20 @@ pub fn log_of(regarding: &Regarding, occurrence: &Occurrence) -> EventLog {
 pub fn name_of(regarding: &Regarding, occurrence: &Occurrence) -> String {
     let mut hash = Sha256::new();
     let generation = regarding.generation.to_string();
-    let related = occurrence.related.as_ref().map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name)).unwrap_or_default();
-    for part in [&regarding.uid, &generation, &regarding.rebuild, occurrence.type_, occurrence.reason, occurrence.action, &related] {
+    let related = occurrence
+        .related
+        .as_ref()
+        .map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name))
+        .unwrap_or_default();
+    for part in [
+        &regarding.uid,
+        &generation,
+        &regarding.rebuild,
+        occurrence.type_,
+        occurrence.reason,
+        occurrence.action,
+        &related,
+    ] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -110,7 +133,11 @@ pub fn name_of(regarding: &Regarding, occurrence: &Occurrence) -> String {
 pub fn note_of(text: &str, trace: Option<&str>) -> String {
     let tail = trace.map(|id| format!(" (trace {id})")).unwrap_or_default();
     let room = NOTE_LIMIT - tail.len();
-    if text.len() <= room { format!("{text}{tail}") } else { format!("{}…{tail}", cut(text, room - '…'.len_utf8())) }
+    if text.len() <= room {
+        format!("{text}{tail}")
+    } else {
+        format!("{}…{tail}", cut(text, room - '…'.len_utf8()))
+    }
 }
 
 /// The longest beginning of at most `limit` bytes that ends on a character boundary.

@@ -33,7 +33,14 @@ fn the_name_depends_on_what_happened_and_not_on_the_note() {
         name_of(&regarding(), &Occurrence { action: "Apply", ..occurrence() }),
         name_of(
             &regarding(),
-            &Occurrence { related: Some(Related { api_version: "v1".into(), kind: "Service".into(), name: "web".into() }), ..occurrence() },
+            &Occurrence {
+                related: Some(Related {
+                    api_version: "v1".into(),
+                    kind: "Service".into(),
+                    name: "web".into(),
+                }),
+                ..occurrence()
+            },
         ),
     ] {
         assert_ne!(name, other);

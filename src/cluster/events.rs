@@ -1,7 +1,9 @@
-//! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a series. It never fails a reconcile.
+//! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
+//! series. It never fails a reconcile.
 //!
-//! An occurrence costs a call only when it is the first, the second, or the first after [`QUIET`]; the rest is counted here and
-//! told at the next of these moments. The API server lets an update change only metadata and `series`.
+//! An occurrence costs a call only when it is the first, the second, or the first after [`QUIET`]; the rest
+//! is counted here and told at the next of these moments. The API server lets an update change only metadata
+//! and `series`.
 
 use std::{
     collections::HashMap,
@@ -18,23 +20,25 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use super::{
-    error::{Call, CallError, run},
-    event::{Counted, cut, event, log_of, name_of},
-};
 use crate::{
     api::{annotation, event::Occurrence},
+    cluster::{
+        error::{Call, CallError, run},
+        event::{Counted, cut, event, log_of, name_of},
+    },
     telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
 };
 
-/// After the second occurrence a series is told at most once in this time, and once after it has been quiet for so long.
+/// After the second occurrence a series is told at most once in this time, and once after it has been quiet
+/// for so long.
 pub const QUIET: Duration = Duration::from_secs(30);
 
 /// Calls that one object's Events may cost at once, and how long it takes until one more is allowed.
 const BUDGET: u32 = 25;
 const REFILL: Duration = Duration::from_secs(10);
 
-/// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and it is taken up again from there.
+/// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and
+/// it is taken up again from there.
 const FORGET: Duration = Duration::from_mins(10);
 
 /// The object that Events are about.
@@ -54,8 +58,8 @@ pub struct Regarding {
     pub generation: i64,
     /// The value of `elpio.io/rebuild`, or "".
     pub rebuild: String,
-    /// When its status last changed: the same occurrence published since then is this one, by somebody who was stopped before the status
-    /// could say so. `None`: every publication is an occurrence of its own.
+    /// When its status last changed: the same occurrence published since then is this one, by somebody who
+    /// was stopped before the status could say so. `None`: every publication is an occurrence of its own.
     pub since: Option<Timestamp>,
 }
 
@@ -108,7 +112,14 @@ impl Recorder {
     #[must_use]
     pub fn new(client: Client, instance: &str, metrics: Metrics, traces: Traces) -> Self {
         let instance = cut(instance, 128).to_owned();
-        Self(Arc::new(Inner { client, instance, metrics, traces, state: Mutex::default(), pending: Notify::new() }))
+        Self(Arc::new(Inner {
+            client,
+            instance,
+            metrics,
+            traces,
+            state: Mutex::default(),
+            pending: Notify::new(),
+        }))
     }
 
     /// I/O: publishes one occurrence inside the current span.
@@ -149,7 +160,12 @@ impl Recorder {
     async fn tell_all(&self, due: impl Fn(&Series) -> bool) {
         let ready: Vec<(String, Series)> = {
             let state = self.0.lock();
-            state.series.iter().filter(|(_, s)| s.told > 0 && s.count > s.told && due(s)).map(|(n, s)| (n.clone(), s.clone())).collect()
+            state
+                .series
+                .iter()
+                .filter(|(_, s)| s.told > 0 && s.count > s.told && due(s))
+                .map(|(n, s)| (n.clone(), s.clone()))
+                .collect()
         };
         join_all(ready.iter().map(|(name, series)| self.0.tell(name, series))).await;
     }
@@ -186,21 +202,36 @@ impl Inner {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.lock().series.values().filter(|s| s.told > 0 && s.count > s.told).map(|s| s.told_at + QUIET).min()
+        self.lock()
+            .series
+            .values()
+            .filter(|s| s.told > 0 && s.count > s.told)
+            .map(|s| s.told_at + QUIET)
+            .min()
     }
 
-    async fn create(&self, regarding: &Regarding, occurrence: &Occurrence, name: &str, ids: Option<&SpanIds>) -> EventOutcome {
+    async fn create(
+        &self,
+        regarding: &Regarding,
+        occurrence: &Occurrence,
+        name: &str,
+        ids: Option<&SpanIds>,
+    ) -> EventOutcome {
         let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
         let counted = Counted { count: series.count, last: series.last, instance: &self.instance };
         let event = event(regarding, occurrence, name, ids, &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
-        match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event)).await {
+        match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event))
+            .await
+        {
             Ok(_) => {
                 self.told(name, series.count);
                 EventOutcome::Created
             }
             // A replica before us began this series: go on counting where it stands.
-            Err(error) if error.class == ErrorType::Conflict => self.take_up(&api, name, regarding.since).await,
+            Err(error) if error.class == ErrorType::Conflict => {
+                self.take_up(&api, name, regarding.since).await
+            }
             Err(error) => lost(&error),
         }
     }
@@ -212,8 +243,9 @@ impl Inner {
         };
         let series_before = found.as_ref().and_then(|event| event.series.clone());
         let before = series_before.as_ref().map_or(1, |series| series.count);
-        let last =
-            series_before.map(|series| series.last_observed_time.0).or_else(|| found.and_then(|event| event.event_time).map(|at| at.0));
+        let last = series_before
+            .map(|series| series.last_observed_time.0)
+            .or_else(|| found.and_then(|event| event.event_time).map(|at| at.0));
         // Whoever published it was stopped before the status could say so: it is no second occurrence.
         let same = since.zip(last).is_some_and(|(since, last)| last >= since);
         let series = {
@@ -237,16 +269,26 @@ impl Inner {
         if let Some(trace) = &series.last_trace {
             patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
         }
-        // Reserved before the call, so that occurrences meanwhile wait for the next moment rather than calling too.
+        // Reserved before the call, so that occurrences meanwhile wait for the next moment rather than
+        // calling too.
         self.told(name, series.count);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &series.namespace);
-        match run(call("patch", &series.namespace, name), api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await {
+        match run(
+            call("patch", &series.namespace, name),
+            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
+        )
+        .await
+        {
             Ok(_) => EventOutcome::Aggregated,
             Err(error) => {
                 if let Some(known) = self.lock().series.get_mut(name) {
                     // It outlived its hour in the API server: the next occurrence begins a new one.
                     self.pending.notify_one();
-                    known.told = if error.class == ErrorType::NotFound { 0 } else { known.told.min(series.told.max(1)) };
+                    known.told = if error.class == ErrorType::NotFound {
+                        0
+                    } else {
+                        known.told.min(series.told.max(1))
+                    };
                 }
                 lost(&error)
             }
@@ -265,7 +307,8 @@ impl State {
     /// Takes one call from an object's budget, if there is one left.
     fn spend(&mut self, uid: &str, now: Instant) -> bool {
         let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(BUDGET), now));
-        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / REFILL.as_secs_f64()).min(f64::from(BUDGET));
+        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / REFILL.as_secs_f64())
+            .min(f64::from(BUDGET));
         *since = now;
         let allowed = *tokens >= 1.0;
         if allowed {

@@ -16,7 +16,14 @@ fn a_budget_is_spent_and_fills_again() {
 fn what_is_untold_is_not_forgotten() {
     let mut state = State::default();
     let now = Instant::now();
-    let series = |count, told| Series { namespace: "ns".into(), count, told, told_at: now, last: Timestamp::now(), last_trace: None };
+    let series = |count, told| Series {
+        namespace: "ns".into(),
+        count,
+        told,
+        told_at: now,
+        last: Timestamp::now(),
+        last_trace: None,
+    };
     state.series.insert("told".into(), series(3, 3));
     state.series.insert("untold".into(), series(3, 2));
     state.sweep(now + FORGET * 2);

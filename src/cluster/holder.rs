@@ -6,11 +6,11 @@ use kube::{
     core::{ApiResource, GroupVersionKind, PartialObjectMeta},
 };
 
-use super::{
-    children::controller,
-    error::{Call, CallError, run},
-};
 use crate::{
+    cluster::{
+        children::controller,
+        error::{Call, CallError, run},
+    },
     render::{Child, Owner},
     telemetry::ErrorType,
 };
@@ -70,7 +70,10 @@ pub async fn leaving(
 }
 
 fn gvk(child: &Child) -> GroupVersionKind {
-    let version = child.body["apiVersion"].as_str().and_then(|v| v.rsplit('/').next()).unwrap_or(child.id.kind.version());
+    let version = child.body["apiVersion"]
+        .as_str()
+        .and_then(|v| v.rsplit('/').next())
+        .unwrap_or(child.id.kind.version());
     GroupVersionKind::gvk(child.id.kind.group(), version, child.id.kind.kind())
 }
 
@@ -88,7 +91,10 @@ async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReferenc
         let name = format!("{} {}", reference.kind, reference.name);
         match metadata(client, namespace, &reference.name, &resource).await {
             Ok(None) => return Some(name),
-            Ok(Some(owner)) if owner.metadata.deletion_timestamp.is_some() || owner.uid().as_ref() != Some(&reference.uid) => {
+            Ok(Some(owner))
+                if owner.metadata.deletion_timestamp.is_some()
+                    || owner.uid().as_ref() != Some(&reference.uid) =>
+            {
                 return Some(name);
             }
             Ok(Some(owner)) => reference = controller(&owner)?,
@@ -99,9 +105,19 @@ async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReferenc
     None
 }
 
-async fn metadata(client: &Client, namespace: &str, name: &str, resource: &ApiResource) -> Result<Option<PartialObjectMeta>, CallError> {
+async fn metadata(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    resource: &ApiResource,
+) -> Result<Option<PartialObjectMeta>, CallError> {
     let api: Api<kube::core::DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let call = Call { verb: "get", resource: resource.plural.clone(), namespace: namespace.to_owned(), name: name.to_owned() };
+    let call = Call {
+        verb: "get",
+        resource: resource.plural.clone(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
     match run(call, api.get_metadata_opt(name)).await {
         Ok(found) => Ok(found),
         Err(error) if error.class == ErrorType::NotFound => Ok(None),

@@ -1,6 +1,8 @@
-//! Leader election by a Lease: an expiring claim, written with its resourceVersion so that two can never both win it, given back at exit.
+//! Leader election by a Lease: an expiring claim, written with its resourceVersion so that two can never both
+//! win it, given back at exit.
 //!
-//! Clocks of different machines are not compared: a claim has expired when we have watched it stand still for its whole duration.
+//! Clocks of different machines are not compared: a claim has expired when we have watched it stand still for
+//! its whole duration.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,10 @@ use kube::{
 };
 use tokio::sync::watch;
 
-use super::error::{Call, CallError, run};
-use crate::telemetry::ErrorType;
+use crate::{
+    cluster::error::{Call, CallError, run},
+    telemetry::ErrorType,
+};
 
 /// The Lease's name, and the `name` of `leader_election_master_status`.
 pub const NAME: &str = "elpio-operator";
@@ -44,17 +48,29 @@ impl Candidate {
     /// A candidate for the Lease in `namespace`; `identity` must differ between processes.
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), identity, seen: None, held: None }
+        Self {
+            api: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            identity,
+            seen: None,
+            held: None,
+        }
     }
 
-    /// Tries to lead, and to go on leading, until `stop` says true; `leading` tells how it stands. Gives the claim back in the end.
+    /// Tries to lead, and to go on leading, until `stop` says true; `leading` tells how it stands. Gives the
+    /// claim back in the end.
     pub async fn run(mut self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
         let mut renewed = Instant::now();
         while !*stop.borrow() {
             let asked = Instant::now();
             // A leader whose call hangs stops to lead in time, whatever comes of the call.
-            let bound = if *leading.borrow() { RENEW_DEADLINE.saturating_sub(renewed.elapsed()) } else { RENEW_DEADLINE };
-            let claimed = tokio::time::timeout(bound, self.claim()).await.unwrap_or_else(|_| Err(self.unanswered()));
+            let bound = if *leading.borrow() {
+                RENEW_DEADLINE.saturating_sub(renewed.elapsed())
+            } else {
+                RENEW_DEADLINE
+            };
+            let claimed =
+                tokio::time::timeout(bound, self.claim()).await.unwrap_or_else(|_| Err(self.unanswered()));
             match claimed {
                 Ok(true) => {
                     renewed = asked;
@@ -96,11 +112,14 @@ impl Candidate {
         CallError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
-    /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we lead.
+    /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we
+    /// lead.
     async fn claim(&mut self) -> Result<bool, CallError> {
         if let Some(mut held) = self.held.take() {
-            let (acquired, transitions) =
-                held.spec.as_ref().map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
+            let (acquired, transitions) = held
+                .spec
+                .as_ref()
+                .map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
             held.spec = Some(LeaseSpec { acquire_time: acquired, ..self.spec(transitions) });
             match run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &held)).await {
                 Ok(renewed) => {
@@ -113,7 +132,10 @@ impl Candidate {
             }
         }
         let Some(lease) = run(self.call("get"), self.api.get_opt(NAME)).await? else {
-            let lease = Lease { metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() }, spec: Some(self.spec(0)) };
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
+                spec: Some(self.spec(0)),
+            };
             let created = run(self.call("create"), self.api.create(&PostParams::default(), &lease)).await;
             return self.won(created);
         };
@@ -138,7 +160,11 @@ impl Candidate {
         let version = |l: &Lease| l.metadata.resource_version.clone();
         match &self.seen {
             Some((known, since)) if version(known) == version(lease) => {
-                let seconds = lease.spec.as_ref().and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
+                let seconds = lease
+                    .spec
+                    .as_ref()
+                    .and_then(|s| s.lease_duration_seconds)
+                    .and_then(|s| u64::try_from(s).ok());
                 since.elapsed() >= seconds.map_or(DURATION, Duration::from_secs)
             }
             _ => {
@@ -154,7 +180,11 @@ impl Candidate {
             return Ok(());
         }
         let transitions = lease.spec.as_ref().and_then(|s| s.lease_transitions).unwrap_or(0);
-        lease.spec = Some(LeaseSpec { holder_identity: Some(String::new()), lease_duration_seconds: Some(1), ..self.spec(transitions) });
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            ..self.spec(transitions)
+        });
         run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &lease)).await.map(|_| ())
     }
 
@@ -183,6 +213,11 @@ impl Candidate {
     }
 
     fn call(&self, verb: &'static str) -> Call {
-        Call { verb, resource: "leases.coordination.k8s.io".into(), namespace: self.namespace.clone(), name: NAME.into() }
+        Call {
+            verb,
+            resource: "leases.coordination.k8s.io".into(),
+            namespace: self.namespace.clone(),
+            name: NAME.into(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! All I/O with the API server: client, caches, apply and prune, discovery, Events, lease. It decides nothing about what is desired.
+//! All I/O with the API server: client, caches, apply and prune, discovery, Events, lease. It decides nothing
+//! about what is desired.
 
 pub mod apply;
 pub mod cache;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::error::CallError;
 use crate::{
     api::condition::reason,
+    cluster::error::CallError,
     render::{
         Child,
         applied::{Applied, ChildFailure, Step},
@@ -47,7 +47,8 @@ pub struct Refusal {
 
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Self {
-        let reason = if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
+        let reason =
+            if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
         Self { reason, class: error.class, message: error.to_string(), retry_after: error.retry_after }
     }
 }

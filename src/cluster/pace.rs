@@ -1,4 +1,5 @@
-//! How often an object that is created once may be made again by the same name: a pruner that deletes failed runs must not make us build for ever.
+//! How often an object that is created once may be made again by the same name: a pruner that deletes failed
+//! runs must not make us build for ever.
 
 use std::{
     collections::HashMap,
@@ -32,7 +33,9 @@ impl Pace {
         let (times, last) = made.get(&(owner.to_owned(), name.to_owned()))?;
         let pause = match *times {
             0 | 1 => Duration::ZERO,
-            more => FIRST.saturating_mul(1_u32.checked_shl((more - 2).min(16)).unwrap_or(u32::MAX)).min(LONGEST),
+            more => {
+                FIRST.saturating_mul(1_u32.checked_shl((more - 2).min(16)).unwrap_or(u32::MAX)).min(LONGEST)
+            }
         };
         Some((*last + pause).saturating_duration_since(now)).filter(|left| !left.is_zero())
     }

@@ -13,8 +13,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{sync::watch as channel, task::JoinHandle};
 
-use super::cache::{Cache, Change};
-use crate::telemetry::Metrics;
+use crate::{
+    cluster::cache::{Cache, Change},
+    telemetry::Metrics,
+};
 
 /// How a watch stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +85,14 @@ pub struct Subject {
 }
 
 /// Starts a watch. `changed` is called for every change, and `turned` after each change of its state.
-pub fn spawn<K, C, T>(api: Api<K>, subject: Subject, cache: Arc<Cache<K>>, metrics: &Metrics, changed: C, turned: T) -> Watch
+pub fn spawn<K, C, T>(
+    api: Api<K>,
+    subject: Subject,
+    cache: Arc<Cache<K>>,
+    metrics: &Metrics,
+    changed: C,
+    turned: T,
+) -> Watch
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     C: Fn(Change<K>) + Send + Sync + 'static,
@@ -100,7 +109,8 @@ where
     Watch { resource: of, state, task }
 }
 
-/// One watch, until the API server says that it may not be or is not there: then only a new list tells how things stand.
+/// One watch, until the API server says that it may not be or is not there: then only a new list tells how
+/// things stand.
 #[allow(clippy::too_many_arguments, reason = "the parts of one task, handed on by name")]
 async fn once<K, C, T>(
     api: &Api<K>,
@@ -118,18 +128,24 @@ async fn once<K, C, T>(
 {
     let config = watcher::Config::default().labels(subject.selector);
     // managedFields are half of an object's size and nobody here reads them.
-    let stream = kube::runtime::watcher(api.clone(), config).modify(|object| object.managed_fields_mut().clear());
+    let stream =
+        kube::runtime::watcher(api.clone(), config).modify(|object| object.managed_fields_mut().clear());
     let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
     while let Some(item) = stream.next().await {
         match item {
             Ok(event) => {
-                let (began, done) = (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
+                let (began, done) =
+                    (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
                 cache.feed(&subject.scope, event).into_iter().for_each(changed);
                 if done && set.send_replace(State::Synced) != State::Synced {
                     turned();
                 }
                 if !began && failures.worked() {
-                    tracing::info!(resource = subject.resource, scope = subject.scope, "the watch works again");
+                    tracing::info!(
+                        resource = subject.resource,
+                        scope = subject.scope,
+                        "the watch works again"
+                    );
                 }
             }
             Err(error) => {
@@ -150,8 +166,8 @@ async fn once<K, C, T>(
     }
 }
 
-/// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a success, so a watch that is
-/// forbidden would be tried each second, for ever.
+/// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a
+/// success, so a watch that is forbidden would be tried each second, for ever.
 #[derive(Debug, Default)]
 pub struct Failures(u32);
 
@@ -174,12 +190,14 @@ impl Failures {
 
     /// Waits before the next attempt.
     pub async fn pause(&self) {
-        let doubled = Self::FIRST.saturating_mul(1_u32.checked_shl(self.0.saturating_sub(1).min(16)).unwrap_or(u32::MAX));
+        let doubled = Self::FIRST
+            .saturating_mul(1_u32.checked_shl(self.0.saturating_sub(1).min(16)).unwrap_or(u32::MAX));
         tokio::time::sleep(doubled.min(Self::LONGEST)).await;
     }
 }
 
-/// A failure says something about the state only where it is about permission or existence: an outage leaves a cache stale, not wrong.
+/// A failure says something about the state only where it is about permission or existence: an outage leaves
+/// a cache stale, not wrong.
 fn state_after(error: &Error) -> Option<State> {
     let (Error::InitialListFailed(kube::Error::Api(status))
     | Error::WatchStartFailed(kube::Error::Api(status))

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::kind::{Kind, Object};
 use crate::{
     api::condition,
     cluster::{Key, cache::Cache},
+    controller::kind::{Kind, Object},
     status::conditions::{counted_reason, find},
     telemetry,
 };

@@ -2,18 +2,19 @@
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::kind::Kind;
 use crate::{
     api::GROUP,
     cluster::{Key, cache::Change},
+    controller::kind::Kind,
     foreign::ChildKind,
 };
 
 /// The objects of this kind that control the child, or did, and the one that may have waited for its name.
 pub fn concerned<K: Kind>(kind: ChildKind, change: &Change<DynamicObject>) -> Vec<Key> {
     let owners = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child));
-    // What an engine makes beside its object has our labels and that engine's object for a controller. It is no child of ours, but it can
-    // hold a name that we want: Knative's placeholder Service, the HTTP add-on's own ScaledObject.
+    // What an engine makes beside its object has our labels and that engine's object for a controller. It is
+    // no child of ours, but it can hold a name that we want: Knative's placeholder Service, the HTTP add-on's
+    // own ScaledObject.
     let freed = change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| labelled::<K>(child));
     let mut keys: Vec<Key> = owners.chain(freed).collect();
     keys.dedup();
@@ -51,10 +52,16 @@ mod tests {
     fn child(owner: &str, owner_kind: &str, label: &str) -> Arc<DynamicObject> {
         let metadata = json!({"name": "child", "namespace": "shop", "labels": {label: "cart"},
             "ownerReferences": [{"apiVersion": owner, "kind": owner_kind, "name": "cart", "uid": "1", "controller": true}]});
-        Arc::new(serde_json::from_value(json!({"apiVersion": "v1", "kind": "X", "metadata": metadata})).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": "X", "metadata": metadata})).unwrap(),
+        )
     }
 
-    fn woken(kind: ChildKind, old: Option<Arc<DynamicObject>>, new: Option<Arc<DynamicObject>>) -> (usize, usize) {
+    fn woken(
+        kind: ChildKind,
+        old: Option<Arc<DynamicObject>>,
+        new: Option<Arc<DynamicObject>>,
+    ) -> (usize, usize) {
         let change = Change { old, new, echo: false };
         (concerned::<Service>(kind, &change).len(), concerned::<Function>(kind, &change).len())
     }
@@ -65,7 +72,11 @@ mod tests {
         assert_eq!(woken(ChildKind::Deployment, ours(), ours()), (1, 0), "once");
         assert_eq!(woken(ChildKind::Deployment, ours(), None), (1, 0));
         let engines = || Some(child("serving.knative.dev/v1", "Route", "elpio.io/service"));
-        assert_eq!(woken(ChildKind::Service, engines(), engines()), (0, 0), "what becomes of it is the engine's business");
+        assert_eq!(
+            woken(ChildKind::Service, engines(), engines()),
+            (0, 0),
+            "what becomes of it is the engine's business"
+        );
         assert_eq!(woken(ChildKind::Service, engines(), None), (1, 0), "its name is free");
         let task = child("tekton.dev/v1", "PipelineRun", "elpio.io/function");
         assert_eq!(woken(ChildKind::TaskRun, None, Some(task)), (0, 1));

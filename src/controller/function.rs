@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::kind::{Kind, Scene};
 use crate::{
     api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation, condition::Condition, label},
+    controller::kind::{Kind, Scene},
     foreign::ChildKind,
     render::{Defaults, Desired, Fault, ValidFunction, applied::Live, duration, plan, validate_function},
     status::{self, Assessment, Moment, Seen, build::BuildEnd},
@@ -24,7 +24,8 @@ impl Kind for Function {
 
     const KIND: telemetry::Kind = telemetry::Kind::ElpioFunction;
     const LABEL: &'static str = label::FUNCTION;
-    const CHILDREN: &'static [ChildKind] = &[ChildKind::PipelineRun, ChildKind::TaskRun, ChildKind::ElpioService];
+    const CHILDREN: &'static [ChildKind] =
+        &[ChildKind::PipelineRun, ChildKind::TaskRun, ChildKind::ElpioService];
     const REBUILDS: bool = true;
 
     fn validate(
@@ -33,7 +34,8 @@ impl Kind for Function {
         annotations: &BTreeMap<String, String>,
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<Fault>> {
-        let rebuild = annotations.get(annotation::REBUILD).map(String::as_str).filter(|text| !text.is_empty());
+        let rebuild =
+            annotations.get(annotation::REBUILD).map(String::as_str).filter(|text| !text.is_empty());
         validate_function(name, spec, rebuild, defaults)
     }
 
@@ -55,7 +57,9 @@ impl Kind for Function {
     }
 
     fn more_time(spec: &Self::Spec) -> SignedDuration {
-        duration::parse(&spec.build.timeout).and_then(|timeout| SignedDuration::try_from(timeout).ok()).unwrap_or_default()
+        duration::parse(&spec.build.timeout)
+            .and_then(|timeout| SignedDuration::try_from(timeout).ok())
+            .unwrap_or_default()
     }
 
     fn observed_generation(status: &Self::Status) -> Option<i64> {

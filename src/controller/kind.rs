@@ -66,8 +66,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
     fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
-    fn assess(scene: &Scene<'_>, previous: Option<&Self::Status>, seen: Seen<'_, Self::Valid>, moment: &Moment)
-    -> Assessment<Self::Status>;
+    fn assess(
+        scene: &Scene<'_>,
+        previous: Option<&Self::Status>,
+        seen: Seen<'_, Self::Valid>,
+        moment: &Moment,
+    ) -> Assessment<Self::Status>;
 
     /// The builds among the children that have come to an end.
     #[must_use]

@@ -8,7 +8,9 @@ pub fn patch(old: &Value, new: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
     let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
-    let changed = changed.map(|(key, value)| (key.clone(), old.get(key).map_or_else(|| value.clone(), |old| patch(old, value))));
+    let changed = changed.map(|(key, value)| {
+        (key.clone(), old.get(key).map_or_else(|| value.clone(), |old| patch(old, value)))
+    });
     Value::Object(gone.chain(changed).collect::<Map<_, _>>())
 }
 
@@ -24,7 +26,11 @@ mod tests {
             (json!({}), json!({"a": 1}), json!({"a": 1})),
             (json!(null), json!({"a": 1}), json!({"a": 1})),
             (json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null})),
-            (json!({"a": {"x": 1, "y": 2}}), json!({"a": {"x": 1, "z": 3}}), json!({"a": {"y": null, "z": 3}})),
+            (
+                json!({"a": {"x": 1, "y": 2}}),
+                json!({"a": {"x": 1, "z": 3}}),
+                json!({"a": {"y": null, "z": 3}}),
+            ),
             (json!({"a": [1, 2]}), json!({"a": [1]}), json!({"a": [1]})),
             (json!({"a": 1}), json!({"a": 1}), json!({})),
         ] {

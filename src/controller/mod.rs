@@ -1,4 +1,5 @@
-//! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands in its own file.
+//! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands
+//! in its own file.
 
 pub mod census;
 mod concern;
@@ -28,16 +29,6 @@ use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
-use self::{
-    census::Unsettled,
-    kind::{Kind, Object},
-    pipeline::Pipeline,
-    queue::{Next, Queue, Turn},
-    rollout::Rollouts,
-    run::Run,
-    seat::{Seat, Seats},
-    settle::Unanswered,
-};
 use crate::{
     api::API_VERSION,
     cluster::{
@@ -45,6 +36,16 @@ use crate::{
         cache::{Cache, Change},
         children::Children,
         watch::{self as watches, Subject, Watch},
+    },
+    controller::{
+        census::Unsettled,
+        kind::{Kind, Object},
+        pipeline::Pipeline,
+        queue::{Next, Queue, Turn},
+        rollout::Rollouts,
+        run::Run,
+        seat::{Seat, Seats},
+        settle::Unanswered,
     },
     foreign::ChildKind,
     telemetry::{ReconcileInfo, Trigger},
@@ -92,7 +93,14 @@ impl<K: Kind> Controller<K> {
         let queue = Arc::new(Queue::default());
         let probe = queue.clone();
         queue.measured_by(rollouts.metrics.queue(K::KIND, move || probe.probe()));
-        Self { queue, store: Arc::new(Cache::new(|_| None)), unsettled: Arc::default(), rollouts, unanswered: Arc::default(), leading }
+        Self {
+            queue,
+            store: Arc::new(Cache::new(|_| None)),
+            unsettled: Arc::default(),
+            rollouts,
+            unanswered: Arc::default(),
+            leading,
+        }
     }
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
@@ -100,10 +108,21 @@ impl<K: Kind> Controller<K> {
     pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<Watch> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
-            let api: Api<Object<K>> = if scope.is_empty() { Api::all(client.clone()) } else { Api::namespaced(client.clone(), &scope) };
+            let api: Api<Object<K>> = if scope.is_empty() {
+                Api::all(client.clone())
+            } else {
+                Api::namespaced(client.clone(), &scope)
+            };
             let this = self.clone();
             let subject = Subject { resource: K::KIND.as_str(), scope, selector: "" };
-            watches::spawn(api, subject, self.store.clone(), &self.rollouts.metrics, move |change| this.changed(&change), || {})
+            watches::spawn(
+                api,
+                subject,
+                self.store.clone(),
+                &self.rollouts.metrics,
+                move |change| this.changed(&change),
+                || {},
+            )
         };
         scopes.into_iter().map(start).collect()
     }
@@ -140,7 +159,8 @@ impl<K: Kind> Controller<K> {
         if change.echo || !self.leads() {
             return;
         }
-        let keys = concern::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
+        let keys =
+            concern::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
         keys.for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
@@ -150,7 +170,11 @@ impl<K: Kind> Controller<K> {
             return;
         }
         for object in self.store.all() {
-            let why = trigger.unwrap_or(if unobserved::<K>(&object).is_some() { Trigger::Spec } else { Trigger::Resync });
+            let why = trigger.unwrap_or(if unobserved::<K>(&object).is_some() {
+                Trigger::Spec
+            } else {
+                Trigger::Resync
+            });
             self.queue.add(Key::of(&*object), why);
         }
     }
@@ -180,7 +204,9 @@ impl<K: Kind> Controller<K> {
                 (seat, turn) = next => running.spawn(self.clone().one(pipeline.clone(), turn, seat)),
             };
             // Those that only wait to tell cost memory, so there is an end to their number.
-            while running.try_join_next().is_some() || (running.len() >= workers * TELLING && running.join_next().await.is_some()) {}
+            while running.try_join_next().is_some()
+                || (running.len() >= workers * TELLING && running.join_next().await.is_some())
+            {}
         }
         while running.join_next().await.is_some() {}
     }
@@ -201,7 +227,9 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn turn(&self, pipeline: &Pipeline<K>, turn: &Turn, seat: &mut Seat) -> Next {
-        let Some(object) = self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads()) else {
+        let Some(object) =
+            self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads())
+        else {
             return Next::default();
         };
         self.unanswered.look::<K>(&object, &self.rollouts);
@@ -238,7 +266,8 @@ impl<K: Kind> Controller<K> {
             .filter(|at| *at > now);
         Next {
             retry: run.retry,
-            deadline: late.map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+            deadline: late
+                .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
             not_before: run.not_before.map(|pause| Instant::now() + pause),
             corrected: run.corrected && turn.trigger == Trigger::Child,
             wrote: run.wrote,
@@ -248,13 +277,20 @@ impl<K: Kind> Controller<K> {
 
 /// The generation of an object that its status does not speak of yet.
 fn unobserved<K: Kind>(object: &Object<K>) -> Option<i64> {
-    object.metadata.generation.filter(|generation| object.status.as_ref().and_then(K::observed_generation) != Some(*generation))
+    object
+        .metadata
+        .generation
+        .filter(|generation| object.status.as_ref().and_then(K::observed_generation) != Some(*generation))
 }
 
 /// Why an object's change deserves a turn; `None` when nothing that we read has changed.
 fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
-    let Some(old) = old else { return Some(if unobserved::<K>(new).is_some() { Trigger::Spec } else { Trigger::Resync }) };
-    let edited = old.uid() != new.uid() || old.metadata.generation != new.metadata.generation || old.annotations() != new.annotations();
+    let Some(old) = old else {
+        return Some(if unobserved::<K>(new).is_some() { Trigger::Spec } else { Trigger::Resync });
+    };
+    let edited = old.uid() != new.uid()
+        || old.metadata.generation != new.metadata.generation
+        || old.annotations() != new.annotations();
     if edited {
         return Some(Trigger::Spec);
     }

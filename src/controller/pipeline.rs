@@ -1,4 +1,5 @@
-//! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked as I/O or pure.
+//! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked
+//! as I/O or pure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +11,6 @@ use kube::{
 };
 use tracing::Instrument;
 
-use super::{
-    kind::{Kind, Object, Scene},
-    retry,
-    rollout::Place,
-    run::{Run, applied, regarding, unwritten},
-    seat::Seat,
-    summary::Summary,
-    unwritten::Unwritten,
-};
 use crate::{
     api::{API_VERSION, annotation, condition::reason, event::Occurrence},
     cluster::{
@@ -28,6 +20,15 @@ use crate::{
         error::{Call, CallError, run},
         events::Recorder,
         outcome::Outcome,
+    },
+    controller::{
+        kind::{Kind, Object, Scene},
+        retry,
+        rollout::Place,
+        run::{Run, applied, regarding, unwritten},
+        seat::Seat,
+        summary::Summary,
+        unwritten::Unwritten,
     },
     foreign::ChildKind,
     render::{
@@ -78,37 +79,55 @@ struct Pass<K: Kind> {
 
 impl<K: Kind> Pipeline<K> {
     /// Brings one object to where its spec says, as far as that can be done now.
-    pub async fn reconcile(&self, mut object: Arc<Object<K>>, place: &Place, failures: u32, retried: bool, seat: &mut Seat) -> Run<K> {
+    pub async fn reconcile(
+        &self,
+        mut object: Arc<Object<K>>,
+        place: &Place,
+        failures: u32,
+        retried: bool,
+        seat: &mut Seat,
+    ) -> Run<K> {
         let mut attempts = 0;
         let mut said = Vec::new();
         loop {
             let pass = self.pass(&object, place, retried).await;
-            let again = pass.outcome.failures.iter().map(|(class, ..)| retry::at_once(*class)).max().unwrap_or(0);
+            let again =
+                pass.outcome.failures.iter().map(|(class, ..)| retry::at_once(*class)).max().unwrap_or(0);
             if attempts < again {
                 attempts += 1;
                 continue;
             }
-            if !pass.assessment.occurrences.is_empty() || object.status.as_ref() != Some(&pass.assessment.status) {
+            if !pass.assessment.occurrences.is_empty()
+                || object.status.as_ref() != Some(&pass.assessment.status)
+            {
                 seat.tell().await;
             }
-            // I/O. Before the status, so that a crash in between loses none: the one who comes next finds them published.
+            // I/O. Before the status, so that a crash in between loses none: the one who comes next finds
+            // them published.
             self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
             // I/O
-            let written = self.write_status(&object, &pass.assessment.status).instrument(step(RunStep::Status)).await;
+            let written =
+                self.write_status(&object, &pass.assessment.status).instrument(step(RunStep::Status)).await;
             match written {
                 Err(error)
-                    if attempts < retry::at_once(error.class) && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
+                    if attempts < retry::at_once(error.class)
+                        && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
                 {
                     attempts += 1;
                     match self.refresh(&object).await {
                         Ok(Some(newer)) => object = newer,
                         // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
                         Ok(None) => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
-                        Err(error) => return self.conclude(&object, pass, Err(error), failures, !said.is_empty()).await,
+                        Err(error) => {
+                            return self
+                                .conclude(&object, pass, Err(error), failures, !said.is_empty())
+                                .await;
+                        }
                     }
                 }
                 written => {
-                    self.unwritten.note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
+                    self.unwritten
+                        .note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
                     return self.conclude(&object, pass, written, failures, !said.is_empty()).await;
                 }
             }
@@ -116,7 +135,8 @@ impl<K: Kind> Pipeline<K> {
     }
 
     async fn pass(&self, object: &Object<K>, place: &Place, retried: bool) -> Pass<K> {
-        let (name, namespace, uid) = (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+        let (name, namespace, uid) =
+            (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
         let defaults = self.defaults();
         let owner = Owner {
             api_version: API_VERSION,
@@ -132,21 +152,35 @@ impl<K: Kind> Pipeline<K> {
             now: Timestamp::now(),
             retried,
             began: place.begins,
-            first_look: place.begins || object.status.as_ref().and_then(K::observed_generation) != object.metadata.generation,
+            first_look: place.begins
+                || object.status.as_ref().and_then(K::observed_generation) != object.metadata.generation,
             rollout: place.status.clone(),
             deadline: self.allowed(object),
         };
         // Needs no client: the watches have brought everything here.
         let live = step(RunStep::Observe).in_scope(|| self.children.of(&uid));
         let details = self.children.beneath(&live);
-        let scene =
-            |live| Scene { owner, annotations: object.annotations(), live, details: &details, rollout: &place.status, defaults: &defaults };
+        let scene = |live| Scene {
+            owner,
+            annotations: object.annotations(),
+            live,
+            details: &details,
+            rollout: &place.status,
+            defaults: &defaults,
+        };
         // Pure
         let valid = match step(RunStep::Validate).in_scope(|| Self::validate(&name, object, &defaults)) {
             Ok(valid) => valid,
             Err(faults) => {
-                let assessment = K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
-                return Pass { assessment, outcome: Outcome::default(), invalid: Some(faults), live, builds: Vec::new() };
+                let assessment =
+                    K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
+                return Pass {
+                    assessment,
+                    outcome: Outcome::default(),
+                    invalid: Some(faults),
+                    live,
+                    builds: Vec::new(),
+                };
             }
         };
         // Pure
@@ -164,7 +198,10 @@ impl<K: Kind> Pipeline<K> {
     }
 
     fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
-        let spec = object.spec.as_ref().map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
+        let spec = object
+            .spec
+            .as_ref()
+            .map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
         K::validate(name, spec, object.annotations(), defaults)
     }
 
@@ -183,7 +220,8 @@ impl<K: Kind> Pipeline<K> {
         defaults
     }
 
-    /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was replaced cannot undo its successor's.
+    /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was
+    /// replaced cannot undo its successor's.
     async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<Option<u64>, CallError> {
         if object.status.as_ref() == Some(status) {
             return Ok(None);
@@ -201,18 +239,22 @@ impl<K: Kind> Pipeline<K> {
             "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
             "status": super::merge::patch(&old.unwrap_or_default(), &new),
         });
-        let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let api: Api<Object<K>> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let (name, params) = (object.name_any(), PatchParams::default());
-        let mut written = run(Self::call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
+        let mut written =
+            run(Self::call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
         written.managed_fields_mut().clear();
         let version = cache::version(&written);
         self.store.wrote(written);
         Ok(Some(version))
     }
 
-    /// I/O: the object as it is now, if it still asks for the same. Only then it is laid into the cache: the event of an edit is news.
+    /// I/O: the object as it is now, if it still asks for the same. Only then it is laid into the cache: the
+    /// event of an edit is news.
     async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, CallError> {
-        let api: Api<Object<K>> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let api: Api<Object<K>> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await?;
         let same = |newer: &Object<K>| {
             newer.uid() == object.uid()
@@ -229,11 +271,18 @@ impl<K: Kind> Pipeline<K> {
     }
 
     /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
-    async fn say(&self, object: &Object<K>, occurrences: &[Occurrence], retried: bool, said: &mut Vec<(&'static str, &'static str)>) {
+    async fn say(
+        &self,
+        object: &Object<K>,
+        occurrences: &[Occurrence],
+        retried: bool,
+        said: &mut Vec<(&'static str, &'static str)>,
+    ) {
         let known = self.unwritten.of(object.uid().as_deref().unwrap_or_default());
         // A failed attempt is an occurrence each time; anything else is one until the status has said so.
         let told = |o: &Occurrence| {
-            said.contains(&(o.type_, o.reason)) || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
+            said.contains(&(o.type_, o.reason))
+                || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
         };
         let fresh: Vec<Occurrence> = occurrences.iter().filter(|o| !told(o)).cloned().collect();
         if fresh.is_empty() {
@@ -241,7 +290,9 @@ impl<K: Kind> Pipeline<K> {
         }
         said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
         let (recorder, regarding) = (self.recorder.clone(), regarding::<K>(object, retried));
-        let publish = async move { join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await };
+        let publish = async move {
+            join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await
+        };
         // A task of its own, so that what takes longer is still written, while the status goes on.
         let publishing = tokio::spawn(publish.instrument(step(RunStep::Event)));
         if tokio::time::timeout(SAY, publishing).await.is_err() {
@@ -262,21 +313,33 @@ impl<K: Kind> Pipeline<K> {
             // The status cannot tell, so the Event must.
             self.say(object, &[unwritten(error)], true, &mut Vec::new()).await;
         }
-        let mut summary = Summary::of(pass.invalid.as_deref(), &pass.outcome, K::conditions(&pass.assessment.status), failures);
+        let mut summary = Summary::of(
+            pass.invalid.as_deref(),
+            &pass.outcome,
+            K::conditions(&pass.assessment.status),
+            failures,
+        );
         let status_version = written.as_ref().ok().copied().flatten();
         if let Err(error) = written {
             summary.add(error.class, error.retry_after, error.to_string(), failures);
         }
         let stands = summary.failure.is_none() || summary.status_stands;
         let steps = &pass.outcome.applied.steps;
-        let changed = |known: bool| steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known);
+        let changed = |known: bool| {
+            steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known)
+        };
         let engine = K::engine(&pass.assessment.status);
-        let (status, unanswered) = if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
+        let (status, unanswered) =
+            if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
         let report = Report {
             engine,
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
-            wrote: status_version.is_some() || said || changed(true) || changed(false) || !pass.outcome.applied.deleted.is_empty(),
+            wrote: status_version.is_some()
+                || said
+                || changed(true)
+                || changed(false)
+                || !pass.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
         Run {
@@ -286,7 +349,10 @@ impl<K: Kind> Pipeline<K> {
             corrected: changed(true),
             wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
             ended: pass.assessment.ended,
-            finished: pass.assessment.finished.and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
+            finished: pass
+                .assessment
+                .finished
+                .and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
             status,
             unanswered,
         }

@@ -1,7 +1,8 @@
-//! The heart: which object is worked on next. One run an object at a time, in the order in which they came, with retries and
-//! deadlines by time. It knows neither what an object is nor what is done with it.
+//! The heart: which object is worked on next. One run an object at a time, in the order in which they came,
+//! with retries and deadlines by time. It knows neither what an object is nor what is done with it.
 //!
-//! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. All three are shown to users here.
+//! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. All three are shown to
+//! users here.
 
 use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -10,12 +11,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::turns::State;
-pub use super::turns::Turn;
 use crate::{
     cluster::Key,
+    controller::turns::State,
     telemetry::{QueueMetrics, QueueProbe, Trigger},
 };
+
+pub use super::turns::Turn;
 
 /// When an object's next turn is due without anything happening to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +30,8 @@ pub struct Next {
     pub not_before: Option<Instant>,
     /// A child was found changed by somebody else and was corrected.
     pub corrected: bool,
-    /// The resourceVersions of what this turn wrote: a watch that told of them before their answers came brought no news.
+    /// The resourceVersions of what this turn wrote: a watch that told of them before their answers came
+    /// brought no news.
     pub wrote: Vec<u64>,
 }
 
@@ -168,7 +171,8 @@ impl Queue {
     pub fn probe(&self) -> QueueProbe {
         let (now, state) = (Instant::now(), self.lock());
         let running = state.entries.values().filter_map(|e| e.running).map(|since| now.duration_since(since));
-        let (unfinished, longest) = running.fold((Duration::ZERO, Duration::ZERO), |(sum, max), d| (sum + d, max.max(d)));
+        let (unfinished, longest) =
+            running.fold((Duration::ZERO, Duration::ZERO), |(sum, max), d| (sum + d, max.max(d)));
         QueueProbe { depth: state.ready.len() as u64, unfinished, longest }
     }
 

@@ -54,15 +54,23 @@ pub fn at_once(class: ErrorType) -> u32 {
 /// The pause before the next attempt, after `failures` failed ones before this; `None`: no attempt by itself.
 /// `chance` is from 0 to 1; what the API server asks for is obeyed.
 #[must_use]
-pub fn pause(class: ErrorType, failures: u32, retry_after: Option<Duration>, chance: f64) -> Option<Duration> {
+pub fn pause(
+    class: ErrorType,
+    failures: u32,
+    retry_after: Option<Duration>,
+    chance: f64,
+) -> Option<Duration> {
     match policy(class) {
         Policy::Wait => None,
         Policy::Every(period) => Some(period),
-        Policy::BackOff | Policy::AtOnce(_) => Some(back_off(failures, chance).max(retry_after.unwrap_or_default())),
+        Policy::BackOff | Policy::AtOnce(_) => {
+            Some(back_off(failures, chance).max(retry_after.unwrap_or_default()))
+        }
     }
 }
 
-/// An exponential pause, up to a quarter longer by chance, so that objects that failed together do not come back together.
+/// An exponential pause, up to a quarter longer by chance, so that objects that failed together do not come
+/// back together.
 #[must_use]
 pub fn back_off(failures: u32, chance: f64) -> Duration {
     let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
@@ -94,12 +102,16 @@ mod tests {
             let expected = match class.as_str() {
                 "invalid_spec" | "dependency_missing" => None,
                 "forbidden" => Some(300),
-                "name_conflict" | "conflict" | "not_found" | "rejected" | "internal" | "throttled" | "timeout" | "unavailable" => Some(8),
+                "name_conflict" | "conflict" | "not_found" | "rejected" | "internal" | "throttled"
+                | "timeout" | "unavailable" => Some(8),
                 other => unreachable!("{other} is not in the contract's table"),
             };
             assert_eq!(pause(class, 3, None, 0.0).map(|p| p.as_secs()), expected, "{class:?}");
         }
-        assert_eq!((at_once(ErrorType::Conflict), at_once(ErrorType::NotFound), at_once(ErrorType::Rejected)), (5, 1, 0));
+        assert_eq!(
+            (at_once(ErrorType::Conflict), at_once(ErrorType::NotFound), at_once(ErrorType::Rejected)),
+            (5, 1, 0)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Ties an object's rollout to its trace: begins it, takes it up again, and tells telemetry when it has ended.
+//! Ties an object's rollout to its trace: begins it, takes it up again, and tells telemetry when it has
+//! ended.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,18 +7,22 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
-use super::kind::{Kind, Object};
 use crate::{
     api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
+    controller::kind::{Kind, Object},
     status::{
         build::{BuildEnd, TaskEnd},
         conditions::find,
         rollout::{Phase, deadline, phase, superseded, superseding, took},
     },
-    telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces, valid_traceparent},
+    telemetry::{
+        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
+        valid_traceparent,
+    },
 };
 
-/// After a start or a take-over, roots that ended within this time are sent again: the one before us may not have sent them.
+/// After a start or a take-over, roots that ended within this time are sent again: the one before us may not
+/// have sent them.
 const RESEND: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a reconcile belongs.
@@ -48,12 +53,18 @@ impl std::fmt::Debug for Rollouts {
 
 /// The trace context that an object's author gave; malformed ones are ignored.
 fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
-    let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT].into_iter().find_map(|name| object.annotations().get(name));
+    let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT]
+        .into_iter()
+        .find_map(|name| object.annotations().get(name));
     given
         .filter(|text| {
             let valid = valid_traceparent(text);
             if !valid {
-                tracing::debug!(namespace = object.namespace(), name = object.name_any(), "ignoring a malformed traceparent annotation");
+                tracing::debug!(
+                    namespace = object.namespace(),
+                    name = object.name_any(),
+                    "ignoring a malformed traceparent annotation"
+                );
             }
             valid
         })
@@ -67,9 +78,13 @@ impl Rollouts {
         let previous = object.status.as_ref().and_then(K::rollout);
         let caller = callers::<K>(object);
         // A new rebuild value is a new rollout of the same generation.
-        let same = previous.filter(|p| p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object));
+        let same = previous.filter(|p| {
+            p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object)
+        });
         let phase = match (same, previous) {
-            (None, Some(other)) => phase(generation, Some(&RolloutStatus { generation: 0, ..other.clone() }), caller.as_deref()),
+            (None, Some(other)) => {
+                phase(generation, Some(&RolloutStatus { generation: 0, ..other.clone() }), caller.as_deref())
+            }
             (same, _) => phase(generation, same, caller.as_deref()),
         };
         match (phase, previous) {
@@ -87,17 +102,24 @@ impl Rollouts {
                     traceparent: ctx.traceparent(),
                     parent: caller,
                     started_at: Some(MicroTime(now)),
-                    superseded: previous.and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
+                    superseded: previous
+                        .and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
                     ..RolloutStatus::default()
                 };
                 Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true }
             }
-            (Phase::Open { .. }, Some(rollout)) => {
-                Place { status: rollout.clone(), telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)), begins: false }
-            }
+            (Phase::Open { .. }, Some(rollout)) => Place {
+                status: rollout.clone(),
+                telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
+                begins: false,
+            },
             (_, rollout) => {
                 let link = rollout.map(|rollout| self.context::<K>(object, rollout));
-                Place { status: rollout.cloned().unwrap_or_default(), telemetry: telemetry::Place::AfterRollout(link), begins: false }
+                Place {
+                    status: rollout.cloned().unwrap_or_default(),
+                    telemetry: telemetry::Place::AfterRollout(link),
+                    begins: false,
+                }
             }
         }
     }
@@ -105,11 +127,14 @@ impl Rollouts {
     /// The context of a rollout that the status holds.
     fn context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
         let uid = object.uid().unwrap_or_default();
-        let parent = match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None) {
-            Phase::Open { parent } => parent,
-            Phase::Begins { .. } | Phase::Ended => None,
-        };
-        let seed = seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
+        let parent =
+            match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None)
+            {
+                Phase::Open { parent } => parent,
+                Phase::Begins { .. } | Phase::Ended => None,
+            };
+        let seed =
+            seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
     }
 
@@ -128,7 +153,13 @@ impl Rollouts {
     fn tell<K: Kind>(&self, object: &Object<K>, end: &End) {
         let Some(took) = took(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
         let ctx = self.send::<K>(object, end);
-        self.metrics.rollout_ended(K::KIND, end.engine, outcome(&end.rollout), took, ctx.and_then(|ctx| ctx.ids()).as_ref());
+        self.metrics.rollout_ended(
+            K::KIND,
+            end.engine,
+            outcome(&end.rollout),
+            took,
+            ctx.and_then(|ctx| ctx.ids()).as_ref(),
+        );
     }
 
     /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
@@ -136,8 +167,9 @@ impl Rollouts {
         let rollout = &end.rollout;
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.context::<K>(object, rollout);
-        let link =
-            rollout.parent.clone().filter(|parent| rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35)));
+        let link = rollout.parent.clone().filter(|parent| {
+            rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35))
+        });
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
             kind: K::KIND,
@@ -159,7 +191,10 @@ impl Rollouts {
     /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
     pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
         self.send_build::<K>(object, rollout, build);
-        self.metrics.build_ended(build.result, Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default());
+        self.metrics.build_ended(
+            build.result,
+            Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default(),
+        );
     }
 
     /// Sends the span of a build; the same one whoever sends it, however often.
@@ -190,10 +225,10 @@ impl Rollouts {
     /// Sends again what ended just before we began to lead.
     pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[BuildEnd], now: Timestamp) {
         let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
-        for build in builds
-            .iter()
-            .filter(|build| rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0) && now.duration_since(build.ended) < RESEND)
-        {
+        for build in builds.iter().filter(|build| {
+            rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0)
+                && now.duration_since(build.ended) < RESEND
+        }) {
             self.send_build::<K>(object, rollout, build);
         }
         let ended = rollout.ended_at.is_some().then(|| End::of::<K>(object.status.as_ref(), rollout));
@@ -206,8 +241,15 @@ impl Rollouts {
 
     /// An object was deleted: a rollout that still ran ends with it.
     pub fn deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
-        let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none()) else { return };
-        let rollout = RolloutStatus { ended_at: Some(MicroTime(now)), outcome: Some(RolloutOutcome::Deleted), ..rollout.clone() };
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none())
+        else {
+            return;
+        };
+        let rollout = RolloutStatus {
+            ended_at: Some(MicroTime(now)),
+            outcome: Some(RolloutOutcome::Deleted),
+            ..rollout.clone()
+        };
         self.ended::<K>(object, object.status.as_ref(), &rollout);
     }
 }
@@ -222,7 +264,9 @@ struct End {
 
 impl End {
     fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
-        let failing = status.and_then(|s| find(K::conditions(s), condition::kind::READY)).map(|c| format!("{}: {}", c.reason, c.message));
+        let failing = status
+            .and_then(|s| find(K::conditions(s), condition::kind::READY))
+            .map(|c| format!("{}: {}", c.reason, c.message));
         Self { rollout: rollout.clone(), engine: status.and_then(K::engine).unwrap_or("none"), failing }
     }
 

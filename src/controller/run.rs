@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::kind::{Kind, Object};
 use crate::{
     api::{
         API_VERSION, annotation,
@@ -12,6 +11,7 @@ use crate::{
         event::{Occurrence, action, event_type},
     },
     cluster::{error::CallError, events::Regarding, outcome::Outcome},
+    controller::kind::{Kind, Object},
     render::applied::Step,
     status::build::BuildEnd,
     telemetry::{ApplyOutcome, Report, Reported, RunOutcome},
@@ -50,8 +50,13 @@ impl<K: Kind> Run<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     #[must_use]
     pub fn overtaken(engine: Option<&'static str>, done: Outcome) -> Self {
-        let report =
-            Report { failure: None, engine, outcome: RunOutcome::Overtaken, applied: applied(&done), wrote: !applied(&done).is_empty() };
+        let report = Report {
+            failure: None,
+            engine,
+            outcome: RunOutcome::Overtaken,
+            applied: applied(&done),
+            wrote: !applied(&done).is_empty(),
+        };
         Self {
             report,
             retry: None,
@@ -70,7 +75,13 @@ impl<K: Kind> Run<K> {
 #[must_use]
 pub fn unwritten(error: &CallError) -> Occurrence {
     let note = format!("{}: {error}", error.class.as_str());
-    Occurrence { type_: event_type::WARNING, reason: reason::RECONCILE_FAILED, action: action::APPLY, note, related: None }
+    Occurrence {
+        type_: event_type::WARNING,
+        reason: reason::RECONCILE_FAILED,
+        action: action::APPLY,
+        note,
+        related: None,
+    }
 }
 
 /// What applying did to each child, for metrics.

@@ -1,7 +1,8 @@
-//! How many reconciles are at which of their two halves: what was asked for is written before what there is to tell about it.
+//! How many reconciles are at which of their two halves: what was asked for is written before what there is
+//! to tell about it.
 //!
-//! When many objects come at once, the API server is what they wait for. Children first means that everything asked for is there
-//! soonest; Events and statuses follow with seats of their own.
+//! When many objects come at once, the API server is what they wait for. Children first means that everything
+//! asked for is there soonest; Events and statuses follow with seats of their own.
 
 use std::sync::Arc;
 
@@ -26,7 +27,10 @@ impl Seats {
     /// So many that write children at once, and half as many that tell of it.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        Self { writing: Arc::new(Semaphore::new(count)), telling: Arc::new(Semaphore::new(count.div_ceil(2))) }
+        Self {
+            writing: Arc::new(Semaphore::new(count)),
+            telling: Arc::new(Semaphore::new(count.div_ceil(2))),
+        }
     }
 
     /// A seat among those that write, as soon as there is one.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::kind::{Kind, Scene};
 use crate::{
     api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
+    controller::kind::{Kind, Scene},
     foreign::ChildKind,
     render::{self, Defaults, Desired, Fault, ValidService},
     status::{self, Assessment, Moment, Seen},
@@ -33,7 +33,12 @@ impl Kind for Service {
         ChildKind::ScaledObject,
     ];
 
-    fn validate(name: &str, spec: &Self::Spec, _: &BTreeMap<String, String>, defaults: &Defaults) -> Result<Self::Valid, Vec<Fault>> {
+    fn validate(
+        name: &str,
+        spec: &Self::Spec,
+        _: &BTreeMap<String, String>,
+        defaults: &Defaults,
+    ) -> Result<Self::Valid, Vec<Fault>> {
         render::validate(name, spec, defaults)
     }
 

@@ -1,4 +1,5 @@
-//! What telemetry is told once a status stands; also of one whose answer never came, when it turns out that it was written.
+//! What telemetry is told once a status stands; also of one whose answer never came, when it turns out that
+//! it was written.
 
 use std::{
     collections::HashMap,
@@ -8,14 +9,18 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
-use super::{
-    kind::{Kind, Object},
-    rollout::Rollouts,
-    run::Run,
+use crate::{
+    api::RolloutStatus,
+    controller::{
+        kind::{Kind, Object},
+        rollout::Rollouts,
+        run::Run,
+    },
+    status::build::BuildEnd,
 };
-use crate::{api::RolloutStatus, status::build::BuildEnd};
 
-/// What is to be told of attempts whose status may stand, each with other times: of one rollout, and of a build.
+/// What is to be told of attempts whose status may stand, each with other times: of one rollout, and of a
+/// build.
 #[derive(Debug)]
 struct Owed {
     /// As the last attempt sent it. Whoever writes after we gave up has later times.
@@ -38,7 +43,11 @@ impl Owed {
             return Self { built, ..self };
         }
         let ended_at = self.rollout.ended_at.clone().or(before.rollout.ended_at);
-        Self { begins: self.begins || before.begins, rollout: RolloutStatus { ended_at, ..self.rollout }, built }
+        Self {
+            begins: self.begins || before.begins,
+            rollout: RolloutStatus { ended_at, ..self.rollout },
+            built,
+        }
     }
 }
 
@@ -54,14 +63,21 @@ impl Unanswered {
     /// After a reconcile: tells what its status means if it stands, and keeps it if that is not known.
     pub fn settle<K: Kind>(&self, object: &Object<K>, rollouts: &Rollouts, run: &Run<K>, begins: bool) {
         let status = run.status.as_ref().or(run.unanswered.as_ref());
-        let Some((status, rollout)) = status.and_then(|status| Some((status, K::rollout(status)?))) else { return };
+        let Some((status, rollout)) = status.and_then(|status| Some((status, K::rollout(status)?))) else {
+            return;
+        };
         let uid = object.uid().unwrap_or_default();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all.remove(&uid);
         if run.status.is_none() {
             // An end that was there before is none of this attempt.
-            let sent = RolloutStatus { ended_at: rollout.ended_at.clone().filter(|_| run.ended), ..rollout.clone() };
-            let owed = Owed { rollout: sent, begins, built: run.finished.clone().map(|build| (rollout.clone(), build)) };
+            let sent =
+                RolloutStatus { ended_at: rollout.ended_at.clone().filter(|_| run.ended), ..rollout.clone() };
+            let owed = Owed {
+                rollout: sent,
+                begins,
+                built: run.finished.clone().map(|build| (rollout.clone(), build)),
+            };
             let owed = if let Some(before) = before { owed.after(before) } else { owed };
             if owed.is_something() {
                 all.insert(uid, owed);
@@ -86,12 +102,20 @@ impl Unanswered {
         }
     }
 
-    /// Before the next reconcile: tells of a rollout whose beginning or end was not answered if the object has it. A build's end waits
-    /// until the attempt after it has said whether that is its own.
+    /// Before the next reconcile: tells of a rollout whose beginning or end was not answered if the object
+    /// has it. A build's end waits until the attempt after it has said whether that is its own.
     pub fn look<K: Kind>(&self, object: &Object<K>, rollouts: &Rollouts) {
-        let Some((status, now)) = object.status.as_ref().and_then(|status| Some((status, K::rollout(status)?))) else { return };
+        let Some((status, now)) =
+            object.status.as_ref().and_then(|status| Some((status, K::rollout(status)?)))
+        else {
+            return;
+        };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(owed) = all.get_mut(&object.uid().unwrap_or_default()).filter(|owed| is_same(&owed.rollout, now)) else { return };
+        let Some(owed) =
+            all.get_mut(&object.uid().unwrap_or_default()).filter(|owed| is_same(&owed.rollout, now))
+        else {
+            return;
+        };
         let begins = owed.begins && not_after(now.started_at.as_ref(), owed.rollout.started_at.as_ref());
         let ended = not_after(now.ended_at.as_ref(), owed.rollout.ended_at.as_ref());
         owed.begins &= !begins;
@@ -110,7 +134,8 @@ impl Unanswered {
         if leads {
             self.look::<K>(object, rollouts);
         }
-        let owed = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+        let owed =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
         if let Some((rollout, build)) = owed.and_then(|owed| owed.built).filter(|_| leads) {
             rollouts.built::<K>(object, &rollout, &build);
         }

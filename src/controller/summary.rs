@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::retry;
 use crate::{
     api::condition::{Condition, kind},
     cluster::outcome::Outcome,
+    controller::retry,
     render::Fault,
     status::conditions::find,
     telemetry::{ErrorType, Failure, RunOutcome},
@@ -29,7 +29,13 @@ pub struct Summary {
 impl Summary {
     /// Of a pass whose status has not been written yet; `failures` attempts in a row have failed before it.
     pub fn of(invalid: Option<&[Fault]>, done: &Outcome, conditions: &[Condition], failures: u32) -> Self {
-        let mut summary = Self { failure: None, retry: None, not_before: None, outcome: RunOutcome::Waiting, status_stands: true };
+        let mut summary = Self {
+            failure: None,
+            retry: None,
+            not_before: None,
+            outcome: RunOutcome::Waiting,
+            status_stands: true,
+        };
         if let Some(faults) = invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.add(ErrorType::InvalidSpec, None, listed, failures);
@@ -53,7 +59,8 @@ impl Summary {
         summary
     }
 
-    /// The first failure names the class, but a dependency that is missing does so only when nothing else failed. The earliest retry counts.
+    /// The first failure names the class, but a dependency that is missing does so only when nothing else
+    /// failed. The earliest retry counts.
     pub fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
         let pause = retry::pause(class, failures, retry_after, retry::chance());
         self.retry = self.retry.into_iter().chain(pause).min();
@@ -62,11 +69,9 @@ impl Summary {
         self.retry = self.retry.map(|pause| pause.max(self.not_before.unwrap_or_default()));
         self.outcome = RunOutcome::Failed;
         self.status_stands = false;
-        if self
-            .failure
-            .as_ref()
-            .is_none_or(|known| known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing)
-        {
+        if self.failure.as_ref().is_none_or(|known| {
+            known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing
+        }) {
             self.failure = Some(Failure { error_type: class, short: cause.clone(), chain: cause });
         }
     }

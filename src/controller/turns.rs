@@ -1,4 +1,5 @@
-//! The bookkeeping of the queue: who waits, who runs, what is due when. No clock of its own, no waiting: `now` is handed in.
+//! The bookkeeping of the queue: who waits, who runs, what is due when. No clock of its own, no waiting:
+//! `now` is handed in.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -7,7 +8,8 @@ use std::{
 
 use crate::{cluster::Key, telemetry::Trigger};
 
-/// So many corrections of children in [`FIGHT_WINDOW`] look like a fight with another manager: from then on they are slowed down.
+/// So many corrections of children in [`FIGHT_WINDOW`] look like a fight with another manager: from then on
+/// they are slowed down.
 pub(super) const FIGHT_AFTER: u32 = 5;
 const FIGHT_WINDOW: Duration = Duration::from_mins(1);
 const FIGHT_PAUSE: Duration = Duration::from_secs(10);
@@ -86,7 +88,8 @@ impl Entry {
         }
     }
 
-    /// A turn that came before its time does not make the pauses longer: a child that changes often would delay what nobody tells of.
+    /// A turn that came before its time does not make the pauses longer: a child that changes often would
+    /// delay what nobody tells of.
     pub(super) fn count_failure(&mut self, failed: bool) {
         self.failures = match (failed, self.early) {
             (false, _) => 0,

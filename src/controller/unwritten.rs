@@ -1,4 +1,5 @@
-//! What was said of an object while its status could not be written, so that the next attempt does not say it again.
+//! What was said of an object while its status could not be written, so that the next attempt does not say it
+//! again.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! The fields of the External Secrets Operator's `ExternalSecret` that Elpio writes; v1 and v1beta1 have the same.
+//! The fields of the External Secrets Operator's `ExternalSecret` that Elpio writes; v1 and v1beta1 have the
+//! same.
 
 use serde::Serialize;
 

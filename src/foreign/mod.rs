@@ -1,4 +1,5 @@
-//! Other projects' kinds: their names, and the few fields of them that Elpio writes. It imports nothing else of this crate and does no I/O.
+//! Other projects' kinds: their names, and the few fields of them that Elpio writes. It imports nothing else
+//! of this crate and does no I/O.
 
 pub mod cert_manager;
 pub mod external_secrets;
@@ -99,7 +100,8 @@ impl ChildKind {
         self.facts().plural
     }
 
-    /// The versions that Elpio can write, the preferred one first; their fields that Elpio sends are the same.
+    /// The versions that Elpio can write, the preferred one first; their fields that Elpio sends are the
+    /// same.
     #[must_use]
     pub fn versions(self) -> &'static [&'static str] {
         self.facts().versions
@@ -136,7 +138,10 @@ impl ChildKind {
     /// What kube's dynamic API needs to know about the kind at a version.
     #[must_use]
     pub fn api_resource(self, version: &str) -> ApiResource {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(self.group(), version, self.kind()), self.plural())
+        ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk(self.group(), version, self.kind()),
+            self.plural(),
+        )
     }
 
     fn facts(self) -> Facts {
@@ -151,21 +156,45 @@ impl ChildKind {
             built_in: false,
         };
         match self {
-            Self::ExternalSecret => {
-                facts("ExternalSecret", "External Secrets Operator", "external-secrets.io", "externalsecrets", &["v1", "v1beta1"])
+            Self::ExternalSecret => facts(
+                "ExternalSecret",
+                "External Secrets Operator",
+                "external-secrets.io",
+                "externalsecrets",
+                &["v1", "v1beta1"],
+            ),
+            Self::Certificate => {
+                facts("Certificate", "cert-manager", "cert-manager.io", "certificates", &["v1"])
             }
-            Self::Certificate => facts("Certificate", "cert-manager", "cert-manager.io", "certificates", &["v1"]),
             Self::KnativeService => Facts {
                 label: "KnativeService",
                 display: "Knative Service",
                 ..facts("Service", "Knative Serving", "serving.knative.dev", "services", &["v1"])
             },
-            Self::DomainMapping => facts("DomainMapping", "Knative Serving", "serving.knative.dev", "domainmappings", &["v1beta1"]),
-            Self::Deployment => Facts { built_in: true, ..facts("Deployment", "Kubernetes", "apps", "deployments", &["v1"]) },
-            Self::Service => Facts { built_in: true, ..facts("Service", "Kubernetes", "", "services", &["v1"]) },
-            Self::HttpScaledObject => facts("HTTPScaledObject", "the KEDA HTTP add-on", "http.keda.sh", "httpscaledobjects", &["v1alpha1"]),
+            Self::DomainMapping => facts(
+                "DomainMapping",
+                "Knative Serving",
+                "serving.knative.dev",
+                "domainmappings",
+                &["v1beta1"],
+            ),
+            Self::Deployment => {
+                Facts { built_in: true, ..facts("Deployment", "Kubernetes", "apps", "deployments", &["v1"]) }
+            }
+            Self::Service => {
+                Facts { built_in: true, ..facts("Service", "Kubernetes", "", "services", &["v1"]) }
+            }
+            Self::HttpScaledObject => facts(
+                "HTTPScaledObject",
+                "the KEDA HTTP add-on",
+                "http.keda.sh",
+                "httpscaledobjects",
+                &["v1alpha1"],
+            ),
             Self::ScaledObject => facts("ScaledObject", "KEDA", "keda.sh", "scaledobjects", &["v1alpha1"]),
-            Self::PipelineRun => facts("PipelineRun", "Tekton Pipelines", "tekton.dev", "pipelineruns", &["v1"]),
+            Self::PipelineRun => {
+                facts("PipelineRun", "Tekton Pipelines", "tekton.dev", "pipelineruns", &["v1"])
+            }
             Self::TaskRun => facts("TaskRun", "Tekton Pipelines", "tekton.dev", "taskruns", &["v1"]),
             Self::ElpioService => facts("ElpioService", "Elpio", "elpio.io", "elpioservices", &["v1alpha1"]),
         }
@@ -180,7 +209,9 @@ mod tests {
 
     #[test]
     fn labels_and_displays_are_unique() {
-        let unique = |name: fn(ChildKind) -> &'static str| ChildKind::ALL.map(name).into_iter().collect::<BTreeSet<_>>().len();
+        let unique = |name: fn(ChildKind) -> &'static str| {
+            ChildKind::ALL.map(name).into_iter().collect::<BTreeSet<_>>().len()
+        };
         assert_eq!(unique(ChildKind::label), ChildKind::ALL.len());
         assert_eq!(unique(ChildKind::display), ChildKind::ALL.len());
     }
@@ -192,6 +223,9 @@ mod tests {
         assert_eq!(ChildKind::DomainMapping.api_version(), "serving.knative.dev/v1beta1");
         assert_eq!(ChildKind::HttpScaledObject.crd().as_deref(), Some("httpscaledobjects.http.keda.sh"));
         let resource = ChildKind::ExternalSecret.api_resource("v1beta1");
-        assert_eq!((resource.api_version.as_str(), resource.plural.as_str()), ("external-secrets.io/v1beta1", "externalsecrets"));
+        assert_eq!(
+            (resource.api_version.as_str(), resource.plural.as_str()),
+            ("external-secrets.io/v1beta1", "externalsecrets")
+        );
     }
 }

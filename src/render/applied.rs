@@ -1,10 +1,11 @@
-//! What the apply step achieved, as data: status is built from this alone and can not be built from what was merely desired.
+//! What the apply step achieved, as data: status is built from this alone and can not be built from what was
+//! merely desired.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use kube::core::DynamicObject;
 
-use super::ChildId;
+use crate::render::ChildId;
 
 /// The children that an object controls, as last seen.
 pub type Live = BTreeMap<ChildId, Arc<DynamicObject>>;
@@ -56,7 +57,8 @@ impl Applied {
     /// Whether the children are as the spec says.
     #[must_use]
     pub fn complete(&self) -> bool {
-        self.kept.is_empty() && self.steps.iter().all(|(_, step)| matches!(step, Step::Changed | Step::Unchanged))
+        self.kept.is_empty()
+            && self.steps.iter().all(|(_, step)| matches!(step, Step::Changed | Step::Unchanged))
     }
 
     /// Every failure with its child, in order.

@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::api::{annotation, label};
-use crate::foreign::ChildKind;
+use crate::{
+    api::{annotation, label},
+    foreign::ChildKind,
+};
 
 /// The object that children are made for.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,8 @@ pub struct Owner<'a> {
     pub uid: &'a str,
     /// The label that ties children to the owner: `elpio.io/service` or `elpio.io/function`, and its name.
     pub label: (&'static str, &'a str),
-    /// The owner's annotation `elpio.io/build`: goes on the pod template when the image is by tag, so that a new build makes a new revision.
+    /// The owner's annotation `elpio.io/build`: goes on the pod template when the image is by tag, so that a
+    /// new build makes a new revision.
     pub build: Option<&'a str>,
 }
 
@@ -143,8 +146,8 @@ impl Child {
         Self { id, after: Vec::new(), body: Value::Null, carried: BTreeMap::new(), mode }
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same object in every version of the
-    /// operator.
+    /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same
+    /// object in every version of the operator.
     #[must_use]
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(canonical(&self.body).to_string()), 16)
@@ -172,7 +175,8 @@ pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
 pub(crate) fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
+            let sorted: BTreeMap<_, _> =
+                map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
             Value::Object(sorted.into_iter().collect::<Map<_, _>>())
         }
         Value::Array(items) => items.iter().map(canonical).collect(),

@@ -1,16 +1,17 @@
-//! Whether what was sent is still there in meaning, though others add defaults and write values in their own way. Pure.
+//! Whether what was sent is still there in meaning, though others add defaults and write values in their own
+//! way. Pure.
 
 use serde_json::{Map, Value};
 
-use super::duration;
-use super::quantity::Quantity;
+use crate::render::{duration, quantity::Quantity};
 
 /// Keys by which an item of a list is known, the first that all items sent have.
 const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
 
 /// Whether every field that was sent is still there in the live object.
 ///
-/// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an absent one. Amounts under
+/// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an
+/// absent one. Amounts under
 /// `resources` and the refresh interval of an `ExternalSecret` are compared by value.
 #[must_use]
 pub fn satisfied(sent: &Value, live: &Value) -> bool {
@@ -48,7 +49,9 @@ fn holds(sent: &Value, live: &Value, place: Place) -> bool {
         (Value::Object(sent), Value::Object(live)) => map_holds(sent, live, place),
         (Value::Array(sent), Value::Array(live)) => list_holds(sent, live),
         _ if is_zero(sent) && is_zero(live) => true,
-        _ if place == Place::Amount => same(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis)),
+        _ if place == Place::Amount => {
+            same(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
+        }
         _ if place == Place::Interval => same(sent, live, duration::parse),
         (Value::Number(sent), Value::Number(live)) => sent == live || sent.as_f64() == live.as_f64(),
         _ => sent == live,
@@ -61,10 +64,14 @@ fn map_holds(sent: &Map<String, Value>, live: &Map<String, Value>, place: Place)
 
 /// Items with a key are looked for; others stand where they were sent, and no more of them.
 fn list_holds(sent: &[Value], live: &[Value]) -> bool {
-    let key = ITEM_KEYS.into_iter().find(|key| !sent.is_empty() && sent.iter().all(|item| item.get(*key).is_some()));
+    let key = ITEM_KEYS
+        .into_iter()
+        .find(|key| !sent.is_empty() && sent.iter().all(|item| item.get(*key).is_some()));
     let here = |sent: &Value, live: &Value| holds(sent, live, Place::Anywhere);
     match key {
-        Some(key) => sent.iter().all(|item| live.iter().any(|found| found.get(key) == item.get(key) && here(item, found))),
+        Some(key) => sent
+            .iter()
+            .all(|item| live.iter().any(|found| found.get(key) == item.get(key) && here(item, found))),
         None => sent.len() == live.len() && sent.iter().zip(live).all(|(sent, live)| here(sent, live)),
     }
 }

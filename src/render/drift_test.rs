@@ -16,7 +16,11 @@ fn what_means_the_same_is_no_drift() {
         vec![
             ("equal", json!({"a": 1}), json!({"a": 1})),
             ("a default was added", json!({"a": {"b": 1}}), json!({"a": {"b": 1, "c": 2}, "d": 3})),
-            ("an empty string is gone", json!({"env": [{"name": "A", "value": ""}]}), json!({"env": [{"name": "A"}]})),
+            (
+                "an empty string is gone",
+                json!({"env": [{"name": "A", "value": ""}]}),
+                json!({"env": [{"name": "A"}]}),
+            ),
             ("zero is gone", json!({"a": 0}), json!({})),
             ("false is gone", json!({"a": false}), json!({})),
             ("null is gone", json!({"a": null}), json!({})),
@@ -30,7 +34,11 @@ fn what_means_the_same_is_no_drift() {
                 json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}),
                 json!({"resources": {"limits": {"cpu": "1000m", "memory": 1_073_741_824_u64}}}),
             ),
-            ("an amount of zero is gone", json!({"resources": {"limits": {"x/y": "0"}}}), json!({"resources": {"limits": {"x/y": 0}}})),
+            (
+                "an amount of zero is gone",
+                json!({"resources": {"limits": {"x/y": "0"}}}),
+                json!({"resources": {"limits": {"x/y": 0}}}),
+            ),
             (
                 "an amount was rounded up to thousandths",
                 json!({"resources": {"requests": {"cpu": "1u"}}}),
@@ -41,7 +49,11 @@ fn what_means_the_same_is_no_drift() {
                 json!({"resources": {"limits": {"cpu": "1"}}}),
                 json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}}),
             ),
-            ("a refresh interval by value", json!({"spec": {"refreshInterval": "1h"}}), json!({"spec": {"refreshInterval": "1h0m0s"}})),
+            (
+                "a refresh interval by value",
+                json!({"spec": {"refreshInterval": "1h"}}),
+                json!({"spec": {"refreshInterval": "1h0m0s"}}),
+            ),
             (
                 "a sidecar was injected",
                 json!({"containers": [{"name": "a", "image": "i"}]}),
@@ -92,11 +104,23 @@ fn what_means_something_else_is_drift() {
             ("gone with its parent", json!({"a": {"b": 1}}), json!({})),
             ("a map became a list", json!({"a": {"b": 1}}), json!({"a": []})),
             ("no longer zero", json!({"a": 0}), json!({"a": 5})),
-            ("no longer empty", json!({"env": [{"name": "A", "value": ""}]}), json!({"env": [{"name": "A", "value": "x"}]})),
+            (
+                "no longer empty",
+                json!({"env": [{"name": "A", "value": ""}]}),
+                json!({"env": [{"name": "A", "value": "x"}]}),
+            ),
             ("no longer false", json!({"a": false}), json!({"a": true})),
             ("text for a number", json!({"a": 1}), json!({"a": "1"})),
-            ("another amount", json!({"resources": {"limits": {"cpu": "1"}}}), json!({"resources": {"limits": {"cpu": "1001m"}}})),
-            ("an amount is gone", json!({"resources": {"limits": {"cpu": "1"}}}), json!({"resources": {"limits": {"memory": "1"}}})),
+            (
+                "another amount",
+                json!({"resources": {"limits": {"cpu": "1"}}}),
+                json!({"resources": {"limits": {"cpu": "1001m"}}}),
+            ),
+            (
+                "an amount is gone",
+                json!({"resources": {"limits": {"cpu": "1"}}}),
+                json!({"resources": {"limits": {"memory": "1"}}}),
+            ),
             ("an amount elsewhere is text", json!({"value": "1"}), json!({"value": "1000m"})),
             (
                 "an amount under another key is text",
@@ -108,12 +132,36 @@ fn what_means_something_else_is_drift() {
                 json!({"env": [{"name": "resources", "value": "1"}]}),
                 json!({"env": [{"name": "resources", "value": "1000m"}]}),
             ),
-            ("another refresh interval", json!({"refreshInterval": "1h"}), json!({"refreshInterval": "1h1s"})),
-            ("what cannot be read differs", json!({"refreshInterval": "1h"}), json!({"refreshInterval": "soon"})),
-            ("a variable is gone", json!({"env": [{"name": "A", "value": "1"}, {"name": "B"}]}), json!({"env": [{"name": "B"}]})),
-            ("a variable has another value", json!({"env": [{"name": "A", "value": "1"}]}), json!({"env": [{"name": "A", "value": "2"}]})),
-            ("a container was renamed", json!({"containers": [{"name": "a"}]}), json!({"containers": [{"name": "b"}]})),
-            ("another port", json!({"ports": [{"containerPort": 8080}]}), json!({"ports": [{"containerPort": 8081}]})),
+            (
+                "another refresh interval",
+                json!({"refreshInterval": "1h"}),
+                json!({"refreshInterval": "1h1s"}),
+            ),
+            (
+                "what cannot be read differs",
+                json!({"refreshInterval": "1h"}),
+                json!({"refreshInterval": "soon"}),
+            ),
+            (
+                "a variable is gone",
+                json!({"env": [{"name": "A", "value": "1"}, {"name": "B"}]}),
+                json!({"env": [{"name": "B"}]}),
+            ),
+            (
+                "a variable has another value",
+                json!({"env": [{"name": "A", "value": "1"}]}),
+                json!({"env": [{"name": "A", "value": "2"}]}),
+            ),
+            (
+                "a container was renamed",
+                json!({"containers": [{"name": "a"}]}),
+                json!({"containers": [{"name": "b"}]}),
+            ),
+            (
+                "another port",
+                json!({"ports": [{"containerPort": 8080}]}),
+                json!({"ports": [{"containerPort": 8081}]}),
+            ),
             (
                 "an item without a key was added",
                 json!({"envFrom": [{"secretRef": {"name": "a"}}]}),

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The longest text that is read; the schema holds the same bound.
 const MAX_LENGTH: usize = 32;
 
-/// Reads a Go duration without sign, such as `1h30m`, `1.5h` or `0`; `None` when it is none or too long for any machine.
+/// Reads a Go duration without sign, such as `1h30m`, `1.5h` or `0`; `None` when it is none or too long for
+/// any machine.
 ///
 /// Source: `time.ParseDuration` of Go.
 #[must_use]
@@ -21,7 +22,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(end);
-        let (nanos, tail) = UNITS.iter().find_map(|(unit, nanos)| Some((*nanos, tail.strip_prefix(unit)?)))?;
+        let (nanos, tail) =
+            UNITS.iter().find_map(|(unit, nanos)| Some((*nanos, tail.strip_prefix(unit)?)))?;
         total = total.checked_add(times(number, nanos)?)?;
         rest = tail;
     }
@@ -30,8 +32,14 @@ pub fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Two letters before one, so that `ms` is not taken for `m`.
-const UNITS: [(&str, u128); 6] =
-    [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+const UNITS: [(&str, u128); 6] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 /// A decimal number times a unit, cut to whole nanoseconds.
 fn times(number: &str, unit: u128) -> Option<u128> {

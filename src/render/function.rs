@@ -1,14 +1,14 @@
-//! The service that a function publishes once an image is there. Pure; the run that builds the image stands in `tekton`.
+//! The service that a function publishes once an image is there. Pure; the run that builds the image stands
+//! in `tekton`.
 
-use kube::ResourceExt;
-use kube::core::DynamicObject;
+use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
 
-use super::child::Parts;
-use super::{Child, ChildId, Owner, ValidFunction, names};
-use crate::api::annotation;
-use crate::api::service::Image;
-use crate::foreign::ChildKind;
+use crate::{
+    api::{annotation, service::Image},
+    foreign::ChildKind,
+    render::{Child, ChildId, Owner, ValidFunction, child::Parts, names},
+};
 
 /// An image that a run has built.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,19 +20,23 @@ pub struct Built {
 }
 
 impl Built {
-    /// What a run of the current inputs built: the image by digest when the run reported one (anything that is no digest counts as none),
-    /// else by tag; then the name of the run, which the service puts on its pods, makes a new revision.
+    /// What a run of the current inputs built: the image by digest when the run reported one (anything that
+    /// is no digest counts as none), else by tag; then the name of the run, which the service puts on its
+    /// pods, makes a new revision.
     #[must_use]
     pub fn by_run(valid: &ValidFunction, run: &str, digest: Option<&str>) -> Self {
         let tagged = valid.service.image.clone();
         let image = match digest.map(str::trim).filter(|digest| names::is_digest(digest)) {
-            Some(digest) => Image { repository: tagged.repository, tag: None, digest: Some(digest.to_owned()) },
+            Some(digest) => {
+                Image { repository: tagged.repository, tag: None, digest: Some(digest.to_owned()) }
+            }
             None => tagged,
         };
         Self { run: run.to_owned(), image }
     }
 
-    /// What the published service runs: the last good build, whatever the function's current inputs are. `None` when it carries no build.
+    /// What the published service runs: the last good build, whatever the function's current inputs are.
+    /// `None` when it carries no build.
     #[must_use]
     pub fn by_service(service: &DynamicObject) -> Option<Self> {
         let run = service.annotations().get(annotation::BUILD)?.clone();
@@ -75,7 +79,15 @@ mod tests {
 
     #[test]
     fn a_service_without_a_build_or_an_image_tells_of_none() {
-        assert_eq!(Built::by_service(&service(json!({"metadata": {}, "spec": {"image": {"repository": "r"}}}))), None);
-        assert_eq!(Built::by_service(&service(json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}}))), None);
+        assert_eq!(
+            Built::by_service(&service(json!({"metadata": {}, "spec": {"image": {"repository": "r"}}}))),
+            None
+        );
+        assert_eq!(
+            Built::by_service(&service(
+                json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}})
+            )),
+            None
+        );
     }
 }

@@ -1,17 +1,29 @@
-//! The children of a service that KEDA scales: Deployment, Service, and one of `HTTPScaledObject` and `ScaledObject`. Pure.
+//! The children of a service that KEDA scales: Deployment, Service, and one of `HTTPScaledObject` and
+//! `ScaledObject`. Pure.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::DeploymentSpec;
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::{
+    api::{
+        apps::v1::DeploymentSpec,
+        core::v1::{PodSpec, PodTemplateSpec, ServicePort, ServiceSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
 
-use super::child::Parts;
-use super::{Child, ChildId, Ignored, Owner, ValidService, pod};
-use crate::api::network::{Metric, Visibility};
-use crate::foreign::ChildKind;
-use crate::foreign::keda::{HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaledObjectSpec, Trigger};
+use crate::{
+    api::network::{Metric, Visibility},
+    foreign::{
+        ChildKind,
+        keda::{
+            HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaledObjectSpec, Trigger,
+        },
+    },
+    render::{Child, ChildId, Ignored, Owner, ValidService, child::Parts, pod},
+};
 
 /// The port of the Service.
 const SERVICE_PORT: u16 = 80;
@@ -26,10 +38,14 @@ const SCALEDOWN_PERIOD: u32 = 300;
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
     let autoscaler = match valid.metric {
         Metric::Cpu => scaled_object(owner, valid),
-        Metric::Concurrency => http_scaled_object(owner, valid, HttpMetric::Concurrency { target_value: valid.target }),
-        Metric::Rps => {
-            http_scaled_object(owner, valid, HttpMetric::RequestRate { granularity: "1s", target_value: valid.target, window: "1m" })
+        Metric::Concurrency => {
+            http_scaled_object(owner, valid, HttpMetric::Concurrency { target_value: valid.target })
         }
+        Metric::Rps => http_scaled_object(
+            owner,
+            valid,
+            HttpMetric::RequestRate { granularity: "1s", target_value: valid.target, window: "1m" },
+        ),
     };
     vec![deployment(owner, valid), service(owner, valid), autoscaler]
 }
@@ -38,18 +54,30 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
 pub(super) fn ignored(valid: &ValidService) -> Vec<Ignored> {
     let all = [
         (!valid.traffic.is_empty(), "traffic", "a Deployment has no revisions to spread requests over"),
-        (valid.tls, "ingress.tls", "the HTTP add-on's interceptor serves plain HTTP; terminate TLS in front of it"),
+        (
+            valid.tls,
+            "ingress.tls",
+            "the HTTP add-on's interceptor serves plain HTTP; terminate TLS in front of it",
+        ),
         (
             valid.visibility == Visibility::ClusterLocal,
             "ingress.visibility",
             "who can reach the HTTP add-on's interceptor is decided for all services at once",
         ),
-        (valid.concurrency_limit.is_some(), "scaling.concurrencyLimit", "nothing in front of the pods holds requests back"),
+        (
+            valid.concurrency_limit.is_some(),
+            "scaling.concurrencyLimit",
+            "nothing in front of the pods holds requests back",
+        ),
     ];
-    all.into_iter().filter(|(asked, ..)| *asked).map(|(_, field, why)| Ignored { field, why: why.to_owned() }).collect()
+    all.into_iter()
+        .filter(|(asked, ..)| *asked)
+        .map(|(_, field, why)| Ignored { field, why: why.to_owned() })
+        .collect()
 }
 
-/// The labels by which the Deployment and the Service find the pods; they can never change, so only what identifies.
+/// The labels by which the Deployment and the Service find the pods; they can never change, so only what
+/// identifies.
 fn selector(owner: &Owner<'_>) -> BTreeMap<String, String> {
     BTreeMap::from([(owner.label.0.to_owned(), owner.label.1.to_owned())])
 }
@@ -92,7 +120,9 @@ fn max(valid: &ValidService) -> u32 {
 
 fn http_scaled_object(owner: &Owner<'_>, valid: &ValidService, scaling_metric: HttpMetric) -> Child {
     let name = &valid.name;
-    let inside = || vec![format!("{name}.{}", owner.namespace), format!("{name}.{}.svc.cluster.local", owner.namespace)];
+    let inside = || {
+        vec![format!("{name}.{}", owner.namespace), format!("{name}.{}.svc.cluster.local", owner.namespace)]
+    };
     let spec = HttpScaledObjectSpec {
         hosts: valid.host.clone().map_or_else(inside, |host| vec![host]),
         scale_target_ref: HttpTarget {

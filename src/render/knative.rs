@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::child::Parts;
-use super::{Child, ChildId, Owner, ValidService, pod};
-use crate::api::network::Metric;
-use crate::foreign::ChildKind;
-use crate::foreign::cert_manager::CertificateSpec;
-use crate::foreign::knative::{DomainMappingSpec, RevisionSpec, RevisionTemplate, SecretTls, ServiceSpec, TargetRef, TemplateMeta, name};
+use crate::{
+    api::network::Metric,
+    foreign::{
+        ChildKind,
+        cert_manager::CertificateSpec,
+        knative::{
+            DomainMappingSpec, RevisionSpec, RevisionTemplate, SecretTls, ServiceSpec, TargetRef,
+            TemplateMeta, name,
+        },
+    },
+    render::{Child, ChildId, Owner, ValidService, child::Parts, pod},
+};
 
 /// Everything but the secrets, in the order in which it is applied.
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
@@ -22,7 +28,11 @@ fn tls_secret(valid: &ValidService) -> String {
 }
 
 fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
-    let spec = CertificateSpec { secret_name: tls_secret(valid), dns_names: vec![host.to_owned()], issuer_ref: valid.issuer.clone() };
+    let spec = CertificateSpec {
+        secret_name: tls_secret(valid),
+        dns_names: vec![host.to_owned()],
+        issuer_ref: valid.issuer.clone(),
+    };
     Parts::new(ChildId::new(ChildKind::Certificate, host), spec).child(owner)
 }
 
@@ -35,8 +45,10 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
             container_concurrency: valid.concurrency_limit,
         },
     };
-    let mut parts =
-        Parts::new(ChildId::new(ChildKind::KnativeService, &valid.name), ServiceSpec { template, traffic: valid.traffic.clone() });
+    let mut parts = Parts::new(
+        ChildId::new(ChildKind::KnativeService, &valid.name),
+        ServiceSpec { template, traffic: valid.traffic.clone() },
+    );
     if !valid.public {
         parts.labels.insert(name::VISIBILITY.to_owned(), name::CLUSTER_LOCAL.to_owned());
     }
@@ -63,7 +75,8 @@ fn domain_mapping(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child 
         name: valid.name.clone(),
     };
     let tls = valid.tls.then(|| SecretTls { secret_name: tls_secret(valid) });
-    let mut parts = Parts::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
+    let mut parts =
+        Parts::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
     if valid.tls {
         parts.after.push(ChildId::new(ChildKind::Certificate, host));
     }

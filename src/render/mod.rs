@@ -1,4 +1,5 @@
-//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing, and never a look at the raw spec after `validate`.
+//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing, and never a look
+//! at the raw spec after `validate`.
 
 pub mod applied;
 mod child;
@@ -19,7 +20,9 @@ pub use child::{Child, ChildId, Mode, Owner};
 pub use function::{Built, published};
 pub use service::render;
 pub use tekton::pipeline_run;
-pub use validate::{BuildInputs, Fault, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function};
+pub use validate::{
+    BuildInputs, Fault, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,
+};
 
 use crate::api::Engine;
 

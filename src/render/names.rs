@@ -35,12 +35,15 @@ pub(crate) fn is_domain(text: &str) -> bool {
 
 /// Whether the last label is a number, so that a resolver takes the whole for an address.
 pub(crate) fn is_address(text: &str) -> bool {
-    text.rsplit('.').next().is_some_and(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()))
+    text.rsplit('.')
+        .next()
+        .is_some_and(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A key in a Secret or `ConfigMap`.
 pub(crate) fn is_data_key(text: &str) -> bool {
-    (1..=253).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// Characters that may stand in an environment variable's name.
@@ -58,14 +61,17 @@ pub(crate) fn is_label_value(text: &str) -> bool {
 /// `sha256:` and 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)))
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
 }
 
 /// The tag of an image.
 pub(crate) fn is_image_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= 128 && text.bytes().next().is_some_and(word) && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+    text.len() <= 128
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
 #[cfg(test)]
@@ -80,7 +86,20 @@ mod tests {
         }
         let too_long = format!("{}.example", "a".repeat(64));
         let too_long_all = format!("{}.example", ["a"; 130].join("."));
-        for bad in ["", "a", "a.", ".a", "a..b", "A.b", "*.a.b", "-a.b", "a-.b", "a_b.c", too_long.as_str(), too_long_all.as_str()] {
+        for bad in [
+            "",
+            "a",
+            "a.",
+            ".a",
+            "a..b",
+            "A.b",
+            "*.a.b",
+            "-a.b",
+            "a-.b",
+            "a_b.c",
+            too_long.as_str(),
+            too_long_all.as_str(),
+        ] {
             assert!(!is_domain(bad), "{bad}");
         }
         assert!(is_address("10.0.0.1") && !is_address("10.example") && !is_address("a."));
@@ -97,7 +116,12 @@ mod tests {
     #[test]
     fn digests_are_sha256_in_lower_case() {
         assert!(is_digest(&format!("sha256:{}", "0f".repeat(32))));
-        for bad in [String::new(), "0f".repeat(32), format!("sha256:{}", "0F".repeat(32)), format!("sha256:{}", "0".repeat(63))] {
+        for bad in [
+            String::new(),
+            "0f".repeat(32),
+            format!("sha256:{}", "0F".repeat(32)),
+            format!("sha256:{}", "0".repeat(63)),
+        ] {
             assert!(!is_digest(&bad), "{bad}");
         }
     }

@@ -1,14 +1,19 @@
-//! What a function needs next: a build, a cancellation, a service. Decided from the valid spec and the children alone. Pure.
+//! What a function needs next: a build, a cancellation, a service. Decided from the valid spec and the
+//! children alone. Pure.
 
 use std::sync::Arc;
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
-use super::{
-    Built, Child, ChildId, Defaults, Desired, Mode, Owner, ValidFunction, applied::Live, pipeline_run, published, tekton::IMAGE_DIGEST,
+use crate::{
+    api::annotation,
+    foreign::ChildKind,
+    render::{
+        Built, Child, ChildId, Defaults, Desired, Mode, Owner, ValidFunction, applied::Live, pipeline_run,
+        published, tekton::IMAGE_DIGEST,
+    },
 };
-use crate::{api::annotation, foreign::ChildKind};
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,9 @@ pub enum RunState {
 #[must_use]
 pub fn run_state(run: &DynamicObject) -> RunState {
     let conditions = run.data.pointer("/status/conditions").and_then(Value::as_array);
-    let status = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Succeeded")).and_then(|c| c["status"].as_str());
+    let status = conditions
+        .and_then(|all| all.iter().find(|c| c["type"] == "Succeeded"))
+        .and_then(|c| c["status"].as_str());
     match status {
         Some("True") => RunState::Succeeded,
         Some("False") => RunState::Failed,
@@ -43,8 +50,11 @@ pub fn digest(run: &DynamicObject) -> Option<&str> {
 /// The runs among the children, the newest first.
 #[must_use]
 pub fn runs(live: &Live) -> Vec<&Arc<DynamicObject>> {
-    let mut runs: Vec<_> = live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).map(|(_, run)| run).collect();
-    runs.sort_by_key(|run| std::cmp::Reverse((run.metadata.creation_timestamp.clone().map(|at| at.0), run.name_any())));
+    let mut runs: Vec<_> =
+        live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).map(|(_, run)| run).collect();
+    runs.sort_by_key(|run| {
+        std::cmp::Reverse((run.metadata.creation_timestamp.clone().map(|at| at.0), run.name_any()))
+    });
     runs
 }
 
@@ -58,7 +68,9 @@ pub fn service<'a>(name: &str, live: &'a Live) -> Option<&'a Arc<DynamicObject>>
 #[must_use]
 pub fn built(valid: &ValidFunction, live: &Live) -> Option<Built> {
     let name = valid.run_name();
-    let run = live.get(&ChildId::new(ChildKind::PipelineRun, &name)).filter(|run| run_state(run) == RunState::Succeeded);
+    let run = live
+        .get(&ChildId::new(ChildKind::PipelineRun, &name))
+        .filter(|run| run_state(run) == RunState::Succeeded);
     run.map(|run| Built::by_run(valid, &name, digest(run)))
         .or_else(|| service(&valid.name, live).and_then(|service| Built::by_service(service)))
 }
@@ -67,7 +79,8 @@ pub fn built(valid: &ValidFunction, live: &Live) -> Option<Built> {
 #[must_use]
 pub fn built_and_pruned(valid: &ValidFunction, live: &Live) -> bool {
     let name = valid.run_name();
-    let serves = service(&valid.name, live).and_then(|service| service.annotations().get(annotation::BUILD)) == Some(&name);
+    let serves = service(&valid.name, live).and_then(|service| service.annotations().get(annotation::BUILD))
+        == Some(&name);
     serves && !live.contains_key(&ChildId::new(ChildKind::PipelineRun, name))
 }
 
@@ -78,7 +91,13 @@ fn superseded(run: &DynamicObject) -> bool {
 
 /// Everything that a function asks for now. `traceparent` is its rollout's, for what is written.
 #[must_use]
-pub fn function(owner: &Owner<'_>, valid: &ValidFunction, live: &Live, traceparent: Option<&str>, defaults: &Defaults) -> Desired {
+pub fn function(
+    owner: &Owner<'_>,
+    valid: &ValidFunction,
+    live: &Live,
+    traceparent: Option<&str>,
+    defaults: &Defaults,
+) -> Desired {
     let current = valid.run_name();
     let mut children = Vec::new();
     let mut finished = 0;
@@ -95,15 +114,22 @@ pub fn function(owner: &Owner<'_>, valid: &ValidFunction, live: &Live, tracepare
         finished += usize::from(state != RunState::Running);
         if state == RunState::Running {
             let asked = run.data.pointer("/spec/status").is_some();
-            children.push(Child::existing(id, if asked { Mode::Keep } else { Mode::Change(cancel(&current)) }));
+            children
+                .push(Child::existing(id, if asked { Mode::Keep } else { Mode::Change(cancel(&current)) }));
         } else if finished < valid.keep || (finished == valid.keep && !ended(&current, live)) {
             children.push(Child::existing(id, Mode::Keep));
         }
     }
     let there = live.contains_key(&ChildId::new(ChildKind::PipelineRun, &current));
     if !there && !built_and_pruned(valid, live) {
-        let carrier = traceparent.map(|parent| (annotation::TEKTON_SPAN_CONTEXT.to_owned(), json!({"traceparent": parent}).to_string()));
-        children.push(Child { mode: Mode::Create, carried: carrier.into_iter().collect(), ..pipeline_run(owner, valid, defaults) });
+        let carrier = traceparent.map(|parent| {
+            (annotation::TEKTON_SPAN_CONTEXT.to_owned(), json!({"traceparent": parent}).to_string())
+        });
+        children.push(Child {
+            mode: Mode::Create,
+            carried: carrier.into_iter().collect(),
+            ..pipeline_run(owner, valid, defaults)
+        });
     }
     if let Some(built) = built(valid, live) {
         let carried = traceparent.map(|parent| (annotation::TRACEPARENT.to_owned(), parent.to_owned()));
@@ -117,7 +143,8 @@ pub fn function(owner: &Owner<'_>, valid: &ValidFunction, live: &Live, tracepare
 
 /// Whether the run of the current inputs is among the finished ones that are counted.
 fn ended(current: &str, live: &Live) -> bool {
-    live.get(&ChildId::new(ChildKind::PipelineRun, current)).is_some_and(|run| run_state(run) != RunState::Running)
+    live.get(&ChildId::new(ChildKind::PipelineRun, current))
+        .is_some_and(|run| run_state(run) != RunState::Running)
 }
 
 fn cancel(by: &str) -> Value {

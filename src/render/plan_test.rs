@@ -35,7 +35,10 @@ fn serving(build: Option<&str>) -> (ChildId, Arc<DynamicObject>) {
 }
 
 /// What is desired, as `mode name` a child.
-fn planned(valid: &ValidFunction, live: impl IntoIterator<Item = (ChildId, Arc<DynamicObject>)>) -> Vec<String> {
+fn planned(
+    valid: &ValidFunction,
+    live: impl IntoIterator<Item = (ChildId, Arc<DynamicObject>)>,
+) -> Vec<String> {
     let owner = Owner {
         api_version: "elpio.io/v1alpha1",
         kind: "ElpioFunction",
@@ -46,7 +49,13 @@ fn planned(valid: &ValidFunction, live: impl IntoIterator<Item = (ChildId, Arc<D
         build: None,
     };
     let live = live.into_iter().collect();
-    let desired = function(&owner, valid, &live, Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), &Defaults::default());
+    let desired = function(
+        &owner,
+        valid,
+        &live,
+        Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        &Defaults::default(),
+    );
     let word = |mode: &Mode| match mode {
         Mode::Apply => "apply",
         Mode::Create => "create",
@@ -75,8 +84,16 @@ fn every_decision() {
             vec![keep.clone(), apply.clone()],
         ),
         ("the run was pruned after its success", vec![serving(Some(&now))], vec![apply.clone()]),
-        ("the run of newer inputs is not there", vec![serving(Some("f-build-old"))], vec![create.clone(), apply.clone()]),
-        ("an older one runs", vec![run("f-build-old", 5, "Unknown", &none)], vec!["cancel f-build-old".into(), create.clone()]),
+        (
+            "the run of newer inputs is not there",
+            vec![serving(Some("f-build-old"))],
+            vec![create.clone(), apply.clone()],
+        ),
+        (
+            "an older one runs",
+            vec![run("f-build-old", 5, "Unknown", &none)],
+            vec!["cancel f-build-old".into(), create.clone()],
+        ),
         (
             "an older one was told to stop",
             vec![run("f-build-old", 5, "Unknown", &asked), run(&now, 0, "Unknown", &none)],
@@ -84,7 +101,11 @@ fn every_decision() {
         ),
         ("we had cancelled it when newer inputs came", vec![run(&now, 0, "False", &ours)], vec![]),
         ("its user cancelled it", vec![run(&now, 0, "False", &asked)], vec![keep.clone()]),
-        ("the service lost its annotation", vec![run(&now, 0, "Unknown", &none), serving(None)], vec![keep.clone(), "keep f".into()]),
+        (
+            "the service lost its annotation",
+            vec![run(&now, 0, "Unknown", &none), serving(None)],
+            vec![keep.clone(), "keep f".into()],
+        ),
         (
             "no more than keep finished ones stay, the current among them",
             vec![

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort};
 
-use super::{Owner, ValidService};
-use crate::api::annotation;
+use crate::{
+    api::annotation,
+    render::{Owner, ValidService},
+};
 
 /// The one container.
 pub(super) fn container(name: &str, valid: &ValidService) -> Container {
@@ -22,7 +24,8 @@ pub(super) fn container(name: &str, valid: &ValidService) -> Container {
     }
 }
 
-/// Annotations of the pod template: the run that built the image, when the image's own name does not change with a build.
+/// Annotations of the pod template: the run that built the image, when the image's own name does not change
+/// with a build.
 pub(super) fn annotations(owner: &Owner<'_>, valid: &ValidService) -> BTreeMap<String, String> {
     let build = owner.build.filter(|_| !valid.pod.pinned);
     build.map(|run| (annotation::BUILD.to_owned(), run.to_owned())).into_iter().collect()

@@ -2,10 +2,10 @@
 //!
 //! The rules are those of `k8s.io/apimachinery/pkg/api/resource`: `ParseQuantity` and `CanonicalizeBytes`.
 
-use std::cmp::Ordering;
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
-/// Significant digits that are kept; 20 of them times 2^60 still fit into 128 bits, and the API server keeps 18.
+/// Significant digits that are kept; 20 of them times 2^60 still fit into 128 bits, and the API server keeps
+/// 18.
 const DIGITS: u32 = 20;
 
 /// 10^-9 in a milli.
@@ -17,7 +17,8 @@ const NANOS_IN_ONE: i128 = 1_000_000_000;
 /// The greatest value of a quantity with a binary suffix, where the API server cuts.
 const BINARY_MAX: i128 = i64::MAX as i128 * NANOS_IN_ONE;
 
-/// An amount with nano precision; smaller fractions are rounded up, away from zero. Equality and order are by value.
+/// An amount with nano precision; smaller fractions are rounded up, away from zero. Equality and order are by
+/// value.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
@@ -77,7 +78,8 @@ impl Quantity {
         self.nanos < 0
     }
 
-    /// The amount as the API server keeps resources of a pod: rounded up to thousandths (`SetDefaults_ResourceList`).
+    /// The amount as the API server keeps resources of a pod: rounded up to thousandths
+    /// (`SetDefaults_ResourceList`).
     #[must_use]
     pub fn in_millis(self) -> i128 {
         let millis = self.nanos / NANOS_IN_MILLI;
@@ -100,7 +102,9 @@ impl fmt::Display for Quantity {
         let (number, times) = without_factor(self.nanos, 1000);
         let suffix = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"].get(times).copied();
         match (self.form, suffix) {
-            (Form::Exponent, _) | (_, None) if times != 3 => write!(f, "{number}e{}", i128::try_from(times).unwrap_or_default() * 3 - 9),
+            (Form::Exponent, _) | (_, None) if times != 3 => {
+                write!(f, "{number}e{}", i128::try_from(times).unwrap_or_default() * 3 - 9)
+            }
             _ => write!(f, "{number}{}", suffix.unwrap_or_default()),
         }
     }
@@ -156,7 +160,9 @@ impl Number {
         let mut number = Self { digits: 0, exponent: 0 };
         let limit = 10_i128.pow(DIGITS - 1);
         let mut lost = false;
-        for (digit, after_point) in whole.bytes().map(|digit| (digit, false)).chain(fraction.bytes().map(|digit| (digit, true))) {
+        for (digit, after_point) in
+            whole.bytes().map(|digit| (digit, false)).chain(fraction.bytes().map(|digit| (digit, true)))
+        {
             if number.digits < limit {
                 number.digits = number.digits * 10 + i128::from(digit - b'0');
                 number.exponent -= i32::from(after_point);

@@ -3,7 +3,8 @@
 
 use super::Quantity;
 
-/// Every line but `1000E` (which apimachinery prints as `1`) was compared with its 0.35 `ParseQuantity` and `CanonicalizeBytes`.
+/// Every line but `1000E` (which apimachinery prints as `1`) was compared with its 0.35 `ParseQuantity` and
+/// `CanonicalizeBytes`.
 #[test]
 fn canonical_forms_are_those_of_apimachinery() {
     let cases = [
@@ -66,8 +67,8 @@ fn canonical_forms_are_those_of_apimachinery() {
 #[test]
 fn what_is_no_quantity_is_refused() {
     for text in [
-        "", " 1", "1 ", "abc", "1K", "1ki", "1mi", "1KI", "1.2.3", ".", "+", "-", "--1", "1e", "1e1.5", "1Zi", "1mm", "0x10", "1,5",
-        "1e99", "m", "Mi", "½",
+        "", " 1", "1 ", "abc", "1K", "1ki", "1mi", "1KI", "1.2.3", ".", "+", "-", "--1", "1e", "1e1.5",
+        "1Zi", "1mm", "0x10", "1,5", "1e99", "m", "Mi", "½",
     ] {
         assert_eq!(Quantity::parse(text), None, "{text:?}");
     }
@@ -76,7 +77,9 @@ fn what_is_no_quantity_is_refused() {
 #[test]
 fn equality_and_order_are_by_value() {
     let quantity = |text| Quantity::parse(text).expect("a quantity");
-    for (one, other) in [("1", "1000m"), ("1Gi", "1024Mi"), ("1e3", "1k"), ("0.1", "100m"), ("1G", "1000000k")] {
+    for (one, other) in
+        [("1", "1000m"), ("1Gi", "1024Mi"), ("1e3", "1k"), ("0.1", "100m"), ("1G", "1000000k")]
+    {
         assert_eq!(quantity(one), quantity(other));
     }
     assert!(quantity("1G") < quantity("1Gi"));

@@ -1,9 +1,10 @@
 //! The children of an `ElpioService`, whichever engine serves it. Pure.
 
-use super::child::Parts;
-use super::{Child, ChildId, Defaults, Desired, Owner, ValidService, keda, knative};
-use crate::api::Engine;
-use crate::foreign::ChildKind;
+use crate::{
+    api::Engine,
+    foreign::ChildKind,
+    render::{Child, ChildId, Defaults, Desired, Owner, ValidService, child::Parts, keda, knative},
+};
 
 /// The objects that a valid service asks for, in the order in which they are applied.
 #[must_use]
@@ -20,7 +21,8 @@ pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> D
 /// One `ExternalSecret` for each secret, in the version that the cluster serves.
 fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let child = |secret: &super::ValidSecret| {
-        let mut parts = Parts::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
+        let mut parts =
+            Parts::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
         parts.version.clone_from(&defaults.external_secrets_version);
         parts.child(owner)
     };

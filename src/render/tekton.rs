@@ -4,18 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimSpec, Volume, VolumeMount, VolumeResourceRequirements,
+use k8s_openapi::{
+    api::core::v1::{
+        EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimSpec, Volume, VolumeMount,
+        VolumeResourceRequirements,
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::child::Parts;
-use super::{Child, ChildId, Defaults, Owner, ValidFunction};
-use crate::api::label;
-use crate::foreign::ChildKind;
-use crate::foreign::tekton::{
-    Named, Param, ParamSpec, PipelineResult, PipelineRunSpec, PipelineSpec, PipelineTask, PodSecurity, PodTemplate, Step, TaskRunTemplate,
-    TaskSpec, TaskWorkspace, Timeouts, VolumeClaim, WorkspaceBinding,
+use crate::{
+    api::label,
+    foreign::{
+        ChildKind,
+        tekton::{
+            Named, Param, ParamSpec, PipelineResult, PipelineRunSpec, PipelineSpec, PipelineTask,
+            PodSecurity, PodTemplate, Step, TaskRunTemplate, TaskSpec, TaskWorkspace, Timeouts, VolumeClaim,
+            WorkspaceBinding,
+        },
+    },
+    render::{Child, ChildId, Defaults, Owner, ValidFunction, child::Parts},
 };
 
 /// The result that holds the digest of the pushed image.
@@ -34,7 +41,8 @@ const BUILD_GROUP: i64 = 1000;
 const PLATFORM_API: &str = "0.10";
 
 const WORKSPACE: &str = "source";
-const FETCH_PARAMS: [&str; 6] = ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT", "RUNTIME"];
+const FETCH_PARAMS: [&str; 6] =
+    ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT", "RUNTIME"];
 const BUILD_PARAMS: [&str; 2] = ["APP_IMAGE", "BUILDER_IMAGE"];
 
 /// The run that builds the function's current inputs.
@@ -43,13 +51,19 @@ pub fn pipeline_run(owner: &Owner<'_>, valid: &ValidFunction, defaults: &Default
     let storage = BTreeMap::from([("storage".to_owned(), Quantity("1Gi".to_owned()))]);
     let claim = PersistentVolumeClaimSpec {
         access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-        resources: Some(VolumeResourceRequirements { requests: Some(storage), ..VolumeResourceRequirements::default() }),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some(storage),
+            ..VolumeResourceRequirements::default()
+        }),
         ..PersistentVolumeClaimSpec::default()
     };
     let spec = PipelineRunSpec {
         params: values(valid),
         pipeline_spec: pipeline(defaults),
-        workspaces: vec![WorkspaceBinding { name: WORKSPACE, volume_claim_template: VolumeClaim { spec: claim } }],
+        workspaces: vec![WorkspaceBinding {
+            name: WORKSPACE,
+            volume_claim_template: VolumeClaim { spec: claim },
+        }],
         task_run_template: TaskRunTemplate {
             service_account_name: valid.inputs.service_account.clone(),
             pod_template: PodTemplate { security_context: PodSecurity { fs_group: BUILD_GROUP } },
@@ -83,8 +97,14 @@ fn pipeline(defaults: &Defaults) -> PipelineSpec {
     PipelineSpec {
         params: BUILD_PARAMS.into_iter().chain(FETCH_PARAMS).map(declared).collect(),
         workspaces: vec![Named { name: WORKSPACE }],
-        tasks: vec![task(FETCH_TASK, &[], &FETCH_PARAMS, fetch(defaults)), task(BUILD_TASK, &[FETCH_TASK], &BUILD_PARAMS, build())],
-        results: vec![PipelineResult { name: IMAGE_DIGEST, value: format!("$(tasks.{BUILD_TASK}.results.{IMAGE_DIGEST})") }],
+        tasks: vec![
+            task(FETCH_TASK, &[], &FETCH_PARAMS, fetch(defaults)),
+            task(BUILD_TASK, &[FETCH_TASK], &BUILD_PARAMS, build()),
+        ],
+        results: vec![PipelineResult {
+            name: IMAGE_DIGEST,
+            value: format!("$(tasks.{BUILD_TASK}.results.{IMAGE_DIGEST})"),
+        }],
     }
 }
 
@@ -97,7 +117,10 @@ fn task(name: &'static str, after: &[&'static str], params: &[&str], task_spec: 
     PipelineTask {
         name,
         run_after: after.to_vec(),
-        params: params.iter().map(|name| Param { name: (*name).to_owned(), value: format!("$(params.{name})") }).collect(),
+        params: params
+            .iter()
+            .map(|name| Param { name: (*name).to_owned(), value: format!("$(params.{name})") })
+            .collect(),
         workspaces: vec![TaskWorkspace { name: WORKSPACE, workspace: WORKSPACE }],
         task_spec,
     }
@@ -131,7 +154,11 @@ fn fetch(defaults: &Defaults) -> TaskSpec {
 }
 
 fn build() -> TaskSpec {
-    let layers = || VolumeMount { name: "layers".to_owned(), mount_path: "/layers".to_owned(), ..VolumeMount::default() };
+    let layers = || VolumeMount {
+        name: "layers".to_owned(),
+        mount_path: "/layers".to_owned(),
+        ..VolumeMount::default()
+    };
     let report = "/layers/report.toml";
     let create = Step {
         name: "create",
@@ -161,6 +188,10 @@ fn build() -> TaskSpec {
         workspaces: vec![Named { name: WORKSPACE }],
         results: vec![Named { name: IMAGE_DIGEST }],
         steps: vec![create, digest],
-        volumes: vec![Volume { name: "layers".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }],
+        volumes: vec![Volume {
+            name: "layers".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        }],
     }
 }

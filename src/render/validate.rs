@@ -1,4 +1,5 @@
-//! A raw spec becomes a valid type, or the list of all that is wrong with it. Pure; nothing after it reads the raw spec.
+//! A raw spec becomes a valid type, or the list of all that is wrong with it. Pure; nothing after it reads
+//! the raw spec.
 
 mod container;
 mod fault;
@@ -8,16 +9,18 @@ mod secrets;
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Probe, ResourceRequirements};
 
+use crate::{
+    api::{
+        ElpioServiceSpec, Engine,
+        network::{Metric, Visibility},
+    },
+    foreign::{cert_manager::IssuerRef, external_secrets::ExternalSecretSpec, knative::TrafficTarget},
+    render::{Defaults, names},
+};
+
 pub use fault::Fault;
 pub(crate) use fault::Faults;
 pub use function::{BuildInputs, ValidFunction, validate_function};
-
-use super::{Defaults, names};
-use crate::api::network::{Metric, Visibility};
-use crate::api::{ElpioServiceSpec, Engine};
-use crate::foreign::cert_manager::IssuerRef;
-use crate::foreign::external_secrets::ExternalSecretSpec;
-use crate::foreign::knative::TrafficTarget;
 
 /// A service whose every field obeys its rule, with the operator's defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,14 +89,21 @@ pub struct ValidSecret {
     pub spec: ExternalSecretSpec,
 }
 
-/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those that need the default engine.
+/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those
+/// that need the default engine.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the fields.
-pub fn validate(name: &str, spec: &ElpioServiceSpec, defaults: &Defaults) -> Result<ValidService, Vec<Fault>> {
+pub fn validate(
+    name: &str,
+    spec: &ElpioServiceSpec,
+    defaults: &Defaults,
+) -> Result<ValidService, Vec<Fault>> {
     let mut faults = Faults::default();
     let engine = spec.engine.unwrap_or(defaults.engine);
-    faults.check(names::is_dns_1035_label(name, 63), "metadata.name", || "must be a DNS-1035 label of at most 63 characters".to_owned());
+    faults.check(names::is_dns_1035_label(name, 63), "metadata.name", || {
+        "must be a DNS-1035 label of at most 63 characters".to_owned()
+    });
     let pod = container::pod(spec, engine, &mut faults);
     let secrets = secrets::external_secrets(&spec.external_secrets, &mut faults);
     network::scaling(spec, engine, &mut faults);

@@ -72,9 +72,15 @@ pub fn verdict(object: &DynamicObject) -> (String, String) {
 
 /// The `TaskRun`s of a run, in the order in which they began.
 fn tasks<'a>(run: &DynamicObject, details: &'a Live) -> Vec<&'a DynamicObject> {
-    let of_run = |task: &&DynamicObject| task.owner_references().iter().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref());
-    let mut tasks: Vec<_> =
-        details.iter().filter(|(id, _)| id.kind == ChildKind::TaskRun).map(|(_, task)| &**task).filter(of_run).collect();
+    let of_run = |task: &&DynamicObject| {
+        task.owner_references().iter().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref())
+    };
+    let mut tasks: Vec<_> = details
+        .iter()
+        .filter(|(id, _)| id.kind == ChildKind::TaskRun)
+        .map(|(_, task)| &**task)
+        .filter(of_run)
+        .collect();
     tasks.sort_by_key(|task| (time(task, "/status/startTime"), task.name_any()));
     tasks
 }
@@ -114,12 +120,20 @@ pub fn end(run: &DynamicObject, details: &Live) -> Option<BuildEnd> {
         ended,
         result,
         failure: if state == RunState::Failed { failure(run, details).0 } else { String::new() },
-        tasks: tasks(run, details).into_iter().filter_map(|task| task_end(task, (state, &verdict(run)), ended)).collect(),
+        tasks: tasks(run, details)
+            .into_iter()
+            .filter_map(|task| task_end(task, (state, &verdict(run)), ended))
+            .collect(),
     })
 }
 
-/// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of its tasks), with the run's.
-fn task_end(task: &DynamicObject, (run, said): (RunState, &(String, String)), ended: Timestamp) -> Option<TaskEnd> {
+/// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of
+/// its tasks), with the run's.
+fn task_end(
+    task: &DynamicObject,
+    (run, said): (RunState, &(String, String)),
+    ended: Timestamp,
+) -> Option<TaskEnd> {
     let (state, (reason, message)) = match run_state(task) {
         RunState::Running => (run, said.clone()),
         state => (state, verdict(task)),
@@ -156,7 +170,10 @@ mod tests {
     fn object(kind: &str, name: &str, status: &Value) -> DynamicObject {
         let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "run", "uid": "run", "controller": true}]);
         let metadata = json!({"name": name, "uid": name, "ownerReferences": owner, "labels": {TASK: name}});
-        serde_json::from_value(json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": metadata, "status": status})).unwrap()
+        serde_json::from_value(
+            json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": metadata, "status": status}),
+        )
+        .unwrap()
     }
 
     fn status(from: u32, to: Option<u32>, succeeded: &str, reason: &str) -> Value {
@@ -167,7 +184,9 @@ mod tests {
 
     #[test]
     fn a_task_that_has_not_ended_ends_with_its_run() {
-        for (reason, result) in [("Cancelled", "cancellation"), ("PipelineRunTimeout", "timeout"), ("Failed", "failure")] {
+        for (reason, result) in
+            [("Cancelled", "cancellation"), ("PipelineRunTimeout", "timeout"), ("Failed", "failure")]
+        {
             let run = object("PipelineRun", "run", &status(0, Some(30), "False", reason));
             let tasks = [
                 object("TaskRun", "fetch", &status(1, Some(9), "True", "Succeeded")),
@@ -175,9 +194,16 @@ mod tests {
                 object("TaskRun", "late", &status(11, Some(32), "False", "TaskRunCancelled")),
                 object("TaskRun", "never", &json!({})),
             ];
-            let details: Live = tasks.into_iter().map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task))).collect();
+            let details: Live = tasks
+                .into_iter()
+                .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
+                .collect();
             let end = end(&run, &details).unwrap();
-            let told: Vec<_> = end.tasks.iter().map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result)).collect();
+            let told: Vec<_> = end
+                .tasks
+                .iter()
+                .map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result))
+                .collect();
             assert_eq!(told, [("fetch", 8, "success"), ("build", 20, result), ("late", 19, "cancellation")]);
             assert_eq!(end.tasks[1].failure, Some(format!("{reason}: m")));
         }

@@ -1,20 +1,29 @@
-//! The claims that both kinds make alike: that a spec is invalid, that the children are as it says, that it serves. Pure.
+//! The claims that both kinds make alike: that a spec is invalid, that the children are as it says, that it
+//! serves. Pure.
 
-use super::conditions::{Claim, Verdict, find};
 use crate::{
     api::condition::{Condition, kind, reason},
     render::{Fault, applied::Applied},
+    status::conditions::{Claim, Verdict, find},
 };
 
-/// A spec that breaks rules. The parts keep what was last said of them: the children of the last valid generation still run.
+/// A spec that breaks rules. The parts keep what was last said of them: the children of the last valid
+/// generation still run.
 #[must_use]
 pub fn invalid(before: &[Condition], faults: &[Fault], parts: &[&'static str]) -> Vec<Claim> {
     let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let own = [kind::READY, kind::RECONCILED].map(|kind| Claim::new(kind, Verdict::False, reason::INVALID_SPEC, &listed));
+    let own = [kind::READY, kind::RECONCILED]
+        .map(|kind| Claim::new(kind, Verdict::False, reason::INVALID_SPEC, &listed));
     let kept = parts.iter().filter_map(|kind| {
         let condition = find(before, kind)?;
-        let verdict = [Verdict::True, Verdict::False].into_iter().find(|v| v.as_str() == condition.status).unwrap_or(Verdict::Unknown);
-        Some(Claim { of: condition.observed_generation, ..Claim::new(kind, verdict, &condition.reason, &condition.message) })
+        let verdict = [Verdict::True, Verdict::False]
+            .into_iter()
+            .find(|v| v.as_str() == condition.status)
+            .unwrap_or(Verdict::Unknown);
+        Some(Claim {
+            of: condition.observed_generation,
+            ..Claim::new(kind, verdict, &condition.reason, &condition.message)
+        })
     });
     own.into_iter().chain(kept).collect()
 }
@@ -23,18 +32,27 @@ pub fn invalid(before: &[Condition], faults: &[Fault], parts: &[&'static str]) -
 #[must_use]
 pub fn reconciled(applied: &Applied, done: String) -> Claim {
     let failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
-    let first = applied.failures().find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING).or_else(|| applied.failures().next());
+    let first = applied
+        .failures()
+        .find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING)
+        .or_else(|| applied.failures().next());
     if let Some((_, failure)) = first {
         return Claim::new(kind::RECONCILED, Verdict::False, failure.reason, failures.join("; "));
     }
     let holders: Vec<&str> = applied.holders().collect();
     if !holders.is_empty() {
-        return Claim::new(kind::RECONCILED, Verdict::False, reason::PRUNING, format!("waiting for {} to be gone", holders.join(", ")));
+        return Claim::new(
+            kind::RECONCILED,
+            Verdict::False,
+            reason::PRUNING,
+            format!("waiting for {} to be gone", holders.join(", ")),
+        );
     }
     Claim::new(kind::RECONCILED, Verdict::True, reason::RECONCILED, done)
 }
 
-/// The user's answer: the first part that failed speaks for it, else the first that is not done; `serving` is the message when all are.
+/// The user's answer: the first part that failed speaks for it, else the first that is not done; `serving` is
+/// the message when all are.
 pub fn ready(reconciled: &Claim, parts: &[Claim], serving: impl FnOnce() -> String) -> Claim {
     if reconciled.verdict != Verdict::True {
         return Claim { kind: kind::READY, ..reconciled.clone() };

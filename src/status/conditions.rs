@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{Condition, kind, reason};
 
-/// The limit that the API server's schema of conditions sets, in characters; ours is in bytes, to be on the safe side.
+/// The limit that the API server's schema of conditions sets, in characters; ours is in bytes, to be on the
+/// safe side.
 const MESSAGE_LIMIT: usize = 4096;
 
 /// `status` of a condition.
@@ -48,7 +49,12 @@ pub struct Claim {
 
 impl Claim {
     /// A claim.
-    pub fn new(kind: &'static str, verdict: Verdict, reason: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(
+        kind: &'static str,
+        verdict: Verdict,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self { kind, verdict, reason: reason.into(), message: message.into(), of: None }
     }
 }
@@ -59,9 +65,15 @@ pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition
     conditions.iter().find(|c| c.type_ == kind)
 }
 
-/// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not claimed are dropped.
+/// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not
+/// claimed are dropped.
 #[must_use]
-pub fn lay_over(previous: &[Condition], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn lay_over(
+    previous: &[Condition],
+    claims: Vec<Claim>,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
     // The API server keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let condition = |claim: Claim| {
@@ -78,15 +90,21 @@ pub fn lay_over(previous: &[Condition], claims: Vec<Claim>, generation: i64, now
     claims.into_iter().map(condition).collect()
 }
 
-/// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not allowed.
+/// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not
+/// allowed.
 fn word(text: &str) -> String {
-    let kept: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ':')).take(1024).collect();
-    let fits = kept.starts_with(|c: char| c.is_ascii_alphabetic()) && kept.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let kept: String = text
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ':'))
+        .take(1024)
+        .collect();
+    let fits = kept.starts_with(|c: char| c.is_ascii_alphabetic())
+        && kept.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if fits { kept } else { "Unknown".to_owned() }
 }
 
-/// The reason under which an object that is not ready is counted: a closed set, since what is copied from an engine counts under
-/// the name of the part that it came from.
+/// The reason under which an object that is not ready is counted: a closed set, since what is copied from an
+/// engine counts under the name of the part that it came from.
 #[must_use]
 pub fn counted_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find(conditions, kind::READY) else { return reason::PROGRESSING };
@@ -105,7 +123,9 @@ pub fn counted_reason(conditions: &[Condition]) -> &'static str {
         (kind::SECRETS_READY, reason::SECRETS_NOT_READY),
         (kind::SERVICE_READY, reason::SERVICE_NOT_READY),
     ];
-    let failing = parts.iter().find(|(part, _)| find(conditions, part).is_some_and(|c| c.status == "False" && c.reason == ready.reason));
+    let failing = parts.iter().find(|(part, _)| {
+        find(conditions, part).is_some_and(|c| c.status == "False" && c.reason == ready.reason)
+    });
     failing.map_or(reason::ENGINE_NOT_READY, |(_, counted)| counted)
 }
 
@@ -138,16 +158,23 @@ mod tests {
     fn the_time_moves_with_the_status_only() {
         let first = lay_over(&[], ready(Verdict::False, "A"), 1, at(10));
         let same = lay_over(&first, ready(Verdict::False, "B"), 2, at(20));
-        assert_eq!((same[0].last_transition_time.0, same[0].reason.as_str(), same[0].observed_generation), (at(10), "B", Some(2)));
+        assert_eq!(
+            (same[0].last_transition_time.0, same[0].reason.as_str(), same[0].observed_generation),
+            (at(10), "B", Some(2))
+        );
         let moved = lay_over(&same, ready(Verdict::True, "B"), 2, at(30));
         assert_eq!(moved[0].last_transition_time.0, at(30));
     }
 
     #[test]
     fn reasons_fit_the_schema() {
-        for (given, expected) in
-            [("RevisionFailed", "RevisionFailed"), ("no such image", "nosuchimage"), ("", "Unknown"), ("503", "Unknown"), ("A:", "Unknown")]
-        {
+        for (given, expected) in [
+            ("RevisionFailed", "RevisionFailed"),
+            ("no such image", "nosuchimage"),
+            ("", "Unknown"),
+            ("503", "Unknown"),
+            ("A:", "Unknown"),
+        ] {
             assert_eq!(word(given), expected);
         }
     }
@@ -155,7 +182,10 @@ mod tests {
     #[test]
     fn what_is_copied_counts_under_its_part() {
         let conditions = |part: &'static str| {
-            let claims = vec![Claim::new(kind::READY, Verdict::False, "Copied", ""), Claim::new(part, Verdict::False, "Copied", "")];
+            let claims = vec![
+                Claim::new(kind::READY, Verdict::False, "Copied", ""),
+                Claim::new(part, Verdict::False, "Copied", ""),
+            ];
             lay_over(&[], claims, 1, at(0))
         };
         for (part, counted) in [
@@ -171,8 +201,10 @@ mod tests {
             assert_eq!(counted_reason(&lay_over(&[], ready(Verdict::False, own), 1, at(0))), own);
         }
         assert_eq!(counted_reason(&[]), reason::PROGRESSING);
-        let building =
-            [ready(Verdict::False, reason::PROGRESSING), vec![Claim::new(kind::BUILD_READY, Verdict::False, reason::BUILDING, "m")]];
+        let building = [
+            ready(Verdict::False, reason::PROGRESSING),
+            vec![Claim::new(kind::BUILD_READY, Verdict::False, reason::BUILDING, "m")],
+        ];
         assert_eq!(counted_reason(&lay_over(&[], building.concat(), 1, at(0))), reason::BUILDING);
     }
 }

@@ -3,13 +3,6 @@
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
-use super::{
-    Assessment, Moment, Seen, build, claims,
-    conditions::{Claim, Verdict, find, lay_over},
-    readiness::{self, Readiness},
-    rollout,
-    transitions::{Transitions, occurrence},
-};
 use crate::{
     api::{
         ElpioFunctionStatus,
@@ -23,6 +16,13 @@ use crate::{
         applied::{Applied, Live, Step},
         names,
         plan::{self, RunState, run_state},
+    },
+    status::{
+        Assessment, Moment, Seen, build, claims,
+        conditions::{Claim, Verdict, find, lay_over},
+        readiness::{self, Readiness},
+        rollout,
+        transitions::{Transitions, occurrence},
     },
 };
 
@@ -57,7 +57,8 @@ pub fn assess(
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let (occurrences, finished) = Told { before: &before, previous, status: &status, moment, details }.all(seen);
+    let (occurrences, finished) =
+        Told { before: &before, previous, status: &status, moment, details }.all(seen);
     Assessment { status, occurrences, ended, finished }
 }
 
@@ -76,10 +77,15 @@ fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live
     status.service_name = service.map(|service| service.name_any());
     status.url = service.and_then(|service| said(service, "/status/url")).map(str::to_owned);
     let image = service.and_then(|service| service.data.pointer("/spec/image"));
-    let part =
-        |name: &str, sign: &str| image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default();
-    status.image = image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
-    let digest = run(valid, live).filter(|run| run_state(run) == RunState::Succeeded).and_then(plan::digest).map(str::trim);
+    let part = |name: &str, sign: &str| {
+        image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default()
+    };
+    status.image =
+        image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
+    let digest = run(valid, live)
+        .filter(|run| run_state(run) == RunState::Succeeded)
+        .and_then(plan::digest)
+        .map(str::trim);
     if let Some(digest) = digest.filter(|digest| names::is_digest(digest)) {
         status.image_digest = Some(digest.to_owned());
     }
@@ -104,13 +110,21 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
         None => claim(Verdict::False, reason::PROGRESSING, format!("{name} is not there yet")),
         Some((run, RunState::Running)) => {
             let (why, message) = build::verdict(run);
-            let text = if why.is_empty() { format!("{name} has not started yet") } else { format!("{name}: {why}: {message}") };
+            let text = if why.is_empty() {
+                format!("{name} has not started yet")
+            } else {
+                format!("{name}: {why}: {message}")
+            };
             claim(Verdict::False, reason::BUILDING, text)
         }
-        Some((_, RunState::Succeeded)) => claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded")),
+        Some((_, RunState::Succeeded)) => {
+            claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
+        }
         Some((run, RunState::Failed)) => {
             let failure = build::failure(run, details).0;
-            let what = format!("{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value");
+            let what = format!(
+                "{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value"
+            );
             claim(Verdict::False, reason::BUILD_FAILED, what)
         }
     }
@@ -118,13 +132,18 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
 
 /// The published service's `Ready`, copied.
 fn service_ready(name: &str, live: &Live) -> Claim {
-    let claim = |verdict, why: String, message: String| Claim::new(kind::SERVICE_READY, verdict, why, message);
+    let claim =
+        |verdict, why: String, message: String| Claim::new(kind::SERVICE_READY, verdict, why, message);
     let progressing = |message: String| claim(Verdict::False, reason::PROGRESSING.to_owned(), message);
-    let Some(service) = plan::service(name, live) else { return progressing(format!("ElpioService {name} is not published yet")) };
+    let Some(service) = plan::service(name, live) else {
+        return progressing(format!("ElpioService {name} is not published yet"));
+    };
     match readiness::of(ChildKind::ElpioService, service) {
         Readiness::Ready => claim(Verdict::True, reason::READY.to_owned(), String::new()),
         Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
-        Readiness::Failed { reason: why, message } => claim(Verdict::False, why, format!("ElpioService {name}: {message}")),
+        Readiness::Failed { reason: why, message } => {
+            claim(Verdict::False, why, format!("ElpioService {name}: {message}"))
+        }
     }
 }
 
@@ -160,15 +179,18 @@ impl Told<'_> {
     /// The occurrences in the order in which they happened, and the run whose end is among them.
     fn all(&self, seen: Seen<'_, ValidFunction>) -> (Vec<Occurrence>, Option<String>) {
         let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
-        let Seen::Applied { valid, desired, applied, live } = seen else { return (turns.invalid().into_iter().collect(), None) };
-        let made = applied
-            .steps
-            .iter()
-            .any(|(id, step)| id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == Step::Changed);
+        let Seen::Applied { valid, desired, applied, live } = seen else {
+            return (turns.invalid().into_iter().collect(), None);
+        };
+        let made = applied.steps.iter().any(|(id, step)| {
+            id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == Step::Changed
+        });
         let (started, ended) = (self.started(valid, live, made), self.build_ended(valid, live));
         let finished = ended.as_ref().map(|_| valid.run_name());
-        let published = self.published(valid, desired.children.iter().any(|c| c.mode == Mode::Apply), applied);
-        let readiness = turns.ready(|| self.ready_note(live, &valid.name)).or_else(|| Self::waits(&turns, applied));
+        let published =
+            self.published(valid, desired.children.iter().any(|c| c.mode == Mode::Apply), applied);
+        let readiness =
+            turns.ready(|| self.ready_note(live, &valid.name)).or_else(|| Self::waits(&turns, applied));
         let all = [started, ended, published, turns.failed(applied, desired), readiness];
         (all.into_iter().flatten().collect(), finished)
     }
@@ -184,14 +206,20 @@ impl Told<'_> {
 
     fn of_run(&self, type_: &'static str, why: &'static str, note: String) -> Occurrence {
         let name = self.status.build.clone().unwrap_or_default();
-        let related = Related { api_version: ChildKind::PipelineRun.api_version(), kind: ChildKind::PipelineRun.kind().to_owned(), name };
+        let related = Related {
+            api_version: ChildKind::PipelineRun.api_version(),
+            kind: ChildKind::PipelineRun.kind().to_owned(),
+            name,
+        };
         Occurrence { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
     }
 
-    /// The run is not one that older inputs left behind: it was made since the rollout that the status still tells of began.
+    /// The run is not one that older inputs left behind: it was made since the rollout that the status still
+    /// tells of began.
     fn fresh(&self, run: &DynamicObject) -> bool {
         let made = run.metadata.creation_timestamp.as_ref().map(|at| at.0.as_second());
-        let told = self.previous.and_then(|p| p.rollout.as_ref()?.started_at.as_ref()).map(|at| at.0.as_second());
+        let told =
+            self.previous.and_then(|p| p.rollout.as_ref()?.started_at.as_ref()).map(|at| at.0.as_second());
         told.is_none() || made >= told
     }
 
@@ -201,13 +229,16 @@ impl Told<'_> {
         let was = self.was(kind::BUILD_READY).map(|c| c.reason.as_str());
         let now = find(&self.status.conditions, kind::BUILD_READY).map(|c| c.reason.as_str());
         let again = was == Some(reason::BUILD_FAILED) && now == Some(reason::BUILDING);
-        let known = was.is_some_and(|why| [reason::BUILDING, reason::BUILD_FAILED, reason::BUILD_SUCCEEDED].contains(&why));
+        let known = was.is_some_and(|why| {
+            [reason::BUILDING, reason::BUILD_FAILED, reason::BUILD_SUCCEEDED].contains(&why)
+        });
         let source = match (&valid.inputs.git, &valid.inputs.archive) {
             (Some(git), _) => format!("{} at {}", without_credentials(&git.url), git.revision),
             (None, archive) => without_credentials(archive.as_deref().unwrap_or_default()),
         };
         let note = || format!("building {} from {source}", valid.inputs.image);
-        (made || again || (!known && self.fresh(run))).then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
+        (made || again || (!known && self.fresh(run)))
+            .then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
     }
 
     fn build_ended(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
@@ -226,23 +257,38 @@ impl Told<'_> {
             .map(|end| format!(" after {} s", end.ended.duration_since(end.started).as_secs()))
             .unwrap_or_default();
         Some(if state == RunState::Succeeded {
-            let digest = plan::digest(run).map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned());
+            let digest = plan::digest(run)
+                .map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned());
             self.of_run(event_type::NORMAL, reason::BUILD_SUCCEEDED, format!("built {digest}{took}"))
         } else {
-            self.of_run(event_type::WARNING, reason::BUILD_FAILED, format!("{}{took}", build::failure(run, self.details).0))
+            self.of_run(
+                event_type::WARNING,
+                reason::BUILD_FAILED,
+                format!("{}{took}", build::failure(run, self.details).0),
+            )
         })
     }
 
     /// The service was published or changed: told once for each image, and once for each generation.
     fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<Occurrence> {
         let id = ChildId::new(ChildKind::ElpioService, &valid.name);
-        let done = applied.steps.iter().any(|(step_of, step)| *step_of == id && matches!(step, Step::Changed | Step::Unchanged));
-        let news = self.moment.first_look || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
+        let done = applied
+            .steps
+            .iter()
+            .any(|(step_of, step)| *step_of == id && matches!(step, Step::Changed | Step::Unchanged));
+        let news = self.moment.first_look
+            || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
         let image = self.status.image.clone().unwrap_or_default();
-        let related = Related { api_version: id.kind.api_version(), kind: id.kind.kind().to_owned(), name: id.name };
+        let related =
+            Related { api_version: id.kind.api_version(), kind: id.kind.kind().to_owned(), name: id.name };
         (asked && done && news).then(|| Occurrence {
             related: Some(related),
-            ..occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, format!("ElpioService {} runs {image}", valid.name))
+            ..occurrence(
+                event_type::NORMAL,
+                reason::RECONCILED,
+                action::APPLY,
+                format!("ElpioService {} runs {image}", valid.name),
+            )
         })
     }
 
@@ -257,8 +303,14 @@ impl Told<'_> {
                 let now = turns.now(kind::READY)?;
                 let failing = now.reason != reason::PROGRESSING;
                 let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
-                (now.status != "True")
-                    .then(|| occurrence(type_, reason::PROGRESSING, action::OBSERVE, format!("waiting for {}", now.message)))
+                (now.status != "True").then(|| {
+                    occurrence(
+                        type_,
+                        reason::PROGRESSING,
+                        action::OBSERVE,
+                        format!("waiting for {}", now.message),
+                    )
+                })
             }
             said => said,
         }

@@ -1,5 +1,5 @@
-//! Pure: what was asked, what was achieved and what the children say become a status and the Events of its transitions.
-//! No client, no clock, no tracing: `now` is handed in.
+//! Pure: what was asked, what was achieved and what the children say become a status and the Events of its
+//! transitions. No client, no clock, no tracing: `now` is handed in.
 
 pub mod build;
 pub mod claims;

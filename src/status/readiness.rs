@@ -33,15 +33,20 @@ pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
         ChildKind::Service => Readiness::Ready,
         ChildKind::Deployment => deployment(child),
         ChildKind::KnativeService => observed(child).unwrap_or_else(|| knative(child)),
-        ChildKind::DomainMapping | ChildKind::ElpioService => observed(child).unwrap_or_else(|| by_condition(child, "Ready")),
+        ChildKind::DomainMapping | ChildKind::ElpioService => {
+            observed(child).unwrap_or_else(|| by_condition(child, "Ready"))
+        }
         ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(child, "Succeeded"),
-        ChildKind::Certificate if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") => {
+        ChildKind::Certificate
+            if condition(child, "Issuing").is_some_and(|c| text(c, "status") == "True") =>
+        {
             let said = condition(child, "Issuing").map_or("", |c| text(c, "message"));
             waiting("Issuing", said)
         }
-        ChildKind::Certificate | ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => {
-            by_condition(child, "Ready")
-        }
+        ChildKind::Certificate
+        | ChildKind::ExternalSecret
+        | ChildKind::HttpScaledObject
+        | ChildKind::ScaledObject => by_condition(child, "Ready"),
     }
 }
 
@@ -78,8 +83,10 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     let Some(condition) = condition(child, name) else {
         return waiting(reason::PROGRESSING, "does not say yet whether it is ready");
     };
-    // Kinds that report a generation with the condition (cert-manager, the HTTP add-on) may still speak of an older spec.
-    let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation) {
+    // Kinds that report a generation with the condition (cert-manager, the HTTP add-on) may still speak of an
+    // older spec.
+    let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation)
+    {
         (Some(seen), Some(generation)) => seen < generation,
         _ => false,
     };
@@ -92,14 +99,17 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     }
 }
 
-/// Knative's `Ready` may say only that there is no ready Revision; why stands in the condition of its configuration.
+/// Knative's `Ready` may say only that there is no ready Revision; why stands in the condition of its
+/// configuration.
 fn knative(child: &DynamicObject) -> Readiness {
     let said = by_condition(child, "Ready");
-    let cause = condition(child, "ConfigurationsReady").filter(|c| text(c, "status") == "False" && !text(c, "message").is_empty());
+    let cause = condition(child, "ConfigurationsReady")
+        .filter(|c| text(c, "status") == "False" && !text(c, "message").is_empty());
     match (said, cause) {
-        (Readiness::Failed { .. }, Some(cause)) => {
-            Readiness::Failed { reason: text(cause, "reason").to_owned(), message: text(cause, "message").to_owned() }
-        }
+        (Readiness::Failed { .. }, Some(cause)) => Readiness::Failed {
+            reason: text(cause, "reason").to_owned(),
+            message: text(cause, "message").to_owned(),
+        },
         (said, _) => said,
     }
 }
@@ -110,10 +120,12 @@ pub fn available(child: &DynamicObject) -> i64 {
     number(child, "/status/availableReplicas")
 }
 
-/// A Deployment that was ready with so many replicas has them still, and gets more: nothing is rolled out, nobody is without an answer.
+/// A Deployment that was ready with so many replicas has them still, and gets more: nothing is rolled out,
+/// nobody is without an answer.
 #[must_use]
 pub fn grows(child: &DynamicObject, before: i64) -> bool {
-    let rolled_out = condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
+    let rolled_out =
+        condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
     let updated = number(child, "/status/updatedReplicas") == number(child, "/status/replicas");
     is_observed(child) && rolled_out && updated && available(child) >= before.max(1)
 }
@@ -129,15 +141,21 @@ fn deployment(child: &DynamicObject) -> Readiness {
     if let Some(failure) = condition(child, "ReplicaFailure").filter(|c| text(c, "status") == "True") {
         return failed(failure);
     }
-    if let Some(progress) = condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded") {
+    if let Some(progress) =
+        condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded")
+    {
         return failed(progress);
     }
-    let (updated, total, available) = (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), available(child));
+    let (updated, total, available) =
+        (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), available(child));
     let to_zero = child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
     if to_zero || (updated == total && total == available && available >= 1) {
         return Readiness::Ready;
     }
-    waiting(reason::PROGRESSING, format!("{available} of {total} replicas are available, {updated} are up to date"))
+    waiting(
+        reason::PROGRESSING,
+        format!("{available} of {total} replicas are available, {updated} are up to date"),
+    )
 }
 
 #[cfg(test)]
@@ -148,7 +166,8 @@ mod tests {
     use super::*;
 
     fn object(generation: i64, data: &Value) -> DynamicObject {
-        let mut whole = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "web", "generation": generation}});
+        let mut whole =
+            json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "web", "generation": generation}});
         whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
         serde_json::from_value(whole).unwrap()
     }
@@ -205,7 +224,11 @@ mod tests {
             (ChildKind::Deployment, deploy(2, 1, 0, 0, 0), "waiting Progressing"),
             (ChildKind::Deployment, deploy(2, 3, 3, 3, 1), "waiting Progressing"),
             (ChildKind::Deployment, failing("ReplicaFailure", "True", "FailedCreate"), "failed FailedCreate"),
-            (ChildKind::Deployment, failing("Progressing", "False", "ProgressDeadlineExceeded"), "failed ProgressDeadlineExceeded"),
+            (
+                ChildKind::Deployment,
+                failing("Progressing", "False", "ProgressDeadlineExceeded"),
+                "failed ProgressDeadlineExceeded",
+            ),
         ] {
             assert_eq!(word(&of(kind, &object(2, &data))), expected, "{kind:?} {data}");
         }

@@ -86,7 +86,12 @@ pub fn deadline(rollout: &RolloutStatus, allowed: SignedDuration) -> Option<Time
 
 /// The rollout after a look at `now`.
 #[must_use]
-pub fn advance(rollout: &RolloutStatus, ready: bool, now: Timestamp, allowed: SignedDuration) -> RolloutStatus {
+pub fn advance(
+    rollout: &RolloutStatus,
+    ready: bool,
+    now: Timestamp,
+    allowed: SignedDuration,
+) -> RolloutStatus {
     let Some(late) = deadline(rollout, allowed) else { return rollout.clone() };
     let (ended, outcome) = match (ready, now >= late) {
         (true, _) => (now, RolloutOutcome::Ready),
@@ -126,8 +131,10 @@ mod tests {
 
     #[test]
     fn phases() {
-        let begins =
-            |parent: Option<&str>, link: Option<&str>| Phase::Begins { parent: parent.map(Into::into), link: link.map(Into::into) };
+        let begins = |parent: Option<&str>, link: Option<&str>| Phase::Begins {
+            parent: parent.map(Into::into),
+            link: link.map(Into::into),
+        };
         let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OURS), None) };
         for (generation, previous, annotation, expected) in [
             (1, None, None, begins(None, None)),
@@ -137,21 +144,40 @@ mod tests {
             (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None, Some(CALLER))),
             (1, Some(&ended), Some(CALLER), Phase::Ended),
             (1, Some(&open(1, Some(OURS), None)), None, Phase::Open { parent: None }),
-            (1, Some(&open(1, Some(CALLER), Some(CALLER))), None, Phase::Open { parent: Some(CALLER.into()) }),
+            (
+                1,
+                Some(&open(1, Some(CALLER), Some(CALLER))),
+                None,
+                Phase::Open { parent: Some(CALLER.into()) },
+            ),
             // Kept so that a third generation knows it, yet not the parent of this one.
             (2, Some(&open(2, Some(OURS), Some(CALLER))), Some(CALLER), Phase::Open { parent: None }),
         ] {
-            assert_eq!(phase(generation, previous, annotation), expected, "{generation} {previous:?} {annotation:?}");
+            assert_eq!(
+                phase(generation, previous, annotation),
+                expected,
+                "{generation} {previous:?} {annotation:?}"
+            );
         }
     }
 
     #[test]
     fn what_was_superseded_ended_when_the_next_began() {
         let (first, second) = (open(1, Some(OURS), Some(CALLER)), open(2, None, None));
-        let second = RolloutStatus { superseded: superseding(&first, Some("keda")), started_at: Some(MicroTime(at(107))), ..second };
+        let second = RolloutStatus {
+            superseded: superseding(&first, Some("keda")),
+            started_at: Some(MicroTime(at(107))),
+            ..second
+        };
         let (ended, engine) = superseded(&second).unwrap();
-        assert_eq!((took(&ended), ended.outcome), (Some(SignedDuration::from_secs(7)), Some(RolloutOutcome::Superseded)));
-        assert_eq!((ended.traceparent.as_deref(), ended.parent.as_deref(), engine), (Some(OURS), Some(CALLER), Some(Engine::Keda)));
+        assert_eq!(
+            (took(&ended), ended.outcome),
+            (Some(SignedDuration::from_secs(7)), Some(RolloutOutcome::Superseded))
+        );
+        assert_eq!(
+            (ended.traceparent.as_deref(), ended.parent.as_deref(), engine),
+            (Some(OURS), Some(CALLER), Some(Engine::Keda))
+        );
         assert_eq!(superseding(&ended, None), None, "what has ended is not ended again");
     }
 
@@ -161,7 +187,10 @@ mod tests {
         let rollout = open(1, None, None);
         assert_eq!(advance(&rollout, false, at(105), allowed), rollout);
         let ready = advance(&rollout, true, at(105), allowed);
-        assert_eq!((ready.outcome, took(&ready)), (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5))));
+        assert_eq!(
+            (ready.outcome, took(&ready)),
+            (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5)))
+        );
         let late = advance(&rollout, false, at(500), allowed);
         assert_eq!(
             (late.outcome, took(&late)),

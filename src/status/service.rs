@@ -3,13 +3,6 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::{
-    Assessment, Moment, Seen, claims,
-    conditions::{Claim, Verdict, find, lay_over},
-    readiness::{self, Readiness},
-    rollout,
-    transitions::{self, Transitions, occurrence},
-};
 use crate::{
     api::{
         ChildStatus, ElpioServiceStatus, Engine,
@@ -21,6 +14,13 @@ use crate::{
     render::{
         ChildId, Defaults, Desired, Owner, ValidService,
         applied::{Applied, Live, Step},
+    },
+    status::{
+        Assessment, Moment, Seen, claims,
+        conditions::{Claim, Verdict, find, lay_over},
+        readiness::{self, Readiness},
+        rollout,
+        transitions::{self, Transitions, occurrence},
     },
 };
 
@@ -38,16 +38,23 @@ pub fn assess(
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY]),
+        Seen::Invalid(faults) => {
+            claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY])
+        }
         Seen::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
             let says = Says { live, applied, settled: settled(previous, moment) };
             status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
-            let done = format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" });
+            let done = format!(
+                "engine {}, {count} object{}",
+                valid.engine.as_str(),
+                if count == 1 { "" } else { "s" }
+            );
             let reconciled = claims::reconciled(applied, done);
-            let parts: Vec<Claim> = members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
+            let parts: Vec<Claim> =
+                members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
             status.url = url(name, valid, live, &parts);
             let ready = claims::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
             [ready, reconciled].into_iter().chain(parts).collect()
@@ -67,15 +74,21 @@ fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)
     let engine: &[ChildKind] = match (valid.engine, valid.metric) {
         (Engine::Knative, _) => &[ChildKind::KnativeService],
         (Engine::Keda, Metric::Cpu) => &[ChildKind::ScaledObject, ChildKind::Deployment, ChildKind::Service],
-        (Engine::Keda, Metric::Concurrency | Metric::Rps) => &[ChildKind::HttpScaledObject, ChildKind::Deployment, ChildKind::Service],
+        (Engine::Keda, Metric::Concurrency | Metric::Rps) => {
+            &[ChildKind::HttpScaledObject, ChildKind::Deployment, ChildKind::Service]
+        }
     };
     let mut parts = vec![(kind::ENGINE_READY, engine.iter().map(|kind| ChildId::new(*kind, name)).collect())];
     if let (Some(host), Engine::Knative) = (&valid.host, valid.engine) {
         let certificate = valid.tls.then(|| ChildId::new(ChildKind::Certificate, host));
-        parts.push((kind::DOMAIN_READY, certificate.into_iter().chain([ChildId::new(ChildKind::DomainMapping, host)]).collect()));
+        parts.push((
+            kind::DOMAIN_READY,
+            certificate.into_iter().chain([ChildId::new(ChildKind::DomainMapping, host)]).collect(),
+        ));
     }
     if !valid.external_secrets.is_empty() {
-        let ids = valid.external_secrets.iter().map(|name| ChildId::new(ChildKind::ExternalSecret, name)).collect();
+        let ids =
+            valid.external_secrets.iter().map(|name| ChildId::new(ChildKind::ExternalSecret, name)).collect();
         parts.push((kind::SECRETS_READY, ids));
     }
     parts
@@ -99,8 +112,12 @@ fn part(kind: &'static str, ids: &[ChildId], says: &Says<'_>) -> Claim {
     match said.into_iter().next() {
         None => Claim::new(kind, Verdict::True, reason::READY, ""),
         // What has not come to an end is ours to name: an engine's word for it differs with every engine.
-        Some((1, why, message)) if why == reason::PROGRESSING => Claim::new(kind, Verdict::False, reason::PROGRESSING, message),
-        Some((1, why, message)) => Claim::new(kind, Verdict::False, reason::PROGRESSING, format!("{message} ({why})")),
+        Some((1, why, message)) if why == reason::PROGRESSING => {
+            Claim::new(kind, Verdict::False, reason::PROGRESSING, message)
+        }
+        Some((1, why, message)) => {
+            Claim::new(kind, Verdict::False, reason::PROGRESSING, format!("{message} ({why})"))
+        }
         Some((_, why, message)) => Claim::new(kind, Verdict::False, why, message),
     }
 }
@@ -120,20 +137,27 @@ struct Says<'a> {
 impl Says<'_> {
     fn of(&self, id: &ChildId) -> Readiness {
         let Some(child) = self.live.get(id) else {
-            return Readiness::Waiting { reason: reason::PROGRESSING.to_owned(), message: "is not there yet".to_owned() };
+            return Readiness::Waiting {
+                reason: reason::PROGRESSING.to_owned(),
+                message: "is not there yet".to_owned(),
+            };
         };
         match readiness::of(id.kind, child) {
-            Readiness::Waiting { .. } if id.kind == ChildKind::Deployment && self.is_scaled(id, child) => Readiness::Ready,
+            Readiness::Waiting { .. } if id.kind == ChildKind::Deployment && self.is_scaled(id, child) => {
+                Readiness::Ready
+            }
             said => said,
         }
     }
 
-    /// An autoscaler writes the replicas: a generation that is none of ours, and then replicas that start beside those that serve.
+    /// An autoscaler writes the replicas: a generation that is none of ours, and then replicas that start
+    /// beside those that serve.
     fn is_scaled(&self, id: &ChildId, child: &DynamicObject) -> bool {
         let was_ready = |c: &&ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
         let Some(before) = self.settled.iter().find(was_ready) else { return false };
         let ours = self.applied.steps.iter().any(|(other, step)| other == id && *step == Step::Changed);
-        (!ours && !readiness::is_observed(child)) || before.available.is_some_and(|before| readiness::grows(child, before))
+        (!ours && !readiness::is_observed(child))
+            || before.available.is_some_and(|before| readiness::grows(child, before))
     }
 }
 
@@ -141,11 +165,24 @@ fn children(desired: &Desired, says: &Says<'_>) -> Vec<ChildStatus> {
     let child = |id: &ChildId, version: &Value| {
         let (ready, reason) = match says.of(id) {
             Readiness::Ready => (true, None),
-            Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => (false, Some(reason).filter(|r| !r.is_empty())),
+            Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => {
+                (false, Some(reason).filter(|r| !r.is_empty()))
+            }
         };
         let api_version = version.as_str().unwrap_or_default().to_owned();
-        let available = says.live.get(id).filter(|_| id.kind == ChildKind::Deployment).map(|child| readiness::available(child));
-        ChildStatus { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone(), ready, reason, available }
+        let available = says
+            .live
+            .get(id)
+            .filter(|_| id.kind == ChildKind::Deployment)
+            .map(|child| readiness::available(child));
+        ChildStatus {
+            api_version,
+            kind: id.kind.kind().to_owned(),
+            name: id.name.clone(),
+            ready,
+            reason,
+            available,
+        }
     };
     desired.children.iter().map(|c| child(&c.id, &c.body["apiVersion"])).collect()
 }
@@ -161,7 +198,9 @@ fn url(name: &str, valid: &ValidService, live: &Live, parts: &[Claim]) -> Option
     }
     match (valid.engine, &valid.host) {
         (Engine::Keda, host) => host.as_ref().map(|host| format!("http://{host}")),
-        (Engine::Knative, Some(host)) if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.verdict == Verdict::True) => {
+        (Engine::Knative, Some(host))
+            if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.verdict == Verdict::True) =>
+        {
             said(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
         }
         (Engine::Knative, _) => said(live, &ChildId::new(ChildKind::KnativeService, name), "/status/url"),
@@ -169,11 +208,21 @@ fn url(name: &str, valid: &ValidService, live: &Live, parts: &[Claim]) -> Option
 }
 
 /// What a client inside calls.
-fn address(name: &str, namespace: &str, valid: &ValidService, live: &Live, defaults: &Defaults) -> Option<String> {
+fn address(
+    name: &str,
+    namespace: &str,
+    valid: &ValidService,
+    live: &Live,
+    defaults: &Defaults,
+) -> Option<String> {
     let service = ChildId::new(ChildKind::Service, name);
     match (valid.engine, valid.metric) {
-        (Engine::Knative, _) => said(live, &ChildId::new(ChildKind::KnativeService, name), "/status/address/url"),
-        (Engine::Keda, Metric::Cpu) => live.contains_key(&service).then(|| format!("http://{name}.{namespace}.svc.cluster.local")),
+        (Engine::Knative, _) => {
+            said(live, &ChildId::new(ChildKind::KnativeService, name), "/status/address/url")
+        }
+        (Engine::Keda, Metric::Cpu) => {
+            live.contains_key(&service).then(|| format!("http://{name}.{namespace}.svc.cluster.local"))
+        }
         (Engine::Keda, _) => live.contains_key(&service).then(|| defaults.keda_interceptor.clone()),
     }
 }
@@ -202,18 +251,29 @@ fn occurrences(
     moment: &Moment,
 ) -> Vec<Occurrence> {
     let turns = Transitions { before, after: &status.conditions, moment };
-    let Seen::Applied { valid, desired, applied, live } = seen else { return turns.invalid().into_iter().collect() };
-    let reconciled = turns.reconciled().map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
+    let Seen::Applied { valid, desired, applied, live } = seen else {
+        return turns.invalid().into_iter().collect();
+    };
+    let reconciled = turns
+        .reconciled()
+        .map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
     let says = Says { live, applied, settled };
     let related = unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
-    let readiness = turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
-    let all = [reconciled, moment.first_look.then(|| ignored(valid, desired)).flatten(), turns.failed(applied, desired), readiness];
+    let readiness =
+        turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
+    let all = [
+        reconciled,
+        moment.first_look.then(|| ignored(valid, desired)).flatten(),
+        turns.failed(applied, desired),
+        readiness,
+    ];
     all.into_iter().flatten().collect()
 }
 
 fn ignored(valid: &ValidService, desired: &Desired) -> Option<Occurrence> {
     let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
-    let note = format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
+    let note =
+        format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
     (!fields.is_empty()).then(|| occurrence(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
 }
 
@@ -229,6 +289,9 @@ fn unready(name: &str, valid: &ValidService, says: &Says<'_>) -> Option<ChildId>
         Readiness::Failed { .. } => Some(0),
         Readiness::Waiting { .. } => Some(1),
     };
-    let open = members(name, valid).into_iter().flat_map(|(_, ids)| ids).filter_map(|id| rank(&id).map(|rank| (rank, id)));
+    let open = members(name, valid)
+        .into_iter()
+        .flat_map(|(_, ids)| ids)
+        .filter_map(|id| rank(&id).map(|rank| (rank, id)));
     open.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)
 }

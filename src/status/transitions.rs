@@ -1,12 +1,12 @@
 //! What became different between two sets of conditions, as far as both kinds say it alike. Pure.
 
-use super::{Moment, conditions::find};
 use crate::{
     api::{
         condition::{Condition, kind, reason},
         event::{Occurrence, Related, action, event_type},
     },
     render::{ChildId, Desired, applied::Applied},
+    status::{Moment, conditions::find},
 };
 
 /// Two sets of conditions, and when the second was found.
@@ -24,7 +24,8 @@ impl<'a> Transitions<'a> {
     /// What a condition said before, of this generation and this rebuild.
     #[must_use]
     pub fn then(&self, kind: &str) -> Option<&'a Condition> {
-        find(self.before, kind).filter(|c| !self.moment.began && c.observed_generation == Some(self.moment.generation))
+        find(self.before, kind)
+            .filter(|c| !self.moment.began && c.observed_generation == Some(self.moment.generation))
     }
 
     /// What a condition says now.
@@ -51,14 +52,22 @@ impl<'a> Transitions<'a> {
     pub fn failed(&self, applied: &Applied, desired: &Desired) -> Option<Occurrence> {
         let now = self.now(kind::RECONCILED)?;
         let failure = applied.failures().find(|(_, f)| f.reason == now.reason);
-        self.failure(failure.map_or("internal", |(_, f)| f.class), failure.and_then(|(id, _)| related(id, desired)))
+        self.failure(
+            failure.map_or("internal", |(_, f)| f.class),
+            failure.and_then(|(id, _)| related(id, desired)),
+        )
     }
 
     fn failure(&self, class: &str, related: Option<Related>) -> Option<Occurrence> {
-        let now = self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
-        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
+        let now =
+            self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
+        let news =
+            self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
         let note = format!("{class}: {}", now.message);
-        let said = || Occurrence { related, ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note) };
+        let said = || Occurrence {
+            related,
+            ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
+        };
         (news || self.moment.retried).then(said)
     }
 
@@ -73,7 +82,9 @@ impl<'a> Transitions<'a> {
     #[must_use]
     pub fn waits(&self, applied: &Applied, related: Option<Related>) -> Option<Occurrence> {
         let now = self.now(kind::READY).filter(|c| c.status != "True" && applied.complete())?;
-        let then = self.then(kind::READY).filter(|_| self.then(kind::RECONCILED).is_some_and(|c| c.status == "True"));
+        let then = self
+            .then(kind::READY)
+            .filter(|_| self.then(kind::RECONCILED).is_some_and(|c| c.status == "True"));
         let failing = now.reason != reason::PROGRESSING;
         let type_ = match then {
             None if failing => event_type::WARNING,
@@ -82,14 +93,23 @@ impl<'a> Transitions<'a> {
             Some(then) if failing && then.reason != now.reason => event_type::WARNING,
             Some(_) => return None,
         };
-        let note = if failing { format!("{}: {}", now.reason, now.message) } else { format!("waiting for {}", now.message) };
+        let note = if failing {
+            format!("{}: {}", now.reason, now.message)
+        } else {
+            format!("waiting for {}", now.message)
+        };
         Some(Occurrence { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
     }
 }
 
 /// An occurrence about no child.
 #[must_use]
-pub fn occurrence(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> Occurrence {
+pub fn occurrence(
+    type_: &'static str,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+) -> Occurrence {
     Occurrence { type_, reason, action, note, related: None }
 }
 

@@ -1,4 +1,5 @@
-//! How long each watch has been silent; the client layer notes bytes, the stream wrapper says which watches live.
+//! How long each watch has been silent; the client layer notes bytes, the stream wrapper says which watches
+//! live.
 
 use std::{
     collections::HashMap,

@@ -9,7 +9,7 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 
-use super::age::Ages;
+use crate::telemetry::age::Ages;
 
 /// The body of an answer; of a watch's, every frame is noted.
 pub struct Heard<B> {
@@ -20,7 +20,9 @@ pub struct Heard<B> {
 
 impl<B> fmt::Debug for Heard<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heard").field("watch", &self.watch.as_ref().map(|(_, resource, _)| resource)).finish_non_exhaustive()
+        f.debug_struct("Heard")
+            .field("watch", &self.watch.as_ref().map(|(_, resource, _)| resource))
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,7 +44,10 @@ impl<B: Body> Body for Heard<B> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(self.inner.as_mut().poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
             self.note();

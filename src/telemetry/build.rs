@@ -1,4 +1,5 @@
-//! A build as spans: the run with its true times in the rollout's trace, a child for each of its tasks. Ids are derived, so every replica sends the same.
+//! A build as spans: the run with its true times in the rollout's trace, a child for each of its tasks. Ids
+//! are derived, so every replica sends the same.
 
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use opentelemetry::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
+use crate::telemetry::{
     ids::with_preset,
     rollout::RolloutContext,
     spans::{BUILD, TASK},
@@ -96,8 +97,16 @@ impl Traces {
             KeyValue::new("k8s.object.uid", build.uid.clone()),
         ];
         let root = build.ctx.span_context();
-        self.finished(&root, run, BUILD.named(&build.pipeline), attributes, (build.started, build.ended), build.error.as_deref());
-        let parent = SpanContext::new(root.trace_id(), run, root.trace_flags(), true, root.trace_state().clone());
+        self.finished(
+            &root,
+            run,
+            BUILD.named(&build.pipeline),
+            attributes,
+            (build.started, build.ended),
+            build.error.as_deref(),
+        );
+        let parent =
+            SpanContext::new(root.trace_id(), run, root.trace_flags(), true, root.trace_state().clone());
         for task in &build.tasks {
             let attributes = vec![
                 KeyValue::new("cicd.pipeline.task.name", task.name.clone()),
@@ -107,7 +116,14 @@ impl Traces {
                 KeyValue::new("k8s.object.kind", "TaskRun"),
                 KeyValue::new("k8s.object.name", task.run.clone()),
             ];
-            self.finished(&parent, id_of(&task.uid), TASK.named(&task.name), attributes, (task.started, task.ended), task.error.as_deref());
+            self.finished(
+                &parent,
+                id_of(&task.uid),
+                TASK.named(&task.name),
+                attributes,
+                (task.started, task.ended),
+                task.error.as_deref(),
+            );
         }
     }
 
@@ -121,9 +137,13 @@ impl Traces {
         error: Option<&str>,
     ) {
         let cx: Context = in_rollout(parent.clone());
-        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Internal).with_start_time(from).with_attributes(attributes);
+        let builder = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(from)
+            .with_attributes(attributes);
         let tracer = &self.inner.tracer;
-        let mut span = with_preset(cx.span().span_context().trace_id(), id, || tracer.build_with_context(builder, &cx));
+        let mut span =
+            with_preset(cx.span().span_context().trace_id(), id, || tracer.build_with_context(builder, &cx));
         if let Some(error) = error {
             span.set_status(Status::error(error.to_owned()));
         }

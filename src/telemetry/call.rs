@@ -1,4 +1,5 @@
-//! One call to the API server as a client span and a duration, by the semantic conventions for HTTP; it sends nothing.
+//! One call to the API server as a client span and a duration, by the semantic conventions for HTTP; it sends
+//! nothing.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -10,7 +11,7 @@ use opentelemetry::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{
+use crate::telemetry::{
     current::{Reconciling, SPANS, Verdict, ids_of},
     instruments::METHODS,
     metrics::{Instruments, Metrics},
@@ -34,11 +35,15 @@ impl Default for Server {
 impl Server {
     pub(super) fn of(uri: &http::Uri) -> Self {
         let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-        uri.host().map_or_else(Self::default, |host| Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(default) })
+        uri.host().map_or_else(Self::default, |host| Self {
+            host: host.to_owned(),
+            port: uri.port_u16().unwrap_or(default),
+        })
     }
 }
 
-/// A call under way. One that is dropped was given up by its caller, mostly at a time-out, and counts as `cancelled`.
+/// A call under way. One that is dropped was given up by its caller, mostly at a time-out, and counts as
+/// `cancelled`.
 pub(super) struct Call {
     instruments: Option<Arc<Instruments>>,
     span: Span,
@@ -61,7 +66,12 @@ fn known(method: &Method) -> &'static str {
 }
 
 impl Call {
-    pub(super) fn begin<B>(metrics: &Metrics, server: &Server, request: &mut Request<B>, template: String) -> Self {
+    pub(super) fn begin<B>(
+        metrics: &Metrics,
+        server: &Server,
+        request: &mut Request<B>,
+        template: String,
+    ) -> Self {
         let method = request.method().clone();
         let reconciling = Context::map_current(|cx| cx.get::<Reconciling>().cloned());
         let (span, timing) = Timing::of(|| match reconciling {
@@ -77,7 +87,15 @@ impl Call {
             KeyValue::new("url.template", template),
             KeyValue::new("server.address", server.host.clone()),
         ];
-        Self { instruments: metrics.instruments.clone(), span, verdict, attributes, method, timing, ended: false }
+        Self {
+            instruments: metrics.instruments.clone(),
+            span,
+            verdict,
+            attributes,
+            method,
+            timing,
+            ended: false,
+        }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -101,7 +119,10 @@ impl Call {
     /// No answer came.
     pub(super) fn failed(&mut self, error: &(dyn Error + 'static)) {
         let chain = chain(error);
-        let event = vec![KeyValue::new("exception.type", class(error)), KeyValue::new("exception.message", chain.clone())];
+        let event = vec![
+            KeyValue::new("exception.type", class(error)),
+            KeyValue::new("exception.message", chain.clone()),
+        ];
         self.span.add_event("exception", event);
         self.span.set_status(Status::error(chain));
         self.end(Some(class(error).to_owned()));
@@ -150,7 +171,8 @@ fn open(method: &Method, uri: &http::Uri, server: &Server, template: &str) -> Sp
     )
 }
 
-/// Tells the API server, so that its spans join. A read in a trace that may never be exported tells nothing; a write makes it one that is.
+/// Tells the API server, so that its spans join. A read in a trace that may never be exported tells nothing;
+/// a write makes it one that is.
 fn inject(span: &Span, verdict: Option<&Verdict>, method: &Method, headers: &mut HeaderMap) {
     let cx = span.context();
     if !cx.has_active_span() {

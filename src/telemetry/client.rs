@@ -1,4 +1,5 @@
-//! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch; it changes no request but for `traceparent`.
+//! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch;
+//! it changes no request but for `traceparent`.
 
 use std::{
     future::Future,
@@ -10,7 +11,7 @@ use std::{
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
-use super::{
+use crate::telemetry::{
     age::Ages,
     body::Heard,
     call::{Call, Server},

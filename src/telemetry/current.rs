@@ -1,12 +1,14 @@
-//! What the current OpenTelemetry context says: the reconcile that runs, and whether its ids may be shown; it opens no span.
+//! What the current OpenTelemetry context says: the reconcile that runs, and whether its ids may be shown; it
+//! opens no span.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::{Context, trace::TraceContextExt};
 
-use super::rollout::SpanIds;
+use crate::telemetry::rollout::SpanIds;
 
-/// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG` says.
+/// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG`
+/// says.
 pub(super) const SPANS: &str = "elpio::span";
 
 /// The object that is reconciled.
@@ -28,7 +30,8 @@ pub(super) struct Reconciling {
     pub(super) verdict: Option<Verdict>,
 }
 
-/// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides, nothing else.
+/// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
+/// nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sampled(pub(super) bool);
 
@@ -101,7 +104,8 @@ impl std::fmt::Debug for Verdict {
 pub(super) fn ids_of(cx: &Context) -> Option<SpanIds> {
     let span = cx.span();
     let ctx = span.span_context();
-    (ctx.is_valid() && ctx.is_sampled()).then(|| SpanIds { trace_id: ctx.trace_id().to_string(), span_id: ctx.span_id().to_string() })
+    (ctx.is_valid() && ctx.is_sampled())
+        .then(|| SpanIds { trace_id: ctx.trace_id().to_string(), span_id: ctx.span_id().to_string() })
 }
 
 /// The reconcile that runs here.
@@ -109,7 +113,8 @@ pub(super) fn reconciling() -> Option<Reconciling> {
     Context::map_current(|cx| cx.get::<Reconciling>().cloned())
 }
 
-/// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be exported.
+/// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be
+/// exported.
 pub(super) fn ids_in_passing() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let certain = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()).is_none_or(Verdict::is_kept);

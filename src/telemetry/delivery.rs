@@ -1,4 +1,5 @@
-//! Counts what was delivered and what was lost on the way to a collector, and says so rarely; it sends nothing itself.
+//! Counts what was delivered and what was lost on the way to a collector, and says so rarely; it sends
+//! nothing itself.
 
 use std::{
     sync::{
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::vocabulary::Signal;
+use crate::telemetry::vocabulary::Signal;
 
 /// Between two log lines about deliveries.
 const LINE_EVERY: Duration = Duration::from_mins(1);
@@ -72,7 +73,13 @@ impl Delivery {
     }
 
     /// An export ended; `lost` items went with a failure. Returns the line to log, one a minute at most.
-    pub(super) fn exported(&self, signal: Signal, lost: u64, failure: Option<&str>, now: Instant) -> Option<Line> {
+    pub(super) fn exported(
+        &self,
+        signal: Signal,
+        lost: u64,
+        failure: Option<&str>,
+        now: Instant,
+    ) -> Option<Line> {
         let counts = self.of(signal);
         if failure.is_some() {
             counts.failed.fetch_add(1, Ordering::Relaxed);
@@ -102,10 +109,14 @@ impl Delivery {
         let found = self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         Some(if let Some(failure) = failure {
             let cause = found.unwrap_or_else(|| failure.to_owned());
-            Line::Down(format!("{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"))
+            Line::Down(format!(
+                "{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"
+            ))
         } else {
             spoken.down.retain(|other| *other != signal);
-            Line::Up(format!("{signal} are delivered to {to} again ({lost} items lost since the last such line)"))
+            Line::Up(format!(
+                "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
+            ))
         })
     }
 
@@ -153,8 +164,15 @@ mod tests {
         delivery.goes_to(Signal::Traces, "http://c:4318".to_owned());
         delivery.found(Signal::Traces, "connection refused".to_owned());
         let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
-        assert_eq!(delivery.exported(Signal::Traces, 10, Some("network error"), start), Some(Line::Down(down)));
-        assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)), None, "within the minute");
+        assert_eq!(
+            delivery.exported(Signal::Traces, 10, Some("network error"), start),
+            Some(Line::Down(down))
+        );
+        assert_eq!(
+            delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)),
+            None,
+            "within the minute"
+        );
         let up = delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(65));
         assert!(matches!(up, Some(Line::Up(_))), "{up:?}");
         assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);

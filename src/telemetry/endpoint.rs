@@ -1,8 +1,9 @@
-//! The `OTEL_EXPORTER_OTLP_*` variables of one signal: where to push to, and how; it opens no connection and reads no file.
+//! The `OTEL_EXPORTER_OTLP_*` variables of one signal: where to push to, and how; it opens no connection and
+//! reads no file.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::{
+use crate::telemetry::{
     environment::{Environment, percent_decoded},
     vocabulary::Signal,
 };
@@ -67,7 +68,10 @@ struct Names {
 impl Names {
     fn new(signal: Signal, option: &str) -> Self {
         let upper = signal.as_str().to_ascii_uppercase();
-        Self { own: format!("OTEL_EXPORTER_OTLP_{upper}_{option}"), common: format!("OTEL_EXPORTER_OTLP_{option}") }
+        Self {
+            own: format!("OTEL_EXPORTER_OTLP_{upper}_{option}"),
+            common: format!("OTEL_EXPORTER_OTLP_{option}"),
+        }
     }
 
     fn find(&self, env: &Environment<'_>) -> Option<(String, String)> {
@@ -106,7 +110,8 @@ fn protocol(env: &mut Environment<'_>, signal: Signal) -> Protocol {
     }
 }
 
-/// The common endpoint of HTTP is a base to which the signal's path is added; a signal's own is taken as it is.
+/// The common endpoint of HTTP is a base to which the signal's path is added; a signal's own is taken as it
+/// is.
 fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Option<String> {
     let names = Names::new(signal, "ENDPOINT");
     let default = match protocol {
@@ -114,12 +119,18 @@ fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Op
         Protocol::HttpProtobuf => "http://localhost:4318",
     };
     let (name, value) = names.find(env).unwrap_or_else(|| (names.common.clone(), default.to_owned()));
-    let url = if value.contains("://") { value } else { format!("{}://{value}", scheme(env, signal, protocol)) };
-    let usable = url
-        .parse::<http::Uri>()
-        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()));
+    let url =
+        if value.contains("://") { value } else { format!("{}://{value}", scheme(env, signal, protocol)) };
+    let usable = url.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
     if !usable {
-        env.warn(&name, &without_user(&url), "not the URL of a collector", "nothing, and nothing is pushed there");
+        env.warn(
+            &name,
+            &without_user(&url),
+            "not the URL of a collector",
+            "nothing, and nothing is pushed there",
+        );
         return None;
     }
     Some(if protocol == Protocol::HttpProtobuf && name == names.common {
@@ -129,7 +140,8 @@ fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Op
     })
 }
 
-/// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless `OTEL_EXPORTER_OTLP_INSECURE` is false.
+/// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless
+/// `OTEL_EXPORTER_OTLP_INSECURE` is false.
 fn scheme(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> &'static str {
     let names = Names::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
@@ -154,7 +166,8 @@ fn headers(env: &mut Environment<'_>, signal: Signal) -> Vec<(String, String)> {
 fn header(member: &str) -> Option<(String, String)> {
     let (name, value) = member.split_once('=')?;
     let name = http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-    let value = percent_decoded(value.trim()).filter(|value| !value.is_empty() && http::HeaderValue::from_str(value).is_ok())?;
+    let value = percent_decoded(value.trim())
+        .filter(|value| !value.is_empty() && http::HeaderValue::from_str(value).is_ok())?;
     Some((name.as_str().to_owned(), value))
 }
 

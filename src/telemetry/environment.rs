@@ -1,4 +1,5 @@
-//! Reads one variable after another and collects a warning for each that cannot be used; it knows no variable by name.
+//! Reads one variable after another and collects a warning for each that cannot be used; it knows no variable
+//! by name.
 
 use std::time::Duration;
 
@@ -73,7 +74,12 @@ impl<'a> Environment<'a> {
         if let Some(millis) = value.parse::<u64>().ok().filter(|millis| *millis > 0) {
             return Duration::from_millis(millis);
         }
-        self.warn(variable, &value, "not a number of milliseconds", &format!("the default of {}", default.as_millis()));
+        self.warn(
+            variable,
+            &value,
+            "not a number of milliseconds",
+            &format!("the default of {}", default.as_millis()),
+        );
         default
     }
 }
@@ -99,7 +105,8 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None` names no culprit on purpose.
+/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None` names no
+/// culprit on purpose.
 pub(super) fn pairs(list: &str) -> Option<Vec<(String, String)>> {
     list.split(',')
         .map(str::trim)
@@ -118,7 +125,8 @@ mod tests {
 
     #[test]
     fn pairs_are_percent_decoded_and_a_broken_list_is_refused_whole() {
-        let decoded = pairs("a=b%2Cc, d = e=f ,,").map(|list| list.into_iter().map(|(k, v)| format!("{k}:{v}")).collect::<Vec<_>>());
+        let decoded = pairs("a=b%2Cc, d = e=f ,,")
+            .map(|list| list.into_iter().map(|(k, v)| format!("{k}:{v}")).collect::<Vec<_>>());
         assert_eq!(decoded, Some(vec!["a:b,c".to_owned(), "d:e=f".to_owned()]));
         for broken in ["a", "=b", "a=%2", "a=%zz", "a=%+1", "a=%ff"] {
             assert_eq!(pairs(broken), None, "{broken}");

@@ -1,4 +1,5 @@
-//! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is read by the page alone.
+//! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
+//! read by the page alone.
 
 use std::{
     collections::HashMap,
@@ -8,7 +9,7 @@ use std::{
 
 use opentelemetry::KeyValue;
 
-use super::{instruments::Row, rollout::SpanIds};
+use crate::telemetry::{instruments::Row, rollout::SpanIds};
 
 /// A measurement and the span in which it was made.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,5 @@
-//! States that nothing has any more, which are shown as zero for a while: pushed, the last value of a series that just ends would stay.
+//! States that nothing has any more, which are shown as zero for a while: pushed, the last value of a series
+//! that just ends would stay.
 
 use std::{
     collections::HashMap,
@@ -6,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::vocabulary::Kind;
+use crate::telemetry::vocabulary::Kind;
 
 /// Longer than backends keep the last value of a series that ended (5 min), and than most pushes are apart.
 const SHOWN: Duration = Duration::from_mins(10);
@@ -44,7 +45,8 @@ mod tests {
     #[test]
     fn what_is_gone_is_zero_for_a_while_and_then_gone() {
         let (faded, start) = (Faded::default(), Instant::now());
-        let (ready, failed) = ((Kind::ElpioService, "true", "Reconciled"), (Kind::ElpioService, "false", "EngineNotReady"));
+        let (ready, failed) =
+            ((Kind::ElpioService, "true", "Reconciled"), (Kind::ElpioService, "false", "EngineNotReady"));
         assert!(faded.besides([ready, failed].into_iter(), start).is_empty());
         assert_eq!(faded.besides([ready].into_iter(), start + SHOWN / 2), [failed]);
         assert_eq!(faded.besides([failed].into_iter(), start + SHOWN / 2), [ready], "it is back");

@@ -1,4 +1,5 @@
-//! The id generator and the sampler of the tracer: random ids but where a rollout presets them, the configured sampler but where a rollout has decided.
+//! The id generator and the sampler of the tracer: random ids but where a rollout presets them, the
+//! configured sampler but where a rollout has decided.
 
 use std::cell::Cell;
 
@@ -6,9 +7,11 @@ use opentelemetry::{
     Context, KeyValue,
     trace::{Link, SpanId, SpanKind, TraceContextExt, TraceId},
 };
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, ShouldSample};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, ShouldSample,
+};
 
-use super::current::Sampled;
+use crate::telemetry::current::Sampled;
 
 thread_local! {
     static PRESET: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
@@ -28,7 +31,8 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Runs `start`, which starts one span on this thread, with these ids: the SDK's span builder has no fields for them.
+/// Runs `start`, which starts one span on this thread, with these ids: the SDK's span builder has no fields
+/// for them.
 pub(super) fn with_preset<T>(trace: TraceId, span: SpanId, start: impl FnOnce() -> T) -> T {
     struct Reset;
     impl Drop for Reset {

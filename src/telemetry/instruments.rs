@@ -1,9 +1,10 @@
-//! THE table of instruments: every name, unit, bucket, attribute value and limit; it holds data and records nothing.
+//! THE table of instruments: every name, unit, bucket, attribute value and limit; it holds data and records
+//! nothing.
 //!
-//! `otel/instruments.md` is generated from it; dashboards and alert rules are checked against it. An instrument that
-//! is not a row here cannot be created.
+//! `otel/instruments.md` is generated from it; dashboards and alert rules are checked against it. An
+//! instrument that is not a row here cannot be created.
 
-use super::vocabulary::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
+use crate::telemetry::vocabulary::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
 
 /// What kind of instrument a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,19 +87,42 @@ const fn bounded(key: &'static str, by: &'static str) -> Attribute {
     Attribute { key, values: Values::Bounded(by) }
 }
 
-const fn row(name: &'static str, form: Form, unit: &'static str, page: &'static str, description: &'static str) -> Row {
-    Row { name, form, unit, description, page, buckets: &[], attributes: &[], occurs: None, volatile: false, exemplars: false, limit: 100 }
+const fn row(
+    name: &'static str,
+    form: Form,
+    unit: &'static str,
+    page: &'static str,
+    description: &'static str,
+) -> Row {
+    Row {
+        name,
+        form,
+        unit,
+        description,
+        page,
+        buckets: &[],
+        attributes: &[],
+        occurs: None,
+        volatile: false,
+        exemplars: false,
+        limit: 100,
+    }
 }
 
 /// What prometheus-client uses by default, and finer and coarser ends.
-const RECONCILE_BUCKETS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0];
-const ROLLOUT_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
-const BUILD_BUCKETS: &[f64] = &[1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 3600.0];
+const RECONCILE_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0,
+    60.0,
+];
+const ROLLOUT_BUCKETS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
+const BUILD_BUCKETS: &[f64] =
+    &[1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 3600.0];
 /// client-go's: `ExponentialBuckets(10e-9, 10, 12)`.
 const QUEUE_BUCKETS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0];
 /// The semantic conventions' for `http.client.request.duration`.
-const HTTP_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const HTTP_BUCKETS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Labels of the children that a kind can have.
 pub const CHILDREN: &[&str] = &[
@@ -114,8 +138,16 @@ pub const CHILDREN: &[&str] = &[
     "ElpioService",
 ];
 /// Reasons of Events.
-pub const EVENT_REASONS: &[&str] =
-    &["Reconciled", "Progressing", "Ready", "ReconcileFailed", "FieldIgnored", "BuildStarted", "BuildSucceeded", "BuildFailed"];
+pub const EVENT_REASONS: &[&str] = &[
+    "Reconciled",
+    "Progressing",
+    "Ready",
+    "ReconcileFailed",
+    "FieldIgnored",
+    "BuildStarted",
+    "BuildSucceeded",
+    "BuildFailed",
+];
 /// Reasons by which objects are counted; what is copied from an engine counts as one of the `…NotReady`.
 pub const STATE_REASONS: &[&str] = &[
     "Reconciled",
@@ -198,7 +230,13 @@ pub static RECONCILE_DURATION: Row = Row {
     attributes: &[KIND],
     buckets: RECONCILE_BUCKETS,
     exemplars: true,
-    ..row("elpio.reconcile.duration", Form::Histogram, "s", "elpio_reconcile_duration_seconds", "Time that a reconcile took")
+    ..row(
+        "elpio.reconcile.duration",
+        Form::Histogram,
+        "s",
+        "elpio_reconcile_duration_seconds",
+        "Time that a reconcile took",
+    )
 };
 /// Services that are ready.
 pub static SERVICES_READY: Row = row(
@@ -222,7 +260,13 @@ pub static RECONCILE_ERRORS: Row = Row {
 /// Runs under way.
 pub static RECONCILE_ACTIVE: Row = Row {
     attributes: &[KIND],
-    ..row("elpio.reconcile.active", Form::UpDownCounter, "{reconcile}", "elpio_reconcile_active", "Reconciles that run now")
+    ..row(
+        "elpio.reconcile.active",
+        Form::UpDownCounter,
+        "{reconcile}",
+        "elpio_reconcile_active",
+        "Reconciles that run now",
+    )
 };
 /// What caused runs.
 pub static RECONCILE_TRIGGERS: Row = Row {
@@ -250,7 +294,13 @@ pub static APPLY: Row = Row {
 /// Objects by state.
 pub static RESOURCES_BY_STATE: Row = Row {
     attributes: &[KIND, closed("ready", &["true", "false", "unknown"]), closed("reason", STATE_REASONS)],
-    ..row("elpio.resources", Form::ObservableGauge, "{resource}", "elpio_resources", "Objects by state and reason; shown by the leader")
+    ..row(
+        "elpio.resources",
+        Form::ObservableGauge,
+        "{resource}",
+        "elpio_resources",
+        "Objects by state and reason; shown by the leader",
+    )
 };
 /// The oldest change that is not yet dealt with.
 pub static UNSETTLED_AGE: Row = Row {
@@ -281,26 +331,56 @@ pub static ROLLOUT_DURATION: Row = Row {
 pub static BUILD_DURATION: Row = Row {
     attributes: &[closed("result", BUILD_RESULTS)],
     buckets: BUILD_BUCKETS,
-    ..row("elpio.build.duration", Form::Histogram, "s", "elpio_build_duration_seconds", "Time that a function's build took")
+    ..row(
+        "elpio.build.duration",
+        Form::Histogram,
+        "s",
+        "elpio_build_duration_seconds",
+        "Time that a function's build took",
+    )
 };
 /// Events.
 pub static EVENTS: Row = Row {
-    attributes: &[closed("type", &["Normal", "Warning"]), closed("reason", EVENT_REASONS), closed("outcome", EventOutcome::WORDS)],
+    attributes: &[
+        closed("type", &["Normal", "Warning"]),
+        closed("reason", EVENT_REASONS),
+        closed("outcome", EventOutcome::WORDS),
+    ],
     occurs: Some(event_of_type),
-    ..row("elpio.events", Form::Counter, "{event}", "elpio_events_total", "Occurrences of Events, by what became of them")
+    ..row(
+        "elpio.events",
+        Form::Counter,
+        "{event}",
+        "elpio_events_total",
+        "Occurrences of Events, by what became of them",
+    )
 };
 /// Queue: length.
 pub static QUEUE_DEPTH: Row = Row {
     attributes: &[NAME],
-    ..row("workqueue.depth", Form::ObservableGauge, "{item}", "workqueue_depth", "Keys that wait in the work queue")
+    ..row(
+        "workqueue.depth",
+        Form::ObservableGauge,
+        "{item}",
+        "workqueue_depth",
+        "Keys that wait in the work queue",
+    )
 };
 /// Queue: additions.
-pub static QUEUE_ADDS: Row =
-    Row { attributes: &[NAME], ..row("workqueue.adds", Form::Counter, "{item}", "workqueue_adds_total", "Keys added to the work queue") };
+pub static QUEUE_ADDS: Row = Row {
+    attributes: &[NAME],
+    ..row("workqueue.adds", Form::Counter, "{item}", "workqueue_adds_total", "Keys added to the work queue")
+};
 /// Queue: additions after a failure.
 pub static QUEUE_RETRIES: Row = Row {
     attributes: &[NAME],
-    ..row("workqueue.retries", Form::Counter, "{item}", "workqueue_retries_total", "Keys added again to the work queue after a failure")
+    ..row(
+        "workqueue.retries",
+        Form::Counter,
+        "{item}",
+        "workqueue_retries_total",
+        "Keys added again to the work queue after a failure",
+    )
 };
 /// Queue: waiting.
 pub static QUEUE_DURATION: Row = Row {
@@ -318,7 +398,13 @@ pub static QUEUE_DURATION: Row = Row {
 pub static WORK_DURATION: Row = Row {
     attributes: &[NAME],
     buckets: QUEUE_BUCKETS,
-    ..row("workqueue.work.duration", Form::Histogram, "s", "workqueue_work_duration_seconds", "Time that processing a key took")
+    ..row(
+        "workqueue.work.duration",
+        Form::Histogram,
+        "s",
+        "workqueue_work_duration_seconds",
+        "Time that processing a key took",
+    )
 };
 /// Queue: work under way.
 pub static UNFINISHED_WORK: Row = Row {
@@ -381,7 +467,13 @@ pub static WATCH_EVENTS: Row = Row {
 /// Watch restarts.
 pub static WATCH_RESTARTS: Row = Row {
     attributes: &[RESOURCE],
-    ..row("elpio.watch.restarts", Form::Counter, "{restart}", "elpio_watch_restarts_total", "Watches that broke and were begun again")
+    ..row(
+        "elpio.watch.restarts",
+        Form::Counter,
+        "{restart}",
+        "elpio_watch_restarts_total",
+        "Watches that broke and were begun again",
+    )
 };
 /// Watch silence.
 pub static WATCH_AGE: Row = Row {
@@ -433,13 +525,25 @@ pub static DROPPED: Row = Row {
 /// What runs.
 pub static BUILD_INFO: Row = Row {
     attributes: &[bounded("version", "one"), bounded("revision", "one"), bounded("rustc", "one")],
-    ..row("elpio.build_info", Form::ObservableGauge, "", "elpio_build_info", "Always 1; what this operator was built from")
+    ..row(
+        "elpio.build_info",
+        Form::ObservableGauge,
+        "",
+        "elpio_build_info",
+        "Always 1; what this operator was built from",
+    )
 };
 /// Processor time.
 pub static PROCESS_CPU: Row = Row {
     attributes: &[closed("cpu.mode", &["user", "system"])],
     volatile: true,
-    ..row("process.cpu.time", Form::ObservableCounter, "s", "process_cpu_time_seconds_total", "Processor time that the process used")
+    ..row(
+        "process.cpu.time",
+        Form::ObservableCounter,
+        "s",
+        "process_cpu_time_seconds_total",
+        "Processor time that the process used",
+    )
 };
 /// Memory.
 pub static PROCESS_MEMORY: Row = Row {
@@ -455,7 +559,13 @@ pub static PROCESS_MEMORY: Row = Row {
 /// Age of the process.
 pub static PROCESS_UPTIME: Row = Row {
     volatile: true,
-    ..row("process.uptime", Form::ObservableGauge, "s", "process_uptime_seconds", "Time that the process has been running")
+    ..row(
+        "process.uptime",
+        Form::ObservableGauge,
+        "s",
+        "process_uptime_seconds",
+        "Time that the process has been running",
+    )
 };
 /// File descriptors.
 pub static PROCESS_FDS: Row = Row {
@@ -511,7 +621,10 @@ impl Row {
         let mut all = vec![Vec::new()];
         for attribute in self.attributes {
             let Values::Closed(values) = attribute.values else { return Vec::new() };
-            all = all.iter().flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat())).collect();
+            all = all
+                .iter()
+                .flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat()))
+                .collect();
         }
         all.retain(|values: &Vec<&str>| self.occurs.is_none_or(|occurs| occurs(values)));
         all

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::instruments::{Form, Row, TABLE, Values};
+use crate::telemetry::instruments::{Form, Row, TABLE, Values};
 
 const HEAD: &str = "\
 # Instruments
@@ -28,11 +28,14 @@ fn section(page: &mut String, row: &Row) {
     let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
-    let _ = writeln!(page, "- {}, unit {unit}{}", form(row.form), if row.volatile { ", volatile" } else { "" });
+    let _ =
+        writeln!(page, "- {}, unit {unit}{}", form(row.form), if row.volatile { ", volatile" } else { "" });
     let _ = writeln!(page, "- On the Prometheus page: `{}`", row.page);
     for attribute in row.attributes {
         let values = match attribute.values {
-            Values::Closed(values) => values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
+            Values::Closed(values) => {
+                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+            }
             Values::Bounded(by) => by.to_owned(),
         };
         let _ = writeln!(page, "- Attribute `{}`: {values}", attribute.key);
@@ -70,7 +73,11 @@ mod tests {
             assert!(names.insert(row.name), "{} twice", row.name);
             assert_eq!(row.form == Form::Histogram, !row.buckets.is_empty(), "{}: buckets", row.name);
             assert!(row.buckets.is_sorted(), "{}: buckets", row.name);
-            assert!(row.combinations().len() < row.limit, "{}: the limit is below its own closed sets", row.name);
+            assert!(
+                row.combinations().len() < row.limit,
+                "{}: the limit is below its own closed sets",
+                row.name
+            );
             assert!(!row.exemplars || row.form == Form::Histogram, "{}: exemplars", row.name);
             let counter = matches!(row.form, Form::Counter | Form::ObservableCounter);
             assert_eq!(row.page.ends_with("_total"), counter, "{}", row.page);
@@ -79,7 +86,10 @@ mod tests {
 
     #[test]
     fn reconcile_buckets_contain_those_of_prometheus_client() {
-        for bound in [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 0.001, 0.0025, 30.0, 60.0] {
+        for bound in [
+            0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 0.001, 0.0025,
+            30.0, 60.0,
+        ] {
             assert!(super::super::instruments::RECONCILE_DURATION.buckets.contains(&bound), "{bound}");
         }
     }

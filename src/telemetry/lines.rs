@@ -1,4 +1,5 @@
-//! How a log line looks on stderr: JSON, or for a person; what it is about is taken from the reconcile that runs.
+//! How a log line looks on stderr: JSON, or for a person; what it is about is taken from the reconcile that
+//! runs.
 
 use std::fmt::{self, Write as _};
 
@@ -12,7 +13,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{
+use crate::telemetry::{
     current::{ids_in_passing, reconciling},
     settings::LogFormat,
 };
@@ -28,7 +29,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let line = self.line(event, &format!("{:.6}", jiff::Timestamp::now()));
         writeln!(writer, "{line}")
     }
@@ -85,7 +91,9 @@ fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
 
 /// No control character of a message (they may come from users) reaches the terminal.
 fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[derive(Default)]

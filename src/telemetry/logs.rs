@@ -1,4 +1,5 @@
-//! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of its own; it installs nothing.
+//! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of
+//! its own; it installs nothing.
 
 use opentelemetry::Context;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -15,7 +16,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{
+use crate::telemetry::{
     current::{self, SPANS, ids_in_passing, reconciling},
     lines::Lines,
     settings::LogSettings,
@@ -68,7 +69,9 @@ where
         .with_writer(to)
         .with_filter(filter(settings, warnings).and(filter_fn(is_event)));
     let bridge = records.map(|provider| {
-        let foreign = filter_fn(|meta| is_event(meta) && !CARRIERS.iter().any(|carrier| meta.target().starts_with(carrier)));
+        let foreign = filter_fn(|meta| {
+            is_event(meta) && !CARRIERS.iter().any(|carrier| meta.target().starts_with(carrier))
+        });
         Bridge(OpenTelemetryTracingBridge::new(provider)).with_filter(filter(settings, warnings).and(foreign))
     });
     Dispatch::new(tracing_subscriber::registry().with(spans).with(warned).with(lines).with(bridge))
@@ -83,7 +86,8 @@ impl<S: Subscriber> Layer<S> for Warned {
     }
 }
 
-/// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled spans too.
+/// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled
+/// spans too.
 struct Bridge(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bridge {

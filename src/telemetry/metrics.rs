@@ -4,19 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::metrics::Meter;
 
-use super::{
+use crate::telemetry::{
     age::Ages,
     delivery::Delivery,
     exemplars::Exemplars,
-    instruments as table, observed,
-    observed::Probes,
+    instruments as table,
+    observed::{self, Probes},
     recorder::{Count, Level, Times},
     rollout::SpanIds,
     settings::Identity,
     vocabulary::{EventOutcome, Kind},
 };
 
-/// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns at once.
+/// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns
+/// at once.
 #[derive(Clone, Default)]
 pub struct Metrics {
     pub(super) instruments: Option<Arc<Instruments>>,
@@ -76,7 +77,12 @@ pub struct ResourceCounts {
 
 impl Instruments {
     /// Makes every instrument of the table.
-    pub(super) fn new(meter: &Meter, delivery: &Arc<Delivery>, exemplars: Option<&Arc<Exemplars>>, identity: &Identity) -> Self {
+    pub(super) fn new(
+        meter: &Meter,
+        delivery: &Arc<Delivery>,
+        exemplars: Option<&Arc<Exemplars>>,
+        identity: &Identity,
+    ) -> Self {
         let count = |row| Count::new(meter, row);
         let times = |row| Times::new(meter, row, exemplars);
         let (probes, ages) = (Arc::<Probes>::default(), Arc::<Ages>::default());
@@ -112,7 +118,14 @@ impl Metrics {
     }
 
     /// A rollout ended; `ctx` are the ids of its root span, when it is sampled.
-    pub fn rollout_ended(&self, kind: Kind, engine: &'static str, outcome: &'static str, took: Duration, ctx: Option<&SpanIds>) {
+    pub fn rollout_ended(
+        &self,
+        kind: Kind,
+        engine: &'static str,
+        outcome: &'static str,
+        took: Duration,
+        ctx: Option<&SpanIds>,
+    ) {
         if let Some(on) = &self.instruments {
             on.rollout_duration.record(took.as_secs_f64(), [kind.as_str(), engine, outcome], ctx.cloned());
         }
@@ -147,8 +160,8 @@ impl Metrics {
         }
     }
 
-    /// State of our objects, read at each collection (by each instrument that shows a part of it); `None` (this replica
-    /// does not lead) gives no series.
+    /// State of our objects, read at each collection (by each instrument that shows a part of it); `None`
+    /// (this replica does not lead) gives no series.
     pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {
         if let Some(on) = &self.instruments {
             on.probes.set_resources(Arc::new(probe));

@@ -1,7 +1,8 @@
-//! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work and may import none of our other modules.
+//! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work and
+//! may import none of our other modules.
 //!
-//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`Page`]) are cheap to
-//! clone; [`init`] is the only function that sets anything global.
+//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`Page`])
+//! are cheap to clone; [`init`] is the only function that sets anything global.
 //!
 //! ```text
 //! settings (OTEL_*) → pipeline::Builder → providers, subscriber → handles
@@ -62,7 +63,9 @@ pub use rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_trace
 pub use settings::{Identity, LogFormat, LogSettings, Settings};
 pub use shutdown::Telemetry;
 pub use traces::{EventLog, Traces, current_ids};
-pub use vocabulary::{ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, RunOutcome, RunStep, Signal, Trigger};
+pub use vocabulary::{
+    ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, RunOutcome, RunStep, Signal, Trigger,
+};
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,12 @@ pub struct InitError(pub String);
 /// # Errors
 /// When a subscriber is installed already, or the page cannot be joined to the instruments.
 #[allow(clippy::needless_pass_by_value)] // everything is handed over whole
-pub fn init(settings: Settings, identity: Identity, log: LogSettings, page: bool) -> Result<Telemetry, InitError> {
+pub fn init(
+    settings: Settings,
+    identity: Identity,
+    log: LogSettings,
+    page: bool,
+) -> Result<Telemetry, InitError> {
     let builder = Builder::new(settings, identity).with_page(page).exporting();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;

@@ -1,4 +1,5 @@
-//! The instruments that are read at collection, and the probes that they read; a probe that panics gives no series.
+//! The instruments that are read at collection, and the probes that they read; a probe that panics gives no
+//! series.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,7 +9,7 @@ use std::{
 
 use opentelemetry::metrics::Meter;
 
-use super::{
+use crate::telemetry::{
     age::Ages,
     delivery::Delivery,
     faded::Faded,
@@ -72,11 +73,19 @@ impl Probes {
 }
 
 /// Makes every observable instrument of the table.
-pub(super) fn register(meter: &Meter, probes: &Arc<Probes>, ages: &Arc<Ages>, delivery: &Arc<Delivery>, identity: &Identity) {
+pub(super) fn register(
+    meter: &Meter,
+    probes: &Arc<Probes>,
+    ages: &Arc<Ages>,
+    delivery: &Arc<Delivery>,
+    identity: &Identity,
+) {
     resources(meter, probes);
     queues(meter, probes);
     let ages = Arc::clone(ages);
-    observe_seconds(meter, &table::WATCH_AGE, move |to| ages.each(|resource, age| to.set(age.as_secs_f64(), &[resource])));
+    observe_seconds(meter, &table::WATCH_AGE, move |to| {
+        ages.each(|resource, age| to.set(age.as_secs_f64(), &[resource]))
+    });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
         if let Some(leads) = leader.leads() {
@@ -100,7 +109,10 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
     observe_whole(meter, &table::RESOURCES_BY_STATE, move |to| {
         let Some(counts) = states.counts() else { return faded.clear() };
         let there = counts.by_state.iter().map(|(kind, ready, reason, _)| (*kind, *ready, *reason));
-        let gone = faded.besides(there, Instant::now()).into_iter().map(|(kind, ready, reason)| (kind, ready, reason, 0));
+        let gone = faded
+            .besides(there, Instant::now())
+            .into_iter()
+            .map(|(kind, ready, reason)| (kind, ready, reason, 0));
         for (kind, ready, reason, n) in counts.by_state.iter().copied().chain(gone) {
             to.set(n, &[kind.as_str(), ready, reason]);
         }
@@ -115,10 +127,14 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
 
 fn queues(meter: &Meter, probes: &Arc<Probes>) {
     let depth = Arc::clone(probes);
-    observe_whole(meter, &table::QUEUE_DEPTH, move |to| depth.each_queue(|name, found| to.set(found.depth, &[name])));
+    observe_whole(meter, &table::QUEUE_DEPTH, move |to| {
+        depth.each_queue(|name, found| to.set(found.depth, &[name]))
+    });
     let seconds = |row, pick: fn(&QueueProbe) -> Duration| {
         let probes = Arc::clone(probes);
-        observe_seconds(meter, row, move |to| probes.each_queue(|name, found| to.set(pick(&found).as_secs_f64(), &[name])));
+        observe_seconds(meter, row, move |to| {
+            probes.each_queue(|name, found| to.set(pick(&found).as_secs_f64(), &[name]))
+        });
     };
     seconds(&table::UNFINISHED_WORK, |found| found.unfinished);
     seconds(&table::LONGEST_PROCESSOR, |found| found.longest);
@@ -151,7 +167,11 @@ fn of_process(meter: &Meter) {
             to.set(system, &["system"]);
         }
     });
-    observe_level(meter, &table::PROCESS_MEMORY, |to| process::memory().into_iter().for_each(|bytes| to.set(bytes, &[])));
+    observe_level(meter, &table::PROCESS_MEMORY, |to| {
+        process::memory().into_iter().for_each(|bytes| to.set(bytes, &[]))
+    });
     observe_seconds(meter, &table::PROCESS_UPTIME, |to| to.set(process::uptime(), &[]));
-    observe_level(meter, &table::PROCESS_FDS, |to| process::descriptors().into_iter().for_each(|n| to.set(n, &[])));
+    observe_level(meter, &table::PROCESS_FDS, |to| {
+        process::descriptors().into_iter().for_each(|n| to.set(n, &[]))
+    });
 }

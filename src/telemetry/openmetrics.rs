@@ -1,12 +1,13 @@
 //! Writes metric families as OpenMetrics text, with exemplars; it changes no value.
 //!
-//! After the OpenMetrics 1.0 specification: a counter's family has no `_total`, floats have a point, the text ends with `# EOF`.
+//! After the OpenMetrics 1.0 specification: a counter's family has no `_total`, floats have a point, the text
+//! ends with `# EOF`.
 
 use std::{fmt::Write as _, time::UNIX_EPOCH};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
-use super::exemplars::{Exemplar, Exemplars, labels};
+use crate::telemetry::exemplars::{Exemplar, Exemplars, labels};
 
 /// Runes that the label set of an exemplar may have (OpenMetrics 1.0, exemplars).
 const EXEMPLAR_RUNES: usize = 128;
@@ -65,12 +66,25 @@ fn histogram(text: &mut String, name: &str, metric: &Metric, exemplars: &Exempla
     writeln!(text, " {}", histogram.get_sample_count())
 }
 
-fn sample(text: &mut String, name: &str, suffix: &str, metric: &Metric, le: Option<&str>, value: f64) -> std::fmt::Result {
+fn sample(
+    text: &mut String,
+    name: &str,
+    suffix: &str,
+    metric: &Metric,
+    le: Option<&str>,
+    value: f64,
+) -> std::fmt::Result {
     sample_head(text, name, suffix, metric.get_label(), le)?;
     write!(text, " {}", float(value))
 }
 
-fn sample_head(text: &mut String, name: &str, suffix: &str, labels: &[LabelPair], le: Option<&str>) -> std::fmt::Result {
+fn sample_head(
+    text: &mut String,
+    name: &str,
+    suffix: &str,
+    labels: &[LabelPair],
+    le: Option<&str>,
+) -> std::fmt::Result {
     write!(text, "{name}{suffix}")?;
     let pairs = labels.iter().map(|pair| (pair.name(), pair.value())).chain(le.map(|bound| ("le", bound)));
     let mut open = '{';
@@ -90,7 +104,13 @@ fn exemplar(text: &mut String, mark: &Exemplar) -> std::fmt::Result {
         return Ok(());
     }
     let at = mark.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    write!(text, " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {}.{:03}", float(mark.value), at.as_secs(), at.subsec_millis())
+    write!(
+        text,
+        " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {}.{:03}",
+        float(mark.value),
+        at.as_secs(),
+        at.subsec_millis()
+    )
 }
 
 fn float(value: f64) -> String {
@@ -116,7 +136,13 @@ mod tests {
 
     #[test]
     fn floats_have_a_point_and_infinities_a_sign() {
-        for (value, text) in [(1.0, "1.0"), (0.25, "0.25"), (1e-8, "1e-8"), (f64::INFINITY, "+Inf"), (f64::NEG_INFINITY, "-Inf")] {
+        for (value, text) in [
+            (1.0, "1.0"),
+            (0.25, "0.25"),
+            (1e-8, "1e-8"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
             assert_eq!(float(value), text);
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus::{Registry, TextEncoder};
 
-use super::{exemplars::Exemplars, openmetrics};
+use crate::telemetry::{exemplars::Exemplars, openmetrics};
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,7 +27,8 @@ impl Page {
         Self { registry, exemplars }
     }
 
-    /// Content type and body, by the `Accept` header: OpenMetrics (with exemplars) where it is preferred, else Prometheus text.
+    /// Content type and body, by the `Accept` header: OpenMetrics (with exemplars) where it is preferred,
+    /// else Prometheus text.
     #[must_use]
     pub fn render(&self, accept: Option<&str>) -> (&'static str, Vec<u8>) {
         let families = self.registry.gather();
@@ -48,7 +49,9 @@ fn wants_openmetrics(accept: &str) -> bool {
         let ranges = accept.split(',').filter_map(|range| {
             let mut parts = range.split(';').map(str::trim);
             let matches = parts.next()?.eq_ignore_ascii_case(wanted);
-            let q = parts.find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q="))).map_or(Some(1.0), |q| q.parse::<f64>().ok())?;
+            let q = parts
+                .find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")))
+                .map_or(Some(1.0), |q| q.parse::<f64>().ok())?;
             matches.then_some(q)
         });
         ranges.fold(0.0, f64::max)

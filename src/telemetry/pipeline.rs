@@ -1,18 +1,29 @@
-//! Builds telemetry from its parts: exporters in, providers, subscriber and handles out; it sets nothing global.
+//! Builds telemetry from its parts: exporters in, providers, subscriber and handles out; it sets nothing
+//! global.
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use opentelemetry::{InstrumentationScope, logs::LoggerProvider as _, metrics::MeterProvider as _, trace::TracerProvider as _};
+use opentelemetry::{
+    InstrumentationScope, logs::LoggerProvider as _, metrics::MeterProvider as _, trace::TracerProvider as _,
+};
 use opentelemetry_sdk::{
     Resource,
-    logs::{BatchConfigBuilder as LogBatchConfig, BatchLogProcessor, LogExporter, LogProcessor, SdkLoggerProvider},
-    metrics::{Instrument, MeterProviderBuilder, PeriodicReader, SdkMeterProvider, Stream, exporter::PushMetricExporter},
-    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, ShouldSample, SpanExporter, SpanProcessor},
+    logs::{
+        BatchConfigBuilder as LogBatchConfig, BatchLogProcessor, LogExporter, LogProcessor, SdkLoggerProvider,
+    },
+    metrics::{
+        Instrument, MeterProviderBuilder, PeriodicReader, SdkMeterProvider, Stream,
+        exporter::PushMetricExporter,
+    },
+    trace::{
+        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, ShouldSample, SpanExporter,
+        SpanProcessor,
+    },
 };
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{
+use crate::telemetry::{
     InitError, Telemetry,
     delivery::Delivery,
     exemplars::Exemplars,
@@ -32,7 +43,8 @@ use super::{
 
 type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
 
-/// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in tests with others.
+/// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
+/// tests with others.
 pub struct Builder {
     settings: Settings,
     identity: Identity,
@@ -47,7 +59,10 @@ pub struct Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("settings", &self.settings).field("page", &self.page).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("settings", &self.settings)
+            .field("page", &self.page)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +88,9 @@ impl Builder {
     pub fn with_page(mut self, on: bool) -> Self {
         self.page = on && !self.settings.disabled;
         if on && self.settings.disabled {
-            self.warnings.push("OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned());
+            self.warnings.push(
+                "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned(),
+            );
         }
         self
     }
@@ -128,19 +145,36 @@ impl Builder {
     pub fn exporting(mut self) -> Self {
         let settings = self.settings.clone();
         if let Some(otlp) = &settings.traces.otlp {
-            match Transport::new(Signal::Traces, otlp, settings.spans.timeout, &self.delivery, &mut self.warnings).spans() {
+            match Transport::new(
+                Signal::Traces,
+                otlp,
+                settings.spans.timeout,
+                &self.delivery,
+                &mut self.warnings,
+            )
+            .spans()
+            {
                 Ok(exporter) => self = self.spans(exporter),
                 Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
             }
         }
         if let Some(otlp) = &settings.logs.otlp {
-            match Transport::new(Signal::Logs, otlp, settings.records.timeout, &self.delivery, &mut self.warnings).logs() {
+            match Transport::new(
+                Signal::Logs,
+                otlp,
+                settings.records.timeout,
+                &self.delivery,
+                &mut self.warnings,
+            )
+            .logs()
+            {
                 Ok(exporter) => self = self.records(exporter),
                 Err(error) => self.warnings.push(format!("logs are not pushed: {error}")),
             }
         }
         if let Some(otlp) = &settings.metrics.otlp {
-            match Transport::new(Signal::Metrics, otlp, settings.timeout, &self.delivery, &mut self.warnings).metrics(settings.temporality)
+            match Transport::new(Signal::Metrics, otlp, settings.timeout, &self.delivery, &mut self.warnings)
+                .metrics(settings.temporality)
             {
                 Ok(exporter) => self = self.metrics(exporter),
                 Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
@@ -157,7 +191,8 @@ impl Builder {
             self = self.records(opentelemetry_stdout::LogExporter::default());
         }
         if settings.metrics.console {
-            let exporter = opentelemetry_stdout::MetricExporter::builder().with_temporality(sdk_temporality(settings.temporality));
+            let exporter = opentelemetry_stdout::MetricExporter::builder()
+                .with_temporality(sdk_temporality(settings.temporality));
             self = self.metrics(exporter.build());
         }
         self
@@ -167,12 +202,17 @@ impl Builder {
     ///
     /// # Errors
     /// When the page cannot be joined to the instruments.
-    pub fn build<W>(mut self, log: &LogSettings, to: W) -> Result<(Telemetry, Dispatch, Vec<String>), InitError>
+    pub fn build<W>(
+        mut self,
+        log: &LogSettings,
+        to: W,
+    ) -> Result<(Telemetry, Dispatch, Vec<String>), InitError>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
         let resource = resource(&self.settings, &self.identity);
-        let scope = InstrumentationScope::builder("elpio-operator").with_version(self.identity.version).build();
+        let scope =
+            InstrumentationScope::builder("elpio-operator").with_version(self.identity.version).build();
         let (instruments, page, meters) = self.meters(&resource, &scope)?;
         let records = (!self.records.is_empty()).then(|| {
             let about = About::new(std::mem::take(&mut self.records), self.settings.record_limits);
@@ -180,11 +220,17 @@ impl Builder {
         });
         let exports = !self.spans.is_empty();
         // With nowhere to go no span is recorded, so that no id points to a trace that nobody stored.
-        let sampler: Box<dyn ShouldSample> = if exports { sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
+        let sampler: Box<dyn ShouldSample> =
+            if exports { sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let tracers = self.tracers(resource, sampler.clone());
         let tracer = tracers.tracer_with_scope(scope.clone());
         let dispatch = logs::subscriber(log, to, tracer.clone(), records.as_ref(), &mut self.warnings);
-        let inner = traces::Inner { exports, tracer, sampler, logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)) };
+        let inner = traces::Inner {
+            exports,
+            tracer,
+            sampler,
+            logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),
+        };
         let telemetry = Telemetry {
             metrics: Metrics { instruments, propagate: self.settings.propagate },
             traces: Traces { inner: Arc::new(inner) },
@@ -212,7 +258,10 @@ impl Builder {
         let exemplars = self.page.then(Arc::<Exemplars>::default);
         if let Some(exemplars) = &exemplars {
             let registry = prometheus::Registry::new();
-            let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false).build();
+            let reader = opentelemetry_prometheus::exporter()
+                .with_registry(registry.clone())
+                .scope_info_enabled(false)
+                .build();
             builder = builder.with_reader(reader.map_err(|error| InitError(error.to_string()))?);
             page = Some(Page::new(registry, Arc::clone(exemplars)));
         }
@@ -227,8 +276,10 @@ impl Builder {
 
     fn tracers(&mut self, resource: Resource, sampler: Box<dyn ShouldSample>) -> SdkTracerProvider {
         let limits = self.settings.limits;
-        let mut builder =
-            SdkTracerProvider::builder().with_resource(resource).with_sampler(Follow(sampler)).with_id_generator(Ids::default());
+        let mut builder = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_sampler(Follow(sampler))
+            .with_id_generator(Ids::default());
         let count = |limit: Option<usize>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
         if let Some(most) = count(limits.attributes) {
             builder = builder.with_max_attributes_per_span(most);
@@ -242,7 +293,8 @@ impl Builder {
         if self.spans.is_empty() {
             return builder.build();
         }
-        let quiet = Quiet::new(std::mem::take(&mut self.spans), Arc::clone(&self.delivery), limits.value_length);
+        let quiet =
+            Quiet::new(std::mem::take(&mut self.spans), Arc::clone(&self.delivery), limits.value_length);
         builder.with_span_processor(quiet).build()
     }
 }

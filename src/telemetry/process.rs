@@ -10,7 +10,8 @@ pub(super) fn cpu() -> Option<(f64, f64)> {
     parse_cpu(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
-/// proc(5): the second field is the command in parentheses, which may hold anything; utime and stime are fields 14 and 15.
+/// proc(5): the second field is the command in parentheses, which may hold anything; utime and stime are
+/// fields 14 and 15.
 fn parse_cpu(stat: &str) -> Option<(f64, f64)> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);

@@ -1,4 +1,5 @@
-//! The span processor in front of all others: holds back the spans of a tentative trace until it is decided, and shortens values; it exports nothing itself.
+//! The span processor in front of all others: holds back the spans of a tentative trace until it is decided,
+//! and shortens values; it exports nothing itself.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-use super::{
+use crate::telemetry::{
     current::{Reconciling, Verdict},
     delivery::Delivery,
     vocabulary::Signal,
@@ -27,7 +28,8 @@ use super::{
 
 /// Spans that are held back for one trace; a reconcile has a few dozen.
 const SPANS_A_TRACE: usize = 512;
-/// Traces that are held back at once; more than reconciles run at once. Beyond it a trace is exported at once.
+/// Traces that are held back at once; more than reconciles run at once. Beyond it a trace is exported at
+/// once.
 const TRACES: usize = 1024;
 
 #[derive(Debug)]
@@ -49,7 +51,11 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    pub(super) fn new(next: Vec<Box<dyn SpanProcessor>>, delivery: Arc<Delivery>, value_limit: Option<usize>) -> Self {
+    pub(super) fn new(
+        next: Vec<Box<dyn SpanProcessor>>,
+        delivery: Arc<Delivery>,
+        value_limit: Option<usize>,
+    ) -> Self {
         Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, value_limit }
     }
 
@@ -85,7 +91,9 @@ impl Quiet {
         }
         let done = held.remove(&trace);
         self.traces.store(held.len(), Ordering::Release);
-        done.filter(|tentative| tentative.verdict.is_kept()).map(|tentative| tentative.spans).unwrap_or_default()
+        done.filter(|tentative| tentative.verdict.is_kept())
+            .map(|tentative| tentative.spans)
+            .unwrap_or_default()
     }
 }
 
@@ -133,7 +141,8 @@ fn shorten_all(span: &mut SpanData, limit: usize) {
     }
 }
 
-/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings alone (OpenTelemetry specification, attribute limits).
+/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings alone (OpenTelemetry
+/// specification, attribute limits).
 fn shorten(attribute: &mut KeyValue, limit: usize) {
     if let Value::String(text) = &attribute.value
         && let Some((end, _)) = text.as_str().char_indices().nth(limit)

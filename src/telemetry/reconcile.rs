@@ -1,4 +1,5 @@
-//! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the reconcile returns.
+//! The wrapper round every reconcile: its span, its metrics, its one log line; it never changes what the
+//! reconcile returns.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -6,7 +7,7 @@ use opentelemetry::{Context, KeyValue, trace::Status};
 use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{
+use crate::telemetry::{
     current::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
     metrics::{Instruments, Metrics},
     rollout::RolloutContext,
@@ -44,7 +45,8 @@ pub struct ReconcileInfo {
 pub enum Place {
     /// A child in the rollout's trace.
     InRollout(RolloutContext),
-    /// A trace of its own with a link to the rollout; exported only if the run wrote or said something, or failed.
+    /// A trace of its own with a link to the rollout; exported only if the run wrote or said something, or
+    /// failed.
     AfterRollout(Option<RolloutContext>),
 }
 
@@ -82,7 +84,12 @@ pub trait Reported {
 
 impl Metrics {
     /// Runs one reconcile inside its span and records it.
-    pub async fn reconcile<T: Reported, F: Future<Output = T>>(&self, traces: &Traces, info: ReconcileInfo, run: F) -> T {
+    pub async fn reconcile<T: Reported, F: Future<Output = T>>(
+        &self,
+        traces: &Traces,
+        info: ReconcileInfo,
+        run: F,
+    ) -> T {
         let active = Active::begin(self.instruments.clone(), &info);
         let ((span, verdict), timing) = Timing::of(|| open(traces, &info));
         let result = run.instrument(span.clone()).await;
@@ -226,7 +233,9 @@ fn say(info: &ReconcileInfo, report: &Report, took: Duration) {
                 "reconcile failed"
             );
         }
-        None if report.wrote => tracing::info!(kind, namespace, name, generation, outcome, trigger, seconds, "reconciled"),
+        None if report.wrote => {
+            tracing::info!(kind, namespace, name, generation, outcome, trigger, seconds, "reconciled")
+        }
         None => {}
     }
 }
@@ -235,7 +244,10 @@ fn say(info: &ReconcileInfo, report: &Report, took: Duration) {
 pub(super) fn fail(span: &Span, error_type: &'static str, short: &str, chain: &str) {
     span.set_status(Status::error(short.to_owned()));
     span.set_attribute("error.type", error_type);
-    let event = vec![KeyValue::new("exception.type", error_type), KeyValue::new("exception.message", chain.to_owned())];
+    let event = vec![
+        KeyValue::new("exception.type", error_type),
+        KeyValue::new("exception.message", chain.to_owned()),
+    ];
     span.add_event("exception", event);
 }
 

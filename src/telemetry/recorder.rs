@@ -7,7 +7,7 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Counter, Histogram, Meter, UpDownCounter},
 };
 
-use super::{
+use crate::telemetry::{
     exemplars::Exemplars,
     instruments::{Form, Row},
     rollout::SpanIds,
@@ -42,7 +42,11 @@ fn pairs<const N: usize>(row: &'static Row, values: [&'static str; N]) -> [KeyVa
 
 fn owned(row: &'static Row, values: &[&str]) -> Vec<KeyValue> {
     debug_assert!(row.allows(values), "{}: {values:?} is not in the table", row.name);
-    row.attributes.iter().zip(values).map(|(attribute, value)| KeyValue::new(attribute.key, (*value).to_owned())).collect()
+    row.attributes
+        .iter()
+        .zip(values)
+        .map(|(attribute, value)| KeyValue::new(attribute.key, (*value).to_owned()))
+        .collect()
 }
 
 impl Count {
@@ -65,7 +69,8 @@ impl Level {
     /// Makes the up-down counter and starts every series of its closed sets at 0.
     pub(super) fn new(meter: &Meter, row: &'static Row) -> Self {
         debug_assert_eq!(row.form, Form::UpDownCounter);
-        let inner = meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
+        let inner =
+            meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
         for values in row.combinations() {
             inner.add(0, &owned(row, &values));
         }
@@ -78,7 +83,8 @@ impl Level {
 }
 
 impl Times {
-    /// Makes the histogram; `exemplars` keeps the last sampled span of each bucket, where the row asks for it.
+    /// Makes the histogram; `exemplars` keeps the last sampled span of each bucket, where the row asks for
+    /// it.
     pub(super) fn new(meter: &Meter, row: &'static Row, exemplars: Option<&Arc<Exemplars>>) -> Self {
         debug_assert_eq!(row.form, Form::Histogram);
         let inner = meter
@@ -122,35 +128,52 @@ impl<T> Observe<'_, T> {
 }
 
 /// Makes an observable instrument of whole numbers. Its callback stays registered without a handle to it.
-pub(super) fn observe_whole(meter: &Meter, row: &'static Row, read: impl Fn(&Observe<'_, u64>) + Send + Sync + 'static) {
+pub(super) fn observe_whole(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, u64>) + Send + Sync + 'static,
+) {
     let call = move |to: &dyn AsyncInstrument<u64>| read(&Observe { row, to });
     if row.form == Form::ObservableCounter {
-        let builder = meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let builder =
+            meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
         debug_assert_eq!(row.form, Form::ObservableGauge);
-        let builder = meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let builder =
+            meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     }
 }
 
 /// Makes an observable up-down counter of whole numbers.
-pub(super) fn observe_level(meter: &Meter, row: &'static Row, read: impl Fn(&Observe<'_, i64>) + Send + Sync + 'static) {
+pub(super) fn observe_level(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, i64>) + Send + Sync + 'static,
+) {
     debug_assert_eq!(row.form, Form::ObservableUpDownCounter);
     let call = move |to: &dyn AsyncInstrument<i64>| read(&Observe { row, to });
-    let builder = meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
+    let builder =
+        meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
     let _ = builder.with_callback(call).build();
 }
 
 /// Makes an observable instrument of seconds.
-pub(super) fn observe_seconds(meter: &Meter, row: &'static Row, read: impl Fn(&Observe<'_, f64>) + Send + Sync + 'static) {
+pub(super) fn observe_seconds(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, f64>) + Send + Sync + 'static,
+) {
     let call = move |to: &dyn AsyncInstrument<f64>| read(&Observe { row, to });
     if row.form == Form::ObservableCounter {
-        let builder = meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let builder =
+            meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
         debug_assert_eq!(row.form, Form::ObservableGauge);
-        let builder = meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let builder =
+            meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     }
 }

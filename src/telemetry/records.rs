@@ -1,4 +1,5 @@
-//! The log processor in front of all others: says what each record is about and keeps its attributes within limits; it exports nothing itself.
+//! The log processor in front of all others: says what each record is about and keeps its attributes within
+//! limits; it exports nothing itself.
 
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use opentelemetry_sdk::{
     logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider},
 };
 
-use super::{current::reconciling, settings::RecordLimits};
+use crate::telemetry::{current::reconciling, settings::RecordLimits};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct About {
     next: Vec<Box<dyn LogProcessor>>,
     limits: RecordLimits,
-    /// Makes empty records: an attribute of a record cannot be changed, so one that is too long means another record.
+    /// Makes empty records: an attribute of a record cannot be changed, so one that is too long means another
+    /// record.
     blank: SdkLogger,
 }
 
@@ -28,11 +30,13 @@ impl About {
         Self { next, limits, blank: SdkLoggerProvider::builder().build().logger("") }
     }
 
-    /// The record with its attributes within the limits (OpenTelemetry specification: the body is none), if it is not so already.
+    /// The record with its attributes within the limits (OpenTelemetry specification: the body is none), if
+    /// it is not so already.
     fn limited(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
         let most = self.limits.attributes.unwrap_or(usize::MAX);
         let limit = self.limits.value_length.unwrap_or(usize::MAX);
-        let within = record.attributes_iter().count() <= most && record.attributes_iter().all(|(_, value)| fits(value, limit));
+        let within = record.attributes_iter().count() <= most
+            && record.attributes_iter().all(|(_, value)| fits(value, limit));
         (!within).then(|| {
             let mut other = self.blank.create_log_record();
             record.event_name().into_iter().for_each(|name| other.set_event_name(name));
@@ -42,8 +46,16 @@ impl About {
             record.severity_text().into_iter().for_each(|text| other.set_severity_text(text));
             record.severity_number().into_iter().for_each(|number| other.set_severity_number(number));
             record.body().into_iter().for_each(|body| other.set_body(body.clone()));
-            record.trace_context().into_iter().for_each(|ids| other.set_trace_context(ids.trace_id, ids.span_id, ids.trace_flags));
-            other.add_attributes(record.attributes_iter().take(most).map(|(key, value)| (key.clone(), shortened(value, limit))));
+            record
+                .trace_context()
+                .into_iter()
+                .for_each(|ids| other.set_trace_context(ids.trace_id, ids.span_id, ids.trace_flags));
+            other.add_attributes(
+                record
+                    .attributes_iter()
+                    .take(most)
+                    .map(|(key, value)| (key.clone(), shortened(value, limit))),
+            );
             other
         })
     }
@@ -51,7 +63,8 @@ impl About {
 
 impl LogProcessor for About {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        // The bridge names a record by the line of source that made it; a log line is no event and has no name.
+        // The bridge names a record by the line of source that made it; a log line is no event and has no
+        // name.
         if record.event_name().is_some_and(|name| name.starts_with("event ")) {
             record.set_event_name("");
         }
@@ -98,8 +111,12 @@ fn fits(value: &AnyValue, limit: usize) -> bool {
 fn shortened(value: &AnyValue, limit: usize) -> AnyValue {
     match value {
         AnyValue::String(text) => AnyValue::from(text.as_str().chars().take(limit).collect::<String>()),
-        AnyValue::ListAny(all) => AnyValue::ListAny(Box::new(all.iter().map(|value| shortened(value, limit)).collect())),
-        AnyValue::Map(all) => AnyValue::Map(Box::new(all.iter().map(|(key, value)| (key.clone(), shortened(value, limit))).collect())),
+        AnyValue::ListAny(all) => {
+            AnyValue::ListAny(Box::new(all.iter().map(|value| shortened(value, limit)).collect()))
+        }
+        AnyValue::Map(all) => AnyValue::Map(Box::new(
+            all.iter().map(|(key, value)| (key.clone(), shortened(value, limit))).collect(),
+        )),
         other => other.clone(),
     }
 }

@@ -7,7 +7,7 @@ use opentelemetry_sdk::{
     trace::{IdGenerator, RandomIdGenerator},
 };
 
-use super::settings::{Identity, Settings};
+use crate::telemetry::settings::{Identity, Settings};
 
 /// The name under which backends show the operator, unless its environment says another.
 const SERVICE: &str = "elpio-operator";
@@ -30,7 +30,10 @@ pub(super) fn resource(settings: &Settings, identity: &Identity) -> Resource {
     attributes.extend(known.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value.clone()?))));
     attributes.extend(settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
     attributes.extend(settings.service_name.clone().map(|name| KeyValue::new("service.name", name)));
-    Resource::builder_empty().with_detector(Box::new(TelemetryResourceDetector)).with_attributes(attributes).build()
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(attributes)
+        .build()
 }
 
 /// Version 4 (RFC 9562): random but for the version and the variant.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use sha2::{Digest, Sha256};
 
-use super::vocabulary::Kind;
+use crate::telemetry::vocabulary::Kind;
 
 /// Ids of a sampled span, lower hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,8 @@ impl RolloutContext {
     /// Ids of the root span, only when it is sampled.
     #[must_use]
     pub fn ids(&self) -> Option<SpanIds> {
-        self.sampled.then(|| SpanIds { trace_id: self.trace_id.to_string(), span_id: self.span_id.to_string() })
+        self.sampled
+            .then(|| SpanIds { trace_id: self.trace_id.to_string(), span_id: self.span_id.to_string() })
     }
 
     /// `00-…-01`, only when it is sampled.
@@ -161,17 +162,22 @@ pub fn valid_traceparent(s: &str) -> bool {
     parse_traceparent(s).is_some()
 }
 
-/// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after the flags in version 00.
+/// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after the
+/// flags in version 00.
 pub(super) fn parse_traceparent(text: &str) -> Option<SpanContext> {
-    let lower_hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lower_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let well_formed = lower_hex(version, 2) && lower_hex(trace, 32) && lower_hex(span, 16) && lower_hex(flags, 2);
+    let well_formed =
+        lower_hex(version, 2) && lower_hex(trace, 32) && lower_hex(span, 16) && lower_hex(flags, 2);
     if !well_formed || version == "ff" || (version == "00" && parts.next().is_some()) {
         return None;
     }
     let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-    Some(remote(TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled)).filter(SpanContext::is_valid)
+    Some(remote(TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled))
+        .filter(SpanContext::is_valid)
 }
 
 #[cfg(test)]
@@ -222,7 +228,10 @@ mod tests {
     #[test]
     fn the_derivation_does_not_change() {
         let ids = RolloutContext::derive(&SEED, None).with_sampled(true).ids();
-        let expected = SpanIds { trace_id: "6147e213db38dba60145ae8f977147c3".to_owned(), span_id: "0721cebb7926fb74".to_owned() };
+        let expected = SpanIds {
+            trace_id: "6147e213db38dba60145ae8f977147c3".to_owned(),
+            span_id: "0721cebb7926fb74".to_owned(),
+        };
         assert_eq!(ids, Some(expected));
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::telemetry::{
     endpoint::{Otlp, otlp},
     environment::{Environment, pairs},
     vocabulary::Signal,
@@ -132,7 +132,8 @@ pub(super) struct RecordLimits {
 }
 
 impl Settings {
-    /// Parses the environment; the second part are warnings, each names the variable, what it held and what is used.
+    /// Parses the environment; the second part are warnings, each names the variable, what it held and what
+    /// is used.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<String>) {
         let mut env = Environment::new(get);
         let disabled = env.switch("OTEL_SDK_DISABLED", false);
@@ -211,7 +212,8 @@ fn sampler(env: &mut Environment<'_>) -> SamplerChoice {
     const DEFAULT: SamplerChoice = SamplerChoice { parent_based: true, root: Root::On };
     const NAME: &str = "OTEL_TRACES_SAMPLER";
     let Some(name) = env.text(NAME) else { return DEFAULT };
-    let (parent_based, rest) = name.strip_prefix("parentbased_").map_or((false, name.as_str()), |rest| (true, rest));
+    let (parent_based, rest) =
+        name.strip_prefix("parentbased_").map_or((false, name.as_str()), |rest| (true, rest));
     let root = match rest {
         "always_on" => Root::On,
         "always_off" => Root::Off,
@@ -288,7 +290,8 @@ fn limits(env: &mut Environment<'_>) -> Limits {
 }
 
 fn record_limits(env: &mut Environment<'_>) -> RecordLimits {
-    let (length, count) = (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
+    let (length, count) =
+        (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
     RecordLimits {
         value_length: env.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(length),
         // The specification's default.

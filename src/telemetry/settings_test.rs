@@ -9,7 +9,8 @@ use super::{
 };
 
 fn read(variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
-    let all: HashMap<String, String> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let all: HashMap<String, String> =
+        variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Settings::from_env(&|name| all.get(name).cloned())
 }
 
@@ -75,22 +76,43 @@ fn protocols_and_endpoints() {
     for (variables, endpoint) in [
         (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")], "http://c:4317"),
         (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317")], "http://c:4317"),
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")], "https://c:4317"),
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false")], "https://c:4317"),
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "https://c"),
         (
-            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")],
+            "https://c:4317",
+        ),
+        (
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false")],
+            "https://c:4317",
+        ),
+        (
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")],
+            "https://c",
+        ),
+        (
+            vec![
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ],
             "http://c:4318/v1/traces",
         ),
         (
-            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/otel"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")],
+            vec![
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/otel"),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+            ],
             "http://c:4318/otel/v1/traces",
         ),
         (
-            vec![("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/mine"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+            vec![
+                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/mine"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ],
             "http://c:4318/mine",
         ),
-        (vec![("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], "http://localhost:4318/v1/traces"),
+        (
+            vec![("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+            "http://localhost:4318/v1/traces",
+        ),
         (vec![ON, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://own:1")], "http://own:1"),
     ] {
         assert_eq!(traces(&good(&variables)).endpoint, endpoint, "{variables:?}");
@@ -105,8 +127,11 @@ fn protocols_and_endpoints() {
 #[test]
 fn headers_are_decoded_and_never_shown() {
     let secret = "Bearer%20s3cr3t";
-    let settings =
-        good(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"), ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &format!("Authorization={secret}"))]);
+    let settings = good(&[
+        ON,
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &format!("Authorization={secret}")),
+    ]);
     assert_eq!(traces(&settings).headers, [("authorization".to_owned(), "Bearer s3cr3t".to_owned())]);
     assert_eq!(settings.logs.otlp.as_ref().unwrap().headers, [("a".to_owned(), "b".to_owned())]);
     assert!(!format!("{settings:?}").contains("s3cr3t"), "{settings:?}");
@@ -114,7 +139,10 @@ fn headers_are_decoded_and_never_shown() {
     let (broken, warnings) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cr3t,c=%zz,d e=f")]);
     assert_eq!(traces(&broken).headers, [("a".to_owned(), "b".to_owned())]);
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].contains("OTEL_EXPORTER_OTLP_HEADERS") && !warnings[0].contains("s3cr3t"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("OTEL_EXPORTER_OTLP_HEADERS") && !warnings[0].contains("s3cr3t"),
+        "{warnings:?}"
+    );
 
     let with_user = good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:s3cr3t@c:4317")]);
     assert!(!format!("{with_user:?}").contains("s3cr3t"));
@@ -124,12 +152,20 @@ fn headers_are_decoded_and_never_shown() {
 fn timeouts_compression_and_files() {
     let default = traces(&good(&[ON]));
     assert_eq!((default.timeout, default.gzip), (Duration::from_secs(10), false));
-    let set = good(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")]);
+    let set =
+        good(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")]);
     assert_eq!(traces(&set).timeout, Duration::from_millis(500));
     assert_eq!(set.logs.otlp.unwrap().timeout, Duration::from_secs(3));
     assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3s")])).timeout, Duration::from_secs(10));
     assert!(traces(&good(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")])).gzip);
-    assert!(!traces(&good(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"), ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none")])).gzip);
+    assert!(
+        !traces(&good(&[
+            ON,
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none")
+        ]))
+        .gzip
+    );
     assert!(!traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")])).gzip);
     let files = traces(&good(&[
         ON,
@@ -162,13 +198,18 @@ fn samplers() {
     assert_eq!((default.parent_based, default.root), (true, Root::On));
     assert_eq!(wrong(&[("OTEL_TRACES_SAMPLER", "xray")]).sampler, default);
     for bad in ["1.5", "-0.1", "half", "NaN"] {
-        assert_eq!(wrong(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", bad)]).sampler.root, Root::Ratio(1.0));
+        assert_eq!(
+            wrong(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", bad)]).sampler.root,
+            Root::Ratio(1.0)
+        );
     }
 }
 
 #[test]
 fn propagators() {
-    for (list, sent) in [("tracecontext", true), ("tracecontext,baggage", true), ("baggage", false), ("none", false)] {
+    for (list, sent) in
+        [("tracecontext", true), ("tracecontext,baggage", true), ("baggage", false), ("none", false)]
+    {
         assert_eq!(good(&[("OTEL_PROPAGATORS", list)]).propagate, sent, "{list}");
     }
     assert!(good(&[]).propagate);
@@ -189,22 +230,34 @@ fn batches() {
             (&name("MAX_EXPORT_BATCH_SIZE"), "32"),
             (&name("EXPORT_TIMEOUT"), "700"),
         ]));
-        assert_eq!((set.delay, set.queue, set.export, set.timeout), (Duration::from_millis(100), 64, 32, Duration::from_millis(700)));
-        assert_eq!(pick(&good(&[(&name("MAX_QUEUE_SIZE"), "64")])).export, 64, "the default batch fits a small queue");
+        assert_eq!(
+            (set.delay, set.queue, set.export, set.timeout),
+            (Duration::from_millis(100), 64, 32, Duration::from_millis(700))
+        );
+        assert_eq!(
+            pick(&good(&[(&name("MAX_QUEUE_SIZE"), "64")])).export,
+            64,
+            "the default batch fits a small queue"
+        );
         for option in ["SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE", "EXPORT_TIMEOUT"] {
             assert_eq!(pick(&wrong(&[(&name(option), "0")])), default, "{option}");
             assert_eq!(pick(&wrong(&[(&name(option), "many")])), default, "{option}");
         }
-        assert_eq!(pick(&wrong(&[(&name("MAX_QUEUE_SIZE"), "64"), (&name("MAX_EXPORT_BATCH_SIZE"), "65")])).export, 64);
+        assert_eq!(
+            pick(&wrong(&[(&name("MAX_QUEUE_SIZE"), "64"), (&name("MAX_EXPORT_BATCH_SIZE"), "65")])).export,
+            64
+        );
     }
 }
 
 #[test]
 fn temporality() {
     const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
-    for (value, temporality) in
-        [("cumulative", Temporality::Cumulative), ("Delta", Temporality::Delta), ("LowMemory", Temporality::LowMemory)]
-    {
+    for (value, temporality) in [
+        ("cumulative", Temporality::Cumulative),
+        ("Delta", Temporality::Delta),
+        ("LowMemory", Temporality::LowMemory),
+    ] {
         assert_eq!(good(&[(NAME, value)]).temporality, temporality);
     }
     assert_eq!(wrong(&[(NAME, "sometimes")]).temporality, Temporality::Cumulative);
@@ -225,9 +278,14 @@ fn metrics_and_limits() {
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "1"),
     ])
     .limits;
-    assert_eq!((limits.value_length, limits.attributes, limits.events, limits.links), (Some(10), Some(3), Some(2), Some(1)));
     assert_eq!(
-        good(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"), ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")]).limits.value_length,
+        (limits.value_length, limits.attributes, limits.events, limits.links),
+        (Some(10), Some(3), Some(2), Some(1))
+    );
+    assert_eq!(
+        good(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"), ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")])
+            .limits
+            .value_length,
         Some(5)
     );
     assert_eq!(good(&[("OTEL_ATTRIBUTE_COUNT_LIMIT", "9")]).limits.attributes, Some(9));
@@ -239,21 +297,27 @@ fn metrics_and_limits() {
     assert_eq!(limits(&[]), (None, Some(128)));
     let both = [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"), ("OTEL_ATTRIBUTE_COUNT_LIMIT", "9")];
     assert_eq!(limits(&both), (Some(10), Some(9)));
-    let own = [("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "3")];
+    let own =
+        [("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "3")];
     assert_eq!(limits(&[&both[..], &own[..]].concat()), (Some(5), Some(3)));
     assert_eq!(good(&own).limits.value_length, None, "a span's is another");
 }
 
 #[test]
 fn service_and_resource() {
-    let settings = good(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,team=a%2Cb")]);
+    let settings =
+        good(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,team=a%2Cb")]);
     assert_eq!(settings.service_name.as_deref(), Some("mine"));
-    assert_eq!(settings.resource, [("service.name".to_owned(), "other".to_owned()), ("team".to_owned(), "a,b".to_owned())]);
+    assert_eq!(
+        settings.resource,
+        [("service.name".to_owned(), "other".to_owned()), ("team".to_owned(), "a,b".to_owned())]
+    );
     assert!(wrong(&[("OTEL_RESOURCE_ATTRIBUTES", "team")]).resource.is_empty());
 }
 
 #[test]
 fn a_variable_shared_by_all_signals_is_warned_about_once() {
-    let (_, warnings) = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense://"), ("OTEL_BSP_MAX_QUEUE_SIZE", "-1")]);
+    let (_, warnings) =
+        read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense://"), ("OTEL_BSP_MAX_QUEUE_SIZE", "-1")]);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
 }

@@ -1,4 +1,5 @@
-//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is said; it starts nothing.
+//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is said; it
+//! starts nothing.
 
 use std::{
     sync::{
@@ -8,13 +9,17 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_sdk::{error::OTelSdkResult, logs::SdkLoggerProvider, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    error::OTelSdkResult, logs::SdkLoggerProvider, metrics::SdkMeterProvider, trace::SdkTracerProvider,
+};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
 
-use super::{delivery::Delivery, metrics::Metrics, page::Page, traces::Traces, vocabulary::Signal};
+use crate::telemetry::{
+    delivery::Delivery, metrics::Metrics, page::Page, traces::Traces, vocabulary::Signal,
+};
 
 /// The running telemetry; ends with [`Telemetry::shutdown`].
 pub struct Telemetry {
@@ -30,7 +35,10 @@ pub struct Telemetry {
 
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Telemetry").field("metrics", &self.metrics).field("page", &self.page).finish_non_exhaustive()
+        f.debug_struct("Telemetry")
+            .field("metrics", &self.metrics)
+            .field("page", &self.page)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,11 +71,13 @@ impl Telemetry {
         let _ = self.meters.as_ref().map(SdkMeterProvider::force_flush);
     }
 
-    /// Flushes and ends everything within `bound`, all signals at once; says what was lost. The page is empty afterwards.
+    /// Flushes and ends everything within `bound`, all signals at once; says what was lost. The page is empty
+    /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
         let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.lost(*signal).1).collect();
-        let running: Vec<_> = self.endings(bound).into_iter().map(|(signal, ending)| (signal, on_thread(ending))).collect();
+        let running: Vec<_> =
+            self.endings(bound).into_iter().map(|(signal, ending)| (signal, on_thread(ending))).collect();
         let mut said = Vec::new();
         for (signal, ended) in running {
             let fault = match timeout_at(until, ended).await {
@@ -95,7 +105,8 @@ impl Telemetry {
         if let Some(records) = self.records.clone() {
             endings.push((Signal::Logs, Box::new(move || records.shutdown_with_timeout(bound))));
         }
-        // Takes up to five seconds whatever it is told (opentelemetry_sdk 0.33): it is left behind at the bound.
+        // Takes up to five seconds whatever it is told (opentelemetry_sdk 0.33): it is left behind at the
+        // bound.
         if let Some(meters) = self.meters.clone() {
             endings.push((Signal::Metrics, Box::new(move || meters.shutdown_with_timeout(bound))));
         }

@@ -1,6 +1,7 @@
-//! The table of spans: every span that the operator emits, stated once. Names come from here; tests hold what is emitted to it, and it to what is emitted.
+//! The table of spans: every span that the operator emits, stated once. Names come from here; tests hold what
+//! is emitted to it, and it to what is emitted.
 
-use super::{
+use crate::telemetry::{
     instruments::{CHILDREN, ENGINES, METHODS, ROLLOUT_OUTCOMES, Values},
     vocabulary::{ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
 };
@@ -179,7 +180,10 @@ pub static CHILD_STEP: Row = Row {
 /// A call to the API server.
 pub static CALL: Row = Row {
     name: "METHOD TEMPLATE",
-    places: &[("METHOD", METHOD), ("TEMPLATE", Values::Bounded("the path with names as placeholders, as in `url.template`"))],
+    places: &[
+        ("METHOD", METHOD),
+        ("TEMPLATE", Values::Bounded("the path with names as placeholders, as in `url.template`")),
+    ],
     client: true,
     what: "A call to the API server in a run, until the head of its answer, as \
            `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP; `traceparent` is sent, so that a server \
@@ -193,10 +197,19 @@ pub static CALL: Row = Row {
         text("server.address", "the API server's host"),
         number("server.port", "its port"),
         only("an answer came", number("http.response.status_code", "HTTP status codes")),
-        only("an answer came that names it", text("k8s.audit_id", "the API server's `Audit-Id`: finds the call in its audit log")),
-        only("it failed", text("error.type", "the status code, or `timeout`, `cancelled`, `connection`, `_OTHER`")),
+        only(
+            "an answer came that names it",
+            text("k8s.audit_id", "the API server's `Audit-Id`: finds the call in its audit log"),
+        ),
+        only(
+            "it failed",
+            text("error.type", "the status code, or `timeout`, `cancelled`, `connection`, `_OTHER`"),
+        ),
     ],
-    statuses: &[(State::Error, "when it failed"), (State::Unset, "else; a GET that finds nothing has not failed")],
+    statuses: &[
+        (State::Error, "when it failed"),
+        (State::Unset, "else; a GET that finds nothing has not failed"),
+    ],
     exception: Some("no answer came"),
 };
 
@@ -239,7 +252,10 @@ pub static TASK: Row = Row {
         word("k8s.object.kind", &["TaskRun"]),
         text("k8s.object.name", "its name"),
     ],
-    statuses: &[(State::Error, "when it failed, ran out of time or was cancelled, described by why"), (State::Unset, "else")],
+    statuses: &[
+        (State::Error, "when it failed, ran out of time or was cancelled, described by why"),
+        (State::Unset, "else"),
+    ],
     exception: None,
 };
 
@@ -247,7 +263,8 @@ pub static TASK: Row = Row {
 pub static TABLE: &[&Row] = &[&ROLLOUT, &RECONCILE, &STEP, &CHILD_STEP, &CALL, &BUILD, &TASK];
 
 /// The attributes of the event `exception`.
-pub const EXCEPTION: [(&str, &str); 2] = [("exception.type", "as `error.type`"), ("exception.message", "the whole chain of causes")];
+pub const EXCEPTION: [(&str, &str); 2] =
+    [("exception.type", "as `error.type`"), ("exception.message", "the whole chain of causes")];
 
 impl Row {
     /// The name of a span of this row whose last place is taken by `what`.

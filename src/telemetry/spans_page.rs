@@ -1,8 +1,9 @@
-//! Renders the table of spans as `otel/spans.md`, between what holds for all of them; it adds nothing of its own.
+//! Renders the table of spans as `otel/spans.md`, between what holds for all of them; it adds nothing of its
+//! own.
 
 use std::fmt::Write as _;
 
-use super::{
+use crate::telemetry::{
     instruments::Values,
     spans::{Attribute, EXCEPTION, Form, Parent, Row, State, TABLE},
 };
@@ -44,7 +45,14 @@ pub fn render() -> String {
     page.push_str("\n| span | kind | parent |\n|---|---|---|\n");
     for row in TABLE {
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| [`{}`](#{}) | {} | {} |", row.name, row.name.to_lowercase().replace(' ', "-"), kind(row), parents(row));
+        let _ = writeln!(
+            page,
+            "| [`{}`](#{}) | {} | {} |",
+            row.name,
+            row.name.to_lowercase().replace(' ', "-"),
+            kind(row),
+            parents(row)
+        );
     }
     for row in TABLE {
         section(&mut page, row);
@@ -60,11 +68,15 @@ fn section(page: &mut String, row: &Row) {
     if let Some(link) = row.link {
         let _ = writeln!(page, "- Link: {link}");
     }
-    let statuses: Vec<_> = row.statuses.iter().map(|(state, when)| format!("{} {when}", name(*state))).collect();
+    let statuses: Vec<_> =
+        row.statuses.iter().map(|(state, when)| format!("{} {when}", name(*state))).collect();
     let _ = writeln!(page, "- Status: {}", statuses.join("; "));
     if let Some(when) = row.exception {
         let [(first, of_first), (second, of_second)] = EXCEPTION;
-        let _ = writeln!(page, "- Event `exception`, when {when}: `{first}` ({of_first}), `{second}` ({of_second})");
+        let _ = writeln!(
+            page,
+            "- Event `exception`, when {when}: `{first}` ({of_first}), `{second}` ({of_second})"
+        );
     }
     if !row.attributes.is_empty() {
         page.push_str("\n| attribute | type | values | there when |\n|---|---|---|---|\n");
@@ -83,7 +95,9 @@ fn cells(page: &mut String, attribute: &Attribute) {
 
 fn words(values: Values) -> String {
     match values {
-        Values::Closed(values) => values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
+        Values::Closed(values) => {
+            values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+        }
         Values::Bounded(by) => by.to_owned(),
     }
 }

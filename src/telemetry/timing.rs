@@ -28,8 +28,8 @@ impl Timing {
         self.began.elapsed()
     }
 
-    /// Ends the span, and says how long it took; and whether its own clock says the same, which a machine that does something else between two
-    /// readings of the time makes uncertain.
+    /// Ends the span, and says how long it took; and whether its own clock says the same, which a machine
+    /// that does something else between two readings of the time makes uncertain.
     pub(super) fn end(self, span: &Span) -> (Duration, bool) {
         let before = self.began.elapsed();
         // A span ends where it was last left (tracing-opentelemetry 0.34).

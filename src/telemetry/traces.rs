@@ -1,4 +1,5 @@
-//! The tracer of the operator and the questions asked of it; spans of a reconcile are opened by its wrapper and the client layer.
+//! The tracer of the operator and the questions asked of it; spans of a reconcile are opened by its wrapper
+//! and the client layer.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +13,7 @@ use opentelemetry_sdk::{
     trace::{SamplingDecision, SdkTracer, ShouldSample},
 };
 
-use super::{
+use crate::telemetry::{
     current::{self, Sampled},
     ids::with_preset,
     rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, parse_traceparent},
@@ -78,17 +79,31 @@ impl Traces {
         });
         let ctx = RolloutContext::derive(seed, parent.as_ref());
         let cx = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
-        let answer = self.inner.sampler.should_sample(Some(&cx), ctx.trace_id(), "rollout", &SpanKind::Internal, &[], &[]);
+        let answer = self.inner.sampler.should_sample(
+            Some(&cx),
+            ctx.trace_id(),
+            "rollout",
+            &SpanKind::Internal,
+            &[],
+            &[],
+        );
         ctx.with_sampled(answer.decision == SamplingDecision::RecordAndSample)
     }
 
-    /// Takes a rollout up again from `status.rollout`: its `traceparent` (none: it was not sampled) and the caller's.
+    /// Takes a rollout up again from `status.rollout`: its `traceparent` (none: it was not sampled) and the
+    /// caller's.
     #[must_use]
-    pub fn resume_rollout(&self, traceparent: Option<&str>, parent: Option<&str>, seed: &RolloutSeed<'_>) -> RolloutContext {
+    pub fn resume_rollout(
+        &self,
+        traceparent: Option<&str>,
+        parent: Option<&str>,
+        seed: &RolloutSeed<'_>,
+    ) -> RolloutContext {
         let parent = parent.and_then(parse_traceparent);
         match traceparent.and_then(parse_traceparent) {
             // Without an exporter there is no span to find, whatever an earlier run had.
-            Some(root) => RolloutContext::resumed(&root, parent.as_ref()).with_sampled(root.is_sampled() && self.inner.exports),
+            Some(root) => RolloutContext::resumed(&root, parent.as_ref())
+                .with_sampled(root.is_sampled() && self.inner.exports),
             None => RolloutContext::derive(seed, parent.as_ref()),
         }
     }
@@ -98,7 +113,10 @@ impl Traces {
         if !span.ctx.is_sampled() {
             return;
         }
-        let cx = span.ctx.parent_context().map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
+        let cx = span
+            .ctx
+            .parent_context()
+            .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         let mut builder = SpanBuilder::from_name(ROLLOUT.named(span.kind.as_str()))
             .with_kind(SpanKind::Internal)
             .with_start_time(span.started)
@@ -108,10 +126,13 @@ impl Traces {
         }
         let tracer = &self.inner.tracer;
         let cx = cx.with_value(Sampled(true));
-        let mut root = with_preset(span.ctx.trace_id(), span.ctx.span_id(), || tracer.build_with_context(builder, &cx));
+        let mut root =
+            with_preset(span.ctx.trace_id(), span.ctx.span_id(), || tracer.build_with_context(builder, &cx));
         match (span.outcome, span.error) {
             ("ready", _) => root.set_status(Status::Ok),
-            ("timed_out", error) => root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned()))),
+            ("timed_out", error) => {
+                root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned())))
+            }
             _ => {}
         }
         root.end_with_timestamp(span.ended);
@@ -123,7 +144,8 @@ impl Traces {
         let Some(logger) = &self.inner.logger else { return };
         let mut record = logger.create_log_record();
         record.set_event_name("k8s.event");
-        let (number, text) = if event.type_ == "Warning" { (Severity::Warn, "WARN") } else { (Severity::Info, "INFO") };
+        let (number, text) =
+            if event.type_ == "Warning" { (Severity::Warn, "WARN") } else { (Severity::Info, "INFO") };
         record.set_severity_number(number);
         record.set_severity_text(text);
         record.set_timestamp(opentelemetry::time::now());

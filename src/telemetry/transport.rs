@@ -1,4 +1,5 @@
-//! Builds OTLP exporters from settings: the transport, TLS and what the exporters' crate leaves to us; it reads the files that settings name and no environment.
+//! Builds OTLP exporters from settings: the transport, TLS and what the exporters' crate leaves to us; it
+//! reads the files that settings name and no environment.
 
 use std::{collections::HashMap, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_http::{HttpClient, HttpError, hyper::HyperClient};
 use opentelemetry_otlp::{
-    Compression, LogExporter, MetricExporter, Protocol as Wire, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    Compression, LogExporter, MetricExporter, Protocol as Wire, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
     tonic_types::{
         metadata::MetadataMap,
         transport::{Certificate, ClientTlsConfig, Identity},
@@ -17,7 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use super::{
+use crate::telemetry::{
     InitError,
     call::chain,
     delivery::Delivery,
@@ -37,12 +39,14 @@ pub(super) struct Pem {
 impl Pem {
     /// Reads the files; one that cannot be read is a warning, and goes unused.
     pub(super) fn read(files: &TlsFiles, warnings: &mut Vec<String>) -> Self {
-        let authorities = open(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
+        let authorities =
+            open(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
         let certificate = open(files.certificate.as_ref(), certificates, "no client certificate", warnings);
         let is_key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
         let key = open(files.key.as_ref(), is_key, "no client certificate", warnings);
         if certificate.is_some() != key.is_some() && files.certificate.is_some() != files.key.is_some() {
-            let (set, missing) = if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
+            let (set, missing) =
+                if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
             warnings.push(format!("OTEL_EXPORTER_OTLP_*: a client {set} without a client {missing}; used instead: no client certificate"));
         }
         Self { authorities, identity: certificate.zip(key) }
@@ -55,7 +59,12 @@ fn certificates(pem: &[u8]) -> bool {
     all.peek().is_some() && all.all(|certificate| certificate.is_ok())
 }
 
-fn open(file: Option<&(String, PathBuf)>, usable: fn(&[u8]) -> bool, instead: &str, warnings: &mut Vec<String>) -> Option<Vec<u8>> {
+fn open(
+    file: Option<&(String, PathBuf)>,
+    usable: fn(&[u8]) -> bool,
+    instead: &str,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<u8>> {
     let (variable, path) = file?;
     let why = match fs::read(path) {
         Ok(text) if usable(&text) => return Some(text),
@@ -121,9 +130,21 @@ macro_rules! build {
 
 impl Transport {
     /// `bound`: the processor's own limit for an export, which the SDK's threads do not keep.
-    pub(super) fn new(signal: Signal, otlp: &Otlp, bound: Duration, delivery: &Arc<Delivery>, warnings: &mut Vec<String>) -> Self {
+    pub(super) fn new(
+        signal: Signal,
+        otlp: &Otlp,
+        bound: Duration,
+        delivery: &Arc<Delivery>,
+        warnings: &mut Vec<String>,
+    ) -> Self {
         let delivery = Arc::clone(delivery);
-        Self { signal, delivery, pem: Pem::read(&otlp.tls, warnings), timeout: otlp.timeout.min(bound), otlp: otlp.clone() }
+        Self {
+            signal,
+            delivery,
+            pem: Pem::read(&otlp.tls, warnings),
+            timeout: otlp.timeout.min(bound),
+            otlp: otlp.clone(),
+        }
     }
 
     /// Must be called inside a tokio runtime, as the next two.
@@ -163,7 +184,9 @@ fn grpc_tls(pem: &Pem) -> ClientTlsConfig {
 
 fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
     let builder = match &pem.authorities {
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
@@ -176,8 +199,11 @@ fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
     };
     match &pem.identity {
         Some((certificate, key)) => {
-            let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(failed)?).map_err(failed)
+            let chain =
+                CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            builder
+                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(failed)?)
+                .map_err(failed)
         }
         None => Ok(builder.with_no_client_auth()),
     }
@@ -194,7 +220,11 @@ struct OnRuntime {
 
 impl OnRuntime {
     fn new(pem: &Pem, timeout: Duration, signal: Signal, delivery: Arc<Delivery>) -> Result<Self, InitError> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(http_tls(pem)?).https_or_http().enable_http1().build();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(http_tls(pem)?)
+            .https_or_http()
+            .enable_http1()
+            .build();
         let runtime = tokio::runtime::Handle::try_current().map_err(failed)?;
         Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
     }
@@ -206,7 +236,8 @@ impl fmt::Debug for OnRuntime {
     }
 }
 
-type Sending<'a> = std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
+type Sending<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for OnRuntime {
     // What `#[async_trait]` makes of the trait's method, without the macro's crate.

@@ -1,6 +1,7 @@
-//! Templates of Kubernetes API paths: what a request is about without the names in it; it knows the shape of paths, not the kinds.
+//! Templates of Kubernetes API paths: what a request is about without the names in it; it knows the shape of
+//! paths, not the kinds.
 
-use super::age;
+use crate::telemetry::age;
 
 /// What a path says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,18 @@ pub(super) struct Target {
 }
 
 /// Paths outside the API groups that are kept as they are.
-const PLAIN: &[&str] = &["/", "/version", "/api", "/apis", "/healthz", "/livez", "/readyz", "/metrics", "/openapi/v2", "/openapi/v3"];
+const PLAIN: &[&str] = &[
+    "/",
+    "/version",
+    "/api",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+];
 
 /// Parts of a namespace object itself, which look like resources in a namespace.
 const OF_NAMESPACE: &[&str] = &["status", "finalize"];
@@ -28,8 +40,12 @@ pub(super) fn target(path: &str) -> Target {
     };
     let (suffix, plural) = match rest {
         [] => (String::new(), None),
-        ["namespaces", _, part] if group.is_empty() && OF_NAMESPACE.contains(part) => (format!("/namespaces/{{name}}/{part}"), None),
-        ["namespaces", _, plural, rest @ ..] => (format!("/namespaces/{{namespace}}/{plural}{}", named(rest)), Some(*plural)),
+        ["namespaces", _, part] if group.is_empty() && OF_NAMESPACE.contains(part) => {
+            (format!("/namespaces/{{name}}/{part}"), None)
+        }
+        ["namespaces", _, plural, rest @ ..] => {
+            (format!("/namespaces/{{namespace}}/{plural}{}", named(rest)), Some(*plural))
+        }
         [plural, rest @ ..] => (format!("/{plural}{}", named(rest)), Some(*plural)),
     };
     Target { template: prefix + &suffix, resource: plural.and_then(|plural| age::resource(group, plural)) }
@@ -70,10 +86,16 @@ mod tests {
             ("/api/v1/namespaces/a/pods", "/api/v1/namespaces/{namespace}/pods"),
             ("/api/v1/namespaces/a/pods/b", "/api/v1/namespaces/{namespace}/pods/{name}"),
             ("/api/v1/namespaces/a/pods/b/log", "/api/v1/namespaces/{namespace}/pods/{name}/log"),
-            ("/api/v1/namespaces/a/services/b/proxy/x/y", "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}"),
+            (
+                "/api/v1/namespaces/a/services/b/proxy/x/y",
+                "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+            ),
             ("/api/v1/nodes/n/status", "/api/v1/nodes/{name}/status"),
             ("/apis/serving.knative.dev/v1/services", "/apis/serving.knative.dev/v1/services"),
-            ("/apis/serving.knative.dev/v1/namespaces/a/services/b", "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}"),
+            (
+                "/apis/serving.knative.dev/v1/namespaces/a/services/b",
+                "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}",
+            ),
             (
                 "/apis/elpio.io/v1alpha1/namespaces/a/elpioservices/b/status",
                 "/apis/elpio.io/v1alpha1/namespaces/{namespace}/elpioservices/{name}/status",
@@ -92,16 +114,22 @@ mod tests {
 
     #[test]
     fn resources() {
-        assert_eq!(target("/apis/serving.knative.dev/v1/namespaces/a/services").resource, Some("KnativeService"));
+        assert_eq!(
+            target("/apis/serving.knative.dev/v1/namespaces/a/services").resource,
+            Some("KnativeService")
+        );
         assert_eq!(target("/api/v1/services").resource, Some("Service"));
         assert_eq!(target("/api/v1/secrets").resource, None);
     }
 
     #[test]
     fn watches() {
-        for (uri, watch) in
-            [("/api/v1/pods?&watch=true&x=y", true), ("/api/v1/pods?watch=1", true), ("/api/v1/pods?limit=5", false), ("/a", false)]
-        {
+        for (uri, watch) in [
+            ("/api/v1/pods?&watch=true&x=y", true),
+            ("/api/v1/pods?watch=1", true),
+            ("/api/v1/pods?limit=5", false),
+            ("/a", false),
+        ] {
             assert_eq!(uri.parse::<http::Uri>().map(|uri| is_watch(&uri)).ok(), Some(watch), "{uri}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event};
 
-use super::metrics::{Instruments, Metrics};
+use crate::telemetry::metrics::{Instruments, Metrics};
 
 /// While it lives, somebody watches.
 struct Living {
@@ -24,7 +24,9 @@ impl Living {
     fn count<K>(&self, item: &Result<Event<K>, watcher::Error>) {
         let Some(on) = &self.instruments else { return };
         match item {
-            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => on.watch_events.add(1, [self.resource]),
+            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => {
+                on.watch_events.add(1, [self.resource])
+            }
             Ok(Event::Init | Event::InitDone) => {}
             // kube's watcher begins again after each of its errors.
             Err(_) => on.watch_restarts.add(1, [self.resource]),
@@ -41,9 +43,14 @@ impl Drop for Living {
 }
 
 impl Metrics {
-    /// Counts the events and restarts of a watch stream of `resource`, named as in the table: by its kind, with
+    /// Counts the events and restarts of a watch stream of `resource`, named as in the table: by its kind,
+    /// with
     /// `KnativeService` for Knative's. While the stream lives, the age of the watch is shown.
-    pub fn watch<S, K>(&self, resource: &'static str, stream: S) -> impl Stream<Item = S::Item> + Send + use<S, K>
+    pub fn watch<S, K>(
+        &self,
+        resource: &'static str,
+        stream: S,
+    ) -> impl Stream<Item = S::Item> + Send + use<S, K>
     where
         S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
         K: Send,

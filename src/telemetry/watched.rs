@@ -1,4 +1,5 @@
-//! Wraps every exporter: counts what it delivers and loses, and lets only so many items wait for it; it changes none of them.
+//! Wraps every exporter: counts what it delivers and loses, and lets only so many items wait for it; it
+//! changes none of them.
 
 use std::{
     fmt,
@@ -22,7 +23,7 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanExporter, SpanProcessor},
 };
 
-use super::{
+use crate::telemetry::{
     delivery::{Delivery, Line},
     vocabulary::Signal,
 };
@@ -37,13 +38,20 @@ pub(super) struct Watched<E> {
 }
 
 impl<E> Watched<E> {
-    pub(super) fn new(inner: E, signal: Signal, delivery: &Arc<Delivery>, waiting: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        inner: E,
+        signal: Signal,
+        delivery: &Arc<Delivery>,
+        waiting: &Arc<AtomicUsize>,
+    ) -> Self {
         Self { inner, signal, delivery: Arc::clone(delivery), waiting: Arc::clone(waiting) }
     }
 
     fn taken(&self, items: usize) {
         // Whatever came past the gate is not below zero for it.
-        let _ = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
     }
 
     fn ended(&self, lost: usize, result: &OTelSdkResult) {
@@ -144,7 +152,8 @@ fn points(metrics: &ResourceMetrics) -> usize {
     .sum()
 }
 
-/// In front of a batch processor: refuses what its queue has no room for, and counts it, which the SDK does only for its last log line.
+/// In front of a batch processor: refuses what its queue has no room for, and counts it, which the SDK does
+/// only for its last log line.
 pub(super) struct Gate<P> {
     inner: P,
     signal: Signal,
@@ -154,7 +163,13 @@ pub(super) struct Gate<P> {
 }
 
 impl<P> Gate<P> {
-    pub(super) fn new(inner: P, signal: Signal, room: usize, waiting: Arc<AtomicUsize>, delivery: &Arc<Delivery>) -> Self {
+    pub(super) fn new(
+        inner: P,
+        signal: Signal,
+        room: usize,
+        waiting: Arc<AtomicUsize>,
+        delivery: &Arc<Delivery>,
+    ) -> Self {
         Self { inner, signal, room, waiting, delivery: Arc::clone(delivery) }
     }
 

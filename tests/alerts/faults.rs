@@ -1,4 +1,5 @@
-//! The faults, each real: injected where it would happen, seen through its alert, and healed. No metric is written by a test.
+//! The faults, each real: injected where it would happen, seen through its alert, and healed. No metric is
+//! written by a test.
 
 use std::time::Duration;
 
@@ -170,7 +171,11 @@ pub async fn no_collector() -> Record {
     scene.stage.otlp.restart().await;
     scene.stage.otlp.clear();
     scene.serving("other").await;
-    scene.stage.otlp.wait_for_span("spans arrive again", SOON, |span| span.name == "rollout ElpioService").await;
+    scene
+        .stage
+        .otlp
+        .wait_for_span("spans arrive again", SOON, |span| span.name == "rollout ElpioService")
+        .await;
     scene.resolves().await;
     scene.end().await
 }
@@ -199,9 +204,16 @@ pub async fn build(stage: &Stage, revision: &str, succeeds: bool) {
     functions.patch("hello", &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
     let run = eventually("the run of these inputs", SOON, async || {
         let object = functions.get("hello").await.map_err(|error| error.to_string())?;
-        let status = object.status.filter(|s| s.observed_generation == object.metadata.generation).ok_or("not observed")?;
+        let status = object
+            .status
+            .filter(|s| s.observed_generation == object.metadata.generation)
+            .ok_or("not observed")?;
         let name = status.build.ok_or("no build")?;
-        runs.get_opt(&name).await.map_err(|error| error.to_string())?.map(|_| name).ok_or("not there".to_owned())
+        runs.get_opt(&name)
+            .await
+            .map_err(|error| error.to_string())?
+            .map(|_| name)
+            .ok_or("not there".to_owned())
     })
     .await;
     let (succeeded, reason) = if succeeds { ("True", "Succeeded") } else { ("False", "Failed") };

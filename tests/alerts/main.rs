@@ -1,4 +1,5 @@
-//! The alert rules, their promtool tests, their runbooks, and each alert alive: its fault injected into the real thing, and nothing but it fires.
+//! The alert rules, their promtool tests, their runbooks, and each alert alive: its fault injected into the
+//! real thing, and nothing but it fires.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

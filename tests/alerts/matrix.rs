@@ -1,4 +1,5 @@
-//! The matrix of faults and alerts: every fault at the same time, each in its own place. It has to be the identity.
+//! The matrix of faults and alerts: every fault at the same time, each in its own place. It has to be the
+//! identity.
 
 use std::{
     fmt::Write as _,
@@ -52,25 +53,35 @@ const EDITS: Duration = Duration::from_secs(3);
 /// Faults whose stories have not ended.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Two replicas at work for as long as the faults take: successes, edits, builds, a user's mistake. Nothing is wrong with the operator.
+/// Two replicas at work for as long as the faults take: successes, edits, builds, a user's mistake. Nothing
+/// is wrong with the operator.
 async fn nothing() -> Record {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("replicas").await;
     let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
     let mut scene = Scene::new("None", &election).await;
     let watched = scene.stage.namespace.clone();
-    let mut env = vec![("ELPIO_NAMESPACES", watched.as_str()), ("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "127.0.0.1")];
+    let mut env = vec![
+        ("ELPIO_NAMESPACES", watched.as_str()),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+    ];
     env.extend(election);
     let mut follower = Operator::spawn(binary(), &cluster.kubeconfig(), &env);
     follower.wait_ready().await;
-    let targets = [scene.stage.operator.metrics_port(), follower.metrics_port()].map(|port| format!("127.0.0.1:{port}"));
+    let targets = [scene.stage.operator.metrics_port(), follower.metrics_port()]
+        .map(|port| format!("127.0.0.1:{port}"));
     scene.prometheus.scrape(&targets).await;
     eventually("one leads, one stands by", Duration::from_mins(2), async || {
-        let leading = scene.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;
+        let leading =
+            scene.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;
         if leading.len() == 2 { Ok(()) } else { Err(format!("{leading:?}")) }
     })
     .await;
-    scene.stage.apply("mistake", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    scene
+        .stage
+        .apply("mistake", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
+        .await;
     scene.stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
     scene.serving("web").await;
     faults::build(&scene.stage, "v1", true).await;
@@ -99,7 +110,11 @@ type Row = (&'static str, Option<&'static str>, Result<Record, String>);
 /// On a thread and a runtime of its own, as any test has.
 fn tell(story: fn() -> Story) -> Result<Record, String> {
     let told = thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(story())
     });
     told.join().map_err(|panic| {
@@ -147,8 +162,13 @@ fn picture(rows: &[Row], took: Duration) -> String {
     for (what, _, result) in rows {
         let Ok(record) = result else { continue };
         let (answered, asked) = record.runbook;
-        let steps: Vec<String> = record.steps.iter().map(|(step, took)| format!("{step} {:.0} s", took.as_secs_f64())).collect();
-        let runbook = if asked > 0 { format!("; {answered} of {asked} queries of its runbook show something") } else { String::new() };
+        let steps: Vec<String> =
+            record.steps.iter().map(|(step, took)| format!("{step} {:.0} s", took.as_secs_f64())).collect();
+        let runbook = if asked > 0 {
+            format!("; {answered} of {asked} queries of its runbook show something")
+        } else {
+            String::new()
+        };
         writeln!(text, "  {what:<32} {}{runbook}", steps.join(", ")).unwrap();
     }
     text
@@ -172,5 +192,6 @@ fn wrong((what, alert, result): &Row) -> Option<String> {
     };
     let wanted: Vec<&str> = alert.iter().copied().collect();
     let right = record.fired == wanted && record.missed.is_empty();
-    (!right).then(|| format!("{what}: fired {:?}, wanted {wanted:?}\n{}", record.fired, record.missed.join("\n")))
+    (!right)
+        .then(|| format!("{what}: fired {:?}, wanted {wanted:?}\n{}", record.fired, record.missed.join("\n")))
 }

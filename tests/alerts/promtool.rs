@@ -1,4 +1,5 @@
-//! What promtool says of the rules: nothing to complain about, and every alert fires when it should and not just below.
+//! What promtool says of the rules: nothing to complain about, and every alert fires when it should and not
+//! just below.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,10 @@ fn promtool_has_no_complaint_about_either_file() {
     let groups = json!({"groups": object["spec"]["groups"]}).to_string();
     for (name, text) in [("rules.yaml", read("rules.yaml")), ("prometheusrule.yaml", groups)] {
         let (passed, said) = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &text);
-        assert!(passed && said.contains(&format!("SUCCESS: {} rules found", alerts().len())), "{name}: {said}");
+        assert!(
+            passed && said.contains(&format!("SUCCESS: {} rules found", alerts().len())),
+            "{name}: {said}"
+        );
     }
 }
 
@@ -27,7 +31,8 @@ fn the_alerts_fire_when_they_should_and_not_just_below() {
 #[test]
 fn every_alert_has_a_test_that_it_fires_and_one_that_it_does_not() {
     let yaml: Value = serde_saphyr::from_str(&read("rules.test.yaml")).unwrap();
-    let all_cases = yaml["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
+    let all_cases =
+        yaml["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap());
     let (mut fire, mut silent) = (BTreeSet::new(), BTreeSet::new());
     for case in all_cases {
         let expected = case["exp_alerts"].as_array().map_or(0, Vec::len);

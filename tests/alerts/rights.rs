@@ -26,7 +26,8 @@ pub struct User {
 }
 
 impl User {
-    /// `name` is one of the cluster's users without rights; it may see everything, and write to all groups but `withheld`.
+    /// `name` is one of the cluster's users without rights; it may see everything, and write to all groups
+    /// but `withheld`.
     pub async fn without(name: &'static str, withheld: &'static str) -> Self {
         let groups: Vec<&str> = WRITTEN.iter().copied().filter(|group| *group != withheld).collect();
         allow(name, "most", &groups).await;

@@ -40,7 +40,10 @@ pub fn alerts() -> Vec<Rule> {
 fn prometheus_rule() -> String {
     let rules = read("rules.yaml");
     let (_, groups) = rules.split_once("\ngroups:\n").unwrap();
-    let indented: String = groups.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
+    let indented: String = groups
+        .lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
+        .collect();
     format!(
         "# rules.yaml for clusters with the Prometheus Operator; generated: UPDATE_GOLDEN=1 cargo test --test alerts rules\n\
          apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: elpio-operator\n  namespace: elpio-system\n  labels:\n    \
@@ -55,7 +58,10 @@ fn the_prometheus_rule_has_the_same_groups() {
         std::fs::write(path, prometheus_rule()).unwrap();
     }
     let committed = read("prometheusrule.yaml");
-    assert!(committed == prometheus_rule(), "dashboards/alerts/prometheusrule.yaml is not rules.yaml: run with UPDATE_GOLDEN=1");
+    assert!(
+        committed == prometheus_rule(),
+        "dashboards/alerts/prometheusrule.yaml is not rules.yaml: run with UPDATE_GOLDEN=1"
+    );
     let (object, file): (Value, Value) =
         (serde_saphyr::from_str(&committed).unwrap(), serde_saphyr::from_str(&read("rules.yaml")).unwrap());
     assert_eq!(object["spec"]["groups"], file["groups"]);
@@ -68,8 +74,13 @@ fn the_rules_name_instruments_and_labels_that_exist() {
         // Templates speak of labels that the expression leaves.
         let kept = table::grouped_by(&rule.expr);
         for text in rule.annotations.values() {
-            let named = text.split("$labels.").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
-            named.for_each(|label| assert!(kept.contains(label), "{}: {label} is not among {kept:?}", rule.alert));
+            let named = text
+                .split("$labels.")
+                .skip(1)
+                .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
+            named.for_each(|label| {
+                assert!(kept.contains(label), "{}: {label} is not among {kept:?}", rule.alert)
+            });
         }
     }
 }

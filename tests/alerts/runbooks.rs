@@ -14,7 +14,9 @@ fn text() -> String {
 fn sections() -> Vec<(String, String)> {
     let text = text();
     let parts = text.split("\n## ").skip(1);
-    let sections = parts.map(|part| part.split_once('\n').unwrap()).map(|(title, text)| (title.trim().to_owned(), text.to_owned()));
+    let sections = parts
+        .map(|part| part.split_once('\n').unwrap())
+        .map(|(title, text)| (title.trim().to_owned(), text.to_owned()));
     sections.filter(|(title, _)| title.starts_with("Elpio")).collect()
 }
 
@@ -43,14 +45,27 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     let alerts: BTreeSet<String> = rules::alerts().into_iter().map(|rule| rule.alert).collect();
     assert_eq!(titles, alerts);
     for rule in rules::alerts() {
-        assert_eq!(rule.annotations["runbook_url"], format!("dashboards/runbooks.md#{}", rule.alert.to_lowercase()), "{}", rule.alert);
+        assert_eq!(
+            rule.annotations["runbook_url"],
+            format!("dashboards/runbooks.md#{}", rule.alert.to_lowercase()),
+            "{}",
+            rule.alert
+        );
     }
 }
 
 #[test]
 fn every_runbook_answers_what_somebody_who_was_woken_asks() {
     for (title, text) in sections() {
-        for part in ["**Means.**", "**Users see.**", "**Look.**", "**Causes and what to do.**", "**Resolves.**", "```promql\n", "```sh\n"] {
+        for part in [
+            "**Means.**",
+            "**Users see.**",
+            "**Look.**",
+            "**Causes and what to do.**",
+            "**Resolves.**",
+            "```promql\n",
+            "```sh\n",
+        ] {
             assert!(text.contains(part), "{title} lacks {part}");
         }
     }

@@ -1,4 +1,5 @@
-//! One fault's own place: an operator with a namespace of its own, and a Prometheus that scrapes it alone and has the rules.
+//! One fault's own place: an operator with a namespace of its own, and a Prometheus that scrapes it alone and
+//! has the rules.
 
 use std::{
     path::Path,
@@ -58,7 +59,15 @@ impl Scene {
         let cluster = Cluster::shared().await;
         let stage = Stage::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
         let prometheus = Prometheus::start_with(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
-        let mut scene = Self { stage, prometheus, alert, last: begun, steps: Vec::new(), runbook: (0, 0), missed: Vec::new() };
+        let mut scene = Self {
+            stage,
+            prometheus,
+            alert,
+            last: begun,
+            steps: Vec::new(),
+            runbook: (0, 0),
+            missed: Vec::new(),
+        };
         scene.calm().await;
         scene.step("up");
         scene
@@ -96,8 +105,12 @@ impl Scene {
         self.comes(true).await;
         self.step("fires");
         let alerts = self.prometheus.alerts().await.unwrap();
-        let broken = |text: &&String| ["<no value>", "<error expanding", "%!"].iter().any(|sign| text.contains(sign));
-        let texts = alerts.iter().filter(|alert| alert.name == self.alert).flat_map(|alert| alert.annotations.values());
+        let broken =
+            |text: &&String| ["<no value>", "<error expanding", "%!"].iter().any(|sign| text.contains(sign));
+        let texts = alerts
+            .iter()
+            .filter(|alert| alert.name == self.alert)
+            .flat_map(|alert| alert.annotations.values());
         assert_eq!(texts.collect::<Vec<_>>().into_iter().find(broken), None, "a template that does not work");
         self.look().await;
     }
@@ -108,7 +121,8 @@ impl Scene {
         self.step("resolves");
     }
 
-    /// Waits until the alert fires, or no longer does. What does not come is told in the end, so that the matrix is whole.
+    /// Waits until the alert fires, or no longer does. What does not come is told in the end, so that the
+    /// matrix is whole.
     async fn comes(&mut self, firing: bool) {
         let (begun, what) = (Instant::now(), if firing { "fires" } else { "resolves" });
         let seen = eventually(&format!("{} {what}", self.alert), PATIENCE * 2, async || {
@@ -116,7 +130,11 @@ impl Scene {
             if alerts.iter().any(|alert| alert.firing() && alert.name == self.alert) == firing {
                 return Ok(None);
             }
-            let seen = format!("not within {PATIENCE:?}: {} {what}\n{alerts:#?}\n{}", self.alert, self.stage.operator.log_end());
+            let seen = format!(
+                "not within {PATIENCE:?}: {} {what}\n{alerts:#?}\n{}",
+                self.alert,
+                self.stage.operator.log_end()
+            );
             if begun.elapsed() > PATIENCE { Ok(Some(seen)) } else { Err(seen) }
         })
         .await;
@@ -127,7 +145,8 @@ impl Scene {
     async fn look(&mut self) {
         for (_, query) in queries().iter().filter(|(section, _)| section == self.alert) {
             let answer = self.prometheus.query(query).await;
-            let answer = answer.unwrap_or_else(|error| panic!("the runbook of {}: {error}\n{query}", self.alert));
+            let answer =
+                answer.unwrap_or_else(|error| panic!("the runbook of {}: {error}\n{query}", self.alert));
             self.runbook = (self.runbook.0 + usize::from(!answer.is_empty()), self.runbook.1 + 1);
         }
         if self.runbook.0 == 0 {
@@ -136,6 +155,11 @@ impl Scene {
     }
 
     pub async fn end(self) -> Record {
-        Record { fired: self.prometheus.fired().await.unwrap(), missed: self.missed, runbook: self.runbook, steps: self.steps }
+        Record {
+            fired: self.prometheus.fired().await.unwrap(),
+            missed: self.missed,
+            runbook: self.runbook,
+            steps: self.steps,
+        }
     }
 }

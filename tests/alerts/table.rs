@@ -47,7 +47,9 @@ fn fits(row: &Row, matcher: &Matcher) -> Result<(), String> {
         return Ok(());
     }
     let attribute = row.attributes.iter().find(|attribute| attribute.key.replace('.', "_") == matcher.label);
-    let Values::Closed(allowed) = attribute.ok_or_else(|| format!("{} has no label {}", row.page, matcher.label))?.values else {
+    let Values::Closed(allowed) =
+        attribute.ok_or_else(|| format!("{} has no label {}", row.page, matcher.label))?.values
+    else {
         return Ok(());
     };
     let mut values = matcher.value.split('|').filter(|value| !value.contains(['.', '*', '+']));
@@ -57,8 +59,14 @@ fn fits(row: &Row, matcher: &Matcher) -> Result<(), String> {
 
 #[test]
 fn what_does_not_exist_is_found() {
-    assert_eq!(check("sum by (kind) (rate(elpio_reconcile_total{result=\"error\"}[5m]))\n > 1 # seconds"), Ok(()));
-    assert_eq!(check("histogram_quantile(0.9, sum by (le) (rate(elpio_rollout_duration_seconds_bucket[5m])))"), Ok(()));
+    assert_eq!(
+        check("sum by (kind) (rate(elpio_reconcile_total{result=\"error\"}[5m]))\n > 1 # seconds"),
+        Ok(())
+    );
+    assert_eq!(
+        check("histogram_quantile(0.9, sum by (le) (rate(elpio_rollout_duration_seconds_bucket[5m])))"),
+        Ok(())
+    );
     for (expr, wrong) in [
         ("elpio_reconciles_total > 0", "elpio_reconciles_total is not"),
         ("elpio_rollout_duration_seconds > 0", "elpio_rollout_duration_seconds is not"),

@@ -17,7 +17,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("http", &["telemetry"]),
     ("identity", &["telemetry"]),
     ("signals", &[]),
-    ("operator", &["api", "foreign", "telemetry", "render", "status", "cluster", "controller", "config", "http", "identity"]),
+    (
+        "operator",
+        &[
+            "api",
+            "foreign",
+            "telemetry",
+            "render",
+            "status",
+            "cluster",
+            "controller",
+            "config",
+            "http",
+            "identity",
+        ],
+    ),
     ("run", &["cluster", "config", "http", "identity", "operator", "signals", "telemetry"]),
     ("main", &["api", "run"]),
     ("lib", &[]),
@@ -28,9 +42,18 @@ const LINES: usize = 300;
 
 /// Files that may be longer, each with a reason that its reader would accept.
 pub const LONGER: &[(&str, &str)] = &[
-    ("src/telemetry/instruments.rs", "the one table of every instrument: a row is a row, and a second table would be a second truth"),
-    ("tests/cluster/src/cluster.rs", "one type, whose verbs a test's author looks up in one place; half of it is their docs"),
-    ("tests/cluster/tests/harness.rs", "tests that stand beside each other and share nothing but the harness itself"),
+    (
+        "src/telemetry/instruments.rs",
+        "the one table of every instrument: a row is a row, and a second table would be a second truth",
+    ),
+    (
+        "tests/cluster/src/cluster.rs",
+        "one type, whose verbs a test's author looks up in one place; half of it is their docs",
+    ),
+    (
+        "tests/cluster/tests/harness.rs",
+        "tests that stand beside each other and share nothing but the harness itself",
+    ),
 ];
 
 /// Module names that say nothing about what is inside.
@@ -49,7 +72,11 @@ pub fn layers(sources: &[Source]) -> Vec<String> {
     for source in sources {
         let layer = source.layer();
         let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
-            offences.push(offence(source, 1, &format!("{layer} has no place in the import rule: give it one here and in src/lib.rs")));
+            offences.push(offence(
+                source,
+                1,
+                &format!("{layer} has no place in the import rule: give it one here and in src/lib.rs"),
+            ));
             continue;
         };
         for found in source.uses() {
@@ -70,9 +97,15 @@ pub fn telemetry(sources: &[Source]) -> Vec<String> {
     let mut offences = Vec::new();
     for source in sources.iter().filter(|source| source.layer() != "telemetry") {
         for token in source.tokens() {
-            let of_crate = |name: &&&str| token.text.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+            let of_crate = |name: &&&str| {
+                token.text.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            };
             if TELEMETRY_CRATES.iter().find(of_crate).is_some() {
-                offences.push(offence(source, token.line, &format!("{} is for src/telemetry alone", token.text)));
+                offences.push(offence(
+                    source,
+                    token.line,
+                    &format!("{} is for src/telemetry alone", token.text),
+                ));
             }
         }
     }
@@ -86,11 +119,16 @@ pub fn purity(sources: &[Source]) -> Vec<String> {
         for (at, token) in source.tokens().iter().enumerate() {
             let word = token.text.as_str();
             let clock = word == "now" && at > 0 && source.tokens()[at - 1].text == "::";
-            if clock || ["async", "await", "tokio", "tracing", "Client", "Instant", "SystemTime"].contains(&word) {
+            if clock
+                || ["async", "await", "tokio", "tracing", "Client", "Instant", "SystemTime"].contains(&word)
+            {
                 offences.push(offence(
                     source,
                     token.line,
-                    &format!("`{word}` in {}, which is pure: no client, no clock, no tracing", source.layer()),
+                    &format!(
+                        "`{word}` in {}, which is pure: no client, no clock, no tracing",
+                        source.layer()
+                    ),
                 ));
             }
         }
@@ -101,10 +139,17 @@ pub fn purity(sources: &[Source]) -> Vec<String> {
 /// Every file opens with a sentence about its job.
 pub fn openings(sources: &[Source]) -> Vec<String> {
     let says_something = |source: &&Source| {
-        source.text.lines().next().and_then(|line| line.strip_prefix("//! ")).is_some_and(|said| !said.trim().is_empty())
+        source
+            .text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("//! "))
+            .is_some_and(|said| !said.trim().is_empty())
     };
     let silent = sources.iter().filter(|source| !says_something(source));
-    silent.map(|source| offence(source, 1, "the first line has to be `//! ` and what this module is for")).collect()
+    silent
+        .map(|source| offence(source, 1, "the first line has to be `//! ` and what this module is for"))
+        .collect()
 }
 
 /// No file is longer than [`LINES`], but those with a reason.
@@ -113,7 +158,13 @@ pub fn sizes(sources: &[Source], longer: &[(&str, &str)]) -> Vec<String> {
     let excused = |source: &Source| longer.iter().any(|(path, _)| *path == source.path);
     let too_long = sources.iter().filter(|source| lines(source) > LINES && !excused(source));
     let mut offences: Vec<String> = too_long
-        .map(|source| offence(source, lines(source), &format!("{} lines, more than {LINES}: split it by what it does", lines(source))))
+        .map(|source| {
+            offence(
+                source,
+                lines(source),
+                &format!("{} lines, more than {LINES}: split it by what it does", lines(source)),
+            )
+        })
         .collect();
     for (path, _) in longer {
         if !sources.iter().any(|source| source.path == *path && lines(source) > LINES) {
@@ -128,12 +179,18 @@ pub fn names(sources: &[Source]) -> Vec<String> {
     let mut offences = Vec::new();
     for source in sources {
         let path = Path::new(&source.path).with_extension("");
-        if let Some(name) = path.iter().filter_map(|part| part.to_str()).find(|part| EMPTY_NAMES.contains(part)) {
+        if let Some(name) =
+            path.iter().filter_map(|part| part.to_str()).find(|part| EMPTY_NAMES.contains(part))
+        {
             offences.push(offence(source, 1, &format!("{name} is a name that says nothing")));
         }
         for pair in source.tokens().windows(2) {
             if pair[0].text == "mod" && EMPTY_NAMES.contains(&pair[1].text.as_str()) {
-                offences.push(offence(source, pair[1].line, &format!("{} is a name that says nothing", pair[1].text)));
+                offences.push(offence(
+                    source,
+                    pair[1].line,
+                    &format!("{} is a name that says nothing", pair[1].text),
+                ));
             }
         }
     }

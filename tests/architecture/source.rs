@@ -1,4 +1,5 @@
-//! Sources as text: read, freed of comments and literals, and asked for the paths into this crate. It judges nothing.
+//! Sources as text: read, freed of comments and literals, and asked for the paths into this crate. It judges
+//! nothing.
 
 use std::{fs, path::Path};
 
@@ -80,7 +81,8 @@ impl Source {
                 "crate" | "elpio_operator" => self.heads(at + 2, &mut uses),
                 "super" => {
                     let supers = (at..).step_by(2).take_while(|at| text(*at) == "super").count();
-                    // One `super` leads from src/render/mod.rs to the top, two from src/render/pod.rs, three from its `mod tests {`.
+                    // One `super` leads from src/render/mod.rs to the top, two from src/render/pod.rs, three
+                    // from its `mod tests {`.
                     if supers == self.depth() + open.iter().filter(|of_module| **of_module).count() {
                         self.heads(at + 2 * supers, &mut uses);
                     }

@@ -1,4 +1,5 @@
-//! The backends of a test process, started once: collector → Jaeger and Prometheus, which also scrapes each operator.
+//! The backends of a test process, started once: collector → Jaeger and Prometheus, which also scrapes each
+//! operator.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ impl Backends {
         Self { jaeger, prometheus, collector: collector.await, targets: Mutex::default() }
     }
 
-    /// An operator that pushes to the collector every fifth of a second and is scraped; `name` is its `service.instance.id` too.
+    /// An operator that pushes to the collector every fifth of a second and is scraped; `name` is its
+    /// `service.instance.id` too.
     pub async fn stage(&self, name: &str, extra: &[(&str, &str)]) -> Stage {
         let (endpoint, instance) = (self.collector.endpoint(), format!("service.instance.id={name}"));
         let mut environment = vec![
@@ -115,10 +117,14 @@ pub fn attributes(pairs: &Value) -> BTreeMap<String, String> {
 
 /// OTLP's JSON of a value as a plain value.
 fn plain(value: &Value) -> Value {
-    let Some((kind, held)) = value.as_object().and_then(|object| object.iter().next()) else { return Value::Null };
+    let Some((kind, held)) = value.as_object().and_then(|object| object.iter().next()) else {
+        return Value::Null;
+    };
     match kind.as_str() {
         "arrayValue" => list(&held["values"]).iter().map(plain).collect(),
-        "kvlistValue" => list(&held["values"]).iter().map(|pair| (text(&pair["key"]), plain(&pair["value"]))).collect(),
+        "kvlistValue" => {
+            list(&held["values"]).iter().map(|pair| (text(&pair["key"]), plain(&pair["value"]))).collect()
+        }
         _ => held.clone(),
     }
 }

@@ -1,4 +1,5 @@
-//! From every Event to its trace, from every exemplar to its span: counted in Jaeger and Prometheus, with nothing missing.
+//! From every Event to its trace, from every exemplar to its span: counted in Jaeger and Prometheus, with
+//! nothing missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,9 @@ use crate::{
 pub async fn events(stage: &Stage) -> Vec<Event> {
     let api: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
-    all.into_iter().filter(|event| event.reporting_controller.as_deref() == Some("elpio.io/operator")).collect()
+    all.into_iter()
+        .filter(|event| event.reporting_controller.as_deref() == Some("elpio.io/operator"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,27 +32,52 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
 
     let events = events(&stage).await;
     assert!(events.len() >= 12, "{}", crate::stage::summary(&events));
-    let objects: BTreeSet<_> = events.iter().filter_map(|event| event.regarding.as_ref()?.uid.clone()).collect();
+    let objects: BTreeSet<_> =
+        events.iter().filter_map(|event| event.regarding.as_ref()?.uid.clone()).collect();
     let mut found = Found::default();
     for event in &events {
         let (trace, span) = ids(event);
-        let spans = backends.jaeger.wait_for_trace(&trace, SOON, |spans| reconcile_of(spans, &span, event).is_some()).await;
+        let spans = backends
+            .jaeger
+            .wait_for_trace(&trace, SOON, |spans| reconcile_of(spans, &span, event).is_some())
+            .await;
         assert!(spans.iter().all(|other| other.trace_id == trace), "Jaeger answers another trace");
         found.traces += 1;
         let reconcile = reconcile_of(&spans, &span, event).unwrap();
         assert!(covers(reconcile, event), "not written during its reconcile: {event:?}\n{reconcile:?}");
         found.reconciles += 1;
     }
-    let lifted = eventually("every Event is lifted", SOON, async || counted(&events, |event| is_lifted(backends, event))).await;
-    let records = eventually("every Event has its record", SOON, async || counted(&events, |event| is_recorded(backends, event))).await;
+    let lifted = eventually("every Event is lifted", SOON, async || {
+        counted(&events, |event| is_lifted(backends, event))
+    })
+    .await;
+    let records = eventually("every Event has its record", SOON, async || {
+        counted(&events, |event| is_recorded(backends, event))
+    })
+    .await;
     table(
         &format!("Closure of Events: {} Events of {} objects", events.len(), objects.len()),
         &["asked of", "what", "found", "of"],
         &[
             row("Jaeger", "the trace of the Event's id", found.traces, events.len()),
-            row("Jaeger", "the reconcile of that object, at that time, above the Event's span", found.reconciles, events.len()),
-            row("collector (k8sobjects)", "the Event as a log record with its trace and span id", lifted, events.len()),
-            row("collector (OTLP)", "the operator's own k8s.event record with its trace and span id", records, events.len()),
+            row(
+                "Jaeger",
+                "the reconcile of that object, at that time, above the Event's span",
+                found.reconciles,
+                events.len(),
+            ),
+            row(
+                "collector (k8sobjects)",
+                "the Event as a log record with its trace and span id",
+                lifted,
+                events.len(),
+            ),
+            row(
+                "collector (OTLP)",
+                "the operator's own k8s.event record with its trace and span id",
+                records,
+                events.len(),
+            ),
         ],
     );
     log_lines_point_to_traces(backends, &stage).await;
@@ -67,7 +95,8 @@ fn row(place: &str, what: &str, found: usize, of: usize) -> Vec<String> {
 
 fn ids(event: &Event) -> (String, String) {
     let annotations = event.annotations();
-    let parent = annotations.get(annotation::TRACEPARENT).unwrap_or_else(|| panic!("no traceparent: {event:?}"));
+    let parent =
+        annotations.get(annotation::TRACEPARENT).unwrap_or_else(|| panic!("no traceparent: {event:?}"));
     let (trace, span) = (parent[3..35].to_owned(), parent[36..52].to_owned());
     assert_eq!(annotations.get(annotation::TRACE_ID), Some(&trace), "two ids in one Event");
     (trace, span)
@@ -93,7 +122,8 @@ fn covers(span: &Span, event: &Event) -> bool {
 
 /// `Ok` with the number when it holds for all.
 fn counted(events: &[Event], holds: impl Fn(&Event) -> bool) -> Result<usize, String> {
-    let missing: Vec<String> = events.iter().filter(|event| !holds(event)).map(ResourceExt::name_any).collect();
+    let missing: Vec<String> =
+        events.iter().filter(|event| !holds(event)).map(ResourceExt::name_any).collect();
     if missing.is_empty() { Ok(events.len()) } else { Err(format!("without: {missing:?}")) }
 }
 
@@ -114,22 +144,33 @@ fn is_lifted(backends: &Backends, event: &Event) -> bool {
 
 fn is_recorded(backends: &Backends, event: &Event) -> bool {
     let uid = event.regarding.as_ref().and_then(|object| object.uid.clone()).unwrap_or_default();
-    backends.records("logs").iter().any(|record| record.attribute("k8s.object.uid") == uid && has_ids(record, event))
+    backends
+        .records("logs")
+        .iter()
+        .any(|record| record.attribute("k8s.object.uid") == uid && has_ids(record, event))
 }
 
 /// Log records by OTLP and lines on stderr that name a trace name one that is in Jaeger.
 async fn log_lines_point_to_traces(backends: &Backends, stage: &Stage) {
     let lines = stage.operator.log();
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let named: Vec<(String, String)> =
-        lines.filter_map(|line| Some((line["trace_id"].as_str()?.to_owned(), line["span_id"].as_str()?.to_owned()))).collect();
+    let named: Vec<(String, String)> = lines
+        .filter_map(|line| {
+            Some((line["trace_id"].as_str()?.to_owned(), line["span_id"].as_str()?.to_owned()))
+        })
+        .collect();
     assert!(named.len() >= 7, "a line for each service at least: {named:?}");
     for (trace, span) in &named {
-        backends.jaeger.wait_for_trace(trace, SOON, |spans| spans.iter().any(|other| other.span_id == *span)).await;
+        backends
+            .jaeger
+            .wait_for_trace(trace, SOON, |spans| spans.iter().any(|other| other.span_id == *span))
+            .await;
     }
     eventually("every line has its record", SOON, async || {
         let records = backends.records("logs");
-        let has = |(trace, span): &&(String, String)| records.iter().any(|record| record.trace_id == *trace && record.span_id == *span);
+        let has = |(trace, span): &&(String, String)| {
+            records.iter().any(|record| record.trace_id == *trace && record.span_id == *span)
+        };
         let missing: Vec<_> = named.iter().filter(|ids| !has(ids)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("no record for the lines of {missing:?}")) }
     })
@@ -152,20 +193,32 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
     load(&stage).await;
 
     let mut rows = Vec::new();
-    for family in ["elpio_reconcile_duration_seconds", "elpio_rollout_duration_seconds", "http_client_request_duration_seconds"] {
+    for family in [
+        "elpio_reconcile_duration_seconds",
+        "elpio_rollout_duration_seconds",
+        "http_client_request_duration_seconds",
+    ] {
         let query = format!("{family}_bucket{{instance=\"{}\"}}", target(&stage));
         let what = format!("Prometheus has exemplars of {family}");
-        let exemplars = eventually(&what, SOON, async || match backends.prometheus.query_exemplars(&query).await {
-            Ok(found) if found.is_empty() => Err(format!("none; targets {:?}", backends.prometheus.targets().await)),
-            other => other,
-        })
-        .await;
+        let exemplars =
+            eventually(&what, SOON, async || match backends.prometheus.query_exemplars(&query).await {
+                Ok(found) if found.is_empty() => {
+                    Err(format!("none; targets {:?}", backends.prometheus.targets().await))
+                }
+                other => other,
+            })
+            .await;
         let bounds = bounds(&stage.operator.metrics("text/plain").await, family);
         let mut worst: f64 = 0.0;
         for exemplar in &exemplars {
             worst = worst.max(resolve(backends, exemplar, &bounds).await);
         }
-        rows.push(vec![family.to_owned(), exemplars.len().to_string(), exemplars.len().to_string(), format!("{:.3} ms", worst * 1e3)]);
+        rows.push(vec![
+            family.to_owned(),
+            exemplars.len().to_string(),
+            exemplars.len().to_string(),
+            format!("{:.3} ms", worst * 1e3),
+        ]);
     }
     table(
         "Closure of exemplars (/api/v1/query_exemplars → Jaeger)",
@@ -177,21 +230,31 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
     assert!(own.1 && own.2.is_empty(), "scraped without an error: {own:?}");
 }
 
-/// Its span is in Jaeger, its value in its bucket and near the span's duration; by how much it is off, in seconds.
+/// Its span is in Jaeger, its value in its bucket and near the span's duration; by how much it is off, in
+/// seconds.
 async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> f64 {
     let is_it = |span: &Span| span.span_id == exemplar.span_id;
-    let spans = backends.jaeger.wait_for_trace(&exemplar.trace_id, SOON, |spans| spans.iter().any(is_it)).await;
+    let spans =
+        backends.jaeger.wait_for_trace(&exemplar.trace_id, SOON, |spans| spans.iter().any(is_it)).await;
     let span = spans.iter().find(|span| is_it(span)).unwrap();
     let upper: f64 = exemplar.series.label("le").parse().unwrap();
     let lower = bounds.iter().copied().filter(|bound| *bound < upper).fold(f64::NEG_INFINITY, f64::max);
-    assert!(lower < exemplar.value && exemplar.value <= upper, "{exemplar:?} lies outside its bucket, which begins at {lower}");
+    assert!(
+        lower < exemplar.value && exemplar.value <= upper,
+        "{exemplar:?} lies outside its bucket, which begins at {lower}"
+    );
     let took = span.duration().as_secs_f64();
     let off = (exemplar.value - took).abs();
-    assert!(off <= (took * 0.05).max(0.005), "{exemplar:?} measured another time than its span, {took} s: {span:?}");
+    assert!(
+        off <= (took * 0.05).max(0.005),
+        "{exemplar:?} measured another time than its span, {took} s: {span:?}"
+    );
     off
 }
 
 fn bounds(page: &str, family: &str) -> Vec<f64> {
-    let buckets = elpio_cluster::page::series(page).into_iter().filter(|series| series.name == format!("{family}_bucket"));
+    let buckets = elpio_cluster::page::series(page)
+        .into_iter()
+        .filter(|series| series.name == format!("{family}_bucket"));
     buckets.filter_map(|series| series.label("le").parse().ok()).collect()
 }

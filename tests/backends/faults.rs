@@ -1,8 +1,15 @@
-//! A collector that is absent, killed or silent, and back: the operator works on, loses no more than it counts, and says little.
+//! A collector that is absent, killed or silent, and back: the operator works on, loses no more than it
+//! counts, and says little.
 
 use std::time::{Duration, Instant};
 
-use elpio_cluster::{Collector, OtlpReceiver, collector::FILES, collector::Surroundings, eventually, otlp::Fault, process::Exit};
+use elpio_cluster::{
+    Collector, OtlpReceiver,
+    collector::{FILES, Surroundings},
+    eventually,
+    otlp::Fault,
+    process::Exit,
+};
 
 use crate::{
     report::table,
@@ -28,7 +35,9 @@ struct Row(Vec<String>);
 
 /// What is to be seen of a phase from outside; `since` is the place in the log and the time where it began.
 async fn observe(stage: &Stage, phase: &str, ready: Duration, since: (usize, Instant)) -> Row {
-    let sum = async |name: &str, result: &str| stage.operator.sample(name, &[("result", result)]).await.unwrap_or(0.0);
+    let sum = async |name: &str, result: &str| {
+        stage.operator.sample(name, &[("result", result)]).await.unwrap_or(0.0)
+    };
     let lines = delivery_lines(stage, since.0);
     // One that it fails, one a minute, and one that it works again.
     let most = 2 + since.1.elapsed().as_secs().div_ceil(60);
@@ -76,7 +85,8 @@ async fn work(stage: &Stage, prefix: &str, least: usize, until: Instant) -> Dura
 async fn lost(stage: &Stage) -> f64 {
     let mut sum = 0.0;
     for why in ["error", "queue_full"] {
-        sum += stage.operator.sample("elpio_telemetry_dropped_total", &[("result", why)]).await.unwrap_or(0.0);
+        sum +=
+            stage.operator.sample("elpio_telemetry_dropped_total", &[("result", why)]).await.unwrap_or(0.0);
     }
     sum
 }
@@ -110,18 +120,29 @@ async fn arrives(collector: &Collector, stage: &Stage, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_absent_killed_silent_and_back() {
     let cluster = elpio_cluster::Cluster::shared().await;
-    let surroundings = Surroundings { kubeconfig: cluster.kubeconfig(), overlays: vec![FILES.to_owned()], ..Surroundings::default() };
+    let surroundings = Surroundings {
+        kubeconfig: cluster.kubeconfig(),
+        overlays: vec![FILES.to_owned()],
+        ..Surroundings::default()
+    };
     let mut collector = Collector::prepare(surroundings).await;
     let endpoint = collector.endpoint();
     let mut stage = Stage::with(
         "faults",
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"), ("OTEL_METRIC_EXPORT_INTERVAL", "500")],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+        ],
     )
     .await;
     let (mut rows, start) = (Vec::new(), (0, Instant::now()));
 
     let ready = work(&stage, "absent", 3, Instant::now()).await;
-    eventually("failed exports are counted", SOON, async || if failures(&stage).await > 0.0 { Ok(()) } else { Err("none") }).await;
+    eventually("failed exports are counted", SOON, async || {
+        if failures(&stage).await > 0.0 { Ok(()) } else { Err("none") }
+    })
+    .await;
     rows.push(observe(&stage, "absent at start", ready, start).await);
     let at_rest = stage.operator.rss();
 
@@ -134,7 +155,10 @@ async fn a_collector_absent_killed_silent_and_back() {
     let (begun, failed, gone) = (mark(&stage), failures(&stage).await, lost(&stage).await);
     collector.kill();
     let ready = work(&stage, "killed", 3, Instant::now() + absence()).await;
-    assert!(failures(&stage).await > failed && lost(&stage).await > gone, "losses are counted while it is away");
+    assert!(
+        failures(&stage).await > failed && lost(&stage).await > gone,
+        "losses are counted while it is away"
+    );
     rows.push(observe(&stage, &format!("killed for {} s", absence().as_secs()), ready, begun).await);
     grown_little(&stage, at_rest);
 
@@ -146,7 +170,10 @@ async fn a_collector_absent_killed_silent_and_back() {
     let (begun, before) = (mark(&stage), failures(&stage).await);
     collector.pause();
     let ready = work(&stage, "silent", 3, Instant::now() + Duration::from_secs(4)).await;
-    eventually("silence is counted", SOON, async || if failures(&stage).await > before { Ok(()) } else { Err("no failure") }).await;
+    eventually("silence is counted", SOON, async || {
+        if failures(&stage).await > before { Ok(()) } else { Err("no failure") }
+    })
+    .await;
     rows.push(observe(&stage, "silent (SIGSTOP)", ready, begun).await);
     grown_little(&stage, at_rest);
 
@@ -194,8 +221,10 @@ async fn a_collector_that_says_429_or_503_or_is_slow_and_well_again() {
         let (begun, before) = (mark(&stage), failures(&stage).await);
         receiver.answer(answer);
         let ready = work(&stage, &format!("during-{phase}"), 3, Instant::now()).await;
-        eventually(&format!("{phase} is counted"), SOON, async || if failures(&stage).await > before { Ok(()) } else { Err("no failure") })
-            .await;
+        eventually(&format!("{phase} is counted"), SOON, async || {
+            if failures(&stage).await > before { Ok(()) } else { Err("no failure") }
+        })
+        .await;
         rows.push(observe(&stage, phase, ready, begun).await.0);
         receiver.answer(Fault::None);
         let name = format!("after-{phase}");

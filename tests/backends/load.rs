@@ -11,7 +11,8 @@ use crate::stage::{SOON, Stage, image, with};
 
 const KSVC: &str = "services.serving.knative.dev";
 
-/// Becoming ready, an edit, a failure of each of three classes and its end, a spec that only the operator can refuse, a build of each fate.
+/// Becoming ready, an edit, a failure of each of three classes and its end, a spec that only the operator can
+/// refuse, a build of each fate.
 pub async fn load(stage: &Stage) {
     let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
     for name in ["one", "two", "three"] {
@@ -27,7 +28,9 @@ pub async fn load(stage: &Stage) {
         webhook.clear();
         stage.ready(name).await;
     }
-    stage.apply("seven", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    stage
+        .apply("seven", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
+        .await;
     stage.event("seven", "Warning", "ReconcileFailed").await;
     build(stage, "built", "True").await;
     stage.event("built", "Normal", "Ready").await;
@@ -55,7 +58,8 @@ pub async fn begin_build(stage: &Stage, name: &str) -> String {
     functions.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
     let run = eventually(&format!("the build of {name} is begun"), SOON, async || {
         let function = functions.get(name).await.map_err(|e| e.to_string())?;
-        let run = function.data["status"]["build"].as_str().ok_or_else(|| function.data["status"].to_string())?;
+        let run =
+            function.data["status"]["build"].as_str().ok_or_else(|| function.data["status"].to_string())?;
         runs.get_opt(run).await.map_err(|e| e.to_string())?.ok_or(format!("{run} is not there"))
     })
     .await;

@@ -1,4 +1,5 @@
-//! What the operator emits, judged in the backends that people use: a real collector, Prometheus and Jaeger, with the files of `otel/`.
+//! What the operator emits, judged in the backends that people use: a real collector, Prometheus and Jaeger,
+//! with the files of `otel/`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

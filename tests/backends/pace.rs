@@ -1,6 +1,8 @@
-//! Reconciles beside a collector that refuses, answers late or not at all are as quick as beside a healthy one, in the same run.
+//! Reconciles beside a collector that refuses, answers late or not at all are as quick as beside a healthy
+//! one, in the same run.
 //!
-//! Only ratios are judged, of many short comparisons: one of them says nothing, since what the machine does meets both, but not in equal parts.
+//! Only ratios are judged, of many short comparisons: one of them says nothing, since what the machine does
+//! meets both, but not in equal parts.
 
 use std::time::{Duration, Instant};
 
@@ -59,11 +61,12 @@ impl Pushing {
         Self { telemetry, dispatch }
     }
 
-    /// A reconcile with its steps that waits for others for five milliseconds, as a quick one waits for the API server,
-    /// and then for that part more, in whole milliseconds as the clock of a sleep has them.
+    /// A reconcile with its steps that waits for others for five milliseconds, as a quick one waits for the
+    /// API server, and then for that part more, in whole milliseconds as the clock of a sleep has them.
     async fn reconcile(&self, generation: i64, more: f64) -> Duration {
         let traces = self.telemetry.traces();
-        let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent: None });
+        let rollout =
+            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent: None });
         let work = async {
             let begun = Instant::now();
             for next in RunStep::ALL {
@@ -76,7 +79,11 @@ impl Pushing {
             Done
         };
         let start = Instant::now();
-        self.telemetry.metrics().reconcile(&traces, info(Place::InRollout(rollout)), work).with_subscriber(self.dispatch.clone()).await;
+        self.telemetry
+            .metrics()
+            .reconcile(&traces, info(Place::InRollout(rollout)), work)
+            .with_subscriber(self.dispatch.clone())
+            .await;
         start.elapsed()
     }
 
@@ -91,15 +98,18 @@ impl Pushing {
     }
 }
 
-/// So many rounds of reconciles that take turns, so that whatever else the machine does meets both, and neither waits for the other.
+/// So many rounds of reconciles that take turns, so that whatever else the machine does meets both, and
+/// neither waits for the other.
 async fn rounds(well: &Pushing, ill: &Pushing, more: f64) -> Vec<Pair> {
     let mut all = Vec::new();
     for round in 0..ROUNDS {
         let mut pair = Pair::default();
         for turn in 0..TURNS {
-            // Who comes second finds what the first has left to do for the exporters' threads: each is that half of the time.
+            // Who comes second finds what the first has left to do for the exporters' threads: each is that
+            // half of the time.
             for is_ill in [turn % 2 == 0, turn % 2 == 1] {
-                let (pushing, more, to) = if is_ill { (ill, more, &mut pair.ill) } else { (well, 0.0, &mut pair.well) };
+                let (pushing, more, to) =
+                    if is_ill { (ill, more, &mut pair.ill) } else { (well, 0.0, &mut pair.well) };
                 let number = (i64::try_from(round).unwrap() * TURNS + turn) * TOGETHER;
                 let took = join_all((number..number + TOGETHER).map(|n| pushing.reconcile(n, more))).await;
                 to.extend(took.iter().map(Duration::as_secs_f64));
@@ -117,7 +127,8 @@ struct Judged {
 }
 
 impl Judged {
-    /// Of so many rounds; when these say that it is slower, of as many others, and again: one tail of many looks slower by chance.
+    /// Of so many rounds; when these say that it is slower, of as many others, and again: one tail of many
+    /// looks slower by chance.
     async fn of(well: &Pushing, ill: &Pushing, more: f64) -> Self {
         let mut judged = Self::once(&rounds(well, ill, more).await);
         for _ in 0..2 {
@@ -160,7 +171,10 @@ async fn the_judge_sees_a_delay_and_nothing_where_there_is_none() {
     for pushing in [well, ill] {
         drop(pushing.telemetry.shutdown(Duration::from_secs(5)).await);
     }
-    print("The judge of the pace", &[same.row("both healthy", "-"), delayed.row("30 % more to wait for", "-")]);
+    print(
+        "The judge of the pace",
+        &[same.row("both healthy", "-"), delayed.row("30 % more to wait for", "-")],
+    );
     assert!(delayed.slower(), "a delay of 30 % is not seen");
     assert!(!same.slower(), "a delay is seen where there is none");
 }
@@ -189,7 +203,9 @@ async fn a_reconcile_is_as_quick_as_with_a_healthy_collector() {
         }
         let (well, ill) = match name {
             "silent" => (Pushing::new(&healthy.endpoint(), "grpc"), Pushing::new(&silent, "grpc")),
-            "429" | "503" => (Pushing::new(&healthy.http_endpoint(), HTTP), Pushing::new(&other.http_endpoint(), HTTP)),
+            "429" | "503" => {
+                (Pushing::new(&healthy.http_endpoint(), HTTP), Pushing::new(&other.http_endpoint(), HTTP))
+            }
             _ => (Pushing::new(&healthy.endpoint(), "grpc"), Pushing::new(&other.endpoint(), "grpc")),
         };
         let judged = Judged::of(&well, &ill, 0.0).await;
@@ -204,13 +220,9 @@ async fn a_reconcile_is_as_quick_as_with_a_healthy_collector() {
 
 /// Its exports do fail, it ends in time, and what it lost is said; how much that was by then.
 async fn fails(name: &str, ill: Pushing) -> f64 {
-    eventually(
-        "the failure is counted",
-        SOON,
-        async || {
-            if ill.value("elpio_telemetry_exports_total") > 0.0 { Ok(()) } else { Err("none") }
-        },
-    )
+    eventually("the failure is counted", SOON, async || {
+        if ill.value("elpio_telemetry_exports_total") > 0.0 { Ok(()) } else { Err("none") }
+    })
     .await;
     let lost = ill.value("elpio_telemetry_dropped_total");
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! The page, the collector's Prometheus exporter and Prometheus's OTLP receiver show the same: every series, every bucket.
+//! The page, the collector's Prometheus exporter and Prometheus's OTLP receiver show the same: every series,
+//! every bucket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +45,8 @@ async fn the_page_and_the_backends_show_the_same_series_and_values() {
         let is_volatile = volatile.contains(family.as_str());
         let of = |shown: &Shown| of_family(&shown.values, family, &page.types[family]);
         let (own, exported, received) = (of(&page), of(&collector), of(&prometheus));
-        let compared = [differences(&own, &exported, is_volatile), differences(&own, &received, is_volatile)].concat();
+        let compared =
+            [differences(&own, &exported, is_volatile), differences(&own, &received, is_volatile)].concat();
         if collector.types.get(family) != page.types.get(family) {
             found.push(format!("{family}: {:?} and {:?}", page.types[family], collector.types.get(family)));
         }
@@ -59,21 +61,35 @@ async fn the_page_and_the_backends_show_the_same_series_and_values() {
         found.extend(compared.into_iter().map(|what| format!("{family}: {what}")));
     }
     for (place, shown) in [("the collector", &collector), ("Prometheus", &prometheus)] {
-        let more = shown.values.keys().filter(|(name, _)| !page.types.keys().any(|family| is_of(name, family, &page.types[family])));
+        let more = shown
+            .values
+            .keys()
+            .filter(|(name, _)| !page.types.keys().any(|family| is_of(name, family, &page.types[family])));
         found.extend(more.map(|(name, labels)| format!("only {place} has {name}{labels:?}")));
     }
-    rows.push(vec!["all".to_owned(), String::new(), String::new(), series.to_string(), found.len().to_string()]);
+    rows.push(vec![
+        "all".to_owned(),
+        String::new(),
+        String::new(),
+        series.to_string(),
+        found.len().to_string(),
+    ]);
     let title = "Parity: page = collector's Prometheus exporter = Prometheus's OTLP receiver";
     table(title, &["family", "type", "compared", "series", "differences"], &rows);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
     assert!(series > 300, "{series} series are too few to say anything");
 }
 
-/// The three at a moment when nothing but the volatile instruments moves: seen by reading the page before and after the others.
+/// The three at a moment when nothing but the volatile instruments moves: seen by reading the page before and
+/// after the others.
 async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>) -> (Shown, Shown, Shown) {
     let still = |page: &Shown| -> Values {
         let moves = |name: &str| volatile.iter().any(|family| is_of(name, family, "histogram"));
-        page.values.iter().filter(|((name, _), _)| !moves(name)).map(|(key, value)| (key.clone(), *value)).collect()
+        page.values
+            .iter()
+            .filter(|((name, _), _)| !moves(name))
+            .map(|(key, value)| (key.clone(), *value))
+            .collect()
     };
     eventually("nothing moves while it is read", SOON, async || {
         let before = on_page(&stage.operator.metrics("text/plain").await);
@@ -86,7 +102,10 @@ async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>
             return Err("the page moves".to_owned());
         }
         // The last push may be on its way still, and what is gone for a moment longer there.
-        let differing: Vec<String> = [&collector, &prometheus].iter().flat_map(|shown| differences(&first, &still(shown), false)).collect();
+        let differing: Vec<String> = [&collector, &prometheus]
+            .iter()
+            .flat_map(|shown| differences(&first, &still(shown), false))
+            .collect();
         if !differing.is_empty() {
             return Err(differing.join("\n"));
         }
@@ -99,22 +118,30 @@ async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>
 async fn pushed_since(stage: &Stage) {
     let labels = [("signal", "metrics"), ("result", "success")];
     let before = stage.counted("elpio_telemetry_exports_total", &labels).await;
-    eventually("metrics are pushed", SOON, async || match stage.counted("elpio_telemetry_exports_total", &labels).await - before {
-        exports if exports >= 3.0 => Ok(()),
-        exports => Err(exports),
+    eventually("metrics are pushed", SOON, async || {
+        match stage.counted("elpio_telemetry_exports_total", &labels).await - before {
+            exports if exports >= 3.0 => Ok(()),
+            exports => Err(exports),
+        }
     })
     .await;
 }
 
 fn on_page(text: &str) -> Shown {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let types = types.filter(|(name, _)| *name != RESOURCE).map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+    let types = types
+        .filter(|(name, _)| *name != RESOURCE)
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
     Shown { values: values(page::series(text), |_| true), types }
 }
 
 async fn collector(backends: &Backends) -> Shown {
     let text = backends.collector.metrics().await;
-    Shown { values: values(page::series(&text), |series| series.label("instance") == "parity"), ..on_page(&text) }
+    Shown {
+        values: values(page::series(&text), |series| series.label("instance") == "parity"),
+        ..on_page(&text)
+    }
 }
 
 async fn prometheus(backends: &Backends) -> Shown {
@@ -137,11 +164,17 @@ fn values(all: Vec<Series>, wanted: impl Fn(&Series) -> bool) -> Values {
 }
 
 fn is_of(name: &str, family: &str, kind: &str) -> bool {
-    name == family || (kind == "histogram" && ["_bucket", "_sum", "_count"].iter().any(|suffix| name.strip_suffix(suffix) == Some(family)))
+    name == family
+        || (kind == "histogram"
+            && ["_bucket", "_sum", "_count"].iter().any(|suffix| name.strip_suffix(suffix) == Some(family)))
 }
 
 fn of_family(values: &Values, family: &str, kind: &str) -> Values {
-    values.iter().filter(|((name, _), _)| is_of(name, family, kind)).map(|(key, value)| (key.clone(), *value)).collect()
+    values
+        .iter()
+        .filter(|((name, _), _)| is_of(name, family, kind))
+        .map(|(key, value)| (key.clone(), *value))
+        .collect()
 }
 
 /// What differs.
@@ -150,7 +183,9 @@ fn differences(page: &Values, other: &Values, volatile: bool) -> Vec<String> {
     let same = |a: Option<&f64>, b: Option<&f64>| if volatile { a.is_some() == b.is_some() } else { a == b };
     let keys: BTreeSet<&Key> = page.keys().chain(other.keys()).collect();
     let differing = keys.into_iter().filter(|key| !same(page.get(*key), other.get(*key)));
-    differing.map(|key| format!("{}{:?}: {} and {}", key.0, key.1, shown(page.get(key)), shown(other.get(key)))).collect()
+    differing
+        .map(|key| format!("{}{:?}: {} and {}", key.0, key.1, shown(page.get(key)), shown(other.get(key))))
+        .collect()
 }
 
 /// The families whose values move by themselves, as `otel/instruments.md` marks them.
@@ -176,22 +211,38 @@ async fn promtool_has_nothing_to_say_and_prometheus_scrapes_openmetrics() {
     let stage = backends.stage("promtool", &[]).await;
     load(&stage).await;
     let page = stage.operator.metrics("text/plain").await;
-    let (good, said) = tokio::task::spawn_blocking(move || promtool(&["check", "metrics"], &page)).await.unwrap();
+    let (good, said) =
+        tokio::task::spawn_blocking(move || promtool(&["check", "metrics"], &page)).await.unwrap();
     assert!(good && said.is_empty(), "{said}");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/prometheus.yml");
-    let (good, said) = tokio::task::spawn_blocking(move || promtool(&["check", "config", file], "")).await.unwrap();
+    let (good, said) =
+        tokio::task::spawn_blocking(move || promtool(&["check", "config", file], "")).await.unwrap();
     assert!(good, "{said}");
 
-    let series = elpio_cluster::page::series(&stage.operator.metrics("application/openmetrics-text; version=1.0.0").await).len();
+    let series = elpio_cluster::page::series(
+        &stage.operator.metrics("application/openmetrics-text; version=1.0.0").await,
+    )
+    .len();
     let query = format!("scrape_samples_scraped{{instance=\"{}\"}}", target(&stage));
     eventually("Prometheus takes every series of the page", SOON, async || {
         let scraped = backends.prometheus.query(&query).await?.first().map_or(0.0, |found| found.value);
         #[allow(clippy::cast_precision_loss, reason = "thousands")]
-        if (scraped - series as f64).abs() < 30.0 && scraped > 300.0 { Ok(()) } else { Err(format!("{scraped} of {series}")) }
+        if (scraped - series as f64).abs() < 30.0 && scraped > 300.0 {
+            Ok(())
+        } else {
+            Err(format!("{scraped} of {series}"))
+        }
     })
     .await;
     let target_url = target(&stage);
-    let up = backends.prometheus.targets().await.unwrap().into_iter().find(|(url, ..)| url.contains(&target_url)).unwrap();
+    let up = backends
+        .prometheus
+        .targets()
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|(url, ..)| url.contains(&target_url))
+        .unwrap();
     assert!(up.1 && up.2.is_empty(), "{up:?}");
 }
 
@@ -199,6 +250,11 @@ async fn promtool_has_nothing_to_say_and_prometheus_scrapes_openmetrics() {
 async fn the_collectors_file_is_valid_as_it_is_without_any_variable() {
     let binary = tokio::task::spawn_blocking(elpio_cluster::components::collector).await.unwrap().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/collector.yaml");
-    let output = tokio::process::Command::new(binary).args(["validate", "--config", file]).env_clear().output().await.unwrap();
+    let output = tokio::process::Command::new(binary)
+        .args(["validate", "--config", file])
+        .env_clear()
+        .output()
+        .await
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,4 +1,5 @@
-//! A collector that writes down what it receives, on doors of several kinds, and telemetry that pushes to it. Judges nothing.
+//! A collector that writes down what it receives, on doors of several kinds, and telemetry that pushes to it.
+//! Judges nothing.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Cluster, Collector, collector::FILES, collector::Surroundings, eventually, pki::Authority, process::free_port};
+use elpio_cluster::{
+    Cluster, Collector,
+    collector::{FILES, Surroundings},
+    eventually,
+    pki::Authority,
+    process::free_port,
+};
 use elpio_operator::telemetry::{Builder, Place, Report, Reported, RolloutSeed, Telemetry};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -20,7 +27,8 @@ use crate::{
 
 pub const END: Duration = Duration::from_secs(30);
 
-/// A collector that writes what it receives to files: on its usual ports, and on ports that want a certificate or a token.
+/// A collector that writes what it receives to files: on its usual ports, and on ports that want a
+/// certificate or a token.
 pub struct Receiving {
     collector: Collector,
     /// Ports of gRPC and HTTP that want a client's certificate.
@@ -40,7 +48,9 @@ impl Receiving {
         let tls = "tls: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt}";
         let auth = "auth: {authenticator: bearertokenauth}";
         let receiver = |(grpc, http): (u16, u16), more: &str| {
-            format!("{{protocols: {{grpc: {{endpoint: \"127.0.0.1:{grpc}\", {more}}}, http: {{endpoint: \"127.0.0.1:{http}\", {more}}}}}}}")
+            format!(
+                "{{protocols: {{grpc: {{endpoint: \"127.0.0.1:{grpc}\", {more}}}, http: {{endpoint: \"127.0.0.1:{http}\", {more}}}}}}}"
+            )
         };
         let from = "receivers: [otlp, otlp/mutual, otlp/token]";
         let overlay = format!(
@@ -52,7 +62,8 @@ impl Receiving {
         );
         let kubeconfig = Cluster::shared().await.kubeconfig();
         let overlays = vec![FILES.to_owned(), overlay];
-        let mut collector = Collector::prepare(Surroundings { kubeconfig, overlays, ..Surroundings::default() }).await;
+        let mut collector =
+            Collector::prepare(Surroundings { kubeconfig, overlays, ..Surroundings::default() }).await;
         let authority = Authority::new("elpio-collector");
         let (server, client) = (authority.server(&["localhost", "127.0.0.1"]), authority.client("operator"));
         for (name, pem) in [
@@ -81,14 +92,21 @@ impl Receiving {
             let all = self.collector.file(signal);
             let resources = all.iter().flat_map(|batch| list(&batch[container]));
             resources
-                .filter(|part| attributes(&part["resource"]["attributes"]).get("case").is_some_and(|own| own == case))
+                .filter(|part| {
+                    attributes(&part["resource"]["attributes"]).get("case").is_some_and(|own| own == case)
+                })
                 .cloned()
                 .collect()
         };
-        Received { spans: of("traces", "resourceSpans"), metrics: of("metrics", "resourceMetrics"), logs: of("logs", "resourceLogs") }
+        Received {
+            spans: of("traces", "resourceSpans"),
+            metrics: of("metrics", "resourceMetrics"),
+            logs: of("logs", "resourceLogs"),
+        }
     }
 
-    /// What arrives of one reconcile with these variables: when all of `signals` did, and whatever else did until then.
+    /// What arrives of one reconcile with these variables: when all of `signals` did, and whatever else did
+    /// until then.
     pub async fn of(&self, variables: &[(&str, &str)], signals: &[&str]) -> Received {
         let case = case();
         let pushing = Pushing::new(&case, variables);
@@ -156,7 +174,11 @@ impl Received {
         let scopes = self.metrics.iter().flat_map(|part| list(&part["scopeMetrics"]));
         let mut metrics = scopes.flat_map(|scope| list(&scope["metrics"]));
         let metric = metrics.find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("no {name}"));
-        ["sum", "histogram"].iter().find_map(|form| metric[form].get("aggregationTemporality")).cloned().unwrap_or_default()
+        ["sum", "histogram"]
+            .iter()
+            .find_map(|form| metric[form].get("aggregationTemporality"))
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -181,9 +203,13 @@ impl Reported for Done {
 
 impl Pushing {
     pub fn new(case: &str, variables: &[(&str, &str)]) -> Self {
-        let given = variables.iter().find(|(name, _)| *name == "OTEL_RESOURCE_ATTRIBUTES").map_or("", |(_, value)| value);
+        let given = variables
+            .iter()
+            .find(|(name, _)| *name == "OTEL_RESOURCE_ATTRIBUTES")
+            .map_or("", |(_, value)| value);
         let resource = format!("case={case},{given}");
-        let mut all: Vec<(&str, &str)> = variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
+        let mut all: Vec<(&str, &str)> =
+            variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
         let builder = Builder::new(settings(&all), identity()).with_page(false).exporting();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
@@ -196,6 +222,10 @@ impl Pushing {
         let traces = self.telemetry.traces();
         let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
         let work = async { Done };
-        self.telemetry.metrics().reconcile(&traces, info(Place::InRollout(rollout)), work).with_subscriber(self.dispatch.clone()).await;
+        self.telemetry
+            .metrics()
+            .reconcile(&traces, info(Place::InRollout(rollout)), work)
+            .with_subscriber(self.dispatch.clone())
+            .await;
     }
 }

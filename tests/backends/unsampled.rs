@@ -30,19 +30,37 @@ async fn without_sampling_there_is_no_id_anywhere() {
     let records = eventually("its log records are there", SOON, async || {
         let mut records = backends.records("logs");
         records.retain(|record| record.resource.get("service.instance.id").is_some_and(|id| is_own(id)));
-        if records.iter().any(|record| record.event_name == "k8s.event") { Ok(records) } else { Err(format!("{} records", records.len())) }
+        if records.iter().any(|record| record.event_name == "k8s.event") {
+            Ok(records)
+        } else {
+            Err(format!("{} records", records.len()))
+        }
     })
     .await;
-    assert!(records.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()), "{records:?}");
+    assert!(
+        records.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()),
+        "{records:?}"
+    );
     let lifted = eventually("every Event is lifted", SOON, async || {
         let mut lifted = backends.records("events");
         lifted.retain(|record| record.attribute("k8s.namespace.name") == stage.namespace);
-        let of = |event: &Event| lifted.iter().any(|record| record.body["object"]["metadata"]["name"] == event.name_any());
-        let missing: Vec<String> = events.iter().filter(|event| !of(event)).map(ResourceExt::name_any).collect();
-        if missing.is_empty() { Ok(lifted) } else { Err(format!("{} records, without: {missing:?}", lifted.len())) }
+        let of = |event: &Event| {
+            lifted.iter().any(|record| record.body["object"]["metadata"]["name"] == event.name_any())
+        };
+        let missing: Vec<String> =
+            events.iter().filter(|event| !of(event)).map(ResourceExt::name_any).collect();
+        if missing.is_empty() {
+            Ok(lifted)
+        } else {
+            Err(format!("{} records, without: {missing:?}", lifted.len()))
+        }
     })
     .await;
-    assert!(lifted.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()), "{lifted:?}");
-    let spans = backends.collector.file("traces").into_iter().filter(|batch| batch.to_string().contains("unsampled"));
+    assert!(
+        lifted.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()),
+        "{lifted:?}"
+    );
+    let spans =
+        backends.collector.file("traces").into_iter().filter(|batch| batch.to_string().contains("unsampled"));
     assert_eq!(spans.count(), 0);
 }

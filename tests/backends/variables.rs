@@ -1,4 +1,5 @@
-//! The `OTEL_*` variables, each judged by what a real collector received: plain, with mutual TLS, with a token.
+//! The `OTEL_*` variables, each judged by what a real collector received: plain, with mutual TLS, with a
+//! token.
 
 use elpio_cluster::eventually;
 use serde_json::Value;
@@ -31,7 +32,8 @@ async fn headers_open_a_door_and_a_signals_own_open_only_its() {
     let receiving = Receiving::shared().await;
     for (protocol, port) in [("grpc", receiving.token.0), ("http/protobuf", receiving.token.1)] {
         let endpoint = format!("http://127.0.0.1:{port}");
-        let common = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+        let common =
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
         let with = |more: &[(&'static str, &'static str)]| [common.as_slice(), more].concat();
         receiving.of(&with(&[("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")]), &ALL).await;
         receiving.refuses(&with(&[("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20guessed")])).await;
@@ -48,12 +50,17 @@ async fn headers_open_a_door_and_a_signals_own_open_only_its() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mutual_tls_with_an_authority_of_ones_own() {
     let receiving = Receiving::shared().await;
-    let (ca, certificate, key) = (receiving.file("ca.crt"), receiving.file("client.crt"), receiving.file("client.key"));
+    let (ca, certificate, key) =
+        (receiving.file("ca.crt"), receiving.file("client.crt"), receiving.file("client.key"));
     for (protocol, port) in [("grpc", receiving.mutual.0), ("http/protobuf", receiving.mutual.1)] {
         let endpoint = format!("https://localhost:{port}");
-        let common = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+        let common =
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
         let trusting = [("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_str())];
-        let known = [("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str()), ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str())];
+        let known = [
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str()),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str()),
+        ];
         receiving.of(&[common.as_slice(), &trusting, &known].concat(), &ALL).await;
         // Without a certificate the collector refuses us, without its authority we refuse it.
         receiving.refuses(&[common.as_slice(), &trusting].concat()).await;
@@ -64,7 +71,8 @@ async fn mutual_tls_with_an_authority_of_ones_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_and_a_protocol_for_each_signal_and_none_for_another() {
     let receiving = Receiving::shared().await;
-    let (grpc, http) = (receiving.endpoint("grpc"), format!("{}/v1/metrics", receiving.endpoint("http/protobuf")));
+    let (grpc, http) =
+        (receiving.endpoint("grpc"), format!("{}/v1/metrics", receiving.endpoint("http/protobuf")));
     let split = [
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", grpc.as_str()),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", http.as_str()),
@@ -101,18 +109,26 @@ async fn samplers_and_a_parent_that_decides() {
         let case = case();
         let pushing = Pushing::new(
             &case,
-            &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)],
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+                ("OTEL_TRACES_SAMPLER", sampler),
+                ("OTEL_TRACES_SAMPLER_ARG", argument),
+            ],
         );
         for generation in 1..=20 {
             pushing.reconcile(parent, generation).await;
         }
         assert!(pushing.telemetry.shutdown(END).await.is_empty());
-        // The collector has one queue for each signal: spans that were sent before a sampled one are there when that is.
+        // The collector has one queue for each signal: spans that were sent before a sampled one are there
+        // when that is.
         receiving.of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)], &ALL).await;
         let spans = receiving.received(&case).spans();
         assert!(expected.contains(&spans.len()), "{sampler} {argument} {parent:?}: {} of 20", spans.len());
         if parent.is_some() {
-            assert!(spans.iter().all(|span| span["traceId"] == "0af7651916cd43dd8448eb211c80319c"), "{spans:?}");
+            assert!(
+                spans.iter().all(|span| span["traceId"] == "0af7651916cd43dd8448eb211c80319c"),
+                "{spans:?}"
+            );
         }
     }
 }
@@ -123,8 +139,10 @@ async fn temporality() {
     let endpoint = receiving.endpoint("grpc");
     // OTLP: 1 is delta, 2 is cumulative. Up-down counters are cumulative in every case.
     for (preference, counter, histogram) in [("cumulative", 2, 2), ("delta", 1, 1), ("lowmemory", 1, 1)] {
-        let variables =
-            [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)];
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference),
+        ];
         let received = receiving.of(&variables, &["metrics"]).await;
         assert_eq!(received.temporality("elpio.reconcile"), counter, "{preference}");
         assert_eq!(received.temporality("elpio.reconcile.duration"), histogram, "{preference}");
@@ -148,12 +166,22 @@ async fn resource_attributes_and_the_length_of_values() {
         .await
         .resource();
     assert_eq!((resource["team"].as_str(), resource["service.name"].as_str()), ("a,b", "own"));
-    let short =
-        receiving.of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")], &["traces"]).await.spans();
+    let short = receiving
+        .of(
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")],
+            &["traces"],
+        )
+        .await
+        .spans();
     let values = attributes(&short[0]["attributes"]);
     assert_eq!(values["k8s.object.kind"], "Elpio");
-    let own = [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7")];
-    let record = receiving.of(&[&own[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat(), &["logs"]).await.records().remove(0);
+    let own =
+        [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7")];
+    let record = receiving
+        .of(&[&own[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat(), &["logs"])
+        .await
+        .records()
+        .remove(0);
     assert_eq!(attributes(&record["attributes"])["k8s.object.kind"], "ElpioSe");
     assert_eq!(record["body"]["stringValue"], "reconciled", "a body is no attribute");
 }
@@ -164,10 +192,17 @@ async fn disabled_is_silent_and_none_is_none() {
     let endpoint = receiving.endpoint("grpc");
     for variables in [
         vec![("OTEL_SDK_DISABLED", "true")],
-        vec![("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")],
+        vec![
+            ("OTEL_TRACES_EXPORTER", "none"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_LOGS_EXPORTER", "none"),
+        ],
     ] {
         let case = case();
-        let pushing = Pushing::new(&case, &[variables.as_slice(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat());
+        let pushing = Pushing::new(
+            &case,
+            &[variables.as_slice(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat(),
+        );
         pushing.reconcile(None, 1).await;
         assert!(pushing.telemetry.shutdown(END).await.is_empty());
         receiving.of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)], &ALL).await;

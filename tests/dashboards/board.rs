@@ -43,22 +43,54 @@ enum Kind {
     Text,
 }
 
-const fn panel(kind: Kind, title: &'static str, unit: &'static str, description: &'static str, queries: Queries, width: u64) -> Panel {
-    Panel { kind, title, unit, description, queries, width, exemplars: false, stacked: false, colors: &[(None, "blue")] }
+const fn panel(
+    kind: Kind,
+    title: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    queries: Queries,
+    width: u64,
+) -> Panel {
+    Panel {
+        kind,
+        title,
+        unit,
+        description,
+        queries,
+        width,
+        exemplars: false,
+        stacked: false,
+        colors: &[(None, "blue")],
+    }
 }
 
 /// One number, its legend beside it only when there are more.
-pub const fn stat(title: &'static str, unit: &'static str, description: &'static str, queries: Queries) -> Panel {
+pub const fn stat(
+    title: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    queries: Queries,
+) -> Panel {
     panel(Kind::Stat, title, unit, description, queries, 4)
 }
 
 /// Lines over time.
-pub const fn graph(title: &'static str, unit: &'static str, description: &'static str, queries: Queries) -> Panel {
+pub const fn graph(
+    title: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    queries: Queries,
+) -> Panel {
     panel(Kind::Graph, title, unit, description, queries, 8)
 }
 
 /// The buckets of a histogram over time.
-pub const fn heat(title: &'static str, unit: &'static str, description: &'static str, queries: Queries) -> Panel {
+pub const fn heat(
+    title: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    queries: Queries,
+) -> Panel {
     Panel { exemplars: true, ..panel(Kind::Heat, title, unit, description, queries, 8) }
 }
 
@@ -102,8 +134,12 @@ impl Panel {
             return panel;
         }
         let letters = ["A", "B", "C", "D", "E"];
-        let targets: Vec<Value> =
-            self.queries.iter().zip(letters).map(|((expr, legend), letter)| self.target(expr, legend, letter)).collect();
+        let targets: Vec<Value> = self
+            .queries
+            .iter()
+            .zip(letters)
+            .map(|((expr, legend), letter)| self.target(expr, legend, letter))
+            .collect();
         merge(&mut panel, json!({"datasource": source, "targets": targets}));
         merge(&mut panel, self.look());
         panel
@@ -124,7 +160,8 @@ impl Panel {
     }
 
     fn look(&self) -> Value {
-        let steps: Vec<Value> = self.colors.iter().map(|(value, color)| json!({"color": color, "value": value})).collect();
+        let steps: Vec<Value> =
+            self.colors.iter().map(|(value, color)| json!({"color": color, "value": value})).collect();
         let thresholds = json!({"mode": "absolute", "steps": steps});
         match self.kind {
             Kind::Stat => json!({"type": "stat",
@@ -140,10 +177,12 @@ impl Panel {
                     "options": {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
                         "tooltip": {"mode": "multi", "sort": "desc"}}})
             }
-            Kind::Heat => json!({"type": "heatmap", "fieldConfig": {"defaults": {"custom": {}}, "overrides": []},
+            Kind::Heat => {
+                json!({"type": "heatmap", "fieldConfig": {"defaults": {"custom": {}}, "overrides": []},
                 "options": {"calculate": false, "cellGap": 1, "color": {"mode": "scheme", "scheme": "Blues", "steps": 64, "reverse": false, "exponent": 0.5},
                     "exemplars": {"color": "rgba(255,120,10,0.9)"}, "filterValues": {"le": 1e-9}, "legend": {"show": true},
-                    "rowsFrame": {"layout": "auto"}, "tooltip": {"mode": "single", "yHistogram": false}, "yAxis": {"axisPlacement": "left", "unit": self.unit}}}),
+                    "rowsFrame": {"layout": "auto"}, "tooltip": {"mode": "single", "yHistogram": false}, "yAxis": {"axisPlacement": "left", "unit": self.unit}}})
+            }
             Kind::Text => Value::Null,
         }
     }
@@ -217,7 +256,8 @@ fn explore(name: &str, query: &str) -> String {
             rest = &rest[end + 1..];
             continue;
         }
-        let escaped = if char.is_ascii_alphanumeric() { char.to_string() } else { format!("%{:02X}", u32::from(char)) };
+        let escaped =
+            if char.is_ascii_alphanumeric() { char.to_string() } else { format!("%{:02X}", u32::from(char)) };
         url.push_str(&escaped);
         rest = &rest[char.len_utf8()..];
     }
@@ -229,7 +269,8 @@ fn variables() -> Value {
         json!({"name": name, "label": label, "type": "datasource", "query": kind, "current": {}, "options": [], "hide": 0, "includeAll": false,
             "multi": false, "refresh": 1, "regex": ""})
     };
-    // A job that has shown no Elpio is another program's; a namespace or an instance may have no label at all.
+    // A job that has shown no Elpio is another program's; a namespace or an instance may have no label at
+    // all.
     let values = |name: &str, label: &str, selector: &str, all: Option<&str>| {
         let query = format!("label_values(elpio_build_info{selector}, {name})");
         let mut variable = json!({"name": name, "label": label, "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"}, "definition": query,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use elpio_cluster::{
-    Dashboard, Line, Prometheus, Webhook, Window, dashboard,
-    dashboard::{Chosen, Panel, Query},
+    Dashboard, Line, Prometheus, Webhook, Window,
+    dashboard::{self, Chosen, Panel, Query},
     eventually, picture,
     webhook::Rule,
 };
@@ -22,7 +22,8 @@ const KSVC: &str = "services.serving.knative.dev";
 /// As Grafana would choose it for a scrape of 5 s: a scrape that comes late on a busy machine leaves no gap.
 const RATE_INTERVAL: &str = "20s";
 
-/// What happens to users within a minute; each round in other names, so that every counter and histogram grows between two scrapes.
+/// What happens to users within a minute; each round in other names, so that every counter and histogram
+/// grows between two scrapes.
 async fn round(stage: &Stage, webhook: &Webhook, number: u32) {
     let named = |name: &str| format!("{name}-{number}");
     let keda = with(image("v1"), &json!({"engine": "keda"}));
@@ -42,7 +43,9 @@ async fn round(stage: &Stage, webhook: &Webhook, number: u32) {
     let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
     stage.apply(&named("invalid"), &invalid).await;
     stage.event(&named("invalid"), "Warning", "ReconcileFailed").await;
-    for (name, succeeded, (kind, reason)) in [("built", "True", ("Normal", "Ready")), ("unbuilt", "False", ("Warning", "BuildFailed"))] {
+    for (name, succeeded, (kind, reason)) in
+        [("built", "True", ("Normal", "Ready")), ("unbuilt", "False", ("Warning", "BuildFailed"))]
+    {
         let run = begin_build(stage, &named(name)).await;
         end_build(stage, &run, succeeded).await;
         stage.event(&named(name), kind, reason).await;
@@ -58,7 +61,11 @@ async fn scraped(prometheus: &Prometheus) {
     eventually("a scrape after all that", SOON, async || {
         let last = prometheus.query("timestamp(up == 1)").await?.first().map_or(0.0, |series| series.value);
         #[allow(clippy::cast_precision_loss, reason = "until the year 2255")]
-        if last > now.as_millisecond() as f64 / 1000.0 { Ok(()) } else { Err(format!("{last} is not after {now}")) }
+        if last > now.as_millisecond() as f64 / 1000.0 {
+            Ok(())
+        } else {
+            Err(format!("{last} is not after {now}"))
+        }
     })
     .await;
 }
@@ -94,8 +101,18 @@ fn rows(board: &Dashboard, seen: &[Seen<'_>]) -> Vec<Vec<String>> {
     let of = |panel: &Panel| {
         let mine: Vec<&Seen<'_>> = seen.iter().filter(|seen| seen.panel.id == panel.id).collect();
         let series: usize = mine.iter().map(|seen| seen.answer.as_ref().map_or(0, Vec::len)).sum();
-        let sample = mine.iter().find_map(|seen| seen.sample()).map_or("none".to_owned(), |value| format!("{value:.4}"));
-        vec![board.title.clone(), panel.title.clone(), mine.len().to_string(), series.to_string(), sample, panel.unit.clone()]
+        let sample = mine
+            .iter()
+            .find_map(|seen| seen.sample())
+            .map_or("none".to_owned(), |value| format!("{value:.4}"));
+        vec![
+            board.title.clone(),
+            panel.title.clone(),
+            mine.len().to_string(),
+            series.to_string(),
+            sample,
+            panel.unit.clone(),
+        ]
     };
     board.panels.iter().filter(|panel| !panel.queries.is_empty()).map(of).collect()
 }
@@ -107,9 +124,15 @@ async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) ->
     for panel in &board.panels {
         for query in panel.queries.iter().filter(|query| query.exemplar) {
             let found = prometheus.query_exemplars(&query.resolve(RATE_INTERVAL, &variables)).await.unwrap();
-            let lost = found.iter().filter(|exemplar| stage.otlp.trace(&exemplar.trace_id).is_empty()).count();
+            let lost =
+                found.iter().filter(|exemplar| stage.otlp.trace(&exemplar.trace_id).is_empty()).count();
             if found.is_empty() || lost > 0 {
-                missing.push(format!("{}, {}: {lost} of {} exemplars have no trace", board.file, panel.title, found.len()));
+                missing.push(format!(
+                    "{}, {}: {lost} of {} exemplars have no trace",
+                    board.file,
+                    panel.title,
+                    found.len()
+                ));
             }
         }
     }
@@ -122,7 +145,12 @@ async fn draw(prometheus: &Prometheus, board: &Dashboard, start: Timestamp) {
     let drawn = picture::dashboard(prometheus, board, window).await.unwrap();
     keep(&board.file.replace(".json", ".svg"), &drawn);
     assert!(!drawn.contains("no data") && !drawn.contains("NaN"), "{}: {drawn}", board.file);
-    let missing: Vec<&str> = board.panels.iter().map(|panel| panel.title.as_str()).filter(|title| !drawn.contains(title)).collect();
+    let missing: Vec<&str> = board
+        .panels
+        .iter()
+        .map(|panel| panel.title.as_str())
+        .filter(|title| !drawn.contains(title))
+        .collect();
     assert!(missing.is_empty() || missing == ["From an Event to its trace"], "{}: {missing:?}", board.file);
 }
 
@@ -149,10 +177,18 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
     let (mut panels, mut queries) = (0, 0);
     for board in &boards {
         let seen = eventually(&format!("every panel of {} has data", board.file), SOON, async || {
-            let seen = ask(&prometheus, board, Window { start, end: Timestamp::now(), step: Duration::from_secs(1) }).await;
+            let seen = ask(
+                &prometheus,
+                board,
+                Window { start, end: Timestamp::now(), step: Duration::from_secs(1) },
+            )
+            .await;
             let empty = seen.iter().filter(|seen| seen.sample().is_none());
-            let empty: Vec<String> =
-                empty.map(|seen| format!("{}: {} → {:?}", seen.panel.title, seen.query.expr, seen.answer.as_ref().err())).collect();
+            let empty: Vec<String> = empty
+                .map(|seen| {
+                    format!("{}: {} → {:?}", seen.panel.title, seen.query.expr, seen.answer.as_ref().err())
+                })
+                .collect();
             if empty.is_empty() { Ok(seen) } else { Err(empty.join("\n")) }
         })
         .await;
@@ -167,7 +203,17 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
         queries += seen.len();
         all.extend(rows);
     }
-    let trace = stage.services().get("unavailable-2").await.unwrap().status.unwrap().rollout.unwrap().trace_id.expect("sampled");
+    let trace = stage
+        .services()
+        .get("unavailable-2")
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .rollout
+        .unwrap()
+        .trace_id
+        .expect("sampled");
     keep("rollout.svg", &picture::trace("The rollout of unavailable-2", &stage.otlp.trace(&trace)));
     let title = format!("{} dashboards, {panels} panels, {queries} queries: all have data", boards.len());
     table(&title, &["dashboard", "panel", "queries", "series", "last value", "unit"], &all);

@@ -1,4 +1,5 @@
-//! The Grafana dashboards: made from tables, held to the table of instruments, and run against a live Prometheus.
+//! The Grafana dashboards: made from tables, held to the table of instruments, and run against a live
+//! Prometheus.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

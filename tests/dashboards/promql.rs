@@ -43,13 +43,19 @@ pub fn names(query: &str) -> Result<Named, String> {
         at += 1;
         match token {
             Token::Range(range) => named.ranges.push(range.clone()),
-            Token::Word(word) if BEFORE_LABELS.contains(&word.as_str()) => at = labels(&tokens, at, &mut named.labels),
-            Token::Word(word) if OPERATORS.contains(&word.as_str()) || word.starts_with(|c: char| c.is_ascii_digit()) => {}
+            Token::Word(word) if BEFORE_LABELS.contains(&word.as_str()) => {
+                at = labels(&tokens, at, &mut named.labels)
+            }
+            Token::Word(word)
+                if OPERATORS.contains(&word.as_str()) || word.starts_with(|c: char| c.is_ascii_digit()) => {}
             Token::Word(word) => match tokens.get(at) {
                 Some(Token::Sign('(')) => named.functions.push(word.clone()),
-                Some(Token::Word(next)) if BEFORE_LABELS.contains(&next.as_str()) => named.functions.push(word.clone()),
+                Some(Token::Word(next)) if BEFORE_LABELS.contains(&next.as_str()) => {
+                    named.functions.push(word.clone())
+                }
                 Some(Token::Sign('{')) => {
-                    let (matchers, end) = matchers(&tokens, at + 1).ok_or_else(|| format!("{word}: matchers that are none"))?;
+                    let (matchers, end) =
+                        matchers(&tokens, at + 1).ok_or_else(|| format!("{word}: matchers that are none"))?;
                     named.metrics.push((word.clone(), matchers));
                     at = end;
                 }
@@ -132,7 +138,11 @@ fn what_is_named() {
     assert_eq!(named.labels, ["le", "kind", "y", "z"]);
     assert_eq!(named.functions, ["histogram_quantile", "sum", "rate", "max"]);
     assert_eq!(named.ranges, ["5m"]);
-    let matcher = |label: &str, sign: &str, value: &str| Matcher { label: label.into(), sign: sign.into(), value: value.into() };
+    let matcher = |label: &str, sign: &str, value: &str| Matcher {
+        label: label.into(),
+        sign: sign.into(),
+        value: value.into(),
+    };
     assert_eq!(named.metrics[0].1, [matcher("job", "=~", "$job"), matcher("x", "!=", "")]);
     for wrong in ["a{", "a{b}", "a{b=c}", "sum(1)", "a[5m", "a{b=\"c}"] {
         assert!(names(wrong).is_err(), "{wrong}");

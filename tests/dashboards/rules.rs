@@ -1,4 +1,5 @@
-//! The rules that a dashboard keeps, each a function to offences: Grafana's form, and the operator's table of instruments.
+//! The rules that a dashboard keeps, each a function to offences: Grafana's form, and the operator's table of
+//! instruments.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,8 @@ const KINDS: [&str; 4] = ["timeseries", "stat", "heatmap", "text"];
 pub fn instrument(metric: &str) -> Option<&'static Row> {
     let family = |suffix: &str| metric.strip_suffix(suffix);
     TABLE.iter().copied().find(|row| {
-        let histogram = row.form == Form::Histogram && ["_bucket", "_sum", "_count"].into_iter().any(|end| family(end) == Some(row.page));
+        let histogram = row.form == Form::Histogram
+            && ["_bucket", "_sum", "_count"].into_iter().any(|end| family(end) == Some(row.page));
         histogram || (row.form != Form::Histogram && row.page == metric)
     })
 }
@@ -39,7 +41,9 @@ pub fn form(dashboard: &Dashboard) -> Vec<String> {
             offences.push(format!("{title}: the id {} is there twice, or none", panel["id"]));
         }
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap_or(99));
-        if x + w > 24 || (y..y + h).flat_map(|y| (x..x + w).map(move |x| (x, y))).any(|cell| !cells.insert(cell)) {
+        if x + w > 24
+            || (y..y + h).flat_map(|y| (x..x + w).map(move |x| (x, y))).any(|cell| !cells.insert(cell))
+        {
             offences.push(format!("{title}: no place of its own in the grid"));
         }
     }
@@ -96,11 +100,13 @@ pub fn vocabulary(dashboard: &Dashboard) -> Vec<String> {
         }
     }
     for variable in dashboard.variables.iter().filter(|variable| variable.kind == "query") {
-        let found = variable.label_values().ok_or_else(|| "no label_values".to_owned()).and_then(|(selector, label)| {
-            let mut named = names(selector)?;
-            named.labels.push(label.to_owned());
-            Ok(named)
-        });
+        let found = variable.label_values().ok_or_else(|| "no label_values".to_owned()).and_then(
+            |(selector, label)| {
+                let mut named = names(selector)?;
+                named.labels.push(label.to_owned());
+                Ok(named)
+            },
+        );
         let found = found.map_or_else(|error| vec![error], |named| of_table(&named));
         offences.extend(found.into_iter().map(|what| format!("${}: {what}", variable.name)));
     }
@@ -113,17 +119,35 @@ fn names_of(query: &Query) -> Vec<String> {
         Err(error) => return vec![error],
     };
     let mut offences = of_table(&named);
-    let shown = query.legend.split("{{").skip(1).filter_map(|part| part.split_once("}}")).map(|(label, _)| label.trim());
+    let shown = query
+        .legend
+        .split("{{")
+        .skip(1)
+        .filter_map(|part| part.split_once("}}"))
+        .map(|(label, _)| label.trim());
     let is_there = |label: &str| match named.labels.as_slice() {
         [] => named.metrics.iter().all(|(metric, _)| has(metric, label)),
         labels => labels.iter().any(|known| known == label),
     };
-    offences.extend(shown.filter(|label| !is_there(label)).map(|label| format!("the legend's {label} is gone from the result")));
+    offences.extend(
+        shown
+            .filter(|label| !is_there(label))
+            .map(|label| format!("the legend's {label} is gone from the result")),
+    );
     let grafanas = |range: &String| range == "$__rate_interval" || range == "$__range";
-    offences.extend(named.ranges.iter().filter(|range| !grafanas(range)).map(|range| format!("[{range}] is not Grafana's choice")));
+    offences.extend(
+        named
+            .ranges
+            .iter()
+            .filter(|range| !grafanas(range))
+            .map(|range| format!("[{range}] is not Grafana's choice")),
+    );
     for (metric, matchers) in &named.metrics {
-        let chosen = |label: &&&str| !matchers.iter().any(|m| m.label == **label && m.sign == "=~" && m.value == format!("${label}"));
-        offences.extend(OF_TARGET.iter().filter(chosen).map(|label| format!("{metric} does not heed ${label}")));
+        let chosen = |label: &&&str| {
+            !matchers.iter().any(|m| m.label == **label && m.sign == "=~" && m.value == format!("${label}"))
+        };
+        offences
+            .extend(OF_TARGET.iter().filter(chosen).map(|label| format!("{metric} does not heed ${label}")));
     }
     offences
 }
@@ -135,23 +159,38 @@ fn of_table(named: &Named) -> Vec<String> {
             offences.push(format!("{metric} is not in the table"));
             continue;
         }
-        let labels = named.labels.iter().map(String::as_str).chain(matchers.iter().map(|matcher| matcher.label.as_str()));
-        offences.extend(labels.filter(|label| !has(metric, label)).map(|label| format!("{metric} has no {label}")));
+        let labels = named
+            .labels
+            .iter()
+            .map(String::as_str)
+            .chain(matchers.iter().map(|matcher| matcher.label.as_str()));
+        offences.extend(
+            labels.filter(|label| !has(metric, label)).map(|label| format!("{metric} has no {label}")),
+        );
         offences.extend(matchers.iter().flat_map(|matcher| unknown(metric, matcher)));
     }
     offences
 }
 
 fn has(metric: &str, label: &str) -> bool {
-    let own = || instrument(metric).is_some_and(|row| row.attributes.iter().any(|attribute| attribute.key.replace('.', "_") == label));
+    let own = || {
+        instrument(metric).is_some_and(|row| {
+            row.attributes.iter().any(|attribute| attribute.key.replace('.', "_") == label)
+        })
+    };
     OF_TARGET.contains(&label) || (label == "le" && metric.ends_with("_bucket")) || own()
 }
 
 /// Values that the label never has. A regular expression has to match one of them.
 fn unknown(metric: &str, matcher: &Matcher) -> Vec<String> {
-    let attribute = instrument(metric).and_then(|row| row.attributes.iter().find(|a| a.key.replace('.', "_") == matcher.label));
+    let attribute = instrument(metric)
+        .and_then(|row| row.attributes.iter().find(|a| a.key.replace('.', "_") == matcher.label));
     let Some(Values::Closed(values)) = attribute.map(|attribute| attribute.values) else { return Vec::new() };
-    let is_known = |word: &str| values.iter().any(|value| word.strip_suffix(".*").map_or(*value == word, |head| value.starts_with(head)));
+    let is_known = |word: &str| {
+        values
+            .iter()
+            .any(|value| word.strip_suffix(".*").map_or(*value == word, |head| value.starts_with(head)))
+    };
     let wrong = matcher.value.split('|').filter(|word| !is_known(word));
     wrong.map(|word| format!("{metric} has never {}={word}", matcher.label)).collect()
 }
@@ -164,7 +203,10 @@ pub fn units(dashboard: &Dashboard) -> Vec<String> {
             let Ok(named) = names(&query.expr) else { continue };
             let right = allowed(panel, query, &named);
             if !right.contains(&panel.unit.as_str()) {
-                offences.push(format!("{}: the unit {:?} is none of {right:?} ({})", panel.title, panel.unit, query.expr));
+                offences.push(format!(
+                    "{}: the unit {:?} is none of {right:?} ({})",
+                    panel.title, panel.unit, query.expr
+                ));
             }
         }
     }
@@ -173,11 +215,12 @@ pub fn units(dashboard: &Dashboard) -> Vec<String> {
 
 fn allowed(panel: &Panel, query: &Query, named: &Named) -> &'static [&'static str] {
     let calls = |name: &str| named.functions.iter().any(|function| function == name);
-    let own = match named.metrics.first().and_then(|(metric, _)| instrument(metric)).map_or("", |row| row.unit) {
-        "s" => &["s"][..],
-        "By" => &["bytes"],
-        _ => &["short"],
-    };
+    let own =
+        match named.metrics.first().and_then(|(metric, _)| instrument(metric)).map_or("", |row| row.unit) {
+            "s" => &["s"][..],
+            "By" => &["bytes"],
+            _ => &["short"],
+        };
     if calls("histogram_quantile") || panel.kind == "heatmap" {
         return own;
     }
@@ -200,8 +243,9 @@ pub fn exemplars(dashboard: &Dashboard) -> Vec<String> {
     for panel in &dashboard.panels {
         for query in &panel.queries {
             let Ok(named) = names(&query.expr) else { continue };
-            let kept =
-                named.metrics.iter().any(|(metric, _)| metric.ends_with("_bucket") && instrument(metric).is_some_and(|row| row.exemplars));
+            let kept = named.metrics.iter().any(|(metric, _)| {
+                metric.ends_with("_bucket") && instrument(metric).is_some_and(|row| row.exemplars)
+            });
             let shown = panel.kind == "heatmap" || panel.kind == "timeseries";
             if query.exemplar != (kept && shown) {
                 offences.push(format!("{}: exemplar is {} ({})", panel.title, query.exemplar, query.expr));

@@ -16,8 +16,10 @@ type Rule = fn(&Dashboard) -> Vec<String>;
 
 #[track_caller]
 fn none(rule: Rule) {
-    let found: Vec<String> =
-        committed().iter().flat_map(|one| rule(one).into_iter().map(|what| format!("{}: {what}", one.file)).collect::<Vec<_>>()).collect();
+    let found: Vec<String> = committed()
+        .iter()
+        .flat_map(|one| rule(one).into_iter().map(|what| format!("{}: {what}", one.file)).collect::<Vec<_>>())
+        .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
@@ -34,7 +36,11 @@ fn the_committed_files_are_the_tables() {
             std::fs::write(&path, board.render()).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == board.render(), "dashboards/{} is not its table: UPDATE_GOLDEN=1 cargo test --test dashboards", board.file);
+        assert!(
+            committed == board.render(),
+            "dashboards/{} is not its table: UPDATE_GOLDEN=1 cargo test --test dashboards",
+            board.file
+        );
     }
     assert_eq!(committed().len(), BOARDS.len(), "a file that no table makes");
 }
@@ -71,7 +77,8 @@ fn every_instrument_is_on_a_dashboard() {
     let boards = committed();
     let queries = boards.iter().flat_map(|one| &one.panels).flat_map(|panel| &panel.queries);
     let metrics = queries.flat_map(|query| names(&query.expr).unwrap().metrics);
-    let shown: BTreeSet<&str> = metrics.filter_map(|(metric, _)| instrument(&metric)).map(|row| row.name).collect();
+    let shown: BTreeSet<&str> =
+        metrics.filter_map(|(metric, _)| instrument(&metric)).map(|row| row.name).collect();
     let missing: Vec<&str> = TABLE.iter().map(|row| row.name).filter(|name| !shown.contains(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
@@ -98,27 +105,40 @@ fn links_lead_to_a_trace_in_explore() {
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('%');
     let head = parts.next().unwrap_or_default().to_owned();
-    parts.fold(head, |all, part| format!("{all}{}{}", char::from(u8::from_str_radix(&part[..2], 16).unwrap()), &part[2..]))
+    parts.fold(head, |all, part| {
+        format!("{all}{}{}", char::from(u8::from_str_radix(&part[..2], 16).unwrap()), &part[2..])
+    })
 }
 
 #[test]
 fn the_samples_of_provisioning_fit_the_dashboards() {
     let sample = |file: &str| -> (String, Value) {
-        let text = std::fs::read_to_string(format!("{}/dashboards/provisioning/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let text =
+            std::fs::read_to_string(format!("{}/dashboards/provisioning/{file}", env!("CARGO_MANIFEST_DIR")))
+                .unwrap();
         let yaml = serde_saphyr::from_str(&text).unwrap();
         (text, yaml)
     };
     let (text, providers) = sample("dashboards.yaml");
-    assert!(providers["providers"][0]["options"]["path"].is_string() && BOARDS.iter().all(|board| text.contains(board.file)), "{text}");
+    assert!(
+        providers["providers"][0]["options"]["path"].is_string()
+            && BOARDS.iter().all(|board| text.contains(board.file)),
+        "{text}"
+    );
     let sources = sample("datasources.yaml").1["datasources"].clone();
     let exemplars = &sources[0]["jsonData"]["exemplarTraceIdDestinations"][0];
-    assert_eq!((&exemplars["name"], &exemplars["datasourceUid"]), (&json!("trace_id"), &sources[1]["uid"]), "{sources}");
+    assert_eq!(
+        (&exemplars["name"], &exemplars["datasourceUid"]),
+        (&json!("trace_id"), &sources[1]["uid"]),
+        "{sources}"
+    );
 }
 
 /// A dashboard of one panel that keeps every rule, changed at one place.
 fn broken(pointer: &str, value: Value) -> Dashboard {
     let chosen = "namespace=~\"$namespace\",job=~\"$job\",instance=~\"$instance\"";
-    let expr = format!("sum by (kind) (rate(elpio_reconcile_total{{{chosen},result=\"error\"}}[$__rate_interval]))");
+    let expr =
+        format!("sum by (kind) (rate(elpio_reconcile_total{{{chosen},result=\"error\"}}[$__rate_interval]))");
     let mut json = json!({"uid": "a", "title": "A", "schemaVersion": 42,
         "templating": {"list": [{"name": "job", "type": "query", "query": {"query": "label_values(elpio_build_info, job)"}}]},
         "panels": [{"id": 1, "type": "timeseries", "title": "B", "description": "What it shows.", "gridPos": {"x": 0, "y": 0, "w": 8, "h": 8},
@@ -158,7 +178,12 @@ fn every_rule_catches_what_breaks_it() {
         (vocabulary, EXPR, json!("\"error\"→\"failed\""), "never result=failed"),
         (vocabulary, EXPR, json!("$__rate_interval→5m"), "[5m]"),
         (vocabulary, EXPR, json!("job=~\"$job\",→"), "does not heed $job"),
-        (vocabulary, "/templating/list/0/query/query", json!("label_values(elpio_info, job)"), "not in the table"),
+        (
+            vocabulary,
+            "/templating/list/0/query/query",
+            json!("label_values(elpio_info, job)"),
+            "not in the table",
+        ),
         (units, "/panels/0/fieldConfig/defaults/unit", json!("s"), "the unit \"s\""),
         (exemplars, "/panels/0/targets/0/exemplar", json!(true), "exemplar is true"),
     ];

@@ -1,13 +1,12 @@
 //! Functions: built by Tekton's own controllers, served by Knative's, in one trace.
 
-use crate::place::{BOUND, Place};
-use elpio_cluster::eventually;
-use elpio_cluster::suite::Clock;
-use elpio_cluster::tree;
-use elpio_operator::api::ElpioFunction;
-use elpio_operator::api::condition::Condition;
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
+
+use elpio_cluster::{eventually, suite::Clock, tree};
+use elpio_operator::api::{ElpioFunction, condition::Condition};
+use serde_json::{Value, json};
+
+use crate::place::{BOUND, Place};
 
 fn git(name: &str, revision: &str) -> Value {
     json!({"source": {"git": {"url": "https://git.example/shop/cart.git", "revision": revision}}, "runtime": "python",
@@ -17,7 +16,8 @@ fn git(name: &str, revision: &str) -> Value {
 async fn phase(place: &Place, name: &str, phase: &str) -> ElpioFunction {
     eventually(&format!("{name} is {phase}"), BOUND, async || {
         let object = place.functions().get(name).await.map_err(|error| error.to_string())?;
-        let status = object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
+        let status =
+            object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
         if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
             Ok(object)
         } else {
@@ -41,18 +41,22 @@ pub async fn built_served_rebuilt_and_one_trace() {
     let place = Place::new("build").await;
     let mut clock = Clock::start("function::built_served_rebuilt_and_one_trace");
     place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
-    let archive =
-        json!({"source": {"archive": "https://files.example/cart.tar.gz"}, "runtime": "go", "image": "registry.example/shop/archive"});
+    let archive = json!({"source": {"archive": "https://files.example/cart.tar.gz"}, "runtime": "go", "image": "registry.example/shop/archive"});
     place.apply("ElpioFunction", "archive", &archive).await;
     let ready = phase(&place, "cart", "Ready").await;
     clock.step("built from git by Tekton, served by Knative");
     let first = served(&place, "cart").await;
     let status = ready.status.unwrap();
     assert_eq!((status.image.as_deref(), first.contains("@sha256:")), (Some(first.as_str()), true));
-    assert_eq!(status.url, Some(format!("http://cart.{}.apps.example.com", place.namespace)), "the engine's own");
+    assert_eq!(
+        status.url,
+        Some(format!("http://cart.{}.apps.example.com", place.namespace)),
+        "the engine's own"
+    );
     phase(&place, "archive", "Ready").await;
     clock.step("built from an archive");
-    let once = ["BuildStarted", "BuildSucceeded", "Reconciled", "Progressing", "Ready"].map(|reason| format!("Normal {reason}"));
+    let once = ["BuildStarted", "BuildSucceeded", "Reconciled", "Progressing", "Ready"]
+        .map(|reason| format!("Normal {reason}"));
     let once: Vec<(&str, i32)> = once.iter().map(|said| (said.as_str(), 1)).collect();
     place.said("ElpioFunction", "cart", &once).await;
     one_tree(&place, &status.rollout.unwrap().trace_id.unwrap()).await;
@@ -69,19 +73,38 @@ pub async fn built_served_rebuilt_and_one_trace() {
 /// Every span but the root has its parent among them.
 async fn one_tree(place: &Place, trace: &str) {
     let otlp = &place.world.otlp;
-    for name in ["rollout ElpioFunction", "build cart", "task fetch", "task build", "rollout ElpioService", "apply KnativeService"] {
+    for name in [
+        "rollout ElpioFunction",
+        "build cart",
+        "task fetch",
+        "task build",
+        "rollout ElpioService",
+        "apply KnativeService",
+    ] {
         otlp.wait_for_span(name, BOUND, |span| span.trace_id == trace && span.name == name).await;
     }
     // Those of Tekton follow their parents' ends.
     let loose = eventually("every span has its parent", BOUND, async || {
         let spans = otlp.trace(trace);
         let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-        let loose: Vec<_> = spans.iter().filter(|span| !ids.contains(span.parent_id.as_str())).map(|span| span.name.clone()).collect();
-        if loose.len() == 1 { Ok(loose) } else { Err(format!("{loose:?} in\n{}", tree::render(&spans, false))) }
+        let loose: Vec<_> = spans
+            .iter()
+            .filter(|span| !ids.contains(span.parent_id.as_str()))
+            .map(|span| span.name.clone())
+            .collect();
+        if loose.len() == 1 {
+            Ok(loose)
+        } else {
+            Err(format!("{loose:?} in\n{}", tree::render(&spans, false)))
+        }
     })
     .await;
     assert_eq!(loose, ["rollout ElpioFunction"]);
-    let tekton = otlp.trace(trace).iter().filter(|span| span.name.starts_with("PipelineRun") || span.name.starts_with("TaskRun")).count();
+    let tekton = otlp
+        .trace(trace)
+        .iter()
+        .filter(|span| span.name.starts_with("PipelineRun") || span.name.starts_with("TaskRun"))
+        .count();
     assert!(tekton > 0, "Tekton's own spans are in it");
 }
 

@@ -1,11 +1,11 @@
 //! Services on Knative's own controllers.
 
-use crate::place::{Place, image, said_by_engine, with};
 use elpio_cluster::suite::Clock;
 use elpio_operator::api::ElpioService;
-use kube::api::DeleteParams;
-use kube::core::DynamicObject;
+use kube::{api::DeleteParams, core::DynamicObject};
 use serde_json::{Value, json};
+
+use crate::place::{Place, image, said_by_engine, with};
 
 fn url(service: &ElpioService) -> Option<String> {
     service.status.as_ref()?.url.clone()
@@ -23,7 +23,12 @@ pub async fn a_service_lives() {
     let ready = place.ready("cart").await;
     clock.step("the service is ready");
     let first = place.knative().get("cart").await.unwrap();
-    assert_eq!(url(&ready), Some(format!("http://cart.{}.apps.example.com", place.namespace)), "{:?}", ready.status);
+    assert_eq!(
+        url(&ready),
+        Some(format!("http://cart.{}.apps.example.com", place.namespace)),
+        "{:?}",
+        ready.status
+    );
     assert_eq!(url(&ready).as_deref(), first.data["status"]["url"].as_str(), "the engine's own");
     let address = ready.status.unwrap().address;
     assert_eq!(address.as_deref(), first.data["status"]["address"]["url"].as_str(), "the engine's own");
@@ -36,7 +41,9 @@ pub async fn a_service_lives() {
     assert_eq!(serving(&second), second.data["status"]["latestReadyRevisionName"]);
 
     let host = format!("cart.{}.example", place.namespace);
-    place.apply("ElpioService", "cart", &with(&image("cart", "v2"), &json!({"ingress": {"host": host}}))).await;
+    place
+        .apply("ElpioService", "cart", &with(&image("cart", "v2"), &json!({"ingress": {"host": host}})))
+        .await;
     place.condition("cart", "DomainReady", |it| it.status == "True").await;
     let ready = place.ready("cart").await;
     clock.step("the domain is mapped");
@@ -44,41 +51,67 @@ pub async fn a_service_lives() {
     let mapping = place.any("serving.knative.dev/v1beta1", "DomainMapping").get(&host).await.unwrap();
     assert_eq!(said_by_engine(&mapping, "Ready")["status"], "True", "{:?}", mapping.data);
 
-    let secret = json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]);
+    let secret =
+        json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]);
     let more = json!({"ingress": {"host": host, "tls": true}, "externalSecrets": secret});
     place.apply("ElpioService", "cart", &with(&image("cart", "v2"), &more)).await;
     let ready = place.ready("cart").await;
     clock.step("with a certificate and a secret (cert-manager and External Secrets are played)");
     assert_eq!(url(&ready), Some(format!("https://{host}")));
     // Each once for each of the four generations.
-    place.said("ElpioService", "cart", &[("Normal Reconciled", 4), ("Normal Progressing", 4), ("Normal Ready", 4)]).await;
+    place
+        .said(
+            "ElpioService",
+            "cart",
+            &[("Normal Reconciled", 4), ("Normal Progressing", 4), ("Normal Ready", 4)],
+        )
+        .await;
     clock.step("every Event was said once");
 
     place.services().delete("cart", &DeleteParams::default()).await.unwrap();
     let made = ["v1 Service", "v1 Route", "v1 Configuration", "v1 Revision", "v1beta1 DomainMapping"];
-    let made = made.map(|kind| kind.split_once(' ').unwrap()).map(|(version, kind)| (format!("serving.knative.dev/{version}"), kind));
+    let made = made
+        .map(|kind| kind.split_once(' ').unwrap())
+        .map(|(version, kind)| (format!("serving.knative.dev/{version}"), kind));
     let made: Vec<(&str, &str)> = made.iter().map(|(version, kind)| (version.as_str(), *kind)).collect();
     place.none_left(&made).await;
-    place.none_left(&[("cert-manager.io/v1", "Certificate"), ("external-secrets.io/v1", "ExternalSecret"), ("v1", "Pod")]).await;
+    place
+        .none_left(&[
+            ("cert-manager.io/v1", "Certificate"),
+            ("external-secrets.io/v1", "ExternalSecret"),
+            ("v1", "Pod"),
+        ])
+        .await;
     clock.step("deleted, and nothing is left");
 }
 
 pub async fn inside_the_cluster_alone() {
     let place = Place::new("inside").await;
     let mut clock = Clock::start("knative::inside_the_cluster_alone");
-    place.apply("ElpioService", "cart", &with(&image("cart", "v1"), &json!({"ingress": {"visibility": "cluster-local"}}))).await;
+    place
+        .apply(
+            "ElpioService",
+            "cart",
+            &with(&image("cart", "v1"), &json!({"ingress": {"visibility": "cluster-local"}})),
+        )
+        .await;
     let ready = place.ready("cart").await;
     clock.step("the service is ready");
     let inside = format!("http://cart.{}.svc.cluster.local", place.namespace);
     assert_eq!((url(&ready), ready.status.unwrap().address), (None, Some(inside.clone())));
-    assert_eq!(place.knative().get("cart").await.unwrap().data["status"]["url"], json!(inside), "so says the engine");
+    assert_eq!(
+        place.knative().get("cart").await.unwrap().data["status"]["url"],
+        json!(inside),
+        "so says the engine"
+    );
 }
 
 pub async fn a_program_that_ends_is_said_so_and_mended() {
     let place = Place::new("crash").await;
     let mut clock = Clock::start("knative::a_program_that_ends_is_said_so_and_mended");
     place.apply("ElpioService", "cart", &image("kwok-crash/cart", "v1")).await;
-    let failed = place.condition("cart", "Ready", |it| it.status == "False" && it.reason != "Progressing").await;
+    let failed =
+        place.condition("cart", "Ready", |it| it.status == "False" && it.reason != "Progressing").await;
     clock.step("the service is not ready");
     assert_eq!(failed.reason, "RevisionFailed", "{failed:?}");
     assert!(failed.message.contains("the program ended"), "{failed:?}");

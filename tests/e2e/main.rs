@@ -1,8 +1,10 @@
-//! The operator as a process, and the real controllers of every engine beside it: what becomes of the objects that a user applies?
+//! The operator as a process, and the real controllers of every engine beside it: what becomes of the objects
+//! that a user applies?
 //!
-//! All of it in one network namespace, started once. Every state is the engines' own. Three things are played: pods and Knative's ingress
-//! by KWOK, cert-manager and External Secrets (which have no engine's part) by the harness's stand-in, the network between pods where a
-//! request is sent. On a machine that allows no namespaces every test fails and says so.
+//! All of it in one network namespace, started once. Every state is the engines' own. Three things are
+//! played: pods and Knative's ingress by KWOK, cert-manager and External Secrets (which have no engine's
+//! part) by the harness's stand-in, the network between pods where a request is sent. On a machine that
+//! allows no namespaces every test fails and says so.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,9 +20,9 @@ mod place;
 mod switch;
 mod world;
 
-use elpio_cluster::suite::Suite;
-use elpio_cluster::{Engine, engines, netns};
 use std::process::ExitCode;
+
+use elpio_cluster::{Engine, engines, netns, suite::Suite};
 
 fn main() -> ExitCode {
     Suite::new()
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
         .test("function::built_served_rebuilt_and_one_trace", function::built_served_rebuilt_and_one_trace)
         .test("function::a_build_that_fails_is_named", function::a_build_that_fails_is_named)
         .test("knative::a_service_lives", knative::a_service_lives)
-        .test("knative::a_program_that_ends_is_said_so_and_mended", knative::a_program_that_ends_is_said_so_and_mended)
+        .test(
+            "knative::a_program_that_ends_is_said_so_and_mended",
+            knative::a_program_that_ends_is_said_so_and_mended,
+        )
         .test("knative::inside_the_cluster_alone", knative::inside_the_cluster_alone)
         .test("switch::between_engines_and_back", switch::between_engines_and_back)
         .test("switch::between_autoscalers", switch::between_autoscalers)

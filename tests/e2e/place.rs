@@ -1,16 +1,18 @@
 //! A namespace of a test's own, and what a user does there: apply, look, wait. Judges nothing.
 
-use crate::world::{World, world};
+use std::{collections::BTreeMap, time::Duration};
+
 use elpio_cluster::{Audit, eventually};
-use elpio_operator::api::condition::Condition;
-use elpio_operator::api::{ElpioFunction, ElpioService};
+use elpio_operator::api::{ElpioFunction, ElpioService, condition::Condition};
 use k8s_openapi::api::events::v1::Event;
-use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{
+    Client,
+    api::{Api, ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::time::Duration;
+
+use crate::world::{World, world};
 
 /// What takes 2 s on a quiet machine.
 pub const BOUND: Duration = Duration::from_mins(2);
@@ -58,7 +60,10 @@ impl Place {
     pub async fn apply(&self, kind: &str, name: &str, spec: &Value) {
         let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        self.any("elpio.io/v1alpha1", kind).patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
+        self.any("elpio.io/v1alpha1", kind)
+            .patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object))
+            .await
+            .unwrap();
     }
 
     /// Waits until a condition of a service is so, for its current generation.
@@ -66,7 +71,10 @@ impl Place {
         eventually(&format!("{name}: {kind}"), BOUND, async || {
             let object = self.services().get(name).await.map_err(|error| error.to_string())?;
             let status = object.status.unwrap_or_default();
-            let found = status.conditions.iter().find(|it| it.type_ == kind && it.observed_generation == object.metadata.generation);
+            let found = status
+                .conditions
+                .iter()
+                .find(|it| it.type_ == kind && it.observed_generation == object.metadata.generation);
             found.filter(|it| is(it)).cloned().ok_or_else(|| serde_json::to_string_pretty(&status).unwrap())
         })
         .await
@@ -79,11 +87,19 @@ impl Place {
     }
 
     /// Waits until an object is as `wanted` says.
-    pub async fn object(&self, api: &Api<DynamicObject>, name: &str, what: &str, wanted: impl Fn(&DynamicObject) -> bool) -> DynamicObject {
-        eventually(&format!("{name}: {what}"), BOUND, async || match api.get_opt(name).await.map_err(|error| error.to_string())? {
-            Some(object) if wanted(&object) => Ok(object),
-            Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
-            None => Err("not there".to_owned()),
+    pub async fn object(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&DynamicObject) -> bool,
+    ) -> DynamicObject {
+        eventually(&format!("{name}: {what}"), BOUND, async || {
+            match api.get_opt(name).await.map_err(|error| error.to_string())? {
+                Some(object) if wanted(&object) => Ok(object),
+                Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
+                None => Err("not there".to_owned()),
+            }
         })
         .await
     }
@@ -101,9 +117,11 @@ impl Place {
     }
 
     pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
-        eventually(&format!("{name} is gone"), BOUND, async || match api.get_opt(name).await.map_err(|error| error.to_string())? {
-            None => Ok(()),
-            Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
+        eventually(&format!("{name} is gone"), BOUND, async || {
+            match api.get_opt(name).await.map_err(|error| error.to_string())? {
+                None => Ok(()),
+                Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
+            }
         })
         .await;
     }
@@ -115,27 +133,42 @@ impl Place {
 
     /// The Events of an object, oldest first.
     pub async fn events(&self, kind: &str, name: &str) -> Vec<Event> {
-        let all = Api::<Event>::namespaced(self.client.clone(), &self.namespace).list(&ListParams::default()).await.unwrap().items;
+        let all = Api::<Event>::namespaced(self.client.clone(), &self.namespace)
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
         let ours = |event: &Event| {
             event.reporting_controller.as_deref() == Some("elpio.io/operator")
-                && event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(name) && it.kind.as_deref() == Some(kind))
+                && event
+                    .regarding
+                    .as_ref()
+                    .is_some_and(|it| it.name.as_deref() == Some(name) && it.kind.as_deref() == Some(kind))
         };
         let mut own: Vec<Event> = all.into_iter().filter(ours).collect();
         own.sort_by_key(|event| event.event_time.clone().map(|time| time.0));
         own
     }
 
-    /// How often each `type reason` was said; waits until they are as expected, since an Event follows the status by a moment.
+    /// How often each `type reason` was said; waits until they are as expected, since an Event follows the
+    /// status by a moment.
     pub async fn said(&self, kind: &str, name: &str, expected: &[(&str, i32)]) {
-        let expected: BTreeMap<String, i32> = expected.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
+        let expected: BTreeMap<String, i32> =
+            expected.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
         eventually(&format!("the Events of {name}"), BOUND, async || {
             let events = self.events(kind, name).await;
             let mut said = BTreeMap::new();
             for event in &events {
                 let count = event.series.as_ref().map_or(1, |series| series.count);
-                *said.entry(format!("{} {}", text(event.type_.as_ref()), text(event.reason.as_ref()))).or_default() += count;
+                *said
+                    .entry(format!("{} {}", text(event.type_.as_ref()), text(event.reason.as_ref())))
+                    .or_default() += count;
             }
-            if said == expected { Ok(()) } else { Err(format!("{said:?}, expected {expected:?}\n{}", notes(&events))) }
+            if said == expected {
+                Ok(())
+            } else {
+                Err(format!("{said:?}, expected {expected:?}\n{}", notes(&events)))
+            }
         })
         .await;
     }
@@ -147,7 +180,9 @@ fn text(field: Option<&String>) -> &str {
 
 /// A line for each.
 pub fn notes(events: &[Event]) -> String {
-    let line = |it: &Event| format!("{} {}: {}", text(it.type_.as_ref()), text(it.reason.as_ref()), text(it.note.as_ref()));
+    let line = |it: &Event| {
+        format!("{} {}: {}", text(it.type_.as_ref()), text(it.reason.as_ref()), text(it.note.as_ref()))
+    };
     events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -1,9 +1,10 @@
 //! From one real engine to the other, and back.
 
-use crate::place::{Place, image, with};
 use elpio_cluster::suite::Clock;
 use kube::core::DynamicObject;
 use serde_json::json;
+
+use crate::place::{Place, image, with};
 
 const KNATIVES: [(&str, &str); 6] = [
     ("serving.knative.dev/v1", "Service"),
@@ -13,8 +14,11 @@ const KNATIVES: [(&str, &str); 6] = [
     ("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler"),
     ("networking.internal.knative.dev/v1alpha1", "Ingress"),
 ];
-const KEDAS: [(&str, &str); 3] =
-    [("http.keda.sh/v1alpha1", "HTTPScaledObject"), ("keda.sh/v1alpha1", "ScaledObject"), ("autoscaling/v2", "HorizontalPodAutoscaler")];
+const KEDAS: [(&str, &str); 3] = [
+    ("http.keda.sh/v1alpha1", "HTTPScaledObject"),
+    ("keda.sh/v1alpha1", "ScaledObject"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+];
 
 fn owned_by(kind: &'static str) -> impl Fn(&DynamicObject) -> bool {
     move |object| object.metadata.owner_references.iter().flatten().any(|owner| owner.kind == kind)
@@ -29,7 +33,13 @@ pub async fn between_engines_and_back() {
     let services = place.any("v1", "Service");
     place.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
 
-    place.apply("ElpioService", "web", &with(&image("web", "v1"), &json!({"engine": "keda", "scaling": {"minScale": 1}}))).await;
+    place
+        .apply(
+            "ElpioService",
+            "web",
+            &with(&image("web", "v1"), &json!({"engine": "keda", "scaling": {"minScale": 1}})),
+        )
+        .await;
     place.ready("web").await;
     clock.step("on KEDA");
     place.object(&services, "web", "ours", owned_by("ElpioService")).await;
@@ -69,7 +79,20 @@ pub async fn between_autoscalers() {
     place.ready("web").await;
     clock.step("by requests again");
     place.object(&place.scaled_objects(), "web", "the HTTP add-on's", owned_by("HTTPScaledObject")).await;
-    assert_eq!(place.deployments().get("web").await.unwrap().metadata.uid, deployment, "the Deployment stays");
-    let failed = place.events("ElpioService", "web").await.into_iter().filter(|event| event.reason.as_deref() == Some("ReconcileFailed"));
-    assert_eq!(failed.count(), 0, "a wait is no failure: {}", crate::place::notes(&place.events("ElpioService", "web").await));
+    assert_eq!(
+        place.deployments().get("web").await.unwrap().metadata.uid,
+        deployment,
+        "the Deployment stays"
+    );
+    let failed = place
+        .events("ElpioService", "web")
+        .await
+        .into_iter()
+        .filter(|event| event.reason.as_deref() == Some("ReconcileFailed"));
+    assert_eq!(
+        failed.count(),
+        0,
+        "a wait is no failure: {}",
+        crate::place::notes(&place.events("ElpioService", "web").await)
+    );
 }

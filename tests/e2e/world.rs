@@ -1,12 +1,14 @@
-//! What all tests share: the cluster, its engines, one operator, one receiver of its telemetry. It outlives every test's own runtime.
+//! What all tests share: the cluster, its engines, one operator, one receiver of its telemetry. It outlives
+//! every test's own runtime.
 
-use elpio_cluster::engines::{pods::PodNetwork, tekton};
-use elpio_cluster::standin::Play;
-use elpio_cluster::{Cluster, Engine, Engines, Operator, Options, OtlpReceiver, StandInEngine};
-use std::path::Path;
-use std::sync::LazyLock;
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use std::{path::Path, sync::LazyLock};
+
+use elpio_cluster::{
+    Cluster, Engine, Engines, Operator, Options, OtlpReceiver, StandInEngine,
+    engines::{pods::PodNetwork, tekton},
+    standin::Play,
+};
+use tokio::{runtime::Runtime, sync::OnceCell};
 
 pub struct World {
     pub cluster: Cluster,
@@ -44,8 +46,13 @@ impl World {
             ("ELPIO_METRICS", "on".to_owned()),
             ("ELPIO_METRICS_ADDR", "127.0.0.1".to_owned()),
         ];
-        let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut operator = Operator::spawn(Path::new(env!("CARGO_BIN_EXE_elpio-operator")), &cluster.kubeconfig(), &environment);
+        let environment: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut operator = Operator::spawn(
+            Path::new(env!("CARGO_BIN_EXE_elpio-operator")),
+            &cluster.kubeconfig(),
+            &environment,
+        );
         operator.wait_ready().await;
         Self { cluster, _engines: engines, otlp, _operator: operator, _network: network, _beside: beside }
     }

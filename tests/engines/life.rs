@@ -1,19 +1,26 @@
-//! Functions under the operator and the real Tekton: their whole life, and restarts of the operator at any moment of it.
+//! Functions under the operator and the real Tekton: their whole life, and restarts of the operator at any
+//! moment of it.
 
-use crate::run::{BOUND, cluster};
-use elpio_cluster::standin::Play;
-use elpio_cluster::suite::Clock;
-use elpio_cluster::{Cluster, Operator, OtlpReceiver, StandInEngine, eventually};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
+    time::Duration,
+};
+
+use elpio_cluster::{
+    Cluster, Operator, OtlpReceiver, StandInEngine, eventually, standin::Play, suite::Clock,
+};
 use elpio_operator::api::ElpioFunction;
 use k8s_openapi::api::events::v1::Event;
-use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{
+    ResourceExt,
+    api::{Api, ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
-use std::time::Duration;
+
+use crate::run::{BOUND, cluster};
 
 struct Life {
     cluster: &'static Cluster,
@@ -29,7 +36,11 @@ struct Life {
 
 fn start(cluster: &Cluster, namespace: &str, otlp: &OtlpReceiver) -> Operator {
     let endpoint = otlp.endpoint();
-    let environment = [("ELPIO_NAMESPACES", namespace), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
     Operator::spawn(Path::new(env!("CARGO_BIN_EXE_elpio-operator")), &cluster.kubeconfig(), &environment)
 }
 
@@ -46,7 +57,10 @@ impl Life {
             functions: Api::namespaced(client.clone(), &namespace),
             runs: Api::namespaced_with(client.clone(), &namespace, &runs),
             events: Api::namespaced(client.clone(), &namespace),
-            _engine: StandInEngine::start(client, Play { namespace: Some(namespace.clone()), ..Play::default() }),
+            _engine: StandInEngine::start(
+                client,
+                Play { namespace: Some(namespace.clone()), ..Play::default() },
+            ),
             cluster,
             namespace,
             otlp,
@@ -64,7 +78,10 @@ impl Life {
     async fn phase(&self, name: &str, phase: &str) -> ElpioFunction {
         eventually(&format!("{name} is {phase}"), BOUND * 2, async || {
             let object = self.functions.get(name).await.map_err(|error| error.to_string())?;
-            let status = object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
+            let status = object
+                .status
+                .as_ref()
+                .filter(|status| status.observed_generation == object.metadata.generation);
             if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
                 Ok(object)
             } else {
@@ -88,7 +105,9 @@ impl Life {
     async fn said(&self, name: &str) -> Vec<Event> {
         let all = self.events.list(&ListParams::default()).await.unwrap().items;
         let about = |event: &Event| {
-            event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(name) && it.kind.as_deref() == Some("ElpioFunction"))
+            event.regarding.as_ref().is_some_and(|it| {
+                it.name.as_deref() == Some(name) && it.kind.as_deref() == Some("ElpioFunction")
+            })
         };
         all.into_iter().filter(about).collect()
     }
@@ -109,13 +128,21 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     assert!(first.starts_with("sha256:"), "{first}");
     // The whole of it is one trace, with Tekton's tasks at their true times.
     let trace = ready.status.unwrap().rollout.unwrap().trace_id.unwrap();
-    let build = life.otlp.wait_for_span("the build", BOUND, |span| span.name == "build cart" && span.trace_id == trace).await;
+    let build = life
+        .otlp
+        .wait_for_span("the build", BOUND, |span| span.name == "build cart" && span.trace_id == trace)
+        .await;
     for task in ["task fetch", "task build"] {
-        let span = life.otlp.wait_for_span(task, BOUND, |span| span.name == task && span.trace_id == trace).await;
+        let span =
+            life.otlp.wait_for_span(task, BOUND, |span| span.name == task && span.trace_id == trace).await;
         assert_eq!(span.parent_id, build.span_id);
         assert!(span.start >= build.start && span.end <= build.end, "{task} lies within the build");
     }
-    life.otlp.wait_for_span("the service's apply", BOUND, |span| span.name == "apply KnativeService" && span.trace_id == trace).await;
+    life.otlp
+        .wait_for_span("the service's apply", BOUND, |span| {
+            span.name == "apply KnativeService" && span.trace_id == trace
+        })
+        .await;
 
     life.apply("cart", "v2", &json!({})).await;
     life.phase("cart", "Building").await;
@@ -131,7 +158,11 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     // That its task has failed is told by another watch than that the run has.
     eventually("the task is named", BOUND, async || {
         let said = message(&life.functions.get("cart").await.unwrap(), "BuildReady");
-        if said.contains("task fetch: Failed: \"step-fetch\" exited with code 1") { Ok(()) } else { Err(said) }
+        if said.contains("task fetch: Failed: \"step-fetch\" exited with code 1") {
+            Ok(())
+        } else {
+            Err(said)
+        }
     })
     .await;
     assert_eq!(life.digest("cart").await, second, "and the last good build still serves");
@@ -153,7 +184,11 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     clock.step("newer inputs took the place of a running build");
     eventually("the older run is cancelled", BOUND, async || {
         let run = life.runs.get(&held).await.map_err(|error| error.to_string())?;
-        if run.data["status"]["conditions"][0]["reason"] == "Cancelled" { Ok(()) } else { Err(run.data["status"].to_string()) }
+        if run.data["status"]["conditions"][0]["reason"] == "Cancelled" {
+            Ok(())
+        } else {
+            Err(run.data["status"].to_string())
+        }
     })
     .await;
 }
@@ -173,7 +208,8 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
             life.apply(name, "v1", &json!({})).await;
         }
         // No wait for a fact: the moment itself is what is tried.
-        tokio::time::sleep(Duration::from_millis(50 + RandomState::new().build_hasher().finish() % 900)).await;
+        tokio::time::sleep(Duration::from_millis(50 + RandomState::new().build_hasher().finish() % 900))
+            .await;
         life.operator.kill();
         life.operator = start(life.cluster, &life.namespace, &life.otlp);
     }
@@ -182,11 +218,21 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
         life.phase(name, "Ready").await;
     }
     clock.step("20 restarts, all ready");
-    let runs: Vec<String> = life.runs.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect();
+    let runs: Vec<String> = life
+        .runs
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     assert_eq!(runs.len(), FUNCTIONS, "{runs:?}");
-    // Their names follow from the inputs, so a second build would need a run that was deleted. (The audit log's own count of creations
-    // does not tell: a process killed before its answer counts as a time-out, whether its run was made or not.)
-    let deleted = life.cluster.audit_since(mark).namespace(&life.namespace).resource("pipelineruns").verb("delete");
+    // Their names follow from the inputs, so a second build would need a run that was deleted. (The audit
+    // log's own count of creations does not tell: a process killed before its answer counts as a time-out,
+    // whether its run was made or not.)
+    let deleted =
+        life.cluster.audit_since(mark).namespace(&life.namespace).resource("pipelineruns").verb("delete");
     assert!(deleted.is_empty(), "{:?}", deleted.count());
     for name in &names {
         let events = eventually("each Event is there once", BOUND, async || {
@@ -195,10 +241,15 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
             said.sort();
             // Whether there was anything to wait for between a build and its service depends on the moment.
             said.retain(|reason| reason != "Progressing");
-            if said == ["BuildStarted", "BuildSucceeded", "Ready", "Reconciled"] { Ok(events) } else { Err(format!("{name}: {said:?}")) }
+            if said == ["BuildStarted", "BuildSucceeded", "Ready", "Reconciled"] {
+                Ok(events)
+            } else {
+                Err(format!("{name}: {said:?}"))
+            }
         })
         .await;
-        let traces: BTreeSet<String> = events.iter().map(|event| event.annotations()["elpio.io/trace-id"].clone()).collect();
+        let traces: BTreeSet<String> =
+            events.iter().map(|event| event.annotations()["elpio.io/trace-id"].clone()).collect();
         assert_eq!(traces.len(), 1, "{name}: one trace");
     }
     clock.step("each built once, each Event there, one trace each");

@@ -1,6 +1,8 @@
-//! Tekton's real controllers, with pods that KWOK plays: do they take what Elpio renders, and say what it reads?
+//! Tekton's real controllers, with pods that KWOK plays: do they take what Elpio renders, and say what it
+//! reads?
 //!
-//! All of it runs in a network namespace of its own; on a machine that allows none, every test fails and says so.
+//! All of it runs in a network namespace of its own; on a machine that allows none, every test fails and says
+//! so.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,19 +15,28 @@ mod life;
 mod run;
 mod tekton;
 
-use elpio_cluster::suite::Suite;
-use elpio_cluster::{Engine, engines, netns};
 use std::process::ExitCode;
+
+use elpio_cluster::{Engine, engines, netns, suite::Suite};
 
 /// What runs here.
 const ENGINES: [Engine; 1] = [Engine::Tekton];
 
 fn main() -> ExitCode {
     Suite::new()
-        .test("tekton::a_run_ends_with_the_digest_of_its_image", tekton::a_run_ends_with_the_digest_of_its_image)
-        .test("tekton::a_task_that_fails_is_named_with_its_reason", tekton::a_task_that_fails_is_named_with_its_reason)
+        .test(
+            "tekton::a_run_ends_with_the_digest_of_its_image",
+            tekton::a_run_ends_with_the_digest_of_its_image,
+        )
+        .test(
+            "tekton::a_task_that_fails_is_named_with_its_reason",
+            tekton::a_task_that_fails_is_named_with_its_reason,
+        )
         .test("tekton::without_its_source_nothing_is_built", tekton::without_its_source_nothing_is_built)
-        .test("tekton::a_builder_that_cannot_be_pulled_ends_the_run", tekton::a_builder_that_cannot_be_pulled_ends_the_run)
+        .test(
+            "tekton::a_builder_that_cannot_be_pulled_ends_the_run",
+            tekton::a_builder_that_cannot_be_pulled_ends_the_run,
+        )
         .test("tekton::a_run_ends_when_its_time_is_over", tekton::a_run_ends_when_its_time_is_over)
         .test("tekton::a_cancelled_run_leaves_nothing_behind", tekton::a_cancelled_run_leaves_nothing_behind)
         .test("tekton::its_own_spans_join_the_trace", tekton::its_own_spans_join_the_trace)

@@ -1,16 +1,22 @@
 //! A run as the operator would make it, made by hand. Judges nothing.
 
-use crate::ENGINES;
-use elpio_cluster::{Cluster, Engines, eventually};
-use elpio_operator::api::{self, ElpioFunction, label};
-use elpio_operator::render::{self, Defaults, Owner, ValidFunction};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use serde_json::{Value, json};
 use std::time::Duration;
+
+use elpio_cluster::{Cluster, Engines, eventually};
+use elpio_operator::{
+    api::{self, ElpioFunction, label},
+    render::{self, Defaults, Owner, ValidFunction},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Client,
+    api::{Api, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+use crate::ENGINES;
 
 /// What takes 2 s on a quiet machine.
 pub const BOUND: Duration = Duration::from_mins(1);
@@ -46,7 +52,8 @@ pub fn spec(changes: &Value) -> Value {
 }
 
 impl Run {
-    /// Creates the function (nobody looks after it), and the run that is rendered for it, with these annotations more.
+    /// Creates the function (nobody looks after it), and the run that is rendered for it, with these
+    /// annotations more.
     pub async fn create(changes: &Value, annotations: &Value) -> Self {
         let cluster = cluster().await;
         let namespace = cluster.namespace("build").await;
@@ -68,7 +75,10 @@ impl Run {
         let all = manifest["metadata"]["annotations"].as_object_mut().unwrap();
         all.extend(annotations.as_object().unwrap().clone());
         let run = Self { client, namespace, name: function.run_name(), function };
-        run.api("PipelineRun").create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+        run.api("PipelineRun")
+            .create(&PostParams::default(), &serde_json::from_value(manifest).unwrap())
+            .await
+            .unwrap();
         run
     }
 
@@ -82,7 +92,8 @@ impl Run {
     pub async fn ended(&self) -> Value {
         let runs = self.api("PipelineRun");
         eventually(&format!("{} has ended", self.name), BOUND, async || {
-            let status = runs.get(&self.name).await.map_err(|error| error.to_string())?.data["status"].clone();
+            let status =
+                runs.get(&self.name).await.map_err(|error| error.to_string())?.data["status"].clone();
             if ["True", "False"].contains(&succeeded(&status)["status"].as_str().unwrap_or_default()) {
                 Ok(status)
             } else {
@@ -111,7 +122,8 @@ impl Run {
 
     /// The status of the task's `TaskRun`, when there is one.
     pub async fn task(&self, task: &str) -> Option<Value> {
-        let found = self.api("TaskRun").list(&ListParams::default().labels(&self.labels(task))).await.unwrap();
+        let found =
+            self.api("TaskRun").list(&ListParams::default().labels(&self.labels(task))).await.unwrap();
         assert!(found.items.len() < 2, "{found:?}");
         found.items.first().map(|run| run.data["status"].clone())
     }
@@ -130,5 +142,10 @@ impl Run {
 /// The condition that says how a run or a task ended.
 pub fn succeeded(status: &Value) -> Value {
     let conditions = status["conditions"].as_array();
-    conditions.into_iter().flatten().find(|condition| condition["type"] == "Succeeded").cloned().unwrap_or_default()
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Succeeded")
+        .cloned()
+        .unwrap_or_default()
 }

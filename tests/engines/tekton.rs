@@ -1,17 +1,24 @@
 //! What Tekton makes of the runs that Elpio renders.
 
-use crate::run::{BOUND, Run, succeeded};
-use elpio_cluster::engines::tekton::{End, release, trace_to};
-use elpio_cluster::eventually;
-use elpio_cluster::otlp::{OtlpReceiver, Span};
-use elpio_cluster::suite::Clock;
-use elpio_operator::api::{annotation, label};
-use elpio_operator::foreign::tekton::CANCELLED;
-use elpio_operator::render::Built;
-use elpio_operator::render::tekton::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST};
+use elpio_cluster::{
+    engines::tekton::{End, release, trace_to},
+    eventually,
+    otlp::{OtlpReceiver, Span},
+    suite::Clock,
+};
+use elpio_operator::{
+    api::{annotation, label},
+    foreign::tekton::CANCELLED,
+    render::{
+        Built,
+        tekton::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST},
+    },
+};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+
+use crate::run::{BOUND, Run, succeeded};
 
 pub async fn a_run_ends_with_the_digest_of_its_image() {
     crate::run::cluster().await;
@@ -19,24 +26,39 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
     let run = Run::create(&json!({}), &json!({})).await;
     let status = run.ended().await;
     clock.step("the run succeeded");
-    assert_eq!((&succeeded(&status)["status"], &succeeded(&status)["reason"]), (&json!("True"), &json!("Succeeded")), "{status}");
+    assert_eq!(
+        (&succeeded(&status)["status"], &succeeded(&status)["reason"]),
+        (&json!("True"), &json!("Succeeded")),
+        "{status}"
+    );
 
     let results = status["results"].as_array().unwrap();
     assert_eq!((results.len(), &results[0]["name"]), (1, &json!(IMAGE_DIGEST)), "{status}");
     let built = Built::by_run(&run.function, &run.name, results[0]["value"].as_str());
-    assert_eq!((&built.image.tag, &built.image.digest), (&None, &results[0]["value"].as_str().map(str::to_owned)));
+    assert_eq!(
+        (&built.image.tag, &built.image.digest),
+        (&None, &results[0]["value"].as_str().map(str::to_owned))
+    );
 
     let (fetched, made) = (run.task(FETCH_TASK).await.unwrap(), run.task(BUILD_TASK).await.unwrap());
     assert!(time(&fetched, "completionTime") <= time(&made, "startTime"), "{fetched} {made}");
     assert_eq!(step_names(&fetched), ["fetch"]);
     assert_eq!(step_names(&made), ["create", "digest"]);
     // The pod by which Tekton keeps a run on one node carries them too.
-    let of_function = ListParams::default().labels(&format!("tekton.dev/taskRun,{}=cart,{}=python", label::FUNCTION, label::RUNTIME));
+    let of_function = ListParams::default().labels(&format!(
+        "tekton.dev/taskRun,{}=cart,{}=python",
+        label::FUNCTION,
+        label::RUNTIME
+    ));
     let pods = run.pods().list(&of_function).await.unwrap().items;
     assert_eq!(pods.len(), 2, "the pods of both tasks carry the function's labels");
     // As the user wrote it: nothing has expanded it on the way.
-    let environment: Vec<_> =
-        pods.iter().flat_map(|pod| &pod.spec.as_ref().unwrap().containers).filter_map(|it| it.env.clone()).flatten().collect();
+    let environment: Vec<_> = pods
+        .iter()
+        .flat_map(|pod| &pod.spec.as_ref().unwrap().containers)
+        .filter_map(|it| it.env.clone())
+        .flatten()
+        .collect();
     let entrypoint = environment.iter().find(|variable| variable.name == "ENTRYPOINT").unwrap();
     assert_eq!(entrypoint.value.as_deref(), run.function.inputs.entrypoint.as_deref());
 }
@@ -61,12 +83,16 @@ pub async fn a_task_that_fails_is_named_with_its_reason() {
 pub async fn without_its_source_nothing_is_built() {
     crate::run::cluster().await;
     let mut clock = Clock::start("without_its_source_nothing_is_built");
-    let changes = json!({"source": {"git": {"url": "https://git.example/cart.git", "revision": "kwok-fail"}}});
+    let changes =
+        json!({"source": {"git": {"url": "https://git.example/cart.git", "revision": "kwok-fail"}}});
     let run = Run::create(&changes, &json!({})).await;
     let status = run.ended().await;
     clock.step("the run failed");
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
-    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["message"], json!("\"step-fetch\" exited with code 1"));
+    assert_eq!(
+        succeeded(&run.task(FETCH_TASK).await.unwrap())["message"],
+        json!("\"step-fetch\" exited with code 1")
+    );
     assert_eq!(run.task(BUILD_TASK).await, None);
 }
 
@@ -85,11 +111,19 @@ pub async fn a_builder_that_cannot_be_pulled_ends_the_run() {
 pub async fn a_run_ends_when_its_time_is_over() {
     crate::run::cluster().await;
     let mut clock = Clock::start("a_run_ends_when_its_time_is_over");
-    let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart", "build": {"timeout": "6s"}}), &json!({})).await;
+    let run = Run::create(
+        &json!({"image": "registry.example/kwok-hold/cart", "build": {"timeout": "6s"}}),
+        &json!({}),
+    )
+    .await;
     let status = run.ended().await;
     clock.step("the run ended after its 6 s");
     let ended = succeeded(&status);
-    assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("PipelineRunTimeout")), "{status}");
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("False"), &json!("PipelineRunTimeout")),
+        "{status}"
+    );
     assert!(ended["message"].as_str().unwrap().contains("within \"6s\""), "{ended}");
     let took = time(&status, "completionTime").duration_since(time(&status, "startTime"));
     assert!((6..30).contains(&took.as_secs()), "{took:?}");
@@ -125,14 +159,21 @@ pub async fn a_cancelled_run_leaves_nothing_behind() {
 pub async fn what_is_held_ends_as_it_is_told() {
     crate::run::cluster().await;
     let mut clock = Clock::start("what_is_held_ends_as_it_is_told");
-    let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart"}), &json!({"kwok.elpio.io/hold": FETCH_TASK})).await;
+    let run = Run::create(
+        &json!({"image": "registry.example/kwok-hold/cart"}),
+        &json!({"kwok.elpio.io/hold": FETCH_TASK}),
+    )
+    .await;
     release(&run.client, &run.namespace, &run.labels(FETCH_TASK), End::Succeed).await;
     release(&run.client, &run.namespace, &run.labels(BUILD_TASK), End::Fail).await;
     let status = run.ended().await;
     clock.step("the run failed, as it was told");
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
     assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
-    assert_eq!(succeeded(&run.task(BUILD_TASK).await.unwrap())["message"], json!("\"step-create\" exited with code 1"));
+    assert_eq!(
+        succeeded(&run.task(BUILD_TASK).await.unwrap())["message"],
+        json!("\"step-create\" exited with code 1")
+    );
 }
 
 pub async fn its_own_spans_join_the_trace() {
@@ -148,16 +189,30 @@ pub async fn its_own_spans_join_the_trace() {
         let run = Run::create(&json!({}), &json!({annotation::TEKTON_SPAN_CONTEXT: carrier})).await;
         let status = run.ended().await;
         assert_eq!(succeeded(&status)["reason"], "Succeeded", "{status}");
-        assert_eq!(status["spanContext"]["traceparent"], json!(format!("00-{TRACE}-{PARENT}-01")), "{status}");
-        if receiver.trace(TRACE).is_empty() { Err(format!("{} spans of other traces", receiver.spans().len())) } else { Ok(run) }
+        assert_eq!(
+            status["spanContext"]["traceparent"],
+            json!(format!("00-{TRACE}-{PARENT}-01")),
+            "{status}"
+        );
+        if receiver.trace(TRACE).is_empty() {
+            Err(format!("{} spans of other traces", receiver.spans().len()))
+        } else {
+            Ok(run)
+        }
     })
     .await;
     let of_build = |span: &Span| span.trace_id == TRACE && span.name.starts_with("TaskRun");
     receiver.wait_for_span("the tasks' spans are there", BOUND, of_build).await;
     clock.step("Tekton's spans are in the trace");
     let spans = receiver.trace(TRACE);
-    assert!(spans.iter().any(|span| span.parent_id == PARENT && span.name.starts_with("PipelineRun")), "{spans:?}");
-    assert!(spans.iter().any(|span| span.attributes.get("pipelinerun").is_some_and(|name| *name == run.name)), "{spans:?}");
+    assert!(
+        spans.iter().any(|span| span.parent_id == PARENT && span.name.starts_with("PipelineRun")),
+        "{spans:?}"
+    );
+    assert!(
+        spans.iter().any(|span| span.attributes.get("pipelinerun").is_some_and(|name| *name == run.name)),
+        "{spans:?}"
+    );
 }
 
 fn time(status: &Value, field: &str) -> Timestamp {

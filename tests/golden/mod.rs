@@ -1,13 +1,15 @@
 //! Golden files: each object under `tests/golden/` becomes exactly the children that stand beside it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test render --test render_function` writes them anew; read the difference before it is committed.
+//! `UPDATE_GOLDEN=1 cargo test --test render --test render_function` writes them anew; read the difference
+//! before it is committed.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
-use elpio_operator::api;
-use elpio_operator::render::Desired;
+use elpio_operator::{api, render::Desired};
 use serde_json::Value;
 
 const SUFFIX: &str = ".children.yaml";
@@ -22,15 +24,21 @@ pub fn folder(kind: &str) -> PathBuf {
 
 /// Names of the cases of a kind: every file that is not a result.
 pub fn cases(kind: &str) -> Vec<String> {
-    let names = std::fs::read_dir(folder(kind)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut cases: Vec<_> = names.filter(|name| !name.ends_with(SUFFIX)).map(|name| name.trim_end_matches(".yaml").to_owned()).collect();
+    let names = std::fs::read_dir(folder(kind))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut cases: Vec<_> = names
+        .filter(|name| !name.ends_with(SUFFIX))
+        .map(|name| name.trim_end_matches(".yaml").to_owned())
+        .collect();
     cases.sort();
     cases
 }
 
 /// The object of a case.
 pub fn read(kind: &str, case: &str) -> Value {
-    serde_saphyr::from_str(&std::fs::read_to_string(folder(kind).join(format!("{case}.yaml"))).unwrap()).unwrap()
+    serde_saphyr::from_str(&std::fs::read_to_string(folder(kind).join(format!("{case}.yaml"))).unwrap())
+        .unwrap()
 }
 
 /// All children as one YAML stream; what is not part of an object stands in comments.
@@ -68,7 +76,10 @@ pub fn compare(kind: &str, rendered: impl Fn(&str) -> Desired) {
 /// Fields of a kind's schema that no case of a folder sets, among the cases whose name begins so.
 pub fn unset(kind: &str, folder: &str, prefix: &str) -> Vec<String> {
     let (_, crd) = api::crds().into_iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
-    let schema = serde_json::to_value(&crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+    let schema =
+        serde_json::to_value(&crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+            ["spec"]
+            .clone();
     let (mut fields, mut set) = (BTreeSet::new(), BTreeSet::new());
     fields_of_schema("", &schema, &mut fields);
     for case in cases(folder).iter().filter(|case| case.starts_with(prefix)) {
@@ -81,7 +92,11 @@ fn fields_of_schema(path: &str, schema: &Value, fields: &mut BTreeSet<String>) {
     if let Some(items) = schema.get("items") {
         fields_of_schema(path, items, fields);
     } else if let Some(properties) = schema.get("properties") {
-        properties.as_object().unwrap().iter().for_each(|(name, property)| fields_of_schema(&format!("{path}.{name}"), property, fields));
+        properties
+            .as_object()
+            .unwrap()
+            .iter()
+            .for_each(|(name, property)| fields_of_schema(&format!("{path}.{name}"), property, fields));
     } else {
         fields.insert(path.to_owned());
     }
@@ -91,7 +106,9 @@ fn fields_of_value(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
     fields.insert(path.to_owned());
     match value {
         Value::Array(items) => items.iter().for_each(|item| fields_of_value(path, item, fields)),
-        Value::Object(map) => map.iter().for_each(|(name, value)| fields_of_value(&format!("{path}.{name}"), value, fields)),
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| fields_of_value(&format!("{path}.{name}"), value, fields))
+        }
         _ => {}
     }
 }

@@ -1,8 +1,11 @@
-//! The manifest on a real API server: applied as a user would, and the operator at work with the rights that it grants and no other.
+//! The manifest on a real API server: applied as a user would, and the operator at work with the rights that
+//! it grants and no other.
 
 use std::{path::Path, time::Duration};
 
-use elpio_cluster::{Cluster, Crds, Operator, Options, StandInEngine, eventually, operator::Exit, standin::Play};
+use elpio_cluster::{
+    Cluster, Crds, Operator, Options, StandInEngine, eventually, operator::Exit, standin::Play,
+};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client,
@@ -16,7 +19,8 @@ use crate::{object, objects};
 
 const SOON: Duration = Duration::from_mins(1);
 
-/// Without the right to `update` their owner's finalizers, this plugin refuses children whose owner references block deletion.
+/// Without the right to `update` their owner's finalizers, this plugin refuses children whose owner
+/// references block deletion.
 const STRICT_OWNERS: &str = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
 
 async fn apply(client: &Client, value: &Value) {
@@ -27,7 +31,8 @@ async fn apply(client: &Client, value: &Value) {
         (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
         (Scope::Namespaced, namespace) => Api::namespaced_with(client.clone(), namespace.unwrap(), &resource),
     };
-    let params = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("kubectl") };
+    let params =
+        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("kubectl") };
     let name = object.metadata.name.clone().unwrap();
     let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
     applied.unwrap_or_else(|error| panic!("{} {name}: {error}", gvk.kind));
@@ -50,10 +55,10 @@ fn service(namespace: &str, name: &str, spec: &Value) -> Value {
 /// Services that together need a child of every kind.
 fn every_child(namespace: &str) -> [Value; 3] {
     let image = json!({"repository": "registry.local/app"});
-    let secrets = json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "PASSWORD", "remoteKey": "db"}]}]);
+    let secrets =
+        json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "PASSWORD", "remoteKey": "db"}]}]);
     let shop = json!({"image": image, "externalSecrets": secrets, "ingress": {"host": "shop.example.com", "tls": true}});
-    let cpu =
-        json!({"image": image, "engine": "keda", "resources": {"requests": {"cpu": "100m"}}, "scaling": {"metric": "cpu", "target": 50}});
+    let cpu = json!({"image": image, "engine": "keda", "resources": {"requests": {"cpu": "100m"}}, "scaling": {"metric": "cpu", "target": 50}});
     let rps = json!({"image": image, "engine": "keda", "scaling": {"metric": "rps"}});
     [service(namespace, "shop", &shop), service(namespace, "cpu", &cpu), service(namespace, "rps", &rps)]
 }
@@ -64,7 +69,12 @@ async fn settled(client: &Client, namespace: &str, name: &str, children: &[&str]
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     eventually(&format!("{name} is ready, with {children:?}"), SOON, async || {
         let status = api.get(name).await.map_err(|error| error.to_string())?.data["status"].take();
-        let kinds: Vec<&str> = status["children"].as_array().into_iter().flatten().filter_map(|child| child["kind"].as_str()).collect();
+        let kinds: Vec<&str> = status["children"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|child| child["kind"].as_str())
+            .collect();
         if status["ready"] == true && kinds == children { Ok(()) } else { Err(status.to_string()) }
     })
     .await;
@@ -74,7 +84,8 @@ async fn settled(client: &Client, namespace: &str, name: &str, children: &[&str]
 async fn it_installs_and_the_operator_works_with_its_rights() {
     let crds = Crds::ALL.into_iter().filter(|crds| *crds != Crds::ELPIO).collect();
     let api_server_flags = vec![STRICT_OWNERS.to_owned()];
-    let cluster = Cluster::start(Options { controller_manager: true, crds, api_server_flags, audit: false }).await;
+    let cluster =
+        Cluster::start(Options { controller_manager: true, crds, api_server_flags, audit: false }).await;
     let client = install(&cluster).await;
     pod_is_admitted(&client).await;
 
@@ -85,12 +96,16 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     operator.wait_ready().await;
 
     let namespace = cluster.namespace("installed").await;
-    let _engine = StandInEngine::start(client.clone(), Play { pods: true, companions: true, ..Play::in_namespace(&namespace) });
+    let _engine = StandInEngine::start(
+        client.clone(),
+        Play { pods: true, companions: true, ..Play::in_namespace(&namespace) },
+    );
     let [shop, cpu, rps] = every_child(&namespace);
     for service in [&shop, &cpu, &rps] {
         apply(&client, service).await;
     }
-    settled(&client, &namespace, "shop", &["ExternalSecret", "Certificate", "Service", "DomainMapping"]).await;
+    settled(&client, &namespace, "shop", &["ExternalSecret", "Certificate", "Service", "DomainMapping"])
+        .await;
     settled(&client, &namespace, "cpu", &["Deployment", "Service", "ScaledObject"]).await;
     settled(&client, &namespace, "rps", &["Deployment", "Service", "HTTPScaledObject"]).await;
 
@@ -101,7 +116,8 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     settled(&client, &namespace, "shop", &["Service"]).await;
 
     let page = operator.metrics("text/plain").await;
-    let forbidden: Vec<&str> = page.lines().filter(|line| line.contains("http_response_status_code=\"403\"")).collect();
+    let forbidden: Vec<&str> =
+        page.lines().filter(|line| line.contains("http_response_status_code=\"403\"")).collect();
     assert!(forbidden.is_empty(), "{forbidden:#?}");
     assert!(operator.sample("elpio_events_total", &[("outcome", "created")]).await.unwrap() > 0.0);
     assert_eq!(operator.sample("elpio_events_total", &[("outcome", "failed")]).await, Some(0.0));

@@ -1,4 +1,5 @@
-//! Every class of error, by injecting its cause into the real API server; what users then see, and how it heals.
+//! Every class of error, by injecting its cause into the real API server; what users then see, and how it
+//! heals.
 
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
-use crate::span_rows::are_of_the_table;
-use crate::stage::{SOON, Stage, find, image, summary, with};
+use crate::{
+    span_rows::are_of_the_table,
+    stage::{SOON, Stage, find, image, summary, with},
+};
 
 const KSVC: &str = "services.serving.knative.dev";
 
@@ -23,7 +26,8 @@ async fn meets(name: &str, rule: Rule) -> (Stage, Webhook) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_is_said_backed_off_and_heals() {
-    let (stage, webhook) = meets("err-rejected", Rule::refuse(KSVC, 422, "no images from registry.local")).await;
+    let (stage, webhook) =
+        meets("err-rejected", Rule::refuse(KSVC, 422, "no images from registry.local")).await;
     let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
     for part in ["patch", KSVC, "web", &stage.namespace, "no images from registry.local"] {
         assert!(condition.message.contains(part), "{part}: {}", condition.message);
@@ -35,7 +39,12 @@ async fn rejected_is_said_backed_off_and_heals() {
     stage.failed("rejected").await;
     assert!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await >= 1.0);
     // Its span says so too.
-    let span = stage.otlp.wait_for_span("the failed reconcile", SOON, |s| s.name == "reconcile ElpioService" && s.status == "error").await;
+    let span = stage
+        .otlp
+        .wait_for_span("the failed reconcile", SOON, |s| {
+            s.name == "reconcile ElpioService" && s.status == "error"
+        })
+        .await;
     assert_eq!(span.attribute("error.type"), "rejected");
     assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
     are_of_the_table(&stage.otlp.spans());
@@ -52,7 +61,9 @@ async fn conflict_is_tried_again_at_once_and_is_no_error() {
     assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count(), 3);
     assert_eq!(stage.errors("conflict").await, 0.0);
     assert_eq!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await, 0.0);
-    assert!(!crate::stage::reasons(&stage.events("web").await).contains(&"Warning ReconcileFailed".to_owned()));
+    assert!(
+        !crate::stage::reasons(&stage.events("web").await).contains(&"Warning ReconcileFailed".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +71,10 @@ async fn a_conflict_that_stays_becomes_an_error() {
     let (stage, webhook) = meets("err-conflicts", Rule::refuse(KSVC, 409, "never")).await;
     stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
     stage.failed("conflict").await;
-    assert!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count() >= 6, "once, and five times more at once");
+    assert!(
+        webhook.seen().iter().filter(|s| s.refused == Some(409)).count() >= 6,
+        "once, and five times more at once"
+    );
     webhook.clear();
     stage.ready("web").await;
 }
@@ -100,7 +114,11 @@ async fn unavailable_is_backed_off() {
     let (stage, webhook) = meets("err-unavailable", Rule::refuse(KSVC, 503, "not now").times(2)).await;
     stage.ready("web").await;
     assert_eq!(stage.errors("unavailable").await, 2.0);
-    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(503)).count(), 2, "the client does not try by itself");
+    assert_eq!(
+        webhook.seen().iter().filter(|s| s.refused == Some(503)).count(),
+        2,
+        "the client does not try by itself"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,13 +128,9 @@ async fn a_call_without_an_answer_times_out_and_others_go_on() {
     // Until cleared: the API server may ask a webhook twice, and the second answer must not come at once.
     webhook.add(Rule::delay(KSVC, Duration::from_secs(25)));
     stage.apply("slow", &image("v1")).await;
-    eventually(
-        "the slow call is under way",
-        SOON,
-        async || {
-            if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
-        },
-    )
+    eventually("the slow call is under way", SOON, async || {
+        if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
+    })
     .await;
     stage.apply("other", &with(image("v1"), &json!({"engine": "keda"}))).await;
     stage.ready("other").await;
@@ -140,7 +154,8 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}});
         serde_json::from_value::<ClusterRoleBinding>(binding).unwrap()
     };
-    let (roles, bindings) = (Api::<ClusterRole>::all(admin.clone()), Api::<ClusterRoleBinding>::all(admin.clone()));
+    let (roles, bindings) =
+        (Api::<ClusterRole>::all(admin.clone()), Api::<ClusterRoleBinding>::all(admin.clone()));
     let all_but_patch = json!([
         {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
@@ -173,14 +188,21 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
     let stage = Stage::with("err-name", &[("ELPIO_ENGINE", "keda")]).await;
     let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "theirs"}},
         "template": {"metadata": {"labels": {"app": "theirs"}}, "spec": {"containers": [{"name": "c", "image": "registry.local/theirs"}]}}}});
-    let theirs = stage.deployments().create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    let theirs = stage
+        .deployments()
+        .create(&PostParams::default(), &serde_json::from_value(theirs).unwrap())
+        .await
+        .unwrap();
     stage.apply("web", &image("v1")).await;
     let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("Deployment web belongs to"), "{}", condition.message);
     stage.failed("name_conflict").await;
     let now = stage.deployments().get("web").await.unwrap();
     assert_eq!((now.owner_references().len(), now.labels().len()), (0, 0), "nothing of it was touched");
-    assert_eq!(now.data["spec"]["template"]["spec"]["containers"], theirs.data["spec"]["template"]["spec"]["containers"]);
+    assert_eq!(
+        now.data["spec"]["template"]["spec"]["containers"],
+        theirs.data["spec"]["template"]["spec"]["containers"]
+    );
 
     // Another ElpioService's child is somebody else's too, and its owner is named.
     stage
@@ -213,9 +235,15 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
 async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
     let stage = Stage::new("err-invalid").await;
     let mark = stage.cluster.audit_mark();
-    stage.apply("web", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}))).await;
+    stage
+        .apply("web", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
+        .await;
     let condition = stage.condition("web", "Reconciled", "False", "InvalidSpec").await;
-    assert!(condition.message.contains("spec.port: ") && condition.message.contains("spec.env[0].name: "), "{}", condition.message);
+    assert!(
+        condition.message.contains("spec.port: ") && condition.message.contains("spec.env[0].name: "),
+        "{}",
+        condition.message
+    );
     stage.quiet().await;
     let events = stage.events("web").await;
     assert_eq!(crate::stage::reasons(&events), ["Warning ReconcileFailed"], "{}", summary(&events));

@@ -1,4 +1,5 @@
-//! Events as the API server holds them: a thousand failures are one Event with the right count, and few calls.
+//! Events as the API server holds them: a thousand failures are one Event with the right count, and few
+//! calls.
 
 use std::time::Duration;
 
@@ -45,7 +46,13 @@ async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
     (recorder, Api::namespaced(client.clone(), &namespace), regarding, namespace, client)
 }
 fn failure(note: &str) -> Occurrence {
-    Occurrence { type_: "Warning", reason: "ReconcileFailed", action: "Apply", note: note.into(), related: None }
+    Occurrence {
+        type_: "Warning",
+        reason: "ReconcileFailed",
+        action: "Apply",
+        note: note.into(),
+        related: None,
+    }
 }
 
 async fn only(api: &Api<Event>) -> Event {
@@ -65,17 +72,22 @@ async fn a_thousand_failures_cost_few_calls_and_are_all_counted() {
     for n in 0..1000 {
         recorder.publish(&regarding, &failure(&format!("attempt {n}"))).await;
     }
-    let event = elpio_cluster::eventually("the series is told", QUIET + Duration::from_secs(30), async || {
-        let event = only(&api).await;
-        let count = event.series.as_ref().map_or(1, |s| s.count);
-        if count == 1000 { Ok(event) } else { Err(format!("{count} counted")) }
-    })
-    .await;
+    let event =
+        elpio_cluster::eventually("the series is told", QUIET + Duration::from_secs(30), async || {
+            let event = only(&api).await;
+            let count = event.series.as_ref().map_or(1, |s| s.count);
+            if count == 1000 { Ok(event) } else { Err(format!("{count} counted")) }
+        })
+        .await;
     keeper.abort();
     assert_eq!(event.note.as_deref(), Some("attempt 0"), "the note is that of the first occurrence");
     assert_eq!(event.reporting_controller.as_deref(), Some("elpio.io/operator"));
-    let calls =
-        Cluster::shared().await.audit_since(mark).namespace(&namespace).resource("events.events.k8s.io").filter(|e| e.verb != "list");
+    let calls = Cluster::shared()
+        .await
+        .audit_since(mark)
+        .namespace(&namespace)
+        .resource("events.events.k8s.io")
+        .filter(|e| e.verb != "list");
     assert!(calls.len() <= 5, "{:?}", calls.count());
 }
 
@@ -91,7 +103,11 @@ async fn a_restarted_recorder_continues_the_series() {
     let second = Recorder::new(client, "another", telemetry.metrics(), telemetry.traces());
     second.publish(&regarding, &failure("no")).await;
     let event = only(&api).await;
-    assert_eq!((event.series.unwrap().count, event.reporting_instance.as_deref()), (4, Some("test")), "{namespace}");
+    assert_eq!(
+        (event.series.unwrap().count, event.reporting_instance.as_deref()),
+        (4, Some("test")),
+        "{namespace}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

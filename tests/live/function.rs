@@ -1,4 +1,5 @@
-//! The life of a function on a real API server with Tekton's real definitions; the test itself says what becomes of the runs.
+//! The life of a function on a real API server with Tekton's real definitions; the test itself says what
+//! becomes of the runs.
 
 use elpio_cluster::eventually;
 use elpio_operator::api::{ElpioFunction, condition::Condition};
@@ -9,8 +10,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::span_rows::are_of_the_table;
-use crate::stage::{SOON, Stage, reasons, summary};
+use crate::{
+    span_rows::are_of_the_table,
+    stage::{SOON, Stage, reasons, summary},
+};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -42,8 +45,16 @@ impl Functions {
     async fn phase(&self, phase: &str) -> ElpioFunction {
         eventually(&format!("hello is {phase}"), SOON, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
-            let seen = object.status.as_ref().filter(|s| s.observed_generation == object.metadata.generation).and_then(|s| s.phase);
-            if seen.is_some_and(|p| p.as_str() == phase) { Ok(object) } else { Err(serde_json::to_string_pretty(&object.status).unwrap()) }
+            let seen = object
+                .status
+                .as_ref()
+                .filter(|s| s.observed_generation == object.metadata.generation)
+                .and_then(|s| s.phase);
+            if seen.is_some_and(|p| p.as_str() == phase) {
+                Ok(object)
+            } else {
+                Err(serde_json::to_string_pretty(&object.status).unwrap())
+            }
         })
         .await
     }
@@ -52,7 +63,10 @@ impl Functions {
     async fn run(&self) -> DynamicObject {
         eventually("the run of the current inputs", SOON, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
-            let status = object.status.filter(|s| s.observed_generation == object.metadata.generation).ok_or("not observed")?;
+            let status = object
+                .status
+                .filter(|s| s.observed_generation == object.metadata.generation)
+                .ok_or("not observed")?;
             let name = status.build.ok_or("no build")?;
             self.runs.get_opt(&name).await.map_err(|e| e.to_string())?.ok_or(format!("{name} is not there"))
         })
@@ -68,12 +82,27 @@ impl Functions {
     }
 
     async fn all_runs(&self) -> Vec<String> {
-        self.runs.list(&ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
+        self.runs
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect()
     }
 }
 
 fn condition(object: &ElpioFunction, kind: &str) -> Condition {
-    object.status.as_ref().unwrap().conditions.iter().find(|c| c.type_ == kind).cloned().unwrap_or_else(|| panic!("no {kind}"))
+    object
+        .status
+        .as_ref()
+        .unwrap()
+        .conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+        .cloned()
+        .unwrap_or_else(|| panic!("no {kind}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,34 +113,69 @@ async fn built_served_rebuilt_and_one_trace() {
     let building = f.phase("Building").await;
     let rollout = building.status.clone().unwrap().rollout.unwrap();
     let trace = rollout.trace_id.clone().unwrap();
-    let carrier: Value = serde_json::from_str(&run.annotations()["tekton.dev/pipelinerunSpanContext"]).unwrap();
+    let carrier: Value =
+        serde_json::from_str(&run.annotations()["tekton.dev/pipelinerunSpanContext"]).unwrap();
     assert_eq!(carrier["traceparent"], json!(rollout.traceparent));
-    assert!(f.stage.services().get_opt("hello").await.unwrap().is_none(), "no service before the build of these inputs has succeeded");
+    assert!(
+        f.stage.services().get_opt("hello").await.unwrap().is_none(),
+        "no service before the build of these inputs has succeeded"
+    );
 
     f.end(&run.name_any(), "True", "Succeeded", "", DIGEST).await;
     let ready = f.phase("Ready").await;
     let status = ready.status.clone().unwrap();
     assert_eq!(status.image.as_deref(), Some(format!("registry.local/hello@{DIGEST}").as_str()));
-    assert_eq!((status.image_digest.as_deref(), status.service_name.as_deref()), (Some(DIGEST), Some("hello")));
-    assert_eq!(status.url.as_deref(), Some(format!("http://hello.{}.example.com", f.stage.namespace).as_str()));
+    assert_eq!(
+        (status.image_digest.as_deref(), status.service_name.as_deref()),
+        (Some(DIGEST), Some("hello"))
+    );
+    assert_eq!(
+        status.url.as_deref(),
+        Some(format!("http://hello.{}.example.com", f.stage.namespace).as_str())
+    );
     let service = f.stage.services().get("hello").await.unwrap();
     assert_eq!(service.annotations()["elpio.io/build"], run.name_any());
     assert_eq!(service.annotations()["elpio.io/traceparent"], rollout.traceparent.clone().unwrap());
 
     // One id leads from the function's Events to the Knative Service's apply.
-    let said = ["Normal BuildStarted", "Normal BuildSucceeded", "Normal Reconciled", "Normal Progressing", "Normal Ready"];
+    let said = [
+        "Normal BuildStarted",
+        "Normal BuildSucceeded",
+        "Normal Reconciled",
+        "Normal Progressing",
+        "Normal Ready",
+    ];
     f.stage.said("ElpioFunction", "hello", &said).await;
     let events = f.stage.events("hello").await;
     assert!(events.iter().all(|e| e.note.as_ref().unwrap().contains(&trace)), "{}", summary(&events));
-    let root = f.stage.otlp.wait_for_span("the function's root", SOON, |s| s.name == "rollout ElpioFunction" && s.trace_id == trace).await;
-    let inner = f.stage.otlp.wait_for_span("the service's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
+    let root = f
+        .stage
+        .otlp
+        .wait_for_span("the function's root", SOON, |s| {
+            s.name == "rollout ElpioFunction" && s.trace_id == trace
+        })
+        .await;
+    let inner = f
+        .stage
+        .otlp
+        .wait_for_span("the service's root", SOON, |s| {
+            s.name == "rollout ElpioService" && s.trace_id == trace
+        })
+        .await;
     assert_eq!(inner.parent_id, root.span_id);
-    let build = f.stage.otlp.wait_for_span("the build", SOON, |s| s.name == "build hello" && s.trace_id == trace).await;
+    let build = f
+        .stage
+        .otlp
+        .wait_for_span("the build", SOON, |s| s.name == "build hello" && s.trace_id == trace)
+        .await;
     assert_eq!(
         (build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")),
         (root.span_id.as_str(), 42, "success")
     );
-    f.stage.otlp.wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace).await;
+    f.stage
+        .otlp
+        .wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace)
+        .await;
     are_of_the_table(&f.stage.otlp.spans());
     f.stage.reaches("elpio_build_duration_seconds_count", &[("result", "success")], 1.0).await;
 
@@ -180,7 +244,10 @@ async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
 
     let failed = f.phase("BuildFailed").await;
     let (ready, build) = (condition(&failed, "Ready"), condition(&failed, "BuildReady"));
-    assert_eq!((ready.status.as_str(), ready.reason.as_str(), build.reason.as_str()), ("False", "BuildFailed", "BuildFailed"));
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str(), build.reason.as_str()),
+        ("False", "BuildFailed", "BuildFailed")
+    );
     for part in ["task build", "Failed", "no buildpack groups passed detection"] {
         assert!(build.message.contains(part), "{part}: {}", build.message);
     }
@@ -221,8 +288,12 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     short["source"]["git"]["revision"] = json!("v2");
     f.apply(&short, &json!({})).await;
     let second = f.run().await;
-    let cancelled =
-        f.stage.object(&f.runs, &first.name_any(), "cancelled", |o| o.data.pointer("/spec/status") == Some(&json!("Cancelled"))).await;
+    let cancelled = f
+        .stage
+        .object(&f.runs, &first.name_any(), "cancelled", |o| {
+            o.data.pointer("/spec/status") == Some(&json!("Cancelled"))
+        })
+        .await;
     assert_eq!(cancelled.annotations()["elpio.io/superseded-by"], second.name_any());
     f.end(&first.name_any(), "False", "Cancelled", "cancelled", "").await;
     f.end(&second.name_any(), "True", "Succeeded", "", DIGEST).await;

@@ -1,4 +1,5 @@
-//! The schema, judged by the real API server: the same table of rules that the operator's own check is held to.
+//! The schema, judged by the real API server: the same table of rules that the operator's own check is held
+//! to.
 
 #[path = "../rules/mod.rs"]
 mod rules;
@@ -19,8 +20,10 @@ async fn a_bad_object_is_refused_when_it_is_applied() {
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let judged = stream::iter(rules::cases()).map(|case| {
         let kind = case.object["kind"].as_str().unwrap().to_owned();
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("elpio.io", "v1alpha1", &kind), &format!("{}s", kind.to_lowercase()));
+        let resource = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("elpio.io", "v1alpha1", &kind),
+            &format!("{}s", kind.to_lowercase()),
+        );
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
         let (dry_run, namespace) = (dry_run.clone(), namespace.clone());
         async move {
@@ -30,9 +33,11 @@ async fn a_bad_object_is_refused_when_it_is_applied() {
             match (case.refused, answer) {
                 (None, Ok(_)) => None,
                 (Some(part), Err(message)) if message.contains(part) => None,
-                (expected, answer) => {
-                    Some(format!("{}: expected {expected:?}, the API server said {:?}", case.what, answer.map(|_| "yes")))
-                }
+                (expected, answer) => Some(format!(
+                    "{}: expected {expected:?}, the API server said {:?}",
+                    case.what,
+                    answer.map(|_| "yes")
+                )),
             }
         }
     });

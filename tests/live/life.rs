@@ -20,7 +20,10 @@ async fn knative_create_edit_delete() {
     let ready = stage.ready("web").await;
     let status = ready.status.clone().unwrap();
     assert_eq!(status.url.as_deref(), Some(format!("http://web.{}.example.com", stage.namespace).as_str()));
-    assert_eq!(status.address.as_deref(), Some(format!("http://web.{}.svc.cluster.local", stage.namespace).as_str()));
+    assert_eq!(
+        status.address.as_deref(),
+        Some(format!("http://web.{}.svc.cluster.local", stage.namespace).as_str())
+    );
     assert_eq!(
         children(&ready).iter().map(|c| (c.kind.as_str(), c.name.as_str(), c.ready)).collect::<Vec<_>>(),
         [("Service", "web", true)]
@@ -29,13 +32,20 @@ async fn knative_create_edit_delete() {
     let child = stage.knative().get("web").await.unwrap();
     assert_eq!(child.labels()["app.kubernetes.io/managed-by"], "elpio");
     assert_eq!(child.owner_references()[0].uid, ready.uid().unwrap());
-    assert_eq!(child.data.pointer("/spec/template/spec/containers/0/image").unwrap(), "registry.local/web:v1");
+    assert_eq!(
+        child.data.pointer("/spec/template/spec/containers/0/image").unwrap(),
+        "registry.local/web:v1"
+    );
 
     stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
     stage.quiet().await;
     let asked = stage.asked_since(mark).writes();
     let count = asked.count();
-    assert_eq!(asked.clone().resource("services.serving.knative.dev").len(), 1, "one apply for each child: {count:?}");
+    assert_eq!(
+        asked.clone().resource("services.serving.knative.dev").len(),
+        1,
+        "one apply for each child: {count:?}"
+    );
     assert_eq!(asked.clone().resource("events.events.k8s.io").len(), 3, "{count:?}");
     let patches = asked.resource("elpioservices/status").len();
     assert!((1..=3).contains(&patches), "{count:?}");
@@ -56,7 +66,10 @@ async fn knative_create_edit_delete() {
 async fn keda_http_and_cpu() {
     let stage = Stage::with("life-keda", &[("ELPIO_ENGINE", "keda")]).await;
     stage.apply("api", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
-    let spec = with(image("v1"), &json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}));
+    let spec = with(
+        image("v1"),
+        &json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}),
+    );
     stage.apply("worker", &spec).await;
 
     let api = stage.ready("api").await;
@@ -65,16 +78,29 @@ async fn keda_http_and_cpu() {
     assert!(status.address.unwrap().contains("interceptor"));
     let message = find(&api, "Ready").unwrap().message;
     assert!(message.contains(&format!("Host: api.{}", stage.namespace)), "{message}");
-    assert_eq!(children(&api).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "HTTPScaledObject"]);
+    assert_eq!(
+        children(&api).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
+        ["Deployment", "Service", "HTTPScaledObject"]
+    );
 
     let worker = stage.ready("worker").await;
-    assert_eq!(children(&worker).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "ScaledObject"]);
-    assert_eq!(worker.status.unwrap().address.as_deref(), Some(format!("http://worker.{}.svc.cluster.local", stage.namespace).as_str()));
+    assert_eq!(
+        children(&worker).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
+        ["Deployment", "Service", "ScaledObject"]
+    );
+    assert_eq!(
+        worker.status.unwrap().address.as_deref(),
+        Some(format!("http://worker.{}.svc.cluster.local", stage.namespace).as_str())
+    );
 
     // An autoscaler owns the replicas: what it sets stays, and is no drift.
     let scale = json!({"spec": {"replicas": 3}});
     stage.deployments().patch("worker", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
-    stage.object(&stage.deployments(), "worker", "3 available", |o| o.data.pointer("/status/availableReplicas") == Some(&json!(3))).await;
+    stage
+        .object(&stage.deployments(), "worker", "3 available", |o| {
+            o.data.pointer("/status/availableReplicas") == Some(&json!(3))
+        })
+        .await;
     stage.quiet().await;
     let deployment = stage.deployments().get("worker").await.unwrap();
     assert_eq!(deployment.data.pointer("/spec/replicas"), Some(&json!(3)));
@@ -87,12 +113,20 @@ async fn what_is_right_is_not_written() {
     stage.ready("web").await;
     stage.quiet().await;
     let mark = stage.cluster.audit_mark();
-    let turns = stage.operator.sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await.unwrap();
+    let turns = stage
+        .operator
+        .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
+        .await
+        .unwrap();
     // An annotation of the user's makes the operator look, and find everything in place.
     let note = json!({"metadata": {"annotations": {"note": "hello"}}});
     stage.services().patch("web", &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
     elpio_cluster::eventually("the operator has looked", crate::stage::SOON, async || {
-        let now = stage.operator.sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await.unwrap();
+        let now = stage
+            .operator
+            .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
+            .await
+            .unwrap();
         if now > turns { Ok(()) } else { Err(format!("{now} reconciles")) }
     })
     .await;
@@ -104,7 +138,15 @@ async fn what_is_right_is_not_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_corrected_and_additions_of_others_stay() {
     let stage = Stage::new("life-drift").await;
-    stage.apply("web", &with(image("v1"), &json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}))).await;
+    stage
+        .apply(
+            "web",
+            &with(
+                image("v1"),
+                &json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}),
+            ),
+        )
+        .await;
     stage.ready("web").await;
     let edit = json!({"spec": {"template": {"spec": {"containers": [{"image": "evil"}]}}}});
     stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
@@ -142,7 +184,12 @@ async fn what_is_no_longer_asked_for_is_deleted() {
     let before = version(&stage.knative().get("web").await.unwrap());
 
     stage.apply("web", &image("v1")).await;
-    stage.gone(&stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"), "web.apps.example.org").await;
+    stage
+        .gone(
+            &stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"),
+            "web.apps.example.org",
+        )
+        .await;
     stage.gone(&stage.any("cert-manager.io/v1", "Certificate", "certificates"), "web.apps.example.org").await;
     stage.gone(&stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db").await;
     let ready = stage.ready("web").await;
@@ -178,7 +225,11 @@ async fn a_ready_service_that_falls_says_so_and_rises_again() {
     let stage = Stage::new("life-flap").await;
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
-    stage.engine.say("Service", "web", Verdict::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() });
+    stage.engine.say(
+        "Service",
+        "web",
+        Verdict::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() },
+    );
     stage.condition("web", "Ready", "False", "RevisionFailed").await;
     let event = stage.event("web", "Warning", "Progressing").await;
     assert!(event.note.unwrap().contains("out of memory"));

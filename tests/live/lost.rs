@@ -1,4 +1,5 @@
-//! Answers that never come, and processes that end between a write and its span: each rollout has its root span all the same.
+//! Answers that never come, and processes that end between a write and its span: each rollout has its root
+//! span all the same.
 
 use std::time::Duration;
 
@@ -38,21 +39,33 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     stage.engine.release();
     eventually("the status is being written", SOON, async || {
         let seen = webhook.seen().split_off(before);
-        if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) { Ok(()) } else { Err(format!("{seen:?}")) }
+        if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
     })
     .await;
     relay.hold();
     let ended = |rollout: &RolloutStatus| rollout.ended_at.is_some();
-    let written = stage.service("web", "it was written", |o| o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(ended)).await;
+    let written = stage
+        .service("web", "it was written", |o| {
+            o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(ended)
+        })
+        .await;
     let event = stage.event("web", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
-    // The next attempt begins with the object as it was, comes to an end of its own and does not even reach the API server.
+    // The next attempt begins with the object as it was, comes to an end of its own and does not even reach
+    // the API server.
     eventually("another attempt has failed", SOON, async || {
         let failed = [stage.errors("timeout").await, stage.errors("unavailable").await];
         if failed.iter().sum::<f64>() >= 2.0 { Ok(()) } else { Err(format!("{failed:?}")) }
     })
     .await;
-    assert!(stage.otlp.spans().iter().all(|span| span.name != "rollout ElpioService"), "told before anything is known");
+    assert!(
+        stage.otlp.spans().iter().all(|span| span.name != "rollout ElpioService"),
+        "told before anything is known"
+    );
     relay.release();
 
     let rollout = written.status.unwrap().rollout.unwrap();
@@ -60,7 +73,10 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     stage.quiet().await;
     // Should it have been written once more, it is that end that counts.
     let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
-    assert_eq!((root.start / 1000, root.end / 1000), (microseconds(rollout.started_at.as_ref()), microseconds(rollout.ended_at.as_ref())));
+    assert_eq!(
+        (root.start / 1000, root.end / 1000),
+        (microseconds(rollout.started_at.as_ref()), microseconds(rollout.ended_at.as_ref()))
+    );
     stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
 }
 
@@ -72,7 +88,9 @@ async fn what_was_superseded_is_sent_again_by_the_next_process() {
     stage.apply("web", &image("v1")).await;
     stage.condition("web", "Ready", "False", "Progressing").await;
     let rollout = async |generation: i64| {
-        let of = |o: &elpio_operator::api::ElpioService| o.status.clone()?.rollout.filter(|r| r.generation == generation);
+        let of = |o: &elpio_operator::api::ElpioService| {
+            o.status.clone()?.rollout.filter(|r| r.generation == generation)
+        };
         of(&stage.service("web", &format!("rollout {generation}"), |o| of(o).is_some()).await).unwrap()
     };
     let first = rollout(1).await;
@@ -82,14 +100,23 @@ async fn what_was_superseded_is_sent_again_by_the_next_process() {
     assert!(stage.otlp.spans().is_empty());
     stage.restart().await;
     eventually("the next process has looked", SOON, async || {
-        let seen = stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+        let seen =
+            stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
         if seen > 0.0 { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
-    assert_eq!(stage.operator.terminate(Duration::from_secs(40)).await, Exit::Code(0), "{}", stage.operator.log_end());
+    assert_eq!(
+        stage.operator.terminate(Duration::from_secs(40)).await,
+        Exit::Code(0),
+        "{}",
+        stage.operator.log_end()
+    );
     let root = stage.otlp.wait_for_span("the first root", SOON, |s| is_root_of(s, &first)).await;
     assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));
-    assert_eq!(Some(root.span_id.as_str()), first.traceparent.as_deref().and_then(|text| text.split('-').nth(2)));
+    assert_eq!(
+        Some(root.span_id.as_str()),
+        first.traceparent.as_deref().and_then(|text| text.split('-').nth(2))
+    );
     assert_eq!(
         (root.start / 1000, root.end / 1000),
         (microseconds(first.started_at.as_ref()), microseconds(second.started_at.as_ref())),

@@ -1,5 +1,5 @@
-//! The operator as a process, against a real API server with the real CRDs of the engines. The engines' own part is played by a
-//! stand-in that writes the status that they would write.
+//! The operator as a process, against a real API server with the real CRDs of the engines. The engines' own
+//! part is played by a stand-in that writes the status that they would write.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

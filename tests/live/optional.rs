@@ -1,4 +1,5 @@
-//! Clusters that lack something, lose it, or hold something that cannot be read: what that means for the objects, and how they go on by themselves.
+//! Clusters that lack something, lose it, or hold something that cannot be read: what that means for the
+//! objects, and how they go on by themselves.
 
 use std::time::Duration;
 
@@ -24,15 +25,24 @@ async fn apis_come_and_go() {
     let tls = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
     stage.apply("web", &with(image("v1"), &tls)).await;
     let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
-    assert!(condition.message.contains("Knative Serving") && condition.message.contains("cert-manager"), "{}", condition.message);
+    assert!(
+        condition.message.contains("Knative Serving") && condition.message.contains("cert-manager"),
+        "{}",
+        condition.message
+    );
     stage.event("web", "Warning", "ReconcileFailed").await;
     stage.failed("dependency_missing").await;
 
     cluster.apply_crds(&[Crds::KNATIVE]).await;
     stage.object(&stage.knative(), "web", "made when Knative came", |_| true).await;
     // A definition is served a moment after another: the DomainMapping may be named until its own has come.
-    let only_cert_manager = |message: &str| message.contains("cert-manager") && !message.contains("Knative Serving");
-    stage.service("web", "only cert-manager is missing", |o| find(o, "Reconciled").is_some_and(|c| only_cert_manager(&c.message))).await;
+    let only_cert_manager =
+        |message: &str| message.contains("cert-manager") && !message.contains("Knative Serving");
+    stage
+        .service("web", "only cert-manager is missing", |o| {
+            find(o, "Reconciled").is_some_and(|c| only_cert_manager(&c.message))
+        })
+        .await;
     let mappings = stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings");
     assert_eq!(mappings.get_opt("web.apps.example.org").await.unwrap(), None, "it waits for its Certificate");
 
@@ -53,20 +63,33 @@ async fn a_function_waits_for_tekton() {
     let functions = stage.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
     let spec = json!({"source": {"archive": "https://files.example.com/hello.tgz"}, "runtime": "python", "image": "registry.local/hello"});
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello"}, "spec": spec});
-    functions.create(&kube::api::PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-    let says =
-        |o: &kube::core::DynamicObject, part: &str| o.data.pointer("/status/conditions").is_some_and(|c| c.to_string().contains(part));
-    let waiting =
-        stage.object(&functions, "hello", "DependencyMissing", |o| says(o, "DependencyMissing") && says(o, "Tekton Pipelines")).await;
+    functions
+        .create(&kube::api::PostParams::default(), &serde_json::from_value(object).unwrap())
+        .await
+        .unwrap();
+    let says = |o: &kube::core::DynamicObject, part: &str| {
+        o.data.pointer("/status/conditions").is_some_and(|c| c.to_string().contains(part))
+    };
+    let waiting = stage
+        .object(&functions, "hello", "DependencyMissing", |o| {
+            says(o, "DependencyMissing") && says(o, "Tekton Pipelines")
+        })
+        .await;
     assert_eq!(waiting.data.pointer("/status/phase"), Some(&json!("Pending")));
     cluster.apply_crds(&[Crds::TEKTON]).await;
-    stage.object(&functions, "hello", "building", |o| o.data.pointer("/status/phase") == Some(&json!("Building"))).await;
+    stage
+        .object(&functions, "hello", "building", |o| {
+            o.data.pointer("/status/phase") == Some(&json!("Building"))
+        })
+        .await;
     stage.said("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_external_secrets_is_written_at_its_version() {
-    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS], ..Options::default() }).await;
+    let cluster =
+        own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS], ..Options::default() })
+            .await;
     let client = cluster.client().await;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let crd = api.get("externalsecrets.external-secrets.io").await.unwrap();
@@ -79,9 +102,13 @@ async fn an_older_external_secrets_is_written_at_its_version() {
             v
         })
         .collect();
-    api.patch("externalsecrets.external-secrets.io", &PatchParams::default(), &Patch::Merge(json!({"spec": {"versions": versions}})))
-        .await
-        .unwrap();
+    api.patch(
+        "externalsecrets.external-secrets.io",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"spec": {"versions": versions}})),
+    )
+    .await
+    .unwrap();
     let stage = Stage::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
     let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
     stage.apply("web", &with(image("v1"), &secret)).await;
@@ -103,7 +130,10 @@ async fn the_api_server_goes_away_and_comes_back() {
         if log.contains("does not work") { Ok(()) } else { Err(log) }
     })
     .await;
-    assert!(stage.operator.running() && stage.operator.ready().await, "an outage is no reason to be restarted");
+    assert!(
+        stage.operator.running() && stage.operator.ready().await,
+        "an outage is no reason to be restarted"
+    );
     cluster.start_api_server().await;
     stage.engine.release();
     stage.ready("web").await;
@@ -121,7 +151,10 @@ async fn one_undecodable_object_stops_nobody() {
     for version in &mut crd.spec.versions {
         let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         version.schema = Some(
-            serde_json::from_value(json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}})).unwrap(),
+            serde_json::from_value(
+                json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}}),
+            )
+            .unwrap(),
         );
     }
     crd.metadata.managed_fields = None;
@@ -140,10 +173,13 @@ async fn one_undecodable_object_stops_nobody() {
     .await;
     let bad = stage
         .object(&services, "bad", "InvalidSpec", |o| {
-            let conditions = o.data.pointer("/status/conditions").and_then(|c| c.as_array().cloned()).unwrap_or_default();
-            conditions
-                .iter()
-                .any(|c| c["type"] == "Reconciled" && c["reason"] == "InvalidSpec" && c["message"].as_str().unwrap().contains("spec."))
+            let conditions =
+                o.data.pointer("/status/conditions").and_then(|c| c.as_array().cloned()).unwrap_or_default();
+            conditions.iter().any(|c| {
+                c["type"] == "Reconciled"
+                    && c["reason"] == "InvalidSpec"
+                    && c["message"].as_str().unwrap().contains("spec.")
+            })
         })
         .await;
     let _ = bad;
@@ -158,13 +194,19 @@ async fn without_our_own_definitions_it_waits_and_says_so() {
     let operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[]);
     eventually("it says what is missing", SOON, async || {
         let log = operator.log();
-        if log.contains("CustomResourceDefinition of ElpioService is not installed") { Ok(()) } else { Err(log) }
+        if log.contains("CustomResourceDefinition of ElpioService is not installed") {
+            Ok(())
+        } else {
+            Err(log)
+        }
     })
     .await;
     assert!(!operator.ready().await);
     cluster.apply_crds(&[Crds::ELPIO]).await;
-    eventually("it is ready", Duration::from_secs(90), async || if operator.ready().await { Ok(()) } else { Err(operator.log_end()) })
-        .await;
+    eventually("it is ready", Duration::from_secs(90), async || {
+        if operator.ready().await { Ok(()) } else { Err(operator.log_end()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,9 @@ const END: Duration = Duration::from_secs(40);
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_environment_stop_it_and_name_the_variable() {
     let cluster = Cluster::shared().await;
-    for (name, value) in [("ELPIO_ENGINE", "fargate"), ("ELPIO_NAMESPACES", "Not_A_Name"), ("ELPIO_LEADER_ELECT", "perhaps")] {
+    for (name, value) in
+        [("ELPIO_ENGINE", "fargate"), ("ELPIO_NAMESPACES", "Not_A_Name"), ("ELPIO_LEADER_ELECT", "perhaps")]
+    {
         let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[(name, value)]);
         let exit = operator.exited(END).await;
         assert_eq!(exit, Exit::Code(1), "{}", operator.log());
@@ -27,7 +29,9 @@ async fn a_port_that_is_taken_stops_it() {
     let cluster = Cluster::shared().await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for (variable, more) in [("ELPIO_METRICS_PORT", Some(("ELPIO_METRICS_ADDR", "127.0.0.1"))), ("ELPIO_HEALTH_PORT", None)] {
+    for (variable, more) in
+        [("ELPIO_METRICS_PORT", Some(("ELPIO_METRICS_ADDR", "127.0.0.1"))), ("ELPIO_HEALTH_PORT", None)]
+    {
         let mut environment = vec![("ELPIO_METRICS", "1"), (variable, port.as_str())];
         environment.extend(more);
         let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
@@ -42,7 +46,11 @@ async fn metrics_off_opens_no_socket() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("prog-off").await;
     for (value, page) in [("off", false), ("nonsense", false), ("ON", true)] {
-        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[("ELPIO_METRICS", value), ("ELPIO_NAMESPACES", &namespace)]);
+        let mut operator = Operator::spawn(
+            binary(),
+            &cluster.kubeconfig(),
+            &[("ELPIO_METRICS", value), ("ELPIO_NAMESPACES", &namespace)],
+        );
         operator.wait_ready().await;
         let mut expected = vec![operator.health_port()];
         expected.extend(page.then(|| operator.metrics_port()));
@@ -66,7 +74,11 @@ async fn pages_of_health_and_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_finishes_what_runs_and_flushes() {
-    let mut stage = Stage::with("prog-term", &[("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_METRIC_EXPORT_INTERVAL", "600000")]).await;
+    let mut stage = Stage::with(
+        "prog-term",
+        &[("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_METRIC_EXPORT_INTERVAL", "600000")],
+    )
+    .await;
     stage.engine.hold();
     let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
     for name in &names {
@@ -97,7 +109,12 @@ async fn sigterm_finishes_what_runs_and_flushes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn help_version_and_crds_need_no_cluster() {
     let said = async |argument: &str| {
-        let output = tokio::process::Command::new(binary()).arg(argument).env("KUBECONFIG", "/nonexistent").output().await.unwrap();
+        let output = tokio::process::Command::new(binary())
+            .arg(argument)
+            .env("KUBECONFIG", "/nonexistent")
+            .output()
+            .await
+            .unwrap();
         assert!(output.status.success(), "{argument}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };

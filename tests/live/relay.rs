@@ -1,4 +1,5 @@
-//! Stands between an operator and the API server, and can hold back what the API server says. It reads nothing of it: it is encrypted.
+//! Stands between an operator and the API server, and can hold back what the API server says. It reads
+//! nothing of it: it is encrypted.
 
 use std::{
     net::Ipv4Addr,

@@ -1,4 +1,5 @@
-//! Restarts and several replicas: nothing that is right is written again, no Event doubles, and the rollout's trace goes on.
+//! Restarts and several replicas: nothing that is right is written again, no Event doubles, and the rollout's
+//! trace goes on.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ async fn a_restart_on_a_settled_cluster_writes_nothing() {
     let mark = stage.cluster.audit_mark();
     stage.restart().await;
     eventually("every object was looked at", SOON, async || {
-        let seen = stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+        let seen =
+            stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
         if seen >= 3.0 { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
@@ -40,7 +42,10 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
     let before = stage.condition("web", "Ready", "False", "Progressing").await;
     let rollout = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
     stage.event("web", "Normal", "Progressing").await;
-    stage.otlp.wait_for_span("the first process's reconcile", SOON, |s| s.name == "reconcile ElpioService").await;
+    stage
+        .otlp
+        .wait_for_span("the first process's reconcile", SOON, |s| s.name == "reconcile ElpioService")
+        .await;
     stage.operator.kill();
     stage.restart().await;
     stage.engine.release();
@@ -52,15 +57,22 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
         "{before:?}"
     );
     let trace = rollout.trace_id.clone().unwrap();
-    let root = stage.otlp.wait_for_span("the rollout's root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
+    let root = stage
+        .otlp
+        .wait_for_span("the rollout's root", SOON, |s| {
+            s.name == "rollout ElpioService" && s.trace_id == trace
+        })
+        .await;
     let parent = rollout.traceparent.unwrap();
     assert_eq!(root.span_id, parent.split('-').nth(2).unwrap());
-    let reconciles: Vec<_> = stage.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
+    let reconciles: Vec<_> =
+        stage.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
     let processes: std::collections::BTreeSet<String> =
         reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
     assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
     assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
-    let all = stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
+    let all =
+        stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
     assert!(all.iter().all(|e| e.series.is_none()), "no Event was doubled: {}", summary(&all));
 }
 
@@ -68,7 +80,8 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
 async fn one_of_two_leads_and_the_other_takes_over() {
     let cluster = Cluster::shared().await;
     let stage = Stage::with("lease-own", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
-    let (namespace, leases) = (stage.namespace.clone(), Api::<Lease>::namespaced(stage.client.clone(), &stage.namespace));
+    let (namespace, leases) =
+        (stage.namespace.clone(), Api::<Lease>::namespaced(stage.client.clone(), &stage.namespace));
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
         ("POD_NAMESPACE", namespace.as_str()),
@@ -110,13 +123,26 @@ async fn one_of_two_leads_and_the_other_takes_over() {
         "only the leader counts, so two never add up to more than the truth"
     );
 
-    let holder = async || leases.get("elpio-operator").await.unwrap().spec.unwrap().holder_identity.filter(|holder| !holder.is_empty());
+    let holder = async || {
+        leases
+            .get("elpio-operator")
+            .await
+            .unwrap()
+            .spec
+            .unwrap()
+            .holder_identity
+            .filter(|holder| !holder.is_empty())
+    };
     let (mut leader, held_by) = (operators.remove(first), holder().await);
     assert!(held_by.is_some());
     assert_eq!(leader.terminate(Duration::from_secs(40)).await, Exit::Code(0));
     assert_ne!(holder().await, held_by, "the Lease was given back");
     eventually("the follower leads", SOON, async || {
-        if leaders(&operators).await.len() == 1 { Ok(()) } else { Err(format!("held by {:?}", holder().await)) }
+        if leaders(&operators).await.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("held by {:?}", holder().await))
+        }
     })
     .await;
     stage.apply("next", &image("v1")).await;

@@ -4,8 +4,10 @@ use elpio_cluster::eventually;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::span_rows::are_of_the_table;
-use crate::stage::{SOON, Stage, image, with};
+use crate::{
+    span_rows::are_of_the_table,
+    stage::{SOON, Stage, image, with},
+};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -16,7 +18,10 @@ async fn one_trace_from_edit_to_ready() {
     let ready = stage.ready("web").await;
     let rollout = ready.status.clone().unwrap().rollout.unwrap();
     let trace = rollout.trace_id.clone().unwrap();
-    let root = stage.otlp.wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace).await;
+    let root = stage
+        .otlp
+        .wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace)
+        .await;
     assert_eq!((root.parent_id.as_str(), root.status), ("", "ok"));
     let nanos = |t: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| {
         u64::try_from(t.as_ref().unwrap().0.as_microsecond()).unwrap()
@@ -33,24 +38,40 @@ async fn one_trace_from_edit_to_ready() {
             .into_iter()
             .filter(|name| !spans.iter().any(|s| s.name == *name))
             .collect();
-        if missing.is_empty() { Ok(spans) } else { Err(format!("no {missing:?} in\n{}", elpio_cluster::tree::render(&spans, false))) }
+        if missing.is_empty() {
+            Ok(spans)
+        } else {
+            Err(format!("no {missing:?} in\n{}", elpio_cluster::tree::render(&spans, false)))
+        }
     })
     .await;
     are_of_the_table(&spans);
     for span in spans.iter().filter(|span| span.kind == "client") {
         let name = &span.name;
-        assert!(name.contains("{namespace}") && !name.contains(&stage.namespace), "{name}: the template, never the path");
+        assert!(
+            name.contains("{namespace}") && !name.contains(&stage.namespace),
+            "{name}: the template, never the path"
+        );
     }
     for span in spans.iter().filter(|span| span.name != "rollout ElpioService") {
         let parent = spans.iter().find(|other| other.span_id == span.parent_id);
-        assert!(parent.is_some(), "a span without its parent:\n{}", elpio_cluster::tree::render(&spans, false));
+        assert!(
+            parent.is_some(),
+            "a span without its parent:\n{}",
+            elpio_cluster::tree::render(&spans, false)
+        );
     }
     let apply = spans
         .iter()
         .find(|s| s.name == "PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}")
         .expect("the call that made the child");
     assert!(matches!(apply.attribute("http.response.status_code"), "200" | "201"), "{apply:?}");
-    let audit = apply.attributes.iter().find(|(key, _)| key.contains("audit")).map(|(_, id)| id.clone()).expect("the Audit-Id");
+    let audit = apply
+        .attributes
+        .iter()
+        .find(|(key, _)| key.contains("audit"))
+        .map(|(_, id)| id.clone())
+        .expect("the Audit-Id");
     assert!(!stage.cluster.audit().filter(|e| e.id == audit).is_empty(), "the API server knows {audit}");
     for event in stage.events("web").await {
         assert!(event.note.as_ref().unwrap().ends_with(&format!("(trace {trace})")), "{:?}", event.note);
@@ -58,7 +79,9 @@ async fn one_trace_from_edit_to_ready() {
         let log = stage
             .otlp
             .wait_for_log("the Event as a log record", SOON, |l| {
-                l.event_name == "k8s.event" && l.attributes.get("k8s.event.reason") == Some(&reason) && l.trace_id == trace
+                l.event_name == "k8s.event"
+                    && l.attributes.get("k8s.event.reason") == Some(&reason)
+                    && l.trace_id == trace
             })
             .await;
         assert!(spans.iter().any(|s| s.span_id == log.span_id), "the record's span is in the trace");
@@ -71,22 +94,37 @@ async fn a_callers_trace_is_joined_once() {
     let note = json!({"elpio.io/traceparent": CALLER});
     stage.try_apply("web", &image("v1"), &note).await.unwrap();
     let first = stage.ready("web").await.status.unwrap().rollout.unwrap();
-    assert_eq!((first.trace_id.as_deref(), first.parent.as_deref()), (Some("0af7651916cd43dd8448eb211c80319c"), Some(CALLER)));
+    assert_eq!(
+        (first.trace_id.as_deref(), first.parent.as_deref()),
+        (Some("0af7651916cd43dd8448eb211c80319c"), Some(CALLER))
+    );
     let root = stage.otlp.wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService").await;
-    assert_eq!((root.trace_id.as_str(), root.parent_id.as_str()), ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"));
+    assert_eq!(
+        (root.trace_id.as_str(), root.parent_id.as_str()),
+        ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    );
 
     stage.try_apply("web", &image("v2"), &note).await.unwrap();
     let second = stage
         .service("web", "the second rollout ended", |o| {
             o.metadata.generation == Some(2)
-                && o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
+                && o.status
+                    .as_ref()
+                    .and_then(|s| s.rollout.as_ref())
+                    .is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
         })
         .await;
     let second = second.status.unwrap().rollout.unwrap();
-    assert_ne!(second.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"), "a later edit is not that caller's doing");
+    assert_ne!(
+        second.trace_id.as_deref(),
+        Some("0af7651916cd43dd8448eb211c80319c"),
+        "a later edit is not that caller's doing"
+    );
     let root = stage
         .otlp
-        .wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && Some(&s.trace_id) == second.trace_id.as_ref())
+        .wait_for_span("the second root", SOON, |s| {
+            s.name == "rollout ElpioService" && Some(&s.trace_id) == second.trace_id.as_ref()
+        })
         .await;
     assert_eq!(root.links, [("0af7651916cd43dd8448eb211c80319c".to_owned(), "b7ad6b7169203331".to_owned())]);
 }
@@ -104,7 +142,9 @@ async fn an_edit_supersedes_and_a_deletion_ends() {
     stage.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
     stage
         .otlp
-        .wait_for_span("the second root", SOON, |s| s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted")
+        .wait_for_span("the second root", SOON, |s| {
+            s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted"
+        })
         .await;
     stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")], 1.0).await;
     stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")], 1.0).await;
@@ -124,15 +164,23 @@ async fn a_rollout_that_is_late_ends_in_error_and_the_object_is_not_given_up() {
     stage.ready("web").await;
     let late = stage
         .otlp
-        .wait_for_span("the reconcile that made it ready", SOON, |s| s.name == "reconcile ElpioService" && s.trace_id != trace)
+        .wait_for_span("the reconcile that made it ready", SOON, |s| {
+            s.name == "reconcile ElpioService" && s.trace_id != trace
+        })
         .await;
-    assert_eq!(late.links.first().map(|(trace, _)| trace.clone()), Some(trace), "a trace of its own, with a link");
+    assert_eq!(
+        late.links.first().map(|(trace, _)| trace.clone()),
+        Some(trace),
+        "a trace of its own, with a link"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sampling_there_is_no_id_anywhere() {
-    for (name, environment) in [("trace-off", [("OTEL_TRACES_SAMPLER", "always_off")]), ("trace-none", [("OTEL_TRACES_EXPORTER", "none")])]
-    {
+    for (name, environment) in [
+        ("trace-off", [("OTEL_TRACES_SAMPLER", "always_off")]),
+        ("trace-none", [("OTEL_TRACES_EXPORTER", "none")]),
+    ] {
         let stage = Stage::with(name, &environment).await;
         stage.apply("web", &image("v1")).await;
         let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
@@ -159,7 +207,11 @@ async fn a_settled_operator_makes_no_spans() {
     let trace = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap().trace_id.unwrap();
     let turns = stage.counted("elpio_reconcile_total", &[("result", "success")]).await;
     let note = json!({"metadata": {"annotations": {"note": "look"}}});
-    stage.services().patch("web", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(note)).await.unwrap();
+    stage
+        .services()
+        .patch("web", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(note))
+        .await
+        .unwrap();
     eventually("it has looked", SOON, async || {
         let now = stage.counted("elpio_reconcile_total", &[("result", "success")]).await;
         if now > turns { Ok(()) } else { Err(now.to_string()) }
@@ -167,7 +219,15 @@ async fn a_settled_operator_makes_no_spans() {
     .await;
     // The next rollout's spans come after whatever that look would have sent.
     stage.apply("web", &with(image("v2"), &json!({}))).await;
-    stage.otlp.wait_for_span("the next root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id != trace).await;
-    let strangers: Vec<_> = stage.otlp.spans().into_iter().filter(|s| s.name == "reconcile ElpioService" && !s.links.is_empty()).collect();
+    stage
+        .otlp
+        .wait_for_span("the next root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id != trace)
+        .await;
+    let strangers: Vec<_> = stage
+        .otlp
+        .spans()
+        .into_iter()
+        .filter(|s| s.name == "reconcile ElpioService" && !s.links.is_empty())
+        .collect();
     assert!(strangers.is_empty(), "{strangers:?}");
 }

@@ -14,7 +14,10 @@ pub fn are_of_the_table(spans: &[Span]) {
         assert_eq!(span.kind, if row.client { "client" } else { "internal" }, "{name}");
         for (key, value) in &span.attributes {
             let stated = row.attributes.iter().find(|attribute| attribute.key == key);
-            assert!(stated.is_some_and(|stated| stated.values.allow(value)), "{name}: {key}={value} is not in the table: {stated:?}");
+            assert!(
+                stated.is_some_and(|stated| stated.values.allow(value)),
+                "{name}: {key}={value} is not in the table: {stated:?}"
+            );
         }
         for attribute in row.attributes.iter().filter(|attribute| attribute.present.is_none()) {
             assert!(span.attributes.contains_key(attribute.key), "{name}: no {}", attribute.key);
@@ -26,7 +29,11 @@ pub fn are_of_the_table(spans: &[Span]) {
         };
         assert!(row.statuses.iter().any(|(stated, _)| *stated == status), "{name}: {status:?}");
         assert!(span.links.is_empty() || row.link.is_some(), "{name}: {:?}", span.links);
-        assert!(span.events.iter().all(|event| event.name == "exception" && row.exception.is_some()), "{name}: {:?}", span.events);
+        assert!(
+            span.events.iter().all(|event| event.name == "exception" && row.exception.is_some()),
+            "{name}: {:?}",
+            span.events
+        );
         parent_is_of_the_table(span, row, spans);
     }
 }
@@ -34,7 +41,9 @@ pub fn are_of_the_table(spans: &[Span]) {
 fn parent_is_of_the_table(span: &Span, below: &Row, spans: &[Span]) {
     if span.parent_id.is_empty() {
         assert!(below.parents.contains(&Parent::None), "{}: a root", span.name);
-    } else if let Some(above) = spans.iter().find(|other| other.span_id == span.parent_id && other.trace_id == span.trace_id) {
+    } else if let Some(above) =
+        spans.iter().find(|other| other.span_id == span.parent_id && other.trace_id == span.trace_id)
+    {
         let parent = Parent::Of(row(above).name);
         assert!(below.parents.contains(&parent), "{}: a child of {}", span.name, above.name);
     }

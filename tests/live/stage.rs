@@ -1,4 +1,5 @@
-//! What every live test stands on: a namespace of its own on the shared control plane, an operator for it, the stand-in engine.
+//! What every live test stands on: a namespace of its own on the shared control plane, an operator for it,
+//! the stand-in engine.
 
 use std::{
     path::{Path, PathBuf},
@@ -45,7 +46,12 @@ impl Stage {
     }
 
     /// On a cluster of the test's own, or as another user.
-    pub async fn on(cluster: &'static Cluster, name: &str, kubeconfig: &Path, extra: &[(&str, &str)]) -> Self {
+    pub async fn on(
+        cluster: &'static Cluster,
+        name: &str,
+        kubeconfig: &Path,
+        extra: &[(&str, &str)],
+    ) -> Self {
         let namespace = cluster.namespace(name).await;
         let client = cluster.client().await;
         let otlp = OtlpReceiver::start().await;
@@ -63,7 +69,16 @@ impl Stage {
         let operator = start(kubeconfig, &environment).await;
         let play = Play { pods: cluster.has_controller_manager(), ..Play::in_namespace(&namespace) };
         let engine = StandInEngine::start(client.clone(), play);
-        Self { cluster, client, namespace, operator, engine, otlp, kubeconfig: kubeconfig.to_owned(), environment }
+        Self {
+            cluster,
+            client,
+            namespace,
+            operator,
+            engine,
+            otlp,
+            kubeconfig: kubeconfig.to_owned(),
+            environment,
+        }
     }
 
     /// Another process in the place of this one.
@@ -77,7 +92,8 @@ impl Stage {
 
     pub fn any(&self, api_version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
@@ -94,16 +110,30 @@ impl Stage {
         self.try_apply(name, spec, &json!({})).await.expect("a valid ElpioService")
     }
 
-    pub async fn try_apply(&self, name: &str, spec: &Value, annotations: &Value) -> kube::Result<ElpioService> {
+    pub async fn try_apply(
+        &self,
+        name: &str,
+        spec: &Value,
+        annotations: &Value,
+    ) -> kube::Result<ElpioService> {
         let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": name, "annotations": annotations}, "spec": spec});
         self.services().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await
     }
 
     /// Waits until the object is as `wanted` says.
-    pub async fn service(&self, name: &str, what: &str, wanted: impl Fn(&ElpioService) -> bool) -> ElpioService {
+    pub async fn service(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&ElpioService) -> bool,
+    ) -> ElpioService {
         eventually(&format!("{name}: {what}"), SOON, async || {
             let object = self.services().get(name).await.map_err(|e| e.to_string())?;
-            if wanted(&object) { Ok(object) } else { Err(serde_json::to_string_pretty(&object.status).unwrap()) }
+            if wanted(&object) {
+                Ok(object)
+            } else {
+                Err(serde_json::to_string_pretty(&object.status).unwrap())
+            }
         })
         .await
     }
@@ -116,7 +146,8 @@ impl Stage {
     async fn with_condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> ElpioService {
         let is = |object: &ElpioService| {
             let now = object.metadata.generation;
-            find(object, kind).is_some_and(|c| c.status == status && c.reason == reason && c.observed_generation == now)
+            find(object, kind)
+                .is_some_and(|c| c.status == status && c.reason == reason && c.observed_generation == now)
         };
         self.service(name, &format!("{kind}={status}/{reason}"), is).await
     }
@@ -130,8 +161,10 @@ impl Stage {
     pub async fn events(&self, name: &str) -> Vec<Event> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = api.list(&ListParams::default()).await.unwrap().items;
-        let mut own: Vec<Event> =
-            all.into_iter().filter(|e| e.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(name))).collect();
+        let mut own: Vec<Event> = all
+            .into_iter()
+            .filter(|e| e.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(name)))
+            .collect();
         own.sort_by_key(|e| e.event_time.clone().map(|t| t.0));
         own
     }
@@ -140,13 +173,16 @@ impl Stage {
     pub async fn event(&self, name: &str, type_: &str, reason: &str) -> Event {
         eventually(&format!("{name}: Event {type_} {reason}"), SOON, async || {
             let events = self.events(name).await;
-            let found = events.iter().find(|e| e.type_.as_deref() == Some(type_) && e.reason.as_deref() == Some(reason));
+            let found = events
+                .iter()
+                .find(|e| e.type_.as_deref() == Some(type_) && e.reason.as_deref() == Some(reason));
             found.cloned().ok_or_else(|| summary(&events))
         })
         .await
     }
 
-    /// Waits until the Events that regard an object of this kind are these, oldest first: a status does not wait for its Events for ever.
+    /// Waits until the Events that regard an object of this kind are these, oldest first: a status does not
+    /// wait for its Events for ever.
     pub async fn said(&self, kind: &str, name: &str, expected: &[&str]) -> Vec<Event> {
         eventually(&format!("the Events of {kind} {name} are {expected:?}"), SOON, async || {
             let mut events = self.events(name).await;
@@ -157,19 +193,29 @@ impl Stage {
     }
 
     /// Waits until something exists that is as `wanted` says.
-    pub async fn object(&self, api: &Api<DynamicObject>, name: &str, what: &str, wanted: impl Fn(&DynamicObject) -> bool) -> DynamicObject {
-        eventually(&format!("{name}: {what}"), SOON, async || match api.get_opt(name).await.map_err(|e| e.to_string())? {
-            Some(object) if wanted(&object) => Ok(object),
-            Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
-            None => Err("not there".to_owned()),
+    pub async fn object(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&DynamicObject) -> bool,
+    ) -> DynamicObject {
+        eventually(&format!("{name}: {what}"), SOON, async || {
+            match api.get_opt(name).await.map_err(|e| e.to_string())? {
+                Some(object) if wanted(&object) => Ok(object),
+                Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
+                None => Err("not there".to_owned()),
+            }
         })
         .await
     }
 
     pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
-        eventually(&format!("{name} is gone"), SOON, async || match api.get_opt(name).await.map_err(|e| e.to_string())? {
-            None => Ok(()),
-            Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
+        eventually(&format!("{name} is gone"), SOON, async || {
+            match api.get_opt(name).await.map_err(|e| e.to_string())? {
+                None => Ok(()),
+                Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
+            }
         })
         .await;
     }
@@ -181,15 +227,20 @@ impl Stage {
 
     /// The value of a counter on the operator's page.
     pub async fn counted(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.operator.sample(name, labels).await.unwrap_or_else(|| panic!("{name}{labels:?} is not on the page"))
+        self.operator
+            .sample(name, labels)
+            .await
+            .unwrap_or_else(|| panic!("{name}{labels:?} is not on the page"))
     }
 
     /// Waits until a counter has this value.
     pub async fn reaches(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        eventually(&format!("{name}{labels:?} is {value}"), SOON, async || match self.operator.sample(name, labels).await {
-            // Counters are whole numbers.
-            Some(now) if (now - value).abs() < 0.5 => Ok(()),
-            other => Err(format!("{other:?}")),
+        eventually(&format!("{name}{labels:?} is {value}"), SOON, async || {
+            match self.operator.sample(name, labels).await {
+                // Counters are whole numbers.
+                Some(now) if (now - value).abs() < 0.5 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
         .await;
     }
@@ -212,8 +263,10 @@ impl Stage {
         let mut still = 0;
         eventually("the operator is quiet", SOON, async || {
             let page = self.operator.metrics("").await;
-            let sum: f64 =
-                ["workqueue_depth", "elpio_reconcile_active"].iter().filter_map(|name| elpio_cluster::page::sample(&page, name, &[])).sum();
+            let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"]
+                .iter()
+                .filter_map(|name| elpio_cluster::page::sample(&page, name, &[]))
+                .sum();
             still = if sum == 0.0 { still + 1 } else { 0 };
             if still >= 3 { Ok(()) } else { Err(format!("{sum} waiting or running")) }
         })
@@ -222,7 +275,8 @@ impl Stage {
 }
 
 async fn start(kubeconfig: &Path, environment: &[(String, String)]) -> Operator {
-    let pairs: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let pairs: Vec<(&str, &str)> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut operator = Operator::spawn(binary(), kubeconfig, &pairs);
     operator.wait_ready().await;
     operator
@@ -240,14 +294,23 @@ pub fn children(object: &ElpioService) -> Vec<ChildStatus> {
 pub fn summary(events: &[Event]) -> String {
     let line = |e: &Event| {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        format!("{} {} ×{}: {}", text(&e.type_), text(&e.reason), e.series.as_ref().map_or(1, |s| s.count), text(&e.note))
+        format!(
+            "{} {} ×{}: {}",
+            text(&e.type_),
+            text(&e.reason),
+            e.series.as_ref().map_or(1, |s| s.count),
+            text(&e.note)
+        )
     };
     events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// `type reason`, for a comparison.
 pub fn reasons(events: &[Event]) -> Vec<String> {
-    events.iter().map(|e| format!("{} {}", e.type_.clone().unwrap_or_default(), e.reason.clone().unwrap_or_default())).collect()
+    events
+        .iter()
+        .map(|e| format!("{} {}", e.type_.clone().unwrap_or_default(), e.reason.clone().unwrap_or_default()))
+        .collect()
 }
 
 pub fn image(tag: &str) -> Value {

@@ -1,4 +1,5 @@
-//! From one engine, or one autoscaler, to another: the old objects go first where they hold a name that the new ones need.
+//! From one engine, or one autoscaler, to another: the old objects go first where they hold a name that the
+//! new ones need.
 
 use serde_json::json;
 
@@ -10,12 +11,19 @@ async fn between_engines_and_back() {
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
     let placeholder = stage.any("v1", "Service", "services");
-    let of = |kind: &'static str| move |o: &kube::core::DynamicObject| o.metadata.owner_references.iter().flatten().any(|r| r.kind == kind);
+    let of = |kind: &'static str| {
+        move |o: &kube::core::DynamicObject| {
+            o.metadata.owner_references.iter().flatten().any(|r| r.kind == kind)
+        }
+    };
     stage.object(&placeholder, "web", "Knative's placeholder", of("Route")).await;
 
     stage.apply("web", &with(image("v1"), &json!({"engine": "keda"}))).await;
     let ready = stage.ready("web").await;
-    assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "HTTPScaledObject"]);
+    assert_eq!(
+        children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
+        ["Deployment", "Service", "HTTPScaledObject"]
+    );
     stage.gone(&stage.knative(), "web").await;
     stage.object(&placeholder, "web", "ours", of("ElpioService")).await;
     let events = crate::stage::reasons(&stage.events("web").await);
@@ -36,10 +44,21 @@ async fn between_autoscalers() {
     let cpu = json!({"scaling": {"metric": "cpu", "target": 50}, "resources": {"limits": {"cpu": 1}}});
     stage.apply("web", &with(image("v1"), &cpu)).await;
     let ready = stage.ready("web").await;
-    assert_eq!(children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["Deployment", "Service", "ScaledObject"]);
+    assert_eq!(
+        children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
+        ["Deployment", "Service", "ScaledObject"]
+    );
     let scaled = stage.any("keda.sh/v1alpha1", "ScaledObject", "scaledobjects");
-    stage.object(&scaled, "web", "ours", |o| o.metadata.owner_references.iter().flatten().any(|r| r.kind == "ElpioService")).await;
-    assert_eq!(stage.deployments().get("web").await.unwrap().metadata.uid, deployment.metadata.uid, "the Deployment stays");
+    stage
+        .object(&scaled, "web", "ours", |o| {
+            o.metadata.owner_references.iter().flatten().any(|r| r.kind == "ElpioService")
+        })
+        .await;
+    assert_eq!(
+        stage.deployments().get("web").await.unwrap().metadata.uid,
+        deployment.metadata.uid,
+        "the Deployment stays"
+    );
     let events = crate::stage::reasons(&stage.events("web").await);
     assert!(!events.contains(&"Warning ReconcileFailed".to_owned()), "a wait is no failure: {events:?}");
     stage.apply("web", &image("v1")).await;

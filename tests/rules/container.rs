@@ -79,7 +79,12 @@ pub fn container() -> Vec<Case> {
         (9091, "spec.port: 9091 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
     ];
     cases.extend(faults.map(|(port, fault)| {
-        bad("a port of Knative's", json!({"engine": "knative", "port": port}), fault, "port is one that Knative keeps for itself")
+        bad(
+            "a port of Knative's",
+            json!({"engine": "knative", "port": port}),
+            fault,
+            "port is one that Knative keeps for itself",
+        )
     }));
     cases
 }
@@ -120,7 +125,10 @@ pub fn resources() -> Vec<Case> {
             "spec.resources.requests.cpu: 2 is more than the limit, 1500m",
             "resources.requests must be at most resources.limits",
         ),
-        good("as much as the limit", json!({"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "2000m"}}})),
+        good(
+            "as much as the limit",
+            json!({"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "2000m"}}}),
+        ),
         good(
             "50 resources",
             json!({"resources": {"limits": (0..50).map(|i| (format!("r{i}"), json!(1))).collect::<serde_json::Map<_, _>>()}}),

@@ -12,14 +12,24 @@ pub fn env() -> Vec<Case> {
     let reserved = |name: &str| json!({"engine": "knative", "env": [{"name": name, "value": "1"}]});
     vec![
         good("an empty value counts", json!({"env": [{"name": "A", "value": ""}]})),
-        bad("neither value nor valueFrom", json!({"env": [{"name": "A"}]}), one, "env: exactly one of value and valueFrom must be set"),
+        bad(
+            "neither value nor valueFrom",
+            json!({"env": [{"name": "A"}]}),
+            one,
+            "env: exactly one of value and valueFrom must be set",
+        ),
         bad(
             "both, though the value is empty",
             json!({"env": [{"name": "A", "value": "", "valueFrom": {"secretKeyRef": key}}]}),
             one,
             "env: exactly one of value and valueFrom must be set",
         ),
-        bad("no reference", from(json!({})), one_ref, "valueFrom: exactly one of secretKeyRef and configMapKeyRef must be set"),
+        bad(
+            "no reference",
+            from(json!({})),
+            one_ref,
+            "valueFrom: exactly one of secretKeyRef and configMapKeyRef must be set",
+        ),
         bad(
             "two references",
             from(json!({"secretKeyRef": key, "configMapKeyRef": key})),
@@ -107,7 +117,12 @@ pub fn env() -> Vec<Case> {
 pub fn env_from() -> Vec<Case> {
     let one = "spec.envFrom[0]: exactly one of secretRef and configMapRef must be set";
     vec![
-        bad("no reference", json!({"envFrom": [{"prefix": "A_"}]}), one, "envFrom: exactly one of secretRef and configMapRef must be set"),
+        bad(
+            "no reference",
+            json!({"envFrom": [{"prefix": "A_"}]}),
+            one,
+            "envFrom: exactly one of secretRef and configMapRef must be set",
+        ),
         bad(
             "two references",
             json!({"envFrom": [{"secretRef": {"name": "a"}, "configMapRef": {"name": "a"}}]}),
@@ -132,7 +147,10 @@ pub fn env_from() -> Vec<Case> {
             "spec.envFrom[0].prefix: must be at most 256 printable ASCII characters without =",
             "spec.envFrom[0].prefix",
         ),
-        good("100 sources, the same one too", json!({"envFrom": many(100, |_| json!({"secretRef": {"name": "a"}}))})),
+        good(
+            "100 sources, the same one too",
+            json!({"envFrom": many(100, |_| json!({"secretRef": {"name": "a"}}))}),
+        ),
         bad(
             "101 sources",
             json!({"envFrom": many(101, |_| json!({"secretRef": {"name": "a"}}))}),
@@ -144,8 +162,12 @@ pub fn env_from() -> Vec<Case> {
 
 pub fn secrets() -> Vec<Case> {
     let secret = |name: &str, fields: Value| {
-        let mut secret = json!({"name": name, "storeRef": "vault", "data": [{"secretKey": "k", "remoteKey": "r"}]});
-        secret.as_object_mut().into_iter().for_each(|map| map.extend(fields.as_object().cloned().unwrap_or_default()));
+        let mut secret =
+            json!({"name": name, "storeRef": "vault", "data": [{"secretKey": "k", "remoteKey": "r"}]});
+        secret
+            .as_object_mut()
+            .into_iter()
+            .for_each(|map| map.extend(fields.as_object().cloned().unwrap_or_default()));
         secret
     };
     let with = |fields: Value| json!({"externalSecrets": [secret("a", fields)]});
@@ -182,7 +204,10 @@ pub fn secrets() -> Vec<Case> {
             "spec.externalSecrets[0].data: must name at least one key",
             "spec.externalSecrets[0].data",
         ),
-        good("100 keys", with(json!({"data": many(100, |i| json!({"secretKey": format!("k{i}"), "remoteKey": "r"}))}))),
+        good(
+            "100 keys",
+            with(json!({"data": many(100, |i| json!({"secretKey": format!("k{i}"), "remoteKey": "r"}))})),
+        ),
         bad(
             "101 keys",
             with(json!({"data": many(101, |i| json!({"secretKey": format!("k{i}"), "remoteKey": "r"}))})),

@@ -17,7 +17,13 @@ fn good(what: &'static str, fields: Value) -> Case {
 }
 
 fn bad(what: &'static str, fields: Value, fault: &'static str, refused: &'static str) -> Case {
-    Case { what, object: object("app", fields), engine: "knative", fault: Some(fault), refused: Some(refused) }
+    Case {
+        what,
+        object: object("app", fields),
+        engine: "knative",
+        fault: Some(fault),
+        refused: Some(refused),
+    }
 }
 
 fn git(fields: Value) -> Value {
@@ -48,7 +54,12 @@ pub fn source() -> Vec<Case> {
     let dots = "source.git.subPath must not hold ..";
     vec![
         bad("no source", json!({"source": {}}), one, refused),
-        bad("two sources", json!({"source": {"git": {"url": "https://a"}, "archive": "https://a"}}), one, refused),
+        bad(
+            "two sources",
+            json!({"source": {"git": {"url": "https://a"}, "archive": "https://a"}}),
+            one,
+            refused,
+        ),
         bad(
             "git by ssh",
             git(json!({"url": "git@example.com:r.git"})),
@@ -100,7 +111,12 @@ pub fn source() -> Vec<Case> {
             "spec.source.git.subPath: \"/a\" must be relative, without ..",
             "spec.source.git.subPath",
         ),
-        bad("a folder above", git(json!({"subPath": "../a"})), "spec.source.git.subPath: \"../a\" must be relative, without ..", dots),
+        bad(
+            "a folder above",
+            git(json!({"subPath": "../a"})),
+            "spec.source.git.subPath: \"../a\" must be relative, without ..",
+            dots,
+        ),
         bad(
             "a folder above, later",
             git(json!({"subPath": "a/../../b"})),
@@ -113,7 +129,12 @@ pub fn source() -> Vec<Case> {
             "spec.source.git.subPath: \"a/..\" must be relative, without ..",
             dots,
         ),
-        bad("the folder above", git(json!({"subPath": ".."})), "spec.source.git.subPath: \"..\" must be relative, without ..", dots),
+        bad(
+            "the folder above",
+            git(json!({"subPath": ".."})),
+            "spec.source.git.subPath: \"..\" must be relative, without ..",
+            dots,
+        ),
     ]
 }
 
@@ -130,14 +151,24 @@ pub fn build() -> Vec<Case> {
             "spec.image: \"example.com/app@sha256:0000000000000000000000000000000000000000000000000000000000000000\" must be repository[:tag], without digest",
             "spec.image",
         ),
-        bad("no image", json!({"image": ""}), "spec.image: \"\" must be repository[:tag], without digest", "spec.image"),
+        bad(
+            "no image",
+            json!({"image": ""}),
+            "spec.image: \"\" must be repository[:tag], without digest",
+            "spec.image",
+        ),
         bad(
             "an image that is an option",
             json!({"image": "-daemon"}),
             "spec.image: \"-daemon\" must be repository[:tag], without digest",
             "spec.image",
         ),
-        bad("no builder", json!({"builder": ""}), "spec.builder: \"\" must be the name of an image", "spec.builder"),
+        bad(
+            "no builder",
+            json!({"builder": ""}),
+            "spec.builder: \"\" must be the name of an image",
+            "spec.builder",
+        ),
         good("a builder by digest", json!({"builder": "builder@sha256:0"})),
         good("an empty entrypoint", json!({"entrypoint": ""})),
         bad(
@@ -165,7 +196,12 @@ pub fn build() -> Vec<Case> {
             "spec.build.timeout: \"30\" must be a duration such as 30m, more than nothing",
             "spec.build.timeout",
         ),
-        bad("no build kept", json!({"build": {"keep": 0}}), "spec.build.keep: must be at least 1, not 0", "spec.build.keep"),
+        bad(
+            "no build kept",
+            json!({"build": {"keep": 0}}),
+            "spec.build.keep: must be at least 1, not 0",
+            "spec.build.keep",
+        ),
         bad(
             "a build account that is no name",
             json!({"build": {"serviceAccount": "A"}}),
@@ -177,7 +213,8 @@ pub fn build() -> Vec<Case> {
 
 /// One of each rule that stands at the spec itself, and some of those below: the types are the service's.
 pub fn shared() -> Vec<Case> {
-    let cpu = "spec.scaling.metric: cpu on KEDA needs spec.resources.requests.cpu or spec.resources.limits.cpu";
+    let cpu =
+        "spec.scaling.metric: cpu on KEDA needs spec.resources.requests.cpu or spec.resources.limits.cpu";
     let keda = json!({"scaling": {"metric": "cpu"}});
     vec![
         bad(
@@ -192,7 +229,12 @@ pub fn shared() -> Vec<Case> {
             "spec.env[0].name: PORT is a variable that Knative sets itself",
             "env must not name a variable that Knative sets",
         ),
-        bad("a function by cpu on KEDA", json!({"engine": "keda", "scaling": {"metric": "cpu"}}), cpu, "scaling.metric cpu on KEDA needs"),
+        bad(
+            "a function by cpu on KEDA",
+            json!({"engine": "keda", "scaling": {"metric": "cpu"}}),
+            cpu,
+            "scaling.metric cpu on KEDA needs",
+        ),
         Case { engine: "keda", refused: None, ..bad("a function by cpu, KEDA by default", keda, cpu, "") },
         bad(
             "a function's host with ingress off",

@@ -1,7 +1,8 @@
-//! The table of rules: for each rule of our kinds one object that breaks it, and one that stands at its bound.
+//! The table of rules: for each rule of our kinds one object that breaks it, and one that stands at its
+//! bound.
 //!
-//! `tests/validate.rs` gives it to the operator's own check; a test with a real API server gives it to the schema. So the two can never
-//! say different things without a test that fails.
+//! `tests/validate.rs` gives it to the operator's own check; a test with a real API server gives it to the
+//! schema. So the two can never say different things without a test that fails.
 
 mod container;
 mod env;
@@ -39,7 +40,13 @@ fn good(what: &'static str, fields: Value) -> Case {
 
 /// Refused by both, the schema with `refused`.
 fn bad(what: &'static str, fields: Value, fault: &'static str, refused: &'static str) -> Case {
-    Case { what, object: object("app", fields), engine: "knative", fault: Some(fault), refused: Some(refused) }
+    Case {
+        what,
+        object: object("app", fields),
+        engine: "knative",
+        fault: Some(fault),
+        refused: Some(refused),
+    }
 }
 
 /// Refused by the operator alone, since only it knows its default engine.

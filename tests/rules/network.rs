@@ -8,9 +8,9 @@ const LONG_HOST: &str = "abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcde
 const LONG_HOST_FAULT: &str = "spec.ingress.host: \"abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.abcdefghi.jklm\" must be a lower-case domain name of two labels or more, each of at most 63 characters, without wildcard or trailing dot";
 
 pub fn scaling() -> Vec<Case> {
-    let cpu =
-        |engine: Value, resources: Value| json!({"engine": engine, "scaling": {"metric": "cpu", "target": 100}, "resources": resources});
-    let needs = "spec.scaling.metric: cpu on KEDA needs spec.resources.requests.cpu or spec.resources.limits.cpu";
+    let cpu = |engine: Value, resources: Value| json!({"engine": engine, "scaling": {"metric": "cpu", "target": 100}, "resources": resources});
+    let needs =
+        "spec.scaling.metric: cpu on KEDA needs spec.resources.requests.cpu or spec.resources.limits.cpu";
     vec![
         good("min is max", json!({"scaling": {"minScale": 3, "maxScale": 3}})),
         good("min without max", json!({"scaling": {"minScale": 3, "maxScale": 0}})),
@@ -33,7 +33,12 @@ pub fn scaling() -> Vec<Case> {
             "spec.scaling.maxScale",
         ),
         good("a target of 1", json!({"scaling": {"target": 1}})),
-        bad("a target of 0", json!({"scaling": {"target": 0}}), "spec.scaling.target: must be at least 1, not 0", "spec.scaling.target"),
+        bad(
+            "a target of 0",
+            json!({"scaling": {"target": 0}}),
+            "spec.scaling.target: must be at least 1, not 0",
+            "spec.scaling.target",
+        ),
         good("a target above 100 for requests", json!({"scaling": {"target": 101, "metric": "rps"}})),
         bad(
             "a target above 100 for cpu",
@@ -67,7 +72,12 @@ pub fn scaling() -> Vec<Case> {
             needs,
             "scaling.metric cpu on KEDA needs",
         ),
-        operator("cpu without resources, KEDA by default", "keda", json!({"scaling": {"metric": "cpu"}}), needs),
+        operator(
+            "cpu without resources, KEDA by default",
+            "keda",
+            json!({"scaling": {"metric": "cpu"}}),
+            needs,
+        ),
         good("cpu on KEDA with a request", cpu(json!("keda"), json!({"requests": {"cpu": 1}}))),
         good("cpu on KEDA with a limit", cpu(json!("keda"), json!({"limits": {"cpu": 1}}))),
         good("cpu on Knative without resources", json!({"engine": "knative", "scaling": {"metric": "cpu"}})),
@@ -169,13 +179,43 @@ pub fn traffic() -> Vec<Case> {
     let tagged = |one: &str, other: &str| json!({"traffic": [{"revisionName": "a-00001", "percent": 0, "tag": one}, {"latestRevision": true, "percent": 100, "tag": other}]});
     vec![
         good("0 and 100", split(0, 100)),
-        bad("99 in all", split(9, 90), "spec.traffic: the percents must sum to 100, not 99", "traffic: the percents must sum to 100"),
-        bad("110 in all", split(20, 90), "spec.traffic: the percents must sum to 100, not 110", "traffic: the percents must sum to 100"),
-        bad("a negative share", split(-1, 100), "spec.traffic[0].percent: must be 0 to 100, not -1", "spec.traffic[0].percent"),
-        bad("more than all", split(101, 0), "spec.traffic[0].percent: must be 0 to 100, not 101", "spec.traffic[0].percent"),
+        bad(
+            "99 in all",
+            split(9, 90),
+            "spec.traffic: the percents must sum to 100, not 99",
+            "traffic: the percents must sum to 100",
+        ),
+        bad(
+            "110 in all",
+            split(20, 90),
+            "spec.traffic: the percents must sum to 100, not 110",
+            "traffic: the percents must sum to 100",
+        ),
+        bad(
+            "a negative share",
+            split(-1, 100),
+            "spec.traffic[0].percent: must be 0 to 100, not -1",
+            "spec.traffic[0].percent",
+        ),
+        bad(
+            "more than all",
+            split(101, 0),
+            "spec.traffic[0].percent: must be 0 to 100, not 101",
+            "spec.traffic[0].percent",
+        ),
         bad("no target", json!({"traffic": [{"percent": 100}]}), target, refused),
-        bad("latestRevision: false counts as absent", json!({"traffic": [{"latestRevision": false, "percent": 100}]}), target, refused),
-        bad("two targets", json!({"traffic": [{"revisionName": "a-00001", "latestRevision": true, "percent": 100}]}), target, refused),
+        bad(
+            "latestRevision: false counts as absent",
+            json!({"traffic": [{"latestRevision": false, "percent": 100}]}),
+            target,
+            refused,
+        ),
+        bad(
+            "two targets",
+            json!({"traffic": [{"revisionName": "a-00001", "latestRevision": true, "percent": 100}]}),
+            target,
+            refused,
+        ),
         good(
             "a revision, and latestRevision: false",
             json!({"traffic": [{"revisionName": "a-00001", "latestRevision": false, "percent": 100}]}),
@@ -205,7 +245,10 @@ pub fn traffic() -> Vec<Case> {
             "spec.traffic[0].tag: must be a DNS-1035 label of at most 63 characters",
             "spec.traffic[0].tag",
         ),
-        good("50 targets", json!({"traffic": many(50, |i| json!({"revisionName": format!("a-{i}"), "percent": 2}))})),
+        good(
+            "50 targets",
+            json!({"traffic": many(50, |i| json!({"revisionName": format!("a-{i}"), "percent": 2}))}),
+        ),
         bad(
             "51 targets",
             json!({"traffic": many(51, |i| json!({"revisionName": format!("a-{i}"), "percent": if i == 0 { 0 } else { 2 }}))}),

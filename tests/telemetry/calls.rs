@@ -37,7 +37,13 @@ pub async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::E
         seen.lock().unwrap().push(header);
         async move {
             let status = answer.map_err(|kind| BoxError::from(io::Error::from(kind)))?;
-            Ok::<_, BoxError>(Response::builder().status(status).header("audit-id", "audit-1").body(Full::new(Bytes::new())).unwrap())
+            Ok::<_, BoxError>(
+                Response::builder()
+                    .status(status)
+                    .header("audit-id", "audit-1")
+                    .body(Full::new(Bytes::new()))
+                    .unwrap(),
+            )
         }
     });
     let layer = rig.telemetry.metrics().client_layer().to(&"https://api.example:6443".parse().unwrap());
@@ -47,8 +53,18 @@ pub async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::E
     sent.expect("the request arrived")
 }
 
-async fn in_rollout(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::ErrorKind>) -> Option<String> {
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+async fn in_rollout(
+    rig: &Rig,
+    method: &str,
+    path: &str,
+    answer: Result<u16, io::ErrorKind>,
+) -> Option<String> {
+    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+        uid: "uid-1",
+        generation: 7,
+        rebuild: "",
+        parent: None,
+    });
     let mut sent = None;
     rig.reconcile(Place::InRollout(rollout), async {
         sent = call(rig, method, path, answer).instrument(step_for(ChildStep::Apply, "Service")).await;
@@ -80,12 +96,18 @@ async fn a_call_in_a_reconcile_is_a_client_span_that_the_server_can_join() {
     ] {
         assert_eq!(found.get(key), Some(&value), "{key}");
     }
-    let labels = "http_request_method=\"PATCH\",http_response_status_code=\"200\",server_address=\"api.example\"";
+    let labels =
+        "http_request_method=\"PATCH\",http_response_status_code=\"200\",server_address=\"api.example\"";
     let count = format!("http_client_request_duration_seconds_count{{{labels},url_template=\"{TEMPLATE}\"}}");
     assert_eq!(rig.value(&count), Some(1.0), "{}", rig.page());
     let text = rig.openmetrics();
-    let exemplar = text.lines().find(|line| line.starts_with("http_client_request_duration_seconds_bucket") && line.contains(" # {"));
-    assert!(exemplar.is_some_and(|line| line.contains(&span.span_context.span_id().to_string())), "{exemplar:?}");
+    let exemplar = text.lines().find(|line| {
+        line.starts_with("http_client_request_duration_seconds_bucket") && line.contains(" # {")
+    });
+    assert!(
+        exemplar.is_some_and(|line| line.contains(&span.span_context.span_id().to_string())),
+        "{exemplar:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +131,11 @@ async fn what_is_an_error() {
         assert_eq!(matches!(span.status, Status::Error { .. }), error.is_some(), "{what}");
         assert_eq!(rig.page().contains("error_type=\"404\""), error == Some("404"), "{what}");
         if let Some(error) = error {
-            assert!(rig.page().contains(&format!("http_client_request_duration_seconds_count{{error_type=\"{error}\"")), "{what}");
+            assert!(
+                rig.page()
+                    .contains(&format!("http_client_request_duration_seconds_count{{error_type=\"{error}\"")),
+                "{what}"
+            );
         }
     }
 }
@@ -117,7 +143,11 @@ async fn what_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_a_reconcile_a_call_is_counted_and_makes_no_span() {
     let rig = rig();
-    let sent = tracing::instrument::WithSubscriber::with_subscriber(call(&rig, "GET", "/version", Ok(200)), rig.dispatch.clone()).await;
+    let sent = tracing::instrument::WithSubscriber::with_subscriber(
+        call(&rig, "GET", "/version", Ok(200)),
+        rig.dispatch.clone(),
+    )
+    .await;
     assert_eq!(sent, None);
     assert!(rig.spans().is_empty());
     assert!(rig.page().contains("url_template=\"/version\""));
@@ -126,10 +156,15 @@ async fn outside_a_reconcile_a_call_is_counted_and_makes_no_span() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_given_up_is_seen() {
     let rig = rig();
-    let silent = service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
+    let silent =
+        service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
     let layer = rig.telemetry.metrics().client_layer();
     rig.reconcile(Place::AfterRollout(None), async {
-        let request = Request::builder().method("PUT").uri("/api/v1/namespaces/shop/services/x").body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method("PUT")
+            .uri("/api/v1/namespaces/shop/services/x")
+            .body(Body::empty())
+            .unwrap();
         let mut hanging = layer.layer(silent).call(request);
         assert!(futures::poll!(hanging.as_mut()).is_pending());
         drop(hanging);
@@ -162,8 +197,14 @@ async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
     .await;
     let spans = rig.spans();
     assert_eq!(spans.len(), 3);
-    assert!(sent.unwrap().contains(&named(&spans, "reconcile ElpioService").span_context.trace_id().to_string()));
-    assert_eq!(rig.openmetrics().matches("# {trace_id").count(), 3, "of the reconcile and, after all, of both calls");
+    assert!(
+        sent.unwrap().contains(&named(&spans, "reconcile ElpioService").span_context.trace_id().to_string())
+    );
+    assert_eq!(
+        rig.openmetrics().matches("# {trace_id").count(),
+        3,
+        "of the reconcile and, after all, of both calls"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +227,12 @@ async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
     ]);
     let failing = futures::stream::iter([Err(watcher::Error::NoResourceVersion)]);
     let mut stream = std::pin::pin!(
-        metrics.watch("Service", events.chain(failing).chain(futures::stream::pending::<Result<watcher::Event<i32>, watcher::Error>>()))
+        metrics.watch(
+            "Service",
+            events
+                .chain(failing)
+                .chain(futures::stream::pending::<Result<watcher::Event<i32>, watcher::Error>>())
+        )
     );
     for _ in 0..5 {
         stream.next().await;
@@ -209,7 +255,10 @@ async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
     let request = Request::builder().uri("/api/v1/services?&watch=true").body(Body::empty()).unwrap();
     let mut answer = metrics.client_layer().layer(server).call(request).await.unwrap();
     assert!(age().is_some(), "the head was heard");
-    let silent = eventually("the watch grows old", Duration::from_secs(5), async || age().filter(|age| *age >= 0.05).ok_or("young")).await;
+    let silent = eventually("the watch grows old", Duration::from_secs(5), async || {
+        age().filter(|age| *age >= 0.05).ok_or("young")
+    })
+    .await;
     send.send(Bytes::from_static(b"bookmark")).await.unwrap();
     answer.frame().await.unwrap().unwrap();
     let heard = age().unwrap();
@@ -236,7 +285,11 @@ async fn a_span_lasts_until_the_answer_as_the_duration_does() {
     });
     let mut client = rig.telemetry.metrics().client_layer().layer(slow);
     rig.reconcile(Place::AfterRollout(None), async {
-        let request = Request::builder().method("PUT").uri("/api/v1/namespaces/shop/services/x").body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method("PUT")
+            .uri("/api/v1/namespaces/shop/services/x")
+            .body(Body::empty())
+            .unwrap();
         client.call(request).await.unwrap();
         wrote()
     })

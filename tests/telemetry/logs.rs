@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use elpio_operator::telemetry::{Builder, ErrorType, EventLog, Kind, LogFormat, LogSettings, Place, RolloutSeed};
+use elpio_operator::telemetry::{
+    Builder, ErrorType, EventLog, Kind, LogFormat, LogSettings, Place, RolloutSeed,
+};
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
@@ -23,7 +25,11 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
     let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
     assert_eq!(levels, ["INFO", "WARN", "ERROR"]);
     for line in &lines {
-        assert_eq!((&line["kind"], &line["namespace"], &line["name"]), (&"ElpioService".into(), &"shop".into(), &"cart".into()), "{line}");
+        assert_eq!(
+            (&line["kind"], &line["namespace"], &line["name"]),
+            (&"ElpioService".into(), &"shop".into(), &"cart".into()),
+            "{line}"
+        );
         assert_eq!(line["generation"], 7);
         assert!(line["seconds"].as_f64().unwrap() > 0.0, "{line}");
         assert_eq!(line["trace_id"], rollout.ids().unwrap().trace_id);
@@ -78,7 +84,9 @@ fn shown(record: &SdkLogRecord) -> (BTreeMap<String, String>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
-    for (variable, limit) in [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 3)] {
+    for (variable, limit) in
+        [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 3)]
+    {
         let rig = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
         let rollout = rig.telemetry.traces().begin_rollout(&SEED);
         let traces = rig.telemetry.traces();
@@ -104,12 +112,29 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
         let cut = |text: &str| text.chars().take(limit).collect::<String>();
         let (line, event) = (&records[0].record, &records[1].record);
         let (attributes, body) = shown(line);
-        assert_eq!((&attributes["cause"], &attributes["attempts"]), (&cut("äöüäöü"), &"Int(70000)".to_owned()), "{variable}");
-        assert_eq!((attributes["k8s.object.kind"].clone(), body.as_str()), (cut("ElpioService"), "a long message"), "{variable}");
-        assert!(line.trace_context().is_some() && line.timestamp().is_none() && line.observed_timestamp().is_some(), "{line:?}");
+        assert_eq!(
+            (&attributes["cause"], &attributes["attempts"]),
+            (&cut("äöüäöü"), &"Int(70000)".to_owned()),
+            "{variable}"
+        );
+        assert_eq!(
+            (attributes["k8s.object.kind"].clone(), body.as_str()),
+            (cut("ElpioService"), "a long message"),
+            "{variable}"
+        );
+        assert!(
+            line.trace_context().is_some()
+                && line.timestamp().is_none()
+                && line.observed_timestamp().is_some(),
+            "{line:?}"
+        );
         assert_eq!((line.severity_text(), line.target().unwrap().as_ref()), (Some("INFO"), "elpio::x"));
         let (attributes, body) = shown(event);
-        assert_eq!((attributes["k8s.object.name"].clone(), body.as_str()), (cut("cart-cart"), "a long note"), "{variable}");
+        assert_eq!(
+            (attributes["k8s.object.name"].clone(), body.as_str()),
+            (cut("cart-cart"), "a long note"),
+            "{variable}"
+        );
         assert_eq!((event.event_name(), event.timestamp().is_some()), (Some("k8s.event"), true));
     }
 }
@@ -123,8 +148,13 @@ async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
     rig.telemetry.flush();
     let records = rig.logs.get_emitted_logs().unwrap();
     assert_eq!(records.len(), 1, "{records:?}");
-    let targets: Vec<_> = rig.lines.json().iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(targets, ["h2::client", "tonic", "elpio::x"], "stderr may show them, but for the SDK's own words");
+    let targets: Vec<_> =
+        rig.lines.json().iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(
+        targets,
+        ["h2::client", "tonic", "elpio::x"],
+        "stderr may show them, but for the SDK's own words"
+    );
 }
 
 fn for_each_target() {
@@ -140,7 +170,10 @@ fn a_broken_filter_is_one_warning_and_info() {
     let lines = Lines::default();
     let builder = Builder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
     let (_telemetry, dispatch, warnings) = builder.build(&log("elpio=loud"), lines.clone()).unwrap();
-    assert!(warnings.len() == 1 && warnings[0].contains("ELPIO_LOG") && warnings[0].contains("elpio=loud"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("ELPIO_LOG") && warnings[0].contains("elpio=loud"),
+        "{warnings:?}"
+    );
     tracing::dispatcher::with_default(&dispatch, || {
         tracing::info!("shown");
         tracing::debug!("not shown");
@@ -153,7 +186,8 @@ fn a_person_gets_one_readable_line_without_control_characters() {
     for ansi in [false, true] {
         let lines = Lines::default();
         let pretty = LogSettings { filter: "info".into(), format: LogFormat::Pretty, ansi };
-        let (_telemetry, dispatch, _) = Builder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
+        let (_telemetry, dispatch, _) =
+            Builder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || tracing::info!(user = "a\x1b[31m", "hello\nworld"));
         let text = lines.text();
         assert_eq!(text.lines().count(), 1, "{text:?}");

@@ -18,7 +18,11 @@ async fn used() -> Rig {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
     for kind in Kind::ALL {
-        let queue = metrics.queue(kind, || QueueProbe { depth: 3, unfinished: Duration::from_secs(2), longest: Duration::from_secs(1) });
+        let queue = metrics.queue(kind, || QueueProbe {
+            depth: 3,
+            unfinished: Duration::from_secs(2),
+            longest: Duration::from_secs(1),
+        });
         queue.added();
         queue.retried();
         queue.dequeued(Duration::from_millis(1));
@@ -28,14 +32,22 @@ async fn used() -> Rig {
     metrics.resources(|| {
         Some(ResourceCounts {
             services_ready: 4,
-            by_state: vec![(Kind::ElpioService, "true", "Reconciled", 4), (Kind::ElpioService, "false", "EngineNotReady", 1)],
+            by_state: vec![
+                (Kind::ElpioService, "true", "Reconciled", 4),
+                (Kind::ElpioService, "false", "EngineNotReady", 1),
+            ],
             unsettled_age: vec![(Kind::ElpioService, Duration::from_secs(9))],
         })
     });
     metrics.rollout_ended(Kind::ElpioService, "knative", "ready", Duration::from_secs(3), None);
     metrics.build_ended("success", Duration::from_secs(70));
     metrics.event("Normal", "Ready", EventOutcome::Created);
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+        uid: "uid-1",
+        generation: 7,
+        rebuild: "",
+        parent: None,
+    });
     rig.reconcile(Place::InRollout(rollout), async { wrote() }).await;
     rig.reconcile(Place::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
     rig
@@ -47,8 +59,12 @@ fn families(page: &str) -> BTreeMap<String, (String, String)> {
     for line in page.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => found.entry(name.into()).or_default().0 = kind.into(),
-            (Some("#"), Some("HELP"), Some(name), Some(help)) => found.entry(name.into()).or_default().1 = help.into(),
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                found.entry(name.into()).or_default().0 = kind.into()
+            }
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                found.entry(name.into()).or_default().1 = help.into()
+            }
             _ => {}
         }
     }
@@ -59,12 +75,19 @@ fn families(page: &str) -> BTreeMap<String, (String, String)> {
 fn series(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let labels = |text: &str| {
         let pairs = text.trim_end_matches('}').split("\",").filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once("=\"").unwrap()).map(|(k, v)| (k.to_owned(), v.trim_end_matches('"').to_owned())).collect()
+        pairs
+            .map(|pair| pair.split_once("=\"").unwrap())
+            .map(|(k, v)| (k.to_owned(), v.trim_end_matches('"').to_owned()))
+            .collect()
     };
     let lines = page.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| line.rsplit_once(' ').unwrap().0)
-        .map(|series| series.split_once('{').map_or((series.to_owned(), BTreeMap::new()), |(name, rest)| (name.to_owned(), labels(rest))))
+        .map(|series| {
+            series
+                .split_once('{')
+                .map_or((series.to_owned(), BTreeMap::new()), |(name, rest)| (name.to_owned(), labels(rest)))
+        })
         .collect()
 }
 
@@ -122,10 +145,15 @@ async fn the_page_shows_what_the_table_says_and_no_more() {
     }
     for (name, labels) in series(&page) {
         let family = |name: &str| TABLE.iter().find(|row| row.page == name);
-        let stripped = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family(name.strip_suffix(suffix)?));
+        let stripped =
+            ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family(name.strip_suffix(suffix)?));
         let Some(row) = family(&name).or(stripped) else { continue };
         for (key, value) in labels.iter().filter(|(key, _)| *key != "le") {
-            let attribute = row.attributes.iter().find(|a| a.key.replace('.', "_") == *key).unwrap_or_else(|| panic!("{name}: {key}"));
+            let attribute = row
+                .attributes
+                .iter()
+                .find(|a| a.key.replace('.', "_") == *key)
+                .unwrap_or_else(|| panic!("{name}: {key}"));
             if let Values::Closed(set) = attribute.values {
                 assert!(set.contains(&value.as_str()), "{name}: {key}={value}");
             }
@@ -138,11 +166,22 @@ async fn every_closed_counter_starts_at_zero() {
     let rig = rig();
     let page = rig.page();
     let all = series(&page);
-    for row in TABLE.iter().filter(|row| matches!(row.form, Form::Counter | Form::UpDownCounter | Form::ObservableCounter)) {
+    for row in TABLE
+        .iter()
+        .filter(|row| matches!(row.form, Form::Counter | Form::UpDownCounter | Form::ObservableCounter))
+    {
         for values in row.combinations() {
-            let labels: BTreeMap<String, String> =
-                row.attributes.iter().zip(values).map(|(a, v)| (a.key.replace('.', "_"), v.to_owned())).collect();
-            assert!(all.iter().any(|(name, found)| name == row.page && *found == labels), "no {} {labels:?}", row.page);
+            let labels: BTreeMap<String, String> = row
+                .attributes
+                .iter()
+                .zip(values)
+                .map(|(a, v)| (a.key.replace('.', "_"), v.to_owned()))
+                .collect();
+            assert!(
+                all.iter().any(|(name, found)| name == row.page && *found == labels),
+                "no {} {labels:?}",
+                row.page
+            );
         }
     }
     let zero = page.lines().filter(|line| line.starts_with("elpio_") && line.contains("_total{"));
@@ -161,7 +200,10 @@ async fn followers_have_no_states_and_what_is_gone_is_zero() {
     let page = rig.page();
     assert!(!page.contains("\nelpio_services_ready ") && !page.contains("\nelpio_resources{"), "{page}");
     assert_eq!(rig.value("leader_election_master_status{name=\"elpio-operator\"}"), Some(0.0));
-    let state = |reason| ResourceCounts { by_state: vec![(Kind::ElpioService, "false", reason, 1)], ..ResourceCounts::default() };
+    let state = |reason| ResourceCounts {
+        by_state: vec![(Kind::ElpioService, "false", reason, 1)],
+        ..ResourceCounts::default()
+    };
     metrics.resources(move || Some(state("Pruning")));
     assert!(rig.page().contains("reason=\"Pruning\""));
     metrics.resources(move || Some(state("Forbidden")));
@@ -186,14 +228,17 @@ async fn push_and_page_agree() {
     let pushed = rig.metrics.get_finished_metrics().unwrap();
     let mut names = BTreeSet::new();
     for metric in pushed.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics) {
-        let row = TABLE.iter().find(|row| row.name == metric.name()).unwrap_or_else(|| panic!("{}", metric.name()));
+        let row =
+            TABLE.iter().find(|row| row.name == metric.name()).unwrap_or_else(|| panic!("{}", metric.name()));
         assert_eq!((metric.unit(), metric.description()), (row.unit, row.description), "{}", row.name);
         names.insert(row.name);
         let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { continue };
         assert!(sum.is_monotonic());
         for point in sum.data_points().filter(|_| !row.volatile) {
-            let mut labels: Vec<String> =
-                point.attributes().map(|kv| format!("{}=\"{}\"", kv.key.as_str().replace('.', "_"), kv.value)).collect();
+            let mut labels: Vec<String> = point
+                .attributes()
+                .map(|kv| format!("{}=\"{}\"", kv.key.as_str().replace('.', "_"), kv.value))
+                .collect();
             labels.sort();
             let line = format!("{}{{{}}} {}", row.page, labels.join(","), point.value());
             assert!(page.lines().any(|found| found == line), "no {line}");
@@ -208,8 +253,15 @@ async fn push_and_page_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
     let rig = used().await;
-    let ids = SpanIds { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
-    rig.telemetry.metrics().rollout_ended(Kind::ElpioService, "knative", "ready", Duration::from_millis(2_750), Some(&ids));
+    let ids =
+        SpanIds { trace_id: "0af7651916cd43dd8448eb211c80319c".into(), span_id: "b7ad6b7169203331".into() };
+    rig.telemetry.metrics().rollout_ended(
+        Kind::ElpioService,
+        "knative",
+        "ready",
+        Duration::from_millis(2_750),
+        Some(&ids),
+    );
     let text = rig.openmetrics();
     assert!(text.ends_with("# EOF\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
@@ -219,9 +271,14 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
     assert!(text.contains("# TYPE elpio_reconcile counter\n"), "a counter's family has no suffix");
     assert!(text.contains("\nelpio_reconcile_total{kind=\"ElpioService\",result=\"success\"} 1.0\n"));
     let spans = rig.spans();
-    let trace = spans.iter().filter(|span| span.name == "reconcile ElpioService").map(|span| span.span_context.trace_id().to_string());
-    let marked: Vec<&str> =
-        text.lines().filter(|line| line.starts_with("elpio_reconcile_duration_seconds_bucket") && line.contains(" # {")).collect();
+    let trace = spans
+        .iter()
+        .filter(|span| span.name == "reconcile ElpioService")
+        .map(|span| span.span_context.trace_id().to_string());
+    let marked: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("elpio_reconcile_duration_seconds_bucket") && line.contains(" # {"))
+        .collect();
     assert!(trace.into_iter().any(|trace| marked.iter().any(|line| line.contains(&trace))), "{marked:?}");
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (_, after) = line.split_once("} ").or(line.split_once(' ')).unwrap();
@@ -232,25 +289,40 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_page_and_push_nothing_is_kept() {
-    let (telemetry, _, warnings) = Builder::new(settings(&[]), identity()).exporting().build(&log("info"), std::io::sink).unwrap();
+    let (telemetry, _, warnings) =
+        Builder::new(settings(&[]), identity()).exporting().build(&log("info"), std::io::sink).unwrap();
     assert!(warnings.is_empty() && telemetry.page().is_none());
     let metrics = telemetry.metrics();
-    assert_eq!(format!("{metrics:?}"), format!("{:?}", Metrics::off()).replace("propagate: false", "propagate: true"));
+    assert_eq!(
+        format!("{metrics:?}"),
+        format!("{:?}", Metrics::off()).replace("propagate: false", "propagate: true")
+    );
     metrics.queue(Kind::ElpioService, || panic!("nobody asks")).added();
     metrics.event("Normal", "Ready", EventOutcome::Created);
-    let rollout = telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: None });
+    let rollout =
+        telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: None });
     assert_eq!(rollout.ids(), None, "no exporter, no id");
     let before = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let seed = RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: Some(before) };
     assert_eq!(telemetry.traces().begin_rollout(&seed).ids(), None, "not for a caller either");
-    assert_eq!(telemetry.traces().resume_rollout(Some(before), None, &seed).ids(), None, "nor for what was sampled before a restart");
+    assert_eq!(
+        telemetry.traces().resume_rollout(Some(before), None, &seed).ids(),
+        None,
+        "nor for what was sampled before a restart"
+    );
     assert!(telemetry.shutdown(Duration::from_secs(1)).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disabled_means_disabled() {
-    let builder = Builder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity()).with_page(true).exporting();
+    let builder =
+        Builder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity()).with_page(true).exporting();
     let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();
     assert!(telemetry.page().is_none());
-    assert!(warnings.len() == 1 && warnings[0].contains("OTEL_SDK_DISABLED") && warnings[0].contains("ELPIO_METRICS"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1
+            && warnings[0].contains("OTEL_SDK_DISABLED")
+            && warnings[0].contains("ELPIO_METRICS"),
+        "{warnings:?}"
+    );
 }

@@ -39,7 +39,8 @@ impl Pushing {
             }
         }
         let traces = self.telemetry.traces();
-        let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+        let rollout =
+            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
         self.telemetry
             .metrics()
             .reconcile(&traces, info(Place::InRollout(rollout)), async { Done })
@@ -49,7 +50,9 @@ impl Pushing {
 
     fn value(&self, series: &str) -> f64 {
         let page = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
-        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{page}"))
+        page.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .unwrap_or_else(|| panic!("no {series} in\n{page}"))
     }
 }
 
@@ -70,10 +73,17 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
         assert!(said.is_empty(), "{protocol}: {said:?}");
         let exports = receiver.exports();
         for signal in ["traces", "metrics", "logs"] {
-            let export =
-                exports.iter().find(|export| export.signal == signal).unwrap_or_else(|| panic!("{protocol}: no {signal}: {exports:?}"));
+            let export = exports
+                .iter()
+                .find(|export| export.signal == signal)
+                .unwrap_or_else(|| panic!("{protocol}: no {signal}: {exports:?}"));
             assert_eq!(export.protocol, label);
-            assert_eq!(export.headers.get("x-tenant").map(String::as_str), Some("a b"), "{protocol} {signal}: {:?}", export.headers);
+            assert_eq!(
+                export.headers.get("x-tenant").map(String::as_str),
+                Some("a b"),
+                "{protocol} {signal}: {:?}",
+                export.headers
+            );
         }
         assert!(receiver.spans().iter().any(|span| span.name == "reconcile ElpioService"));
         assert!(receiver.logs().iter().any(|log| log.body == "reconciled"));
@@ -122,8 +132,14 @@ async fn a_collector_that_was_down_is_found_again() {
         ]);
         pushing.reconcile().await;
         pushing.telemetry.flush();
-        assert!(pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"traces\"}") >= 1.0, "{protocol}");
-        assert!(pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"logs\"}") >= 1.0, "{protocol}");
+        assert!(
+            pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"traces\"}") >= 1.0,
+            "{protocol}"
+        );
+        assert!(
+            pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"logs\"}") >= 1.0,
+            "{protocol}"
+        );
         receiver.restart().await;
         pushing.reconcile().await;
         pushing.telemetry.flush();
@@ -149,7 +165,9 @@ async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     };
     // Whoever waited for room would wait for the end of an export, which does not come.
     tokio::time::timeout(GUARD, all).await.expect("nobody waits");
-    let ended = |result: &str| pushing.value(&format!("elpio_telemetry_exports_total{{result=\"{result}\",signal=\"traces\"}}"));
+    let ended = |result: &str| {
+        pushing.value(&format!("elpio_telemetry_exports_total{{result=\"{result}\",signal=\"traces\"}}"))
+    };
     assert_eq!((ended("success"), ended("error")), (0.0, 0.0), "no export has ended");
     // One batch is under way, four spans wait.
     assert!(pushing.value("elpio_telemetry_dropped_total{result=\"queue_full\",signal=\"traces\"}") >= 44.0);
@@ -170,18 +188,27 @@ async fn nobody_there_is_said_at_the_end() {
         ]);
         pushing.reconcile().await;
         let said = pushing.telemetry.shutdown(Duration::from_secs(4)).await;
-        assert!(said.iter().any(|line| line.starts_with("traces: ") && line.ends_with("1 items lost")), "{protocol}: {said:?}");
+        assert!(
+            said.iter().any(|line| line.starts_with("traces: ") && line.ends_with("1 items lost")),
+            "{protocol}: {said:?}"
+        );
     }
 }
 
 /// Accepts one TLS connection and returns what the client sent first and whether it showed a certificate.
-fn tls_server(authority: &elpio_cluster::pki::Authority, alpn: &[u8]) -> (u16, std::thread::JoinHandle<(String, bool)>) {
+fn tls_server(
+    authority: &elpio_cluster::pki::Authority,
+    alpn: &[u8],
+) -> (u16, std::thread::JoinHandle<(String, bool)>) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let identity = authority.server(&["localhost"]);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .unwrap();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -197,7 +224,8 @@ fn tls_server(authority: &elpio_cluster::pki::Authority, alpn: &[u8]) -> (u16, s
     let thread = std::thread::spawn(move || {
         let (socket, _) = listener.accept().unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::new(config)).unwrap(), socket);
+        let mut tls =
+            rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::new(config)).unwrap(), socket);
         let mut first = [0; 14];
         tls.read_exact(&mut first).unwrap();
         let shown = tls.conn.peer_certificates().is_some_and(|chain| !chain.is_empty());
@@ -219,8 +247,11 @@ async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let (ca, crt, key) = (write("ca", &authority.certificate()), write("crt", &client.certificate), write("key", &client.key));
-    for (protocol, alpn, first) in [("grpc", &b"h2"[..], "PRI * HTTP/2.0"), ("http/protobuf", b"http/1.1", "POST /v1/trace")] {
+    let (ca, crt, key) =
+        (write("ca", &authority.certificate()), write("crt", &client.certificate), write("key", &client.key));
+    for (protocol, alpn, first) in
+        [("grpc", &b"h2"[..], "PRI * HTTP/2.0"), ("http/protobuf", b"http/1.1", "POST /v1/trace")]
+    {
         let (port, served) = tls_server(&authority, alpn);
         let endpoint = format!("https://localhost:{port}");
         let pushing = pushing(&[
@@ -247,7 +278,10 @@ async fn a_file_that_cannot_be_used_is_one_warning() {
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
     ] {
-        let builder = Builder::new(settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]), identity());
+        let builder = Builder::new(
+            settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
+            identity(),
+        );
         let (telemetry, _, warnings) = builder.exporting().build(&log("info"), std::io::sink).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(variable) && warnings[0].contains(value), "{warnings:?}");

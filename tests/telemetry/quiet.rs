@@ -1,4 +1,5 @@
-//! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not exported.
+//! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not
+//! exported.
 
 use elpio_operator::telemetry::{ErrorType, EventLog, Kind, Place, RolloutSeed, RunStep, current_ids, step};
 
@@ -15,7 +16,11 @@ async fn what_writes_nothing_and_says_nothing_is_not_exported() {
         .await;
     }
     assert!(rig.spans().is_empty());
-    assert_eq!(rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(3.0), "but it is counted");
+    assert_eq!(
+        rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"),
+        Some(3.0),
+        "but it is counted"
+    );
     assert!(rig.lines.json().iter().all(|line| line.get("trace_id").is_none()), "{}", rig.lines.text());
     assert!(!rig.openmetrics().contains("trace_id"), "no exemplar either");
 }
@@ -23,7 +28,12 @@ async fn what_writes_nothing_and_says_nothing_is_not_exported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
     let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+        uid: "uid-1",
+        generation: 7,
+        rebuild: "",
+        parent: None,
+    });
     let ids = rollout.ids().unwrap();
     let place = Place::AfterRollout(Some(rollout));
     let observed = async |report| {
@@ -95,8 +105,12 @@ async fn an_event_makes_its_trace_one_that_is_exported() {
     let records = rig.logs.get_emitted_logs().unwrap();
     let record = &records.iter().find(|log| log.record.event_name() == Some("k8s.event")).unwrap().record;
     let context = record.trace_context().unwrap();
-    assert_eq!((context.trace_id, context.span_id), (root.span_context.trace_id(), root.span_context.span_id()));
-    let found: Vec<String> = record.attributes_iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+    assert_eq!(
+        (context.trace_id, context.span_id),
+        (root.span_context.trace_id(), root.span_context.span_id())
+    );
+    let found: Vec<String> =
+        record.attributes_iter().map(|(key, value)| format!("{key}={value:?}")).collect();
     for expected in [
         "k8s.event.reason=String(Static(\"ReconcileFailed\"))",
         "k8s.event.action=String(Static(\"Apply\"))",
@@ -112,7 +126,8 @@ async fn unsampled_means_no_id_anywhere() {
     for sampler in ["always_off", "parentbased_always_off"] {
         let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
         let traces = rig.telemetry.traces();
-        let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+        let rollout =
+            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
         assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
         for place in [Place::InRollout(rollout.clone()), Place::AfterRollout(Some(rollout))] {
             rig.reconcile(place, async {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo, Report, Reported, RunOutcome,
-    Settings, Telemetry, Trigger,
+    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo,
+    Report, Reported, RunOutcome, Settings, Telemetry, Trigger,
 };
 use opentelemetry::Value;
 use opentelemetry_sdk::{
@@ -37,7 +37,9 @@ pub struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     pub fn json(&self) -> Vec<serde_json::Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
     }
 
     pub fn text(&self) -> String {
@@ -65,7 +67,8 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
-    let all: HashMap<String, String> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let all: HashMap<String, String> =
+        variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let (settings, warnings) = Settings::from_env(&|name| all.get(name).cloned());
     assert!(warnings.is_empty(), "{warnings:?}");
     settings
@@ -85,7 +88,8 @@ pub fn rig() -> Rig {
 }
 
 pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
-    let (spans, metrics, logs) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
+    let (spans, metrics, logs) =
+        (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
     let builder = Builder::new(settings(variables), identity()).with_page(true);
     let builder = builder.spans(spans.clone()).metrics(metrics.clone()).records(logs.clone());
     let lines = Lines::default();
@@ -98,7 +102,11 @@ impl Rig {
     /// Runs one reconcile.
     pub async fn reconcile<F: Future<Output = Report>>(&self, place: Place, run: F) {
         let work = async { Done(run.await) };
-        self.telemetry.metrics().reconcile(&self.telemetry.traces(), info(place), work).with_subscriber(self.dispatch.clone()).await;
+        self.telemetry
+            .metrics()
+            .reconcile(&self.telemetry.traces(), info(place), work)
+            .with_subscriber(self.dispatch.clone())
+            .await;
     }
 
     /// What was exported, in order of the spans' ends; each is one of the table's.
@@ -156,16 +164,30 @@ pub fn info(place: Place) -> ReconcileInfo {
 }
 
 pub fn settled() -> Report {
-    Report { failure: None, engine: Some("knative"), outcome: RunOutcome::Ready, applied: vec![], wrote: false }
+    Report {
+        failure: None,
+        engine: Some("knative"),
+        outcome: RunOutcome::Ready,
+        applied: vec![],
+        wrote: false,
+    }
 }
 
 pub fn wrote() -> Report {
-    Report { applied: vec![("KnativeService", ApplyOutcome::Changed)], outcome: RunOutcome::Waiting, wrote: true, ..settled() }
+    Report {
+        applied: vec![("KnativeService", ApplyOutcome::Changed)],
+        outcome: RunOutcome::Waiting,
+        wrote: true,
+        ..settled()
+    }
 }
 
 pub fn failed(error_type: ErrorType) -> Report {
-    let failure =
-        Failure { error_type, short: "the API server said no".into(), chain: "apply Service: the API server said no: quota".into() };
+    let failure = Failure {
+        error_type,
+        short: "the API server said no".into(),
+        chain: "apply Service: the API server said no: quota".into(),
+    };
     Report { failure: Some(failure), outcome: RunOutcome::Failed, ..settled() }
 }
 

@@ -49,7 +49,8 @@ async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
     assert_eq!(root.start_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     assert_eq!(root.status, Status::Ok);
     let found = attributes(root);
-    for (key, value) in [("elpio.outcome", "ready"), ("elpio.engine", "knative"), ("k8s.object.name", "cart")] {
+    for (key, value) in [("elpio.outcome", "ready"), ("elpio.engine", "knative"), ("k8s.object.name", "cart")]
+    {
         assert_eq!(found.get(key), Some(&Value::from(value)), "{key}");
     }
 }
@@ -62,14 +63,21 @@ async fn the_end_of_a_rollout_decides_the_status() {
         emit(&rig, span(ctx.clone(), outcome));
     }
     let statuses: Vec<_> = rig.spans().into_iter().map(|span| span.status).collect();
-    assert_eq!(statuses, [Status::Unset, Status::Unset, Status::error("EngineReady: the image cannot be pulled")]);
+    assert_eq!(
+        statuses,
+        [Status::Unset, Status::Unset, Status::error("EngineReady: the image cannot be pulled")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_replica_emits_the_same_root() {
     let (first, second) = (rig(), rig());
     let begun = first.telemetry.traces().begin_rollout(&SEED);
-    assert_eq!(second.telemetry.traces().begin_rollout(&SEED), begun, "a crash before the first write loses nothing");
+    assert_eq!(
+        second.telemetry.traces().begin_rollout(&SEED),
+        begun,
+        "a crash before the first write loses nothing"
+    );
     let traceparent = begun.traceparent().unwrap();
     let resumed = second.telemetry.traces().resume_rollout(Some(&traceparent), None, &SEED);
     assert_eq!(resumed, begun);
@@ -87,7 +95,13 @@ async fn a_caller_wins_and_becomes_the_parent() {
     let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
     assert_eq!(resumed, ctx);
     rig.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
-    emit(&rig, RolloutSpan { link: Some("00-11111111111111111111111111111111-2222222222222222-01".into()), ..span(resumed, "ready") });
+    emit(
+        &rig,
+        RolloutSpan {
+            link: Some("00-11111111111111111111111111111111-2222222222222222-01".into()),
+            ..span(resumed, "ready")
+        },
+    );
     let spans = rig.spans();
     let root = named(&spans, "rollout ElpioService");
     assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
@@ -138,7 +152,8 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
 async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
     let before = rig();
     let traceparent = before.telemetry.traces().begin_rollout(&SEED).traceparent();
-    let after = rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
+    let after =
+        rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
     let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
     after.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
     emit(&after, span(ctx, "ready"));

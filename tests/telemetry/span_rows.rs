@@ -44,11 +44,19 @@ pub fn is_of_its_row(span: &SpanData) {
     for attribute in row.attributes.iter().filter(|attribute| attribute.present.is_none()) {
         assert!(found.contains_key(attribute.key), "{name}: no {}", attribute.key);
     }
-    assert!(row.statuses.iter().any(|(stated, _)| *stated == state(&span.status)), "{name}: {:?}", span.status);
+    assert!(
+        row.statuses.iter().any(|(stated, _)| *stated == state(&span.status)),
+        "{name}: {:?}",
+        span.status
+    );
     assert!(span.links.links.is_empty() || row.link.is_some(), "{name}: a link");
     for event in &span.events.events {
         let keys: Vec<_> = event.attributes.iter().map(|kv| kv.key.as_str()).collect();
-        assert_eq!((event.name.as_ref(), keys.as_slice()), ("exception", &EXCEPTION.map(|(key, _)| key)[..]), "{name}");
+        assert_eq!(
+            (event.name.as_ref(), keys.as_slice()),
+            ("exception", &EXCEPTION.map(|(key, _)| key)[..]),
+            "{name}"
+        );
         assert!(row.exception.is_some(), "{name}: an exception");
     }
 }

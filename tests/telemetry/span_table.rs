@@ -7,7 +7,8 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    BuildSpan, ChildStep, ErrorType, Kind, Place, RolloutContext, RolloutSeed, RolloutSpan, RunStep, TaskSpan, fail_step,
+    BuildSpan, ChildStep, ErrorType, Kind, Place, RolloutContext, RolloutSeed, RolloutSpan, RunStep,
+    TaskSpan, fail_step,
     spans::{Parent, TABLE, find},
     spans_page, step, step_for,
 };
@@ -33,8 +34,9 @@ fn parent(span: &SpanData, all: &[SpanData]) -> Parent {
     if CALLER.contains(&id.to_string()) {
         return Parent::Caller;
     }
-    let above =
-        all.iter().find(|other| other.span_context.span_id() == id && other.span_context.trace_id() == span.span_context.trace_id());
+    let above = all.iter().find(|other| {
+        other.span_context.span_id() == id && other.span_context.trace_id() == span.span_context.trace_id()
+    });
     Parent::Of(row(above.unwrap_or_else(|| panic!("{}: its parent {id} was not emitted", span.name))).name)
 }
 
@@ -42,7 +44,9 @@ fn parent(span: &SpanData, all: &[SpanData]) -> Parent {
 fn stated() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for row in TABLE {
-        all.extend(row.attributes.iter().map(|attribute| format!("{}: attribute {}", row.name, attribute.key)));
+        all.extend(
+            row.attributes.iter().map(|attribute| format!("{}: attribute {}", row.name, attribute.key)),
+        );
         let optional = row.attributes.iter().filter(|attribute| attribute.present.is_some());
         all.extend(optional.map(|attribute| format!("{}: without attribute {}", row.name, attribute.key)));
         all.extend(row.parents.iter().map(|parent| format!("{}: parent {parent:?}", row.name)));
@@ -113,8 +117,15 @@ fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
     let (ended, error) = (SystemTime::now(), (result != "success").then(|| "out of memory".to_owned()));
     let started = ended - Duration::from_secs(5);
     let told = if result == "error" { "failure" } else { result };
-    let task =
-        TaskSpan { name: "fetch".into(), run: format!("{result}-fetch"), uid: format!("{result}-2"), started, ended, result: told, error };
+    let task = TaskSpan {
+        name: "fetch".into(),
+        run: format!("{result}-fetch"),
+        uid: format!("{result}-2"),
+        started,
+        ended,
+        result: told,
+        error,
+    };
     BuildSpan {
         ctx: ctx.clone(),
         pipeline: "cart".into(),
@@ -132,12 +143,15 @@ fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
 /// Emits all there is.
 async fn all(rig: &Rig) {
     let traces = rig.telemetry.traces();
-    let begin = |generation, parent: Option<&str>| traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
+    let begin = |generation, parent: Option<&str>| {
+        traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent })
+    };
     let first = begin(1, Some(CALLER));
     run(rig, Place::InRollout(first.clone())).await;
     end(rig, first.clone(), "superseded", None);
     let second = begin(2, None);
-    let nothing_yet = async { elpio_operator::telemetry::Report { engine: None, ..failed(ErrorType::InvalidSpec) } };
+    let nothing_yet =
+        async { elpio_operator::telemetry::Report { engine: None, ..failed(ErrorType::InvalidSpec) } };
     rig.reconcile(Place::InRollout(second.clone()), nothing_yet).await;
     for result in ["error", "success"] {
         traces.emit_build(&build(&second, result));
@@ -161,8 +175,12 @@ async fn what_the_table_says_is_emitted_and_nothing_else_is() {
     all(&rig).await;
     let spans = rig.spans();
     let (stated, emitted) = (stated(), emitted(&spans));
-    let (never, beyond): (Vec<_>, Vec<_>) = (stated.difference(&emitted).collect(), emitted.difference(&stated).collect());
-    assert!(never.is_empty() && beyond.is_empty(), "in the table and not emitted: {never:#?}\nemitted and not in the table: {beyond:#?}");
+    let (never, beyond): (Vec<_>, Vec<_>) =
+        (stated.difference(&emitted).collect(), emitted.difference(&stated).collect());
+    assert!(
+        never.is_empty() && beyond.is_empty(),
+        "in the table and not emitted: {never:#?}\nemitted and not in the table: {beyond:#?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The span tree of a reconcile.
 
-use elpio_operator::telemetry::{ChildStep, ErrorType, Place, RolloutSeed, RunStep, current_ids, fail_step, step, step_for};
+use elpio_operator::telemetry::{
+    ChildStep, ErrorType, Place, RolloutSeed, RunStep, current_ids, fail_step, step, step_for,
+};
 use opentelemetry::{
     Value,
     trace::{SpanKind, Status},
@@ -41,7 +43,10 @@ async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_
     ] {
         assert_eq!(found.get(key), Some(&Value::from(value)), "{key} of {found:?}");
     }
-    assert_eq!((found.get("elpio.generation"), found.get("elpio.attempt")), (Some(&Value::I64(7)), Some(&Value::I64(2))));
+    assert_eq!(
+        (found.get("elpio.generation"), found.get("elpio.attempt")),
+        (Some(&Value::I64(7)), Some(&Value::I64(2)))
+    );
     for step in ["observe", "apply Service"] {
         let step = named(&spans, step);
         assert_eq!(step.parent_span_id, reconcile.span_context.span_id(), "{}", step.name);
@@ -70,8 +75,18 @@ async fn a_failure_sets_status_class_and_the_exception_event() {
         assert_eq!(attributes(span).get("error.type"), Some(&Value::from("rejected")));
         let event = &span.events.events[0];
         assert_eq!(event.name, "exception");
-        let found: Vec<_> = event.attributes.iter().map(|kv| (kv.key.as_str().to_owned(), kv.value.as_str().into_owned())).collect();
-        assert_eq!(found, [("exception.type".to_owned(), "rejected".to_owned()), ("exception.message".to_owned(), message.to_owned())]);
+        let found: Vec<_> = event
+            .attributes
+            .iter()
+            .map(|kv| (kv.key.as_str().to_owned(), kv.value.as_str().into_owned()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("exception.type".to_owned(), "rejected".to_owned()),
+                ("exception.message".to_owned(), message.to_owned())
+            ]
+        );
     }
 }
 
@@ -128,6 +143,9 @@ async fn a_reconcile_that_is_cancelled_leaves_nothing_active() {
     assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(1.0));
     drop(never);
     assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(0.0));
-    assert_eq!(rig.value("elpio_reconcile_triggers_total{kind=\"ElpioService\",trigger=\"spec\"}"), Some(1.0));
+    assert_eq!(
+        rig.value("elpio_reconcile_triggers_total{kind=\"ElpioService\",trigger=\"spec\"}"),
+        Some(1.0)
+    );
     assert_eq!(rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(0.0));
 }

@@ -16,7 +16,10 @@ fn the_committed_page_is_the_table() {
         std::fs::write(path, instruments_page::render()).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == instruments_page::render(), "otel/instruments.md is not the table: run with UPDATE_GOLDEN=1");
+    assert!(
+        committed == instruments_page::render(),
+        "otel/instruments.md is not the table: run with UPDATE_GOLDEN=1"
+    );
 }
 
 /// Every variable that telemetry asks for, one signal standing for all.
@@ -26,7 +29,9 @@ fn asked_by_telemetry() -> BTreeSet<String> {
     let answer = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
         match name {
-            "OTEL_TRACES_EXPORTER" | "OTEL_METRICS_EXPORTER" | "OTEL_LOGS_EXPORTER" => Some("otlp".to_owned()),
+            "OTEL_TRACES_EXPORTER" | "OTEL_METRICS_EXPORTER" | "OTEL_LOGS_EXPORTER" => {
+                Some("otlp".to_owned())
+            }
             "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("c:4317".to_owned()),
             "OTEL_TRACES_SAMPLER" => Some("traceidratio".to_owned()),
             _ => None,
@@ -38,7 +43,9 @@ fn asked_by_telemetry() -> BTreeSet<String> {
         if name.ends_with("_TEMPORALITY_PREFERENCE") {
             return name;
         }
-        ["TRACES", "METRICS", "LOGS"].iter().fold(name, |name, signal| name.replace(&format!("_OTLP_{signal}_"), "_OTLP_<SIGNAL>_"))
+        ["TRACES", "METRICS", "LOGS"]
+            .iter()
+            .fold(name, |name, signal| name.replace(&format!("_OTLP_{signal}_"), "_OTLP_<SIGNAL>_"))
     };
     asked.into_inner().into_iter().map(general).collect()
 }
@@ -63,7 +70,8 @@ fn asked_by_the_place() -> BTreeSet<String> {
 
 /// The variables of the tables: the words in the first cells.
 fn rows(page: &str) -> BTreeSet<String> {
-    let cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+    let cells =
+        page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
@@ -88,7 +96,8 @@ fn the_page_of_variables_has_a_row_for_every_variable_that_is_read_and_no_other(
     read.extend(asked_by_the_configuration().into_iter().filter(|name| name != "RUST_LOG"));
     read.extend(asked_by_the_place());
     assert_eq!(rows(ours), read);
-    let named: BTreeSet<String> = page.split('`').filter(|word| word.starts_with("OTEL_")).map(str::to_owned).collect();
+    let named: BTreeSet<String> =
+        page.split('`').filter(|word| word.starts_with("OTEL_")).map(str::to_owned).collect();
     assert_eq!(named, asked_by_telemetry(), "words anywhere on the page");
 }
 

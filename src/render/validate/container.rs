@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, Probe, ResourceRequirements,
-    SecretEnvSource, SecretKeySelector,
+use k8s_openapi::{
+    api::core::v1::{
+        ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, Probe,
+        ResourceRequirements, SecretEnvSource, SecretKeySelector,
+    },
+    apimachinery::pkg::{api::resource::Quantity as SentQuantity, util::intstr::IntOrString},
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as SentQuantity;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Faults, ValidPod};
-use crate::api::pod::{self, KeyRef, ReadinessProbe, Resources};
-use crate::api::quantity::RawQuantity;
-use crate::api::service::Image;
-use crate::api::{ElpioServiceSpec, Engine};
-use crate::foreign::knative::{RESERVED_ENV, RESERVED_PORTS};
-use crate::render::names;
-use crate::render::quantity::Quantity;
+use crate::{
+    api::{
+        ElpioServiceSpec, Engine,
+        pod::{self, KeyRef, ReadinessProbe, Resources},
+        quantity::RawQuantity,
+        service::Image,
+    },
+    foreign::knative::{RESERVED_ENV, RESERVED_PORTS},
+    render::{
+        names,
+        quantity::Quantity,
+        validate::{Faults, ValidPod},
+    },
+};
 
 const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characters";
 const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
@@ -30,7 +37,9 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
         format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.clone().filter(|name| !name.is_empty());
-    faults.check(account.as_deref().is_none_or(names::is_subdomain), "spec.serviceAccount", || OBJECT_NAME.to_owned());
+    faults.check(account.as_deref().is_none_or(names::is_subdomain), "spec.serviceAccount", || {
+        OBJECT_NAME.to_owned()
+    });
     ValidPod {
         image,
         pinned: spec.image.digest.is_some(),
@@ -46,8 +55,11 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
 /// `repository[:tag][@digest]`.
 fn image(image: &Image, faults: &mut Faults) -> String {
     let Image { repository, tag, digest } = image;
-    let readable = !repository.is_empty() && names::fits(repository, 512) && !repository.contains(char::is_whitespace);
-    faults.check(readable, "spec.image.repository", || "must be 1 to 512 characters without white space".to_owned());
+    let readable =
+        !repository.is_empty() && names::fits(repository, 512) && !repository.contains(char::is_whitespace);
+    faults.check(readable, "spec.image.repository", || {
+        "must be 1 to 512 characters without white space".to_owned()
+    });
     faults.check(tag.as_deref().is_none_or(names::is_image_tag), "spec.image.tag", || {
         "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
     });
@@ -71,9 +83,11 @@ fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut Faults) -> Vec<EnvVar> 
         faults.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
             format!("{} is a variable that Knative sets itself", var.name)
         });
-        faults
-            .check(var.value.is_some() != var.value_from.is_some(), &path, || "exactly one of value and valueFrom must be set".to_owned());
-        let value_from = var.value_from.as_ref().map(|source| value_source(&format!("{path}.valueFrom"), source, faults));
+        faults.check(var.value.is_some() != var.value_from.is_some(), &path, || {
+            "exactly one of value and valueFrom must be set".to_owned()
+        });
+        let value_from =
+            var.value_from.as_ref().map(|source| value_source(&format!("{path}.valueFrom"), source, faults));
         EnvVar { name: var.name.clone(), value: var.value.clone(), value_from }
     };
     env.iter().enumerate().map(valid).collect()
@@ -85,7 +99,9 @@ fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> 
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
     });
     let mut check = |field: &str, key: &KeyRef| {
-        faults.check(names::is_subdomain(&key.name), &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
+        faults.check(names::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
+            OBJECT_NAME.to_owned()
+        });
         faults.check(names::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
     };
     if let Some(key) = secret_key_ref {
@@ -95,7 +111,11 @@ fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> 
         check("configMapKeyRef", key);
     }
     EnvVarSource {
-        secret_key_ref: secret_key_ref.clone().map(|key| SecretKeySelector { name: key.name, key: key.key, optional: key.optional }),
+        secret_key_ref: secret_key_ref.clone().map(|key| SecretKeySelector {
+            name: key.name,
+            key: key.key,
+            optional: key.optional,
+        }),
         config_map_key_ref: config_map_key_ref.clone().map(|key| ConfigMapKeySelector {
             name: key.name,
             key: key.key,
@@ -122,8 +142,12 @@ fn env_from(sources: &[pod::EnvFrom], faults: &mut Faults) -> Vec<EnvFromSource>
         }
         EnvFromSource {
             prefix: prefix.clone().filter(|prefix| !prefix.is_empty()),
-            secret_ref: secret_ref.clone().map(|object| SecretEnvSource { name: object.name, optional: object.optional }),
-            config_map_ref: config_map_ref.clone().map(|object| ConfigMapEnvSource { name: object.name, optional: object.optional }),
+            secret_ref: secret_ref
+                .clone()
+                .map(|object| SecretEnvSource { name: object.name, optional: object.optional }),
+            config_map_ref: config_map_ref
+                .clone()
+                .map(|object| ConfigMapEnvSource { name: object.name, optional: object.optional }),
         }
     };
     sources.iter().enumerate().map(valid).collect()
@@ -141,7 +165,8 @@ fn requirements(resources: &Resources, faults: &mut Faults) -> Option<ResourceRe
         }
     }
     let sent = |amounts: BTreeMap<String, Quantity>| {
-        let sent: BTreeMap<_, _> = amounts.into_iter().map(|(name, amount)| (name, SentQuantity(amount.to_string()))).collect();
+        let sent: BTreeMap<_, _> =
+            amounts.into_iter().map(|(name, amount)| (name, SentQuantity(amount.to_string()))).collect();
         Some(sent).filter(|sent| !sent.is_empty())
     };
     (!requests.is_empty() || !limits.is_empty()).then(|| ResourceRequirements {
@@ -151,14 +176,20 @@ fn requirements(resources: &Resources, faults: &mut Faults) -> Option<ResourceRe
     })
 }
 
-fn amounts(path: &str, written: &BTreeMap<String, RawQuantity>, faults: &mut Faults) -> BTreeMap<String, Quantity> {
+fn amounts(
+    path: &str,
+    written: &BTreeMap<String, RawQuantity>,
+    faults: &mut Faults,
+) -> BTreeMap<String, Quantity> {
     faults.at_most(path, written.len(), 50);
     let mut read = BTreeMap::new();
     for (name, amount) in written {
         let field = format!("{path}.{name}");
         match Quantity::parse(&amount.to_string()) {
             None => faults.add(field, format!("{:?} is no quantity", amount.to_string())),
-            Some(quantity) if quantity.is_negative() => faults.add(field, format!("must not be negative, as {amount} is")),
+            Some(quantity) if quantity.is_negative() => {
+                faults.add(field, format!("must not be negative, as {amount} is"))
+            }
             Some(quantity) => {
                 read.insert(name.clone(), quantity);
             }
@@ -169,7 +200,9 @@ fn amounts(path: &str, written: &BTreeMap<String, RawQuantity>, faults: &mut Fau
 
 fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
     let path = "spec.readinessProbe";
-    faults.check(names::fits(&asked.path, 2048), &format!("{path}.path"), || "must have at most 2048 characters".to_owned());
+    faults.check(names::fits(&asked.path, 2048), &format!("{path}.path"), || {
+        "must have at most 2048 characters".to_owned()
+    });
     if let Some(delay) = asked.initial_delay_seconds {
         faults.range(&format!("{path}.initialDelaySeconds"), delay, 0, i32::MAX);
     }
@@ -178,7 +211,11 @@ fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
     }
     let http_path = if asked.path.is_empty() { "/" } else { &asked.path };
     Probe {
-        http_get: Some(HTTPGetAction { path: Some(http_path.to_owned()), port: IntOrString::Int(port.into()), ..HTTPGetAction::default() }),
+        http_get: Some(HTTPGetAction {
+            path: Some(http_path.to_owned()),
+            port: IntOrString::Int(port.into()),
+            ..HTTPGetAction::default()
+        }),
         initial_delay_seconds: asked.initial_delay_seconds,
         period_seconds: asked.period_seconds,
         ..Probe::default()

@@ -38,7 +38,11 @@ impl Faults {
     /// A number within bounds.
     pub(crate) fn range(&mut self, path: &str, number: i32, min: i32, max: i32) {
         self.check((min..=max).contains(&number), path, || {
-            if max == i32::MAX { format!("must be at least {min}, not {number}") } else { format!("must be {min} to {max}, not {number}") }
+            if max == i32::MAX {
+                format!("must be at least {min}, not {number}")
+            } else {
+                format!("must be {min} to {max}, not {number}")
+            }
         });
     }
 
@@ -48,12 +52,20 @@ impl Faults {
     }
 
     /// A name that no earlier item of the list has.
-    pub(crate) fn unique<'a>(&mut self, list: &str, field: &str, names: impl IntoIterator<Item = Option<&'a str>>) {
+    pub(crate) fn unique<'a>(
+        &mut self,
+        list: &str,
+        field: &str,
+        names: impl IntoIterator<Item = Option<&'a str>>,
+    ) {
         let mut seen = std::collections::BTreeMap::new();
         for (index, name) in names.into_iter().enumerate() {
             let Some(name) = name else { continue };
             if let Some(first) = seen.get(name) {
-                self.add(format!("{list}[{index}].{field}"), format!("{name:?} stands already in {list}[{first}]"));
+                self.add(
+                    format!("{list}[{index}].{field}"),
+                    format!("{name:?} stands already in {list}[{first}]"),
+                );
             } else {
                 seen.insert(name, index);
             }

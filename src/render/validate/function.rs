@@ -5,13 +5,20 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Faults, validate};
-use crate::api::function::{ElpioFunctionSpec, GitSource, MAX_NAME};
-use crate::api::quantity::RawQuantity;
-use crate::api::service::{ElpioServiceSpec, Image};
-use crate::render::child::{canonical, hex};
-use crate::render::quantity::Quantity;
-use crate::render::{Defaults, duration, names};
+use crate::{
+    api::{
+        function::{ElpioFunctionSpec, GitSource, MAX_NAME},
+        quantity::RawQuantity,
+        service::{ElpioServiceSpec, Image},
+    },
+    render::{
+        Defaults,
+        child::{canonical, hex},
+        duration, names,
+        quantity::Quantity,
+        validate::{Fault, Faults, validate},
+    },
+};
 
 /// A function whose every field obeys its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +37,8 @@ pub struct ValidFunction {
 
 /// What the outcome of a build depends on; its hash names the run.
 ///
-/// A field that is added later must be left out of the hash when it is absent, or every function in every cluster is built again.
+/// A field that is added later must be left out of the hash when it is absent, or every function in every
+/// cluster is built again.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildInputs {
@@ -101,7 +109,10 @@ pub fn validate_function(
     let service = service(spec);
     // The service's image and name are made from fields that were checked under their own paths.
     let others = validate(name, &service, defaults).err().unwrap_or_default();
-    for fault in others.into_iter().filter(|fault| !fault.path.starts_with("spec.image") && !fault.path.starts_with("metadata.")) {
+    for fault in others
+        .into_iter()
+        .filter(|fault| !fault.path.starts_with("spec.image") && !fault.path.starts_with("metadata."))
+    {
         faults.add(fault.path, fault.message);
     }
     faults.none_or()?;
@@ -122,18 +133,23 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) 
     });
     let (_, tag) = split_tag(&spec.image);
     let image = is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(names::is_image_tag);
-    faults.check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
+    faults
+        .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());
     faults.check(
         entrypoint.as_deref().is_none_or(|text| names::fits(text, 4096) && !text.contains(['\n', '\r'])),
         "spec.entrypoint",
         || "must be one line of at most 4096 characters".to_owned(),
     );
-    faults.check(is_reference(&spec.builder), "spec.builder", || format!("{:?} must be the name of an image", spec.builder));
-    let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
-    faults.check(service_account.as_deref().is_none_or(names::is_subdomain), "spec.build.serviceAccount", || {
-        "must be a lower-case DNS name of at most 253 characters".to_owned()
+    faults.check(is_reference(&spec.builder), "spec.builder", || {
+        format!("{:?} must be the name of an image", spec.builder)
     });
+    let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
+    faults.check(
+        service_account.as_deref().is_none_or(names::is_subdomain),
+        "spec.build.serviceAccount",
+        || "must be a lower-case DNS name of at most 253 characters".to_owned(),
+    );
     let trim = |git: GitSource| GitSource { sub_path: git.sub_path.filter(|path| !path.is_empty()), ..git };
     BuildInputs {
         git: spec.source.git.clone().map(trim),
@@ -150,31 +166,45 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) 
 
 fn source(spec: &ElpioFunctionSpec, faults: &mut Faults) {
     let source = &spec.source;
-    faults
-        .check(source.git.is_some() != source.archive.is_some(), "spec.source", || "exactly one of git and archive must be set".to_owned());
+    faults.check(source.git.is_some() != source.archive.is_some(), "spec.source", || {
+        "exactly one of git and archive must be set".to_owned()
+    });
     if let Some(git) = &source.git {
-        faults.check(is_https(&git.url), "spec.source.git.url", || format!("{:?} must be an https:// URL", git.url));
-        let revision = !git.revision.is_empty() && names::fits(&git.revision, 256) && !git.revision.starts_with('-');
-        faults.check(revision && !git.revision.contains(char::is_whitespace), "spec.source.git.revision", || {
-            format!("{:?} must be a branch, a tag or a commit, not beginning with a dash", git.revision)
+        faults.check(is_https(&git.url), "spec.source.git.url", || {
+            format!("{:?} must be an https:// URL", git.url)
         });
+        let revision =
+            !git.revision.is_empty() && names::fits(&git.revision, 256) && !git.revision.starts_with('-');
+        faults.check(
+            revision && !git.revision.contains(char::is_whitespace),
+            "spec.source.git.revision",
+            || format!("{:?} must be a branch, a tag or a commit, not beginning with a dash", git.revision),
+        );
         let path = git.sub_path.as_deref().unwrap_or_default();
-        let inside =
-            !path.starts_with('/') && path.split('/').all(|part| part != "..") && names::fits(path, 1024) && !path.contains(['\n', '\r']);
+        let inside = !path.starts_with('/')
+            && path.split('/').all(|part| part != "..")
+            && names::fits(path, 1024)
+            && !path.contains(['\n', '\r']);
         faults.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
     if let Some(archive) = &source.archive {
-        faults.check(is_https(archive), "spec.source.archive", || format!("{archive:?} must be an https:// URL"));
+        faults.check(is_https(archive), "spec.source.archive", || {
+            format!("{archive:?} must be an https:// URL")
+        });
     }
 }
 
 fn is_https(url: &str) -> bool {
-    url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) && names::fits(url, 2048) && !url.contains(char::is_whitespace)
+    url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
+        && names::fits(url, 2048)
+        && !url.contains(char::is_whitespace)
 }
 
 /// An image's name, which can never be taken for an option of a command.
 fn is_reference(image: &str) -> bool {
-    image.starts_with(|first: char| first.is_ascii_alphanumeric()) && names::fits(image, 512) && !image.contains(char::is_whitespace)
+    image.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && names::fits(image, 512)
+        && !image.contains(char::is_whitespace)
 }
 
 /// A colon after the last slash begins the tag; one before it belongs to the registry's port.
@@ -189,7 +219,8 @@ fn split_tag(image: &str) -> (&str, Option<&str>) {
 fn service(spec: &ElpioFunctionSpec) -> ElpioServiceSpec {
     let (repository, tag) = split_tag(&spec.image);
     let mut resources = spec.resources.clone();
-    for amounts in resources.iter_mut().flat_map(|resources| [&mut resources.requests, &mut resources.limits]) {
+    for amounts in resources.iter_mut().flat_map(|resources| [&mut resources.requests, &mut resources.limits])
+    {
         for amount in amounts.values_mut() {
             if let Some(quantity) = Quantity::parse(&amount.to_string()) {
                 *amount = RawQuantity::Text(quantity.to_string());

@@ -1,20 +1,28 @@
-//! The HTTPS server behind [`crate::Webhook`]: admission reviews in, verdicts by its rules out. Decides nothing by itself.
+//! The HTTPS server behind [`crate::Webhook`]: admission reviews in, verdicts by its rules out. Decides
+//! nothing by itself.
 
-use crate::pki::Authority;
-use crate::webhook::{Rule, Seen, State};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    pki::Authority,
+    webhook::{Rule, Seen, State},
+};
 
 /// `AdmissionReview` of `admission.k8s.io/v1`, as far as it is used.
 #[derive(Deserialize)]
@@ -89,7 +97,10 @@ pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: A
     }
 }
 
-async fn answer(request: http::Request<Incoming>, state: &Mutex<State>) -> Result<http::Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: http::Request<Incoming>,
+    state: &Mutex<State>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let body = match request.into_body().collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => return Ok(bad_request()),

@@ -1,15 +1,18 @@
-//! The alert rules of `dashboards/alerts/` in a real Prometheus: loaded as they are, or with shorter windows, and what they say.
+//! The alert rules of `dashboards/alerts/` in a real Prometheus: loaded as they are, or with shorter windows,
+//! and what they say.
 
-use crate::Prometheus;
-use crate::crds::repository;
+use std::{collections::BTreeMap, time::Duration};
+
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::time::Duration;
 
-/// How much shorter than in production every time in the rules is. The file that users take stays the only source.
+use crate::{Prometheus, crds::repository};
+
+/// How much shorter than in production every time in the rules is. The file that users take stays the only
+/// source.
 ///
-/// Rewritten are: `for:`, ranges (`[10m]`) with `offset`, and thresholds that are marked `# seconds`. Each is divided by `divide_by`, and is
-/// never less than its floor, so that a busy machine makes no alarm. Nothing else of a rule changes.
+/// Rewritten are: `for:`, ranges (`[10m]`) with `offset`, and thresholds that are marked `# seconds`. Each is
+/// divided by `divide_by`, and is never less than its floor, so that a busy machine makes no alarm. Nothing
+/// else of a rule changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
     /// 1: as in production.
@@ -24,10 +27,15 @@ pub struct Windows {
 
 impl Windows {
     /// As users have them.
-    pub const PRODUCTION: Self = Self { divide_by: 1, range: Duration::ZERO, pending: Duration::ZERO, threshold: Duration::ZERO };
+    pub const PRODUCTION: Self =
+        Self { divide_by: 1, range: Duration::ZERO, pending: Duration::ZERO, threshold: Duration::ZERO };
     /// For a test or a demo, with a scrape each second: ten minutes become 20 s.
-    pub const SHORT: Self =
-        Self { divide_by: 30, range: Duration::from_secs(30), pending: Duration::from_secs(15), threshold: Duration::from_secs(15) };
+    pub const SHORT: Self = Self {
+        divide_by: 30,
+        range: Duration::from_secs(30),
+        pending: Duration::from_secs(15),
+        threshold: Duration::from_secs(15),
+    };
 
     fn shorten(&self, seconds: u64, floor: Duration) -> u64 {
         (seconds / self.divide_by).max(floor.as_secs())
@@ -70,7 +78,12 @@ fn shortened<'a>(text: &'a str, windows: Windows) -> String {
 }
 
 /// Replaces what `read` finds behind each `mark`.
-fn rewrite(line: &str, mark: &str, read: impl Fn(&str) -> Option<(u64, &str)>, write: impl Fn(u64) -> String) -> String {
+fn rewrite(
+    line: &str,
+    mark: &str,
+    read: impl Fn(&str) -> Option<(u64, &str)>,
+    write: impl Fn(u64) -> String,
+) -> String {
     let (mut written, mut rest) = (String::new(), line);
     while let Some((before, behind)) = rest.split_once(mark) {
         written = written + before + mark;
@@ -157,7 +170,8 @@ impl Prometheus {
     /// When it does not answer.
     pub async fn alerts(&self) -> Result<Vec<Alert>, String> {
         let data = self.api("/api/v1/alerts").await?;
-        let mut alerts: Vec<Alert> = data["alerts"].as_array().into_iter().flatten().map(Alert::read).collect();
+        let mut alerts: Vec<Alert> =
+            data["alerts"].as_array().into_iter().flatten().map(Alert::read).collect();
         alerts.sort_by(|a, b| (!a.firing(), &a.name, &a.labels).cmp(&(!b.firing(), &b.name, &b.labels)));
         Ok(alerts)
     }
@@ -181,8 +195,10 @@ impl Prometheus {
     /// # Errors
     /// When it does not answer.
     pub async fn fired(&self) -> Result<Vec<String>, String> {
-        let series = self.query("group by (alertname) (max_over_time(ALERTS{alertstate=\"firing\"}[1d]))").await?;
-        let mut names: Vec<String> = series.iter().map(|series| series.label("alertname").to_owned()).collect();
+        let series =
+            self.query("group by (alertname) (max_over_time(ALERTS{alertstate=\"firing\"}[1d]))").await?;
+        let mut names: Vec<String> =
+            series.iter().map(|series| series.label("alertname").to_owned()).collect();
         names.sort();
         Ok(names)
     }

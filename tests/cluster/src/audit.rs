@@ -1,12 +1,15 @@
 //! The API server's audit log: what was really asked of it, by whom. Reads only.
 
-use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
 
-/// The API server's policy: one line for each answered request, no bodies. A watch counts when it begins and again when it ends, so only its
-/// beginning is kept.
+use serde::Deserialize;
+
+/// The API server's policy: one line for each answered request, no bodies. A watch counts when it begins and
+/// again when it ends, so only its beginning is kept.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -141,7 +144,9 @@ impl AuditEntry {
             Some((plural, group)) => (plural, Some(group)),
             None => (path, None),
         };
-        self.resource == plural && self.subresource == subresource && group.is_none_or(|group| group == self.group)
+        self.resource == plural
+            && self.subresource == subresource
+            && group.is_none_or(|group| group == self.group)
     }
 
     /// `patch services.serving.knative.dev/status`

@@ -1,8 +1,11 @@
 //! The operator's binary, built by cargo as a user would. Knows its name and nothing else of it.
 
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
 use crate::crds::repository;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 /// Builds the operator, with cargo's own progress on the terminal, and returns the binary.
 ///
@@ -12,14 +15,27 @@ pub fn build_operator(release: bool) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--package", "elpio-operator", "--bin", "elpio-operator", "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--package",
+            "elpio-operator",
+            "--bin",
+            "elpio-operator",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .current_dir(repository())
         .stderr(Stdio::inherit());
     if release {
         command.arg("--release");
     }
-    // What `cargo run` says of the program that it runs is news to build scripts that look at it: a third of the tree would be built again.
-    let of_us = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|start| name.starts_with(start));
+    // What `cargo run` says of the program that it runs is news to build scripts that look at it: a third of
+    // the tree would be built again.
+    let of_us = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
         command.env_remove(name);
     }

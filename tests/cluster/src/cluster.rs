@@ -1,20 +1,31 @@
 //! A real control plane on this machine: etcd, kube-apiserver and, when asked for, kube-controller-manager.
 
-use crate::Crds;
-pub use crate::audit::{Audit, AuditEntry};
-use crate::control_plane::{ADMIN, Binaries, ControlPlane};
-use crate::process::{Process, unique};
-use crate::report::say;
-use crate::wait::eventually;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{Api, ObjectMeta, PostParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Namespace, ServiceAccount},
+};
+use kube::{
+    api::{Api, ObjectMeta, PostParams},
+    config::{Config, KubeConfigOptions, Kubeconfig},
+};
 use nix::sys::signal::Signal;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
+
+use crate::{
+    Crds,
+    control_plane::{ADMIN, Binaries, ControlPlane},
+    process::{Process, unique},
+    report::say,
+    wait::eventually,
+};
+
+pub use crate::audit::{Audit, AuditEntry};
 
 /// Long enough for a machine that builds something else at the same time.
 const START: Duration = Duration::from_mins(2);
@@ -24,7 +35,8 @@ const SLOW: Duration = Duration::from_secs(10);
 /// What a cluster has.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Run kube-controller-manager too: garbage collection, Deployments, service accounts, the end of namespaces.
+    /// Run kube-controller-manager too: garbage collection, Deployments, service accounts, the end of
+    /// namespaces.
     pub controller_manager: bool,
     /// CRDs applied before `start` returns.
     pub crds: Vec<Crds>,
@@ -70,12 +82,16 @@ impl Cluster {
         cluster.plane().start_controller_manager();
         cluster.wait_for_controller_manager().await;
         if start.elapsed() > SLOW {
-            say(format_args!("     Started a control plane in {:.1?} (API server {ready:.1?}, CRDs {crds:.1?})", start.elapsed()));
+            say(format_args!(
+                "     Started a control plane in {:.1?} (API server {ready:.1?}, CRDs {crds:.1?})",
+                start.elapsed()
+            ));
         }
         cluster
     }
 
-    /// One for each test process, with everything. Its parts must not be stopped: other tests use it at the same time.
+    /// One for each test process, with everything. Its parts must not be stopped: other tests use it at the
+    /// same time.
     ///
     /// # Panics
     /// As [`Cluster::start`].
@@ -92,7 +108,8 @@ impl Cluster {
         self.client_for(&self.kubeconfig()).await
     }
 
-    /// A client as one of the users `elpio-test-0` … `elpio-test-63`, who have no rights until a test binds some.
+    /// A client as one of the users `elpio-test-0` … `elpio-test-63`, who have no rights until a test binds
+    /// some.
     ///
     /// # Panics
     /// When there is no such user.
@@ -100,13 +117,16 @@ impl Cluster {
         self.client_for(&self.kubeconfig_for(user)).await
     }
 
-    /// A client of that kubeconfig, which answers the API server's errors at once (kube's own retries are off).
+    /// A client of that kubeconfig, which answers the API server's errors at once (kube's own retries are
+    /// off).
     ///
     /// # Panics
     /// When it cannot be read.
     pub async fn client_for(&self, kubeconfig: &Path) -> kube::Client {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a complete kubeconfig");
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .expect("a complete kubeconfig");
         config.default_retry = false;
         kube::Client::try_from(config).expect("a client")
     }
@@ -146,14 +166,18 @@ impl Cluster {
         self.plane().write_kubeconfig(&format!("system:serviceaccount:{namespace}:{name}"), &token)
     }
 
-    /// Creates a namespace with a unique name that begins with `prefix`; ready for pods when the controller manager runs.
+    /// Creates a namespace with a unique name that begins with `prefix`; ready for pods when the controller
+    /// manager runs.
     ///
     /// # Panics
     /// When the API server refuses.
     pub async fn namespace(&self, prefix: &str) -> String {
         let client = self.client().await;
         let name = format!("{prefix}-{}", unique());
-        let namespace = Namespace { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, ..Namespace::default() };
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         namespaces.create(&PostParams::default(), &namespace).await.expect("a namespace");
         if self.controller_manager {
@@ -174,7 +198,8 @@ impl Cluster {
         futures::future::join_all(crds.iter().map(|crds| crds.apply(&client))).await;
     }
 
-    /// Ends the API server in order (SIGTERM); etcd keeps the data. Connections are closed, and refused after that.
+    /// Ends the API server in order (SIGTERM); etcd keeps the data. Connections are closed, and refused after
+    /// that.
     ///
     /// # Panics
     /// When it does not run.
@@ -270,7 +295,11 @@ impl Cluster {
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         let plane = self.plane();
-        [Some(&plane.etcd), plane.api_server.as_ref(), plane.controller_manager.as_ref()].into_iter().flatten().map(Process::pid).collect()
+        [Some(&plane.etcd), plane.api_server.as_ref(), plane.controller_manager.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Process::pid)
+            .collect()
     }
 
     fn plane(&self) -> std::sync::MutexGuard<'_, ControlPlane> {

@@ -1,15 +1,15 @@
-//! A real OpenTelemetry Collector that runs `otel/collector.yaml`. What it receives is asked of the backends, or of its files.
+//! A real OpenTelemetry Collector that runs `otel/collector.yaml`. What it receives is asked of the backends,
+//! or of its files.
 
-use crate::components;
-use crate::crds::repository;
-use crate::page;
-use crate::process::free_port;
-use crate::program::Program;
-use nix::sys::signal::Signal;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Laid over `otel/collector.yaml`, so that a test can read what went through: one file of JSON lines for each signal, Events apart.
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{components, crds::repository, page, process::free_port, program::Program};
+
+/// Laid over `otel/collector.yaml`, so that a test can read what went through: one file of JSON lines for
+/// each signal, Events apart.
 pub const FILES: &str = "
 exporters:
   file/traces: {path: traces.json, flush_interval: 100ms}
@@ -65,7 +65,8 @@ impl Collector {
         let binary = tokio::task::spawn_blocking(components::collector).await.expect("not cancelled");
         let binary = binary.unwrap_or_else(|error| panic!("{error}"));
         let (grpc, http, page, health) = (free_port(), free_port(), free_port(), free_port());
-        let configuration = repository().join("otel/collector.yaml").canonicalize().expect("the file that users take");
+        let configuration =
+            repository().join("otel/collector.yaml").canonicalize().expect("the file that users take");
         let mut args = vec![format!("--config={}", configuration.display())];
         args.extend((0..surroundings.overlays.len()).map(|number| format!("--config=overlay-{number}.yaml")));
         let env = [
@@ -140,7 +141,8 @@ impl Collector {
         page::get(self.page, "/metrics", "text/plain").await.expect("the collector's metrics").body
     }
 
-    /// Everything that went to a file of [`FILES`]: `traces`, `metrics`, `logs`, `events`; each value is one batch as OTLP's JSON.
+    /// Everything that went to a file of [`FILES`]: `traces`, `metrics`, `logs`, `events`; each value is one
+    /// batch as OTLP's JSON.
     #[must_use]
     pub fn file(&self, signal: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder().join(format!("{signal}.json"))).unwrap_or_default();

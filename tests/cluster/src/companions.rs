@@ -1,9 +1,12 @@
-//! The objects that engines make beside those they are given, of the same names: what an operator that switches engines runs into.
-//! Garbage collection, where kube-controller-manager runs, removes them with their owners.
+//! The objects that engines make beside those they are given, of the same names: what an operator that
+//! switches engines runs into. Garbage collection, where kube-controller-manager runs, removes them with
+//! their owners.
 
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Client, ResourceExt as _};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
 
 /// Makes what belongs to `object`. Done again for every change of it, as engines do.
@@ -67,7 +70,8 @@ async fn apply(
 ) -> Option<DynamicObject> {
     let name = owner.name_any();
     let types = owner.types.as_ref()?;
-    let annotations: serde_json::Map<String, Value> = owner.annotations().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let annotations: serde_json::Map<String, Value> =
+        owner.annotations().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     let object = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,

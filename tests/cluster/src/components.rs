@@ -1,10 +1,16 @@
-//! The binaries of the real components: from `KUBEBUILDER_ASSETS`, else built once from Go modules. How that is done is not its business.
+//! The binaries of the real components: from `KUBEBUILDER_ASSETS`, else built once from Go modules. How that
+//! is done is not its business.
 
 pub use crate::go_build::BuildError;
-use crate::go_build::{build, go, is_there, key, once, read, write};
-use crate::report::{progress, say};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use crate::{
+    go_build::{build, go, is_there, key, once, read, write},
+    report::{progress, say},
+};
 
 /// A program that is built from a Go module.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +29,8 @@ const KUBERNETES_VERSION: &str = "-X k8s.io/component-base/version.gitVersion=v1
      -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35";
 
 /// The store.
-pub const ETCD: Component = Component { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", ldflags: "", tags: "" };
+pub const ETCD: Component =
+    Component { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", ldflags: "", tags: "" };
 /// The API server.
 pub const KUBE_APISERVER: Component = Component {
     name: "kube-apiserver",
@@ -42,12 +49,20 @@ pub const KUBE_CONTROLLER_MANAGER: Component = Component {
 };
 
 /// Gives pods to nodes.
-pub const KUBE_SCHEDULER: Component =
-    Component { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler", ..KUBE_CONTROLLER_MANAGER };
+pub const KUBE_SCHEDULER: Component = Component {
+    name: "kube-scheduler",
+    package: "k8s.io/kubernetes/cmd/kube-scheduler",
+    ..KUBE_CONTROLLER_MANAGER
+};
 
 /// Takes traces, and answers by their ids.
-pub const JAEGER: Component =
-    Component { name: "jaeger", module: "jaeger", package: "github.com/jaegertracing/jaeger/cmd/jaeger", ldflags: "", tags: "" };
+pub const JAEGER: Component = Component {
+    name: "jaeger",
+    module: "jaeger",
+    package: "github.com/jaegertracing/jaeger/cmd/jaeger",
+    ldflags: "",
+    tags: "",
+};
 /// Takes metrics, and answers queries.
 pub const PROMETHEUS: Component = Component {
     name: "prometheus",
@@ -58,10 +73,16 @@ pub const PROMETHEUS: Component = Component {
     tags: "remove_all_sd",
 };
 /// Checks metrics pages, configurations and rules.
-pub const PROMTOOL: Component = Component { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", ..PROMETHEUS };
+pub const PROMTOOL: Component =
+    Component { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", ..PROMETHEUS };
 /// Builds the collector, see [`collector`].
-const COLLECTOR_BUILDER: Component =
-    Component { name: "ocb", module: "collector", package: "go.opentelemetry.io/collector/cmd/builder", ldflags: "", tags: "" };
+const COLLECTOR_BUILDER: Component = Component {
+    name: "ocb",
+    module: "collector",
+    package: "go.opentelemetry.io/collector/cmd/builder",
+    ldflags: "",
+    tags: "",
+};
 
 impl Component {
     /// One that is built without flags or tags.
@@ -91,7 +112,9 @@ impl Component {
     /// Whether [`Component::binary`] has nothing to build.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        let built = |(go_mod, go_sum, args): Sources| is_there(self.name, &key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]));
+        let built = |(go_mod, go_sum, args): Sources| {
+            is_there(self.name, &key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]))
+        };
         given(self.name).is_some() || self.sources().is_ok_and(built)
     }
 

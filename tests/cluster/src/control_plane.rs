@@ -1,15 +1,17 @@
-//! etcd, kube-apiserver and kube-controller-manager as processes, and the files they share. Talks to none of them.
+//! etcd, kube-apiserver and kube-controller-manager as processes, and the files they share. Talks to none of
+//! them.
 
-use crate::audit;
-use crate::cluster::Options;
-use crate::components::{BuildError, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER};
-use crate::pki::{Authority, signing_key};
-use crate::process::{Folder, Process, Spec, free_port};
+use std::{ffi::OsString, fmt::Write as _, fs, path::PathBuf};
+
 use serde_json::json;
-use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
+
+use crate::{
+    audit,
+    cluster::Options,
+    components::{BuildError, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER},
+    pki::{Authority, signing_key},
+    process::{Folder, Process, Spec, free_port},
+};
 
 /// The administrator; RBAC lets it do everything.
 pub(crate) const ADMIN: &str = "admin";
@@ -160,7 +162,10 @@ impl ControlPlane {
             "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         ];
         if self.audit {
-            args.extend(["--audit-policy-file=audit.yaml".to_owned(), "--audit-log-path=audit.log".to_owned()]);
+            args.extend([
+                "--audit-policy-file=audit.yaml".to_owned(),
+                "--audit-log-path=audit.log".to_owned(),
+            ]);
         }
         args.extend(self.flags.iter().cloned());
         self.api_server = Some(self.spawn("kube-apiserver", &self.binaries.api_server, args));
@@ -185,7 +190,8 @@ impl ControlPlane {
             "--bind-address=127.0.0.1".to_owned(),
             "--cert-dir=controller-manager".to_owned(),
             "--controllers=*".to_owned(),
-            // As many as its workers can use: a test that makes 200 objects must not wait for a client's throttle.
+            // As many as its workers can use: a test that makes 200 objects must not wait for a client's
+            // throttle.
             "--kube-api-qps=500".to_owned(),
             "--kube-api-burst=1000".to_owned(),
             // A simulated pod uses what it uses from its first second.

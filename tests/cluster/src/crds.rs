@@ -1,13 +1,22 @@
-//! The `CustomResourceDefinitions` of real projects, straight from the Go module cache, and our own. Nothing is copied into the checkout.
+//! The `CustomResourceDefinitions` of real projects, straight from the Go module cache, and our own. Nothing
+//! is copied into the checkout.
 
-use crate::components::{BuildError, module_folder};
-use crate::wait::eventually;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
-use kube::api::{Api, DeleteParams};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use kube::{
+    Client,
+    api::{Api, DeleteParams},
+};
+
+use crate::{
+    components::{BuildError, module_folder},
+    wait::eventually,
+};
 
 const BOUND: Duration = Duration::from_mins(1);
 
@@ -32,28 +41,48 @@ enum Source {
 
 impl Crds {
     /// Knative Serving.
-    pub const KNATIVE: Self = module("Knative Serving", "knative.dev/serving", "v0.48.0", "config/core/300-resources");
+    pub const KNATIVE: Self =
+        module("Knative Serving", "knative.dev/serving", "v0.48.0", "config/core/300-resources");
     /// What Knative Serving makes of its services: Ingress, Certificate, ….
-    pub const KNATIVE_NETWORKING: Self =
-        module("Knative networking", "knative.dev/networking", "v0.0.0-20260120131110-a7cdca238a0d", "config");
+    pub const KNATIVE_NETWORKING: Self = module(
+        "Knative networking",
+        "knative.dev/networking",
+        "v0.0.0-20260120131110-a7cdca238a0d",
+        "config",
+    );
     /// Images that Knative Serving wants to be cached.
-    pub const KNATIVE_CACHING: Self = module("Knative caching", "knative.dev/caching", "v0.0.0-20260120130310-f1fc03b7f5ee", "config");
+    pub const KNATIVE_CACHING: Self =
+        module("Knative caching", "knative.dev/caching", "v0.0.0-20260120130310-f1fc03b7f5ee", "config");
     /// KEDA.
     pub const KEDA: Self = module("KEDA", "github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases");
     /// The KEDA HTTP add-on.
-    pub const HTTP_ADD_ON: Self = module("the KEDA HTTP add-on", "github.com/kedacore/http-add-on", "v0.12.0", "config/crd/bases");
+    pub const HTTP_ADD_ON: Self =
+        module("the KEDA HTTP add-on", "github.com/kedacore/http-add-on", "v0.12.0", "config/crd/bases");
     /// cert-manager.
-    pub const CERT_MANAGER: Self = module("cert-manager", "github.com/cert-manager/cert-manager", "v1.21.2", "deploy/crds");
+    pub const CERT_MANAGER: Self =
+        module("cert-manager", "github.com/cert-manager/cert-manager", "v1.21.2", "deploy/crds");
     /// External Secrets Operator.
-    pub const EXTERNAL_SECRETS: Self =
-        module("External Secrets", "github.com/external-secrets/external-secrets", "v1.3.2", "config/crds/bases");
+    pub const EXTERNAL_SECRETS: Self = module(
+        "External Secrets",
+        "github.com/external-secrets/external-secrets",
+        "v1.3.2",
+        "config/crds/bases",
+    );
     /// Tekton Pipelines.
-    pub const TEKTON: Self = module("Tekton Pipelines", "github.com/tektoncd/pipeline", "v1.0.0", "config/300-crds");
+    pub const TEKTON: Self =
+        module("Tekton Pipelines", "github.com/tektoncd/pipeline", "v1.0.0", "config/300-crds");
     /// Our own.
     pub const ELPIO: Self = Self { project: "Elpio", source: Source::Repository("deploy/crds") };
     /// All that the operator knows.
-    pub const ALL: [Self; 7] =
-        [Self::KNATIVE, Self::KEDA, Self::HTTP_ADD_ON, Self::CERT_MANAGER, Self::EXTERNAL_SECRETS, Self::TEKTON, Self::ELPIO];
+    pub const ALL: [Self; 7] = [
+        Self::KNATIVE,
+        Self::KEDA,
+        Self::HTTP_ADD_ON,
+        Self::CERT_MANAGER,
+        Self::EXTERNAL_SECRETS,
+        Self::TEKTON,
+        Self::ELPIO,
+    ];
 
     /// Applies them, and returns when the API server serves every version of each.
     ///
@@ -75,7 +104,12 @@ impl Crds {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         for document in &documents {
             let deleted = api.delete(&document.name, &DeleteParams::default()).await;
-            assert!(deleted.as_ref().is_ok() || deleted.as_ref().is_err_and(is_absent), "{} {}: {deleted:?}", self.project, document.name);
+            assert!(
+                deleted.as_ref().is_ok() || deleted.as_ref().is_err_and(is_absent),
+                "{} {}: {deleted:?}",
+                self.project,
+                document.name
+            );
         }
         for document in &documents {
             let what = format!("{} is gone", document.name);
@@ -107,7 +141,8 @@ impl Crds {
     async fn documents(&self) -> Vec<Document> {
         let crds = *self;
         let read = tokio::task::spawn_blocking(move || crds.folder().map(|path| read(&path)));
-        let documents = read.await.expect("not cancelled").unwrap_or_else(|error| panic!("{}: {error}", self.project));
+        let documents =
+            read.await.expect("not cancelled").unwrap_or_else(|error| panic!("{}: {error}", self.project));
         assert!(!documents.is_empty(), "{} has no CRDs", self.project);
         documents
     }
@@ -120,18 +155,28 @@ impl Crds {
     }
 
     async fn apply_one(&self, client: &Client, document: &Document) -> CustomResourceDefinition {
-        let url =
-            format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}?fieldManager=elpio-cluster&force=true", document.name);
+        let url = format!(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}?fieldManager=elpio-cluster&force=true",
+            document.name
+        );
         // As YAML, untouched: the API server is the judge of these files, and the faster parser.
         let request = http::Request::patch(url)
             .header("content-type", "application/apply-patch+yaml")
             .body(document.yaml.clone().into_bytes())
             .expect("a request");
-        client.request(request).await.unwrap_or_else(|error| panic!("{} {}: {error}", self.project, document.name))
+        client
+            .request(request)
+            .await
+            .unwrap_or_else(|error| panic!("{} {}: {error}", self.project, document.name))
     }
 }
 
-const fn module(project: &'static str, path: &'static str, version: &'static str, folder: &'static str) -> Crds {
+const fn module(
+    project: &'static str,
+    path: &'static str,
+    version: &'static str,
+    folder: &'static str,
+) -> Crds {
     Crds { project, source: Source::Module { path, version, folder } }
 }
 
@@ -149,8 +194,10 @@ struct Document {
 
 fn read(folder: &Path) -> Vec<Document> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
     files.sort();
     files.iter().flat_map(|path| split(&fs::read_to_string(path).expect("a text file"))).collect()
 }

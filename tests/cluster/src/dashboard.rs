@@ -1,8 +1,9 @@
-//! The Grafana dashboards of `dashboards/`, read as Grafana reads them: panels, queries, variables. Draws nothing.
+//! The Grafana dashboards of `dashboards/`, read as Grafana reads them: panels, queries, variables. Draws
+//! nothing.
 
-use crate::Prometheus;
-use crate::crds::repository;
 use serde_json::Value;
+
+use crate::{Prometheus, crds::repository};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -138,7 +139,11 @@ impl Panel {
 
 impl Query {
     fn read(target: &Value) -> Self {
-        Self { expr: text(&target["expr"]), legend: text(&target["legendFormat"]), exemplar: target["exemplar"] == true }
+        Self {
+            expr: text(&target["expr"]),
+            legend: text(&target["legendFormat"]),
+            exemplar: target["exemplar"] == true,
+        }
     }
 
     /// The expression as Prometheus gets it. A variable that is not given is any value.
@@ -180,8 +185,14 @@ impl Variable {
         Some((selector.trim(), label.trim()))
     }
 
-    async fn values(&self, prometheus: &Prometheus, chosen: &[(String, String)]) -> Result<Vec<String>, String> {
-        let Some((selector, label)) = self.label_values() else { return Err(format!("{}: {} is not read", self.name, self.query)) };
+    async fn values(
+        &self,
+        prometheus: &Prometheus,
+        chosen: &[(String, String)],
+    ) -> Result<Vec<String>, String> {
+        let Some((selector, label)) = self.label_values() else {
+            return Err(format!("{}: {} is not read", self.name, self.query));
+        };
         let series = prometheus.query(&interpolate(selector, "", chosen)).await?;
         let mut values: Vec<String> = series.iter().map(|found| found.label(label).to_owned()).collect();
         values.sort();
@@ -198,7 +209,8 @@ fn interpolate(text: &str, rate_interval: &str, variables: &[(String, String)]) 
         let (name, rest) = if let Some(inner) = part.strip_prefix('{') {
             inner.split_once('}').unwrap_or((inner, ""))
         } else {
-            let end = part.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(part.len());
+            let end =
+                part.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(part.len());
             part.split_at(end)
         };
         let name = name.split(':').next().unwrap_or_default();
@@ -227,7 +239,11 @@ mod tests {
 
     #[test]
     fn variables_in_every_spelling() {
-        let query = |expr: &str| Query { expr: expr.to_owned(), legend: "{{kind}} of {{ name }}".to_owned(), exemplar: false };
+        let query = |expr: &str| Query {
+            expr: expr.to_owned(),
+            legend: "{{kind}} of {{ name }}".to_owned(),
+            exemplar: false,
+        };
         let job = [("job".to_owned(), "a|b".to_owned())];
         for (expr, resolved) in [
             ("rate(m{job=~\"$job\"}[$__rate_interval])", "rate(m{job=~\"a|b\"}[4s])"),
@@ -242,13 +258,17 @@ mod tests {
 
     #[test]
     fn panels_of_rows_are_found_and_a_heatmap_has_its_unit_elsewhere() {
-        let graph =
-            json!({"id": 2, "type": "timeseries", "title": "A", "fieldConfig": {"defaults": {"unit": "s"}}, "targets": [{"expr": "a"}]});
+        let graph = json!({"id": 2, "type": "timeseries", "title": "A", "fieldConfig": {"defaults": {"unit": "s"}}, "targets": [{"expr": "a"}]});
         let map = json!({"id": 3, "type": "heatmap", "options": {"yAxis": {"unit": "s"}}});
-        let variable = json!({"name": "job", "type": "query", "query": {"query": "label_values(m{a=\"b,c\"}, job)"}});
+        let variable =
+            json!({"name": "job", "type": "query", "query": {"query": "label_values(m{a=\"b,c\"}, job)"}});
         let json = json!({"uid": "u", "panels": [{"type": "row", "panels": [graph]}, map], "templating": {"list": [variable]}});
         let dashboard = Dashboard::new("u.json".to_owned(), json);
-        let seen: Vec<_> = dashboard.panels.iter().map(|panel| (panel.id, panel.unit.as_str(), panel.queries.len())).collect();
+        let seen: Vec<_> = dashboard
+            .panels
+            .iter()
+            .map(|panel| (panel.id, panel.unit.as_str(), panel.queries.len()))
+            .collect();
         assert_eq!(seen, [(2, "s", 1), (3, "s", 0)]);
         assert_eq!(dashboard.variables[0].label_values(), Some(("m{a=\"b,c\"}", "job")));
     }

@@ -1,15 +1,22 @@
-//! TCP ports of one network opened in another, by a pair of forwarders that meet at unix sockets in one folder. Knows no namespace.
+//! TCP ports of one network opened in another, by a pair of forwarders that meet at unix sockets in one
+//! folder. Knows no namespace.
 //!
-//! The inner half ([`Doors`]) asks the outer one ([`Porter`]) for a port: it is the same number where that is free, else another.
+//! The inner half ([`Doors`]) asks the outer one ([`Porter`]) for a port: it is the same number where that is
+//! free, else another.
 
-use std::io;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use std::{
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::JoinSet,
+};
 
 /// The pause after a connection that could not be taken, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -25,7 +32,8 @@ fn socket(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!("{port}.sock"))
 }
 
-/// The outer half: listens on 127.0.0.1 for the ports that it is asked for. Its ports close when it is dropped.
+/// The outer half: listens on 127.0.0.1 for the ports that it is asked for. Its ports close when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Porter {
     #[expect(dead_code, reason = "ends the forwarders when dropped")]
@@ -128,15 +136,21 @@ async fn forward_in(listener: UnixListener, port: u16) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((outer, _)) => {
-                connections.spawn(async move { join(outer, TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await).await });
+                connections.spawn(async move {
+                    join(outer, TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await).await
+                });
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-/// Carries bytes both ways; each way ends by itself. Without the other end the first is closed, which is all that can be told.
-async fn join(mut one: impl AsyncRead + AsyncWrite + Unpin, other: io::Result<impl AsyncRead + AsyncWrite + Unpin>) {
+/// Carries bytes both ways; each way ends by itself. Without the other end the first is closed, which is all
+/// that can be told.
+async fn join(
+    mut one: impl AsyncRead + AsyncWrite + Unpin,
+    other: io::Result<impl AsyncRead + AsyncWrite + Unpin>,
+) {
     if let Ok(mut other) = other {
         // A connection that breaks off is closed at both ends.
         let _ = tokio::io::copy_bidirectional(&mut one, &mut other).await;

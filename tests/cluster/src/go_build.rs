@@ -1,13 +1,17 @@
 //! Runs Go, and keeps what it built outside the checkout. Knows no component.
 
-use crate::report::{progress, say};
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+
+use crate::report::{progress, say};
 
 /// Why there is no binary.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +51,11 @@ pub(crate) fn is_there(name: &str, key: &str) -> bool {
 }
 
 /// The binary in its folder of the cache; when it is not there, `make` says where it has put it.
-pub(crate) fn once(name: &str, key: &str, make: impl FnOnce(&Path) -> Result<PathBuf, BuildError>) -> Result<PathBuf, BuildError> {
+pub(crate) fn once(
+    name: &str,
+    key: &str,
+    make: impl FnOnce(&Path) -> Result<PathBuf, BuildError>,
+) -> Result<PathBuf, BuildError> {
     let folder = cache().join(format!("{name}-{key}"));
     let binary = folder.join(name);
     if binary.is_file() {
@@ -76,18 +84,31 @@ fn lock(name: &str, folder: &Path) -> Result<File, BuildError> {
 pub(crate) fn build(name: &str, program: &Path, folder: &Path, args: &[String]) -> Result<(), BuildError> {
     say(format_args!("  Building {name} from Go modules (once; kept in {})", folder.display()));
     let start = Instant::now();
-    run(name, program, folder, args, |elapsed| progress(elapsed, format_args!("  Building {name} … {} s", elapsed.as_secs())))?;
+    run(name, program, folder, args, |elapsed| {
+        progress(elapsed, format_args!("  Building {name} … {} s", elapsed.as_secs()))
+    })?;
     say(format_args!("     Built {name} in {:.0} s", start.elapsed().as_secs_f32()));
     Ok(())
 }
 
 /// Runs `go`, calling `waiting` every second; returns what it printed.
-pub(crate) fn go<A: AsRef<str>>(name: &str, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
+pub(crate) fn go<A: AsRef<str>>(
+    name: &str,
+    folder: &Path,
+    args: &[A],
+    waiting: impl Fn(Duration),
+) -> Result<String, BuildError> {
     run(name, Path::new("go"), folder, args, waiting)
 }
 
 /// Runs `go`, or a program that runs it, calling `waiting` every second; returns what it printed.
-fn run<A: AsRef<str>>(name: &str, program: &Path, folder: &Path, args: &[A], waiting: impl Fn(Duration)) -> Result<String, BuildError> {
+fn run<A: AsRef<str>>(
+    name: &str,
+    program: &Path,
+    folder: &Path,
+    args: &[A],
+    waiting: impl Fn(Duration),
+) -> Result<String, BuildError> {
     let started = Command::new(program)
         .args(args.iter().map(AsRef::as_ref))
         .current_dir(folder)

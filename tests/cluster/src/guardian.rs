@@ -1,27 +1,41 @@
-//! This program inside a network of its own, with a parent that stays outside: it opens ports, passes signals on, and hands back the exit code.
+//! This program inside a network of its own, with a parent that stays outside: it opens ports, passes signals
+//! on, and hands back the exit code.
 //!
-//! Whatever becomes of the parent, what is inside ends with it: the parent's end of a pipe is closed by the kernel.
+//! Whatever becomes of the parent, what is inside ends with it: the parent's end of a pipe is closed by the
+//! kernel.
 
-use crate::forward::{Doors, Porter};
-use crate::netns::{self, NoNamespace};
-use crate::process::Folder;
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
-use std::fs::{self, Permissions};
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
-use std::process::{ExitCode, ExitStatus, Stdio};
-use std::{env, io};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{
+    env,
+    fs::{self, Permissions},
+    io::{self, Read as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::PathBuf,
+    process::{ExitCode, ExitStatus, Stdio},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    forward::{Doors, Porter},
+    netns::{self, NoNamespace},
+    process::Folder,
+};
 
 /// Set for what runs inside: the folder of the forwarders' sockets.
 const FOLDER: &str = "ELPIO_NETNS_DOORS";
 
-/// Runs this program once more, inside, with its arguments and these variables; answers its exit code when it has ended. The first SIGINT,
-/// SIGTERM or SIGHUP is passed on, the second one kills.
+/// Runs this program once more, inside, with its arguments and these variables; answers its exit code when it
+/// has ended. The first SIGINT, SIGTERM or SIGHUP is passed on, the second one kills.
 ///
 /// # Errors
 /// When there is no namespace to be had, or no socket to be made.
@@ -99,7 +113,8 @@ impl Signals {
     }
 }
 
-/// For the program inside: from now on it ends when its parent outside does. The ports that it may open there; `None` without such a parent.
+/// For the program inside: from now on it ends when its parent outside does. The ports that it may open
+/// there; `None` without such a parent.
 ///
 /// # Errors
 /// As [`netns::is_inside`].

@@ -1,13 +1,17 @@
 //! A real Jaeger that keeps traces in memory; its answers become the harness's own spans.
 
-use crate::components::JAEGER;
-use crate::page;
-use crate::process::free_port;
-use crate::program::Program;
-use crate::signals::{Attributes, Span, SpanEvent};
-use crate::wait::eventually;
-use serde_json::Value;
 use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    components::JAEGER,
+    page,
+    process::free_port,
+    program::Program,
+    signals::{Attributes, Span, SpanEvent},
+    wait::eventually,
+};
 
 /// A running Jaeger; ends with the value.
 pub struct Jaeger {
@@ -61,7 +65,8 @@ impl Jaeger {
         let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let mut spans: Vec<Span> = Vec::new();
         for trace in json["data"].as_array().into_iter().flatten() {
-            let of = |span: &Value| resource(&trace["processes"][span["processID"].as_str().unwrap_or_default()]);
+            let of =
+                |span: &Value| resource(&trace["processes"][span["processID"].as_str().unwrap_or_default()]);
             spans.extend(trace["spans"].as_array().into_iter().flatten().map(|found| span(found, of(found))));
         }
         spans.sort_by(|a, b| (a.start, &a.span_id).cmp(&(b.start, &b.span_id)));
@@ -72,7 +77,12 @@ impl Jaeger {
     ///
     /// # Panics
     /// When it does not after `timeout`, with the names of the spans that are there.
-    pub async fn wait_for_trace(&self, trace_id: &str, timeout: Duration, complete: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+    pub async fn wait_for_trace(
+        &self,
+        trace_id: &str,
+        timeout: Duration,
+        complete: impl Fn(&[Span]) -> bool,
+    ) -> Vec<Span> {
         let what = format!("trace {trace_id} is in Jaeger");
         eventually(&what, timeout, async || {
             let spans = self.trace(trace_id).await;
@@ -114,8 +124,12 @@ fn span(found: &Value, resource: Attributes) -> Span {
     let trace_id = id(&found["traceID"], 32);
     let mut attributes = pairs(&found["tags"]);
     let mut take = |key: &str| attributes.remove(key).unwrap_or_default();
-    let (kind, code, message, scope) =
-        (take("span.kind"), take("otel.status_code"), take("otel.status_description"), take("otel.scope.name"));
+    let (kind, code, message, scope) = (
+        take("span.kind"),
+        take("otel.status_code"),
+        take("otel.status_description"),
+        take("otel.scope.name"),
+    );
     let failed = take("error") == "true";
     let references = || found["references"].as_array().into_iter().flatten();
     let reference = |value: &Value| (id(&value["traceID"], 32), id(&value["spanID"], 16));
@@ -127,7 +141,10 @@ fn span(found: &Value, resource: Attributes) -> Span {
         span_id: id(&found["spanID"], 16),
         parent_id,
         name: text(&found["operationName"]),
-        kind: ["server", "client", "producer", "consumer"].into_iter().find(|known| *known == kind).unwrap_or("internal"),
+        kind: ["server", "client", "producer", "consumer"]
+            .into_iter()
+            .find(|known| *known == kind)
+            .unwrap_or("internal"),
         start,
         end: start + micros(&found["duration"]),
         status: match code.as_str() {
@@ -148,7 +165,11 @@ fn span(found: &Value, resource: Attributes) -> Span {
 
 fn event(log: &Value) -> SpanEvent {
     let mut attributes = pairs(&log["fields"]);
-    SpanEvent { name: attributes.remove("event").unwrap_or_default(), time: micros(&log["timestamp"]), attributes }
+    SpanEvent {
+        name: attributes.remove("event").unwrap_or_default(),
+        time: micros(&log["timestamp"]),
+        attributes,
+    }
 }
 
 fn resource(process: &Value) -> Attributes {
@@ -170,5 +191,7 @@ fn id(value: &Value, digits: usize) -> String {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
 }

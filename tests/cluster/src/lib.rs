@@ -1,5 +1,5 @@
-//! Starts the real components that Elpio's tests, demo and benchmark run against. It knows nothing of the operator's own code:
-//! the operator is one more program that it starts.
+//! Starts the real components that Elpio's tests, demo and benchmark run against. It knows nothing of the
+//! operator's own code: the operator is one more program that it starts.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -19,7 +19,8 @@
 //! | `XDG_CACHE_HOME` | where built binaries are kept, under `elpio-operator/components/` (else `~/.cache`) |
 //! | `ELPIO_KEEP` | set: the temporary folders with data and logs stay |
 //!
-//! Everything that is started ends with the process that started it, also when that is killed (see [`process`]).
+//! Everything that is started ends with the process that started it, also when that is killed (see
+//! [`process`]).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

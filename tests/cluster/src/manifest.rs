@@ -1,13 +1,19 @@
-//! Objects as their projects ship them: read from YAML and applied. Changes nothing in them, and knows no project.
+//! Objects as their projects ship them: read from YAML and applied. Changes nothing in them, and knows no
+//! project.
 
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::{DynamicObject, GroupVersionKind};
-use kube::discovery::{self, Scope};
-use kube::{Client, ResourceExt as _};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, Patch, PatchParams},
+    core::{DynamicObject, GroupVersionKind},
+    discovery::{self, Scope},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 /// The documents of a YAML file, or of all of a folder; empty ones are left out.
 ///
@@ -63,7 +69,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.ends_with(".yaml") && !name.starts_with("kustomization")
     };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
     files.sort();
     files
 }
@@ -74,8 +81,15 @@ mod tests {
 
     #[test]
     fn comments_and_empty_documents_are_no_objects_and_quoted_words_stay_text() {
-        let text = "# a licence\n---\nkind: A\ndata: {on: \"true\", n: \"1\"}\n---\n# nothing\n---\nkind: B\n";
+        let text =
+            "# a licence\n---\nkind: A\ndata: {on: \"true\", n: \"1\"}\n---\n# nothing\n---\nkind: B\n";
         let documents: Vec<Value> = parse(text).unwrap();
-        assert_eq!(documents, [serde_json::json!({"kind": "A", "data": {"on": "true", "n": "1"}}), serde_json::json!({"kind": "B"})]);
+        assert_eq!(
+            documents,
+            [
+                serde_json::json!({"kind": "A", "data": {"on": "true", "n": "1"}}),
+                serde_json::json!({"kind": "B"})
+            ]
+        );
     }
 }

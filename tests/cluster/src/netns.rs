@@ -1,17 +1,22 @@
-//! A network of its own: this program once more, inside namespaces that have loopback alone. Starts nothing else.
+//! A network of its own: this program once more, inside namespaces that have loopback alone. Starts nothing
+//! else.
 //!
-//! Only there may the engines run: their autoscalers call the addresses of simulated pods, which on the machine's own network would leave it,
-//! and some of their ports are fixed.
+//! Only there may the engines run: their autoscalers call the addresses of simulated pods, which on the
+//! machine's own network would leave it, and some of their ports are fixed.
 
-use std::fmt::Display;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::{env, fs, io};
+use std::{
+    env,
+    fmt::Display,
+    fs, io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
 
 /// Set for what runs inside.
 const MARK: &str = "ELPIO_NETNS";
 
-/// Inside: every address of a simulated pod is one of loopback, so that a process which listens on 0.0.0.0 answers for all pods.
+/// Inside: every address of a simulated pod is one of loopback, so that a process which listens on 0.0.0.0
+/// answers for all pods.
 /// `ip` is in a folder that is not on everybody's PATH.
 const SET_UP: &str = r#"
 set -e
@@ -50,8 +55,9 @@ pub enum NoNamespace {
     Io(#[from] io::Error),
 }
 
-/// Returns inside. Outside it calls `before`, which may use the network (to build, to download), and then becomes this same program, with the
-/// same arguments, inside: nothing else that has been done in the process remains.
+/// Returns inside. Outside it calls `before`, which may use the network (to build, to download), and then
+/// becomes this same program, with the same arguments, inside: nothing else that has been done in the process
+/// remains.
 ///
 /// # Errors
 /// See [`NoNamespace`].
@@ -80,8 +86,16 @@ pub fn is_inside() -> Result<bool, NoNamespace> {
 /// # Errors
 /// When this machine allows no namespaces.
 pub fn allowed() -> Result<(), NoNamespace> {
-    let tried = unshare().arg("true").stdin(Stdio::null()).output().map_err(|error| NoNamespace::Refused(format!("unshare: {error}")))?;
-    if tried.status.success() { Ok(()) } else { Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned())) }
+    let tried = unshare()
+        .arg("true")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| NoNamespace::Refused(format!("unshare: {error}")))?;
+    if tried.status.success() {
+        Ok(())
+    } else {
+        Err(NoNamespace::Refused(String::from_utf8_lossy(&tried.stderr).trim().to_owned()))
+    }
 }
 
 /// This program with its arguments, inside.

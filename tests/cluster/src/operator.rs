@@ -1,15 +1,22 @@
 //! The operator as a process: started, asked and stopped as a user would. Knows nothing of its code.
 
-use crate::page::{self, Answer};
-use crate::proc;
-pub use crate::process::Exit;
-use crate::process::{Folder, Process, Spec, free_port};
-use crate::wait::eventually;
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use nix::sys::signal::Signal;
-use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use crate::{
+    page::{self, Answer},
+    proc,
+    process::{Folder, Process, Spec, free_port},
+    wait::eventually,
+};
+
+pub use crate::process::Exit;
 
 /// Long enough for a machine that builds something else at the same time.
 const BOUND: Duration = Duration::from_mins(1);
@@ -26,8 +33,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`; ports that are not given are free
-    /// ones. Returns at once: see [`Operator::wait_ready`].
+    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`; ports
+    /// that are not given are free ones. Returns at once: see [`Operator::wait_ready`].
     ///
     /// # Panics
     /// When the binary cannot be started.
@@ -109,7 +116,10 @@ impl Operator {
     /// # Panics
     /// When there is none.
     pub async fn metrics(&self, accept: &str) -> String {
-        let answer = self.page(accept).await.unwrap_or_else(|error| panic!("the metrics page: {error}\n{}", self.process.log_end(30)));
+        let answer = self
+            .page(accept)
+            .await
+            .unwrap_or_else(|error| panic!("the metrics page: {error}\n{}", self.process.log_end(30)));
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
     }

@@ -1,21 +1,26 @@
-//! A real OTLP receiver, gRPC and HTTP, that keeps what it was sent, and can be made to fail as collectors do. Interprets nothing.
+//! A real OTLP receiver, gRPC and HTTP, that keeps what it was sent, and can be made to fail as collectors
+//! do. Interprets nothing.
 
 pub use crate::otlp_store::{Export, Fault};
-use crate::otlp_store::{Shared, Store};
-use crate::process::free_port;
-pub use crate::signals::{Attributes, Log, Span, SpanEvent};
-use crate::wait::eventually;
-use crate::{otlp_grpc, otlp_http};
+use std::{net::Ipv4Addr, time::Duration};
+
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
-use std::net::Ipv4Addr;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::transport::server::TcpIncoming;
+
+use crate::{
+    otlp_grpc, otlp_http,
+    otlp_store::{Shared, Store},
+    process::free_port,
+    wait::eventually,
+};
+
+pub use crate::signals::{Attributes, Log, Span, SpanEvent};
 
 const BIND: Duration = Duration::from_secs(5);
 
-/// A running receiver. It has a runtime of its own, so that a test that blocks does not slow it, and so that its end is abrupt.
+/// A running receiver. It has a runtime of its own, so that a test that blocks does not slow it, and so that
+/// its end is abrupt.
 pub struct OtlpReceiver {
     store: Shared,
     runtime: Option<Runtime>,
@@ -29,7 +34,8 @@ impl OtlpReceiver {
     /// # Panics
     /// When it cannot.
     pub async fn start() -> Self {
-        let mut receiver = Self { store: Shared::default(), runtime: None, port: free_port(), http_port: free_port() };
+        let mut receiver =
+            Self { store: Shared::default(), runtime: None, port: free_port(), http_port: free_port() };
         receiver.restart().await;
         receiver
     }
@@ -141,8 +147,14 @@ impl OtlpReceiver {
         let (grpc, http) = (bind(self.port).await, bind(self.http_port).await);
         let store = self.store.clone();
         runtime.spawn(async move {
-            let (grpc, http) = (TcpListener::from_std(grpc).expect("a socket"), TcpListener::from_std(http).expect("a socket"));
-            tokio::join!(otlp_grpc::serve(TcpIncoming::from(grpc), store.clone()), otlp_http::serve(http, store));
+            let (grpc, http) = (
+                TcpListener::from_std(grpc).expect("a socket"),
+                TcpListener::from_std(http).expect("a socket"),
+            );
+            tokio::join!(
+                otlp_grpc::serve(TcpIncoming::from(grpc), store.clone()),
+                otlp_http::serve(http, store)
+            );
         });
         self.runtime = Some(runtime);
     }
@@ -157,7 +169,8 @@ impl Drop for OtlpReceiver {
 /// After a stop the old socket may live for a moment longer.
 async fn bind(port: u16) -> std::net::TcpListener {
     let what = "the receiver's port is free";
-    let listener = eventually(what, BIND, async || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))).await;
+    let listener =
+        eventually(what, BIND, async || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))).await;
     listener.set_nonblocking(true).expect("a socket");
     listener
 }

@@ -1,14 +1,14 @@
 //! OTLP by gRPC. Keeps nothing itself.
 
+use opentelemetry_proto::tonic::collector::{logs::v1 as logs, metrics::v1 as metrics, trace::v1 as trace};
+use tonic::{
+    Request, Response, Status,
+    codec::CompressionEncoding,
+    metadata::KeyAndValueRef,
+    transport::{Server, server::TcpIncoming},
+};
+
 use crate::otlp_store::{Export, Shared, Store};
-use opentelemetry_proto::tonic::collector::logs::v1 as logs;
-use opentelemetry_proto::tonic::collector::metrics::v1 as metrics;
-use opentelemetry_proto::tonic::collector::trace::v1 as trace;
-use tonic::codec::CompressionEncoding;
-use tonic::metadata::KeyAndValueRef;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
 
 /// Serves until it is dropped.
 pub(crate) async fn serve(incoming: TcpIncoming, store: Shared) {
@@ -39,9 +39,16 @@ pub(crate) async fn serve(incoming: TcpIncoming, store: Shared) {
 struct Service(Shared);
 
 impl Service {
-    async fn receive<T>(&self, signal: &'static str, request: Request<T>, keep: impl FnOnce(&mut Store, T)) -> Result<(), Status> {
+    async fn receive<T>(
+        &self,
+        signal: &'static str,
+        request: Request<T>,
+        keep: impl FnOnce(&mut Store, T),
+    ) -> Result<(), Status> {
         let headers = request.metadata().iter().filter_map(|entry| match entry {
-            KeyAndValueRef::Ascii(key, value) => Some((key.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())),
+            KeyAndValueRef::Ascii(key, value) => {
+                Some((key.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            }
             KeyAndValueRef::Binary(..) => None,
         });
         let export = Export { signal, protocol: "grpc", headers: headers.collect(), accepted: false };
@@ -66,7 +73,10 @@ impl trace::trace_service_server::TraceService for Service {
 
 #[tonic::async_trait]
 impl logs::logs_service_server::LogsService for Service {
-    async fn export(&self, request: Request<logs::ExportLogsServiceRequest>) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
+    async fn export(
+        &self,
+        request: Request<logs::ExportLogsServiceRequest>,
+    ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
         self.receive("logs", request, |store, content| {
             store.logs.extend(crate::signals::logs(content));
         })

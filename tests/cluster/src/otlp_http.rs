@@ -1,21 +1,27 @@
 //! OTLP by HTTP with protobuf bodies (`http/protobuf`), plain or gzip. Keeps nothing itself.
 
-use crate::otlp_store::{Export, Shared, Store};
-use crate::signals;
+use std::{convert::Infallible, io::Read as _};
+
 use flate2::read::GzDecoder;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
 use prost::Message as _;
-use std::convert::Infallible;
-use std::io::Read as _;
 use tokio::net::TcpListener;
+
+use crate::{
+    otlp_store::{Export, Shared, Store},
+    signals,
+};
 
 /// What a request holds, to be kept when it is accepted.
 type Keep = Box<dyn FnOnce(&mut Store) + Send>;
@@ -32,7 +38,10 @@ pub(crate) async fn serve(listener: TcpListener, store: Shared) {
     }
 }
 
-async fn answer(request: http::Request<Incoming>, store: &Shared) -> Result<http::Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: http::Request<Incoming>,
+    store: &Shared,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let received = match body.collect().await {
         Ok(body) => decode(head.uri.path(), &head.headers, &body.to_bytes()),
@@ -40,20 +49,27 @@ async fn answer(request: http::Request<Incoming>, store: &Shared) -> Result<http
     };
     let answered = match received {
         Ok((signal, keep)) => {
-            let headers =
-                head.headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            let headers = head.headers.iter().map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            });
             let export = Export { signal, protocol: "http", headers: headers.collect(), accepted: false };
             store.receive(export, keep).await.map_err(|(code, message)| (status(code), message))
         }
         Err(refused) => Err(refused),
     };
     // The answers of success are messages without fields: empty bodies.
-    let (status, body) = answered.map_or_else(|(status, message)| (status, message), |()| (StatusCode::OK, String::new()));
-    let response = http::Response::builder().status(status).header(header::CONTENT_TYPE, "application/x-protobuf");
+    let (status, body) =
+        answered.map_or_else(|(status, message)| (status, message), |()| (StatusCode::OK, String::new()));
+    let response =
+        http::Response::builder().status(status).header(header::CONTENT_TYPE, "application/x-protobuf");
     Ok(response.body(Full::new(Bytes::from(body))).expect("valid headers"))
 }
 
-fn decode(path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(&'static str, Keep), (StatusCode, String)> {
+fn decode(
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(&'static str, Keep), (StatusCode, String)> {
     let bad = |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, error.to_string());
     let is = |name, value: &str| headers.get(name).is_some_and(|held| held == value);
     if !is(header::CONTENT_TYPE, "application/x-protobuf") {

@@ -1,10 +1,14 @@
 //! What the receiver keeps, and how it answers: the same for both protocols. Speaks neither.
 
-use crate::signals::{Log, Span};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+
+use crate::signals::{Log, Span};
 
 /// How the receiver answers.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +53,13 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the request, and keeps the content when the answer is yes; else the code and message to answer with.
-    pub(crate) async fn receive(&self, mut export: Export, keep: impl FnOnce(&mut Store)) -> Result<(), (tonic::Code, String)> {
+    /// Notes the request, and keeps the content when the answer is yes; else the code and message to answer
+    /// with.
+    pub(crate) async fn receive(
+        &self,
+        mut export: Export,
+        keep: impl FnOnce(&mut Store),
+    ) -> Result<(), (tonic::Code, String)> {
         let fault = self.lock().fault.clone();
         if let Fault::Slow(time) = fault {
             tokio::time::sleep(time).await;

@@ -1,11 +1,11 @@
 //! A Prometheus page: fetched with a plain GET, and read. Knows no metric by name.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::Ipv4Addr;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use std::{collections::BTreeMap, io, net::Ipv4Addr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// The answer to a GET.
 #[derive(Clone, Debug)]
@@ -34,7 +34,9 @@ pub async fn send(port: u16, method: &str, path: &str, accept: &str) -> io::Resu
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         // HTTP/1.0: the answer comes in one piece, and its end is the connection's.
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

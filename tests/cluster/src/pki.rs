@@ -1,6 +1,9 @@
 //! Certificates for servers on loopback, from an authority made for one run.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 
 /// A certificate and its key, PEM.
 #[derive(Clone, Debug)]
@@ -53,7 +56,11 @@ impl Authority {
     /// When a name is none.
     #[must_use]
     pub fn peer(&self, names: &[&str]) -> Identity {
-        self.issue("peer", names, vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth])
+        self.issue(
+            "peer",
+            names,
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        )
     }
 
     /// A certificate for a client.

@@ -1,7 +1,6 @@
 //! What Linux says of a running process: memory, CPU time, listening ports. Reads `/proc` only.
 
-use std::fs;
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 /// Resident memory in bytes.
 ///

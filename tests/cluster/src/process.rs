@@ -1,23 +1,31 @@
-//! Processes that end with us in every case: on drop, on panic, and when this process is killed or ends with statics that never drop.
+//! Processes that end with us in every case: on drop, on panic, and when this process is killed or ends with
+//! statics that never drop.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, BufRead as _, BufReader},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 
 use crate::wait::eventually;
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
-use std::ffi::OsString;
-use std::fs;
-use std::io::{self, BufRead as _, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a process may take to stand still after SIGSTOP.
 const STOP: Duration = Duration::from_secs(5);
 
-/// Runs `$2…` with its output in `$1`. Our end of its stdin is closed by the kernel however we end, and then it kills the program.
-/// (Linux's parent-death signal would need `unsafe`, and fires when the starting *thread* ends.)
+/// Runs `$2…` with its output in `$1`. Our end of its stdin is closed by the kernel however we end, and then
+/// it kills the program. (Linux's parent-death signal would need `unsafe`, and fires when the starting
+/// *thread* ends.)
 const GUARD: &str = r#"
 log=$1; shift
 exec 3<&0 4>&1 </dev/null >>"$log" 2>&1
@@ -32,7 +40,8 @@ kill -KILL "$guard" 2>/dev/null
 exit "$code"
 "#;
 
-/// Removes the folder `$1` when our end of its stdin is closed; others may still be writing to it for a moment.
+/// Removes the folder `$1` when our end of its stdin is closed; others may still be writing to it for a
+/// moment.
 const JANITOR: &str = r#"read -r _; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 0.2; done"#;
 
 /// How a process ended.
@@ -78,7 +87,10 @@ impl Process {
     /// When the program is not there or cannot be started.
     pub fn spawn(spec: Spec<'_>) -> io::Result<Self> {
         if !spec.program.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", spec.program.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} is not there", spec.program.display()),
+            ));
         }
         let log = spec.folder.join(format!("{}.log", spec.name));
         let mut command = Command::new("sh");
@@ -100,7 +112,10 @@ impl Process {
             .spawn()?;
         let mut line = String::new();
         BufReader::new(guard.stdout.take().expect("piped")).read_line(&mut line)?;
-        let pid = line.trim().parse().map_err(|_| io::Error::other(format!("{}: the guard said {line:?}", spec.name)))?;
+        let pid = line
+            .trim()
+            .parse()
+            .map_err(|_| io::Error::other(format!("{}: the guard said {line:?}", spec.name)))?;
         Ok(Self { name: spec.name.to_owned(), guard, pid: Pid::from_raw(pid), log, exit: None })
     }
 
@@ -135,10 +150,11 @@ impl Process {
     pub fn exit(&mut self) -> Option<Exit> {
         if self.exit.is_none() {
             // A shell reports a child killed by signal N as 128 + N.
-            self.exit = self.guard.try_wait().ok().flatten().map(|status| match status.code().unwrap_or(128 + 9) {
-                code if code > 128 => Exit::Signal(code - 128),
-                code => Exit::Code(code),
-            });
+            self.exit =
+                self.guard.try_wait().ok().flatten().map(|status| match status.code().unwrap_or(128 + 9) {
+                    code if code > 128 => Exit::Signal(code - 128),
+                    code => Exit::Code(code),
+                });
         }
         self.exit
     }
@@ -153,7 +169,8 @@ impl Process {
         }
     }
 
-    /// Sends it a signal. SIGSTOP has taken effect when this returns: the kernel stops one thread after the other.
+    /// Sends it a signal. SIGSTOP has taken effect when this returns: the kernel stops one thread after the
+    /// other.
     pub fn signal(&self, signal: Signal) {
         if self.exit.is_some() {
             return;
@@ -161,7 +178,8 @@ impl Process {
         // It may have ended by itself in between.
         let sent = signal::kill(self.pid, signal).is_ok();
         let begun = Instant::now();
-        while sent && signal == Signal::SIGSTOP && begun.elapsed() < STOP && !crate::proc::stopped(self.pid()) {
+        while sent && signal == Signal::SIGSTOP && begun.elapsed() < STOP && !crate::proc::stopped(self.pid())
+        {
             std::thread::yield_now();
         }
     }
@@ -205,7 +223,8 @@ impl Drop for Process {
     }
 }
 
-/// A temporary folder that is removed with us, like the processes. With `ELPIO_KEEP=1` it stays (its logs are worth reading).
+/// A temporary folder that is removed with us, like the processes. With `ELPIO_KEEP=1` it stays (its logs are
+/// worth reading).
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -259,8 +278,8 @@ pub fn unique() -> String {
     format!("{:x}{:03x}-{:x}", std::process::id(), now.subsec_millis(), count)
 }
 
-/// A TCP port on loopback that nobody has. From below the range that the kernel gives to outgoing connections, so that a component which is
-/// stopped finds its port free when it starts again.
+/// A TCP port on loopback that nobody has. From below the range that the kernel gives to outgoing
+/// connections, so that a component which is stopped finds its port free when it starts again.
 ///
 /// # Panics
 /// When a thousand ports in a row are taken.

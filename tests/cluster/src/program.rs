@@ -1,11 +1,18 @@
-//! A component with ports of its own that can be started, killed, paused and started again. Knows none by name.
+//! A component with ports of its own that can be started, killed, paused and started again. Knows none by
+//! name.
 
-use crate::process::{Folder, Process, Spec};
-use crate::wait::eventually;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use nix::sys::signal::Signal;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use crate::{
+    process::{Folder, Process, Spec},
+    wait::eventually,
+};
 
 /// Long enough for a machine that builds something else at the same time.
 const START: Duration = Duration::from_mins(2);
@@ -21,7 +28,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(name: &'static str, binary: PathBuf, args: Vec<String>, env: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        binary: PathBuf,
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+    ) -> Self {
         Self { name, binary, args, env, process: None, folder: Folder::new(name) }
     }
 
@@ -49,7 +61,10 @@ impl Program {
     }
 
     /// Asks `probe` until it says that the program is ready; fails at once, with its log, when it has died.
-    pub(crate) async fn wait_ready<E: std::fmt::Display>(&mut self, mut probe: impl AsyncFnMut() -> Result<(), E>) {
+    pub(crate) async fn wait_ready<E: std::fmt::Display>(
+        &mut self,
+        mut probe: impl AsyncFnMut() -> Result<(), E>,
+    ) {
         let what = format!("{} is ready", self.name);
         eventually(&what, START, async || {
             let process = self.process.as_mut().expect("just started");

@@ -1,14 +1,20 @@
-//! A real Prometheus that runs `otel/prometheus.yml`, and promtool. Queries are handed on, answers are handed back.
+//! A real Prometheus that runs `otel/prometheus.yml`, and promtool. Queries are handed on, answers are handed
+//! back.
 
-use crate::components::{PROMETHEUS, PROMTOOL};
-use crate::crds::repository;
-use crate::page;
-use crate::page::Series;
-use crate::process::free_port;
-use crate::program::Program;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
 use serde_json::Value;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+
+use crate::{
+    components::{PROMETHEUS, PROMTOOL},
+    crds::repository,
+    page::{self, Series},
+    process::free_port,
+    program::Program,
+};
 
 /// The target of the file that users take; a test puts its own in that place.
 const TARGET: &str = "elpio-operator-metrics.elpio-system.svc:9095";
@@ -32,7 +38,8 @@ impl Prometheus {
         Self::launch(targets, None).await
     }
 
-    /// The same with alert rules, evaluated once a second: the text of a rules file, such as [`crate::alerts::rules`] gives.
+    /// The same with alert rules, evaluated once a second: the text of a rules file, such as
+    /// [`crate::alerts::rules`] gives.
     ///
     /// # Panics
     /// As [`Prometheus::start`], and when it does not take the rules.
@@ -71,10 +78,16 @@ impl Prometheus {
 
     /// Writes its file anew, with these targets.
     fn configure(&self, targets: &[String]) {
-        let text = std::fs::read_to_string(repository().join("otel/prometheus.yml")).expect("the file that users take");
-        assert!(text.contains(TARGET) && text.contains(INTERVAL), "otel/prometheus.yml has another target or interval");
+        let text = std::fs::read_to_string(repository().join("otel/prometheus.yml"))
+            .expect("the file that users take");
+        assert!(
+            text.contains(TARGET) && text.contains(INTERVAL),
+            "otel/prometheus.yml has another target or interval"
+        );
         let list = targets.iter().map(|target| format!("\"{target}\"")).collect::<Vec<_>>().join(", ");
-        let mut text = text.replace(&format!("\"{TARGET}\""), &list).replace(INTERVAL, "scrape_interval: 1s\n  evaluation_interval: 1s");
+        let mut text = text
+            .replace(&format!("\"{TARGET}\""), &list)
+            .replace(INTERVAL, "scrape_interval: 1s\n  evaluation_interval: 1s");
         if self.rules {
             text.extend(["\nrule_files: [", RULES, "]\n"]);
         }
@@ -117,7 +130,8 @@ impl Prometheus {
     /// What Prometheus says of the query.
     pub async fn query_exemplars(&self, query: &str) -> Result<Vec<Exemplar>, String> {
         let now = jiff::Timestamp::now().as_second();
-        let path = format!("/api/v1/query_exemplars?query={}&start={}&end={}", escape(query), now - 3600, now + 60);
+        let path =
+            format!("/api/v1/query_exemplars?query={}&start={}&end={}", escape(query), now - 3600, now + 60);
         let data = self.api(&path).await?;
         let mut all = Vec::new();
         for series in data.as_array().into_iter().flatten() {
@@ -156,8 +170,10 @@ impl Prometheus {
     }
 
     pub(crate) async fn api(&self, path: &str) -> Result<Value, String> {
-        let answer = page::get(self.port, path, "application/json").await.map_err(|error| error.to_string())?;
-        let mut json: Value = serde_json::from_str(&answer.body).map_err(|error| format!("{error}: {}", answer.body))?;
+        let answer =
+            page::get(self.port, path, "application/json").await.map_err(|error| error.to_string())?;
+        let mut json: Value =
+            serde_json::from_str(&answer.body).map_err(|error| format!("{error}: {}", answer.body))?;
         if json["status"] == "success" { Ok(json["data"].take()) } else { Err(json["error"].to_string()) }
     }
 }

@@ -1,11 +1,14 @@
 //! Range queries to Prometheus: what a panel asks for. Interprets no series.
 
-use crate::Prometheus;
-use crate::prometheus::{escape, labels};
+use std::{collections::BTreeMap, time::Duration};
+
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::time::Duration;
+
+use crate::{
+    Prometheus,
+    prometheus::{escape, labels},
+};
 
 /// Points across a panel.
 const POINTS: u32 = 120;
@@ -29,7 +32,8 @@ impl Window {
         Self { start: end - span, end, step: Duration::from_secs((span / POINTS).as_secs().max(1)) }
     }
 
-    /// Grafana's `$__rate_interval` for a scrape every so often: as long as four scrapes at least, so that a rate has two samples.
+    /// Grafana's `$__rate_interval` for a scrape every so often: as long as four scrapes at least, so that a
+    /// rate has two samples.
     #[must_use]
     pub fn rate_interval(&self, scrape: Duration) -> String {
         format!("{}s", (self.step + scrape).max(scrape * 4).as_secs().max(1))
@@ -83,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_rate_has_two_samples_and_no_gaps() {
-        let window = |step| Window { step: Duration::from_secs(step), ..Window::last(Duration::from_mins(1)) };
+        let window =
+            |step| Window { step: Duration::from_secs(step), ..Window::last(Duration::from_mins(1)) };
         for (step, scrape, interval) in [(1, 1, "4s"), (30, 1, "31s"), (15, 15, "60s")] {
             assert_eq!(window(step).rate_interval(Duration::from_secs(scrape)), interval);
         }

@@ -19,14 +19,16 @@ pub struct Compared {
     pub well: f64,
     /// Over all pairs.
     pub ill: f64,
-    /// Of each pair's ratio the geometric mean: whatever the machine did while a pair was measured met both of it.
+    /// Of each pair's ratio the geometric mean: whatever the machine did while a pair was measured met both
+    /// of it.
     pub ratio: f64,
     /// In 98 of 100 cases the true ratio lies between these.
     pub interval: (f64, f64),
 }
 
 impl Compared {
-    /// More than `most`, and not by chance: drawn again, the pairs would hardly ever say that there is no difference at all.
+    /// More than `most`, and not by chance: drawn again, the pairs would hardly ever say that there is no
+    /// difference at all.
     #[must_use]
     pub fn exceeds(&self, most: f64) -> bool {
         self.ratio > most && self.interval.0 > 1.0
@@ -41,12 +43,15 @@ pub fn compare(pairs: &[Pair], percent: usize) -> Compared {
         sorted.sort_unstable_by(f64::total_cmp);
         at(&sorted, percent)
     };
-    let pooled = |of: fn(&Pair) -> &[f64]| percentile(&pairs.iter().flat_map(of).copied().collect::<Vec<_>>());
-    let logs: Vec<f64> = pairs.iter().map(|pair| (percentile(&pair.ill) / percentile(&pair.well)).ln()).collect();
+    let pooled =
+        |of: fn(&Pair) -> &[f64]| percentile(&pairs.iter().flat_map(of).copied().collect::<Vec<_>>());
+    let logs: Vec<f64> =
+        pairs.iter().map(|pair| (percentile(&pair.ill) / percentile(&pair.well)).ln()).collect();
     let count = f64::from(u32::try_from(logs.len()).unwrap_or(u32::MAX));
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
-    let mut drawn: Vec<f64> =
-        (0..RESAMPLES).map(|_| (logs.iter().map(|_| logs[chance.below(logs.len())]).sum::<f64>() / count).exp()).collect();
+    let mut drawn: Vec<f64> = (0..RESAMPLES)
+        .map(|_| (logs.iter().map(|_| logs[chance.below(logs.len())]).sum::<f64>() / count).exp())
+        .collect();
     drawn.sort_unstable_by(f64::total_cmp);
     Compared {
         well: pooled(|pair| &pair.well),
@@ -82,9 +87,14 @@ mod tests {
     /// Pairs of 200 with some noise, the ill ones slower by a factor.
     fn pairs(factor: f64, slow_pairs: usize) -> Vec<Pair> {
         let mut chance = Chance(7);
-        let mut one =
-            |factor: f64| (0..200).map(|_| factor * (10.0 + f64::from(u8::try_from(chance.below(200)).unwrap()) / 40.0)).collect();
-        (0..12).map(|pair| Pair { well: one(1.0), ill: one(if pair < slow_pairs { factor } else { 1.0 }) }).collect()
+        let mut one = |factor: f64| {
+            (0..200)
+                .map(|_| factor * (10.0 + f64::from(u8::try_from(chance.below(200)).unwrap()) / 40.0))
+                .collect()
+        };
+        (0..12)
+            .map(|pair| Pair { well: one(1.0), ill: one(if pair < slow_pairs { factor } else { 1.0 }) })
+            .collect()
     }
 
     #[test]

@@ -1,9 +1,7 @@
-//! Progress lines for whoever waits. Written past the test runner's capture, because a build of minutes has to be seen while it runs.
+//! Progress lines for whoever waits. Written past the test runner's capture, because a build of minutes has
+//! to be seen while it runs.
 
-use std::fmt::Arguments;
-use std::io::Write as _;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::{fmt::Arguments, io::Write as _, sync::OnceLock, time::Duration};
 
 /// How often progress is told to those who only read lines.
 const SELDOM: u64 = 10;

@@ -1,10 +1,15 @@
 //! The samples that a user would apply: read, and applied. Changes nothing in them.
 
-use crate::crds::repository;
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::{DynamicObject, GroupVersionKind};
-use kube::{Client, ResourceExt as _, discovery};
 use std::fs;
+
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, Patch, PatchParams},
+    core::{DynamicObject, GroupVersionKind},
+    discovery,
+};
+
+use crate::crds::repository;
 
 /// Where they are, for people.
 pub const FOLDER: &str = "deploy/samples/";
@@ -23,13 +28,16 @@ pub fn read() -> Result<Vec<DynamicObject>, String> {
 /// As [`read`].
 pub fn read_from(folder: &str) -> Result<Vec<DynamicObject>, String> {
     let entries = fs::read_dir(repository().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
-    let mut paths: Vec<_> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let mut paths: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
     paths.sort();
     let mut objects = Vec::new();
     for path in paths {
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let of_file: Vec<DynamicObject> = serde_saphyr::from_multiple(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let of_file: Vec<DynamicObject> =
+            serde_saphyr::from_multiple(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         objects.extend(of_file);
     }
     Ok(objects)
@@ -51,7 +59,9 @@ pub async fn apply(client: &Client, namespace: &str, samples: &[DynamicObject]) 
         let name = object.name_any();
         let types = object.types.clone().ok_or_else(|| format!("{name}: no kind"))?;
         let gvk = GroupVersionKind::try_from(&types).map_err(|error| format!("{name}: {error}"))?;
-        let (resource, _) = discovery::pinned_kind(client, &gvk).await.map_err(|error| format!("{} {name}: {error}", types.kind))?;
+        let (resource, _) = discovery::pinned_kind(client, &gvk)
+            .await
+            .map_err(|error| format!("{} {name}: {error}", types.kind))?;
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let applied = api.patch(&name, &PatchParams::apply("samples"), &Patch::Apply(object)).await;
         applied.map_err(|error| format!("{} {name}: {error}", types.kind))?;

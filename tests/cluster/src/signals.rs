@@ -1,15 +1,14 @@
 //! Spans and log records of OTLP as plain values that tests compare. Pure.
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::logs::v1 as proto_logs;
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1 as proto_trace;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1 as proto_logs,
+    resource::v1::Resource,
+    trace::v1 as proto_trace,
+};
 
 /// Attribute values as text; arrays as JSON.
 pub type Attributes = BTreeMap<String, String>;
@@ -147,7 +146,11 @@ fn span(received: proto_trace::Span, resource: &Attributes, scope: &str) -> Span
         events: received
             .events
             .into_iter()
-            .map(|event| SpanEvent { name: event.name, time: event.time_unix_nano, attributes: attributes(event.attributes) })
+            .map(|event| SpanEvent {
+                name: event.name,
+                time: event.time_unix_nano,
+                attributes: attributes(event.attributes),
+            })
             .collect(),
         links: received.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
         resource: resource.clone(),

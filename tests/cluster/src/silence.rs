@@ -1,24 +1,33 @@
-//! A proxy before the API server that can silence its watches: the connections stay, and no byte comes any more. Everything else passes.
+//! A proxy before the API server that can silence its watches: the connections stay, and no byte comes any
+//! more. Everything else passes.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
 
 use crate::process::Folder;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::Value;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 /// The pause after a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Passes everything on until it is dropped. Plain text on the client's side, so that it can tell a watch from a call.
+/// Passes everything on until it is dropped. Plain text on the client's side, so that it can tell a watch
+/// from a call.
 pub struct WatchSilencer {
     silent: watch::Sender<bool>,
     _server: JoinSet<()>,
@@ -26,7 +35,8 @@ pub struct WatchSilencer {
 }
 
 impl WatchSilencer {
-    /// Listens on a free port, for clients of the API server that this kubeconfig (as a [`crate::Cluster`] writes it) names.
+    /// Listens on a free port, for clients of the API server that this kubeconfig (as a [`crate::Cluster`]
+    /// writes it) names.
     ///
     /// # Panics
     /// When the kubeconfig cannot be read.
@@ -49,7 +59,12 @@ impl WatchSilencer {
             loop {
                 while connections.try_join_next().is_some() {}
                 match listener.accept().await {
-                    Ok((client, _)) => drop(connections.spawn(relay(client, server.clone(), connector.clone(), heard.clone()))),
+                    Ok((client, _)) => drop(connections.spawn(relay(
+                        client,
+                        server.clone(),
+                        connector.clone(),
+                        heard.clone(),
+                    ))),
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 }
             }
@@ -77,16 +92,22 @@ impl WatchSilencer {
 fn connector(authority: &str) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring knows them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring knows them")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     TlsConnector::from(Arc::new(config))
 }
 
 /// One connection of a client, with one of its own to the API server. HTTP/1.1: one request after the other.
-async fn relay(client: TcpStream, server: String, connector: TlsConnector, mut silent: watch::Receiver<bool>) {
+async fn relay(
+    client: TcpStream,
+    server: String,
+    connector: TlsConnector,
+    mut silent: watch::Receiver<bool>,
+) {
     let name = ServerName::from(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST));
     // A connection that fails is closed: the client begins again.
     let Ok(stream) = TcpStream::connect(server).await else { return };

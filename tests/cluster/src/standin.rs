@@ -1,19 +1,24 @@
-//! A stand-in for the engines: no Knative, KEDA, cert-manager, External Secrets or Tekton runs; this writes the status that they would write.
-//! It never touches a spec.
+//! A stand-in for the engines: no Knative, KEDA, cert-manager, External Secrets or Tekton runs; this writes
+//! the status that they would write. It never touches a spec.
 
 pub use crate::verdict::Verdict;
-use crate::verdict::{Part, beside_engines, keep_times, of_image, parts, says};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, ResourceExt as _};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, ListParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::watcher::{self, Event, watcher},
+};
 use serde_json::{Value, json};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::verdict::{Part, beside_engines, keep_times, of_image, parts, says};
 
 /// How often an API that is not served is looked for.
 const ABSENT: Duration = Duration::from_millis(200);
@@ -28,11 +33,13 @@ pub struct Play {
     pub delay: Duration,
     /// Deployments are real, because kube-controller-manager runs: play the node, and make their pods ready.
     pub pods: bool,
-    /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own `ScaledObject`.
+    /// Make what engines make beside it: Knative's Route and its placeholder Service, the HTTP add-on's own
+    /// `ScaledObject`.
     pub companions: bool,
     /// Play Tekton too: every build succeeds after the delay, and nothing is built.
     pub builds: bool,
-    /// The engines are real: play cert-manager and External Secrets alone, whose controllers run nowhere here.
+    /// The engines are real: play cert-manager and External Secrets alone, whose controllers run nowhere
+    /// here.
     pub beside_engines: bool,
 }
 
@@ -83,8 +90,9 @@ impl StandInEngine {
         Self { stage, watches }
     }
 
-    /// From now on this is said of objects of this kind (`Service`, `Certificate`, …) and name; `*` is any. The last that fits counts, before
-    /// the image's own fate: images with `broken` in their name can never be pulled.
+    /// From now on this is said of objects of this kind (`Service`, `Certificate`, …) and name; `*` is any.
+    /// The last that fits counts, before the image's own fate: images with `broken` in their name can never
+    /// be pulled.
     pub fn say(&self, kind: &str, name: &str, verdict: Verdict) {
         let said = (kind.to_owned(), name.to_owned(), verdict);
         self.stage.script().said.push(said);
@@ -199,7 +207,8 @@ impl Stage {
             return;
         };
         let patch = Patch::Merge(json!({"status": status}));
-        let params = PatchParams { field_manager: Some("stand-in-engine".to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some("stand-in-engine".to_owned()), ..PatchParams::default() };
         // Deleted or changed in between: the watch tells, and then it is settled again.
         let _ = api.patch_status(&object.name_any(), &params, &patch).await;
     }
@@ -231,7 +240,11 @@ impl Script {
             return Verdict::Hold;
         }
         let name = object.name_any();
-        let said = self.said.iter().rev().find(|(kind, of, _)| (kind == part.kind || kind == "*") && (*of == name || of == "*"));
+        let said = self
+            .said
+            .iter()
+            .rev()
+            .find(|(kind, of, _)| (kind == part.kind || kind == "*") && (*of == name || of == "*"));
         if let Some((_, _, verdict)) = said {
             return verdict.clone();
         }
@@ -248,7 +261,11 @@ fn key(part: Part, object: &DynamicObject) -> Key {
 }
 
 fn resource(part: Part, object: &DynamicObject) -> ApiResource {
-    let version = object.types.as_ref().and_then(|types| types.api_version.rsplit('/').next()).unwrap_or(part.versions[0]);
+    let version = object
+        .types
+        .as_ref()
+        .and_then(|types| types.api_version.rsplit('/').next())
+        .unwrap_or(part.versions[0]);
     let gvk = GroupVersionKind::gvk(part.group, version, part.kind);
     ApiResource::from_gvk_with_plural(&gvk, part.plural)
 }

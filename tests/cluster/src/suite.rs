@@ -1,15 +1,20 @@
-//! A small test runner for programs that have to do something before any test runs, which libtest cannot. Knows nothing of what is tested.
+//! A small test runner for programs that have to do something before any test runs, which libtest cannot.
+//! Knows nothing of what is tested.
 //!
-//! Arguments as libtest's: words that a test's name must contain one of, `--exact`, `--skip WORD`, `--list`, `--test-threads N`; others are ignored.
+//! Arguments as libtest's: words that a test's name must contain one of, `--exact`, `--skip WORD`, `--list`,
+//! `--test-threads N`; others are ignored.
+
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    io::Write as _,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::report::say;
-use std::collections::VecDeque;
-use std::fmt::Display;
-use std::io::Write as _;
-use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// Tests wait more than they compute.
 const THREADS: usize = 4;
@@ -41,7 +46,11 @@ impl Suite {
     #[must_use]
     pub fn test(mut self, name: &'static str, test: impl AsyncFnOnce() + Send + 'static) -> Self {
         let body = move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(test());
         };
         self.tests.push(Test { name, body: Box::new(body) });
@@ -124,13 +133,21 @@ fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
 /// On a thread with the test's name, which stands in the message of a panic.
 fn run_one(test: Test) -> Outcome {
     let start = Instant::now();
-    let passed = thread::Builder::new().name(test.name.to_owned()).spawn(test.body).is_ok_and(|thread| thread.join().is_ok());
+    let passed = thread::Builder::new()
+        .name(test.name.to_owned())
+        .spawn(test.body)
+        .is_ok_and(|thread| thread.join().is_ok());
     Outcome { name: test.name, passed, took: start.elapsed() }
 }
 
 fn report(outcomes: &[Outcome]) -> ExitCode {
-    let failed: Vec<&str> = outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name).collect();
-    say(format_args!("\ntest result: {} passed, {} failed: {failed:?}", outcomes.len() - failed.len(), failed.len()));
+    let failed: Vec<&str> =
+        outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name).collect();
+    say(format_args!(
+        "\ntest result: {} passed, {} failed: {failed:?}",
+        outcomes.len() - failed.len(),
+        failed.len()
+    ));
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -146,9 +163,12 @@ struct Wanted {
 
 impl Wanted {
     fn read(mut args: impl Iterator<Item = String>) -> Self {
-        let mut wanted = Self { words: Vec::new(), skip: Vec::new(), exact: false, list: false, threads: THREADS };
+        let mut wanted =
+            Self { words: Vec::new(), skip: Vec::new(), exact: false, list: false, threads: THREADS };
         while let Some(arg) = args.next() {
-            let (name, value) = arg.split_once('=').map_or((arg.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
+            let (name, value) = arg
+                .split_once('=')
+                .map_or((arg.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
             match name {
                 "--exact" => wanted.exact = true,
                 "--list" => wanted.list = true,
@@ -185,7 +205,10 @@ mod tests {
         assert!(wanted(&["x", "a:"]).takes("a::b") && !wanted(&["x"]).takes("a::b"));
         assert!(!wanted(&["a", "--exact"]).takes("a::b") && wanted(&["--exact", "a::b"]).takes("a::b"));
         assert!(!wanted(&["--skip", "b"]).takes("a::b") && !wanted(&["--skip=b"]).takes("a::b"));
-        assert_eq!((wanted(&["--test-threads=1"]).threads, wanted(&["--test-threads", "0"]).threads), (1, THREADS));
+        assert_eq!(
+            (wanted(&["--test-threads=1"]).threads, wanted(&["--test-threads", "0"]).threads),
+            (1, THREADS)
+        );
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! A trace as text: a tree that is pleasant to read. Pure.
 
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
+
 use crate::signals::Span;
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::time::Duration;
 
 /// Attributes worth a place on a line, in this order; the last parts of their names are enough there.
-const SHOWN: &[&str] =
-    &["elpio.generation", "elpio.trigger", "elpio.attempt", "elpio.engine", "elpio.outcome", "http.response.status_code", "error.type"];
+const SHOWN: &[&str] = &[
+    "elpio.generation",
+    "elpio.trigger",
+    "elpio.attempt",
+    "elpio.engine",
+    "elpio.outcome",
+    "http.response.status_code",
+    "error.type",
+];
 /// A span that took less is no news.
 const SLIGHT: Duration = Duration::from_millis(2);
 const NAME_WIDTH: usize = 66;
@@ -21,8 +27,9 @@ const GREEN: &str = "\x1b[32m";
 const BOLD: &str = "\x1b[1m";
 const RESET: &str = "\x1b[0m";
 
-/// The spans as a tree, one line each: name, duration, when it began (since the first), status, a few attributes. Children stand under their
-/// parent by start; spans whose parent was not received stand under its id. `color`: with escapes for a terminal.
+/// The spans as a tree, one line each: name, duration, when it began (since the first), status, a few
+/// attributes. Children stand under their parent by start; spans whose parent was not received stand under
+/// its id. `color`: with escapes for a terminal.
 #[must_use]
 pub fn render(spans: &[Span], color: bool) -> String {
     write(spans, color, false, NAME_WIDTH)
@@ -41,10 +48,17 @@ pub fn brief_within(spans: &[Span], color: bool, columns: usize) -> String {
 }
 
 fn write(spans: &[Span], color: bool, brief: bool, name_width: usize) -> String {
-    let mut tree =
-        Tree { brief, name_width, spans, begin: spans.iter().map(|span| span.start).min().unwrap_or(0), color, text: String::new() };
+    let mut tree = Tree {
+        brief,
+        name_width,
+        spans,
+        begin: spans.iter().map(|span| span.start).min().unwrap_or(0),
+        color,
+        text: String::new(),
+    };
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let missing: BTreeSet<&str> = spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
+    let missing: BTreeSet<&str> =
+        spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
     // Roots have the empty parent, which sorts first.
     for parent in missing {
         if !parent.is_empty() {
@@ -106,7 +120,12 @@ impl Tree<'_> {
         let since = Duration::from_nanos(span.start.saturating_sub(self.begin));
         let took = row.iter().map(|span| span.duration()).sum();
         let time = format!("{:>8}  +{:<8}", short(took), short(since));
-        let line = format!("{}{name}  {time}  {}{}", self.paint(DIM, lead), self.status(span), self.paint(DIM, &details(span)));
+        let line = format!(
+            "{}{name}  {time}  {}{}",
+            self.paint(DIM, lead),
+            self.status(span),
+            self.paint(DIM, &details(span))
+        );
         let _ = writeln!(self.text, "{}", line.trim_end());
     }
 
@@ -130,7 +149,9 @@ impl Tree<'_> {
 fn names(row: &[&Span], room: usize) -> String {
     let names: Vec<&str> = row.iter().map(|span| span.name.as_str()).collect();
     match (names.join(", "), names.as_slice()) {
-        (all, [first, .., last]) if all.chars().count() > room => format!("{first} … {last}, {} steps", row.len()),
+        (all, [first, .., last]) if all.chars().count() > room => {
+            format!("{first} … {last}, {} steps", row.len())
+        }
         (all, _) => all,
     }
 }
@@ -201,10 +222,14 @@ mod tests {
             span("9", "8", "lost", 40, 41),
         ];
         let tree = render(&spans, false);
-        let starts: Vec<&str> = tree.lines().map(|line| line.split("  ").next().unwrap_or_default()).map(str::trim_end).collect();
+        let starts: Vec<&str> =
+            tree.lines().map(|line| line.split("  ").next().unwrap_or_default()).map(str::trim_end).collect();
         assert_eq!(starts[..3], ["rollout ElpioService", "├─ observe", "└─ apply Service"]);
         assert!(tree.lines().nth(3).is_some_and(|line| line.starts_with("   └─ PATCH /apis")), "{tree}");
-        assert!(tree.lines().nth(2).is_some_and(|line| line.ends_with("error: forbidden type=forbidden")), "{tree}");
+        assert!(
+            tree.lines().nth(2).is_some_and(|line| line.ends_with("error: forbidden type=forbidden")),
+            "{tree}"
+        );
         assert!(tree.ends_with("+40.0 ms\n") && tree.contains("… span 8, not received\n"), "{tree}");
         assert!(tree.starts_with("rollout ElpioService  ") && tree.contains("1.50 s"), "{tree}");
     }
@@ -220,9 +245,16 @@ mod tests {
             span("6", "1", "status", 4, 5),
         ];
         let tree = brief(&spans, false);
-        let names: Vec<&str> =
-            tree.lines().filter_map(|line| line.split("  ").find(|part| !part.trim_matches(['│', ' ']).is_empty())).collect();
-        assert_eq!(names, ["reconcile", "├─ observe, validate", "├─ apply Service", "└─ PATCH", "└─ status"].map(str::to_owned), "{tree}");
+        let names: Vec<&str> = tree
+            .lines()
+            .filter_map(|line| line.split("  ").find(|part| !part.trim_matches(['│', ' ']).is_empty()))
+            .collect();
+        assert_eq!(
+            names,
+            ["reconcile", "├─ observe, validate", "├─ apply Service", "└─ PATCH", "└─ status"]
+                .map(str::to_owned),
+            "{tree}"
+        );
         assert_eq!(render(&spans, false).lines().count(), 6);
     }
 

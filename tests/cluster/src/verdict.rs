@@ -1,7 +1,7 @@
-//! The status that a real engine would write, by kind. Pure; the conditions, reasons and messages are those of the projects named.
+//! The status that a real engine would write, by kind. Pure; the conditions, reasons and messages are those
+//! of the projects named.
 
-use kube::ResourceExt as _;
-use kube::core::DynamicObject;
+use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::{Value, json};
 
 /// What the engine says of an object.
@@ -66,14 +66,22 @@ pub(crate) fn parts(pods: bool, builds: bool) -> Vec<Part> {
 
 /// The parts of those projects that are no engines.
 pub(crate) fn beside_engines() -> Vec<Part> {
-    ENGINES.into_iter().filter(|part| ["cert-manager.io", "external-secrets.io"].contains(&part.group)).collect()
+    ENGINES
+        .into_iter()
+        .filter(|part| ["cert-manager.io", "external-secrets.io"].contains(&part.group))
+        .collect()
 }
 
-/// An image that nobody can pull, which is what a user gets who mistypes it; and the words by which simulated pods and builds fail, too.
+/// An image that nobody can pull, which is what a user gets who mistypes it; and the words by which simulated
+/// pods and builds fail, too.
 pub(crate) fn of_image(object: &DynamicObject) -> Option<Verdict> {
     if object.types.as_ref().is_some_and(|types| types.kind == "PipelineRun") {
         let said = || "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 1".to_owned();
-        return object.data.to_string().contains("kwok-fail").then(|| Verdict::NotReady { reason: "Failed".to_owned(), message: said() });
+        return object
+            .data
+            .to_string()
+            .contains("kwok-fail")
+            .then(|| Verdict::NotReady { reason: "Failed".to_owned(), message: said() });
     }
     let image = ["/spec/template/spec/containers/0/image", "/spec/containers/0/image"]
         .iter()
@@ -96,9 +104,9 @@ pub(crate) fn of_image(object: &DynamicObject) -> Option<Verdict> {
 /// Whether `live` already says `wanted`, times aside.
 pub(crate) fn says(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| key.ends_with("Time") || live.get(key).is_some_and(|live| says(live, value)))
-        }
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| key.ends_with("Time") || live.get(key).is_some_and(|live| says(live, value))),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| says(live, wanted))
         }
@@ -125,7 +133,10 @@ pub(crate) fn keep_times(live: &Value, wanted: &mut Value) {
 
 fn knative_service(object: &DynamicObject, verdict: &Verdict) -> Value {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    let local = object.labels().get("networking.knative.dev/visibility").is_some_and(|value| value == "cluster-local");
+    let local = object
+        .labels()
+        .get("networking.knative.dev/visibility")
+        .is_some_and(|value| value == "cluster-local");
     let inside = format!("http://{name}.{namespace}.svc.cluster.local");
     let url = if local { inside.clone() } else { format!("http://{name}.{namespace}.example.com") };
     let pending = ("Deploying", "Waiting for the revision's pods to become ready.");
@@ -142,7 +153,8 @@ fn knative_service(object: &DynamicObject, verdict: &Verdict) -> Value {
         status["latestReadyRevisionName"] = json!(revision(object));
         status["url"] = json!(url);
         status["address"] = json!({"url": inside});
-        status["traffic"] = json!([{"latestRevision": true, "percent": 100, "revisionName": revision(object)}]);
+        status["traffic"] =
+            json!([{"latestRevision": true, "percent": 100, "revisionName": revision(object)}]);
     }
     status
 }
@@ -183,7 +195,8 @@ fn http_scaled_object(object: &DynamicObject, verdict: &Verdict) -> Value {
     if *verdict == Verdict::Pending {
         return json!({});
     }
-    let mut ready = condition("Ready", verdict, ("Reconciled", "ScaledObject created and configured"), ("", ""));
+    let mut ready =
+        condition("Ready", verdict, ("Reconciled", "ScaledObject created and configured"), ("", ""));
     ready["observedGeneration"] = json!(object.metadata.generation);
     json!({
         "conditions": [ready],
@@ -215,7 +228,12 @@ fn deployment(object: &DynamicObject, verdict: &Verdict) -> Value {
     let not_ready = ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.");
     let progressing = match verdict {
         Verdict::NotReady { .. } => condition("Progressing", verdict, ("", ""), ("", "")),
-        _ => condition("Progressing", &Verdict::Ready, ("NewReplicaSetAvailable", "ReplicaSet has successfully progressed."), ("", "")),
+        _ => condition(
+            "Progressing",
+            &Verdict::Ready,
+            ("NewReplicaSetAvailable", "ReplicaSet has successfully progressed."),
+            ("", ""),
+        ),
     };
     let mut is_available = condition("Available", verdict, ready, not_ready);
     if *verdict != Verdict::Ready {
@@ -237,7 +255,8 @@ fn deployment(object: &DynamicObject, verdict: &Verdict) -> Value {
 fn pipeline_run(_: &DynamicObject, verdict: &Verdict) -> Value {
     let running = ("Running", "Tasks Completed: 0 (Failed: 0, Cancelled 0), Incomplete: 2, Skipped: 0");
     let done = ("Succeeded", "Tasks Completed: 2 (Failed: 0, Cancelled 0), Skipped: 0");
-    let mut status = json!({"conditions": [condition("Succeeded", verdict, done, running)], "startTime": now()});
+    let mut status =
+        json!({"conditions": [condition("Succeeded", verdict, done, running)], "startTime": now()});
     if *verdict == Verdict::Ready {
         status["results"] = json!([{"name": "IMAGE_DIGEST", "value": format!("sha256:{}", "5e".repeat(32))}]);
     }

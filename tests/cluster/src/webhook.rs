@@ -1,19 +1,26 @@
-//! A validating admission webhook that refuses what it is told to: how a test makes the real API server answer 409, 422, 429 or 503.
+//! A validating admission webhook that refuses what it is told to: how a test makes the real API server
+//! answer 409, 422, 429 or 503.
 
-use crate::admission_server;
-use crate::pki::Authority;
-use crate::process::{free_port, unique};
-use crate::wait::eventually;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1 as admission;
-use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    ByteString,
+    api::{admissionregistration::v1 as admission, core::v1::ConfigMap},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    admission_server,
+    pki::Authority,
+    process::{free_port, unique},
+    wait::eventually,
+};
 
 /// The name of the object by which the start is noticed.
 const PROBE: &str = "elpio-webhook-probe";
@@ -21,7 +28,8 @@ const PROBE: &str = "elpio-webhook-probe";
 /// What is answered to which request.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The plural, `services.serving.knative.dev` to name its group, `elpioservices/status` for a subresource, `*` for any object itself.
+    /// The plural, `services.serving.knative.dev` to name its group, `elpioservices/status` for a
+    /// subresource, `*` for any object itself.
     pub resource: String,
     /// `CREATE`, `UPDATE`, `DELETE`, or `*`. A server-side apply is one of the first two.
     pub operation: String,
@@ -130,7 +138,8 @@ impl Webhook {
         webhook
     }
 
-    /// Refuses writes of `resource` with that HTTP status code, until [`Webhook::clear`]. The rules added last come first.
+    /// Refuses writes of `resource` with that HTTP status code, until [`Webhook::clear`]. The rules added
+    /// last come first.
     pub fn refuse(&self, resource: &str, code: u16, message: &str) {
         self.add(Rule::refuse(resource, code, message));
     }
@@ -169,7 +178,10 @@ impl Webhook {
 
     async fn wait_until_asked(&self, namespace: &str) {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        let probe = ConfigMap { metadata: ObjectMeta { name: Some(PROBE.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() };
+        let probe = ConfigMap {
+            metadata: ObjectMeta { name: Some(PROBE.to_owned()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        };
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         let what = "the API server asks the webhook";
         eventually(what, Duration::from_secs(30), async || {
@@ -194,7 +206,12 @@ impl Drop for Webhook {
     }
 }
 
-fn configuration(name: &str, namespace: &str, port: u16, authority: &Authority) -> admission::ValidatingWebhookConfiguration {
+fn configuration(
+    name: &str,
+    namespace: &str,
+    port: u16,
+    authority: &Authority,
+) -> admission::ValidatingWebhookConfiguration {
     let all = || Some(vec!["*".to_owned()]);
     let selector = [("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())];
     let webhook = admission::ValidatingWebhook {
@@ -203,7 +220,10 @@ fn configuration(name: &str, namespace: &str, port: u16, authority: &Authority) 
         side_effects: "None".to_owned(),
         failure_policy: Some("Fail".to_owned()),
         timeout_seconds: Some(30),
-        namespace_selector: Some(LabelSelector { match_labels: Some(selector.into()), ..LabelSelector::default() }),
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(selector.into()),
+            ..LabelSelector::default()
+        }),
         client_config: admission::WebhookClientConfig {
             url: Some(format!("https://127.0.0.1:{port}/")),
             ca_bundle: Some(ByteString(authority.certificate().into_bytes())),

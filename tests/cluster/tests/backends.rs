@@ -1,16 +1,28 @@
 //! The backends of the harness: what goes in comes out, and what is killed or paused is that.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it finds by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it finds by panicking"
+)]
 
-use elpio_cluster::collector::{FILES, Surroundings};
-use elpio_cluster::{Cluster, Collector, Jaeger, Prometheus, eventually, tree};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use std::time::Duration;
+
+use elpio_cluster::{
+    Cluster, Collector, Jaeger, Prometheus,
+    collector::{FILES, Surroundings},
+    eventually, tree,
+};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
+    common::v1::{AnyValue, KeyValue, any_value},
+    resource::v1::Resource,
+    trace::v1::{
+        ResourceSpans, ScopeSpans, Span, Status,
+        span::{Link, SpanKind},
+        status::StatusCode,
+    },
+};
 
 const BOUND: Duration = Duration::from_secs(30);
 const TRACE: &str = "00000000000000000000000000000abc";
@@ -41,7 +53,13 @@ fn request() -> ExportTraceServiceRequest {
     };
     let resource = Resource { attributes: vec![pair("service.name", "probe")], ..Resource::default() };
     let scope_spans = vec![ScopeSpans { spans: vec![span(1, "root"), child], ..ScopeSpans::default() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }] }
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource),
+            scope_spans,
+            ..ResourceSpans::default()
+        }],
+    }
 }
 
 async fn send(endpoint: String) -> Result<(), String> {
@@ -49,7 +67,9 @@ async fn send(endpoint: String) -> Result<(), String> {
         let mut client = TraceServiceClient::connect(endpoint).await.map_err(|error| error.to_string())?;
         client.export(request()).await.map(drop).map_err(|error| error.to_string())
     };
-    tokio::time::timeout(Duration::from_secs(2), exchange).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+    tokio::time::timeout(Duration::from_secs(2), exchange)
+        .await
+        .unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
 #[tokio::test]
@@ -94,9 +114,11 @@ async fn prometheus_scrapes_and_answers() {
     assert!(prometheus.query("up").await.unwrap().is_empty());
     let own = prometheus.url().trim_start_matches("http://").to_owned();
     prometheus.scrape(&[own]).await;
-    let up = eventually("it is scraped", BOUND, async || match prometheus.query("up{job=\"elpio-operator\"} == 1").await? {
-        up if up.is_empty() => Err("not up".to_owned()),
-        up => Ok(up),
+    let up = eventually("it is scraped", BOUND, async || {
+        match prometheus.query("up{job=\"elpio-operator\"} == 1").await? {
+            up if up.is_empty() => Err("not up".to_owned()),
+            up => Ok(up),
+        }
     })
     .await;
     assert_eq!((up.len(), up[0].value.to_string().as_str()), (1, "1"));

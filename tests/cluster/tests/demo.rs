@@ -1,18 +1,30 @@
-//! `cargo demo` as a user runs it: it shows what it promises, what it names can be opened, and Ctrl-C leaves nothing behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test has to fail at once, and says what it saw")]
+//! `cargo demo` as a user runs it: it shows what it promises, what it names can be opened, and Ctrl-C leaves
+//! nothing behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test has to fail at once, and says what it saw"
+)]
 
-use elpio_cluster::process::Folder;
-use elpio_cluster::{dashboard, engines::Engine, eventually, page, samples};
-use kube::api::{Api, ListParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use elpio_cluster::{dashboard, engines::Engine, eventually, page, process::Folder, samples};
+use kube::{
+    api::{Api, ListParams},
+    config::{Config, KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::sync::Mutex;
 
 /// A machine without any binary builds them first.
@@ -68,13 +80,21 @@ impl Demo {
 
     async fn end(mut self, signal: Signal, code: i32) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
-        let status = eventually("the demo ends", BOUND, async || self.child.try_wait().unwrap().ok_or_else(|| self.said())).await;
+        let status = eventually("the demo ends", BOUND, async || {
+            self.child.try_wait().unwrap().ok_or_else(|| self.said())
+        })
+        .await;
         let seen = status.code().or(status.signal().map(|signal| 128 + signal));
         assert_eq!(seen, Some(code), "{}", self.said());
         eventually("nothing of it is left", BOUND, async || {
-            let files: Vec<_> = fs::read_dir(&self.temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let files: Vec<_> =
+                fs::read_dir(&self.temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
             let processes = processes(&self.temporary);
-            if files.is_empty() && processes.is_empty() { Ok(()) } else { Err(format!("{files:?} {processes:?}")) }
+            if files.is_empty() && processes.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{files:?} {processes:?}"))
+            }
         })
         .await;
     }
@@ -95,7 +115,8 @@ fn processes(temporary: &Path) -> Vec<String> {
         environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())
     };
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path())).filter(of_it);
-    all.map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " ")).collect()
+    all.map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
+        .collect()
 }
 
 /// What stands behind a word that is there once: a port, a path.
@@ -118,12 +139,23 @@ async fn it_shows_what_it_promises_and_leaves_nothing() {
     for part in ["rollout ElpioFunction", "─ build greet-", "─ task fetch", "rollout ElpioService"] {
         assert!(said.contains(part), "the trace has {part:?}\n{said}");
     }
-    assert!(said.contains("how Tekton works (") && !said.contains("how Tekton works (0 spans"), "Tekton's own spans\n{said}");
-    for panel in dashboard::all().unwrap().iter().flat_map(|dashboard| &dashboard.panels).filter(|panel| !panel.queries.is_empty()) {
+    assert!(
+        said.contains("how Tekton works (") && !said.contains("how Tekton works (0 spans"),
+        "Tekton's own spans\n{said}"
+    );
+    for panel in dashboard::all()
+        .unwrap()
+        .iter()
+        .flat_map(|dashboard| &dashboard.panels)
+        .filter(|panel| !panel.queries.is_empty())
+    {
         let start: String = panel.title.chars().take(30).collect();
         assert!(said.contains(&start), "a line for the panel {start}\n{said}");
     }
-    assert!(said.contains("firing   ElpioBuildsFailing") || said.contains("resolved ElpioBuildsFailing"), "{said}");
+    assert!(
+        said.contains("firing   ElpioBuildsFailing") || said.contains("resolved ElpioBuildsFailing"),
+        "{said}"
+    );
     assert!(said.contains("s → trace "), "an exemplar\n{said}");
     can_be_opened(&said).await;
     // That is how it is meant to end.
@@ -143,8 +175,14 @@ fn shows_the_objects(said: &str) {
             assert!(row(short, &name).contains(" True "), "{}", row(short, &name));
         }
     }
-    for (kind, name, reason) in [("efn", "greet-broken", "BuildFailed"), ("esvc", "greeter-broken", "RevisionFailed")] {
-        assert!(row(kind, name).contains(" False ") && row(kind, name).contains(reason), "{}", row(kind, name));
+    for (kind, name, reason) in
+        [("efn", "greet-broken", "BuildFailed"), ("esvc", "greeter-broken", "RevisionFailed")]
+    {
+        assert!(
+            row(kind, name).contains(" False ") && row(kind, name).contains(reason),
+            "{}",
+            row(kind, name)
+        );
     }
 }
 
@@ -157,24 +195,30 @@ async fn can_be_opened(said: &str) {
         ("Prometheus curl 'http://127.0.0.1:", "/-/ready"),
     ] {
         let port = behind(said, before).parse().unwrap();
-        let answer = page::get(port, path, "*/*").await.unwrap_or_else(|error| panic!("{before}{port}{path}: {error}"));
+        let answer = page::get(port, path, "*/*")
+            .await
+            .unwrap_or_else(|error| panic!("{before}{port}{path}: {error}"));
         assert_eq!(answer.status, 200, "{before}{port}{path}: {}", answer.body);
     }
     let kubeconfig = said.rsplit_once("export KUBECONFIG=").unwrap().1.lines().next().unwrap();
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"));
-    let services: Api<DynamicObject> = Api::default_namespaced_with(kube::Client::try_from(config).unwrap(), &resource);
+    let services: Api<DynamicObject> =
+        Api::default_namespaced_with(kube::Client::try_from(config).unwrap(), &resource);
     assert!(!services.list(&ListParams::default()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]
 async fn it_can_be_ended_while_it_starts() {
     let _one = ONE.lock().await;
-    // Where nothing listens yet, a signal does what it does by itself: and a shell lets its background jobs ignore Ctrl-C.
-    for (sign, signal, code) in
-        [("✓ programs", Signal::SIGTERM, 143), ("✓ control plane", Signal::SIGINT, 130), ("✓ operator ready", Signal::SIGINT, 130)]
-    {
+    // Where nothing listens yet, a signal does what it does by itself: and a shell lets its background jobs
+    // ignore Ctrl-C.
+    for (sign, signal, code) in [
+        ("✓ programs", Signal::SIGTERM, 143),
+        ("✓ control plane", Signal::SIGINT, 130),
+        ("✓ operator ready", Signal::SIGINT, 130),
+    ] {
         let mut demo = Demo::start();
         demo.until(sign, BUILT).await;
         demo.end(signal, code).await;

@@ -1,6 +1,7 @@
 //! Ports of a network namespace opened outside of it: real sockets, real namespaces, real signals.
 //!
-//! This program has three parts to play: the tests; the guardian that one of them starts; and a server, which the guardian starts inside.
+//! This program has three parts to play: the tests; the guardian that one of them starts; and a server, which
+//! the guardian starts inside.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,23 +10,32 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
-use elpio_cluster::eventually;
-use elpio_cluster::forward::{Doors, Porter};
-use elpio_cluster::guardian;
-use elpio_cluster::netns::{self, NoNamespace};
-use elpio_cluster::process::{Folder, free_port};
-use elpio_cluster::suite::Suite;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use std::fs;
-use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{ExitCode, Stdio};
-use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::Path,
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
+
+use elpio_cluster::{
+    eventually,
+    forward::{Doors, Porter},
+    guardian,
+    netns::{self, NoNamespace},
+    process::{Folder, free_port},
+    suite::Suite,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpSocket, TcpStream},
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
 
 /// Set for the guardian.
 const GUARDIAN: &str = "ELPIO_TEST_GUARDIAN";
@@ -45,7 +55,10 @@ fn main() -> ExitCode {
         return runtime.block_on(guardian::stay_outside(&[])).unwrap();
     }
     Suite::new()
-        .test("bodies_pass_both_ways_and_each_way_ends_by_itself", bodies_pass_both_ways_and_each_way_ends_by_itself)
+        .test(
+            "bodies_pass_both_ways_and_each_way_ends_by_itself",
+            bodies_pass_both_ways_and_each_way_ends_by_itself,
+        )
         .test("two_hundred_connections_are_kept_apart", two_hundred_connections_are_kept_apart)
         .test("a_port_without_a_server_closes", a_port_without_a_server_closes)
         .test("a_namespaces_port_is_open_outside", a_namespaces_port_is_open_outside)
@@ -108,7 +121,11 @@ struct Pair {
 impl Pair {
     fn open() -> Self {
         let folder = Folder::new("doors-test");
-        Self { _porter: Porter::open(folder.path()).unwrap(), doors: Doors::new(folder.path().to_owned()), _folder: folder }
+        Self {
+            _porter: Porter::open(folder.path()).unwrap(),
+            doors: Doors::new(folder.path().to_owned()),
+            _folder: folder,
+        }
     }
 }
 
@@ -171,12 +188,19 @@ impl Inside {
     async fn start() -> Self {
         netns::allowed().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let mut guardian = command.env(GUARDIAN, "1").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut guardian =
+            command.env(GUARDIAN, "1").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(guardian.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
         let said: Vec<&str> = line.split_whitespace().collect();
         let [port, open, pid, folder] = said[..] else { panic!("the server said {line:?}") };
-        Self { guardian, port: port.parse().unwrap(), open: open.parse().unwrap(), pid: pid.to_owned(), folder: folder.to_owned() }
+        Self {
+            guardian,
+            port: port.parse().unwrap(),
+            open: open.parse().unwrap(),
+            pid: pid.to_owned(),
+            folder: folder.to_owned(),
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -190,7 +214,8 @@ impl Inside {
     /// Nothing of it is left.
     async fn assert_gone(&self) {
         eventually("the program inside has ended, and its folder with it", BOUND, async || {
-            let (process, folder) = (Path::new("/proc").join(&self.pid).join("exe").exists(), Path::new(&self.folder).exists());
+            let (process, folder) =
+                (Path::new("/proc").join(&self.pid).join("exe").exists(), Path::new(&self.folder).exists());
             if process || folder { Err(format!("process {process}, folder {folder}")) } else { Ok(()) }
         })
         .await;

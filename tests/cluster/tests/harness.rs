@@ -1,28 +1,42 @@
 //! The harness itself: what the tests of the operator stand on has to be proven first.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test says what it finds by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what it finds by panicking"
+)]
 
-use elpio_cluster::otlp::Fault;
-use elpio_cluster::process::unique;
-use elpio_cluster::standin::{Play, Verdict};
-use elpio_cluster::webhook::Rule;
-use elpio_cluster::{Cluster, Crds, Options, OtlpReceiver, StandInEngine, Webhook, eventually, samples};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use nix::sys::signal;
-use nix::unistd::Pid;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use std::{fmt::Write as _, path::Path, time::Duration};
+
+use elpio_cluster::{
+    Cluster, Crds, Options, OtlpReceiver, StandInEngine, Webhook, eventually,
+    otlp::Fault,
+    process::unique,
+    samples,
+    standin::{Play, Verdict},
+    webhook::Rule,
+};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Client,
+    api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use nix::{sys::signal, unistd::Pid};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
+};
 use prost::Message as _;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -30,7 +44,14 @@ const BOUND: Duration = Duration::from_secs(30);
 async fn the_shared_cluster_serves_the_crds_of_every_project() {
     let cluster = Cluster::shared().await;
     let crds: Api<CustomResourceDefinition> = Api::all(cluster.client().await);
-    let served: Vec<String> = crds.list(&ListParams::default()).await.unwrap().items.iter().map(kube::ResourceExt::name_any).collect();
+    let served: Vec<String> = crds
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     for expected in [
         "services.serving.knative.dev",
         "domainmappings.serving.knative.dev",
@@ -67,7 +88,12 @@ async fn users_have_the_rights_that_rbac_gives_them_and_the_audit_log_names_them
     let lists = audit.clone().resource("configmaps").verb("list");
     assert_eq!(lists.clone().user("elpio-test-7").len(), 1);
     assert_eq!(lists.user(&robot).0.first().map(|entry| entry.code), Some(403));
-    assert_eq!(audit.clone().writes().user("admin").resource("serviceaccounts/token").len(), 1, "{:?}", audit.count());
+    assert_eq!(
+        audit.clone().writes().user("admin").resource("serviceaccounts/token").len(),
+        1,
+        "{:?}",
+        audit.count()
+    );
 }
 
 #[tokio::test]
@@ -113,7 +139,8 @@ async fn nothing_is_left_when_the_test_process_is_killed() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(other.stdout.take().unwrap()));
+    let mut lines =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(other.stdout.take().unwrap()));
     let (pids, folder): (Vec<u32>, String) = loop {
         let line = lines.next_line().await.unwrap().expect("the other process says what it started");
         if let Some(at) = line.find("[[") {
@@ -125,7 +152,11 @@ async fn nothing_is_left_when_the_test_process_is_killed() {
     other.start_kill().unwrap();
     eventually("the components have ended and their folder is gone", BOUND, async || {
         let left: Vec<&u32> = pids.iter().filter(|pid| alive(**pid)).collect();
-        if left.is_empty() && !Path::new(&folder).exists() { Ok(()) } else { Err(format!("{left:?} {folder}")) }
+        if left.is_empty() && !Path::new(&folder).exists() {
+            Ok(())
+        } else {
+            Err(format!("{left:?} {folder}"))
+        }
     })
     .await;
 }
@@ -218,7 +249,8 @@ async fn the_webhook_tells_an_object_from_its_status_and_can_be_slow() {
 async fn the_receiver_keeps_what_it_is_sent_and_fails_as_told() {
     let mut receiver = OtlpReceiver::start().await;
     let export = async |name: &str| {
-        let mut client = TraceServiceClient::connect(receiver.endpoint()).await.map_err(|error| error.to_string())?;
+        let mut client =
+            TraceServiceClient::connect(receiver.endpoint()).await.map_err(|error| error.to_string())?;
         client.export(request(name)).await.map(drop).map_err(|status| status.code().to_string())
     };
     export("first").await.unwrap();
@@ -233,7 +265,8 @@ async fn the_receiver_keeps_what_it_is_sent_and_fails_as_told() {
 
     let over_http = async |path: &str| {
         let body = request("over http").encode_to_vec();
-        let mut head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n");
+        let mut head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n");
         let _ = write!(head, "Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         let address = receiver.http_endpoint().trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -277,11 +310,18 @@ async fn the_stand_in_says_what_a_knative_would() {
 
     engine.hold();
     apply(&services, knative_service("good", "registry.example/app:2")).await;
-    engine.say("Service", "good", Verdict::NotReady { reason: "Flapped".to_owned(), message: "told so".to_owned() });
+    engine.say(
+        "Service",
+        "good",
+        Verdict::NotReady { reason: "Flapped".to_owned(), message: "told so".to_owned() },
+    );
     assert_eq!(services.get("good").await.unwrap().data["status"]["observedGeneration"], 1, "it holds");
     engine.release();
     let good = condition(&services, "good", "False").await;
-    assert_eq!((&good.data["status"]["observedGeneration"], &ready(&good)["reason"]), (&json!(2), &json!("Flapped")));
+    assert_eq!(
+        (&good.data["status"]["observedGeneration"], &ready(&good)["reason"]),
+        (&json!(2), &json!("Flapped"))
+    );
 
     // Its placeholder is there, and goes with it by the cluster's own garbage collection.
     let plain: Api<Service> = Api::namespaced(client, &namespace);
@@ -302,8 +342,7 @@ async fn the_stand_in_plays_the_node_so_that_real_deployments_become_available()
     let _engine = StandInEngine::start(client.clone(), Play::in_namespace(&namespace));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
     let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-    let pod =
-        json!({"metadata": {"labels": {"app": "one"}}, "spec": {"containers": [{"name": "user", "image": "registry.example/app:1"}]}});
+    let pod = json!({"metadata": {"labels": {"app": "one"}}, "spec": {"containers": [{"name": "user", "image": "registry.example/app:1"}]}});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one"},
         "spec": {"selector": {"matchLabels": {"app": "one"}}, "template": pod},
@@ -312,7 +351,11 @@ async fn the_stand_in_plays_the_node_so_that_real_deployments_become_available()
     eventually("the Deployment is available", BOUND, async || {
         let live = deployments.get("one").await.unwrap();
         let status = &live.data["status"];
-        if status["availableReplicas"] == 1 && status["updatedReplicas"] == 1 { Ok(()) } else { Err(status.to_string()) }
+        if status["availableReplicas"] == 1 && status["updatedReplicas"] == 1 {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
 }
@@ -363,7 +406,12 @@ async fn apply(api: &Api<DynamicObject>, object: Value) -> DynamicObject {
 
 fn ready(object: &DynamicObject) -> Value {
     let conditions = object.data["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready")
+        .cloned()
+        .unwrap_or_default()
 }
 
 async fn condition(api: &Api<DynamicObject>, name: &str, status: &str) -> DynamicObject {
@@ -384,7 +432,9 @@ fn request(name: &str) -> ExportTraceServiceRequest {
         ..Span::default()
     };
     let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] }
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
 }
 
 fn alive(pid: u32) -> bool {

@@ -1,13 +1,19 @@
-//! A project's own webhooks when they run on loopback: how the API server finds them, and when they are ready. Knows no project.
+//! A project's own webhooks when they run on loopback: how the API server finds them, and when they are
+//! ready. Knows no project.
+
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Client,
+    api::{Api, ListParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
 
 use crate::manifest;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::DynamicObject;
-use serde_json::{Value, json};
 
 /// Where a project's webhooks are.
 pub(super) struct Admission<'a> {
@@ -20,8 +26,9 @@ pub(super) struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// Applies the webhooks' secret and configurations. The API server finds them by a Service that is another name for loopback, and a port
-    /// in each place that names the Service; the webhooks' own certificates are valid so.
+    /// Applies the webhooks' secret and configurations. The API server finds them by a Service that is
+    /// another name for loopback, and a port in each place that names the Service; the webhooks' own
+    /// certificates are valid so.
     pub(super) async fn direct(&self, objects: Vec<DynamicObject>) {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": self.service, "namespace": self.namespace},
@@ -29,7 +36,8 @@ impl Admission<'_> {
         });
         manifest::apply(self.client, &serde_json::from_value(service).expect("an object")).await;
         for mut object in objects {
-            for webhook in object.data.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+            for webhook in object.data.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 webhook["clientConfig"]["service"]["port"] = self.port.into();
             }
             manifest::apply(self.client, &object).await;
@@ -40,10 +48,14 @@ impl Admission<'_> {
     async fn direct_conversions(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let all = crds.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("CRDs: {error}"));
-        let patch = Patch::Merge(json!({"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": self.port}}}}}}));
+        let patch = Patch::Merge(
+            json!({"spec": {"conversion": {"webhook": {"clientConfig": {"service": {"port": self.port}}}}}}),
+        );
         for crd in all.items.iter().filter(|crd| self.converts(crd)) {
             let name = crd.metadata.name.as_deref().unwrap_or_default();
-            crds.patch(name, &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            crds.patch(name, &PatchParams::default(), &patch)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 
@@ -54,15 +66,34 @@ impl Admission<'_> {
         service.is_some_and(|service| service.name == self.service && service.namespace == self.namespace)
     }
 
-    /// Whether the webhooks have written their authority and their rules into these configurations; from then on the API server calls them.
+    /// Whether the webhooks have written their authority and their rules into these configurations; from then
+    /// on the API server calls them.
     pub(super) async fn ready(&self, mutating: &str, validating: &str) -> Result<(), String> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
-        let webhooks = configurations.get(mutating).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
-        let mutates = webhooks.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        let webhooks = configurations
+            .get(mutating)
+            .await
+            .map_err(|error| error.to_string())?
+            .webhooks
+            .unwrap_or_default();
+        let mutates = webhooks
+            .iter()
+            .all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
         let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
-        let webhooks = configurations.get(validating).await.map_err(|error| error.to_string())?.webhooks.unwrap_or_default();
-        let validates = webhooks.iter().all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
-        if mutates && validates { Ok(()) } else { Err(format!("{mutating}: {mutates}, {validating}: {validates}")) }
+        let webhooks = configurations
+            .get(validating)
+            .await
+            .map_err(|error| error.to_string())?
+            .webhooks
+            .unwrap_or_default();
+        let validates = webhooks
+            .iter()
+            .all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        if mutates && validates {
+            Ok(())
+        } else {
+            Err(format!("{mutating}: {mutates}, {validating}: {validates}"))
+        }
     }
 }
 

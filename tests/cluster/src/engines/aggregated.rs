@@ -1,13 +1,17 @@
-//! An API that another program serves on loopback: how the API server finds it, and when it answers. Knows no project.
+//! An API that another program serves on loopback: how the API server finds it, and when it answers. Knows no
+//! project.
 
-use super::{Host, START};
-use crate::manifest;
-use crate::pki::{Authority, Identity};
-use crate::proc;
-use crate::process::Process;
-use crate::wait::eventually;
 use k8s_openapi::ByteString;
 use serde_json::json;
+
+use super::{Host, START};
+use crate::{
+    manifest,
+    pki::{Authority, Identity},
+    proc,
+    process::Process,
+    wait::eventually,
+};
 
 /// Where an aggregated API is.
 pub(super) struct Aggregated {
@@ -26,8 +30,8 @@ impl Aggregated {
         authority.peer(&[&format!("{}.{}.svc", self.service, self.namespace), "localhost", "127.0.0.1"])
     }
 
-    /// Registers it when the program listens, since a group that is registered and does not answer keeps namespaces from ending; returns when
-    /// it answers through the API server.
+    /// Registers it when the program listens, since a group that is registered and does not answer keeps
+    /// namespaces from ending; returns when it answers through the API server.
     pub(super) async fn serve(&self, host: &Host<'_>, process: &mut Process, authority: &Authority) {
         eventually(&format!("{} listens", process.name()), START, async || {
             process.assert_running();
@@ -52,8 +56,13 @@ impl Aggregated {
         }
         eventually(&format!("{} is served", self.group), START, async || {
             process.assert_running();
-            let request = http::Request::get(format!("/apis/{}/{}", self.group, self.version)).body(Vec::new()).expect("a request");
-            host.client.request_text(request).await.map_err(|error| format!("{error}\n{}", process.log_end(5)))
+            let request = http::Request::get(format!("/apis/{}/{}", self.group, self.version))
+                .body(Vec::new())
+                .expect("a request");
+            host.client
+                .request_text(request)
+                .await
+                .map_err(|error| format!("{error}\n{}", process.log_end(5)))
         })
         .await;
     }

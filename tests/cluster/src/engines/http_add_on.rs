@@ -1,22 +1,27 @@
-//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, which all find one another without the cluster's DNS.
+//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, which all find one another without the
+//! cluster's DNS.
 
-use super::keda::NAMESPACE;
-use super::{Host, START};
-use crate::components::Component;
-use crate::manifest;
-use crate::proc;
-use crate::process::{Process, free_port};
-use crate::wait::eventually;
 use serde_json::json;
 
-pub(super) const OPERATOR: Component = Component::plain("http-add-on-operator", "http-add-on", "github.com/kedacore/http-add-on/operator");
-pub(super) const SCALER: Component = Component::plain("http-add-on-scaler", "http-add-on", "github.com/kedacore/http-add-on/scaler");
+use super::{Host, START, keda::NAMESPACE};
+use crate::{
+    components::Component,
+    manifest, proc,
+    process::{Process, free_port},
+    wait::eventually,
+};
+
+pub(super) const OPERATOR: Component =
+    Component::plain("http-add-on-operator", "http-add-on", "github.com/kedacore/http-add-on/operator");
+pub(super) const SCALER: Component =
+    Component::plain("http-add-on-scaler", "http-add-on", "github.com/kedacore/http-add-on/scaler");
 pub(super) const INTERCEPTOR: Component =
     Component::plain("http-add-on-interceptor", "http-add-on", "github.com/kedacore/http-add-on/interceptor");
 
 /// The Service at whose endpoints the scaler asks for the lengths of queues.
 const ADMIN: &str = "keda-add-ons-http-interceptor-admin";
-/// Where the interceptor is: an endpoint cannot be on 127.0.0.0/8, and this one is loopback's too (see `netns`).
+/// Where the interceptor is: an endpoint cannot be on 127.0.0.0/8, and this one is loopback's too (see
+/// `netns`).
 const ADDRESS: &str = "10.255.0.1";
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
@@ -77,8 +82,10 @@ fn spawn_interceptor(host: &Host<'_>, admin_port: u16) -> Process {
 }
 
 fn spawn_operator(host: &Host<'_>, scaler_port: u16) -> Process {
-    let args =
-        vec![format!("--metrics-bind-address=127.0.0.1:{}", free_port()), format!("--health-probe-bind-address=127.0.0.1:{}", free_port())];
+    let args = vec![
+        format!("--metrics-bind-address=127.0.0.1:{}", free_port()),
+        format!("--health-probe-bind-address=127.0.0.1:{}", free_port()),
+    ];
     let env = [
         ("KUBECONFIG", host.kubeconfig()),
         // It writes "SERVICE.NAMESPACE:PORT" into the trigger: so that is 127.0.0.1, and needs no DNS.

@@ -1,17 +1,23 @@
-//! KEDA: its operator and its metrics adapter, with certificates made here instead of those that it would make for its own Services.
+//! KEDA: its operator and its metrics adapter, with certificates made here instead of those that it would
+//! make for its own Services.
 
-use super::aggregated::Aggregated;
-use super::{Host, START, http_add_on, write_identity};
-use crate::components::Component;
-use crate::manifest;
-use crate::pki::Authority;
-use crate::process::{Process, free_port};
-use crate::wait::eventually;
 use serde_json::json;
 
-pub(super) const COMPONENTS: [Component; 5] = [OPERATOR, ADAPTER, http_add_on::OPERATOR, http_add_on::SCALER, http_add_on::INTERCEPTOR];
-const OPERATOR: Component = Component::plain("keda-operator", "keda", "github.com/kedacore/keda/v2/cmd/operator");
-const ADAPTER: Component = Component::plain("keda-adapter", "keda", "github.com/kedacore/keda/v2/cmd/adapter");
+use super::{Host, START, aggregated::Aggregated, http_add_on, write_identity};
+use crate::{
+    components::Component,
+    manifest,
+    pki::Authority,
+    process::{Process, free_port},
+    wait::eventually,
+};
+
+pub(super) const COMPONENTS: [Component; 5] =
+    [OPERATOR, ADAPTER, http_add_on::OPERATOR, http_add_on::SCALER, http_add_on::INTERCEPTOR];
+const OPERATOR: Component =
+    Component::plain("keda-operator", "keda", "github.com/kedacore/keda/v2/cmd/operator");
+const ADAPTER: Component =
+    Component::plain("keda-adapter", "keda", "github.com/kedacore/keda/v2/cmd/adapter");
 
 pub(super) const NAMESPACE: &str = "keda";
 
@@ -35,7 +41,8 @@ async fn start_own(host: &Host<'_>) -> Vec<Process> {
     };
     // One for both: each shows it to the other.
     let certificates = write_identity(host, "keda-certificates", &authority, &api.identity(&authority));
-    let (certificates, metrics_service) = (certificates.display().to_string(), format!("127.0.0.1:{}", free_port()));
+    let (certificates, metrics_service) =
+        (certificates.display().to_string(), format!("127.0.0.1:{}", free_port()));
     let mut operator = spawn_operator(host, &certificates, &metrics_service);
     let mut adapter = spawn_adapter(host, &certificates, &metrics_service, api.port);
     eventually("KEDA's operator works", START, async || {

@@ -1,26 +1,32 @@
-//! Knative Serving: its controller, autoscaler and webhook from its module, and its configuration as it ships it. No ingress runs: KWOK plays
-//! one. No activator either: services always have their pods in the path.
+//! Knative Serving: its controller, autoscaler and webhook from its module, and its configuration as it ships
+//! it. No ingress runs: KWOK plays one. No activator either: services always have their pods in the path.
 
-use super::admission::Admission;
-use super::{Host, PROBES_PORT, START};
-use crate::components::{Component, module_folder};
-use crate::manifest;
-use crate::proc;
-use crate::process::{Process, free_port};
-use crate::wait::eventually;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::DynamicObject;
-use serde_json::{Value, json};
 use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Client,
+    api::{Api, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use super::{Host, PROBES_PORT, START, admission::Admission};
+use crate::{
+    components::{Component, module_folder},
+    manifest, proc,
+    process::{Process, free_port},
+    wait::eventually,
+};
 
 const SERVING: (&str, &str) = ("knative.dev/serving", "v0.48.0");
 const NETWORKING: (&str, &str) = ("knative.dev/networking", "v0.0.0-20260120131110-a7cdca238a0d");
 pub(super) const MODULES: [(&str, &str); 2] = [SERVING, NETWORKING];
 pub(super) const COMPONENTS: [Component; 3] = [AUTOSCALER, CONTROLLER, WEBHOOK];
-const AUTOSCALER: Component = Component::plain("knative-autoscaler", "knative", "knative.dev/serving/cmd/autoscaler");
-const CONTROLLER: Component = Component::plain("knative-controller", "knative", "knative.dev/serving/cmd/controller");
+const AUTOSCALER: Component =
+    Component::plain("knative-autoscaler", "knative", "knative.dev/serving/cmd/autoscaler");
+const CONTROLLER: Component =
+    Component::plain("knative-controller", "knative", "knative.dev/serving/cmd/controller");
 const WEBHOOK: Component = Component::plain("knative-webhook", "knative", "knative.dev/serving/cmd/webhook");
 pub(super) const STAGES: &str = include_str!("../../stages/knative.yaml");
 
@@ -30,14 +36,23 @@ const VALIDATING: &str = "validation.webhook.serving.knative.dev";
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     configure(&host.client).await;
-    let admission = Admission { client: &host.client, namespace: NAMESPACE, service: "webhook", port: free_port() };
+    let admission =
+        Admission { client: &host.client, namespace: NAMESPACE, service: "webhook", port: free_port() };
     admission.direct(read(SERVING, "config/core/webhooks")).await;
-    let mut webhook = spawn(host, &WEBHOOK, &[("WEBHOOK_NAME", "webhook".to_owned()), ("WEBHOOK_PORT", admission.port.to_string())]);
+    let mut webhook = spawn(
+        host,
+        &WEBHOOK,
+        &[("WEBHOOK_NAME", "webhook".to_owned()), ("WEBHOOK_PORT", admission.port.to_string())],
+    );
     // An address of a simulated pod, at which nobody asks.
     let mut autoscaler = spawn(host, &AUTOSCALER, &[("POD_IP", "10.244.255.250".to_owned())]);
     eventually("Knative's autoscaler listens", START, async || {
         autoscaler.assert_running();
-        if proc::listening(autoscaler.pid()).contains(&PROBES_PORT) { Ok(()) } else { Err(autoscaler.log_end(5)) }
+        if proc::listening(autoscaler.pid()).contains(&PROBES_PORT) {
+            Ok(())
+        } else {
+            Err(autoscaler.log_end(5))
+        }
     })
     .await;
     host.probes_port.send_replace(true);
@@ -48,7 +63,9 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
         webhook_answers(&host.client).await
     })
     .await;
-    for (process, sign) in [(&mut autoscaler, "successfully acquired lease"), (&mut controller, "Started workers")] {
+    for (process, sign) in
+        [(&mut autoscaler, "successfully acquired lease"), (&mut controller, "Started workers")]
+    {
         eventually(&format!("{} works", process.name()), START, async || {
             process.assert_running();
             if process.log().contains(sign) { Ok(()) } else { Err(process.log_end(5)) }
@@ -68,7 +85,9 @@ async fn configure(client: &Client) {
         manifest::apply(client, &object).await;
     }
     let activator = read(SERVING, "config/core/deployments/activator.yaml");
-    let service = activator.into_iter().filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Service"));
+    let service = activator
+        .into_iter()
+        .filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "Service"));
     let mut objects = read(SERVING, "config/core/configmaps");
     objects.extend(read(NETWORKING, "config/config-network.yaml"));
     objects.extend(service);
@@ -98,8 +117,11 @@ async fn webhook_answers(client: &Client) -> Result<(), String> {
         "spec": {"template": {"spec": {"containers": [{"image": "registry.example/probe"}]}}},
     });
     let url = "/apis/serving.knative.dev/v1/namespaces/default/services?dryRun=All";
-    let request = http::Request::post(url).header("content-type", "application/json").body(service.to_string().into_bytes());
-    let answer: Value = client.request(request.expect("a request")).await.map_err(|error| error.to_string())?;
+    let request = http::Request::post(url)
+        .header("content-type", "application/json")
+        .body(service.to_string().into_bytes());
+    let answer: Value =
+        client.request(request.expect("a request")).await.map_err(|error| error.to_string())?;
     if answer["spec"]["traffic"].is_array() { Ok(()) } else { Err(answer.to_string()) }
 }
 
@@ -111,7 +133,8 @@ fn spawn(host: &Host<'_>, component: &Component, more: &[(&str, String)]) -> Pro
         ("KUBERNETES_MIN_VERSION", "v1.30.0"),
         ("POD_NAME", component.name),
     ];
-    let mut env: Vec<(&str, String)> = fixed.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    let mut env: Vec<(&str, String)> =
+        fixed.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
     env.push(("PROFILING_PORT", free_port().to_string()));
     env.extend_from_slice(more);
     host.spawn(component, vec![format!("-kubeconfig={}", host.kubeconfig())], &env)

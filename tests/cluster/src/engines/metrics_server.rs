@@ -1,20 +1,28 @@
-//! metrics-server, which asks the simulated node what its pods use: an annotation `kwok.x-k8s.io/usage-cpu: 90m` of a pod says it.
-//! Two rounds of ten seconds pass before it knows a pod.
+//! metrics-server, which asks the simulated node what its pods use: an annotation `kwok.x-k8s.io/usage-cpu:
+//! 90m` of a pod says it. Two rounds of ten seconds pass before it knows a pod.
 
-use super::aggregated::Aggregated;
-use super::{Host, write_identity};
-use crate::components::Component;
-use crate::pki::Authority;
-use crate::process::{Process, free_port};
+use super::{Host, aggregated::Aggregated, write_identity};
+use crate::{
+    components::Component,
+    pki::Authority,
+    process::{Process, free_port},
+};
 
 pub(super) const COMPONENTS: [Component; 1] = [SERVER];
-const SERVER: Component = Component::plain("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server");
+const SERVER: Component =
+    Component::plain("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server");
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let authority = Authority::new("metrics-server");
-    let api =
-        Aggregated { group: "metrics.k8s.io", version: "v1beta1", namespace: "kube-system", service: "metrics-server", port: free_port() };
-    let certificates = write_identity(host, "metrics-server-certificates", &authority, &api.identity(&authority));
+    let api = Aggregated {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        namespace: "kube-system",
+        service: "metrics-server",
+        port: free_port(),
+    };
+    let certificates =
+        write_identity(host, "metrics-server-certificates", &authority, &api.identity(&authority));
     let (kubeconfig, certificates) = (host.kubeconfig(), certificates.display());
     let args = vec![
         format!("--kubeconfig={kubeconfig}"),

@@ -1,6 +1,8 @@
-//! The engines' own controllers as processes, with pods that KWOK plays. Only inside [`crate::netns`]; one file for each project.
+//! The engines' own controllers as processes, with pods that KWOK plays. Only inside [`crate::netns`]; one
+//! file for each project.
 //!
-//! What becomes of a simulated pod is said by words in what it runs, so that it can be said of objects which the operator makes:
+//! What becomes of a simulated pod is said by words in what it runs, so that it can be said of objects which
+//! the operator makes:
 //!
 //! | word | where | what happens |
 //! |---|---|---|
@@ -9,8 +11,9 @@
 //! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
 //! | `kwok-hold` | the same | the steps run until [`tekton::release`] says how they end |
 //!
-//! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For runs made by hand there are
-//! the annotations of [`tekton`]. What a pod uses, as metrics-server measures it, is said by its annotation `kwok.x-k8s.io/usage-cpu`.
+//! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For
+//! runs made by hand there are the annotations of [`tekton`]. What a pod uses, as metrics-server measures it,
+//! is said by its annotation `kwok.x-k8s.io/usage-cpu`.
 
 mod admission;
 mod aggregated;
@@ -22,23 +25,29 @@ mod metrics_server;
 pub mod pods;
 pub mod tekton;
 
-use crate::components::{BuildError, Component, module_folder};
-use crate::control_plane::Binaries;
-use crate::pki::{Authority, Identity};
-use crate::process::{Folder, Process, Spec, free_port};
-use crate::report::say;
-use crate::{Cluster, Crds};
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
 use tokio::sync::watch;
+
+use crate::{
+    Cluster, Crds,
+    components::{BuildError, Component, module_folder},
+    control_plane::Binaries,
+    pki::{Authority, Identity},
+    process::{Folder, Process, Spec, free_port},
+    report::say,
+};
 
 /// How long a part of an engine may take to be ready, on a machine that builds something at the same time.
 const START: Duration = Duration::from_mins(2);
 
-/// The port that the controllers of Knative and Tekton open to be probed. They go on without it; Knative's autoscaler, which has it for its
-/// statistics, ends, and says nothing: it has to be first.
+/// The port that the controllers of Knative and Tekton open to be probed. They go on without it; Knative's
+/// autoscaler, which has it for its statistics, ends, and says nothing: it has to be first.
 const PROBES_PORT: u16 = 8080;
 
 /// A project whose real controllers can run.
@@ -115,8 +124,8 @@ impl Engine {
     }
 }
 
-/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first time. For [`crate::netns::enter`]:
-/// inside there is no network to get anything from.
+/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first
+/// time. For [`crate::netns::enter`]: inside there is no network to get anything from.
 ///
 /// # Errors
 /// See [`BuildError`].
@@ -147,8 +156,8 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Starts the scheduler, KWOK with one node, and the engines, with their CRDs; all ready when this returns. The cluster needs its
-    /// controller manager.
+    /// Starts the scheduler, KWOK with one node, and the engines, with their CRDs; all ready when this
+    /// returns. The cluster needs its controller manager.
     ///
     /// # Panics
     /// When something cannot be started, or is not ready in time, with its log.
@@ -193,7 +202,11 @@ impl Engines {
     /// When there is none of that name.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
-        self.processes.iter().find(|process| process.name() == name).unwrap_or_else(|| panic!("no process {name}")).log()
+        self.processes
+            .iter()
+            .find(|process| process.name() == name)
+            .unwrap_or_else(|| panic!("no process {name}"))
+            .log()
     }
 }
 
@@ -239,8 +252,11 @@ impl Host<'_> {
 fn write_identity(host: &Host<'_>, name: &str, authority: &Authority, identity: &Identity) -> PathBuf {
     let folder = host.folder.join(name);
     fs::create_dir_all(&folder).expect("the folder is writable");
-    for (file, text) in [("ca.crt", authority.certificate()), ("tls.crt", identity.certificate.clone()), ("tls.key", identity.key.clone())]
-    {
+    for (file, text) in [
+        ("ca.crt", authority.certificate()),
+        ("tls.crt", identity.certificate.clone()),
+        ("tls.key", identity.key.clone()),
+    ] {
         fs::write(folder.join(file), text).expect("the folder is writable");
     }
     folder

@@ -1,12 +1,17 @@
-//! Stands in for the network between simulated pods: the cluster's DNS, and what a pod answers. Only inside [`crate::netns`], where every
-//! address of a pod is loopback's.
+//! Stands in for the network between simulated pods: the cluster's DNS, and what a pod answers. Only inside
+//! [`crate::netns`], where every address of a pod is loopback's.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::task::JoinSet;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinSet,
+};
 
 /// The address of every Service.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
@@ -17,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What a pod answers.
 pub const ANSWER: &str = "a pod answers";
 
-/// Answers until it is dropped: names of the form SERVICE.NAMESPACE by DNS, and HTTP on port 80 of every Service. Other names do not exist, so
-/// that nothing finds more than without it.
+/// Answers until it is dropped: names of the form SERVICE.NAMESPACE by DNS, and HTTP on port 80 of every
+/// Service. Other names do not exist, so that nothing finds more than without it.
 #[derive(Debug)]
 pub struct PodNetwork {
     _servers: JoinSet<()>,
@@ -95,7 +100,8 @@ async fn serve(mut stream: TcpStream) {
             _ => return,
         }
     }
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ANSWER}", ANSWER.len());
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ANSWER}", ANSWER.len());
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
@@ -116,7 +122,10 @@ mod tests {
     #[test]
     fn a_service_has_an_address_and_others_do_not_exist() {
         let found = answer(&query("cart.shop", 1)).unwrap();
-        assert_eq!((&found[..4], &found[found.len() - 4..]), (&[7, 9, 0x81, 0x80][..], &ADDRESS.octets()[..]));
+        assert_eq!(
+            (&found[..4], &found[found.len() - 4..]),
+            (&[7, 9, 0x81, 0x80][..], &ADDRESS.octets()[..])
+        );
         assert_eq!(found[7], 1, "one answer");
         let sixth = answer(&query("cart.shop", 28)).unwrap();
         assert_eq!((sixth[3], sixth[7]), (0x80, 0), "there, without an address of that kind");

@@ -1,4 +1,5 @@
-//! Tekton Pipelines: its controller and webhook from its module, its configuration as it ships it, and what its simulated pods do.
+//! Tekton Pipelines: its controller and webhook from its module, its configuration as it ships it, and what
+//! its simulated pods do.
 //!
 //! | annotation of a `PipelineRun` (Tekton copies them to pods) | effect |
 //! |---|---|
@@ -7,24 +8,31 @@
 //! | `kwok.elpio.io/exit-code: "51"` | of a step that fails; else 1 |
 //! | `kwok.elpio.io/results: '{"NAME": "value"}'` | results; else a digest for a name with `DIGEST` in it, and some text |
 
-use super::admission::Admission;
-use super::{Host, START};
-use crate::components::{Component, module_folder};
-use crate::manifest;
-use crate::process::{Process, free_port};
-use crate::wait::eventually;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::DynamicObject;
-use serde_json::{Value, json};
 use std::path::Path;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{
+    Client,
+    api::{Api, ListParams, Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use super::{Host, START, admission::Admission};
+use crate::{
+    components::{Component, module_folder},
+    manifest,
+    process::{Process, free_port},
+    wait::eventually,
+};
 
 const MODULE: (&str, &str) = ("github.com/tektoncd/pipeline", "v1.0.0");
 pub(super) const MODULES: [(&str, &str); 1] = [MODULE];
 pub(super) const COMPONENTS: [Component; 2] = [CONTROLLER, WEBHOOK];
-const CONTROLLER: Component = Component::plain("tekton-controller", "tekton", "github.com/tektoncd/pipeline/cmd/controller");
-const WEBHOOK: Component = Component::plain("tekton-webhook", "tekton", "github.com/tektoncd/pipeline/cmd/webhook");
+const CONTROLLER: Component =
+    Component::plain("tekton-controller", "tekton", "github.com/tektoncd/pipeline/cmd/controller");
+const WEBHOOK: Component =
+    Component::plain("tekton-webhook", "tekton", "github.com/tektoncd/pipeline/cmd/webhook");
 
 const NAMESPACE: &str = "tekton-pipelines";
 const SERVICE: &str = "tekton-pipelines-webhook";
@@ -60,25 +68,40 @@ pub async fn release(client: &Client, namespace: &str, labels: &str, end: End) {
     let value = if end == End::Succeed { "succeed" } else { "fail" };
     let patch = Patch::Merge(json!({"metadata": {"annotations": {END: value}}}));
     eventually(&format!("a pod with {labels} runs, to be released"), START, async || {
-        let running = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-        let held = pods.list(&ListParams::default().labels(labels)).await.map_err(|error| error.to_string())?;
-        let names: Vec<String> = held.items.iter().filter(|pod| running(pod)).filter_map(|pod| pod.metadata.name.clone()).collect();
+        let running =
+            |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        let held =
+            pods.list(&ListParams::default().labels(labels)).await.map_err(|error| error.to_string())?;
+        let names: Vec<String> = held
+            .items
+            .iter()
+            .filter(|pod| running(pod))
+            .filter_map(|pod| pod.metadata.name.clone())
+            .collect();
         for name in &names {
             pods.patch(name, &PatchParams::default(), &patch).await.map_err(|error| error.to_string())?;
         }
-        if names.is_empty() { Err(format!("{} pods, none of them running", held.items.len())) } else { Ok(()) }
+        if names.is_empty() {
+            Err(format!("{} pods, none of them running", held.items.len()))
+        } else {
+            Ok(())
+        }
     })
     .await;
 }
 
-/// Makes the controller send its spans by OTLP over HTTP to this base URL, until it is told another; it follows a moment later.
+/// Makes the controller send its spans by OTLP over HTTP to this base URL, until it is told another; it
+/// follows a moment later.
 ///
 /// # Panics
 /// When the API server refuses.
 pub async fn trace_to(client: &Client, endpoint: &str) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    let patch = Patch::Merge(json!({"data": {"enabled": "true", "endpoint": format!("{endpoint}/v1/traces")}}));
-    maps.patch("config-tracing", &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("config-tracing: {error}"));
+    let patch =
+        Patch::Merge(json!({"data": {"enabled": "true", "endpoint": format!("{endpoint}/v1/traces")}}));
+    maps.patch("config-tracing", &PatchParams::default(), &patch)
+        .await
+        .unwrap_or_else(|error| panic!("config-tracing: {error}"));
 }
 
 pub(super) fn stages() -> String {
@@ -90,7 +113,8 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let module = module_folder(MODULE.0, MODULE.1).unwrap_or_else(|error| panic!("{error}"));
     let config = module.join("config");
     configure(&host.client, &config).await;
-    let admission = Admission { client: &host.client, namespace: NAMESPACE, service: SERVICE, port: free_port() };
+    let admission =
+        Admission { client: &host.client, namespace: NAMESPACE, service: SERVICE, port: free_port() };
     admission.direct(manifest::read(&config.join("500-webhooks.yaml"))).await;
     host.probes_port().await;
     let mut webhook = spawn_webhook(host, admission.port);
@@ -115,7 +139,8 @@ async fn configure(client: &Client, config: &Path) {
         manifest::apply(client, &object).await;
     }
     let objects = manifest::read::<DynamicObject>(config);
-    let maps = objects.iter().filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "ConfigMap"));
+    let maps =
+        objects.iter().filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "ConfigMap"));
     futures::future::join_all(maps.map(|map| manifest::apply(client, map))).await;
 }
 
@@ -125,8 +150,11 @@ async fn webhook_answers(client: &Client) -> Result<(), String> {
         "apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "probe"}, "spec": {"pipelineRef": {"name": "none"}},
     });
     let url = "/apis/tekton.dev/v1/namespaces/default/pipelineruns?dryRun=All";
-    let request = http::Request::post(url).header("content-type", "application/json").body(run.to_string().into_bytes());
-    let answer: Value = client.request(request.expect("a request")).await.map_err(|error| error.to_string())?;
+    let request = http::Request::post(url)
+        .header("content-type", "application/json")
+        .body(run.to_string().into_bytes());
+    let answer: Value =
+        client.request(request.expect("a request")).await.map_err(|error| error.to_string())?;
     if answer["spec"]["timeouts"].is_object() { Ok(()) } else { Err(answer.to_string()) }
 }
 
@@ -143,7 +171,8 @@ fn variables(elections: &str) -> Vec<(&'static str, String)> {
         ("CONFIG_LEADERELECTION_NAME", elections),
         ("METRICS_DOMAIN", "tekton.dev/pipeline"),
     ];
-    let ports = ["PROBES_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"].map(|name| (name, free_port().to_string()));
+    let ports = ["PROBES_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"]
+        .map(|name| (name, free_port().to_string()));
     fixed.into_iter().map(|(name, value)| (name, value.to_owned())).chain(ports).collect()
 }
 
@@ -165,7 +194,14 @@ fn spawn_controller(host: &Host<'_>) -> Process {
         "-kube-api-burst=200".to_owned(),
     ];
     // Nothing is ever pulled: the names alone are wanted.
-    for flag in ["entrypoint-image", "nop-image", "sidecarlogresults-image", "workingdirinit-image", "shell-image", "shell-image-win"] {
+    for flag in [
+        "entrypoint-image",
+        "nop-image",
+        "sidecarlogresults-image",
+        "workingdirinit-image",
+        "shell-image",
+        "shell-image-win",
+    ] {
         args.push(format!("-{flag}=registry.example/tekton/{flag}"));
     }
     host.spawn(&CONTROLLER, args, &variables("config-leader-election-controller"))

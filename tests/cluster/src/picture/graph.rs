@@ -1,9 +1,12 @@
 //! A plot: axes, curves or areas or the cells of a heatmap, and a legend.
 
-use super::scale::{Axis, axis, clock, show};
-use super::svg::{self, FAINT, GRID, INK, PALETTE, Svg, plain};
-use super::{Curve, PlottedPanel};
 use std::collections::BTreeMap;
+
+use super::{
+    Curve, PlottedPanel,
+    scale::{Axis, axis, clock, show},
+    svg::{self, FAINT, GRID, INK, PALETTE, Svg, plain},
+};
 
 const SMALL: f64 = 11.0;
 const LEGEND: f64 = 16.0;
@@ -34,7 +37,13 @@ pub(super) fn draw(svg: &mut Svg, panel: &PlottedPanel, (x, y): (f64, f64), (wid
     let heat = panel.kind == "heatmap";
     #[allow(clippy::cast_precision_loss, reason = "two")]
     let legend = if heat { 0.0 } else { LEGEND * LEGEND_LINES as f64 };
-    let place = Place { left: x + 74.0, right: x + width - 16.0, top: y + 38.0, bottom: y + height - legend - 26.0, window: panel.window };
+    let place = Place {
+        left: x + 74.0,
+        right: x + width - 16.0,
+        top: y + 38.0,
+        bottom: y + height - legend - 26.0,
+        window: panel.window,
+    };
     let curves: Vec<&Curve> = panel.curves.iter().filter(|curve| peak(curve).is_some()).collect();
     if curves.is_empty() {
         let middle = (f64::midpoint(place.left, place.right), f64::midpoint(place.top, place.bottom));
@@ -45,13 +54,18 @@ pub(super) fn draw(svg: &mut Svg, panel: &PlottedPanel, (x, y): (f64, f64), (wid
         let at = place.x(time);
         svg.line((at, place.top), (at, place.bottom), GRID);
         // A label at an end must not leave the frame.
-        svg.text((at.clamp(x + 30.0, x + width - 30.0), place.bottom + 16.0), plain(SMALL, FAINT).anchor("middle"), &text);
+        svg.text(
+            (at.clamp(x + 30.0, x + width - 30.0), place.bottom + 16.0),
+            plain(SMALL, FAINT).anchor("middle"),
+            &text,
+        );
     }
     if heat {
         heatmap(svg, panel, &curves, &place);
         return;
     }
-    let shown = if panel.stacked { stack(svg, panel, curves, &place) } else { overlay(svg, panel, curves, &place) };
+    let shown =
+        if panel.stacked { stack(svg, panel, curves, &place) } else { overlay(svg, panel, curves, &place) };
     names(svg, &shown, (x + 12.0, place.bottom + 34.0), width - 24.0);
 }
 
@@ -69,17 +83,25 @@ fn grid(svg: &mut Svg, axis: &Axis, unit: &str, place: &Place) {
 
 /// Highest first, each with its colour.
 fn by_peak(mut curves: Vec<&Curve>) -> Vec<(&Curve, &'static str)> {
-    curves.sort_by(|a, b| peak(b).unwrap_or(0.0).total_cmp(&peak(a).unwrap_or(0.0)).then_with(|| a.name.cmp(&b.name)));
+    curves.sort_by(|a, b| {
+        peak(b).unwrap_or(0.0).total_cmp(&peak(a).unwrap_or(0.0)).then_with(|| a.name.cmp(&b.name))
+    });
     curves.into_iter().zip(PALETTE.into_iter().cycle()).collect()
 }
 
-fn overlay<'a>(svg: &mut Svg, panel: &PlottedPanel, curves: Vec<&'a Curve>, place: &Place) -> Vec<(&'a Curve, &'static str)> {
+fn overlay<'a>(
+    svg: &mut Svg,
+    panel: &PlottedPanel,
+    curves: Vec<&'a Curve>,
+    place: &Place,
+) -> Vec<(&'a Curve, &'static str)> {
     let curves = by_peak(curves);
     let axis = axis(curves.first().and_then(|(curve, _)| peak(curve)).unwrap_or(0.0), &panel.unit, 4.0);
     grid(svg, &axis, &panel.unit, place);
     for (curve, color) in curves.iter().rev() {
         for piece in pieces(curve) {
-            let points: Vec<(f64, f64)> = piece.iter().map(|(time, value)| (place.x(*time), place.y(*value, axis.max))).collect();
+            let points: Vec<(f64, f64)> =
+                piece.iter().map(|(time, value)| (place.x(*time), place.y(*value, axis.max))).collect();
             match points.as_slice() {
                 [alone] => svg.dot(*alone, 2.2, color),
                 more => svg.curve(more, color),
@@ -96,7 +118,12 @@ fn pieces(curve: &Curve) -> Vec<Vec<(f64, f64)>> {
     finite.chunk_by(|a, b| b.0 - a.0 < step * 1.5).map(<[(f64, f64)]>::to_vec).collect()
 }
 
-fn stack<'a>(svg: &mut Svg, panel: &PlottedPanel, curves: Vec<&'a Curve>, place: &Place) -> Vec<(&'a Curve, &'static str)> {
+fn stack<'a>(
+    svg: &mut Svg,
+    panel: &PlottedPanel,
+    curves: Vec<&'a Curve>,
+    place: &Place,
+) -> Vec<(&'a Curve, &'static str)> {
     let curves = by_peak(curves);
     let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
     let mut layers = Vec::new();
@@ -113,7 +140,9 @@ fn stack<'a>(svg: &mut Svg, panel: &PlottedPanel, curves: Vec<&'a Curve>, place:
     }
     let axis = axis(sums.values().copied().fold(0.0, f64::max), &panel.unit, 4.0);
     grid(svg, &axis, &panel.unit, place);
-    let points = |layer: &[(f64, f64)]| -> Vec<(f64, f64)> { layer.iter().map(|(t, v)| (place.x(*t), place.y(*v, axis.max))).collect() };
+    let points = |layer: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        layer.iter().map(|(t, v)| (place.x(*t), place.y(*v, axis.max))).collect()
+    };
     for (below, above, color) in layers.iter().filter(|(below, above, _)| below != above) {
         let (line, mut area) = (points(above), points(above));
         area.extend(points(below).into_iter().rev());
@@ -125,17 +154,24 @@ fn stack<'a>(svg: &mut Svg, panel: &PlottedPanel, curves: Vec<&'a Curve>, place:
 
 /// Columns of time, rows of buckets, the darker the more.
 fn heatmap(svg: &mut Svg, panel: &PlottedPanel, curves: &[&Curve], place: &Place) {
-    let mut buckets: Vec<(f64, &Curve)> = curves.iter().filter_map(|curve| Some((bound(&curve.name)?, *curve))).collect();
+    let mut buckets: Vec<(f64, &Curve)> =
+        curves.iter().filter_map(|curve| Some((bound(&curve.name)?, *curve))).collect();
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     // A bucket holds those below it: what is its own is the difference.
-    let at = |curve: &Curve, time: f64| curve.points.iter().find(|point| point.0.to_bits() == time.to_bits()).map_or(0.0, |point| point.1);
-    let times: Vec<f64> = buckets.first().map(|(_, curve)| curve.points.iter().map(|point| point.0).collect()).unwrap_or_default();
+    let at = |curve: &Curve, time: f64| {
+        curve.points.iter().find(|point| point.0.to_bits() == time.to_bits()).map_or(0.0, |point| point.1)
+    };
+    let times: Vec<f64> = buckets
+        .first()
+        .map(|(_, curve)| curve.points.iter().map(|point| point.0).collect())
+        .unwrap_or_default();
     let own = |row: usize, time: f64| {
         let below = row.checked_sub(1).map_or(0.0, |below| at(buckets[below].1, time));
         let value = at(buckets[row].1, time) - below;
         if value.is_finite() && value > 1e-9 { value } else { 0.0 }
     };
-    let cells: Vec<Vec<f64>> = (0..buckets.len()).map(|row| times.iter().map(|time| own(row, *time)).collect()).collect();
+    let cells: Vec<Vec<f64>> =
+        (0..buckets.len()).map(|row| times.iter().map(|time| own(row, *time)).collect()).collect();
     let most = cells.iter().flatten().copied().fold(0.0, f64::max);
     let filled = |row: &usize| cells[*row].iter().any(|value| *value > 0.0);
     let (first, last) = match ((0..cells.len()).find(filled), (0..cells.len()).rev().find(filled)) {
@@ -144,13 +180,18 @@ fn heatmap(svg: &mut Svg, panel: &PlottedPanel, curves: &[&Curve], place: &Place
     };
     let rows = last.min(cells.len()).saturating_sub(first).max(1);
     #[allow(clippy::cast_precision_loss, reason = "dozens")]
-    let (high, wide) = ((place.bottom - place.top) / rows as f64, (place.right - place.left) / times.len().max(1) as f64);
+    let (high, wide) =
+        ((place.bottom - place.top) / rows as f64, (place.right - place.left) / times.len().max(1) as f64);
     let labels = rows.div_ceil(6);
     for (index, row) in (first..first + rows).enumerate() {
         #[allow(clippy::cast_precision_loss, reason = "dozens")]
         let top = place.bottom - (index + 1) as f64 * high;
         if index % labels == 0 {
-            svg.text((place.left - 6.0, top + 4.0), plain(SMALL, FAINT).anchor("end"), &bound_text(buckets[row].0, &panel.unit));
+            svg.text(
+                (place.left - 6.0, top + 4.0),
+                plain(SMALL, FAINT).anchor("end"),
+                &bound_text(buckets[row].0, &panel.unit),
+            );
         }
         svg.line((place.left, top), (place.right, top), GRID);
         for (time, value) in times.iter().zip(&cells[row]).filter(|(_, value)| **value > 0.0) {

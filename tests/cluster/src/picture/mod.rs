@@ -1,4 +1,5 @@
-//! Pictures (SVG) of what the backends answer: a trace as a waterfall, a dashboard's panels as plots. They are drawn from answers alone.
+//! Pictures (SVG) of what the backends answer: a trace as a waterfall, a dashboard's panels as plots. They
+//! are drawn from answers alone.
 
 mod graph;
 mod panels;
@@ -6,10 +7,13 @@ mod scale;
 mod svg;
 mod waterfall;
 
-use crate::dashboard::{Dashboard, Panel};
-use crate::signals::Span;
-use crate::{Prometheus, Window};
 use std::time::Duration;
+
+use crate::{
+    Prometheus, Window,
+    dashboard::{Dashboard, Panel},
+    signals::Span,
+};
 
 /// `$__rate_interval` is chosen as for a scrape of this interval: over 20 s a burst has a shape, not a spike.
 const SCRAPE: Duration = Duration::from_secs(5);
@@ -42,8 +46,8 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A waterfall: a row for each span under its parent, bars on a common axis of time, errors in red. A run of siblings that took no time
-/// shares a row.
+/// A waterfall: a row for each span under its parent, bars on a common axis of time, errors in red. A run of
+/// siblings that took no time shares a row.
 #[must_use]
 pub fn trace(title: &str, spans: &[Span]) -> String {
     waterfall::draw(title, spans)
@@ -59,9 +63,16 @@ pub fn panels(title: &str, panels: &[PlottedPanel]) -> String {
 ///
 /// # Errors
 /// What Prometheus says of a query, with the panel's title.
-pub async fn dashboard(prometheus: &Prometheus, dashboard: &Dashboard, window: Window) -> Result<String, String> {
+pub async fn dashboard(
+    prometheus: &Prometheus,
+    dashboard: &Dashboard,
+    window: Window,
+) -> Result<String, String> {
     let mut chosen = dashboard.everything(prometheus).await?;
-    chosen.push(("__range".to_owned(), format!("{}s", window.end.duration_since(window.start).as_secs().max(1))));
+    chosen.push((
+        "__range".to_owned(),
+        format!("{}s", window.end.duration_since(window.start).as_secs().max(1)),
+    ));
     let mut plotted = Vec::new();
     for panel in dashboard.panels.iter().filter(|panel| !panel.queries.is_empty()) {
         let answered = plot(prometheus, panel, window, &chosen).await;
@@ -70,11 +81,19 @@ pub async fn dashboard(prometheus: &Prometheus, dashboard: &Dashboard, window: W
     Ok(panels(&dashboard.title, &plotted))
 }
 
-async fn plot(prometheus: &Prometheus, panel: &Panel, window: Window, chosen: &[(String, String)]) -> Result<PlottedPanel, String> {
+async fn plot(
+    prometheus: &Prometheus,
+    panel: &Panel,
+    window: Window,
+    chosen: &[(String, String)],
+) -> Result<PlottedPanel, String> {
     let mut curves = Vec::new();
     for query in &panel.queries {
-        let lines = prometheus.query_range(&query.resolve(&window.rate_interval(SCRAPE), chosen), window).await?;
-        curves.extend(lines.into_iter().map(|line| Curve { name: query.legend_of(&line.labels), points: line.points }));
+        let lines =
+            prometheus.query_range(&query.resolve(&window.rate_interval(SCRAPE), chosen), window).await?;
+        curves.extend(
+            lines.into_iter().map(|line| Curve { name: query.legend_of(&line.labels), points: line.points }),
+        );
     }
     Ok(PlottedPanel {
         title: panel.title.clone(),

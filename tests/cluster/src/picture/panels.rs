@@ -1,9 +1,10 @@
 //! The grid of a dashboard: headings, tiles for numbers, places for plots.
 
-use super::graph;
-use super::scale::show;
-use super::svg::{self, BLUE, FAINT, INK, Svg, plain};
-use super::{Curve, PlottedPanel};
+use super::{
+    Curve, PlottedPanel, graph,
+    scale::show,
+    svg::{self, BLUE, FAINT, INK, Svg, plain},
+};
 
 const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 16.0;
@@ -54,13 +55,17 @@ fn is_tile(panel: &PlottedPanel) -> bool {
 fn tile(svg: &mut Svg, panel: &PlottedPanel, (x, y): (f64, f64), width: f64) {
     svg.text((x + 12.0, y + 22.0), plain(12.0, FAINT), &svg::fit(&panel.title, width - 24.0, 12.0));
     let last = |curve: &Curve| curve.points.iter().rev().map(|point| point.1).find(|value| value.is_finite());
-    let values: Vec<(&Curve, f64)> = panel.curves.iter().filter_map(|curve| Some((curve, last(curve)?))).collect();
+    let values: Vec<(&Curve, f64)> =
+        panel.curves.iter().filter_map(|curve| Some((curve, last(curve)?))).collect();
     let said = match values.as_slice() {
         [] => "no data".to_owned(),
         all if panel.names => all.iter().map(|(curve, _)| curve.name.as_str()).collect::<Vec<_>>().join(", "),
         all => all.iter().map(|(_, value)| show(*value, &panel.unit)).collect::<Vec<_>>().join(", "),
     };
-    let size = [26.0, 20.0, 15.0, 12.0].into_iter().find(|size| svg::width(&said, *size) <= width - 24.0).unwrap_or(11.0);
+    let size = [26.0, 20.0, 15.0, 12.0]
+        .into_iter()
+        .find(|size| svg::width(&said, *size) <= width - 24.0)
+        .unwrap_or(11.0);
     let color = if values.is_empty() { FAINT } else { INK };
     svg.text((x + 12.0, y + 52.0), plain(size, color).bold(), &svg::fit(&said, width - 24.0, size));
     if let ([(curve, _)], false) = (values.as_slice(), panel.names) {
@@ -91,7 +96,10 @@ mod tests {
 
     fn panel(kind: &str, title: &str, unit: &str, curves: &[(&str, &[f64])]) -> PlottedPanel {
         let curve = |(name, values): &(&str, &[f64])| {
-            let points = values.iter().enumerate().map(|(at, value)| (f64::from(u32::try_from(at).unwrap_or(0)), *value));
+            let points = values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (f64::from(u32::try_from(at).unwrap_or(0)), *value));
             Curve { name: (*name).to_owned(), points: points.collect() }
         };
         PlottedPanel {
@@ -115,12 +123,33 @@ mod tests {
         let all = [
             panel("stat", "Oldest", "s", &[("age", &[1.0, 0.25, f64::NAN])]),
             version,
-            panel("timeseries", "Memory & more", "bytes", &[("a<b", &[1_048_576.0, 3_145_728.0, f64::NAN, 1_048_576.0])]),
-            panel("heatmap", "Durations", "s", &[("0.1", &[0.0, 1.0]), ("1", &[0.0, 3.0]), ("+Inf", &[0.0, 3.0])]),
+            panel(
+                "timeseries",
+                "Memory & more",
+                "bytes",
+                &[("a<b", &[1_048_576.0, 3_145_728.0, f64::NAN, 1_048_576.0])],
+            ),
+            panel(
+                "heatmap",
+                "Durations",
+                "s",
+                &[("0.1", &[0.0, 1.0]), ("1", &[0.0, 3.0]), ("+Inf", &[0.0, 3.0])],
+            ),
         ];
         let picture = draw("Operator", &all);
         let texts = texts(&picture);
-        for text in ["Operator", "250 ms", "0.1.0 abc", "Memory &amp; more", "a&lt;b", "0", "2 MiB", "3 MiB", "100 ms", "1 s"] {
+        for text in [
+            "Operator",
+            "250 ms",
+            "0.1.0 abc",
+            "Memory &amp; more",
+            "a&lt;b",
+            "0",
+            "2 MiB",
+            "3 MiB",
+            "100 ms",
+            "1 s",
+        ] {
             assert!(texts.contains(&text), "{text} is not among {texts:?}");
         }
         assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
@@ -142,10 +171,16 @@ mod tests {
         for count in 1..9 {
             let picture = draw("t", &vec![panel("timeseries", "p", "s", &[("a", &[1.0, 2.0])]); count]);
             let frames = picture.split("<rect x=\"").skip(1).filter(|rect| rect.contains("stroke"));
-            let number =
-                |rect: &str, key: &str| rect.split(key).nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok()).unwrap_or(0.0);
-            let ends =
-                frames.map(|rect| rect.split('"').next().and_then(|x| x.parse::<f64>().ok()).unwrap_or(0.0) + number(rect, "width=\""));
+            let number = |rect: &str, key: &str| {
+                rect.split(key)
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next()?.parse::<f64>().ok())
+                    .unwrap_or(0.0)
+            };
+            let ends = frames.map(|rect| {
+                rect.split('"').next().and_then(|x| x.parse::<f64>().ok()).unwrap_or(0.0)
+                    + number(rect, "width=\"")
+            });
             let end = ends.fold(0.0, f64::max);
             assert!((end - (WIDTH - MARGIN)).abs() < 1.0, "{count}: {end}");
         }

@@ -3,8 +3,10 @@
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Steps that people count time in.
-const TIMES: [f64; 17] =
-    [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0, 86_400.0];
+const TIMES: [f64; 17] = [
+    1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0,
+    28_800.0, 86_400.0,
+];
 
 /// From zero to `max`.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +59,11 @@ fn of_time(least: f64) -> f64 {
 
 fn decimal(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(power * 10.0)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= least * (1.0 - 1e-9))
+        .unwrap_or(power * 10.0)
 }
 
 /// (Unix seconds, what the clock says) within a window, in UTC.
@@ -90,8 +96,21 @@ pub(super) fn show(value: f64, unit: &str) -> String {
         return "0".to_owned();
     }
     match unit {
-        "s" => scaled(value, &[(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"), (86_400.0, "d")]),
-        "bytes" => scaled(value, &[(1.0, "B"), (1024.0, "KiB"), (1_048_576.0, "MiB"), (1_073_741_824.0, "GiB")]),
+        "s" => scaled(
+            value,
+            &[
+                (1e-9, "ns"),
+                (1e-6, "µs"),
+                (1e-3, "ms"),
+                (1.0, "s"),
+                (60.0, "min"),
+                (3600.0, "h"),
+                (86_400.0, "d"),
+            ],
+        ),
+        "bytes" => {
+            scaled(value, &[(1.0, "B"), (1024.0, "KiB"), (1_048_576.0, "MiB"), (1_073_741_824.0, "GiB")])
+        }
         "percentunit" => format!("{} %", digits(value * 100.0)),
         "reqps" => format!("{} req/s", digits(value)),
         "ops" | "cps" => format!("{}/s", digits(value)),
@@ -151,9 +170,15 @@ mod tests {
                 assert!(axis.max >= max * (1.0 - 1e-9), "{unit} {max}: {axis:?}");
                 assert!(axis.ticks.windows(2).all(|pair| pair[0] < pair[1]), "{unit} {max}: {axis:?}");
                 assert!((2..=6).contains(&axis.ticks.len()), "{unit} {max}: {axis:?}");
-                assert!((axis.ticks.last().unwrap_or(&0.0) - axis.max).abs() < axis.max * 1e-6, "{unit} {max}: {axis:?}");
+                assert!(
+                    (axis.ticks.last().unwrap_or(&0.0) - axis.max).abs() < axis.max * 1e-6,
+                    "{unit} {max}: {axis:?}"
+                );
                 let tight = tight(max, unit, 6.0);
-                assert!(tight.ticks.iter().all(|tick| *tick <= max) && (tight.max - max).abs() < max * 1e-9, "{tight:?}");
+                assert!(
+                    tight.ticks.iter().all(|tick| *tick <= max) && (tight.max - max).abs() < max * 1e-9,
+                    "{tight:?}"
+                );
             }
         }
         for empty in [0.0, f64::NAN, -1.0, f64::INFINITY] {

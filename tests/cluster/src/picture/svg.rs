@@ -7,8 +7,10 @@ const FONT: &str = "-apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', 
 /// Of a letter to its size: wide enough for the widest of these fonts.
 const LETTER: f64 = 0.58;
 /// For series, in this order: told apart by lightness too.
-pub(super) const PALETTE: [&str; 10] =
-    ["#2f6fde", "#e07b1f", "#2a9d6f", "#b0489c", "#8a6d3b", "#17a2b8", "#c9a400", "#6a5acd", "#7a8794", "#d4526e"];
+pub(super) const PALETTE: [&str; 10] = [
+    "#2f6fde", "#e07b1f", "#2a9d6f", "#b0489c", "#8a6d3b", "#17a2b8", "#c9a400", "#6a5acd", "#7a8794",
+    "#d4526e",
+];
 pub(super) const INK: &str = "#1f2933";
 pub(super) const FAINT: &str = "#6b7783";
 pub(super) const GRID: &str = "#e4e8ec";
@@ -46,7 +48,10 @@ pub(super) struct Svg(String);
 impl Svg {
     pub(super) fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str, radius: f64) {
         let (x, y, width, height) = (short(x), short(y), short(width), short(height));
-        let _ = writeln!(self.0, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{radius}\" fill=\"{fill}\"/>");
+        let _ = writeln!(
+            self.0,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{radius}\" fill=\"{fill}\"/>"
+        );
     }
 
     /// A rectangle that is a border.
@@ -60,7 +65,8 @@ impl Svg {
 
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), color: &str) {
         let (x1, y1, x2, y2) = (short(from.0), short(from.1), short(to.0), short(to.1));
-        let _ = writeln!(self.0, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{color}\"/>");
+        let _ =
+            writeln!(self.0, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{color}\"/>");
     }
 
     pub(super) fn curve(&mut self, points: &[(f64, f64)], color: &str) {
@@ -73,11 +79,17 @@ impl Svg {
 
     pub(super) fn area(&mut self, points: &[(f64, f64)], color: &str, opacity: f64) {
         let points = joined(points);
-        let _ = writeln!(self.0, "<polygon points=\"{points}\" fill=\"{color}\" fill-opacity=\"{opacity}\"/>");
+        let _ =
+            writeln!(self.0, "<polygon points=\"{points}\" fill=\"{color}\" fill-opacity=\"{opacity}\"/>");
     }
 
     pub(super) fn dot(&mut self, (x, y): (f64, f64), radius: f64, color: &str) {
-        let _ = writeln!(self.0, "<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\" fill=\"{color}\"/>", short(x), short(y));
+        let _ = writeln!(
+            self.0,
+            "<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\" fill=\"{color}\"/>",
+            short(x),
+            short(y)
+        );
     }
 
     /// The point of a text's base line; where in the text that is, is the style's.
@@ -177,6 +189,9 @@ mod tests {
     fn a_text_that_is_too_wide_keeps_its_ends() {
         assert_eq!(fit("short", 100.0, 10.0), "short");
         let fitted = fit("PATCH /apis/elpio.io/v1alpha1/services/{name}/status", 120.0, 10.0);
-        assert!(fitted.starts_with("PATCH") && fitted.ends_with("status") && width(&fitted, 10.0) <= 120.0, "{fitted}");
+        assert!(
+            fitted.starts_with("PATCH") && fitted.ends_with("status") && width(&fitted, 10.0) <= 120.0,
+            "{fitted}"
+        );
     }
 }

@@ -1,9 +1,12 @@
 //! A trace as a waterfall of spans.
 
-use super::scale::{show, tight};
-use super::svg::{self, FAINT, GRID, INK, PALETTE, RED, Svg, plain};
-use crate::signals::Span;
 use std::collections::BTreeSet;
+
+use super::{
+    scale::{show, tight},
+    svg::{self, FAINT, GRID, INK, PALETTE, RED, Svg, plain},
+};
+use crate::signals::Span;
 
 const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 20.0;
@@ -42,7 +45,8 @@ pub(super) fn draw(title: &str, spans: &[Span]) -> String {
     let runs = runs(spans, total);
     let mut rows = Vec::new();
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let roots: BTreeSet<&str> = spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
+    let roots: BTreeSet<&str> =
+        spans.iter().map(|span| span.parent_id.as_str()).filter(|parent| !known.contains(parent)).collect();
     for root in roots {
         descend(&runs, root, 0, &mut rows);
     }
@@ -202,7 +206,8 @@ mod tests {
         let mut failed = span("3", "1", "apply <Service>", 20, 300);
         failed.status = "error";
         "refused & gone".clone_into(&mut failed.status_message);
-        failed.events = vec![SpanEvent { name: "exception".to_owned(), time: 25_000_000, ..SpanEvent::default() }];
+        failed.events =
+            vec![SpanEvent { name: "exception".to_owned(), time: 25_000_000, ..SpanEvent::default() }];
         let spans = [
             span("1", "", "rollout", 0, 1000),
             span("2", "1", "observe", 1, 2),
@@ -212,10 +217,18 @@ mod tests {
             span("9", "lost", "orphan", 400, 500),
         ];
         let picture = draw("A rollout", &spans);
-        let texts: Vec<&str> = picture.split("<text").skip(1).filter_map(|text| text.split(['>', '<']).nth(1)).collect();
-        for text in
-            ["A rollout", "rollout", "observe, render", "apply &lt;Service&gt;", "PATCH", "orphan", "1 s", "280 ms  refused &amp; gone"]
-        {
+        let texts: Vec<&str> =
+            picture.split("<text").skip(1).filter_map(|text| text.split(['>', '<']).nth(1)).collect();
+        for text in [
+            "A rollout",
+            "rollout",
+            "observe, render",
+            "apply &lt;Service&gt;",
+            "PATCH",
+            "orphan",
+            "1 s",
+            "280 ms  refused &amp; gone",
+        ] {
             assert!(texts.contains(&text), "{text} is not among {texts:?}");
         }
         assert!(texts.iter().any(|text| text.contains("6 spans · 1 s · 1 with an error")), "{texts:?}");

@@ -1,21 +1,33 @@
-//! What a faulty collector costs: two operators side by side under the same load, one of them with the fault, in turns.
+//! What a faulty collector costs: two operators side by side under the same load, one of them with the fault,
+//! in turns.
 //!
-//! Each has a collector of its own, and each is the one with the fault in half of the comparisons, so that neither a process nor the machine
-//! makes the difference. Durations are those of the operator's own log lines: one for each reconcile that changed something.
+//! Each has a collector of its own, and each is the one with the fault in half of the comparisons, so that
+//! neither a process nor the machine makes the difference. Durations are those of the operator's own log
+//! lines: one for each reconcile that changed something.
 
-use crate::load::{make_administrator, service};
-use crate::{USER, crds};
-use elpio_cluster::otlp::Fault;
-use elpio_cluster::ratio::{Compared, Pair, compare as ratio};
-use elpio_cluster::standin::Play;
-use elpio_cluster::{Cluster, Operator, Options, OtlpReceiver, StandInEngine, eventually};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use elpio_cluster::{
+    Cluster, Operator, Options, OtlpReceiver, StandInEngine, eventually,
+    otlp::Fault,
+    ratio::{Compared, Pair, compare as ratio},
+    standin::Play,
+};
 use futures::future::{join, join_all};
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{
+    api::{Api, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::time::Duration;
+
+use crate::{
+    USER, crds,
+    load::{make_administrator, service},
+};
 
 /// Services of each operator, edits of a comparison, and the time between two.
 const SERVICES: usize = 40;
@@ -37,7 +49,8 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 6] = [Self::None, Self::Absent, Self::BlackHole, Self::TooMany, Self::Unavailable, Self::Slow];
+    const ALL: [Self; 6] =
+        [Self::None, Self::Absent, Self::BlackHole, Self::TooMany, Self::Unavailable, Self::Slow];
 
     fn name(self) -> &'static str {
         match self {
@@ -123,9 +136,20 @@ impl Side {
             Trouble::Slow => self.receiver.answer(Fault::Slow(Duration::from_millis(700))),
             Trouble::Absent => self.receiver.stop(),
             Trouble::BlackHole => {
-                let port = self.receiver.http_endpoint().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+                let port = self
+                    .receiver
+                    .http_endpoint()
+                    .rsplit(':')
+                    .next()
+                    .and_then(|port| port.parse().ok())
+                    .expect("a port");
                 self.receiver.stop();
-                self.hole.push(eventually("the port is free", BOUND, async || TcpListener::bind((Ipv4Addr::LOCALHOST, port))).await);
+                self.hole.push(
+                    eventually("the port is free", BOUND, async || {
+                        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                    })
+                    .await,
+                );
             }
         }
         self.meets(trouble, 2.0).await;
@@ -157,8 +181,15 @@ impl Side {
     fn durations(&self, since: usize) -> Vec<f64> {
         let log = self.operator.log();
         // A place inside a character is one before it is written as a whole.
-        let lines = log.get(since..).unwrap_or_default().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == "reconciled").filter_map(|line| line["seconds"].as_f64()).collect()
+        let lines = log
+            .get(since..)
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["message"] == "reconciled")
+            .filter_map(|line| line["seconds"].as_f64())
+            .collect()
     }
 }
 
@@ -166,8 +197,11 @@ impl Side {
 pub async fn compare(rounds: usize, binary: &Path) -> bool {
     let cluster = Cluster::start(Options { crds: crds(), ..Options::default() }).await;
     make_administrator(&cluster.client().await, USER).await;
-    let mut sides = [Side::start(&cluster, "one", binary).await, Side::start(&cluster, "other", binary).await];
-    println!("\n{EDITS} edits of {SERVICES} services at each of two operators, {rounds} times with either beside the fault\n");
+    let mut sides =
+        [Side::start(&cluster, "one", binary).await, Side::start(&cluster, "other", binary).await];
+    println!(
+        "\n{EDITS} edits of {SERVICES} services at each of two operators, {rounds} times with either beside the fault\n"
+    );
     println!(
         "{:<42} {:>6} {:>19} {:>19} {:>13}  verdict",
         "collector", "each", "p50 well, ill, ratio", "p99 well, ill, ratio", "98 % between"
@@ -191,7 +225,12 @@ pub async fn compare(rounds: usize, binary: &Path) -> bool {
             (false, false) => "within 10 %",
         };
         let between = format!("{:.2} … {:.2}", tail.interval.0, tail.interval.1);
-        println!("{:<42} {count:>6} {:>19} {:>19} {between:>13}  {verdict}", trouble.name(), cells(&middle), cells(&tail));
+        println!(
+            "{:<42} {count:>6} {:>19} {:>19} {between:>13}  {verdict}",
+            trouble.name(),
+            cells(&middle),
+            cells(&tail)
+        );
     }
     println!(
         "\nPercentiles are of all comparisons; a ratio is the geometric mean of theirs, since what the machine does meanwhile meets both sides."
@@ -235,7 +274,8 @@ async fn side_by_side(sides: &mut [Side; 2], ill: usize, trouble: Trouble, numbe
 
 fn is_ready(service: &DynamicObject) -> bool {
     let status = &service.data["status"];
-    service.metadata.generation.is_some_and(|generation| status["observedGeneration"] == generation) && status["ready"] == true
+    service.metadata.generation.is_some_and(|generation| status["observedGeneration"] == generation)
+        && status["ready"] == true
 }
 
 fn cells(compared: &Compared) -> String {

@@ -1,17 +1,21 @@
 //! The load: services created and edited all at once. Notes when each request was sent and answered.
 
-use crate::sightings::Times;
+use std::time::Instant;
+
 use elpio_cluster::rights::in_force;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::Client;
-use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{
+    Client,
+    api::{Api, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
-use std::time::Instant;
 
-/// Our client speaks HTTP/1.1, so this is its number of connections: enough to keep the API server busy, few enough that their handshakes are
-/// not what is measured.
+use crate::sightings::Times;
+
+/// Our client speaks HTTP/1.1, so this is its number of connections: enough to keep the API server busy, few
+/// enough that their handshakes are not what is measured.
 const IN_FLIGHT: usize = 50;
 
 /// The tag that an edit sets.
@@ -48,7 +52,8 @@ impl Load {
             request(&name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, sent, Instant::now())
         };
-        let done: Vec<_> = stream::iter((0..self.services).map(one)).buffer_unordered(IN_FLIGHT).collect().await;
+        let done: Vec<_> =
+            stream::iter((0..self.services).map(one)).buffer_unordered(IN_FLIGHT).collect().await;
         let sent = done.iter().map(|(name, sent, _)| (name.clone(), *sent)).collect();
         let answered = done.into_iter().map(|(name, _, answered)| (name, answered)).collect();
         (sent, answered)

@@ -1,5 +1,7 @@
-//! `cargo bench-operator`: how long, how many requests, how much CPU and memory the operator takes for many services at once, against a real
-//! API server; with `--faults`: what a faulty collector costs its reconciles. It measures from outside only: watches, the operator's own metrics page, `/proc`, the audit log.
+//! `cargo bench-operator`: how long, how many requests, how much CPU and memory the operator takes for many
+//! services at once, against a real API server; with `--faults`: what a faulty collector costs its
+//! reconciles. It measures from outside only: watches, the operator's own metrics page, `/proc`, the audit
+//! log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,16 +16,18 @@ mod requests;
 mod results;
 mod sightings;
 
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
 use clap::{Arg, ArgAction, Command, value_parser};
-use elpio_cluster::standin::Play;
-use elpio_cluster::{Cluster, Crds, Operator, Options, OtlpReceiver, StandInEngine, cargo};
+use elpio_cluster::{Cluster, Crds, Operator, Options, OtlpReceiver, StandInEngine, cargo, standin::Play};
 use load::Load;
 use requests::Meter;
 use results::Results;
 use sightings::{Sight, Sightings};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
 
 /// The operator's own user, so that the audit log tells it from us.
 const USER: &str = "elpio-test-0";
@@ -38,7 +42,9 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
     let number = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name).long(name).default_value(default).value_parser(value_parser!(u32)).help(help)
     };
@@ -93,7 +99,14 @@ fn main() -> ExitCode {
 
 /// What the operator watches.
 fn crds() -> Vec<Crds> {
-    vec![Crds::KNATIVE, Crds::KEDA, Crds::HTTP_ADD_ON, Crds::CERT_MANAGER, Crds::EXTERNAL_SECRETS, Crds::ELPIO]
+    vec![
+        Crds::KNATIVE,
+        Crds::KEDA,
+        Crds::HTTP_ADD_ON,
+        Crds::CERT_MANAGER,
+        Crds::EXTERNAL_SECRETS,
+        Crds::ELPIO,
+    ]
 }
 
 async fn measure(settings: &Settings, binary: &Path) -> Results {
@@ -103,7 +116,8 @@ async fn measure(settings: &Settings, binary: &Path) -> Results {
     let namespace = cluster.namespace("bench").await;
     let receiver = OtlpReceiver::start().await;
     let operator = start_operator(settings, binary, &cluster, &receiver).await;
-    let engine = StandInEngine::start(client.clone(), Play { namespace: Some(namespace.clone()), ..Play::default() });
+    let engine =
+        StandInEngine::start(client.clone(), Play { namespace: Some(namespace.clone()), ..Play::default() });
     engine.hold();
     let sightings = Sightings::start(&client, &namespace).await;
     let load = Load { client, namespace, services: settings.services };
@@ -147,7 +161,12 @@ async fn measure(settings: &Settings, binary: &Path) -> Results {
     results
 }
 
-async fn start_operator(settings: &Settings, binary: &Path, cluster: &Cluster, receiver: &OtlpReceiver) -> Operator {
+async fn start_operator(
+    settings: &Settings,
+    binary: &Path,
+    cluster: &Cluster,
+    receiver: &OtlpReceiver,
+) -> Operator {
     let (workers, endpoint) = (settings.workers.to_string(), receiver.endpoint());
     let mut env = vec![
         ("ELPIO_METRICS", "on"),

@@ -1,9 +1,14 @@
-//! What the operator asked of the API server and what it cost, phase by phase: from its own page and `/proc`, checked with the audit log.
+//! What the operator asked of the API server and what it cost, phase by phase: from its own page and `/proc`,
+//! checked with the audit log.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use elpio_cluster::{Cluster, Operator, page};
 
 use crate::USER;
-use elpio_cluster::{Cluster, Operator, page};
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 /// A phase is over when no request has ended for so long.
 const QUIET: Duration = Duration::from_secs(2);
@@ -29,7 +34,8 @@ pub struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     pub async fn new(operator: &'a Operator, cluster: &'a Cluster, audit: bool) -> Self {
-        let mut meter = Self { operator, cluster, counts: Counts::new(), cpu: Duration::ZERO, mark: audit.then_some(0) };
+        let mut meter =
+            Self { operator, cluster, counts: Counts::new(), cpu: Duration::ZERO, mark: audit.then_some(0) };
         meter.phase().await;
         meter
     }
@@ -57,7 +63,11 @@ impl<'a> Meter<'a> {
 
     fn close(&mut self, counts: Counts) -> Phase {
         let before = |key: &(String, String)| self.counts.get(key).copied().unwrap_or(0);
-        let requests = counts.iter().map(|(key, count)| (key.clone(), count - before(key))).filter(|(_, count)| *count > 0).collect();
+        let requests = counts
+            .iter()
+            .map(|(key, count)| (key.clone(), count - before(key)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
         let cpu = self.operator.cpu();
         let audit = self.mark.map(|mark| {
             self.mark = Some(self.cluster.audit_mark());
@@ -75,9 +85,17 @@ impl<'a> Meter<'a> {
     async fn counts(&self) -> Counts {
         let page = self.operator.metrics("text/plain").await;
         let mut counts = Counts::new();
-        for series in page::series(&page).iter().filter(|series| series.name == "http_client_request_duration_seconds_count") {
-            let key = (series.label("http_request_method").to_owned(), series.label("url_template").to_owned());
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of requests")]
+        for series in page::series(&page)
+            .iter()
+            .filter(|series| series.name == "http_client_request_duration_seconds_count")
+        {
+            let key =
+                (series.label("http_request_method").to_owned(), series.label("url_template").to_owned());
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count of requests"
+            )]
             let count = series.value as u64;
             *counts.entry(key).or_default() += count;
         }

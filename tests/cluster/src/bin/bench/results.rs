@@ -1,9 +1,11 @@
 //! The numbers, and the table that shows them. Measures nothing.
 
-use crate::requests::{Counts, Phase};
-use crate::sightings::Times;
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    requests::{Counts, Phase},
+    sightings::Times,
+};
 
 pub struct Results {
     services: usize,
@@ -24,12 +26,24 @@ impl Results {
             if dev { "development" } else { "release" },
             if push { "pull endpoint and OTLP push" } else { "pull endpoint" }
         );
-        Self { services, title, times: Vec::new(), phases: Vec::new(), idle: None, rss_start: 0, rss: 0, rss_peak: 0 }
+        Self {
+            services,
+            title,
+            times: Vec::new(),
+            phases: Vec::new(),
+            idle: None,
+            rss_start: 0,
+            rss: 0,
+            rss_peak: 0,
+        }
     }
 
     /// How long each took from `start` to `end`.
     pub fn time(&mut self, what: &str, start: &Times, end: &Times) {
-        let mut all: Vec<Duration> = end.iter().filter_map(|(name, end)| Some(end.saturating_duration_since(*start.get(name)?))).collect();
+        let mut all: Vec<Duration> = end
+            .iter()
+            .filter_map(|(name, end)| Some(end.saturating_duration_since(*start.get(name)?)))
+            .collect();
         all.sort_unstable();
         self.times.push((what.to_owned(), all));
     }
@@ -54,7 +68,12 @@ impl Results {
         for (name, phase) in &self.phases {
             println!("  {name:<32} {:>6.2} ms", phase.cpu.as_secs_f64() * 1e3 / self.per());
         }
-        println!("\nmemory: {} at rest, {} at most, {} before", mib(self.rss), mib(self.rss_peak), mib(self.rss_start));
+        println!(
+            "\nmemory: {} at rest, {} at most, {} before",
+            mib(self.rss),
+            mib(self.rss_peak),
+            mib(self.rss_start)
+        );
         if let Some((time, phase)) = &self.idle {
             let requests: u64 = phase.requests.values().sum();
             println!("idle for {} s: {requests} requests, {} ms CPU", time.as_secs(), phase.cpu.as_millis());
@@ -65,20 +84,28 @@ impl Results {
     }
 
     fn print_requests(&self) {
-        let mut keys: Vec<&(String, String)> = self.phases.iter().flat_map(|(_, phase)| phase.requests.keys()).collect();
+        let mut keys: Vec<&(String, String)> =
+            self.phases.iter().flat_map(|(_, phase)| phase.requests.keys()).collect();
         keys.sort();
         keys.dedup();
         let names: Vec<String> = self.phases.iter().map(|(name, _)| format!("{name:>8}")).collect();
         println!("\n{:<92} {}", "API requests for each service", names.join(" "));
         for key in keys {
-            println!("  {:<90} {}", format!("{} {}", key.0, key.1), self.row(|counts| counts.get(key).copied().unwrap_or(0)));
+            println!(
+                "  {:<90} {}",
+                format!("{} {}", key.0, key.1),
+                self.row(|counts| counts.get(key).copied().unwrap_or(0))
+            );
         }
         println!("  {:<90} {}", "all", self.row(|counts| counts.values().sum()));
     }
 
     fn row(&self, count: impl Fn(&Counts) -> u64) -> String {
-        let cells: Vec<String> =
-            self.phases.iter().map(|(_, phase)| format!("{:>8.2}", precise(count(&phase.requests)) / self.per())).collect();
+        let cells: Vec<String> = self
+            .phases
+            .iter()
+            .map(|(_, phase)| format!("{:>8.2}", precise(count(&phase.requests)) / self.per()))
+            .collect();
         cells.join(" ")
     }
 
@@ -91,9 +118,14 @@ impl Results {
                 *own.entry(method.as_str()).or_default() += count;
             }
             let writes = |counts: &BTreeMap<&str, u64>| -> BTreeMap<String, u64> {
-                counts.iter().filter(|(method, _)| **method != "GET").map(|(method, count)| ((*method).to_owned(), *count)).collect()
+                counts
+                    .iter()
+                    .filter(|(method, _)| **method != "GET")
+                    .map(|(method, count)| ((*method).to_owned(), *count))
+                    .collect()
             };
-            let (own, audit) = (writes(&own), writes(&audit.iter().map(|(method, count)| (*method, *count)).collect()));
+            let (own, audit) =
+                (writes(&own), writes(&audit.iter().map(|(method, count)| (*method, *count)).collect()));
             if own == audit {
                 println!("  the audit log agrees on {name}: {audit:?}");
             } else {

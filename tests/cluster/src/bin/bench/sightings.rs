@@ -1,17 +1,23 @@
 //! When what was first seen, by watches of our own on the services and their children. Judges nothing.
 
-use crate::load::EDITED;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use elpio_cluster::eventually;
 use futures::StreamExt as _;
-use kube::api::Api;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt as _};
+use kube::{
+    Client, ResourceExt as _,
+    api::Api,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::{WatchStreamExt as _, watcher},
+};
 use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+
+use crate::load::EDITED;
 
 /// Much longer than any operator should take.
 const BOUND: Duration = Duration::from_mins(3);
@@ -50,7 +56,8 @@ impl Sightings {
             (GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"), of_service),
         ];
         for (gvk, sights) in kinds {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk));
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk));
             let seen = Arc::clone(&seen);
             let (synced, is_synced) = tokio::sync::oneshot::channel();
             watches.spawn(async move {
@@ -110,7 +117,11 @@ fn of_service(object: &DynamicObject) -> Vec<Sight> {
 /// The generation for which it says ready.
 fn ready(object: &DynamicObject) -> Option<i64> {
     let status = &object.data["status"];
-    let generation = object.metadata.generation.filter(|generation| status["observedGeneration"] == *generation)?;
+    let generation =
+        object.metadata.generation.filter(|generation| status["observedGeneration"] == *generation)?;
     let conditions = status["conditions"].as_array()?;
-    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True").then_some(generation)
+    conditions
+        .iter()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        .then_some(generation)
 }

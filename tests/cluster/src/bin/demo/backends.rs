@@ -1,12 +1,18 @@
-//! Where the operator's telemetry goes: a real collector, Jaeger and Prometheus, or this program alone. It shows nothing itself.
+//! Where the operator's telemetry goes: a real collector, Jaeger and Prometheus, or this program alone. It
+//! shows nothing itself.
+
+use std::time::Duration;
+
+use elpio_cluster::{
+    Cluster, Collector, Jaeger, Operator, OtlpReceiver, Prometheus,
+    alerts::{self, Windows},
+    collector::Surroundings,
+    eventually,
+    otlp::Span,
+    prometheus::Exemplar,
+};
 
 use crate::ground::Outside;
-use elpio_cluster::alerts::{self, Windows};
-use elpio_cluster::collector::Surroundings;
-use elpio_cluster::otlp::Span;
-use elpio_cluster::prometheus::Exemplar;
-use elpio_cluster::{Cluster, Collector, Jaeger, Operator, OtlpReceiver, Prometheus, eventually};
-use std::time::Duration;
 
 /// Prometheus takes five seconds to follow its file.
 const BOUND: Duration = Duration::from_mins(1);
@@ -50,7 +56,12 @@ impl Backends {
         match self {
             Self::None(_) => format!("this program receives OTLP at {}", url(outside.otlp)),
             Self::Real(_) => {
-                format!("collector {}, Jaeger {}, Prometheus {}", url(outside.otlp), url(outside.jaeger), url(outside.prometheus))
+                format!(
+                    "collector {}, Jaeger {}, Prometheus {}",
+                    url(outside.otlp),
+                    url(outside.jaeger),
+                    url(outside.prometheus)
+                )
             }
         }
     }
@@ -99,11 +110,12 @@ impl Backends {
     pub async fn scrape(&self, operator: &Operator) {
         let Self::Real(real) = self else { return };
         real.prometheus.scrape(&[format!("127.0.0.1:{}", operator.metrics_port())]).await;
-        let scraped =
-            eventually("Prometheus scrapes the operator", BOUND, async || match real.prometheus.query("elpio_build_info").await {
+        let scraped = eventually("Prometheus scrapes the operator", BOUND, async || {
+            match real.prometheus.query("elpio_build_info").await {
                 Ok(series) if !series.is_empty() => Ok(()),
                 other => Err(format!("{other:?}; {:?}", real.prometheus.targets().await)),
-            });
+            }
+        });
         scraped.await;
     }
 
@@ -115,7 +127,8 @@ impl Backends {
         }
     }
 
-    /// The exemplar of the longest measurement of a histogram; `None` without Prometheus, or before the first scrape.
+    /// The exemplar of the longest measurement of a histogram; `None` without Prometheus, or before the first
+    /// scrape.
     pub async fn longest(&self, histogram: &str) -> Option<Exemplar> {
         let all = self.prometheus()?.query_exemplars(&format!("{histogram}_bucket")).await.ok()?;
         all.into_iter().max_by(|a, b| a.value.total_cmp(&b.value))

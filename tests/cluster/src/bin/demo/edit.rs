@@ -1,13 +1,18 @@
-//! Edits: another variable, and builds that are asked for again. Prometheus knows no rate of what it has seen but once.
+//! Edits: another variable, and builds that are asked for again. Prometheus knows no rate of what it has seen
+//! but once.
 
-use crate::table::{State, state};
+use std::time::{Duration, Instant};
+
 use elpio_cluster::{Prometheus, eventually};
 use futures::future::join_all;
-use kube::api::{Api, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Client, ResourceExt as _};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+
+use crate::table::{State, state};
 
 const BOUND: Duration = Duration::from_mins(2);
 
@@ -31,14 +36,40 @@ pub async fn all(
     let variable = json!({"spec": {"env": [{"name": "GREETING", "value": "Good day"}]}});
     let again = json!({"metadata": {"annotations": {"elpio.io/rebuild": "once more"}}});
     let edit = |kind, object: Option<&DynamicObject>, change: &Value, counted| {
-        object.map(|object| Edit { kind, name: object.name_any(), change: change.clone(), counted, then: state(object) })
+        object.map(|object| Edit {
+            kind,
+            name: object.name_any(),
+            change: change.clone(),
+            counted,
+            then: state(object),
+        })
     };
     let on_keda = services.iter().find(|service| service.data["status"]["engine"] == "keda");
     let edits: Vec<Edit> = [
-        edit("ElpioFunction", functions.last().copied(), &variable, "elpio_rollout_duration_seconds_count{kind=\"ElpioFunction\"}"),
-        edit("ElpioFunction", functions.first().copied(), &again, "elpio_build_duration_seconds_count{result=\"success\"}"),
-        edit("ElpioFunction", failed.first().copied(), &again, "elpio_build_duration_seconds_count{result=\"error\"}"),
-        edit("ElpioService", on_keda.copied(), &variable, "elpio_rollout_duration_seconds_count{engine=\"keda\"}"),
+        edit(
+            "ElpioFunction",
+            functions.last().copied(),
+            &variable,
+            "elpio_rollout_duration_seconds_count{kind=\"ElpioFunction\"}",
+        ),
+        edit(
+            "ElpioFunction",
+            functions.first().copied(),
+            &again,
+            "elpio_build_duration_seconds_count{result=\"success\"}",
+        ),
+        edit(
+            "ElpioFunction",
+            failed.first().copied(),
+            &again,
+            "elpio_build_duration_seconds_count{result=\"error\"}",
+        ),
+        edit(
+            "ElpioService",
+            on_keda.copied(),
+            &variable,
+            "elpio_rollout_duration_seconds_count{engine=\"keda\"}",
+        ),
     ]
     .into_iter()
     .flatten()
@@ -53,14 +84,25 @@ pub async fn all(
     }
     join_all(edits.iter().map(|edit| done(client, edit, prometheus))).await;
     let names: Vec<&str> = edits.iter().map(|edit| edit.name.as_str()).collect();
-    Ok((format!("{}: as they were again, and counted, after {:.1} s", names.join(", "), start.elapsed().as_secs_f64()), ()))
+    Ok((
+        format!(
+            "{}: as they were again, and counted, after {:.1} s",
+            names.join(", "),
+            start.elapsed().as_secs_f64()
+        ),
+        (),
+    ))
 }
 
 async fn done(client: &Client, edit: &Edit, prometheus: &Prometheus) {
     let query = format!("sum(increase({}[2m]))", edit.counted);
     eventually(&format!("Prometheus has seen the edit of {}", edit.name), BOUND, async || {
         let answer = prometheus.query(&query).await?;
-        if answer.iter().any(|series| series.value > 0.0) { Ok(()) } else { Err(format!("{query}: {answer:?}")) }
+        if answer.iter().any(|series| series.value > 0.0) {
+            Ok(())
+        } else {
+            Err(format!("{query}: {answer:?}"))
+        }
     })
     .await;
     eventually(&format!("{} is {:?} again after an edit", edit.name, edit.then), BOUND, async || {
@@ -71,5 +113,8 @@ async fn done(client: &Client, edit: &Edit, prometheus: &Prometheus) {
 }
 
 fn api(client: &Client, kind: &str) -> Api<DynamicObject> {
-    Api::default_namespaced_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)))
+    Api::default_namespaced_with(
+        client.clone(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind)),
+    )
 }

@@ -1,15 +1,18 @@
-//! Everything that runs: control plane, engines or stand-in, backends, operator; and where it is reached from outside. Shows only steps.
+//! Everything that runs: control plane, engines or stand-in, backends, operator; and where it is reached from
+//! outside. Shows only steps.
 
-use crate::backends::Backends;
-use crate::options::Options;
-use crate::terminal::Terminal;
-use elpio_cluster::engines::tekton;
-use elpio_cluster::forward::Doors;
-use elpio_cluster::standin::Play;
-use elpio_cluster::{Cluster, Crds, Engine, Engines, Operator, Options as ClusterOptions, StandInEngine, samples};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use elpio_cluster::{
+    Cluster, Crds, Engine, Engines, Operator, Options as ClusterOptions, StandInEngine, engines::tekton,
+    forward::Doors, samples, standin::Play,
+};
 use kube::core::DynamicObject;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+
+use crate::{backends::Backends, options::Options, terminal::Terminal};
 
 /// How long the stand-in takes for each step of each object: long enough to read, short enough to wait for.
 const STAND_IN_DELAY: Duration = Duration::from_millis(1500);
@@ -52,16 +55,34 @@ impl Ground {
         let begin = Instant::now();
         let mut outside = Outside::default();
         let cluster = terminal.step("control plane", control_plane(&mut doors, &mut outside)).await?;
-        let running = if engines.is_empty() { None } else { Some(terminal.step("engines", start_engines(&cluster, engines)).await?) };
+        let running = if engines.is_empty() {
+            None
+        } else {
+            Some(terminal.step("engines", start_engines(&cluster, engines)).await?)
+        };
         let stand_in = StandInEngine::start(cluster.client().await, play(engines));
-        let backends = terminal.step("backends", start_backends(&cluster, options.backends, &mut doors, &mut outside)).await?;
+        let backends = terminal
+            .step("backends", start_backends(&cluster, options.backends, &mut doors, &mut outside))
+            .await?;
         if let Some(endpoint) = backends.http_endpoint().filter(|_| engines.contains(&Engine::Tekton)) {
             // Its spans join the operator's.
             tekton::trace_to(&cluster.client().await, &endpoint).await;
         }
         let since = Instant::now();
-        let operator = terminal.step("operator ready", start_operator(operator, &cluster, &backends, &mut doors, &mut outside)).await?;
-        Ok(Self { operator, backends, _stand_in: stand_in, _engines: running, cluster, outside, begin, since, _doors: doors })
+        let operator = terminal
+            .step("operator ready", start_operator(operator, &cluster, &backends, &mut doors, &mut outside))
+            .await?;
+        Ok(Self {
+            operator,
+            backends,
+            _stand_in: stand_in,
+            _engines: running,
+            cluster,
+            outside,
+            begin,
+            since,
+            _doors: doors,
+        })
     }
 }
 
@@ -73,13 +94,20 @@ pub fn objects() -> Result<(Vec<DynamicObject>, Vec<DynamicObject>), String> {
 async fn control_plane(doors: &mut Doors, outside: &mut Outside) -> Result<(String, Cluster), String> {
     let cluster = Cluster::start(ClusterOptions { audit: false, ..ClusterOptions::full() }).await;
     let (inner, config) = (cluster.url(), cluster.kubeconfig());
-    let port = inner.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or("the API server has a port")?;
+    let port =
+        inner.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or("the API server has a port")?;
     let url = format!("https://127.0.0.1:{}", open(doors, port).await?);
     // The certificate is for the address, whatever the port.
     let text = std::fs::read_to_string(&config).map_err(|error| error.to_string())?;
     outside.kubeconfig = config.with_file_name("kubeconfig");
     std::fs::write(&outside.kubeconfig, text.replace(&inner, &url)).map_err(|error| error.to_string())?;
-    Ok((format!("etcd, kube-apiserver, kube-controller-manager, the CRDs of {} projects; {url}", Crds::ALL.len()), cluster))
+    Ok((
+        format!(
+            "etcd, kube-apiserver, kube-controller-manager, the CRDs of {} projects; {url}",
+            Crds::ALL.len()
+        ),
+        cluster,
+    ))
 }
 
 async fn start_engines(cluster: &Cluster, engines: &[Engine]) -> Result<(String, Engines), String> {
@@ -88,7 +116,12 @@ async fn start_engines(cluster: &Cluster, engines: &[Engine]) -> Result<(String,
     Ok((remark, Engines::start(cluster, engines).await))
 }
 
-async fn start_backends(cluster: &Cluster, real: bool, doors: &mut Doors, outside: &mut Outside) -> Result<(String, Backends), String> {
+async fn start_backends(
+    cluster: &Cluster,
+    real: bool,
+    doors: &mut Doors,
+    outside: &mut Outside,
+) -> Result<(String, Backends), String> {
     let backends = Backends::start(cluster, real).await;
     for (inner, outer) in [
         (backends.jaeger_url(), &mut outside.jaeger),
@@ -136,5 +169,12 @@ async fn open(doors: &mut Doors, port: u16) -> Result<u16, String> {
 
 /// What no engine runs for. With engines, KWOK plays the pods.
 fn play(engines: &[Engine]) -> Play {
-    Play { delay: STAND_IN_DELAY, pods: true, companions: true, builds: true, beside_engines: !engines.is_empty(), ..Play::default() }
+    Play {
+        delay: STAND_IN_DELAY,
+        pods: true,
+        companions: true,
+        builds: true,
+        beside_engines: !engines.is_empty(),
+        ..Play::default()
+    }
 }

@@ -1,5 +1,5 @@
-//! `cargo demo`: control plane, engines, backends and the operator in a network of their own, the samples, and what becomes of them; told on
-//! the terminal. It starts everything that it shows, and ends all of it.
+//! `cargo demo`: control plane, engines, backends and the operator in a network of their own, the samples,
+//! and what becomes of them; told on the terminal. It starts everything that it shows, and ends all of it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,15 +22,12 @@ mod table;
 mod terminal;
 mod trace;
 
-use elpio_cluster::forward::Doors;
-use elpio_cluster::{Engine, guardian, netns, samples};
+use std::{cell::Cell, panic::AssertUnwindSafe, path::PathBuf, process::ExitCode};
+
+use elpio_cluster::{Engine, forward::Doors, guardian, netns, samples};
 use futures::FutureExt as _;
 use ground::Ground;
 use options::Options;
-use std::cell::Cell;
-use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
-use std::process::ExitCode;
 use story::Story;
 use table::State;
 use terminal::{Terminal, Tone};
@@ -49,7 +46,9 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match guardian::inside().map_err(|error| error.to_string())? {
             Some(doors) => {
-                let operator = std::env::var_os(OPERATOR).map(PathBuf::from).ok_or("the demo inside was started by hand")?;
+                let operator = std::env::var_os(OPERATOR)
+                    .map(PathBuf::from)
+                    .ok_or("the demo inside was started by hand")?;
                 Ok(show(&terminal, &options, &ENGINES, doors, operator).await)
             }
             None => outside(&terminal, &options).await,
@@ -75,17 +74,30 @@ async fn outside(terminal: &Terminal, options: &Options) -> Result<ExitCode, Str
     let operator = preparation::prepare(terminal, options, engines).await?;
     if stand_in {
         let why = refused.unwrap_or_else(|| "--stand-in".to_owned());
-        terminal.note("no engines", "no Knative, Tekton or KEDA runs here: a stand-in writes the status that they would.");
+        terminal.note(
+            "no engines",
+            "no Knative, Tekton or KEDA runs here: a stand-in writes the status that they would.",
+        );
         why.lines().flat_map(|line| screen::wrapped(line, 89)).for_each(|line| terminal.note("", &line));
         return Ok(show(terminal, options, engines, Doors::none(), operator).await);
     }
-    guardian::stay_outside(&[(OPERATOR, operator.display().to_string())]).await.map_err(|error| error.to_string())
+    guardian::stay_outside(&[(OPERATOR, operator.display().to_string())])
+        .await
+        .map_err(|error| error.to_string())
 }
 
-/// Everything that is shown, until it is over or somebody ends it. Then what it holds is dropped, and everything that it started ends.
-async fn show(terminal: &Terminal, options: &Options, engines: &[Engine], doors: Doors, operator: PathBuf) -> ExitCode {
+/// Everything that is shown, until it is over or somebody ends it. Then what it holds is dropped, and
+/// everything that it started ends.
+async fn show(
+    terminal: &Terminal,
+    options: &Options,
+    engines: &[Engine],
+    doors: Doors,
+    operator: PathBuf,
+) -> ExitCode {
     let kept = Cell::new(false);
-    let told = AssertUnwindSafe(Box::pin(demo(terminal, options, engines, doors, operator, &kept))).catch_unwind();
+    let told =
+        AssertUnwindSafe(Box::pin(demo(terminal, options, engines, doors, operator, &kept))).catch_unwind();
     let code = tokio::select! {
         ended = told => match ended {
             Ok(Ok(())) => return ExitCode::SUCCESS,
@@ -136,22 +148,40 @@ async fn demo(
         samples::apply(&client, "default", &failing).await?;
         samples::apply(&client, "default", &ready).await
     };
-    let tell = async { story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end())) };
+    let tell =
+        async { story.until_settled().await.map_err(|why| format!("{why}\n{}", ground.operator.log_end())) };
     tokio::try_join!(apply, tell)?;
 
-    let trace =
-        Trace::read(&ground.backends, &story.of("ElpioFunction", State::Ready), options.backends && engines.contains(&Engine::Tekton))
-            .await?;
+    let trace = Trace::read(
+        &ground.backends,
+        &story.of("ElpioFunction", State::Ready),
+        options.backends && engines.contains(&Engine::Tekton),
+    )
+    .await?;
     trace::show(terminal, &trace, ground.backends.reader());
     if let Some(prometheus) = ground.backends.prometheus() {
-        let (functions, services) = (story.of("ElpioFunction", State::Ready), story.of("ElpioService", State::Ready));
+        let (functions, services) =
+            (story.of("ElpioFunction", State::Ready), story.of("ElpioService", State::Ready));
         terminal.put("");
-        terminal.step("edits", edit::all(&client, &functions, &story.of("ElpioFunction", State::Failed), &services, prometheus)).await?;
+        terminal
+            .step(
+                "edits",
+                edit::all(
+                    &client,
+                    &functions,
+                    &story.of("ElpioFunction", State::Failed),
+                    &services,
+                    prometheus,
+                ),
+            )
+            .await?;
         panels::show(terminal, prometheus, services.len() + functions.len()).await?;
         alarm::show(terminal, prometheus).await;
         ending::exemplar(terminal, &ground.backends).await;
         if let Some(folder) = &options.pictures {
-            terminal.step("some life", pictures::live(&client, &samples::names(&ready, "ElpioService"))).await?;
+            terminal
+                .step("some life", pictures::live(&client, &samples::names(&ready, "ElpioService")))
+                .await?;
             pictures::write(terminal, folder, &trace, prometheus, ground.since.elapsed()).await?;
         }
     } else {

@@ -1,7 +1,8 @@
 //! The command line, and what `--help` says. Does nothing.
 
-use clap::{Arg, ArgAction, Command};
 use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command};
 
 const ABOUT: &str = "Shows Elpio at work on this machine: needs Rust and Go, no container and no cluster.";
 const DETAILS: &str = "\
@@ -37,7 +38,9 @@ pub struct Options {
 impl Options {
     /// This program's; ends it where they are wrong.
     pub fn read() -> Self {
-        let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+        let flag = |name: &'static str, help: &'static str| {
+            Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+        };
         let matches = Command::new("cargo demo")
             .bin_name("cargo demo")
             .about(ABOUT)

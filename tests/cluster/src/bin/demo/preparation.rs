@@ -1,15 +1,22 @@
-//! What is done outside, where there is a network: the operator is built, and the components that are not there yet. Starts nothing.
+//! What is done outside, where there is a network: the operator is built, and the components that are not
+//! there yet. Starts nothing.
 
-use crate::options::Options;
-use crate::screen::wrapped;
-use crate::terminal::Terminal;
-use elpio_cluster::components::{self, BuildError, Component, ETCD, JAEGER, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, PROMETHEUS};
-use elpio_cluster::{Crds, Engine, cargo, engines};
 use std::path::PathBuf;
+
+use elpio_cluster::{
+    Crds, Engine, cargo,
+    components::{
+        self, BuildError, Component, ETCD, JAEGER, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, PROMETHEUS,
+    },
+    engines,
+};
+
+use crate::{options::Options, screen::wrapped, terminal::Terminal};
 
 /// Columns before a note's text.
 const NOTE: usize = 31;
-/// Seconds that programs took on two cores, from an empty cache; what several share is with the first that is built.
+/// Seconds that programs took on two cores, from an empty cache; what several share is with the first that is
+/// built.
 const COSTS: [(&str, u64); 9] = [
     ("kube-apiserver", 250),
     ("keda-operator", 420),
@@ -38,16 +45,29 @@ pub async fn prepare(terminal: &Terminal, options: &Options, engines: &[Engine])
     let missing = missing(options, engines);
     if !missing.is_empty() {
         let seconds: u64 = missing.iter().map(|name| cost(name)).sum();
-        let what = format!("{} programs, once, {} minutes or so on two cores: {}", missing.len(), seconds.div_ceil(60), missing.join(", "));
+        let what = format!(
+            "{} programs, once, {} minutes or so on two cores: {}",
+            missing.len(),
+            seconds.div_ceil(60),
+            missing.join(", ")
+        );
         let lines = wrapped(&what, terminal.width().clamp(80, 120) - NOTE);
-        lines.iter().enumerate().for_each(|(number, line)| terminal.note(if number == 0 { "to be built" } else { "" }, line));
+        lines
+            .iter()
+            .enumerate()
+            .for_each(|(number, line)| terminal.note(if number == 0 { "to be built" } else { "" }, line));
     }
     let (backends, engines) = (options.backends, engines.to_vec());
     terminal
         .step("programs", async move {
-            let fetched = tokio::task::spawn_blocking(move || fetch(backends, &engines)).await.expect("not cancelled");
+            let fetched =
+                tokio::task::spawn_blocking(move || fetch(backends, &engines)).await.expect("not cancelled");
             fetched.map_err(|error| error.to_string())?;
-            let remark = if missing.is_empty() { "all there already".to_owned() } else { format!("{} built", missing.len()) };
+            let remark = if missing.is_empty() {
+                "all there already".to_owned()
+            } else {
+                format!("{} built", missing.len())
+            };
             Ok((remark, ()))
         })
         .await?;
@@ -56,7 +76,9 @@ pub async fn prepare(terminal: &Terminal, options: &Options, engines: &[Engine])
 
 fn fetch(backends: bool, engines: &[Engine]) -> Result<(), BuildError> {
     if engines.is_empty() {
-        [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER].iter().try_for_each(|component| component.binary().map(drop))?;
+        [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER]
+            .iter()
+            .try_for_each(|component| component.binary().map(drop))?;
         Crds::ALL.iter().try_for_each(Crds::fetch)?;
     } else {
         engines::fetch(engines)?;
@@ -78,8 +100,11 @@ fn missing(options: &Options, engines: &[Engine]) -> Vec<&'static str> {
     if options.backends {
         wanted.extend([JAEGER, PROMETHEUS]);
     }
-    let mut missing: Vec<&str> =
-        wanted.iter().filter(|component| !component.is_there()).map(|component: &Component| component.name).collect();
+    let mut missing: Vec<&str> = wanted
+        .iter()
+        .filter(|component| !component.is_there())
+        .map(|component: &Component| component.name)
+        .collect();
     if options.backends && !components::collector_is_there() {
         missing.push("otelcol");
     }

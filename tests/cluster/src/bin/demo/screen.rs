@@ -1,10 +1,13 @@
-//! What is on the screen: the region below the lines that stay, drawn over itself in one piece, so that nothing flickers.
+//! What is on the screen: the region below the lines that stay, drawn over itself in one piece, so that
+//! nothing flickers.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 /// Where nothing says how large the window is.
 pub const USUAL: (usize, usize) = (24, 100);
@@ -53,7 +56,8 @@ impl Screen {
         for line in above.into_iter().flat_map(|text| text.split('\n')) {
             let _ = writeln!(out, "{line}\x1b[K");
         }
-        let lines: Vec<String> = self.steps.iter().map(|step| self.running(step)).chain(self.region.iter().cloned()).collect();
+        let lines: Vec<String> =
+            self.steps.iter().map(|step| self.running(step)).chain(self.region.iter().cloned()).collect();
         // More than the window holds could not be drawn over again.
         self.drawn = lines.len().min(self.rows.saturating_sub(1));
         for line in lines.iter().take(self.drawn) {
@@ -79,7 +83,10 @@ fn give(text: &str) {
 pub fn fit(text: &str, width: usize) -> String {
     let (mut fitted, mut room, mut escape) = (String::new(), width, false);
     let visible = |text: &str| {
-        text.split('\x1b').enumerate().map(|(at, part)| part.chars().count() - if at > 0 { codes(part) } else { 0 }).sum::<usize>()
+        text.split('\x1b')
+            .enumerate()
+            .map(|(at, part)| part.chars().count() - if at > 0 { codes(part) } else { 0 })
+            .sum::<usize>()
     };
     if visible(text) <= width {
         return text.to_owned();
@@ -121,9 +128,11 @@ fn codes(part: &str) -> usize {
 
 /// Rows and columns, as the terminal says.
 pub fn size() -> (usize, usize) {
-    let asked = File::open("/dev/tty").and_then(|tty| Command::new("stty").arg("size").stdin(tty).stderr(Stdio::null()).output());
+    let asked = File::open("/dev/tty")
+        .and_then(|tty| Command::new("stty").arg("size").stdin(tty).stderr(Stdio::null()).output());
     let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let mut numbers = said.split_whitespace().filter_map(|number| number.parse().ok()).filter(|number| *number > 0);
+    let mut numbers =
+        said.split_whitespace().filter_map(|number| number.parse().ok()).filter(|number| *number > 0);
     numbers.next().zip(numbers.next()).unwrap_or(USUAL)
 }
 

@@ -1,16 +1,24 @@
 //! What happens, as it happens: the objects as a live table or line by line, and their Events. Only watches.
 
-use crate::screen::fit;
-use crate::table::{self, Row, State, place, ready, text};
-use crate::terminal::{Terminal, Tone};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
 use futures::stream::{BoxStream, StreamExt as _};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt as _};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, ListParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::{WatchStreamExt as _, watcher},
+};
+
+use crate::{
+    screen::fit,
+    table::{self, Row, State, place, ready, text},
+    terminal::{Terminal, Tone},
+};
 
 /// What takes 20 s on a quiet machine; after this, something is wrong.
 const BOUND: Duration = Duration::from_mins(5);
@@ -25,8 +33,12 @@ pub type Key = (String, String);
 
 /// The samples become ready; of the others, those of our kinds fail.
 pub fn expected(samples: &[DynamicObject], failing: &[DynamicObject]) -> BTreeMap<Key, State> {
-    let ours = |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| types.api_version.starts_with("elpio.io/"));
-    let all = |objects: &[DynamicObject], state| objects.iter().filter(ours).map(|object| (key(object), state)).collect::<Vec<_>>();
+    let ours = |object: &&DynamicObject| {
+        object.types.as_ref().is_some_and(|types| types.api_version.starts_with("elpio.io/"))
+    };
+    let all = |objects: &[DynamicObject], state| {
+        objects.iter().filter(ours).map(|object| (key(object), state)).collect::<Vec<_>>()
+    };
     all(samples, State::Ready).into_iter().chain(all(failing, State::Failed)).collect()
 }
 
@@ -59,7 +71,11 @@ struct Seen {
 
 impl<'a> Story<'a> {
     /// Opens the watches, before anything is applied.
-    pub async fn begin(client: &Client, terminal: &'a Terminal, expected: BTreeMap<Key, State>) -> Result<Self, String> {
+    pub async fn begin(
+        client: &Client,
+        terminal: &'a Terminal,
+        expected: BTreeMap<Key, State>,
+    ) -> Result<Self, String> {
         let mut all = Vec::new();
         for kind in ["ElpioService", "ElpioFunction"] {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", kind));
@@ -115,12 +131,15 @@ impl<'a> Story<'a> {
     fn leave_table(&self) {
         self.terminal.show(Vec::new());
         self.terminal.heading("kubectl get elpioservices,elpiofunctions");
-        self.table(if self.terminal.is_live() { self.terminal.width() } else { WIDE }).iter().for_each(|line| self.terminal.put(line));
+        self.table(if self.terminal.is_live() { self.terminal.width() } else { WIDE })
+            .iter()
+            .for_each(|line| self.terminal.put(line));
     }
 
     fn table(&self, width: usize) -> Vec<String> {
         let took = |seen: &Seen| seen.took.unwrap_or_else(|| seen.since.elapsed());
-        let rows: Vec<Row<'_>> = self.objects.values().map(|seen| Row { object: &seen.object, took: took(seen) }).collect();
+        let rows: Vec<Row<'_>> =
+            self.objects.values().map(|seen| Row { object: &seen.object, took: took(seen) }).collect();
         table::lines(&rows, width, |tone, text| self.terminal.paint(tone, text))
     }
 
@@ -146,8 +165,13 @@ impl<'a> Story<'a> {
     /// What has not come to its end.
     fn waiting(&self) -> Vec<String> {
         let is = |key: &Key, wanted: &State| self.objects.get(key).is_some_and(|seen| seen.state == *wanted);
-        let done = |key: &Key, wanted: &State| is(key, wanted) && self.announced.contains(&(key.clone(), *wanted));
-        self.expected.iter().filter(|(key, wanted)| !done(key, wanted)).map(|((name, kind), _)| shown(name, kind)).collect()
+        let done =
+            |key: &Key, wanted: &State| is(key, wanted) && self.announced.contains(&(key.clone(), *wanted));
+        self.expected
+            .iter()
+            .filter(|(key, wanted)| !done(key, wanted))
+            .map(|((name, kind), _)| shown(name, kind))
+            .collect()
     }
 
     fn object(&mut self, event: watcher::Event<DynamicObject>) {
@@ -158,7 +182,9 @@ impl<'a> Story<'a> {
                 let before = self.objects.remove(&key);
                 let (since, took) = match before {
                     // An autoscaler at work is no new way to go.
-                    Some(before) if before.object.metadata.generation == object.metadata.generation => (before.since, before.took),
+                    Some(before) if before.object.metadata.generation == object.metadata.generation => {
+                        (before.since, before.took)
+                    }
                     _ => (Instant::now(), None),
                 };
                 let settled = matches!(state, State::Ready | State::Failed);
@@ -194,7 +220,9 @@ impl<'a> Story<'a> {
     }
 
     fn event(&mut self, event: &Event) {
-        if event.reporting_controller.as_deref() != Some("elpio.io/operator") || !self.events.insert(event.name_any()) {
+        if event.reporting_controller.as_deref() != Some("elpio.io/operator")
+            || !self.events.insert(event.name_any())
+        {
             return;
         }
         let regarding = event.regarding.clone().unwrap_or_default();
@@ -204,7 +232,10 @@ impl<'a> Story<'a> {
         let tone = if warning { Tone::Bad } else { Tone::Dim };
         let note = event.note.clone().unwrap_or_default();
         let note = if self.terminal.is_live() { self.brief(&note) } else { format!("Event: {note}") };
-        self.tell(&shown(&key.0, &key.1), &format!("{} {}", self.reason(tone, &reason), self.paint_note(warning, note)));
+        self.tell(
+            &shown(&key.0, &key.1),
+            &format!("{} {}", self.reason(tone, &reason), self.paint_note(warning, note)),
+        );
         if warning || reason == "Ready" {
             self.announced.insert((key, if warning { State::Failed } else { State::Ready }));
         }

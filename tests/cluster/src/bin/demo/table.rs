@@ -1,11 +1,11 @@
 //! The objects as a table. Pure.
 
-use crate::screen::fit;
-use crate::terminal::Tone;
-use kube::ResourceExt as _;
-use kube::core::DynamicObject;
-use serde_json::Value;
 use std::time::Duration;
+
+use kube::{ResourceExt as _, core::DynamicObject};
+use serde_json::Value;
+
+use crate::{screen::fit, terminal::Tone};
 
 /// Narrower, and the age has no room.
 const ROOMY: usize = 100;
@@ -48,7 +48,12 @@ pub fn state(object: &DynamicObject) -> State {
 /// The `Ready` condition; null when there is none.
 pub fn ready(object: &DynamicObject) -> Value {
     let conditions = object.data["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
+    conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready")
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Where it serves: for those outside, else for those inside.
@@ -63,7 +68,8 @@ pub fn place(status: &Value) -> String {
 pub fn rolled_out(object: &DynamicObject) -> Option<Duration> {
     let rollout = &object.data["status"]["rollout"];
     let time = |field: &str| rollout[field].as_str()?.parse::<jiff::Timestamp>().ok();
-    let of_this = rollout["generation"].as_i64() == object.metadata.generation && rollout["outcome"] == "Ready";
+    let of_this =
+        rollout["generation"].as_i64() == object.metadata.generation && rollout["outcome"] == "Ready";
     let (from, to) = time("startedAt").zip(time("endedAt")).filter(|_| of_this)?;
     Duration::try_from(to.duration_since(from)).ok()
 }
@@ -80,14 +86,24 @@ pub fn short(object: &DynamicObject) -> &'static str {
 
 /// The lines, of at most that width. `paint` gives them colours.
 pub fn lines(rows: &[Row<'_>], width: usize, paint: impl Fn(Tone, String) -> String) -> Vec<String> {
-    let mut cells = vec![["KIND", "NAME", "ENGINE", "READY", "REASON", "TOOK", "AGE", "URL, OR WHAT IS SAID"].map(str::to_owned)];
+    let mut cells = vec![
+        ["KIND", "NAME", "ENGINE", "READY", "REASON", "TOOK", "AGE", "URL, OR WHAT IS SAID"]
+            .map(str::to_owned),
+    ];
     cells.extend(rows.iter().map(of_row));
-    let widths: Vec<usize> = (0..7).map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> =
+        (0..7).map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let tones = std::iter::once(Tone::Dim).chain(rows.iter().map(|row| tone(state(row.object))));
     cells.iter().zip(tones).map(|(row, tone)| line(row, &widths, width, tone, &paint)).collect()
 }
 
-fn line(row: &[String; 8], widths: &[usize], width: usize, tone: Tone, paint: &impl Fn(Tone, String) -> String) -> String {
+fn line(
+    row: &[String; 8],
+    widths: &[usize],
+    width: usize,
+    tone: Tone,
+    paint: &impl Fn(Tone, String) -> String,
+) -> String {
     let mut line = String::from(" ");
     let mut used = 1;
     for (column, wide) in widths.iter().enumerate() {
@@ -95,7 +111,11 @@ fn line(row: &[String; 8], widths: &[usize], width: usize, tone: Tone, paint: &i
             continue;
         }
         // Times end at the same place.
-        let cell = if [5, 6].contains(&column) { format!(" {:>wide$} ", row[column]) } else { format!(" {:<wide$} ", row[column]) };
+        let cell = if [5, 6].contains(&column) {
+            format!(" {:>wide$} ", row[column])
+        } else {
+            format!(" {:<wide$} ", row[column])
+        };
         used += cell.chars().count();
         let colored = [3, 4].contains(&column) || matches!(tone, Tone::Dim);
         line.push_str(&if colored { paint(tone, cell) } else { cell });
@@ -131,7 +151,8 @@ fn tone(state: State) -> Tone {
 
 fn age(object: &DynamicObject) -> String {
     let created = object.creation_timestamp().map(|time| time.0);
-    let seconds = created.map_or(0, |created| jiff::Timestamp::now().as_second() - created.as_second()).max(0);
+    let seconds =
+        created.map_or(0, |created| jiff::Timestamp::now().as_second() - created.as_second()).max(0);
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7200 => format!("{}m", seconds / 60),
@@ -170,8 +191,7 @@ mod tests {
         let rollout = |generation: i64, outcome: &str| {
             let mut object = object("greeter", "True", "Reconciled", 2);
             let times = ("2026-11-22T21:24:27.460517Z", "2026-11-22T21:24:29.491176Z");
-            object.data["status"]["rollout"] =
-                json!({"generation": generation, "outcome": outcome, "startedAt": times.0, "endedAt": times.1});
+            object.data["status"]["rollout"] = json!({"generation": generation, "outcome": outcome, "startedAt": times.0, "endedAt": times.1});
             rolled_out(&object)
         };
         assert_eq!(rollout(2, "Ready"), Some(Duration::from_micros(2_030_659)));
@@ -182,8 +202,12 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_window() {
-        let objects = [object("greeter", "True", "Reconciled", 2), object("greeter-broken", "False", "RevisionFailed", 2)];
-        let rows: Vec<Row<'_>> = objects.iter().map(|object| Row { object, took: Duration::from_millis(1234) }).collect();
+        let objects = [
+            object("greeter", "True", "Reconciled", 2),
+            object("greeter-broken", "False", "RevisionFailed", 2),
+        ];
+        let rows: Vec<Row<'_>> =
+            objects.iter().map(|object| Row { object, took: Duration::from_millis(1234) }).collect();
         for width in [80, 100, 120, 200] {
             for line in lines(&rows, width, |_, text| text) {
                 assert!(line.chars().count() < width, "{width}: {line:?}");

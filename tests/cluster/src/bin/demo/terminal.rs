@@ -1,13 +1,18 @@
-//! How the demo looks: lines that stay, and below them, on a terminal, a region that is drawn anew in place. Knows nothing of what is told.
+//! How the demo looks: lines that stay, and below them, on a terminal, a region that is drawn anew in place.
+//! Knows nothing of what is told.
+
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    io::IsTerminal as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use elpio_cluster::report::{self, Told};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::screen::{STEP, Screen, Step, USUAL, fit, size, wrapped};
-use elpio_cluster::report::{self, Told};
-use std::convert::Infallible;
-use std::fmt::Display;
-use std::io::IsTerminal as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How often elapsed times move.
 const TICK: Duration = Duration::from_millis(250);
@@ -146,8 +151,13 @@ impl Terminal {
         screen.drawn = 0;
     }
 
-    /// Runs a step, with its elapsed time; then says that it is done, how long it took, and the remark that it gives.
-    pub async fn step<T>(&self, name: &'static str, work: impl Future<Output = Result<(String, T), String>>) -> Result<T, String> {
+    /// Runs a step, with its elapsed time; then says that it is done, how long it took, and the remark that
+    /// it gives.
+    pub async fn step<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<(String, T), String>>,
+    ) -> Result<T, String> {
         let start = Instant::now();
         self.screen().steps.push(Step { name, start });
         let mut tick = tokio::time::interval(TICK);
@@ -185,7 +195,9 @@ impl Terminal {
         let lines = wrapped(remark, room);
         let first = self.paint(Tone::Dim, &lines[0]);
         self.line(format!("{sign} {name:<STEP$} {took:>8} {first}").trim_end());
-        lines[1..].iter().for_each(|line| self.line(&format!("{:1$}{2}", "", REMARK - 2, self.paint(Tone::Dim, line))));
+        lines[1..]
+            .iter()
+            .for_each(|line| self.line(&format!("{:1$}{2}", "", REMARK - 2, self.paint(Tone::Dim, line))));
         ended.map(|(_, result)| result)
     }
 

@@ -1,14 +1,19 @@
-//! A function's trace, read back, and made short enough to be read: reconciles that changed nothing are left out. Only reads.
+//! A function's trace, read back, and made short enough to be read: reconciles that changed nothing are left
+//! out. Only reads.
 
-use crate::backends::Backends;
-use crate::table::text;
-use crate::terminal::{Terminal, Tone};
-use elpio_cluster::otlp::Span;
-use elpio_cluster::{eventually, tree};
-use kube::ResourceExt as _;
-use kube::core::DynamicObject;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use elpio_cluster::{eventually, otlp::Span, tree};
+use kube::{ResourceExt as _, core::DynamicObject};
+
+use crate::{
+    backends::Backends,
+    table::text,
+    terminal::{Terminal, Tone},
+};
 
 const BOUND: Duration = Duration::from_mins(2);
 /// Tekton sends its spans every five seconds.
@@ -28,19 +33,29 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// That of the first of these functions, when its build and its end are there; with Tekton's own spans, where it sends any.
-    pub async fn read(backends: &Backends, functions: &[&DynamicObject], tekton: bool) -> Result<Self, String> {
+    /// That of the first of these functions, when its build and its end are there; with Tekton's own spans,
+    /// where it sends any.
+    pub async fn read(
+        backends: &Backends,
+        functions: &[&DynamicObject],
+        tekton: bool,
+    ) -> Result<Self, String> {
         let function = functions.first().ok_or("there is no function among the samples")?;
         let (id, name) = (text(&function.data["status"]["rollout"], "traceId"), function.name_any());
         // The root is sent when the rollout ends, the build's span when it has; the export takes a moment.
         let build = format!("build {name}");
         let spans = eventually("the rollout's root span and its build's are received", BOUND, async || {
             let spans = backends.trace(&id).await;
-            let complete = spans.iter().any(|span| span.parent_id.is_empty()) && spans.iter().any(|span| span.name == build);
+            let complete = spans.iter().any(|span| span.parent_id.is_empty())
+                && spans.iter().any(|span| span.name == build);
             if complete { Ok(spans) } else { Err(format!("{} spans of trace {id:?}", spans.len())) }
         })
         .await;
-        let spans = if tekton { tokio::time::timeout(TEKTON, with_tekton(backends, &id)).await.unwrap_or(spans) } else { spans };
+        let spans = if tekton {
+            tokio::time::timeout(TEKTON, with_tekton(backends, &id)).await.unwrap_or(spans)
+        } else {
+            spans
+        };
         Ok(Self { id, name, spans })
     }
 
@@ -52,7 +67,9 @@ impl Trace {
         }
         let known: BTreeSet<&str> = self.spans.iter().map(|span| span.span_id.as_str()).collect();
         let mut kept = Vec::new();
-        for root in self.spans.iter().filter(|span| !known.contains(span.parent_id.as_str()) && !is_foreign(span)) {
+        for root in
+            self.spans.iter().filter(|span| !known.contains(span.parent_id.as_str()) && !is_foreign(span))
+        {
             keep(root, &children, &mut kept);
         }
         kept
@@ -105,12 +122,17 @@ fn is_news(span: &Span, children: &BTreeMap<&str, Vec<&Span>>) -> bool {
     if is_foreign(span) {
         return span.duration() >= SLIGHT;
     }
-    of(span).any(|step| step.status == "error" || (step.name != "status" && of(step).any(|request| request.kind == "client")))
+    of(span).any(|step| {
+        step.status == "error" || (step.name != "status" && of(step).any(|request| request.kind == "client"))
+    })
 }
 
 /// The tree, and how much of it is left out.
 pub fn show(terminal: &Terminal, trace: &Trace, reader: &str) {
-    terminal.heading(&format!("The rollout of {}, from the edit to ready: trace {}, {reader}", trace.name, trace.id));
+    terminal.heading(&format!(
+        "The rollout of {}, from the edit to ready: trace {}, {reader}",
+        trace.name, trace.id
+    ));
     let short = trace.short();
     let columns = if terminal.is_live() { terminal.width() } else { usize::MAX };
     tree::brief_within(&short, terminal.color(), columns).lines().for_each(|line| terminal.short_line(line));
