@@ -9,21 +9,25 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     cluster::{
-        apply::Applier,
-        children::{Children, OnChange, OnTurn},
-        discovery::{self, Served},
-        events::Recorder,
-        lease::Candidate,
-        pace::Pace,
-        watch::{State, Watch},
+        apply::{Applier, recreate_backoff::Pace},
+        events::recorder::Recorder,
+        leader_election::Candidate,
+        store::{
+            children::{Children, OnChange, OnTurn},
+            discovery::{self, Served},
+            reflector::{State, Watch},
+        },
     },
     config::Config,
     controller::{
-        Controller, census, function::Function, kind::Kind, pipeline::Pipeline, rollout::Rollouts,
-        service::Service, unwritten::Unwritten,
+        Controller,
+        kinds::{Kind, function::Function, service::Service},
+        reconcile::{Pipeline, rollout_telemetry::Rollouts, unwritten::Unwritten},
+        state_metrics,
     },
-    http, identity,
+    http,
     render::Defaults,
+    runtime_info,
     telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
 };
 
@@ -99,7 +103,7 @@ impl Operator {
         let kinds = [Service::CHILDREN, Function::CHILDREN].concat();
         let children = Arc::new(Children::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
         let rollouts = Rollouts { traces: traces.clone(), metrics: metrics.clone() };
-        let recorder = Recorder::new(client.clone(), &identity::instance(), metrics.clone(), traces);
+        let recorder = Recorder::new(client.clone(), &runtime_info::instance(), metrics.clone(), traces);
         let applier =
             Applier { client: client.clone(), children: children.clone(), pace: Arc::new(Pace::default()) };
         Self {
@@ -128,7 +132,7 @@ impl Operator {
     }
 
     /// Runs until `stopping`, and then to the end of what was begun.
-    pub async fn run(self, config: Config, place: identity::Place, mut stopping: watch::Receiver<bool>) {
+    pub async fn run(self, config: Config, place: runtime_info::Place, mut stopping: watch::Receiver<bool>) {
         self.show();
         let mut own = self.services.controller.watch(&self.client, &config.namespaces);
         own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
@@ -226,10 +230,10 @@ impl Operator {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let leading = self.leading.subscribe();
         self.metrics.resources(move || {
-            let mut by_state = leading.borrow().then(|| census::states::<Service>(&services.store))?;
+            let mut by_state = leading.borrow().then(|| state_metrics::states::<Service>(&services.store))?;
             let services_ready =
                 by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
-            by_state.extend(census::states::<Function>(&functions.store));
+            by_state.extend(state_metrics::states::<Function>(&functions.store));
             let unsettled_age =
                 vec![(Service::KIND, services.unsettled.age()), (Function::KIND, functions.unsettled.age())];
             Some(ResourceCounts { services_ready, by_state, unsettled_age })
@@ -276,7 +280,7 @@ async fn take_over(
 async fn lead(
     client: Client,
     elect: Option<bool>,
-    place: identity::Place,
+    place: runtime_info::Place,
     leading: watch::Sender<bool>,
     mut resigning: watch::Receiver<bool>,
 ) {

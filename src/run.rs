@@ -13,8 +13,8 @@ use crate::{
     cluster::client,
     config::Config,
     http::{self, Purpose},
-    identity,
     operator::Operator,
+    runtime_info,
     signals::Signals,
     telemetry::{self, LogFormat, LogSettings, Settings},
 };
@@ -65,9 +65,10 @@ fn start() -> Result<ExitCode, Failure> {
 async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
-    let place = identity::of(&kube_config);
+    let place = runtime_info::of(&kube_config);
     let visible = config.metrics || settings.pushes();
-    let identity = place.telemetry(if visible { identity::cluster_uid(&kube_config).await } else { None });
+    let identity =
+        place.telemetry(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
     let page_listener = if config.metrics {
         Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?)

@@ -9,8 +9,8 @@ use std::{
     process::{Command, Output},
 };
 
-const FETCH: &str = include_str!("../src/render/tekton/fetch.sh");
-const DIGEST: &str = include_str!("../src/render/tekton/digest.sh");
+const FETCH: &str = include_str!("../src/render/function/fetch.sh");
+const DIGEST: &str = include_str!("../src/render/function/digest.sh");
 
 /// A folder of its own for each test; gone with it.
 struct Room(PathBuf);

@@ -20,7 +20,7 @@ use std::{
 
 use elpio_operator::{
     api::{self, GROUP},
-    cluster::lease,
+    cluster::leader_election,
     foreign::ChildKind,
 };
 use k8s_openapi::api::{
@@ -177,8 +177,10 @@ fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
     ]);
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator-cluster").rules), cluster);
     let leases = || "leases.coordination.k8s.io".to_owned();
-    let election =
-        wanted([(leases(), &[][..], &["create"][..]), (leases(), &[lease::NAME], &["get", "update"])]);
+    let election = wanted([
+        (leases(), &[][..], &["create"][..]),
+        (leases(), &[leader_election::NAME], &["get", "update"]),
+    ]);
     assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }
 

@@ -10,7 +10,7 @@ use elpio_operator::{
     render::{
         ChildId, Defaults, Mode, Owner,
         applied::{Applied, Live, Step},
-        plan, validate_function,
+        validate_function,
     },
     status::{Moment, Seen, function},
 };
@@ -111,7 +111,8 @@ impl Story {
         };
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
-        let desired = plan::function(&OWNER, &valid, &live(before), None, &defaults);
+        let desired =
+            elpio_operator::render::function::function(&OWNER, &valid, &live(before), None, &defaults);
         let step = |mode: &Mode| if *mode == Mode::Keep { Step::Unchanged } else { Step::Changed };
         let applied = Applied {
             steps: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(),

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    cel::{self, rule},
     network::{Ingress, Scaling},
     pod::{EnvFrom, EnvVar, ReadinessProbe, Resources},
-    rollout::RolloutStatus,
-    rule::{self, rule},
     service::{DURATION, Engine, OPTIONAL_SUBDOMAIN, default_port},
+    status::RolloutStatus,
 };
 
 /// The longest name of a function: its runs' names are 17 characters longer.
@@ -44,7 +44,7 @@ const LABEL_VALUE: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
         .message("metadata.name must be a DNS-1035 label of at most 46 characters")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule::knative_port(), rule::knative_env(), rule::keda_cpu()]))]
+#[schemars(extend("x-kubernetes-validations" = [cel::knative_port(), cel::knative_env(), cel::keda_cpu()]))]
 pub struct ElpioFunctionSpec {
     /// Where the source is.
     pub source: Source,

@@ -1,5 +1,6 @@
 //! Elpio's own kinds: types, schema and names. It imports nothing else of this crate and does no I/O.
 
+mod cel;
 pub mod condition;
 mod crd;
 pub mod event;
@@ -7,16 +8,15 @@ pub mod function;
 pub mod network;
 pub mod pod;
 pub mod quantity;
-pub mod rollout;
-mod rule;
 pub mod service;
+pub mod status;
 pub mod stored;
 
-pub use crd::{CrdError, crds, to_yaml};
-pub use function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
-pub use rollout::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
-pub use service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
-pub use stored::{SpecError, Stored, StoredFunction, StoredService};
+pub use crate::api::crd::{CrdError, crds, to_yaml};
+pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
+pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
+pub use crate::api::status::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
+pub use crate::api::stored::{SpecError, Stored, StoredFunction, StoredService};
 
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    cel::{rule, rule_at},
     pod::SUBDOMAIN,
-    rule::{rule, rule_at},
 };
 
 /// The form of a host: lower-case labels of at most 63, two or more.

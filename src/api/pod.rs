@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{quantity::RawQuantity, rule::rule};
+use crate::api::{cel::rule, quantity::RawQuantity};
 
 /// The form of a DNS-1123 subdomain, which most names of objects are.
 pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    cel::{self, rule},
     network::{Ingress, Scaling},
     pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN},
-    rollout::{ChildStatus, RolloutStatus},
-    rule::{self, rule},
+    status::{ChildStatus, RolloutStatus},
 };
 
 /// The form of an object's name where an empty one counts as none.
@@ -70,7 +70,7 @@ impl Engine {
         .message("metadata.name must be a DNS-1035 label of at most 63 characters")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule::knative_port(), rule::knative_env(), rule::keda_cpu()]))]
+#[schemars(extend("x-kubernetes-validations" = [cel::knative_port(), cel::knative_env(), cel::keda_cpu()]))]
 pub struct ElpioServiceSpec {
     /// The image to run.
     pub image: Image,

@@ -2,18 +2,10 @@
 //! about what is desired.
 
 pub mod apply;
-pub mod cache;
-pub mod children;
 pub mod client;
-pub mod discovery;
-pub mod error;
-pub mod event;
 pub mod events;
-pub mod holder;
-pub mod lease;
-pub mod outcome;
-pub mod pace;
-pub mod watch;
+pub mod leader_election;
+pub mod store;
 
 use kube::ResourceExt;
 

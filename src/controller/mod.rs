@@ -1,22 +1,11 @@
 //! Orchestration: watches fill queues, workers take turns, each turn is one reconcile. What a kind is stands
 //! in its own file.
 
-pub mod census;
-mod concern;
-pub mod function;
-pub mod kind;
-pub mod merge;
-pub mod pipeline;
-pub mod queue;
-pub mod retry;
-pub mod rollout;
-pub mod run;
-pub mod seat;
-pub mod service;
-pub mod settle;
-pub mod summary;
-mod turns;
-pub mod unwritten;
+pub mod kinds;
+mod mapper;
+pub mod reconcile;
+pub mod state_metrics;
+pub mod workqueue;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -33,19 +22,25 @@ use crate::{
     api::API_VERSION,
     cluster::{
         Key,
-        cache::{Cache, Change},
-        children::Children,
-        watch::{self as watches, Subject, Watch},
+        store::{
+            Cache, Change,
+            children::Children,
+            reflector::{self as watches, Subject, Watch},
+        },
     },
     controller::{
-        census::Unsettled,
-        kind::{Kind, Object},
-        pipeline::Pipeline,
-        queue::{Next, Queue, Turn},
-        rollout::Rollouts,
-        run::Run,
-        seat::{Seat, Seats},
-        settle::Unanswered,
+        kinds::{Kind, Object},
+        reconcile::{
+            Pipeline,
+            result::Run,
+            rollout_telemetry::{self, Rollouts},
+            settle::Unanswered,
+        },
+        state_metrics::Unsettled,
+        workqueue::{
+            Next, Queue, Turn, backoff,
+            slots::{Seat, Seats},
+        },
     },
     foreign::ChildKind,
     telemetry::{ReconcileInfo, Trigger},
@@ -160,7 +155,7 @@ impl<K: Kind> Controller<K> {
             return;
         }
         let keys =
-            concern::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
+            mapper::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
         keys.for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
@@ -221,7 +216,7 @@ impl<K: Kind> Controller<K> {
                 name = turn.key.name,
                 "the reconcile panicked; please report it"
             );
-            Next { retry: Some(retry::back_off(turn.failures, retry::chance())), ..Next::default() }
+            Next { retry: Some(backoff::back_off(turn.failures, backoff::chance())), ..Next::default() }
         });
         self.queue.done(&turn.key, &next);
     }
@@ -262,7 +257,7 @@ impl<K: Kind> Controller<K> {
             .status
             .as_ref()
             .or(object.status.as_ref())
-            .and_then(|status| rollout::late::<K>(status, pipeline.allowed(&object)))
+            .and_then(|status| rollout_telemetry::late::<K>(status, pipeline.allowed(&object)))
             .filter(|at| *at > now);
         Next {
             retry: run.retry,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::satisfied;
+use crate::render::drift::satisfied;
 
 fn check(cases: Vec<(&str, Value, Value)>, expected: bool) {
     for (what, sent, live) in cases {

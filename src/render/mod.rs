@@ -5,22 +5,20 @@ pub mod applied;
 mod child;
 pub mod drift;
 pub mod duration;
+pub mod formats;
 pub mod function;
 mod keda;
 mod knative;
-pub mod names;
-pub mod plan;
 mod pod;
 pub mod quantity;
 pub mod service;
-pub mod tekton;
 pub mod validate;
 
-pub use child::{Child, ChildId, Mode, Owner};
-pub use function::{Built, published};
-pub use service::render;
-pub use tekton::pipeline_run;
-pub use validate::{
+pub use crate::render::child::{Child, ChildId, Mode, Owner};
+pub use crate::render::function::pipeline_run::pipeline_run;
+pub use crate::render::function::published::{Built, published};
+pub use crate::render::service::render;
+pub use crate::render::validate::{
     BuildInputs, Fault, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,
 };
 

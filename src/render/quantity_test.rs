@@ -1,7 +1,7 @@
 //! Tables of quantities, held against apimachinery.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::Quantity;
+use crate::render::quantity::Quantity;
 
 /// Every line but `1000E` (which apimachinery prints as `1`) was compared with its 0.35 `ParseQuantity` and
 /// `CanonicalizeBytes`.

@@ -8,7 +8,7 @@ use crate::{
     foreign::ChildKind,
     render::{
         applied::Live,
-        plan::{RunState, run_state},
+        function::{RunState, run_state},
     },
 };
 

@@ -14,11 +14,11 @@ use crate::{
     render::{
         ChildId, Mode, Owner, ValidFunction,
         applied::{Applied, Live, Step},
-        names,
-        plan::{self, RunState, run_state},
+        formats,
+        function::{self, RunState, run_state},
     },
     status::{
-        Assessment, Moment, Seen, build, claims,
+        Assessment, Moment, Seen, build, common_conditions,
         conditions::{Claim, Verdict, find, lay_over},
         readiness::{self, Readiness},
         rollout,
@@ -39,10 +39,12 @@ pub fn assess(
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => claims::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY]),
+        Seen::Invalid(faults) => {
+            common_conditions::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY])
+        }
         Seen::Applied { valid, applied, live, .. } => {
             describe(&mut status, valid, live);
-            let reconciled = claims::reconciled(applied, done(valid, live));
+            let reconciled = common_conditions::reconciled(applied, done(valid, live));
             let parts = [build_ready(valid, live, details), service_ready(owner.name, live)];
             let ready = ready(&reconciled, &parts, &status);
             status.phase = Some(phase(&ready, &parts));
@@ -72,7 +74,7 @@ fn said<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 
 /// What is there, beside conditions.
 fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live) {
-    let service = plan::service(&valid.name, live);
+    let service = function::service(&valid.name, live);
     status.build = Some(valid.run_name());
     status.service_name = service.map(|service| service.name_any());
     status.url = service.and_then(|service| said(service, "/status/url")).map(str::to_owned);
@@ -84,15 +86,15 @@ fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live
         image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
     let digest = run(valid, live)
         .filter(|run| run_state(run) == RunState::Succeeded)
-        .and_then(plan::digest)
+        .and_then(function::digest)
         .map(str::trim);
-    if let Some(digest) = digest.filter(|digest| names::is_digest(digest)) {
+    if let Some(digest) = digest.filter(|digest| formats::is_digest(digest)) {
         status.image_digest = Some(digest.to_owned());
     }
 }
 
 fn done(valid: &ValidFunction, live: &Live) -> String {
-    match plan::service(&valid.name, live) {
+    match function::service(&valid.name, live) {
         Some(_) => format!("run {} and ElpioService {}", valid.run_name(), valid.name),
         None => format!("run {}; the ElpioService follows when it has succeeded", valid.run_name()),
     }
@@ -103,7 +105,7 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
     let name = valid.run_name();
     let claim = |verdict, why, message: String| Claim::new(kind::BUILD_READY, verdict, why, message);
     match run(valid, live).map(|run| (run, run_state(run))) {
-        None if plan::built_and_pruned(valid, live) => {
+        None if function::built_and_pruned(valid, live) => {
             claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
         }
         // Not `Building`: nothing builds, and the Event that it began is still to come.
@@ -135,7 +137,7 @@ fn service_ready(name: &str, live: &Live) -> Claim {
     let claim =
         |verdict, why: String, message: String| Claim::new(kind::SERVICE_READY, verdict, why, message);
     let progressing = |message: String| claim(Verdict::False, reason::PROGRESSING.to_owned(), message);
-    let Some(service) = plan::service(name, live) else {
+    let Some(service) = function::service(name, live) else {
         return progressing(format!("ElpioService {name} is not published yet"));
     };
     match readiness::of(ChildKind::ElpioService, service) {
@@ -153,7 +155,7 @@ fn ready(reconciled: &Claim, parts: &[Claim; 2], status: &ElpioFunctionStatus) -
         return Claim { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
     }
     let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    claims::ready(reconciled, parts, || format!("serves{place}"))
+    common_conditions::ready(reconciled, parts, || format!("serves{place}"))
 }
 
 fn phase(ready: &Claim, [build, _]: &[Claim; 2]) -> Phase {
@@ -257,7 +259,7 @@ impl Told<'_> {
             .map(|end| format!(" after {} s", end.ended.duration_since(end.started).as_secs()))
             .unwrap_or_default();
         Some(if state == RunState::Succeeded {
-            let digest = plan::digest(run)
+            let digest = function::digest(run)
                 .map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned());
             self.of_run(event_type::NORMAL, reason::BUILD_SUCCEEDED, format!("built {digest}{took}"))
         } else {
@@ -317,7 +319,7 @@ impl Told<'_> {
     }
 
     fn ready_note(&self, live: &Live, name: &str) -> String {
-        let engine = plan::service(name, live)
+        let engine = function::service(name, live)
             .and_then(|service| said(service, "/status/engine"))
             .map(|engine| format!("engine {engine} "))
             .unwrap_or_default();

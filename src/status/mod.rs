@@ -2,7 +2,7 @@
 //! transitions. No client, no clock, no tracing: `now` is handed in.
 
 pub mod build;
-pub mod claims;
+pub mod common_conditions;
 pub mod conditions;
 pub mod function;
 pub mod readiness;

@@ -16,7 +16,7 @@ use crate::{
         applied::{Applied, Live, Step},
     },
     status::{
-        Assessment, Moment, Seen, claims,
+        Assessment, Moment, Seen, common_conditions,
         conditions::{Claim, Verdict, find, lay_over},
         readiness::{self, Readiness},
         rollout,
@@ -38,9 +38,11 @@ pub fn assess(
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => {
-            claims::invalid(&before, faults, &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY])
-        }
+        Seen::Invalid(faults) => common_conditions::invalid(
+            &before,
+            faults,
+            &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY],
+        ),
         Seen::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
             let says = Says { live, applied, settled: settled(previous, moment) };
@@ -52,11 +54,12 @@ pub fn assess(
                 valid.engine.as_str(),
                 if count == 1 { "" } else { "s" }
             );
-            let reconciled = claims::reconciled(applied, done);
+            let reconciled = common_conditions::reconciled(applied, done);
             let parts: Vec<Claim> =
                 members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
             status.url = url(name, valid, live, &parts);
-            let ready = claims::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
+            let ready =
+                common_conditions::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };

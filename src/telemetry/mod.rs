@@ -11,61 +11,34 @@
 //! ```
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // the one place where OpenTelemetry may be called
 
-mod age;
-mod body;
-pub mod build;
-mod call;
-pub mod client;
-mod current;
-mod delivery;
-mod endpoint;
-mod environment;
-mod exemplars;
-mod faded;
-mod ids;
-pub mod instruments;
-pub mod instruments_page;
-mod lines;
-mod logs;
+pub mod catalog;
+pub mod config;
+mod export;
+mod kube;
+mod log;
 pub mod metrics;
-mod observed;
-mod openmetrics;
-pub mod page;
-mod pipeline;
-mod process;
-mod quiet;
+pub mod prometheus;
 pub mod reconcile;
-mod recorder;
-mod records;
-mod resource;
-pub mod rollout;
-pub mod settings;
-#[cfg(test)]
-mod settings_test;
-mod shutdown;
-pub mod spans;
-pub mod spans_page;
-mod timing;
-pub mod traces;
-mod transport;
-mod url;
-pub mod vocabulary;
-mod watch;
-mod watched;
+mod sources;
+pub mod trace;
 
-pub use build::{BuildSpan, TaskSpan};
-pub use client::ClientLayer;
-pub use metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
-pub use page::Page;
-pub use pipeline::Builder;
-pub use reconcile::{Failure, Place, ReconcileInfo, Report, Reported, fail_step, step, step_for};
-pub use rollout::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent};
-pub use settings::{Identity, LogFormat, LogSettings, Settings};
-pub use shutdown::Telemetry;
-pub use traces::{EventLog, Traces, current_ids};
-pub use vocabulary::{
+pub use crate::telemetry::catalog::attributes::{
     ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, RunOutcome, RunStep, Signal, Trigger,
 };
+pub use crate::telemetry::config::{Identity, LogFormat, LogSettings, Settings};
+pub use crate::telemetry::export::builder::Builder;
+pub use crate::telemetry::export::shutdown::Telemetry;
+pub use crate::telemetry::kube::client_layer::ClientLayer;
+pub use crate::telemetry::metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
+pub use crate::telemetry::prometheus::endpoint::Page;
+pub use crate::telemetry::reconcile::{
+    Failure, Place, ReconcileInfo, Report, Reported, fail_step, step, step_for,
+};
+pub use crate::telemetry::trace::build_spans::{BuildSpan, TaskSpan};
+pub use crate::telemetry::trace::rollout_context::{
+    RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent,
+};
+pub use crate::telemetry::trace::{EventLog, Traces, current_ids};
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -8,13 +8,18 @@ use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::{
-    current::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
+    catalog::{
+        attributes::{ApplyOutcome, ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
+        spans::RECONCILE,
+    },
     metrics::{Instruments, Metrics},
-    rollout::RolloutContext,
-    spans::RECONCILE,
-    timing::Timing,
-    traces::{Traces, in_rollout},
-    vocabulary::{ApplyOutcome, ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
+    trace::{
+        Traces,
+        context::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
+        in_rollout,
+        rollout_context::RolloutContext,
+        timing::Timing,
+    },
 };
 
 /// What is known before a reconcile.

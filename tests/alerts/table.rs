@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use elpio_operator::telemetry::instruments::{Form, Row, TABLE, Values};
+use elpio_operator::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
 
 use crate::promql::{Matcher, names};
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use elpio_cluster::dashboard::{Dashboard, Panel, Query};
-use elpio_operator::telemetry::instruments::{Form, Row, TABLE, Values};
+use elpio_operator::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
 use serde_json::Value;
 
 use crate::promql::{Matcher, Named, names};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use elpio_cluster::dashboard::{self, Dashboard};
-use elpio_operator::telemetry::instruments::TABLE;
+use elpio_operator::telemetry::catalog::instruments::TABLE;
 use serde_json::{Value, json};
 
 use crate::{

@@ -11,7 +11,7 @@ use elpio_operator::{
     foreign::tekton::CANCELLED,
     render::{
         Built,
-        tekton::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST},
+        function::pipeline_run::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST},
     },
 };
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use elpio_cluster::Cluster;
 use elpio_operator::{
     api::event::Occurrence,
-    cluster::events::{QUIET, Recorder, Regarding},
+    cluster::events::recorder::{QUIET, Recorder, Regarding},
     telemetry::{Builder, Identity, Kind, LogFormat, LogSettings, Settings, Telemetry},
 };
 use k8s_openapi::api::events::v1::Event;

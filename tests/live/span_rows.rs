@@ -1,7 +1,7 @@
 //! What the operator sent, held to the table of spans.
 
 use elpio_cluster::otlp::Span;
-use elpio_operator::telemetry::spans::{Parent, Row, State, find};
+use elpio_operator::telemetry::catalog::spans::{Parent, Row, State, find};
 
 fn row(span: &Span) -> &'static Row {
     find(&span.name).unwrap_or_else(|| panic!("{} is not in the table of spans", span.name))

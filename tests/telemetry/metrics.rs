@@ -7,7 +7,7 @@ use std::{
 
 use elpio_operator::telemetry::{
     Builder, ErrorType, EventOutcome, Kind, Metrics, Place, QueueProbe, ResourceCounts, RolloutSeed, SpanIds,
-    instruments::{Form, TABLE, Values},
+    catalog::instruments::{Form, TABLE, Values},
 };
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 

@@ -1,6 +1,6 @@
 //! Whether a span is what its row of the table says.
 
-use elpio_operator::telemetry::spans::{EXCEPTION, Form, Row, State, TABLE};
+use elpio_operator::telemetry::catalog::spans::{EXCEPTION, Form, Row, State, TABLE};
 use opentelemetry::{
     Value,
     trace::{SpanKind, Status},

@@ -8,9 +8,12 @@ use std::{
 
 use elpio_operator::telemetry::{
     BuildSpan, ChildStep, ErrorType, Kind, Place, RolloutContext, RolloutSeed, RolloutSpan, RunStep,
-    TaskSpan, fail_step,
-    spans::{Parent, TABLE, find},
-    spans_page, step, step_for,
+    TaskSpan,
+    catalog::{
+        spans::{Parent, TABLE, find},
+        spans_doc,
+    },
+    fail_step, step, step_for,
 };
 use opentelemetry::SpanId;
 use opentelemetry_sdk::trace::SpanData;
@@ -187,10 +190,10 @@ async fn what_the_table_says_is_emitted_and_nothing_else_is() {
 fn the_committed_page_is_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/spans.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, spans_page::render()).unwrap();
+        std::fs::write(path, spans_doc::render()).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == spans_page::render(), "otel/spans.md is not the table: run with UPDATE_GOLDEN=1");
+    assert!(committed == spans_doc::render(), "otel/spans.md is not the table: run with UPDATE_GOLDEN=1");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
 use elpio_operator::{
     config::Config,
-    telemetry::{Settings, instruments_page},
+    telemetry::{Settings, catalog::instruments_doc},
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -13,11 +13,11 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn the_committed_page_is_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/instruments.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, instruments_page::render()).unwrap();
+        std::fs::write(path, instruments_doc::render()).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
-        committed == instruments_page::render(),
+        committed == instruments_doc::render(),
         "otel/instruments.md is not the table: run with UPDATE_GOLDEN=1"
     );
 }
@@ -64,7 +64,7 @@ fn asked_by_the_configuration() -> BTreeSet<String> {
 
 /// Every variable that says where the process runs: read by name, outside the two parsers.
 fn asked_by_the_place() -> BTreeSet<String> {
-    let source = std::fs::read_to_string(format!("{ROOT}/src/identity.rs")).unwrap();
+    let source = std::fs::read_to_string(format!("{ROOT}/src/runtime_info.rs")).unwrap();
     source.split("env(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
@@ -106,5 +106,5 @@ fn nobody_else_reads_the_environment() {
     let mut found = BTreeSet::new();
     readers(Path::new(&format!("{ROOT}/src")), &mut found);
     // The parsers are handed it by run.rs.
-    assert_eq!(found, BTreeSet::from(["src/identity.rs".to_owned(), "src/run.rs".to_owned()]));
+    assert_eq!(found, BTreeSet::from(["src/runtime_info.rs".to_owned(), "src/run.rs".to_owned()]));
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     foreign::knative::{RESERVED_ENV, RESERVED_PORTS},
     render::{
-        names,
+        formats,
         quantity::Quantity,
         validate::{Faults, ValidPod},
     },
@@ -37,7 +37,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
         format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.clone().filter(|name| !name.is_empty());
-    faults.check(account.as_deref().is_none_or(names::is_subdomain), "spec.serviceAccount", || {
+    faults.check(account.as_deref().is_none_or(formats::is_subdomain), "spec.serviceAccount", || {
         OBJECT_NAME.to_owned()
     });
     ValidPod {
@@ -56,14 +56,14 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
 fn image(image: &Image, faults: &mut Faults) -> String {
     let Image { repository, tag, digest } = image;
     let readable =
-        !repository.is_empty() && names::fits(repository, 512) && !repository.contains(char::is_whitespace);
+        !repository.is_empty() && formats::fits(repository, 512) && !repository.contains(char::is_whitespace);
     faults.check(readable, "spec.image.repository", || {
         "must be 1 to 512 characters without white space".to_owned()
     });
-    faults.check(tag.as_deref().is_none_or(names::is_image_tag), "spec.image.tag", || {
+    faults.check(tag.as_deref().is_none_or(formats::is_image_tag), "spec.image.tag", || {
         "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
     });
-    faults.check(digest.as_deref().is_none_or(names::is_digest), "spec.image.digest", || {
+    faults.check(digest.as_deref().is_none_or(formats::is_digest), "spec.image.digest", || {
         "must be sha256: and 64 hexadecimal digits".to_owned()
     });
     let tag = tag.iter().map(|tag| format!(":{tag}"));
@@ -77,7 +77,7 @@ fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut Faults) -> Vec<EnvVar> 
     let valid = |(index, var): (usize, &pod::EnvVar)| {
         let path = format!("spec.env[{index}]");
         let name = format!("{path}.name");
-        faults.check(!var.name.is_empty() && names::is_env_text(&var.name), &name, || {
+        faults.check(!var.name.is_empty() && formats::is_env_text(&var.name), &name, || {
             "must be 1 to 256 printable ASCII characters without =".to_owned()
         });
         faults.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
@@ -99,10 +99,10 @@ fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> 
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
     });
     let mut check = |field: &str, key: &KeyRef| {
-        faults.check(names::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
+        faults.check(formats::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
             OBJECT_NAME.to_owned()
         });
-        faults.check(names::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
+        faults.check(formats::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
     };
     if let Some(key) = secret_key_ref {
         check("secretKeyRef", key);
@@ -130,14 +130,14 @@ fn env_from(sources: &[pod::EnvFrom], faults: &mut Faults) -> Vec<EnvFromSource>
     let valid = |(index, source): (usize, &pod::EnvFrom)| {
         let pod::EnvFrom { prefix, secret_ref, config_map_ref } = source;
         let path = format!("spec.envFrom[{index}]");
-        faults.check(prefix.as_deref().is_none_or(names::is_env_text), &format!("{path}.prefix"), || {
+        faults.check(prefix.as_deref().is_none_or(formats::is_env_text), &format!("{path}.prefix"), || {
             "must be at most 256 printable ASCII characters without =".to_owned()
         });
         faults.check(secret_ref.is_some() != config_map_ref.is_some(), &path, || {
             "exactly one of secretRef and configMapRef must be set".to_owned()
         });
         for (field, object) in [("secretRef", secret_ref), ("configMapRef", config_map_ref)] {
-            let named = object.as_ref().is_none_or(|object| names::is_subdomain(&object.name));
+            let named = object.as_ref().is_none_or(|object| formats::is_subdomain(&object.name));
             faults.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
         }
         EnvFromSource {
@@ -200,7 +200,7 @@ fn amounts(
 
 fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
     let path = "spec.readinessProbe";
-    faults.check(names::fits(&asked.path, 2048), &format!("{path}.path"), || {
+    faults.check(formats::fits(&asked.path, 2048), &format!("{path}.path"), || {
         "must have at most 2048 characters".to_owned()
     });
     if let Some(delay) = asked.initial_delay_seconds {

@@ -14,7 +14,7 @@ use crate::{
     render::{
         Defaults,
         child::{canonical, hex},
-        duration, names,
+        duration, formats,
         quantity::Quantity,
         validate::{Fault, Faults, validate},
     },
@@ -97,7 +97,7 @@ pub fn validate_function(
     defaults: &Defaults,
 ) -> Result<ValidFunction, Vec<Fault>> {
     let mut faults = Faults::default();
-    faults.check(names::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
+    faults.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
     let inputs = inputs(spec, rebuild, &mut faults);
@@ -128,16 +128,17 @@ pub fn validate_function(
 /// Empty texts count as absent, so that to write one changes nothing.
 fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) -> BuildInputs {
     source(spec, faults);
-    faults.check(names::is_label_value(&spec.runtime), "spec.runtime", || {
+    faults.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
     let (_, tag) = split_tag(&spec.image);
-    let image = is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(names::is_image_tag);
+    let image =
+        is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(formats::is_image_tag);
     faults
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());
     faults.check(
-        entrypoint.as_deref().is_none_or(|text| names::fits(text, 4096) && !text.contains(['\n', '\r'])),
+        entrypoint.as_deref().is_none_or(|text| formats::fits(text, 4096) && !text.contains(['\n', '\r'])),
         "spec.entrypoint",
         || "must be one line of at most 4096 characters".to_owned(),
     );
@@ -146,7 +147,7 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) 
     });
     let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
     faults.check(
-        service_account.as_deref().is_none_or(names::is_subdomain),
+        service_account.as_deref().is_none_or(formats::is_subdomain),
         "spec.build.serviceAccount",
         || "must be a lower-case DNS name of at most 253 characters".to_owned(),
     );
@@ -174,7 +175,7 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut Faults) {
             format!("{:?} must be an https:// URL", git.url)
         });
         let revision =
-            !git.revision.is_empty() && names::fits(&git.revision, 256) && !git.revision.starts_with('-');
+            !git.revision.is_empty() && formats::fits(&git.revision, 256) && !git.revision.starts_with('-');
         faults.check(
             revision && !git.revision.contains(char::is_whitespace),
             "spec.source.git.revision",
@@ -183,7 +184,7 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut Faults) {
         let path = git.sub_path.as_deref().unwrap_or_default();
         let inside = !path.starts_with('/')
             && path.split('/').all(|part| part != "..")
-            && names::fits(path, 1024)
+            && formats::fits(path, 1024)
             && !path.contains(['\n', '\r']);
         faults.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
@@ -196,14 +197,14 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut Faults) {
 
 fn is_https(url: &str) -> bool {
     url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
-        && names::fits(url, 2048)
+        && formats::fits(url, 2048)
         && !url.contains(char::is_whitespace)
 }
 
 /// An image's name, which can never be taken for an option of a command.
 fn is_reference(image: &str) -> bool {
     image.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && names::fits(image, 512)
+        && formats::fits(image, 512)
         && !image.contains(char::is_whitespace)
 }
 

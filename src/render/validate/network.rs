@@ -7,7 +7,7 @@ use crate::{
         service::TrafficTarget,
     },
     foreign::{cert_manager::IssuerRef, knative},
-    render::{Defaults, names, validate::Faults},
+    render::{Defaults, formats, validate::Faults},
 };
 
 /// Scaling, with what it needs of resources.
@@ -47,7 +47,7 @@ pub(super) fn ingress(ingress: &Ingress, faults: &mut Faults) {
         "needs spec.ingress.host".to_owned()
     });
     if let Some(issuer) = &ingress.issuer {
-        faults.check(names::is_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
+        faults.check(formats::is_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }
@@ -59,11 +59,11 @@ fn host_rules(host: &str, ingress: &Ingress, faults: &mut Faults) {
     faults.check(ingress.visibility == Visibility::External, path, || {
         "needs spec.ingress.visibility external".to_owned()
     });
-    let named = faults.check(names::is_domain(host), path, || {
+    let named = faults.check(formats::is_domain(host), path, || {
         format!("{host:?} must be a lower-case domain name of two labels or more, each of at most 63 characters, without wildcard or trailing dot")
     });
     if named {
-        faults.check(!names::is_address(host), path, || {
+        faults.check(!formats::is_address(host), path, || {
             format!("{host:?} must be a domain name, not an address")
         });
     }
@@ -94,13 +94,13 @@ pub(super) fn traffic(targets: &[TrafficTarget], faults: &mut Faults) -> Vec<kna
             "exactly one of revisionName and latestRevision: true must be set".to_owned()
         });
         faults.check(
-            target.revision_name.as_deref().is_none_or(names::is_subdomain),
+            target.revision_name.as_deref().is_none_or(formats::is_subdomain),
             &format!("{path}.revisionName"),
             || "must be a lower-case DNS name of at most 253 characters".to_owned(),
         );
         faults.range(&format!("{path}.percent"), target.percent, 0, 100);
         faults.check(
-            target.tag.as_deref().is_none_or(|tag| names::is_dns_1035_label(tag, 63)),
+            target.tag.as_deref().is_none_or(|tag| formats::is_dns_1035_label(tag, 63)),
             &format!("{path}.tag"),
             || "must be a DNS-1035 label of at most 63 characters".to_owned(),
         );

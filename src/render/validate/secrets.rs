@@ -4,7 +4,7 @@ use crate::{
     api::service::ExternalSecret,
     foreign::external_secrets::{Data, ExternalSecretSpec, RemoteRef, StoreRef, Target},
     render::{
-        duration, names,
+        duration, formats,
         validate::{Faults, ValidSecret},
     },
 };
@@ -27,7 +27,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, faults: &mut Faults) -> 
     {
         // A bad name that secretName only takes over is one fault, not two.
         let own = field != "secretName" || secret.secret_name.is_some();
-        faults.check(!own || names::is_subdomain(name), &format!("{path}.{field}"), || {
+        faults.check(!own || formats::is_subdomain(name), &format!("{path}.{field}"), || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }
@@ -41,7 +41,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, faults: &mut Faults) -> 
     faults.at_most(&format!("{path}.data"), secret.data.len(), 100);
     let data = secret.data.iter().enumerate().map(|(index, data)| {
         let path = format!("{path}.data[{index}]");
-        faults.check(names::is_data_key(&data.secret_key), &format!("{path}.secretKey"), || {
+        faults.check(formats::is_data_key(&data.secret_key), &format!("{path}.secretKey"), || {
             "must be 1 to 253 letters, digits, dashes, underscores and dots".to_owned()
         });
         for (field, text) in

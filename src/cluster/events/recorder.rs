@@ -1,0 +1,342 @@
+//! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
+//! series. It never fails a reconcile.
+//!
+//! An occurrence costs a call only when it is the first, the second, or the first after [`QUIET`]; the rest
+//! is counted here and told at the next of these moments. The API server lets an update change only metadata
+//! and `series`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    api::{annotation, event::Occurrence},
+    cluster::{
+        client::call::{Call, CallError, run},
+        events::object::{Counted, cut, event, log_of, name_of},
+    },
+    telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
+};
+
+/// After the second occurrence a series is told at most once in this time, and once after it has been quiet
+/// for so long.
+pub const QUIET: Duration = Duration::from_secs(30);
+
+/// Calls that one object's Events may cost at once, and how long it takes until one more is allowed.
+const BUDGET: u32 = 25;
+const REFILL: Duration = Duration::from_secs(10);
+
+/// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and
+/// it is taken up again from there.
+const FORGET: Duration = Duration::from_mins(10);
+
+/// The object that Events are about.
+#[derive(Clone, Debug)]
+pub struct Regarding {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The generation that the occurrence belongs to.
+    pub generation: i64,
+    /// The value of `elpio.io/rebuild`, or "".
+    pub rebuild: String,
+    /// When its status last changed: the same occurrence published since then is this one, by somebody who
+    /// was stopped before the status could say so. `None`: every publication is an occurrence of its own.
+    pub since: Option<Timestamp>,
+}
+
+/// Publishes Events.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    instance: String,
+    metrics: Metrics,
+    traces: Traces,
+    state: Mutex<State>,
+    pending: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    series: HashMap<String, Series>,
+    budgets: HashMap<String, (f64, Instant)>,
+    swept: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    namespace: String,
+    count: i32,
+    /// What the API server was told; 0: it does not have the Event.
+    told: i32,
+    told_at: Instant,
+    last: Timestamp,
+    last_trace: Option<String>,
+}
+
+enum Turn {
+    Create,
+    Patch(Series),
+    Later,
+    Dropped,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("instance", &self.0.instance).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder that reports as `instance` (the pod's name).
+    #[must_use]
+    pub fn new(client: Client, instance: &str, metrics: Metrics, traces: Traces) -> Self {
+        let instance = cut(instance, 128).to_owned();
+        Self(Arc::new(Inner {
+            client,
+            instance,
+            metrics,
+            traces,
+            state: Mutex::default(),
+            pending: Notify::new(),
+        }))
+    }
+
+    /// I/O: publishes one occurrence inside the current span.
+    pub async fn publish(&self, regarding: &Regarding, occurrence: &Occurrence) {
+        let inner = &*self.0;
+        let ids = current_ids();
+        inner.traces.event_log(&log_of(regarding, occurrence));
+        let name = name_of(regarding, occurrence);
+        let outcome = match inner.turn(regarding, &name, ids.as_ref()) {
+            Turn::Create => inner.create(regarding, occurrence, &name, ids.as_ref()).await,
+            Turn::Patch(series) => inner.tell(&name, &series).await,
+            Turn::Later => {
+                inner.pending.notify_one();
+                EventOutcome::Aggregated
+            }
+            Turn::Dropped => EventOutcome::Dropped,
+        };
+        inner.metrics.event(occurrence.type_, occurrence.reason, outcome);
+    }
+
+    /// Tells the series that are due, for ever.
+    pub async fn keep(&self) {
+        loop {
+            let Some(due) = self.0.next_due() else {
+                self.0.pending.notified().await;
+                continue;
+            };
+            tokio::time::sleep_until(due.into()).await;
+            self.tell_all(|series| series.told_at + QUIET <= Instant::now()).await;
+        }
+    }
+
+    /// Tells every series that has something untold, as at shutdown.
+    pub async fn flush(&self) {
+        self.tell_all(|_| true).await;
+    }
+
+    async fn tell_all(&self, due: impl Fn(&Series) -> bool) {
+        let ready: Vec<(String, Series)> = {
+            let state = self.0.lock();
+            state
+                .series
+                .iter()
+                .filter(|(_, s)| s.told > 0 && s.count > s.told && due(s))
+                .map(|(n, s)| (n.clone(), s.clone()))
+                .collect()
+        };
+        join_all(ready.iter().map(|(name, series)| self.0.tell(name, series))).await;
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the occurrence and decides what it costs.
+    fn turn(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> Turn {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.sweep(now);
+        let series = state.series.entry(name.to_owned()).or_insert_with(|| Series {
+            namespace: regarding.namespace.clone(),
+            count: 0,
+            told: 0,
+            told_at: now,
+            last: Timestamp::now(),
+            last_trace: None,
+        });
+        series.count = series.count.saturating_add(1);
+        series.last = Timestamp::now();
+        series.last_trace = ids.map(|ids| ids.trace_id.clone());
+        let turn = match series.told {
+            0 => Turn::Create,
+            1 => Turn::Patch(series.clone()),
+            _ if series.told_at + QUIET <= now => Turn::Patch(series.clone()),
+            _ => Turn::Later,
+        };
+        if matches!(turn, Turn::Later) || state.spend(&regarding.uid, now) { turn } else { Turn::Dropped }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.lock()
+            .series
+            .values()
+            .filter(|s| s.told > 0 && s.count > s.told)
+            .map(|s| s.told_at + QUIET)
+            .min()
+    }
+
+    async fn create(
+        &self,
+        regarding: &Regarding,
+        occurrence: &Occurrence,
+        name: &str,
+        ids: Option<&SpanIds>,
+    ) -> EventOutcome {
+        let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
+        let counted = Counted { count: series.count, last: series.last, instance: &self.instance };
+        let event = event(regarding, occurrence, name, ids, &counted);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
+        match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event))
+            .await
+        {
+            Ok(_) => {
+                self.told(name, series.count);
+                EventOutcome::Created
+            }
+            // A replica before us began this series: go on counting where it stands.
+            Err(error) if error.class == ErrorType::Conflict => {
+                self.take_up(&api, name, regarding.since).await
+            }
+            Err(error) => lost(&error),
+        }
+    }
+
+    async fn take_up(&self, api: &Api<Event>, name: &str, since: Option<Timestamp>) -> EventOutcome {
+        let found = match run(call("get", "", name), api.get_opt(name)).await {
+            Ok(found) => found,
+            Err(error) => return lost(&error),
+        };
+        let series_before = found.as_ref().and_then(|event| event.series.clone());
+        let before = series_before.as_ref().map_or(1, |series| series.count);
+        let last = series_before
+            .map(|series| series.last_observed_time.0)
+            .or_else(|| found.and_then(|event| event.event_time).map(|at| at.0));
+        // Whoever published it was stopped before the status could say so: it is no second occurrence.
+        let same = since.zip(last).is_some_and(|(since, last)| last >= since);
+        let series = {
+            let mut state = self.lock();
+            let Some(series) = state.series.get_mut(name) else { return EventOutcome::Failed };
+            if series.told == 0 {
+                series.count = series.count.saturating_add(before).saturating_sub(i32::from(same));
+                series.told = before;
+            }
+            series.clone()
+        };
+        if same && series.count == series.told {
+            return EventOutcome::Aggregated;
+        }
+        self.tell(name, &series).await
+    }
+
+    /// I/O: writes the series' count.
+    async fn tell(&self, name: &str, series: &Series) -> EventOutcome {
+        let mut patch = serde_json::json!({"series": {"count": series.count, "lastObservedTime": MicroTime(series.last)}});
+        if let Some(trace) = &series.last_trace {
+            patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
+        }
+        // Reserved before the call, so that occurrences meanwhile wait for the next moment rather than
+        // calling too.
+        self.told(name, series.count);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &series.namespace);
+        match run(
+            call("patch", &series.namespace, name),
+            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
+        )
+        .await
+        {
+            Ok(_) => EventOutcome::Aggregated,
+            Err(error) => {
+                if let Some(known) = self.lock().series.get_mut(name) {
+                    // It outlived its hour in the API server: the next occurrence begins a new one.
+                    self.pending.notify_one();
+                    known.told = if error.class == ErrorType::NotFound {
+                        0
+                    } else {
+                        known.told.min(series.told.max(1))
+                    };
+                }
+                lost(&error)
+            }
+        }
+    }
+
+    fn told(&self, name: &str, count: i32) {
+        if let Some(series) = self.lock().series.get_mut(name) {
+            series.told = count;
+            series.told_at = Instant::now();
+        }
+    }
+}
+
+impl State {
+    /// Takes one call from an object's budget, if there is one left.
+    fn spend(&mut self, uid: &str, now: Instant) -> bool {
+        let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(BUDGET), now));
+        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / REFILL.as_secs_f64())
+            .min(f64::from(BUDGET));
+        *since = now;
+        let allowed = *tokens >= 1.0;
+        if allowed {
+            *tokens -= 1.0;
+        }
+        allowed
+    }
+
+    /// Forgets what has been quiet for long.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| at + FORGET / 10 > now) {
+            return;
+        }
+        self.swept = Some(now);
+        self.series.retain(|_, s| s.count > s.told && s.told > 0 || s.told_at + FORGET > now);
+        self.budgets.retain(|_, (_, since)| *since + FORGET > now);
+    }
+}
+
+fn call(verb: &'static str, namespace: &str, name: &str) -> Call {
+    Call { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
+}
+
+fn lost(error: &CallError) -> EventOutcome {
+    tracing::debug!(%error, "an Event could not be written");
+    EventOutcome::Failed
+}
+
+#[cfg(test)]
+#[path = "recorder_test.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! Which optional APIs the cluster serves, kept up to date; what that means for an object is decided
+//! elsewhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::watcher::{self, Error, Event},
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    cluster::{
+        client::call::{Call, CallError, run},
+        store::reflector::Failures,
+    },
+    foreign::ChildKind,
+    telemetry::{ErrorType, Metrics},
+};
+
+/// How often we look where CRDs cannot be watched (namespaced roles).
+const POLL: Duration = Duration::from_secs(30);
+
+/// A CRD is known to its watch before it is served: how often we look again until it is, twice as long each
+/// time.
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LAST_LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Which of the kinds are served, and at which version.
+pub type Served = BTreeMap<ChildKind, String>;
+
+/// Asks the API server which of `kinds` it serves: one request for each group and version.
+///
+/// # Errors
+/// Any failure but 404, which says that the API is absent.
+pub async fn probe(client: &Client, kinds: &[ChildKind]) -> Result<Served, CallError> {
+    let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut served = Served::new();
+    for kind in kinds {
+        for version in kind.versions() {
+            let group_version = kind.api_version_at(version);
+            if kind.crd().is_none() || served.contains_key(kind) {
+                served.entry(*kind).or_insert_with(|| (*version).to_owned());
+                continue;
+            }
+            if !lists.contains_key(&group_version) {
+                lists.insert(group_version.clone(), resources(client, &group_version).await?);
+            }
+            if lists.get(&group_version).is_some_and(|plurals| plurals.contains(kind.plural())) {
+                served.insert(*kind, (*version).to_owned());
+            }
+        }
+    }
+    Ok(served)
+}
+
+async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<String>, CallError> {
+    let call = Call {
+        verb: "get",
+        resource: format!("/apis/{group_version}"),
+        namespace: String::new(),
+        name: String::new(),
+    };
+    match run(call, client.list_api_group_resources(group_version)).await {
+        Ok(list) => Ok(list.resources.into_iter().map(|r| r.name).collect()),
+        Err(error) if error.class == ErrorType::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Keeps [`Served`] up to date for ever.
+pub async fn keep(client: Client, kinds: Vec<ChildKind>, served: watch::Sender<Served>, metrics: Metrics) {
+    let news = Arc::new(News::default());
+    let names: BTreeSet<String> = kinds.iter().filter_map(|kind| kind.crd()).collect();
+    let watching = watch_definitions(client.clone(), names, news.clone(), metrics);
+    let looking = async {
+        loop {
+            look(&client, &kinds, &served, &news).await;
+            news.wait().await;
+        }
+    };
+    tokio::join!(watching, looking);
+}
+
+/// What the watch of the definitions tells.
+#[derive(Default)]
+struct News {
+    defined: Mutex<BTreeSet<String>>,
+    blind: std::sync::atomic::AtomicBool,
+    changed: Notify,
+}
+
+impl News {
+    fn set(&self, name: String, defined: bool) {
+        let mut all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+        if defined {
+            all.insert(name)
+        } else {
+            all.remove(&name)
+        };
+        self.changed.notify_one();
+    }
+
+    fn defined(&self, kind: ChildKind) -> bool {
+        let all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+        kind.crd().is_some_and(|name| all.contains(&name))
+    }
+
+    async fn wait(&self) {
+        if self.blind.load(std::sync::atomic::Ordering::Relaxed) {
+            let _ = tokio::time::timeout(POLL, self.changed.notified()).await;
+        } else {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// Looks until what is served agrees with what is defined.
+async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<Served>, news: &News) {
+    let mut pause = FIRST_LOOK_AGAIN;
+    loop {
+        match probe(client, kinds).await {
+            Ok(found) => {
+                let agrees = kinds.iter().all(|kind| !news.defined(*kind) || found.contains_key(kind));
+                served.send_if_modified(|old| {
+                    let differs = *old != found;
+                    if differs {
+                        *old = found;
+                    }
+                    differs
+                });
+                if agrees || pause > LAST_LOOK_AGAIN {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot find out which APIs the cluster serves; trying on"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK_AGAIN * 2);
+    }
+}
+
+async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<News>, metrics: Metrics) {
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
+    let stream = watcher::watcher(api, watcher::Config::default());
+    let mut failures = Failures::default();
+    let mut stream = std::pin::pin!(metrics.watch("CustomResourceDefinition", stream));
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(Event::Apply(o) | Event::InitApply(o)) if names.contains(&o.name_any()) => {
+                news.set(o.name_any(), o.metadata.deletion_timestamp.is_none());
+            }
+            Ok(Event::Delete(o)) if names.contains(&o.name_any()) => news.set(o.name_any(), false),
+            Ok(Event::InitDone) => {
+                failures.worked();
+                news.blind.store(false, std::sync::atomic::Ordering::Relaxed);
+                news.changed.notify_one();
+            }
+            Ok(_) => {}
+            Err(
+                Error::InitialListFailed(kube::Error::Api(status))
+                | Error::WatchStartFailed(kube::Error::Api(status)),
+            ) if status.code == 403 => {
+                if !news.blind.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                    tracing::info!(
+                        "CustomResourceDefinitions cannot be watched with this role; looking every {} s instead",
+                        POLL.as_secs()
+                    );
+                    news.changed.notify_one();
+                }
+                // Looking is enough; a role that is widened later is found out in its time.
+                tokio::time::sleep(POLL * 10).await;
+            }
+            Err(error) => {
+                if failures.worth_telling() {
+                    tracing::warn!(%error, "the watch of CustomResourceDefinitions does not work; trying on");
+                }
+                failures.pause().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What the watches have seen, with our own writes laid over it; it reads no clock and makes no request.
+//!
+//! A watch lags behind our writes by a few milliseconds. A reconcile that ran in between would see the world
+//! before its own write and write again. So the response of every write is kept here until the watch has
+//! caught up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients
+//! (KEP-5504).
+
+pub mod children;
+pub mod discovery;
+pub mod reflector;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use kube::{ResourceExt, runtime::watcher::Event};
+
+use crate::cluster::Key;
+
+/// How many deletions are remembered, to tell a late response from a new object.
+const TOMBSTONES: usize = 1024;
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub struct Cache<K> {
+    inner: RwLock<Inner<K>>,
+    owner_of: fn(&K) -> Option<String>,
+}
+
+#[derive(Debug)]
+struct Inner<K> {
+    /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that
+    /// scope.
+    staged: HashMap<String, Staged<K>>,
+    live: HashMap<Key, Arc<K>>,
+    written: HashMap<Key, Arc<K>>,
+    owned: HashMap<String, BTreeSet<Key>>,
+    deleted: VecDeque<(Key, u64)>,
+}
+
+/// A list that is coming in.
+#[derive(Debug)]
+struct Staged<K> {
+    objects: HashMap<Key, Arc<K>>,
+    /// Writes that the list must show, since they were answered before it began.
+    written_before: BTreeSet<Key>,
+}
+
+/// One object's step from `old` to `new`.
+#[derive(Debug, Clone)]
+pub struct Change<K> {
+    /// What was known before.
+    pub old: Option<Arc<K>>,
+    /// What is known now; `None`: deleted.
+    pub new: Option<Arc<K>>,
+    /// The watch merely tells of a write of our own.
+    pub echo: bool,
+}
+
+impl<K: ResourceExt> Change<K> {
+    /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
+    #[must_use]
+    pub fn told_by(&self) -> Option<u64> {
+        self.new.as_ref().map(|object| version(&**object))
+    }
+
+    /// The object that changed.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.new.as_ref().or(self.old.as_ref()).map(|o| Key::of(&**o))
+    }
+}
+
+/// An object's resourceVersion as the integer that it is.
+pub fn version<K: ResourceExt>(object: &K) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+impl<K: ResourceExt> Cache<K> {
+    /// An empty cache; `owner_of` gives the uid under which [`Cache::owned_by`] finds an object.
+    pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
+        let inner = Inner {
+            staged: HashMap::new(),
+            live: HashMap::new(),
+            written: HashMap::new(),
+            owned: HashMap::new(),
+            deleted: VecDeque::new(),
+        };
+        Self { inner: RwLock::new(inner), owner_of }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner<K>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner<K>> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest known state of an object.
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.read().newest(key)
+    }
+
+    /// Every object.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        let inner = self.read();
+        let fresh =
+            inner.written.iter().filter(|(key, _)| !inner.live.contains_key(*key)).map(|(_, o)| o.clone());
+        inner.live.keys().filter_map(|key| inner.newest(key)).chain(fresh).collect()
+    }
+
+    /// The objects whose owner has this uid.
+    pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
+        let inner = self.read();
+        inner
+            .owned
+            .get(uid)
+            .map(|keys| keys.iter().filter_map(|key| inner.newest(key)).collect())
+            .unwrap_or_default()
+    }
+
+    /// Takes one event of the watch of `scope`. Returns what it changed.
+    pub fn feed(&self, scope: &str, event: Event<K>) -> Vec<Change<K>> {
+        let mut inner = self.write();
+        match event {
+            Event::Init => {
+                let written_before = inner
+                    .written
+                    .keys()
+                    .filter(|key| scope.is_empty() || key.namespace == scope)
+                    .cloned()
+                    .collect();
+                inner.staged.insert(scope.to_owned(), Staged { objects: HashMap::new(), written_before });
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                if let Some(staged) = inner.staged.get_mut(scope) {
+                    staged.objects.insert(Key::of(&object), Arc::new(object));
+                }
+                Vec::new()
+            }
+            Event::InitDone => {
+                let staged = inner.staged.remove(scope);
+                staged.map(|staged| inner.replace(scope, staged, self.owner_of)).unwrap_or_default()
+            }
+            Event::Apply(object) => vec![inner.upsert(Arc::new(object), self.owner_of)],
+            Event::Delete(object) => vec![inner.remove(Arc::new(object), self.owner_of)],
+        }
+    }
+
+    /// Lays the response of a write of our own over what the watch has seen so far.
+    pub fn wrote(&self, object: K) -> Arc<K> {
+        let (key, rv, object) = (Key::of(&object), version(&object), Arc::new(object));
+        let mut inner = self.write();
+        let seen = inner.newest(&key).map_or(0, |o| version(&*o));
+        let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= rv);
+        if seen < rv && !buried {
+            inner.reindex(&key, Some(&object), self.owner_of);
+            inner.written.insert(key, object.clone());
+        }
+        object
+    }
+
+    /// Forgets everything, as when the API is gone. Returns what was there.
+    pub fn clear(&self) -> Vec<Arc<K>> {
+        let all = self.all();
+        let mut inner = self.write();
+        inner.live.clear();
+        inner.written.clear();
+        inner.owned.clear();
+        inner.staged.clear();
+        all
+    }
+}
+
+impl<K: ResourceExt> Inner<K> {
+    fn newest(&self, key: &Key) -> Option<Arc<K>> {
+        self.written.get(key).or_else(|| self.live.get(key)).cloned()
+    }
+
+    fn reindex(&mut self, key: &Key, new: Option<&Arc<K>>, owner_of: fn(&K) -> Option<String>) {
+        if let Some(uid) = self.newest(key).and_then(|old| owner_of(&old))
+            && let Some(keys) = self.owned.get_mut(&uid)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owned.remove(&uid);
+            }
+        }
+        if let Some(uid) = new.and_then(|o| owner_of(o)) {
+            self.owned.entry(uid).or_default().insert(key.clone());
+        }
+    }
+
+    fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> Change<K> {
+        let (key, rv) = (Key::of(&*object), version(&*object));
+        let old = self.newest(&key);
+        let mut echo = false;
+        if let Some(written) = self.written.get(&key).map(|w| version(&**w)) {
+            if written > rv {
+                // The watch is still behind: what it tells is older than what we know.
+                self.live.insert(key, object.clone());
+                return Change { old: old.clone(), new: old, echo: true };
+            }
+            echo = written == rv;
+        }
+        self.reindex(&key, Some(&object), owner_of);
+        self.written.remove(&key);
+        self.live.insert(key, object.clone());
+        Change { old, new: Some(object), echo }
+    }
+
+    fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> Change<K> {
+        let (key, rv) = (Key::of(&*object), version(&*object));
+        let old = self.newest(&key);
+        if self.written.get(&key).is_some_and(|w| version(&**w) > rv) {
+            // Deleted and already made again by us: the watch will tell.
+            self.live.remove(&key);
+            return Change { old: old.clone(), new: old, echo: true };
+        }
+        self.reindex(&key, None, owner_of);
+        self.live.remove(&key);
+        self.written.remove(&key);
+        if self.deleted.len() == TOMBSTONES {
+            self.deleted.pop_front();
+        }
+        self.deleted.push_back((key, rv));
+        Change { old: old.or(Some(object)), new: None, echo: false }
+    }
+
+    fn replace(
+        &mut self,
+        scope: &str,
+        staged: Staged<K>,
+        owner_of: fn(&K) -> Option<String>,
+    ) -> Vec<Change<K>> {
+        let Staged { objects: staged, written_before } = staged;
+        let unlisted = |key: &Key| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
+        let lost = self.written.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));
+        let gone = self.live.iter().filter(|(key, _)| unlisted(key) && !self.written.contains_key(*key));
+        let gone: Vec<Arc<K>> = gone.chain(lost).map(|(_, o)| o.clone()).collect();
+        let mut changes: Vec<Change<K>> = gone.into_iter().map(|o| self.remove(o, owner_of)).collect();
+        for (key, object) in staged {
+            let same = self.live.get(&key).is_some_and(|old| version(&**old) == version(&*object));
+            if !same {
+                changes.push(self.upsert(object, owner_of));
+            }
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+#[path = "store_test.rs"]
+mod tests;

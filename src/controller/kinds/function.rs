@@ -1,0 +1,87 @@
+//! `ElpioFunction` as the pipeline sees it. Pure: it joins render and status, no more.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use crate::{
+    api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation, condition::Condition, label},
+    controller::kinds::{Kind, Scene},
+    foreign::ChildKind,
+    render::{Defaults, Desired, Fault, ValidFunction, applied::Live, duration, function, validate_function},
+    status::{self, Assessment, Moment, Seen, build::BuildEnd},
+    telemetry,
+};
+
+/// The kind `ElpioFunction`.
+#[derive(Debug)]
+pub struct Function;
+
+impl Kind for Function {
+    type Spec = ElpioFunctionSpec;
+    type Status = ElpioFunctionStatus;
+    type Valid = ValidFunction;
+
+    const KIND: telemetry::Kind = telemetry::Kind::ElpioFunction;
+    const LABEL: &'static str = label::FUNCTION;
+    const CHILDREN: &'static [ChildKind] =
+        &[ChildKind::PipelineRun, ChildKind::TaskRun, ChildKind::ElpioService];
+    const REBUILDS: bool = true;
+
+    fn validate(
+        name: &str,
+        spec: &Self::Spec,
+        annotations: &BTreeMap<String, String>,
+        defaults: &Defaults,
+    ) -> Result<Self::Valid, Vec<Fault>> {
+        let rebuild =
+            annotations.get(annotation::REBUILD).map(String::as_str).filter(|text| !text.is_empty());
+        validate_function(name, spec, rebuild, defaults)
+    }
+
+    fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired {
+        function::function(
+            &scene.owner,
+            valid,
+            scene.live,
+            scene.rollout.traceparent.as_deref(),
+            scene.defaults,
+        )
+    }
+
+    fn assess(
+        scene: &Scene<'_>,
+        previous: Option<&Self::Status>,
+        seen: Seen<'_, Self::Valid>,
+        moment: &Moment,
+    ) -> Assessment<Self::Status> {
+        status::function::assess(&scene.owner, previous, seen, scene.details, moment)
+    }
+
+    fn builds(live: &Live, details: &Live) -> Vec<BuildEnd> {
+        function::runs(live).into_iter().filter_map(|run| status::build::end(run, details)).collect()
+    }
+
+    fn more_time(spec: &Self::Spec) -> SignedDuration {
+        duration::parse(&spec.build.timeout)
+            .and_then(|timeout| SignedDuration::try_from(timeout).ok())
+            .unwrap_or_default()
+    }
+
+    fn observed_generation(status: &Self::Status) -> Option<i64> {
+        status.observed_generation
+    }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
+        status.rollout.as_ref()
+    }
+
+    fn engine(_: &Self::Status) -> Option<&'static str> {
+        // The service that it publishes has one.
+        None
+    }
+}

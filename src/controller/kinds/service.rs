@@ -1,0 +1,73 @@
+//! `ElpioService` as the pipeline sees it. Pure: it joins render and status, no more.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
+    controller::kinds::{Kind, Scene},
+    foreign::ChildKind,
+    render::{self, Defaults, Desired, Fault, ValidService},
+    status::{self, Assessment, Moment, Seen},
+    telemetry,
+};
+
+/// The kind `ElpioService`.
+#[derive(Debug)]
+pub struct Service;
+
+impl Kind for Service {
+    type Spec = ElpioServiceSpec;
+    type Status = ElpioServiceStatus;
+    type Valid = ValidService;
+
+    const KIND: telemetry::Kind = telemetry::Kind::ElpioService;
+    const LABEL: &'static str = label::SERVICE;
+    const CHILDREN: &'static [ChildKind] = &[
+        ChildKind::ExternalSecret,
+        ChildKind::Certificate,
+        ChildKind::KnativeService,
+        ChildKind::DomainMapping,
+        ChildKind::Deployment,
+        ChildKind::Service,
+        ChildKind::HttpScaledObject,
+        ChildKind::ScaledObject,
+    ];
+
+    fn validate(
+        name: &str,
+        spec: &Self::Spec,
+        _: &BTreeMap<String, String>,
+        defaults: &Defaults,
+    ) -> Result<Self::Valid, Vec<Fault>> {
+        render::validate(name, spec, defaults)
+    }
+
+    fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired {
+        render::render(&scene.owner, valid, scene.defaults)
+    }
+
+    fn assess(
+        scene: &Scene<'_>,
+        previous: Option<&Self::Status>,
+        seen: Seen<'_, Self::Valid>,
+        moment: &Moment,
+    ) -> Assessment<Self::Status> {
+        status::service::assess(&scene.owner, previous, seen, moment, scene.defaults)
+    }
+
+    fn observed_generation(status: &Self::Status) -> Option<i64> {
+        status.observed_generation
+    }
+
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
+        status.rollout.as_ref()
+    }
+
+    fn engine(status: &Self::Status) -> Option<&'static str> {
+        status.engine.map(Engine::as_str)
+    }
+}

@@ -1,0 +1,84 @@
+//! Which of our objects a child's change is news for. Pure.
+
+use kube::{ResourceExt, core::DynamicObject};
+
+use crate::{
+    api::GROUP,
+    cluster::{Key, store::Change},
+    controller::kinds::Kind,
+    foreign::ChildKind,
+};
+
+/// The objects of this kind that control the child, or did, and the one that may have waited for its name.
+pub fn concerned<K: Kind>(kind: ChildKind, change: &Change<DynamicObject>) -> Vec<Key> {
+    let owners = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child));
+    // What an engine makes beside its object has our labels and that engine's object for a controller. It is
+    // no child of ours, but it can hold a name that we want: Knative's placeholder Service, the HTTP add-on's
+    // own ScaledObject.
+    let freed = change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| labelled::<K>(child));
+    let mut keys: Vec<Key> = owners.chain(freed).collect();
+    keys.dedup();
+    keys
+}
+
+/// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
+fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<Key> {
+    let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
+    let group = reference.api_version.split('/').next();
+    if group == Some(GROUP) {
+        let namespace = child.namespace().unwrap_or_default();
+        return (reference.kind == K::KIND.as_str()).then(|| Key { namespace, name: reference.name.clone() });
+    }
+    // Tekton copies a run's labels to its tasks.
+    (kind == ChildKind::TaskRun).then(|| labelled::<K>(child)).flatten()
+}
+
+/// The object of this kind that a label names.
+fn labelled<K: Kind>(child: &DynamicObject) -> Option<Key> {
+    let name = child.labels().get(K::LABEL)?.clone();
+    Some(Key { namespace: child.namespace().unwrap_or_default(), name })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::kinds::{function::Function, service::Service};
+
+    fn child(owner: &str, owner_kind: &str, label: &str) -> Arc<DynamicObject> {
+        let metadata = json!({"name": "child", "namespace": "shop", "labels": {label: "cart"},
+            "ownerReferences": [{"apiVersion": owner, "kind": owner_kind, "name": "cart", "uid": "1", "controller": true}]});
+        Arc::new(
+            serde_json::from_value(json!({"apiVersion": "v1", "kind": "X", "metadata": metadata})).unwrap(),
+        )
+    }
+
+    fn woken(
+        kind: ChildKind,
+        old: Option<Arc<DynamicObject>>,
+        new: Option<Arc<DynamicObject>>,
+    ) -> (usize, usize) {
+        let change = Change { old, new, echo: false };
+        (concerned::<Service>(kind, &change).len(), concerned::<Function>(kind, &change).len())
+    }
+
+    #[test]
+    fn the_controller_is_told_of_everything_and_a_label_only_of_the_end() {
+        let ours = || Some(child("elpio.io/v1alpha1", "ElpioService", "elpio.io/service"));
+        assert_eq!(woken(ChildKind::Deployment, ours(), ours()), (1, 0), "once");
+        assert_eq!(woken(ChildKind::Deployment, ours(), None), (1, 0));
+        let engines = || Some(child("serving.knative.dev/v1", "Route", "elpio.io/service"));
+        assert_eq!(
+            woken(ChildKind::Service, engines(), engines()),
+            (0, 0),
+            "what becomes of it is the engine's business"
+        );
+        assert_eq!(woken(ChildKind::Service, engines(), None), (1, 0), "its name is free");
+        let task = child("tekton.dev/v1", "PipelineRun", "elpio.io/function");
+        assert_eq!(woken(ChildKind::TaskRun, None, Some(task)), (0, 1));
+    }
+}

@@ -1,0 +1,369 @@
+//! One reconcile, for every kind: observe → validate → render → apply → status → event. Each step is marked
+//! as I/O or pure.
+
+pub mod failure;
+pub mod merge_patch;
+pub mod result;
+pub mod rollout_telemetry;
+pub mod settle;
+pub mod unwritten;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use tracing::Instrument;
+
+use crate::{
+    api::{API_VERSION, annotation, condition::reason, event::Occurrence},
+    cluster::{
+        apply::{Applier, result::Outcome},
+        client::call::{Call, CallError, run},
+        events::recorder::Recorder,
+        store::{
+            self, Cache,
+            children::{Availability, Children},
+        },
+    },
+    controller::{
+        kinds::{Kind, Object, Scene},
+        reconcile::{
+            failure::Summary,
+            result::{Run, applied, regarding, unwritten},
+            rollout_telemetry::Place,
+            unwritten::Unwritten,
+        },
+        workqueue::{backoff, slots::Seat},
+    },
+    foreign::ChildKind,
+    render::{
+        Defaults, Desired, Fault, Owner,
+        applied::{Live, Step},
+    },
+    status::{Assessment, Moment, Seen, build::BuildEnd},
+    telemetry::{ErrorType, Report, RunStep, step},
+};
+
+/// What every reconcile of a kind works with.
+pub struct Pipeline<K: Kind> {
+    /// The client.
+    pub client: Client,
+    /// The objects of the kind.
+    pub store: Arc<Cache<Object<K>>>,
+    /// Their children.
+    pub children: Arc<Children>,
+    /// Writes children.
+    pub applier: Applier,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// What the operator fills in.
+    pub defaults: Defaults,
+    /// How long a rollout may take.
+    pub rollout_deadline: SignedDuration,
+    /// What was said of an object and is not in its status yet.
+    pub unwritten: Unwritten,
+}
+
+/// Events get no more time than this: a status is not to wait for them longer.
+const SAY: Duration = Duration::from_secs(5);
+
+impl<K: Kind> std::fmt::Debug for Pipeline<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").field("kind", &K::KIND).finish_non_exhaustive()
+    }
+}
+
+/// What one pass through the steps found and did, before its status is written.
+struct Pass<K: Kind> {
+    assessment: Assessment<K::Status>,
+    outcome: Outcome,
+    invalid: Option<Vec<Fault>>,
+    live: Live,
+    builds: Vec<BuildEnd>,
+}
+
+impl<K: Kind> Pipeline<K> {
+    /// Brings one object to where its spec says, as far as that can be done now.
+    pub async fn reconcile(
+        &self,
+        mut object: Arc<Object<K>>,
+        place: &Place,
+        failures: u32,
+        retried: bool,
+        seat: &mut Seat,
+    ) -> Run<K> {
+        let mut attempts = 0;
+        let mut said = Vec::new();
+        loop {
+            let pass = self.pass(&object, place, retried).await;
+            let again =
+                pass.outcome.failures.iter().map(|(class, ..)| backoff::at_once(*class)).max().unwrap_or(0);
+            if attempts < again {
+                attempts += 1;
+                continue;
+            }
+            if !pass.assessment.occurrences.is_empty()
+                || object.status.as_ref() != Some(&pass.assessment.status)
+            {
+                seat.tell().await;
+            }
+            // I/O. Before the status, so that a crash in between loses none: the one who comes next finds
+            // them published.
+            self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
+            // I/O
+            let written =
+                self.write_status(&object, &pass.assessment.status).instrument(step(RunStep::Status)).await;
+            match written {
+                Err(error)
+                    if attempts < backoff::at_once(error.class)
+                        && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
+                {
+                    attempts += 1;
+                    match self.refresh(&object).await {
+                        Ok(Some(newer)) => object = newer,
+                        // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
+                        Ok(None) => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
+                        Err(error) => {
+                            return self
+                                .conclude(&object, pass, Err(error), failures, !said.is_empty())
+                                .await;
+                        }
+                    }
+                }
+                written => {
+                    self.unwritten
+                        .note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
+                    return self.conclude(&object, pass, written, failures, !said.is_empty()).await;
+                }
+            }
+        }
+    }
+
+    async fn pass(&self, object: &Object<K>, place: &Place, retried: bool) -> Pass<K> {
+        let (name, namespace, uid) =
+            (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
+        let defaults = self.defaults();
+        let owner = Owner {
+            api_version: API_VERSION,
+            kind: K::KIND.as_str(),
+            namespace: &namespace,
+            name: &name,
+            uid: &uid,
+            label: (K::LABEL, &name),
+            build: object.annotations().get(annotation::BUILD).map(String::as_str),
+        };
+        let moment = Moment {
+            generation: object.metadata.generation.unwrap_or(0),
+            now: Timestamp::now(),
+            retried,
+            began: place.begins,
+            first_look: place.begins
+                || object.status.as_ref().and_then(K::observed_generation) != object.metadata.generation,
+            rollout: place.status.clone(),
+            deadline: self.allowed(object),
+        };
+        // Needs no client: the watches have brought everything here.
+        let live = step(RunStep::Observe).in_scope(|| self.children.of(&uid));
+        let details = self.children.beneath(&live);
+        let scene = |live| Scene {
+            owner,
+            annotations: object.annotations(),
+            live,
+            details: &details,
+            rollout: &place.status,
+            defaults: &defaults,
+        };
+        // Pure
+        let valid = match step(RunStep::Validate).in_scope(|| Self::validate(&name, object, &defaults)) {
+            Ok(valid) => valid,
+            Err(faults) => {
+                let assessment =
+                    K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
+                return Pass {
+                    assessment,
+                    outcome: Outcome::default(),
+                    invalid: Some(faults),
+                    live,
+                    builds: Vec::new(),
+                };
+            }
+        };
+        // Pure
+        let desired: Desired = step(RunStep::Render).in_scope(|| K::render(&scene(&live), &valid));
+        // I/O
+        let outcome = self.applier.apply(&owner, &desired.children, &live).await;
+        let now = self.children.of(&uid);
+        let details_now = self.children.beneath(&now);
+        // Pure
+        let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
+        let assessed = Scene { details: &details_now, ..scene(&now) };
+        let assessment = K::assess(&assessed, object.status.as_ref(), seen, &moment);
+        let builds = if assessment.finished.is_some() { K::builds(&now, &details_now) } else { Vec::new() };
+        Pass { assessment, outcome, invalid: None, live, builds }
+    }
+
+    fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
+        let spec = object
+            .spec
+            .as_ref()
+            .map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
+        K::validate(name, spec, object.annotations(), defaults)
+    }
+
+    /// How long a rollout of this object may take.
+    pub fn allowed(&self, object: &Object<K>) -> SignedDuration {
+        let more = object.spec.as_ref().map_or(SignedDuration::ZERO, K::more_time);
+        self.rollout_deadline.saturating_add(more)
+    }
+
+    /// What the operator fills in, at the versions that the cluster serves.
+    fn defaults(&self) -> Defaults {
+        let mut defaults = self.defaults.clone();
+        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret) {
+            defaults.external_secrets_version = version;
+        }
+        defaults
+    }
+
+    /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was
+    /// replaced cannot undo its successor's.
+    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<Option<u64>, CallError> {
+        if object.status.as_ref() == Some(status) {
+            return Ok(None);
+        }
+        let old = object.status.as_ref().map(serde_json::to_value).transpose();
+        let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
+            return Err(CallError {
+                call: Box::new(Self::call("patch", object)),
+                cause: "the status cannot be written as JSON".into(),
+                class: ErrorType::Internal,
+                retry_after: None,
+            });
+        };
+        let patch = serde_json::json!({
+            "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
+            "status": crate::controller::reconcile::merge_patch::patch(&old.unwrap_or_default(), &new),
+        });
+        let api: Api<Object<K>> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let (name, params) = (object.name_any(), PatchParams::default());
+        let mut written =
+            run(Self::call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
+        written.managed_fields_mut().clear();
+        let version = store::version(&written);
+        self.store.wrote(written);
+        Ok(Some(version))
+    }
+
+    /// I/O: the object as it is now, if it still asks for the same. Only then it is laid into the cache: the
+    /// event of an edit is news.
+    async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, CallError> {
+        let api: Api<Object<K>> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await?;
+        let same = |newer: &Object<K>| {
+            newer.uid() == object.uid()
+                && newer.metadata.generation == object.metadata.generation
+                && newer.annotations() == object.annotations()
+        };
+        Ok(newer.filter(same).map(|newer| self.store.wrote(newer)))
+    }
+
+    fn call(verb: &'static str, object: &Object<K>) -> Call {
+        let resource = format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP);
+        let resource = if verb == "patch" { format!("{resource}/status") } else { resource };
+        Call { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+
+    /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
+    async fn say(
+        &self,
+        object: &Object<K>,
+        occurrences: &[Occurrence],
+        retried: bool,
+        said: &mut Vec<(&'static str, &'static str)>,
+    ) {
+        let known = self.unwritten.of(object.uid().as_deref().unwrap_or_default());
+        // A failed attempt is an occurrence each time; anything else is one until the status has said so.
+        let told = |o: &Occurrence| {
+            said.contains(&(o.type_, o.reason))
+                || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
+        };
+        let fresh: Vec<Occurrence> = occurrences.iter().filter(|o| !told(o)).cloned().collect();
+        if fresh.is_empty() {
+            return;
+        }
+        said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
+        let (recorder, regarding) = (self.recorder.clone(), regarding::<K>(object, retried));
+        let publish = async move {
+            join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await
+        };
+        // A task of its own, so that what takes longer is still written, while the status goes on.
+        let publishing = tokio::spawn(publish.instrument(step(RunStep::Event)));
+        if tokio::time::timeout(SAY, publishing).await.is_err() {
+            tracing::warn!("Events take longer than {} s; the status goes on without them", SAY.as_secs());
+        }
+    }
+
+    /// I/O: says that the status could not be written, if so, and sums up.
+    async fn conclude(
+        &self,
+        object: &Object<K>,
+        pass: Pass<K>,
+        written: Result<Option<u64>, CallError>,
+        failures: u32,
+        said: bool,
+    ) -> Run<K> {
+        if let Err(error) = &written {
+            // The status cannot tell, so the Event must.
+            self.say(object, &[unwritten(error)], true, &mut Vec::new()).await;
+        }
+        let mut summary = Summary::of(
+            pass.invalid.as_deref(),
+            &pass.outcome,
+            K::conditions(&pass.assessment.status),
+            failures,
+        );
+        let status_version = written.as_ref().ok().copied().flatten();
+        if let Err(error) = written {
+            summary.add(error.class, error.retry_after, error.to_string(), failures);
+        }
+        let stands = summary.failure.is_none() || summary.status_stands;
+        let steps = &pass.outcome.applied.steps;
+        let changed = |known: bool| {
+            steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known)
+        };
+        let engine = K::engine(&pass.assessment.status);
+        let (status, unanswered) =
+            if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
+        let report = Report {
+            engine,
+            outcome: summary.outcome,
+            applied: applied(&pass.outcome),
+            wrote: status_version.is_some()
+                || said
+                || changed(true)
+                || changed(false)
+                || !pass.outcome.applied.deleted.is_empty(),
+            failure: summary.failure,
+        };
+        Run {
+            report,
+            retry: summary.retry,
+            not_before: summary.not_before,
+            corrected: changed(true),
+            wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
+            ended: pass.assessment.ended,
+            finished: pass
+                .assessment
+                .finished
+                .and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
+            status,
+            unanswered,
+        }
+    }
+}

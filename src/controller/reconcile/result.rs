@@ -1,0 +1,113 @@
+//! What a reconcile came to, as telemetry, the queue and Events are told of it.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use crate::{
+    api::{
+        API_VERSION, annotation,
+        condition::reason,
+        event::{Occurrence, action, event_type},
+    },
+    cluster::{apply::result::Outcome, client::call::CallError, events::recorder::Regarding},
+    controller::kinds::{Kind, Object},
+    render::applied::Step,
+    status::build::BuildEnd,
+    telemetry::{ApplyOutcome, Report, Reported, RunOutcome},
+};
+
+/// What a reconcile came to.
+#[derive(Debug)]
+pub struct Run<K: Kind> {
+    /// What telemetry is told.
+    pub report: Report,
+    /// When to come back without anything happening.
+    pub retry: Option<Duration>,
+    /// The API server asked not to be bothered before.
+    pub not_before: Option<Duration>,
+    /// A child was found changed and was corrected.
+    pub corrected: bool,
+    /// The resourceVersions of what was written.
+    pub wrote: Vec<u64>,
+    /// The status that stands now, when it could be written.
+    pub status: Option<K::Status>,
+    /// The status that could not be written, as far as we know.
+    pub unanswered: Option<K::Status>,
+    /// The rollout ends with either.
+    pub ended: bool,
+    /// The build whose end is told with either.
+    pub finished: Option<BuildEnd>,
+}
+
+impl<K: Kind> Reported for Run<K> {
+    fn report(&self) -> Report {
+        self.report.clone()
+    }
+}
+
+impl<K: Kind> Run<K> {
+    /// The object changed under our hands: nothing is said, since the next turn says it.
+    #[must_use]
+    pub fn overtaken(engine: Option<&'static str>, done: Outcome) -> Self {
+        let report = Report {
+            failure: None,
+            engine,
+            outcome: RunOutcome::Overtaken,
+            applied: applied(&done),
+            wrote: !applied(&done).is_empty(),
+        };
+        Self {
+            report,
+            retry: None,
+            not_before: None,
+            corrected: false,
+            wrote: done.wrote,
+            status: None,
+            unanswered: None,
+            ended: false,
+            finished: None,
+        }
+    }
+}
+
+/// The Event for a status that could not be written.
+#[must_use]
+pub fn unwritten(error: &CallError) -> Occurrence {
+    let note = format!("{}: {error}", error.class.as_str());
+    Occurrence {
+        type_: event_type::WARNING,
+        reason: reason::RECONCILE_FAILED,
+        action: action::APPLY,
+        note,
+        related: None,
+    }
+}
+
+/// What applying did to each child, for metrics.
+#[must_use]
+pub fn applied(outcome: &Outcome) -> Vec<(&'static str, ApplyOutcome)> {
+    let steps = outcome.applied.steps.iter().filter_map(|(id, step)| match step {
+        Step::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
+        Step::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
+        _ => None,
+    });
+    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
+}
+
+/// The object as Events name it.
+pub fn regarding<K: Kind>(object: &Object<K>, retried: bool) -> Regarding {
+    let conditions = object.status.as_ref().map(K::conditions).unwrap_or_default();
+    let changed = conditions.iter().map(|c| c.last_transition_time.0).max();
+    let since = changed.or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
+    Regarding {
+        kind: K::KIND,
+        api_version: API_VERSION,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or(0),
+        since: since.filter(|_| !retried),
+        rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,298 @@
+//! Ties an object's rollout to its trace: begins it, takes it up again, and tells telemetry when it has
+//! ended.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
+
+use crate::{
+    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
+    controller::kinds::{Kind, Object},
+    status::{
+        build::{BuildEnd, TaskEnd},
+        conditions::find,
+        rollout::{Phase, deadline, phase, superseded, superseding, took},
+    },
+    telemetry::{
+        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
+        valid_traceparent,
+    },
+};
+
+/// After a start or a take-over, roots that ended within this time are sent again: the one before us may not
+/// have sent them.
+const RESEND: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where a reconcile belongs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The rollout of this generation, as the status is to hold it.
+    pub status: RolloutStatus,
+    /// What telemetry is told.
+    pub telemetry: telemetry::Place,
+    /// It begins with this reconcile.
+    pub begins: bool,
+}
+
+/// Rollouts as traces and as metrics.
+#[derive(Clone)]
+pub struct Rollouts {
+    /// Traces.
+    pub traces: Traces,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Rollouts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollouts").finish_non_exhaustive()
+    }
+}
+
+/// The trace context that an object's author gave; malformed ones are ignored.
+fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
+    let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT]
+        .into_iter()
+        .find_map(|name| object.annotations().get(name));
+    given
+        .filter(|text| {
+            let valid = valid_traceparent(text);
+            if !valid {
+                tracing::debug!(
+                    namespace = object.namespace(),
+                    name = object.name_any(),
+                    "ignoring a malformed traceparent annotation"
+                );
+            }
+            valid
+        })
+        .cloned()
+}
+
+impl Rollouts {
+    /// Where a reconcile of this object belongs, now.
+    pub fn place<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> Place {
+        let generation = object.metadata.generation.unwrap_or(0);
+        let previous = object.status.as_ref().and_then(K::rollout);
+        let caller = callers::<K>(object);
+        // A new rebuild value is a new rollout of the same generation.
+        let same = previous.filter(|p| {
+            p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object)
+        });
+        let phase = match (same, previous) {
+            (None, Some(other)) => {
+                phase(generation, Some(&RolloutStatus { generation: 0, ..other.clone() }), caller.as_deref())
+            }
+            (same, _) => phase(generation, same, caller.as_deref()),
+        };
+        match (phase, previous) {
+            (Phase::Begins { parent, .. }, _) => {
+                let ctx = self.traces.begin_rollout(&seed(
+                    object.uid().as_deref().unwrap_or_default(),
+                    generation,
+                    rebuild::<K>(object),
+                    parent.as_deref(),
+                ));
+                let status = RolloutStatus {
+                    generation,
+                    rebuild: Some(rebuild::<K>(object).to_owned()).filter(|text| !text.is_empty()),
+                    trace_id: ctx.ids().map(|ids| ids.trace_id),
+                    traceparent: ctx.traceparent(),
+                    parent: caller,
+                    started_at: Some(MicroTime(now)),
+                    superseded: previous
+                        .and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
+                    ..RolloutStatus::default()
+                };
+                Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true }
+            }
+            (Phase::Open { .. }, Some(rollout)) => Place {
+                status: rollout.clone(),
+                telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
+                begins: false,
+            },
+            (_, rollout) => {
+                let link = rollout.map(|rollout| self.context::<K>(object, rollout));
+                Place {
+                    status: rollout.cloned().unwrap_or_default(),
+                    telemetry: telemetry::Place::AfterRollout(link),
+                    begins: false,
+                }
+            }
+        }
+    }
+
+    /// The context of a rollout that the status holds.
+    fn context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
+        let uid = object.uid().unwrap_or_default();
+        let parent =
+            match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None)
+            {
+                Phase::Open { parent } => parent,
+                Phase::Begins { .. } | Phase::Ended => None,
+            };
+        let seed =
+            seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
+        self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
+    }
+
+    /// Tells telemetry that a rollout has ended: its root span, and how long it took.
+    pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
+        self.tell::<K>(object, &End::of::<K>(status, rollout));
+    }
+
+    /// Tells telemetry of the rollout whose place this one took, if there is one.
+    pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
+        if let Some(old) = superseded(rollout) {
+            self.tell::<K>(object, &End::of_superseded(old));
+        }
+    }
+
+    fn tell<K: Kind>(&self, object: &Object<K>, end: &End) {
+        let Some(took) = took(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
+        let ctx = self.send::<K>(object, end);
+        self.metrics.rollout_ended(
+            K::KIND,
+            end.engine,
+            outcome(&end.rollout),
+            took,
+            ctx.and_then(|ctx| ctx.ids()).as_ref(),
+        );
+    }
+
+    /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
+    fn send<K: Kind>(&self, object: &Object<K>, end: &End) -> Option<RolloutContext> {
+        let rollout = &end.rollout;
+        let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
+        let ctx = self.context::<K>(object, rollout);
+        let link = rollout.parent.clone().filter(|parent| {
+            rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35))
+        });
+        self.traces.emit_rollout(RolloutSpan {
+            ctx: ctx.clone(),
+            kind: K::KIND,
+            api_version: API_VERSION,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            generation: rollout.generation,
+            engine: end.engine,
+            started: SystemTime::from(started),
+            ended: SystemTime::from(ended),
+            outcome: outcome(rollout),
+            error: end.failing.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            link,
+        });
+        Some(ctx)
+    }
+
+    /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
+    pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
+        self.send_build::<K>(object, rollout, build);
+        self.metrics.build_ended(
+            build.result,
+            Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default(),
+        );
+    }
+
+    /// Sends the span of a build; the same one whoever sends it, however often.
+    fn send_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
+        let task = |task: &TaskEnd| TaskSpan {
+            name: task.task.clone(),
+            run: task.run.clone(),
+            uid: task.uid.clone(),
+            started: task.started.into(),
+            ended: task.ended.into(),
+            result: task.result,
+            error: task.failure.clone(),
+        };
+        self.traces.emit_build(&BuildSpan {
+            ctx: self.context::<K>(object, rollout),
+            pipeline: object.name_any(),
+            namespace: object.namespace().unwrap_or_default(),
+            run: build.run.clone(),
+            uid: build.uid.clone(),
+            started: build.started.into(),
+            ended: build.ended.into(),
+            result: build.result,
+            error: Some(build.failure.clone()).filter(|text| !text.is_empty()),
+            tasks: build.tasks.iter().map(task).collect(),
+        });
+    }
+
+    /// Sends again what ended just before we began to lead.
+    pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[BuildEnd], now: Timestamp) {
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
+        for build in builds.iter().filter(|build| {
+            rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0)
+                && now.duration_since(build.ended) < RESEND
+        }) {
+            self.send_build::<K>(object, rollout, build);
+        }
+        let ended = rollout.ended_at.is_some().then(|| End::of::<K>(object.status.as_ref(), rollout));
+        for end in superseded(rollout).map(End::of_superseded).into_iter().chain(ended) {
+            if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
+                self.send::<K>(object, &end);
+            }
+        }
+    }
+
+    /// An object was deleted: a rollout that still ran ends with it.
+    pub fn deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none())
+        else {
+            return;
+        };
+        let rollout = RolloutStatus {
+            ended_at: Some(MicroTime(now)),
+            outcome: Some(RolloutOutcome::Deleted),
+            ..rollout.clone()
+        };
+        self.ended::<K>(object, object.status.as_ref(), &rollout);
+    }
+}
+
+/// A rollout at its end, with what is said of it.
+struct End {
+    rollout: RolloutStatus,
+    engine: &'static str,
+    /// What `Ready` says.
+    failing: Option<String>,
+}
+
+impl End {
+    fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
+        let failing = status
+            .and_then(|s| find(K::conditions(s), condition::kind::READY))
+            .map(|c| format!("{}: {}", c.reason, c.message));
+        Self { rollout: rollout.clone(), engine: status.and_then(K::engine).unwrap_or("none"), failing }
+    }
+
+    fn of_superseded((rollout, engine): (RolloutStatus, Option<Engine>)) -> Self {
+        Self { rollout, engine: engine.map_or("none", Engine::as_str), failing: None }
+    }
+}
+
+/// When the rollout of a status is too late; `None` once it has ended.
+pub fn late<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Option<Timestamp> {
+    K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
+}
+
+fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a str>) -> RolloutSeed<'a> {
+    RolloutSeed { uid, generation, rebuild, parent }
+}
+
+fn rebuild<K: Kind>(object: &Object<K>) -> &str {
+    object.annotations().get(annotation::REBUILD).filter(|_| K::REBUILDS).map_or("", String::as_str)
+}
+
+fn outcome(rollout: &RolloutStatus) -> &'static str {
+    match rollout.outcome {
+        Some(RolloutOutcome::Ready) | None => "ready",
+        Some(RolloutOutcome::Superseded) => "superseded",
+        Some(RolloutOutcome::Deleted) => "deleted",
+        Some(RolloutOutcome::TimedOut) => "timed_out",
+    }
+}

@@ -1,0 +1,76 @@
+//! Counts the objects for the state gauges, at collection, from the caches: there is nothing to keep in step.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    api::condition,
+    cluster::{Key, store::Cache},
+    controller::kinds::{Kind, Object},
+    status::conditions::{counted_reason, find},
+    telemetry,
+};
+
+/// Since when the generation of an object has not been observed.
+#[derive(Debug, Default)]
+pub struct Unsettled(Mutex<HashMap<Key, (i64, Instant)>>);
+
+impl Unsettled {
+    /// Takes note of the generation that is not observed yet, or that there is none.
+    pub fn note(&self, key: &Key, generation: Option<i64>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (generation, all.get(key)) {
+            (Some(generation), Some((known, _))) if *known == generation => {}
+            (Some(generation), _) => {
+                all.insert(key.clone(), (generation, Instant::now()));
+            }
+            (None, _) => {
+                all.remove(key);
+            }
+        }
+    }
+
+    /// How long the oldest has waited; zero when none does.
+    pub fn age(&self) -> Duration {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default()
+    }
+}
+
+/// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
+pub fn states<K: Kind>(store: &Cache<Object<K>>) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
+    let mut counts: BTreeMap<(&'static str, &'static str), u64> = BTreeMap::new();
+    for object in store.all() {
+        let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
+        let ready = match find(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
+            Some("True") => "true",
+            Some("False") => "false",
+            _ => "unknown",
+        };
+        *counts.entry((ready, counted_reason(conditions))).or_default() += 1;
+    }
+    counts.into_iter().map(|((ready, reason), count)| (K::KIND, ready, reason, count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_is_that_of_the_generation_not_of_the_last_note() {
+        let unsettled = Unsettled::default();
+        let key = |name: &str| Key { namespace: "ns".into(), name: name.into() };
+        assert_eq!(unsettled.age(), Duration::ZERO);
+        unsettled.note(&key("a"), Some(1));
+        let since = unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")];
+        unsettled.note(&key("a"), Some(1));
+        assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")], since);
+        unsettled.note(&key("a"), Some(2));
+        assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")].0, 2);
+        unsettled.note(&key("a"), None);
+        assert_eq!(unsettled.age(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,133 @@
+//! A raw spec becomes a valid type, or the list of all that is wrong with it. Pure; nothing after it reads
+//! the raw spec.
+
+mod container;
+pub(in crate::render) mod field_error;
+mod function;
+mod network;
+mod secrets;
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Probe, ResourceRequirements};
+
+use crate::{
+    api::{
+        ElpioServiceSpec, Engine,
+        network::{Metric, Visibility},
+    },
+    foreign::{cert_manager::IssuerRef, external_secrets::ExternalSecretSpec, knative::TrafficTarget},
+    render::{Defaults, formats},
+};
+
+pub use crate::render::validate::field_error::Fault;
+pub(crate) use crate::render::validate::field_error::Faults;
+pub use crate::render::validate::function::{BuildInputs, ValidFunction, validate_function};
+
+/// A service whose every field obeys its rule, with the operator's defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidService {
+    /// The service's name.
+    pub name: String,
+    /// The engine that serves.
+    pub engine: Engine,
+    /// The container.
+    pub pod: ValidPod,
+    /// The secrets to fetch.
+    pub secrets: Vec<ValidSecret>,
+    /// Names of their `ExternalSecret` objects.
+    pub external_secrets: Vec<String>,
+    /// What the autoscaler looks at.
+    pub metric: Metric,
+    /// What one replica should bear.
+    pub target: u32,
+    /// The least number of replicas.
+    pub min_scale: u32,
+    /// The greatest number of replicas, when there is a bound.
+    pub max_scale: Option<u32>,
+    /// A hard limit of requests in flight for each replica.
+    pub concurrency_limit: Option<u32>,
+    /// Whether it can be called from outside the cluster: ingress enabled and visibility external.
+    pub public: bool,
+    /// The visibility that was asked for.
+    pub visibility: Visibility,
+    /// The custom domain.
+    pub host: Option<String>,
+    /// Whether a certificate is asked for the host.
+    pub tls: bool,
+    /// Who signs it.
+    pub issuer: IssuerRef,
+    /// How requests are spread over revisions.
+    pub traffic: Vec<TrafficTarget>,
+}
+
+/// A container whose every field obeys its rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidPod {
+    /// `repository[:tag][@digest]`.
+    pub image: String,
+    /// Whether the image has a digest, so that it can never change under its name.
+    pub pinned: bool,
+    /// The port that it listens on.
+    pub port: u16,
+    /// Environment variables, in order.
+    pub env: Vec<EnvVar>,
+    /// Secrets and `ConfigMaps` as environment variables, in order.
+    pub env_from: Vec<EnvFromSource>,
+    /// What it asks for and may use at most, in canonical form.
+    pub resources: Option<ResourceRequirements>,
+    /// How to find out whether it can serve.
+    pub readiness_probe: Option<Probe>,
+    /// The service account of the pods.
+    pub service_account: Option<String>,
+}
+
+/// A secret to fetch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ValidSecret {
+    /// Name of the `ExternalSecret` object.
+    pub name: String,
+    /// What is sent.
+    pub spec: ExternalSecretSpec,
+}
+
+/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those
+/// that need the default engine.
+///
+/// # Errors
+/// Every fault that was found, in the order of the fields.
+pub fn validate(
+    name: &str,
+    spec: &ElpioServiceSpec,
+    defaults: &Defaults,
+) -> Result<ValidService, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let engine = spec.engine.unwrap_or(defaults.engine);
+    faults.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
+        "must be a DNS-1035 label of at most 63 characters".to_owned()
+    });
+    let pod = container::pod(spec, engine, &mut faults);
+    let secrets = secrets::external_secrets(&spec.external_secrets, &mut faults);
+    network::scaling(spec, engine, &mut faults);
+    network::ingress(&spec.ingress, &mut faults);
+    let traffic = network::traffic(&spec.traffic, &mut faults);
+    faults.none_or()?;
+    let scaling = &spec.scaling;
+    let ingress = &spec.ingress;
+    Ok(ValidService {
+        name: name.to_owned(),
+        engine,
+        pod,
+        external_secrets: secrets.iter().map(|secret| secret.name.clone()).collect(),
+        secrets,
+        metric: scaling.metric,
+        target: scaling.target.unsigned_abs(),
+        min_scale: scaling.min_scale.unsigned_abs(),
+        max_scale: Some(scaling.max_scale.unsigned_abs()).filter(|max| *max > 0),
+        concurrency_limit: scaling.concurrency_limit.map(i32::unsigned_abs),
+        public: ingress.enabled && ingress.visibility == Visibility::External,
+        visibility: ingress.visibility,
+        host: ingress.host.clone(),
+        tls: ingress.tls,
+        issuer: network::issuer(ingress, defaults),
+        traffic,
+    })
+}

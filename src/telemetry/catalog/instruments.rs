@@ -1,0 +1,646 @@
+//! THE table of instruments: every name, unit, bucket, attribute value and limit; it holds data and records
+//! nothing.
+//!
+//! `otel/instruments.md` is generated from it; dashboards and alert rules are checked against it. An
+//! instrument that is not a row here cannot be created.
+
+use crate::telemetry::catalog::attributes::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
+
+/// What kind of instrument a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Only grows.
+    Counter,
+    /// Only grows; read at collection.
+    ObservableCounter,
+    /// Grows and shrinks.
+    UpDownCounter,
+    /// Grows and shrinks; read at collection.
+    ObservableUpDownCounter,
+    /// Read at collection; what is not observed has no series.
+    ObservableGauge,
+    /// Explicit buckets.
+    Histogram,
+}
+
+/// The values that an attribute may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// These and no others.
+    Closed(&'static [&'static str]),
+    /// Bounded by what the words say.
+    Bounded(&'static str),
+}
+
+impl Values {
+    /// Whether it may be this one; what is bounded by words alone may be any.
+    #[must_use]
+    pub fn allow(self, value: &str) -> bool {
+        match self {
+            Self::Closed(set) => set.contains(&value),
+            Self::Bounded(_) => true,
+        }
+    }
+}
+
+/// An attribute of an instrument.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute {
+    /// Its key; dots become underscores on the Prometheus page.
+    pub key: &'static str,
+    /// What it may hold.
+    pub values: Values,
+}
+
+/// One instrument.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// OpenTelemetry name.
+    pub name: &'static str,
+    /// What it is.
+    pub form: Form,
+    /// UCUM unit.
+    pub unit: &'static str,
+    /// Help text.
+    pub description: &'static str,
+    /// Name of the family on the Prometheus page.
+    pub page: &'static str,
+    /// Upper bounds, for a histogram.
+    pub buckets: &'static [f64],
+    /// Attributes, in the order in which values are given.
+    pub attributes: &'static [Attribute],
+    /// Which combinations of closed values can occur; `None`: all.
+    pub occurs: Option<fn(&[&str]) -> bool>,
+    /// Moves between two collections of a quiet operator.
+    pub volatile: bool,
+    /// Keeps the last sampled span of each bucket for OpenMetrics.
+    pub exemplars: bool,
+    /// Series at most; what is beyond is counted under `otel_metric_overflow="true"`.
+    pub limit: usize,
+}
+
+const fn closed(key: &'static str, values: &'static [&'static str]) -> Attribute {
+    Attribute { key, values: Values::Closed(values) }
+}
+
+const fn bounded(key: &'static str, by: &'static str) -> Attribute {
+    Attribute { key, values: Values::Bounded(by) }
+}
+
+const fn row(
+    name: &'static str,
+    form: Form,
+    unit: &'static str,
+    page: &'static str,
+    description: &'static str,
+) -> Row {
+    Row {
+        name,
+        form,
+        unit,
+        description,
+        page,
+        buckets: &[],
+        attributes: &[],
+        occurs: None,
+        volatile: false,
+        exemplars: false,
+        limit: 100,
+    }
+}
+
+/// What prometheus-client uses by default, and finer and coarser ends.
+const RECONCILE_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0,
+    60.0,
+];
+const ROLLOUT_BUCKETS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
+const BUILD_BUCKETS: &[f64] =
+    &[1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 3600.0];
+/// client-go's: `ExponentialBuckets(10e-9, 10, 12)`.
+const QUEUE_BUCKETS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0];
+/// The semantic conventions' for `http.client.request.duration`.
+const HTTP_BUCKETS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Labels of the children that a kind can have.
+pub const CHILDREN: &[&str] = &[
+    "ExternalSecret",
+    "Certificate",
+    "KnativeService",
+    "DomainMapping",
+    "Deployment",
+    "Service",
+    "HTTPScaledObject",
+    "ScaledObject",
+    "PipelineRun",
+    "ElpioService",
+];
+/// Reasons of Events.
+pub const EVENT_REASONS: &[&str] = &[
+    "Reconciled",
+    "Progressing",
+    "Ready",
+    "ReconcileFailed",
+    "FieldIgnored",
+    "BuildStarted",
+    "BuildSucceeded",
+    "BuildFailed",
+];
+/// Reasons by which objects are counted; what is copied from an engine counts as one of the `…NotReady`.
+pub const STATE_REASONS: &[&str] = &[
+    "Reconciled",
+    "Progressing",
+    "InvalidSpec",
+    "NameConflict",
+    "DependencyMissing",
+    "Forbidden",
+    "Pruning",
+    "ApplyFailed",
+    "Building",
+    "BuildFailed",
+    "EngineNotReady",
+    "DomainNotReady",
+    "SecretsNotReady",
+    "ServiceNotReady",
+    "Unknown",
+];
+/// What is watched: the kind, told apart as in `elpio.apply`.
+pub const RESOURCES: &[&str] = &[
+    "ElpioService",
+    "ElpioFunction",
+    "ExternalSecret",
+    "Certificate",
+    "KnativeService",
+    "DomainMapping",
+    "Deployment",
+    "Service",
+    "HTTPScaledObject",
+    "ScaledObject",
+    "PipelineRun",
+    "TaskRun",
+    "CustomResourceDefinition",
+];
+/// How a rollout ends.
+pub const ROLLOUT_OUTCOMES: &[&str] = &["ready", "superseded", "deleted", "timed_out"];
+/// The engines; `none` for a function, and for a service before its engine is known.
+pub const ENGINES: &[&str] = &["knative", "keda", "none"];
+/// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
+pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"];
+/// How a build ends.
+pub const BUILD_RESULTS: &[&str] = &["success", "error", "cancelled"];
+/// The one lease of the operator.
+pub const LEASE: &str = "elpio-operator";
+
+const KIND: Attribute = closed("kind", Kind::WORDS);
+const NAME: Attribute = closed("name", Kind::WORDS);
+const RESOURCE: Attribute = closed("resource", RESOURCES);
+const SIGNAL: Attribute = closed("signal", Signal::WORDS);
+
+/// A function has a run and a service; everything else belongs to a service.
+fn child_of_kind(values: &[&str]) -> bool {
+    let of_function = matches!(values.get(1), Some(&"PipelineRun" | &"ElpioService"));
+    of_function == (values.first() == Some(&Kind::ElpioFunction.as_str()))
+}
+
+/// The type that an Event of a reason can have.
+fn event_of_type(values: &[&str]) -> bool {
+    let warning = values.first() == Some(&"Warning");
+    match values.get(1) {
+        Some(&"Progressing") => true,
+        Some(&("ReconcileFailed" | "FieldIgnored" | "BuildFailed")) => warning,
+        _ => !warning,
+    }
+}
+
+/// Runs of the reconciler.
+pub static RECONCILE: Row = Row {
+    attributes: &[KIND, closed("result", &["success", "error"])],
+    ..row(
+        "elpio.reconcile",
+        Form::Counter,
+        "{reconcile}",
+        "elpio_reconcile_total",
+        "Reconciles that ended; result=error means that the operator failed to do its work",
+    )
+};
+/// How long they took.
+pub static RECONCILE_DURATION: Row = Row {
+    attributes: &[KIND],
+    buckets: RECONCILE_BUCKETS,
+    exemplars: true,
+    ..row(
+        "elpio.reconcile.duration",
+        Form::Histogram,
+        "s",
+        "elpio_reconcile_duration_seconds",
+        "Time that a reconcile took",
+    )
+};
+/// Services that are ready.
+pub static SERVICES_READY: Row = row(
+    "elpio.services.ready",
+    Form::ObservableGauge,
+    "{service}",
+    "elpio_services_ready",
+    "ElpioService objects that are ready; shown by the leader",
+);
+/// Failures by class.
+pub static RECONCILE_ERRORS: Row = Row {
+    attributes: &[KIND, closed("error.type", ErrorType::WORDS)],
+    ..row(
+        "elpio.reconcile.errors",
+        Form::Counter,
+        "{error}",
+        "elpio_reconcile_errors_total",
+        "Reconciles that failed, by the class of the failure",
+    )
+};
+/// Runs under way.
+pub static RECONCILE_ACTIVE: Row = Row {
+    attributes: &[KIND],
+    ..row(
+        "elpio.reconcile.active",
+        Form::UpDownCounter,
+        "{reconcile}",
+        "elpio_reconcile_active",
+        "Reconciles that run now",
+    )
+};
+/// What caused runs.
+pub static RECONCILE_TRIGGERS: Row = Row {
+    attributes: &[KIND, closed("trigger", Trigger::WORDS)],
+    ..row(
+        "elpio.reconcile.triggers",
+        Form::Counter,
+        "{reconcile}",
+        "elpio_reconcile_triggers_total",
+        "Reconciles that began, by what caused them",
+    )
+};
+/// Writes of children.
+pub static APPLY: Row = Row {
+    attributes: &[KIND, closed("child", CHILDREN), closed("outcome", ApplyOutcome::WORDS)],
+    occurs: Some(child_of_kind),
+    ..row(
+        "elpio.apply",
+        Form::Counter,
+        "{child}",
+        "elpio_apply_total",
+        "Children applied or deleted; changed over and over is a fight with another manager",
+    )
+};
+/// Objects by state.
+pub static RESOURCES_BY_STATE: Row = Row {
+    attributes: &[KIND, closed("ready", &["true", "false", "unknown"]), closed("reason", STATE_REASONS)],
+    ..row(
+        "elpio.resources",
+        Form::ObservableGauge,
+        "{resource}",
+        "elpio_resources",
+        "Objects by state and reason; shown by the leader",
+    )
+};
+/// The oldest change that is not yet dealt with.
+pub static UNSETTLED_AGE: Row = Row {
+    attributes: &[KIND],
+    volatile: true,
+    ..row(
+        "elpio.resources.unsettled.age",
+        Form::ObservableGauge,
+        "s",
+        "elpio_resources_unsettled_age_seconds",
+        "Age of the oldest object whose generation is not yet observed; shown by the leader",
+    )
+};
+/// How long rollouts took.
+pub static ROLLOUT_DURATION: Row = Row {
+    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", ROLLOUT_OUTCOMES)],
+    buckets: ROLLOUT_BUCKETS,
+    exemplars: true,
+    ..row(
+        "elpio.rollout.duration",
+        Form::Histogram,
+        "s",
+        "elpio_rollout_duration_seconds",
+        "Time from the first sight of an edit to the end of its rollout",
+    )
+};
+/// How long builds took.
+pub static BUILD_DURATION: Row = Row {
+    attributes: &[closed("result", BUILD_RESULTS)],
+    buckets: BUILD_BUCKETS,
+    ..row(
+        "elpio.build.duration",
+        Form::Histogram,
+        "s",
+        "elpio_build_duration_seconds",
+        "Time that a function's build took",
+    )
+};
+/// Events.
+pub static EVENTS: Row = Row {
+    attributes: &[
+        closed("type", &["Normal", "Warning"]),
+        closed("reason", EVENT_REASONS),
+        closed("outcome", EventOutcome::WORDS),
+    ],
+    occurs: Some(event_of_type),
+    ..row(
+        "elpio.events",
+        Form::Counter,
+        "{event}",
+        "elpio_events_total",
+        "Occurrences of Events, by what became of them",
+    )
+};
+/// Queue: length.
+pub static QUEUE_DEPTH: Row = Row {
+    attributes: &[NAME],
+    ..row(
+        "workqueue.depth",
+        Form::ObservableGauge,
+        "{item}",
+        "workqueue_depth",
+        "Keys that wait in the work queue",
+    )
+};
+/// Queue: additions.
+pub static QUEUE_ADDS: Row = Row {
+    attributes: &[NAME],
+    ..row("workqueue.adds", Form::Counter, "{item}", "workqueue_adds_total", "Keys added to the work queue")
+};
+/// Queue: additions after a failure.
+pub static QUEUE_RETRIES: Row = Row {
+    attributes: &[NAME],
+    ..row(
+        "workqueue.retries",
+        Form::Counter,
+        "{item}",
+        "workqueue_retries_total",
+        "Keys added again to the work queue after a failure",
+    )
+};
+/// Queue: waiting.
+pub static QUEUE_DURATION: Row = Row {
+    attributes: &[NAME],
+    buckets: QUEUE_BUCKETS,
+    ..row(
+        "workqueue.queue.duration",
+        Form::Histogram,
+        "s",
+        "workqueue_queue_duration_seconds",
+        "Time that a key waited in the work queue after it was due",
+    )
+};
+/// Queue: working.
+pub static WORK_DURATION: Row = Row {
+    attributes: &[NAME],
+    buckets: QUEUE_BUCKETS,
+    ..row(
+        "workqueue.work.duration",
+        Form::Histogram,
+        "s",
+        "workqueue_work_duration_seconds",
+        "Time that processing a key took",
+    )
+};
+/// Queue: work under way.
+pub static UNFINISHED_WORK: Row = Row {
+    attributes: &[NAME],
+    volatile: true,
+    ..row(
+        "workqueue.unfinished_work",
+        Form::ObservableGauge,
+        "s",
+        "workqueue_unfinished_work_seconds",
+        "Seconds of work under way that work.duration has not yet seen",
+    )
+};
+/// Queue: the longest work under way.
+pub static LONGEST_PROCESSOR: Row = Row {
+    attributes: &[NAME],
+    volatile: true,
+    ..row(
+        "workqueue.longest_running_processor",
+        Form::ObservableGauge,
+        "s",
+        "workqueue_longest_running_processor_seconds",
+        "Seconds that the longest work under way has taken",
+    )
+};
+/// Calls to the API server.
+pub static HTTP_CLIENT_DURATION: Row = Row {
+    attributes: &[
+        closed("http.request.method", METHODS),
+        bounded("url.template", "paths of the APIs that the operator uses, with names as placeholders"),
+        bounded("http.response.status_code", "HTTP status codes; absent when no answer came"),
+        bounded(
+            "error.type",
+            "the status code, or timeout, cancelled, connection, _OTHER; absent on success and on a GET that finds nothing",
+        ),
+        bounded("server.address", "the API server's host"),
+    ],
+    buckets: HTTP_BUCKETS,
+    exemplars: true,
+    limit: 1000,
+    ..row(
+        "http.client.request.duration",
+        Form::Histogram,
+        "s",
+        "http_client_request_duration_seconds",
+        "Time from a request to the API server to the head of its answer",
+    )
+};
+/// Watch events.
+pub static WATCH_EVENTS: Row = Row {
+    attributes: &[RESOURCE],
+    ..row(
+        "elpio.watch.events",
+        Form::Counter,
+        "{event}",
+        "elpio_watch_events_total",
+        "Objects delivered by watches, initial lists included",
+    )
+};
+/// Watch restarts.
+pub static WATCH_RESTARTS: Row = Row {
+    attributes: &[RESOURCE],
+    ..row(
+        "elpio.watch.restarts",
+        Form::Counter,
+        "{restart}",
+        "elpio_watch_restarts_total",
+        "Watches that broke and were begun again",
+    )
+};
+/// Watch silence.
+pub static WATCH_AGE: Row = Row {
+    attributes: &[RESOURCE],
+    volatile: true,
+    ..row(
+        "elpio.watch.age",
+        Form::ObservableGauge,
+        "s",
+        "elpio_watch_age_seconds",
+        "Time since the last byte of the watch, bookmarks included",
+    )
+};
+/// Leadership.
+pub static LEADER: Row = Row {
+    attributes: &[closed("name", &[LEASE])],
+    ..row(
+        "leader_election.master_status",
+        Form::ObservableGauge,
+        "",
+        "leader_election_master_status",
+        "1 when this replica leads, 0 when it stands by",
+    )
+};
+/// Exports.
+pub static EXPORTS: Row = Row {
+    attributes: &[SIGNAL, closed("result", &["success", "error"])],
+    volatile: true,
+    ..row(
+        "elpio.telemetry.exports",
+        Form::ObservableCounter,
+        "{export}",
+        "elpio_telemetry_exports_total",
+        "Exports of telemetry, retries within an export not counted",
+    )
+};
+/// Losses.
+pub static DROPPED: Row = Row {
+    attributes: &[SIGNAL, closed("result", &["queue_full", "error"])],
+    volatile: true,
+    ..row(
+        "elpio.telemetry.dropped",
+        Form::ObservableCounter,
+        "{item}",
+        "elpio_telemetry_dropped_total",
+        "Spans, log records and delta data points lost: no room in the queue, or their export failed",
+    )
+};
+/// What runs.
+pub static BUILD_INFO: Row = Row {
+    attributes: &[bounded("version", "one"), bounded("revision", "one"), bounded("rustc", "one")],
+    ..row(
+        "elpio.build_info",
+        Form::ObservableGauge,
+        "",
+        "elpio_build_info",
+        "Always 1; what this operator was built from",
+    )
+};
+/// Processor time.
+pub static PROCESS_CPU: Row = Row {
+    attributes: &[closed("cpu.mode", &["user", "system"])],
+    volatile: true,
+    ..row(
+        "process.cpu.time",
+        Form::ObservableCounter,
+        "s",
+        "process_cpu_time_seconds_total",
+        "Processor time that the process used",
+    )
+};
+/// Memory.
+pub static PROCESS_MEMORY: Row = Row {
+    volatile: true,
+    ..row(
+        "process.memory.usage",
+        Form::ObservableUpDownCounter,
+        "By",
+        "process_memory_usage_bytes",
+        "Physical memory that the process uses",
+    )
+};
+/// Age of the process.
+pub static PROCESS_UPTIME: Row = Row {
+    volatile: true,
+    ..row(
+        "process.uptime",
+        Form::ObservableGauge,
+        "s",
+        "process_uptime_seconds",
+        "Time that the process has been running",
+    )
+};
+/// File descriptors.
+pub static PROCESS_FDS: Row = Row {
+    volatile: true,
+    ..row(
+        "process.open_fds",
+        Form::ObservableUpDownCounter,
+        "{file_descriptor}",
+        "process_open_fds",
+        "File descriptors that the process holds",
+    )
+};
+
+/// Every instrument.
+pub static TABLE: &[&Row] = &[
+    &RECONCILE,
+    &RECONCILE_DURATION,
+    &SERVICES_READY,
+    &RECONCILE_ERRORS,
+    &RECONCILE_ACTIVE,
+    &RECONCILE_TRIGGERS,
+    &APPLY,
+    &RESOURCES_BY_STATE,
+    &UNSETTLED_AGE,
+    &ROLLOUT_DURATION,
+    &BUILD_DURATION,
+    &EVENTS,
+    &QUEUE_DEPTH,
+    &QUEUE_ADDS,
+    &QUEUE_RETRIES,
+    &QUEUE_DURATION,
+    &WORK_DURATION,
+    &UNFINISHED_WORK,
+    &LONGEST_PROCESSOR,
+    &HTTP_CLIENT_DURATION,
+    &WATCH_EVENTS,
+    &WATCH_RESTARTS,
+    &WATCH_AGE,
+    &LEADER,
+    &EXPORTS,
+    &DROPPED,
+    &BUILD_INFO,
+    &PROCESS_CPU,
+    &PROCESS_MEMORY,
+    &PROCESS_UPTIME,
+    &PROCESS_FDS,
+];
+
+impl Row {
+    /// Every combination of attribute values that can occur; empty when one of the sets is not closed.
+    #[must_use]
+    pub fn combinations(&self) -> Vec<Vec<&'static str>> {
+        let mut all = vec![Vec::new()];
+        for attribute in self.attributes {
+            let Values::Closed(values) = attribute.values else { return Vec::new() };
+            all = all
+                .iter()
+                .flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat()))
+                .collect();
+        }
+        all.retain(|values: &Vec<&str>| self.occurs.is_none_or(|occurs| occurs(values)));
+        all
+    }
+
+    /// Whether these values, in the order of the attributes, are allowed.
+    #[must_use]
+    pub fn allows(&self, values: &[&str]) -> bool {
+        values.len() == self.attributes.len()
+            && self.attributes.iter().zip(values).all(|(attribute, value)| attribute.values.allow(value))
+            && self.occurs.is_none_or(|occurs| occurs(values))
+    }
+}
+
+/// The row of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name == name).copied()
+}

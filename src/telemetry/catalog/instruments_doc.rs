@@ -1,0 +1,96 @@
+//! Renders the instrument table as `otel/instruments.md`; it adds nothing that is not in the table.
+
+use std::fmt::Write as _;
+
+use crate::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
+
+const HEAD: &str = "\
+# Instruments
+
+<!-- Generated from src/telemetry/catalog/instruments.rs. Do not edit: UPDATE_GOLDEN=1 cargo test --test telemetry -->
+
+The same instruments feed the OTLP push and the Prometheus page. On the page dots in names and in attribute keys become
+underscores. *Volatile* instruments move between two collections of a quiet operator. Every closed counter starts at 0.
+A series beyond an instrument's limit is counted under `otel_metric_overflow=\"true\"`.
+";
+
+/// The page.
+#[must_use]
+pub fn render() -> String {
+    let mut page = String::from(HEAD);
+    for row in TABLE {
+        section(&mut page, row);
+    }
+    page
+}
+
+fn section(page: &mut String, row: &Row) {
+    let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
+    // Writing to a String cannot fail.
+    let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
+    let _ =
+        writeln!(page, "- {}, unit {unit}{}", form(row.form), if row.volatile { ", volatile" } else { "" });
+    let _ = writeln!(page, "- On the Prometheus page: `{}`", row.page);
+    for attribute in row.attributes {
+        let values = match attribute.values {
+            Values::Closed(values) => {
+                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+            }
+            Values::Bounded(by) => by.to_owned(),
+        };
+        let _ = writeln!(page, "- Attribute `{}`: {values}", attribute.key);
+    }
+    if row.occurs.is_some() {
+        let _ = writeln!(page, "- {} of the combinations can occur", row.combinations().len());
+    }
+    if !row.buckets.is_empty() {
+        let bounds = row.buckets.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(page, "- Buckets: {bounds}");
+    }
+    if row.exemplars {
+        let _ = writeln!(page, "- Exemplars: the last sampled span of each bucket (OpenMetrics)");
+    }
+    let _ = writeln!(page, "- At most {} series", row.limit);
+}
+
+fn form(form: Form) -> &'static str {
+    match form {
+        Form::Counter | Form::ObservableCounter => "Counter",
+        Form::UpDownCounter | Form::ObservableUpDownCounter => "Up-down counter",
+        Form::ObservableGauge => "Gauge",
+        Form::Histogram => "Histogram",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sound() {
+        let mut names = std::collections::HashSet::new();
+        for row in TABLE {
+            assert!(names.insert(row.name), "{} twice", row.name);
+            assert_eq!(row.form == Form::Histogram, !row.buckets.is_empty(), "{}: buckets", row.name);
+            assert!(row.buckets.is_sorted(), "{}: buckets", row.name);
+            assert!(
+                row.combinations().len() < row.limit,
+                "{}: the limit is below its own closed sets",
+                row.name
+            );
+            assert!(!row.exemplars || row.form == Form::Histogram, "{}: exemplars", row.name);
+            let counter = matches!(row.form, Form::Counter | Form::ObservableCounter);
+            assert_eq!(row.page.ends_with("_total"), counter, "{}", row.page);
+        }
+    }
+
+    #[test]
+    fn reconcile_buckets_contain_those_of_prometheus_client() {
+        for bound in [
+            0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 0.001, 0.0025,
+            30.0, 60.0,
+        ] {
+            assert!(super::super::instruments::RECONCILE_DURATION.buckets.contains(&bound), "{bound}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Every instrument, span and attribute as data, and the pages generated from them. It emits nothing.
+
+pub mod attributes;
+pub mod instruments;
+pub mod instruments_doc;
+pub mod spans;
+pub mod spans_doc;

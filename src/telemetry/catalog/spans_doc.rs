@@ -1,0 +1,151 @@
+//! Renders the table of spans as `otel/spans.md`, between what holds for all of them; it adds nothing of its
+//! own.
+
+use std::fmt::Write as _;
+
+use crate::telemetry::catalog::{
+    instruments::Values,
+    spans::{Attribute, EXCEPTION, Form, Parent, Row, State, TABLE},
+};
+
+const HEAD: &str = "\
+# Spans
+
+<!-- Generated from src/telemetry/catalog/spans.rs and spans_doc.rs. Do not edit: UPDATE_GOLDEN=1 cargo test --test telemetry -->
+
+All spans have the scope `elpio-operator`. `RUST_LOG` and `ELPIO_LOG` never change them, and outside a run there are none.
+Words in capitals in a name stand for something.
+";
+
+const TAIL: &str = "
+## What a restart may cost
+
+Roots are sent again where they may be missing. Their ids and times are in the object, so the process that starts or takes over sends those again that
+ended in the last minute, the superseded one included, and the builds of that minute; backends keep one of equal spans. An end whose write was not answered
+is told as soon as the object shows it, also after more attempts that failed. Lost are
+
+- the roots of objects that were deleted while no replica led: nothing of them is left to read;
+- roots that a killed process had not sent, when nobody led again within a minute of their end;
+- the other spans that a killed process had not sent: the reconciles of its last `OTEL_BSP_SCHEDULE_DELAY`, longer where the collector did not take them.
+
+Only spans are sent again. `elpio_rollout_duration_seconds` and `elpio_build_duration_seconds` count an end in the process that told it: a process that
+is killed before its metrics were read or sent takes its last counts with it.
+
+## Log records
+
+Every log line in a run carries `trace_id` and `span_id` of a sampled span that is exported, and the object. A run that changed
+something or failed says so in one line, with `outcome`, `trigger` and how many `seconds` it took. Each occurrence
+of an Event is a record with `event_name` `k8s.event`, `k8s.event.reason`, `k8s.event.action` and the object's attributes.
+";
+
+/// The page.
+#[must_use]
+pub fn render() -> String {
+    let mut page = String::from(HEAD);
+    page.push_str("\n| span | kind | parent |\n|---|---|---|\n");
+    for row in TABLE {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            page,
+            "| [`{}`](#{}) | {} | {} |",
+            row.name,
+            row.name.to_lowercase().replace(' ', "-"),
+            kind(row),
+            parents(row)
+        );
+    }
+    for row in TABLE {
+        section(&mut page, row);
+    }
+    page + TAIL
+}
+
+fn section(page: &mut String, row: &Row) {
+    let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
+    for (place, values) in row.places {
+        let _ = writeln!(page, "- `{place}`: {}", words(*values));
+    }
+    if let Some(link) = row.link {
+        let _ = writeln!(page, "- Link: {link}");
+    }
+    let statuses: Vec<_> =
+        row.statuses.iter().map(|(state, when)| format!("{} {when}", name(*state))).collect();
+    let _ = writeln!(page, "- Status: {}", statuses.join("; "));
+    if let Some(when) = row.exception {
+        let [(first, of_first), (second, of_second)] = EXCEPTION;
+        let _ = writeln!(
+            page,
+            "- Event `exception`, when {when}: `{first}` ({of_first}), `{second}` ({of_second})"
+        );
+    }
+    if !row.attributes.is_empty() {
+        page.push_str("\n| attribute | type | values | there when |\n|---|---|---|---|\n");
+        row.attributes.iter().for_each(|attribute| cells(page, attribute));
+    }
+}
+
+fn cells(page: &mut String, attribute: &Attribute) {
+    let form = match attribute.form {
+        Form::Text => "string",
+        Form::Number => "int",
+    };
+    let present = attribute.present.unwrap_or("always");
+    let _ = writeln!(page, "| `{}` | {form} | {} | {present} |", attribute.key, words(attribute.values));
+}
+
+fn words(values: Values) -> String {
+    match values {
+        Values::Closed(values) => {
+            values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+        }
+        Values::Bounded(by) => by.to_owned(),
+    }
+}
+
+fn kind(row: &Row) -> &'static str {
+    if row.client { "client" } else { "internal" }
+}
+
+fn parents(row: &Row) -> String {
+    row.parents.iter().map(parent).collect::<Vec<_>>().join(", or ")
+}
+
+fn parent(parent: &Parent) -> String {
+    match parent {
+        Parent::None => "none".to_owned(),
+        Parent::Caller => "the caller's span (`elpio.io/traceparent` on the object)".to_owned(),
+        Parent::Of(name) => format!("`{name}`"),
+    }
+}
+
+fn name(state: State) -> &'static str {
+    match state {
+        State::Unset => "unset",
+        State::Ok => "ok",
+        State::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sound() {
+        for row in TABLE {
+            let named = TABLE.iter().filter(|other| other.name == row.name).count();
+            assert_eq!(named, 1, "{}", row.name);
+            for (place, _) in row.places {
+                assert!(row.name.split(' ').any(|word| word == *place), "{}: no {place}", row.name);
+            }
+            for parent in row.parents {
+                let Parent::Of(name) = parent else { continue };
+                assert!(TABLE.iter().any(|other| other.name == *name), "{}: no {name}", row.name);
+            }
+            let mut keys: Vec<_> = row.attributes.iter().map(|attribute| attribute.key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!(keys.len(), row.attributes.len(), "{}: a key twice", row.name);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads one variable after another and collects a warning for each that cannot be used; it knows no variable
+//! by name.
+
+use std::time::Duration;
+
+/// An environment that is being read.
+pub(in crate::telemetry) struct Environment<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    /// By variable: one that several signals share is warned about once.
+    warnings: Vec<(String, String)>,
+}
+
+impl<'a> Environment<'a> {
+    pub(in crate::telemetry) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { get, warnings: Vec::new() }
+    }
+
+    pub(in crate::telemetry) fn into_warnings(self) -> Vec<String> {
+        self.warnings.into_iter().map(|(_, text)| text).collect()
+    }
+
+    fn push(&mut self, variable: &str, text: String) {
+        if self.warnings.iter().all(|(other, _)| other != variable) {
+            self.warnings.push((variable.to_owned(), text));
+        }
+    }
+
+    /// The value; an empty one counts as unset (OpenTelemetry specification, environment variables).
+    pub(in crate::telemetry) fn text(&self, variable: &str) -> Option<String> {
+        (self.get)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// The first of these that is set, with its name.
+    pub(in crate::telemetry) fn first<'v>(&self, variables: &[&'v str]) -> Option<(&'v str, String)> {
+        variables.iter().find_map(|variable| self.text(variable).map(|value| (*variable, value)))
+    }
+
+    /// One warning: what the variable held, and what is used instead.
+    pub(in crate::telemetry) fn warn(&mut self, variable: &str, value: &str, why: &str, used: &str) {
+        self.push(variable, format!("{variable}={value:?}: {why}; used instead: {used}"));
+    }
+
+    /// The same for a value that may hold a secret.
+    pub(in crate::telemetry) fn warn_hidden(&mut self, variable: &str, why: &str, used: &str) {
+        self.push(variable, format!("{variable} (value not shown): {why}; used instead: {used}"));
+    }
+
+    /// `true` or `false` in any case.
+    pub(in crate::telemetry) fn switch(&mut self, variable: &str, default: bool) -> bool {
+        let Some(value) = self.text(variable) else { return default };
+        match value.to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.warn(variable, &value, "neither true nor false", if default { "true" } else { "false" });
+                default
+            }
+        }
+    }
+
+    /// A whole number from `least` on.
+    pub(in crate::telemetry) fn number(&mut self, variable: &str, least: usize) -> Option<usize> {
+        let value = self.text(variable)?;
+        let parsed = value.parse::<usize>().ok().filter(|number| *number >= least);
+        if parsed.is_none() {
+            self.warn(variable, &value, &format!("not a whole number from {least} on"), "the default");
+        }
+        parsed
+    }
+
+    /// Milliseconds, at least one.
+    pub(in crate::telemetry) fn millis(&mut self, variable: &str, default: Duration) -> Duration {
+        let Some(value) = self.text(variable) else { return default };
+        if let Some(millis) = value.parse::<u64>().ok().filter(|millis| *millis > 0) {
+            return Duration::from_millis(millis);
+        }
+        self.warn(
+            variable,
+            &value,
+            "not a number of milliseconds",
+            &format!("the default of {}", default.as_millis()),
+        );
+        default
+    }
+}
+
+/// Percent-decoded; `None` when an escape is broken or the result is not UTF-8.
+pub(in crate::telemetry) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first == b'%' {
+            let (high, low) = (hex(*rest.first()?)?, hex(*rest.get(1)?)?);
+            bytes.push(high * 16 + low);
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None` names no
+/// culprit on purpose.
+pub(in crate::telemetry) fn pairs(list: &str) -> Option<Vec<(String, String)>> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+        .map(|member| {
+            let (key, value) = member.split_once('=')?;
+            let key = percent_decoded(key.trim()).filter(|key| !key.is_empty())?;
+            Some((key, percent_decoded(value.trim())?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_percent_decoded_and_a_broken_list_is_refused_whole() {
+        let decoded = pairs("a=b%2Cc, d = e=f ,,")
+            .map(|list| list.into_iter().map(|(k, v)| format!("{k}:{v}")).collect::<Vec<_>>());
+        assert_eq!(decoded, Some(vec!["a:b,c".to_owned(), "d:e=f".to_owned()]));
+        for broken in ["a", "=b", "a=%2", "a=%zz", "a=%+1", "a=%ff"] {
+            assert_eq!(pairs(broken), None, "{broken}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The `OTEL_EXPORTER_OTLP_*` variables of one signal: where to push to, and how; it opens no connection and
+//! reads no file.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::telemetry::{
+    catalog::attributes::Signal,
+    config::env::{Environment, percent_decoded},
+};
+
+/// How OTLP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) enum Protocol {
+    Grpc,
+    HttpProtobuf,
+}
+
+/// Where and how a signal is pushed. Its `Debug` shows the names of headers and no user name or password.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::telemetry) struct Otlp {
+    pub(in crate::telemetry) protocol: Protocol,
+    /// Complete URL; with HTTP the path of the signal included.
+    pub(in crate::telemetry) endpoint: String,
+    pub(in crate::telemetry) headers: Vec<(String, String)>,
+    pub(in crate::telemetry) timeout: Duration,
+    pub(in crate::telemetry) gzip: bool,
+    pub(in crate::telemetry) tls: TlsFiles,
+}
+
+/// Files for TLS, each with the variable that named it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::telemetry) struct TlsFiles {
+    pub(in crate::telemetry) authorities: Option<(String, PathBuf)>,
+    pub(in crate::telemetry) certificate: Option<(String, PathBuf)>,
+    pub(in crate::telemetry) key: Option<(String, PathBuf)>,
+}
+
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Otlp")
+            .field("protocol", &self.protocol)
+            .field("endpoint", &without_user(&self.endpoint))
+            .field("headers", &headers)
+            .field("timeout", &self.timeout)
+            .field("gzip", &self.gzip)
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+/// A URL that may be logged.
+pub(in crate::telemetry) fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+/// The names of an option: for this signal, and for all.
+struct Names {
+    own: String,
+    common: String,
+}
+
+impl Names {
+    fn new(signal: Signal, option: &str) -> Self {
+        let upper = signal.as_str().to_ascii_uppercase();
+        Self {
+            own: format!("OTEL_EXPORTER_OTLP_{upper}_{option}"),
+            common: format!("OTEL_EXPORTER_OTLP_{option}"),
+        }
+    }
+
+    fn find(&self, env: &Environment<'_>) -> Option<(String, String)> {
+        env.first(&[&self.own, &self.common]).map(|(name, value)| (name.to_owned(), value))
+    }
+}
+
+/// Everything about pushing `signal`; `None` (with a warning) when the endpoint that is set cannot be one.
+pub(in crate::telemetry) fn otlp(env: &mut Environment<'_>, signal: Signal) -> Option<Otlp> {
+    let protocol = protocol(env, signal);
+    Some(Otlp {
+        endpoint: endpoint(env, signal, protocol)?,
+        protocol,
+        headers: headers(env, signal),
+        timeout: timeout(env, signal),
+        gzip: gzip(env, signal),
+        tls: TlsFiles {
+            authorities: file(env, signal, "CERTIFICATE"),
+            certificate: file(env, signal, "CLIENT_CERTIFICATE"),
+            key: file(env, signal, "CLIENT_KEY"),
+        },
+    })
+}
+
+fn protocol(env: &mut Environment<'_>, signal: Signal) -> Protocol {
+    match Names::new(signal, "PROTOCOL").find(env) {
+        None => Protocol::Grpc,
+        Some((name, value)) => match value.as_str() {
+            "grpc" => Protocol::Grpc,
+            "http/protobuf" => Protocol::HttpProtobuf,
+            _ => {
+                env.warn(&name, &value, "may hold grpc, http/protobuf", "grpc");
+                Protocol::Grpc
+            }
+        },
+    }
+}
+
+/// The common endpoint of HTTP is a base to which the signal's path is added; a signal's own is taken as it
+/// is.
+fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Option<String> {
+    let names = Names::new(signal, "ENDPOINT");
+    let default = match protocol {
+        Protocol::Grpc => "http://localhost:4317",
+        Protocol::HttpProtobuf => "http://localhost:4318",
+    };
+    let (name, value) = names.find(env).unwrap_or_else(|| (names.common.clone(), default.to_owned()));
+    let url =
+        if value.contains("://") { value } else { format!("{}://{value}", scheme(env, signal, protocol)) };
+    let usable = url.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !usable {
+        env.warn(
+            &name,
+            &without_user(&url),
+            "not the URL of a collector",
+            "nothing, and nothing is pushed there",
+        );
+        return None;
+    }
+    Some(if protocol == Protocol::HttpProtobuf && name == names.common {
+        format!("{}/v1/{signal}", url.trim_end_matches('/'))
+    } else {
+        url
+    })
+}
+
+/// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless
+/// `OTEL_EXPORTER_OTLP_INSECURE` is false.
+fn scheme(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> &'static str {
+    let names = Names::new(signal, "INSECURE");
+    let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
+    if protocol == Protocol::HttpProtobuf || env.switch(variable, true) { "http" } else { "https" }
+}
+
+/// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.
+fn headers(env: &mut Environment<'_>, signal: Signal) -> Vec<(String, String)> {
+    let Some((name, list)) = Names::new(signal, "HEADERS").find(env) else { return Vec::new() };
+    let members: Vec<&str> = list.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();
+    let found: Vec<_> = members.iter().filter_map(|member| header(member)).collect();
+    if found.len() < members.len() {
+        env.warn_hidden(
+            &name,
+            "not a list of name=value with percent-encoded values",
+            &format!("{} of its {} members", found.len(), members.len()),
+        );
+    }
+    found
+}
+
+fn header(member: &str) -> Option<(String, String)> {
+    let (name, value) = member.split_once('=')?;
+    let name = http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    let value = percent_decoded(value.trim())
+        .filter(|value| !value.is_empty() && http::HeaderValue::from_str(value).is_ok())?;
+    Some((name.as_str().to_owned(), value))
+}
+
+fn timeout(env: &mut Environment<'_>, signal: Signal) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(10);
+    let names = Names::new(signal, "TIMEOUT");
+    let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
+    env.millis(variable, DEFAULT)
+}
+
+fn gzip(env: &mut Environment<'_>, signal: Signal) -> bool {
+    match Names::new(signal, "COMPRESSION").find(env) {
+        None => false,
+        Some((name, value)) => match value.to_ascii_lowercase().as_str() {
+            "gzip" => true,
+            "none" => false,
+            _ => {
+                env.warn(&name, &value, "may hold gzip, none", "none");
+                false
+            }
+        },
+    }
+}
+
+fn file(env: &Environment<'_>, signal: Signal, option: &str) -> Option<(String, PathBuf)> {
+    Names::new(signal, option).find(env).map(|(name, value)| (name, PathBuf::from(value)))
+}

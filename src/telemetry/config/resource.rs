@@ -1,0 +1,82 @@
+//! The resource: who emits all of this; it asks nobody and reads no environment.
+
+use opentelemetry::{KeyValue, trace::TraceId};
+use opentelemetry_sdk::{
+    Resource,
+    resource::TelemetryResourceDetector,
+    trace::{IdGenerator, RandomIdGenerator},
+};
+
+use crate::telemetry::config::{Identity, Settings};
+
+/// The name under which backends show the operator, unless its environment says another.
+const SERVICE: &str = "elpio-operator";
+
+/// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.
+pub(in crate::telemetry) fn resource(settings: &Settings, identity: &Identity) -> Resource {
+    let mut attributes = vec![
+        KeyValue::new("service.name", SERVICE),
+        KeyValue::new("service.namespace", "elpio"),
+        KeyValue::new("service.version", identity.version),
+        KeyValue::new("service.instance.id", identity.pod_uid.clone().unwrap_or_else(random_uuid)),
+    ];
+    let known = [
+        ("k8s.namespace.name", &identity.namespace),
+        ("k8s.pod.name", &identity.pod_name),
+        ("k8s.pod.uid", &identity.pod_uid),
+        ("k8s.node.name", &identity.node_name),
+        ("k8s.cluster.uid", &identity.cluster_uid),
+    ];
+    attributes.extend(known.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value.clone()?))));
+    attributes.extend(settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    attributes.extend(settings.service_name.clone().map(|name| KeyValue::new("service.name", name)));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(attributes)
+        .build()
+}
+
+/// Version 4 (RFC 9562): random but for the version and the variant.
+fn random_uuid() -> String {
+    let random = u128::from_be_bytes(RandomIdGenerator::default().new_trace_id().to_bytes());
+    let marked = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = TraceId::from(marked).to_string();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Key;
+
+    use super::*;
+
+    fn get(resource: &Resource, key: &'static str) -> Option<String> {
+        resource.get(&Key::from_static_str(key)).map(|value| value.to_string())
+    }
+
+    #[test]
+    fn the_service_name_beats_the_list_and_the_list_beats_us() {
+        let mut settings = Settings::off();
+        let identity = Identity { version: "1.2.3", pod_uid: Some("u".into()), ..Identity::default() };
+        assert_eq!(get(&resource(&settings, &identity), "service.name").as_deref(), Some("elpio-operator"));
+        settings.resource = vec![("service.name".into(), "list".into()), ("team".into(), "a,b".into())];
+        assert_eq!(get(&resource(&settings, &identity), "service.name").as_deref(), Some("list"));
+        settings.service_name = Some("own".into());
+        let all = resource(&settings, &identity);
+        assert_eq!(get(&all, "service.name").as_deref(), Some("own"));
+        assert_eq!(get(&all, "team").as_deref(), Some("a,b"));
+        assert_eq!(get(&all, "service.instance.id").as_deref(), Some("u"));
+        assert_eq!(get(&all, "k8s.pod.uid").as_deref(), Some("u"));
+        assert_eq!(get(&all, "k8s.node.name"), None);
+        assert_eq!(get(&all, "telemetry.sdk.language").as_deref(), Some("rust"));
+    }
+
+    #[test]
+    fn without_a_pod_the_instance_is_a_uuid() {
+        let id = random_uuid();
+        assert_eq!(id.len(), 36);
+        assert_eq!(&id[14..15], "4");
+        assert!("89ab".contains(&id[19..20]), "{id}");
+        assert_ne!(id, random_uuid());
+    }
+}

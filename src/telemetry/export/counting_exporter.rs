@@ -1,0 +1,235 @@
+//! Wraps every exporter: counts what it delivers and loses, and lets only so many items wait for it; it
+//! changes none of them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    logs::{LogBatch, LogExporter, LogProcessor, SdkLogRecord},
+    metrics::{
+        Temporality,
+        data::{AggregatedMetrics, MetricData, ResourceMetrics},
+        exporter::PushMetricExporter,
+    },
+    trace::{Span, SpanData, SpanExporter, SpanProcessor},
+};
+
+use crate::telemetry::{
+    catalog::attributes::Signal,
+    sources::export_stats::{Delivery, Line},
+};
+
+/// An exporter and the tally of its signal.
+pub(in crate::telemetry) struct Watched<E> {
+    inner: E,
+    signal: Signal,
+    delivery: Arc<Delivery>,
+    /// Items accepted by the [`Gate`] and not yet taken by the exporter.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl<E> Watched<E> {
+    pub(in crate::telemetry) fn new(
+        inner: E,
+        signal: Signal,
+        delivery: &Arc<Delivery>,
+        waiting: &Arc<AtomicUsize>,
+    ) -> Self {
+        Self { inner, signal, delivery: Arc::clone(delivery), waiting: Arc::clone(waiting) }
+    }
+
+    fn taken(&self, items: usize) {
+        // Whatever came past the gate is not below zero for it.
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
+    }
+
+    fn ended(&self, lost: usize, result: &OTelSdkResult) {
+        let failure = result.as_ref().err().map(ToString::to_string);
+        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        match self.delivery.exported(self.signal, lost, failure.as_deref(), Instant::now()) {
+            Some(Line::Down(text)) => tracing::warn!("{text}"),
+            Some(Line::Up(text)) => tracing::info!("{text}"),
+            None => {}
+        }
+    }
+}
+
+// Exporters may hold headers: their own Debug is never used.
+impl<E> fmt::Debug for Watched<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("signal", &self.signal).finish_non_exhaustive()
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Watched<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let items = batch.len();
+        self.taken(items);
+        let result = self.inner.export(batch).await;
+        self.ended(items, &result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl<E: LogExporter> LogExporter for Watched<E> {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        let items = batch.iter().count();
+        self.taken(items);
+        let result = self.inner.export(batch).await;
+        self.ended(items, &result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.inner.export(metrics).await;
+        // What a cumulative export did not deliver, the next one does.
+        let lost = if self.inner.temporality() == Temporality::Cumulative { 0 } else { points(metrics) };
+        self.ended(lost, &result);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.inner.temporality()
+    }
+}
+
+fn points(metrics: &ResourceMetrics) -> usize {
+    fn of<T>(data: &MetricData<T>) -> usize {
+        match data {
+            MetricData::Gauge(gauge) => gauge.data_points().count(),
+            MetricData::Sum(sum) => sum.data_points().count(),
+            MetricData::Histogram(histogram) => histogram.data_points().count(),
+            MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+        }
+    }
+    let all = metrics.scope_metrics().flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics);
+    all.map(|metric| match metric.data() {
+        AggregatedMetrics::F64(data) => of(data),
+        AggregatedMetrics::U64(data) => of(data),
+        AggregatedMetrics::I64(data) => of(data),
+    })
+    .sum()
+}
+
+/// In front of a batch processor: refuses what its queue has no room for, and counts it, which the SDK does
+/// only for its last log line.
+pub(in crate::telemetry) struct Gate<P> {
+    inner: P,
+    signal: Signal,
+    room: usize,
+    waiting: Arc<AtomicUsize>,
+    delivery: Arc<Delivery>,
+}
+
+impl<P> Gate<P> {
+    pub(in crate::telemetry) fn new(
+        inner: P,
+        signal: Signal,
+        room: usize,
+        waiting: Arc<AtomicUsize>,
+        delivery: &Arc<Delivery>,
+    ) -> Self {
+        Self { inner, signal, room, waiting, delivery: Arc::clone(delivery) }
+    }
+
+    fn admits(&self) -> bool {
+        let room = |waiting| (waiting < self.room).then_some(waiting + 1);
+        let admitted = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        if !admitted {
+            self.delivery.no_room(self.signal, 1);
+        }
+        admitted
+    }
+}
+
+impl<P> fmt::Debug for Gate<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("signal", &self.signal).field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+impl<P: SpanProcessor> SpanProcessor for Gate<P> {
+    fn on_start(&self, span: &mut Span, parent: &opentelemetry::Context) {
+        self.inner.on_start(span, parent);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        // The batch processor passes unsampled spans over without a word.
+        if span.span_context.is_sampled() && self.admits() {
+            self.inner.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl<P: LogProcessor> LogProcessor for Gate<P> {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        if self.admits() {
+            self.inner.emit(record, scope);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

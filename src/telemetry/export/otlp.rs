@@ -1,0 +1,261 @@
+//! Builds OTLP exporters from settings: the transport, TLS and what the exporters' crate leaves to us; it
+//! reads the files that settings name and no environment.
+
+use std::{collections::HashMap, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry_http::{HttpClient, HttpError, hyper::HyperClient};
+use opentelemetry_otlp::{
+    Compression, LogExporter, MetricExporter, Protocol as Wire, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
+    tonic_types::{
+        metadata::MetadataMap,
+        transport::{Certificate, ClientTlsConfig, Identity},
+    },
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::telemetry::{
+    InitError,
+    catalog::attributes::Signal,
+    config::{
+        Temporality,
+        otlp::{Otlp, Protocol, TlsFiles, without_user},
+    },
+    export::builder::sdk_temporality,
+    kube::request_span::chain,
+    sources::export_stats::Delivery,
+};
+
+/// PEM texts of the files that settings name. Its `Debug` shows none of them.
+#[derive(Default)]
+pub(in crate::telemetry) struct Pem {
+    authorities: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Pem {
+    /// Reads the files; one that cannot be read is a warning, and goes unused.
+    pub(in crate::telemetry) fn read(files: &TlsFiles, warnings: &mut Vec<String>) -> Self {
+        let authorities =
+            open(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
+        let certificate = open(files.certificate.as_ref(), certificates, "no client certificate", warnings);
+        let is_key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
+        let key = open(files.key.as_ref(), is_key, "no client certificate", warnings);
+        if certificate.is_some() != key.is_some() && files.certificate.is_some() != files.key.is_some() {
+            let (set, missing) =
+                if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
+            warnings.push(format!("OTEL_EXPORTER_OTLP_*: a client {set} without a client {missing}; used instead: no client certificate"));
+        }
+        Self { authorities, identity: certificate.zip(key) }
+    }
+}
+
+/// Whether a PEM text holds certificates and nothing that is broken.
+fn certificates(pem: &[u8]) -> bool {
+    let mut all = CertificateDer::pem_slice_iter(pem).peekable();
+    all.peek().is_some() && all.all(|certificate| certificate.is_ok())
+}
+
+fn open(
+    file: Option<&(String, PathBuf)>,
+    usable: fn(&[u8]) -> bool,
+    instead: &str,
+    warnings: &mut Vec<String>,
+) -> Option<Vec<u8>> {
+    let (variable, path) = file?;
+    let why = match fs::read(path) {
+        Ok(text) if usable(&text) => return Some(text),
+        Ok(_) => "not what it should be in PEM".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let line = format!("{variable}={:?}: {why}; used instead: {instead}", path.display().to_string());
+    if !warnings.contains(&line) {
+        warnings.push(line);
+    }
+    None
+}
+
+/// What one signal is pushed with.
+pub(in crate::telemetry) struct Transport {
+    signal: Signal,
+    delivery: Arc<Delivery>,
+    otlp: Otlp,
+    pem: Pem,
+    timeout: Duration,
+}
+
+fn failed(error: impl fmt::Display) -> InitError {
+    InitError(error.to_string())
+}
+
+/// Sets on an exporter's builder what every signal has; the three builders share no type.
+macro_rules! build {
+    ($transport:expr, $builder:expr) => {{
+        let Transport { signal, delivery, otlp, pem, timeout } = $transport;
+        delivery.goes_to(signal, without_user(&otlp.endpoint));
+        match otlp.protocol {
+            Protocol::Grpc => {
+                let mut builder = $builder
+                    .with_tonic()
+                    .with_endpoint(&otlp.endpoint)
+                    .with_timeout(timeout)
+                    .with_metadata(MetadataMap::from_headers(header_map(&otlp.headers)));
+                if otlp.endpoint.starts_with("https:") {
+                    builder = builder.with_tls_config(grpc_tls(&pem));
+                }
+                if otlp.gzip {
+                    builder = builder.with_compression(Compression::Gzip);
+                }
+                builder.build().map_err(failed)
+            }
+            Protocol::HttpProtobuf => {
+                let mut builder = $builder
+                    .with_http()
+                    .with_protocol(Wire::HttpBinary)
+                    .with_endpoint(&otlp.endpoint)
+                    .with_timeout(timeout)
+                    .with_headers(otlp.headers.iter().cloned().collect::<HashMap<_, _>>())
+                    .with_http_client(OnRuntime::new(&pem, timeout, signal, delivery)?);
+                if otlp.gzip {
+                    builder = builder.with_compression(Compression::Gzip);
+                }
+                builder.build().map_err(failed)
+            }
+        }
+    }};
+}
+
+impl Transport {
+    /// `bound`: the processor's own limit for an export, which the SDK's threads do not keep.
+    pub(in crate::telemetry) fn new(
+        signal: Signal,
+        otlp: &Otlp,
+        bound: Duration,
+        delivery: &Arc<Delivery>,
+        warnings: &mut Vec<String>,
+    ) -> Self {
+        let delivery = Arc::clone(delivery);
+        Self {
+            signal,
+            delivery,
+            pem: Pem::read(&otlp.tls, warnings),
+            timeout: otlp.timeout.min(bound),
+            otlp: otlp.clone(),
+        }
+    }
+
+    /// Must be called inside a tokio runtime, as the next two.
+    pub(in crate::telemetry) fn spans(self) -> Result<SpanExporter, InitError> {
+        build!(self, SpanExporter::builder())
+    }
+
+    pub(in crate::telemetry) fn logs(self) -> Result<LogExporter, InitError> {
+        build!(self, LogExporter::builder())
+    }
+
+    pub(in crate::telemetry) fn metrics(self, temporality: Temporality) -> Result<MetricExporter, InitError> {
+        build!(self, MetricExporter::builder().with_temporality(sdk_temporality(temporality)))
+    }
+}
+
+fn header_map(headers: &[(String, String)]) -> HeaderMap {
+    let pair = |(key, value): &(String, String)| {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(key.as_bytes()).ok()?, value))
+    };
+    headers.iter().filter_map(pair).collect()
+}
+
+/// The exporter's own default has no authorities at all.
+fn grpc_tls(pem: &Pem) -> ClientTlsConfig {
+    let config = match &pem.authorities {
+        Some(authorities) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match &pem.identity {
+        Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+        None => config,
+    }
+}
+
+fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let builder = match &pem.authorities {
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(authorities) {
+                roots.add(certificate.map_err(failed)?).map_err(failed)?;
+            }
+            builder.with_root_certificates(roots)
+        }
+        None => hyper_rustls::ConfigBuilderExt::with_native_roots(builder).map_err(failed)?,
+    };
+    match &pem.identity {
+        Some((certificate, key)) => {
+            let chain =
+                CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            builder
+                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(failed)?)
+                .map_err(failed)
+        }
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+/// Sends on the runtime: the SDK's threads have no reactor, and a client that needs one ends them for good.
+#[derive(Clone)]
+struct OnRuntime {
+    client: Arc<dyn HttpClient>,
+    runtime: tokio::runtime::Handle,
+    signal: Signal,
+    delivery: Arc<Delivery>,
+}
+
+impl OnRuntime {
+    fn new(pem: &Pem, timeout: Duration, signal: Signal, delivery: Arc<Delivery>) -> Result<Self, InitError> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(http_tls(pem)?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let runtime = tokio::runtime::Handle::try_current().map_err(failed)?;
+        Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
+    }
+}
+
+impl fmt::Debug for OnRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRuntime")
+    }
+}
+
+type Sending<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
+
+impl HttpClient for OnRuntime {
+    // What `#[async_trait]` makes of the trait's method, without the macro's crate.
+    fn send_bytes<'s, 'a>(&'s self, request: http::Request<Bytes>) -> Sending<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        let client = Arc::clone(&self.client);
+        let sent = self.runtime.spawn(async move { client.send_bytes(request).await });
+        Box::pin(async move {
+            let answer = sent.await?;
+            if let Err(error) = &answer {
+                self.delivery.found(self.signal, chain(error.as_ref()));
+            }
+            answer
+        })
+    }
+}

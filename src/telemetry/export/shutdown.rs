@@ -1,0 +1,131 @@
+//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is said; it
+//! starts nothing.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry_sdk::{
+    error::OTelSdkResult, logs::SdkLoggerProvider, metrics::SdkMeterProvider, trace::SdkTracerProvider,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::telemetry::{
+    catalog::attributes::Signal, metrics::Metrics, prometheus::endpoint::Page,
+    sources::export_stats::Delivery, trace::Traces,
+};
+
+/// The running telemetry; ends with [`Telemetry::shutdown`].
+pub struct Telemetry {
+    pub(in crate::telemetry) metrics: Metrics,
+    pub(in crate::telemetry) traces: Traces,
+    pub(in crate::telemetry) page: Option<Page>,
+    pub(in crate::telemetry) delivery: Arc<Delivery>,
+    pub(in crate::telemetry) waiting: Vec<(Signal, Arc<AtomicUsize>)>,
+    pub(in crate::telemetry) tracers: SdkTracerProvider,
+    pub(in crate::telemetry) records: Option<SdkLoggerProvider>,
+    pub(in crate::telemetry) meters: Option<SdkMeterProvider>,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("metrics", &self.metrics)
+            .field("page", &self.page)
+            .finish_non_exhaustive()
+    }
+}
+
+type Ending = Box<dyn FnOnce() -> OTelSdkResult + Send>;
+
+impl Telemetry {
+    /// Handle for recording; cheap to clone.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Handle for traces; cheap to clone.
+    #[must_use]
+    pub fn traces(&self) -> Traces {
+        self.traces.clone()
+    }
+
+    /// The Prometheus page; none when `ELPIO_METRICS` is off.
+    #[must_use]
+    pub fn page(&self) -> Option<Page> {
+        self.page.clone()
+    }
+
+    /// Exports what waits. Blocks: not for a thread of the runtime.
+    pub fn flush(&self) {
+        // What fails is counted and logged by the exporters' wrappers.
+        let _ = self.tracers.force_flush();
+        let _ = self.records.as_ref().map(SdkLoggerProvider::force_flush);
+        let _ = self.meters.as_ref().map(SdkMeterProvider::force_flush);
+    }
+
+    /// Flushes and ends everything within `bound`, all signals at once; says what was lost. The page is empty
+    /// afterwards.
+    pub async fn shutdown(self, bound: Duration) -> Vec<String> {
+        let until = Instant::now() + bound;
+        let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.lost(*signal).1).collect();
+        let running: Vec<_> =
+            self.endings(bound).into_iter().map(|(signal, ending)| (signal, on_thread(ending))).collect();
+        let mut said = Vec::new();
+        for (signal, ended) in running {
+            let fault = match timeout_at(until, ended).await {
+                Ok(Ok(Ok(()))) => None,
+                Ok(Ok(Err(error))) => Some(error.to_string()),
+                Ok(Err(_)) => Some("its thread ended".to_owned()),
+                Err(_) => Some(format!("not done within {} s", bound.as_secs_f64())),
+            };
+            let lost = self.waiting(signal) + self.delivery.lost(signal).1 - before[signal as usize];
+            match fault {
+                Some(fault) => said.push(format!("{signal}: {fault}; {lost} items lost")),
+                None if lost > 0 => said.push(format!("{signal}: {lost} items lost")),
+                None => {}
+            }
+        }
+        said
+    }
+
+    fn endings(&self, bound: Duration) -> Vec<(Signal, Ending)> {
+        let mut endings: Vec<(Signal, Ending)> = Vec::new();
+        if self.waiting.iter().any(|(signal, _)| *signal == Signal::Traces) {
+            let tracers = self.tracers.clone();
+            endings.push((Signal::Traces, Box::new(move || tracers.shutdown_with_timeout(bound))));
+        }
+        if let Some(records) = self.records.clone() {
+            endings.push((Signal::Logs, Box::new(move || records.shutdown_with_timeout(bound))));
+        }
+        // Takes up to five seconds whatever it is told (opentelemetry_sdk 0.33): it is left behind at the
+        // bound.
+        if let Some(meters) = self.meters.clone() {
+            endings.push((Signal::Metrics, Box::new(move || meters.shutdown_with_timeout(bound))));
+        }
+        endings
+    }
+
+    fn waiting(&self, signal: Signal) -> u64 {
+        let of_signal = self.waiting.iter().filter(|(other, _)| *other == signal);
+        of_signal.map(|(_, waiting)| u64::try_from(waiting.load(Ordering::Acquire)).unwrap_or(u64::MAX)).sum()
+    }
+}
+
+/// On a thread of its own: a blocking task would keep the runtime from ending, a worker thread from sending.
+fn on_thread(ending: Ending) -> oneshot::Receiver<OTelSdkResult> {
+    let (done, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody waits for it after the bound.
+        let _ = done.send(ending());
+    });
+    ended
+}

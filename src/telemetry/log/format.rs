@@ -1,0 +1,167 @@
+//! How a log line looks on stderr: JSON, or for a person; what it is about is taken from the reconcile that
+//! runs.
+
+use std::fmt::{self, Write as _};
+
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::telemetry::{
+    config::LogFormat,
+    trace::context::{ids_in_passing, reconciling},
+};
+
+/// Formats events; spans are not shown.
+pub(in crate::telemetry) struct Lines {
+    pub(in crate::telemetry) format: LogFormat,
+    pub(in crate::telemetry) ansi: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let line = self.line(event, &format!("{:.6}", jiff::Timestamp::now()));
+        writeln!(writer, "{line}")
+    }
+}
+
+impl Lines {
+    fn line(&self, event: &Event<'_>, now: &str) -> String {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields.add_context();
+        let meta = event.metadata();
+        match self.format {
+            LogFormat::Json => json(now, *meta.level(), meta.target(), fields),
+            LogFormat::Pretty => self.pretty(now, *meta.level(), meta.target(), &fields),
+        }
+    }
+
+    fn pretty(&self, now: &str, level: Level, target: &str, fields: &Fields) -> String {
+        let colour = match level {
+            Level::ERROR => "31",
+            Level::WARN => "33",
+            Level::INFO => "32",
+            _ => "34",
+        };
+        let mut line = if self.ansi {
+            format!("\x1b[2m{now}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m \x1b[2m{target}\x1b[0m: ")
+        } else {
+            format!("{now} {level:>5} {target}: ")
+        };
+        line.push_str(&printable(&fields.message));
+        for (key, value) in &fields.others {
+            let value = match value {
+                Value::String(text) => printable(text),
+                other => other.to_string(),
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {key}={value}");
+        }
+        line
+    }
+}
+
+fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
+    let mut line = Map::new();
+    line.insert("timestamp".into(), now.into());
+    line.insert("level".into(), level.as_str().into());
+    line.insert("target".into(), target.into());
+    line.insert("message".into(), fields.message.into());
+    for (key, value) in fields.others {
+        line.entry(key).or_insert(value);
+    }
+    Value::Object(line).to_string()
+}
+
+/// No control character of a message (they may come from users) reaches the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    /// The object and the ids; a field that the event itself has wins.
+    fn add_context(&mut self) {
+        if let Some(reconciling) = reconciling() {
+            let subject = reconciling.subject;
+            self.add("kind", subject.kind.into());
+            self.add("namespace", subject.namespace.as_str().into());
+            self.add("name", subject.name.as_str().into());
+            self.add("generation", subject.generation.into());
+        }
+        if let Some(ids) = ids_in_passing() {
+            self.add("trace_id", ids.trace_id.into());
+            self.add("span_id", ids.span_id.into());
+        }
+    }
+
+    fn add(&mut self, key: &str, value: Value) {
+        self.others.entry(key).or_insert(value);
+    }
+
+    fn set(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => drop(self.others.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value.into());
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut chain = value.to_string();
+        let mut next = value.source();
+        while let Some(error) = next {
+            let _ = write!(chain, ": {error}");
+            next = error.source();
+        }
+        self.set(field, chain.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format!("{value:?}").into());
+    }
+}

@@ -1,0 +1,107 @@
+//! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of
+//! its own; it installs nothing.
+
+pub(in crate::telemetry) mod format;
+pub(in crate::telemetry) mod processor;
+
+use opentelemetry::Context;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::{
+    logs::{SdkLogger, SdkLoggerProvider},
+    trace::SdkTracer,
+};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt as _, filter_fn},
+    fmt::MakeWriter,
+    layer::{Context as LayerContext, SubscriberExt as _},
+    registry::LookupSpan,
+};
+
+use crate::telemetry::{
+    config::LogSettings,
+    log::format::Lines,
+    trace::context::{self, SPANS, ids_in_passing, reconciling},
+};
+
+/// The SDK's own words; what is worth saying of them, [`crate::telemetry::sources::export_stats`] says.
+const MACHINERY: &str = "opentelemetry=off";
+
+/// What carries log records to the collector; its words would make more of themselves.
+const CARRIERS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
+
+/// The filter that is asked for, or `info` with a warning.
+fn filter(settings: &LogSettings, warnings: &mut Vec<String>) -> EnvFilter {
+    EnvFilter::try_new(format!("{MACHINERY},{}", settings.filter)).unwrap_or_else(|error| {
+        let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", settings.filter);
+        if !warnings.contains(&line) {
+            warnings.push(line);
+        }
+        EnvFilter::new(format!("{MACHINERY},info"))
+    })
+}
+
+fn is_event(meta: &Metadata<'_>) -> bool {
+    meta.is_event()
+}
+
+/// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
+pub(in crate::telemetry) fn subscriber<W>(
+    settings: &LogSettings,
+    to: W,
+    tracer: SdkTracer,
+    records: Option<&SdkLoggerProvider>,
+    warnings: &mut Vec<String>,
+) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPANS));
+    let warned = Warned.with_filter(filter_fn(|meta| {
+        is_event(meta) && *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
+    }));
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { format: settings.format, ansi: settings.ansi })
+        .with_writer(to)
+        .with_filter(filter(settings, warnings).and(filter_fn(is_event)));
+    let bridge = records.map(|provider| {
+        let foreign = filter_fn(|meta| {
+            is_event(meta) && !CARRIERS.iter().any(|carrier| meta.target().starts_with(carrier))
+        });
+        Bridge(OpenTelemetryTracingBridge::new(provider)).with_filter(filter(settings, warnings).and(foreign))
+    });
+    Dispatch::new(tracing_subscriber::registry().with(spans).with(warned).with(lines).with(bridge))
+}
+
+/// A warning is something said: the trace of its reconcile is exported, whether or not the line is shown.
+struct Warned;
+
+impl<S: Subscriber> Layer<S> for Warned {
+    fn on_event(&self, _event: &Event<'_>, _ctx: LayerContext<'_, S>) {
+        context::keep();
+    }
+}
+
+/// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled
+/// spans too.
+struct Bridge(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bridge {
+    fn on_event(&self, event: &Event<'_>, ctx: LayerContext<'_, S>) {
+        if Context::is_current_telemetry_suppressed() {
+            return;
+        }
+        let _bare = ids_in_passing().is_none().then(|| match reconciling() {
+            Some(reconciling) => Context::new().with_value(reconciling).attach(),
+            None => Context::new().attach(),
+        });
+        self.0.on_event(event, ctx);
+    }
+}

@@ -1,0 +1,122 @@
+//! The log processor in front of all others: says what each record is about and keeps its attributes within
+//! limits; it exports nothing itself.
+
+use std::time::Duration;
+
+use opentelemetry::{
+    InstrumentationScope,
+    logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _},
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider},
+};
+
+use crate::telemetry::{config::RecordLimits, trace::context::reconciling};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::telemetry) struct About {
+    next: Vec<Box<dyn LogProcessor>>,
+    limits: RecordLimits,
+    /// Makes empty records: an attribute of a record cannot be changed, so one that is too long means another
+    /// record.
+    blank: SdkLogger,
+}
+
+impl About {
+    pub(in crate::telemetry) fn new(next: Vec<Box<dyn LogProcessor>>, limits: RecordLimits) -> Self {
+        Self { next, limits, blank: SdkLoggerProvider::builder().build().logger("") }
+    }
+
+    /// The record with its attributes within the limits (OpenTelemetry specification: the body is none), if
+    /// it is not so already.
+    fn limited(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
+        let most = self.limits.attributes.unwrap_or(usize::MAX);
+        let limit = self.limits.value_length.unwrap_or(usize::MAX);
+        let within = record.attributes_iter().count() <= most
+            && record.attributes_iter().all(|(_, value)| fits(value, limit));
+        (!within).then(|| {
+            let mut other = self.blank.create_log_record();
+            record.event_name().into_iter().for_each(|name| other.set_event_name(name));
+            record.target().into_iter().for_each(|target| other.set_target(target.clone()));
+            record.timestamp().into_iter().for_each(|at| other.set_timestamp(at));
+            record.observed_timestamp().into_iter().for_each(|at| other.set_observed_timestamp(at));
+            record.severity_text().into_iter().for_each(|text| other.set_severity_text(text));
+            record.severity_number().into_iter().for_each(|number| other.set_severity_number(number));
+            record.body().into_iter().for_each(|body| other.set_body(body.clone()));
+            record
+                .trace_context()
+                .into_iter()
+                .for_each(|ids| other.set_trace_context(ids.trace_id, ids.span_id, ids.trace_flags));
+            other.add_attributes(
+                record
+                    .attributes_iter()
+                    .take(most)
+                    .map(|(key, value)| (key.clone(), shortened(value, limit))),
+            );
+            other
+        })
+    }
+}
+
+impl LogProcessor for About {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        // The bridge names a record by the line of source that made it; a log line is no event and has no
+        // name.
+        if record.event_name().is_some_and(|name| name.starts_with("event ")) {
+            record.set_event_name("");
+        }
+        if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
+            let subject = reconciling.subject;
+            record.add_attributes([
+                ("k8s.namespace.name", AnyValue::from(subject.namespace.clone())),
+                ("k8s.object.kind", AnyValue::from(subject.kind)),
+                ("k8s.object.api_version", AnyValue::from(subject.api_version)),
+                ("k8s.object.name", AnyValue::from(subject.name.clone())),
+                ("k8s.object.uid", AnyValue::from(subject.uid.clone())),
+                ("elpio.generation", AnyValue::from(subject.generation)),
+            ]);
+        }
+        if let Some(limited) = self.limited(record) {
+            *record = limited;
+        }
+        self.next.iter().for_each(|next| next.emit(record, scope));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.iter().map(|next| next.force_flush()).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.iter().map(|next| next.shutdown_with_timeout(timeout)).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.iter_mut().for_each(|next| next.set_resource(resource));
+    }
+}
+
+fn fits(value: &AnyValue, limit: usize) -> bool {
+    match value {
+        AnyValue::String(text) => text.as_str().len() <= limit || text.as_str().chars().nth(limit).is_none(),
+        AnyValue::ListAny(all) => all.iter().all(|value| fits(value, limit)),
+        AnyValue::Map(all) => all.values().all(|value| fits(value, limit)),
+        _ => true,
+    }
+}
+
+/// Limits count characters, and speak of strings, also within lists and maps.
+fn shortened(value: &AnyValue, limit: usize) -> AnyValue {
+    match value {
+        AnyValue::String(text) => AnyValue::from(text.as_str().chars().take(limit).collect::<String>()),
+        AnyValue::ListAny(all) => {
+            AnyValue::ListAny(Box::new(all.iter().map(|value| shortened(value, limit)).collect()))
+        }
+        AnyValue::Map(all) => AnyValue::Map(Box::new(
+            all.iter().map(|(key, value)| (key.clone(), shortened(value, limit))).collect(),
+        )),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,220 @@
+//! Recording of the instruments; it may create none that is not a row of the table.
+
+pub(in crate::telemetry) mod faded;
+pub(in crate::telemetry) mod gauges;
+pub(in crate::telemetry) mod typed;
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::metrics::Meter;
+
+use crate::telemetry::{
+    catalog::{
+        attributes::{EventOutcome, Kind},
+        instruments as table,
+    },
+    config::Identity,
+    metrics::{
+        gauges::Probes,
+        typed::{Count, Level, Times},
+    },
+    prometheus::exemplars::Exemplars,
+    sources::{export_stats::Delivery, watch_activity::Ages},
+    trace::rollout_context::SpanIds,
+};
+
+/// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns
+/// at once.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    pub(in crate::telemetry) instruments: Option<Arc<Instruments>>,
+    /// Whether `traceparent` is sent to the API server.
+    pub(in crate::telemetry) propagate: bool,
+}
+
+/// The instruments that are recorded, one for each row of the table that is not observed.
+pub(in crate::telemetry) struct Instruments {
+    pub(in crate::telemetry) reconcile: Count,
+    pub(in crate::telemetry) reconcile_duration: Times,
+    pub(in crate::telemetry) reconcile_errors: Count,
+    pub(in crate::telemetry) reconcile_active: Level,
+    pub(in crate::telemetry) reconcile_triggers: Count,
+    pub(in crate::telemetry) apply: Count,
+    rollout_duration: Times,
+    build_duration: Times,
+    events: Count,
+    queue_adds: Count,
+    queue_retries: Count,
+    queue_duration: Times,
+    work_duration: Times,
+    pub(in crate::telemetry) http_duration: Times,
+    pub(in crate::telemetry) watch_events: Count,
+    pub(in crate::telemetry) watch_restarts: Count,
+    pub(in crate::telemetry) ages: Arc<Ages>,
+    probes: Arc<Probes>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("on", &self.instruments.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// What a work queue says of itself at collection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueProbe {
+    /// Keys that wait.
+    pub depth: u64,
+    /// Sum of the ages of what is being worked on.
+    pub unfinished: Duration,
+    /// Age of the longest of them.
+    pub longest: Duration,
+}
+
+/// What the watch cache says of our objects at collection.
+#[derive(Clone, Debug, Default)]
+pub struct ResourceCounts {
+    /// `ElpioService` objects that are ready.
+    pub services_ready: u64,
+    /// Objects by kind, ready (`true`, `false`, `unknown`) and reason.
+    pub by_state: Vec<(Kind, &'static str, &'static str, u64)>,
+    /// By kind: age of the oldest object whose generation is not yet observed.
+    pub unsettled_age: Vec<(Kind, Duration)>,
+}
+
+impl Instruments {
+    /// Makes every instrument of the table.
+    pub(in crate::telemetry) fn new(
+        meter: &Meter,
+        delivery: &Arc<Delivery>,
+        exemplars: Option<&Arc<Exemplars>>,
+        identity: &Identity,
+    ) -> Self {
+        let count = |row| Count::new(meter, row);
+        let times = |row| Times::new(meter, row, exemplars);
+        let (probes, ages) = (Arc::<Probes>::default(), Arc::<Ages>::default());
+        gauges::register(meter, &probes, &ages, delivery, identity);
+        Self {
+            reconcile: count(&table::RECONCILE),
+            reconcile_duration: times(&table::RECONCILE_DURATION),
+            reconcile_errors: count(&table::RECONCILE_ERRORS),
+            reconcile_active: Level::new(meter, &table::RECONCILE_ACTIVE),
+            reconcile_triggers: count(&table::RECONCILE_TRIGGERS),
+            apply: count(&table::APPLY),
+            rollout_duration: times(&table::ROLLOUT_DURATION),
+            build_duration: times(&table::BUILD_DURATION),
+            events: count(&table::EVENTS),
+            queue_adds: count(&table::QUEUE_ADDS),
+            queue_retries: count(&table::QUEUE_RETRIES),
+            queue_duration: times(&table::QUEUE_DURATION),
+            work_duration: times(&table::WORK_DURATION),
+            http_duration: times(&table::HTTP_CLIENT_DURATION),
+            watch_events: count(&table::WATCH_EVENTS),
+            watch_restarts: count(&table::WATCH_RESTARTS),
+            ages,
+            probes,
+        }
+    }
+}
+
+impl Metrics {
+    /// A handle that records nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// A rollout ended; `ctx` are the ids of its root span, when it is sampled.
+    pub fn rollout_ended(
+        &self,
+        kind: Kind,
+        engine: &'static str,
+        outcome: &'static str,
+        took: Duration,
+        ctx: Option<&SpanIds>,
+    ) {
+        if let Some(on) = &self.instruments {
+            on.rollout_duration.record(took.as_secs_f64(), [kind.as_str(), engine, outcome], ctx.cloned());
+        }
+    }
+
+    /// A build ended: `success`, `error`, `cancelled`.
+    pub fn build_ended(&self, result: &'static str, took: Duration) {
+        if let Some(on) = &self.instruments {
+            on.build_duration.record(took.as_secs_f64(), [result], None);
+        }
+    }
+
+    /// An Event occurred.
+    pub fn event(&self, type_: &'static str, reason: &'static str, outcome: EventOutcome) {
+        if let Some(on) = &self.instruments {
+            on.events.add(1, [type_, reason, outcome.as_str()]);
+        }
+    }
+
+    /// The metrics of the work queue of a kind; `probe` is read at each collection and must be quick.
+    pub fn queue(&self, kind: Kind, probe: impl Fn() -> QueueProbe + Send + Sync + 'static) -> QueueMetrics {
+        if let Some(on) = &self.instruments {
+            on.probes.set_queue(kind, Arc::new(probe));
+        }
+        QueueMetrics { instruments: self.instruments.clone(), name: kind.as_str() }
+    }
+
+    /// Whether this replica leads; read at each collection.
+    pub fn leader(&self, probe: impl Fn() -> bool + Send + Sync + 'static) {
+        if let Some(on) = &self.instruments {
+            on.probes.set_leader(Arc::new(probe));
+        }
+    }
+
+    /// State of our objects, read at each collection (by each instrument that shows a part of it); `None`
+    /// (this replica does not lead) gives no series.
+    pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {
+        if let Some(on) = &self.instruments {
+            on.probes.set_resources(Arc::new(probe));
+        }
+    }
+}
+
+/// The counters and histograms of one work queue.
+#[derive(Clone)]
+pub struct QueueMetrics {
+    instruments: Option<Arc<Instruments>>,
+    name: &'static str,
+}
+
+impl std::fmt::Debug for QueueMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueMetrics").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl QueueMetrics {
+    /// A key was added.
+    pub fn added(&self) {
+        if let Some(on) = &self.instruments {
+            on.queue_adds.add(1, [self.name]);
+        }
+    }
+
+    /// A key was added again after a failure.
+    pub fn retried(&self) {
+        if let Some(on) = &self.instruments {
+            on.queue_retries.add(1, [self.name]);
+        }
+    }
+
+    /// A key was taken after it `waited`.
+    pub fn dequeued(&self, waited: Duration) {
+        if let Some(on) = &self.instruments {
+            on.queue_duration.record(waited.as_secs_f64(), [self.name], None);
+        }
+    }
+
+    /// Its work `took` so long.
+    pub fn worked(&self, took: Duration) {
+        if let Some(on) = &self.instruments {
+            on.work_duration.record(took.as_secs_f64(), [self.name], None);
+        }
+    }
+}

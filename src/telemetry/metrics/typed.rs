@@ -1,0 +1,188 @@
+//! Makes instruments from rows of the table, and only from them; it decides no value.
+
+use std::sync::Arc;
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Counter, Histogram, Meter, UpDownCounter},
+};
+
+use crate::telemetry::{
+    catalog::instruments::{Form, Row},
+    prometheus::exemplars::Exemplars,
+    trace::rollout_context::SpanIds,
+};
+
+/// A counter with its row.
+#[derive(Clone)]
+pub(in crate::telemetry) struct Count {
+    row: &'static Row,
+    inner: Counter<u64>,
+}
+
+/// An up-down counter with its row.
+#[derive(Clone)]
+pub(in crate::telemetry) struct Level {
+    row: &'static Row,
+    inner: UpDownCounter<i64>,
+}
+
+/// A histogram with its row and its exemplars.
+#[derive(Clone)]
+pub(in crate::telemetry) struct Times {
+    row: &'static Row,
+    inner: Histogram<f64>,
+    exemplars: Option<Arc<Exemplars>>,
+}
+
+fn pairs<const N: usize>(row: &'static Row, values: [&'static str; N]) -> [KeyValue; N] {
+    debug_assert!(row.allows(&values), "{}: {values:?} is not in the table", row.name);
+    std::array::from_fn(|i| KeyValue::new(row.attributes[i].key, values[i]))
+}
+
+fn owned(row: &'static Row, values: &[&str]) -> Vec<KeyValue> {
+    debug_assert!(row.allows(values), "{}: {values:?} is not in the table", row.name);
+    row.attributes
+        .iter()
+        .zip(values)
+        .map(|(attribute, value)| KeyValue::new(attribute.key, (*value).to_owned()))
+        .collect()
+}
+
+impl Count {
+    /// Makes the counter and starts every series of its closed sets at 0.
+    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static Row) -> Self {
+        debug_assert_eq!(row.form, Form::Counter);
+        let inner = meter.u64_counter(row.name).with_unit(row.unit).with_description(row.description).build();
+        for values in row.combinations() {
+            inner.add(0, &owned(row, &values));
+        }
+        Self { row, inner }
+    }
+
+    pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [&'static str; N]) {
+        self.inner.add(n, &pairs(self.row, values));
+    }
+}
+
+impl Level {
+    /// Makes the up-down counter and starts every series of its closed sets at 0.
+    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static Row) -> Self {
+        debug_assert_eq!(row.form, Form::UpDownCounter);
+        let inner =
+            meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
+        for values in row.combinations() {
+            inner.add(0, &owned(row, &values));
+        }
+        Self { row, inner }
+    }
+
+    pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [&'static str; N]) {
+        self.inner.add(n, &pairs(self.row, values));
+    }
+}
+
+impl Times {
+    /// Makes the histogram; `exemplars` keeps the last sampled span of each bucket, where the row asks for
+    /// it.
+    pub(in crate::telemetry) fn new(
+        meter: &Meter,
+        row: &'static Row,
+        exemplars: Option<&Arc<Exemplars>>,
+    ) -> Self {
+        debug_assert_eq!(row.form, Form::Histogram);
+        let inner = meter
+            .f64_histogram(row.name)
+            .with_unit(row.unit)
+            .with_description(row.description)
+            .with_boundaries(row.buckets.to_vec())
+            .build();
+        Self { row, inner, exemplars: exemplars.filter(|_| row.exemplars).cloned() }
+    }
+
+    pub(in crate::telemetry) fn record<const N: usize>(
+        &self,
+        value: f64,
+        values: [&'static str; N],
+        ids: Option<SpanIds>,
+    ) {
+        let attributes = pairs(self.row, values);
+        self.inner.record(value, &attributes);
+        self.mark(value, &attributes, ids);
+    }
+
+    /// For attributes that are not closed sets.
+    pub(in crate::telemetry) fn record_with(&self, value: f64, attributes: &[KeyValue]) {
+        self.inner.record(value, attributes);
+    }
+
+    /// Keeps an exemplar for a value that was recorded.
+    pub(in crate::telemetry) fn mark(&self, value: f64, attributes: &[KeyValue], ids: Option<SpanIds>) {
+        if let (Some(exemplars), Some(ids)) = (&self.exemplars, ids) {
+            exemplars.put(self.row, attributes, value, ids);
+        }
+    }
+}
+
+/// What a callback of an observable instrument gives values to.
+pub(in crate::telemetry) struct Observe<'a, T> {
+    row: &'static Row,
+    to: &'a dyn AsyncInstrument<T>,
+}
+
+impl<T> Observe<'_, T> {
+    pub(in crate::telemetry) fn set(&self, value: T, values: &[&str]) {
+        self.to.observe(value, &owned(self.row, values));
+    }
+}
+
+/// Makes an observable instrument of whole numbers. Its callback stays registered without a handle to it.
+pub(in crate::telemetry) fn observe_whole(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, u64>) + Send + Sync + 'static,
+) {
+    let call = move |to: &dyn AsyncInstrument<u64>| read(&Observe { row, to });
+    if row.form == Form::ObservableCounter {
+        let builder =
+            meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    } else {
+        debug_assert_eq!(row.form, Form::ObservableGauge);
+        let builder =
+            meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    }
+}
+
+/// Makes an observable up-down counter of whole numbers.
+pub(in crate::telemetry) fn observe_level(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, i64>) + Send + Sync + 'static,
+) {
+    debug_assert_eq!(row.form, Form::ObservableUpDownCounter);
+    let call = move |to: &dyn AsyncInstrument<i64>| read(&Observe { row, to });
+    let builder =
+        meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
+    let _ = builder.with_callback(call).build();
+}
+
+/// Makes an observable instrument of seconds.
+pub(in crate::telemetry) fn observe_seconds(
+    meter: &Meter,
+    row: &'static Row,
+    read: impl Fn(&Observe<'_, f64>) + Send + Sync + 'static,
+) {
+    let call = move |to: &dyn AsyncInstrument<f64>| read(&Observe { row, to });
+    if row.form == Form::ObservableCounter {
+        let builder =
+            meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    } else {
+        debug_assert_eq!(row.form, Form::ObservableGauge);
+        let builder =
+            meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
+        let _ = builder.with_callback(call).build();
+    }
+}

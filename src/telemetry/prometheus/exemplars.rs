@@ -1,0 +1,90 @@
+//! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
+//! read by the page alone.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use opentelemetry::KeyValue;
+
+use crate::telemetry::{catalog::instruments::Row, trace::rollout_context::SpanIds};
+
+/// A measurement and the span in which it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::telemetry) struct Exemplar {
+    pub(in crate::telemetry) ids: SpanIds,
+    pub(in crate::telemetry) value: f64,
+    pub(in crate::telemetry) at: SystemTime,
+}
+
+/// Labels as the page shows them, sorted by name.
+pub(in crate::telemetry) type Labels = Vec<(String, String)>;
+
+type Series = HashMap<Labels, Vec<Option<Exemplar>>>;
+
+/// The exemplars of all histograms.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Exemplars(Mutex<HashMap<&'static str, Series>>);
+
+impl Exemplars {
+    /// Notes the exemplar of the bucket that `value` fell into.
+    pub(in crate::telemetry) fn put(
+        &self,
+        row: &'static Row,
+        attributes: &[KeyValue],
+        value: f64,
+        ids: SpanIds,
+    ) {
+        let bucket = row.buckets.partition_point(|bound| *bound < value);
+        let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = all.entry(row.page).or_default();
+        // The instrument itself shows no more series than this.
+        if series.len() >= row.limit && !series.contains_key(&labels) {
+            return;
+        }
+        let buckets = series.entry(labels).or_insert_with(|| vec![None; row.buckets.len() + 1]);
+        buckets[bucket] = Some(Exemplar { ids, value, at: SystemTime::now() });
+    }
+
+    /// The exemplars of one series, one for each bucket, the last for `+Inf`.
+    pub(in crate::telemetry) fn of(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(family).and_then(|series| series.get(labels)).cloned().unwrap_or_default()
+    }
+}
+
+/// Labels in the form in which series are found again: dots as underscores, sorted.
+pub(in crate::telemetry) fn labels<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> Labels {
+    let mut labels: Labels = pairs.map(|(key, value)| (key.replace('.', "_"), value)).collect();
+    labels.sort();
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::catalog::instruments::RECONCILE_DURATION;
+
+    fn ids(n: u8) -> SpanIds {
+        SpanIds { trace_id: format!("{n:032x}"), span_id: format!("{n:016x}") }
+    }
+
+    #[test]
+    fn a_value_on_a_bound_belongs_to_that_bucket_and_the_last_one_wins() {
+        let exemplars = Exemplars::default();
+        let kind = [KeyValue::new("kind", "ElpioService")];
+        exemplars.put(&RECONCILE_DURATION, &kind, 0.001, ids(1));
+        exemplars.put(&RECONCILE_DURATION, &kind, 0.0011, ids(2));
+        exemplars.put(&RECONCILE_DURATION, &kind, 0.002, ids(3));
+        exemplars.put(&RECONCILE_DURATION, &kind, 99.0, ids(4));
+        let found = exemplars.of(RECONCILE_DURATION.page, &vec![("kind".into(), "ElpioService".into())]);
+        let traces: Vec<Option<SpanIds>> = found.into_iter().map(|e| e.map(|e| e.ids)).collect();
+        assert_eq!(traces[0], Some(ids(1)));
+        assert_eq!(traces[1], Some(ids(3)));
+        assert_eq!(traces[2], None);
+        assert_eq!(traces[RECONCILE_DURATION.buckets.len()], Some(ids(4)));
+    }
+}

@@ -1,0 +1,187 @@
+//! Counts what was delivered and what was lost on the way to a collector, and says so rarely; it sends
+//! nothing itself.
+
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::telemetry::catalog::attributes::Signal;
+
+/// Between two log lines about deliveries.
+const LINE_EVERY: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Default)]
+struct Counts {
+    exported: AtomicU64,
+    failed: AtomicU64,
+    lost_full: AtomicU64,
+    lost_failed: AtomicU64,
+    /// Where to, as it may be shown.
+    to: OnceLock<String>,
+    /// What the transport found, which its exporter does not tell.
+    cause: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Spoken {
+    last: Option<Instant>,
+    /// Signals that failed since they were last well.
+    down: Vec<Signal>,
+    /// Losses that the last line already told.
+    told: u64,
+}
+
+/// What is to be logged.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::telemetry) enum Line {
+    /// Deliveries fail.
+    Down(String),
+    /// They work again.
+    Up(String),
+}
+
+/// The tally of all signals.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Delivery {
+    counts: [Counts; 3],
+    spoken: Mutex<Spoken>,
+}
+
+impl Delivery {
+    fn of(&self, signal: Signal) -> &Counts {
+        &self.counts[signal as usize]
+    }
+
+    /// Where a signal goes, for the log line.
+    pub(in crate::telemetry) fn goes_to(&self, signal: Signal, url: String) {
+        // The first exporter of a signal names it; a second one is the console.
+        let _ = self.of(signal).to.set(url);
+    }
+
+    /// Why a connection failed.
+    pub(in crate::telemetry) fn found(&self, signal: Signal, cause: String) {
+        *self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+    }
+
+    /// There was no room in the queue.
+    pub(in crate::telemetry) fn no_room(&self, signal: Signal, items: u64) {
+        self.of(signal).lost_full.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// An export ended; `lost` items went with a failure. Returns the line to log, one a minute at most.
+    pub(in crate::telemetry) fn exported(
+        &self,
+        signal: Signal,
+        lost: u64,
+        failure: Option<&str>,
+        now: Instant,
+    ) -> Option<Line> {
+        let counts = self.of(signal);
+        if failure.is_some() {
+            counts.failed.fetch_add(1, Ordering::Relaxed);
+            counts.lost_failed.fetch_add(lost, Ordering::Relaxed);
+        } else {
+            counts.exported.fetch_add(1, Ordering::Relaxed);
+        }
+        self.line(signal, failure, now)
+    }
+
+    fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<Line> {
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_down = spoken.down.contains(&signal);
+        if failure.is_none() && !was_down {
+            return None;
+        }
+        if !was_down {
+            spoken.down.push(signal);
+        }
+        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+            return None;
+        }
+        spoken.last = Some(now);
+        let total = self.total_lost();
+        let lost = total - std::mem::replace(&mut spoken.told, total);
+        let to = self.of(signal).to.get().map_or("the collector", String::as_str);
+        let found = self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Some(if let Some(failure) = failure {
+            let cause = found.unwrap_or_else(|| failure.to_owned());
+            Line::Down(format!(
+                "{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"
+            ))
+        } else {
+            spoken.down.retain(|other| *other != signal);
+            Line::Up(format!(
+                "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
+            ))
+        })
+    }
+
+    fn total_lost(&self) -> u64 {
+        Signal::ALL.iter().map(|signal| self.lost(*signal)).map(|(full, failed)| full + failed).sum()
+    }
+
+    /// Exports: well ended, failed.
+    pub(in crate::telemetry) fn exports(&self, signal: Signal) -> (u64, u64) {
+        let counts = self.of(signal);
+        (counts.exported.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
+    }
+
+    /// Items lost: no room, failed exports.
+    pub(in crate::telemetry) fn lost(&self, signal: Signal) -> (u64, u64) {
+        let counts = self.of(signal);
+        (counts.lost_full.load(Ordering::Relaxed), counts.lost_failed.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_collector_costs_one_line_a_minute_and_its_losses_are_counted() {
+        let delivery = Delivery::default();
+        let start = Instant::now();
+        let mut lines = Vec::new();
+        for second in (0..180).step_by(5) {
+            let now = start + Duration::from_secs(second);
+            lines.extend(delivery.exported(Signal::Traces, 10, Some("refused"), now));
+            lines.extend(delivery.exported(Signal::Logs, 1, Some("refused"), now));
+        }
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(delivery.exports(Signal::Traces), (0, 36));
+        assert_eq!(delivery.lost(Signal::Traces), (0, 360));
+        assert_eq!(delivery.lost(Signal::Logs), (0, 36));
+    }
+
+    #[test]
+    fn recovery_is_said_once() {
+        let delivery = Delivery::default();
+        let start = Instant::now();
+        delivery.goes_to(Signal::Traces, "http://c:4318".to_owned());
+        delivery.found(Signal::Traces, "connection refused".to_owned());
+        let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
+        assert_eq!(
+            delivery.exported(Signal::Traces, 10, Some("network error"), start),
+            Some(Line::Down(down))
+        );
+        assert_eq!(
+            delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)),
+            None,
+            "within the minute"
+        );
+        let up = delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(65));
+        assert!(matches!(up, Some(Line::Up(_))), "{up:?}");
+        assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
+    }
+
+    #[test]
+    fn success_says_nothing() {
+        let delivery = Delivery::default();
+        assert_eq!(delivery.exported(Signal::Metrics, 0, None, Instant::now()), None);
+        assert_eq!(delivery.exports(Signal::Metrics), (1, 0));
+    }
+}

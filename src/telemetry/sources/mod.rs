@@ -1,0 +1,5 @@
+//! What the gauges read: probes, watch activity, export statistics, the process. It creates no instrument.
+
+pub(in crate::telemetry) mod export_stats;
+pub(in crate::telemetry) mod process;
+pub(in crate::telemetry) mod watch_activity;

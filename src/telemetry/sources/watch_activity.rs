@@ -1,0 +1,107 @@
+//! How long each watch has been silent; the client layer notes bytes, the stream wrapper says which watches
+//! live.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// Streams that live. Without one nobody watches on purpose, and there is no age.
+    streams: usize,
+    /// Path of the watch (there may be one for each namespace) and when its last byte came.
+    heard: HashMap<String, Instant>,
+}
+
+/// The ages of all watches.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Ages(Mutex<HashMap<&'static str, Watched>>);
+
+impl Ages {
+    /// A byte, or the head of an answer, came for the watch of `path`.
+    pub(in crate::telemetry) fn heard(&self, resource: &'static str, path: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = all.entry(resource).or_default();
+        match watched.heard.get_mut(path) {
+            Some(at) => *at = Instant::now(),
+            None => drop(watched.heard.insert(path.to_owned(), Instant::now())),
+        }
+    }
+
+    /// A stream of watch events begins.
+    pub(in crate::telemetry) fn begin(&self, resource: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(resource).or_default().streams += 1;
+    }
+
+    /// A stream of watch events was dropped; after the last one what was heard is forgotten.
+    pub(in crate::telemetry) fn end(&self, resource: &'static str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = all.get_mut(resource) {
+            watched.streams = watched.streams.saturating_sub(1);
+            if watched.streams == 0 {
+                all.remove(resource);
+            }
+        }
+    }
+
+    /// The age of the most silent watch of each resource that is watched and has been heard.
+    pub(in crate::telemetry) fn each(&self, mut f: impl FnMut(&'static str, Duration)) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (resource, watched) in all.iter().filter(|(_, watched)| watched.streams > 0) {
+            if let Some(oldest) = watched.heard.values().min() {
+                f(resource, oldest.elapsed());
+            }
+        }
+    }
+}
+
+/// The word of the table for the resource of an API path; `None` for one that is not watched.
+pub(in crate::telemetry) fn resource(group: &str, plural: &str) -> Option<&'static str> {
+    Some(match (group, plural) {
+        ("elpio.io", "elpioservices") => "ElpioService",
+        ("elpio.io", "elpiofunctions") => "ElpioFunction",
+        ("external-secrets.io", "externalsecrets") => "ExternalSecret",
+        ("cert-manager.io", "certificates") => "Certificate",
+        ("serving.knative.dev", "services") => "KnativeService",
+        ("serving.knative.dev", "domainmappings") => "DomainMapping",
+        ("apps", "deployments") => "Deployment",
+        ("", "services") => "Service",
+        ("http.keda.sh", "httpscaledobjects") => "HTTPScaledObject",
+        ("keda.sh", "scaledobjects") => "ScaledObject",
+        ("tekton.dev", "pipelineruns") => "PipelineRun",
+        ("tekton.dev", "taskruns") => "TaskRun",
+        ("apiextensions.k8s.io", "customresourcedefinitions") => "CustomResourceDefinition",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(ages: &Ages) -> Vec<&'static str> {
+        let mut seen = Vec::new();
+        ages.each(|resource, _| seen.push(resource));
+        seen
+    }
+
+    #[test]
+    fn an_age_is_shown_only_while_somebody_watches() {
+        let ages = Ages::default();
+        ages.begin("Service");
+        assert!(seen(&ages).is_empty(), "nothing heard yet");
+        ages.heard("Service", "/api/v1/services");
+        assert_eq!(seen(&ages), ["Service"]);
+        ages.end("Service");
+        assert!(seen(&ages).is_empty(), "the watch was given up on purpose");
+    }
+
+    #[test]
+    fn resources_are_told_apart_by_group() {
+        assert_eq!(resource("", "services"), Some("Service"));
+        assert_eq!(resource("serving.knative.dev", "services"), Some("KnativeService"));
+        assert_eq!(resource("example.com", "services"), None);
+    }
+}

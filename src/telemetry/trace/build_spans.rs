@@ -1,0 +1,150 @@
+//! A build as spans: the run with its true times in the rollout's trace, a child for each of its tasks. Ids
+//! are derived, so every replica sends the same.
+
+use std::time::SystemTime;
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer as _},
+};
+use sha2::{Digest, Sha256};
+
+use crate::telemetry::{
+    catalog::spans::{BUILD, TASK},
+    trace::{Traces, ids::with_preset, in_rollout, rollout_context::RolloutContext},
+};
+
+/// The span of a build that ended.
+#[derive(Clone, Debug)]
+pub struct BuildSpan {
+    /// The rollout that it belongs to.
+    pub ctx: RolloutContext,
+    /// The function.
+    pub pipeline: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The `PipelineRun`.
+    pub run: String,
+    /// Its uid.
+    pub uid: String,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+    /// `success`, `error` or `cancelled`.
+    pub result: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its tasks.
+    pub tasks: Vec<TaskSpan>,
+}
+
+/// The span of a task of a build.
+#[derive(Clone, Debug)]
+pub struct TaskSpan {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// The `TaskRun`.
+    pub run: String,
+    /// Its uid.
+    pub uid: String,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+    /// `success`, `failure`, `timeout` or `cancellation`.
+    pub result: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// The span id of what has this uid.
+fn id_of(uid: &str) -> SpanId {
+    let digest = Sha256::digest(uid.as_bytes());
+    let mut id = [0; 8];
+    id.copy_from_slice(&digest[..8]);
+    // All zeros is not an id.
+    id[7] |= u8::from(id == [0; 8]);
+    SpanId::from_bytes(id)
+}
+
+impl Traces {
+    /// Emits the spans of a build, if its rollout is sampled. Attributes: semantic conventions, `cicd.*`.
+    pub fn emit_build(&self, build: &BuildSpan) {
+        if !build.ctx.is_sampled() {
+            return;
+        }
+        let run = id_of(&build.uid);
+        let attributes = vec![
+            KeyValue::new("cicd.pipeline.name", build.pipeline.clone()),
+            KeyValue::new("cicd.pipeline.run.id", build.uid.clone()),
+            KeyValue::new(
+                "cicd.pipeline.result",
+                if build.result == "cancelled" {
+                    "cancellation"
+                } else if build.result == "error" {
+                    "failure"
+                } else {
+                    "success"
+                },
+            ),
+            KeyValue::new("cicd.pipeline.action.name", "BUILD"),
+            KeyValue::new("k8s.namespace.name", build.namespace.clone()),
+            KeyValue::new("k8s.object.kind", "PipelineRun"),
+            KeyValue::new("k8s.object.name", build.run.clone()),
+            KeyValue::new("k8s.object.uid", build.uid.clone()),
+        ];
+        let root = build.ctx.span_context();
+        self.finished(
+            &root,
+            run,
+            BUILD.named(&build.pipeline),
+            attributes,
+            (build.started, build.ended),
+            build.error.as_deref(),
+        );
+        let parent =
+            SpanContext::new(root.trace_id(), run, root.trace_flags(), true, root.trace_state().clone());
+        for task in &build.tasks {
+            let attributes = vec![
+                KeyValue::new("cicd.pipeline.task.name", task.name.clone()),
+                KeyValue::new("cicd.pipeline.task.run.id", task.uid.clone()),
+                KeyValue::new("cicd.pipeline.task.type", "build"),
+                KeyValue::new("cicd.pipeline.task.run.result", task.result),
+                KeyValue::new("k8s.object.kind", "TaskRun"),
+                KeyValue::new("k8s.object.name", task.run.clone()),
+            ];
+            self.finished(
+                &parent,
+                id_of(&task.uid),
+                TASK.named(&task.name),
+                attributes,
+                (task.started, task.ended),
+                task.error.as_deref(),
+            );
+        }
+    }
+
+    fn finished(
+        &self,
+        parent: &SpanContext,
+        id: SpanId,
+        name: String,
+        attributes: Vec<KeyValue>,
+        (from, to): (SystemTime, SystemTime),
+        error: Option<&str>,
+    ) {
+        let cx: Context = in_rollout(parent.clone());
+        let builder = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(from)
+            .with_attributes(attributes);
+        let tracer = &self.inner.tracer;
+        let mut span =
+            with_preset(cx.span().span_context().trace_id(), id, || tracer.build_with_context(builder, &cx));
+        if let Some(error) = error {
+            span.set_status(Status::error(error.to_owned()));
+        }
+        span.end_with_timestamp(to);
+    }
+}

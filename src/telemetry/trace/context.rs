@@ -1,0 +1,143 @@
+//! What the current OpenTelemetry context says: the reconcile that runs, and whether its ids may be shown; it
+//! opens no span.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::{Context, trace::TraceContextExt};
+
+use crate::telemetry::trace::rollout_context::SpanIds;
+
+/// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG`
+/// says.
+pub(in crate::telemetry) const SPANS: &str = "elpio::span";
+
+/// The object that is reconciled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) struct Subject {
+    pub(in crate::telemetry) kind: &'static str,
+    pub(in crate::telemetry) api_version: &'static str,
+    pub(in crate::telemetry) namespace: String,
+    pub(in crate::telemetry) name: String,
+    pub(in crate::telemetry) uid: String,
+    pub(in crate::telemetry) generation: i64,
+}
+
+/// Lies in the context of a reconcile and of every span in it.
+#[derive(Clone, Debug)]
+pub(in crate::telemetry) struct Reconciling {
+    pub(in crate::telemetry) subject: Arc<Subject>,
+    /// Set when it is still open whether this trace is exported.
+    pub(in crate::telemetry) verdict: Option<Verdict>,
+}
+
+/// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
+/// nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) struct Sampled(pub(in crate::telemetry) bool);
+
+/// What is done once a trace is known to be kept.
+type Deferred = Box<dyn FnOnce() + Send>;
+
+enum Decision {
+    Open(Vec<Deferred>),
+    Kept,
+    Dropped,
+}
+
+/// Whether a tentative trace is exported. Whoever hands out one of its ids keeps it by that.
+#[derive(Clone)]
+pub(in crate::telemetry) struct Verdict(Arc<Mutex<Decision>>);
+
+impl Verdict {
+    pub(in crate::telemetry) fn open() -> Self {
+        Self(Arc::new(Mutex::new(Decision::Open(Vec::new()))))
+    }
+
+    pub(in crate::telemetry) fn keep(&self) {
+        let before = {
+            let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*decision, Decision::Dropped) {
+                return;
+            }
+            std::mem::replace(&mut *decision, Decision::Kept)
+        };
+        if let Decision::Open(deferred) = before {
+            for act in deferred {
+                act();
+            }
+        }
+    }
+
+    /// Nothing is to be told; without effect on what is kept.
+    pub(in crate::telemetry) fn drop_if_open(&self) {
+        let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*decision, Decision::Open(_)) {
+            *decision = Decision::Dropped;
+        }
+    }
+
+    pub(in crate::telemetry) fn is_kept(&self) -> bool {
+        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Decision::Kept)
+    }
+
+    /// Runs `act` now when the trace is kept, later when it comes to be kept, never when it is dropped.
+    pub(in crate::telemetry) fn when_kept(&self, act: impl FnOnce() + Send + 'static) {
+        let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *decision {
+            Decision::Open(deferred) => deferred.push(Box::new(act)),
+            Decision::Dropped => {}
+            Decision::Kept => {
+                drop(decision);
+                act();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Verdict").field(&self.is_kept()).finish()
+    }
+}
+
+/// Ids of the span of a context, when it is sampled.
+pub(in crate::telemetry) fn ids_of(cx: &Context) -> Option<SpanIds> {
+    let span = cx.span();
+    let ctx = span.span_context();
+    (ctx.is_valid() && ctx.is_sampled())
+        .then(|| SpanIds { trace_id: ctx.trace_id().to_string(), span_id: ctx.span_id().to_string() })
+}
+
+/// The reconcile that runs here.
+pub(in crate::telemetry) fn reconciling() -> Option<Reconciling> {
+    Context::map_current(|cx| cx.get::<Reconciling>().cloned())
+}
+
+/// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be
+/// exported.
+pub(in crate::telemetry) fn ids_in_passing() -> Option<SpanIds> {
+    Context::map_current(|cx| {
+        let certain = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()).is_none_or(Verdict::is_kept);
+        if certain { ids_of(cx) } else { None }
+    })
+}
+
+/// Ids that are handed out for good, as to an Event: they make the trace one that is exported.
+pub(in crate::telemetry) fn claim_ids() -> Option<SpanIds> {
+    Context::map_current(|cx| {
+        let ids = ids_of(cx)?;
+        if let Some(verdict) = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()) {
+            verdict.keep();
+        }
+        Some(ids)
+    })
+}
+
+/// Makes the trace of the reconcile that runs here, if there is one, one that is exported.
+pub(in crate::telemetry) fn keep() {
+    Context::map_current(|cx| {
+        if let Some(verdict) = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()) {
+            verdict.keep();
+        }
+    });
+}

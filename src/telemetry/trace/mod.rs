@@ -1,0 +1,203 @@
+//! The tracer of the operator and the questions asked of it; spans of a reconcile are opened by its wrapper
+//! and the client layer.
+
+pub mod build_spans;
+pub(in crate::telemetry) mod context;
+pub(in crate::telemetry) mod ids;
+pub mod rollout_context;
+pub(in crate::telemetry) mod tail_sampling;
+pub(in crate::telemetry) mod timing;
+
+use std::{fmt, sync::Arc};
+
+use opentelemetry::{
+    Context, KeyValue,
+    logs::{AnyValue, LogRecord as _, Logger as _, Severity},
+    trace::{Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _},
+};
+use opentelemetry_sdk::{
+    logs::SdkLogger,
+    trace::{SamplingDecision, SdkTracer, ShouldSample},
+};
+
+use crate::telemetry::{
+    catalog::{attributes::Kind, spans::ROLLOUT},
+    trace::{
+        context::Sampled,
+        ids::with_preset,
+        rollout_context::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, parse_traceparent},
+    },
+};
+
+/// Handle for traces; cheap to clone.
+#[derive(Clone)]
+pub struct Traces {
+    pub(in crate::telemetry) inner: Arc<Inner>,
+}
+
+/// What a handle points to.
+pub(in crate::telemetry) struct Inner {
+    /// Whether spans go anywhere.
+    pub(in crate::telemetry) exports: bool,
+    pub(in crate::telemetry) tracer: SdkTracer,
+    pub(in crate::telemetry) sampler: Box<dyn ShouldSample>,
+    /// For the records of Events; none when logs are not pushed.
+    pub(in crate::telemetry) logger: Option<SdkLogger>,
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traces").field("sampler", &self.inner.sampler).finish_non_exhaustive()
+    }
+}
+
+/// One occurrence of an Event.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    /// Kind of the object it regards.
+    pub kind: Kind,
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// `Normal` or `Warning`.
+    pub type_: &'static str,
+    /// The Event's reason.
+    pub reason: &'static str,
+    /// The Event's action.
+    pub action: &'static str,
+    /// What it says.
+    pub note: String,
+}
+
+impl Traces {
+    /// Begins a rollout: derives its ids and asks the configured sampler. A malformed parent is ignored.
+    #[must_use]
+    pub fn begin_rollout(&self, seed: &RolloutSeed<'_>) -> RolloutContext {
+        let parent = seed.parent.and_then(|text| {
+            let parsed = parse_traceparent(text);
+            if parsed.is_none() {
+                tracing::debug!(uid = seed.uid, traceparent = text, "ignored: not a W3C traceparent");
+            }
+            parsed
+        });
+        let ctx = RolloutContext::derive(seed, parent.as_ref());
+        let cx = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
+        let answer = self.inner.sampler.should_sample(
+            Some(&cx),
+            ctx.trace_id(),
+            "rollout",
+            &SpanKind::Internal,
+            &[],
+            &[],
+        );
+        ctx.with_sampled(answer.decision == SamplingDecision::RecordAndSample)
+    }
+
+    /// Takes a rollout up again from `status.rollout`: its `traceparent` (none: it was not sampled) and the
+    /// caller's.
+    #[must_use]
+    pub fn resume_rollout(
+        &self,
+        traceparent: Option<&str>,
+        parent: Option<&str>,
+        seed: &RolloutSeed<'_>,
+    ) -> RolloutContext {
+        let parent = parent.and_then(parse_traceparent);
+        match traceparent.and_then(parse_traceparent) {
+            // Without an exporter there is no span to find, whatever an earlier run had.
+            Some(root) => RolloutContext::resumed(&root, parent.as_ref())
+                .with_sampled(root.is_sampled() && self.inner.exports),
+            None => RolloutContext::derive(seed, parent.as_ref()),
+        }
+    }
+
+    /// Emits the root span of a rollout, if it is sampled, with the ids and times that it is given.
+    pub fn emit_rollout(&self, span: RolloutSpan) {
+        if !span.ctx.is_sampled() {
+            return;
+        }
+        let cx = span
+            .ctx
+            .parent_context()
+            .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
+        let mut builder = SpanBuilder::from_name(ROLLOUT.named(span.kind.as_str()))
+            .with_kind(SpanKind::Internal)
+            .with_start_time(span.started)
+            .with_attributes(rollout_attributes(&span));
+        if let Some(link) = span.link.as_deref().and_then(parse_traceparent) {
+            builder = builder.with_links(vec![Link::with_context(link)]);
+        }
+        let tracer = &self.inner.tracer;
+        let cx = cx.with_value(Sampled(true));
+        let mut root =
+            with_preset(span.ctx.trace_id(), span.ctx.span_id(), || tracer.build_with_context(builder, &cx));
+        match (span.outcome, span.error) {
+            ("ready", _) => root.set_status(Status::Ok),
+            ("timed_out", error) => {
+                root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned())))
+            }
+            _ => {}
+        }
+        root.end_with_timestamp(span.ended);
+    }
+
+    /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.
+    pub fn event_log(&self, event: &EventLog) {
+        let ids = context::claim_ids();
+        let Some(logger) = &self.inner.logger else { return };
+        let mut record = logger.create_log_record();
+        record.set_event_name("k8s.event");
+        let (number, text) =
+            if event.type_ == "Warning" { (Severity::Warn, "WARN") } else { (Severity::Info, "INFO") };
+        record.set_severity_number(number);
+        record.set_severity_text(text);
+        record.set_timestamp(opentelemetry::time::now());
+        record.set_body(AnyValue::from(event.note.clone()));
+        record.add_attributes([
+            ("k8s.event.reason", AnyValue::from(event.reason)),
+            ("k8s.event.action", AnyValue::from(event.action)),
+            ("k8s.namespace.name", AnyValue::from(event.namespace.clone())),
+            ("k8s.object.kind", AnyValue::from(event.kind.as_str())),
+            ("k8s.object.api_version", AnyValue::from(event.api_version)),
+            ("k8s.object.name", AnyValue::from(event.name.clone())),
+            ("k8s.object.uid", AnyValue::from(event.uid.clone())),
+        ]);
+        // The SDK would take the ids of an unsampled span too.
+        let _bare = ids.is_none().then(|| Context::new().attach());
+        logger.emit(record);
+    }
+}
+
+fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("k8s.namespace.name", span.namespace.clone()),
+        KeyValue::new("k8s.object.kind", span.kind.as_str()),
+        KeyValue::new("k8s.object.api_version", span.api_version),
+        KeyValue::new("k8s.object.name", span.name.clone()),
+        KeyValue::new("k8s.object.uid", span.uid.clone()),
+        KeyValue::new("elpio.generation", span.generation),
+        KeyValue::new("elpio.engine", span.engine),
+        KeyValue::new("elpio.outcome", span.outcome),
+    ];
+    if span.outcome == "timed_out" {
+        attributes.push(KeyValue::new("error.type", "timeout"));
+    }
+    attributes
+}
+
+/// Ids of the current span, only when it is sampled. To ask is to hand them out: the trace is exported then.
+#[must_use]
+pub fn current_ids() -> Option<SpanIds> {
+    context::claim_ids()
+}
+
+/// A parent that no sampler sees: what a rollout decided goes with it.
+pub(in crate::telemetry) fn in_rollout(root: SpanContext) -> Context {
+    let sampled = root.is_sampled();
+    Context::new().with_remote_span_context(root).with_value(Sampled(sampled))
+}

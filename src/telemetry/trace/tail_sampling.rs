@@ -1,0 +1,166 @@
+//! The span processor in front of all others: holds back the spans of a tentative trace until it is decided,
+//! and shortens values; it exports nothing itself.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::{
+    Context, KeyValue, StringValue, Value,
+    trace::{Span as _, SpanId, TraceContextExt, TraceId},
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+use crate::telemetry::{
+    catalog::attributes::Signal,
+    sources::export_stats::Delivery,
+    trace::context::{Reconciling, Verdict},
+};
+
+/// Spans that are held back for one trace; a reconcile has a few dozen.
+const SPANS_A_TRACE: usize = 512;
+/// Traces that are held back at once; more than reconciles run at once. Beyond it a trace is exported at
+/// once.
+const TRACES: usize = 1024;
+
+#[derive(Debug)]
+struct Tentative {
+    root: SpanId,
+    verdict: Verdict,
+    spans: Vec<SpanData>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::telemetry) struct Quiet {
+    next: Vec<Box<dyn SpanProcessor>>,
+    held: Mutex<HashMap<TraceId, Tentative>>,
+    /// Length of `held`, so that the common case takes no lock.
+    traces: AtomicUsize,
+    delivery: Arc<Delivery>,
+    value_limit: Option<usize>,
+}
+
+impl Quiet {
+    pub(in crate::telemetry) fn new(
+        next: Vec<Box<dyn SpanProcessor>>,
+        delivery: Arc<Delivery>,
+        value_limit: Option<usize>,
+    ) -> Self {
+        Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, value_limit }
+    }
+
+    fn forward(&self, mut span: SpanData) {
+        if let Some(limit) = self.value_limit {
+            shorten_all(&mut span, limit);
+        }
+        if let Some((last, others)) = self.next.split_last() {
+            for next in others {
+                next.on_end(span.clone());
+            }
+            last.on_end(span);
+        }
+    }
+
+    /// What is to be forwarded now that `span` ended.
+    fn release(&self, span: SpanData) -> Vec<SpanData> {
+        if self.traces.load(Ordering::Acquire) == 0 {
+            return vec![span];
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let trace = span.span_context.trace_id();
+        let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
+        // In tracing a parent closes after its children, so the root is the last span of its trace.
+        let ended = tentative.root == span.span_context.span_id();
+        if tentative.spans.len() < SPANS_A_TRACE || ended {
+            tentative.spans.push(span);
+        } else {
+            self.delivery.no_room(Signal::Traces, 1);
+        }
+        if !ended {
+            return Vec::new();
+        }
+        let done = held.remove(&trace);
+        self.traces.store(held.len(), Ordering::Release);
+        done.filter(|tentative| tentative.verdict.is_kept())
+            .map(|tentative| tentative.spans)
+            .unwrap_or_default()
+    }
+}
+
+impl SpanProcessor for Quiet {
+    fn on_start(&self, span: &mut Span, parent: &Context) {
+        let verdict = parent.get::<Reconciling>().and_then(|reconciling| reconciling.verdict.clone());
+        if let Some(verdict) = verdict.filter(|_| !parent.span().span_context().is_valid()) {
+            let ctx = span.span_context();
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.len() < TRACES {
+                held.insert(ctx.trace_id(), Tentative { root: ctx.span_id(), verdict, spans: Vec::new() });
+                self.traces.store(held.len(), Ordering::Release);
+            } else {
+                drop(held);
+                verdict.keep();
+            }
+        }
+        self.next.iter().for_each(|next| next.on_start(span, parent));
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.release(span).into_iter().for_each(|span| self.forward(span));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.iter().map(|next| next.force_flush()).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.iter().map(|next| next.shutdown_with_timeout(timeout)).fold(Ok(()), OTelSdkResult::and)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.iter_mut().for_each(|next| next.set_resource(resource));
+    }
+}
+
+fn shorten_all(span: &mut SpanData, limit: usize) {
+    span.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+    for event in &mut span.events.events {
+        event.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+    }
+    for link in &mut span.links.links {
+        link.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+    }
+}
+
+/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings alone (OpenTelemetry
+/// specification, attribute limits).
+fn shorten(attribute: &mut KeyValue, limit: usize) {
+    if let Value::String(text) = &attribute.value
+        && let Some((end, _)) = text.as_str().char_indices().nth(limit)
+    {
+        attribute.value = Value::String(StringValue::from(text.as_str()[..end].to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_cut_on_a_character() {
+        let mut attribute = KeyValue::new("a", "äöü");
+        shorten(&mut attribute, 2);
+        assert_eq!(attribute.value.as_str(), "äö");
+        shorten(&mut attribute, 2);
+        assert_eq!(attribute.value.as_str(), "äö");
+    }
+}
