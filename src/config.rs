@@ -11,7 +11,7 @@ use crate::api::Engine;
 
 /// What the environment asks of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct OperatorConfig {
     /// `ELPIO_ENGINE`: serves objects that name none.
     pub engine: Engine,
     /// `ELPIO_METRICS`: whether the Prometheus endpoint is opened.
@@ -54,14 +54,14 @@ pub struct ConfigError {
     pub expected: &'static str,
 }
 
-const SWITCH: &str = "1, true, yes or on; 0, false, no or off";
+const BOOL_VALUES: &str = "1, true, yes or on; 0, false, no or off";
 
-struct Reader<'a> {
+struct EnvReader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
 }
 
-impl Reader<'_> {
+impl EnvReader<'_> {
     /// The trimmed value; an empty one counts as unset, as in every Kubernetes manifest that templates it
     /// away.
     fn text(&self, name: &str) -> Option<String> {
@@ -84,19 +84,19 @@ impl Reader<'_> {
     }
 }
 
-impl Config {
+impl OperatorConfig {
     /// Reads every variable through `get`. Returns the warnings for values that were replaced by their
     /// default.
     ///
     /// # Errors
     /// [`ConfigError`] for `ELPIO_ENGINE`, `ELPIO_NAMESPACES` and `ELPIO_LEADER_ELECT`.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), ConfigError> {
-        let mut env = Reader { get, warnings: Vec::new() };
+        let mut env = EnvReader { get, warnings: Vec::new() };
         let config = Self {
             engine: engine(env.text("ELPIO_ENGINE").as_deref())?,
             namespaces: namespaces(env.text("ELPIO_NAMESPACES"))?,
             leader_elect: leader_elect(env.text("ELPIO_LEADER_ELECT"))?,
-            metrics: env.or_default("ELPIO_METRICS", false, "off", SWITCH, switch),
+            metrics: env.or_default("ELPIO_METRICS", false, "off", BOOL_VALUES, switch),
             metrics_port: env.or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| {
                 v.parse().ok().filter(|p| *p != 0)
             }),
@@ -172,7 +172,7 @@ fn leader_elect(text: Option<String>) -> Result<Option<bool>, ConfigError> {
     let Some(text) = text else { return Ok(None) };
     match switch(&text) {
         Some(on) => Ok(Some(on)),
-        None => Err(ConfigError { variable: "ELPIO_LEADER_ELECT", value: text, expected: SWITCH }),
+        None => Err(ConfigError { variable: "ELPIO_LEADER_ELECT", value: text, expected: BOOL_VALUES }),
     }
 }
 
@@ -203,8 +203,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<(Config, Vec<String>), ConfigError> {
-        Config::from_env(&|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    fn read(pairs: &[(&str, &str)]) -> Result<(OperatorConfig, Vec<String>), ConfigError> {
+        OperatorConfig::from_env(&|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
     }
 
     #[test]

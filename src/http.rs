@@ -16,7 +16,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::telemetry::Page;
+use crate::telemetry::PrometheusEndpoint;
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub struct PortError {
 
 /// What a port is for, and the variable that sets it.
 #[derive(Clone, Copy, Debug)]
-pub enum Purpose {
+pub enum Endpoint {
     /// Liveness, readiness, version.
     Health,
     /// The Prometheus page.
@@ -38,13 +38,13 @@ pub enum Purpose {
 }
 
 /// Answers whether all is ready, or what is not.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type ReadinessCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Binds a port: at once, so that one that is taken stops the program.
 ///
 /// # Errors
 /// When the address is taken or not ours.
-pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Purpose) -> Result<TcpListener, PortError> {
+pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Endpoint) -> Result<TcpListener, PortError> {
     let listen = |ip: IpAddr| TcpListener::bind(SocketAddr::new(ip, port));
     let bound = match address {
         Some(ip) => listen(ip).await,
@@ -57,15 +57,15 @@ pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Purpose) -> Resul
         },
     };
     let (purpose, variable) = match purpose {
-        Purpose::Health => ("health checks", "ELPIO_HEALTH_PORT"),
-        Purpose::Metrics => ("/metrics", "ELPIO_METRICS_PORT"),
+        Endpoint::Health => ("health checks", "ELPIO_HEALTH_PORT"),
+        Endpoint::Metrics => ("/metrics", "ELPIO_METRICS_PORT"),
     };
     bound.map_err(|source| PortError { port, purpose, variable, source })
 }
 
 /// Serves the Prometheus page until `stop` says true.
-pub async fn metrics(listener: TcpListener, page: Page, stop: watch::Receiver<bool>) {
-    let scrape = async |State(page): State<Page>, headers: HeaderMap| {
+pub async fn metrics(listener: TcpListener, page: PrometheusEndpoint, stop: watch::Receiver<bool>) {
+    let scrape = async |State(page): State<PrometheusEndpoint>, headers: HeaderMap| {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let (content_type, body) = page.render(accept);
         ([(header::CONTENT_TYPE, content_type)], body)
@@ -76,11 +76,11 @@ pub async fn metrics(listener: TcpListener, page: Page, stop: watch::Receiver<bo
 /// Serves liveness, readiness and version until `stop` says true.
 pub async fn health(
     listener: TcpListener,
-    readiness: Readiness,
+    readiness: ReadinessCheck,
     version: &'static str,
     stop: watch::Receiver<bool>,
 ) {
-    let ready = async |State(readiness): State<Readiness>| match readiness() {
+    let ready = async |State(readiness): State<ReadinessCheck>| match readiness() {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
     };

@@ -9,20 +9,20 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     cluster::{
-        apply::{Applier, recreate_backoff::Pace},
+        apply::{Applier, recreate_backoff::RecreateBackoff},
         events::recorder::Recorder,
-        leader_election::Candidate,
+        leader_election::LeaderElector,
         store::{
-            children::{Children, OnChange, OnTurn},
-            discovery::{self, Served},
-            reflector::{State, Watch},
+            children::{ChildStore, OnAvailabilityChange, OnChildChange},
+            discovery::{self, ServedVersions},
+            reflector::{WatchHandle, WatchState},
         },
     },
-    config::Config,
+    config::OperatorConfig,
     controller::{
         Controller,
         kinds::{Kind, function::Function, service::Service},
-        reconcile::{Pipeline, rollout_telemetry::Rollouts, unwritten::Unwritten},
+        reconcile::{Reconciler, rollout_telemetry::RolloutTelemetry, unwritten::Unwritten},
         state_metrics,
     },
     http,
@@ -32,26 +32,26 @@ use crate::{
 };
 
 /// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
-const DRAIN: Duration = Duration::from_secs(13);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
 /// What the last Events, and then giving back the Lease, may take.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One kind with all that it works with.
-struct Line<K: Kind> {
+struct KindController<K: Kind> {
     controller: Controller<K>,
-    pipeline: Arc<Pipeline<K>>,
+    pipeline: Arc<Reconciler<K>>,
 }
 
-impl<K: Kind> Line<K> {
+impl<K: Kind> KindController<K> {
     fn new(
-        config: &Config,
+        config: &OperatorConfig,
         applier: &Applier,
         recorder: &Recorder,
-        rollouts: &Rollouts,
+        rollouts: &RolloutTelemetry,
         leads: watch::Receiver<bool>,
     ) -> Self {
         let controller = Controller::<K>::new(rollouts.clone(), leads);
-        let pipeline = Arc::new(Pipeline {
+        let pipeline = Arc::new(Reconciler {
             client: applier.client.clone(),
             store: controller.store.clone(),
             children: applier.children.clone(),
@@ -77,12 +77,12 @@ impl<K: Kind> Line<K> {
 /// The operator.
 pub struct Operator {
     client: Client,
-    children: Arc<Children>,
-    services: Line<Service>,
-    functions: Line<Function>,
+    children: Arc<ChildStore>,
+    services: KindController<Service>,
+    functions: KindController<Function>,
     recorder: Recorder,
     metrics: Metrics,
-    served: watch::Sender<Served>,
+    served: watch::Sender<ServedVersions>,
     followed: watch::Sender<bool>,
     leading: watch::Sender<bool>,
     synced: watch::Sender<bool>,
@@ -97,23 +97,26 @@ impl std::fmt::Debug for Operator {
 impl Operator {
     /// Joins the parts; nothing runs yet.
     #[must_use]
-    pub fn new(config: &Config, client: Client, telemetry: &Telemetry) -> Self {
+    pub fn new(config: &OperatorConfig, client: Client, telemetry: &Telemetry) -> Self {
         let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
         let leading = watch::channel(false).0;
         let kinds = [Service::CHILDREN, Function::CHILDREN].concat();
-        let children = Arc::new(Children::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
-        let rollouts = Rollouts { traces: traces.clone(), metrics: metrics.clone() };
+        let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
+        let rollouts = RolloutTelemetry { traces: traces.clone(), metrics: metrics.clone() };
         let recorder = Recorder::new(client.clone(), &runtime_info::instance(), metrics.clone(), traces);
-        let applier =
-            Applier { client: client.clone(), children: children.clone(), pace: Arc::new(Pace::default()) };
+        let applier = Applier {
+            client: client.clone(),
+            children: children.clone(),
+            pace: Arc::new(RecreateBackoff::default()),
+        };
         Self {
-            services: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
-            functions: Line::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
+            services: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
+            functions: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
             client,
             children,
             recorder,
             metrics,
-            served: watch::channel(Served::new()).0,
+            served: watch::channel(ServedVersions::new()).0,
             followed: watch::channel(false).0,
             leading,
             synced: watch::channel(false).0,
@@ -122,7 +125,7 @@ impl Operator {
 
     /// What `/readyz` says.
     #[must_use]
-    pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::Readiness {
+    pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::ReadinessCheck {
         let synced = self.synced.subscribe();
         Arc::new(move || match (*stopping.borrow(), *synced.borrow()) {
             (true, _) => Err("stopping".to_owned()),
@@ -132,7 +135,12 @@ impl Operator {
     }
 
     /// Runs until `stopping`, and then to the end of what was begun.
-    pub async fn run(self, config: Config, place: runtime_info::Place, mut stopping: watch::Receiver<bool>) {
+    pub async fn run(
+        self,
+        config: OperatorConfig,
+        place: runtime_info::RuntimeInfo,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         self.show();
         let mut own = self.services.controller.watch(&self.client, &config.namespaces);
         own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
@@ -176,29 +184,29 @@ impl Operator {
         let functions = self.functions.work(config.concurrency, stopping.clone());
         let mut working = tokio::spawn(async { tokio::join!(services, functions) });
         let _ = stopping.wait_for(|stop| *stop).await;
-        if tokio::time::timeout(DRAIN, &mut working).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, &mut working).await.is_err() {
             // Nothing is to be written once the Lease is another's.
             working.abort();
             let running =
                 self.services.controller.queue.running() + self.functions.controller.queue.running();
-            tracing::warn!("{running} reconciles did not finish within {} s", DRAIN.as_secs());
+            tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
         }
-        if tokio::time::timeout(FAREWELL, self.recorder.flush()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
             tracing::warn!("the last counts of Events could not be told in time");
         }
         resign.send_replace(true);
-        let _ = tokio::time::timeout(FAREWELL, leading).await;
+        let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, leading).await;
     }
 
     /// Waits for the first lists: of our own kinds, and of what is served and permitted.
-    async fn sync(&self, own: &[Watch]) {
+    async fn sync(&self, own: &[WatchHandle]) {
         for watch in own {
             loop {
                 let state = watch.state();
-                if state == State::Synced {
+                if state == WatchState::Synced {
                     break;
                 }
-                if state == State::Absent {
+                if state == WatchState::Absent {
                     tracing::warn!(
                         "the CustomResourceDefinition of {} is not installed: apply deploy/crds",
                         watch.resource()
@@ -211,14 +219,14 @@ impl Operator {
     }
 
     /// Who is told of a child's change, and of an API's.
-    fn listeners(&self) -> (OnChange, OnTurn) {
+    fn listeners(&self) -> (OnChildChange, OnAvailabilityChange) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let (also_services, also_functions) = (services.clone(), functions.clone());
-        let changed: OnChange = Arc::new(move |kind, change| {
+        let changed: OnChildChange = Arc::new(move |kind, change| {
             services.child_changed(kind, change);
             functions.child_changed(kind, change);
         });
-        let turned: OnTurn = Arc::new(move || {
+        let turned: OnAvailabilityChange = Arc::new(move || {
             also_services.look_at_all(Some(Trigger::Dependency));
             also_functions.look_at_all(Some(Trigger::Dependency));
         });
@@ -245,9 +253,9 @@ impl Operator {
 
 /// Watches the children of what is served, and looks at every object when that changes.
 async fn follow(
-    children: Arc<Children>,
-    (changed, turned): (OnChange, OnTurn),
-    mut served: watch::Receiver<Served>,
+    children: Arc<ChildStore>,
+    (changed, turned): (OnChildChange, OnAvailabilityChange),
+    mut served: watch::Receiver<ServedVersions>,
     followed: watch::Sender<bool>,
 ) {
     while served.changed().await.is_ok() {
@@ -262,7 +270,7 @@ async fn follow(
 
 /// Takes up the work whenever we begin to lead.
 async fn take_over(
-    children: Arc<Children>,
+    children: Arc<ChildStore>,
     services: Controller<Service>,
     functions: Controller<Function>,
     mut leading: watch::Receiver<bool>,
@@ -280,19 +288,19 @@ async fn take_over(
 async fn lead(
     client: Client,
     elect: Option<bool>,
-    place: runtime_info::Place,
+    place: runtime_info::RuntimeInfo,
     leading: watch::Sender<bool>,
     mut resigning: watch::Receiver<bool>,
 ) {
     if elect.unwrap_or(place.in_cluster) {
-        Candidate::new(client, &place.namespace, place.candidate()).run(leading, resigning).await;
+        LeaderElector::new(client, &place.namespace, place.candidate()).run(leading, resigning).await;
     } else {
         leading.send_replace(true);
         let _ = resigning.wait_for(|resign| *resign).await;
     }
 }
 
-fn defaults(config: &Config) -> Defaults {
+fn defaults(config: &OperatorConfig) -> Defaults {
     Defaults {
         engine: config.engine,
         cluster_issuer: config.cluster_issuer.clone(),

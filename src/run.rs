@@ -11,19 +11,19 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::client,
-    config::Config,
-    http::{self, Purpose},
+    config::OperatorConfig,
+    http::{self, Endpoint},
     operator::Operator,
     runtime_info,
     signals::Signals,
-    telemetry::{self, LogFormat, LogSettings, Settings},
+    telemetry::{self, LogConfig, LogFormat, TelemetryConfig},
 };
 
 /// The version, as `--version` says it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// `/version`.
-const VERSION_PAGE: &str = concat!(
+const VERSION_JSON: &str = concat!(
     "{\"version\":\"",
     env!("CARGO_PKG_VERSION"),
     "\",\"revision\":\"",
@@ -34,9 +34,9 @@ const VERSION_PAGE: &str = concat!(
 );
 
 /// What flushing telemetry may take.
-const FLUSH: Duration = Duration::from_secs(5);
+const TELEMETRY_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the operator until it is told to stop. Every fault at start is said on stderr.
 #[must_use]
@@ -50,10 +50,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<ExitCode, Failure> {
+fn start() -> Result<ExitCode, StartError> {
     let env = |name: &str| std::env::var(name).ok();
-    let (config, mut warnings) = Config::from_env(&env)?;
-    let (settings, more) = Settings::from_env(&env);
+    let (config, mut warnings) = OperatorConfig::from_env(&env)?;
+    let (settings, more) = TelemetryConfig::from_env(&env);
     warnings.extend(more);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(operate(config, settings, warnings));
@@ -62,7 +62,11 @@ fn start() -> Result<ExitCode, Failure> {
     code
 }
 
-async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> Result<ExitCode, Failure> {
+async fn operate(
+    config: OperatorConfig,
+    settings: TelemetryConfig,
+    warnings: Vec<String>,
+) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
     let place = runtime_info::of(&kube_config);
@@ -71,13 +75,13 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
         place.telemetry(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
     let page_listener = if config.metrics {
-        Some(http::bind(config.metrics_addr, config.metrics_port, Purpose::Metrics).await?)
+        Some(http::bind(config.metrics_addr, config.metrics_port, Endpoint::Metrics).await?)
     } else {
         None
     };
     let health_listener = match config.health_port {
         0 => None,
-        port => Some(http::bind(None, port, Purpose::Health).await?),
+        port => Some(http::bind(None, port, Endpoint::Health).await?),
     };
     let telemetry = telemetry::init(settings, identity, log_settings(&config), config.metrics)?;
     for warning in &warnings {
@@ -94,7 +98,7 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
         tokio::spawn(http::health(
             listener,
             parts.readiness(stopping.clone()),
-            VERSION_PAGE,
+            VERSION_JSON,
             stopping.clone(),
         ));
     }
@@ -110,7 +114,7 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     stop.send_replace(true);
     let end = async {
         let _ = operator.await;
-        telemetry.shutdown(FLUSH).await
+        telemetry.shutdown(TELEMETRY_FLUSH_TIMEOUT).await
     };
     tokio::select! {
         lost = end => {
@@ -123,8 +127,8 @@ async fn operate(config: Config, settings: Settings, warnings: Vec<String>) -> R
     }
 }
 
-fn log_settings(config: &Config) -> LogSettings {
+fn log_settings(config: &OperatorConfig) -> LogConfig {
     let terminal = std::io::stderr().is_terminal();
     let format = if config.log_json.unwrap_or(!terminal) { LogFormat::Json } else { LogFormat::Pretty };
-    LogSettings { filter: config.log_filter.clone(), format, ansi: terminal }
+    LogConfig { filter: config.log_filter.clone(), format, ansi: terminal }
 }

@@ -9,11 +9,11 @@ use kube::{Api, Client, Config};
 use crate::telemetry::Identity;
 
 /// How long the question for the cluster's uid may take.
-const ASK: Duration = Duration::from_secs(2);
+const CLUSTER_UID_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where this process runs.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RuntimeInfo {
     /// In a pod, with a service account.
     pub in_cluster: bool,
     /// The pod's namespace; outside a cluster, the kubeconfig's.
@@ -25,9 +25,12 @@ fn env(name: &str) -> Option<String> {
 }
 
 /// Where this process runs, by what its client configuration was inferred from.
-pub fn of(config: &Config) -> Place {
+pub fn of(config: &Config) -> RuntimeInfo {
     let in_cluster = env("KUBERNETES_SERVICE_HOST").is_some() && env("KUBECONFIG").is_none();
-    Place { in_cluster, namespace: env("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()) }
+    RuntimeInfo {
+        in_cluster,
+        namespace: env("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
+    }
 }
 
 /// The pod's name, or the host's: the reporting instance of Events.
@@ -45,7 +48,7 @@ fn hostname() -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-impl Place {
+impl RuntimeInfo {
     /// A name for leader election that no other process has: two may share a host.
     #[must_use]
     pub fn candidate(&self) -> String {
@@ -75,6 +78,7 @@ impl Place {
 pub async fn cluster_uid(config: &Config) -> Option<String> {
     let client = Client::try_from(config.clone()).ok()?;
     let api: Api<Namespace> = Api::all(client);
-    let found = tokio::time::timeout(ASK, api.get_metadata("kube-system")).await.ok()?.ok()?;
+    let found =
+        tokio::time::timeout(CLUSTER_UID_TIMEOUT, api.get_metadata("kube-system")).await.ok()?.ok()?;
     found.metadata.uid
 }

@@ -179,7 +179,7 @@ fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
     let leases = || "leases.coordination.k8s.io".to_owned();
     let election = wanted([
         (leases(), &[][..], &["create"][..]),
-        (leases(), &[leader_election::NAME], &["get", "update"]),
+        (leases(), &[leader_election::LEASE_NAME], &["get", "update"]),
     ]);
     assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }

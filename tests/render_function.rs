@@ -5,7 +5,7 @@ mod golden;
 
 use elpio_operator::{
     api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
-    render::{self, Built, Child, Defaults, Desired, Owner, ValidFunction},
+    render::{self, BuiltImage, Child, Defaults, Desired, Owner, ValidFunction},
 };
 use golden::{UID, cases, compare, read, unset};
 
@@ -42,8 +42,8 @@ fn function_children(case: &str) -> Vec<Child> {
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     vec![
         render::pipeline_run(&owner, &valid, &Defaults::default()),
-        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some(&digest))),
-        render::published(&owner, &valid, &Built::by_run(&valid, &run, Some("latest"))),
+        render::published(&owner, &valid, &BuiltImage::by_run(&valid, &run, Some(&digest))),
+        render::published(&owner, &valid, &BuiltImage::by_run(&valid, &run, Some("latest"))),
     ]
 }
 

@@ -10,10 +10,10 @@ use elpio_operator::{
     foreign::ChildKind,
     render::{
         ChildId, Defaults, Desired, Owner,
-        applied::{Applied, ChildFailure, Live, Step},
+        applied::{Applied, ChildFailure, ChildOutcome, LiveChildren},
         render, validate,
     },
-    status::{Moment, Seen, service},
+    status::{Observation, StatusInput, service},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -38,7 +38,7 @@ struct Story {
 }
 
 /// What applying a child came to, when it is not that it was written.
-type Fate = (ChildKind, Step);
+type Fate = (ChildKind, ChildOutcome);
 
 impl Story {
     fn new() -> Self {
@@ -67,7 +67,7 @@ impl Story {
         }
         let first_look = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_mins(10);
-        let moment = Moment {
+        let moment = StatusInput {
             generation,
             now,
             retried,
@@ -79,13 +79,18 @@ impl Story {
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
         let assessed = match validate("web", &spec, &defaults) {
-            Err(faults) => {
-                service::assess(&OWNER, self.status.as_ref(), Seen::Invalid(&faults), &moment, &defaults)
-            }
+            Err(faults) => service::assess(
+                &OWNER,
+                self.status.as_ref(),
+                Observation::Invalid(&faults),
+                &moment,
+                &defaults,
+            ),
             Ok(valid) => {
                 let desired = render(&OWNER, &valid, &defaults);
                 let (applied, live) = (applied(&desired, fates), live(children));
-                let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &applied, live: &live };
+                let seen =
+                    Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &live };
                 service::assess(&OWNER, self.status.as_ref(), seen, &moment, &defaults)
             }
         };
@@ -157,19 +162,20 @@ impl Story {
 }
 
 fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
-    let fate =
-        |kind| fates.iter().find(|(of, _)| *of == kind).map_or(Step::Changed, |(_, step)| step.clone());
+    let fate = |kind| {
+        fates.iter().find(|(of, _)| *of == kind).map_or(ChildOutcome::Changed, |(_, step)| step.clone())
+    };
     Applied {
         steps: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
         ..Applied::default()
     }
 }
 
-fn failed(reason: &'static str, class: &'static str, message: &str) -> Step {
-    Step::Failed(ChildFailure { reason, class, message: message.into() })
+fn failed(reason: &'static str, class: &'static str, message: &str) -> ChildOutcome {
+    ChildOutcome::Failed(ChildFailure { reason, class, message: message.into() })
 }
 
-fn live(children: &[Value]) -> Live {
+fn live(children: &[Value]) -> LiveChildren {
     let entry = |child: &Value| {
         let (api, kind) = (child["apiVersion"].as_str().unwrap(), child["kind"].as_str().unwrap());
         let kind = ChildKind::ALL.into_iter().find(|k| k.kind() == kind && k.api_version() == api).unwrap();
@@ -319,7 +325,7 @@ fn a_domain_and_secrets_count_where_they_are_asked_for() {
         ),
         (
             ChildKind::DomainMapping,
-            Step::Waiting { on: ChildId::new(ChildKind::Certificate, "web.example.org") },
+            ChildOutcome::Blocked { on: ChildId::new(ChildKind::Certificate, "web.example.org") },
         ),
     ];
     story
@@ -381,10 +387,10 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
     let scaler = |ready: &str| {
         conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet")
     };
-    let right = [(ChildKind::Deployment, Step::Unchanged)];
+    let right = [(ChildKind::Deployment, ChildOutcome::Unchanged)];
     let held = [(
         ChildKind::Service,
-        Step::Leaving { holder: "Service web of Route web, which is being deleted,".into() },
+        ChildOutcome::NameInUse { holder: "Service web of Route web, which is being deleted,".into() },
     )];
     story
         .step("Knative still holds the name", 1, &spec, &[deployment(0)], &held, false)

@@ -8,11 +8,11 @@ use elpio_operator::{
     api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, label},
     foreign::ChildKind,
     render::{
-        ChildId, Defaults, Mode, Owner,
-        applied::{Applied, Live, Step},
+        ChildId, Defaults, Owner, WriteMode,
+        applied::{Applied, ChildOutcome, LiveChildren},
         validate_function,
     },
-    status::{Moment, Seen, function},
+    status::{Observation, StatusInput, function},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -64,7 +64,7 @@ fn service(build: &Value, ready: &str, reason: &str) -> Value {
         "status": {"observedGeneration": 1, "engine": "knative", "url": "http://cart.shop.example.com", "conditions": [condition]}})
 }
 
-fn live(children: &[Value]) -> Live {
+fn live(children: &[Value]) -> LiveChildren {
     let entry = |child: &Value| {
         let kind =
             ChildKind::ALL.into_iter().find(|kind| kind.kind() == child["kind"].as_str().unwrap()).unwrap();
@@ -100,7 +100,7 @@ impl Story {
         let first_look =
             self.status.as_ref().and_then(|status| status.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_hours(1);
-        let moment = Moment {
+        let moment = StatusInput {
             generation,
             now,
             retried: false,
@@ -113,13 +113,16 @@ impl Story {
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
         let desired =
             elpio_operator::render::function::function(&OWNER, &valid, &live(before), None, &defaults);
-        let step = |mode: &Mode| if *mode == Mode::Keep { Step::Unchanged } else { Step::Changed };
+        let step = |mode: &WriteMode| {
+            if *mode == WriteMode::Retain { ChildOutcome::Unchanged } else { ChildOutcome::Changed }
+        };
         let applied = Applied {
             steps: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(),
             ..Applied::default()
         };
-        let (now_live, details) = (live(after), Live::new());
-        let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
+        let (now_live, details) = (live(after), LiveChildren::new());
+        let seen =
+            Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
         let assessed = function::assess(&OWNER, self.status.as_ref(), seen, &details, &moment);
         self.tell(what, &assessed.status);
         for event in &assessed.occurrences {

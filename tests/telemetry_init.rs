@@ -7,8 +7,8 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use elpio_cluster::otlp::OtlpReceiver;
 use elpio_operator::telemetry::{
-    self, ChildStep, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo,
-    Report, Reported, RolloutSeed, RunOutcome, Settings, Trigger, step_for,
+    self, ChildStep, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+    ReconcileOutcome, ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, Trigger, step_for,
 };
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Service;
@@ -19,15 +19,15 @@ use kube::{
 use tower::{BoxError, service_fn};
 use tracing::Instrument;
 
-struct Done(Report);
+struct Done(ReconcileReport);
 
-impl Reported for Done {
-    fn report(&self) -> Report {
+impl HasReport for Done {
+    fn report(&self) -> ReconcileReport {
         self.0.clone()
     }
 }
 
-fn info(place: Place) -> ReconcileInfo {
+fn info(place: SpanParent) -> ReconcileInfo {
     ReconcileInfo {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
@@ -54,10 +54,10 @@ fn absent() -> http::Response<Full<Bytes>> {
 async fn from_init_to_shutdown() {
     let receiver = OtlpReceiver::start().await;
     let variables = HashMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())]);
-    let (settings, warnings) = Settings::from_env(&|name| variables.get(name).cloned());
+    let (settings, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
     assert!(warnings.is_empty() && settings.pushes());
     // Spans do not depend on the log filter, nor on kube's own spans.
-    let log = LogSettings { filter: "error,kube_client=trace".into(), format: LogFormat::Json, ansi: false };
+    let log = LogConfig { filter: "error,kube_client=trace".into(), format: LogFormat::Json, ansi: false };
     let telemetry = telemetry::init(settings, Identity::default(), log, true).unwrap();
     let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
 
@@ -74,15 +74,15 @@ async fn from_init_to_shutdown() {
             short: "later".into(),
             chain: "the whole chain".into(),
         };
-        Done(Report {
+        Done(ReconcileReport {
             failure: Some(failure),
             engine: None,
-            outcome: RunOutcome::Failed,
+            outcome: ReconcileOutcome::Failed,
             applied: vec![],
             wrote: false,
         })
     };
-    metrics.reconcile(&traces, info(Place::InRollout(rollout.clone())), run).await;
+    metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await;
 
     let said = telemetry.shutdown(Duration::from_secs(5)).await;
     assert!(said.is_empty(), "{said:?}");

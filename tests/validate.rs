@@ -4,7 +4,7 @@
 mod rules;
 
 use elpio_operator::{
-    api::{Engine, Stored, StoredService},
+    api::{Engine, LenientObject, LenientService},
     render::{Defaults, validate, validate_function},
 };
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// The spec, which every case has readable.
 fn read<S: DeserializeOwned>(case: &rules::Case) -> S {
-    let object: Stored<S, Value> = serde_json::from_value(case.object.clone()).unwrap();
+    let object: LenientObject<S, Value> = serde_json::from_value(case.object.clone()).unwrap();
     object.spec.unwrap_or_else(|error| panic!("{}: {error}", case.what))
 }
 
@@ -45,7 +45,7 @@ fn every_rule_is_checked_again() {
 
 #[test]
 fn all_faults_are_listed_in_the_order_of_the_fields() {
-    let object: StoredService = serde_json::from_value(serde_json::json!({
+    let object: LenientService = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "1"},
         "spec": {
             "image": {"repository": ""},

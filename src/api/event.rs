@@ -21,7 +21,7 @@ pub mod action {
 
 /// One thing that happened to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occurrence {
+pub struct NewEvent {
     /// One of [`event_type`].
     pub type_: &'static str,
     /// One of [`super::condition::reason`].

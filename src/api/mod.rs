@@ -16,7 +16,7 @@ pub use crate::api::crd::{CrdError, crds, to_yaml};
 pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
 pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
 pub use crate::api::status::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
-pub use crate::api::stored::{SpecError, Stored, StoredFunction, StoredService};
+pub use crate::api::stored::{LenientFunction, LenientObject, LenientService, SpecError};
 
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";

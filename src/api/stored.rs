@@ -18,7 +18,7 @@ use crate::api::{
 
 /// An object as the API server holds it, whatever its spec holds.
 #[derive(Clone, Debug)]
-pub struct Stored<S, T> {
+pub struct LenientObject<S, T> {
     /// The object's metadata.
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
@@ -28,10 +28,10 @@ pub struct Stored<S, T> {
 }
 
 /// An `ElpioService` as the API server holds it.
-pub type StoredService = Stored<ElpioServiceSpec, ElpioServiceStatus>;
+pub type LenientService = LenientObject<ElpioServiceSpec, ElpioServiceStatus>;
 
 /// An `ElpioFunction` as the API server holds it.
-pub type StoredFunction = Stored<ElpioFunctionSpec, ElpioFunctionStatus>;
+pub type LenientFunction = LenientObject<ElpioFunctionSpec, ElpioFunctionStatus>;
 
 /// Where and why a spec cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -43,7 +43,7 @@ pub struct SpecError {
     pub message: String,
 }
 
-/// Ties a spec to its kind, so that [`Stored`] can stand for that kind on a watch.
+/// Ties a spec to its kind, so that [`LenientObject`] can stand for that kind on a watch.
 pub trait SpecOf {
     /// The kind whose spec this is.
     type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>;
@@ -57,7 +57,7 @@ impl SpecOf for ElpioFunctionSpec {
     type Kind = ElpioFunction;
 }
 
-impl<S: SpecOf, T> Resource for Stored<S, T> {
+impl<S: SpecOf, T> Resource for LenientObject<S, T> {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
@@ -86,7 +86,7 @@ impl<S: SpecOf, T> Resource for Stored<S, T> {
     }
 }
 
-impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for Stored<S, T> {
+impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for LenientObject<S, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Value::Object(mut object) = Value::deserialize(deserializer)? else {
             return Err(D::Error::custom("an object of our kind must be a map"));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-fn stored(value: Value) -> StoredService {
+fn stored(value: Value) -> LenientService {
     serde_json::from_value(value).expect("a stored object is always readable")
 }
 
@@ -75,10 +75,13 @@ fn a_broken_status_is_no_status() {
 
 #[test]
 fn it_stands_for_its_kind() {
-    assert_eq!(StoredService::url_path(&(), Some("n")), "/apis/elpio.io/v1alpha1/namespaces/n/elpioservices");
-    assert_eq!(StoredService::kind(&()), "ElpioService");
     assert_eq!(
-        StoredFunction::url_path(&(), Some("n")),
+        LenientService::url_path(&(), Some("n")),
+        "/apis/elpio.io/v1alpha1/namespaces/n/elpioservices"
+    );
+    assert_eq!(LenientService::kind(&()), "ElpioService");
+    assert_eq!(
+        LenientFunction::url_path(&(), Some("n")),
         "/apis/elpio.io/v1alpha1/namespaces/n/elpiofunctions"
     );
 }
@@ -86,7 +89,7 @@ fn it_stands_for_its_kind() {
 #[test]
 fn a_function_is_read_as_leniently() {
     let read = |spec: Value| {
-        serde_json::from_value::<StoredFunction>(json!({"metadata": {"name": "f"}, "spec": spec}))
+        serde_json::from_value::<LenientFunction>(json!({"metadata": {"name": "f"}, "spec": spec}))
             .expect("readable")
             .spec
     };

@@ -18,23 +18,23 @@ use kube::{
 use tokio::sync::watch;
 
 use crate::{
-    cluster::client::call::{Call, CallError, run},
+    cluster::client::call::{ApiCall, ApiError, run},
     telemetry::ErrorType,
 };
 
 /// The Lease's name, and the `name` of `leader_election_master_status`.
-pub const NAME: &str = "elpio-operator";
+pub const LEASE_NAME: &str = "elpio-operator";
 
 /// A claim that is not renewed for so long may be taken by another.
-const DURATION: Duration = Duration::from_secs(15);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long stops to lead, well before another may begin.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a leader renews and a follower looks.
-const PERIOD: Duration = Duration::from_secs(3);
+const RETRY_PERIOD: Duration = Duration::from_secs(3);
 
 /// One candidate.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct LeaderElector {
     api: Api<Lease>,
     namespace: String,
     identity: String,
@@ -44,7 +44,7 @@ pub struct Candidate {
     held: Option<Lease>,
 }
 
-impl Candidate {
+impl LeaderElector {
     /// A candidate for the Lease in `namespace`; `identity` must differ between processes.
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: String) -> Self {
@@ -87,18 +87,18 @@ impl Candidate {
                     }
                 }
             }
-            let _ = tokio::time::timeout(PERIOD, stop.wait_for(|s| *s)).await;
+            let _ = tokio::time::timeout(RETRY_PERIOD, stop.wait_for(|s| *s)).await;
         }
         self.tell(&leading, false);
         if let Err(error) = self.give_back().await {
-            tracing::warn!(%error, "the Lease could not be given back; it expires after {} s", DURATION.as_secs());
+            tracing::warn!(%error, "the Lease could not be given back; it expires after {} s", LEASE_DURATION.as_secs());
         }
     }
 
     fn tell(&self, leading: &watch::Sender<bool>, now: bool) {
         if leading.send_replace(now) != now {
             tracing::info!(
-                lease = NAME,
+                lease = LEASE_NAME,
                 namespace = self.namespace,
                 identity = self.identity,
                 "{}",
@@ -107,21 +107,22 @@ impl Candidate {
         }
     }
 
-    fn unanswered(&self) -> CallError {
+    fn unanswered(&self) -> ApiError {
         let cause = "no answer in time".to_owned();
-        CallError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
+        ApiError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
     /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we
     /// lead.
-    async fn claim(&mut self) -> Result<bool, CallError> {
+    async fn claim(&mut self) -> Result<bool, ApiError> {
         if let Some(mut held) = self.held.take() {
             let (acquired, transitions) = held
                 .spec
                 .as_ref()
                 .map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
             held.spec = Some(LeaseSpec { acquire_time: acquired, ..self.spec(transitions) });
-            match run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &held)).await {
+            match run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &held)).await
+            {
                 Ok(renewed) => {
                     self.held = Some(renewed);
                     return Ok(true);
@@ -131,9 +132,9 @@ impl Candidate {
                 Err(error) => return Err(error),
             }
         }
-        let Some(lease) = run(self.call("get"), self.api.get_opt(NAME)).await? else {
+        let Some(lease) = run(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
+                metadata: ObjectMeta { name: Some(LEASE_NAME.into()), ..ObjectMeta::default() },
                 spec: Some(self.spec(0)),
             };
             let created = run(self.call("create"), self.api.create(&PostParams::default(), &lease)).await;
@@ -151,7 +152,8 @@ impl Candidate {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
         }
         claim.spec = Some(spec);
-        let replaced = run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &claim)).await;
+        let replaced =
+            run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &claim)).await;
         self.won(replaced)
     }
 
@@ -165,7 +167,7 @@ impl Candidate {
                     .as_ref()
                     .and_then(|s| s.lease_duration_seconds)
                     .and_then(|s| u64::try_from(s).ok());
-                since.elapsed() >= seconds.map_or(DURATION, Duration::from_secs)
+                since.elapsed() >= seconds.map_or(LEASE_DURATION, Duration::from_secs)
             }
             _ => {
                 self.seen = Some((lease.clone(), Instant::now()));
@@ -174,8 +176,10 @@ impl Candidate {
         }
     }
 
-    async fn give_back(&self) -> Result<(), CallError> {
-        let Some(mut lease) = run(self.call("get"), self.api.get_opt(NAME)).await? else { return Ok(()) };
+    async fn give_back(&self) -> Result<(), ApiError> {
+        let Some(mut lease) = run(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
+            return Ok(());
+        };
         if lease.spec.as_ref().and_then(|s| s.holder_identity.as_ref()) != Some(&self.identity) {
             return Ok(());
         }
@@ -185,14 +189,16 @@ impl Candidate {
             lease_duration_seconds: Some(1),
             ..self.spec(transitions)
         });
-        run(self.call("update"), self.api.replace(NAME, &PostParams::default(), &lease)).await.map(|_| ())
+        run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &lease))
+            .await
+            .map(|_| ())
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
             lease_transitions: Some(transitions),
@@ -201,7 +207,7 @@ impl Candidate {
     }
 
     /// A conflict means that another was faster.
-    fn won(&mut self, answer: Result<Lease, CallError>) -> Result<bool, CallError> {
+    fn won(&mut self, answer: Result<Lease, ApiError>) -> Result<bool, ApiError> {
         match answer {
             Ok(lease) => {
                 self.held = Some(lease);
@@ -212,12 +218,12 @@ impl Candidate {
         }
     }
 
-    fn call(&self, verb: &'static str) -> Call {
-        Call {
+    fn call(&self, verb: &'static str) -> ApiCall {
+        ApiCall {
             verb,
             resource: "leases.coordination.k8s.io".into(),
             namespace: self.namespace.clone(),
-            name: NAME.into(),
+            name: LEASE_NAME.into(),
         }
     }
 }

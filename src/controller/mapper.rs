@@ -4,39 +4,40 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use crate::{
     api::GROUP,
-    cluster::{Key, store::Change},
+    cluster::{ObjectKey, store::ObjectChange},
     controller::kinds::Kind,
     foreign::ChildKind,
 };
 
 /// The objects of this kind that control the child, or did, and the one that may have waited for its name.
-pub fn concerned<K: Kind>(kind: ChildKind, change: &Change<DynamicObject>) -> Vec<Key> {
+pub fn concerned<K: Kind>(kind: ChildKind, change: &ObjectChange<DynamicObject>) -> Vec<ObjectKey> {
     let owners = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child));
     // What an engine makes beside its object has our labels and that engine's object for a controller. It is
     // no child of ours, but it can hold a name that we want: Knative's placeholder Service, the HTTP add-on's
     // own ScaledObject.
     let freed = change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| labelled::<K>(child));
-    let mut keys: Vec<Key> = owners.chain(freed).collect();
+    let mut keys: Vec<ObjectKey> = owners.chain(freed).collect();
     keys.dedup();
     keys
 }
 
 /// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
-fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<Key> {
+fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<ObjectKey> {
     let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
     let group = reference.api_version.split('/').next();
     if group == Some(GROUP) {
         let namespace = child.namespace().unwrap_or_default();
-        return (reference.kind == K::KIND.as_str()).then(|| Key { namespace, name: reference.name.clone() });
+        return (reference.kind == K::KIND.as_str())
+            .then(|| ObjectKey { namespace, name: reference.name.clone() });
     }
     // Tekton copies a run's labels to its tasks.
     (kind == ChildKind::TaskRun).then(|| labelled::<K>(child)).flatten()
 }
 
 /// The object of this kind that a label names.
-fn labelled<K: Kind>(child: &DynamicObject) -> Option<Key> {
+fn labelled<K: Kind>(child: &DynamicObject) -> Option<ObjectKey> {
     let name = child.labels().get(K::LABEL)?.clone();
-    Some(Key { namespace: child.namespace().unwrap_or_default(), name })
+    Some(ObjectKey { namespace: child.namespace().unwrap_or_default(), name })
 }
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ mod tests {
         old: Option<Arc<DynamicObject>>,
         new: Option<Arc<DynamicObject>>,
     ) -> (usize, usize) {
-        let change = Change { old, new, echo: false };
+        let change = ObjectChange { old, new, echo: false };
         (concerned::<Service>(kind, &change).len(), concerned::<Function>(kind, &change).len())
     }
 

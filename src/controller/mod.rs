@@ -21,25 +21,25 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     api::API_VERSION,
     cluster::{
-        Key,
+        ObjectKey,
         store::{
-            Cache, Change,
-            children::Children,
-            reflector::{self as watches, Subject, Watch},
+            ObjectChange, ObjectStore,
+            children::ChildStore,
+            reflector::{self as watches, WatchHandle, WatchTarget},
         },
     },
     controller::{
         kinds::{Kind, Object},
         reconcile::{
-            Pipeline,
-            result::Run,
-            rollout_telemetry::{self, Rollouts},
+            Reconciler,
+            result::ReconcileResult,
+            rollout_telemetry::{self, RolloutTelemetry},
             settle::Unanswered,
         },
-        state_metrics::Unsettled,
+        state_metrics::UnobservedGenerations,
         workqueue::{
-            Next, Queue, Turn, backoff,
-            slots::{Seat, Seats},
+            Requeue, WorkItem, WorkQueue, backoff,
+            slots::{WorkerSlot, WorkerSlots},
         },
     },
     foreign::ChildKind,
@@ -47,17 +47,17 @@ use crate::{
 };
 
 /// So many times as many may wait to tell as may write at once.
-const TELLING: usize = 16;
+const MAX_REPORTING_PER_SLOT: usize = 16;
 
 /// One kind's controller.
 pub struct Controller<K: Kind> {
     /// What is to be done.
-    pub queue: Arc<Queue>,
+    pub queue: Arc<WorkQueue>,
     /// The objects.
-    pub store: Arc<Cache<Object<K>>>,
+    pub store: Arc<ObjectStore<Object<K>>>,
     /// Since when an object's generation has not been observed.
-    pub unsettled: Arc<Unsettled>,
-    rollouts: Rollouts,
+    pub unsettled: Arc<UnobservedGenerations>,
+    rollouts: RolloutTelemetry,
     unanswered: Arc<Unanswered>,
     leading: watch::Receiver<bool>,
 }
@@ -84,13 +84,13 @@ impl<K: Kind> Clone for Controller<K> {
 impl<K: Kind> Controller<K> {
     /// A controller that works while `leading` says so.
     #[must_use]
-    pub fn new(rollouts: Rollouts, leading: watch::Receiver<bool>) -> Self {
-        let queue = Arc::new(Queue::default());
+    pub fn new(rollouts: RolloutTelemetry, leading: watch::Receiver<bool>) -> Self {
+        let queue = Arc::new(WorkQueue::default());
         let probe = queue.clone();
         queue.measured_by(rollouts.metrics.queue(K::KIND, move || probe.probe()));
         Self {
             queue,
-            store: Arc::new(Cache::new(|_| None)),
+            store: Arc::new(ObjectStore::new(|_| None)),
             unsettled: Arc::default(),
             rollouts,
             unanswered: Arc::default(),
@@ -100,7 +100,7 @@ impl<K: Kind> Controller<K> {
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
     #[must_use]
-    pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<Watch> {
+    pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<WatchHandle> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
             let api: Api<Object<K>> = if scope.is_empty() {
@@ -109,7 +109,7 @@ impl<K: Kind> Controller<K> {
                 Api::namespaced(client.clone(), &scope)
             };
             let this = self.clone();
-            let subject = Subject { resource: K::KIND.as_str(), scope, selector: "" };
+            let subject = WatchTarget { resource: K::KIND.as_str(), scope, selector: "" };
             watches::spawn(
                 api,
                 subject,
@@ -127,7 +127,7 @@ impl<K: Kind> Controller<K> {
     }
 
     /// What an object's change means. Followers only keep their caches warm.
-    fn changed(&self, change: &Change<Object<K>>) {
+    fn changed(&self, change: &ObjectChange<Object<K>>) {
         let Some(key) = change.key() else { return };
         self.unsettled.note(&key, change.new.as_deref().and_then(|o| unobserved::<K>(o)));
         match &change.new {
@@ -150,7 +150,7 @@ impl<K: Kind> Controller<K> {
     }
 
     /// What a child's change means for the objects of this kind.
-    pub fn child_changed(&self, kind: ChildKind, change: &Change<DynamicObject>) {
+    pub fn child_changed(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>) {
         if change.echo || !self.leads() {
             return;
         }
@@ -170,12 +170,12 @@ impl<K: Kind> Controller<K> {
             } else {
                 Trigger::Resync
             });
-            self.queue.add(Key::of(&*object), why);
+            self.queue.add(ObjectKey::of(&*object), why);
         }
     }
 
     /// Takes up what a leader before us may have left.
-    pub fn take_over(&self, children: &Children) {
+    pub fn take_over(&self, children: &ChildStore) {
         let now = Timestamp::now();
         for object in self.store.all() {
             let live = children.of(object.uid().as_deref().unwrap_or_default());
@@ -185,8 +185,9 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Works on `workers` objects at once until `stop` says true, and then finishes what runs.
-    pub async fn work(self, pipeline: Arc<Pipeline<K>>, workers: usize, mut stop: watch::Receiver<bool>) {
-        let (seats, mut leading, mut running) = (Seats::new(workers), self.leading.clone(), JoinSet::new());
+    pub async fn work(self, pipeline: Arc<Reconciler<K>>, workers: usize, mut stop: watch::Receiver<bool>) {
+        let (seats, mut leading, mut running) =
+            (WorkerSlots::new(workers), self.leading.clone(), JoinSet::new());
         loop {
             let next = async {
                 let seat = seats.writing().await;
@@ -200,13 +201,14 @@ impl<K: Kind> Controller<K> {
             };
             // Those that only wait to tell cost memory, so there is an end to their number.
             while running.try_join_next().is_some()
-                || (running.len() >= workers * TELLING && running.join_next().await.is_some())
-            {}
+                || (running.len() >= workers * MAX_REPORTING_PER_SLOT && running.join_next().await.is_some())
+            {
+            }
         }
         while running.join_next().await.is_some() {}
     }
 
-    async fn one(self, pipeline: Arc<Pipeline<K>>, turn: Turn, mut seat: Seat) {
+    async fn one(self, pipeline: Arc<Reconciler<K>>, turn: WorkItem, mut seat: WorkerSlot) {
         let next = AssertUnwindSafe(self.turn(&pipeline, &turn, &mut seat)).catch_unwind().await;
         // A fault of ours at one object must not cost the others their turn.
         let next = next.unwrap_or_else(|_| {
@@ -216,16 +218,16 @@ impl<K: Kind> Controller<K> {
                 name = turn.key.name,
                 "the reconcile panicked; please report it"
             );
-            Next { retry: Some(backoff::back_off(turn.failures, backoff::chance())), ..Next::default() }
+            Requeue { retry: Some(backoff::back_off(turn.failures, backoff::chance())), ..Requeue::default() }
         });
         self.queue.done(&turn.key, &next);
     }
 
-    async fn turn(&self, pipeline: &Pipeline<K>, turn: &Turn, seat: &mut Seat) -> Next {
+    async fn turn(&self, pipeline: &Reconciler<K>, turn: &WorkItem, seat: &mut WorkerSlot) -> Requeue {
         let Some(object) =
             self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads())
         else {
-            return Next::default();
+            return Requeue::default();
         };
         self.unanswered.look::<K>(&object, &self.rollouts);
         let now = Timestamp::now();
@@ -243,7 +245,8 @@ impl<K: Kind> Controller<K> {
         };
         let retried = turn.trigger == Trigger::Retry;
         let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried, seat);
-        let run: Run<K> = self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
+        let run: ReconcileResult<K> =
+            self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
         if run.status.is_some() {
             self.unsettled.note(&turn.key, None);
         }
@@ -259,7 +262,7 @@ impl<K: Kind> Controller<K> {
             .or(object.status.as_ref())
             .and_then(|status| rollout_telemetry::late::<K>(status, pipeline.allowed(&object)))
             .filter(|at| *at > now);
-        Next {
+        Requeue {
             retry: run.retry,
             deadline: late
                 .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),

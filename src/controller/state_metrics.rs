@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     api::condition,
-    cluster::{Key, store::Cache},
+    cluster::{ObjectKey, store::ObjectStore},
     controller::kinds::{Kind, Object},
     status::conditions::{counted_reason, find},
     telemetry,
@@ -16,11 +16,11 @@ use crate::{
 
 /// Since when the generation of an object has not been observed.
 #[derive(Debug, Default)]
-pub struct Unsettled(Mutex<HashMap<Key, (i64, Instant)>>);
+pub struct UnobservedGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
 
-impl Unsettled {
+impl UnobservedGenerations {
     /// Takes note of the generation that is not observed yet, or that there is none.
-    pub fn note(&self, key: &Key, generation: Option<i64>) {
+    pub fn note(&self, key: &ObjectKey, generation: Option<i64>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (generation, all.get(key)) {
             (Some(generation), Some((known, _))) if *known == generation => {}
@@ -41,7 +41,9 @@ impl Unsettled {
 }
 
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
-pub fn states<K: Kind>(store: &Cache<Object<K>>) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
+pub fn states<K: Kind>(
+    store: &ObjectStore<Object<K>>,
+) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
     let mut counts: BTreeMap<(&'static str, &'static str), u64> = BTreeMap::new();
     for object in store.all() {
         let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
@@ -61,8 +63,8 @@ mod tests {
 
     #[test]
     fn the_age_is_that_of_the_generation_not_of_the_last_note() {
-        let unsettled = Unsettled::default();
-        let key = |name: &str| Key { namespace: "ns".into(), name: name.into() };
+        let unsettled = UnobservedGenerations::default();
+        let key = |name: &str| ObjectKey { namespace: "ns".into(), name: name.into() };
         assert_eq!(unsettled.age(), Duration::ZERO);
         unsettled.note(&key("a"), Some(1));
         let since = unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")];

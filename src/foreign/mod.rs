@@ -37,7 +37,7 @@ pub enum ChildKind {
 }
 
 /// What is fixed about one kind.
-struct Facts {
+struct KindFacts {
     kind: &'static str,
     label: &'static str,
     display: &'static str,
@@ -144,8 +144,8 @@ impl ChildKind {
         )
     }
 
-    fn facts(self) -> Facts {
-        let facts = |kind, project, group, plural, versions| Facts {
+    fn facts(self) -> KindFacts {
+        let facts = |kind, project, group, plural, versions| KindFacts {
             kind,
             label: kind,
             display: kind,
@@ -166,7 +166,7 @@ impl ChildKind {
             Self::Certificate => {
                 facts("Certificate", "cert-manager", "cert-manager.io", "certificates", &["v1"])
             }
-            Self::KnativeService => Facts {
+            Self::KnativeService => KindFacts {
                 label: "KnativeService",
                 display: "Knative Service",
                 ..facts("Service", "Knative Serving", "serving.knative.dev", "services", &["v1"])
@@ -178,11 +178,12 @@ impl ChildKind {
                 "domainmappings",
                 &["v1beta1"],
             ),
-            Self::Deployment => {
-                Facts { built_in: true, ..facts("Deployment", "Kubernetes", "apps", "deployments", &["v1"]) }
-            }
+            Self::Deployment => KindFacts {
+                built_in: true,
+                ..facts("Deployment", "Kubernetes", "apps", "deployments", &["v1"])
+            },
             Self::Service => {
-                Facts { built_in: true, ..facts("Service", "Kubernetes", "", "services", &["v1"]) }
+                KindFacts { built_in: true, ..facts("Service", "Kubernetes", "", "services", &["v1"]) }
             }
             Self::HttpScaledObject => facts(
                 "HTTPScaledObject",

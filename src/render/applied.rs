@@ -8,22 +8,22 @@ use kube::core::DynamicObject;
 use crate::render::ChildId;
 
 /// The children that an object controls, as last seen.
-pub type Live = BTreeMap<ChildId, Arc<DynamicObject>>;
+pub type LiveChildren = BTreeMap<ChildId, Arc<DynamicObject>>;
 
 /// What became of one desired child.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ChildOutcome {
     /// It was written.
     Changed,
     /// It was already right.
     Unchanged,
     /// It depends on another child that could not be applied.
-    Waiting {
+    Blocked {
         /// That other child.
         on: ChildId,
     },
     /// Its name is still held by what is being deleted.
-    Leaving {
+    NameInUse {
         /// By what.
         holder: String,
     },
@@ -46,7 +46,7 @@ pub struct ChildFailure {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Every desired child, in order.
-    pub steps: Vec<(ChildId, Step)>,
+    pub steps: Vec<(ChildId, ChildOutcome)>,
     /// What is no longer asked for and was deleted.
     pub deleted: Vec<ChildId>,
     /// What is no longer asked for and could not be deleted.
@@ -58,13 +58,16 @@ impl Applied {
     #[must_use]
     pub fn complete(&self) -> bool {
         self.kept.is_empty()
-            && self.steps.iter().all(|(_, step)| matches!(step, Step::Changed | Step::Unchanged))
+            && self
+                .steps
+                .iter()
+                .all(|(_, step)| matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged))
     }
 
     /// Every failure with its child, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&ChildId, &ChildFailure)> {
         let steps = self.steps.iter().filter_map(|(id, step)| match step {
-            Step::Failed(failure) => Some((id, failure)),
+            ChildOutcome::Failed(failure) => Some((id, failure)),
             _ => None,
         });
         steps.chain(self.kept.iter().map(|(id, failure)| (id, failure)))
@@ -73,7 +76,7 @@ impl Applied {
     /// What still holds a name that is wanted.
     pub fn holders(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|(_, step)| match step {
-            Step::Leaving { holder } => Some(holder.as_str()),
+            ChildOutcome::NameInUse { holder } => Some(holder.as_str()),
             _ => None,
         })
     }

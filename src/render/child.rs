@@ -59,25 +59,25 @@ pub struct Child {
     /// Annotations that are sent but are no part of the hash (trace context).
     pub carried: BTreeMap<String, String>,
     /// How it is written.
-    pub mode: Mode,
+    pub mode: WriteMode,
 }
 
 /// How a child is written.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Mode {
+pub enum WriteMode {
     /// By server-side apply, whenever something of it is not as it should be.
     #[default]
     Apply,
     /// Created once and never written again.
-    Create,
+    CreateOnly,
     /// Left as it is.
-    Keep,
+    Retain,
     /// Changed by this merge patch, and otherwise left as it is.
-    Change(Value),
+    Patch(Value),
 }
 
 /// Labels, annotations and spec of a child under construction.
-pub(crate) struct Parts<S> {
+pub(crate) struct ChildBuilder<S> {
     pub id: ChildId,
     pub version: String,
     pub after: Vec<ChildId>,
@@ -86,7 +86,7 @@ pub(crate) struct Parts<S> {
     pub spec: S,
 }
 
-impl<S: Serialize> Parts<S> {
+impl<S: Serialize> ChildBuilder<S> {
     /// A child of the preferred version, without labels of its own.
     pub(crate) fn new(id: ChildId, spec: S) -> Self {
         let version = id.kind.version().to_owned();
@@ -112,7 +112,7 @@ impl<S: Serialize> Parts<S> {
             "metadata": metadata,
             "spec": self.spec,
         });
-        Child { id: self.id, after: self.after, body, carried: BTreeMap::new(), mode: Mode::Apply }
+        Child { id: self.id, after: self.after, body, carried: BTreeMap::new(), mode: WriteMode::Apply }
     }
 }
 
@@ -142,7 +142,7 @@ impl Owner<'_> {
 impl Child {
     /// A child that is there and stays; only `mode` may still change it.
     #[must_use]
-    pub fn existing(id: ChildId, mode: Mode) -> Self {
+    pub fn existing(id: ChildId, mode: WriteMode) -> Self {
         Self { id, after: Vec::new(), body: Value::Null, carried: BTreeMap::new(), mode }
     }
 
@@ -196,7 +196,7 @@ mod tests {
             after: Vec::new(),
             body,
             carried: BTreeMap::new(),
-            mode: Mode::Apply,
+            mode: WriteMode::Apply,
         };
         let one = child(json!({"a": {"x": 1, "y": [{"p": 1, "q": 2}]}, "b": 2}));
         let other = child(json!({"b": 2, "a": {"y": [{"q": 2, "p": 1}], "x": 1}}));

@@ -15,12 +15,12 @@ const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
 /// `resources` and the refresh interval of an `ExternalSecret` are compared by value.
 #[must_use]
 pub fn satisfied(sent: &Value, live: &Value) -> bool {
-    holds(sent, live, Place::Anywhere)
+    holds(sent, live, ValueContext::Anywhere)
 }
 
 /// Where a value stands, as far as its meaning depends on it.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Place {
+enum ValueContext {
     Anywhere,
     /// The value of `resources`.
     Resources,
@@ -32,7 +32,7 @@ enum Place {
     Interval,
 }
 
-impl Place {
+impl ValueContext {
     fn below(self, key: &str) -> Self {
         match (self, key) {
             (Self::Amounts, _) => Self::Amount,
@@ -44,21 +44,21 @@ impl Place {
     }
 }
 
-fn holds(sent: &Value, live: &Value, place: Place) -> bool {
+fn holds(sent: &Value, live: &Value, place: ValueContext) -> bool {
     match (sent, live) {
         (Value::Object(sent), Value::Object(live)) => map_holds(sent, live, place),
         (Value::Array(sent), Value::Array(live)) => list_holds(sent, live),
         _ if is_zero(sent) && is_zero(live) => true,
-        _ if place == Place::Amount => {
+        _ if place == ValueContext::Amount => {
             same(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
         }
-        _ if place == Place::Interval => same(sent, live, duration::parse),
+        _ if place == ValueContext::Interval => same(sent, live, duration::parse),
         (Value::Number(sent), Value::Number(live)) => sent == live || sent.as_f64() == live.as_f64(),
         _ => sent == live,
     }
 }
 
-fn map_holds(sent: &Map<String, Value>, live: &Map<String, Value>, place: Place) -> bool {
+fn map_holds(sent: &Map<String, Value>, live: &Map<String, Value>, place: ValueContext) -> bool {
     sent.iter().all(|(key, sent)| holds(sent, live.get(key).unwrap_or(&Value::Null), place.below(key)))
 }
 
@@ -67,7 +67,7 @@ fn list_holds(sent: &[Value], live: &[Value]) -> bool {
     let key = ITEM_KEYS
         .into_iter()
         .find(|key| !sent.is_empty() && sent.iter().all(|item| item.get(*key).is_some()));
-    let here = |sent: &Value, live: &Value| holds(sent, live, Place::Anywhere);
+    let here = |sent: &Value, live: &Value| holds(sent, live, ValueContext::Anywhere);
     match key {
         Some(key) => sent
             .iter()

@@ -22,7 +22,7 @@ use crate::{
             HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaledObjectSpec, Trigger,
         },
     },
-    render::{Child, ChildId, Ignored, Owner, ValidService, child::Parts, pod},
+    render::{Child, ChildId, IgnoredField, Owner, ValidService, child::ChildBuilder, pod},
 };
 
 /// The port of the Service.
@@ -51,7 +51,7 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
 }
 
 /// What the spec asks and KEDA cannot do.
-pub(super) fn ignored(valid: &ValidService) -> Vec<Ignored> {
+pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
     let all = [
         (!valid.traffic.is_empty(), "traffic", "a Deployment has no revisions to spread requests over"),
         (
@@ -72,7 +72,7 @@ pub(super) fn ignored(valid: &ValidService) -> Vec<Ignored> {
     ];
     all.into_iter()
         .filter(|(asked, ..)| *asked)
-        .map(|(_, field, why)| Ignored { field, why: why.to_owned() })
+        .map(|(_, field, why)| IgnoredField { field, why: why.to_owned() })
         .collect()
 }
 
@@ -97,7 +97,7 @@ fn deployment(owner: &Owner<'_>, valid: &ValidService) -> Child {
         },
         ..DeploymentSpec::default()
     };
-    Parts::new(ChildId::new(ChildKind::Deployment, &valid.name), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Deployment, &valid.name), spec).child(owner)
 }
 
 fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
@@ -110,7 +110,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
         }]),
         ..ServiceSpec::default()
     };
-    Parts::new(ChildId::new(ChildKind::Service, &valid.name), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Service, &valid.name), spec).child(owner)
 }
 
 /// The greatest number of replicas: KEDA needs one.
@@ -136,7 +136,7 @@ fn http_scaled_object(owner: &Owner<'_>, valid: &ValidService, scaling_metric: H
         scaledown_period: SCALEDOWN_PERIOD,
         scaling_metric,
     };
-    let mut parts = Parts::new(ChildId::new(ChildKind::HttpScaledObject, name), spec);
+    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::HttpScaledObject, name), spec);
     parts.after = vec![ChildId::new(ChildKind::Deployment, name), ChildId::new(ChildKind::Service, name)];
     parts.child(owner)
 }
@@ -158,7 +158,7 @@ fn scaled_object(owner: &Owner<'_>, valid: &ValidService) -> Child {
             metadata: BTreeMap::from([("value", valid.target.to_string())]),
         }],
     };
-    let mut parts = Parts::new(ChildId::new(ChildKind::ScaledObject, name), spec);
+    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::ScaledObject, name), spec);
     parts.after = vec![ChildId::new(ChildKind::Deployment, name)];
     parts.child(owner)
 }

@@ -12,7 +12,7 @@ use crate::{
             TemplateMeta, name,
         },
     },
-    render::{Child, ChildId, Owner, ValidService, child::Parts, pod},
+    render::{Child, ChildId, Owner, ValidService, child::ChildBuilder, pod},
 };
 
 /// Everything but the secrets, in the order in which it is applied.
@@ -33,7 +33,7 @@ fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
         dns_names: vec![host.to_owned()],
         issuer_ref: valid.issuer.clone(),
     };
-    Parts::new(ChildId::new(ChildKind::Certificate, host), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).child(owner)
 }
 
 fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
@@ -45,7 +45,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
             container_concurrency: valid.concurrency_limit,
         },
     };
-    let mut parts = Parts::new(
+    let mut parts = ChildBuilder::new(
         ChildId::new(ChildKind::KnativeService, &valid.name),
         ServiceSpec { template, traffic: valid.traffic.clone() },
     );
@@ -76,7 +76,7 @@ fn domain_mapping(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child 
     };
     let tls = valid.tls.then(|| SecretTls { secret_name: tls_secret(valid) });
     let mut parts =
-        Parts::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
+        ChildBuilder::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
     if valid.tls {
         parts.after.push(ChildId::new(ChildKind::Certificate, host));
     }

@@ -14,12 +14,12 @@ pub mod quantity;
 pub mod service;
 pub mod validate;
 
-pub use crate::render::child::{Child, ChildId, Mode, Owner};
+pub use crate::render::child::{Child, ChildId, Owner, WriteMode};
 pub use crate::render::function::pipeline_run::pipeline_run;
-pub use crate::render::function::published::{Built, published};
+pub use crate::render::function::published::{BuiltImage, published};
 pub use crate::render::service::render;
 pub use crate::render::validate::{
-    BuildInputs, Fault, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,
+    BuildInputs, FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,
 };
 
 use crate::api::Engine;
@@ -57,12 +57,12 @@ pub struct Desired {
     /// The children, in the order in which they are applied.
     pub children: Vec<Child>,
     /// What the engine cannot do.
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredField>,
 }
 
 /// A field that the engine cannot honour.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ignored {
+pub struct IgnoredField {
     /// The field, as `ingress.tls`.
     pub field: &'static str,
     /// Why it has no effect.

@@ -22,12 +22,12 @@ const BINARY_MAX: i128 = i64::MAX as i128 * NANOS_IN_ONE;
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
-    form: Form,
+    form: SuffixFamily,
 }
 
 /// Which family of suffixes the amount was written with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Form {
+enum SuffixFamily {
     Binary,
     Decimal,
     Exponent,
@@ -66,7 +66,9 @@ impl Quantity {
         let (number, suffix) = unsigned.split_at(end);
         let number = Number::parse(number)?;
         let (form, nanos) = match suffix_exponent(suffix)? {
-            (Form::Binary, exponent) => (Form::Binary, number.nanos(1 << exponent, 0)?.min(BINARY_MAX)),
+            (SuffixFamily::Binary, exponent) => {
+                (SuffixFamily::Binary, number.nanos(1 << exponent, 0)?.min(BINARY_MAX))
+            }
             (form, exponent) => (form, number.nanos(1, exponent)?),
         };
         Some(Self { nanos: if negative { -nanos } else { nanos }, form })
@@ -94,7 +96,7 @@ impl fmt::Display for Quantity {
             return f.write_str("0");
         }
         let whole = self.nanos % NANOS_IN_ONE == 0;
-        if self.form == Form::Binary && whole && self.nanos.abs() >= 1024 * NANOS_IN_ONE {
+        if self.form == SuffixFamily::Binary && whole && self.nanos.abs() >= 1024 * NANOS_IN_ONE {
             let (number, times) = without_factor(self.nanos / NANOS_IN_ONE, 1024);
             let suffix = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
             return write!(f, "{number}{}", suffix.get(times).copied().unwrap_or_default());
@@ -102,7 +104,7 @@ impl fmt::Display for Quantity {
         let (number, times) = without_factor(self.nanos, 1000);
         let suffix = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"].get(times).copied();
         match (self.form, suffix) {
-            (Form::Exponent, _) | (_, None) if times != 3 => {
+            (SuffixFamily::Exponent, _) | (_, None) if times != 3 => {
                 write!(f, "{number}e{}", i128::try_from(times).unwrap_or_default() * 3 - 9)
             }
             _ => write!(f, "{number}{}", suffix.unwrap_or_default()),
@@ -121,8 +123,8 @@ fn without_factor(mut number: i128, factor: i128) -> (i128, usize) {
 }
 
 /// The family of a suffix, and its exponent: of 2 for the binary ones, else of 10.
-fn suffix_exponent(suffix: &str) -> Option<(Form, i32)> {
-    let decimal = |exponent| Some((Form::Decimal, exponent));
+fn suffix_exponent(suffix: &str) -> Option<(SuffixFamily, i32)> {
+    let decimal = |exponent| Some((SuffixFamily::Decimal, exponent));
     match suffix {
         "n" => decimal(-9),
         "u" => decimal(-6),
@@ -134,13 +136,13 @@ fn suffix_exponent(suffix: &str) -> Option<(Form, i32)> {
         "T" => decimal(12),
         "P" => decimal(15),
         "E" => decimal(18),
-        "Ki" => Some((Form::Binary, 10)),
-        "Mi" => Some((Form::Binary, 20)),
-        "Gi" => Some((Form::Binary, 30)),
-        "Ti" => Some((Form::Binary, 40)),
-        "Pi" => Some((Form::Binary, 50)),
-        "Ei" => Some((Form::Binary, 60)),
-        other => Some((Form::Exponent, other.strip_prefix(['e', 'E'])?.parse().ok()?)),
+        "Ki" => Some((SuffixFamily::Binary, 10)),
+        "Mi" => Some((SuffixFamily::Binary, 20)),
+        "Gi" => Some((SuffixFamily::Binary, 30)),
+        "Ti" => Some((SuffixFamily::Binary, 40)),
+        "Pi" => Some((SuffixFamily::Binary, 50)),
+        "Ei" => Some((SuffixFamily::Binary, 60)),
+        other => Some((SuffixFamily::Exponent, other.strip_prefix(['e', 'E'])?.parse().ok()?)),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     api::Engine,
     foreign::ChildKind,
-    render::{Child, ChildId, Defaults, Desired, Owner, ValidService, child::Parts, keda, knative},
+    render::{Child, ChildId, Defaults, Desired, Owner, ValidService, child::ChildBuilder, keda, knative},
 };
 
 /// The objects that a valid service asks for, in the order in which they are applied.
@@ -22,7 +22,7 @@ pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> D
 fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let child = |secret: &super::ValidSecret| {
         let mut parts =
-            Parts::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
+            ChildBuilder::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
         parts.version.clone_from(&defaults.external_secrets_version);
         parts.child(owner)
     };

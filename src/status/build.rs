@@ -7,17 +7,17 @@ use serde_json::Value;
 use crate::{
     foreign::ChildKind,
     render::{
-        applied::Live,
+        applied::LiveChildren,
         function::{RunState, run_state},
     },
 };
 
 /// The label by which Tekton names a task of a pipeline.
-const TASK: &str = "tekton.dev/pipelineTask";
+const PIPELINE_TASK_LABEL: &str = "tekton.dev/pipelineTask";
 
 /// A run that has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildEnd {
+pub struct FinishedBuild {
     /// The `PipelineRun`.
     pub run: String,
     /// Its uid.
@@ -31,12 +31,12 @@ pub struct BuildEnd {
     /// Why it failed; empty when it did not.
     pub failure: String,
     /// Its tasks, in the order in which they began.
-    pub tasks: Vec<TaskEnd>,
+    pub tasks: Vec<FinishedTask>,
 }
 
 /// A task of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskEnd {
+pub struct FinishedTask {
     /// Its name in the pipeline.
     pub task: String,
     /// The `TaskRun`.
@@ -71,7 +71,7 @@ pub fn verdict(object: &DynamicObject) -> (String, String) {
 }
 
 /// The `TaskRun`s of a run, in the order in which they began.
-fn tasks<'a>(run: &DynamicObject, details: &'a Live) -> Vec<&'a DynamicObject> {
+fn tasks<'a>(run: &DynamicObject, details: &'a LiveChildren) -> Vec<&'a DynamicObject> {
     let of_run = |task: &&DynamicObject| {
         task.owner_references().iter().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref())
     };
@@ -86,12 +86,12 @@ fn tasks<'a>(run: &DynamicObject, details: &'a Live) -> Vec<&'a DynamicObject> {
 }
 
 fn task_name(task: &DynamicObject) -> String {
-    task.labels().get(TASK).cloned().unwrap_or_else(|| task.name_any())
+    task.labels().get(PIPELINE_TASK_LABEL).cloned().unwrap_or_else(|| task.name_any())
 }
 
 /// Why a run failed: its failing task's reason and message, or the run's own where none is known.
 #[must_use]
-pub fn failure(run: &DynamicObject, details: &Live) -> (String, Option<String>) {
+pub fn failure(run: &DynamicObject, details: &LiveChildren) -> (String, Option<String>) {
     let failed = tasks(run, details).into_iter().find(|task| run_state(task) == RunState::Failed);
     let (reason, message) = verdict(failed.unwrap_or(run));
     let name = failed.map(task_name);
@@ -101,7 +101,7 @@ pub fn failure(run: &DynamicObject, details: &Live) -> (String, Option<String>) 
 
 /// The run's end, when it has come and its times are known.
 #[must_use]
-pub fn end(run: &DynamicObject, details: &Live) -> Option<BuildEnd> {
+pub fn end(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedBuild> {
     let state = run_state(run);
     if state == RunState::Running {
         return None;
@@ -113,7 +113,7 @@ pub fn end(run: &DynamicObject, details: &Live) -> Option<BuildEnd> {
         _ => "error",
     };
     let ended = time(run, "/status/completionTime")?;
-    Some(BuildEnd {
+    Some(FinishedBuild {
         run: run.name_any(),
         uid: run.uid()?,
         started: time(run, "/status/startTime")?,
@@ -133,7 +133,7 @@ fn task_end(
     task: &DynamicObject,
     (run, said): (RunState, &(String, String)),
     ended: Timestamp,
-) -> Option<TaskEnd> {
+) -> Option<FinishedTask> {
     let (state, (reason, message)) = match run_state(task) {
         RunState::Running => (run, said.clone()),
         state => (state, verdict(task)),
@@ -145,7 +145,7 @@ fn task_end(
         RunState::Failed if reason.contains("Timeout") => "timeout",
         RunState::Failed => "failure",
     };
-    Some(TaskEnd {
+    Some(FinishedTask {
         task: task_name(task),
         run: task.name_any(),
         uid: task.uid()?,
@@ -169,7 +169,7 @@ mod tests {
 
     fn object(kind: &str, name: &str, status: &Value) -> DynamicObject {
         let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "run", "uid": "run", "controller": true}]);
-        let metadata = json!({"name": name, "uid": name, "ownerReferences": owner, "labels": {TASK: name}});
+        let metadata = json!({"name": name, "uid": name, "ownerReferences": owner, "labels": {PIPELINE_TASK_LABEL: name}});
         serde_json::from_value(
             json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": metadata, "status": status}),
         )
@@ -194,7 +194,7 @@ mod tests {
                 object("TaskRun", "late", &status(11, Some(32), "False", "TaskRunCancelled")),
                 object("TaskRun", "never", &json!({})),
             ];
-            let details: Live = tasks
+            let details: LiveChildren = tasks
                 .into_iter()
                 .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
                 .collect();

@@ -11,7 +11,7 @@ const MESSAGE_LIMIT: usize = 4096;
 
 /// `status` of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ConditionStatus {
     /// It is so.
     True,
     /// It is not.
@@ -20,7 +20,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl ConditionStatus {
     /// The word in the condition.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -34,11 +34,11 @@ impl Verdict {
 
 /// What a condition says, without times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct NewCondition {
     /// The condition's type.
     pub kind: &'static str,
     /// Whether it holds.
-    pub verdict: Verdict,
+    pub verdict: ConditionStatus,
     /// Why, in a word.
     pub reason: String,
     /// Why, for people.
@@ -47,11 +47,11 @@ pub struct Claim {
     pub of: Option<i64>,
 }
 
-impl Claim {
+impl NewCondition {
     /// A claim.
     pub fn new(
         kind: &'static str,
-        verdict: Verdict,
+        verdict: ConditionStatus,
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
@@ -70,13 +70,13 @@ pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition
 #[must_use]
 pub fn lay_over(
     previous: &[Condition],
-    claims: Vec<Claim>,
+    claims: Vec<NewCondition>,
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
     // The API server keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let condition = |claim: Claim| {
+    let condition = |claim: NewCondition| {
         let before = find(previous, claim.kind).filter(|c| c.status == claim.verdict.as_str());
         Condition {
             last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
@@ -113,7 +113,7 @@ pub fn counted_reason(conditions: &[Condition]) -> &'static str {
     if ready.reason == reason::PROGRESSING && builds() {
         return reason::BUILDING;
     }
-    if let Some(own) = OWN.iter().find(|own| **own == ready.reason) {
+    if let Some(own) = OWN_REASONS.iter().find(|own| **own == ready.reason) {
         return own;
     }
     let parts = [
@@ -130,7 +130,7 @@ pub fn counted_reason(conditions: &[Condition]) -> &'static str {
 }
 
 /// Reasons that `Ready` has of our own.
-const OWN: [&str; 8] = [
+const OWN_REASONS: [&str; 8] = [
     reason::RECONCILED,
     reason::PROGRESSING,
     reason::INVALID_SPEC,
@@ -150,19 +150,19 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn ready(verdict: Verdict, why: &str) -> Vec<Claim> {
-        vec![Claim::new(kind::READY, verdict, why, "m")]
+    fn ready(verdict: ConditionStatus, why: &str) -> Vec<NewCondition> {
+        vec![NewCondition::new(kind::READY, verdict, why, "m")]
     }
 
     #[test]
     fn the_time_moves_with_the_status_only() {
-        let first = lay_over(&[], ready(Verdict::False, "A"), 1, at(10));
-        let same = lay_over(&first, ready(Verdict::False, "B"), 2, at(20));
+        let first = lay_over(&[], ready(ConditionStatus::False, "A"), 1, at(10));
+        let same = lay_over(&first, ready(ConditionStatus::False, "B"), 2, at(20));
         assert_eq!(
             (same[0].last_transition_time.0, same[0].reason.as_str(), same[0].observed_generation),
             (at(10), "B", Some(2))
         );
-        let moved = lay_over(&same, ready(Verdict::True, "B"), 2, at(30));
+        let moved = lay_over(&same, ready(ConditionStatus::True, "B"), 2, at(30));
         assert_eq!(moved[0].last_transition_time.0, at(30));
     }
 
@@ -183,8 +183,8 @@ mod tests {
     fn what_is_copied_counts_under_its_part() {
         let conditions = |part: &'static str| {
             let claims = vec![
-                Claim::new(kind::READY, Verdict::False, "Copied", ""),
-                Claim::new(part, Verdict::False, "Copied", ""),
+                NewCondition::new(kind::READY, ConditionStatus::False, "Copied", ""),
+                NewCondition::new(part, ConditionStatus::False, "Copied", ""),
             ];
             lay_over(&[], claims, 1, at(0))
         };
@@ -197,13 +197,13 @@ mod tests {
         ] {
             assert_eq!(counted_reason(&conditions(part)), counted);
         }
-        for own in OWN {
-            assert_eq!(counted_reason(&lay_over(&[], ready(Verdict::False, own), 1, at(0))), own);
+        for own in OWN_REASONS {
+            assert_eq!(counted_reason(&lay_over(&[], ready(ConditionStatus::False, own), 1, at(0))), own);
         }
         assert_eq!(counted_reason(&[]), reason::PROGRESSING);
         let building = [
-            ready(Verdict::False, reason::PROGRESSING),
-            vec![Claim::new(kind::BUILD_READY, Verdict::False, reason::BUILDING, "m")],
+            ready(ConditionStatus::False, reason::PROGRESSING),
+            vec![NewCondition::new(kind::BUILD_READY, ConditionStatus::False, reason::BUILDING, "m")],
         ];
         assert_eq!(counted_reason(&lay_over(&[], building.concat(), 1, at(0))), reason::BUILDING);
     }

@@ -7,19 +7,19 @@ use crate::{
     api::{
         ElpioFunctionStatus,
         condition::{Condition, kind, reason},
-        event::{Occurrence, Related, action, event_type},
+        event::{NewEvent, Related, action, event_type},
         function::Phase,
     },
     foreign::ChildKind,
     render::{
-        ChildId, Mode, Owner, ValidFunction,
-        applied::{Applied, Live, Step},
+        ChildId, Owner, ValidFunction, WriteMode,
+        applied::{Applied, ChildOutcome, LiveChildren},
         formats,
         function::{self, RunState, run_state},
     },
     status::{
-        Assessment, Moment, Seen, build, common_conditions,
-        conditions::{Claim, Verdict, find, lay_over},
+        Observation, StatusInput, StatusUpdate, build, common_conditions,
+        conditions::{ConditionStatus, NewCondition, find, lay_over},
         readiness::{self, Readiness},
         rollout,
         transitions::{Transitions, occurrence},
@@ -31,18 +31,18 @@ use crate::{
 pub fn assess(
     owner: &Owner<'_>,
     previous: Option<&ElpioFunctionStatus>,
-    seen: Seen<'_, ValidFunction>,
-    details: &Live,
-    moment: &Moment,
-) -> Assessment<ElpioFunctionStatus> {
+    seen: Observation<'_, ValidFunction>,
+    details: &LiveChildren,
+    moment: &StatusInput,
+) -> StatusUpdate<ElpioFunctionStatus> {
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => {
+        Observation::Invalid(faults) => {
             common_conditions::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY])
         }
-        Seen::Applied { valid, applied, live, .. } => {
+        Observation::Applied { valid, applied, live, .. } => {
             describe(&mut status, valid, live);
             let reconciled = common_conditions::reconciled(applied, done(valid, live));
             let parts = [build_ready(valid, live, details), service_ready(owner.name, live)];
@@ -53,18 +53,18 @@ pub fn assess(
     };
     status.conditions = lay_over(&before, claims, moment.generation, moment.now);
     status.ready = find(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
-    if matches!(seen, Seen::Invalid(_)) && status.phase.is_none() {
+    if matches!(seen, Observation::Invalid(_)) && status.phase.is_none() {
         status.phase = Some(Phase::Pending);
     }
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
     let (occurrences, finished) =
-        Told { before: &before, previous, status: &status, moment, details }.all(seen);
-    Assessment { status, occurrences, ended, finished }
+        FunctionEvents { before: &before, previous, status: &status, moment, details }.all(seen);
+    StatusUpdate { status, occurrences, ended, finished }
 }
 
-fn run<'a>(valid: &ValidFunction, live: &'a Live) -> Option<&'a DynamicObject> {
+fn run<'a>(valid: &ValidFunction, live: &'a LiveChildren) -> Option<&'a DynamicObject> {
     live.get(&ChildId::new(ChildKind::PipelineRun, valid.run_name())).map(|run| &**run)
 }
 
@@ -73,7 +73,7 @@ fn said<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 }
 
 /// What is there, beside conditions.
-fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live) {
+fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &LiveChildren) {
     let service = function::service(&valid.name, live);
     status.build = Some(valid.run_name());
     status.service_name = service.map(|service| service.name_any());
@@ -93,7 +93,7 @@ fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live
     }
 }
 
-fn done(valid: &ValidFunction, live: &Live) -> String {
+fn done(valid: &ValidFunction, live: &LiveChildren) -> String {
     match function::service(&valid.name, live) {
         Some(_) => format!("run {} and ElpioService {}", valid.run_name(), valid.name),
         None => format!("run {}; the ElpioService follows when it has succeeded", valid.run_name()),
@@ -101,15 +101,15 @@ fn done(valid: &ValidFunction, live: &Live) -> String {
 }
 
 /// The build of these inputs.
-fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
+fn build_ready(valid: &ValidFunction, live: &LiveChildren, details: &LiveChildren) -> NewCondition {
     let name = valid.run_name();
-    let claim = |verdict, why, message: String| Claim::new(kind::BUILD_READY, verdict, why, message);
+    let claim = |verdict, why, message: String| NewCondition::new(kind::BUILD_READY, verdict, why, message);
     match run(valid, live).map(|run| (run, run_state(run))) {
         None if function::built_and_pruned(valid, live) => {
-            claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
+            claim(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
         }
         // Not `Building`: nothing builds, and the Event that it began is still to come.
-        None => claim(Verdict::False, reason::PROGRESSING, format!("{name} is not there yet")),
+        None => claim(ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet")),
         Some((run, RunState::Running)) => {
             let (why, message) = build::verdict(run);
             let text = if why.is_empty() {
@@ -117,51 +117,52 @@ fn build_ready(valid: &ValidFunction, live: &Live, details: &Live) -> Claim {
             } else {
                 format!("{name}: {why}: {message}")
             };
-            claim(Verdict::False, reason::BUILDING, text)
+            claim(ConditionStatus::False, reason::BUILDING, text)
         }
         Some((_, RunState::Succeeded)) => {
-            claim(Verdict::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
+            claim(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
         }
         Some((run, RunState::Failed)) => {
             let failure = build::failure(run, details).0;
             let what = format!(
                 "{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value"
             );
-            claim(Verdict::False, reason::BUILD_FAILED, what)
+            claim(ConditionStatus::False, reason::BUILD_FAILED, what)
         }
     }
 }
 
 /// The published service's `Ready`, copied.
-fn service_ready(name: &str, live: &Live) -> Claim {
+fn service_ready(name: &str, live: &LiveChildren) -> NewCondition {
     let claim =
-        |verdict, why: String, message: String| Claim::new(kind::SERVICE_READY, verdict, why, message);
-    let progressing = |message: String| claim(Verdict::False, reason::PROGRESSING.to_owned(), message);
+        |verdict, why: String, message: String| NewCondition::new(kind::SERVICE_READY, verdict, why, message);
+    let progressing =
+        |message: String| claim(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
     let Some(service) = function::service(name, live) else {
         return progressing(format!("ElpioService {name} is not published yet"));
     };
     match readiness::of(ChildKind::ElpioService, service) {
-        Readiness::Ready => claim(Verdict::True, reason::READY.to_owned(), String::new()),
+        Readiness::Ready => claim(ConditionStatus::True, reason::READY.to_owned(), String::new()),
         Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
         Readiness::Failed { reason: why, message } => {
-            claim(Verdict::False, why, format!("ElpioService {name}: {message}"))
+            claim(ConditionStatus::False, why, format!("ElpioService {name}: {message}"))
         }
     }
 }
 
-fn ready(reconciled: &Claim, parts: &[Claim; 2], status: &ElpioFunctionStatus) -> Claim {
+fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFunctionStatus) -> NewCondition {
     let [build, _] = parts;
-    if reconciled.verdict == Verdict::True && build.reason == reason::BUILDING {
-        return Claim { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
+    if reconciled.verdict == ConditionStatus::True && build.reason == reason::BUILDING {
+        return NewCondition { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
     }
     let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
     common_conditions::ready(reconciled, parts, || format!("serves{place}"))
 }
 
-fn phase(ready: &Claim, [build, _]: &[Claim; 2]) -> Phase {
+fn phase(ready: &NewCondition, [build, _]: &[NewCondition; 2]) -> Phase {
     match (ready.verdict, build.verdict, build.reason.as_str()) {
-        (Verdict::True, ..) => Phase::Ready,
-        (_, Verdict::True, _) => Phase::Deploying,
+        (ConditionStatus::True, ..) => Phase::Ready,
+        (_, ConditionStatus::True, _) => Phase::Deploying,
         (_, _, reason::BUILD_FAILED) => Phase::BuildFailed,
         _ if ready.reason == reason::PROGRESSING => Phase::Building,
         _ => Phase::Pending,
@@ -169,28 +170,28 @@ fn phase(ready: &Claim, [build, _]: &[Claim; 2]) -> Phase {
 }
 
 /// What became different.
-struct Told<'a> {
+struct FunctionEvents<'a> {
     before: &'a [Condition],
     previous: Option<&'a ElpioFunctionStatus>,
     status: &'a ElpioFunctionStatus,
-    moment: &'a Moment,
-    details: &'a Live,
+    moment: &'a StatusInput,
+    details: &'a LiveChildren,
 }
 
-impl Told<'_> {
+impl FunctionEvents<'_> {
     /// The occurrences in the order in which they happened, and the run whose end is among them.
-    fn all(&self, seen: Seen<'_, ValidFunction>) -> (Vec<Occurrence>, Option<String>) {
+    fn all(&self, seen: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
         let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
-        let Seen::Applied { valid, desired, applied, live } = seen else {
+        let Observation::Applied { valid, desired, applied, live } = seen else {
             return (turns.invalid().into_iter().collect(), None);
         };
         let made = applied.steps.iter().any(|(id, step)| {
-            id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == Step::Changed
+            id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == ChildOutcome::Changed
         });
         let (started, ended) = (self.started(valid, live, made), self.build_ended(valid, live));
         let finished = ended.as_ref().map(|_| valid.run_name());
         let published =
-            self.published(valid, desired.children.iter().any(|c| c.mode == Mode::Apply), applied);
+            self.published(valid, desired.children.iter().any(|c| c.mode == WriteMode::Apply), applied);
         let readiness =
             turns.ready(|| self.ready_note(live, &valid.name)).or_else(|| Self::waits(&turns, applied));
         let all = [started, ended, published, turns.failed(applied, desired), readiness];
@@ -206,14 +207,14 @@ impl Told<'_> {
         self.previous.and_then(|p| p.build.as_ref()) == self.status.build.as_ref()
     }
 
-    fn of_run(&self, type_: &'static str, why: &'static str, note: String) -> Occurrence {
+    fn of_run(&self, type_: &'static str, why: &'static str, note: String) -> NewEvent {
         let name = self.status.build.clone().unwrap_or_default();
         let related = Related {
             api_version: ChildKind::PipelineRun.api_version(),
             kind: ChildKind::PipelineRun.kind().to_owned(),
             name,
         };
-        Occurrence { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
+        NewEvent { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
     }
 
     /// The run is not one that older inputs left behind: it was made since the rollout that the status still
@@ -226,7 +227,7 @@ impl Told<'_> {
     }
 
     /// A run of these inputs was created: the first, or one in the place of another that somebody deleted.
-    fn started(&self, valid: &ValidFunction, live: &Live, made: bool) -> Option<Occurrence> {
+    fn started(&self, valid: &ValidFunction, live: &LiveChildren, made: bool) -> Option<NewEvent> {
         let run = run(valid, live)?;
         let was = self.was(kind::BUILD_READY).map(|c| c.reason.as_str());
         let now = find(&self.status.conditions, kind::BUILD_READY).map(|c| c.reason.as_str());
@@ -243,7 +244,7 @@ impl Told<'_> {
             .then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
     }
 
-    fn build_ended(&self, valid: &ValidFunction, live: &Live) -> Option<Occurrence> {
+    fn build_ended(&self, valid: &ValidFunction, live: &LiveChildren) -> Option<NewEvent> {
         let run = run(valid, live)?;
         let state = run_state(run);
         let told = match state {
@@ -272,18 +273,17 @@ impl Told<'_> {
     }
 
     /// The service was published or changed: told once for each image, and once for each generation.
-    fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<Occurrence> {
+    fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<NewEvent> {
         let id = ChildId::new(ChildKind::ElpioService, &valid.name);
-        let done = applied
-            .steps
-            .iter()
-            .any(|(step_of, step)| *step_of == id && matches!(step, Step::Changed | Step::Unchanged));
+        let done = applied.steps.iter().any(|(step_of, step)| {
+            *step_of == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged)
+        });
         let news = self.moment.first_look
             || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
         let image = self.status.image.clone().unwrap_or_default();
         let related =
             Related { api_version: id.kind.api_version(), kind: id.kind.kind().to_owned(), name: id.name };
-        (asked && done && news).then(|| Occurrence {
+        (asked && done && news).then(|| NewEvent {
             related: Some(related),
             ..occurrence(
                 event_type::NORMAL,
@@ -295,7 +295,7 @@ impl Told<'_> {
     }
 
     /// A build says for itself that it began and how it ended; what is left is the service.
-    fn waits(turns: &Transitions<'_>, applied: &Applied) -> Option<Occurrence> {
+    fn waits(turns: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
         let built = turns.now(kind::BUILD_READY).is_some_and(|c| c.status == "True");
         // Began to wait: the build was not done when it was last looked at.
         let began = turns.then(kind::BUILD_READY).is_none_or(|c| c.status != "True");
@@ -318,7 +318,7 @@ impl Told<'_> {
         }
     }
 
-    fn ready_note(&self, live: &Live, name: &str) -> String {
+    fn ready_note(&self, live: &LiveChildren, name: &str) -> String {
         let engine = function::service(name, live)
             .and_then(|service| said(service, "/status/engine"))
             .map(|engine| format!("engine {engine} "))

@@ -13,16 +13,16 @@ pub mod transitions;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{RolloutStatus, event::Occurrence},
+    api::{RolloutStatus, event::NewEvent},
     render::{
-        Desired, Fault,
-        applied::{Applied, Live},
+        Desired, FieldError,
+        applied::{Applied, LiveChildren},
     },
 };
 
 /// When, and in which rollout, a status is assessed.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct StatusInput {
     /// The object's generation.
     pub generation: i64,
     /// Now.
@@ -39,7 +39,7 @@ pub struct Moment {
     pub deadline: SignedDuration,
 }
 
-impl Moment {
+impl StatusInput {
     /// How long ago the edit was first seen, as the end of a note; nothing once the rollout has ended.
     #[must_use]
     pub fn since_edit(&self) -> String {
@@ -51,11 +51,11 @@ impl Moment {
 
 /// A status, and what became different with it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Assessment<T> {
+pub struct StatusUpdate<T> {
     /// The whole new status.
     pub status: T,
     /// What is worth an Event, in the order in which it happened.
-    pub occurrences: Vec<Occurrence>,
+    pub occurrences: Vec<NewEvent>,
     /// The rollout ended now.
     pub ended: bool,
     /// The run whose end was seen now.
@@ -64,9 +64,9 @@ pub struct Assessment<T> {
 
 /// A reconcile as far as it came.
 #[derive(Debug)]
-pub enum Seen<'a, V> {
+pub enum Observation<'a, V> {
     /// The spec breaks rules; nothing was written.
-    Invalid(&'a [Fault]),
+    Invalid(&'a [FieldError]),
     /// The children were applied, as far as they could be.
     Applied {
         /// The valid spec.
@@ -76,14 +76,14 @@ pub enum Seen<'a, V> {
         /// What was achieved.
         applied: &'a Applied,
         /// The children now.
-        live: &'a Live,
+        live: &'a LiveChildren,
     },
 }
 
 // By hand, since a derive would ask the same of `V`.
-impl<V> Clone for Seen<'_, V> {
+impl<V> Clone for Observation<'_, V> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<V> Copy for Seen<'_, V> {}
+impl<V> Copy for Observation<'_, V> {}

@@ -7,21 +7,21 @@ use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout};
 
 /// Where an object stands before a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum RolloutPhase {
     /// A new generation: its rollout begins now.
-    Begins {
+    New {
         /// The trace context of a caller whose doing it is.
         parent: Option<String>,
         /// The trace context of a caller who was there before: worth a link, no more.
         link: Option<String>,
     },
     /// The rollout of this generation goes on.
-    Open {
+    InProgress {
         /// The caller whose trace it joined.
         parent: Option<String>,
     },
     /// The rollout of this generation has ended.
-    Ended,
+    Complete,
 }
 
 /// The trace id within a W3C `traceparent`.
@@ -30,18 +30,22 @@ fn trace_of(traceparent: &str) -> Option<&str> {
 }
 
 /// Where `generation` stands, given what the status holds and the trace context that the object carries now.
-pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Option<&str>) -> Phase {
+pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Option<&str>) -> RolloutPhase {
     match previous {
-        Some(rollout) if rollout.generation == generation && rollout.ended_at.is_some() => Phase::Ended,
+        Some(rollout) if rollout.generation == generation && rollout.ended_at.is_some() => {
+            RolloutPhase::Complete
+        }
         Some(rollout) if rollout.generation == generation => {
             let ours = rollout.traceparent.as_deref().and_then(trace_of);
-            Phase::Open { parent: rollout.parent.clone().filter(|parent| trace_of(parent) == ours) }
+            RolloutPhase::InProgress {
+                parent: rollout.parent.clone().filter(|parent| trace_of(parent) == ours),
+            }
         }
         // The same value as for an older generation is not that caller's doing.
         Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => {
-            Phase::Begins { parent: None, link: annotation.map(str::to_owned) }
+            RolloutPhase::New { parent: None, link: annotation.map(str::to_owned) }
         }
-        _ => Phase::Begins { parent: annotation.map(str::to_owned), link: None },
+        _ => RolloutPhase::New { parent: annotation.map(str::to_owned), link: None },
     }
 }
 
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn phases() {
-        let begins = |parent: Option<&str>, link: Option<&str>| Phase::Begins {
+        let begins = |parent: Option<&str>, link: Option<&str>| RolloutPhase::New {
             parent: parent.map(Into::into),
             link: link.map(Into::into),
         };
@@ -142,16 +146,21 @@ mod tests {
             (2, Some(&ended), None, begins(None, None)),
             (2, Some(&ended), Some(CALLER), begins(Some(CALLER), None)),
             (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None, Some(CALLER))),
-            (1, Some(&ended), Some(CALLER), Phase::Ended),
-            (1, Some(&open(1, Some(OURS), None)), None, Phase::Open { parent: None }),
+            (1, Some(&ended), Some(CALLER), RolloutPhase::Complete),
+            (1, Some(&open(1, Some(OURS), None)), None, RolloutPhase::InProgress { parent: None }),
             (
                 1,
                 Some(&open(1, Some(CALLER), Some(CALLER))),
                 None,
-                Phase::Open { parent: Some(CALLER.into()) },
+                RolloutPhase::InProgress { parent: Some(CALLER.into()) },
             ),
             // Kept so that a third generation knows it, yet not the parent of this one.
-            (2, Some(&open(2, Some(OURS), Some(CALLER))), Some(CALLER), Phase::Open { parent: None }),
+            (
+                2,
+                Some(&open(2, Some(OURS), Some(CALLER))),
+                Some(CALLER),
+                RolloutPhase::InProgress { parent: None },
+            ),
         ] {
             assert_eq!(
                 phase(generation, previous, annotation),

@@ -7,17 +7,17 @@ use crate::{
     api::{
         ChildStatus, ElpioServiceStatus, Engine,
         condition::{Condition, kind, reason},
-        event::{Occurrence, action, event_type},
+        event::{NewEvent, action, event_type},
         network::Metric,
     },
     foreign::ChildKind,
     render::{
         ChildId, Defaults, Desired, Owner, ValidService,
-        applied::{Applied, Live, Step},
+        applied::{Applied, ChildOutcome, LiveChildren},
     },
     status::{
-        Assessment, Moment, Seen, common_conditions,
-        conditions::{Claim, Verdict, find, lay_over},
+        Observation, StatusInput, StatusUpdate, common_conditions,
+        conditions::{ConditionStatus, NewCondition, find, lay_over},
         readiness::{self, Readiness},
         rollout,
         transitions::{self, Transitions, occurrence},
@@ -29,23 +29,23 @@ use crate::{
 pub fn assess(
     owner: &Owner<'_>,
     previous: Option<&ElpioServiceStatus>,
-    seen: Seen<'_, ValidService>,
-    moment: &Moment,
+    seen: Observation<'_, ValidService>,
+    moment: &StatusInput,
     defaults: &Defaults,
-) -> Assessment<ElpioServiceStatus> {
+) -> StatusUpdate<ElpioServiceStatus> {
     let (name, namespace) = (owner.name, owner.namespace);
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(moment.generation);
     let claims = match seen {
-        Seen::Invalid(faults) => common_conditions::invalid(
+        Observation::Invalid(faults) => common_conditions::invalid(
             &before,
             faults,
             &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY],
         ),
-        Seen::Applied { valid, desired, applied, live } => {
+        Observation::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
-            let says = Says { live, applied, settled: settled(previous, moment) };
+            let says = ChildStates { live, applied, settled: settled(previous, moment) };
             status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
@@ -55,7 +55,7 @@ pub fn assess(
                 if count == 1 { "" } else { "s" }
             );
             let reconciled = common_conditions::reconciled(applied, done);
-            let parts: Vec<Claim> =
+            let parts: Vec<NewCondition> =
                 members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
             status.url = url(name, valid, live, &parts);
             let ready =
@@ -69,7 +69,7 @@ pub fn assess(
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
     let occurrences = occurrences(name, &before, settled(previous, moment), &status, seen, moment);
-    Assessment { status, occurrences, ended, finished: None }
+    StatusUpdate { status, occurrences, ended, finished: None }
 }
 
 /// The children that each part speaks for, in the order in which they are asked.
@@ -98,7 +98,7 @@ fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)
 }
 
 /// One part: the first child that failed speaks for it, else the first that is not done.
-fn part(kind: &'static str, ids: &[ChildId], says: &Says<'_>) -> Claim {
+fn part(kind: &'static str, ids: &[ChildId], says: &ChildStates<'_>) -> NewCondition {
     let mut said = Vec::new();
     for id in ids {
         let about = |message: &str| {
@@ -113,31 +113,31 @@ fn part(kind: &'static str, ids: &[ChildId], says: &Says<'_>) -> Claim {
     }
     said.sort_by_key(|(rank, ..)| *rank);
     match said.into_iter().next() {
-        None => Claim::new(kind, Verdict::True, reason::READY, ""),
+        None => NewCondition::new(kind, ConditionStatus::True, reason::READY, ""),
         // What has not come to an end is ours to name: an engine's word for it differs with every engine.
         Some((1, why, message)) if why == reason::PROGRESSING => {
-            Claim::new(kind, Verdict::False, reason::PROGRESSING, message)
+            NewCondition::new(kind, ConditionStatus::False, reason::PROGRESSING, message)
         }
         Some((1, why, message)) => {
-            Claim::new(kind, Verdict::False, reason::PROGRESSING, format!("{message} ({why})"))
+            NewCondition::new(kind, ConditionStatus::False, reason::PROGRESSING, format!("{message} ({why})"))
         }
-        Some((_, why, message)) => Claim::new(kind, Verdict::False, why, message),
+        Some((_, why, message)) => NewCondition::new(kind, ConditionStatus::False, why, message),
     }
 }
 
 /// The children that were ready when the rollout ended; none while one runs.
-fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &Moment) -> &'a [ChildStatus] {
+fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &StatusInput) -> &'a [ChildStatus] {
     previous.filter(|_| moment.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
 /// What the children say.
-struct Says<'a> {
-    live: &'a Live,
+struct ChildStates<'a> {
+    live: &'a LiveChildren,
     applied: &'a Applied,
     settled: &'a [ChildStatus],
 }
 
-impl Says<'_> {
+impl ChildStates<'_> {
     fn of(&self, id: &ChildId) -> Readiness {
         let Some(child) = self.live.get(id) else {
             return Readiness::Waiting {
@@ -158,13 +158,14 @@ impl Says<'_> {
     fn is_scaled(&self, id: &ChildId, child: &DynamicObject) -> bool {
         let was_ready = |c: &&ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
         let Some(before) = self.settled.iter().find(was_ready) else { return false };
-        let ours = self.applied.steps.iter().any(|(other, step)| other == id && *step == Step::Changed);
+        let ours =
+            self.applied.steps.iter().any(|(other, step)| other == id && *step == ChildOutcome::Changed);
         (!ours && !readiness::is_observed(child))
             || before.available.is_some_and(|before| readiness::grows(child, before))
     }
 }
 
-fn children(desired: &Desired, says: &Says<'_>) -> Vec<ChildStatus> {
+fn children(desired: &Desired, says: &ChildStates<'_>) -> Vec<ChildStatus> {
     let child = |id: &ChildId, version: &Value| {
         let (ready, reason) = match says.of(id) {
             Readiness::Ready => (true, None),
@@ -190,19 +191,19 @@ fn children(desired: &Desired, says: &Says<'_>) -> Vec<ChildStatus> {
     desired.children.iter().map(|c| child(&c.id, &c.body["apiVersion"])).collect()
 }
 
-fn said(live: &Live, id: &ChildId, pointer: &str) -> Option<String> {
+fn said(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
     live.get(id)?.data.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// What a client outside calls.
-fn url(name: &str, valid: &ValidService, live: &Live, parts: &[Claim]) -> Option<String> {
+fn url(name: &str, valid: &ValidService, live: &LiveChildren, parts: &[NewCondition]) -> Option<String> {
     if !valid.public {
         return None;
     }
     match (valid.engine, &valid.host) {
         (Engine::Keda, host) => host.as_ref().map(|host| format!("http://{host}")),
         (Engine::Knative, Some(host))
-            if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.verdict == Verdict::True) =>
+            if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.verdict == ConditionStatus::True) =>
         {
             said(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
         }
@@ -215,7 +216,7 @@ fn address(
     name: &str,
     namespace: &str,
     valid: &ValidService,
-    live: &Live,
+    live: &LiveChildren,
     defaults: &Defaults,
 ) -> Option<String> {
     let service = ChildId::new(ChildKind::Service, name);
@@ -250,17 +251,17 @@ fn occurrences(
     before: &[Condition],
     settled: &[ChildStatus],
     status: &ElpioServiceStatus,
-    seen: Seen<'_, ValidService>,
-    moment: &Moment,
-) -> Vec<Occurrence> {
+    seen: Observation<'_, ValidService>,
+    moment: &StatusInput,
+) -> Vec<NewEvent> {
     let turns = Transitions { before, after: &status.conditions, moment };
-    let Seen::Applied { valid, desired, applied, live } = seen else {
+    let Observation::Applied { valid, desired, applied, live } = seen else {
         return turns.invalid().into_iter().collect();
     };
     let reconciled = turns
         .reconciled()
         .map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
-    let says = Says { live, applied, settled };
+    let says = ChildStates { live, applied, settled };
     let related = unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
     let readiness =
         turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
@@ -273,20 +274,20 @@ fn occurrences(
     all.into_iter().flatten().collect()
 }
 
-fn ignored(valid: &ValidService, desired: &Desired) -> Option<Occurrence> {
+fn ignored(valid: &ValidService, desired: &Desired) -> Option<NewEvent> {
     let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
     let note =
         format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
     (!fields.is_empty()).then(|| occurrence(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
 }
 
-fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &Moment) -> String {
+fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &StatusInput) -> String {
     let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
     format!("engine {} serves{place}{}", valid.engine.as_str(), moment.since_edit())
 }
 
 /// The child that speaks for what is not ready: the first that failed, else the first that is not done.
-fn unready(name: &str, valid: &ValidService, says: &Says<'_>) -> Option<ChildId> {
+fn unready(name: &str, valid: &ValidService, says: &ChildStates<'_>) -> Option<ChildId> {
     let rank = |id: &ChildId| match says.of(id) {
         Readiness::Ready => None,
         Readiness::Failed { .. } => Some(0),

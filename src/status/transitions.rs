@@ -3,10 +3,10 @@
 use crate::{
     api::{
         condition::{Condition, kind, reason},
-        event::{Occurrence, Related, action, event_type},
+        event::{NewEvent, Related, action, event_type},
     },
     render::{ChildId, Desired, applied::Applied},
-    status::{Moment, conditions::find},
+    status::{StatusInput, conditions::find},
 };
 
 /// Two sets of conditions, and when the second was found.
@@ -17,7 +17,7 @@ pub struct Transitions<'a> {
     /// As they are now.
     pub after: &'a [Condition],
     /// Now.
-    pub moment: &'a Moment,
+    pub moment: &'a StatusInput,
 }
 
 impl<'a> Transitions<'a> {
@@ -43,13 +43,13 @@ impl<'a> Transitions<'a> {
 
     /// The spec was found to break rules.
     #[must_use]
-    pub fn invalid(&self) -> Option<Occurrence> {
+    pub fn invalid(&self) -> Option<NewEvent> {
         self.failure("invalid_spec", None)
     }
 
     /// Reconciling failed, in a new way or again after a back-off.
     #[must_use]
-    pub fn failed(&self, applied: &Applied, desired: &Desired) -> Option<Occurrence> {
+    pub fn failed(&self, applied: &Applied, desired: &Desired) -> Option<NewEvent> {
         let now = self.now(kind::RECONCILED)?;
         let failure = applied.failures().find(|(_, f)| f.reason == now.reason);
         self.failure(
@@ -58,13 +58,13 @@ impl<'a> Transitions<'a> {
         )
     }
 
-    fn failure(&self, class: &str, related: Option<Related>) -> Option<Occurrence> {
+    fn failure(&self, class: &str, related: Option<Related>) -> Option<NewEvent> {
         let now =
             self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
         let news =
             self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
         let note = format!("{class}: {}", now.message);
-        let said = || Occurrence {
+        let said = || NewEvent {
             related,
             ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
@@ -72,7 +72,7 @@ impl<'a> Transitions<'a> {
     }
 
     /// It became ready.
-    pub fn ready(&self, note: impl FnOnce() -> String) -> Option<Occurrence> {
+    pub fn ready(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
         let was = find(self.before, kind::READY).is_some_and(|c| c.status == "True");
         let is = self.now(kind::READY).is_some_and(|c| c.status == "True");
         (is && !was).then(|| occurrence(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
@@ -80,7 +80,7 @@ impl<'a> Transitions<'a> {
 
     /// It began to wait, it fell without an edit, or what it waits for came to a verdict.
     #[must_use]
-    pub fn waits(&self, applied: &Applied, related: Option<Related>) -> Option<Occurrence> {
+    pub fn waits(&self, applied: &Applied, related: Option<Related>) -> Option<NewEvent> {
         let now = self.now(kind::READY).filter(|c| c.status != "True" && applied.complete())?;
         let then = self
             .then(kind::READY)
@@ -98,19 +98,14 @@ impl<'a> Transitions<'a> {
         } else {
             format!("waiting for {}", now.message)
         };
-        Some(Occurrence { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
+        Some(NewEvent { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
     }
 }
 
 /// An occurrence about no child.
 #[must_use]
-pub fn occurrence(
-    type_: &'static str,
-    reason: &'static str,
-    action: &'static str,
-    note: String,
-) -> Occurrence {
-    Occurrence { type_, reason, action, note, related: None }
+pub fn occurrence(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> NewEvent {
+    NewEvent { type_, reason, action, note, related: None }
 }
 
 /// A desired child as Events name it.

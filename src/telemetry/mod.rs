@@ -1,7 +1,7 @@
 //! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work and
 //! may import none of our other modules.
 //!
-//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`Page`])
+//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`PrometheusEndpoint`])
 //! are cheap to clone; [`init`] is the only function that sets anything global.
 //!
 //! ```text
@@ -23,22 +23,22 @@ mod sources;
 pub mod trace;
 
 pub use crate::telemetry::catalog::attributes::{
-    ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, RunOutcome, RunStep, Signal, Trigger,
+    ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, ReconcileOutcome, ReconcileStep, Signal, Trigger,
 };
-pub use crate::telemetry::config::{Identity, LogFormat, LogSettings, Settings};
-pub use crate::telemetry::export::builder::Builder;
+pub use crate::telemetry::config::{Identity, LogConfig, LogFormat, TelemetryConfig};
+pub use crate::telemetry::export::builder::TelemetryBuilder;
 pub use crate::telemetry::export::shutdown::Telemetry;
 pub use crate::telemetry::kube::client_layer::ClientLayer;
-pub use crate::telemetry::metrics::{Metrics, QueueMetrics, QueueProbe, ResourceCounts};
-pub use crate::telemetry::prometheus::endpoint::Page;
+pub use crate::telemetry::metrics::{Metrics, QueueMetrics, QueueStats, ResourceCounts};
+pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
 pub use crate::telemetry::reconcile::{
-    Failure, Place, ReconcileInfo, Report, Reported, fail_step, step, step_for,
+    Failure, HasReport, ReconcileInfo, ReconcileReport, SpanParent, fail_step, step, step_for,
 };
 pub use crate::telemetry::trace::build_spans::{BuildSpan, TaskSpan};
 pub use crate::telemetry::trace::rollout_context::{
     RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent,
 };
-pub use crate::telemetry::trace::{EventLog, Traces, current_ids};
+pub use crate::telemetry::trace::{EventRecord, Traces, current_ids};
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -51,12 +51,12 @@ pub struct InitError(pub String);
 /// When a subscriber is installed already, or the page cannot be joined to the instruments.
 #[allow(clippy::needless_pass_by_value)] // everything is handed over whole
 pub fn init(
-    settings: Settings,
+    settings: TelemetryConfig,
     identity: Identity,
-    log: LogSettings,
+    log: LogConfig,
     page: bool,
 ) -> Result<Telemetry, InitError> {
-    let builder = Builder::new(settings, identity).with_page(page).exporting();
+    let builder = TelemetryBuilder::new(settings, identity).with_page(page).exporting();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;
     for warning in warnings {

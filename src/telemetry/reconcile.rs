@@ -9,13 +9,13 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::{
     catalog::{
-        attributes::{ApplyOutcome, ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
+        attributes::{ApplyOutcome, ChildStep, ErrorType, Kind, ReconcileOutcome, ReconcileStep, Trigger},
         spans::RECONCILE,
     },
     metrics::{Instruments, Metrics},
     trace::{
         Traces,
-        context::{Reconciling, SPANS, Subject, Verdict, ids_of, reconciling},
+        context::{CurrentReconcile, DeferredSampling, ReconciledObject, SPAN_TARGET, ids_of, reconciling},
         in_rollout,
         rollout_context::RolloutContext,
         timing::Timing,
@@ -42,12 +42,12 @@ pub struct ReconcileInfo {
     /// 0 for a first try.
     pub attempt: u32,
     /// Where its span belongs.
-    pub place: Place,
+    pub place: SpanParent,
 }
 
 /// Where the span of a reconcile belongs.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum SpanParent {
     /// A child in the rollout's trace.
     InRollout(RolloutContext),
     /// A trace of its own with a link to the rollout; exported only if the run wrote or said something, or
@@ -68,13 +68,13 @@ pub struct Failure {
 
 /// What a reconcile did.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct ReconcileReport {
     /// Set when the operator failed to do its work.
     pub failure: Option<Failure>,
     /// The engine, when it is known.
     pub engine: Option<&'static str>,
     /// What it came to.
-    pub outcome: RunOutcome,
+    pub outcome: ReconcileOutcome,
     /// Child label and what applying it did.
     pub applied: Vec<(&'static str, ApplyOutcome)>,
     /// Something was written or said.
@@ -82,20 +82,20 @@ pub struct Report {
 }
 
 /// Implemented by what a reconcile returns.
-pub trait Reported {
+pub trait HasReport {
     /// What the run did.
-    fn report(&self) -> Report;
+    fn report(&self) -> ReconcileReport;
 }
 
 impl Metrics {
     /// Runs one reconcile inside its span and records it.
-    pub async fn reconcile<T: Reported, F: Future<Output = T>>(
+    pub async fn reconcile<T: HasReport, F: Future<Output = T>>(
         &self,
         traces: &Traces,
         info: ReconcileInfo,
         run: F,
     ) -> T {
-        let active = Active::begin(self.instruments.clone(), &info);
+        let active = InFlightGuard::begin(self.instruments.clone(), &info);
         let ((span, verdict), timing) = Timing::of(|| open(traces, &info));
         let result = run.instrument(span.clone()).await;
         let report = result.report();
@@ -107,12 +107,12 @@ impl Metrics {
 }
 
 /// Counts a run as active for as long as it lives, also when it is cancelled.
-struct Active {
+struct InFlightGuard {
     instruments: Option<Arc<Instruments>>,
     kind: &'static str,
 }
 
-impl Active {
+impl InFlightGuard {
     fn begin(instruments: Option<Arc<Instruments>>, info: &ReconcileInfo) -> Self {
         let kind = info.kind.as_str();
         if let Some(on) = &instruments {
@@ -122,7 +122,13 @@ impl Active {
         Self { instruments, kind }
     }
 
-    fn record(&self, timing: Timing, span: &Span, verdict: Option<&Verdict>, report: &Report) {
+    fn record(
+        &self,
+        timing: Timing,
+        span: &Span,
+        verdict: Option<&DeferredSampling>,
+        report: &ReconcileReport,
+    ) {
         // Also where nothing is recorded: it ends the span.
         let (took, sure) = timing.end(span);
         let Some(on) = &self.instruments else { return };
@@ -134,13 +140,13 @@ impl Active {
         for (child, outcome) in &report.applied {
             on.apply.add(1, [self.kind, child, outcome.as_str()]);
         }
-        let exported = verdict.is_none_or(Verdict::is_kept);
+        let exported = verdict.is_none_or(DeferredSampling::is_kept);
         let ids = if exported && sure { ids_of(&span.context()) } else { None };
         on.reconcile_duration.record(took.as_secs_f64(), [self.kind], ids);
     }
 }
 
-impl Drop for Active {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let Some(on) = &self.instruments {
             on.reconcile_active.add(-1, [self.kind]);
@@ -149,8 +155,8 @@ impl Drop for Active {
 }
 
 /// Opens the span of a run. The parent must be set before the span is first entered.
-fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
-    let subject = Subject {
+fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
+    let subject = ReconciledObject {
         kind: info.kind.as_str(),
         api_version: info.api_version,
         namespace: info.namespace.clone(),
@@ -159,7 +165,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
         generation: info.generation,
     };
     let span = tracing::info_span!(
-        target: SPANS,
+        target: SPAN_TARGET,
         parent: None,
         "reconcile",
         otel.name = RECONCILE.named(info.kind.as_str()),
@@ -175,13 +181,13 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
         elpio.outcome = Empty,
     );
     let (parent, verdict) = match &info.place {
-        Place::InRollout(ctx) => (in_rollout(ctx.span_context()), None),
-        Place::AfterRollout(_) => (Context::new(), traces.inner.exports.then(Verdict::open)),
+        SpanParent::InRollout(ctx) => (in_rollout(ctx.span_context()), None),
+        SpanParent::AfterRollout(_) => (Context::new(), traces.inner.exports.then(DeferredSampling::open)),
     };
-    let reconciling = Reconciling { subject: Arc::new(subject), verdict: verdict.clone() };
+    let reconciling = CurrentReconcile { subject: Arc::new(subject), verdict: verdict.clone() };
     // Without a layer for spans there is nothing to set, which is no fault.
     let _ = span.set_parent(parent.with_value(reconciling));
-    if let Place::AfterRollout(Some(ctx)) = &info.place
+    if let SpanParent::AfterRollout(Some(ctx)) = &info.place
         && ctx.is_sampled()
     {
         span.add_link(ctx.span_context());
@@ -189,7 +195,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<Verdict>) {
     (span, verdict)
 }
 
-fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
+fn close_span(span: &Span, verdict: Option<&DeferredSampling>, report: &ReconcileReport) {
     span.record("elpio.outcome", report.outcome.as_str());
     if let Some(engine) = report.engine {
         span.record("elpio.engine", engine);
@@ -203,7 +209,7 @@ fn close_span(span: &Span, verdict: Option<&Verdict>, report: &Report) {
 }
 
 /// One line for a run that changed something or failed; none for any other.
-fn say(info: &ReconcileInfo, report: &Report, took: Duration) {
+fn say(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
     let (kind, namespace, name) = (info.kind.as_str(), info.namespace.as_str(), info.name.as_str());
     let (generation, outcome, trigger) = (info.generation, report.outcome.as_str(), info.trigger.as_str());
     let seconds = Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).as_secs_f64();
@@ -258,11 +264,11 @@ pub(super) fn fail(span: &Span, error_type: &'static str, short: &str, chain: &s
 
 /// Span of a step. Outside a reconcile there is none.
 #[must_use]
-pub fn step(step: RunStep) -> Span {
+pub fn step(step: ReconcileStep) -> Span {
     if reconciling().is_none() {
         return Span::none();
     }
-    tracing::info_span!(target: SPANS, "step", otel.name = step.as_str())
+    tracing::info_span!(target: SPAN_TARGET, "step", otel.name = step.as_str())
 }
 
 /// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
@@ -271,7 +277,7 @@ pub fn step_for(step: ChildStep, child: &str) -> Span {
     if reconciling().is_none() {
         return Span::none();
     }
-    tracing::info_span!(target: SPANS, "step", otel.name = format!("{step} {child}"), elpio.child = child)
+    tracing::info_span!(target: SPAN_TARGET, "step", otel.name = format!("{step} {child}"), elpio.child = child)
 }
 
 /// Marks a step as failed: status, `error.type`, exception event.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use elpio_operator::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
+use elpio_operator::telemetry::catalog::instruments::{
+    AllowedValues, INSTRUMENTS, InstrumentDef, InstrumentKind,
+};
 
 use crate::promql::{Matcher, names};
 
@@ -14,10 +16,10 @@ fn bare(expr: &str) -> String {
     expr.lines().map(|line| line.split('#').next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-fn row(metric: &str) -> Option<&'static Row> {
+fn row(metric: &str) -> Option<&'static InstrumentDef> {
     let ends: &[&str] = &["_bucket", "_sum", "_count"];
-    TABLE.iter().copied().find(|row| match row.form {
-        Form::Histogram => ends.iter().any(|end| metric.strip_suffix(end) == Some(row.page)),
+    INSTRUMENTS.iter().copied().find(|row| match row.form {
+        InstrumentKind::Histogram => ends.iter().any(|end| metric.strip_suffix(end) == Some(row.page)),
         _ => row.page == metric,
     })
 }
@@ -42,12 +44,12 @@ pub fn check(expr: &str) -> Result<(), String> {
 }
 
 /// A regular expression without signs of its own is a list of values.
-fn fits(row: &Row, matcher: &Matcher) -> Result<(), String> {
+fn fits(row: &InstrumentDef, matcher: &Matcher) -> Result<(), String> {
     if FOREIGN.contains(&matcher.label.as_str()) {
         return Ok(());
     }
     let attribute = row.attributes.iter().find(|attribute| attribute.key.replace('.', "_") == matcher.label);
-    let Values::Closed(allowed) =
+    let AllowedValues::Closed(allowed) =
         attribute.ok_or_else(|| format!("{} has no label {}", row.page, matcher.label))?.values
     else {
         return Ok(());

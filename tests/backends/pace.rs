@@ -11,7 +11,9 @@ use elpio_cluster::{
     otlp::Fault,
     ratio::{Compared, Pair, compare},
 };
-use elpio_operator::telemetry::{Builder, Place, Report, Reported, RolloutSeed, RunStep, Telemetry, step};
+use elpio_operator::telemetry::{
+    HasReport, ReconcileReport, ReconcileStep, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder, step,
+};
 use futures::future::join_all;
 use tracing::{Dispatch, Instrument as _, instrument::WithSubscriber};
 
@@ -34,8 +36,8 @@ const HTTP: &str = "http/protobuf";
 
 struct Done;
 
-impl Reported for Done {
-    fn report(&self) -> Report {
+impl HasReport for Done {
+    fn report(&self) -> ReconcileReport {
         wrote()
     }
 }
@@ -55,7 +57,7 @@ impl Pushing {
             ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
         ];
-        let builder = Builder::new(settings(&variables), identity()).with_page(true).exporting();
+        let builder = TelemetryBuilder::new(settings(&variables), identity()).with_page(true).exporting();
         let (telemetry, dispatch, warnings) = builder.build(&log("warn"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }
@@ -69,7 +71,7 @@ impl Pushing {
             traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent: None });
         let work = async {
             let begun = Instant::now();
-            for next in RunStep::ALL {
+            for next in ReconcileStep::ALL {
                 tokio::time::sleep(Duration::from_millis(1)).instrument(step(next)).await;
             }
             if more > 0.0 {
@@ -81,7 +83,7 @@ impl Pushing {
         let start = Instant::now();
         self.telemetry
             .metrics()
-            .reconcile(&traces, info(Place::InRollout(rollout)), work)
+            .reconcile(&traces, info(SpanParent::InRollout(rollout)), work)
             .with_subscriber(self.dispatch.clone())
             .await;
         start.elapsed()

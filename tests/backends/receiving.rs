@@ -14,7 +14,9 @@ use elpio_cluster::{
     pki::Authority,
     process::free_port,
 };
-use elpio_operator::telemetry::{Builder, Place, Report, Reported, RolloutSeed, Telemetry};
+use elpio_operator::telemetry::{
+    HasReport, ReconcileReport, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder,
+};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tracing::{Dispatch, instrument::WithSubscriber};
@@ -195,8 +197,8 @@ pub fn case() -> String {
 
 struct Done;
 
-impl Reported for Done {
-    fn report(&self) -> Report {
+impl HasReport for Done {
+    fn report(&self) -> ReconcileReport {
         wrote()
     }
 }
@@ -211,7 +213,7 @@ impl Pushing {
         let mut all: Vec<(&str, &str)> =
             variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
-        let builder = Builder::new(settings(&all), identity()).with_page(false).exporting();
+        let builder = TelemetryBuilder::new(settings(&all), identity()).with_page(false).exporting();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }
@@ -224,7 +226,7 @@ impl Pushing {
         let work = async { Done };
         self.telemetry
             .metrics()
-            .reconcile(&traces, info(Place::InRollout(rollout)), work)
+            .reconcile(&traces, info(SpanParent::InRollout(rollout)), work)
             .with_subscriber(self.dispatch.clone())
             .await;
     }

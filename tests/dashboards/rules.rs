@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use elpio_cluster::dashboard::{Dashboard, Panel, Query};
-use elpio_operator::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
+use elpio_operator::telemetry::catalog::instruments::{
+    AllowedValues, INSTRUMENTS, InstrumentDef, InstrumentKind,
+};
 use serde_json::Value;
 
 use crate::promql::{Matcher, Named, names};
@@ -14,12 +16,12 @@ const OF_TARGET: [&str; 3] = ["namespace", "job", "instance"];
 const KINDS: [&str; 4] = ["timeseries", "stat", "heatmap", "text"];
 
 /// A histogram's series are told by their ends.
-pub fn instrument(metric: &str) -> Option<&'static Row> {
+pub fn instrument(metric: &str) -> Option<&'static InstrumentDef> {
     let family = |suffix: &str| metric.strip_suffix(suffix);
-    TABLE.iter().copied().find(|row| {
-        let histogram = row.form == Form::Histogram
+    INSTRUMENTS.iter().copied().find(|row| {
+        let histogram = row.form == InstrumentKind::Histogram
             && ["_bucket", "_sum", "_count"].into_iter().any(|end| family(end) == Some(row.page));
-        histogram || (row.form != Form::Histogram && row.page == metric)
+        histogram || (row.form != InstrumentKind::Histogram && row.page == metric)
     })
 }
 
@@ -185,7 +187,9 @@ fn has(metric: &str, label: &str) -> bool {
 fn unknown(metric: &str, matcher: &Matcher) -> Vec<String> {
     let attribute = instrument(metric)
         .and_then(|row| row.attributes.iter().find(|a| a.key.replace('.', "_") == matcher.label));
-    let Some(Values::Closed(values)) = attribute.map(|attribute| attribute.values) else { return Vec::new() };
+    let Some(AllowedValues::Closed(values)) = attribute.map(|attribute| attribute.values) else {
+        return Vec::new();
+    };
     let is_known = |word: &str| {
         values
             .iter()

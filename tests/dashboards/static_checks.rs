@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use elpio_cluster::dashboard::{self, Dashboard};
-use elpio_operator::telemetry::catalog::instruments::TABLE;
+use elpio_operator::telemetry::catalog::instruments::INSTRUMENTS;
 use serde_json::{Value, json};
 
 use crate::{
@@ -79,7 +79,8 @@ fn every_instrument_is_on_a_dashboard() {
     let metrics = queries.flat_map(|query| names(&query.expr).unwrap().metrics);
     let shown: BTreeSet<&str> =
         metrics.filter_map(|(metric, _)| instrument(&metric)).map(|row| row.name).collect();
-    let missing: Vec<&str> = TABLE.iter().map(|row| row.name).filter(|name| !shown.contains(name)).collect();
+    let missing: Vec<&str> =
+        INSTRUMENTS.iter().map(|row| row.name).filter(|name| !shown.contains(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use elpio_cluster::Cluster;
 use elpio_operator::{
-    api::event::Occurrence,
-    cluster::events::recorder::{QUIET, Recorder, Regarding},
-    telemetry::{Builder, Identity, Kind, LogFormat, LogSettings, Settings, Telemetry},
+    api::event::NewEvent,
+    cluster::events::recorder::{Recorder, Regarding, SERIES_UPDATE_INTERVAL},
+    telemetry::{Identity, Kind, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
 };
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, api::ListParams};
@@ -23,8 +23,11 @@ fn silent() -> Telemetry {
         node_name: None,
         cluster_uid: None,
     };
-    let log = LogSettings { filter: "off".into(), format: LogFormat::Json, ansi: false };
-    Builder::new(Settings::from_env(&|_| None).0, identity).build(&log, std::io::sink).unwrap().0
+    let log = LogConfig { filter: "off".into(), format: LogFormat::Json, ansi: false };
+    TelemetryBuilder::new(TelemetryConfig::from_env(&|_| None).0, identity)
+        .build(&log, std::io::sink)
+        .unwrap()
+        .0
 }
 
 async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
@@ -45,8 +48,8 @@ async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
     };
     (recorder, Api::namespaced(client.clone(), &namespace), regarding, namespace, client)
 }
-fn failure(note: &str) -> Occurrence {
-    Occurrence {
+fn failure(note: &str) -> NewEvent {
+    NewEvent {
         type_: "Warning",
         reason: "ReconcileFailed",
         action: "Apply",
@@ -72,13 +75,16 @@ async fn a_thousand_failures_cost_few_calls_and_are_all_counted() {
     for n in 0..1000 {
         recorder.publish(&regarding, &failure(&format!("attempt {n}"))).await;
     }
-    let event =
-        elpio_cluster::eventually("the series is told", QUIET + Duration::from_secs(30), async || {
+    let event = elpio_cluster::eventually(
+        "the series is told",
+        SERIES_UPDATE_INTERVAL + Duration::from_secs(30),
+        async || {
             let event = only(&api).await;
             let count = event.series.as_ref().map_or(1, |s| s.count);
             if count == 1000 { Ok(event) } else { Err(format!("{count} counted")) }
-        })
-        .await;
+        },
+    )
+    .await;
     keeper.abort();
     assert_eq!(event.note.as_deref(), Some("attempt 0"), "the note is that of the first occurrence");
     assert_eq!(event.reporting_controller.as_deref(), Some("elpio.io/operator"));

@@ -1,9 +1,9 @@
 //! What the operator sent, held to the table of spans.
 
 use elpio_cluster::otlp::Span;
-use elpio_operator::telemetry::catalog::spans::{Parent, Row, State, find};
+use elpio_operator::telemetry::catalog::spans::{Parent, SpanDef, SpanStatus, find};
 
-fn row(span: &Span) -> &'static Row {
+fn row(span: &Span) -> &'static SpanDef {
     find(&span.name).unwrap_or_else(|| panic!("{} is not in the table of spans", span.name))
 }
 
@@ -23,9 +23,9 @@ pub fn are_of_the_table(spans: &[Span]) {
             assert!(span.attributes.contains_key(attribute.key), "{name}: no {}", attribute.key);
         }
         let status = match span.status {
-            "ok" => State::Ok,
-            "error" => State::Error,
-            _ => State::Unset,
+            "ok" => SpanStatus::Ok,
+            "error" => SpanStatus::Error,
+            _ => SpanStatus::Unset,
         };
         assert!(row.statuses.iter().any(|(stated, _)| *stated == status), "{name}: {status:?}");
         assert!(span.links.is_empty() || row.link.is_some(), "{name}: {:?}", span.links);
@@ -38,7 +38,7 @@ pub fn are_of_the_table(spans: &[Span]) {
     }
 }
 
-fn parent_is_of_the_table(span: &Span, below: &Row, spans: &[Span]) {
+fn parent_is_of_the_table(span: &Span, below: &SpanDef, spans: &[Span]) {
     if span.parent_id.is_empty() {
         assert!(below.parents.contains(&Parent::None), "{}: a root", span.name);
     } else if let Some(above) =

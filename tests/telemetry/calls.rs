@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use elpio_cluster::wait::eventually;
-use elpio_operator::telemetry::{ChildStep, Place, RolloutSeed, step_for};
+use elpio_operator::telemetry::{ChildStep, RolloutSeed, SpanParent, step_for};
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -66,7 +66,7 @@ async fn in_rollout(
         parent: None,
     });
     let mut sent = None;
-    rig.reconcile(Place::InRollout(rollout), async {
+    rig.reconcile(SpanParent::InRollout(rollout), async {
         sent = call(rig, method, path, answer).instrument(step_for(ChildStep::Apply, "Service")).await;
         wrote()
     })
@@ -159,7 +159,7 @@ async fn a_call_that_is_given_up_is_seen() {
     let silent =
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
     let layer = rig.telemetry.metrics().client_layer();
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         let request = Request::builder()
             .method("PUT")
             .uri("/api/v1/namespaces/shop/services/x")
@@ -181,7 +181,7 @@ async fn a_call_that_is_given_up_is_seen() {
 async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
     let rig = rig();
     let mut sent = None;
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         sent = call(&rig, "GET", PATCH, Ok(200)).await;
         settled()
     })
@@ -189,7 +189,7 @@ async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
     assert_eq!(sent, None);
     assert!(rig.spans().is_empty());
     assert!(!rig.openmetrics().contains("trace_id"), "no exemplar of a trace that nobody has");
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         call(&rig, "GET", PATCH, Ok(200)).await;
         sent = call(&rig, "PATCH", PATCH, Ok(200)).await;
         settled()
@@ -284,7 +284,7 @@ async fn a_span_lasts_until_the_answer_as_the_duration_does() {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
     let mut client = rig.telemetry.metrics().client_layer().layer(slow);
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         let request = Request::builder()
             .method("PUT")
             .uri("/api/v1/namespaces/shop/services/x")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use elpio_operator::telemetry::{
-    Builder, ErrorType, EventLog, Kind, LogFormat, LogSettings, Place, RolloutSeed,
+    ErrorType, EventRecord, Kind, LogConfig, LogFormat, RolloutSeed, SpanParent, TelemetryBuilder,
 };
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
@@ -16,11 +16,11 @@ const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild
 async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
     let rig = rig();
     let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(Place::InRollout(rollout.clone()), async { settled() }).await;
+    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { settled() }).await;
     assert_eq!(rig.lines.text(), "");
-    rig.reconcile(Place::InRollout(rollout.clone()), async { wrote() }).await;
-    rig.reconcile(Place::InRollout(rollout.clone()), async { failed(ErrorType::Throttled) }).await;
-    rig.reconcile(Place::InRollout(rollout.clone()), async { failed(ErrorType::Internal) }).await;
+    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { wrote() }).await;
+    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Throttled) }).await;
+    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Internal) }).await;
     let lines = rig.lines.json();
     let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
     assert_eq!(levels, ["INFO", "WARN", "ERROR"]);
@@ -43,7 +43,7 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
 async fn every_line_in_a_reconcile_says_what_it_is_about() {
     let rig = rig_with(&[], "warn,elpio=debug,telemetry=debug");
     let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(Place::InRollout(rollout), async {
+    rig.reconcile(SpanParent::InRollout(rollout), async {
         tracing::debug!(target: "elpio::x", attempt = 3, name = "its own", "deep \"inside\"\n");
         tracing::info!(target: "somebody", "not shown");
         settled()
@@ -60,7 +60,7 @@ async fn every_line_in_a_reconcile_says_what_it_is_about() {
 async fn records_go_to_the_collector_with_the_object_and_the_ids() {
     let rig = rig();
     let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(Place::InRollout(rollout), async { wrote() }).await;
+    rig.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
     let spans = rig.spans();
     let records = rig.logs.get_emitted_logs().unwrap();
     assert_eq!(records.len(), 1);
@@ -90,9 +90,9 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
         let rig = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
         let rollout = rig.telemetry.traces().begin_rollout(&SEED);
         let traces = rig.telemetry.traces();
-        rig.reconcile(Place::InRollout(rollout), async {
+        rig.reconcile(SpanParent::InRollout(rollout), async {
             tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
-            traces.event_log(&EventLog {
+            traces.event_log(&EventRecord {
                 kind: Kind::ElpioService,
                 api_version: "elpio.io/v1alpha1",
                 namespace: "shop".into(),
@@ -168,7 +168,7 @@ fn for_each_target() {
 #[test]
 fn a_broken_filter_is_one_warning_and_info() {
     let lines = Lines::default();
-    let builder = Builder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
+    let builder = TelemetryBuilder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
     let (_telemetry, dispatch, warnings) = builder.build(&log("elpio=loud"), lines.clone()).unwrap();
     assert!(
         warnings.len() == 1 && warnings[0].contains("ELPIO_LOG") && warnings[0].contains("elpio=loud"),
@@ -185,9 +185,9 @@ fn a_broken_filter_is_one_warning_and_info() {
 fn a_person_gets_one_readable_line_without_control_characters() {
     for ansi in [false, true] {
         let lines = Lines::default();
-        let pretty = LogSettings { filter: "info".into(), format: LogFormat::Pretty, ansi };
+        let pretty = LogConfig { filter: "info".into(), format: LogFormat::Pretty, ansi };
         let (_telemetry, dispatch, _) =
-            Builder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
+            TelemetryBuilder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || tracing::info!(user = "a\x1b[31m", "hello\nworld"));
         let text = lines.text();
         assert_eq!(text.lines().count(), 1, "{text:?}");

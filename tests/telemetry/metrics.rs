@@ -6,8 +6,9 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    Builder, ErrorType, EventOutcome, Kind, Metrics, Place, QueueProbe, ResourceCounts, RolloutSeed, SpanIds,
-    catalog::instruments::{Form, TABLE, Values},
+    ErrorType, EventOutcome, Kind, Metrics, QueueStats, ResourceCounts, RolloutSeed, SpanIds, SpanParent,
+    TelemetryBuilder,
+    catalog::instruments::{AllowedValues, INSTRUMENTS, InstrumentKind},
 };
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 
@@ -18,7 +19,7 @@ async fn used() -> Rig {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
     for kind in Kind::ALL {
-        let queue = metrics.queue(kind, || QueueProbe {
+        let queue = metrics.queue(kind, || QueueStats {
             depth: 3,
             unfinished: Duration::from_secs(2),
             longest: Duration::from_secs(1),
@@ -48,8 +49,8 @@ async fn used() -> Rig {
         rebuild: "",
         parent: None,
     });
-    rig.reconcile(Place::InRollout(rollout), async { wrote() }).await;
-    rig.reconcile(Place::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
+    rig.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
+    rig.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
     rig
 }
 
@@ -126,25 +127,25 @@ async fn the_page_shows_what_the_table_says_and_no_more() {
     let rig = used().await;
     let page = rig.page();
     let found = families(&page);
-    for row in TABLE {
+    for row in INSTRUMENTS {
         // Made by calls and watches alone, which other tests make.
         if ["http_client_request_duration_seconds", "elpio_watch_age_seconds"].contains(&row.page) {
             continue;
         }
         let (kind, help) = found.get(row.page).unwrap_or_else(|| panic!("no {} in\n{page}", row.page));
         let expected = match row.form {
-            Form::Counter | Form::ObservableCounter => "counter",
-            Form::Histogram => "histogram",
+            InstrumentKind::Counter | InstrumentKind::ObservableCounter => "counter",
+            InstrumentKind::Histogram => "histogram",
             _ => "gauge",
         };
         assert_eq!((kind.as_str(), help.as_str()), (expected, row.description), "{}", row.page);
     }
-    let known: BTreeSet<&str> = TABLE.iter().map(|row| row.page).chain(["target_info"]).collect();
+    let known: BTreeSet<&str> = INSTRUMENTS.iter().map(|row| row.page).chain(["target_info"]).collect();
     for family in found.keys() {
         assert!(known.contains(family.as_str()), "{family} is not in the table");
     }
     for (name, labels) in series(&page) {
-        let family = |name: &str| TABLE.iter().find(|row| row.page == name);
+        let family = |name: &str| INSTRUMENTS.iter().find(|row| row.page == name);
         let stripped =
             ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family(name.strip_suffix(suffix)?));
         let Some(row) = family(&name).or(stripped) else { continue };
@@ -154,7 +155,7 @@ async fn the_page_shows_what_the_table_says_and_no_more() {
                 .iter()
                 .find(|a| a.key.replace('.', "_") == *key)
                 .unwrap_or_else(|| panic!("{name}: {key}"));
-            if let Values::Closed(set) = attribute.values {
+            if let AllowedValues::Closed(set) = attribute.values {
                 assert!(set.contains(&value.as_str()), "{name}: {key}={value}");
             }
         }
@@ -166,10 +167,12 @@ async fn every_closed_counter_starts_at_zero() {
     let rig = rig();
     let page = rig.page();
     let all = series(&page);
-    for row in TABLE
-        .iter()
-        .filter(|row| matches!(row.form, Form::Counter | Form::UpDownCounter | Form::ObservableCounter))
-    {
+    for row in INSTRUMENTS.iter().filter(|row| {
+        matches!(
+            row.form,
+            InstrumentKind::Counter | InstrumentKind::UpDownCounter | InstrumentKind::ObservableCounter
+        )
+    }) {
         for values in row.combinations() {
             let labels: BTreeMap<String, String> = row
                 .attributes
@@ -228,8 +231,10 @@ async fn push_and_page_agree() {
     let pushed = rig.metrics.get_finished_metrics().unwrap();
     let mut names = BTreeSet::new();
     for metric in pushed.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics) {
-        let row =
-            TABLE.iter().find(|row| row.name == metric.name()).unwrap_or_else(|| panic!("{}", metric.name()));
+        let row = INSTRUMENTS
+            .iter()
+            .find(|row| row.name == metric.name())
+            .unwrap_or_else(|| panic!("{}", metric.name()));
         assert_eq!((metric.unit(), metric.description()), (row.unit, row.description), "{}", row.name);
         names.insert(row.name);
         let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { continue };
@@ -244,7 +249,7 @@ async fn push_and_page_agree() {
             assert!(page.lines().any(|found| found == line), "no {line}");
         }
     }
-    for row in TABLE {
+    for row in INSTRUMENTS {
         let by_others = ["http.client.request.duration", "elpio.watch.age"].contains(&row.name);
         assert!(by_others || names.contains(row.name), "{} is not pushed", row.name);
     }
@@ -289,8 +294,10 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_page_and_push_nothing_is_kept() {
-    let (telemetry, _, warnings) =
-        Builder::new(settings(&[]), identity()).exporting().build(&log("info"), std::io::sink).unwrap();
+    let (telemetry, _, warnings) = TelemetryBuilder::new(settings(&[]), identity())
+        .exporting()
+        .build(&log("info"), std::io::sink)
+        .unwrap();
     assert!(warnings.is_empty() && telemetry.page().is_none());
     let metrics = telemetry.metrics();
     assert_eq!(
@@ -315,8 +322,9 @@ async fn without_page_and_push_nothing_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disabled_means_disabled() {
-    let builder =
-        Builder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity()).with_page(true).exporting();
+    let builder = TelemetryBuilder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity())
+        .with_page(true)
+        .exporting();
     let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();
     assert!(telemetry.page().is_none());
     assert!(

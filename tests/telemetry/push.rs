@@ -8,7 +8,7 @@ use std::{
 };
 
 use elpio_cluster::otlp::{Fault, OtlpReceiver};
-use elpio_operator::telemetry::{Builder, Place, RolloutSeed, Telemetry};
+use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 use super::rig::{Lines, identity, info, log, settings, wrote};
@@ -24,7 +24,7 @@ struct Pushing {
 }
 
 fn pushing(variables: &[(&str, &str)]) -> Pushing {
-    let builder = Builder::new(settings(variables), identity()).with_page(true).exporting();
+    let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true).exporting();
     let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     Pushing { telemetry, dispatch }
@@ -33,8 +33,8 @@ fn pushing(variables: &[(&str, &str)]) -> Pushing {
 impl Pushing {
     async fn reconcile(&self) {
         struct Done;
-        impl elpio_operator::telemetry::Reported for Done {
-            fn report(&self) -> elpio_operator::telemetry::Report {
+        impl elpio_operator::telemetry::HasReport for Done {
+            fn report(&self) -> elpio_operator::telemetry::ReconcileReport {
                 wrote()
             }
         }
@@ -43,7 +43,7 @@ impl Pushing {
             traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
         self.telemetry
             .metrics()
-            .reconcile(&traces, info(Place::InRollout(rollout)), async { Done })
+            .reconcile(&traces, info(SpanParent::InRollout(rollout)), async { Done })
             .with_subscriber(self.dispatch.clone())
             .await;
     }
@@ -278,7 +278,7 @@ async fn a_file_that_cannot_be_used_is_one_warning() {
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
     ] {
-        let builder = Builder::new(
+        let builder = TelemetryBuilder::new(
             settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
             identity(),
         );

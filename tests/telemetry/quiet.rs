@@ -1,7 +1,9 @@
 //! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not
 //! exported.
 
-use elpio_operator::telemetry::{ErrorType, EventLog, Kind, Place, RolloutSeed, RunStep, current_ids, step};
+use elpio_operator::telemetry::{
+    ErrorType, EventRecord, Kind, ReconcileStep, RolloutSeed, SpanParent, current_ids, step,
+};
 
 use super::rig::{failed, named, rig, rig_with, settled, wrote};
 
@@ -9,8 +11,8 @@ use super::rig::{failed, named, rig, rig_with, settled, wrote};
 async fn what_writes_nothing_and_says_nothing_is_not_exported() {
     let rig = rig();
     for _ in 0..3 {
-        rig.reconcile(Place::AfterRollout(None), async {
-            step(RunStep::Observe).in_scope(|| tracing::info!("a line in passing"));
+        rig.reconcile(SpanParent::AfterRollout(None), async {
+            step(ReconcileStep::Observe).in_scope(|| tracing::info!("a line in passing"));
             settled()
         })
         .await;
@@ -35,9 +37,9 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
         parent: None,
     });
     let ids = rollout.ids().unwrap();
-    let place = Place::AfterRollout(Some(rollout));
+    let place = SpanParent::AfterRollout(Some(rollout));
     let observed = async |report| {
-        step(RunStep::Observe).in_scope(|| {});
+        step(ReconcileStep::Observe).in_scope(|| {});
         report
     };
     rig.reconcile(place.clone(), observed(wrote())).await;
@@ -68,7 +70,7 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_about_a_kept_trace_has_its_ids() {
     let rig = rig();
-    rig.reconcile(Place::AfterRollout(None), async { wrote() }).await;
+    rig.reconcile(SpanParent::AfterRollout(None), async { wrote() }).await;
     let spans = rig.spans();
     let root = named(&spans, "reconcile ElpioService");
     let lines = rig.lines.json();
@@ -77,8 +79,8 @@ async fn the_line_about_a_kept_trace_has_its_ids() {
     assert_eq!(lines[0]["span_id"], root.span_context.span_id().to_string());
 }
 
-fn event() -> EventLog {
-    EventLog {
+fn event() -> EventRecord {
+    EventRecord {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
         namespace: "shop".into(),
@@ -95,7 +97,7 @@ fn event() -> EventLog {
 async fn an_event_makes_its_trace_one_that_is_exported() {
     let rig = rig();
     let traces = rig.telemetry.traces();
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         traces.event_log(&event());
         settled()
     })
@@ -129,7 +131,7 @@ async fn unsampled_means_no_id_anywhere() {
         let rollout =
             traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
         assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
-        for place in [Place::InRollout(rollout.clone()), Place::AfterRollout(Some(rollout))] {
+        for place in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
             rig.reconcile(place, async {
                 assert_eq!(current_ids(), None);
                 traces.event_log(&event());

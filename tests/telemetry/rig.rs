@@ -7,8 +7,8 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    ApplyOutcome, Builder, ErrorType, Failure, Identity, Kind, LogFormat, LogSettings, Place, ReconcileInfo,
-    Report, Reported, RunOutcome, Settings, Telemetry, Trigger,
+    ApplyOutcome, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+    ReconcileOutcome, ReconcileReport, SpanParent, Telemetry, TelemetryBuilder, TelemetryConfig, Trigger,
 };
 use opentelemetry::Value;
 use opentelemetry_sdk::{
@@ -66,10 +66,10 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-pub fn settings(variables: &[(&str, &str)]) -> Settings {
+pub fn settings(variables: &[(&str, &str)]) -> TelemetryConfig {
     let all: HashMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let (settings, warnings) = Settings::from_env(&|name| all.get(name).cloned());
+    let (settings, warnings) = TelemetryConfig::from_env(&|name| all.get(name).cloned());
     assert!(warnings.is_empty(), "{warnings:?}");
     settings
 }
@@ -78,8 +78,8 @@ pub fn identity() -> Identity {
     Identity { version: "1.2.3", revision: "abc", rustc: "1.95", ..Identity::default() }
 }
 
-pub fn log(filter: &str) -> LogSettings {
-    LogSettings { filter: filter.to_owned(), format: LogFormat::Json, ansi: false }
+pub fn log(filter: &str) -> LogConfig {
+    LogConfig { filter: filter.to_owned(), format: LogFormat::Json, ansi: false }
 }
 
 /// Everything is on.
@@ -90,7 +90,7 @@ pub fn rig() -> Rig {
 pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
     let (spans, metrics, logs) =
         (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
-    let builder = Builder::new(settings(variables), identity()).with_page(true);
+    let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true);
     let builder = builder.spans(spans.clone()).metrics(metrics.clone()).records(logs.clone());
     let lines = Lines::default();
     let (telemetry, dispatch, warnings) = builder.build(&log(filter), lines.clone()).unwrap();
@@ -100,7 +100,7 @@ pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
 
 impl Rig {
     /// Runs one reconcile.
-    pub async fn reconcile<F: Future<Output = Report>>(&self, place: Place, run: F) {
+    pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, place: SpanParent, run: F) {
         let work = async { Done(run.await) };
         self.telemetry
             .metrics()
@@ -141,15 +141,15 @@ impl Rig {
     }
 }
 
-struct Done(Report);
+struct Done(ReconcileReport);
 
-impl Reported for Done {
-    fn report(&self) -> Report {
+impl HasReport for Done {
+    fn report(&self) -> ReconcileReport {
         self.0.clone()
     }
 }
 
-pub fn info(place: Place) -> ReconcileInfo {
+pub fn info(place: SpanParent) -> ReconcileInfo {
     ReconcileInfo {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
@@ -163,32 +163,32 @@ pub fn info(place: Place) -> ReconcileInfo {
     }
 }
 
-pub fn settled() -> Report {
-    Report {
+pub fn settled() -> ReconcileReport {
+    ReconcileReport {
         failure: None,
         engine: Some("knative"),
-        outcome: RunOutcome::Ready,
+        outcome: ReconcileOutcome::Ready,
         applied: vec![],
         wrote: false,
     }
 }
 
-pub fn wrote() -> Report {
-    Report {
+pub fn wrote() -> ReconcileReport {
+    ReconcileReport {
         applied: vec![("KnativeService", ApplyOutcome::Changed)],
-        outcome: RunOutcome::Waiting,
+        outcome: ReconcileOutcome::Waiting,
         wrote: true,
         ..settled()
     }
 }
 
-pub fn failed(error_type: ErrorType) -> Report {
+pub fn failed(error_type: ErrorType) -> ReconcileReport {
     let failure = Failure {
         error_type,
         short: "the API server said no".into(),
         chain: "apply Service: the API server said no: quota".into(),
     };
-    Report { failure: Some(failure), outcome: RunOutcome::Failed, ..settled() }
+    ReconcileReport { failure: Some(failure), outcome: ReconcileOutcome::Failed, ..settled() }
 }
 
 pub fn attributes(span: &SpanData) -> BTreeMap<String, Value> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use elpio_operator::telemetry::{Kind, Place, RolloutContext, RolloutSeed, RolloutSpan};
+use elpio_operator::telemetry::{Kind, RolloutContext, RolloutSeed, RolloutSpan, SpanParent};
 use opentelemetry::{Value, trace::Status};
 
 use super::rig::{Rig, attributes, named, rig, rig_with, settled};
@@ -94,7 +94,7 @@ async fn a_caller_wins_and_becomes_the_parent() {
     assert_eq!(ids.trace_id, "0af7651916cd43dd8448eb211c80319c");
     let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
     assert_eq!(resumed, ctx);
-    rig.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+    rig.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(
         &rig,
         RolloutSpan {
@@ -138,7 +138,7 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
         let seed = RolloutSeed { parent, ..SEED };
         let ctx = rig.telemetry.traces().begin_rollout(&seed);
         assert_eq!(ctx.ids().is_some(), sampled, "{sampler} {arg} {parent:?}");
-        rig.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+        rig.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
         emit(&rig, span(ctx.clone(), "ready"));
         let spans = rig.spans();
         assert_eq!(spans.len(), if sampled { 2 } else { 0 }, "{sampler} {arg} {parent:?}");
@@ -155,7 +155,7 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
     let after =
         rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
     let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
-    after.reconcile(Place::InRollout(ctx.clone()), async { settled() }).await;
+    after.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(&after, span(ctx, "ready"));
     assert_eq!(after.spans().len(), 2);
 }

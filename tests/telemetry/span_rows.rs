@@ -1,6 +1,6 @@
 //! Whether a span is what its row of the table says.
 
-use elpio_operator::telemetry::catalog::spans::{EXCEPTION, Form, Row, State, TABLE};
+use elpio_operator::telemetry::catalog::spans::{EXCEPTION, SPANS, SpanDef, SpanStatus, ValueType};
 use opentelemetry::{
     Value,
     trace::{SpanKind, Status},
@@ -10,18 +10,18 @@ use opentelemetry_sdk::trace::SpanData;
 use super::rig::attributes;
 
 /// The row of a span.
-pub fn row(span: &SpanData) -> &'static Row {
-    let rows: Vec<_> = TABLE.iter().filter(|row| row.has(&span.name)).collect();
+pub fn row(span: &SpanData) -> &'static SpanDef {
+    let rows: Vec<_> = SPANS.iter().filter(|row| row.has(&span.name)).collect();
     assert_eq!(rows.len(), 1, "rows for {:?} in the table", span.name);
     rows[0]
 }
 
 /// Its status.
-pub fn state(status: &Status) -> State {
+pub fn state(status: &Status) -> SpanStatus {
     match status {
-        Status::Unset => State::Unset,
-        Status::Ok => State::Ok,
-        Status::Error { .. } => State::Error,
+        Status::Unset => SpanStatus::Unset,
+        Status::Ok => SpanStatus::Ok,
+        Status::Error { .. } => SpanStatus::Error,
     }
 }
 
@@ -35,8 +35,8 @@ pub fn is_of_its_row(span: &SpanData) {
         let stated = row.attributes.iter().find(|attribute| attribute.key == key);
         let stated = stated.unwrap_or_else(|| panic!("{name}: {key} is not in the table"));
         let fits = match (stated.form, value) {
-            (Form::Text, Value::String(text)) => stated.values.allow(text.as_str()),
-            (Form::Number, Value::I64(_)) => true,
+            (ValueType::Text, Value::String(text)) => stated.values.allow(text.as_str()),
+            (ValueType::Number, Value::I64(_)) => true,
             _ => false,
         };
         assert!(fits, "{name}: {key} is {value:?}, and the table says {stated:?}");

@@ -7,10 +7,10 @@ use std::{
 };
 
 use elpio_operator::telemetry::{
-    BuildSpan, ChildStep, ErrorType, Kind, Place, RolloutContext, RolloutSeed, RolloutSpan, RunStep,
-    TaskSpan,
+    BuildSpan, ChildStep, ErrorType, Kind, ReconcileStep, RolloutContext, RolloutSeed, RolloutSpan,
+    SpanParent, TaskSpan,
     catalog::{
-        spans::{Parent, TABLE, find},
+        spans::{Parent, SPANS, find},
         spans_doc,
     },
     fail_step, step, step_for,
@@ -46,7 +46,7 @@ fn parent(span: &SpanData, all: &[SpanData]) -> Parent {
 /// Everything that the table says can be.
 fn stated() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for row in TABLE {
+    for row in SPANS {
         all.extend(
             row.attributes.iter().map(|attribute| format!("{}: attribute {}", row.name, attribute.key)),
         );
@@ -78,9 +78,9 @@ fn emitted(spans: &[SpanData]) -> BTreeSet<String> {
 }
 
 /// A run with all its steps and a call in each, and one call outside of them.
-async fn run(rig: &Rig, place: Place) {
+async fn run(rig: &Rig, place: SpanParent) {
     rig.reconcile(place, async {
-        for next in RunStep::ALL {
+        for next in ReconcileStep::ALL {
             call(rig, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
         }
         for next in ChildStep::ALL {
@@ -150,12 +150,13 @@ async fn all(rig: &Rig) {
         traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent })
     };
     let first = begin(1, Some(CALLER));
-    run(rig, Place::InRollout(first.clone())).await;
+    run(rig, SpanParent::InRollout(first.clone())).await;
     end(rig, first.clone(), "superseded", None);
     let second = begin(2, None);
-    let nothing_yet =
-        async { elpio_operator::telemetry::Report { engine: None, ..failed(ErrorType::InvalidSpec) } };
-    rig.reconcile(Place::InRollout(second.clone()), nothing_yet).await;
+    let nothing_yet = async {
+        elpio_operator::telemetry::ReconcileReport { engine: None, ..failed(ErrorType::InvalidSpec) }
+    };
+    rig.reconcile(SpanParent::InRollout(second.clone()), nothing_yet).await;
     for result in ["error", "success"] {
         traces.emit_build(&build(&second, result));
     }
@@ -163,10 +164,10 @@ async fn all(rig: &Rig) {
     // As a function calls its service.
     let caller = second.traceparent();
     end(rig, begin(3, caller.as_deref()), "timed_out", None);
-    run(rig, Place::AfterRollout(Some(second))).await;
+    run(rig, SpanParent::AfterRollout(Some(second))).await;
     // One that is cut short in a rollout.
     let fourth = begin(4, None);
-    let mut cut = Box::pin(rig.reconcile(Place::InRollout(fourth.clone()), std::future::pending()));
+    let mut cut = Box::pin(rig.reconcile(SpanParent::InRollout(fourth.clone()), std::future::pending()));
     assert!(futures::poll!(cut.as_mut()).is_pending());
     drop(cut);
     end(rig, fourth, "deleted", None);

@@ -1,7 +1,7 @@
 //! The span tree of a reconcile.
 
 use elpio_operator::telemetry::{
-    ChildStep, ErrorType, Place, RolloutSeed, RunStep, current_ids, fail_step, step, step_for,
+    ChildStep, ErrorType, ReconcileStep, RolloutSeed, SpanParent, current_ids, fail_step, step, step_for,
 };
 use opentelemetry::{
     Value,
@@ -17,8 +17,8 @@ const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild
 async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_of_the_reconcile() {
     let rig = rig();
     let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(Place::InRollout(rollout.clone()), async {
-        step(RunStep::Observe).in_scope(|| {});
+    rig.reconcile(SpanParent::InRollout(rollout.clone()), async {
+        step(ReconcileStep::Observe).in_scope(|| {});
         async {}.instrument(step_for(ChildStep::Apply, "Service")).await;
         wrote()
     })
@@ -59,7 +59,7 @@ async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_sets_status_class_and_the_exception_event() {
     let rig = rig();
-    rig.reconcile(Place::AfterRollout(None), async {
+    rig.reconcile(SpanParent::AfterRollout(None), async {
         let step = step_for(ChildStep::Apply, "Service");
         fail_step(&step, ErrorType::Rejected, "no");
         failed(ErrorType::Rejected)
@@ -94,7 +94,7 @@ async fn a_failure_sets_status_class_and_the_exception_event() {
 async fn outside_a_reconcile_there_are_no_spans() {
     let rig = rig();
     tracing::dispatcher::with_default(&rig.dispatch, || {
-        assert!(step(RunStep::Observe).is_none());
+        assert!(step(ReconcileStep::Observe).is_none());
         assert!(step_for(ChildStep::Apply, "Service").is_none());
         assert_eq!(current_ids(), None);
         tracing::info_span!("somebody's span").in_scope(|| {});
@@ -107,14 +107,14 @@ async fn log_settings_change_no_span() {
     for filter in ["off", "error", "trace"] {
         let rig = rig_with(&[], filter);
         let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-        rig.reconcile(Place::InRollout(rollout), async {
-            step(RunStep::Observe).in_scope(|| tracing::debug!("looked"));
+        rig.reconcile(SpanParent::InRollout(rollout), async {
+            step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
             settled()
         })
         .await;
         // The same, where a debug line could make a quiet trace be kept.
-        rig.reconcile(Place::AfterRollout(None), async {
-            step(RunStep::Observe).in_scope(|| tracing::debug!("looked"));
+        rig.reconcile(SpanParent::AfterRollout(None), async {
+            step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
             settled()
         })
         .await;
@@ -128,7 +128,7 @@ async fn log_settings_change_no_span() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_values_are_cut_where_asked() {
     let rig = rig_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
-    rig.reconcile(Place::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
+    rig.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
     let spans = rig.spans_as_cut();
     let span = named(&spans, "reconcile ElpioService");
     assert_eq!(attributes(span).get("k8s.object.kind"), Some(&Value::from("Elpi")));
@@ -138,7 +138,7 @@ async fn long_values_are_cut_where_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_that_is_cancelled_leaves_nothing_active() {
     let rig = rig();
-    let mut never = Box::pin(rig.reconcile(Place::AfterRollout(None), std::future::pending()));
+    let mut never = Box::pin(rig.reconcile(SpanParent::AfterRollout(None), std::future::pending()));
     assert!(futures::poll!(never.as_mut()).is_pending());
     assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(1.0));
     drop(never);

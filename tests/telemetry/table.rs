@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
 use elpio_operator::{
-    config::Config,
-    telemetry::{Settings, catalog::instruments_doc},
+    config::OperatorConfig,
+    telemetry::{TelemetryConfig, catalog::instruments_doc},
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -37,7 +37,7 @@ fn asked_by_telemetry() -> BTreeSet<String> {
             _ => None,
         }
     };
-    let (_, warnings) = Settings::from_env(&answer);
+    let (_, warnings) = TelemetryConfig::from_env(&answer);
     assert!(warnings.is_empty(), "{warnings:?}");
     let general = |name: String| {
         if name.ends_with("_TEMPORALITY_PREFERENCE") {
@@ -53,7 +53,7 @@ fn asked_by_telemetry() -> BTreeSet<String> {
 /// Every variable that the operator's own configuration asks for.
 fn asked_by_the_configuration() -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
-    let (_, warnings) = Config::from_env(&|name| {
+    let (_, warnings) = OperatorConfig::from_env(&|name| {
         asked.borrow_mut().insert(name.to_owned());
         None
     })

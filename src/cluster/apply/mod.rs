@@ -18,22 +18,22 @@ use tracing::Instrument;
 use crate::{
     api::{FIELD_MANAGER, annotation, condition::reason},
     cluster::{
-        Key,
+        ObjectKey,
         apply::{
-            ownership::Holder,
-            recreate_backoff::Pace,
-            result::{Made, Outcome, Refusal, leaving, taken},
+            ownership::NameOwner,
+            recreate_backoff::RecreateBackoff,
+            result::{ApplyError, ApplyResult, WriteResult, leaving, taken},
         },
-        client::call::{Call, CallError, run},
+        client::call::{ApiCall, ApiError, run},
         store::{
             self,
-            children::{Availability, Children, controller},
+            children::{Availability, ChildStore, controller},
         },
     },
     foreign::ChildKind,
     render::{
-        Child, ChildId, Mode, Owner,
-        applied::{Applied, Live, Step},
+        Child, ChildId, Owner, WriteMode,
+        applied::{Applied, ChildOutcome, LiveChildren},
         drift,
     },
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
@@ -45,9 +45,9 @@ pub struct Applier {
     /// The client.
     pub client: Client,
     /// Where the children are known.
-    pub children: Arc<Children>,
+    pub children: Arc<ChildStore>,
     /// How often a run may be made again.
-    pub pace: Arc<Pace>,
+    pub pace: Arc<RecreateBackoff>,
 }
 
 impl std::fmt::Debug for Applier {
@@ -58,8 +58,8 @@ impl std::fmt::Debug for Applier {
 
 impl Applier {
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.
-    pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &Live) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &LiveChildren) -> ApplyResult {
+        let mut outcome = ApplyResult::default();
         let obsolete: Vec<&ChildId> =
             live.keys().filter(|id| !desired.iter().any(|child| child.id == **id)).collect();
         // An engine that is not there must not cost the one that serves.
@@ -82,8 +82,10 @@ impl Applier {
                 _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => {
                     self.unavailable(child, &mut outcome)
                 }
-                (Some(id), _) => Step::Leaving { holder: format!("{} {}", id.kind.display(), id.name) },
-                (None, Some(on)) => Step::Waiting { on },
+                (Some(id), _) => {
+                    ChildOutcome::NameInUse { holder: format!("{} {}", id.kind.display(), id.name) }
+                }
+                (None, Some(on)) => ChildOutcome::Blocked { on },
                 (None, None) => self.one(owner, child, live, &mut outcome).await,
             };
             outcome.applied.steps.push((child.id.clone(), step));
@@ -94,23 +96,23 @@ impl Applier {
         outcome
     }
 
-    fn unavailable(&self, child: &Child, outcome: &mut Outcome) -> Step {
+    fn unavailable(&self, child: &Child, outcome: &mut ApplyResult) -> ChildOutcome {
         let kind = child.id.kind;
         let what = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
         let refusal = match self.children.availability(kind) {
-            Availability::Forbidden(why) => Refusal {
+            Availability::Forbidden(why) => ApplyError {
                 reason: reason::FORBIDDEN,
                 class: ErrorType::Forbidden,
                 message: format!("cannot list and watch {what}: {why}"),
                 retry_after: None,
             },
-            Availability::Pending => Refusal {
+            Availability::Pending => ApplyError {
                 reason: reason::APPLY_FAILED,
                 class: ErrorType::Unavailable,
                 message: format!("the API server has not yet listed {what}"),
                 retry_after: None,
             },
-            Availability::Absent | Availability::Ready(_) => Refusal {
+            Availability::Absent | Availability::Ready(_) => ApplyError {
                 reason: reason::DEPENDENCY_MISSING,
                 class: ErrorType::DependencyMissing,
                 message: format!(
@@ -122,20 +124,26 @@ impl Applier {
                 retry_after: None,
             },
         };
-        Step::Failed(outcome.failed(refusal))
+        ChildOutcome::Failed(outcome.failed(refusal))
     }
 
-    async fn one(&self, owner: &Owner<'_>, child: &Child, live: &Live, outcome: &mut Outcome) -> Step {
+    async fn one(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        live: &LiveChildren,
+        outcome: &mut ApplyResult,
+    ) -> ChildOutcome {
         let span = step_for(ChildStep::Apply, child.id.kind.label());
         match self.write(owner, child, live.get(&child.id)).instrument(span.clone()).await {
-            Ok(Made::Not(step)) => step,
-            Ok(Made::Written(version)) => {
+            Ok(WriteResult::Not(step)) => step,
+            Ok(WriteResult::Written(version)) => {
                 outcome.wrote.push(version);
-                Step::Changed
+                ChildOutcome::Changed
             }
             Err(refusal) => {
                 fail_step(&span, refusal.class, &refusal.message);
-                Step::Failed(outcome.failed(refusal))
+                ChildOutcome::Failed(outcome.failed(refusal))
             }
         }
     }
@@ -145,12 +153,12 @@ impl Applier {
         owner: &Owner<'_>,
         child: &Child,
         known: Option<&Arc<DynamicObject>>,
-    ) -> Result<Made, Refusal> {
+    ) -> Result<WriteResult, ApplyError> {
         match &child.mode {
-            Mode::Keep => return Ok(Made::Not(Step::Unchanged)),
-            Mode::Change(patch) => return Ok(self.change(owner, &child.id, patch).await?),
-            Mode::Create => return self.create(owner, child).await,
-            Mode::Apply => {}
+            WriteMode::Retain => return Ok(WriteResult::Not(ChildOutcome::Unchanged)),
+            WriteMode::Patch(patch) => return Ok(self.change(owner, &child.id, patch).await?),
+            WriteMode::CreateOnly => return self.create(owner, child).await,
+            WriteMode::Apply => {}
         }
         if let Some(known) = known {
             if known.metadata.deletion_timestamp.is_some() {
@@ -161,14 +169,14 @@ impl Applier {
                 )));
             }
             return Ok(if unchanged(child, known) {
-                Made::Not(Step::Unchanged)
+                WriteResult::Not(ChildOutcome::Unchanged)
             } else {
                 self.send(owner, child, true).await?
             });
         }
         // Two objects of ours share a field manager, so the API server would let one take over from the
         // other: the cache must not.
-        let key = Key { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
+        let key = ObjectKey { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
         if let Some(other) = self.children.get(child.id.kind, &key)
             && let Some(controller) = controller(&*other).filter(|c| c.uid != owner.uid)
         {
@@ -187,19 +195,24 @@ impl Applier {
     }
 
     /// The name is taken, or a webhook says no: only a look at the object tells which.
-    async fn contested(&self, owner: &Owner<'_>, child: &Child, error: CallError) -> Result<Made, Refusal> {
+    async fn contested(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        error: ApiError,
+    ) -> Result<WriteResult, ApplyError> {
         match ownership::of(&self.client, owner, child, &error).await {
-            Holder::Ours => Ok(self.send(owner, child, true).await?),
-            Holder::Nobody => Err(error.into()),
-            Holder::Leaving(holder) => Ok(leaving(holder)),
-            Holder::Other(other) => Err(taken(child, &other)),
+            NameOwner::Owned => Ok(self.send(owner, child, true).await?),
+            NameOwner::Nobody => Err(error.into()),
+            NameOwner::Terminating(holder) => Ok(leaving(holder)),
+            NameOwner::Other(other) => Err(taken(child, &other)),
         }
     }
 
     /// Creates what is never written again. One that is there already is ours, or somebody else's.
-    async fn create(&self, owner: &Owner<'_>, child: &Child) -> Result<Made, Refusal> {
+    async fn create(&self, owner: &Owner<'_>, child: &Child) -> Result<WriteResult, ApplyError> {
         if let Some(pause) = self.pace.wait(owner.uid, &child.id.name) {
-            return Err(Refusal {
+            return Err(ApplyError {
                 reason: reason::APPLY_FAILED,
                 class: ErrorType::Rejected,
                 message: format!(
@@ -210,7 +223,7 @@ impl Applier {
                 retry_after: Some(pause),
             });
         }
-        let object = serde_json::from_value(child.manifest()).map_err(|error| Refusal {
+        let object = serde_json::from_value(child.manifest()).map_err(|error| ApplyError {
             reason: reason::APPLY_FAILED,
             class: ErrorType::Internal,
             message: error.to_string(),
@@ -228,10 +241,10 @@ impl Applier {
             Err(error) if error.class == ErrorType::Conflict => {
                 match ownership::of(&self.client, owner, child, &error).await {
                     // The watch has not told of it yet.
-                    Holder::Ours => Ok(Made::Not(Step::Unchanged)),
-                    Holder::Nobody => Err(taken(child, "somebody who gave it no controller")),
-                    Holder::Leaving(holder) => Ok(leaving(holder)),
-                    Holder::Other(other) => Err(taken(child, &other)),
+                    NameOwner::Owned => Ok(WriteResult::Not(ChildOutcome::Unchanged)),
+                    NameOwner::Nobody => Err(taken(child, "somebody who gave it no controller")),
+                    NameOwner::Terminating(holder) => Ok(leaving(holder)),
+                    NameOwner::Other(other) => Err(taken(child, &other)),
                 }
             }
             Err(error) => Err(error.into()),
@@ -243,7 +256,7 @@ impl Applier {
         owner: &Owner<'_>,
         id: &ChildId,
         patch: &serde_json::Value,
-    ) -> Result<Made, CallError> {
+    ) -> Result<WriteResult, ApiError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let changed = run(
             call("patch", owner, id),
@@ -253,13 +266,13 @@ impl Applier {
         Ok(self.wrote(id.kind, changed))
     }
 
-    fn wrote(&self, kind: ChildKind, written: DynamicObject) -> Made {
+    fn wrote(&self, kind: ChildKind, written: DynamicObject) -> WriteResult {
         let version = store::version(&written);
         self.children.wrote(kind, written);
-        Made::Written(version)
+        WriteResult::Written(version)
     }
 
-    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<Made, CallError> {
+    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<WriteResult, ApiError> {
         let api = self.api(owner, child.id.kind);
         let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
         let call = self::call("patch", owner, &child.id);
@@ -268,7 +281,13 @@ impl Applier {
     }
 
     /// Deletes one child. Returns whether it is gone already.
-    async fn delete(&self, owner: &Owner<'_>, id: &ChildId, live: &Live, outcome: &mut Outcome) -> bool {
+    async fn delete(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        live: &LiveChildren,
+        outcome: &mut ApplyResult,
+    ) -> bool {
         let Some(known) = live.get(id) else { return true };
         if known.metadata.deletion_timestamp.is_some() {
             return false;
@@ -310,12 +329,12 @@ impl Applier {
     }
 }
 
-fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> Call {
+fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> ApiCall {
     let resource = id.kind.crd().unwrap_or_else(|| match id.kind.group() {
         "" => id.kind.plural().to_owned(),
         group => format!("{}.{group}", id.kind.plural()),
     });
-    Call { verb, resource, namespace: owner.namespace.to_owned(), name: id.name.clone() }
+    ApiCall { verb, resource, namespace: owner.namespace.to_owned(), name: id.name.clone() }
 }
 
 /// The same was sent before, and all of it is still there.
@@ -328,7 +347,10 @@ fn unchanged(child: &Child, known: &DynamicObject) -> bool {
 /// The first child that this one depends on and that is not in place.
 fn waits_for(child: &Child, applied: &Applied) -> Option<ChildId> {
     let in_place = |id: &ChildId| {
-        applied.steps.iter().any(|(done, step)| done == id && matches!(step, Step::Changed | Step::Unchanged))
+        applied
+            .steps
+            .iter()
+            .any(|(done, step)| done == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged))
     };
     child.after.iter().find(|id| !in_place(id)).cloned()
 }

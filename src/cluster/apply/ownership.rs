@@ -8,7 +8,7 @@ use kube::{
 
 use crate::{
     cluster::{
-        client::call::{Call, CallError, run},
+        client::call::{ApiCall, ApiError, run},
         store::children::controller,
     },
     render::{Child, Owner},
@@ -16,40 +16,40 @@ use crate::{
 };
 
 /// How far up the owners we look: placeholder Service → Route → Knative Service is the longest that is known.
-const GENERATIONS: usize = 4;
+const MAX_OWNER_DEPTH: usize = 4;
 
 /// Who holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum NameOwner {
     /// We: the object lost its label, or somebody else writes the same fields.
-    Ours,
+    Owned,
     /// Nobody: the refusal had another cause.
     Nobody,
     /// What is being deleted, with its owner or by itself.
-    Leaving(String),
+    Terminating(String),
     /// Somebody else.
     Other(String),
 }
 
 /// I/O: looks at the object that `child` met, and at its owners.
-pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &CallError) -> Holder {
+pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &ApiError) -> NameOwner {
     let resource = ApiResource::from_gvk_with_plural(&gvk(child), child.id.kind.plural());
     let Ok(Some(found)) = metadata(client, owner.namespace, &child.id.name, &resource).await else {
-        return Holder::Nobody;
+        return NameOwner::Nobody;
     };
     let Some(controller) = controller(&found) else {
         return match managers(error) {
             // Without a controller it is somebody's own work, known by the fields that they manage.
-            Some(managers) if error.class == ErrorType::Conflict => Holder::Other(managers),
-            _ => Holder::Nobody,
+            Some(managers) if error.class == ErrorType::Conflict => NameOwner::Other(managers),
+            _ => NameOwner::Nobody,
         };
     };
     if controller.uid == owner.uid {
-        return if error.class == ErrorType::Conflict { Holder::Ours } else { Holder::Nobody };
+        return if error.class == ErrorType::Conflict { NameOwner::Owned } else { NameOwner::Nobody };
     }
     match leaving(client, owner, child, &found, &controller).await {
-        Some(what) => Holder::Leaving(what),
-        None => Holder::Other(named(&controller)),
+        Some(what) => NameOwner::Terminating(what),
+        None => NameOwner::Other(named(&controller)),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn named(owner: &OwnerReference) -> String {
 
 /// The owner up the line that is gone or going, if there is one.
 async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReference) -> Option<String> {
-    for _ in 0..GENERATIONS {
+    for _ in 0..MAX_OWNER_DEPTH {
         let (group, version) = reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &reference.kind));
         let name = format!("{} {}", reference.kind, reference.name);
@@ -110,9 +110,9 @@ async fn metadata(
     namespace: &str,
     name: &str,
     resource: &ApiResource,
-) -> Result<Option<PartialObjectMeta>, CallError> {
+) -> Result<Option<PartialObjectMeta>, ApiError> {
     let api: Api<kube::core::DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let call = Call {
+    let call = ApiCall {
         verb: "get",
         resource: resource.plural.clone(),
         namespace: namespace.to_owned(),
@@ -126,7 +126,7 @@ async fn metadata(
 }
 
 /// The field managers that a conflict names: `conflict with "kubectl-create" using apps/v1: .spec.replicas`.
-fn managers(error: &CallError) -> Option<String> {
+fn managers(error: &ApiError) -> Option<String> {
     let names: std::collections::BTreeSet<&str> = error
         .cause
         .split("conflict with \"")

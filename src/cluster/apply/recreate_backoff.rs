@@ -15,9 +15,9 @@ const FORGET: Duration = Duration::from_hours(1);
 
 /// When what was made, and how often.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<HashMap<(String, String), (u32, Instant)>>);
+pub struct RecreateBackoff(Mutex<HashMap<(String, String), (u32, Instant)>>);
 
-impl Pace {
+impl RecreateBackoff {
     /// How long to wait before an object of this owner may be made; `None`: not at all.
     pub fn wait(&self, owner: &str, name: &str) -> Option<Duration> {
         self.wait_at(owner, name, Instant::now())
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_is_made_again_at_once_and_then_ever_more_seldom() {
-        let pace = Pace::default();
+        let pace = RecreateBackoff::default();
         let start = Instant::now();
         assert_eq!(pace.wait_at("u", "r", start), None);
         pace.made_at("u", "r", start);

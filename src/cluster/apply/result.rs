@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::{
     api::condition::reason,
-    cluster::client::call::CallError,
+    cluster::client::call::ApiError,
     render::{
         Child,
-        applied::{Applied, ChildFailure, Step},
+        applied::{Applied, ChildFailure, ChildOutcome},
     },
     telemetry::ErrorType,
 };
 
 /// What was achieved, and the class of each failure for the retry table.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct ApplyResult {
     /// What was achieved.
     pub applied: Applied,
     /// Each failure's class, when the API server asks to come again, and the cause for logs and spans.
@@ -25,16 +25,16 @@ pub struct Outcome {
 
 /// What became of one child that was not refused.
 #[derive(Debug)]
-pub enum Made {
+pub enum WriteResult {
     /// It was written, at this resourceVersion.
     Written(u64),
     /// It was not.
-    Not(Step),
+    Not(ChildOutcome),
 }
 
 /// Why one child could not be written.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ApplyError {
     /// Reason of the condition `Reconciled`.
     pub reason: &'static str,
     /// What sort of failure it is.
@@ -45,17 +45,17 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-impl From<CallError> for Refusal {
-    fn from(error: CallError) -> Self {
+impl From<ApiError> for ApplyError {
+    fn from(error: ApiError) -> Self {
         let reason =
             if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
         Self { reason, class: error.class, message: error.to_string(), retry_after: error.retry_after }
     }
 }
 
-impl Outcome {
+impl ApplyResult {
     /// Takes note of a refusal.
-    pub fn failed(&mut self, refusal: Refusal) -> ChildFailure {
+    pub fn failed(&mut self, refusal: ApplyError) -> ChildFailure {
         self.failures.push((refusal.class, refusal.retry_after, refusal.message.clone()));
         ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
     }
@@ -63,17 +63,17 @@ impl Outcome {
 
 /// A name that is still held by what is being deleted.
 #[must_use]
-pub fn leaving(holder: String) -> Made {
-    Made::Not(Step::Leaving { holder })
+pub fn leaving(holder: String) -> WriteResult {
+    WriteResult::Not(ChildOutcome::NameInUse { holder })
 }
 
 /// A name that belongs to somebody else.
 #[must_use]
-pub fn taken(child: &Child, by: &str) -> Refusal {
+pub fn taken(child: &Child, by: &str) -> ApplyError {
     let message = format!(
         "{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched",
         child.id.kind.display(),
         child.id.name
     );
-    Refusal { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
+    ApplyError { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
 }

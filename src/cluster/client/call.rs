@@ -13,7 +13,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What was asked of the API server.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct ApiCall {
     /// `get`, `patch`, `create`, `delete`, `list`, `watch`: as in RBAC.
     pub verb: &'static str,
     /// `services.serving.knative.dev`: plural, and group where there is one; with subresource.
@@ -24,7 +24,7 @@ pub struct Call {
     pub name: String,
 }
 
-impl std::fmt::Display for Call {
+impl std::fmt::Display for ApiCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)?;
         if !self.name.is_empty() {
@@ -40,9 +40,9 @@ impl std::fmt::Display for Call {
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {call}: {cause}")]
-pub struct CallError {
+pub struct ApiError {
     /// What was asked.
-    pub call: Box<Call>,
+    pub call: Box<ApiCall>,
     /// The API server's words, or what happened on the way to it.
     pub cause: String,
     /// What sort of failure it is.
@@ -54,25 +54,25 @@ pub struct CallError {
 /// Runs one call, bounded by [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`CallError`], classed.
-pub async fn run<T>(call: Call, request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+/// [`ApiError`], classed.
+pub async fn run<T>(call: ApiCall, request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
     match tokio::time::timeout(CALL_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(explain(call, &error)),
         Err(_) => {
             let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
-            Err(CallError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
+            Err(ApiError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
         }
     }
 }
 
 /// The failure that a client error stands for.
 #[must_use]
-pub fn explain(call: Call, error: &kube::Error) -> CallError {
+pub fn explain(call: ApiCall, error: &kube::Error) -> ApiError {
     let call = Box::new(call);
     if let kube::Error::Api(status) = error {
         let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
-        return CallError {
+        return ApiError {
             class: class_of(status),
             cause: cause_of(status),
             retry_after: retry_after.map(|s| Duration::from_secs(s.into())),
@@ -85,7 +85,7 @@ pub fn explain(call: Call, error: &kube::Error) -> CallError {
         }
         _ => ErrorType::Unavailable,
     };
-    CallError { call, cause: whole(error), class, retry_after: None }
+    ApiError { call, cause: whole(error), class, retry_after: None }
 }
 
 /// An error with its sources, each said once.
@@ -133,9 +133,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn api(code: u16, details: &serde_json::Value) -> CallError {
+    fn api(code: u16, details: &serde_json::Value) -> ApiError {
         let status = serde_json::json!({"status": "Failure", "message": "no", "reason": "R", "code": code, "details": details});
-        let call = Call {
+        let call = ApiCall {
             verb: "patch",
             resource: "deployments.apps".into(),
             namespace: "ns".into(),

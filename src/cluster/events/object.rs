@@ -12,9 +12,9 @@ use kube::api::ObjectMeta;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{annotation, event::Occurrence},
+    api::{annotation, event::NewEvent},
     cluster::events::recorder::Regarding,
-    telemetry::{EventLog, SpanIds},
+    telemetry::{EventRecord, SpanIds},
 };
 
 /// The limit that the API server sets for a note, in bytes.
@@ -24,7 +24,7 @@ const CONTROLLER: &str = "elpio.io/operator";
 
 /// How often it was seen, when last, and by whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Counted<'a> {
+pub struct EventCount<'a> {
     /// Occurrences so far.
     pub count: i32,
     /// The last one.
@@ -37,10 +37,10 @@ pub struct Counted<'a> {
 #[must_use]
 pub fn event(
     regarding: &Regarding,
-    occurrence: &Occurrence,
+    occurrence: &NewEvent,
     name: &str,
     ids: Option<&SpanIds>,
-    counted: &Counted<'_>,
+    counted: &EventCount<'_>,
 ) -> Event {
     let annotations = ids.map(|ids| {
         let parent = format!("00-{}-{}-01", ids.trace_id, ids.span_id);
@@ -88,8 +88,8 @@ pub fn event(
 
 /// The same occurrence for the log.
 #[must_use]
-pub fn log_of(regarding: &Regarding, occurrence: &Occurrence) -> EventLog {
-    EventLog {
+pub fn log_of(regarding: &Regarding, occurrence: &NewEvent) -> EventRecord {
+    EventRecord {
         kind: regarding.kind,
         api_version: regarding.api_version,
         namespace: regarding.namespace.clone(),
@@ -104,7 +104,7 @@ pub fn log_of(regarding: &Regarding, occurrence: &Occurrence) -> EventLog {
 
 /// The same occurrence has the same name in every replica and after every restart.
 #[must_use]
-pub fn name_of(regarding: &Regarding, occurrence: &Occurrence) -> String {
+pub fn name_of(regarding: &Regarding, occurrence: &NewEvent) -> String {
     let mut hash = Sha256::new();
     let generation = regarding.generation.to_string();
     let related = occurrence

@@ -15,25 +15,25 @@ fn regarding() -> Regarding {
     }
 }
 
-fn occurrence() -> Occurrence {
-    Occurrence { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
+fn occurrence() -> NewEvent {
+    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
 }
 
 #[test]
 fn the_name_depends_on_what_happened_and_not_on_the_note() {
     let name = name_of(&regarding(), &occurrence());
     assert!(name.starts_with("web.") && name.len() == 20, "{name}");
-    assert_eq!(name, name_of(&regarding(), &Occurrence { note: "other".into(), ..occurrence() }));
+    assert_eq!(name, name_of(&regarding(), &NewEvent { note: "other".into(), ..occurrence() }));
     for other in [
         name_of(&Regarding { uid: "v".into(), ..regarding() }, &occurrence()),
         name_of(&Regarding { generation: 2, ..regarding() }, &occurrence()),
         name_of(&Regarding { rebuild: "x".into(), ..regarding() }, &occurrence()),
-        name_of(&regarding(), &Occurrence { type_: "Warning", ..occurrence() }),
-        name_of(&regarding(), &Occurrence { reason: "Progressing", ..occurrence() }),
-        name_of(&regarding(), &Occurrence { action: "Apply", ..occurrence() }),
+        name_of(&regarding(), &NewEvent { type_: "Warning", ..occurrence() }),
+        name_of(&regarding(), &NewEvent { reason: "Progressing", ..occurrence() }),
+        name_of(&regarding(), &NewEvent { action: "Apply", ..occurrence() }),
         name_of(
             &regarding(),
-            &Occurrence {
+            &NewEvent {
                 related: Some(Related {
                     api_version: "v1".into(),
                     kind: "Service".into(),

@@ -1,7 +1,7 @@
 //! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
 //! series. It never fails a reconcile.
 //!
-//! An occurrence costs a call only when it is the first, the second, or the first after [`QUIET`]; the rest
+//! An occurrence costs a call only when it is the first, the second, or the first after [`SERIES_UPDATE_INTERVAL`]; the rest
 //! is counted here and told at the next of these moments. The API server lets an update change only metadata
 //! and `series`.
 
@@ -21,25 +21,25 @@ use kube::{
 use tokio::sync::Notify;
 
 use crate::{
-    api::{annotation, event::Occurrence},
+    api::{annotation, event::NewEvent},
     cluster::{
-        client::call::{Call, CallError, run},
-        events::object::{Counted, cut, event, log_of, name_of},
+        client::call::{ApiCall, ApiError, run},
+        events::object::{EventCount, cut, event, log_of, name_of},
     },
     telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
 };
 
 /// After the second occurrence a series is told at most once in this time, and once after it has been quiet
 /// for so long.
-pub const QUIET: Duration = Duration::from_secs(30);
+pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Calls that one object's Events may cost at once, and how long it takes until one more is allowed.
-const BUDGET: u32 = 25;
-const REFILL: Duration = Duration::from_secs(10);
+const SPAM_BURST: u32 = 25;
+const SPAM_REFILL: Duration = Duration::from_secs(10);
 
 /// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and
 /// it is taken up again from there.
-const FORGET: Duration = Duration::from_mins(10);
+const SERIES_TTL: Duration = Duration::from_mins(10);
 
 /// The object that Events are about.
 #[derive(Clone, Debug)]
@@ -72,12 +72,12 @@ struct Inner {
     instance: String,
     metrics: Metrics,
     traces: Traces,
-    state: Mutex<State>,
+    state: Mutex<RecorderState>,
     pending: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct RecorderState {
     series: HashMap<String, Series>,
     budgets: HashMap<String, (f64, Instant)>,
     swept: Option<Instant>,
@@ -94,11 +94,11 @@ struct Series {
     last_trace: Option<String>,
 }
 
-enum Turn {
+enum PublishAction {
     Create,
     Patch(Series),
-    Later,
-    Dropped,
+    Defer,
+    Drop,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -123,19 +123,19 @@ impl Recorder {
     }
 
     /// I/O: publishes one occurrence inside the current span.
-    pub async fn publish(&self, regarding: &Regarding, occurrence: &Occurrence) {
+    pub async fn publish(&self, regarding: &Regarding, occurrence: &NewEvent) {
         let inner = &*self.0;
         let ids = current_ids();
         inner.traces.event_log(&log_of(regarding, occurrence));
         let name = name_of(regarding, occurrence);
         let outcome = match inner.turn(regarding, &name, ids.as_ref()) {
-            Turn::Create => inner.create(regarding, occurrence, &name, ids.as_ref()).await,
-            Turn::Patch(series) => inner.tell(&name, &series).await,
-            Turn::Later => {
+            PublishAction::Create => inner.create(regarding, occurrence, &name, ids.as_ref()).await,
+            PublishAction::Patch(series) => inner.tell(&name, &series).await,
+            PublishAction::Defer => {
                 inner.pending.notify_one();
                 EventOutcome::Aggregated
             }
-            Turn::Dropped => EventOutcome::Dropped,
+            PublishAction::Drop => EventOutcome::Dropped,
         };
         inner.metrics.event(occurrence.type_, occurrence.reason, outcome);
     }
@@ -148,7 +148,7 @@ impl Recorder {
                 continue;
             };
             tokio::time::sleep_until(due.into()).await;
-            self.tell_all(|series| series.told_at + QUIET <= Instant::now()).await;
+            self.tell_all(|series| series.told_at + SERIES_UPDATE_INTERVAL <= Instant::now()).await;
         }
     }
 
@@ -172,12 +172,12 @@ impl Recorder {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RecorderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts the occurrence and decides what it costs.
-    fn turn(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> Turn {
+    fn turn(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> PublishAction {
         let now = Instant::now();
         let mut state = self.lock();
         state.sweep(now);
@@ -193,12 +193,16 @@ impl Inner {
         series.last = Timestamp::now();
         series.last_trace = ids.map(|ids| ids.trace_id.clone());
         let turn = match series.told {
-            0 => Turn::Create,
-            1 => Turn::Patch(series.clone()),
-            _ if series.told_at + QUIET <= now => Turn::Patch(series.clone()),
-            _ => Turn::Later,
+            0 => PublishAction::Create,
+            1 => PublishAction::Patch(series.clone()),
+            _ if series.told_at + SERIES_UPDATE_INTERVAL <= now => PublishAction::Patch(series.clone()),
+            _ => PublishAction::Defer,
         };
-        if matches!(turn, Turn::Later) || state.spend(&regarding.uid, now) { turn } else { Turn::Dropped }
+        if matches!(turn, PublishAction::Defer) || state.spend(&regarding.uid, now) {
+            turn
+        } else {
+            PublishAction::Drop
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -206,19 +210,19 @@ impl Inner {
             .series
             .values()
             .filter(|s| s.told > 0 && s.count > s.told)
-            .map(|s| s.told_at + QUIET)
+            .map(|s| s.told_at + SERIES_UPDATE_INTERVAL)
             .min()
     }
 
     async fn create(
         &self,
         regarding: &Regarding,
-        occurrence: &Occurrence,
+        occurrence: &NewEvent,
         name: &str,
         ids: Option<&SpanIds>,
     ) -> EventOutcome {
         let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
-        let counted = Counted { count: series.count, last: series.last, instance: &self.instance };
+        let counted = EventCount { count: series.count, last: series.last, instance: &self.instance };
         let event = event(regarding, occurrence, name, ids, &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
         match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event))
@@ -303,12 +307,12 @@ impl Inner {
     }
 }
 
-impl State {
+impl RecorderState {
     /// Takes one call from an object's budget, if there is one left.
     fn spend(&mut self, uid: &str, now: Instant) -> bool {
-        let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(BUDGET), now));
-        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / REFILL.as_secs_f64())
-            .min(f64::from(BUDGET));
+        let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(SPAM_BURST), now));
+        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / SPAM_REFILL.as_secs_f64())
+            .min(f64::from(SPAM_BURST));
         *since = now;
         let allowed = *tokens >= 1.0;
         if allowed {
@@ -319,20 +323,20 @@ impl State {
 
     /// Forgets what has been quiet for long.
     fn sweep(&mut self, now: Instant) {
-        if self.swept.is_some_and(|at| at + FORGET / 10 > now) {
+        if self.swept.is_some_and(|at| at + SERIES_TTL / 10 > now) {
             return;
         }
         self.swept = Some(now);
-        self.series.retain(|_, s| s.count > s.told && s.told > 0 || s.told_at + FORGET > now);
-        self.budgets.retain(|_, (_, since)| *since + FORGET > now);
+        self.series.retain(|_, s| s.count > s.told && s.told > 0 || s.told_at + SERIES_TTL > now);
+        self.budgets.retain(|_, (_, since)| *since + SERIES_TTL > now);
     }
 }
 
-fn call(verb: &'static str, namespace: &str, name: &str) -> Call {
-    Call { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
+fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
+    ApiCall { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
 }
 
-fn lost(error: &CallError) -> EventOutcome {
+fn lost(error: &ApiError) -> EventOutcome {
     tracing::debug!(%error, "an Event could not be written");
     EventOutcome::Failed
 }

@@ -3,18 +3,18 @@ use super::*;
 
 #[test]
 fn a_budget_is_spent_and_fills_again() {
-    let mut state = State::default();
+    let mut state = RecorderState::default();
     let start = Instant::now();
     let granted = (0..100).filter(|_| state.spend("u", start)).count();
-    assert_eq!(granted, BUDGET as usize);
+    assert_eq!(granted, SPAM_BURST as usize);
     assert!(state.spend("other", start), "one object's budget is not another's");
-    assert!(!state.spend("u", start + REFILL / 2));
-    assert!(state.spend("u", start + REFILL * 2));
+    assert!(!state.spend("u", start + SPAM_REFILL / 2));
+    assert!(state.spend("u", start + SPAM_REFILL * 2));
 }
 
 #[test]
 fn what_is_untold_is_not_forgotten() {
-    let mut state = State::default();
+    let mut state = RecorderState::default();
     let now = Instant::now();
     let series = |count, told| Series {
         namespace: "ns".into(),
@@ -26,6 +26,6 @@ fn what_is_untold_is_not_forgotten() {
     };
     state.series.insert("told".into(), series(3, 3));
     state.series.insert("untold".into(), series(3, 2));
-    state.sweep(now + FORGET * 2);
+    state.sweep(now + SERIES_TTL * 2);
     assert_eq!(state.series.keys().collect::<Vec<_>>(), ["untold"]);
 }

@@ -13,14 +13,14 @@ use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use crate::{
     api::label,
     cluster::{
-        Key,
+        ObjectKey,
         store::{
-            Cache, Change,
-            reflector::{self, State, Subject, Watch},
+            ObjectChange, ObjectStore,
+            reflector::{self, WatchHandle, WatchState, WatchTarget},
         },
     },
     foreign::ChildKind,
-    render::{ChildId, applied::Live},
+    render::{ChildId, applied::LiveChildren},
     telemetry::Metrics,
 };
 
@@ -28,13 +28,13 @@ use crate::{
 const SELECTOR: &str = "app.kubernetes.io/managed-by=elpio";
 
 /// How long a newly served API may take to fill its cache before others stop waiting for it.
-const FIRST_SYNC: Duration = Duration::from_secs(30);
+const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is to be done about a child's change: its kind, and the change.
-pub type OnChange = Arc<dyn Fn(ChildKind, &Change<DynamicObject>) + Send + Sync>;
+pub type OnChildChange = Arc<dyn Fn(ChildKind, &ObjectChange<DynamicObject>) + Send + Sync>;
 
 /// Called when a kind became available or ceased to be.
-pub type OnTurn = Arc<dyn Fn() + Send + Sync>;
+pub type OnAvailabilityChange = Arc<dyn Fn() + Send + Sync>;
 
 /// Whether children of a kind can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,15 +50,15 @@ pub enum Availability {
 }
 
 /// The caches of all kinds of children.
-pub struct Children {
+pub struct ChildStore {
     client: Client,
     scopes: Vec<String>,
-    caches: BTreeMap<ChildKind, Arc<Cache<DynamicObject>>>,
-    watches: RwLock<BTreeMap<ChildKind, (String, Vec<Watch>)>>,
+    caches: BTreeMap<ChildKind, Arc<ObjectStore<DynamicObject>>>,
+    watches: RwLock<BTreeMap<ChildKind, (String, Vec<WatchHandle>)>>,
     metrics: Metrics,
 }
 
-impl std::fmt::Debug for Children {
+impl std::fmt::Debug for ChildStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Children").field("scopes", &self.scopes).finish_non_exhaustive()
     }
@@ -73,14 +73,16 @@ fn controller_uid(object: &DynamicObject) -> Option<String> {
     controller(object).map(|o| o.uid)
 }
 
-impl Children {
+impl ChildStore {
     /// Empty caches for these kinds, over these namespaces (none: all).
     #[must_use]
     pub fn new(client: Client, kinds: &[ChildKind], namespaces: &[String], metrics: Metrics) -> Self {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let caches = kinds
             .iter()
-            .map(|kind| (*kind, Arc::new(Cache::new(controller_uid as fn(&DynamicObject) -> Option<String>))))
+            .map(|kind| {
+                (*kind, Arc::new(ObjectStore::new(controller_uid as fn(&DynamicObject) -> Option<String>)))
+            })
             .collect();
         Self { client, scopes, caches, watches: RwLock::default(), metrics }
     }
@@ -91,8 +93,8 @@ impl Children {
     }
 
     /// What the object with this uid controls.
-    pub fn of(&self, uid: &str) -> Live {
-        let owned = |(kind, cache): (&ChildKind, &Arc<Cache<DynamicObject>>)| {
+    pub fn of(&self, uid: &str) -> LiveChildren {
+        let owned = |(kind, cache): (&ChildKind, &Arc<ObjectStore<DynamicObject>>)| {
             let kind = *kind;
             cache.owned_by(uid).into_iter().map(move |o| (ChildId::new(kind, o.name_any()), o))
         };
@@ -100,14 +102,14 @@ impl Children {
     }
 
     /// What these children control in turn, as far as it is watched: the tasks of runs.
-    pub fn beneath(&self, live: &Live) -> Live {
+    pub fn beneath(&self, live: &LiveChildren) -> LiveChildren {
         let runs =
             live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
         runs.flat_map(|uid| self.of(&uid)).collect()
     }
 
     /// One child, whoever controls it; only objects with our label are known.
-    pub fn get(&self, kind: ChildKind, key: &Key) -> Option<Arc<DynamicObject>> {
+    pub fn get(&self, kind: ChildKind, key: &ObjectKey) -> Option<Arc<DynamicObject>> {
         self.caches.get(&kind).and_then(|cache| cache.get(key))
     }
 
@@ -137,10 +139,10 @@ impl Children {
         let mut result = Availability::Ready(version.clone());
         for watch in watches {
             match watch.state() {
-                State::Synced => {}
-                State::Forbidden(why) => return Availability::Forbidden(why),
-                State::Absent => return Availability::Absent,
-                State::Pending => result = Availability::Pending,
+                WatchState::Synced => {}
+                WatchState::Forbidden(why) => return Availability::Forbidden(why),
+                WatchState::Absent => return Availability::Absent,
+                WatchState::Pending => result = Availability::Pending,
             }
         }
         result
@@ -148,7 +150,12 @@ impl Children {
 
     /// Starts and stops watches so that just these kinds, at these versions, are watched; returns when the
     /// new ones have settled. The kinds that are built in are watched at their only version.
-    pub async fn follow(&self, served: &BTreeMap<ChildKind, String>, changed: &OnChange, turned: &OnTurn) {
+    pub async fn follow(
+        &self,
+        served: &BTreeMap<ChildKind, String>,
+        changed: &OnChildChange,
+        turned: &OnAvailabilityChange,
+    ) {
         let mut gone = Vec::new();
         let mut settling = Vec::new();
         {
@@ -178,7 +185,7 @@ impl Children {
                 }
             }
         };
-        if tokio::time::timeout(FIRST_SYNC, all_settled).await.is_err() {
+        if tokio::time::timeout(INITIAL_SYNC_TIMEOUT, all_settled).await.is_err() {
             tracing::warn!(
                 "an API that was found does not answer to its watch; objects that need it wait for it"
             );
@@ -189,22 +196,28 @@ impl Children {
         let pending = {
             let watches = self.watches.read().unwrap_or_else(PoisonError::into_inner);
             let pending =
-                watches.get(&kind).and_then(|(_, all)| all.iter().find(|w| w.state() == State::Pending));
-            pending.map(Watch::settling)
+                watches.get(&kind).and_then(|(_, all)| all.iter().find(|w| w.state() == WatchState::Pending));
+            pending.map(WatchHandle::settling)
         };
         if let Some(settled) = pending {
             settled.await;
         }
     }
 
-    fn start(&self, kind: ChildKind, version: &str, changed: &OnChange, turned: &OnTurn) -> Vec<Watch> {
+    fn start(
+        &self,
+        kind: ChildKind,
+        version: &str,
+        changed: &OnChildChange,
+        turned: &OnAvailabilityChange,
+    ) -> Vec<WatchHandle> {
         let resource = kind.api_resource(version);
         let start_one = |scope: &String| {
             let api: Api<DynamicObject> = match scope.as_str() {
                 "" => Api::all_with(self.client.clone(), &resource),
                 namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
             };
-            let subject = Subject { resource: kind.label(), scope: scope.clone(), selector: SELECTOR };
+            let subject = WatchTarget { resource: kind.label(), scope: scope.clone(), selector: SELECTOR };
             let (changed, turned) = (changed.clone(), turned.clone());
             self.caches.get(&kind).map(|cache| {
                 reflector::spawn(

@@ -18,31 +18,31 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cluster::{
-        client::call::{Call, CallError, run},
-        store::reflector::Failures,
+        client::call::{ApiCall, ApiError, run},
+        store::reflector::WatchBackoff,
     },
     foreign::ChildKind,
     telemetry::{ErrorType, Metrics},
 };
 
 /// How often we look where CRDs cannot be watched (namespaced roles).
-const POLL: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A CRD is known to its watch before it is served: how often we look again until it is, twice as long each
 /// time.
-const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(100);
-const LAST_LOOK_AGAIN: Duration = Duration::from_secs(10);
+const INITIAL_REFRESH_DELAY: Duration = Duration::from_millis(100);
+const MAX_REFRESH_DELAY: Duration = Duration::from_secs(10);
 
 /// Which of the kinds are served, and at which version.
-pub type Served = BTreeMap<ChildKind, String>;
+pub type ServedVersions = BTreeMap<ChildKind, String>;
 
 /// Asks the API server which of `kinds` it serves: one request for each group and version.
 ///
 /// # Errors
 /// Any failure but 404, which says that the API is absent.
-pub async fn probe(client: &Client, kinds: &[ChildKind]) -> Result<Served, CallError> {
+pub async fn probe(client: &Client, kinds: &[ChildKind]) -> Result<ServedVersions, ApiError> {
     let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut served = Served::new();
+    let mut served = ServedVersions::new();
     for kind in kinds {
         for version in kind.versions() {
             let group_version = kind.api_version_at(version);
@@ -61,8 +61,8 @@ pub async fn probe(client: &Client, kinds: &[ChildKind]) -> Result<Served, CallE
     Ok(served)
 }
 
-async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<String>, CallError> {
-    let call = Call {
+async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<String>, ApiError> {
+    let call = ApiCall {
         verb: "get",
         resource: format!("/apis/{group_version}"),
         namespace: String::new(),
@@ -75,9 +75,14 @@ async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<Stri
     }
 }
 
-/// Keeps [`Served`] up to date for ever.
-pub async fn keep(client: Client, kinds: Vec<ChildKind>, served: watch::Sender<Served>, metrics: Metrics) {
-    let news = Arc::new(News::default());
+/// Keeps [`ServedVersions`] up to date for ever.
+pub async fn keep(
+    client: Client,
+    kinds: Vec<ChildKind>,
+    served: watch::Sender<ServedVersions>,
+    metrics: Metrics,
+) {
+    let news = Arc::new(CrdState::default());
     let names: BTreeSet<String> = kinds.iter().filter_map(|kind| kind.crd()).collect();
     let watching = watch_definitions(client.clone(), names, news.clone(), metrics);
     let looking = async {
@@ -91,13 +96,13 @@ pub async fn keep(client: Client, kinds: Vec<ChildKind>, served: watch::Sender<S
 
 /// What the watch of the definitions tells.
 #[derive(Default)]
-struct News {
+struct CrdState {
     defined: Mutex<BTreeSet<String>>,
     blind: std::sync::atomic::AtomicBool,
     changed: Notify,
 }
 
-impl News {
+impl CrdState {
     fn set(&self, name: String, defined: bool) {
         let mut all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
         if defined {
@@ -115,7 +120,7 @@ impl News {
 
     async fn wait(&self) {
         if self.blind.load(std::sync::atomic::Ordering::Relaxed) {
-            let _ = tokio::time::timeout(POLL, self.changed.notified()).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, self.changed.notified()).await;
         } else {
             self.changed.notified().await;
         }
@@ -123,8 +128,8 @@ impl News {
 }
 
 /// Looks until what is served agrees with what is defined.
-async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<Served>, news: &News) {
-    let mut pause = FIRST_LOOK_AGAIN;
+async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<ServedVersions>, news: &CrdState) {
+    let mut pause = INITIAL_REFRESH_DELAY;
     loop {
         match probe(client, kinds).await {
             Ok(found) => {
@@ -136,21 +141,21 @@ async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<Serve
                     }
                     differs
                 });
-                if agrees || pause > LAST_LOOK_AGAIN {
+                if agrees || pause > MAX_REFRESH_DELAY {
                     return;
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot find out which APIs the cluster serves; trying on"),
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_LOOK_AGAIN * 2);
+        pause = (pause * 2).min(MAX_REFRESH_DELAY * 2);
     }
 }
 
-async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<News>, metrics: Metrics) {
+async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<CrdState>, metrics: Metrics) {
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
     let stream = watcher::watcher(api, watcher::Config::default());
-    let mut failures = Failures::default();
+    let mut failures = WatchBackoff::default();
     let mut stream = std::pin::pin!(metrics.watch("CustomResourceDefinition", stream));
     while let Some(item) = stream.next().await {
         match item {
@@ -171,12 +176,12 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Ne
                 if !news.blind.swap(true, std::sync::atomic::Ordering::Relaxed) {
                     tracing::info!(
                         "CustomResourceDefinitions cannot be watched with this role; looking every {} s instead",
-                        POLL.as_secs()
+                        POLL_INTERVAL.as_secs()
                     );
                     news.changed.notify_one();
                 }
                 // Looking is enough; a role that is widened later is found out in its time.
-                tokio::time::sleep(POLL * 10).await;
+                tokio::time::sleep(POLL_INTERVAL * 10).await;
             }
             Err(error) => {
                 if failures.worth_telling() {

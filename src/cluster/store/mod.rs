@@ -16,14 +16,14 @@ use std::{
 
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use crate::cluster::Key;
+use crate::cluster::ObjectKey;
 
 /// How many deletions are remembered, to tell a late response from a new object.
-const TOMBSTONES: usize = 1024;
+const MAX_TOMBSTONES: usize = 1024;
 
 /// The objects of one kind.
 #[derive(Debug)]
-pub struct Cache<K> {
+pub struct ObjectStore<K> {
     inner: RwLock<Inner<K>>,
     owner_of: fn(&K) -> Option<String>,
 }
@@ -32,24 +32,24 @@ pub struct Cache<K> {
 struct Inner<K> {
     /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that
     /// scope.
-    staged: HashMap<String, Staged<K>>,
-    live: HashMap<Key, Arc<K>>,
-    written: HashMap<Key, Arc<K>>,
-    owned: HashMap<String, BTreeSet<Key>>,
-    deleted: VecDeque<(Key, u64)>,
+    staged: HashMap<String, Relist<K>>,
+    live: HashMap<ObjectKey, Arc<K>>,
+    written: HashMap<ObjectKey, Arc<K>>,
+    owned: HashMap<String, BTreeSet<ObjectKey>>,
+    deleted: VecDeque<(ObjectKey, u64)>,
 }
 
 /// A list that is coming in.
 #[derive(Debug)]
-struct Staged<K> {
-    objects: HashMap<Key, Arc<K>>,
+struct Relist<K> {
+    objects: HashMap<ObjectKey, Arc<K>>,
     /// Writes that the list must show, since they were answered before it began.
-    written_before: BTreeSet<Key>,
+    written_before: BTreeSet<ObjectKey>,
 }
 
 /// One object's step from `old` to `new`.
 #[derive(Debug, Clone)]
-pub struct Change<K> {
+pub struct ObjectChange<K> {
     /// What was known before.
     pub old: Option<Arc<K>>,
     /// What is known now; `None`: deleted.
@@ -58,7 +58,7 @@ pub struct Change<K> {
     pub echo: bool,
 }
 
-impl<K: ResourceExt> Change<K> {
+impl<K: ResourceExt> ObjectChange<K> {
     /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
     #[must_use]
     pub fn told_by(&self) -> Option<u64> {
@@ -67,8 +67,8 @@ impl<K: ResourceExt> Change<K> {
 
     /// The object that changed.
     #[must_use]
-    pub fn key(&self) -> Option<Key> {
-        self.new.as_ref().or(self.old.as_ref()).map(|o| Key::of(&**o))
+    pub fn key(&self) -> Option<ObjectKey> {
+        self.new.as_ref().or(self.old.as_ref()).map(|o| ObjectKey::of(&**o))
     }
 }
 
@@ -77,8 +77,8 @@ pub fn version<K: ResourceExt>(object: &K) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-impl<K: ResourceExt> Cache<K> {
-    /// An empty cache; `owner_of` gives the uid under which [`Cache::owned_by`] finds an object.
+impl<K: ResourceExt> ObjectStore<K> {
+    /// An empty cache; `owner_of` gives the uid under which [`ObjectStore::owned_by`] finds an object.
     pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
         let inner = Inner {
             staged: HashMap::new(),
@@ -99,7 +99,7 @@ impl<K: ResourceExt> Cache<K> {
     }
 
     /// The newest known state of an object.
-    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.read().newest(key)
     }
 
@@ -122,7 +122,7 @@ impl<K: ResourceExt> Cache<K> {
     }
 
     /// Takes one event of the watch of `scope`. Returns what it changed.
-    pub fn feed(&self, scope: &str, event: Event<K>) -> Vec<Change<K>> {
+    pub fn feed(&self, scope: &str, event: Event<K>) -> Vec<ObjectChange<K>> {
         let mut inner = self.write();
         match event {
             Event::Init => {
@@ -132,12 +132,12 @@ impl<K: ResourceExt> Cache<K> {
                     .filter(|key| scope.is_empty() || key.namespace == scope)
                     .cloned()
                     .collect();
-                inner.staged.insert(scope.to_owned(), Staged { objects: HashMap::new(), written_before });
+                inner.staged.insert(scope.to_owned(), Relist { objects: HashMap::new(), written_before });
                 Vec::new()
             }
             Event::InitApply(object) => {
                 if let Some(staged) = inner.staged.get_mut(scope) {
-                    staged.objects.insert(Key::of(&object), Arc::new(object));
+                    staged.objects.insert(ObjectKey::of(&object), Arc::new(object));
                 }
                 Vec::new()
             }
@@ -152,7 +152,7 @@ impl<K: ResourceExt> Cache<K> {
 
     /// Lays the response of a write of our own over what the watch has seen so far.
     pub fn wrote(&self, object: K) -> Arc<K> {
-        let (key, rv, object) = (Key::of(&object), version(&object), Arc::new(object));
+        let (key, rv, object) = (ObjectKey::of(&object), version(&object), Arc::new(object));
         let mut inner = self.write();
         let seen = inner.newest(&key).map_or(0, |o| version(&*o));
         let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= rv);
@@ -176,11 +176,11 @@ impl<K: ResourceExt> Cache<K> {
 }
 
 impl<K: ResourceExt> Inner<K> {
-    fn newest(&self, key: &Key) -> Option<Arc<K>> {
+    fn newest(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.written.get(key).or_else(|| self.live.get(key)).cloned()
     }
 
-    fn reindex(&mut self, key: &Key, new: Option<&Arc<K>>, owner_of: fn(&K) -> Option<String>) {
+    fn reindex(&mut self, key: &ObjectKey, new: Option<&Arc<K>>, owner_of: fn(&K) -> Option<String>) {
         if let Some(uid) = self.newest(key).and_then(|old| owner_of(&old))
             && let Some(keys) = self.owned.get_mut(&uid)
         {
@@ -194,54 +194,55 @@ impl<K: ResourceExt> Inner<K> {
         }
     }
 
-    fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> Change<K> {
-        let (key, rv) = (Key::of(&*object), version(&*object));
+    fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
+        let (key, rv) = (ObjectKey::of(&*object), version(&*object));
         let old = self.newest(&key);
         let mut echo = false;
         if let Some(written) = self.written.get(&key).map(|w| version(&**w)) {
             if written > rv {
                 // The watch is still behind: what it tells is older than what we know.
                 self.live.insert(key, object.clone());
-                return Change { old: old.clone(), new: old, echo: true };
+                return ObjectChange { old: old.clone(), new: old, echo: true };
             }
             echo = written == rv;
         }
         self.reindex(&key, Some(&object), owner_of);
         self.written.remove(&key);
         self.live.insert(key, object.clone());
-        Change { old, new: Some(object), echo }
+        ObjectChange { old, new: Some(object), echo }
     }
 
-    fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> Change<K> {
-        let (key, rv) = (Key::of(&*object), version(&*object));
+    fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
+        let (key, rv) = (ObjectKey::of(&*object), version(&*object));
         let old = self.newest(&key);
         if self.written.get(&key).is_some_and(|w| version(&**w) > rv) {
             // Deleted and already made again by us: the watch will tell.
             self.live.remove(&key);
-            return Change { old: old.clone(), new: old, echo: true };
+            return ObjectChange { old: old.clone(), new: old, echo: true };
         }
         self.reindex(&key, None, owner_of);
         self.live.remove(&key);
         self.written.remove(&key);
-        if self.deleted.len() == TOMBSTONES {
+        if self.deleted.len() == MAX_TOMBSTONES {
             self.deleted.pop_front();
         }
         self.deleted.push_back((key, rv));
-        Change { old: old.or(Some(object)), new: None, echo: false }
+        ObjectChange { old: old.or(Some(object)), new: None, echo: false }
     }
 
     fn replace(
         &mut self,
         scope: &str,
-        staged: Staged<K>,
+        staged: Relist<K>,
         owner_of: fn(&K) -> Option<String>,
-    ) -> Vec<Change<K>> {
-        let Staged { objects: staged, written_before } = staged;
-        let unlisted = |key: &Key| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
+    ) -> Vec<ObjectChange<K>> {
+        let Relist { objects: staged, written_before } = staged;
+        let unlisted =
+            |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
         let lost = self.written.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));
         let gone = self.live.iter().filter(|(key, _)| unlisted(key) && !self.written.contains_key(*key));
         let gone: Vec<Arc<K>> = gone.chain(lost).map(|(_, o)| o.clone()).collect();
-        let mut changes: Vec<Change<K>> = gone.into_iter().map(|o| self.remove(o, owner_of)).collect();
+        let mut changes: Vec<ObjectChange<K>> = gone.into_iter().map(|o| self.remove(o, owner_of)).collect();
         for (key, object) in staged {
             let same = self.live.get(&key).is_some_and(|old| version(&**old) == version(&*object));
             if !same {

@@ -14,13 +14,13 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::watch as channel, task::JoinHandle};
 
 use crate::{
-    cluster::store::{Cache, Change},
+    cluster::store::{ObjectChange, ObjectStore},
     telemetry::Metrics,
 };
 
 /// How a watch stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum WatchState {
     /// The first list is not complete.
     Pending,
     /// The cache has been complete at least once.
@@ -33,19 +33,19 @@ pub enum State {
 
 /// A running watch; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub struct WatchHandle {
     resource: &'static str,
-    state: channel::Receiver<State>,
+    state: channel::Receiver<WatchState>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Watch {
+impl Drop for WatchHandle {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Watch {
+impl WatchHandle {
     /// What it watches.
     #[must_use]
     pub fn resource(&self) -> &'static str {
@@ -54,12 +54,12 @@ impl Watch {
 
     /// How it stands now.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> WatchState {
         self.state.borrow().clone()
     }
 
     /// Ends when its state is no longer the one that was seen.
-    pub async fn turned(&self, seen: &State) {
+    pub async fn turned(&self, seen: &WatchState) {
         let mut state = self.state.clone();
         let _ = state.wait_for(|now| now != seen).await;
     }
@@ -68,14 +68,14 @@ impl Watch {
     pub fn settling(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state.clone();
         async move {
-            let _ = state.wait_for(|s| *s != State::Pending).await;
+            let _ = state.wait_for(|s| *s != WatchState::Pending).await;
         }
     }
 }
 
 /// What one watch is about.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct WatchTarget {
     /// Plural and group, as in RBAC.
     pub resource: &'static str,
     /// The namespace watched; "" for all.
@@ -87,26 +87,26 @@ pub struct Subject {
 /// Starts a watch. `changed` is called for every change, and `turned` after each change of its state.
 pub fn spawn<K, C, T>(
     api: Api<K>,
-    subject: Subject,
-    cache: Arc<Cache<K>>,
+    subject: WatchTarget,
+    cache: Arc<ObjectStore<K>>,
     metrics: &Metrics,
     changed: C,
     turned: T,
-) -> Watch
+) -> WatchHandle
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    C: Fn(Change<K>) + Send + Sync + 'static,
+    C: Fn(ObjectChange<K>) + Send + Sync + 'static,
     T: Fn() + Send + Sync + 'static,
 {
-    let (set, state) = channel::channel(State::Pending);
+    let (set, state) = channel::channel(WatchState::Pending);
     let (metrics, of) = (metrics.clone(), subject.resource);
     let task = tokio::spawn(async move {
-        let mut failures = Failures::default();
+        let mut failures = WatchBackoff::default();
         loop {
             once(&api, &subject, &cache, &metrics, &mut failures, &set, &changed, &turned).await;
         }
     });
-    Watch { resource: of, state, task }
+    WatchHandle { resource: of, state, task }
 }
 
 /// One watch, until the API server says that it may not be or is not there: then only a new list tells how
@@ -114,16 +114,16 @@ where
 #[allow(clippy::too_many_arguments, reason = "the parts of one task, handed on by name")]
 async fn once<K, C, T>(
     api: &Api<K>,
-    subject: &Subject,
-    cache: &Cache<K>,
+    subject: &WatchTarget,
+    cache: &ObjectStore<K>,
     metrics: &Metrics,
-    failures: &mut Failures,
-    set: &channel::Sender<State>,
+    failures: &mut WatchBackoff,
+    set: &channel::Sender<WatchState>,
     changed: &C,
     turned: &T,
 ) where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    C: Fn(Change<K>) + Sync,
+    C: Fn(ObjectChange<K>) + Sync,
     T: Fn() + Sync,
 {
     let config = watcher::Config::default().labels(subject.selector);
@@ -137,7 +137,7 @@ async fn once<K, C, T>(
                 let (began, done) =
                     (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
                 cache.feed(&subject.scope, event).into_iter().for_each(changed);
-                if done && set.send_replace(State::Synced) != State::Synced {
+                if done && set.send_replace(WatchState::Synced) != WatchState::Synced {
                     turned();
                 }
                 if !began && failures.worked() {
@@ -169,9 +169,9 @@ async fn once<K, C, T>(
 /// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a
 /// success, so a watch that is forbidden would be tried each second, for ever.
 #[derive(Debug, Default)]
-pub struct Failures(u32);
+pub struct WatchBackoff(u32);
 
-impl Failures {
+impl WatchBackoff {
     const FIRST: Duration = Duration::from_millis(800);
     const LONGEST: Duration = Duration::from_secs(30);
     /// A single failure is part of every watch's life, as when an API has just been installed.
@@ -198,7 +198,7 @@ impl Failures {
 
 /// A failure says something about the state only where it is about permission or existence: an outage leaves
 /// a cache stale, not wrong.
-fn state_after(error: &Error) -> Option<State> {
+fn state_after(error: &Error) -> Option<WatchState> {
     let (Error::InitialListFailed(kube::Error::Api(status))
     | Error::WatchStartFailed(kube::Error::Api(status))
     | Error::WatchError(status)) = error
@@ -206,8 +206,8 @@ fn state_after(error: &Error) -> Option<State> {
         return None;
     };
     match status.code {
-        403 => Some(State::Forbidden(status.message.clone())),
-        404 => Some(State::Absent),
+        403 => Some(WatchState::Forbidden(status.message.clone())),
+        404 => Some(WatchState::Absent),
         _ => None,
     }
 }

@@ -16,18 +16,18 @@ fn object(name: &str, rv: u64, owner: &str) -> ConfigMap {
     ConfigMap { metadata, ..ConfigMap::default() }
 }
 
-fn cache() -> Cache<ConfigMap> {
-    let cache = Cache::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()));
+fn cache() -> ObjectStore<ConfigMap> {
+    let cache = ObjectStore::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()));
     cache.feed("", Event::Init);
     cache.feed("", Event::InitDone);
     cache
 }
 
-fn key(name: &str) -> Key {
-    Key { namespace: "ns".into(), name: name.into() }
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
-fn rv(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
+fn rv(cache: &ObjectStore<ConfigMap>, name: &str) -> Option<u64> {
     cache.get(&key(name)).map(|o| version(&*o))
 }
 

@@ -6,10 +6,13 @@ use jiff::SignedDuration;
 
 use crate::{
     api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation, condition::Condition, label},
-    controller::kinds::{Kind, Scene},
+    controller::kinds::{Kind, ReconcileContext},
     foreign::ChildKind,
-    render::{Defaults, Desired, Fault, ValidFunction, applied::Live, duration, function, validate_function},
-    status::{self, Assessment, Moment, Seen, build::BuildEnd},
+    render::{
+        Defaults, Desired, FieldError, ValidFunction, applied::LiveChildren, duration, function,
+        validate_function,
+    },
+    status::{self, Observation, StatusInput, StatusUpdate, build::FinishedBuild},
     telemetry,
 };
 
@@ -33,13 +36,13 @@ impl Kind for Function {
         spec: &Self::Spec,
         annotations: &BTreeMap<String, String>,
         defaults: &Defaults,
-    ) -> Result<Self::Valid, Vec<Fault>> {
+    ) -> Result<Self::Valid, Vec<FieldError>> {
         let rebuild =
             annotations.get(annotation::REBUILD).map(String::as_str).filter(|text| !text.is_empty());
         validate_function(name, spec, rebuild, defaults)
     }
 
-    fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired {
+    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
         function::function(
             &scene.owner,
             valid,
@@ -50,15 +53,15 @@ impl Kind for Function {
     }
 
     fn assess(
-        scene: &Scene<'_>,
+        scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Seen<'_, Self::Valid>,
-        moment: &Moment,
-    ) -> Assessment<Self::Status> {
+        seen: Observation<'_, Self::Valid>,
+        moment: &StatusInput,
+    ) -> StatusUpdate<Self::Status> {
         status::function::assess(&scene.owner, previous, seen, scene.details, moment)
     }
 
-    fn builds(live: &Live, details: &Live) -> Vec<BuildEnd> {
+    fn builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {
         function::runs(live).into_iter().filter_map(|run| status::build::end(run, details)).collect()
     }
 

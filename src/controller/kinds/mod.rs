@@ -9,27 +9,27 @@ use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{RolloutStatus, Stored, condition::Condition, stored::SpecOf},
+    api::{LenientObject, RolloutStatus, condition::Condition, stored::SpecOf},
     foreign::ChildKind,
-    render::{Defaults, Desired, Fault, Owner, applied::Live},
-    status::{Assessment, Moment, Seen, build::BuildEnd},
+    render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
+    status::{Observation, StatusInput, StatusUpdate, build::FinishedBuild},
     telemetry,
 };
 
 /// An object of a kind as the watch holds it.
-pub type Object<K> = Stored<<K as Kind>::Spec, <K as Kind>::Status>;
+pub type Object<K> = LenientObject<<K as Kind>::Spec, <K as Kind>::Status>;
 
 /// Who is being reconciled, and in which rollout.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub struct ReconcileContext<'a> {
     /// The owner of the children.
     pub owner: Owner<'a>,
     /// The owner's annotations.
     pub annotations: &'a BTreeMap<String, String>,
     /// The children as they are.
-    pub live: &'a Live,
+    pub live: &'a LiveChildren,
     /// What the children control in turn, where it is watched.
-    pub details: &'a Live,
+    pub details: &'a LiveChildren,
     /// The rollout of this generation.
     pub rollout: &'a RolloutStatus,
     /// What the operator fills in.
@@ -63,22 +63,22 @@ pub trait Kind: Send + Sync + Sized + 'static {
         spec: &Self::Spec,
         annotations: &BTreeMap<String, String>,
         defaults: &Defaults,
-    ) -> Result<Self::Valid, Vec<Fault>>;
+    ) -> Result<Self::Valid, Vec<FieldError>>;
 
     /// What a valid spec asks for.
-    fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired;
+    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
     fn assess(
-        scene: &Scene<'_>,
+        scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Seen<'_, Self::Valid>,
-        moment: &Moment,
-    ) -> Assessment<Self::Status>;
+        seen: Observation<'_, Self::Valid>,
+        moment: &StatusInput,
+    ) -> StatusUpdate<Self::Status>;
 
     /// The builds among the children that have come to an end.
     #[must_use]
-    fn builds(_live: &Live, _details: &Live) -> Vec<BuildEnd> {
+    fn builds(_live: &LiveChildren, _details: &LiveChildren) -> Vec<FinishedBuild> {
         Vec::new()
     }
 

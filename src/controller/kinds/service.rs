@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
-    controller::kinds::{Kind, Scene},
+    controller::kinds::{Kind, ReconcileContext},
     foreign::ChildKind,
-    render::{self, Defaults, Desired, Fault, ValidService},
-    status::{self, Assessment, Moment, Seen},
+    render::{self, Defaults, Desired, FieldError, ValidService},
+    status::{self, Observation, StatusInput, StatusUpdate},
     telemetry,
 };
 
@@ -38,20 +38,20 @@ impl Kind for Service {
         spec: &Self::Spec,
         _: &BTreeMap<String, String>,
         defaults: &Defaults,
-    ) -> Result<Self::Valid, Vec<Fault>> {
+    ) -> Result<Self::Valid, Vec<FieldError>> {
         render::validate(name, spec, defaults)
     }
 
-    fn render(scene: &Scene<'_>, valid: &Self::Valid) -> Desired {
+    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
         render::render(&scene.owner, valid, scene.defaults)
     }
 
     fn assess(
-        scene: &Scene<'_>,
+        scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Seen<'_, Self::Valid>,
-        moment: &Moment,
-    ) -> Assessment<Self::Status> {
+        seen: Observation<'_, Self::Valid>,
+        moment: &StatusInput,
+    ) -> StatusUpdate<Self::Status> {
         status::service::assess(&scene.owner, previous, seen, moment, scene.defaults)
     }
 

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use crate::{
     api::condition::{Condition, kind},
-    cluster::apply::result::Outcome,
+    cluster::apply::result::ApplyResult,
     controller::workqueue::backoff,
-    render::Fault,
+    render::FieldError,
     status::conditions::find,
-    telemetry::{ErrorType, Failure, RunOutcome},
+    telemetry::{ErrorType, Failure, ReconcileOutcome},
 };
 
 /// The failures of a pass, in the words of the retry table.
 #[derive(Debug)]
-pub struct Summary {
+pub struct FailureSummary {
     /// What telemetry and the log are told.
     pub failure: Option<Failure>,
     /// When to try again.
@@ -21,25 +21,30 @@ pub struct Summary {
     /// When to try again at the earliest.
     pub not_before: Option<Duration>,
     /// What the run came to.
-    pub outcome: RunOutcome,
+    pub outcome: ReconcileOutcome,
     /// The status was written, so what it tells is told.
     pub status_stands: bool,
 }
 
-impl Summary {
+impl FailureSummary {
     /// Of a pass whose status has not been written yet; `failures` attempts in a row have failed before it.
-    pub fn of(invalid: Option<&[Fault]>, done: &Outcome, conditions: &[Condition], failures: u32) -> Self {
+    pub fn of(
+        invalid: Option<&[FieldError]>,
+        done: &ApplyResult,
+        conditions: &[Condition],
+        failures: u32,
+    ) -> Self {
         let mut summary = Self {
             failure: None,
             retry: None,
             not_before: None,
-            outcome: RunOutcome::Waiting,
+            outcome: ReconcileOutcome::Waiting,
             status_stands: true,
         };
         if let Some(faults) = invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.add(ErrorType::InvalidSpec, None, listed, failures);
-            summary.outcome = RunOutcome::Invalid;
+            summary.outcome = ReconcileOutcome::Invalid;
         }
         for (class, retry_after, cause) in &done.failures {
             summary.add(*class, *retry_after, cause.clone(), failures);
@@ -51,9 +56,9 @@ impl Summary {
             summary.retry = held.then(|| backoff::back_off(failures, backoff::chance()));
             let ready = find(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (held, ready) {
-                (true, _) => RunOutcome::Pruning,
-                (false, true) => RunOutcome::Ready,
-                (false, false) => RunOutcome::Waiting,
+                (true, _) => ReconcileOutcome::Pruning,
+                (false, true) => ReconcileOutcome::Ready,
+                (false, false) => ReconcileOutcome::Waiting,
             };
         }
         summary
@@ -67,7 +72,7 @@ impl Summary {
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));
         self.retry = self.retry.map(|pause| pause.max(self.not_before.unwrap_or_default()));
-        self.outcome = RunOutcome::Failed;
+        self.outcome = ReconcileOutcome::Failed;
         self.status_stands = false;
         if self.failure.as_ref().is_none_or(|known| {
             known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing

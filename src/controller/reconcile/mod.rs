@@ -19,43 +19,43 @@ use kube::{
 use tracing::Instrument;
 
 use crate::{
-    api::{API_VERSION, annotation, condition::reason, event::Occurrence},
+    api::{API_VERSION, annotation, condition::reason, event::NewEvent},
     cluster::{
-        apply::{Applier, result::Outcome},
-        client::call::{Call, CallError, run},
+        apply::{Applier, result::ApplyResult},
+        client::call::{ApiCall, ApiError, run},
         events::recorder::Recorder,
         store::{
-            self, Cache,
-            children::{Availability, Children},
+            self, ObjectStore,
+            children::{Availability, ChildStore},
         },
     },
     controller::{
-        kinds::{Kind, Object, Scene},
+        kinds::{Kind, Object, ReconcileContext},
         reconcile::{
-            failure::Summary,
-            result::{Run, applied, regarding, unwritten},
-            rollout_telemetry::Place,
+            failure::FailureSummary,
+            result::{ReconcileResult, applied, regarding, unwritten},
+            rollout_telemetry::RolloutState,
             unwritten::Unwritten,
         },
-        workqueue::{backoff, slots::Seat},
+        workqueue::{backoff, slots::WorkerSlot},
     },
     foreign::ChildKind,
     render::{
-        Defaults, Desired, Fault, Owner,
-        applied::{Live, Step},
+        Defaults, Desired, FieldError, Owner,
+        applied::{ChildOutcome, LiveChildren},
     },
-    status::{Assessment, Moment, Seen, build::BuildEnd},
-    telemetry::{ErrorType, Report, RunStep, step},
+    status::{Observation, StatusInput, StatusUpdate, build::FinishedBuild},
+    telemetry::{ErrorType, ReconcileReport, ReconcileStep, step},
 };
 
 /// What every reconcile of a kind works with.
-pub struct Pipeline<K: Kind> {
+pub struct Reconciler<K: Kind> {
     /// The client.
     pub client: Client,
     /// The objects of the kind.
-    pub store: Arc<Cache<Object<K>>>,
+    pub store: Arc<ObjectStore<Object<K>>>,
     /// Their children.
-    pub children: Arc<Children>,
+    pub children: Arc<ChildStore>,
     /// Writes children.
     pub applier: Applier,
     /// Publishes Events.
@@ -69,33 +69,33 @@ pub struct Pipeline<K: Kind> {
 }
 
 /// Events get no more time than this: a status is not to wait for them longer.
-const SAY: Duration = Duration::from_secs(5);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl<K: Kind> std::fmt::Debug for Pipeline<K> {
+impl<K: Kind> std::fmt::Debug for Reconciler<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipeline").field("kind", &K::KIND).finish_non_exhaustive()
     }
 }
 
 /// What one pass through the steps found and did, before its status is written.
-struct Pass<K: Kind> {
-    assessment: Assessment<K::Status>,
-    outcome: Outcome,
-    invalid: Option<Vec<Fault>>,
-    live: Live,
-    builds: Vec<BuildEnd>,
+struct Attempt<K: Kind> {
+    assessment: StatusUpdate<K::Status>,
+    outcome: ApplyResult,
+    invalid: Option<Vec<FieldError>>,
+    live: LiveChildren,
+    builds: Vec<FinishedBuild>,
 }
 
-impl<K: Kind> Pipeline<K> {
+impl<K: Kind> Reconciler<K> {
     /// Brings one object to where its spec says, as far as that can be done now.
     pub async fn reconcile(
         &self,
         mut object: Arc<Object<K>>,
-        place: &Place,
+        place: &RolloutState,
         failures: u32,
         retried: bool,
-        seat: &mut Seat,
-    ) -> Run<K> {
+        seat: &mut WorkerSlot,
+    ) -> ReconcileResult<K> {
         let mut attempts = 0;
         let mut said = Vec::new();
         loop {
@@ -115,8 +115,10 @@ impl<K: Kind> Pipeline<K> {
             // them published.
             self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
             // I/O
-            let written =
-                self.write_status(&object, &pass.assessment.status).instrument(step(RunStep::Status)).await;
+            let written = self
+                .write_status(&object, &pass.assessment.status)
+                .instrument(step(ReconcileStep::Status))
+                .await;
             match written {
                 Err(error)
                     if attempts < backoff::at_once(error.class)
@@ -126,7 +128,12 @@ impl<K: Kind> Pipeline<K> {
                     match self.refresh(&object).await {
                         Ok(Some(newer)) => object = newer,
                         // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
-                        Ok(None) => return Run::overtaken(K::engine(&pass.assessment.status), pass.outcome),
+                        Ok(None) => {
+                            return ReconcileResult::overtaken(
+                                K::engine(&pass.assessment.status),
+                                pass.outcome,
+                            );
+                        }
                         Err(error) => {
                             return self
                                 .conclude(&object, pass, Err(error), failures, !said.is_empty())
@@ -143,7 +150,7 @@ impl<K: Kind> Pipeline<K> {
         }
     }
 
-    async fn pass(&self, object: &Object<K>, place: &Place, retried: bool) -> Pass<K> {
+    async fn pass(&self, object: &Object<K>, place: &RolloutState, retried: bool) -> Attempt<K> {
         let (name, namespace, uid) =
             (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
         let defaults = self.defaults();
@@ -156,7 +163,7 @@ impl<K: Kind> Pipeline<K> {
             label: (K::LABEL, &name),
             build: object.annotations().get(annotation::BUILD).map(String::as_str),
         };
-        let moment = Moment {
+        let moment = StatusInput {
             generation: object.metadata.generation.unwrap_or(0),
             now: Timestamp::now(),
             retried,
@@ -167,9 +174,9 @@ impl<K: Kind> Pipeline<K> {
             deadline: self.allowed(object),
         };
         // Needs no client: the watches have brought everything here.
-        let live = step(RunStep::Observe).in_scope(|| self.children.of(&uid));
+        let live = step(ReconcileStep::Observe).in_scope(|| self.children.of(&uid));
         let details = self.children.beneath(&live);
-        let scene = |live| Scene {
+        let scene = |live| ReconcileContext {
             owner,
             annotations: object.annotations(),
             live,
@@ -178,14 +185,15 @@ impl<K: Kind> Pipeline<K> {
             defaults: &defaults,
         };
         // Pure
-        let valid = match step(RunStep::Validate).in_scope(|| Self::validate(&name, object, &defaults)) {
+        let valid = match step(ReconcileStep::Validate).in_scope(|| Self::validate(&name, object, &defaults))
+        {
             Ok(valid) => valid,
             Err(faults) => {
                 let assessment =
-                    K::assess(&scene(&live), object.status.as_ref(), Seen::Invalid(&faults), &moment);
-                return Pass {
+                    K::assess(&scene(&live), object.status.as_ref(), Observation::Invalid(&faults), &moment);
+                return Attempt {
                     assessment,
-                    outcome: Outcome::default(),
+                    outcome: ApplyResult::default(),
                     invalid: Some(faults),
                     live,
                     builds: Vec::new(),
@@ -193,24 +201,25 @@ impl<K: Kind> Pipeline<K> {
             }
         };
         // Pure
-        let desired: Desired = step(RunStep::Render).in_scope(|| K::render(&scene(&live), &valid));
+        let desired: Desired = step(ReconcileStep::Render).in_scope(|| K::render(&scene(&live), &valid));
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
         let now = self.children.of(&uid);
         let details_now = self.children.beneath(&now);
         // Pure
-        let seen = Seen::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
-        let assessed = Scene { details: &details_now, ..scene(&now) };
+        let seen =
+            Observation::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
+        let assessed = ReconcileContext { details: &details_now, ..scene(&now) };
         let assessment = K::assess(&assessed, object.status.as_ref(), seen, &moment);
         let builds = if assessment.finished.is_some() { K::builds(&now, &details_now) } else { Vec::new() };
-        Pass { assessment, outcome, invalid: None, live, builds }
+        Attempt { assessment, outcome, invalid: None, live, builds }
     }
 
-    fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<Fault>> {
+    fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<FieldError>> {
         let spec = object
             .spec
             .as_ref()
-            .map_err(|error| vec![Fault { path: error.path.clone(), message: error.message.clone() }])?;
+            .map_err(|error| vec![FieldError { path: error.path.clone(), message: error.message.clone() }])?;
         K::validate(name, spec, object.annotations(), defaults)
     }
 
@@ -231,13 +240,13 @@ impl<K: Kind> Pipeline<K> {
 
     /// I/O: writes the status if it differs. Guarded by the resourceVersion, so that a leader that was
     /// replaced cannot undo its successor's.
-    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<Option<u64>, CallError> {
+    async fn write_status(&self, object: &Object<K>, status: &K::Status) -> Result<Option<u64>, ApiError> {
         if object.status.as_ref() == Some(status) {
             return Ok(None);
         }
         let old = object.status.as_ref().map(serde_json::to_value).transpose();
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
-            return Err(CallError {
+            return Err(ApiError {
                 call: Box::new(Self::call("patch", object)),
                 cause: "the status cannot be written as JSON".into(),
                 class: ErrorType::Internal,
@@ -261,7 +270,7 @@ impl<K: Kind> Pipeline<K> {
 
     /// I/O: the object as it is now, if it still asks for the same. Only then it is laid into the cache: the
     /// event of an edit is news.
-    async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, CallError> {
+    async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, ApiError> {
         let api: Api<Object<K>> =
             Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await?;
@@ -273,27 +282,27 @@ impl<K: Kind> Pipeline<K> {
         Ok(newer.filter(same).map(|newer| self.store.wrote(newer)))
     }
 
-    fn call(verb: &'static str, object: &Object<K>) -> Call {
+    fn call(verb: &'static str, object: &Object<K>) -> ApiCall {
         let resource = format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP);
         let resource = if verb == "patch" { format!("{resource}/status") } else { resource };
-        Call { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+        ApiCall { verb, resource, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 
     /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
     async fn say(
         &self,
         object: &Object<K>,
-        occurrences: &[Occurrence],
+        occurrences: &[NewEvent],
         retried: bool,
         said: &mut Vec<(&'static str, &'static str)>,
     ) {
         let known = self.unwritten.of(object.uid().as_deref().unwrap_or_default());
         // A failed attempt is an occurrence each time; anything else is one until the status has said so.
-        let told = |o: &Occurrence| {
+        let told = |o: &NewEvent| {
             said.contains(&(o.type_, o.reason))
                 || (o.reason != reason::RECONCILE_FAILED && known.contains(&(o.type_, o.reason)))
         };
-        let fresh: Vec<Occurrence> = occurrences.iter().filter(|o| !told(o)).cloned().collect();
+        let fresh: Vec<NewEvent> = occurrences.iter().filter(|o| !told(o)).cloned().collect();
         if fresh.is_empty() {
             return;
         }
@@ -303,9 +312,12 @@ impl<K: Kind> Pipeline<K> {
             join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await
         };
         // A task of its own, so that what takes longer is still written, while the status goes on.
-        let publishing = tokio::spawn(publish.instrument(step(RunStep::Event)));
-        if tokio::time::timeout(SAY, publishing).await.is_err() {
-            tracing::warn!("Events take longer than {} s; the status goes on without them", SAY.as_secs());
+        let publishing = tokio::spawn(publish.instrument(step(ReconcileStep::Event)));
+        if tokio::time::timeout(EVENT_TIMEOUT, publishing).await.is_err() {
+            tracing::warn!(
+                "Events take longer than {} s; the status goes on without them",
+                EVENT_TIMEOUT.as_secs()
+            );
         }
     }
 
@@ -313,16 +325,16 @@ impl<K: Kind> Pipeline<K> {
     async fn conclude(
         &self,
         object: &Object<K>,
-        pass: Pass<K>,
-        written: Result<Option<u64>, CallError>,
+        pass: Attempt<K>,
+        written: Result<Option<u64>, ApiError>,
         failures: u32,
         said: bool,
-    ) -> Run<K> {
+    ) -> ReconcileResult<K> {
         if let Err(error) = &written {
             // The status cannot tell, so the Event must.
             self.say(object, &[unwritten(error)], true, &mut Vec::new()).await;
         }
-        let mut summary = Summary::of(
+        let mut summary = FailureSummary::of(
             pass.invalid.as_deref(),
             &pass.outcome,
             K::conditions(&pass.assessment.status),
@@ -335,12 +347,14 @@ impl<K: Kind> Pipeline<K> {
         let stands = summary.failure.is_none() || summary.status_stands;
         let steps = &pass.outcome.applied.steps;
         let changed = |known: bool| {
-            steps.iter().any(|(id, step)| *step == Step::Changed && pass.live.contains_key(id) == known)
+            steps
+                .iter()
+                .any(|(id, step)| *step == ChildOutcome::Changed && pass.live.contains_key(id) == known)
         };
         let engine = K::engine(&pass.assessment.status);
         let (status, unanswered) =
             if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
-        let report = Report {
+        let report = ReconcileReport {
             engine,
             outcome: summary.outcome,
             applied: applied(&pass.outcome),
@@ -351,7 +365,7 @@ impl<K: Kind> Pipeline<K> {
                 || !pass.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
-        Run {
+        ReconcileResult {
             report,
             retry: summary.retry,
             not_before: summary.not_before,

@@ -8,20 +8,20 @@ use crate::{
     api::{
         API_VERSION, annotation,
         condition::reason,
-        event::{Occurrence, action, event_type},
+        event::{NewEvent, action, event_type},
     },
-    cluster::{apply::result::Outcome, client::call::CallError, events::recorder::Regarding},
+    cluster::{apply::result::ApplyResult, client::call::ApiError, events::recorder::Regarding},
     controller::kinds::{Kind, Object},
-    render::applied::Step,
-    status::build::BuildEnd,
-    telemetry::{ApplyOutcome, Report, Reported, RunOutcome},
+    render::applied::ChildOutcome,
+    status::build::FinishedBuild,
+    telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport},
 };
 
 /// What a reconcile came to.
 #[derive(Debug)]
-pub struct Run<K: Kind> {
+pub struct ReconcileResult<K: Kind> {
     /// What telemetry is told.
-    pub report: Report,
+    pub report: ReconcileReport,
     /// When to come back without anything happening.
     pub retry: Option<Duration>,
     /// The API server asked not to be bothered before.
@@ -37,23 +37,23 @@ pub struct Run<K: Kind> {
     /// The rollout ends with either.
     pub ended: bool,
     /// The build whose end is told with either.
-    pub finished: Option<BuildEnd>,
+    pub finished: Option<FinishedBuild>,
 }
 
-impl<K: Kind> Reported for Run<K> {
-    fn report(&self) -> Report {
+impl<K: Kind> HasReport for ReconcileResult<K> {
+    fn report(&self) -> ReconcileReport {
         self.report.clone()
     }
 }
 
-impl<K: Kind> Run<K> {
+impl<K: Kind> ReconcileResult<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     #[must_use]
-    pub fn overtaken(engine: Option<&'static str>, done: Outcome) -> Self {
-        let report = Report {
+    pub fn overtaken(engine: Option<&'static str>, done: ApplyResult) -> Self {
+        let report = ReconcileReport {
             failure: None,
             engine,
-            outcome: RunOutcome::Overtaken,
+            outcome: ReconcileOutcome::Overtaken,
             applied: applied(&done),
             wrote: !applied(&done).is_empty(),
         };
@@ -73,9 +73,9 @@ impl<K: Kind> Run<K> {
 
 /// The Event for a status that could not be written.
 #[must_use]
-pub fn unwritten(error: &CallError) -> Occurrence {
+pub fn unwritten(error: &ApiError) -> NewEvent {
     let note = format!("{}: {error}", error.class.as_str());
-    Occurrence {
+    NewEvent {
         type_: event_type::WARNING,
         reason: reason::RECONCILE_FAILED,
         action: action::APPLY,
@@ -86,10 +86,10 @@ pub fn unwritten(error: &CallError) -> Occurrence {
 
 /// What applying did to each child, for metrics.
 #[must_use]
-pub fn applied(outcome: &Outcome) -> Vec<(&'static str, ApplyOutcome)> {
+pub fn applied(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
     let steps = outcome.applied.steps.iter().filter_map(|(id, step)| match step {
-        Step::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
-        Step::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
+        ChildOutcome::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
+        ChildOutcome::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
         _ => None,
     });
     steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()

@@ -11,9 +11,9 @@ use crate::{
     api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
     controller::kinds::{Kind, Object},
     status::{
-        build::{BuildEnd, TaskEnd},
+        build::{FinishedBuild, FinishedTask},
         conditions::find,
-        rollout::{Phase, deadline, phase, superseded, superseding, took},
+        rollout::{RolloutPhase, deadline, phase, superseded, superseding, took},
     },
     telemetry::{
         self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
@@ -23,29 +23,29 @@ use crate::{
 
 /// After a start or a take-over, roots that ended within this time are sent again: the one before us may not
 /// have sent them.
-const RESEND: SignedDuration = SignedDuration::from_mins(1);
+const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a reconcile belongs.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RolloutState {
     /// The rollout of this generation, as the status is to hold it.
     pub status: RolloutStatus,
     /// What telemetry is told.
-    pub telemetry: telemetry::Place,
+    pub telemetry: telemetry::SpanParent,
     /// It begins with this reconcile.
     pub begins: bool,
 }
 
 /// Rollouts as traces and as metrics.
 #[derive(Clone)]
-pub struct Rollouts {
+pub struct RolloutTelemetry {
     /// Traces.
     pub traces: Traces,
     /// Metrics.
     pub metrics: Metrics,
 }
 
-impl std::fmt::Debug for Rollouts {
+impl std::fmt::Debug for RolloutTelemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rollouts").finish_non_exhaustive()
     }
@@ -71,9 +71,9 @@ fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
         .cloned()
 }
 
-impl Rollouts {
+impl RolloutTelemetry {
     /// Where a reconcile of this object belongs, now.
-    pub fn place<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> Place {
+    pub fn place<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
         let generation = object.metadata.generation.unwrap_or(0);
         let previous = object.status.as_ref().and_then(K::rollout);
         let caller = callers::<K>(object);
@@ -88,7 +88,7 @@ impl Rollouts {
             (same, _) => phase(generation, same, caller.as_deref()),
         };
         match (phase, previous) {
-            (Phase::Begins { parent, .. }, _) => {
+            (RolloutPhase::New { parent, .. }, _) => {
                 let ctx = self.traces.begin_rollout(&seed(
                     object.uid().as_deref().unwrap_or_default(),
                     generation,
@@ -106,18 +106,18 @@ impl Rollouts {
                         .and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
                     ..RolloutStatus::default()
                 };
-                Place { status, telemetry: telemetry::Place::InRollout(ctx), begins: true }
+                RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), begins: true }
             }
-            (Phase::Open { .. }, Some(rollout)) => Place {
+            (RolloutPhase::InProgress { .. }, Some(rollout)) => RolloutState {
                 status: rollout.clone(),
-                telemetry: telemetry::Place::InRollout(self.context::<K>(object, rollout)),
+                telemetry: telemetry::SpanParent::InRollout(self.context::<K>(object, rollout)),
                 begins: false,
             },
             (_, rollout) => {
                 let link = rollout.map(|rollout| self.context::<K>(object, rollout));
-                Place {
+                RolloutState {
                     status: rollout.cloned().unwrap_or_default(),
-                    telemetry: telemetry::Place::AfterRollout(link),
+                    telemetry: telemetry::SpanParent::AfterRollout(link),
                     begins: false,
                 }
             }
@@ -130,8 +130,8 @@ impl Rollouts {
         let parent =
             match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None)
             {
-                Phase::Open { parent } => parent,
-                Phase::Begins { .. } | Phase::Ended => None,
+                RolloutPhase::InProgress { parent } => parent,
+                RolloutPhase::New { .. } | RolloutPhase::Complete => None,
             };
         let seed =
             seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
@@ -140,17 +140,17 @@ impl Rollouts {
 
     /// Tells telemetry that a rollout has ended: its root span, and how long it took.
     pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
-        self.tell::<K>(object, &End::of::<K>(status, rollout));
+        self.tell::<K>(object, &RolloutEnd::of::<K>(status, rollout));
     }
 
     /// Tells telemetry of the rollout whose place this one took, if there is one.
     pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
         if let Some(old) = superseded(rollout) {
-            self.tell::<K>(object, &End::of_superseded(old));
+            self.tell::<K>(object, &RolloutEnd::of_superseded(old));
         }
     }
 
-    fn tell<K: Kind>(&self, object: &Object<K>, end: &End) {
+    fn tell<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
         let Some(took) = took(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
         let ctx = self.send::<K>(object, end);
         self.metrics.rollout_ended(
@@ -163,7 +163,7 @@ impl Rollouts {
     }
 
     /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
-    fn send<K: Kind>(&self, object: &Object<K>, end: &End) -> Option<RolloutContext> {
+    fn send<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
         let rollout = &end.rollout;
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.context::<K>(object, rollout);
@@ -189,7 +189,7 @@ impl Rollouts {
     }
 
     /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
-    pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
+    pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
         self.send_build::<K>(object, rollout, build);
         self.metrics.build_ended(
             build.result,
@@ -198,8 +198,8 @@ impl Rollouts {
     }
 
     /// Sends the span of a build; the same one whoever sends it, however often.
-    fn send_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &BuildEnd) {
-        let task = |task: &TaskEnd| TaskSpan {
+    fn send_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
+        let task = |task: &FinishedTask| TaskSpan {
             name: task.task.clone(),
             run: task.run.clone(),
             uid: task.uid.clone(),
@@ -223,17 +223,17 @@ impl Rollouts {
     }
 
     /// Sends again what ended just before we began to lead.
-    pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[BuildEnd], now: Timestamp) {
+    pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[FinishedBuild], now: Timestamp) {
         let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
         for build in builds.iter().filter(|build| {
             rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0)
-                && now.duration_since(build.ended) < RESEND
+                && now.duration_since(build.ended) < REEMIT_WINDOW
         }) {
             self.send_build::<K>(object, rollout, build);
         }
-        let ended = rollout.ended_at.is_some().then(|| End::of::<K>(object.status.as_ref(), rollout));
-        for end in superseded(rollout).map(End::of_superseded).into_iter().chain(ended) {
-            if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < RESEND) {
+        let ended = rollout.ended_at.is_some().then(|| RolloutEnd::of::<K>(object.status.as_ref(), rollout));
+        for end in superseded(rollout).map(RolloutEnd::of_superseded).into_iter().chain(ended) {
+            if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < REEMIT_WINDOW) {
                 self.send::<K>(object, &end);
             }
         }
@@ -255,14 +255,14 @@ impl Rollouts {
 }
 
 /// A rollout at its end, with what is said of it.
-struct End {
+struct RolloutEnd {
     rollout: RolloutStatus,
     engine: &'static str,
     /// What `Ready` says.
     failing: Option<String>,
 }
 
-impl End {
+impl RolloutEnd {
     fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
         let failing = status
             .and_then(|s| find(K::conditions(s), condition::kind::READY))

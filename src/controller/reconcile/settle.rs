@@ -13,9 +13,9 @@ use crate::{
     api::RolloutStatus,
     controller::{
         kinds::{Kind, Object},
-        reconcile::{result::Run, rollout_telemetry::Rollouts},
+        reconcile::{result::ReconcileResult, rollout_telemetry::RolloutTelemetry},
     },
-    status::build::BuildEnd,
+    status::build::FinishedBuild,
 };
 
 /// What is to be told of attempts whose status may stand, each with other times: of one rollout, and of a
@@ -27,7 +27,7 @@ struct Owed {
     /// It begins, and may take the place of another.
     begins: bool,
     /// A build that has finished, with the rollout that it belongs to.
-    built: Option<(RolloutStatus, BuildEnd)>,
+    built: Option<(RolloutStatus, FinishedBuild)>,
 }
 
 impl Owed {
@@ -60,7 +60,13 @@ pub struct Unanswered(Mutex<HashMap<String, Owed>>);
 
 impl Unanswered {
     /// After a reconcile: tells what its status means if it stands, and keeps it if that is not known.
-    pub fn settle<K: Kind>(&self, object: &Object<K>, rollouts: &Rollouts, run: &Run<K>, begins: bool) {
+    pub fn settle<K: Kind>(
+        &self,
+        object: &Object<K>,
+        rollouts: &RolloutTelemetry,
+        run: &ReconcileResult<K>,
+        begins: bool,
+    ) {
         let status = run.status.as_ref().or(run.unanswered.as_ref());
         let Some((status, rollout)) = status.and_then(|status| Some((status, K::rollout(status)?))) else {
             return;
@@ -103,7 +109,7 @@ impl Unanswered {
 
     /// Before the next reconcile: tells of a rollout whose beginning or end was not answered if the object
     /// has it. A build's end waits until the attempt after it has said whether that is its own.
-    pub fn look<K: Kind>(&self, object: &Object<K>, rollouts: &Rollouts) {
+    pub fn look<K: Kind>(&self, object: &Object<K>, rollouts: &RolloutTelemetry) {
         let Some((status, now)) =
             object.status.as_ref().and_then(|status| Some((status, K::rollout(status)?)))
         else {
@@ -129,7 +135,7 @@ impl Unanswered {
     }
 
     /// The object is gone, and so is what was owed; a leader tells what is known of it.
-    pub fn gone<K: Kind>(&self, object: &Object<K>, rollouts: &Rollouts, leads: bool) {
+    pub fn gone<K: Kind>(&self, object: &Object<K>, rollouts: &RolloutTelemetry, leads: bool) {
         if leads {
             self.look::<K>(object, rollouts);
         }

@@ -8,37 +8,37 @@ use std::{
 use crate::telemetry::ErrorType;
 
 /// The first pause of a back-off.
-pub const FIRST: Duration = Duration::from_secs(1);
+pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause of a back-off, before jitter.
-pub const LONGEST: Duration = Duration::from_mins(5);
+pub const MAX_BACKOFF: Duration = Duration::from_mins(5);
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum RetryPolicy {
     /// Nothing by itself: an edit or a dependency's arrival wakes the object.
-    Wait,
-    /// Again after a pause that doubles from [`FIRST`] to [`LONGEST`].
-    BackOff,
+    AwaitChange,
+    /// Again after a pause that doubles from [`INITIAL_BACKOFF`] to [`MAX_BACKOFF`].
+    Backoff,
     /// Again after this time, always.
-    Every(Duration),
-    /// Again at once, so many times; then [`Policy::BackOff`].
-    AtOnce(u32),
+    Fixed(Duration),
+    /// Again at once, so many times; then [`RetryPolicy::Backoff`].
+    Immediate(u32),
 }
 
 /// The table.
 #[must_use]
-pub fn policy(class: ErrorType) -> Policy {
+pub fn policy(class: ErrorType) -> RetryPolicy {
     match class {
-        ErrorType::InvalidSpec | ErrorType::DependencyMissing => Policy::Wait,
-        ErrorType::Forbidden => Policy::Every(LONGEST),
-        ErrorType::Conflict => Policy::AtOnce(5),
-        ErrorType::NotFound => Policy::AtOnce(1),
+        ErrorType::InvalidSpec | ErrorType::DependencyMissing => RetryPolicy::AwaitChange,
+        ErrorType::Forbidden => RetryPolicy::Fixed(MAX_BACKOFF),
+        ErrorType::Conflict => RetryPolicy::Immediate(5),
+        ErrorType::NotFound => RetryPolicy::Immediate(1),
         ErrorType::NameConflict
         | ErrorType::Rejected
         | ErrorType::Internal
         | ErrorType::Throttled
         | ErrorType::Timeout
-        | ErrorType::Unavailable => Policy::BackOff,
+        | ErrorType::Unavailable => RetryPolicy::Backoff,
     }
 }
 
@@ -46,7 +46,7 @@ pub fn policy(class: ErrorType) -> Policy {
 #[must_use]
 pub fn at_once(class: ErrorType) -> u32 {
     match policy(class) {
-        Policy::AtOnce(times) => times,
+        RetryPolicy::Immediate(times) => times,
         _ => 0,
     }
 }
@@ -61,9 +61,9 @@ pub fn pause(
     chance: f64,
 ) -> Option<Duration> {
     match policy(class) {
-        Policy::Wait => None,
-        Policy::Every(period) => Some(period),
-        Policy::BackOff | Policy::AtOnce(_) => {
+        RetryPolicy::AwaitChange => None,
+        RetryPolicy::Fixed(period) => Some(period),
+        RetryPolicy::Backoff | RetryPolicy::Immediate(_) => {
             Some(back_off(failures, chance).max(retry_after.unwrap_or_default()))
         }
     }
@@ -73,8 +73,10 @@ pub fn pause(
 /// back together.
 #[must_use]
 pub fn back_off(failures: u32, chance: f64) -> Duration {
-    let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
-    doubled.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(LONGEST)
+    let doubled = INITIAL_BACKOFF
+        .saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX))
+        .min(MAX_BACKOFF);
+    doubled.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(MAX_BACKOFF)
 }
 
 /// A number from 0 to 1 that nobody can foresee.
@@ -92,7 +94,7 @@ mod tests {
     fn the_back_off_doubles_up_to_its_end() {
         let seconds: Vec<u64> = (0..12).map(|n| back_off(n, 0.0).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        assert_eq!(back_off(u32::MAX, 1.0), LONGEST);
+        assert_eq!(back_off(u32::MAX, 1.0), MAX_BACKOFF);
         assert_eq!(back_off(2, 1.0), Duration::from_secs(5), "a quarter longer at most");
     }
 
@@ -118,7 +120,7 @@ mod tests {
     fn retry_after_is_obeyed() {
         let asked = Some(Duration::from_secs(30));
         assert_eq!(pause(ErrorType::Throttled, 0, asked, 0.0), asked);
-        assert_eq!(pause(ErrorType::Throttled, 9, asked, 0.0), Some(LONGEST));
+        assert_eq!(pause(ErrorType::Throttled, 9, asked, 0.0), Some(MAX_BACKOFF));
     }
 
     #[test]

@@ -16,16 +16,16 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    cluster::Key,
-    controller::workqueue::state::State,
-    telemetry::{QueueMetrics, QueueProbe, Trigger},
+    cluster::ObjectKey,
+    controller::workqueue::state::QueueState,
+    telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
-pub use crate::controller::workqueue::state::Turn;
+pub use crate::controller::workqueue::state::WorkItem;
 
 /// When an object's next turn is due without anything happening to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Next {
+pub struct Requeue {
     /// The attempt failed, or has to wait for what no watch tells: again after this time.
     pub retry: Option<Duration>,
     /// Something ends at this time, whatever happens.
@@ -41,19 +41,19 @@ pub struct Next {
 
 /// The queue of one kind.
 #[derive(Debug, Default)]
-pub struct Queue {
-    state: Mutex<State>,
+pub struct WorkQueue {
+    state: Mutex<QueueState>,
     wake: Notify,
     metrics: OnceLock<QueueMetrics>,
 }
 
-impl Queue {
+impl WorkQueue {
     /// Measures the queue from now on.
     pub fn measured_by(&self, metrics: QueueMetrics) {
         let _ = self.metrics.set(metrics);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,12 +62,12 @@ impl Queue {
     }
 
     /// Something happened to an object. An edit makes earlier failures forgotten.
-    pub fn add(&self, key: Key, trigger: Trigger) {
+    pub fn add(&self, key: ObjectKey, trigger: Trigger) {
         self.tell(key, trigger, None);
     }
 
-    /// As [`Queue::add`], where a watch told of it with the resourceVersion `told_by`.
-    pub fn tell(&self, key: Key, trigger: Trigger, told_by: Option<u64>) {
+    /// As [`WorkQueue::add`], where a watch told of it with the resourceVersion `told_by`.
+    pub fn tell(&self, key: ObjectKey, trigger: Trigger, told_by: Option<u64>) {
         let now = Instant::now();
         let mut state = self.lock();
         let entry = state.entries.entry(key.clone()).or_default();
@@ -89,7 +89,7 @@ impl Queue {
     }
 
     /// The object is gone: nothing is due for it any more.
-    pub fn forget(&self, key: &Key) {
+    pub fn forget(&self, key: &ObjectKey) {
         let mut state = self.lock();
         state.unschedule(key);
         if let Some(entry) = state.entries.get_mut(key) {
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     /// The next turn, as soon as there is one.
-    pub async fn next(&self) -> Turn {
+    pub async fn next(&self) -> WorkItem {
         loop {
             let woken = self.wake.notified();
             let due = {
@@ -132,7 +132,7 @@ impl Queue {
     }
 
     /// A turn has ended.
-    pub fn done(&self, key: &Key, next: &Next) {
+    pub fn done(&self, key: &ObjectKey, next: &Requeue) {
         let now = Instant::now();
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(key) else { return };
@@ -172,12 +172,12 @@ impl Queue {
     }
 
     /// What is measured at collection.
-    pub fn probe(&self) -> QueueProbe {
+    pub fn probe(&self) -> QueueStats {
         let (now, state) = (Instant::now(), self.lock());
         let running = state.entries.values().filter_map(|e| e.running).map(|since| now.duration_since(since));
         let (unfinished, longest) =
             running.fold((Duration::ZERO, Duration::ZERO), |(sum, max), d| (sum + d, max.max(d)));
-        QueueProbe { depth: state.ready.len() as u64, unfinished, longest }
+        QueueStats { depth: state.ready.len() as u64, unfinished, longest }
     }
 
     /// How many objects are waiting or being worked on.

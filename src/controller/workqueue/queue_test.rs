@@ -1,28 +1,28 @@
 //! The queue against the clock.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::controller::workqueue::state::FIGHT_AFTER;
+use crate::controller::workqueue::state::HOT_LOOP_THRESHOLD;
 
-fn key(name: &str) -> Key {
-    Key { namespace: "ns".into(), name: name.into() }
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
-fn turn(name: &str, trigger: Trigger, failures: u32) -> Turn {
-    Turn { key: key(name), trigger, failures }
+fn turn(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
+    WorkItem { key: key(name), trigger, failures }
 }
 
 /// The next turn, or nothing when none is due now.
-async fn now(queue: &Queue) -> Option<Turn> {
+async fn now(queue: &WorkQueue) -> Option<WorkItem> {
     tokio::time::timeout(Duration::from_millis(1), queue.next()).await.ok()
 }
 
-fn retry(seconds: u64) -> Next {
-    Next { retry: Some(Duration::from_secs(seconds)), ..Next::default() }
+fn retry(seconds: u64) -> Requeue {
+    Requeue { retry: Some(Duration::from_secs(seconds)), ..Requeue::default() }
 }
 
 #[tokio::test]
 async fn first_come_first_served_and_each_once() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Resync);
     queue.add(key("b"), Trigger::Child);
     queue.add(key("a"), Trigger::Spec);
@@ -35,34 +35,34 @@ async fn first_come_first_served_and_each_once() {
 
 #[tokio::test]
 async fn one_run_at_a_time() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     now(&queue).await.unwrap();
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, None, "it is being worked on");
-    queue.done(&key("a"), &Next::default());
+    queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)));
-    queue.done(&key("a"), &Next::default());
+    queue.done(&key("a"), &Requeue::default());
     assert_eq!((now(&queue).await, queue.busy()), (None, 0));
     assert!(queue.lock().entries.is_empty(), "nothing is left of it");
 }
 
 #[tokio::test]
 async fn a_retry_comes_by_itself_and_counts_failures() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     queue.next().await;
-    queue.done(&key("a"), &Next { retry: Some(Duration::from_millis(5)), ..Next::default() });
+    queue.done(&key("a"), &Requeue { retry: Some(Duration::from_millis(5)), ..Requeue::default() });
     assert_eq!(queue.next().await, turn("a", Trigger::Retry, 1));
-    queue.done(&key("a"), &Next { retry: Some(Duration::from_millis(5)), ..Next::default() });
+    queue.done(&key("a"), &Requeue { retry: Some(Duration::from_millis(5)), ..Requeue::default() });
     assert_eq!(queue.next().await, turn("a", Trigger::Retry, 2));
-    queue.done(&key("a"), &Next::default());
+    queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, None);
 }
 
 #[tokio::test]
 async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     queue.next().await;
     queue.done(&key("a"), &retry(3600));
@@ -75,7 +75,7 @@ async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
 
 #[tokio::test]
 async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     queue.next().await;
     queue.done(&key("a"), &retry(3600));
@@ -88,18 +88,18 @@ async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
 
 #[tokio::test]
 async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     queue.next().await;
     let soon = Instant::now() + Duration::from_millis(10);
-    queue.done(&key("a"), &Next { deadline: Some(soon), ..retry(3600) });
+    queue.done(&key("a"), &Requeue { deadline: Some(soon), ..retry(3600) });
     assert_eq!(queue.next().await.trigger, Trigger::Resync);
     assert!(Instant::now() >= soon);
 }
 
 #[tokio::test]
 async fn what_is_gone_is_forgotten() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     queue.next().await;
     queue.forget(&key("a"));
@@ -115,7 +115,7 @@ async fn what_is_gone_is_forgotten() {
 
 #[tokio::test]
 async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     let mut turns = 0;
     for _ in 0..20 {
         queue.add(key("a"), Trigger::Child);
@@ -123,41 +123,41 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
             break;
         }
         turns += 1;
-        queue.done(&key("a"), &Next { corrected: true, ..Next::default() });
+        queue.done(&key("a"), &Requeue { corrected: true, ..Requeue::default() });
     }
-    assert_eq!(turns, FIGHT_AFTER + 1);
+    assert_eq!(turns, HOT_LOOP_THRESHOLD + 1);
     queue.add(key("a"), Trigger::Spec);
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
 }
 
 #[tokio::test]
 async fn the_echo_of_our_own_write_is_no_news_even_when_it_comes_before_the_answer() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     now(&queue).await.unwrap();
     queue.tell(key("a"), Trigger::Child, Some(7));
-    queue.done(&key("a"), &Next { wrote: vec![7, 8], ..Next::default() });
+    queue.done(&key("a"), &Requeue { wrote: vec![7, 8], ..Requeue::default() });
     assert_eq!(now(&queue).await, None);
 
     queue.add(key("a"), Trigger::Spec);
     now(&queue).await.unwrap();
     queue.tell(key("a"), Trigger::Child, Some(9));
     queue.tell(key("a"), Trigger::Child, Some(10));
-    queue.done(&key("a"), &Next { wrote: vec![9], ..Next::default() });
+    queue.done(&key("a"), &Requeue { wrote: vec![9], ..Requeue::default() });
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)), "10 was somebody else's");
     queue.tell(key("a"), Trigger::Child, Some(11));
     queue.add(key("a"), Trigger::Dependency);
-    queue.done(&key("a"), &Next { wrote: vec![11], ..Next::default() });
+    queue.done(&key("a"), &Requeue { wrote: vec![11], ..Requeue::default() });
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Dependency, 0)));
 }
 
 #[tokio::test]
 async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for() {
-    let queue = Queue::default();
+    let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
     now(&queue).await.unwrap();
     let later = Instant::now() + Duration::from_hours(1);
-    queue.done(&key("a"), &Next { not_before: Some(later), ..retry(3600) });
+    queue.done(&key("a"), &Requeue { not_before: Some(later), ..retry(3600) });
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, None);
     queue.add(key("a"), Trigger::Spec);

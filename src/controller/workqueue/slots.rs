@@ -10,20 +10,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The seats of one kind.
 #[derive(Clone, Debug)]
-pub struct Seats {
+pub struct WorkerSlots {
     writing: Arc<Semaphore>,
     telling: Arc<Semaphore>,
 }
 
 /// One reconcile's seat.
 #[derive(Debug)]
-pub struct Seat {
+pub struct WorkerSlot {
     writing: Option<OwnedSemaphorePermit>,
     telling: Option<OwnedSemaphorePermit>,
-    seats: Seats,
+    seats: WorkerSlots,
 }
 
-impl Seats {
+impl WorkerSlots {
     /// So many that write children at once, and half as many that tell of it.
     #[must_use]
     pub fn new(count: usize) -> Self {
@@ -34,12 +34,16 @@ impl Seats {
     }
 
     /// A seat among those that write, as soon as there is one.
-    pub async fn writing(&self) -> Seat {
-        Seat { writing: self.writing.clone().acquire_owned().await.ok(), telling: None, seats: self.clone() }
+    pub async fn writing(&self) -> WorkerSlot {
+        WorkerSlot {
+            writing: self.writing.clone().acquire_owned().await.ok(),
+            telling: None,
+            seats: self.clone(),
+        }
     }
 }
 
-impl Seat {
+impl WorkerSlot {
     /// Moves to those that tell; the seat among those that write is another's.
     pub async fn tell(&mut self) {
         if self.telling.is_none() {
@@ -61,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_tells_makes_room_for_another_who_writes() {
-        let seats = Seats::new(2);
+        let seats = WorkerSlots::new(2);
         let (mut first, mut second) = (seats.writing().await, seats.writing().await);
         assert!(in_time(seats.writing()).await.is_none(), "all seats are taken");
         first.tell().await;

@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cluster::Key, telemetry::Trigger};
+use crate::{cluster::ObjectKey, telemetry::Trigger};
 
-/// So many corrections of children in [`FIGHT_WINDOW`] look like a fight with another manager: from then on
+/// So many corrections of children in [`HOT_LOOP_WINDOW`] look like a fight with another manager: from then on
 /// they are slowed down.
-pub(in crate::controller) const FIGHT_AFTER: u32 = 5;
-const FIGHT_WINDOW: Duration = Duration::from_mins(1);
-const FIGHT_PAUSE: Duration = Duration::from_secs(10);
+pub(in crate::controller) const HOT_LOOP_THRESHOLD: u32 = 5;
+const HOT_LOOP_WINDOW: Duration = Duration::from_mins(1);
+const HOT_LOOP_DELAY: Duration = Duration::from_secs(10);
 
 /// One object's turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct WorkItem {
     /// The object.
-    pub key: Key,
+    pub key: ObjectKey,
     /// The weightiest of the reasons for this turn.
     pub trigger: Trigger,
     /// How many attempts in a row have failed before this one.
@@ -27,17 +27,17 @@ pub struct Turn {
 
 /// Whose turn it is, and when.
 #[derive(Debug, Default)]
-pub struct State {
-    pub(in crate::controller) entries: HashMap<Key, Entry>,
-    pub(in crate::controller) ready: VecDeque<Key>,
-    pub(in crate::controller) timers: BTreeSet<(Instant, Key)>,
+pub struct QueueState {
+    pub(in crate::controller) entries: HashMap<ObjectKey, ItemState>,
+    pub(in crate::controller) ready: VecDeque<ObjectKey>,
+    pub(in crate::controller) timers: BTreeSet<(Instant, ObjectKey)>,
 }
 
 /// What is remembered of one object.
 #[derive(Debug, Default)]
-pub struct Entry {
+pub struct ItemState {
     /// In `ready`, or running and due again.
-    pub(in crate::controller) waiting: Option<Waiting>,
+    pub(in crate::controller) waiting: Option<Dirty>,
     /// Being worked on since.
     pub(in crate::controller) running: Option<Instant>,
     /// In `timers`.
@@ -52,7 +52,7 @@ pub struct Entry {
 
 /// Why an object is due.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct Dirty {
     pub(in crate::controller) since: Instant,
     pub(in crate::controller) trigger: Trigger,
     /// The resourceVersions that told of it; `None`: it is due whatever they were.
@@ -70,12 +70,13 @@ fn weight(trigger: Trigger) -> u8 {
     }
 }
 
-impl Entry {
+impl ItemState {
     /// How long a child's change has to wait, while this looks like a fight.
     pub(in crate::controller) fn fighting(&self, now: Instant) -> Option<Duration> {
         let (count, since) = self.corrections;
-        let since = since.filter(|since| now.duration_since(*since) < FIGHT_WINDOW)?;
-        (count > FIGHT_AFTER).then(|| FIGHT_PAUSE.min(FIGHT_WINDOW.saturating_sub(now.duration_since(since))))
+        let since = since.filter(|since| now.duration_since(*since) < HOT_LOOP_WINDOW)?;
+        (count > HOT_LOOP_THRESHOLD)
+            .then(|| HOT_LOOP_DELAY.min(HOT_LOOP_WINDOW.saturating_sub(now.duration_since(since))))
     }
 
     /// Drops a turn that is due only because a watch was faster than the answer to our own write.
@@ -100,7 +101,7 @@ impl Entry {
 
     pub(in crate::controller) fn count_correction(&mut self, corrected: bool, now: Instant) {
         let (count, since) = &mut self.corrections;
-        if since.is_none_or(|since| now.duration_since(since) >= FIGHT_WINDOW) {
+        if since.is_none_or(|since| now.duration_since(since) >= HOT_LOOP_WINDOW) {
             (*count, *since) = (0, None);
         }
         if corrected {
@@ -110,10 +111,10 @@ impl Entry {
     }
 }
 
-impl State {
+impl QueueState {
     pub(in crate::controller) fn enqueue(
         &mut self,
-        key: Key,
+        key: ObjectKey,
         now: Instant,
         trigger: Trigger,
         told_by: Option<u64>,
@@ -129,20 +130,20 @@ impl State {
             }
             return;
         }
-        entry.waiting = Some(Waiting { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
+        entry.waiting = Some(Dirty { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
         if entry.running.is_none() {
             self.ready.push_back(key);
         }
     }
 
-    pub(in crate::controller) fn take(&mut self, now: Instant) -> Option<(Turn, Duration)> {
+    pub(in crate::controller) fn take(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
         let key = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&key)?;
         let waiting = entry.waiting.take()?;
         entry.running = Some(now);
         entry.early = waiting.trigger == Trigger::Child;
         let failures = entry.failures;
-        Some((Turn { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
+        Some((WorkItem { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
     }
 
     /// Moves what is due from the timers into the queue. Returns how many.
@@ -159,7 +160,7 @@ impl State {
     }
 
     /// The earlier of two times wins.
-    pub(in crate::controller) fn schedule(&mut self, key: &Key, at: Instant, trigger: Trigger) {
+    pub(in crate::controller) fn schedule(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match entry.due {
             Some((known, _)) if known <= at => return,
@@ -172,15 +173,15 @@ impl State {
         self.timers.insert((at, key.clone()));
     }
 
-    pub(in crate::controller) fn unschedule(&mut self, key: &Key) {
+    pub(in crate::controller) fn unschedule(&mut self, key: &ObjectKey) {
         if let Some((at, _)) = self.entries.get_mut(key).and_then(|entry| entry.due.take()) {
             self.timers.remove(&(at, key.clone()));
         }
     }
 
     /// An object about which nothing is to be remembered costs nothing.
-    pub(in crate::controller) fn sweep(&mut self, key: &Key) {
-        let idle = |e: &Entry| {
+    pub(in crate::controller) fn sweep(&mut self, key: &ObjectKey) {
+        let idle = |e: &ItemState| {
             e.waiting.is_none()
                 && e.running.is_none()
                 && e.due.is_none()

@@ -13,8 +13,8 @@ use crate::{
     api::annotation,
     foreign::ChildKind,
     render::{
-        Built, Child, ChildId, Defaults, Desired, Mode, Owner, ValidFunction, applied::Live,
-        function::pipeline_run::IMAGE_DIGEST, pipeline_run, published,
+        BuiltImage, Child, ChildId, Defaults, Desired, Owner, ValidFunction, WriteMode,
+        applied::LiveChildren, function::pipeline_run::IMAGE_DIGEST, pipeline_run, published,
     },
 };
 
@@ -52,7 +52,7 @@ pub fn digest(run: &DynamicObject) -> Option<&str> {
 
 /// The runs among the children, the newest first.
 #[must_use]
-pub fn runs(live: &Live) -> Vec<&Arc<DynamicObject>> {
+pub fn runs(live: &LiveChildren) -> Vec<&Arc<DynamicObject>> {
     let mut runs: Vec<_> =
         live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).map(|(_, run)| run).collect();
     runs.sort_by_key(|run| {
@@ -63,24 +63,24 @@ pub fn runs(live: &Live) -> Vec<&Arc<DynamicObject>> {
 
 /// The service that was published, if it is there.
 #[must_use]
-pub fn service<'a>(name: &str, live: &'a Live) -> Option<&'a Arc<DynamicObject>> {
+pub fn service<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a Arc<DynamicObject>> {
     live.get(&ChildId::new(ChildKind::ElpioService, name))
 }
 
 /// The image to serve: of the current inputs if their build succeeded, else of the last good build.
 #[must_use]
-pub fn built(valid: &ValidFunction, live: &Live) -> Option<Built> {
+pub fn built(valid: &ValidFunction, live: &LiveChildren) -> Option<BuiltImage> {
     let name = valid.run_name();
     let run = live
         .get(&ChildId::new(ChildKind::PipelineRun, &name))
         .filter(|run| run_state(run) == RunState::Succeeded);
-    run.map(|run| Built::by_run(valid, &name, digest(run)))
-        .or_else(|| service(&valid.name, live).and_then(|service| Built::by_service(service)))
+    run.map(|run| BuiltImage::by_run(valid, &name, digest(run)))
+        .or_else(|| service(&valid.name, live).and_then(|service| BuiltImage::by_service(service)))
 }
 
 /// Whether these inputs were built and the run is no longer there: a pruner took it after its success.
 #[must_use]
-pub fn built_and_pruned(valid: &ValidFunction, live: &Live) -> bool {
+pub fn built_and_pruned(valid: &ValidFunction, live: &LiveChildren) -> bool {
     let name = valid.run_name();
     let serves = service(&valid.name, live).and_then(|service| service.annotations().get(annotation::BUILD))
         == Some(&name);
@@ -97,7 +97,7 @@ fn superseded(run: &DynamicObject) -> bool {
 pub fn function(
     owner: &Owner<'_>,
     valid: &ValidFunction,
-    live: &Live,
+    live: &LiveChildren,
     traceparent: Option<&str>,
     defaults: &Defaults,
 ) -> Desired {
@@ -110,17 +110,19 @@ pub fn function(
         if name == current {
             // Left out, it is deleted, and made anew when it is gone.
             if !superseded(run) {
-                children.push(Child::existing(id, Mode::Keep));
+                children.push(Child::existing(id, WriteMode::Retain));
             }
             continue;
         }
         finished += usize::from(state != RunState::Running);
         if state == RunState::Running {
             let asked = run.data.pointer("/spec/status").is_some();
-            children
-                .push(Child::existing(id, if asked { Mode::Keep } else { Mode::Change(cancel(&current)) }));
+            children.push(Child::existing(
+                id,
+                if asked { WriteMode::Retain } else { WriteMode::Patch(cancel(&current)) },
+            ));
         } else if finished < valid.keep || (finished == valid.keep && !ended(&current, live)) {
-            children.push(Child::existing(id, Mode::Keep));
+            children.push(Child::existing(id, WriteMode::Retain));
         }
     }
     let there = live.contains_key(&ChildId::new(ChildKind::PipelineRun, &current));
@@ -129,7 +131,7 @@ pub fn function(
             (annotation::TEKTON_SPAN_CONTEXT.to_owned(), json!({"traceparent": parent}).to_string())
         });
         children.push(Child {
-            mode: Mode::Create,
+            mode: WriteMode::CreateOnly,
             carried: carrier.into_iter().collect(),
             ..pipeline_run(owner, valid, defaults)
         });
@@ -139,13 +141,13 @@ pub fn function(
         children.push(Child { carried: carried.into_iter().collect(), ..published(owner, valid, &built) });
     } else if service(&valid.name, live).is_some() {
         // Somebody took its annotation away. It serves, so it stays.
-        children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), Mode::Keep));
+        children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), WriteMode::Retain));
     }
     Desired { children, ignored: Vec::new() }
 }
 
 /// Whether the run of the current inputs is among the finished ones that are counted.
-fn ended(current: &str, live: &Live) -> bool {
+fn ended(current: &str, live: &LiveChildren) -> bool {
     live.get(&ChildId::new(ChildKind::PipelineRun, current))
         .is_some_and(|run| run_state(run) != RunState::Running)
 }

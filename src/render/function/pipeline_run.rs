@@ -22,7 +22,7 @@ use crate::{
             WorkspaceBinding,
         },
     },
-    render::{Child, ChildId, Defaults, Owner, ValidFunction, child::Parts},
+    render::{Child, ChildId, Defaults, Owner, ValidFunction, child::ChildBuilder},
 };
 
 /// The result that holds the digest of the pushed image.
@@ -70,7 +70,7 @@ pub fn pipeline_run(owner: &Owner<'_>, valid: &ValidFunction, defaults: &Default
         },
         timeouts: Timeouts { pipeline: valid.inputs.timeout.clone() },
     };
-    let mut parts = Parts::new(ChildId::new(ChildKind::PipelineRun, valid.run_name()), spec);
+    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::PipelineRun, valid.run_name()), spec);
     parts.labels.insert(label::RUNTIME.to_owned(), valid.inputs.runtime.clone());
     parts.child(owner)
 }

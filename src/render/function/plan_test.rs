@@ -56,11 +56,11 @@ fn planned(
         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         &Defaults::default(),
     );
-    let word = |mode: &Mode| match mode {
-        Mode::Apply => "apply",
-        Mode::Create => "create",
-        Mode::Keep => "keep",
-        Mode::Change(_) => "cancel",
+    let word = |mode: &WriteMode| match mode {
+        WriteMode::Apply => "apply",
+        WriteMode::CreateOnly => "create",
+        WriteMode::Retain => "keep",
+        WriteMode::Patch(_) => "cancel",
     };
     desired.children.iter().map(|c| format!("{} {}", word(&c.mode), c.id.name)).collect()
 }
@@ -138,8 +138,10 @@ fn every_decision() {
 #[test]
 fn the_image_is_by_the_digest_that_the_run_reported() {
     let v1 = valid("v1", 3);
-    let live: Live = [run(&v1.run_name(), 0, "True", &json!({})), serving(Some("f-build-old"))].into();
+    let live: LiveChildren =
+        [run(&v1.run_name(), 0, "True", &json!({})), serving(Some("f-build-old"))].into();
     assert_eq!(built(&v1, &live).unwrap().image.digest.as_deref(), Some(DIGEST));
-    let live: Live = [run(&v1.run_name(), 0, "False", &json!({})), serving(Some("f-build-old"))].into();
+    let live: LiveChildren =
+        [run(&v1.run_name(), 0, "False", &json!({})), serving(Some("f-build-old"))].into();
     assert_eq!(built(&v1, &live).unwrap().run, "f-build-old");
 }

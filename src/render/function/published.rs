@@ -7,19 +7,19 @@ use serde::Deserialize;
 use crate::{
     api::{annotation, service::Image},
     foreign::ChildKind,
-    render::{Child, ChildId, Owner, ValidFunction, child::Parts, formats},
+    render::{Child, ChildId, Owner, ValidFunction, child::ChildBuilder, formats},
 };
 
 /// An image that a run has built.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Built {
+pub struct BuiltImage {
     /// The run.
     pub run: String,
     /// The image.
     pub image: Image,
 }
 
-impl Built {
+impl BuiltImage {
     /// What a run of the current inputs built: the image by digest when the run reported one (anything that
     /// is no digest counts as none), else by tag; then the name of the run, which the service puts on its
     /// pods, makes a new revision.
@@ -47,10 +47,10 @@ impl Built {
 
 /// The `ElpioService` of a function, with an image that was built.
 #[must_use]
-pub fn published(owner: &Owner<'_>, valid: &ValidFunction, built: &Built) -> Child {
+pub fn published(owner: &Owner<'_>, valid: &ValidFunction, built: &BuiltImage) -> Child {
     let mut spec = valid.service.clone();
     spec.image = built.image.clone();
-    let mut parts = Parts::new(ChildId::new(ChildKind::ElpioService, &valid.name), spec);
+    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::ElpioService, &valid.name), spec);
     parts.annotations.insert(annotation::BUILD.to_owned(), built.run.clone());
     parts.child(owner)
 }
@@ -74,17 +74,17 @@ mod tests {
             "spec": {"image": {"repository": "old", "digest": "sha256:x"}, "port": 1},
         }));
         let image = Image { repository: "old".to_owned(), tag: None, digest: Some("sha256:x".to_owned()) };
-        assert_eq!(Built::by_service(&live), Some(Built { run: "f-build-1".to_owned(), image }));
+        assert_eq!(BuiltImage::by_service(&live), Some(BuiltImage { run: "f-build-1".to_owned(), image }));
     }
 
     #[test]
     fn a_service_without_a_build_or_an_image_tells_of_none() {
         assert_eq!(
-            Built::by_service(&service(json!({"metadata": {}, "spec": {"image": {"repository": "r"}}}))),
+            BuiltImage::by_service(&service(json!({"metadata": {}, "spec": {"image": {"repository": "r"}}}))),
             None
         );
         assert_eq!(
-            Built::by_service(&service(
+            BuiltImage::by_service(&service(
                 json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}})
             )),
             None

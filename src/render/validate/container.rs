@@ -21,7 +21,7 @@ use crate::{
     render::{
         formats,
         quantity::Quantity,
-        validate::{Faults, ValidPod},
+        validate::{FieldErrors, ValidPod},
     },
 };
 
@@ -29,7 +29,7 @@ const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characte
 const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
 
 /// The container of a service.
-pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) -> ValidPod {
+pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut FieldErrors) -> ValidPod {
     let image = image(&spec.image, faults);
     faults.range("spec.port", spec.port, 1, 65535);
     let port = u16::try_from(spec.port).unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) 
 }
 
 /// `repository[:tag][@digest]`.
-fn image(image: &Image, faults: &mut Faults) -> String {
+fn image(image: &Image, faults: &mut FieldErrors) -> String {
     let Image { repository, tag, digest } = image;
     let readable =
         !repository.is_empty() && formats::fits(repository, 512) && !repository.contains(char::is_whitespace);
@@ -71,7 +71,7 @@ fn image(image: &Image, faults: &mut Faults) -> String {
     std::iter::once(repository.clone()).chain(tag).chain(digest).collect()
 }
 
-fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut Faults) -> Vec<EnvVar> {
+fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut FieldErrors) -> Vec<EnvVar> {
     faults.at_most("spec.env", env.len(), 500);
     faults.unique("spec.env", "name", env.iter().map(|var| Some(var.name.as_str())));
     let valid = |(index, var): (usize, &pod::EnvVar)| {
@@ -93,7 +93,7 @@ fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut Faults) -> Vec<EnvVar> 
     env.iter().enumerate().map(valid).collect()
 }
 
-fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> EnvVarSource {
+fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut FieldErrors) -> EnvVarSource {
     let pod::EnvVarSource { secret_key_ref, config_map_key_ref } = source;
     faults.check(secret_key_ref.is_some() != config_map_key_ref.is_some(), path, || {
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
@@ -125,7 +125,7 @@ fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut Faults) -> 
     }
 }
 
-fn env_from(sources: &[pod::EnvFrom], faults: &mut Faults) -> Vec<EnvFromSource> {
+fn env_from(sources: &[pod::EnvFrom], faults: &mut FieldErrors) -> Vec<EnvFromSource> {
     faults.at_most("spec.envFrom", sources.len(), 100);
     let valid = |(index, source): (usize, &pod::EnvFrom)| {
         let pod::EnvFrom { prefix, secret_ref, config_map_ref } = source;
@@ -154,7 +154,7 @@ fn env_from(sources: &[pod::EnvFrom], faults: &mut Faults) -> Vec<EnvFromSource>
 }
 
 /// Resources in canonical form; `None` when nothing is asked.
-fn requirements(resources: &Resources, faults: &mut Faults) -> Option<ResourceRequirements> {
+fn requirements(resources: &Resources, faults: &mut FieldErrors) -> Option<ResourceRequirements> {
     let requests = amounts("spec.resources.requests", &resources.requests, faults);
     let limits = amounts("spec.resources.limits", &resources.limits, faults);
     for (name, request) in &requests {
@@ -179,7 +179,7 @@ fn requirements(resources: &Resources, faults: &mut Faults) -> Option<ResourceRe
 fn amounts(
     path: &str,
     written: &BTreeMap<String, RawQuantity>,
-    faults: &mut Faults,
+    faults: &mut FieldErrors,
 ) -> BTreeMap<String, Quantity> {
     faults.at_most(path, written.len(), 50);
     let mut read = BTreeMap::new();
@@ -198,7 +198,7 @@ fn amounts(
     read
 }
 
-fn probe(asked: &ReadinessProbe, port: u16, faults: &mut Faults) -> Probe {
+fn probe(asked: &ReadinessProbe, port: u16, faults: &mut FieldErrors) -> Probe {
     let path = "spec.readinessProbe";
     faults.check(formats::fits(&asked.path, 2048), &format!("{path}.path"), || {
         "must have at most 2048 characters".to_owned()

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// One thing that is wrong with a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
+pub struct FieldError {
     /// The field, as `spec.env[2].name`.
     pub path: String,
     /// What is wrong with it.
     pub message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)
     }
@@ -19,12 +19,12 @@ impl fmt::Display for Fault {
 
 /// The faults found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct FieldErrors(Vec<FieldError>);
 
-impl Faults {
+impl FieldErrors {
     /// Notes a fault.
     pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Fault { path: path.into(), message: message.into() });
+        self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
     /// Notes a fault unless the rule holds; tells whether it does.
@@ -73,7 +73,7 @@ impl Faults {
     }
 
     /// All faults, unless there are none.
-    pub(crate) fn none_or(self) -> Result<(), Vec<Fault>> {
+    pub(crate) fn none_or(self) -> Result<(), Vec<FieldError>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }

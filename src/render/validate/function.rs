@@ -16,7 +16,7 @@ use crate::{
         child::{canonical, hex},
         duration, formats,
         quantity::Quantity,
-        validate::{Fault, Faults, validate},
+        validate::{FieldError, FieldErrors, validate},
     },
 };
 
@@ -95,8 +95,8 @@ pub fn validate_function(
     spec: &ElpioFunctionSpec,
     rebuild: Option<&str>,
     defaults: &Defaults,
-) -> Result<ValidFunction, Vec<Fault>> {
-    let mut faults = Faults::default();
+) -> Result<ValidFunction, Vec<FieldError>> {
+    let mut faults = FieldErrors::default();
     faults.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
@@ -126,7 +126,7 @@ pub fn validate_function(
 }
 
 /// Empty texts count as absent, so that to write one changes nothing.
-fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) -> BuildInputs {
+fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut FieldErrors) -> BuildInputs {
     source(spec, faults);
     faults.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
@@ -165,7 +165,7 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut Faults) 
     }
 }
 
-fn source(spec: &ElpioFunctionSpec, faults: &mut Faults) {
+fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
     let source = &spec.source;
     faults.check(source.git.is_some() != source.archive.is_some(), "spec.source", || {
         "exactly one of git and archive must be set".to_owned()

@@ -18,8 +18,8 @@ use crate::{
     render::{Defaults, formats},
 };
 
-pub use crate::render::validate::field_error::Fault;
-pub(crate) use crate::render::validate::field_error::Faults;
+pub use crate::render::validate::field_error::FieldError;
+pub(crate) use crate::render::validate::field_error::FieldErrors;
 pub use crate::render::validate::function::{BuildInputs, ValidFunction, validate_function};
 
 /// A service whose every field obeys its rule, with the operator's defaults filled in.
@@ -98,8 +98,8 @@ pub fn validate(
     name: &str,
     spec: &ElpioServiceSpec,
     defaults: &Defaults,
-) -> Result<ValidService, Vec<Fault>> {
-    let mut faults = Faults::default();
+) -> Result<ValidService, Vec<FieldError>> {
+    let mut faults = FieldErrors::default();
     let engine = spec.engine.unwrap_or(defaults.engine);
     faults.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
         "must be a DNS-1035 label of at most 63 characters".to_owned()

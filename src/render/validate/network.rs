@@ -7,11 +7,11 @@ use crate::{
         service::TrafficTarget,
     },
     foreign::{cert_manager::IssuerRef, knative},
-    render::{Defaults, formats, validate::Faults},
+    render::{Defaults, formats, validate::FieldErrors},
 };
 
 /// Scaling, with what it needs of resources.
-pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faults) {
+pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, faults: &mut FieldErrors) {
     let scaling = &spec.scaling;
     faults.range("spec.scaling.minScale", scaling.min_scale, 0, i32::MAX);
     faults.range("spec.scaling.maxScale", scaling.max_scale, 0, i32::MAX);
@@ -39,7 +39,7 @@ pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, faults: &mut Faul
 }
 
 /// Ingress.
-pub(super) fn ingress(ingress: &Ingress, faults: &mut Faults) {
+pub(super) fn ingress(ingress: &Ingress, faults: &mut FieldErrors) {
     if let Some(host) = &ingress.host {
         host_rules(host, ingress, faults);
     }
@@ -53,7 +53,7 @@ pub(super) fn ingress(ingress: &Ingress, faults: &mut Faults) {
     }
 }
 
-fn host_rules(host: &str, ingress: &Ingress, faults: &mut Faults) {
+fn host_rules(host: &str, ingress: &Ingress, faults: &mut FieldErrors) {
     let path = "spec.ingress.host";
     faults.check(ingress.enabled, path, || "needs spec.ingress.enabled".to_owned());
     faults.check(ingress.visibility == Visibility::External, path, || {
@@ -80,7 +80,7 @@ pub(super) fn issuer(ingress: &Ingress, defaults: &Defaults) -> IssuerRef {
 }
 
 /// Traffic.
-pub(super) fn traffic(targets: &[TrafficTarget], faults: &mut Faults) -> Vec<knative::TrafficTarget> {
+pub(super) fn traffic(targets: &[TrafficTarget], faults: &mut FieldErrors) -> Vec<knative::TrafficTarget> {
     faults.at_most("spec.traffic", targets.len(), 50);
     faults.unique("spec.traffic", "tag", targets.iter().map(|target| target.tag.as_deref()));
     let sum: i64 = targets.iter().map(|target| i64::from(target.percent)).sum();

@@ -5,12 +5,12 @@ use crate::{
     foreign::external_secrets::{Data, ExternalSecretSpec, RemoteRef, StoreRef, Target},
     render::{
         duration, formats,
-        validate::{Faults, ValidSecret},
+        validate::{FieldErrors, ValidSecret},
     },
 };
 
 /// The secrets to fetch, in the order in which they stand.
-pub(super) fn external_secrets(secrets: &[ExternalSecret], faults: &mut Faults) -> Vec<ValidSecret> {
+pub(super) fn external_secrets(secrets: &[ExternalSecret], faults: &mut FieldErrors) -> Vec<ValidSecret> {
     faults.at_most("spec.externalSecrets", secrets.len(), 50);
     faults.unique("spec.externalSecrets", "name", secrets.iter().map(|secret| Some(secret.name.as_str())));
     secrets
@@ -20,7 +20,7 @@ pub(super) fn external_secrets(secrets: &[ExternalSecret], faults: &mut Faults) 
         .collect()
 }
 
-fn external_secret(path: &str, secret: &ExternalSecret, faults: &mut Faults) -> ValidSecret {
+fn external_secret(path: &str, secret: &ExternalSecret, faults: &mut FieldErrors) -> ValidSecret {
     let secret_name = secret.secret_name.as_ref().unwrap_or(&secret.name);
     for (field, name) in
         [("name", &secret.name), ("storeRef", &secret.store_ref), ("secretName", secret_name)]

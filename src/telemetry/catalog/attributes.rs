@@ -9,9 +9,9 @@ macro_rules! words {
 
         impl $name {
             /// Every value, in the order of declaration.
-            pub const ALL: [$name; Self::WORDS.len()] = [$($name::$variant),+];
+            pub const ALL: [$name; Self::VALUES.len()] = [$($name::$variant),+];
             /// Every word, in the order of declaration.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
+            pub const VALUES: &'static [&'static str] = &[$($word),+];
 
             /// The word as it stands on a label or an attribute.
             #[must_use]
@@ -84,7 +84,7 @@ words! {
 
 words! {
     /// A step of a reconcile.
-    RunStep {
+    ReconcileStep {
         /// What is there is looked up.
         Observe = "observe",
         /// The spec is checked.
@@ -110,7 +110,7 @@ words! {
 
 words! {
     /// What a reconcile came to.
-    RunOutcome {
+    ReconcileOutcome {
         /// The object is ready.
         Ready = "ready",
         /// All is written; something is not ready.

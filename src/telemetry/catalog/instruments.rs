@@ -8,7 +8,7 @@ use crate::telemetry::catalog::attributes::{ApplyOutcome, ErrorType, EventOutcom
 
 /// What kind of instrument a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum InstrumentKind {
     /// Only grows.
     Counter,
     /// Only grows; read at collection.
@@ -25,20 +25,20 @@ pub enum Form {
 
 /// The values that an attribute may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Values {
+pub enum AllowedValues {
     /// These and no others.
     Closed(&'static [&'static str]),
     /// Bounded by what the words say.
-    Bounded(&'static str),
+    Described(&'static str),
 }
 
-impl Values {
+impl AllowedValues {
     /// Whether it may be this one; what is bounded by words alone may be any.
     #[must_use]
     pub fn allow(self, value: &str) -> bool {
         match self {
             Self::Closed(set) => set.contains(&value),
-            Self::Bounded(_) => true,
+            Self::Described(_) => true,
         }
     }
 }
@@ -49,16 +49,16 @@ pub struct Attribute {
     /// Its key; dots become underscores on the Prometheus page.
     pub key: &'static str,
     /// What it may hold.
-    pub values: Values,
+    pub values: AllowedValues,
 }
 
 /// One instrument.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct InstrumentDef {
     /// OpenTelemetry name.
     pub name: &'static str,
     /// What it is.
-    pub form: Form,
+    pub form: InstrumentKind,
     /// UCUM unit.
     pub unit: &'static str,
     /// Help text.
@@ -80,21 +80,21 @@ pub struct Row {
 }
 
 const fn closed(key: &'static str, values: &'static [&'static str]) -> Attribute {
-    Attribute { key, values: Values::Closed(values) }
+    Attribute { key, values: AllowedValues::Closed(values) }
 }
 
 const fn bounded(key: &'static str, by: &'static str) -> Attribute {
-    Attribute { key, values: Values::Bounded(by) }
+    Attribute { key, values: AllowedValues::Described(by) }
 }
 
 const fn row(
     name: &'static str,
-    form: Form,
+    form: InstrumentKind,
     unit: &'static str,
     page: &'static str,
     description: &'static str,
-) -> Row {
-    Row {
+) -> InstrumentDef {
+    InstrumentDef {
         name,
         form,
         unit,
@@ -193,10 +193,10 @@ pub const BUILD_RESULTS: &[&str] = &["success", "error", "cancelled"];
 /// The one lease of the operator.
 pub const LEASE: &str = "elpio-operator";
 
-const KIND: Attribute = closed("kind", Kind::WORDS);
-const NAME: Attribute = closed("name", Kind::WORDS);
+const KIND: Attribute = closed("kind", Kind::VALUES);
+const NAME: Attribute = closed("name", Kind::VALUES);
 const RESOURCE: Attribute = closed("resource", RESOURCES);
-const SIGNAL: Attribute = closed("signal", Signal::WORDS);
+const SIGNAL: Attribute = closed("signal", Signal::VALUES);
 
 /// A function has a run and a service; everything else belongs to a service.
 fn child_of_kind(values: &[&str]) -> bool {
@@ -215,223 +215,229 @@ fn event_of_type(values: &[&str]) -> bool {
 }
 
 /// Runs of the reconciler.
-pub static RECONCILE: Row = Row {
+pub static RECONCILE: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("result", &["success", "error"])],
     ..row(
         "elpio.reconcile",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{reconcile}",
         "elpio_reconcile_total",
         "Reconciles that ended; result=error means that the operator failed to do its work",
     )
 };
 /// How long they took.
-pub static RECONCILE_DURATION: Row = Row {
+pub static RECONCILE_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     buckets: RECONCILE_BUCKETS,
     exemplars: true,
     ..row(
         "elpio.reconcile.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "elpio_reconcile_duration_seconds",
         "Time that a reconcile took",
     )
 };
 /// Services that are ready.
-pub static SERVICES_READY: Row = row(
+pub static SERVICES_READY: InstrumentDef = row(
     "elpio.services.ready",
-    Form::ObservableGauge,
+    InstrumentKind::ObservableGauge,
     "{service}",
     "elpio_services_ready",
     "ElpioService objects that are ready; shown by the leader",
 );
 /// Failures by class.
-pub static RECONCILE_ERRORS: Row = Row {
-    attributes: &[KIND, closed("error.type", ErrorType::WORDS)],
+pub static RECONCILE_ERRORS: InstrumentDef = InstrumentDef {
+    attributes: &[KIND, closed("error.type", ErrorType::VALUES)],
     ..row(
         "elpio.reconcile.errors",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{error}",
         "elpio_reconcile_errors_total",
         "Reconciles that failed, by the class of the failure",
     )
 };
 /// Runs under way.
-pub static RECONCILE_ACTIVE: Row = Row {
+pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     ..row(
         "elpio.reconcile.active",
-        Form::UpDownCounter,
+        InstrumentKind::UpDownCounter,
         "{reconcile}",
         "elpio_reconcile_active",
         "Reconciles that run now",
     )
 };
 /// What caused runs.
-pub static RECONCILE_TRIGGERS: Row = Row {
-    attributes: &[KIND, closed("trigger", Trigger::WORDS)],
+pub static RECONCILE_TRIGGERS: InstrumentDef = InstrumentDef {
+    attributes: &[KIND, closed("trigger", Trigger::VALUES)],
     ..row(
         "elpio.reconcile.triggers",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{reconcile}",
         "elpio_reconcile_triggers_total",
         "Reconciles that began, by what caused them",
     )
 };
 /// Writes of children.
-pub static APPLY: Row = Row {
-    attributes: &[KIND, closed("child", CHILDREN), closed("outcome", ApplyOutcome::WORDS)],
+pub static APPLY: InstrumentDef = InstrumentDef {
+    attributes: &[KIND, closed("child", CHILDREN), closed("outcome", ApplyOutcome::VALUES)],
     occurs: Some(child_of_kind),
     ..row(
         "elpio.apply",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{child}",
         "elpio_apply_total",
         "Children applied or deleted; changed over and over is a fight with another manager",
     )
 };
 /// Objects by state.
-pub static RESOURCES_BY_STATE: Row = Row {
+pub static RESOURCES_BY_STATE: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("ready", &["true", "false", "unknown"]), closed("reason", STATE_REASONS)],
     ..row(
         "elpio.resources",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "{resource}",
         "elpio_resources",
         "Objects by state and reason; shown by the leader",
     )
 };
 /// The oldest change that is not yet dealt with.
-pub static UNSETTLED_AGE: Row = Row {
+pub static UNSETTLED_AGE: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     volatile: true,
     ..row(
         "elpio.resources.unsettled.age",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "s",
         "elpio_resources_unsettled_age_seconds",
         "Age of the oldest object whose generation is not yet observed; shown by the leader",
     )
 };
 /// How long rollouts took.
-pub static ROLLOUT_DURATION: Row = Row {
+pub static ROLLOUT_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("engine", ENGINES), closed("outcome", ROLLOUT_OUTCOMES)],
     buckets: ROLLOUT_BUCKETS,
     exemplars: true,
     ..row(
         "elpio.rollout.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "elpio_rollout_duration_seconds",
         "Time from the first sight of an edit to the end of its rollout",
     )
 };
 /// How long builds took.
-pub static BUILD_DURATION: Row = Row {
+pub static BUILD_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[closed("result", BUILD_RESULTS)],
     buckets: BUILD_BUCKETS,
     ..row(
         "elpio.build.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "elpio_build_duration_seconds",
         "Time that a function's build took",
     )
 };
 /// Events.
-pub static EVENTS: Row = Row {
+pub static EVENTS: InstrumentDef = InstrumentDef {
     attributes: &[
         closed("type", &["Normal", "Warning"]),
         closed("reason", EVENT_REASONS),
-        closed("outcome", EventOutcome::WORDS),
+        closed("outcome", EventOutcome::VALUES),
     ],
     occurs: Some(event_of_type),
     ..row(
         "elpio.events",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{event}",
         "elpio_events_total",
         "Occurrences of Events, by what became of them",
     )
 };
 /// Queue: length.
-pub static QUEUE_DEPTH: Row = Row {
+pub static QUEUE_DEPTH: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     ..row(
         "workqueue.depth",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "{item}",
         "workqueue_depth",
         "Keys that wait in the work queue",
     )
 };
 /// Queue: additions.
-pub static QUEUE_ADDS: Row = Row {
+pub static QUEUE_ADDS: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
-    ..row("workqueue.adds", Form::Counter, "{item}", "workqueue_adds_total", "Keys added to the work queue")
+    ..row(
+        "workqueue.adds",
+        InstrumentKind::Counter,
+        "{item}",
+        "workqueue_adds_total",
+        "Keys added to the work queue",
+    )
 };
 /// Queue: additions after a failure.
-pub static QUEUE_RETRIES: Row = Row {
+pub static QUEUE_RETRIES: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     ..row(
         "workqueue.retries",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{item}",
         "workqueue_retries_total",
         "Keys added again to the work queue after a failure",
     )
 };
 /// Queue: waiting.
-pub static QUEUE_DURATION: Row = Row {
+pub static QUEUE_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     buckets: QUEUE_BUCKETS,
     ..row(
         "workqueue.queue.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "workqueue_queue_duration_seconds",
         "Time that a key waited in the work queue after it was due",
     )
 };
 /// Queue: working.
-pub static WORK_DURATION: Row = Row {
+pub static WORK_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     buckets: QUEUE_BUCKETS,
     ..row(
         "workqueue.work.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "workqueue_work_duration_seconds",
         "Time that processing a key took",
     )
 };
 /// Queue: work under way.
-pub static UNFINISHED_WORK: Row = Row {
+pub static UNFINISHED_WORK: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     volatile: true,
     ..row(
         "workqueue.unfinished_work",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "s",
         "workqueue_unfinished_work_seconds",
         "Seconds of work under way that work.duration has not yet seen",
     )
 };
 /// Queue: the longest work under way.
-pub static LONGEST_PROCESSOR: Row = Row {
+pub static LONGEST_PROCESSOR: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     volatile: true,
     ..row(
         "workqueue.longest_running_processor",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "s",
         "workqueue_longest_running_processor_seconds",
         "Seconds that the longest work under way has taken",
     )
 };
 /// Calls to the API server.
-pub static HTTP_CLIENT_DURATION: Row = Row {
+pub static HTTP_CLIENT_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[
         closed("http.request.method", METHODS),
         bounded("url.template", "paths of the APIs that the operator uses, with names as placeholders"),
@@ -447,132 +453,132 @@ pub static HTTP_CLIENT_DURATION: Row = Row {
     limit: 1000,
     ..row(
         "http.client.request.duration",
-        Form::Histogram,
+        InstrumentKind::Histogram,
         "s",
         "http_client_request_duration_seconds",
         "Time from a request to the API server to the head of its answer",
     )
 };
 /// Watch events.
-pub static WATCH_EVENTS: Row = Row {
+pub static WATCH_EVENTS: InstrumentDef = InstrumentDef {
     attributes: &[RESOURCE],
     ..row(
         "elpio.watch.events",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{event}",
         "elpio_watch_events_total",
         "Objects delivered by watches, initial lists included",
     )
 };
 /// Watch restarts.
-pub static WATCH_RESTARTS: Row = Row {
+pub static WATCH_RESTARTS: InstrumentDef = InstrumentDef {
     attributes: &[RESOURCE],
     ..row(
         "elpio.watch.restarts",
-        Form::Counter,
+        InstrumentKind::Counter,
         "{restart}",
         "elpio_watch_restarts_total",
         "Watches that broke and were begun again",
     )
 };
 /// Watch silence.
-pub static WATCH_AGE: Row = Row {
+pub static WATCH_AGE: InstrumentDef = InstrumentDef {
     attributes: &[RESOURCE],
     volatile: true,
     ..row(
         "elpio.watch.age",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "s",
         "elpio_watch_age_seconds",
         "Time since the last byte of the watch, bookmarks included",
     )
 };
 /// Leadership.
-pub static LEADER: Row = Row {
+pub static LEADER: InstrumentDef = InstrumentDef {
     attributes: &[closed("name", &[LEASE])],
     ..row(
         "leader_election.master_status",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "",
         "leader_election_master_status",
         "1 when this replica leads, 0 when it stands by",
     )
 };
 /// Exports.
-pub static EXPORTS: Row = Row {
+pub static EXPORTS: InstrumentDef = InstrumentDef {
     attributes: &[SIGNAL, closed("result", &["success", "error"])],
     volatile: true,
     ..row(
         "elpio.telemetry.exports",
-        Form::ObservableCounter,
+        InstrumentKind::ObservableCounter,
         "{export}",
         "elpio_telemetry_exports_total",
         "Exports of telemetry, retries within an export not counted",
     )
 };
 /// Losses.
-pub static DROPPED: Row = Row {
+pub static DROPPED: InstrumentDef = InstrumentDef {
     attributes: &[SIGNAL, closed("result", &["queue_full", "error"])],
     volatile: true,
     ..row(
         "elpio.telemetry.dropped",
-        Form::ObservableCounter,
+        InstrumentKind::ObservableCounter,
         "{item}",
         "elpio_telemetry_dropped_total",
         "Spans, log records and delta data points lost: no room in the queue, or their export failed",
     )
 };
 /// What runs.
-pub static BUILD_INFO: Row = Row {
+pub static BUILD_INFO: InstrumentDef = InstrumentDef {
     attributes: &[bounded("version", "one"), bounded("revision", "one"), bounded("rustc", "one")],
     ..row(
         "elpio.build_info",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "",
         "elpio_build_info",
         "Always 1; what this operator was built from",
     )
 };
 /// Processor time.
-pub static PROCESS_CPU: Row = Row {
+pub static PROCESS_CPU: InstrumentDef = InstrumentDef {
     attributes: &[closed("cpu.mode", &["user", "system"])],
     volatile: true,
     ..row(
         "process.cpu.time",
-        Form::ObservableCounter,
+        InstrumentKind::ObservableCounter,
         "s",
         "process_cpu_time_seconds_total",
         "Processor time that the process used",
     )
 };
 /// Memory.
-pub static PROCESS_MEMORY: Row = Row {
+pub static PROCESS_MEMORY: InstrumentDef = InstrumentDef {
     volatile: true,
     ..row(
         "process.memory.usage",
-        Form::ObservableUpDownCounter,
+        InstrumentKind::ObservableUpDownCounter,
         "By",
         "process_memory_usage_bytes",
         "Physical memory that the process uses",
     )
 };
 /// Age of the process.
-pub static PROCESS_UPTIME: Row = Row {
+pub static PROCESS_UPTIME: InstrumentDef = InstrumentDef {
     volatile: true,
     ..row(
         "process.uptime",
-        Form::ObservableGauge,
+        InstrumentKind::ObservableGauge,
         "s",
         "process_uptime_seconds",
         "Time that the process has been running",
     )
 };
 /// File descriptors.
-pub static PROCESS_FDS: Row = Row {
+pub static PROCESS_FDS: InstrumentDef = InstrumentDef {
     volatile: true,
     ..row(
         "process.open_fds",
-        Form::ObservableUpDownCounter,
+        InstrumentKind::ObservableUpDownCounter,
         "{file_descriptor}",
         "process_open_fds",
         "File descriptors that the process holds",
@@ -580,7 +586,7 @@ pub static PROCESS_FDS: Row = Row {
 };
 
 /// Every instrument.
-pub static TABLE: &[&Row] = &[
+pub static INSTRUMENTS: &[&InstrumentDef] = &[
     &RECONCILE,
     &RECONCILE_DURATION,
     &SERVICES_READY,
@@ -614,13 +620,13 @@ pub static TABLE: &[&Row] = &[
     &PROCESS_FDS,
 ];
 
-impl Row {
+impl InstrumentDef {
     /// Every combination of attribute values that can occur; empty when one of the sets is not closed.
     #[must_use]
     pub fn combinations(&self) -> Vec<Vec<&'static str>> {
         let mut all = vec![Vec::new()];
         for attribute in self.attributes {
-            let Values::Closed(values) = attribute.values else { return Vec::new() };
+            let AllowedValues::Closed(values) = attribute.values else { return Vec::new() };
             all = all
                 .iter()
                 .flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat()))
@@ -641,6 +647,6 @@ impl Row {
 
 /// The row of that name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.name == name).copied()
+pub fn find(name: &str) -> Option<&'static InstrumentDef> {
+    INSTRUMENTS.iter().find(|row| row.name == name).copied()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::telemetry::catalog::instruments::{Form, Row, TABLE, Values};
+use crate::telemetry::catalog::instruments::{AllowedValues, INSTRUMENTS, InstrumentDef, InstrumentKind};
 
 const HEAD: &str = "\
 # Instruments
@@ -18,13 +18,13 @@ A series beyond an instrument's limit is counted under `otel_metric_overflow=\"t
 #[must_use]
 pub fn render() -> String {
     let mut page = String::from(HEAD);
-    for row in TABLE {
+    for row in INSTRUMENTS {
         section(&mut page, row);
     }
     page
 }
 
-fn section(page: &mut String, row: &Row) {
+fn section(page: &mut String, row: &InstrumentDef) {
     let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
@@ -33,10 +33,10 @@ fn section(page: &mut String, row: &Row) {
     let _ = writeln!(page, "- On the Prometheus page: `{}`", row.page);
     for attribute in row.attributes {
         let values = match attribute.values {
-            Values::Closed(values) => {
+            AllowedValues::Closed(values) => {
                 values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
             }
-            Values::Bounded(by) => by.to_owned(),
+            AllowedValues::Described(by) => by.to_owned(),
         };
         let _ = writeln!(page, "- Attribute `{}`: {values}", attribute.key);
     }
@@ -53,12 +53,12 @@ fn section(page: &mut String, row: &Row) {
     let _ = writeln!(page, "- At most {} series", row.limit);
 }
 
-fn form(form: Form) -> &'static str {
+fn form(form: InstrumentKind) -> &'static str {
     match form {
-        Form::Counter | Form::ObservableCounter => "Counter",
-        Form::UpDownCounter | Form::ObservableUpDownCounter => "Up-down counter",
-        Form::ObservableGauge => "Gauge",
-        Form::Histogram => "Histogram",
+        InstrumentKind::Counter | InstrumentKind::ObservableCounter => "Counter",
+        InstrumentKind::UpDownCounter | InstrumentKind::ObservableUpDownCounter => "Up-down counter",
+        InstrumentKind::ObservableGauge => "Gauge",
+        InstrumentKind::Histogram => "Histogram",
     }
 }
 
@@ -69,17 +69,22 @@ mod tests {
     #[test]
     fn rows_are_sound() {
         let mut names = std::collections::HashSet::new();
-        for row in TABLE {
+        for row in INSTRUMENTS {
             assert!(names.insert(row.name), "{} twice", row.name);
-            assert_eq!(row.form == Form::Histogram, !row.buckets.is_empty(), "{}: buckets", row.name);
+            assert_eq!(
+                row.form == InstrumentKind::Histogram,
+                !row.buckets.is_empty(),
+                "{}: buckets",
+                row.name
+            );
             assert!(row.buckets.is_sorted(), "{}: buckets", row.name);
             assert!(
                 row.combinations().len() < row.limit,
                 "{}: the limit is below its own closed sets",
                 row.name
             );
-            assert!(!row.exemplars || row.form == Form::Histogram, "{}: exemplars", row.name);
-            let counter = matches!(row.form, Form::Counter | Form::ObservableCounter);
+            assert!(!row.exemplars || row.form == InstrumentKind::Histogram, "{}: exemplars", row.name);
+            let counter = matches!(row.form, InstrumentKind::Counter | InstrumentKind::ObservableCounter);
             assert_eq!(row.page.ends_with("_total"), counter, "{}", row.page);
         }
     }

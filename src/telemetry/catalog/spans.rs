@@ -2,13 +2,13 @@
 //! is emitted to it, and it to what is emitted.
 
 use crate::telemetry::catalog::{
-    attributes::{ChildStep, ErrorType, Kind, RunOutcome, RunStep, Trigger},
-    instruments::{CHILDREN, ENGINES, METHODS, ROLLOUT_OUTCOMES, Values},
+    attributes::{ChildStep, ErrorType, Kind, ReconcileOutcome, ReconcileStep, Trigger},
+    instruments::{AllowedValues, CHILDREN, ENGINES, METHODS, ROLLOUT_OUTCOMES},
 };
 
 /// What an attribute's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueType {
     /// A string.
     Text,
     /// A whole number.
@@ -21,9 +21,9 @@ pub struct Attribute {
     /// Its key.
     pub key: &'static str,
     /// What its value is.
-    pub form: Form,
+    pub form: ValueType,
     /// What it may hold.
-    pub values: Values,
+    pub values: AllowedValues,
     /// When it is there; `None`: always.
     pub present: Option<&'static str>,
 }
@@ -41,7 +41,7 @@ pub enum Parent {
 
 /// The status of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SpanStatus {
     /// Not set.
     Unset,
     /// Set to ok.
@@ -52,11 +52,11 @@ pub enum State {
 
 /// One span.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct SpanDef {
     /// Its name; words in capitals stand for something.
     pub name: &'static str,
     /// What they stand for.
-    pub places: &'static [(&'static str, Values)],
+    pub places: &'static [(&'static str, AllowedValues)],
     /// Whether its kind is `client`; else `internal`.
     pub client: bool,
     /// What it is, and when it is emitted.
@@ -68,21 +68,21 @@ pub struct Row {
     /// Its attributes.
     pub attributes: &'static [Attribute],
     /// The statuses that it may have, and when.
-    pub statuses: &'static [(State, &'static str)],
+    pub statuses: &'static [(SpanStatus, &'static str)],
     /// When it has the event `exception`.
     pub exception: Option<&'static str>,
 }
 
 const fn text(key: &'static str, by: &'static str) -> Attribute {
-    Attribute { key, form: Form::Text, values: Values::Bounded(by), present: None }
+    Attribute { key, form: ValueType::Text, values: AllowedValues::Described(by), present: None }
 }
 
 const fn word(key: &'static str, words: &'static [&'static str]) -> Attribute {
-    Attribute { key, form: Form::Text, values: Values::Closed(words), present: None }
+    Attribute { key, form: ValueType::Text, values: AllowedValues::Closed(words), present: None }
 }
 
 const fn number(key: &'static str, by: &'static str) -> Attribute {
-    Attribute { key, form: Form::Number, values: Values::Bounded(by), present: None }
+    Attribute { key, form: ValueType::Number, values: AllowedValues::Described(by), present: None }
 }
 
 const fn only(when: &'static str, attribute: Attribute) -> Attribute {
@@ -90,18 +90,18 @@ const fn only(when: &'static str, attribute: Attribute) -> Attribute {
 }
 
 const NAMESPACE: Attribute = text("k8s.namespace.name", "the object's namespace");
-const KIND: Attribute = word("k8s.object.kind", Kind::WORDS);
+const KIND: Attribute = word("k8s.object.kind", Kind::VALUES);
 const API_VERSION: Attribute = word("k8s.object.api_version", &["elpio.io/v1alpha1"]);
 const NAME: Attribute = text("k8s.object.name", "the object's name");
 const UID: Attribute = text("k8s.object.uid", "the object's uid");
 const GENERATION: Attribute = number("elpio.generation", "the object's generation");
-const OURS: (&str, Values) = ("KIND", Values::Closed(Kind::WORDS));
-const METHOD: Values = Values::Closed(METHODS);
+const KIND_PLACEHOLDER: (&str, AllowedValues) = ("KIND", AllowedValues::Closed(Kind::VALUES));
+const METHOD: AllowedValues = AllowedValues::Closed(METHODS);
 
 /// The root of a rollout.
-pub static ROLLOUT: Row = Row {
+pub static ROLLOUT: SpanDef = SpanDef {
     name: "rollout KIND",
-    places: &[OURS],
+    places: &[KIND_PLACEHOLDER],
     client: false,
     what: "A rollout, emitted when it ends, with its true start and end. Its ids are derived from uid, generation and `elpio.io/rebuild`, so that any \
            replica emits the same span. A function is the caller of its service: it names its own rollout there",
@@ -119,17 +119,17 @@ pub static ROLLOUT: Row = Row {
         only("not ready in time", word("error.type", &["timeout"])),
     ],
     statuses: &[
-        (State::Ok, "when it became ready"),
-        (State::Error, "when it was not ready in time, described by the failing condition"),
-        (State::Unset, "when it was superseded, or the object deleted"),
+        (SpanStatus::Ok, "when it became ready"),
+        (SpanStatus::Error, "when it was not ready in time, described by the failing condition"),
+        (SpanStatus::Unset, "when it was superseded, or the object deleted"),
     ],
     exception: None,
 };
 
 /// A run of the reconciler.
-pub static RECONCILE: Row = Row {
+pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
-    places: &[OURS],
+    places: &[KIND_PLACEHOLDER],
     client: false,
     what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote or said something, or failed",
     parents: &[Parent::Of("rollout KIND"), Parent::None],
@@ -141,48 +141,48 @@ pub static RECONCILE: Row = Row {
         NAME,
         UID,
         GENERATION,
-        word("elpio.trigger", Trigger::WORDS),
+        word("elpio.trigger", Trigger::VALUES),
         number("elpio.attempt", "0 for a first try"),
         only("the engine is known", word("elpio.engine", ENGINES)),
-        only("the run was not cut short", word("elpio.outcome", RunOutcome::WORDS)),
-        only("it failed", word("error.type", ErrorType::WORDS)),
+        only("the run was not cut short", word("elpio.outcome", ReconcileOutcome::VALUES)),
+        only("it failed", word("error.type", ErrorType::VALUES)),
     ],
-    statuses: &[(State::Error, "when the operator failed to do its work"), (State::Unset, "else")],
+    statuses: &[(SpanStatus::Error, "when the operator failed to do its work"), (SpanStatus::Unset, "else")],
     exception: Some("it failed"),
 };
 
 /// A step of a run.
-pub static STEP: Row = Row {
+pub static STEP: SpanDef = SpanDef {
     name: "STEP",
-    places: &[("STEP", Values::Closed(RunStep::WORDS))],
+    places: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
     client: false,
     what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is told by the calls",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[],
-    statuses: &[(State::Unset, "always")],
+    statuses: &[(SpanStatus::Unset, "always")],
     exception: None,
 };
 
 /// What a run does to one child.
-pub static CHILD_STEP: Row = Row {
+pub static CHILD_STEP: SpanDef = SpanDef {
     name: "STEP CHILD",
-    places: &[("STEP", Values::Closed(ChildStep::WORDS)), ("CHILD", Values::Closed(CHILDREN))],
+    places: &[("STEP", AllowedValues::Closed(ChildStep::VALUES)), ("CHILD", AllowedValues::Closed(CHILDREN))],
     client: false,
     what: "A child is written, or deleted because it is wanted no more",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
-    attributes: &[word("elpio.child", CHILDREN), only("it failed", word("error.type", ErrorType::WORDS))],
-    statuses: &[(State::Error, "when it failed"), (State::Unset, "else")],
+    attributes: &[word("elpio.child", CHILDREN), only("it failed", word("error.type", ErrorType::VALUES))],
+    statuses: &[(SpanStatus::Error, "when it failed"), (SpanStatus::Unset, "else")],
     exception: Some("it failed"),
 };
 
 /// A call to the API server.
-pub static CALL: Row = Row {
+pub static CALL: SpanDef = SpanDef {
     name: "METHOD TEMPLATE",
     places: &[
         ("METHOD", METHOD),
-        ("TEMPLATE", Values::Bounded("the path with names as placeholders, as in `url.template`")),
+        ("TEMPLATE", AllowedValues::Described("the path with names as placeholders, as in `url.template`")),
     ],
     client: true,
     what: "A call to the API server in a run, until the head of its answer, as \
@@ -191,7 +191,7 @@ pub static CALL: Row = Row {
     parents: &[Parent::Of("STEP CHILD"), Parent::Of("STEP"), Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[
-        Attribute { key: "http.request.method", form: Form::Text, values: METHOD, present: None },
+        Attribute { key: "http.request.method", form: ValueType::Text, values: METHOD, present: None },
         text("url.template", "the path with names as placeholders"),
         text("url.full", "the URL"),
         text("server.address", "the API server's host"),
@@ -207,16 +207,16 @@ pub static CALL: Row = Row {
         ),
     ],
     statuses: &[
-        (State::Error, "when it failed"),
-        (State::Unset, "else; a GET that finds nothing has not failed"),
+        (SpanStatus::Error, "when it failed"),
+        (SpanStatus::Unset, "else; a GET that finds nothing has not failed"),
     ],
     exception: Some("no answer came"),
 };
 
 /// A function's build.
-pub static BUILD: Row = Row {
+pub static BUILD: SpanDef = SpanDef {
     name: "build NAME",
-    places: &[("NAME", Values::Bounded("the function's name"))],
+    places: &[("NAME", AllowedValues::Described("the function's name"))],
     client: false,
     what: "The run of a function's build, emitted when it has ended, with Tekton's times (whole seconds, so it may seem to begin before its rollout); ids \
            are derived from uids. Semantic conventions for CI/CD",
@@ -232,14 +232,17 @@ pub static BUILD: Row = Row {
         text("k8s.object.name", "its name"),
         text("k8s.object.uid", "its uid"),
     ],
-    statuses: &[(State::Error, "when it failed or was cancelled, described by why"), (State::Unset, "else")],
+    statuses: &[
+        (SpanStatus::Error, "when it failed or was cancelled, described by why"),
+        (SpanStatus::Unset, "else"),
+    ],
     exception: None,
 };
 
 /// A task of a build.
-pub static TASK: Row = Row {
+pub static TASK: SpanDef = SpanDef {
     name: "task NAME",
-    places: &[("NAME", Values::Bounded("the task's name in the pipeline"))],
+    places: &[("NAME", AllowedValues::Described("the task's name in the pipeline"))],
     client: false,
     what: "A task of a build, emitted with it. One that Tekton had not ended by then ends with its run",
     parents: &[Parent::Of("build NAME")],
@@ -253,20 +256,20 @@ pub static TASK: Row = Row {
         text("k8s.object.name", "its name"),
     ],
     statuses: &[
-        (State::Error, "when it failed, ran out of time or was cancelled, described by why"),
-        (State::Unset, "else"),
+        (SpanStatus::Error, "when it failed, ran out of time or was cancelled, described by why"),
+        (SpanStatus::Unset, "else"),
     ],
     exception: None,
 };
 
 /// Every span.
-pub static TABLE: &[&Row] = &[&ROLLOUT, &RECONCILE, &STEP, &CHILD_STEP, &CALL, &BUILD, &TASK];
+pub static SPANS: &[&SpanDef] = &[&ROLLOUT, &RECONCILE, &STEP, &CHILD_STEP, &CALL, &BUILD, &TASK];
 
 /// The attributes of the event `exception`.
 pub const EXCEPTION: [(&str, &str); 2] =
     [("exception.type", "as `error.type`"), ("exception.message", "the whole chain of causes")];
 
-impl Row {
+impl SpanDef {
     /// The name of a span of this row whose last place is taken by `what`.
     pub(in crate::telemetry) fn named(&self, what: &str) -> String {
         let fixed = self.name.rsplit_once(' ').map_or("", |(fixed, _)| fixed);
@@ -288,6 +291,6 @@ impl Row {
 
 /// The row of a span of this name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.has(name)).copied()
+pub fn find(name: &str) -> Option<&'static SpanDef> {
+    SPANS.iter().find(|row| row.has(name)).copied()
 }

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use crate::telemetry::catalog::{
-    instruments::Values,
-    spans::{Attribute, EXCEPTION, Form, Parent, Row, State, TABLE},
+    instruments::AllowedValues,
+    spans::{Attribute, EXCEPTION, Parent, SPANS, SpanDef, SpanStatus, ValueType},
 };
 
 const HEAD: &str = "\
@@ -43,7 +43,7 @@ of an Event is a record with `event_name` `k8s.event`, `k8s.event.reason`, `k8s.
 pub fn render() -> String {
     let mut page = String::from(HEAD);
     page.push_str("\n| span | kind | parent |\n|---|---|---|\n");
-    for row in TABLE {
+    for row in SPANS {
         // Writing to a String cannot fail.
         let _ = writeln!(
             page,
@@ -54,13 +54,13 @@ pub fn render() -> String {
             parents(row)
         );
     }
-    for row in TABLE {
+    for row in SPANS {
         section(&mut page, row);
     }
     page + TAIL
 }
 
-fn section(page: &mut String, row: &Row) {
+fn section(page: &mut String, row: &SpanDef) {
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
     for (place, values) in row.places {
         let _ = writeln!(page, "- `{place}`: {}", words(*values));
@@ -86,27 +86,27 @@ fn section(page: &mut String, row: &Row) {
 
 fn cells(page: &mut String, attribute: &Attribute) {
     let form = match attribute.form {
-        Form::Text => "string",
-        Form::Number => "int",
+        ValueType::Text => "string",
+        ValueType::Number => "int",
     };
     let present = attribute.present.unwrap_or("always");
     let _ = writeln!(page, "| `{}` | {form} | {} | {present} |", attribute.key, words(attribute.values));
 }
 
-fn words(values: Values) -> String {
+fn words(values: AllowedValues) -> String {
     match values {
-        Values::Closed(values) => {
+        AllowedValues::Closed(values) => {
             values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
         }
-        Values::Bounded(by) => by.to_owned(),
+        AllowedValues::Described(by) => by.to_owned(),
     }
 }
 
-fn kind(row: &Row) -> &'static str {
+fn kind(row: &SpanDef) -> &'static str {
     if row.client { "client" } else { "internal" }
 }
 
-fn parents(row: &Row) -> String {
+fn parents(row: &SpanDef) -> String {
     row.parents.iter().map(parent).collect::<Vec<_>>().join(", or ")
 }
 
@@ -118,11 +118,11 @@ fn parent(parent: &Parent) -> String {
     }
 }
 
-fn name(state: State) -> &'static str {
+fn name(state: SpanStatus) -> &'static str {
     match state {
-        State::Unset => "unset",
-        State::Ok => "ok",
-        State::Error => "error",
+        SpanStatus::Unset => "unset",
+        SpanStatus::Ok => "ok",
+        SpanStatus::Error => "error",
     }
 }
 
@@ -132,15 +132,15 @@ mod tests {
 
     #[test]
     fn rows_are_sound() {
-        for row in TABLE {
-            let named = TABLE.iter().filter(|other| other.name == row.name).count();
+        for row in SPANS {
+            let named = SPANS.iter().filter(|other| other.name == row.name).count();
             assert_eq!(named, 1, "{}", row.name);
             for (place, _) in row.places {
                 assert!(row.name.split(' ').any(|word| word == *place), "{}: no {place}", row.name);
             }
             for parent in row.parents {
                 let Parent::Of(name) = parent else { continue };
-                assert!(TABLE.iter().any(|other| other.name == *name), "{}: no {name}", row.name);
+                assert!(SPANS.iter().any(|other| other.name == *name), "{}: no {name}", row.name);
             }
             let mut keys: Vec<_> = row.attributes.iter().map(|attribute| attribute.key).collect();
             keys.sort_unstable();

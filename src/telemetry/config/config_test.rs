@@ -4,25 +4,25 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::telemetry::config::{
-    Root, Settings, Temporality,
-    otlp::{Otlp, Protocol},
+    RootSampler, TelemetryConfig, Temporality,
+    otlp::{OtlpConfig, Protocol},
 };
 
-fn read(variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
+fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>) {
     let all: HashMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Settings::from_env(&|name| all.get(name).cloned())
+    TelemetryConfig::from_env(&|name| all.get(name).cloned())
 }
 
 /// No warning is given.
-fn good(variables: &[(&str, &str)]) -> Settings {
+fn good(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (settings, warnings) = read(variables);
     assert!(warnings.is_empty(), "{variables:?}: {warnings:?}");
     settings
 }
 
 /// Exactly one warning is given, which names the variable and what it held.
-fn wrong(variables: &[(&str, &str)]) -> Settings {
+fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (settings, warnings) = read(variables);
     let (name, value) = variables.last().unwrap();
     assert_eq!(warnings.len(), 1, "{variables:?}: {warnings:?}");
@@ -30,7 +30,7 @@ fn wrong(variables: &[(&str, &str)]) -> Settings {
     settings
 }
 
-fn traces(settings: &Settings) -> Otlp {
+fn traces(settings: &TelemetryConfig) -> OtlpConfig {
     settings.traces.otlp.clone().expect("traces are pushed")
 }
 
@@ -183,24 +183,24 @@ fn timeouts_compression_and_files() {
 #[test]
 fn samplers() {
     for (name, arg, parent_based, root) in [
-        ("always_on", "", false, Root::On),
-        ("always_off", "", false, Root::Off),
-        ("traceidratio", "0.25", false, Root::Ratio(0.25)),
-        ("traceidratio", "", false, Root::Ratio(1.0)),
-        ("parentbased_always_on", "", true, Root::On),
-        ("parentbased_always_off", "", true, Root::Off),
-        ("parentbased_traceidratio", "0.5", true, Root::Ratio(0.5)),
+        ("always_on", "", false, RootSampler::On),
+        ("always_off", "", false, RootSampler::Off),
+        ("traceidratio", "0.25", false, RootSampler::Ratio(0.25)),
+        ("traceidratio", "", false, RootSampler::Ratio(1.0)),
+        ("parentbased_always_on", "", true, RootSampler::On),
+        ("parentbased_always_off", "", true, RootSampler::Off),
+        ("parentbased_traceidratio", "0.5", true, RootSampler::Ratio(0.5)),
     ] {
         let sampler = good(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", arg)]).sampler;
         assert_eq!((sampler.parent_based, sampler.root), (parent_based, root), "{name}");
     }
     let default = good(&[]).sampler;
-    assert_eq!((default.parent_based, default.root), (true, Root::On));
+    assert_eq!((default.parent_based, default.root), (true, RootSampler::On));
     assert_eq!(wrong(&[("OTEL_TRACES_SAMPLER", "xray")]).sampler, default);
     for bad in ["1.5", "-0.1", "half", "NaN"] {
         assert_eq!(
             wrong(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", bad)]).sampler.root,
-            Root::Ratio(1.0)
+            RootSampler::Ratio(1.0)
         );
     }
 }
@@ -220,7 +220,8 @@ fn propagators() {
 fn batches() {
     for (prefix, delay) in [("OTEL_BSP", 5), ("OTEL_BLRP", 1)] {
         let name = |option: &str| format!("{prefix}_{option}");
-        let pick = |settings: &Settings| if prefix == "OTEL_BSP" { settings.spans } else { settings.records };
+        let pick =
+            |settings: &TelemetryConfig| if prefix == "OTEL_BSP" { settings.spans } else { settings.records };
         let default = pick(&good(&[]));
         assert_eq!((default.delay, default.queue, default.export), (Duration::from_secs(delay), 2048, 512));
         assert_eq!(default.timeout, Duration::from_secs(30));

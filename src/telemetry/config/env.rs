@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 /// An environment that is being read.
-pub(in crate::telemetry) struct Environment<'a> {
+pub(in crate::telemetry) struct EnvReader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     /// By variable: one that several signals share is warned about once.
     warnings: Vec<(String, String)>,
 }
 
-impl<'a> Environment<'a> {
+impl<'a> EnvReader<'a> {
     pub(in crate::telemetry) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { get, warnings: Vec::new() }
     }

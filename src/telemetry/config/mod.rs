@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::telemetry::{
     catalog::attributes::Signal,
     config::{
-        env::{Environment, pairs},
-        otlp::{Otlp, otlp},
+        env::{EnvReader, pairs},
+        otlp::{OtlpConfig, otlp},
     },
 };
 
@@ -46,7 +46,7 @@ pub enum LogFormat {
 
 /// The log on stderr.
 #[derive(Clone, Debug)]
-pub struct LogSettings {
+pub struct LogConfig {
     /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: `tracing` directives. It never changes spans or metrics.
     pub filter: String,
     /// How lines look.
@@ -57,32 +57,32 @@ pub struct LogSettings {
 
 /// The parsed `OTEL_*` variables. Its `Debug` shows no header and no password.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TelemetryConfig {
     pub(in crate::telemetry) disabled: bool,
-    pub(in crate::telemetry) traces: Output,
-    pub(in crate::telemetry) metrics: Output,
-    pub(in crate::telemetry) logs: Output,
+    pub(in crate::telemetry) traces: SignalExporters,
+    pub(in crate::telemetry) metrics: SignalExporters,
+    pub(in crate::telemetry) logs: SignalExporters,
     pub(in crate::telemetry) service_name: Option<String>,
     pub(in crate::telemetry) resource: Vec<(String, String)>,
     pub(in crate::telemetry) sampler: SamplerChoice,
     pub(in crate::telemetry) propagate: bool,
-    pub(in crate::telemetry) spans: Batch,
-    pub(in crate::telemetry) records: Batch,
+    pub(in crate::telemetry) spans: BatchConfig,
+    pub(in crate::telemetry) records: BatchConfig,
     pub(in crate::telemetry) interval: Duration,
     pub(in crate::telemetry) timeout: Duration,
     pub(in crate::telemetry) temporality: Temporality,
-    pub(in crate::telemetry) limits: Limits,
+    pub(in crate::telemetry) limits: SpanLimits,
     pub(in crate::telemetry) record_limits: RecordLimits,
 }
 
 /// Where a signal is pushed to.
 #[derive(Clone, Debug, Default)]
-pub(in crate::telemetry) struct Output {
-    pub(in crate::telemetry) otlp: Option<Otlp>,
+pub(in crate::telemetry) struct SignalExporters {
+    pub(in crate::telemetry) otlp: Option<OtlpConfig>,
     pub(in crate::telemetry) console: bool,
 }
 
-impl Output {
+impl SignalExporters {
     pub(in crate::telemetry) fn is_on(&self) -> bool {
         self.otlp.is_some() || self.console
     }
@@ -93,12 +93,12 @@ impl Output {
 pub(in crate::telemetry) struct SamplerChoice {
     pub(in crate::telemetry) parent_based: bool,
     /// Share of the roots that are sampled.
-    pub(in crate::telemetry) root: Root,
+    pub(in crate::telemetry) root: RootSampler,
 }
 
 /// How a root is sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::telemetry) enum Root {
+pub(in crate::telemetry) enum RootSampler {
     On,
     Off,
     Ratio(f64),
@@ -106,7 +106,7 @@ pub(in crate::telemetry) enum Root {
 
 /// A batch processor's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct Batch {
+pub(in crate::telemetry) struct BatchConfig {
     pub(in crate::telemetry) delay: Duration,
     pub(in crate::telemetry) queue: usize,
     pub(in crate::telemetry) export: usize,
@@ -123,7 +123,7 @@ pub(in crate::telemetry) enum Temporality {
 
 /// Limits of spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::telemetry) struct Limits {
+pub(in crate::telemetry) struct SpanLimits {
     pub(in crate::telemetry) value_length: Option<usize>,
     pub(in crate::telemetry) attributes: Option<usize>,
     pub(in crate::telemetry) events: Option<usize>,
@@ -137,11 +137,11 @@ pub(in crate::telemetry) struct RecordLimits {
     pub(in crate::telemetry) attributes: Option<usize>,
 }
 
-impl Settings {
+impl TelemetryConfig {
     /// Parses the environment; the second part are warnings, each names the variable, what it held and what
     /// is used.
-    pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (Settings, Vec<String>) {
-        let mut env = Environment::new(get);
+    pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (TelemetryConfig, Vec<String>) {
+        let mut env = EnvReader::new(get);
         let disabled = env.switch("OTEL_SDK_DISABLED", false);
         let settings = if disabled { Self::off() } else { Self::read(&mut env) };
         (Self { disabled, propagate: propagate(&mut env), ..settings }, env.into_warnings())
@@ -150,10 +150,10 @@ impl Settings {
     /// Nothing is pushed.
     #[must_use]
     pub fn off() -> Self {
-        Self::read(&mut Environment::new(&|_| None))
+        Self::read(&mut EnvReader::new(&|_| None))
     }
 
-    fn read(env: &mut Environment<'_>) -> Self {
+    fn read(env: &mut EnvReader<'_>) -> Self {
         Self {
             disabled: false,
             traces: output(env, Signal::Traces),
@@ -181,13 +181,13 @@ impl Settings {
 }
 
 /// `OTEL_<SIGNAL>_EXPORTER`; unset: `otlp` where an endpoint is set, else nothing is pushed.
-fn output(env: &mut Environment<'_>, signal: Signal) -> Output {
+fn output(env: &mut EnvReader<'_>, signal: Signal) -> SignalExporters {
     let upper = signal.as_str().to_ascii_uppercase();
     let variable = format!("OTEL_{upper}_EXPORTER");
     let own = format!("OTEL_EXPORTER_OTLP_{upper}_ENDPOINT");
     let has_endpoint = env.first(&[&own, "OTEL_EXPORTER_OTLP_ENDPOINT"]).is_some();
     let Some(list) = env.text(&variable) else {
-        return Output { otlp: has_endpoint.then(|| otlp(env, signal)).flatten(), console: false };
+        return SignalExporters { otlp: has_endpoint.then(|| otlp(env, signal)).flatten(), console: false };
     };
     let (mut wanted, mut console) = (false, false);
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -202,10 +202,10 @@ fn output(env: &mut Environment<'_>, signal: Signal) -> Output {
             }
         }
     }
-    Output { otlp: wanted.then(|| otlp(env, signal)).flatten(), console }
+    SignalExporters { otlp: wanted.then(|| otlp(env, signal)).flatten(), console }
 }
 
-fn resource(env: &mut Environment<'_>) -> Vec<(String, String)> {
+fn resource(env: &mut EnvReader<'_>) -> Vec<(String, String)> {
     const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
     let Some(list) = env.text(NAME) else { return Vec::new() };
     pairs(&list).unwrap_or_else(|| {
@@ -214,16 +214,16 @@ fn resource(env: &mut Environment<'_>) -> Vec<(String, String)> {
     })
 }
 
-fn sampler(env: &mut Environment<'_>) -> SamplerChoice {
-    const DEFAULT: SamplerChoice = SamplerChoice { parent_based: true, root: Root::On };
+fn sampler(env: &mut EnvReader<'_>) -> SamplerChoice {
+    const DEFAULT: SamplerChoice = SamplerChoice { parent_based: true, root: RootSampler::On };
     const NAME: &str = "OTEL_TRACES_SAMPLER";
     let Some(name) = env.text(NAME) else { return DEFAULT };
     let (parent_based, rest) =
         name.strip_prefix("parentbased_").map_or((false, name.as_str()), |rest| (true, rest));
     let root = match rest {
-        "always_on" => Root::On,
-        "always_off" => Root::Off,
-        "traceidratio" => Root::Ratio(ratio(env)),
+        "always_on" => RootSampler::On,
+        "always_off" => RootSampler::Off,
+        "traceidratio" => RootSampler::Ratio(ratio(env)),
         _ => {
             let known = "may hold always_on, always_off, traceidratio, or one of them after parentbased_";
             env.warn(NAME, &name, known, "parentbased_always_on");
@@ -233,7 +233,7 @@ fn sampler(env: &mut Environment<'_>) -> SamplerChoice {
     SamplerChoice { parent_based, root }
 }
 
-fn ratio(env: &mut Environment<'_>) -> f64 {
+fn ratio(env: &mut EnvReader<'_>) -> f64 {
     const NAME: &str = "OTEL_TRACES_SAMPLER_ARG";
     let Some(value) = env.text(NAME) else { return 1.0 };
     value.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
@@ -243,7 +243,7 @@ fn ratio(env: &mut Environment<'_>) -> f64 {
 }
 
 /// Whether `traceparent` is sent. Baggage is never sent: nothing here makes any.
-fn propagate(env: &mut Environment<'_>) -> bool {
+fn propagate(env: &mut EnvReader<'_>) -> bool {
     const NAME: &str = "OTEL_PROPAGATORS";
     let Some(list) = env.text(NAME) else { return true };
     let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -254,7 +254,7 @@ fn propagate(env: &mut Environment<'_>) -> bool {
     names.contains(&"tracecontext") && !names.contains(&"none")
 }
 
-fn batch(env: &mut Environment<'_>, prefix: &str, delay: Duration) -> Batch {
+fn batch(env: &mut EnvReader<'_>, prefix: &str, delay: Duration) -> BatchConfig {
     let queue = env.number(&format!("{prefix}_MAX_QUEUE_SIZE"), 1).unwrap_or(2048);
     let name = format!("{prefix}_MAX_EXPORT_BATCH_SIZE");
     let mut export = env.number(&name, 1).unwrap_or_else(|| queue.min(512));
@@ -262,7 +262,7 @@ fn batch(env: &mut Environment<'_>, prefix: &str, delay: Duration) -> Batch {
         env.warn(&name, &export.to_string(), "more than the queue holds", &queue.to_string());
         export = queue;
     }
-    Batch {
+    BatchConfig {
         delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay),
         queue,
         export,
@@ -270,7 +270,7 @@ fn batch(env: &mut Environment<'_>, prefix: &str, delay: Duration) -> Batch {
     }
 }
 
-fn temporality(env: &mut Environment<'_>) -> Temporality {
+fn temporality(env: &mut EnvReader<'_>) -> Temporality {
     const NAME: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     let Some(value) = env.text(NAME) else { return Temporality::Cumulative };
     match value.to_ascii_lowercase().as_str() {
@@ -284,10 +284,10 @@ fn temporality(env: &mut Environment<'_>) -> Temporality {
     }
 }
 
-fn limits(env: &mut Environment<'_>) -> Limits {
+fn limits(env: &mut EnvReader<'_>) -> SpanLimits {
     let common = env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0);
     let common_count = env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0);
-    Limits {
+    SpanLimits {
         value_length: env.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(common),
         attributes: env.number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 0).or(common_count),
         events: env.number("OTEL_SPAN_EVENT_COUNT_LIMIT", 0),
@@ -295,7 +295,7 @@ fn limits(env: &mut Environment<'_>) -> Limits {
     }
 }
 
-fn record_limits(env: &mut Environment<'_>) -> RecordLimits {
+fn record_limits(env: &mut EnvReader<'_>) -> RecordLimits {
     let (length, count) =
         (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
     RecordLimits {

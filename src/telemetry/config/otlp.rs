@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::telemetry::{
     catalog::attributes::Signal,
-    config::env::{Environment, percent_decoded},
+    config::env::{EnvReader, percent_decoded},
 };
 
 /// How OTLP is spoken.
@@ -17,7 +17,7 @@ pub(in crate::telemetry) enum Protocol {
 
 /// Where and how a signal is pushed. Its `Debug` shows the names of headers and no user name or password.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::telemetry) struct Otlp {
+pub(in crate::telemetry) struct OtlpConfig {
     pub(in crate::telemetry) protocol: Protocol,
     /// Complete URL; with HTTP the path of the signal included.
     pub(in crate::telemetry) endpoint: String,
@@ -35,7 +35,7 @@ pub(in crate::telemetry) struct TlsFiles {
     pub(in crate::telemetry) key: Option<(String, PathBuf)>,
 }
 
-impl fmt::Debug for Otlp {
+impl fmt::Debug for OtlpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Otlp")
@@ -60,12 +60,12 @@ pub(in crate::telemetry) fn without_user(url: &str) -> String {
 }
 
 /// The names of an option: for this signal, and for all.
-struct Names {
+struct VariableNames {
     own: String,
     common: String,
 }
 
-impl Names {
+impl VariableNames {
     fn new(signal: Signal, option: &str) -> Self {
         let upper = signal.as_str().to_ascii_uppercase();
         Self {
@@ -74,15 +74,15 @@ impl Names {
         }
     }
 
-    fn find(&self, env: &Environment<'_>) -> Option<(String, String)> {
+    fn find(&self, env: &EnvReader<'_>) -> Option<(String, String)> {
         env.first(&[&self.own, &self.common]).map(|(name, value)| (name.to_owned(), value))
     }
 }
 
 /// Everything about pushing `signal`; `None` (with a warning) when the endpoint that is set cannot be one.
-pub(in crate::telemetry) fn otlp(env: &mut Environment<'_>, signal: Signal) -> Option<Otlp> {
+pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Option<OtlpConfig> {
     let protocol = protocol(env, signal);
-    Some(Otlp {
+    Some(OtlpConfig {
         endpoint: endpoint(env, signal, protocol)?,
         protocol,
         headers: headers(env, signal),
@@ -96,8 +96,8 @@ pub(in crate::telemetry) fn otlp(env: &mut Environment<'_>, signal: Signal) -> O
     })
 }
 
-fn protocol(env: &mut Environment<'_>, signal: Signal) -> Protocol {
-    match Names::new(signal, "PROTOCOL").find(env) {
+fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
+    match VariableNames::new(signal, "PROTOCOL").find(env) {
         None => Protocol::Grpc,
         Some((name, value)) => match value.as_str() {
             "grpc" => Protocol::Grpc,
@@ -112,8 +112,8 @@ fn protocol(env: &mut Environment<'_>, signal: Signal) -> Protocol {
 
 /// The common endpoint of HTTP is a base to which the signal's path is added; a signal's own is taken as it
 /// is.
-fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Option<String> {
-    let names = Names::new(signal, "ENDPOINT");
+fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Option<String> {
+    let names = VariableNames::new(signal, "ENDPOINT");
     let default = match protocol {
         Protocol::Grpc => "http://localhost:4317",
         Protocol::HttpProtobuf => "http://localhost:4318",
@@ -142,15 +142,15 @@ fn endpoint(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> Op
 
 /// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless
 /// `OTEL_EXPORTER_OTLP_INSECURE` is false.
-fn scheme(env: &mut Environment<'_>, signal: Signal, protocol: Protocol) -> &'static str {
-    let names = Names::new(signal, "INSECURE");
+fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'static str {
+    let names = VariableNames::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
     if protocol == Protocol::HttpProtobuf || env.switch(variable, true) { "http" } else { "https" }
 }
 
 /// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.
-fn headers(env: &mut Environment<'_>, signal: Signal) -> Vec<(String, String)> {
-    let Some((name, list)) = Names::new(signal, "HEADERS").find(env) else { return Vec::new() };
+fn headers(env: &mut EnvReader<'_>, signal: Signal) -> Vec<(String, String)> {
+    let Some((name, list)) = VariableNames::new(signal, "HEADERS").find(env) else { return Vec::new() };
     let members: Vec<&str> = list.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();
     let found: Vec<_> = members.iter().filter_map(|member| header(member)).collect();
     if found.len() < members.len() {
@@ -171,15 +171,15 @@ fn header(member: &str) -> Option<(String, String)> {
     Some((name.as_str().to_owned(), value))
 }
 
-fn timeout(env: &mut Environment<'_>, signal: Signal) -> Duration {
+fn timeout(env: &mut EnvReader<'_>, signal: Signal) -> Duration {
     const DEFAULT: Duration = Duration::from_secs(10);
-    let names = Names::new(signal, "TIMEOUT");
+    let names = VariableNames::new(signal, "TIMEOUT");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
     env.millis(variable, DEFAULT)
 }
 
-fn gzip(env: &mut Environment<'_>, signal: Signal) -> bool {
-    match Names::new(signal, "COMPRESSION").find(env) {
+fn gzip(env: &mut EnvReader<'_>, signal: Signal) -> bool {
+    match VariableNames::new(signal, "COMPRESSION").find(env) {
         None => false,
         Some((name, value)) => match value.to_ascii_lowercase().as_str() {
             "gzip" => true,
@@ -192,6 +192,6 @@ fn gzip(env: &mut Environment<'_>, signal: Signal) -> bool {
     }
 }
 
-fn file(env: &Environment<'_>, signal: Signal, option: &str) -> Option<(String, PathBuf)> {
-    Names::new(signal, option).find(env).map(|(name, value)| (name, PathBuf::from(value)))
+fn file(env: &EnvReader<'_>, signal: Signal, option: &str) -> Option<(String, PathBuf)> {
+    VariableNames::new(signal, option).find(env).map(|(name, value)| (name, PathBuf::from(value)))
 }

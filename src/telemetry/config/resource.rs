@@ -7,13 +7,13 @@ use opentelemetry_sdk::{
     trace::{IdGenerator, RandomIdGenerator},
 };
 
-use crate::telemetry::config::{Identity, Settings};
+use crate::telemetry::config::{Identity, TelemetryConfig};
 
 /// The name under which backends show the operator, unless its environment says another.
 const SERVICE: &str = "elpio-operator";
 
 /// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.
-pub(in crate::telemetry) fn resource(settings: &Settings, identity: &Identity) -> Resource {
+pub(in crate::telemetry) fn resource(settings: &TelemetryConfig, identity: &Identity) -> Resource {
     let mut attributes = vec![
         KeyValue::new("service.name", SERVICE),
         KeyValue::new("service.namespace", "elpio"),
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_service_name_beats_the_list_and_the_list_beats_us() {
-        let mut settings = Settings::off();
+        let mut settings = TelemetryConfig::off();
         let identity = Identity { version: "1.2.3", pod_uid: Some("u".into()), ..Identity::default() };
         assert_eq!(get(&resource(&settings, &identity), "service.name").as_deref(), Some("elpio-operator"));
         settings.resource = vec![("service.name".into(), "list".into()), ("team".into(), "a,b".into())];

@@ -26,19 +26,21 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::telemetry::{
     InitError, Telemetry,
     catalog::{attributes::Signal, instruments},
-    config::{Identity, LogSettings, Root, SamplerChoice, Settings, Temporality, resource::resource},
-    export::{
-        counting_exporter::{Gate, Watched},
-        otlp::Transport,
+    config::{
+        Identity, LogConfig, RootSampler, SamplerChoice, TelemetryConfig, Temporality, resource::resource,
     },
-    log::{self, processor::About},
+    export::{
+        counting_exporter::{BoundedProcessor, CountingExporter},
+        otlp::OtlpExporters,
+    },
+    log::{self, processor::ObjectLogProcessor},
     metrics::{Instruments, Metrics},
-    prometheus::{endpoint::Page, exemplars::Exemplars},
-    sources::export_stats::Delivery,
+    prometheus::{endpoint::PrometheusEndpoint, exemplars::ExemplarReservoir},
+    sources::export_stats::ExportStats,
     trace::{
         self, Traces,
-        ids::{Follow, Ids},
-        tail_sampling::Quiet,
+        ids::{PresetIdGenerator, RolloutSampler},
+        tail_sampling::TailSamplingProcessor,
     },
 };
 
@@ -46,11 +48,11 @@ type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
 
 /// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
 /// tests with others.
-pub struct Builder {
-    settings: Settings,
+pub struct TelemetryBuilder {
+    settings: TelemetryConfig,
     identity: Identity,
     page: bool,
-    delivery: Arc<Delivery>,
+    delivery: Arc<ExportStats>,
     spans: Vec<Box<dyn SpanProcessor>>,
     records: Vec<Box<dyn LogProcessor>>,
     readers: Vec<AddReader>,
@@ -58,7 +60,7 @@ pub struct Builder {
     warnings: Vec<String>,
 }
 
-impl std::fmt::Debug for Builder {
+impl std::fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Builder")
             .field("settings", &self.settings)
@@ -67,10 +69,10 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-impl Builder {
+impl TelemetryBuilder {
     /// Neither page nor exporters yet.
     #[must_use]
-    pub fn new(settings: Settings, identity: Identity) -> Self {
+    pub fn new(settings: TelemetryConfig, identity: Identity) -> Self {
         Self {
             settings,
             identity,
@@ -111,9 +113,15 @@ impl Builder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = Watched::new(exporter, Signal::Traces, &self.delivery, &waiting);
+        let watched = CountingExporter::new(exporter, Signal::Traces, &self.delivery, &waiting);
         let batch = BatchSpanProcessor::builder(watched).with_batch_config(config).build();
-        self.spans.push(Box::new(Gate::new(batch, Signal::Traces, bounds.queue, waiting, &self.delivery)));
+        self.spans.push(Box::new(BoundedProcessor::new(
+            batch,
+            Signal::Traces,
+            bounds.queue,
+            waiting,
+            &self.delivery,
+        )));
         self
     }
 
@@ -126,16 +134,22 @@ impl Builder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = Watched::new(exporter, Signal::Logs, &self.delivery, &waiting);
+        let watched = CountingExporter::new(exporter, Signal::Logs, &self.delivery, &waiting);
         let batch = BatchLogProcessor::builder(watched).with_batch_config(config).build();
-        self.records.push(Box::new(Gate::new(batch, Signal::Logs, bounds.queue, waiting, &self.delivery)));
+        self.records.push(Box::new(BoundedProcessor::new(
+            batch,
+            Signal::Logs,
+            bounds.queue,
+            waiting,
+            &self.delivery,
+        )));
         self
     }
 
     /// Pushes metrics through this exporter.
     #[must_use]
     pub fn metrics<E: PushMetricExporter>(mut self, exporter: E) -> Self {
-        let watched = Watched::new(exporter, Signal::Metrics, &self.delivery, &Arc::default());
+        let watched = CountingExporter::new(exporter, Signal::Metrics, &self.delivery, &Arc::default());
         let reader = PeriodicReader::builder(watched).with_interval(self.settings.interval).build();
         self.readers.push(Box::new(|builder| builder.with_reader(reader)));
         self
@@ -146,7 +160,7 @@ impl Builder {
     pub fn exporting(mut self) -> Self {
         let settings = self.settings.clone();
         if let Some(otlp) = &settings.traces.otlp {
-            match Transport::new(
+            match OtlpExporters::new(
                 Signal::Traces,
                 otlp,
                 settings.spans.timeout,
@@ -160,7 +174,7 @@ impl Builder {
             }
         }
         if let Some(otlp) = &settings.logs.otlp {
-            match Transport::new(
+            match OtlpExporters::new(
                 Signal::Logs,
                 otlp,
                 settings.records.timeout,
@@ -174,8 +188,14 @@ impl Builder {
             }
         }
         if let Some(otlp) = &settings.metrics.otlp {
-            match Transport::new(Signal::Metrics, otlp, settings.timeout, &self.delivery, &mut self.warnings)
-                .metrics(settings.temporality)
+            match OtlpExporters::new(
+                Signal::Metrics,
+                otlp,
+                settings.timeout,
+                &self.delivery,
+                &mut self.warnings,
+            )
+            .metrics(settings.temporality)
             {
                 Ok(exporter) => self = self.metrics(exporter),
                 Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
@@ -184,7 +204,7 @@ impl Builder {
         self.console(&settings)
     }
 
-    fn console(mut self, settings: &Settings) -> Self {
+    fn console(mut self, settings: &TelemetryConfig) -> Self {
         if settings.traces.console {
             self = self.spans(opentelemetry_stdout::SpanExporter::default());
         }
@@ -203,11 +223,7 @@ impl Builder {
     ///
     /// # Errors
     /// When the page cannot be joined to the instruments.
-    pub fn build<W>(
-        mut self,
-        log: &LogSettings,
-        to: W,
-    ) -> Result<(Telemetry, Dispatch, Vec<String>), InitError>
+    pub fn build<W>(mut self, log: &LogConfig, to: W) -> Result<(Telemetry, Dispatch, Vec<String>), InitError>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
@@ -216,7 +232,8 @@ impl Builder {
             InstrumentationScope::builder("elpio-operator").with_version(self.identity.version).build();
         let (instruments, page, meters) = self.meters(&resource, &scope)?;
         let records = (!self.records.is_empty()).then(|| {
-            let about = About::new(std::mem::take(&mut self.records), self.settings.record_limits);
+            let about =
+                ObjectLogProcessor::new(std::mem::take(&mut self.records), self.settings.record_limits);
             SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(about).build()
         });
         let exports = !self.spans.is_empty();
@@ -250,13 +267,14 @@ impl Builder {
         &mut self,
         resource: &Resource,
         scope: &InstrumentationScope,
-    ) -> Result<(Option<Arc<Instruments>>, Option<Page>, Option<SdkMeterProvider>), InitError> {
+    ) -> Result<(Option<Arc<Instruments>>, Option<PrometheusEndpoint>, Option<SdkMeterProvider>), InitError>
+    {
         if !self.page && self.readers.is_empty() {
             return Ok((None, None, None));
         }
         let mut builder = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(limits);
         let mut page = None;
-        let exemplars = self.page.then(Arc::<Exemplars>::default);
+        let exemplars = self.page.then(Arc::<ExemplarReservoir>::default);
         if let Some(exemplars) = &exemplars {
             let registry = prometheus::Registry::new();
             let reader = opentelemetry_prometheus::exporter()
@@ -264,7 +282,7 @@ impl Builder {
                 .scope_info_enabled(false)
                 .build();
             builder = builder.with_reader(reader.map_err(|error| InitError(error.to_string()))?);
-            page = Some(Page::new(registry, Arc::clone(exemplars)));
+            page = Some(PrometheusEndpoint::new(registry, Arc::clone(exemplars)));
         }
         for add in self.readers.drain(..) {
             builder = add(builder);
@@ -279,8 +297,8 @@ impl Builder {
         let limits = self.settings.limits;
         let mut builder = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_sampler(Follow(sampler))
-            .with_id_generator(Ids::default());
+            .with_sampler(RolloutSampler(sampler))
+            .with_id_generator(PresetIdGenerator::default());
         let count = |limit: Option<usize>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
         if let Some(most) = count(limits.attributes) {
             builder = builder.with_max_attributes_per_span(most);
@@ -294,8 +312,11 @@ impl Builder {
         if self.spans.is_empty() {
             return builder.build();
         }
-        let quiet =
-            Quiet::new(std::mem::take(&mut self.spans), Arc::clone(&self.delivery), limits.value_length);
+        let quiet = TailSamplingProcessor::new(
+            std::mem::take(&mut self.spans),
+            Arc::clone(&self.delivery),
+            limits.value_length,
+        );
         builder.with_span_processor(quiet).build()
     }
 }
@@ -308,9 +329,9 @@ fn limits(instrument: &Instrument) -> Option<Stream> {
 
 fn sampler(choice: SamplerChoice) -> Box<dyn ShouldSample> {
     let root = match choice.root {
-        Root::On => Sampler::AlwaysOn,
-        Root::Off => Sampler::AlwaysOff,
-        Root::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
+        RootSampler::On => Sampler::AlwaysOn,
+        RootSampler::Off => Sampler::AlwaysOff,
+        RootSampler::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
     };
     if choice.parent_based { Box::new(Sampler::parent_based(root)) } else { Box::new(root) }
 }

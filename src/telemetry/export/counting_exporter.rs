@@ -25,23 +25,23 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::{
     catalog::attributes::Signal,
-    sources::export_stats::{Delivery, Line},
+    sources::export_stats::{ExportLogLine, ExportStats},
 };
 
 /// An exporter and the tally of its signal.
-pub(in crate::telemetry) struct Watched<E> {
+pub(in crate::telemetry) struct CountingExporter<E> {
     inner: E,
     signal: Signal,
-    delivery: Arc<Delivery>,
-    /// Items accepted by the [`Gate`] and not yet taken by the exporter.
+    delivery: Arc<ExportStats>,
+    /// Items accepted by the [`BoundedProcessor`] and not yet taken by the exporter.
     waiting: Arc<AtomicUsize>,
 }
 
-impl<E> Watched<E> {
+impl<E> CountingExporter<E> {
     pub(in crate::telemetry) fn new(
         inner: E,
         signal: Signal,
-        delivery: &Arc<Delivery>,
+        delivery: &Arc<ExportStats>,
         waiting: &Arc<AtomicUsize>,
     ) -> Self {
         Self { inner, signal, delivery: Arc::clone(delivery), waiting: Arc::clone(waiting) }
@@ -58,21 +58,21 @@ impl<E> Watched<E> {
         let failure = result.as_ref().err().map(ToString::to_string);
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
         match self.delivery.exported(self.signal, lost, failure.as_deref(), Instant::now()) {
-            Some(Line::Down(text)) => tracing::warn!("{text}"),
-            Some(Line::Up(text)) => tracing::info!("{text}"),
+            Some(ExportLogLine::Failing(text)) => tracing::warn!("{text}"),
+            Some(ExportLogLine::Recovered(text)) => tracing::info!("{text}"),
             None => {}
         }
     }
 }
 
 // Exporters may hold headers: their own Debug is never used.
-impl<E> fmt::Debug for Watched<E> {
+impl<E> fmt::Debug for CountingExporter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Watched<E> {
+impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let items = batch.len();
         self.taken(items);
@@ -94,7 +94,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
     }
 }
 
-impl<E: LogExporter> LogExporter for Watched<E> {
+impl<E: LogExporter> LogExporter for CountingExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let items = batch.iter().count();
         self.taken(items);
@@ -112,7 +112,7 @@ impl<E: LogExporter> LogExporter for Watched<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
+impl<E: PushMetricExporter> PushMetricExporter for CountingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.inner.export(metrics).await;
         // What a cumulative export did not deliver, the next one does.
@@ -154,21 +154,21 @@ fn points(metrics: &ResourceMetrics) -> usize {
 
 /// In front of a batch processor: refuses what its queue has no room for, and counts it, which the SDK does
 /// only for its last log line.
-pub(in crate::telemetry) struct Gate<P> {
+pub(in crate::telemetry) struct BoundedProcessor<P> {
     inner: P,
     signal: Signal,
     room: usize,
     waiting: Arc<AtomicUsize>,
-    delivery: Arc<Delivery>,
+    delivery: Arc<ExportStats>,
 }
 
-impl<P> Gate<P> {
+impl<P> BoundedProcessor<P> {
     pub(in crate::telemetry) fn new(
         inner: P,
         signal: Signal,
         room: usize,
         waiting: Arc<AtomicUsize>,
-        delivery: &Arc<Delivery>,
+        delivery: &Arc<ExportStats>,
     ) -> Self {
         Self { inner, signal, room, waiting, delivery: Arc::clone(delivery) }
     }
@@ -183,13 +183,13 @@ impl<P> Gate<P> {
     }
 }
 
-impl<P> fmt::Debug for Gate<P> {
+impl<P> fmt::Debug for BoundedProcessor<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("signal", &self.signal).field("room", &self.room).finish_non_exhaustive()
     }
 }
 
-impl<P: SpanProcessor> SpanProcessor for Gate<P> {
+impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
     fn on_start(&self, span: &mut Span, parent: &opentelemetry::Context) {
         self.inner.on_start(span, parent);
     }
@@ -214,7 +214,7 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
     }
 }
 
-impl<P: LogProcessor> LogProcessor for Gate<P> {
+impl<P: LogProcessor> LogProcessor for BoundedProcessor<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         if self.admits() {
             self.inner.emit(record, scope);

@@ -24,11 +24,11 @@ use crate::telemetry::{
     catalog::attributes::Signal,
     config::{
         Temporality,
-        otlp::{Otlp, Protocol, TlsFiles, without_user},
+        otlp::{OtlpConfig, Protocol, TlsFiles, without_user},
     },
     export::builder::sdk_temporality,
     kube::request_span::chain,
-    sources::export_stats::Delivery,
+    sources::export_stats::ExportStats,
 };
 
 /// PEM texts of the files that settings name. Its `Debug` shows none of them.
@@ -81,10 +81,10 @@ fn open(
 }
 
 /// What one signal is pushed with.
-pub(in crate::telemetry) struct Transport {
+pub(in crate::telemetry) struct OtlpExporters {
     signal: Signal,
-    delivery: Arc<Delivery>,
-    otlp: Otlp,
+    delivery: Arc<ExportStats>,
+    otlp: OtlpConfig,
     pem: Pem,
     timeout: Duration,
 }
@@ -96,7 +96,7 @@ fn failed(error: impl fmt::Display) -> InitError {
 /// Sets on an exporter's builder what every signal has; the three builders share no type.
 macro_rules! build {
     ($transport:expr, $builder:expr) => {{
-        let Transport { signal, delivery, otlp, pem, timeout } = $transport;
+        let OtlpExporters { signal, delivery, otlp, pem, timeout } = $transport;
         delivery.goes_to(signal, without_user(&otlp.endpoint));
         match otlp.protocol {
             Protocol::Grpc => {
@@ -120,7 +120,7 @@ macro_rules! build {
                     .with_endpoint(&otlp.endpoint)
                     .with_timeout(timeout)
                     .with_headers(otlp.headers.iter().cloned().collect::<HashMap<_, _>>())
-                    .with_http_client(OnRuntime::new(&pem, timeout, signal, delivery)?);
+                    .with_http_client(RuntimeHttpClient::new(&pem, timeout, signal, delivery)?);
                 if otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
@@ -130,13 +130,13 @@ macro_rules! build {
     }};
 }
 
-impl Transport {
+impl OtlpExporters {
     /// `bound`: the processor's own limit for an export, which the SDK's threads do not keep.
     pub(in crate::telemetry) fn new(
         signal: Signal,
-        otlp: &Otlp,
+        otlp: &OtlpConfig,
         bound: Duration,
-        delivery: &Arc<Delivery>,
+        delivery: &Arc<ExportStats>,
         warnings: &mut Vec<String>,
     ) -> Self {
         let delivery = Arc::clone(delivery);
@@ -213,15 +213,20 @@ fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
 
 /// Sends on the runtime: the SDK's threads have no reactor, and a client that needs one ends them for good.
 #[derive(Clone)]
-struct OnRuntime {
+struct RuntimeHttpClient {
     client: Arc<dyn HttpClient>,
     runtime: tokio::runtime::Handle,
     signal: Signal,
-    delivery: Arc<Delivery>,
+    delivery: Arc<ExportStats>,
 }
 
-impl OnRuntime {
-    fn new(pem: &Pem, timeout: Duration, signal: Signal, delivery: Arc<Delivery>) -> Result<Self, InitError> {
+impl RuntimeHttpClient {
+    fn new(
+        pem: &Pem,
+        timeout: Duration,
+        signal: Signal,
+        delivery: Arc<ExportStats>,
+    ) -> Result<Self, InitError> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(http_tls(pem)?)
             .https_or_http()
@@ -232,18 +237,18 @@ impl OnRuntime {
     }
 }
 
-impl fmt::Debug for OnRuntime {
+impl fmt::Debug for RuntimeHttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnRuntime")
     }
 }
 
-type Sending<'a> =
+type ResponseFuture<'a> =
     std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
 
-impl HttpClient for OnRuntime {
+impl HttpClient for RuntimeHttpClient {
     // What `#[async_trait]` makes of the trait's method, without the macro's crate.
-    fn send_bytes<'s, 'a>(&'s self, request: http::Request<Bytes>) -> Sending<'a>
+    fn send_bytes<'s, 'a>(&'s self, request: http::Request<Bytes>) -> ResponseFuture<'a>
     where
         's: 'a,
         Self: 'a,

@@ -18,16 +18,16 @@ use tokio::{
 };
 
 use crate::telemetry::{
-    catalog::attributes::Signal, metrics::Metrics, prometheus::endpoint::Page,
-    sources::export_stats::Delivery, trace::Traces,
+    catalog::attributes::Signal, metrics::Metrics, prometheus::endpoint::PrometheusEndpoint,
+    sources::export_stats::ExportStats, trace::Traces,
 };
 
 /// The running telemetry; ends with [`Telemetry::shutdown`].
 pub struct Telemetry {
     pub(in crate::telemetry) metrics: Metrics,
     pub(in crate::telemetry) traces: Traces,
-    pub(in crate::telemetry) page: Option<Page>,
-    pub(in crate::telemetry) delivery: Arc<Delivery>,
+    pub(in crate::telemetry) page: Option<PrometheusEndpoint>,
+    pub(in crate::telemetry) delivery: Arc<ExportStats>,
     pub(in crate::telemetry) waiting: Vec<(Signal, Arc<AtomicUsize>)>,
     pub(in crate::telemetry) tracers: SdkTracerProvider,
     pub(in crate::telemetry) records: Option<SdkLoggerProvider>,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
-type Ending = Box<dyn FnOnce() -> OTelSdkResult + Send>;
+type ShutdownFn = Box<dyn FnOnce() -> OTelSdkResult + Send>;
 
 impl Telemetry {
     /// Handle for recording; cheap to clone.
@@ -60,7 +60,7 @@ impl Telemetry {
 
     /// The Prometheus page; none when `ELPIO_METRICS` is off.
     #[must_use]
-    pub fn page(&self) -> Option<Page> {
+    pub fn page(&self) -> Option<PrometheusEndpoint> {
         self.page.clone()
     }
 
@@ -97,8 +97,8 @@ impl Telemetry {
         said
     }
 
-    fn endings(&self, bound: Duration) -> Vec<(Signal, Ending)> {
-        let mut endings: Vec<(Signal, Ending)> = Vec::new();
+    fn endings(&self, bound: Duration) -> Vec<(Signal, ShutdownFn)> {
+        let mut endings: Vec<(Signal, ShutdownFn)> = Vec::new();
         if self.waiting.iter().any(|(signal, _)| *signal == Signal::Traces) {
             let tracers = self.tracers.clone();
             endings.push((Signal::Traces, Box::new(move || tracers.shutdown_with_timeout(bound))));
@@ -121,7 +121,7 @@ impl Telemetry {
 }
 
 /// On a thread of its own: a blocking task would keep the runtime from ending, a worker thread from sending.
-fn on_thread(ending: Ending) -> oneshot::Receiver<OTelSdkResult> {
+fn on_thread(ending: ShutdownFn) -> oneshot::Receiver<OTelSdkResult> {
     let (done, ended) = oneshot::channel();
     std::thread::spawn(move || {
         // Nobody waits for it after the bound.

@@ -14,18 +14,18 @@ use tower::{BoxError, Layer, Service};
 use crate::telemetry::{
     kube::{
         path_template,
-        request_span::{Call, Server},
-        watch_body::Heard,
+        request_span::{ApiServer, RequestSpan},
+        watch_body::WatchBody,
     },
     metrics::Metrics,
-    sources::watch_activity::Ages,
+    sources::watch_activity::WatchActivity,
 };
 
 /// Layer for `kube::client::ClientBuilder::with_layer`, the outermost.
 #[derive(Clone, Debug)]
 pub struct ClientLayer {
     metrics: Metrics,
-    server: Arc<Server>,
+    server: Arc<ApiServer>,
 }
 
 impl Metrics {
@@ -40,39 +40,40 @@ impl ClientLayer {
     /// Names the server: what passes this layer holds only paths.
     #[must_use]
     pub fn to(self, server: &http::Uri) -> Self {
-        Self { server: Arc::new(Server::of(server)), ..self }
+        Self { server: Arc::new(ApiServer::of(server)), ..self }
     }
 }
 
 impl<S> Layer<S> for ClientLayer {
-    type Service = Client<S>;
+    type Service = TelemetryService<S>;
 
-    fn layer(&self, inner: S) -> Client<S> {
-        Client { inner, metrics: self.metrics.clone(), server: Arc::clone(&self.server) }
+    fn layer(&self, inner: S) -> TelemetryService<S> {
+        TelemetryService { inner, metrics: self.metrics.clone(), server: Arc::clone(&self.server) }
     }
 }
 
 /// The service that [`ClientLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct Client<S> {
+pub struct TelemetryService<S> {
     inner: S,
     metrics: Metrics,
-    server: Arc<Server>,
+    server: Arc<ApiServer>,
 }
 
 /// The answer to a request.
-pub type Answer<B> = Pin<Box<dyn Future<Output = Result<http::Response<Heard<B>>, BoxError>> + Send>>;
+pub type ResponseFuture<B> =
+    Pin<Box<dyn Future<Output = Result<http::Response<WatchBody<B>>, BoxError>> + Send>>;
 
-impl<S, B> Service<http::Request<Body>> for Client<S>
+impl<S, B> Service<http::Request<Body>> for TelemetryService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Send + 'static,
 {
-    type Response = http::Response<Heard<B>>;
+    type Response = http::Response<WatchBody<B>>;
     type Error = BoxError;
-    type Future = Answer<B>;
+    type Future = ResponseFuture<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -82,17 +83,17 @@ where
         let target = path_template::target(request.uri().path());
         let watched =
             target.resource.filter(|_| path_template::is_watch(request.uri())).and_then(|resource| {
-                let ages: &Arc<Ages> = &self.metrics.instruments.as_ref()?.ages;
+                let ages: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.ages;
                 Some((Arc::clone(ages), resource, request.uri().path().to_owned()))
             });
-        let mut call = Call::begin(&self.metrics, &self.server, &mut request, target.template);
+        let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, target.template);
         // kube's own spans, where somebody logs them, become children.
         let answer = call.span().in_scope(|| self.inner.call(request));
         Box::pin(async move {
             match answer.await {
                 Ok(response) => {
                     call.answered(response.status(), response.headers());
-                    Ok(response.map(|body| Heard::new(body, watched)))
+                    Ok(response.map(|body| WatchBody::new(body, watched)))
                 }
                 Err(error) => {
                     let error = error.into();

@@ -5,7 +5,7 @@ use crate::telemetry::sources::watch_activity;
 
 /// What a path says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct Target {
+pub(in crate::telemetry) struct ApiPath {
     /// The path with names as placeholders: `url.template` of the semantic conventions.
     pub(in crate::telemetry) template: String,
     /// The resource, when it is one of the table's.
@@ -13,7 +13,7 @@ pub(in crate::telemetry) struct Target {
 }
 
 /// Paths outside the API groups that are kept as they are.
-const PLAIN: &[&str] = &[
+const NON_RESOURCE_PATHS: &[&str] = &[
     "/",
     "/version",
     "/api",
@@ -27,20 +27,20 @@ const PLAIN: &[&str] = &[
 ];
 
 /// Parts of a namespace object itself, which look like resources in a namespace.
-const OF_NAMESPACE: &[&str] = &["status", "finalize"];
+const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];
 
 /// The target of a path (Kubernetes API concepts, resource URIs).
-pub(in crate::telemetry) fn target(path: &str) -> Target {
+pub(in crate::telemetry) fn target(path: &str) -> ApiPath {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (group, prefix, rest) = match segments.as_slice() {
         ["api", version, rest @ ..] => ("", format!("/api/{version}"), rest),
         ["apis", group, version, rest @ ..] => (*group, format!("/apis/{group}/{version}"), rest),
-        ["apis", group] => return Target { template: format!("/apis/{group}"), resource: None },
+        ["apis", group] => return ApiPath { template: format!("/apis/{group}"), resource: None },
         _ => return other(path),
     };
     let (suffix, plural) = match rest {
         [] => (String::new(), None),
-        ["namespaces", _, part] if group.is_empty() && OF_NAMESPACE.contains(part) => {
+        ["namespaces", _, part] if group.is_empty() && NAMESPACE_SUBRESOURCES.contains(part) => {
             (format!("/namespaces/{{name}}/{part}"), None)
         }
         ["namespaces", _, plural, rest @ ..] => {
@@ -48,7 +48,7 @@ pub(in crate::telemetry) fn target(path: &str) -> Target {
         }
         [plural, rest @ ..] => (format!("/{plural}{}", named(rest)), Some(*plural)),
     };
-    Target {
+    ApiPath {
         template: prefix + &suffix,
         resource: plural.and_then(|plural| watch_activity::resource(group, plural)),
     }
@@ -64,9 +64,9 @@ fn named(rest: &[&str]) -> String {
     }
 }
 
-fn other(path: &str) -> Target {
-    let template = if PLAIN.contains(&path) { path.to_owned() } else { "/{path}".to_owned() };
-    Target { template, resource: None }
+fn other(path: &str) -> ApiPath {
+    let template = if NON_RESOURCE_PATHS.contains(&path) { path.to_owned() } else { "/{path}".to_owned() };
+    ApiPath { template, resource: None }
 }
 
 /// Whether a request opens a watch.

@@ -15,26 +15,26 @@ use crate::telemetry::{
     catalog::instruments::METHODS,
     metrics::{Instruments, Metrics},
     trace::{
-        context::{Reconciling, SPANS, Verdict, ids_of},
+        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, ids_of},
         timing::Timing,
     },
 };
 
 /// The API server.
 #[derive(Debug)]
-pub(in crate::telemetry) struct Server {
+pub(in crate::telemetry) struct ApiServer {
     host: String,
     port: u16,
 }
 
-impl Default for Server {
+impl Default for ApiServer {
     /// The name that it has inside a cluster.
     fn default() -> Self {
         Self { host: "kubernetes.default.svc".to_owned(), port: 443 }
     }
 }
 
-impl Server {
+impl ApiServer {
     pub(in crate::telemetry) fn of(uri: &http::Uri) -> Self {
         let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
         uri.host().map_or_else(Self::default, |host| Self {
@@ -46,17 +46,17 @@ impl Server {
 
 /// A call under way. One that is dropped was given up by its caller, mostly at a time-out, and counts as
 /// `cancelled`.
-pub(in crate::telemetry) struct Call {
+pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
     span: Span,
-    verdict: Option<Verdict>,
+    verdict: Option<DeferredSampling>,
     attributes: Vec<KeyValue>,
     method: Method,
     timing: Timing,
     ended: bool,
 }
 
-impl fmt::Debug for Call {
+impl fmt::Debug for RequestSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("attributes", &self.attributes).finish_non_exhaustive()
     }
@@ -67,15 +67,15 @@ fn known(method: &Method) -> &'static str {
     METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-impl Call {
+impl RequestSpan {
     pub(in crate::telemetry) fn begin<B>(
         metrics: &Metrics,
-        server: &Server,
+        server: &ApiServer,
         request: &mut Request<B>,
         template: String,
     ) -> Self {
         let method = request.method().clone();
-        let reconciling = Context::map_current(|cx| cx.get::<Reconciling>().cloned());
+        let reconciling = Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned());
         let (span, timing) = Timing::of(|| match reconciling {
             Some(_) => open(&method, request.uri(), server, &template),
             None => Span::none(),
@@ -151,7 +151,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.ended {
             self.end(Some("cancelled".to_owned()));
@@ -159,9 +159,9 @@ impl Drop for Call {
     }
 }
 
-fn open(method: &Method, uri: &http::Uri, server: &Server, template: &str) -> Span {
+fn open(method: &Method, uri: &http::Uri, server: &ApiServer, template: &str) -> Span {
     tracing::info_span!(
-        target: SPANS,
+        target: SPAN_TARGET,
         "call",
         otel.name = format!("{} {template}", known(method)),
         otel.kind = "client",
@@ -175,7 +175,7 @@ fn open(method: &Method, uri: &http::Uri, server: &Server, template: &str) -> Sp
 
 /// Tells the API server, so that its spans join. A read in a trace that may never be exported tells nothing;
 /// a write makes it one that is.
-fn inject(span: &Span, verdict: Option<&Verdict>, method: &Method, headers: &mut HeaderMap) {
+fn inject(span: &Span, verdict: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
     let cx = span.context();
     if !cx.has_active_span() {
         return;

@@ -9,16 +9,16 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 
-use crate::telemetry::sources::watch_activity::Ages;
+use crate::telemetry::sources::watch_activity::WatchActivity;
 
 /// The body of an answer; of a watch's, every frame is noted.
-pub struct Heard<B> {
+pub struct WatchBody<B> {
     // Boxed, so that it can be polled without projecting a pin by hand.
     inner: Pin<Box<B>>,
-    watch: Option<(Arc<Ages>, &'static str, String)>,
+    watch: Option<(Arc<WatchActivity>, &'static str, String)>,
 }
 
-impl<B> fmt::Debug for Heard<B> {
+impl<B> fmt::Debug for WatchBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heard")
             .field("watch", &self.watch.as_ref().map(|(_, resource, _)| resource))
@@ -26,8 +26,11 @@ impl<B> fmt::Debug for Heard<B> {
     }
 }
 
-impl<B> Heard<B> {
-    pub(in crate::telemetry) fn new(inner: B, watch: Option<(Arc<Ages>, &'static str, String)>) -> Self {
+impl<B> WatchBody<B> {
+    pub(in crate::telemetry) fn new(
+        inner: B,
+        watch: Option<(Arc<WatchActivity>, &'static str, String)>,
+    ) -> Self {
         let heard = Self { inner: Box::pin(inner), watch };
         heard.note();
         heard
@@ -40,7 +43,7 @@ impl<B> Heard<B> {
     }
 }
 
-impl<B: Body> Body for Heard<B> {
+impl<B: Body> Body for WatchBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

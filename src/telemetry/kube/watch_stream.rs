@@ -8,12 +8,12 @@ use kube::runtime::watcher::{self, Event};
 use crate::telemetry::metrics::{Instruments, Metrics};
 
 /// While it lives, somebody watches.
-struct Living {
+struct StreamGuard {
     instruments: Option<Arc<Instruments>>,
     resource: &'static str,
 }
 
-impl Living {
+impl StreamGuard {
     fn begin(instruments: Option<Arc<Instruments>>, resource: &'static str) -> Self {
         if let Some(on) = &instruments {
             on.ages.begin(resource);
@@ -34,7 +34,7 @@ impl Living {
     }
 }
 
-impl Drop for Living {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         if let Some(on) = &self.instruments {
             on.ages.end(self.resource);
@@ -55,7 +55,7 @@ impl Metrics {
         S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
         K: Send,
     {
-        let living = Living::begin(self.instruments.clone(), resource);
+        let living = StreamGuard::begin(self.instruments.clone(), resource);
         stream.inspect(move |item| living.count(item))
     }
 }

@@ -19,12 +19,12 @@ use crate::telemetry::{
 };
 
 /// Formats events; spans are not shown.
-pub(in crate::telemetry) struct Lines {
+pub(in crate::telemetry) struct LogFormatter {
     pub(in crate::telemetry) format: LogFormat,
     pub(in crate::telemetry) ansi: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LogFormatter
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -40,7 +40,7 @@ where
     }
 }
 
-impl Lines {
+impl LogFormatter {
     fn line(&self, event: &Event<'_>, now: &str) -> String {
         let mut fields = Fields::default();
         event.record(&mut fields);

@@ -20,25 +20,25 @@ use tracing_subscriber::{
 };
 
 use crate::telemetry::{
-    config::LogSettings,
-    log::format::Lines,
-    trace::context::{self, SPANS, ids_in_passing, reconciling},
+    config::LogConfig,
+    log::format::LogFormatter,
+    trace::context::{self, SPAN_TARGET, ids_in_passing, reconciling},
 };
 
 /// The SDK's own words; what is worth saying of them, [`crate::telemetry::sources::export_stats`] says.
-const MACHINERY: &str = "opentelemetry=off";
+const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
 
 /// What carries log records to the collector; its words would make more of themselves.
-const CARRIERS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
+const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
 
 /// The filter that is asked for, or `info` with a warning.
-fn filter(settings: &LogSettings, warnings: &mut Vec<String>) -> EnvFilter {
-    EnvFilter::try_new(format!("{MACHINERY},{}", settings.filter)).unwrap_or_else(|error| {
+fn filter(settings: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
+    EnvFilter::try_new(format!("{SDK_OFF_DIRECTIVE},{}", settings.filter)).unwrap_or_else(|error| {
         let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", settings.filter);
         if !warnings.contains(&line) {
             warnings.push(line);
         }
-        EnvFilter::new(format!("{MACHINERY},info"))
+        EnvFilter::new(format!("{SDK_OFF_DIRECTIVE},info"))
     })
 }
 
@@ -48,7 +48,7 @@ fn is_event(meta: &Metadata<'_>) -> bool {
 
 /// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
 pub(in crate::telemetry) fn subscriber<W>(
-    settings: &LogSettings,
+    settings: &LogConfig,
     to: W,
     tracer: SdkTracer,
     records: Option<&SdkLoggerProvider>,
@@ -63,27 +63,28 @@ where
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPANS));
-    let warned = Warned.with_filter(filter_fn(|meta| {
+        .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPAN_TARGET));
+    let warned = KeepTraceOnWarning.with_filter(filter_fn(|meta| {
         is_event(meta) && *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
     }));
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { format: settings.format, ansi: settings.ansi })
+        .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
         .with_writer(to)
         .with_filter(filter(settings, warnings).and(filter_fn(is_event)));
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
-            is_event(meta) && !CARRIERS.iter().any(|carrier| meta.target().starts_with(carrier))
+            is_event(meta) && !TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier))
         });
-        Bridge(OpenTelemetryTracingBridge::new(provider)).with_filter(filter(settings, warnings).and(foreign))
+        OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
+            .with_filter(filter(settings, warnings).and(foreign))
     });
     Dispatch::new(tracing_subscriber::registry().with(spans).with(warned).with(lines).with(bridge))
 }
 
 /// A warning is something said: the trace of its reconcile is exported, whether or not the line is shown.
-struct Warned;
+struct KeepTraceOnWarning;
 
-impl<S: Subscriber> Layer<S> for Warned {
+impl<S: Subscriber> Layer<S> for KeepTraceOnWarning {
     fn on_event(&self, _event: &Event<'_>, _ctx: LayerContext<'_, S>) {
         context::keep();
     }
@@ -91,9 +92,9 @@ impl<S: Subscriber> Layer<S> for Warned {
 
 /// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled
 /// spans too.
-struct Bridge(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
+struct OtlpLogLayer(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bridge {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for OtlpLogLayer {
     fn on_event(&self, event: &Event<'_>, ctx: LayerContext<'_, S>) {
         if Context::is_current_telemetry_suppressed() {
             return;

@@ -17,7 +17,7 @@ use crate::telemetry::{config::RecordLimits, trace::context::reconciling};
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::telemetry) struct About {
+pub(in crate::telemetry) struct ObjectLogProcessor {
     next: Vec<Box<dyn LogProcessor>>,
     limits: RecordLimits,
     /// Makes empty records: an attribute of a record cannot be changed, so one that is too long means another
@@ -25,7 +25,7 @@ pub(in crate::telemetry) struct About {
     blank: SdkLogger,
 }
 
-impl About {
+impl ObjectLogProcessor {
     pub(in crate::telemetry) fn new(next: Vec<Box<dyn LogProcessor>>, limits: RecordLimits) -> Self {
         Self { next, limits, blank: SdkLoggerProvider::builder().build().logger("") }
     }
@@ -61,7 +61,7 @@ impl About {
     }
 }
 
-impl LogProcessor for About {
+impl LogProcessor for ObjectLogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         // The bridge names a record by the line of source that made it; a log line is no event and has no
         // name.

@@ -16,11 +16,11 @@ use crate::telemetry::{
     },
     config::Identity,
     metrics::{
-        QueueProbe, ResourceCounts,
+        QueueStats, ResourceCounts,
         faded::Faded,
-        typed::{Observe, observe_level, observe_seconds, observe_whole},
+        typed::{Observer, observe_level, observe_seconds, observe_whole},
     },
-    sources::{export_stats::Delivery, process, watch_activity::Ages},
+    sources::{export_stats::ExportStats, process, watch_activity::WatchActivity},
 };
 
 type Probe<T> = Arc<dyn Fn() -> T + Send + Sync>;
@@ -28,7 +28,7 @@ type Probe<T> = Arc<dyn Fn() -> T + Send + Sync>;
 /// What others let us ask at collection.
 #[derive(Default)]
 pub(in crate::telemetry) struct Probes {
-    queues: Mutex<Vec<(Kind, Probe<QueueProbe>)>>,
+    queues: Mutex<Vec<(Kind, Probe<QueueStats>)>>,
     leader: Mutex<Option<Probe<bool>>>,
     resources: Mutex<Option<Probe<Option<ResourceCounts>>>>,
 }
@@ -39,7 +39,7 @@ fn ask<T>(probe: &Probe<T>) -> Option<T> {
 }
 
 impl Probes {
-    pub(in crate::telemetry) fn set_queue(&self, kind: Kind, probe: Probe<QueueProbe>) {
+    pub(in crate::telemetry) fn set_queue(&self, kind: Kind, probe: Probe<QueueStats>) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         queues.retain(|(other, _)| *other != kind);
         queues.push((kind, probe));
@@ -54,7 +54,7 @@ impl Probes {
     }
 
     // The lock is not held while a probe is asked: it may take locks of its own.
-    fn each_queue(&self, mut f: impl FnMut(&'static str, QueueProbe)) {
+    fn each_queue(&self, mut f: impl FnMut(&'static str, QueueStats)) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (kind, probe) in queues {
             if let Some(found) = ask(&probe) {
@@ -78,8 +78,8 @@ impl Probes {
 pub(in crate::telemetry) fn register(
     meter: &Meter,
     probes: &Arc<Probes>,
-    ages: &Arc<Ages>,
-    delivery: &Arc<Delivery>,
+    ages: &Arc<WatchActivity>,
+    delivery: &Arc<ExportStats>,
     identity: &Identity,
 ) {
     resources(meter, probes);
@@ -132,7 +132,7 @@ fn queues(meter: &Meter, probes: &Arc<Probes>) {
     observe_whole(meter, &table::QUEUE_DEPTH, move |to| {
         depth.each_queue(|name, found| to.set(found.depth, &[name]))
     });
-    let seconds = |row, pick: fn(&QueueProbe) -> Duration| {
+    let seconds = |row, pick: fn(&QueueStats) -> Duration| {
         let probes = Arc::clone(probes);
         observe_seconds(meter, row, move |to| {
             probes.each_queue(|name, found| to.set(pick(&found).as_secs_f64(), &[name]))
@@ -142,9 +142,9 @@ fn queues(meter: &Meter, probes: &Arc<Probes>) {
     seconds(&table::LONGEST_PROCESSOR, |found| found.longest);
 }
 
-fn deliveries(meter: &Meter, delivery: &Arc<Delivery>) {
+fn deliveries(meter: &Meter, delivery: &Arc<ExportStats>) {
     let exports = Arc::clone(delivery);
-    observe_whole(meter, &table::EXPORTS, move |to: &Observe<'_, u64>| {
+    observe_whole(meter, &table::EXPORTS, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (ok, failed) = exports.exports(signal);
             to.set(ok, &[signal.as_str(), "success"]);
@@ -152,7 +152,7 @@ fn deliveries(meter: &Meter, delivery: &Arc<Delivery>) {
         }
     });
     let dropped = Arc::clone(delivery);
-    observe_whole(meter, &table::DROPPED, move |to: &Observe<'_, u64>| {
+    observe_whole(meter, &table::DROPPED, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (full, failed) = dropped.lost(signal);
             to.set(full, &[signal.as_str(), "queue_full"]);

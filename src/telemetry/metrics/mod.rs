@@ -16,10 +16,10 @@ use crate::telemetry::{
     config::Identity,
     metrics::{
         gauges::Probes,
-        typed::{Count, Level, Times},
+        typed::{TypedCounter, TypedHistogram, TypedUpDownCounter},
     },
-    prometheus::exemplars::Exemplars,
-    sources::{export_stats::Delivery, watch_activity::Ages},
+    prometheus::exemplars::ExemplarReservoir,
+    sources::{export_stats::ExportStats, watch_activity::WatchActivity},
     trace::rollout_context::SpanIds,
 };
 
@@ -34,23 +34,23 @@ pub struct Metrics {
 
 /// The instruments that are recorded, one for each row of the table that is not observed.
 pub(in crate::telemetry) struct Instruments {
-    pub(in crate::telemetry) reconcile: Count,
-    pub(in crate::telemetry) reconcile_duration: Times,
-    pub(in crate::telemetry) reconcile_errors: Count,
-    pub(in crate::telemetry) reconcile_active: Level,
-    pub(in crate::telemetry) reconcile_triggers: Count,
-    pub(in crate::telemetry) apply: Count,
-    rollout_duration: Times,
-    build_duration: Times,
-    events: Count,
-    queue_adds: Count,
-    queue_retries: Count,
-    queue_duration: Times,
-    work_duration: Times,
-    pub(in crate::telemetry) http_duration: Times,
-    pub(in crate::telemetry) watch_events: Count,
-    pub(in crate::telemetry) watch_restarts: Count,
-    pub(in crate::telemetry) ages: Arc<Ages>,
+    pub(in crate::telemetry) reconcile: TypedCounter,
+    pub(in crate::telemetry) reconcile_duration: TypedHistogram,
+    pub(in crate::telemetry) reconcile_errors: TypedCounter,
+    pub(in crate::telemetry) reconcile_active: TypedUpDownCounter,
+    pub(in crate::telemetry) reconcile_triggers: TypedCounter,
+    pub(in crate::telemetry) apply: TypedCounter,
+    rollout_duration: TypedHistogram,
+    build_duration: TypedHistogram,
+    events: TypedCounter,
+    queue_adds: TypedCounter,
+    queue_retries: TypedCounter,
+    queue_duration: TypedHistogram,
+    work_duration: TypedHistogram,
+    pub(in crate::telemetry) http_duration: TypedHistogram,
+    pub(in crate::telemetry) watch_events: TypedCounter,
+    pub(in crate::telemetry) watch_restarts: TypedCounter,
+    pub(in crate::telemetry) ages: Arc<WatchActivity>,
     probes: Arc<Probes>,
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Metrics {
 
 /// What a work queue says of itself at collection.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct QueueProbe {
+pub struct QueueStats {
     /// Keys that wait.
     pub depth: u64,
     /// Sum of the ages of what is being worked on.
@@ -86,19 +86,19 @@ impl Instruments {
     /// Makes every instrument of the table.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
-        delivery: &Arc<Delivery>,
-        exemplars: Option<&Arc<Exemplars>>,
+        delivery: &Arc<ExportStats>,
+        exemplars: Option<&Arc<ExemplarReservoir>>,
         identity: &Identity,
     ) -> Self {
-        let count = |row| Count::new(meter, row);
-        let times = |row| Times::new(meter, row, exemplars);
-        let (probes, ages) = (Arc::<Probes>::default(), Arc::<Ages>::default());
+        let count = |row| TypedCounter::new(meter, row);
+        let times = |row| TypedHistogram::new(meter, row, exemplars);
+        let (probes, ages) = (Arc::<Probes>::default(), Arc::<WatchActivity>::default());
         gauges::register(meter, &probes, &ages, delivery, identity);
         Self {
             reconcile: count(&table::RECONCILE),
             reconcile_duration: times(&table::RECONCILE_DURATION),
             reconcile_errors: count(&table::RECONCILE_ERRORS),
-            reconcile_active: Level::new(meter, &table::RECONCILE_ACTIVE),
+            reconcile_active: TypedUpDownCounter::new(meter, &table::RECONCILE_ACTIVE),
             reconcile_triggers: count(&table::RECONCILE_TRIGGERS),
             apply: count(&table::APPLY),
             rollout_duration: times(&table::ROLLOUT_DURATION),
@@ -153,7 +153,7 @@ impl Metrics {
     }
 
     /// The metrics of the work queue of a kind; `probe` is read at each collection and must be quick.
-    pub fn queue(&self, kind: Kind, probe: impl Fn() -> QueueProbe + Send + Sync + 'static) -> QueueMetrics {
+    pub fn queue(&self, kind: Kind, probe: impl Fn() -> QueueStats + Send + Sync + 'static) -> QueueMetrics {
         if let Some(on) = &self.instruments {
             on.probes.set_queue(kind, Arc::new(probe));
         }

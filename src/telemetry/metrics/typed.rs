@@ -8,39 +8,39 @@ use opentelemetry::{
 };
 
 use crate::telemetry::{
-    catalog::instruments::{Form, Row},
-    prometheus::exemplars::Exemplars,
+    catalog::instruments::{InstrumentDef, InstrumentKind},
+    prometheus::exemplars::ExemplarReservoir,
     trace::rollout_context::SpanIds,
 };
 
 /// A counter with its row.
 #[derive(Clone)]
-pub(in crate::telemetry) struct Count {
-    row: &'static Row,
+pub(in crate::telemetry) struct TypedCounter {
+    row: &'static InstrumentDef,
     inner: Counter<u64>,
 }
 
 /// An up-down counter with its row.
 #[derive(Clone)]
-pub(in crate::telemetry) struct Level {
-    row: &'static Row,
+pub(in crate::telemetry) struct TypedUpDownCounter {
+    row: &'static InstrumentDef,
     inner: UpDownCounter<i64>,
 }
 
 /// A histogram with its row and its exemplars.
 #[derive(Clone)]
-pub(in crate::telemetry) struct Times {
-    row: &'static Row,
+pub(in crate::telemetry) struct TypedHistogram {
+    row: &'static InstrumentDef,
     inner: Histogram<f64>,
-    exemplars: Option<Arc<Exemplars>>,
+    exemplars: Option<Arc<ExemplarReservoir>>,
 }
 
-fn pairs<const N: usize>(row: &'static Row, values: [&'static str; N]) -> [KeyValue; N] {
+fn pairs<const N: usize>(row: &'static InstrumentDef, values: [&'static str; N]) -> [KeyValue; N] {
     debug_assert!(row.allows(&values), "{}: {values:?} is not in the table", row.name);
     std::array::from_fn(|i| KeyValue::new(row.attributes[i].key, values[i]))
 }
 
-fn owned(row: &'static Row, values: &[&str]) -> Vec<KeyValue> {
+fn owned(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValue> {
     debug_assert!(row.allows(values), "{}: {values:?} is not in the table", row.name);
     row.attributes
         .iter()
@@ -49,10 +49,10 @@ fn owned(row: &'static Row, values: &[&str]) -> Vec<KeyValue> {
         .collect()
 }
 
-impl Count {
+impl TypedCounter {
     /// Makes the counter and starts every series of its closed sets at 0.
-    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static Row) -> Self {
-        debug_assert_eq!(row.form, Form::Counter);
+    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
+        debug_assert_eq!(row.form, InstrumentKind::Counter);
         let inner = meter.u64_counter(row.name).with_unit(row.unit).with_description(row.description).build();
         for values in row.combinations() {
             inner.add(0, &owned(row, &values));
@@ -65,10 +65,10 @@ impl Count {
     }
 }
 
-impl Level {
+impl TypedUpDownCounter {
     /// Makes the up-down counter and starts every series of its closed sets at 0.
-    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static Row) -> Self {
-        debug_assert_eq!(row.form, Form::UpDownCounter);
+    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
+        debug_assert_eq!(row.form, InstrumentKind::UpDownCounter);
         let inner =
             meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
         for values in row.combinations() {
@@ -82,15 +82,15 @@ impl Level {
     }
 }
 
-impl Times {
+impl TypedHistogram {
     /// Makes the histogram; `exemplars` keeps the last sampled span of each bucket, where the row asks for
     /// it.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
-        row: &'static Row,
-        exemplars: Option<&Arc<Exemplars>>,
+        row: &'static InstrumentDef,
+        exemplars: Option<&Arc<ExemplarReservoir>>,
     ) -> Self {
-        debug_assert_eq!(row.form, Form::Histogram);
+        debug_assert_eq!(row.form, InstrumentKind::Histogram);
         let inner = meter
             .f64_histogram(row.name)
             .with_unit(row.unit)
@@ -125,12 +125,12 @@ impl Times {
 }
 
 /// What a callback of an observable instrument gives values to.
-pub(in crate::telemetry) struct Observe<'a, T> {
-    row: &'static Row,
+pub(in crate::telemetry) struct Observer<'a, T> {
+    row: &'static InstrumentDef,
     to: &'a dyn AsyncInstrument<T>,
 }
 
-impl<T> Observe<'_, T> {
+impl<T> Observer<'_, T> {
     pub(in crate::telemetry) fn set(&self, value: T, values: &[&str]) {
         self.to.observe(value, &owned(self.row, values));
     }
@@ -139,16 +139,16 @@ impl<T> Observe<'_, T> {
 /// Makes an observable instrument of whole numbers. Its callback stays registered without a handle to it.
 pub(in crate::telemetry) fn observe_whole(
     meter: &Meter,
-    row: &'static Row,
-    read: impl Fn(&Observe<'_, u64>) + Send + Sync + 'static,
+    row: &'static InstrumentDef,
+    read: impl Fn(&Observer<'_, u64>) + Send + Sync + 'static,
 ) {
-    let call = move |to: &dyn AsyncInstrument<u64>| read(&Observe { row, to });
-    if row.form == Form::ObservableCounter {
+    let call = move |to: &dyn AsyncInstrument<u64>| read(&Observer { row, to });
+    if row.form == InstrumentKind::ObservableCounter {
         let builder =
             meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
-        debug_assert_eq!(row.form, Form::ObservableGauge);
+        debug_assert_eq!(row.form, InstrumentKind::ObservableGauge);
         let builder =
             meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
@@ -158,11 +158,11 @@ pub(in crate::telemetry) fn observe_whole(
 /// Makes an observable up-down counter of whole numbers.
 pub(in crate::telemetry) fn observe_level(
     meter: &Meter,
-    row: &'static Row,
-    read: impl Fn(&Observe<'_, i64>) + Send + Sync + 'static,
+    row: &'static InstrumentDef,
+    read: impl Fn(&Observer<'_, i64>) + Send + Sync + 'static,
 ) {
-    debug_assert_eq!(row.form, Form::ObservableUpDownCounter);
-    let call = move |to: &dyn AsyncInstrument<i64>| read(&Observe { row, to });
+    debug_assert_eq!(row.form, InstrumentKind::ObservableUpDownCounter);
+    let call = move |to: &dyn AsyncInstrument<i64>| read(&Observer { row, to });
     let builder =
         meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
     let _ = builder.with_callback(call).build();
@@ -171,16 +171,16 @@ pub(in crate::telemetry) fn observe_level(
 /// Makes an observable instrument of seconds.
 pub(in crate::telemetry) fn observe_seconds(
     meter: &Meter,
-    row: &'static Row,
-    read: impl Fn(&Observe<'_, f64>) + Send + Sync + 'static,
+    row: &'static InstrumentDef,
+    read: impl Fn(&Observer<'_, f64>) + Send + Sync + 'static,
 ) {
-    let call = move |to: &dyn AsyncInstrument<f64>| read(&Observe { row, to });
-    if row.form == Form::ObservableCounter {
+    let call = move |to: &dyn AsyncInstrument<f64>| read(&Observer { row, to });
+    if row.form == InstrumentKind::ObservableCounter {
         let builder =
             meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
-        debug_assert_eq!(row.form, Form::ObservableGauge);
+        debug_assert_eq!(row.form, InstrumentKind::ObservableGauge);
         let builder =
             meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();

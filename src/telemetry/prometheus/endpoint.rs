@@ -4,26 +4,26 @@ use std::{fmt, sync::Arc};
 
 use prometheus::{Registry, TextEncoder};
 
-use crate::telemetry::prometheus::{exemplars::Exemplars, openmetrics};
+use crate::telemetry::prometheus::{exemplars::ExemplarReservoir, openmetrics};
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The page; cheap to clone. Every rendering collects anew.
 #[derive(Clone)]
-pub struct Page {
+pub struct PrometheusEndpoint {
     registry: Registry,
-    exemplars: Arc<Exemplars>,
+    exemplars: Arc<ExemplarReservoir>,
 }
 
-impl fmt::Debug for Page {
+impl fmt::Debug for PrometheusEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Page")
     }
 }
 
-impl Page {
-    pub(in crate::telemetry) fn new(registry: Registry, exemplars: Arc<Exemplars>) -> Self {
+impl PrometheusEndpoint {
+    pub(in crate::telemetry) fn new(registry: Registry, exemplars: Arc<ExemplarReservoir>) -> Self {
         Self { registry, exemplars }
     }
 

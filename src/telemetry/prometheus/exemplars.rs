@@ -9,7 +9,7 @@ use std::{
 
 use opentelemetry::KeyValue;
 
-use crate::telemetry::{catalog::instruments::Row, trace::rollout_context::SpanIds};
+use crate::telemetry::{catalog::instruments::InstrumentDef, trace::rollout_context::SpanIds};
 
 /// A measurement and the span in which it was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,13 +26,13 @@ type Series = HashMap<Labels, Vec<Option<Exemplar>>>;
 
 /// The exemplars of all histograms.
 #[derive(Debug, Default)]
-pub(in crate::telemetry) struct Exemplars(Mutex<HashMap<&'static str, Series>>);
+pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Series>>);
 
-impl Exemplars {
+impl ExemplarReservoir {
     /// Notes the exemplar of the bucket that `value` fell into.
     pub(in crate::telemetry) fn put(
         &self,
-        row: &'static Row,
+        row: &'static InstrumentDef,
         attributes: &[KeyValue],
         value: f64,
         ids: SpanIds,
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_value_on_a_bound_belongs_to_that_bucket_and_the_last_one_wins() {
-        let exemplars = Exemplars::default();
+        let exemplars = ExemplarReservoir::default();
         let kind = [KeyValue::new("kind", "ElpioService")];
         exemplars.put(&RECONCILE_DURATION, &kind, 0.001, ids(1));
         exemplars.put(&RECONCILE_DURATION, &kind, 0.0011, ids(2));

@@ -7,13 +7,13 @@ use std::{fmt::Write as _, time::UNIX_EPOCH};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::telemetry::prometheus::exemplars::{Exemplar, Exemplars, labels};
+use crate::telemetry::prometheus::exemplars::{Exemplar, ExemplarReservoir, labels};
 
 /// Runes that the label set of an exemplar may have (OpenMetrics 1.0, exemplars).
 const EXEMPLAR_RUNES: usize = 128;
 
 /// The whole text.
-pub(in crate::telemetry) fn encode(families: &[MetricFamily], exemplars: &Exemplars) -> String {
+pub(in crate::telemetry) fn encode(families: &[MetricFamily], exemplars: &ExemplarReservoir) -> String {
     let mut text = String::new();
     for family in families {
         // Writing to a String cannot fail.
@@ -23,7 +23,7 @@ pub(in crate::telemetry) fn encode(families: &[MetricFamily], exemplars: &Exempl
     text
 }
 
-fn write_family(text: &mut String, family: &MetricFamily, exemplars: &Exemplars) -> std::fmt::Result {
+fn write_family(text: &mut String, family: &MetricFamily, exemplars: &ExemplarReservoir) -> std::fmt::Result {
     let (kind, name) = match family.get_field_type() {
         MetricType::COUNTER => ("counter", family.name().strip_suffix("_total").unwrap_or(family.name())),
         MetricType::HISTOGRAM => ("histogram", family.name()),
@@ -46,7 +46,12 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &Exemplars)
     Ok(())
 }
 
-fn histogram(text: &mut String, name: &str, metric: &Metric, exemplars: &Exemplars) -> std::fmt::Result {
+fn histogram(
+    text: &mut String,
+    name: &str,
+    metric: &Metric,
+    exemplars: &ExemplarReservoir,
+) -> std::fmt::Result {
     let histogram = metric.get_histogram();
     let key = labels(metric.get_label().iter().map(|pair| (pair.name(), pair.value().to_owned())));
     let marks = exemplars.of(name, &key);

@@ -12,7 +12,7 @@ use std::{
 use crate::telemetry::catalog::attributes::Signal;
 
 /// Between two log lines about deliveries.
-const LINE_EVERY: Duration = Duration::from_mins(1);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -27,7 +27,7 @@ struct Counts {
 }
 
 #[derive(Debug, Default)]
-struct Spoken {
+struct LogThrottle {
     last: Option<Instant>,
     /// Signals that failed since they were last well.
     down: Vec<Signal>,
@@ -37,21 +37,21 @@ struct Spoken {
 
 /// What is to be logged.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::telemetry) enum Line {
+pub(in crate::telemetry) enum ExportLogLine {
     /// Deliveries fail.
-    Down(String),
+    Failing(String),
     /// They work again.
-    Up(String),
+    Recovered(String),
 }
 
 /// The tally of all signals.
 #[derive(Debug, Default)]
-pub(in crate::telemetry) struct Delivery {
+pub(in crate::telemetry) struct ExportStats {
     counts: [Counts; 3],
-    spoken: Mutex<Spoken>,
+    spoken: Mutex<LogThrottle>,
 }
 
-impl Delivery {
+impl ExportStats {
     fn of(&self, signal: Signal) -> &Counts {
         &self.counts[signal as usize]
     }
@@ -79,7 +79,7 @@ impl Delivery {
         lost: u64,
         failure: Option<&str>,
         now: Instant,
-    ) -> Option<Line> {
+    ) -> Option<ExportLogLine> {
         let counts = self.of(signal);
         if failure.is_some() {
             counts.failed.fetch_add(1, Ordering::Relaxed);
@@ -90,7 +90,7 @@ impl Delivery {
         self.line(signal, failure, now)
     }
 
-    fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<Line> {
+    fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<ExportLogLine> {
         let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
         let was_down = spoken.down.contains(&signal);
         if failure.is_none() && !was_down {
@@ -99,7 +99,7 @@ impl Delivery {
         if !was_down {
             spoken.down.push(signal);
         }
-        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
             return None;
         }
         spoken.last = Some(now);
@@ -109,12 +109,12 @@ impl Delivery {
         let found = self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         Some(if let Some(failure) = failure {
             let cause = found.unwrap_or_else(|| failure.to_owned());
-            Line::Down(format!(
+            ExportLogLine::Failing(format!(
                 "{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"
             ))
         } else {
             spoken.down.retain(|other| *other != signal);
-            Line::Up(format!(
+            ExportLogLine::Recovered(format!(
                 "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
             ))
         })
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_dead_collector_costs_one_line_a_minute_and_its_losses_are_counted() {
-        let delivery = Delivery::default();
+        let delivery = ExportStats::default();
         let start = Instant::now();
         let mut lines = Vec::new();
         for second in (0..180).step_by(5) {
@@ -159,14 +159,14 @@ mod tests {
 
     #[test]
     fn recovery_is_said_once() {
-        let delivery = Delivery::default();
+        let delivery = ExportStats::default();
         let start = Instant::now();
         delivery.goes_to(Signal::Traces, "http://c:4318".to_owned());
         delivery.found(Signal::Traces, "connection refused".to_owned());
         let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
         assert_eq!(
             delivery.exported(Signal::Traces, 10, Some("network error"), start),
-            Some(Line::Down(down))
+            Some(ExportLogLine::Failing(down))
         );
         assert_eq!(
             delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)),
@@ -174,13 +174,13 @@ mod tests {
             "within the minute"
         );
         let up = delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(65));
-        assert!(matches!(up, Some(Line::Up(_))), "{up:?}");
+        assert!(matches!(up, Some(ExportLogLine::Recovered(_))), "{up:?}");
         assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
     }
 
     #[test]
     fn success_says_nothing() {
-        let delivery = Delivery::default();
+        let delivery = ExportStats::default();
         assert_eq!(delivery.exported(Signal::Metrics, 0, None, Instant::now()), None);
         assert_eq!(delivery.exports(Signal::Metrics), (1, 0));
     }

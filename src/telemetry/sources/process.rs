@@ -3,7 +3,7 @@
 use std::{fs, sync::OnceLock, time::Instant};
 
 /// Kernel ticks a second: `sysconf(_SC_CLK_TCK)`, which is 100 on every architecture of Linux (`USER_HZ`).
-const TICKS: f64 = 100.0;
+const CLOCK_TICKS_PER_SECOND: f64 = 100.0;
 
 /// Processor time in seconds: user, system.
 pub(in crate::telemetry) fn cpu() -> Option<(f64, f64)> {
@@ -17,7 +17,7 @@ fn parse_cpu(stat: &str) -> Option<(f64, f64)> {
     let mut fields = after.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
-    Some((user / TICKS, system / TICKS))
+    Some((user / CLOCK_TICKS_PER_SECOND, system / CLOCK_TICKS_PER_SECOND))
 }
 
 /// Resident memory in bytes.

@@ -8,7 +8,7 @@ use std::{
 };
 
 #[derive(Debug, Default)]
-struct Watched {
+struct ResourceActivity {
     /// Streams that live. Without one nobody watches on purpose, and there is no age.
     streams: usize,
     /// Path of the watch (there may be one for each namespace) and when its last byte came.
@@ -17,9 +17,9 @@ struct Watched {
 
 /// The ages of all watches.
 #[derive(Debug, Default)]
-pub(in crate::telemetry) struct Ages(Mutex<HashMap<&'static str, Watched>>);
+pub(in crate::telemetry) struct WatchActivity(Mutex<HashMap<&'static str, ResourceActivity>>);
 
-impl Ages {
+impl WatchActivity {
     /// A byte, or the head of an answer, came for the watch of `path`.
     pub(in crate::telemetry) fn heard(&self, resource: &'static str, path: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ pub(in crate::telemetry) fn resource(group: &str, plural: &str) -> Option<&'stat
 mod tests {
     use super::*;
 
-    fn seen(ages: &Ages) -> Vec<&'static str> {
+    fn seen(ages: &WatchActivity) -> Vec<&'static str> {
         let mut seen = Vec::new();
         ages.each(|resource, _| seen.push(resource));
         seen
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_age_is_shown_only_while_somebody_watches() {
-        let ages = Ages::default();
+        let ages = WatchActivity::default();
         ages.begin("Service");
         assert!(seen(&ages).is_empty(), "nothing heard yet");
         ages.heard("Service", "/api/v1/services");

@@ -9,11 +9,11 @@ use crate::telemetry::trace::rollout_context::SpanIds;
 
 /// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG`
 /// says.
-pub(in crate::telemetry) const SPANS: &str = "elpio::span";
+pub(in crate::telemetry) const SPAN_TARGET: &str = "elpio::span";
 
 /// The object that is reconciled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct Subject {
+pub(in crate::telemetry) struct ReconciledObject {
     pub(in crate::telemetry) kind: &'static str,
     pub(in crate::telemetry) api_version: &'static str,
     pub(in crate::telemetry) namespace: String,
@@ -24,16 +24,16 @@ pub(in crate::telemetry) struct Subject {
 
 /// Lies in the context of a reconcile and of every span in it.
 #[derive(Clone, Debug)]
-pub(in crate::telemetry) struct Reconciling {
-    pub(in crate::telemetry) subject: Arc<Subject>,
+pub(in crate::telemetry) struct CurrentReconcile {
+    pub(in crate::telemetry) subject: Arc<ReconciledObject>,
     /// Set when it is still open whether this trace is exported.
-    pub(in crate::telemetry) verdict: Option<Verdict>,
+    pub(in crate::telemetry) verdict: Option<DeferredSampling>,
 }
 
 /// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
 /// nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct Sampled(pub(in crate::telemetry) bool);
+pub(in crate::telemetry) struct ForcedSampling(pub(in crate::telemetry) bool);
 
 /// What is done once a trace is known to be kept.
 type Deferred = Box<dyn FnOnce() + Send>;
@@ -46,9 +46,9 @@ enum Decision {
 
 /// Whether a tentative trace is exported. Whoever hands out one of its ids keeps it by that.
 #[derive(Clone)]
-pub(in crate::telemetry) struct Verdict(Arc<Mutex<Decision>>);
+pub(in crate::telemetry) struct DeferredSampling(Arc<Mutex<Decision>>);
 
-impl Verdict {
+impl DeferredSampling {
     pub(in crate::telemetry) fn open() -> Self {
         Self(Arc::new(Mutex::new(Decision::Open(Vec::new()))))
     }
@@ -94,7 +94,7 @@ impl Verdict {
     }
 }
 
-impl std::fmt::Debug for Verdict {
+impl std::fmt::Debug for DeferredSampling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Verdict").field(&self.is_kept()).finish()
     }
@@ -109,15 +109,18 @@ pub(in crate::telemetry) fn ids_of(cx: &Context) -> Option<SpanIds> {
 }
 
 /// The reconcile that runs here.
-pub(in crate::telemetry) fn reconciling() -> Option<Reconciling> {
-    Context::map_current(|cx| cx.get::<Reconciling>().cloned())
+pub(in crate::telemetry) fn reconciling() -> Option<CurrentReconcile> {
+    Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned())
 }
 
 /// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be
 /// exported.
 pub(in crate::telemetry) fn ids_in_passing() -> Option<SpanIds> {
     Context::map_current(|cx| {
-        let certain = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()).is_none_or(Verdict::is_kept);
+        let certain = cx
+            .get::<CurrentReconcile>()
+            .and_then(|r| r.verdict.as_ref())
+            .is_none_or(DeferredSampling::is_kept);
         if certain { ids_of(cx) } else { None }
     })
 }
@@ -126,7 +129,7 @@ pub(in crate::telemetry) fn ids_in_passing() -> Option<SpanIds> {
 pub(in crate::telemetry) fn claim_ids() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let ids = ids_of(cx)?;
-        if let Some(verdict) = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()) {
+        if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
             verdict.keep();
         }
         Some(ids)
@@ -136,7 +139,7 @@ pub(in crate::telemetry) fn claim_ids() -> Option<SpanIds> {
 /// Makes the trace of the reconcile that runs here, if there is one, one that is exported.
 pub(in crate::telemetry) fn keep() {
     Context::map_current(|cx| {
-        if let Some(verdict) = cx.get::<Reconciling>().and_then(|r| r.verdict.as_ref()) {
+        if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
             verdict.keep();
         }
     });

@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, ShouldSample,
 };
 
-use crate::telemetry::trace::context::Sampled;
+use crate::telemetry::trace::context::ForcedSampling;
 
 thread_local! {
     static PRESET: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
@@ -19,9 +19,9 @@ thread_local! {
 
 /// Hands out the preset ids inside [`with_preset`], random ones elsewhere.
 #[derive(Debug, Default)]
-pub(in crate::telemetry) struct Ids(RandomIdGenerator);
+pub(in crate::telemetry) struct PresetIdGenerator(RandomIdGenerator);
 
-impl IdGenerator for Ids {
+impl IdGenerator for PresetIdGenerator {
     fn new_trace_id(&self) -> TraceId {
         PRESET.get().map_or_else(|| self.0.new_trace_id(), |(trace, _)| trace)
     }
@@ -47,9 +47,9 @@ pub(in crate::telemetry) fn with_preset<T>(trace: TraceId, span: SpanId, start: 
 
 /// The configured sampler; inside a rollout the rollout's own decision.
 #[derive(Clone, Debug)]
-pub(in crate::telemetry) struct Follow(pub(in crate::telemetry) Box<dyn ShouldSample>);
+pub(in crate::telemetry) struct RolloutSampler(pub(in crate::telemetry) Box<dyn ShouldSample>);
 
-impl ShouldSample for Follow {
+impl ShouldSample for RolloutSampler {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -59,7 +59,7 @@ impl ShouldSample for Follow {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        match parent.and_then(|cx| cx.get::<Sampled>().map(|sampled| (cx, sampled.0))) {
+        match parent.and_then(|cx| cx.get::<ForcedSampling>().map(|sampled| (cx, sampled.0))) {
             Some((cx, sampled)) => SamplingResult {
                 decision: if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop },
                 attributes: Vec::new(),

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{
 use crate::telemetry::{
     catalog::{attributes::Kind, spans::ROLLOUT},
     trace::{
-        context::Sampled,
+        context::ForcedSampling,
         ids::with_preset,
         rollout_context::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, parse_traceparent},
     },
@@ -53,7 +53,7 @@ impl fmt::Debug for Traces {
 
 /// One occurrence of an Event.
 #[derive(Clone, Debug)]
-pub struct EventLog {
+pub struct EventRecord {
     /// Kind of the object it regards.
     pub kind: Kind,
     /// Its `apiVersion`.
@@ -133,7 +133,7 @@ impl Traces {
             builder = builder.with_links(vec![Link::with_context(link)]);
         }
         let tracer = &self.inner.tracer;
-        let cx = cx.with_value(Sampled(true));
+        let cx = cx.with_value(ForcedSampling(true));
         let mut root =
             with_preset(span.ctx.trace_id(), span.ctx.span_id(), || tracer.build_with_context(builder, &cx));
         match (span.outcome, span.error) {
@@ -147,7 +147,7 @@ impl Traces {
     }
 
     /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.
-    pub fn event_log(&self, event: &EventLog) {
+    pub fn event_log(&self, event: &EventRecord) {
         let ids = context::claim_ids();
         let Some(logger) = &self.inner.logger else { return };
         let mut record = logger.create_log_record();
@@ -199,5 +199,5 @@ pub fn current_ids() -> Option<SpanIds> {
 /// A parent that no sampler sees: what a rollout decided goes with it.
 pub(in crate::telemetry) fn in_rollout(root: SpanContext) -> Context {
     let sampled = root.is_sampled();
-    Context::new().with_remote_span_context(root).with_value(Sampled(sampled))
+    Context::new().with_remote_span_context(root).with_value(ForcedSampling(sampled))
 }

@@ -22,38 +22,38 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::{
     catalog::attributes::Signal,
-    sources::export_stats::Delivery,
-    trace::context::{Reconciling, Verdict},
+    sources::export_stats::ExportStats,
+    trace::context::{CurrentReconcile, DeferredSampling},
 };
 
 /// Spans that are held back for one trace; a reconcile has a few dozen.
-const SPANS_A_TRACE: usize = 512;
+const MAX_SPANS_PER_TRACE: usize = 512;
 /// Traces that are held back at once; more than reconciles run at once. Beyond it a trace is exported at
 /// once.
-const TRACES: usize = 1024;
+const MAX_PENDING_TRACES: usize = 1024;
 
 #[derive(Debug)]
-struct Tentative {
+struct PendingTrace {
     root: SpanId,
-    verdict: Verdict,
+    verdict: DeferredSampling,
     spans: Vec<SpanData>,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::telemetry) struct Quiet {
+pub(in crate::telemetry) struct TailSamplingProcessor {
     next: Vec<Box<dyn SpanProcessor>>,
-    held: Mutex<HashMap<TraceId, Tentative>>,
+    held: Mutex<HashMap<TraceId, PendingTrace>>,
     /// Length of `held`, so that the common case takes no lock.
     traces: AtomicUsize,
-    delivery: Arc<Delivery>,
+    delivery: Arc<ExportStats>,
     value_limit: Option<usize>,
 }
 
-impl Quiet {
+impl TailSamplingProcessor {
     pub(in crate::telemetry) fn new(
         next: Vec<Box<dyn SpanProcessor>>,
-        delivery: Arc<Delivery>,
+        delivery: Arc<ExportStats>,
         value_limit: Option<usize>,
     ) -> Self {
         Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, value_limit }
@@ -81,7 +81,7 @@ impl Quiet {
         let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
         // In tracing a parent closes after its children, so the root is the last span of its trace.
         let ended = tentative.root == span.span_context.span_id();
-        if tentative.spans.len() < SPANS_A_TRACE || ended {
+        if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);
         } else {
             self.delivery.no_room(Signal::Traces, 1);
@@ -97,14 +97,14 @@ impl Quiet {
     }
 }
 
-impl SpanProcessor for Quiet {
+impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        let verdict = parent.get::<Reconciling>().and_then(|reconciling| reconciling.verdict.clone());
+        let verdict = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.verdict.clone());
         if let Some(verdict) = verdict.filter(|_| !parent.span().span_context().is_valid()) {
             let ctx = span.span_context();
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            if held.len() < TRACES {
-                held.insert(ctx.trace_id(), Tentative { root: ctx.span_id(), verdict, spans: Vec::new() });
+            if held.len() < MAX_PENDING_TRACES {
+                held.insert(ctx.trace_id(), PendingTrace { root: ctx.span_id(), verdict, spans: Vec::new() });
                 self.traces.store(held.len(), Ordering::Release);
             } else {
                 drop(held);
