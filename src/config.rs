@@ -68,7 +68,7 @@ impl EnvReader<'_> {
         (self.get)(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
     }
 
-    fn or_default<T>(
+    fn parse_or_warn<T>(
         &mut self,
         name: &str,
         default: T,
@@ -96,15 +96,28 @@ impl OperatorConfig {
             engine: engine(env.text("ELPIO_ENGINE").as_deref())?,
             namespaces: namespaces(env.text("ELPIO_NAMESPACES"))?,
             leader_elect: leader_elect(env.text("ELPIO_LEADER_ELECT"))?,
-            metrics: env.or_default("ELPIO_METRICS", false, "off", BOOL_VALUES, switch),
-            metrics_port: env.or_default("ELPIO_METRICS_PORT", 9095, "9095", "a port from 1 to 65535", |v| {
-                v.parse().ok().filter(|p| *p != 0)
-            }),
-            metrics_addr: env.or_default("ELPIO_METRICS_ADDR", None, "every address", "an IP address", |v| {
-                v.trim_matches(['[', ']']).parse().ok().map(Some)
-            }),
-            health_port: env
-                .or_default("ELPIO_HEALTH_PORT", 8081, "8081", "a port from 0 to 65535", |v| v.parse().ok()),
+            metrics: env.parse_or_warn("ELPIO_METRICS", false, "off", BOOL_VALUES, parse_bool),
+            metrics_port: env.parse_or_warn(
+                "ELPIO_METRICS_PORT",
+                9095,
+                "9095",
+                "a port from 1 to 65535",
+                |v| v.parse().ok().filter(|p| *p != 0),
+            ),
+            metrics_addr: env.parse_or_warn(
+                "ELPIO_METRICS_ADDR",
+                None,
+                "every address",
+                "an IP address",
+                |v| v.trim_matches(['[', ']']).parse().ok().map(Some),
+            ),
+            health_port: env.parse_or_warn(
+                "ELPIO_HEALTH_PORT",
+                8081,
+                "8081",
+                "a port from 0 to 65535",
+                |v| v.parse().ok(),
+            ),
             cluster_issuer: env.text("ELPIO_CLUSTER_ISSUER").unwrap_or_else(|| "letsencrypt".into()),
             fetch_image: env
                 .text("ELPIO_FETCH_IMAGE")
@@ -112,21 +125,21 @@ impl OperatorConfig {
             keda_interceptor: env
                 .text("ELPIO_KEDA_INTERCEPTOR")
                 .unwrap_or_else(|| "http://keda-add-ons-http-interceptor-proxy.keda:8080".into()),
-            concurrency: env.or_default("ELPIO_CONCURRENCY", 16, "16", "a number from 1 to 1024", |v| {
+            concurrency: env.parse_or_warn("ELPIO_CONCURRENCY", 16, "16", "a number from 1 to 1024", |v| {
                 v.parse().ok().filter(|n| (1..=1024).contains(n))
             }),
-            rollout_deadline: env.or_default(
+            rollout_deadline: env.parse_or_warn(
                 "ELPIO_ROLLOUT_DEADLINE",
                 Duration::from_mins(10),
                 "10m",
                 "a duration of at least 1s, such as 90s or 10m",
-                duration,
+                parse_duration,
             ),
             log_filter: env
                 .text("ELPIO_LOG")
                 .or_else(|| env.text("RUST_LOG"))
                 .unwrap_or_else(|| "info".into()),
-            log_json: env.or_default(
+            log_json: env.parse_or_warn(
                 "ELPIO_LOG_FORMAT",
                 None,
                 "pretty on a terminal, else json",
@@ -170,13 +183,13 @@ fn namespaces(text: Option<String>) -> Result<Vec<String>, ConfigError> {
 
 fn leader_elect(text: Option<String>) -> Result<Option<bool>, ConfigError> {
     let Some(text) = text else { return Ok(None) };
-    match switch(&text) {
+    match parse_bool(&text) {
         Some(on) => Ok(Some(on)),
         None => Err(ConfigError { variable: "ELPIO_LEADER_ELECT", value: text, expected: BOOL_VALUES }),
     }
 }
 
-fn switch(text: &str) -> Option<bool> {
+fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
         "0" | "false" | "no" | "off" => Some(false),
@@ -184,7 +197,7 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+fn parse_duration(text: &str) -> Option<Duration> {
     let parsed: jiff::SignedDuration = text.parse().ok()?;
     Duration::try_from(parsed).ok().filter(|d| *d >= Duration::from_secs(1))
 }

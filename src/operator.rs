@@ -65,12 +65,12 @@ impl<K: Kind> KindController<K> {
         Self { controller, pipeline }
     }
 
-    fn work(
+    fn run_workers(
         &self,
         workers: usize,
         stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<K> {
-        self.controller.clone().work(self.pipeline.clone(), workers, stopping)
+        self.controller.clone().run_workers(self.pipeline.clone(), workers, stopping)
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Operator {
     recorder: Recorder,
     metrics: Metrics,
     served: watch::Sender<ServedVersions>,
-    followed: watch::Sender<bool>,
+    children_synced: watch::Sender<bool>,
     leading: watch::Sender<bool>,
     synced: watch::Sender<bool>,
 }
@@ -100,10 +100,11 @@ impl Operator {
     pub fn new(config: &OperatorConfig, client: Client, telemetry: &Telemetry) -> Self {
         let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
         let leading = watch::channel(false).0;
-        let kinds = [Service::CHILDREN, Function::CHILDREN].concat();
+        let kinds = [Service::CHILD_KINDS, Function::CHILD_KINDS].concat();
         let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
         let rollouts = RolloutTelemetry { traces: traces.clone(), metrics: metrics.clone() };
-        let recorder = Recorder::new(client.clone(), &runtime_info::instance(), metrics.clone(), traces);
+        let recorder =
+            Recorder::new(client.clone(), &runtime_info::reporting_instance(), metrics.clone(), traces);
         let applier = Applier {
             client: client.clone(),
             children: children.clone(),
@@ -117,7 +118,7 @@ impl Operator {
             recorder,
             metrics,
             served: watch::channel(ServedVersions::new()).0,
-            followed: watch::channel(false).0,
+            children_synced: watch::channel(false).0,
             leading,
             synced: watch::channel(false).0,
         }
@@ -141,54 +142,54 @@ impl Operator {
         place: runtime_info::RuntimeInfo,
         mut stopping: watch::Receiver<bool>,
     ) {
-        self.show();
+        self.register_state_gauges();
         let mut own = self.services.controller.watch(&self.client, &config.namespaces);
         own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
         let mut background = JoinSet::new();
         let kinds = self.children.kinds().collect();
-        background.spawn(discovery::keep(
+        background.spawn(discovery::run(
             self.client.clone(),
             kinds,
             self.served.clone(),
             self.metrics.clone(),
         ));
-        background.spawn(follow(
+        background.spawn(sync_child_watches(
             self.children.clone(),
-            self.listeners(),
+            self.change_handlers(),
             self.served.subscribe(),
-            self.followed.clone(),
+            self.children_synced.clone(),
         ));
         let recorder = self.recorder.clone();
-        background.spawn(async move { recorder.keep().await });
+        background.spawn(async move { recorder.run().await });
         tokio::select! {
-            () = self.sync(&own) => {}
+            () = self.wait_for_cache_sync(&own) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.synced.send_replace(true);
         tracing::info!("ready: every watch has synced");
         let (resign, resigning) = watch::channel(false);
-        background.spawn(take_over(
+        background.spawn(on_leadership_acquired(
             self.children.clone(),
             self.services.controller.clone(),
             self.functions.controller.clone(),
             self.leading.subscribe(),
         ));
-        let leading = tokio::spawn(lead(
+        let leading = tokio::spawn(run_leader_election(
             self.client.clone(),
             config.leader_elect,
             place,
             self.leading.clone(),
             resigning,
         ));
-        let services = self.services.work(config.concurrency, stopping.clone());
-        let functions = self.functions.work(config.concurrency, stopping.clone());
+        let services = self.services.run_workers(config.concurrency, stopping.clone());
+        let functions = self.functions.run_workers(config.concurrency, stopping.clone());
         let mut working = tokio::spawn(async { tokio::join!(services, functions) });
         let _ = stopping.wait_for(|stop| *stop).await;
         if tokio::time::timeout(DRAIN_TIMEOUT, &mut working).await.is_err() {
             // Nothing is to be written once the Lease is another's.
             working.abort();
             let running =
-                self.services.controller.queue.running() + self.functions.controller.queue.running();
+                self.services.controller.queue.in_flight() + self.functions.controller.queue.in_flight();
             tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
         }
         if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
@@ -199,7 +200,7 @@ impl Operator {
     }
 
     /// Waits for the first lists: of our own kinds, and of what is served and permitted.
-    async fn sync(&self, own: &[WatchHandle]) {
+    async fn wait_for_cache_sync(&self, own: &[WatchHandle]) {
         for watch in own {
             loop {
                 let state = watch.state();
@@ -212,38 +213,41 @@ impl Operator {
                         watch.resource()
                     );
                 }
-                watch.turned(&state).await;
+                watch.state_changed(&state).await;
             }
         }
-        let _ = self.followed.subscribe().wait_for(|followed| *followed).await;
+        let _ = self.children_synced.subscribe().wait_for(|followed| *followed).await;
     }
 
     /// Who is told of a child's change, and of an API's.
-    fn listeners(&self) -> (OnChildChange, OnAvailabilityChange) {
+    fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let (also_services, also_functions) = (services.clone(), functions.clone());
         let changed: OnChildChange = Arc::new(move |kind, change| {
-            services.child_changed(kind, change);
-            functions.child_changed(kind, change);
+            services.on_child_change(kind, change);
+            functions.on_child_change(kind, change);
         });
         let turned: OnAvailabilityChange = Arc::new(move || {
-            also_services.look_at_all(Some(Trigger::Dependency));
-            also_functions.look_at_all(Some(Trigger::Dependency));
+            also_services.enqueue_all(Some(Trigger::Dependency));
+            also_functions.enqueue_all(Some(Trigger::Dependency));
         });
         (changed, turned)
     }
 
     /// Lets the state gauges read the caches, while we lead.
-    fn show(&self) {
+    fn register_state_gauges(&self) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let leading = self.leading.subscribe();
         self.metrics.resources(move || {
-            let mut by_state = leading.borrow().then(|| state_metrics::states::<Service>(&services.store))?;
+            let mut by_state =
+                leading.borrow().then(|| state_metrics::count_by_state::<Service>(&services.store))?;
             let services_ready =
                 by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
-            by_state.extend(state_metrics::states::<Function>(&functions.store));
-            let unsettled_age =
-                vec![(Service::KIND, services.unsettled.age()), (Function::KIND, functions.unsettled.age())];
+            by_state.extend(state_metrics::count_by_state::<Function>(&functions.store));
+            let unsettled_age = vec![
+                (Service::KIND, services.unobserved.max_age()),
+                (Function::KIND, functions.unobserved.max_age()),
+            ];
             Some(ResourceCounts { services_ready, by_state, unsettled_age })
         });
         let leading = self.leading.subscribe();
@@ -252,7 +256,7 @@ impl Operator {
 }
 
 /// Watches the children of what is served, and looks at every object when that changes.
-async fn follow(
+async fn sync_child_watches(
     children: Arc<ChildStore>,
     (changed, turned): (OnChildChange, OnAvailabilityChange),
     mut served: watch::Receiver<ServedVersions>,
@@ -260,7 +264,7 @@ async fn follow(
 ) {
     while served.changed().await.is_ok() {
         let now = served.borrow_and_update().clone();
-        children.follow(&now, &changed, &turned).await;
+        children.set_served(&now, &changed, &turned).await;
         // The first time, everything is looked at when we begin to lead.
         if followed.send_replace(true) {
             turned();
@@ -269,15 +273,15 @@ async fn follow(
 }
 
 /// Takes up the work whenever we begin to lead.
-async fn take_over(
+async fn on_leadership_acquired(
     children: Arc<ChildStore>,
     services: Controller<Service>,
     functions: Controller<Function>,
     mut leading: watch::Receiver<bool>,
 ) {
     while leading.wait_for(|leads| *leads).await.is_ok() {
-        services.take_over(&children);
-        functions.take_over(&children);
+        services.on_leadership_acquired(&children);
+        functions.on_leadership_acquired(&children);
         if leading.wait_for(|leads| !*leads).await.is_err() {
             return;
         }
@@ -285,7 +289,7 @@ async fn take_over(
 }
 
 /// Leads while the Lease is ours, or at once where there is no election, until told to resign.
-async fn lead(
+async fn run_leader_election(
     client: Client,
     elect: Option<bool>,
     place: runtime_info::RuntimeInfo,
@@ -293,7 +297,7 @@ async fn lead(
     mut resigning: watch::Receiver<bool>,
 ) {
     if elect.unwrap_or(place.in_cluster) {
-        LeaderElector::new(client, &place.namespace, place.candidate()).run(leading, resigning).await;
+        LeaderElector::new(client, &place.namespace, place.lease_identity()).run(leading, resigning).await;
     } else {
         leading.send_replace(true);
         let _ = resigning.wait_for(|resign| *resign).await;

@@ -56,23 +56,23 @@ fn start() -> Result<ExitCode, StartError> {
     let (settings, more) = TelemetryConfig::from_env(&env);
     warnings.extend(more);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(operate(config, settings, warnings));
+    let code = runtime.block_on(run_until_signal(config, settings, warnings));
     // A thread that still waits for a dead collector must not keep the process.
     runtime.shutdown_background();
     code
 }
 
-async fn operate(
+async fn run_until_signal(
     config: OperatorConfig,
     settings: TelemetryConfig,
     warnings: Vec<String>,
 ) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
-    let place = runtime_info::of(&kube_config);
-    let visible = config.metrics || settings.pushes();
+    let place = runtime_info::runtime_info(&kube_config);
+    let visible = config.metrics || settings.exports_anything();
     let identity =
-        place.telemetry(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
+        place.telemetry_identity(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
     let page_listener = if config.metrics {
         Some(http::bind(config.metrics_addr, config.metrics_port, Endpoint::Metrics).await?)

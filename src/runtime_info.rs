@@ -20,23 +20,23 @@ pub struct RuntimeInfo {
     pub namespace: String,
 }
 
-fn env(name: &str) -> Option<String> {
+fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where this process runs, by what its client configuration was inferred from.
-pub fn of(config: &Config) -> RuntimeInfo {
-    let in_cluster = env("KUBERNETES_SERVICE_HOST").is_some() && env("KUBECONFIG").is_none();
+pub fn runtime_info(config: &Config) -> RuntimeInfo {
+    let in_cluster = env_var("KUBERNETES_SERVICE_HOST").is_some() && env_var("KUBECONFIG").is_none();
     RuntimeInfo {
         in_cluster,
-        namespace: env("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
+        namespace: env_var("POD_NAMESPACE").unwrap_or_else(|| config.default_namespace.clone()),
     }
 }
 
 /// The pod's name, or the host's: the reporting instance of Events.
-pub fn instance() -> String {
-    env("POD_NAME")
-        .or_else(|| env("HOSTNAME"))
+pub fn reporting_instance() -> String {
+    env_var("POD_NAME")
+        .or_else(|| env_var("HOSTNAME"))
         .or_else(hostname)
         .unwrap_or_else(|| "elpio-operator".to_owned())
 }
@@ -51,23 +51,23 @@ fn hostname() -> Option<String> {
 impl RuntimeInfo {
     /// A name for leader election that no other process has: two may share a host.
     #[must_use]
-    pub fn candidate(&self) -> String {
+    pub fn lease_identity(&self) -> String {
         let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
             .map_or_else(|_| std::process::id().to_string(), |id| id.trim().to_owned());
-        format!("{}_{unique}", instance())
+        format!("{}_{unique}", reporting_instance())
     }
 
     /// What telemetry says of this process.
     #[must_use]
-    pub fn telemetry(&self, cluster_uid: Option<String>) -> Identity {
+    pub fn telemetry_identity(&self, cluster_uid: Option<String>) -> Identity {
         Identity {
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("ELPIO_REVISION"),
             rustc: env!("ELPIO_RUSTC"),
             namespace: self.in_cluster.then(|| self.namespace.clone()),
-            pod_name: env("POD_NAME").or_else(|| self.in_cluster.then(hostname).flatten()),
-            pod_uid: env("POD_UID"),
-            node_name: env("NODE_NAME"),
+            pod_name: env_var("POD_NAME").or_else(|| self.in_cluster.then(hostname).flatten()),
+            pod_uid: env_var("POD_UID"),
+            node_name: env_var("NODE_NAME"),
             cluster_uid,
         }
     }

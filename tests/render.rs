@@ -71,7 +71,7 @@ fn children_are_owned_labelled_and_in_order() {
             let owners = metadata["ownerReferences"].as_array().unwrap();
             assert_eq!(owners.len(), 1, "{what}");
             assert!(owners[0]["controller"] == true && owners[0]["blockOwnerDeletion"] == true, "{what}");
-            for before in &child.after {
+            for before in &child.depends_on {
                 assert!(
                     desired.children[..index].iter().any(|other| other.id == *before),
                     "{what} waits for {before:?}, which is not before it"
@@ -86,7 +86,7 @@ fn children_are_owned_labelled_and_in_order() {
                 child.hash(),
                 "{what}"
             );
-            assert!(render::drift::satisfied(&child.body, &child.manifest()), "{what}");
+            assert!(render::drift::is_satisfied_by(&child.body, &child.manifest()), "{what}");
             if matches!(child.id.kind, ChildKind::Deployment | ChildKind::KnativeService) {
                 assert_eq!(
                     child.body["spec"]["template"]["metadata"]["labels"],
@@ -105,7 +105,7 @@ fn children_are_owned_labelled_and_in_order() {
 fn what_is_carried_does_not_change_the_hash() {
     let child = rendered("knative-minimal").children.remove(0);
     let mut traced = child.clone();
-    traced.carried.insert(api::annotation::TRACEPARENT.to_owned(), "00-1-2-01".to_owned());
+    traced.unhashed_annotations.insert(api::annotation::TRACEPARENT.to_owned(), "00-1-2-01".to_owned());
     assert_eq!(traced.hash(), child.hash());
     assert_eq!(traced.manifest()["metadata"]["annotations"][api::annotation::TRACEPARENT], "00-1-2-01");
     let mut edited = child.clone();

@@ -42,8 +42,8 @@ fn function_children(case: &str) -> Vec<Child> {
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     vec![
         render::pipeline_run(&owner, &valid, &Defaults::default()),
-        render::published(&owner, &valid, &BuiltImage::by_run(&valid, &run, Some(&digest))),
-        render::published(&owner, &valid, &BuiltImage::by_run(&valid, &run, Some("latest"))),
+        render::published_service(&owner, &valid, &BuiltImage::from_run(&valid, &run, Some(&digest))),
+        render::published_service(&owner, &valid, &BuiltImage::from_run(&valid, &run, Some("latest"))),
     ]
 }
 

@@ -70,16 +70,16 @@ impl Story {
         let moment = StatusInput {
             generation,
             now,
-            retried,
-            began,
-            first_look,
+            is_retry: retried,
+            rollout_started: began,
+            first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
         };
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
         let assessed = match validate("web", &spec, &defaults) {
-            Err(faults) => service::assess(
+            Err(faults) => service::compute(
                 &OWNER,
                 self.status.as_ref(),
                 Observation::Invalid(&faults),
@@ -91,11 +91,11 @@ impl Story {
                 let (applied, live) = (applied(&desired, fates), live(children));
                 let seen =
                     Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &live };
-                service::assess(&OWNER, self.status.as_ref(), seen, &moment, &defaults)
+                service::compute(&OWNER, self.status.as_ref(), seen, &moment, &defaults)
             }
         };
         self.tell(what, &assessed.status);
-        for event in &assessed.occurrences {
+        for event in &assessed.events {
             let about =
                 event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
             writeln!(
@@ -166,7 +166,7 @@ fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
         fates.iter().find(|(of, _)| *of == kind).map_or(ChildOutcome::Changed, |(_, step)| step.clone())
     };
     Applied {
-        steps: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
+        outcomes: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
         ..Applied::default()
     }
 }

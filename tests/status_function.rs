@@ -103,29 +103,28 @@ impl Story {
         let moment = StatusInput {
             generation,
             now,
-            retried: false,
-            began,
-            first_look,
+            is_retry: false,
+            rollout_started: began,
+            first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
         };
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
-        let desired =
-            elpio_operator::render::function::function(&OWNER, &valid, &live(before), None, &defaults);
+        let desired = elpio_operator::render::function::plan(&OWNER, &valid, &live(before), None, &defaults);
         let step = |mode: &WriteMode| {
             if *mode == WriteMode::Retain { ChildOutcome::Unchanged } else { ChildOutcome::Changed }
         };
         let applied = Applied {
-            steps: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(),
+            outcomes: desired.children.iter().map(|c| (c.id.clone(), step(&c.mode))).collect(),
             ..Applied::default()
         };
         let (now_live, details) = (live(after), LiveChildren::new());
         let seen =
             Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
-        let assessed = function::assess(&OWNER, self.status.as_ref(), seen, &details, &moment);
+        let assessed = function::compute(&OWNER, self.status.as_ref(), seen, &details, &moment);
         self.tell(what, &assessed.status);
-        for event in &assessed.occurrences {
+        for event in &assessed.events {
             let about =
                 event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
             writeln!(

@@ -55,7 +55,7 @@ async fn from_init_to_shutdown() {
     let receiver = OtlpReceiver::start().await;
     let variables = HashMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())]);
     let (settings, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
-    assert!(warnings.is_empty() && settings.pushes());
+    assert!(warnings.is_empty() && settings.exports_anything());
     // Spans do not depend on the log filter, nor on kube's own spans.
     let log = LogConfig { filter: "error,kube_client=trace".into(), format: LogFormat::Json, ansi: false };
     let telemetry = telemetry::init(settings, Identity::default(), log, true).unwrap();
@@ -79,7 +79,7 @@ async fn from_init_to_shutdown() {
             engine: None,
             outcome: ReconcileOutcome::Failed,
             applied: vec![],
-            wrote: false,
+            changed_anything: false,
         })
     };
     metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await;

@@ -18,7 +18,7 @@ use kube::{
 use tokio::sync::watch;
 
 use crate::{
-    cluster::client::call::{ApiCall, ApiError, run},
+    cluster::client::call::{ApiCall, ApiError, call_with_timeout},
     telemetry::ErrorType,
 };
 
@@ -39,9 +39,9 @@ pub struct LeaderElector {
     namespace: String,
     identity: String,
     /// The claim last seen, and when it was first seen to be so.
-    seen: Option<(Lease, Instant)>,
+    observed: Option<(Lease, Instant)>,
     /// Our own claim as last written.
-    held: Option<Lease>,
+    own_lease: Option<Lease>,
 }
 
 impl LeaderElector {
@@ -52,8 +52,8 @@ impl LeaderElector {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             identity,
-            seen: None,
-            held: None,
+            observed: None,
+            own_lease: None,
         }
     }
 
@@ -69,33 +69,34 @@ impl LeaderElector {
             } else {
                 RENEW_DEADLINE
             };
-            let claimed =
-                tokio::time::timeout(bound, self.claim()).await.unwrap_or_else(|_| Err(self.unanswered()));
+            let claimed = tokio::time::timeout(bound, self.try_acquire_or_renew())
+                .await
+                .unwrap_or_else(|_| Err(self.timeout_error()));
             match claimed {
                 Ok(true) => {
                     renewed = asked;
-                    self.tell(&leading, true);
+                    self.set_leading(&leading, true);
                 }
-                Ok(false) => self.tell(&leading, false),
+                Ok(false) => self.set_leading(&leading, false),
                 Err(error) => {
                     let lost = *leading.borrow() && renewed.elapsed() >= RENEW_DEADLINE;
                     if lost || !*leading.borrow() {
                         tracing::warn!(%error, namespace = self.namespace, "cannot claim the Lease; trying on");
                     }
                     if lost {
-                        self.tell(&leading, false);
+                        self.set_leading(&leading, false);
                     }
                 }
             }
             let _ = tokio::time::timeout(RETRY_PERIOD, stop.wait_for(|s| *s)).await;
         }
-        self.tell(&leading, false);
-        if let Err(error) = self.give_back().await {
+        self.set_leading(&leading, false);
+        if let Err(error) = self.release().await {
             tracing::warn!(%error, "the Lease could not be given back; it expires after {} s", LEASE_DURATION.as_secs());
         }
     }
 
-    fn tell(&self, leading: &watch::Sender<bool>, now: bool) {
+    fn set_leading(&self, leading: &watch::Sender<bool>, now: bool) {
         if leading.send_replace(now) != now {
             tracing::info!(
                 lease = LEASE_NAME,
@@ -107,24 +108,28 @@ impl LeaderElector {
         }
     }
 
-    fn unanswered(&self) -> ApiError {
+    fn timeout_error(&self) -> ApiError {
         let cause = "no answer in time".to_owned();
         ApiError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
     /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we
     /// lead.
-    async fn claim(&mut self) -> Result<bool, ApiError> {
-        if let Some(mut held) = self.held.take() {
+    async fn try_acquire_or_renew(&mut self) -> Result<bool, ApiError> {
+        if let Some(mut held) = self.own_lease.take() {
             let (acquired, transitions) = held
                 .spec
                 .as_ref()
                 .map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
             held.spec = Some(LeaseSpec { acquire_time: acquired, ..self.spec(transitions) });
-            match run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &held)).await
+            match call_with_timeout(
+                self.call("update"),
+                self.api.replace(LEASE_NAME, &PostParams::default(), &held),
+            )
+            .await
             {
                 Ok(renewed) => {
-                    self.held = Some(renewed);
+                    self.own_lease = Some(renewed);
                     return Ok(true);
                 }
                 // Somebody changed it: look again.
@@ -132,13 +137,14 @@ impl LeaderElector {
                 Err(error) => return Err(error),
             }
         }
-        let Some(lease) = run(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
+        let Some(lease) = call_with_timeout(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(LEASE_NAME.into()), ..ObjectMeta::default() },
                 spec: Some(self.spec(0)),
             };
-            let created = run(self.call("create"), self.api.create(&PostParams::default(), &lease)).await;
-            return self.won(created);
+            let created =
+                call_with_timeout(self.call("create"), self.api.create(&PostParams::default(), &lease)).await;
+            return self.acquired(created);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -152,15 +158,18 @@ impl LeaderElector {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
         }
         claim.spec = Some(spec);
-        let replaced =
-            run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &claim)).await;
-        self.won(replaced)
+        let replaced = call_with_timeout(
+            self.call("update"),
+            self.api.replace(LEASE_NAME, &PostParams::default(), &claim),
+        )
+        .await;
+        self.acquired(replaced)
     }
 
     /// Whether another's claim has stood still for its whole duration while we looked.
     fn expired(&mut self, lease: &Lease) -> bool {
         let version = |l: &Lease| l.metadata.resource_version.clone();
-        match &self.seen {
+        match &self.observed {
             Some((known, since)) if version(known) == version(lease) => {
                 let seconds = lease
                     .spec
@@ -170,14 +179,14 @@ impl LeaderElector {
                 since.elapsed() >= seconds.map_or(LEASE_DURATION, Duration::from_secs)
             }
             _ => {
-                self.seen = Some((lease.clone(), Instant::now()));
+                self.observed = Some((lease.clone(), Instant::now()));
                 false
             }
         }
     }
 
-    async fn give_back(&self) -> Result<(), ApiError> {
-        let Some(mut lease) = run(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
+    async fn release(&self) -> Result<(), ApiError> {
+        let Some(mut lease) = call_with_timeout(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
             return Ok(());
         };
         if lease.spec.as_ref().and_then(|s| s.holder_identity.as_ref()) != Some(&self.identity) {
@@ -189,7 +198,7 @@ impl LeaderElector {
             lease_duration_seconds: Some(1),
             ..self.spec(transitions)
         });
-        run(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &lease))
+        call_with_timeout(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &lease))
             .await
             .map(|_| ())
     }
@@ -207,10 +216,10 @@ impl LeaderElector {
     }
 
     /// A conflict means that another was faster.
-    fn won(&mut self, answer: Result<Lease, ApiError>) -> Result<bool, ApiError> {
+    fn acquired(&mut self, answer: Result<Lease, ApiError>) -> Result<bool, ApiError> {
         match answer {
             Ok(lease) => {
-                self.held = Some(lease);
+                self.own_lease = Some(lease);
                 Ok(true)
             }
             Err(error) if error.class == ErrorType::Conflict => Ok(false),

@@ -20,7 +20,7 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     /// The key of an object.
-    pub fn of<K: ResourceExt>(object: &K) -> Self {
+    pub fn from_object<K: ResourceExt>(object: &K) -> Self {
         Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 }

@@ -10,19 +10,23 @@ use crate::{
 };
 
 /// The objects of this kind that control the child, or did, and the one that may have waited for its name.
-pub fn concerned<K: Kind>(kind: ChildKind, change: &ObjectChange<DynamicObject>) -> Vec<ObjectKey> {
-    let owners = [&change.old, &change.new].into_iter().flatten().filter_map(|child| owner::<K>(kind, child));
+pub fn owners_to_enqueue<K: Kind>(kind: ChildKind, change: &ObjectChange<DynamicObject>) -> Vec<ObjectKey> {
+    let owners = [&change.old, &change.new]
+        .into_iter()
+        .flatten()
+        .filter_map(|child| controller_owner::<K>(kind, child));
     // What an engine makes beside its object has our labels and that engine's object for a controller. It is
     // no child of ours, but it can hold a name that we want: Knative's placeholder Service, the HTTP add-on's
     // own ScaledObject.
-    let freed = change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| labelled::<K>(child));
+    let freed =
+        change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| owner_by_label::<K>(child));
     let mut keys: Vec<ObjectKey> = owners.chain(freed).collect();
     keys.dedup();
     keys
 }
 
 /// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
-fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<ObjectKey> {
+fn controller_owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<ObjectKey> {
     let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
     let group = reference.api_version.split('/').next();
     if group == Some(GROUP) {
@@ -31,12 +35,12 @@ fn owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<ObjectKey> {
             .then(|| ObjectKey { namespace, name: reference.name.clone() });
     }
     // Tekton copies a run's labels to its tasks.
-    (kind == ChildKind::TaskRun).then(|| labelled::<K>(child)).flatten()
+    (kind == ChildKind::TaskRun).then(|| owner_by_label::<K>(child)).flatten()
 }
 
 /// The object of this kind that a label names.
-fn labelled<K: Kind>(child: &DynamicObject) -> Option<ObjectKey> {
-    let name = child.labels().get(K::LABEL)?.clone();
+fn owner_by_label<K: Kind>(child: &DynamicObject) -> Option<ObjectKey> {
+    let name = child.labels().get(K::OWNER_LABEL)?.clone();
     Some(ObjectKey { namespace: child.namespace().unwrap_or_default(), name })
 }
 
@@ -63,8 +67,11 @@ mod tests {
         old: Option<Arc<DynamicObject>>,
         new: Option<Arc<DynamicObject>>,
     ) -> (usize, usize) {
-        let change = ObjectChange { old, new, echo: false };
-        (concerned::<Service>(kind, &change).len(), concerned::<Function>(kind, &change).len())
+        let change = ObjectChange { old, new, own_write: false };
+        (
+            owners_to_enqueue::<Service>(kind, &change).len(),
+            owners_to_enqueue::<Function>(kind, &change).len(),
+        )
     }
 
     #[test]

@@ -56,10 +56,10 @@ pub struct Controller<K: Kind> {
     /// The objects.
     pub store: Arc<ObjectStore<Object<K>>>,
     /// Since when an object's generation has not been observed.
-    pub unsettled: Arc<UnobservedGenerations>,
-    rollouts: RolloutTelemetry,
+    pub unobserved: Arc<UnobservedGenerations>,
+    rollout_telemetry: RolloutTelemetry,
     unanswered: Arc<Unanswered>,
-    leading: watch::Receiver<bool>,
+    is_leading: watch::Receiver<bool>,
 }
 
 impl<K: Kind> std::fmt::Debug for Controller<K> {
@@ -73,10 +73,10 @@ impl<K: Kind> Clone for Controller<K> {
         Self {
             queue: self.queue.clone(),
             store: self.store.clone(),
-            unsettled: self.unsettled.clone(),
-            rollouts: self.rollouts.clone(),
+            unobserved: self.unobserved.clone(),
+            rollout_telemetry: self.rollout_telemetry.clone(),
             unanswered: self.unanswered.clone(),
-            leading: self.leading.clone(),
+            is_leading: self.is_leading.clone(),
         }
     }
 }
@@ -87,14 +87,14 @@ impl<K: Kind> Controller<K> {
     pub fn new(rollouts: RolloutTelemetry, leading: watch::Receiver<bool>) -> Self {
         let queue = Arc::new(WorkQueue::default());
         let probe = queue.clone();
-        queue.measured_by(rollouts.metrics.queue(K::KIND, move || probe.probe()));
+        queue.with_metrics(rollouts.metrics.queue(K::KIND, move || probe.stats()));
         Self {
             queue,
             store: Arc::new(ObjectStore::new(|_| None)),
-            unsettled: Arc::default(),
-            rollouts,
+            unobserved: Arc::default(),
+            rollout_telemetry: rollouts,
             unanswered: Arc::default(),
-            leading,
+            is_leading: leading,
         }
     }
 
@@ -114,33 +114,33 @@ impl<K: Kind> Controller<K> {
                 api,
                 subject,
                 self.store.clone(),
-                &self.rollouts.metrics,
-                move |change| this.changed(&change),
+                &self.rollout_telemetry.metrics,
+                move |change| this.on_object_change(&change),
                 || {},
             )
         };
         scopes.into_iter().map(start).collect()
     }
 
-    fn leads(&self) -> bool {
-        *self.leading.borrow()
+    fn is_leader(&self) -> bool {
+        *self.is_leading.borrow()
     }
 
     /// What an object's change means. Followers only keep their caches warm.
-    fn changed(&self, change: &ObjectChange<Object<K>>) {
+    fn on_object_change(&self, change: &ObjectChange<Object<K>>) {
         let Some(key) = change.key() else { return };
-        self.unsettled.note(&key, change.new.as_deref().and_then(|o| unobserved::<K>(o)));
+        self.unobserved.observe(&key, change.new.as_deref().and_then(|o| unobserved::<K>(o)));
         match &change.new {
             None => {
-                self.queue.forget(&key);
+                self.queue.remove(&key);
                 let Some(old) = &change.old else { return };
-                let leads = self.leads();
-                self.unanswered.gone::<K>(old, &self.rollouts, leads);
+                let leads = self.is_leader();
+                self.unanswered.gone::<K>(old, &self.rollout_telemetry, leads);
                 if leads {
-                    self.rollouts.deleted::<K>(old, Timestamp::now());
+                    self.rollout_telemetry.deleted::<K>(old, Timestamp::now());
                 }
             }
-            Some(new) if self.leads() && !change.echo => {
+            Some(new) if self.is_leader() && !change.own_write => {
                 if let Some(trigger) = trigger::<K>(change.old.as_deref(), new) {
                     self.queue.tell(key, trigger, change.told_by());
                 }
@@ -150,18 +150,19 @@ impl<K: Kind> Controller<K> {
     }
 
     /// What a child's change means for the objects of this kind.
-    pub fn child_changed(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>) {
-        if change.echo || !self.leads() {
+    pub fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>) {
+        if change.own_write || !self.is_leader() {
             return;
         }
-        let keys =
-            mapper::concerned::<K>(kind, change).into_iter().filter(|key| self.store.get(key).is_some());
+        let keys = mapper::owners_to_enqueue::<K>(kind, change)
+            .into_iter()
+            .filter(|key| self.store.get(key).is_some());
         keys.for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
     /// Looks at every object, as after a start, a take-over or the arrival of an API.
-    pub fn look_at_all(&self, trigger: Option<Trigger>) {
-        if !self.leads() {
+    pub fn enqueue_all(&self, trigger: Option<Trigger>) {
+        if !self.is_leader() {
             return;
         }
         for object in self.store.all() {
@@ -170,34 +171,43 @@ impl<K: Kind> Controller<K> {
             } else {
                 Trigger::Resync
             });
-            self.queue.add(ObjectKey::of(&*object), why);
+            self.queue.add(ObjectKey::from_object(&*object), why);
         }
     }
 
     /// Takes up what a leader before us may have left.
-    pub fn take_over(&self, children: &ChildStore) {
+    pub fn on_leadership_acquired(&self, children: &ChildStore) {
         let now = Timestamp::now();
         for object in self.store.all() {
-            let live = children.of(object.uid().as_deref().unwrap_or_default());
-            self.rollouts.resend::<K>(&object, &K::builds(&live, &children.beneath(&live)), now);
+            let live = children.controlled_by(object.uid().as_deref().unwrap_or_default());
+            self.rollout_telemetry.reemit_recent::<K>(
+                &object,
+                &K::finished_builds(&live, &children.grandchildren_of(&live)),
+                now,
+            );
         }
-        self.look_at_all(None);
+        self.enqueue_all(None);
     }
 
     /// Works on `workers` objects at once until `stop` says true, and then finishes what runs.
-    pub async fn work(self, pipeline: Arc<Reconciler<K>>, workers: usize, mut stop: watch::Receiver<bool>) {
+    pub async fn run_workers(
+        self,
+        pipeline: Arc<Reconciler<K>>,
+        workers: usize,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let (seats, mut leading, mut running) =
-            (WorkerSlots::new(workers), self.leading.clone(), JoinSet::new());
+            (WorkerSlots::new(workers), self.is_leading.clone(), JoinSet::new());
         loop {
             let next = async {
-                let seat = seats.writing().await;
+                let seat = seats.acquire_apply().await;
                 let _ = leading.wait_for(|leads| *leads).await;
-                (seat, self.queue.next().await)
+                (seat, self.queue.get().await)
             };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                (seat, turn) = next => running.spawn(self.clone().one(pipeline.clone(), turn, seat)),
+                (seat, turn) = next => running.spawn(self.clone().process(pipeline.clone(), turn, seat)),
             };
             // Those that only wait to tell cost memory, so there is an end to their number.
             while running.try_join_next().is_some()
@@ -208,8 +218,8 @@ impl<K: Kind> Controller<K> {
         while running.join_next().await.is_some() {}
     }
 
-    async fn one(self, pipeline: Arc<Reconciler<K>>, turn: WorkItem, mut seat: WorkerSlot) {
-        let next = AssertUnwindSafe(self.turn(&pipeline, &turn, &mut seat)).catch_unwind().await;
+    async fn process(self, pipeline: Arc<Reconciler<K>>, turn: WorkItem, mut seat: WorkerSlot) {
+        let next = AssertUnwindSafe(self.reconcile_key(&pipeline, &turn, &mut seat)).catch_unwind().await;
         // A fault of ours at one object must not cost the others their turn.
         let next = next.unwrap_or_else(|_| {
             tracing::error!(
@@ -218,20 +228,28 @@ impl<K: Kind> Controller<K> {
                 name = turn.key.name,
                 "the reconcile panicked; please report it"
             );
-            Requeue { retry: Some(backoff::back_off(turn.failures, backoff::chance())), ..Requeue::default() }
+            Requeue {
+                retry_after: Some(backoff::backoff(turn.failures, backoff::jitter())),
+                ..Requeue::default()
+            }
         });
         self.queue.done(&turn.key, &next);
     }
 
-    async fn turn(&self, pipeline: &Reconciler<K>, turn: &WorkItem, seat: &mut WorkerSlot) -> Requeue {
+    async fn reconcile_key(
+        &self,
+        pipeline: &Reconciler<K>,
+        turn: &WorkItem,
+        seat: &mut WorkerSlot,
+    ) -> Requeue {
         let Some(object) =
-            self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.leads())
+            self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.is_leader())
         else {
             return Requeue::default();
         };
-        self.unanswered.look::<K>(&object, &self.rollouts);
+        self.unanswered.look::<K>(&object, &self.rollout_telemetry);
         let now = Timestamp::now();
-        let place = self.rollouts.place::<K>(&object, now);
+        let place = self.rollout_telemetry.current::<K>(&object, now);
         let info = ReconcileInfo {
             kind: K::KIND,
             api_version: API_VERSION,
@@ -246,28 +264,28 @@ impl<K: Kind> Controller<K> {
         let retried = turn.trigger == Trigger::Retry;
         let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried, seat);
         let run: ReconcileResult<K> =
-            self.rollouts.metrics.reconcile(&self.rollouts.traces, info, reconcile).await;
+            self.rollout_telemetry.metrics.reconcile(&self.rollout_telemetry.traces, info, reconcile).await;
         if run.status.is_some() {
-            self.unsettled.note(&turn.key, None);
+            self.unobserved.observe(&turn.key, None);
         }
-        self.unanswered.settle(&object, &self.rollouts, &run, place.begins);
+        self.unanswered.settle(&object, &self.rollout_telemetry, &run, place.is_new);
         if self.store.get(&turn.key).is_none_or(|now| now.uid() != object.uid()) {
             // Gone meanwhile, if for another of its name: nobody would ask for it again.
-            self.unanswered.gone::<K>(&object, &self.rollouts, self.leads());
+            self.unanswered.gone::<K>(&object, &self.rollout_telemetry, self.is_leader());
         }
         // What is past is no time to wait for: the retry is.
         let late = run
             .status
             .as_ref()
             .or(object.status.as_ref())
-            .and_then(|status| rollout_telemetry::late::<K>(status, pipeline.allowed(&object)))
+            .and_then(|status| rollout_telemetry::deadline_at::<K>(status, pipeline.rollout_timeout(&object)))
             .filter(|at| *at > now);
         Requeue {
-            retry: run.retry,
-            deadline: late
+            retry_after: run.retry,
+            resync_at: late
                 .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
             not_before: run.not_before.map(|pause| Instant::now() + pause),
-            corrected: run.corrected && turn.trigger == Trigger::Child,
+            corrected_drift: run.corrected && turn.trigger == Trigger::Child,
             wrote: run.wrote,
         }
     }

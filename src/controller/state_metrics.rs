@@ -10,7 +10,7 @@ use crate::{
     api::condition,
     cluster::{ObjectKey, store::ObjectStore},
     controller::kinds::{Kind, Object},
-    status::conditions::{counted_reason, find},
+    status::conditions::{find_condition, metric_reason},
     telemetry,
 };
 
@@ -20,7 +20,7 @@ pub struct UnobservedGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
 
 impl UnobservedGenerations {
     /// Takes note of the generation that is not observed yet, or that there is none.
-    pub fn note(&self, key: &ObjectKey, generation: Option<i64>) {
+    pub fn observe(&self, key: &ObjectKey, generation: Option<i64>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (generation, all.get(key)) {
             (Some(generation), Some((known, _))) if *known == generation => {}
@@ -34,25 +34,25 @@ impl UnobservedGenerations {
     }
 
     /// How long the oldest has waited; zero when none does.
-    pub fn age(&self) -> Duration {
+    pub fn max_age(&self) -> Duration {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default()
     }
 }
 
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
-pub fn states<K: Kind>(
+pub fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
 ) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
     let mut counts: BTreeMap<(&'static str, &'static str), u64> = BTreeMap::new();
     for object in store.all() {
         let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
-        let ready = match find(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
+        let ready = match find_condition(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
             Some("True") => "true",
             Some("False") => "false",
             _ => "unknown",
         };
-        *counts.entry((ready, counted_reason(conditions))).or_default() += 1;
+        *counts.entry((ready, metric_reason(conditions))).or_default() += 1;
     }
     counts.into_iter().map(|((ready, reason), count)| (K::KIND, ready, reason, count)).collect()
 }
@@ -65,14 +65,14 @@ mod tests {
     fn the_age_is_that_of_the_generation_not_of_the_last_note() {
         let unsettled = UnobservedGenerations::default();
         let key = |name: &str| ObjectKey { namespace: "ns".into(), name: name.into() };
-        assert_eq!(unsettled.age(), Duration::ZERO);
-        unsettled.note(&key("a"), Some(1));
+        assert_eq!(unsettled.max_age(), Duration::ZERO);
+        unsettled.observe(&key("a"), Some(1));
         let since = unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")];
-        unsettled.note(&key("a"), Some(1));
+        unsettled.observe(&key("a"), Some(1));
         assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")], since);
-        unsettled.note(&key("a"), Some(2));
+        unsettled.observe(&key("a"), Some(2));
         assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")].0, 2);
-        unsettled.note(&key("a"), None);
-        assert_eq!(unsettled.age(), Duration::ZERO);
+        unsettled.observe(&key("a"), None);
+        assert_eq!(unsettled.max_age(), Duration::ZERO);
     }
 }

@@ -46,36 +46,36 @@ pub struct ChildFailure {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Every desired child, in order.
-    pub steps: Vec<(ChildId, ChildOutcome)>,
+    pub outcomes: Vec<(ChildId, ChildOutcome)>,
     /// What is no longer asked for and was deleted.
     pub deleted: Vec<ChildId>,
     /// What is no longer asked for and could not be deleted.
-    pub kept: Vec<(ChildId, ChildFailure)>,
+    pub delete_failures: Vec<(ChildId, ChildFailure)>,
 }
 
 impl Applied {
     /// Whether the children are as the spec says.
     #[must_use]
-    pub fn complete(&self) -> bool {
-        self.kept.is_empty()
+    pub fn is_complete(&self) -> bool {
+        self.delete_failures.is_empty()
             && self
-                .steps
+                .outcomes
                 .iter()
                 .all(|(_, step)| matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged))
     }
 
     /// Every failure with its child, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&ChildId, &ChildFailure)> {
-        let steps = self.steps.iter().filter_map(|(id, step)| match step {
+        let steps = self.outcomes.iter().filter_map(|(id, step)| match step {
             ChildOutcome::Failed(failure) => Some((id, failure)),
             _ => None,
         });
-        steps.chain(self.kept.iter().map(|(id, failure)| (id, failure)))
+        steps.chain(self.delete_failures.iter().map(|(id, failure)| (id, failure)))
     }
 
     /// What still holds a name that is wanted.
-    pub fn holders(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter_map(|(_, step)| match step {
+    pub fn names_in_use(&self) -> impl Iterator<Item = &str> {
+        self.outcomes.iter().filter_map(|(_, step)| match step {
             ChildOutcome::NameInUse { holder } => Some(holder.as_str()),
             _ => None,
         })

@@ -53,11 +53,11 @@ pub struct Child {
     /// Its kind and name.
     pub id: ChildId,
     /// The children that must have been applied before.
-    pub after: Vec<ChildId>,
+    pub depends_on: Vec<ChildId>,
     /// The whole object: `apiVersion`, `kind`, `metadata`, `spec`.
     pub body: Value,
     /// Annotations that are sent but are no part of the hash (trace context).
-    pub carried: BTreeMap<String, String>,
+    pub unhashed_annotations: BTreeMap<String, String>,
     /// How it is written.
     pub mode: WriteMode,
 }
@@ -80,7 +80,7 @@ pub enum WriteMode {
 pub(crate) struct ChildBuilder<S> {
     pub id: ChildId,
     pub version: String,
-    pub after: Vec<ChildId>,
+    pub depends_on: Vec<ChildId>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub spec: S,
@@ -90,11 +90,18 @@ impl<S: Serialize> ChildBuilder<S> {
     /// A child of the preferred version, without labels of its own.
     pub(crate) fn new(id: ChildId, spec: S) -> Self {
         let version = id.kind.version().to_owned();
-        Self { id, version, after: Vec::new(), labels: BTreeMap::new(), annotations: BTreeMap::new(), spec }
+        Self {
+            id,
+            version,
+            depends_on: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec,
+        }
     }
 
     /// The finished child of an owner.
-    pub(crate) fn child(self, owner: &Owner<'_>) -> Child {
+    pub(crate) fn build(self, owner: &Owner<'_>) -> Child {
         let mut labels = owner.labels();
         labels.extend(self.labels);
         let mut metadata = json!({
@@ -112,7 +119,13 @@ impl<S: Serialize> ChildBuilder<S> {
             "metadata": metadata,
             "spec": self.spec,
         });
-        Child { id: self.id, after: self.after, body, carried: BTreeMap::new(), mode: WriteMode::Apply }
+        Child {
+            id: self.id,
+            depends_on: self.depends_on,
+            body,
+            unhashed_annotations: BTreeMap::new(),
+            mode: WriteMode::Apply,
+        }
     }
 }
 
@@ -143,7 +156,7 @@ impl Child {
     /// A child that is there and stays; only `mode` may still change it.
     #[must_use]
     pub fn existing(id: ChildId, mode: WriteMode) -> Self {
-        Self { id, after: Vec::new(), body: Value::Null, carried: BTreeMap::new(), mode }
+        Self { id, depends_on: Vec::new(), body: Value::Null, unhashed_annotations: BTreeMap::new(), mode }
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same
@@ -159,7 +172,9 @@ impl Child {
         let mut manifest = self.body.clone();
         let mut annotations = manifest["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.insert(annotation::APPLIED.to_owned(), self.hash().into());
-        annotations.extend(self.carried.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+        annotations.extend(
+            self.unhashed_annotations.iter().map(|(name, value)| (name.clone(), value.clone().into())),
+        );
         manifest["metadata"]["annotations"] = annotations.into();
         manifest
     }
@@ -193,9 +208,9 @@ mod tests {
     fn the_hash_does_not_depend_on_the_order_of_keys() {
         let child = |body: Value| Child {
             id: ChildId::new(ChildKind::Service, "a"),
-            after: Vec::new(),
+            depends_on: Vec::new(),
             body,
-            carried: BTreeMap::new(),
+            unhashed_annotations: BTreeMap::new(),
             mode: WriteMode::Apply,
         };
         let one = child(json!({"a": {"x": 1, "y": [{"p": 1, "q": 2}]}, "b": 2}));

@@ -14,8 +14,8 @@ const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
 /// absent one. Amounts under
 /// `resources` and the refresh interval of an `ExternalSecret` are compared by value.
 #[must_use]
-pub fn satisfied(sent: &Value, live: &Value) -> bool {
-    holds(sent, live, ValueContext::Anywhere)
+pub fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
+    matches(sent, live, ValueContext::Anywhere)
 }
 
 /// Where a value stands, as far as its meaning depends on it.
@@ -44,30 +44,30 @@ impl ValueContext {
     }
 }
 
-fn holds(sent: &Value, live: &Value, place: ValueContext) -> bool {
+fn matches(sent: &Value, live: &Value, place: ValueContext) -> bool {
     match (sent, live) {
-        (Value::Object(sent), Value::Object(live)) => map_holds(sent, live, place),
-        (Value::Array(sent), Value::Array(live)) => list_holds(sent, live),
+        (Value::Object(sent), Value::Object(live)) => map_matches(sent, live, place),
+        (Value::Array(sent), Value::Array(live)) => list_matches(sent, live),
         _ if is_zero(sent) && is_zero(live) => true,
         _ if place == ValueContext::Amount => {
-            same(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
+            equal_parsed(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
         }
-        _ if place == ValueContext::Interval => same(sent, live, duration::parse),
+        _ if place == ValueContext::Interval => equal_parsed(sent, live, duration::parse),
         (Value::Number(sent), Value::Number(live)) => sent == live || sent.as_f64() == live.as_f64(),
         _ => sent == live,
     }
 }
 
-fn map_holds(sent: &Map<String, Value>, live: &Map<String, Value>, place: ValueContext) -> bool {
-    sent.iter().all(|(key, sent)| holds(sent, live.get(key).unwrap_or(&Value::Null), place.below(key)))
+fn map_matches(sent: &Map<String, Value>, live: &Map<String, Value>, place: ValueContext) -> bool {
+    sent.iter().all(|(key, sent)| matches(sent, live.get(key).unwrap_or(&Value::Null), place.below(key)))
 }
 
 /// Items with a key are looked for; others stand where they were sent, and no more of them.
-fn list_holds(sent: &[Value], live: &[Value]) -> bool {
+fn list_matches(sent: &[Value], live: &[Value]) -> bool {
     let key = ITEM_KEYS
         .into_iter()
         .find(|key| !sent.is_empty() && sent.iter().all(|item| item.get(*key).is_some()));
-    let here = |sent: &Value, live: &Value| holds(sent, live, ValueContext::Anywhere);
+    let here = |sent: &Value, live: &Value| matches(sent, live, ValueContext::Anywhere);
     match key {
         Some(key) => sent
             .iter()
@@ -88,7 +88,7 @@ fn is_zero(value: &Value) -> bool {
 }
 
 /// Whether both mean the same; what cannot be read must be equal to the letter.
-fn same<T: PartialEq>(sent: &Value, live: &Value, read: impl Fn(&str) -> Option<T>) -> bool {
+fn equal_parsed<T: PartialEq>(sent: &Value, live: &Value, read: impl Fn(&str) -> Option<T>) -> bool {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (read(&text(sent)), read(&text(live))) {
         (Some(sent), Some(live)) => sent == live,

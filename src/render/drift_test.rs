@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::render::drift::satisfied;
+use crate::render::drift::is_satisfied_by;
 
 fn check(cases: Vec<(&str, Value, Value)>, expected: bool) {
     for (what, sent, live) in cases {
-        assert_eq!(satisfied(&sent, &live), expected, "{what}: sent {sent}, live {live}");
+        assert_eq!(is_satisfied_by(&sent, &live), expected, "{what}: sent {sent}, live {live}");
     }
 }
 
@@ -195,6 +195,6 @@ fn what_was_sent_satisfies_itself() {
         json!([1, "a", null]),
         json!({"a": [{"b": 1}, {"name": "c"}], "resources": {"limits": {"cpu": "nonsense"}}}),
     ] {
-        assert!(satisfied(&value, &value), "{value}");
+        assert!(is_satisfied_by(&value, &value), "{value}");
     }
 }

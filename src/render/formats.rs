@@ -1,7 +1,7 @@
 //! The forms of names that Kubernetes and DNS ask for. Pure; the same forms stand as patterns in the schema.
 
 /// At most so many characters, counted as the API server counts `maxLength`.
-pub(crate) fn fits(text: &str, max: usize) -> bool {
+pub(crate) fn at_most_chars(text: &str, max: usize) -> bool {
     text.len() <= max || text.chars().count() <= max
 }
 

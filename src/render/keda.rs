@@ -97,7 +97,7 @@ fn deployment(owner: &Owner<'_>, valid: &ValidService) -> Child {
         },
         ..DeploymentSpec::default()
     };
-    ChildBuilder::new(ChildId::new(ChildKind::Deployment, &valid.name), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Deployment, &valid.name), spec).build(owner)
 }
 
 fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
@@ -110,7 +110,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
         }]),
         ..ServiceSpec::default()
     };
-    ChildBuilder::new(ChildId::new(ChildKind::Service, &valid.name), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Service, &valid.name), spec).build(owner)
 }
 
 /// The greatest number of replicas: KEDA needs one.
@@ -137,8 +137,9 @@ fn http_scaled_object(owner: &Owner<'_>, valid: &ValidService, scaling_metric: H
         scaling_metric,
     };
     let mut parts = ChildBuilder::new(ChildId::new(ChildKind::HttpScaledObject, name), spec);
-    parts.after = vec![ChildId::new(ChildKind::Deployment, name), ChildId::new(ChildKind::Service, name)];
-    parts.child(owner)
+    parts.depends_on =
+        vec![ChildId::new(ChildKind::Deployment, name), ChildId::new(ChildKind::Service, name)];
+    parts.build(owner)
 }
 
 /// Never to zero: without a pod there is no cpu to measure.
@@ -159,6 +160,6 @@ fn scaled_object(owner: &Owner<'_>, valid: &ValidService) -> Child {
         }],
     };
     let mut parts = ChildBuilder::new(ChildId::new(ChildKind::ScaledObject, name), spec);
-    parts.after = vec![ChildId::new(ChildKind::Deployment, name)];
-    parts.child(owner)
+    parts.depends_on = vec![ChildId::new(ChildKind::Deployment, name)];
+    parts.build(owner)
 }

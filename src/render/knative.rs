@@ -33,7 +33,7 @@ fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
         dns_names: vec![host.to_owned()],
         issuer_ref: valid.issuer.clone(),
     };
-    ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).child(owner)
+    ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).build(owner)
 }
 
 fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
@@ -52,7 +52,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
     if !valid.public {
         parts.labels.insert(name::VISIBILITY.to_owned(), name::CLUSTER_LOCAL.to_owned());
     }
-    parts.child(owner)
+    parts.build(owner)
 }
 
 fn template_annotations(owner: &Owner<'_>, valid: &ValidService) -> BTreeMap<String, String> {
@@ -78,8 +78,8 @@ fn domain_mapping(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child 
     let mut parts =
         ChildBuilder::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
     if valid.tls {
-        parts.after.push(ChildId::new(ChildKind::Certificate, host));
+        parts.depends_on.push(ChildId::new(ChildKind::Certificate, host));
     }
-    parts.after.push(ChildId::new(ChildKind::KnativeService, &valid.name));
-    parts.child(owner)
+    parts.depends_on.push(ChildId::new(ChildKind::KnativeService, &valid.name));
+    parts.build(owner)
 }

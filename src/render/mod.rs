@@ -16,7 +16,7 @@ pub mod validate;
 
 pub use crate::render::child::{Child, ChildId, Owner, WriteMode};
 pub use crate::render::function::pipeline_run::pipeline_run;
-pub use crate::render::function::published::{BuiltImage, published};
+pub use crate::render::function::published::{BuiltImage, published_service};
 pub use crate::render::service::render;
 pub use crate::render::validate::{
     BuildInputs, FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,

@@ -24,7 +24,7 @@ fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults
         let mut parts =
             ChildBuilder::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
         parts.version.clone_from(&defaults.external_secrets_version);
-        parts.child(owner)
+        parts.build(owner)
     };
     valid.secrets.iter().map(child).collect()
 }

@@ -29,7 +29,7 @@ pub struct FinishedBuild {
     /// `success`, `error` or `cancelled`.
     pub result: &'static str,
     /// Why it failed; empty when it did not.
-    pub failure: String,
+    pub failure_message: String,
     /// Its tasks, in the order in which they began.
     pub tasks: Vec<FinishedTask>,
 }
@@ -50,7 +50,7 @@ pub struct FinishedTask {
     /// `success`, `failure`, `timeout` or `cancellation`.
     pub result: &'static str,
     /// Why it failed; `None` when it did not.
-    pub failure: Option<String>,
+    pub failure_message: Option<String>,
 }
 
 fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
@@ -63,7 +63,7 @@ fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
 
 /// The condition `Succeeded` as (reason, message).
 #[must_use]
-pub fn verdict(object: &DynamicObject) -> (String, String) {
+pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     let condition = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Succeeded"));
     let field = |name: &str| condition.and_then(|c| c[name].as_str()).unwrap_or_default().to_owned();
@@ -91,9 +91,9 @@ fn task_name(task: &DynamicObject) -> String {
 
 /// Why a run failed: its failing task's reason and message, or the run's own where none is known.
 #[must_use]
-pub fn failure(run: &DynamicObject, details: &LiveChildren) -> (String, Option<String>) {
+pub fn failure_message(run: &DynamicObject, details: &LiveChildren) -> (String, Option<String>) {
     let failed = tasks(run, details).into_iter().find(|task| run_state(task) == RunState::Failed);
-    let (reason, message) = verdict(failed.unwrap_or(run));
+    let (reason, message) = succeeded_condition(failed.unwrap_or(run));
     let name = failed.map(task_name);
     let place = name.as_ref().map(|name| format!("task {name}: ")).unwrap_or_default();
     (format!("{place}{reason}: {message}"), name)
@@ -101,12 +101,12 @@ pub fn failure(run: &DynamicObject, details: &LiveChildren) -> (String, Option<S
 
 /// The run's end, when it has come and its times are known.
 #[must_use]
-pub fn end(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedBuild> {
+pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedBuild> {
     let state = run_state(run);
     if state == RunState::Running {
         return None;
     }
-    let (reason, _) = verdict(run);
+    let (reason, _) = succeeded_condition(run);
     let result = match state {
         RunState::Succeeded => "success",
         _ if reason.starts_with("Cancelled") => "cancelled",
@@ -119,24 +119,28 @@ pub fn end(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedBuild>
         started: time(run, "/status/startTime")?,
         ended,
         result,
-        failure: if state == RunState::Failed { failure(run, details).0 } else { String::new() },
+        failure_message: if state == RunState::Failed {
+            failure_message(run, details).0
+        } else {
+            String::new()
+        },
         tasks: tasks(run, details)
             .into_iter()
-            .filter_map(|task| task_end(task, (state, &verdict(run)), ended))
+            .filter_map(|task| finished_task(task, (state, &succeeded_condition(run)), ended))
             .collect(),
     })
 }
 
 /// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of
 /// its tasks), with the run's.
-fn task_end(
+fn finished_task(
     task: &DynamicObject,
     (run, said): (RunState, &(String, String)),
     ended: Timestamp,
 ) -> Option<FinishedTask> {
     let (state, (reason, message)) = match run_state(task) {
         RunState::Running => (run, said.clone()),
-        state => (state, verdict(task)),
+        state => (state, succeeded_condition(task)),
     };
     // The words for a run and for a task: Cancelled…, PipelineRunTimeout, TaskRunCancelled, TaskRunTimeout.
     let result = match state {
@@ -153,7 +157,7 @@ fn task_end(
         // Never later than the run, so that the span is the same whenever it is sent.
         ended: time(task, "/status/completionTime").map_or(ended, |own| own.min(ended)),
         result,
-        failure: (state == RunState::Failed).then(|| format!("{reason}: {message}")),
+        failure_message: (state == RunState::Failed).then(|| format!("{reason}: {message}")),
     })
 }
 
@@ -198,14 +202,14 @@ mod tests {
                 .into_iter()
                 .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
                 .collect();
-            let end = end(&run, &details).unwrap();
+            let end = finished(&run, &details).unwrap();
             let told: Vec<_> = end
                 .tasks
                 .iter()
                 .map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result))
                 .collect();
             assert_eq!(told, [("fetch", 8, "success"), ("build", 20, result), ("late", 19, "cancellation")]);
-            assert_eq!(end.tasks[1].failure, Some(format!("{reason}: m")));
+            assert_eq!(end.tasks[1].failure_message, Some(format!("{reason}: m")));
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     api::condition::{Condition, kind, reason},
     render::{FieldError, applied::Applied},
-    status::conditions::{ConditionStatus, NewCondition, find},
+    status::conditions::{ConditionStatus, NewCondition, find_condition},
 };
 
 /// A spec that breaks rules. The parts keep what was last said of them: the children of the last valid
@@ -15,13 +15,13 @@ pub fn invalid(before: &[Condition], faults: &[FieldError], parts: &[&'static st
     let own = [kind::READY, kind::RECONCILED]
         .map(|kind| NewCondition::new(kind, ConditionStatus::False, reason::INVALID_SPEC, &listed));
     let kept = parts.iter().filter_map(|kind| {
-        let condition = find(before, kind)?;
+        let condition = find_condition(before, kind)?;
         let verdict = [ConditionStatus::True, ConditionStatus::False]
             .into_iter()
             .find(|v| v.as_str() == condition.status)
             .unwrap_or(ConditionStatus::Unknown);
         Some(NewCondition {
-            of: condition.observed_generation,
+            observed_generation: condition.observed_generation,
             ..NewCondition::new(kind, verdict, &condition.reason, &condition.message)
         })
     });
@@ -44,7 +44,7 @@ pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
             failures.join("; "),
         );
     }
-    let holders: Vec<&str> = applied.holders().collect();
+    let holders: Vec<&str> = applied.names_in_use().collect();
     if !holders.is_empty() {
         return NewCondition::new(
             kind::RECONCILED,
@@ -63,10 +63,10 @@ pub fn ready(
     parts: &[NewCondition],
     serving: impl FnOnce() -> String,
 ) -> NewCondition {
-    if reconciled.verdict != ConditionStatus::True {
+    if reconciled.status != ConditionStatus::True {
         return NewCondition { kind: kind::READY, ..reconciled.clone() };
     }
-    let open = parts.iter().filter(|part| part.verdict != ConditionStatus::True);
+    let open = parts.iter().filter(|part| part.status != ConditionStatus::True);
     match open.min_by_key(|part| part.reason == reason::PROGRESSING) {
         None => NewCondition::new(kind::READY, ConditionStatus::True, reason::RECONCILED, serving()),
         Some(part) => NewCondition { kind: kind::READY, ..part.clone() },

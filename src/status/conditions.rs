@@ -38,13 +38,13 @@ pub struct NewCondition {
     /// The condition's type.
     pub kind: &'static str,
     /// Whether it holds.
-    pub verdict: ConditionStatus,
+    pub status: ConditionStatus,
     /// Why, in a word.
     pub reason: String,
     /// Why, for people.
     pub message: String,
     /// The generation that it speaks of, when that is an older one.
-    pub of: Option<i64>,
+    pub observed_generation: Option<i64>,
 }
 
 impl NewCondition {
@@ -55,20 +55,26 @@ impl NewCondition {
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { kind, verdict, reason: reason.into(), message: message.into(), of: None }
+        Self {
+            kind,
+            status: verdict,
+            reason: reason.into(),
+            message: message.into(),
+            observed_generation: None,
+        }
     }
 }
 
 /// The condition of a type.
 #[must_use]
-pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == kind)
 }
 
 /// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not
 /// claimed are dropped.
 #[must_use]
-pub fn lay_over(
+pub fn set_conditions(
     previous: &[Condition],
     claims: Vec<NewCondition>,
     generation: i64,
@@ -77,14 +83,14 @@ pub fn lay_over(
     // The API server keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let condition = |claim: NewCondition| {
-        let before = find(previous, claim.kind).filter(|c| c.status == claim.verdict.as_str());
+        let before = find_condition(previous, claim.kind).filter(|c| c.status == claim.status.as_str());
         Condition {
             last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
             type_: claim.kind.to_owned(),
-            status: claim.verdict.as_str().to_owned(),
-            reason: word(&claim.reason),
+            status: claim.status.as_str().to_owned(),
+            reason: sanitize_reason(&claim.reason),
             message: claim.message[..claim.message.floor_char_boundary(MESSAGE_LIMIT)].to_owned(),
-            observed_generation: Some(claim.of.unwrap_or(generation)),
+            observed_generation: Some(claim.observed_generation.unwrap_or(generation)),
         }
     };
     claims.into_iter().map(condition).collect()
@@ -92,7 +98,7 @@ pub fn lay_over(
 
 /// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not
 /// allowed.
-fn word(text: &str) -> String {
+fn sanitize_reason(text: &str) -> String {
     let kept: String = text
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ':'))
@@ -106,10 +112,12 @@ fn word(text: &str) -> String {
 /// The reason under which an object that is not ready is counted: a closed set, since what is copied from an
 /// engine counts under the name of the part that it came from.
 #[must_use]
-pub fn counted_reason(conditions: &[Condition]) -> &'static str {
-    let Some(ready) = find(conditions, kind::READY) else { return reason::PROGRESSING };
+pub fn metric_reason(conditions: &[Condition]) -> &'static str {
+    let Some(ready) = find_condition(conditions, kind::READY) else { return reason::PROGRESSING };
     // `Ready` says Progressing of a build and of the start after it; who counts wants to know which.
-    let builds = || find(conditions, kind::BUILD_READY).is_some_and(|build| build.reason == reason::BUILDING);
+    let builds = || {
+        find_condition(conditions, kind::BUILD_READY).is_some_and(|build| build.reason == reason::BUILDING)
+    };
     if ready.reason == reason::PROGRESSING && builds() {
         return reason::BUILDING;
     }
@@ -124,7 +132,7 @@ pub fn counted_reason(conditions: &[Condition]) -> &'static str {
         (kind::SERVICE_READY, reason::SERVICE_NOT_READY),
     ];
     let failing = parts.iter().find(|(part, _)| {
-        find(conditions, part).is_some_and(|c| c.status == "False" && c.reason == ready.reason)
+        find_condition(conditions, part).is_some_and(|c| c.status == "False" && c.reason == ready.reason)
     });
     failing.map_or(reason::ENGINE_NOT_READY, |(_, counted)| counted)
 }
@@ -156,13 +164,13 @@ mod tests {
 
     #[test]
     fn the_time_moves_with_the_status_only() {
-        let first = lay_over(&[], ready(ConditionStatus::False, "A"), 1, at(10));
-        let same = lay_over(&first, ready(ConditionStatus::False, "B"), 2, at(20));
+        let first = set_conditions(&[], ready(ConditionStatus::False, "A"), 1, at(10));
+        let same = set_conditions(&first, ready(ConditionStatus::False, "B"), 2, at(20));
         assert_eq!(
             (same[0].last_transition_time.0, same[0].reason.as_str(), same[0].observed_generation),
             (at(10), "B", Some(2))
         );
-        let moved = lay_over(&same, ready(ConditionStatus::True, "B"), 2, at(30));
+        let moved = set_conditions(&same, ready(ConditionStatus::True, "B"), 2, at(30));
         assert_eq!(moved[0].last_transition_time.0, at(30));
     }
 
@@ -175,7 +183,7 @@ mod tests {
             ("503", "Unknown"),
             ("A:", "Unknown"),
         ] {
-            assert_eq!(word(given), expected);
+            assert_eq!(sanitize_reason(given), expected);
         }
     }
 
@@ -186,7 +194,7 @@ mod tests {
                 NewCondition::new(kind::READY, ConditionStatus::False, "Copied", ""),
                 NewCondition::new(part, ConditionStatus::False, "Copied", ""),
             ];
-            lay_over(&[], claims, 1, at(0))
+            set_conditions(&[], claims, 1, at(0))
         };
         for (part, counted) in [
             (kind::ENGINE_READY, reason::ENGINE_NOT_READY),
@@ -195,16 +203,19 @@ mod tests {
             (kind::BUILD_READY, reason::BUILD_FAILED),
             (kind::SERVICE_READY, reason::SERVICE_NOT_READY),
         ] {
-            assert_eq!(counted_reason(&conditions(part)), counted);
+            assert_eq!(metric_reason(&conditions(part)), counted);
         }
         for own in OWN_REASONS {
-            assert_eq!(counted_reason(&lay_over(&[], ready(ConditionStatus::False, own), 1, at(0))), own);
+            assert_eq!(
+                metric_reason(&set_conditions(&[], ready(ConditionStatus::False, own), 1, at(0))),
+                own
+            );
         }
-        assert_eq!(counted_reason(&[]), reason::PROGRESSING);
+        assert_eq!(metric_reason(&[]), reason::PROGRESSING);
         let building = [
             ready(ConditionStatus::False, reason::PROGRESSING),
             vec![NewCondition::new(kind::BUILD_READY, ConditionStatus::False, reason::BUILDING, "m")],
         ];
-        assert_eq!(counted_reason(&lay_over(&[], building.concat(), 1, at(0))), reason::BUILDING);
+        assert_eq!(metric_reason(&set_conditions(&[], building.concat(), 1, at(0))), reason::BUILDING);
     }
 }

@@ -19,16 +19,16 @@ use crate::{
     },
     status::{
         Observation, StatusInput, StatusUpdate, build, common_conditions,
-        conditions::{ConditionStatus, NewCondition, find, lay_over},
+        conditions::{ConditionStatus, NewCondition, find_condition, set_conditions},
         readiness::{self, Readiness},
         rollout,
-        transitions::{Transitions, occurrence},
+        transitions::{Transitions, new_event},
     },
 };
 
 /// Assesses a function; `details` are the `TaskRun`s of its runs.
 #[must_use]
-pub fn assess(
+pub fn compute(
     owner: &Owner<'_>,
     previous: Option<&ElpioFunctionStatus>,
     seen: Observation<'_, ValidFunction>,
@@ -43,16 +43,16 @@ pub fn assess(
             common_conditions::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY])
         }
         Observation::Applied { valid, applied, live, .. } => {
-            describe(&mut status, valid, live);
-            let reconciled = common_conditions::reconciled(applied, done(valid, live));
+            set_observed_fields(&mut status, valid, live);
+            let reconciled = common_conditions::reconciled(applied, reconciled_message(valid, live));
             let parts = [build_ready(valid, live, details), service_ready(owner.name, live)];
             let ready = ready(&reconciled, &parts, &status);
             status.phase = Some(phase(&ready, &parts));
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    status.conditions = lay_over(&before, claims, moment.generation, moment.now);
-    status.ready = find(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    status.conditions = set_conditions(&before, claims, moment.generation, moment.now);
+    status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
     if matches!(seen, Observation::Invalid(_)) && status.phase.is_none() {
         status.phase = Some(Phase::Pending);
     }
@@ -60,24 +60,24 @@ pub fn assess(
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
     let (occurrences, finished) =
-        FunctionEvents { before: &before, previous, status: &status, moment, details }.all(seen);
-    StatusUpdate { status, occurrences, ended, finished }
+        FunctionEvents { before: &before, previous, status: &status, moment, details }.collect(seen);
+    StatusUpdate { status, events: occurrences, ended, finished }
 }
 
 fn run<'a>(valid: &ValidFunction, live: &'a LiveChildren) -> Option<&'a DynamicObject> {
     live.get(&ChildId::new(ChildKind::PipelineRun, valid.run_name())).map(|run| &**run)
 }
 
-fn said<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
     object.data.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// What is there, beside conditions.
-fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &LiveChildren) {
-    let service = function::service(&valid.name, live);
+fn set_observed_fields(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &LiveChildren) {
+    let service = function::published_of(&valid.name, live);
     status.build = Some(valid.run_name());
     status.service_name = service.map(|service| service.name_any());
-    status.url = service.and_then(|service| said(service, "/status/url")).map(str::to_owned);
+    status.url = service.and_then(|service| string_at(service, "/status/url")).map(str::to_owned);
     let image = service.and_then(|service| service.data.pointer("/spec/image"));
     let part = |name: &str, sign: &str| {
         image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default()
@@ -93,8 +93,8 @@ fn describe(status: &mut ElpioFunctionStatus, valid: &ValidFunction, live: &Live
     }
 }
 
-fn done(valid: &ValidFunction, live: &LiveChildren) -> String {
-    match function::service(&valid.name, live) {
+fn reconciled_message(valid: &ValidFunction, live: &LiveChildren) -> String {
+    match function::published_of(&valid.name, live) {
         Some(_) => format!("run {} and ElpioService {}", valid.run_name(), valid.name),
         None => format!("run {}; the ElpioService follows when it has succeeded", valid.run_name()),
     }
@@ -111,7 +111,7 @@ fn build_ready(valid: &ValidFunction, live: &LiveChildren, details: &LiveChildre
         // Not `Building`: nothing builds, and the Event that it began is still to come.
         None => claim(ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet")),
         Some((run, RunState::Running)) => {
-            let (why, message) = build::verdict(run);
+            let (why, message) = build::succeeded_condition(run);
             let text = if why.is_empty() {
                 format!("{name} has not started yet")
             } else {
@@ -123,7 +123,7 @@ fn build_ready(valid: &ValidFunction, live: &LiveChildren, details: &LiveChildre
             claim(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
         }
         Some((run, RunState::Failed)) => {
-            let failure = build::failure(run, details).0;
+            let failure = build::failure_message(run, details).0;
             let what = format!(
                 "{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value"
             );
@@ -138,10 +138,10 @@ fn service_ready(name: &str, live: &LiveChildren) -> NewCondition {
         |verdict, why: String, message: String| NewCondition::new(kind::SERVICE_READY, verdict, why, message);
     let progressing =
         |message: String| claim(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
-    let Some(service) = function::service(name, live) else {
+    let Some(service) = function::published_of(name, live) else {
         return progressing(format!("ElpioService {name} is not published yet"));
     };
-    match readiness::of(ChildKind::ElpioService, service) {
+    match readiness::child_readiness(ChildKind::ElpioService, service) {
         Readiness::Ready => claim(ConditionStatus::True, reason::READY.to_owned(), String::new()),
         Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
         Readiness::Failed { reason: why, message } => {
@@ -152,7 +152,7 @@ fn service_ready(name: &str, live: &LiveChildren) -> NewCondition {
 
 fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFunctionStatus) -> NewCondition {
     let [build, _] = parts;
-    if reconciled.verdict == ConditionStatus::True && build.reason == reason::BUILDING {
+    if reconciled.status == ConditionStatus::True && build.reason == reason::BUILDING {
         return NewCondition { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
     }
     let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
@@ -160,7 +160,7 @@ fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFun
 }
 
 fn phase(ready: &NewCondition, [build, _]: &[NewCondition; 2]) -> Phase {
-    match (ready.verdict, build.verdict, build.reason.as_str()) {
+    match (ready.status, build.status, build.reason.as_str()) {
         (ConditionStatus::True, ..) => Phase::Ready,
         (_, ConditionStatus::True, _) => Phase::Deploying,
         (_, _, reason::BUILD_FAILED) => Phase::BuildFailed,
@@ -180,26 +180,27 @@ struct FunctionEvents<'a> {
 
 impl FunctionEvents<'_> {
     /// The occurrences in the order in which they happened, and the run whose end is among them.
-    fn all(&self, seen: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
+    fn collect(&self, seen: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
         let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
         let Observation::Applied { valid, desired, applied, live } = seen else {
-            return (turns.invalid().into_iter().collect(), None);
+            return (turns.invalid_event().into_iter().collect(), None);
         };
-        let made = applied.steps.iter().any(|(id, step)| {
+        let made = applied.outcomes.iter().any(|(id, step)| {
             id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == ChildOutcome::Changed
         });
         let (started, ended) = (self.started(valid, live, made), self.build_ended(valid, live));
         let finished = ended.as_ref().map(|_| valid.run_name());
         let published =
             self.published(valid, desired.children.iter().any(|c| c.mode == WriteMode::Apply), applied);
-        let readiness =
-            turns.ready(|| self.ready_note(live, &valid.name)).or_else(|| Self::waits(&turns, applied));
-        let all = [started, ended, published, turns.failed(applied, desired), readiness];
+        let readiness = turns
+            .ready_event(|| self.ready_note(live, &valid.name))
+            .or_else(|| Self::waiting_event(&turns, applied));
+        let all = [started, ended, published, turns.failed_event(applied, desired), readiness];
         (all.into_iter().flatten().collect(), finished)
     }
 
-    fn was(&self, kind: &str) -> Option<&Condition> {
-        find(self.before, kind).filter(|_| self.same_run())
+    fn previous_condition(&self, kind: &str) -> Option<&Condition> {
+        find_condition(self.before, kind).filter(|_| self.same_run())
     }
 
     /// The status speaks of the same run already.
@@ -207,19 +208,19 @@ impl FunctionEvents<'_> {
         self.previous.and_then(|p| p.build.as_ref()) == self.status.build.as_ref()
     }
 
-    fn of_run(&self, type_: &'static str, why: &'static str, note: String) -> NewEvent {
+    fn build_event(&self, type_: &'static str, why: &'static str, note: String) -> NewEvent {
         let name = self.status.build.clone().unwrap_or_default();
         let related = Related {
             api_version: ChildKind::PipelineRun.api_version(),
             kind: ChildKind::PipelineRun.kind().to_owned(),
             name,
         };
-        NewEvent { related: Some(related), ..occurrence(type_, why, action::BUILD, note) }
+        NewEvent { related: Some(related), ..new_event(type_, why, action::BUILD, note) }
     }
 
     /// The run is not one that older inputs left behind: it was made since the rollout that the status still
     /// tells of began.
-    fn fresh(&self, run: &DynamicObject) -> bool {
+    fn is_of_this_rollout(&self, run: &DynamicObject) -> bool {
         let made = run.metadata.creation_timestamp.as_ref().map(|at| at.0.as_second());
         let told =
             self.previous.and_then(|p| p.rollout.as_ref()?.started_at.as_ref()).map(|at| at.0.as_second());
@@ -229,8 +230,8 @@ impl FunctionEvents<'_> {
     /// A run of these inputs was created: the first, or one in the place of another that somebody deleted.
     fn started(&self, valid: &ValidFunction, live: &LiveChildren, made: bool) -> Option<NewEvent> {
         let run = run(valid, live)?;
-        let was = self.was(kind::BUILD_READY).map(|c| c.reason.as_str());
-        let now = find(&self.status.conditions, kind::BUILD_READY).map(|c| c.reason.as_str());
+        let was = self.previous_condition(kind::BUILD_READY).map(|c| c.reason.as_str());
+        let now = find_condition(&self.status.conditions, kind::BUILD_READY).map(|c| c.reason.as_str());
         let again = was == Some(reason::BUILD_FAILED) && now == Some(reason::BUILDING);
         let known = was.is_some_and(|why| {
             [reason::BUILDING, reason::BUILD_FAILED, reason::BUILD_SUCCEEDED].contains(&why)
@@ -240,8 +241,8 @@ impl FunctionEvents<'_> {
             (None, archive) => without_credentials(archive.as_deref().unwrap_or_default()),
         };
         let note = || format!("building {} from {source}", valid.inputs.image);
-        (made || again || (!known && self.fresh(run)))
-            .then(|| self.of_run(event_type::NORMAL, reason::BUILD_STARTED, note()))
+        (made || again || (!known && self.is_of_this_rollout(run)))
+            .then(|| self.build_event(event_type::NORMAL, reason::BUILD_STARTED, note()))
     }
 
     fn build_ended(&self, valid: &ValidFunction, live: &LiveChildren) -> Option<NewEvent> {
@@ -249,25 +250,29 @@ impl FunctionEvents<'_> {
         let state = run_state(run);
         let told = match state {
             RunState::Running => return None,
-            RunState::Succeeded => self.was(kind::BUILD_READY).is_some_and(|c| c.status == "True"),
-            RunState::Failed => self.was(kind::BUILD_READY).is_some_and(|c| c.reason == reason::BUILD_FAILED),
+            RunState::Succeeded => {
+                self.previous_condition(kind::BUILD_READY).is_some_and(|c| c.status == "True")
+            }
+            RunState::Failed => {
+                self.previous_condition(kind::BUILD_READY).is_some_and(|c| c.reason == reason::BUILD_FAILED)
+            }
         };
         // A run that is used again was told of when it ended.
-        if told || (!self.same_run() && !self.fresh(run)) {
+        if told || (!self.same_run() && !self.is_of_this_rollout(run)) {
             return None;
         }
-        let took = build::end(run, self.details)
+        let took = build::finished(run, self.details)
             .map(|end| format!(" after {} s", end.ended.duration_since(end.started).as_secs()))
             .unwrap_or_default();
         Some(if state == RunState::Succeeded {
             let digest = function::digest(run)
                 .map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned());
-            self.of_run(event_type::NORMAL, reason::BUILD_SUCCEEDED, format!("built {digest}{took}"))
+            self.build_event(event_type::NORMAL, reason::BUILD_SUCCEEDED, format!("built {digest}{took}"))
         } else {
-            self.of_run(
+            self.build_event(
                 event_type::WARNING,
                 reason::BUILD_FAILED,
-                format!("{}{took}", build::failure(run, self.details).0),
+                format!("{}{took}", build::failure_message(run, self.details).0),
             )
         })
     }
@@ -275,17 +280,17 @@ impl FunctionEvents<'_> {
     /// The service was published or changed: told once for each image, and once for each generation.
     fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<NewEvent> {
         let id = ChildId::new(ChildKind::ElpioService, &valid.name);
-        let done = applied.steps.iter().any(|(step_of, step)| {
+        let done = applied.outcomes.iter().any(|(step_of, step)| {
             *step_of == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged)
         });
-        let news = self.moment.first_look
+        let news = self.moment.first_observation
             || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
         let image = self.status.image.clone().unwrap_or_default();
         let related =
             Related { api_version: id.kind.api_version(), kind: id.kind.kind().to_owned(), name: id.name };
         (asked && done && news).then(|| NewEvent {
             related: Some(related),
-            ..occurrence(
+            ..new_event(
                 event_type::NORMAL,
                 reason::RECONCILED,
                 action::APPLY,
@@ -295,18 +300,18 @@ impl FunctionEvents<'_> {
     }
 
     /// A build says for itself that it began and how it ended; what is left is the service.
-    fn waits(turns: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
-        let built = turns.now(kind::BUILD_READY).is_some_and(|c| c.status == "True");
+    fn waiting_event(turns: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
+        let built = turns.current(kind::BUILD_READY).is_some_and(|c| c.status == "True");
         // Began to wait: the build was not done when it was last looked at.
-        let began = turns.then(kind::BUILD_READY).is_none_or(|c| c.status != "True");
-        let said = turns.waits(applied, None).filter(|_| built);
+        let began = turns.previous(kind::BUILD_READY).is_none_or(|c| c.status != "True");
+        let said = turns.waiting_event(applied, None).filter(|_| built);
         match said {
-            None if built && began && applied.complete() => {
-                let now = turns.now(kind::READY)?;
+            None if built && began && applied.is_complete() => {
+                let now = turns.current(kind::READY)?;
                 let failing = now.reason != reason::PROGRESSING;
                 let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
                 (now.status != "True").then(|| {
-                    occurrence(
+                    new_event(
                         type_,
                         reason::PROGRESSING,
                         action::OBSERVE,
@@ -319,8 +324,8 @@ impl FunctionEvents<'_> {
     }
 
     fn ready_note(&self, live: &LiveChildren, name: &str) -> String {
-        let engine = function::service(name, live)
-            .and_then(|service| said(service, "/status/engine"))
+        let engine = function::published_of(name, live)
+            .and_then(|service| string_at(service, "/status/engine"))
             .map(|engine| format!("engine {engine} "))
             .unwrap_or_default();
         let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();

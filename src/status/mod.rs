@@ -28,11 +28,11 @@ pub struct StatusInput {
     /// Now.
     pub now: Timestamp,
     /// This attempt follows a back-off.
-    pub retried: bool,
+    pub is_retry: bool,
     /// The rollout of this generation began with this reconcile.
-    pub began: bool,
+    pub rollout_started: bool,
     /// The status says nothing of this generation and this rebuild yet.
-    pub first_look: bool,
+    pub first_observation: bool,
     /// The rollout of this generation.
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
@@ -55,7 +55,7 @@ pub struct StatusUpdate<T> {
     /// The whole new status.
     pub status: T,
     /// What is worth an Event, in the order in which it happened.
-    pub occurrences: Vec<NewEvent>,
+    pub events: Vec<NewEvent>,
     /// The rollout ended now.
     pub ended: bool,
     /// The run whose end was seen now.

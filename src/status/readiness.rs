@@ -28,13 +28,13 @@ pub enum Readiness {
 
 /// What a child of this kind says.
 #[must_use]
-pub fn of(kind: ChildKind, child: &DynamicObject) -> Readiness {
+pub fn child_readiness(kind: ChildKind, child: &DynamicObject) -> Readiness {
     match kind {
         ChildKind::Service => Readiness::Ready,
         ChildKind::Deployment => deployment(child),
-        ChildKind::KnativeService => observed(child).unwrap_or_else(|| knative(child)),
+        ChildKind::KnativeService => not_yet_observed(child).unwrap_or_else(|| knative(child)),
         ChildKind::DomainMapping | ChildKind::ElpioService => {
-            observed(child).unwrap_or_else(|| by_condition(child, "Ready"))
+            not_yet_observed(child).unwrap_or_else(|| by_condition(child, "Ready"))
         }
         ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(child, "Succeeded"),
         ChildKind::Certificate
@@ -67,7 +67,7 @@ fn number(child: &DynamicObject, pointer: &str) -> i64 {
 }
 
 /// Waits for `status.observedGeneration` to reach the generation.
-fn observed(child: &DynamicObject) -> Option<Readiness> {
+fn not_yet_observed(child: &DynamicObject) -> Option<Readiness> {
     let generation = child.metadata.generation.filter(|_| !is_observed(child))?;
     Some(waiting(reason::PROGRESSING, format!("has not seen generation {generation} yet")))
 }
@@ -123,7 +123,7 @@ pub fn available(child: &DynamicObject) -> i64 {
 /// A Deployment that was ready with so many replicas has them still, and gets more: nothing is rolled out,
 /// nobody is without an answer.
 #[must_use]
-pub fn grows(child: &DynamicObject, before: i64) -> bool {
+pub fn is_scaling_up(child: &DynamicObject, before: i64) -> bool {
     let rolled_out =
         condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
     let updated = number(child, "/status/updatedReplicas") == number(child, "/status/replicas");
@@ -131,7 +131,7 @@ pub fn grows(child: &DynamicObject, before: i64) -> bool {
 }
 
 fn deployment(child: &DynamicObject) -> Readiness {
-    if let Some(waiting) = observed(child) {
+    if let Some(waiting) = not_yet_observed(child) {
         return waiting;
     }
     let failed = |condition: &Value| Readiness::Failed {
@@ -230,7 +230,7 @@ mod tests {
                 "failed ProgressDeadlineExceeded",
             ),
         ] {
-            assert_eq!(word(&of(kind, &object(2, &data))), expected, "{kind:?} {data}");
+            assert_eq!(word(&child_readiness(kind, &object(2, &data))), expected, "{kind:?} {data}");
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
             (deployment(1, 3, 1, complete), 1, false),
             (deployment(2, 3, 1, "ReplicaSetUpdated"), 1, false),
         ] {
-            assert_eq!(grows(&child, before), expected, "{before} {:?}", child.data);
+            assert_eq!(is_scaling_up(&child, before), expected, "{before} {:?}", child.data);
         }
     }
 }

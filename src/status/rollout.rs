@@ -51,7 +51,7 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
 
 /// What is kept of a rollout that a new one takes the place of; `None` when it had ended by itself.
 #[must_use]
-pub fn superseding(previous: &RolloutStatus, engine: Option<&str>) -> Option<SupersededRollout> {
+pub fn supersede(previous: &RolloutStatus, engine: Option<&str>) -> Option<SupersededRollout> {
     let running = previous.ended_at.is_none() && previous.started_at.is_some();
     running.then(|| SupersededRollout {
         generation: previous.generation,
@@ -65,7 +65,7 @@ pub fn superseding(previous: &RolloutStatus, engine: Option<&str>) -> Option<Sup
 
 /// The rollout that this one took the place of, as it ended.
 #[must_use]
-pub fn superseded(rollout: &RolloutStatus) -> Option<(RolloutStatus, Option<Engine>)> {
+pub fn superseded_rollout(rollout: &RolloutStatus) -> Option<(RolloutStatus, Option<Engine>)> {
     let old = rollout.superseded.as_ref()?;
     let ended = RolloutStatus {
         generation: old.generation,
@@ -107,7 +107,7 @@ pub fn advance(
 
 /// How long a rollout took; `None` while it runs.
 #[must_use]
-pub fn took(rollout: &RolloutStatus) -> Option<SignedDuration> {
+pub fn duration(rollout: &RolloutStatus) -> Option<SignedDuration> {
     Some(rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0))
 }
 
@@ -174,20 +174,20 @@ mod tests {
     fn what_was_superseded_ended_when_the_next_began() {
         let (first, second) = (open(1, Some(OURS), Some(CALLER)), open(2, None, None));
         let second = RolloutStatus {
-            superseded: superseding(&first, Some("keda")),
+            superseded: supersede(&first, Some("keda")),
             started_at: Some(MicroTime(at(107))),
             ..second
         };
-        let (ended, engine) = superseded(&second).unwrap();
+        let (ended, engine) = superseded_rollout(&second).unwrap();
         assert_eq!(
-            (took(&ended), ended.outcome),
+            (duration(&ended), ended.outcome),
             (Some(SignedDuration::from_secs(7)), Some(RolloutOutcome::Superseded))
         );
         assert_eq!(
             (ended.traceparent.as_deref(), ended.parent.as_deref(), engine),
             (Some(OURS), Some(CALLER), Some(Engine::Keda))
         );
-        assert_eq!(superseding(&ended, None), None, "what has ended is not ended again");
+        assert_eq!(supersede(&ended, None), None, "what has ended is not ended again");
     }
 
     #[test]
@@ -197,12 +197,12 @@ mod tests {
         assert_eq!(advance(&rollout, false, at(105), allowed), rollout);
         let ready = advance(&rollout, true, at(105), allowed);
         assert_eq!(
-            (ready.outcome, took(&ready)),
+            (ready.outcome, duration(&ready)),
             (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5)))
         );
         let late = advance(&rollout, false, at(500), allowed);
         assert_eq!(
-            (late.outcome, took(&late)),
+            (late.outcome, duration(&late)),
             (Some(RolloutOutcome::TimedOut), Some(allowed)),
             "it ends at the deadline, whenever that is seen"
         );

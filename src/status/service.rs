@@ -17,16 +17,16 @@ use crate::{
     },
     status::{
         Observation, StatusInput, StatusUpdate, common_conditions,
-        conditions::{ConditionStatus, NewCondition, find, lay_over},
+        conditions::{ConditionStatus, NewCondition, find_condition, set_conditions},
         readiness::{self, Readiness},
         rollout,
-        transitions::{self, Transitions, occurrence},
+        transitions::{self, Transitions, new_event},
     },
 };
 
 /// Assesses a service.
 #[must_use]
-pub fn assess(
+pub fn compute(
     owner: &Owner<'_>,
     previous: Option<&ElpioServiceStatus>,
     seen: Observation<'_, ValidService>,
@@ -45,7 +45,7 @@ pub fn assess(
         ),
         Observation::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
-            let says = ChildStates { live, applied, settled: settled(previous, moment) };
+            let says = ChildStates { live, applied, baseline_children: baseline_children(previous, moment) };
             status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
@@ -55,25 +55,28 @@ pub fn assess(
                 if count == 1 { "" } else { "s" }
             );
             let reconciled = common_conditions::reconciled(applied, done);
-            let parts: Vec<NewCondition> =
-                members(name, valid).iter().map(|(kind, ids)| part(kind, ids, &says)).collect();
+            let parts: Vec<NewCondition> = condition_members(name, valid)
+                .iter()
+                .map(|(kind, ids)| part_condition(kind, ids, &says))
+                .collect();
             status.url = url(name, valid, live, &parts);
-            let ready =
-                common_conditions::ready(&reconciled, &parts, || serving(name, namespace, valid, &status));
+            let ready = common_conditions::ready(&reconciled, &parts, || {
+                ready_message(name, namespace, valid, &status)
+            });
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    status.conditions = lay_over(&before, claims, moment.generation, moment.now);
-    status.ready = find(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    status.conditions = set_conditions(&before, claims, moment.generation, moment.now);
+    status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
     let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
     let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = occurrences(name, &before, settled(previous, moment), &status, seen, moment);
-    StatusUpdate { status, occurrences, ended, finished: None }
+    let occurrences = events(name, &before, baseline_children(previous, moment), &status, seen, moment);
+    StatusUpdate { status, events: occurrences, ended, finished: None }
 }
 
 /// The children that each part speaks for, in the order in which they are asked.
-fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
+fn condition_members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
     let engine: &[ChildKind] = match (valid.engine, valid.metric) {
         (Engine::Knative, _) => &[ChildKind::KnativeService],
         (Engine::Keda, Metric::Cpu) => &[ChildKind::ScaledObject, ChildKind::Deployment, ChildKind::Service],
@@ -98,14 +101,14 @@ fn members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)
 }
 
 /// One part: the first child that failed speaks for it, else the first that is not done.
-fn part(kind: &'static str, ids: &[ChildId], says: &ChildStates<'_>) -> NewCondition {
+fn part_condition(kind: &'static str, ids: &[ChildId], says: &ChildStates<'_>) -> NewCondition {
     let mut said = Vec::new();
     for id in ids {
         let about = |message: &str| {
             let message = if message.is_empty() { "is not ready yet" } else { message };
             format!("{} {}: {message}", id.kind.display(), id.name)
         };
-        match says.of(id) {
+        match says.readiness(id) {
             Readiness::Ready => {}
             Readiness::Failed { reason, message } => said.push((0, reason, about(&message))),
             Readiness::Waiting { reason, message } => said.push((1, reason, about(&message))),
@@ -126,7 +129,10 @@ fn part(kind: &'static str, ids: &[ChildId], says: &ChildStates<'_>) -> NewCondi
 }
 
 /// The children that were ready when the rollout ended; none while one runs.
-fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &StatusInput) -> &'a [ChildStatus] {
+fn baseline_children<'a>(
+    previous: Option<&'a ElpioServiceStatus>,
+    moment: &StatusInput,
+) -> &'a [ChildStatus] {
     previous.filter(|_| moment.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
@@ -134,18 +140,18 @@ fn settled<'a>(previous: Option<&'a ElpioServiceStatus>, moment: &StatusInput) -
 struct ChildStates<'a> {
     live: &'a LiveChildren,
     applied: &'a Applied,
-    settled: &'a [ChildStatus],
+    baseline_children: &'a [ChildStatus],
 }
 
 impl ChildStates<'_> {
-    fn of(&self, id: &ChildId) -> Readiness {
+    fn readiness(&self, id: &ChildId) -> Readiness {
         let Some(child) = self.live.get(id) else {
             return Readiness::Waiting {
                 reason: reason::PROGRESSING.to_owned(),
                 message: "is not there yet".to_owned(),
             };
         };
-        match readiness::of(id.kind, child) {
+        match readiness::child_readiness(id.kind, child) {
             Readiness::Waiting { .. } if id.kind == ChildKind::Deployment && self.is_scaled(id, child) => {
                 Readiness::Ready
             }
@@ -157,17 +163,17 @@ impl ChildStates<'_> {
     /// beside those that serve.
     fn is_scaled(&self, id: &ChildId, child: &DynamicObject) -> bool {
         let was_ready = |c: &&ChildStatus| c.ready && c.kind == id.kind.kind() && c.name == id.name;
-        let Some(before) = self.settled.iter().find(was_ready) else { return false };
+        let Some(before) = self.baseline_children.iter().find(was_ready) else { return false };
         let ours =
-            self.applied.steps.iter().any(|(other, step)| other == id && *step == ChildOutcome::Changed);
+            self.applied.outcomes.iter().any(|(other, step)| other == id && *step == ChildOutcome::Changed);
         (!ours && !readiness::is_observed(child))
-            || before.available.is_some_and(|before| readiness::grows(child, before))
+            || before.available.is_some_and(|before| readiness::is_scaling_up(child, before))
     }
 }
 
 fn children(desired: &Desired, says: &ChildStates<'_>) -> Vec<ChildStatus> {
     let child = |id: &ChildId, version: &Value| {
-        let (ready, reason) = match says.of(id) {
+        let (ready, reason) = match says.readiness(id) {
             Readiness::Ready => (true, None),
             Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => {
                 (false, Some(reason).filter(|r| !r.is_empty()))
@@ -191,7 +197,7 @@ fn children(desired: &Desired, says: &ChildStates<'_>) -> Vec<ChildStatus> {
     desired.children.iter().map(|c| child(&c.id, &c.body["apiVersion"])).collect()
 }
 
-fn said(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
+fn string_at(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
     live.get(id)?.data.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
@@ -203,11 +209,13 @@ fn url(name: &str, valid: &ValidService, live: &LiveChildren, parts: &[NewCondit
     match (valid.engine, &valid.host) {
         (Engine::Keda, host) => host.as_ref().map(|host| format!("http://{host}")),
         (Engine::Knative, Some(host))
-            if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.verdict == ConditionStatus::True) =>
+            if parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.status == ConditionStatus::True) =>
         {
-            said(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
+            string_at(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
         }
-        (Engine::Knative, _) => said(live, &ChildId::new(ChildKind::KnativeService, name), "/status/url"),
+        (Engine::Knative, _) => {
+            string_at(live, &ChildId::new(ChildKind::KnativeService, name), "/status/url")
+        }
     }
 }
 
@@ -222,7 +230,7 @@ fn address(
     let service = ChildId::new(ChildKind::Service, name);
     match (valid.engine, valid.metric) {
         (Engine::Knative, _) => {
-            said(live, &ChildId::new(ChildKind::KnativeService, name), "/status/address/url")
+            string_at(live, &ChildId::new(ChildKind::KnativeService, name), "/status/address/url")
         }
         (Engine::Keda, Metric::Cpu) => {
             live.contains_key(&service).then(|| format!("http://{name}.{namespace}.svc.cluster.local"))
@@ -232,7 +240,7 @@ fn address(
 }
 
 /// The message of `Ready` when it is so: how to call it.
-fn serving(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServiceStatus) -> String {
+fn ready_message(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServiceStatus) -> String {
     let mut ways = Vec::new();
     ways.extend(status.url.as_ref().map(|url| format!("serves at {url}")));
     ways.extend(status.address.as_ref().map(|address| match (valid.engine, valid.metric) {
@@ -246,7 +254,7 @@ fn serving(name: &str, namespace: &str, valid: &ValidService, status: &ElpioServ
 }
 
 /// What is worth an Event, in the order in which it happened.
-fn occurrences(
+fn events(
     name: &str,
     before: &[Condition],
     settled: &[ChildStatus],
@@ -256,29 +264,30 @@ fn occurrences(
 ) -> Vec<NewEvent> {
     let turns = Transitions { before, after: &status.conditions, moment };
     let Observation::Applied { valid, desired, applied, live } = seen else {
-        return turns.invalid().into_iter().collect();
+        return turns.invalid_event().into_iter().collect();
     };
     let reconciled = turns
-        .reconciled()
-        .map(|c| occurrence(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
-    let says = ChildStates { live, applied, settled };
-    let related = unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
-    let readiness =
-        turns.ready(|| ready_note(valid, status, moment)).or_else(|| turns.waits(applied, related));
+        .reconciled_condition()
+        .map(|c| new_event(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
+    let says = ChildStates { live, applied, baseline_children: settled };
+    let related = first_unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
+    let readiness = turns
+        .ready_event(|| ready_note(valid, status, moment))
+        .or_else(|| turns.waiting_event(applied, related));
     let all = [
         reconciled,
-        moment.first_look.then(|| ignored(valid, desired)).flatten(),
-        turns.failed(applied, desired),
+        moment.first_observation.then(|| ignored_fields_event(valid, desired)).flatten(),
+        turns.failed_event(applied, desired),
         readiness,
     ];
     all.into_iter().flatten().collect()
 }
 
-fn ignored(valid: &ValidService, desired: &Desired) -> Option<NewEvent> {
+fn ignored_fields_event(valid: &ValidService, desired: &Desired) -> Option<NewEvent> {
     let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
     let note =
         format!("engine {} cannot do what these fields ask: {}", valid.engine.as_str(), fields.join("; "));
-    (!fields.is_empty()).then(|| occurrence(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
+    (!fields.is_empty()).then(|| new_event(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
 }
 
 fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &StatusInput) -> String {
@@ -287,13 +296,13 @@ fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &Status
 }
 
 /// The child that speaks for what is not ready: the first that failed, else the first that is not done.
-fn unready(name: &str, valid: &ValidService, says: &ChildStates<'_>) -> Option<ChildId> {
-    let rank = |id: &ChildId| match says.of(id) {
+fn first_unready(name: &str, valid: &ValidService, says: &ChildStates<'_>) -> Option<ChildId> {
+    let rank = |id: &ChildId| match says.readiness(id) {
         Readiness::Ready => None,
         Readiness::Failed { .. } => Some(0),
         Readiness::Waiting { .. } => Some(1),
     };
-    let open = members(name, valid)
+    let open = condition_members(name, valid)
         .into_iter()
         .flat_map(|(_, ids)| ids)
         .filter_map(|id| rank(&id).map(|rank| (rank, id)));

@@ -6,7 +6,7 @@ use crate::{
         event::{NewEvent, Related, action, event_type},
     },
     render::{ChildId, Desired, applied::Applied},
-    status::{StatusInput, conditions::find},
+    status::{StatusInput, conditions::find_condition},
 };
 
 /// Two sets of conditions, and when the second was found.
@@ -23,34 +23,34 @@ pub struct Transitions<'a> {
 impl<'a> Transitions<'a> {
     /// What a condition said before, of this generation and this rebuild.
     #[must_use]
-    pub fn then(&self, kind: &str) -> Option<&'a Condition> {
-        find(self.before, kind)
-            .filter(|c| !self.moment.began && c.observed_generation == Some(self.moment.generation))
+    pub fn previous(&self, kind: &str) -> Option<&'a Condition> {
+        find_condition(self.before, kind)
+            .filter(|c| !self.moment.rollout_started && c.observed_generation == Some(self.moment.generation))
     }
 
     /// What a condition says now.
     #[must_use]
-    pub fn now(&self, kind: &str) -> Option<&'a Condition> {
-        find(self.after, kind)
+    pub fn current(&self, kind: &str) -> Option<&'a Condition> {
+        find_condition(self.after, kind)
     }
 
     /// The children of this generation were all applied.
     #[must_use]
-    pub fn reconciled(&self) -> Option<&'a Condition> {
-        let news = self.then(kind::RECONCILED).is_none_or(|c| c.status != "True");
-        self.now(kind::RECONCILED).filter(|c| news && c.status == "True")
+    pub fn reconciled_condition(&self) -> Option<&'a Condition> {
+        let news = self.previous(kind::RECONCILED).is_none_or(|c| c.status != "True");
+        self.current(kind::RECONCILED).filter(|c| news && c.status == "True")
     }
 
     /// The spec was found to break rules.
     #[must_use]
-    pub fn invalid(&self) -> Option<NewEvent> {
+    pub fn invalid_event(&self) -> Option<NewEvent> {
         self.failure("invalid_spec", None)
     }
 
     /// Reconciling failed, in a new way or again after a back-off.
     #[must_use]
-    pub fn failed(&self, applied: &Applied, desired: &Desired) -> Option<NewEvent> {
-        let now = self.now(kind::RECONCILED)?;
+    pub fn failed_event(&self, applied: &Applied, desired: &Desired) -> Option<NewEvent> {
+        let now = self.current(kind::RECONCILED)?;
         let failure = applied.failures().find(|(_, f)| f.reason == now.reason);
         self.failure(
             failure.map_or("internal", |(_, f)| f.class),
@@ -60,31 +60,31 @@ impl<'a> Transitions<'a> {
 
     fn failure(&self, class: &str, related: Option<Related>) -> Option<NewEvent> {
         let now =
-            self.now(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
+            self.current(kind::RECONCILED).filter(|c| c.status == "False" && c.reason != reason::PRUNING)?;
         let news =
-            self.then(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
+            self.previous(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
         let note = format!("{class}: {}", now.message);
         let said = || NewEvent {
             related,
-            ..occurrence(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
+            ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
-        (news || self.moment.retried).then(said)
+        (news || self.moment.is_retry).then(said)
     }
 
     /// It became ready.
-    pub fn ready(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
-        let was = find(self.before, kind::READY).is_some_and(|c| c.status == "True");
-        let is = self.now(kind::READY).is_some_and(|c| c.status == "True");
-        (is && !was).then(|| occurrence(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
+    pub fn ready_event(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
+        let was = find_condition(self.before, kind::READY).is_some_and(|c| c.status == "True");
+        let is = self.current(kind::READY).is_some_and(|c| c.status == "True");
+        (is && !was).then(|| new_event(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
     }
 
     /// It began to wait, it fell without an edit, or what it waits for came to a verdict.
     #[must_use]
-    pub fn waits(&self, applied: &Applied, related: Option<Related>) -> Option<NewEvent> {
-        let now = self.now(kind::READY).filter(|c| c.status != "True" && applied.complete())?;
+    pub fn waiting_event(&self, applied: &Applied, related: Option<Related>) -> Option<NewEvent> {
+        let now = self.current(kind::READY).filter(|c| c.status != "True" && applied.is_complete())?;
         let then = self
-            .then(kind::READY)
-            .filter(|_| self.then(kind::RECONCILED).is_some_and(|c| c.status == "True"));
+            .previous(kind::READY)
+            .filter(|_| self.previous(kind::RECONCILED).is_some_and(|c| c.status == "True"));
         let failing = now.reason != reason::PROGRESSING;
         let type_ = match then {
             None if failing => event_type::WARNING,
@@ -98,13 +98,13 @@ impl<'a> Transitions<'a> {
         } else {
             format!("waiting for {}", now.message)
         };
-        Some(NewEvent { related, ..occurrence(type_, reason::PROGRESSING, action::OBSERVE, note) })
+        Some(NewEvent { related, ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) })
     }
 }
 
 /// An occurrence about no child.
 #[must_use]
-pub fn occurrence(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> NewEvent {
+pub fn new_event(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> NewEvent {
     NewEvent { type_, reason, action, note, related: None }
 }
 

@@ -56,7 +56,7 @@ pub fn init(
     log: LogConfig,
     page: bool,
 ) -> Result<Telemetry, InitError> {
-    let builder = TelemetryBuilder::new(settings, identity).with_page(page).exporting();
+    let builder = TelemetryBuilder::new(settings, identity).with_page(page).with_configured_exporters();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;
     for warning in warnings {

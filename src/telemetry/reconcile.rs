@@ -16,8 +16,8 @@ use crate::telemetry::{
     trace::{
         Traces,
         context::{CurrentReconcile, DeferredSampling, ReconciledObject, SPAN_TARGET, ids_of, reconciling},
-        in_rollout,
         rollout_context::RolloutContext,
+        rollout_parent,
         timing::Timing,
     },
 };
@@ -78,7 +78,7 @@ pub struct ReconcileReport {
     /// Child label and what applying it did.
     pub applied: Vec<(&'static str, ApplyOutcome)>,
     /// Something was written or said.
-    pub wrote: bool,
+    pub changed_anything: bool,
 }
 
 /// Implemented by what a reconcile returns.
@@ -96,11 +96,11 @@ impl Metrics {
         run: F,
     ) -> T {
         let active = InFlightGuard::begin(self.instruments.clone(), &info);
-        let ((span, verdict), timing) = Timing::of(|| open(traces, &info));
+        let ((span, verdict), timing) = Timing::of(|| start_span(traces, &info));
         let result = run.instrument(span.clone()).await;
         let report = result.report();
         close_span(&span, verdict.as_ref(), &report);
-        span.in_scope(|| say(&info, &report, timing.so_far()));
+        span.in_scope(|| log_result(&info, &report, timing.so_far()));
         active.record(timing, &span, verdict.as_ref(), &report);
         result
     }
@@ -155,7 +155,7 @@ impl Drop for InFlightGuard {
 }
 
 /// Opens the span of a run. The parent must be set before the span is first entered.
-fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
+fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
     let subject = ReconciledObject {
         kind: info.kind.as_str(),
         api_version: info.api_version,
@@ -168,7 +168,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling
         target: SPAN_TARGET,
         parent: None,
         "reconcile",
-        otel.name = RECONCILE.named(info.kind.as_str()),
+        otel.name = RECONCILE.name_for(info.kind.as_str()),
         k8s.namespace.name = info.namespace,
         k8s.object.kind = info.kind.as_str(),
         k8s.object.api_version = info.api_version,
@@ -181,7 +181,7 @@ fn open(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling
         elpio.outcome = Empty,
     );
     let (parent, verdict) = match &info.place {
-        SpanParent::InRollout(ctx) => (in_rollout(ctx.span_context()), None),
+        SpanParent::InRollout(ctx) => (rollout_parent(ctx.span_context()), None),
         SpanParent::AfterRollout(_) => (Context::new(), traces.inner.exports.then(DeferredSampling::open)),
     };
     let reconciling = CurrentReconcile { subject: Arc::new(subject), verdict: verdict.clone() };
@@ -201,15 +201,19 @@ fn close_span(span: &Span, verdict: Option<&DeferredSampling>, report: &Reconcil
         span.record("elpio.engine", engine);
     }
     if let Some(failure) = &report.failure {
-        fail(span, failure.error_type.as_str(), &failure.short, &failure.chain);
+        record_error(span, failure.error_type.as_str(), &failure.short, &failure.chain);
     }
     if let Some(verdict) = verdict {
-        if report.wrote || report.failure.is_some() { verdict.keep() } else { verdict.drop_if_open() }
+        if report.changed_anything || report.failure.is_some() {
+            verdict.keep()
+        } else {
+            verdict.drop_if_undecided()
+        }
     }
 }
 
 /// One line for a run that changed something or failed; none for any other.
-fn say(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
+fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
     let (kind, namespace, name) = (info.kind.as_str(), info.namespace.as_str(), info.name.as_str());
     let (generation, outcome, trigger) = (info.generation, report.outcome.as_str(), info.trigger.as_str());
     let seconds = Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).as_secs_f64();
@@ -244,7 +248,7 @@ fn say(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
                 "reconcile failed"
             );
         }
-        None if report.wrote => {
+        None if report.changed_anything => {
             tracing::info!(kind, namespace, name, generation, outcome, trigger, seconds, "reconciled")
         }
         None => {}
@@ -252,7 +256,7 @@ fn say(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
 }
 
 /// Error status, class and the exception event of the semantic conventions.
-pub(super) fn fail(span: &Span, error_type: &'static str, short: &str, chain: &str) {
+pub(super) fn record_error(span: &Span, error_type: &'static str, short: &str, chain: &str) {
     span.set_status(Status::error(short.to_owned()));
     span.set_attribute("error.type", error_type);
     let event = vec![
@@ -282,5 +286,5 @@ pub fn step_for(step: ChildStep, child: &str) -> Span {
 
 /// Marks a step as failed: status, `error.type`, exception event.
 pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
-    fail(span, error_type.as_str(), message, message);
+    record_error(span, error_type.as_str(), message, message);
 }

@@ -18,9 +18,11 @@ fn bare(expr: &str) -> String {
 
 fn row(metric: &str) -> Option<&'static InstrumentDef> {
     let ends: &[&str] = &["_bucket", "_sum", "_count"];
-    INSTRUMENTS.iter().copied().find(|row| match row.form {
-        InstrumentKind::Histogram => ends.iter().any(|end| metric.strip_suffix(end) == Some(row.page)),
-        _ => row.page == metric,
+    INSTRUMENTS.iter().copied().find(|row| match row.kind {
+        InstrumentKind::Histogram => {
+            ends.iter().any(|end| metric.strip_suffix(end) == Some(row.prometheus_name))
+        }
+        _ => row.prometheus_name == metric,
     })
 }
 
@@ -50,13 +52,15 @@ fn fits(row: &InstrumentDef, matcher: &Matcher) -> Result<(), String> {
     }
     let attribute = row.attributes.iter().find(|attribute| attribute.key.replace('.', "_") == matcher.label);
     let AllowedValues::Closed(allowed) =
-        attribute.ok_or_else(|| format!("{} has no label {}", row.page, matcher.label))?.values
+        attribute.ok_or_else(|| format!("{} has no label {}", row.prometheus_name, matcher.label))?.values
     else {
         return Ok(());
     };
     let mut values = matcher.value.split('|').filter(|value| !value.contains(['.', '*', '+']));
     let wrong = values.find(|value| !allowed.contains(value));
-    wrong.map_or(Ok(()), |value| Err(format!("{} never has {}=\"{value}\"", row.page, matcher.label)))
+    wrong.map_or(Ok(()), |value| {
+        Err(format!("{} never has {}=\"{value}\"", row.prometheus_name, matcher.label))
+    })
 }
 
 #[test]

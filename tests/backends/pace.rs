@@ -57,7 +57,9 @@ impl Pushing {
             ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
         ];
-        let builder = TelemetryBuilder::new(settings(&variables), identity()).with_page(true).exporting();
+        let builder = TelemetryBuilder::new(settings(&variables), identity())
+            .with_page(true)
+            .with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("warn"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }

@@ -213,7 +213,8 @@ impl Pushing {
         let mut all: Vec<(&str, &str)> =
             variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
-        let builder = TelemetryBuilder::new(settings(&all), identity()).with_page(false).exporting();
+        let builder =
+            TelemetryBuilder::new(settings(&all), identity()).with_page(false).with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }

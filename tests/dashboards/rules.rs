@@ -19,9 +19,9 @@ const KINDS: [&str; 4] = ["timeseries", "stat", "heatmap", "text"];
 pub fn instrument(metric: &str) -> Option<&'static InstrumentDef> {
     let family = |suffix: &str| metric.strip_suffix(suffix);
     INSTRUMENTS.iter().copied().find(|row| {
-        let histogram = row.form == InstrumentKind::Histogram
-            && ["_bucket", "_sum", "_count"].into_iter().any(|end| family(end) == Some(row.page));
-        histogram || (row.form != InstrumentKind::Histogram && row.page == metric)
+        let histogram = row.kind == InstrumentKind::Histogram
+            && ["_bucket", "_sum", "_count"].into_iter().any(|end| family(end) == Some(row.prometheus_name));
+        histogram || (row.kind != InstrumentKind::Histogram && row.prometheus_name == metric)
     })
 }
 

@@ -34,7 +34,7 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
 
     let results = status["results"].as_array().unwrap();
     assert_eq!((results.len(), &results[0]["name"]), (1, &json!(IMAGE_DIGEST)), "{status}");
-    let built = BuiltImage::by_run(&run.function, &run.name, results[0]["value"].as_str());
+    let built = BuiltImage::from_run(&run.function, &run.name, results[0]["value"].as_str());
     assert_eq!(
         (&built.image.tag, &built.image.digest),
         (&None, &results[0]["value"].as_str().map(str::to_owned))

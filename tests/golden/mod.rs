@@ -49,7 +49,7 @@ pub fn golden(desired: &Desired) -> String {
     }
     for child in &desired.children {
         writeln!(text, "---\n# hash: {}", child.hash()).unwrap();
-        for id in &child.after {
+        for id in &child.depends_on {
             writeln!(text, "# after: {} {}", id.kind.display(), id.name).unwrap();
         }
         text.push_str(&serde_saphyr::to_string(&child.body).unwrap());

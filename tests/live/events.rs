@@ -70,7 +70,7 @@ async fn a_thousand_failures_cost_few_calls_and_are_all_counted() {
     let mark = Cluster::shared().await.audit_mark();
     let keeper = tokio::spawn({
         let recorder = recorder.clone();
-        async move { recorder.keep().await }
+        async move { recorder.run().await }
     });
     for n in 0..1000 {
         recorder.publish(&regarding, &failure(&format!("attempt {n}"))).await;

@@ -46,7 +46,8 @@ pub async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::E
             )
         }
     });
-    let layer = rig.telemetry.metrics().client_layer().to(&"https://api.example:6443".parse().unwrap());
+    let layer =
+        rig.telemetry.metrics().client_layer().for_server(&"https://api.example:6443".parse().unwrap());
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let _ = layer.layer(server).call(request).await;
     let sent = sent.lock().unwrap().pop();

@@ -92,7 +92,7 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
         let traces = rig.telemetry.traces();
         rig.reconcile(SpanParent::InRollout(rollout), async {
             tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
-            traces.event_log(&EventRecord {
+            traces.emit_event(&EventRecord {
                 kind: Kind::ElpioService,
                 api_version: "elpio.io/v1alpha1",
                 namespace: "shop".into(),

@@ -129,23 +129,26 @@ async fn the_page_shows_what_the_table_says_and_no_more() {
     let found = families(&page);
     for row in INSTRUMENTS {
         // Made by calls and watches alone, which other tests make.
-        if ["http_client_request_duration_seconds", "elpio_watch_age_seconds"].contains(&row.page) {
+        if ["http_client_request_duration_seconds", "elpio_watch_age_seconds"].contains(&row.prometheus_name)
+        {
             continue;
         }
-        let (kind, help) = found.get(row.page).unwrap_or_else(|| panic!("no {} in\n{page}", row.page));
-        let expected = match row.form {
+        let (kind, help) =
+            found.get(row.prometheus_name).unwrap_or_else(|| panic!("no {} in\n{page}", row.prometheus_name));
+        let expected = match row.kind {
             InstrumentKind::Counter | InstrumentKind::ObservableCounter => "counter",
             InstrumentKind::Histogram => "histogram",
             _ => "gauge",
         };
-        assert_eq!((kind.as_str(), help.as_str()), (expected, row.description), "{}", row.page);
+        assert_eq!((kind.as_str(), help.as_str()), (expected, row.description), "{}", row.prometheus_name);
     }
-    let known: BTreeSet<&str> = INSTRUMENTS.iter().map(|row| row.page).chain(["target_info"]).collect();
+    let known: BTreeSet<&str> =
+        INSTRUMENTS.iter().map(|row| row.prometheus_name).chain(["target_info"]).collect();
     for family in found.keys() {
         assert!(known.contains(family.as_str()), "{family} is not in the table");
     }
     for (name, labels) in series(&page) {
-        let family = |name: &str| INSTRUMENTS.iter().find(|row| row.page == name);
+        let family = |name: &str| INSTRUMENTS.iter().find(|row| row.prometheus_name == name);
         let stripped =
             ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family(name.strip_suffix(suffix)?));
         let Some(row) = family(&name).or(stripped) else { continue };
@@ -169,7 +172,7 @@ async fn every_closed_counter_starts_at_zero() {
     let all = series(&page);
     for row in INSTRUMENTS.iter().filter(|row| {
         matches!(
-            row.form,
+            row.kind,
             InstrumentKind::Counter | InstrumentKind::UpDownCounter | InstrumentKind::ObservableCounter
         )
     }) {
@@ -181,9 +184,9 @@ async fn every_closed_counter_starts_at_zero() {
                 .map(|(a, v)| (a.key.replace('.', "_"), v.to_owned()))
                 .collect();
             assert!(
-                all.iter().any(|(name, found)| name == row.page && *found == labels),
+                all.iter().any(|(name, found)| name == row.prometheus_name && *found == labels),
                 "no {} {labels:?}",
-                row.page
+                row.prometheus_name
             );
         }
     }
@@ -245,7 +248,7 @@ async fn push_and_page_agree() {
                 .map(|kv| format!("{}=\"{}\"", kv.key.as_str().replace('.', "_"), kv.value))
                 .collect();
             labels.sort();
-            let line = format!("{}{{{}}} {}", row.page, labels.join(","), point.value());
+            let line = format!("{}{{{}}} {}", row.prometheus_name, labels.join(","), point.value());
             assert!(page.lines().any(|found| found == line), "no {line}");
         }
     }
@@ -295,14 +298,14 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_page_and_push_nothing_is_kept() {
     let (telemetry, _, warnings) = TelemetryBuilder::new(settings(&[]), identity())
-        .exporting()
+        .with_configured_exporters()
         .build(&log("info"), std::io::sink)
         .unwrap();
     assert!(warnings.is_empty() && telemetry.page().is_none());
     let metrics = telemetry.metrics();
     assert_eq!(
         format!("{metrics:?}"),
-        format!("{:?}", Metrics::off()).replace("propagate: false", "propagate: true")
+        format!("{:?}", Metrics::disabled()).replace("propagate: false", "propagate: true")
     );
     metrics.queue(Kind::ElpioService, || panic!("nobody asks")).added();
     metrics.event("Normal", "Ready", EventOutcome::Created);
@@ -324,7 +327,7 @@ async fn without_page_and_push_nothing_is_kept() {
 async fn disabled_means_disabled() {
     let builder = TelemetryBuilder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity())
         .with_page(true)
-        .exporting();
+        .with_configured_exporters();
     let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();
     assert!(telemetry.page().is_none());
     assert!(

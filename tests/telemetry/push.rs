@@ -24,7 +24,8 @@ struct Pushing {
 }
 
 fn pushing(variables: &[(&str, &str)]) -> Pushing {
-    let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true).exporting();
+    let builder =
+        TelemetryBuilder::new(settings(variables), identity()).with_page(true).with_configured_exporters();
     let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     Pushing { telemetry, dispatch }
@@ -282,7 +283,8 @@ async fn a_file_that_cannot_be_used_is_one_warning() {
             settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
             identity(),
         );
-        let (telemetry, _, warnings) = builder.exporting().build(&log("info"), std::io::sink).unwrap();
+        let (telemetry, _, warnings) =
+            builder.with_configured_exporters().build(&log("info"), std::io::sink).unwrap();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(variable) && warnings[0].contains(value), "{warnings:?}");
         drop(telemetry.shutdown(Duration::from_millis(10)).await);

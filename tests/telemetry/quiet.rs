@@ -98,7 +98,7 @@ async fn an_event_makes_its_trace_one_that_is_exported() {
     let rig = rig();
     let traces = rig.telemetry.traces();
     rig.reconcile(SpanParent::AfterRollout(None), async {
-        traces.event_log(&event());
+        traces.emit_event(&event());
         settled()
     })
     .await;
@@ -134,7 +134,7 @@ async fn unsampled_means_no_id_anywhere() {
         for place in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
             rig.reconcile(place, async {
                 assert_eq!(current_ids(), None);
-                traces.event_log(&event());
+                traces.emit_event(&event());
                 wrote()
             })
             .await;

@@ -169,7 +169,7 @@ pub fn settled() -> ReconcileReport {
         engine: Some("knative"),
         outcome: ReconcileOutcome::Ready,
         applied: vec![],
-        wrote: false,
+        changed_anything: false,
     }
 }
 
@@ -177,7 +177,7 @@ pub fn wrote() -> ReconcileReport {
     ReconcileReport {
         applied: vec![("KnativeService", ApplyOutcome::Changed)],
         outcome: ReconcileOutcome::Waiting,
-        wrote: true,
+        changed_anything: true,
         ..settled()
     }
 }

@@ -11,7 +11,7 @@ use super::rig::attributes;
 
 /// The row of a span.
 pub fn row(span: &SpanData) -> &'static SpanDef {
-    let rows: Vec<_> = SPANS.iter().filter(|row| row.has(&span.name)).collect();
+    let rows: Vec<_> = SPANS.iter().filter(|row| row.matches(&span.name)).collect();
     assert_eq!(rows.len(), 1, "rows for {:?} in the table", span.name);
     rows[0]
 }

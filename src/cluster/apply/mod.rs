@@ -22,12 +22,12 @@ use crate::{
         apply::{
             ownership::NameOwner,
             recreate_backoff::RecreateBackoff,
-            result::{ApplyError, ApplyResult, WriteResult, leaving, taken},
+            result::{ApplyError, ApplyResult, WriteResult, name_conflict, name_terminating},
         },
-        client::call::{ApiCall, ApiError, run},
+        client::call::{ApiCall, ApiError, call_with_timeout},
         store::{
             self,
-            children::{Availability, ChildStore, controller},
+            children::{Availability, ChildStore, controller_of},
         },
     },
     foreign::ChildKind,
@@ -78,7 +78,7 @@ impl Applier {
         }
         for child in desired {
             let holder = held.iter().find(|id| id.name == child.id.name && !live.contains_key(&child.id));
-            let step = match (holder, waits_for(child, &outcome.applied)) {
+            let step = match (holder, unmet_dependency(child, &outcome.applied)) {
                 _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => {
                     self.unavailable(child, &mut outcome)
                 }
@@ -86,9 +86,9 @@ impl Applier {
                     ChildOutcome::NameInUse { holder: format!("{} {}", id.kind.display(), id.name) }
                 }
                 (None, Some(on)) => ChildOutcome::Blocked { on },
-                (None, None) => self.one(owner, child, live, &mut outcome).await,
+                (None, None) => self.apply_child(owner, child, live, &mut outcome).await,
             };
-            outcome.applied.steps.push((child.id.clone(), step));
+            outcome.applied.outcomes.push((child.id.clone(), step));
         }
         for id in last {
             self.delete(owner, id, live, &mut outcome).await;
@@ -124,10 +124,10 @@ impl Applier {
                 retry_after: None,
             },
         };
-        ChildOutcome::Failed(outcome.failed(refusal))
+        ChildOutcome::Failed(outcome.record_failure(refusal))
     }
 
-    async fn one(
+    async fn apply_child(
         &self,
         owner: &Owner<'_>,
         child: &Child,
@@ -135,7 +135,7 @@ impl Applier {
         outcome: &mut ApplyResult,
     ) -> ChildOutcome {
         let span = step_for(ChildStep::Apply, child.id.kind.label());
-        match self.write(owner, child, live.get(&child.id)).instrument(span.clone()).await {
+        match self.apply_if_changed(owner, child, live.get(&child.id)).instrument(span.clone()).await {
             Ok(WriteResult::Not(step)) => step,
             Ok(WriteResult::Written(version)) => {
                 outcome.wrote.push(version);
@@ -143,12 +143,12 @@ impl Applier {
             }
             Err(refusal) => {
                 fail_step(&span, refusal.class, &refusal.message);
-                ChildOutcome::Failed(outcome.failed(refusal))
+                ChildOutcome::Failed(outcome.record_failure(refusal))
             }
         }
     }
 
-    async fn write(
+    async fn apply_if_changed(
         &self,
         owner: &Owner<'_>,
         child: &Child,
@@ -156,62 +156,62 @@ impl Applier {
     ) -> Result<WriteResult, ApplyError> {
         match &child.mode {
             WriteMode::Retain => return Ok(WriteResult::Not(ChildOutcome::Unchanged)),
-            WriteMode::Patch(patch) => return Ok(self.change(owner, &child.id, patch).await?),
+            WriteMode::Patch(patch) => return Ok(self.merge_patch(owner, &child.id, patch).await?),
             WriteMode::CreateOnly => return self.create(owner, child).await,
             WriteMode::Apply => {}
         }
         if let Some(known) = known {
             if known.metadata.deletion_timestamp.is_some() {
-                return Ok(leaving(format!(
+                return Ok(name_terminating(format!(
                     "{} {}, which is being deleted,",
                     child.id.kind.display(),
                     child.id.name
                 )));
             }
-            return Ok(if unchanged(child, known) {
+            return Ok(if is_up_to_date(child, known) {
                 WriteResult::Not(ChildOutcome::Unchanged)
             } else {
-                self.send(owner, child, true).await?
+                self.server_side_apply(owner, child, true).await?
             });
         }
         // Two objects of ours share a field manager, so the API server would let one take over from the
         // other: the cache must not.
         let key = ObjectKey { namespace: owner.namespace.to_owned(), name: child.id.name.clone() };
         if let Some(other) = self.children.get(child.id.kind, &key)
-            && let Some(controller) = controller(&*other).filter(|c| c.uid != owner.uid)
+            && let Some(controller) = controller_of(&*other).filter(|c| c.uid != owner.uid)
         {
             // Also what an engine made of ours, with our labels.
-            return match ownership::leaving(&self.client, owner, child, &*other, &controller).await {
-                Some(holder) => Ok(leaving(holder)),
-                None => Err(taken(child, &ownership::named(&controller))),
+            return match ownership::terminating(&self.client, owner, child, &*other, &controller).await {
+                Some(holder) => Ok(name_terminating(holder)),
+                None => Err(name_conflict(child, &ownership::display_owner(&controller))),
             };
         }
-        match self.send(owner, child, false).await {
+        match self.server_side_apply(owner, child, false).await {
             Err(error) if error.class == ErrorType::Conflict || error.class == ErrorType::Rejected => {
-                self.contested(owner, child, error).await
+                self.resolve_conflict(owner, child, error).await
             }
             other => Ok(other?),
         }
     }
 
     /// The name is taken, or a webhook says no: only a look at the object tells which.
-    async fn contested(
+    async fn resolve_conflict(
         &self,
         owner: &Owner<'_>,
         child: &Child,
         error: ApiError,
     ) -> Result<WriteResult, ApplyError> {
-        match ownership::of(&self.client, owner, child, &error).await {
-            NameOwner::Owned => Ok(self.send(owner, child, true).await?),
+        match ownership::find_owner(&self.client, owner, child, &error).await {
+            NameOwner::Owned => Ok(self.server_side_apply(owner, child, true).await?),
             NameOwner::Nobody => Err(error.into()),
-            NameOwner::Terminating(holder) => Ok(leaving(holder)),
-            NameOwner::Other(other) => Err(taken(child, &other)),
+            NameOwner::Terminating(holder) => Ok(name_terminating(holder)),
+            NameOwner::Other(other) => Err(name_conflict(child, &other)),
         }
     }
 
     /// Creates what is never written again. One that is there already is ours, or somebody else's.
     async fn create(&self, owner: &Owner<'_>, child: &Child) -> Result<WriteResult, ApplyError> {
-        if let Some(pause) = self.pace.wait(owner.uid, &child.id.name) {
+        if let Some(pause) = self.pace.delay(owner.uid, &child.id.name) {
             return Err(ApplyError {
                 reason: reason::APPLY_FAILED,
                 class: ErrorType::Rejected,
@@ -230,35 +230,37 @@ impl Applier {
             retry_after: None,
         })?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let created =
-            run(call("create", owner, &child.id), self.api(owner, child.id.kind).create(&params, &object))
-                .await;
+        let created = call_with_timeout(
+            call("create", owner, &child.id),
+            self.api(owner, child.id.kind).create(&params, &object),
+        )
+        .await;
         match created {
             Ok(created) => {
-                self.pace.made(owner.uid, &child.id.name);
+                self.pace.record_create(owner.uid, &child.id.name);
                 Ok(self.wrote(child.id.kind, created))
             }
             Err(error) if error.class == ErrorType::Conflict => {
-                match ownership::of(&self.client, owner, child, &error).await {
+                match ownership::find_owner(&self.client, owner, child, &error).await {
                     // The watch has not told of it yet.
                     NameOwner::Owned => Ok(WriteResult::Not(ChildOutcome::Unchanged)),
-                    NameOwner::Nobody => Err(taken(child, "somebody who gave it no controller")),
-                    NameOwner::Terminating(holder) => Ok(leaving(holder)),
-                    NameOwner::Other(other) => Err(taken(child, &other)),
+                    NameOwner::Nobody => Err(name_conflict(child, "somebody who gave it no controller")),
+                    NameOwner::Terminating(holder) => Ok(name_terminating(holder)),
+                    NameOwner::Other(other) => Err(name_conflict(child, &other)),
                 }
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn change(
+    async fn merge_patch(
         &self,
         owner: &Owner<'_>,
         id: &ChildId,
         patch: &serde_json::Value,
     ) -> Result<WriteResult, ApiError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let changed = run(
+        let changed = call_with_timeout(
             call("patch", owner, id),
             self.api(owner, id.kind).patch(&id.name, &params, &Patch::Merge(patch)),
         )
@@ -267,16 +269,23 @@ impl Applier {
     }
 
     fn wrote(&self, kind: ChildKind, written: DynamicObject) -> WriteResult {
-        let version = store::version(&written);
-        self.children.wrote(kind, written);
+        let version = store::resource_version(&written);
+        self.children.assume(kind, written);
         WriteResult::Written(version)
     }
 
-    async fn send(&self, owner: &Owner<'_>, child: &Child, force: bool) -> Result<WriteResult, ApiError> {
+    async fn server_side_apply(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        force: bool,
+    ) -> Result<WriteResult, ApiError> {
         let api = self.api(owner, child.id.kind);
         let params = PatchParams { force, ..PatchParams::apply(FIELD_MANAGER) };
         let call = self::call("patch", owner, &child.id);
-        let written = run(call, api.patch(&child.id.name, &params, &Patch::Apply(child.manifest()))).await?;
+        let written =
+            call_with_timeout(call, api.patch(&child.id.name, &params, &Patch::Apply(child.manifest())))
+                .await?;
         Ok(self.wrote(child.id.kind, written))
     }
 
@@ -296,16 +305,17 @@ impl Applier {
         let preconditions = Preconditions { uid: known.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);
-        let answer =
-            run(call("delete", owner, id), api.delete(&id.name, &params)).instrument(span.clone()).await;
+        let answer = call_with_timeout(call("delete", owner, id), api.delete(&id.name, &params))
+            .instrument(span.clone())
+            .await;
         match answer {
             Ok(Either::Left(going)) if !going.finalizers().is_empty() => {
-                self.children.wrote(id.kind, going);
+                self.children.assume(id.kind, going);
                 outcome.applied.deleted.push(id.clone());
                 false
             }
             Ok(_) => {
-                self.children.removed(id.kind, known);
+                self.children.assume_deleted(id.kind, known);
                 outcome.applied.deleted.push(id.clone());
                 true
             }
@@ -313,8 +323,8 @@ impl Applier {
             Err(error) if matches!(error.class, ErrorType::NotFound | ErrorType::Conflict) => true,
             Err(error) => {
                 fail_step(&span, error.class, &error.cause);
-                let failure = outcome.failed(error.into());
-                outcome.applied.kept.push((id.clone(), failure));
+                let failure = outcome.record_failure(error.into());
+                outcome.applied.delete_failures.push((id.clone(), failure));
                 false
             }
         }
@@ -338,19 +348,19 @@ fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> ApiCall {
 }
 
 /// The same was sent before, and all of it is still there.
-fn unchanged(child: &Child, known: &DynamicObject) -> bool {
+fn is_up_to_date(child: &Child, known: &DynamicObject) -> bool {
     let applied = known.annotations().get(annotation::APPLIED);
     applied == Some(&child.hash())
-        && serde_json::to_value(known).is_ok_and(|live| drift::satisfied(&child.body, &live))
+        && serde_json::to_value(known).is_ok_and(|live| drift::is_satisfied_by(&child.body, &live))
 }
 
 /// The first child that this one depends on and that is not in place.
-fn waits_for(child: &Child, applied: &Applied) -> Option<ChildId> {
+fn unmet_dependency(child: &Child, applied: &Applied) -> Option<ChildId> {
     let in_place = |id: &ChildId| {
         applied
-            .steps
+            .outcomes
             .iter()
             .any(|(done, step)| done == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged))
     };
-    child.after.iter().find(|id| !in_place(id)).cloned()
+    child.depends_on.iter().find(|id| !in_place(id)).cloned()
 }

@@ -8,8 +8,8 @@ use kube::{
 
 use crate::{
     cluster::{
-        client::call::{ApiCall, ApiError, run},
-        store::children::controller,
+        client::call::{ApiCall, ApiError, call_with_timeout},
+        store::children::controller_of,
     },
     render::{Child, Owner},
     telemetry::ErrorType,
@@ -32,13 +32,13 @@ pub enum NameOwner {
 }
 
 /// I/O: looks at the object that `child` met, and at its owners.
-pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &ApiError) -> NameOwner {
+pub async fn find_owner(client: &Client, owner: &Owner<'_>, child: &Child, error: &ApiError) -> NameOwner {
     let resource = ApiResource::from_gvk_with_plural(&gvk(child), child.id.kind.plural());
     let Ok(Some(found)) = metadata(client, owner.namespace, &child.id.name, &resource).await else {
         return NameOwner::Nobody;
     };
-    let Some(controller) = controller(&found) else {
-        return match managers(error) {
+    let Some(controller) = controller_of(&found) else {
+        return match conflicting_managers(error) {
             // Without a controller it is somebody's own work, known by the fields that they manage.
             Some(managers) if error.class == ErrorType::Conflict => NameOwner::Other(managers),
             _ => NameOwner::Nobody,
@@ -47,14 +47,14 @@ pub async fn of(client: &Client, owner: &Owner<'_>, child: &Child, error: &ApiEr
     if controller.uid == owner.uid {
         return if error.class == ErrorType::Conflict { NameOwner::Owned } else { NameOwner::Nobody };
     }
-    match leaving(client, owner, child, &found, &controller).await {
+    match terminating(client, owner, child, &found, &controller).await {
         Some(what) => NameOwner::Terminating(what),
-        None => NameOwner::Other(named(&controller)),
+        None => NameOwner::Other(display_owner(&controller)),
     }
 }
 
 /// I/O: `found`, which `controller` has, when one of the two is being deleted, or an owner further up.
-pub async fn leaving(
+pub async fn terminating(
     client: &Client,
     owner: &Owner<'_>,
     child: &Child,
@@ -65,7 +65,7 @@ pub async fn leaving(
     if found.meta().deletion_timestamp.is_some() {
         return Some(format!("{what}, which is being deleted,"));
     }
-    let gone = outlived(client, owner.namespace, controller.clone()).await?;
+    let gone = deleted_ancestor(client, owner.namespace, controller.clone()).await?;
     Some(format!("{what} of {gone}, which is being deleted,"))
 }
 
@@ -79,12 +79,12 @@ fn gvk(child: &Child) -> GroupVersionKind {
 
 /// An owner, for people.
 #[must_use]
-pub fn named(owner: &OwnerReference) -> String {
+pub fn display_owner(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
 /// The owner up the line that is gone or going, if there is one.
-async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReference) -> Option<String> {
+async fn deleted_ancestor(client: &Client, namespace: &str, mut reference: OwnerReference) -> Option<String> {
     for _ in 0..MAX_OWNER_DEPTH {
         let (group, version) = reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &reference.kind));
@@ -97,7 +97,7 @@ async fn outlived(client: &Client, namespace: &str, mut reference: OwnerReferenc
             {
                 return Some(name);
             }
-            Ok(Some(owner)) => reference = controller(&owner)?,
+            Ok(Some(owner)) => reference = controller_of(&owner)?,
             // What we may not see is taken to be there.
             Err(_) => return None,
         }
@@ -118,7 +118,7 @@ async fn metadata(
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     };
-    match run(call, api.get_metadata_opt(name)).await {
+    match call_with_timeout(call, api.get_metadata_opt(name)).await {
         Ok(found) => Ok(found),
         Err(error) if error.class == ErrorType::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -126,7 +126,7 @@ async fn metadata(
 }
 
 /// The field managers that a conflict names: `conflict with "kubectl-create" using apps/v1: .spec.replicas`.
-fn managers(error: &ApiError) -> Option<String> {
+fn conflicting_managers(error: &ApiError) -> Option<String> {
     let names: std::collections::BTreeSet<&str> = error
         .cause
         .split("conflict with \"")

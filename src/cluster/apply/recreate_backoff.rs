@@ -19,16 +19,16 @@ pub struct RecreateBackoff(Mutex<HashMap<(String, String), (u32, Instant)>>);
 
 impl RecreateBackoff {
     /// How long to wait before an object of this owner may be made; `None`: not at all.
-    pub fn wait(&self, owner: &str, name: &str) -> Option<Duration> {
-        self.wait_at(owner, name, Instant::now())
+    pub fn delay(&self, owner: &str, name: &str) -> Option<Duration> {
+        self.delay_at(owner, name, Instant::now())
     }
 
     /// Takes note that it was made.
-    pub fn made(&self, owner: &str, name: &str) {
-        self.made_at(owner, name, Instant::now());
+    pub fn record_create(&self, owner: &str, name: &str) {
+        self.record_create_at(owner, name, Instant::now());
     }
 
-    fn wait_at(&self, owner: &str, name: &str, now: Instant) -> Option<Duration> {
+    fn delay_at(&self, owner: &str, name: &str, now: Instant) -> Option<Duration> {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (times, last) = made.get(&(owner.to_owned(), name.to_owned()))?;
         let pause = match *times {
@@ -40,7 +40,7 @@ impl RecreateBackoff {
         Some((*last + pause).saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    fn made_at(&self, owner: &str, name: &str, now: Instant) {
+    fn record_create_at(&self, owner: &str, name: &str, now: Instant) {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         made.retain(|_, (_, last)| now.duration_since(*last) < FORGET);
         let (times, last) = made.entry((owner.to_owned(), name.to_owned())).or_insert((0, now));
@@ -56,16 +56,16 @@ mod tests {
     fn a_failed_run_is_made_again_at_once_and_then_ever_more_seldom() {
         let pace = RecreateBackoff::default();
         let start = Instant::now();
-        assert_eq!(pace.wait_at("u", "r", start), None);
-        pace.made_at("u", "r", start);
-        assert_eq!(pace.wait_at("u", "r", start), None, "deleting it is the way to retry");
-        pace.made_at("u", "r", start);
-        assert_eq!(pace.wait_at("u", "r", start), Some(FIRST));
-        assert_eq!(pace.wait_at("u", "other", start), None);
-        assert_eq!(pace.wait_at("u", "r", start + FIRST), None);
-        pace.made_at("u", "r", start + FIRST);
-        assert_eq!(pace.wait_at("u", "r", start + FIRST), Some(FIRST * 2));
-        pace.made_at("u", "x", start + FORGET * 2);
-        assert_eq!(pace.wait_at("u", "r", start + FORGET * 2), None);
+        assert_eq!(pace.delay_at("u", "r", start), None);
+        pace.record_create_at("u", "r", start);
+        assert_eq!(pace.delay_at("u", "r", start), None, "deleting it is the way to retry");
+        pace.record_create_at("u", "r", start);
+        assert_eq!(pace.delay_at("u", "r", start), Some(FIRST));
+        assert_eq!(pace.delay_at("u", "other", start), None);
+        assert_eq!(pace.delay_at("u", "r", start + FIRST), None);
+        pace.record_create_at("u", "r", start + FIRST);
+        assert_eq!(pace.delay_at("u", "r", start + FIRST), Some(FIRST * 2));
+        pace.record_create_at("u", "x", start + FORGET * 2);
+        assert_eq!(pace.delay_at("u", "r", start + FORGET * 2), None);
     }
 }

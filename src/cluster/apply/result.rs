@@ -55,7 +55,7 @@ impl From<ApiError> for ApplyError {
 
 impl ApplyResult {
     /// Takes note of a refusal.
-    pub fn failed(&mut self, refusal: ApplyError) -> ChildFailure {
+    pub fn record_failure(&mut self, refusal: ApplyError) -> ChildFailure {
         self.failures.push((refusal.class, refusal.retry_after, refusal.message.clone()));
         ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
     }
@@ -63,13 +63,13 @@ impl ApplyResult {
 
 /// A name that is still held by what is being deleted.
 #[must_use]
-pub fn leaving(holder: String) -> WriteResult {
+pub fn name_terminating(holder: String) -> WriteResult {
     WriteResult::Not(ChildOutcome::NameInUse { holder })
 }
 
 /// A name that belongs to somebody else.
 #[must_use]
-pub fn taken(child: &Child, by: &str) -> ApplyError {
+pub fn name_conflict(child: &Child, by: &str) -> ApplyError {
     let message = format!(
         "{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched",
         child.id.kind.display(),

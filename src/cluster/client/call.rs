@@ -55,10 +55,13 @@ pub struct ApiError {
 ///
 /// # Errors
 /// [`ApiError`], classed.
-pub async fn run<T>(call: ApiCall, request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+pub async fn call_with_timeout<T>(
+    call: ApiCall,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
     match tokio::time::timeout(CALL_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(explain(call, &error)),
+        Ok(Err(error)) => Err(classify(call, &error)),
         Err(_) => {
             let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
             Err(ApiError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
@@ -68,7 +71,7 @@ pub async fn run<T>(call: ApiCall, request: impl Future<Output = kube::Result<T>
 
 /// The failure that a client error stands for.
 #[must_use]
-pub fn explain(call: ApiCall, error: &kube::Error) -> ApiError {
+pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
     let call = Box::new(call);
     if let kube::Error::Api(status) = error {
         let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
@@ -85,11 +88,11 @@ pub fn explain(call: ApiCall, error: &kube::Error) -> ApiError {
         }
         _ => ErrorType::Unavailable,
     };
-    ApiError { call, cause: whole(error), class, retry_after: None }
+    ApiError { call, cause: error_chain(error), class, retry_after: None }
 }
 
 /// An error with its sources, each said once.
-fn whole(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -141,7 +144,7 @@ mod tests {
             namespace: "ns".into(),
             name: "web".into(),
         };
-        explain(call, &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        classify(call, &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
     #[test]

@@ -32,6 +32,6 @@ pub async fn config() -> Result<Config, kube::config::InferConfigError> {
 /// # Errors
 /// When the configuration names certificates or credentials that cannot be used.
 pub fn client(config: Config, metrics: &Metrics) -> kube::Result<Client> {
-    let layer = metrics.client_layer().to(&config.cluster_url);
+    let layer = metrics.client_layer().for_server(&config.cluster_url);
     Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
 }

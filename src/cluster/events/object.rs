@@ -35,7 +35,7 @@ pub struct EventCount<'a> {
 
 /// The Event as the API server is to hold it.
 #[must_use]
-pub fn event(
+pub fn build_event(
     regarding: &Regarding,
     occurrence: &NewEvent,
     name: &str,
@@ -68,7 +68,7 @@ pub fn event(
         type_: Some(occurrence.type_.to_owned()),
         reason: Some(occurrence.reason.to_owned()),
         action: Some(occurrence.action.to_owned()),
-        note: Some(note_of(&occurrence.note, ids.map(|ids| ids.trace_id.as_str()))),
+        note: Some(event_note(&occurrence.note, ids.map(|ids| ids.trace_id.as_str()))),
         regarding: Some(ObjectReference {
             api_version: Some(regarding.api_version.to_owned()),
             kind: Some(regarding.kind.as_str().to_owned()),
@@ -88,7 +88,7 @@ pub fn event(
 
 /// The same occurrence for the log.
 #[must_use]
-pub fn log_of(regarding: &Regarding, occurrence: &NewEvent) -> EventRecord {
+pub fn event_record(regarding: &Regarding, occurrence: &NewEvent) -> EventRecord {
     EventRecord {
         kind: regarding.kind,
         api_version: regarding.api_version,
@@ -104,7 +104,7 @@ pub fn log_of(regarding: &Regarding, occurrence: &NewEvent) -> EventRecord {
 
 /// The same occurrence has the same name in every replica and after every restart.
 #[must_use]
-pub fn name_of(regarding: &Regarding, occurrence: &NewEvent) -> String {
+pub fn event_name(regarding: &Regarding, occurrence: &NewEvent) -> String {
     let mut hash = Sha256::new();
     let generation = regarding.generation.to_string();
     let related = occurrence
@@ -130,19 +130,19 @@ pub fn name_of(regarding: &Regarding, occurrence: &NewEvent) -> String {
 
 /// A note within its limit, that always ends with the trace where there is one.
 #[must_use]
-pub fn note_of(text: &str, trace: Option<&str>) -> String {
+pub fn event_note(text: &str, trace: Option<&str>) -> String {
     let tail = trace.map(|id| format!(" (trace {id})")).unwrap_or_default();
     let room = NOTE_LIMIT - tail.len();
     if text.len() <= room {
         format!("{text}{tail}")
     } else {
-        format!("{}…{tail}", cut(text, room - '…'.len_utf8()))
+        format!("{}…{tail}", truncate(text, room - '…'.len_utf8()))
     }
 }
 
 /// The longest beginning of at most `limit` bytes that ends on a character boundary.
 #[must_use]
-pub fn cut(text: &str, limit: usize) -> &str {
+pub fn truncate(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 

@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 use crate::{
     api::{annotation, event::NewEvent},
     cluster::{
-        client::call::{ApiCall, ApiError, run},
-        events::object::{EventCount, cut, event, log_of, name_of},
+        client::call::{ApiCall, ApiError, call_with_timeout},
+        events::object::{EventCount, build_event, event_name, event_record, truncate},
     },
     telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
 };
@@ -88,8 +88,8 @@ struct Series {
     namespace: String,
     count: i32,
     /// What the API server was told; 0: it does not have the Event.
-    told: i32,
-    told_at: Instant,
+    recorded: i32,
+    recorded_at: Instant,
     last: Timestamp,
     last_trace: Option<String>,
 }
@@ -111,7 +111,7 @@ impl Recorder {
     /// A recorder that reports as `instance` (the pod's name).
     #[must_use]
     pub fn new(client: Client, instance: &str, metrics: Metrics, traces: Traces) -> Self {
-        let instance = cut(instance, 128).to_owned();
+        let instance = truncate(instance, 128).to_owned();
         Self(Arc::new(Inner {
             client,
             instance,
@@ -126,11 +126,11 @@ impl Recorder {
     pub async fn publish(&self, regarding: &Regarding, occurrence: &NewEvent) {
         let inner = &*self.0;
         let ids = current_ids();
-        inner.traces.event_log(&log_of(regarding, occurrence));
-        let name = name_of(regarding, occurrence);
-        let outcome = match inner.turn(regarding, &name, ids.as_ref()) {
+        inner.traces.emit_event(&event_record(regarding, occurrence));
+        let name = event_name(regarding, occurrence);
+        let outcome = match inner.decide(regarding, &name, ids.as_ref()) {
             PublishAction::Create => inner.create(regarding, occurrence, &name, ids.as_ref()).await,
-            PublishAction::Patch(series) => inner.tell(&name, &series).await,
+            PublishAction::Patch(series) => inner.patch_series(&name, &series).await,
             PublishAction::Defer => {
                 inner.pending.notify_one();
                 EventOutcome::Aggregated
@@ -141,33 +141,33 @@ impl Recorder {
     }
 
     /// Tells the series that are due, for ever.
-    pub async fn keep(&self) {
+    pub async fn run(&self) {
         loop {
             let Some(due) = self.0.next_due() else {
                 self.0.pending.notified().await;
                 continue;
             };
             tokio::time::sleep_until(due.into()).await;
-            self.tell_all(|series| series.told_at + SERIES_UPDATE_INTERVAL <= Instant::now()).await;
+            self.flush_due(|series| series.recorded_at + SERIES_UPDATE_INTERVAL <= Instant::now()).await;
         }
     }
 
     /// Tells every series that has something untold, as at shutdown.
     pub async fn flush(&self) {
-        self.tell_all(|_| true).await;
+        self.flush_due(|_| true).await;
     }
 
-    async fn tell_all(&self, due: impl Fn(&Series) -> bool) {
+    async fn flush_due(&self, due: impl Fn(&Series) -> bool) {
         let ready: Vec<(String, Series)> = {
             let state = self.0.lock();
             state
                 .series
                 .iter()
-                .filter(|(_, s)| s.told > 0 && s.count > s.told && due(s))
+                .filter(|(_, s)| s.recorded > 0 && s.count > s.recorded && due(s))
                 .map(|(n, s)| (n.clone(), s.clone()))
                 .collect()
         };
-        join_all(ready.iter().map(|(name, series)| self.0.tell(name, series))).await;
+        join_all(ready.iter().map(|(name, series)| self.0.patch_series(name, series))).await;
     }
 }
 
@@ -177,28 +177,28 @@ impl Inner {
     }
 
     /// Counts the occurrence and decides what it costs.
-    fn turn(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> PublishAction {
+    fn decide(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> PublishAction {
         let now = Instant::now();
         let mut state = self.lock();
-        state.sweep(now);
+        state.gc(now);
         let series = state.series.entry(name.to_owned()).or_insert_with(|| Series {
             namespace: regarding.namespace.clone(),
             count: 0,
-            told: 0,
-            told_at: now,
+            recorded: 0,
+            recorded_at: now,
             last: Timestamp::now(),
             last_trace: None,
         });
         series.count = series.count.saturating_add(1);
         series.last = Timestamp::now();
         series.last_trace = ids.map(|ids| ids.trace_id.clone());
-        let turn = match series.told {
+        let turn = match series.recorded {
             0 => PublishAction::Create,
             1 => PublishAction::Patch(series.clone()),
-            _ if series.told_at + SERIES_UPDATE_INTERVAL <= now => PublishAction::Patch(series.clone()),
+            _ if series.recorded_at + SERIES_UPDATE_INTERVAL <= now => PublishAction::Patch(series.clone()),
             _ => PublishAction::Defer,
         };
-        if matches!(turn, PublishAction::Defer) || state.spend(&regarding.uid, now) {
+        if matches!(turn, PublishAction::Defer) || state.take_token(&regarding.uid, now) {
             turn
         } else {
             PublishAction::Drop
@@ -209,8 +209,8 @@ impl Inner {
         self.lock()
             .series
             .values()
-            .filter(|s| s.told > 0 && s.count > s.told)
-            .map(|s| s.told_at + SERIES_UPDATE_INTERVAL)
+            .filter(|s| s.recorded > 0 && s.count > s.recorded)
+            .map(|s| s.recorded_at + SERIES_UPDATE_INTERVAL)
             .min()
     }
 
@@ -223,27 +223,30 @@ impl Inner {
     ) -> EventOutcome {
         let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
         let counted = EventCount { count: series.count, last: series.last, instance: &self.instance };
-        let event = event(regarding, occurrence, name, ids, &counted);
+        let event = build_event(regarding, occurrence, name, ids, &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
-        match run(call("create", &regarding.namespace, name), api.create(&PostParams::default(), &event))
-            .await
+        match call_with_timeout(
+            call("create", &regarding.namespace, name),
+            api.create(&PostParams::default(), &event),
+        )
+        .await
         {
             Ok(_) => {
-                self.told(name, series.count);
+                self.recorded(name, series.count);
                 EventOutcome::Created
             }
             // A replica before us began this series: go on counting where it stands.
             Err(error) if error.class == ErrorType::Conflict => {
-                self.take_up(&api, name, regarding.since).await
+                self.adopt_series(&api, name, regarding.since).await
             }
-            Err(error) => lost(&error),
+            Err(error) => log_failure(&error),
         }
     }
 
-    async fn take_up(&self, api: &Api<Event>, name: &str, since: Option<Timestamp>) -> EventOutcome {
-        let found = match run(call("get", "", name), api.get_opt(name)).await {
+    async fn adopt_series(&self, api: &Api<Event>, name: &str, since: Option<Timestamp>) -> EventOutcome {
+        let found = match call_with_timeout(call("get", "", name), api.get_opt(name)).await {
             Ok(found) => found,
-            Err(error) => return lost(&error),
+            Err(error) => return log_failure(&error),
         };
         let series_before = found.as_ref().and_then(|event| event.series.clone());
         let before = series_before.as_ref().map_or(1, |series| series.count);
@@ -255,29 +258,29 @@ impl Inner {
         let series = {
             let mut state = self.lock();
             let Some(series) = state.series.get_mut(name) else { return EventOutcome::Failed };
-            if series.told == 0 {
+            if series.recorded == 0 {
                 series.count = series.count.saturating_add(before).saturating_sub(i32::from(same));
-                series.told = before;
+                series.recorded = before;
             }
             series.clone()
         };
-        if same && series.count == series.told {
+        if same && series.count == series.recorded {
             return EventOutcome::Aggregated;
         }
-        self.tell(name, &series).await
+        self.patch_series(name, &series).await
     }
 
     /// I/O: writes the series' count.
-    async fn tell(&self, name: &str, series: &Series) -> EventOutcome {
+    async fn patch_series(&self, name: &str, series: &Series) -> EventOutcome {
         let mut patch = serde_json::json!({"series": {"count": series.count, "lastObservedTime": MicroTime(series.last)}});
         if let Some(trace) = &series.last_trace {
             patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
         }
         // Reserved before the call, so that occurrences meanwhile wait for the next moment rather than
         // calling too.
-        self.told(name, series.count);
+        self.recorded(name, series.count);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &series.namespace);
-        match run(
+        match call_with_timeout(
             call("patch", &series.namespace, name),
             api.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
         )
@@ -288,28 +291,28 @@ impl Inner {
                 if let Some(known) = self.lock().series.get_mut(name) {
                     // It outlived its hour in the API server: the next occurrence begins a new one.
                     self.pending.notify_one();
-                    known.told = if error.class == ErrorType::NotFound {
+                    known.recorded = if error.class == ErrorType::NotFound {
                         0
                     } else {
-                        known.told.min(series.told.max(1))
+                        known.recorded.min(series.recorded.max(1))
                     };
                 }
-                lost(&error)
+                log_failure(&error)
             }
         }
     }
 
-    fn told(&self, name: &str, count: i32) {
+    fn recorded(&self, name: &str, count: i32) {
         if let Some(series) = self.lock().series.get_mut(name) {
-            series.told = count;
-            series.told_at = Instant::now();
+            series.recorded = count;
+            series.recorded_at = Instant::now();
         }
     }
 }
 
 impl RecorderState {
     /// Takes one call from an object's budget, if there is one left.
-    fn spend(&mut self, uid: &str, now: Instant) -> bool {
+    fn take_token(&mut self, uid: &str, now: Instant) -> bool {
         let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(SPAM_BURST), now));
         *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / SPAM_REFILL.as_secs_f64())
             .min(f64::from(SPAM_BURST));
@@ -322,12 +325,12 @@ impl RecorderState {
     }
 
     /// Forgets what has been quiet for long.
-    fn sweep(&mut self, now: Instant) {
+    fn gc(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| at + SERIES_TTL / 10 > now) {
             return;
         }
         self.swept = Some(now);
-        self.series.retain(|_, s| s.count > s.told && s.told > 0 || s.told_at + SERIES_TTL > now);
+        self.series.retain(|_, s| s.count > s.recorded && s.recorded > 0 || s.recorded_at + SERIES_TTL > now);
         self.budgets.retain(|_, (_, since)| *since + SERIES_TTL > now);
     }
 }
@@ -336,7 +339,7 @@ fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
     ApiCall { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
 }
 
-fn lost(error: &ApiError) -> EventOutcome {
+fn log_failure(error: &ApiError) -> EventOutcome {
     tracing::debug!(%error, "an Event could not be written");
     EventOutcome::Failed
 }

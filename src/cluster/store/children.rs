@@ -65,12 +65,12 @@ impl std::fmt::Debug for ChildStore {
 }
 
 /// An object's controller: who owns it, whatever its labels say.
-pub fn controller<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
+pub fn controller_of<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
     object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
 }
 
 fn controller_uid(object: &DynamicObject) -> Option<String> {
-    controller(object).map(|o| o.uid)
+    controller_of(object).map(|o| o.uid)
 }
 
 impl ChildStore {
@@ -93,7 +93,7 @@ impl ChildStore {
     }
 
     /// What the object with this uid controls.
-    pub fn of(&self, uid: &str) -> LiveChildren {
+    pub fn controlled_by(&self, uid: &str) -> LiveChildren {
         let owned = |(kind, cache): (&ChildKind, &Arc<ObjectStore<DynamicObject>>)| {
             let kind = *kind;
             cache.owned_by(uid).into_iter().map(move |o| (ChildId::new(kind, o.name_any()), o))
@@ -102,10 +102,10 @@ impl ChildStore {
     }
 
     /// What these children control in turn, as far as it is watched: the tasks of runs.
-    pub fn beneath(&self, live: &LiveChildren) -> LiveChildren {
+    pub fn grandchildren_of(&self, live: &LiveChildren) -> LiveChildren {
         let runs =
             live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
-        runs.flat_map(|uid| self.of(&uid)).collect()
+        runs.flat_map(|uid| self.controlled_by(&uid)).collect()
     }
 
     /// One child, whoever controls it; only objects with our label are known.
@@ -114,21 +114,21 @@ impl ChildStore {
     }
 
     /// Takes note of what a write returned.
-    pub fn wrote(&self, kind: ChildKind, mut object: DynamicObject) {
+    pub fn assume(&self, kind: ChildKind, mut object: DynamicObject) {
         object.managed_fields_mut().clear();
         if let Some(cache) = self.caches.get(&kind)
             && object.labels().get(label::MANAGED_BY).is_some_and(|v| v == label::MANAGED_BY_VALUE)
         {
-            cache.wrote(object);
+            cache.assume(object);
         }
     }
 
     /// Takes note of a deletion that left nothing behind.
-    pub fn removed(&self, kind: ChildKind, object: &DynamicObject) {
+    pub fn assume_deleted(&self, kind: ChildKind, object: &DynamicObject) {
         if let Some(cache) = self.caches.get(&kind) {
             let scope =
                 if self.scopes == [""] { String::new() } else { object.namespace().unwrap_or_default() };
-            cache.feed(&scope, kube::runtime::watcher::Event::Delete(object.clone()));
+            cache.apply_event(&scope, kube::runtime::watcher::Event::Delete(object.clone()));
         }
     }
 
@@ -150,7 +150,7 @@ impl ChildStore {
 
     /// Starts and stops watches so that just these kinds, at these versions, are watched; returns when the
     /// new ones have settled. The kinds that are built in are watched at their only version.
-    pub async fn follow(
+    pub async fn set_served(
         &self,
         served: &BTreeMap<ChildKind, String>,
         changed: &OnChildChange,
@@ -181,7 +181,7 @@ impl ChildStore {
         let all_settled = async {
             for kind in settling {
                 while self.availability(kind) == Availability::Pending {
-                    self.one_settled(kind).await;
+                    self.wait_for_sync(kind).await;
                 }
             }
         };
@@ -192,12 +192,12 @@ impl ChildStore {
         }
     }
 
-    async fn one_settled(&self, kind: ChildKind) {
+    async fn wait_for_sync(&self, kind: ChildKind) {
         let pending = {
             let watches = self.watches.read().unwrap_or_else(PoisonError::into_inner);
             let pending =
                 watches.get(&kind).and_then(|(_, all)| all.iter().find(|w| w.state() == WatchState::Pending));
-            pending.map(WatchHandle::settling)
+            pending.map(WatchHandle::settled)
         };
         if let Some(settled) = pending {
             settled.await;

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cluster::{
-        client::call::{ApiCall, ApiError, run},
+        client::call::{ApiCall, ApiError, call_with_timeout},
         store::reflector::WatchBackoff,
     },
     foreign::ChildKind,
@@ -68,7 +68,7 @@ async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<Stri
         namespace: String::new(),
         name: String::new(),
     };
-    match run(call, client.list_api_group_resources(group_version)).await {
+    match call_with_timeout(call, client.list_api_group_resources(group_version)).await {
         Ok(list) => Ok(list.resources.into_iter().map(|r| r.name).collect()),
         Err(error) if error.class == ErrorType::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error),
@@ -76,7 +76,7 @@ async fn resources(client: &Client, group_version: &str) -> Result<BTreeSet<Stri
 }
 
 /// Keeps [`ServedVersions`] up to date for ever.
-pub async fn keep(
+pub async fn run(
     client: Client,
     kinds: Vec<ChildKind>,
     served: watch::Sender<ServedVersions>,
@@ -87,7 +87,7 @@ pub async fn keep(
     let watching = watch_definitions(client.clone(), names, news.clone(), metrics);
     let looking = async {
         loop {
-            look(&client, &kinds, &served, &news).await;
+            refresh(&client, &kinds, &served, &news).await;
             news.wait().await;
         }
     };
@@ -97,14 +97,14 @@ pub async fn keep(
 /// What the watch of the definitions tells.
 #[derive(Default)]
 struct CrdState {
-    defined: Mutex<BTreeSet<String>>,
-    blind: std::sync::atomic::AtomicBool,
+    established: Mutex<BTreeSet<String>>,
+    watch_forbidden: std::sync::atomic::AtomicBool,
     changed: Notify,
 }
 
 impl CrdState {
     fn set(&self, name: String, defined: bool) {
-        let mut all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.established.lock().unwrap_or_else(PoisonError::into_inner);
         if defined {
             all.insert(name)
         } else {
@@ -113,13 +113,13 @@ impl CrdState {
         self.changed.notify_one();
     }
 
-    fn defined(&self, kind: ChildKind) -> bool {
-        let all = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+    fn established(&self, kind: ChildKind) -> bool {
+        let all = self.established.lock().unwrap_or_else(PoisonError::into_inner);
         kind.crd().is_some_and(|name| all.contains(&name))
     }
 
     async fn wait(&self) {
-        if self.blind.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.watch_forbidden.load(std::sync::atomic::Ordering::Relaxed) {
             let _ = tokio::time::timeout(POLL_INTERVAL, self.changed.notified()).await;
         } else {
             self.changed.notified().await;
@@ -128,12 +128,17 @@ impl CrdState {
 }
 
 /// Looks until what is served agrees with what is defined.
-async fn look(client: &Client, kinds: &[ChildKind], served: &watch::Sender<ServedVersions>, news: &CrdState) {
+async fn refresh(
+    client: &Client,
+    kinds: &[ChildKind],
+    served: &watch::Sender<ServedVersions>,
+    news: &CrdState,
+) {
     let mut pause = INITIAL_REFRESH_DELAY;
     loop {
         match probe(client, kinds).await {
             Ok(found) => {
-                let agrees = kinds.iter().all(|kind| !news.defined(*kind) || found.contains_key(kind));
+                let agrees = kinds.iter().all(|kind| !news.established(*kind) || found.contains_key(kind));
                 served.send_if_modified(|old| {
                     let differs = *old != found;
                     if differs {
@@ -164,8 +169,8 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Cr
             }
             Ok(Event::Delete(o)) if names.contains(&o.name_any()) => news.set(o.name_any(), false),
             Ok(Event::InitDone) => {
-                failures.worked();
-                news.blind.store(false, std::sync::atomic::Ordering::Relaxed);
+                failures.succeeded();
+                news.watch_forbidden.store(false, std::sync::atomic::Ordering::Relaxed);
                 news.changed.notify_one();
             }
             Ok(_) => {}
@@ -173,7 +178,7 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Cr
                 Error::InitialListFailed(kube::Error::Api(status))
                 | Error::WatchStartFailed(kube::Error::Api(status)),
             ) if status.code == 403 => {
-                if !news.blind.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                if !news.watch_forbidden.swap(true, std::sync::atomic::Ordering::Relaxed) {
                     tracing::info!(
                         "CustomResourceDefinitions cannot be watched with this role; looking every {} s instead",
                         POLL_INTERVAL.as_secs()
@@ -184,10 +189,10 @@ async fn watch_definitions(client: Client, names: BTreeSet<String>, news: Arc<Cr
                 tokio::time::sleep(POLL_INTERVAL * 10).await;
             }
             Err(error) => {
-                if failures.worth_telling() {
+                if failures.should_log() {
                     tracing::warn!(%error, "the watch of CustomResourceDefinitions does not work; trying on");
                 }
-                failures.pause().await;
+                failures.wait().await;
             }
         }
     }

@@ -33,8 +33,8 @@ struct Inner<K> {
     /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that
     /// scope.
     staged: HashMap<String, Relist<K>>,
-    live: HashMap<ObjectKey, Arc<K>>,
-    written: HashMap<ObjectKey, Arc<K>>,
+    observed: HashMap<ObjectKey, Arc<K>>,
+    assumed: HashMap<ObjectKey, Arc<K>>,
     owned: HashMap<String, BTreeSet<ObjectKey>>,
     deleted: VecDeque<(ObjectKey, u64)>,
 }
@@ -55,25 +55,25 @@ pub struct ObjectChange<K> {
     /// What is known now; `None`: deleted.
     pub new: Option<Arc<K>>,
     /// The watch merely tells of a write of our own.
-    pub echo: bool,
+    pub own_write: bool,
 }
 
 impl<K: ResourceExt> ObjectChange<K> {
     /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
     #[must_use]
     pub fn told_by(&self) -> Option<u64> {
-        self.new.as_ref().map(|object| version(&**object))
+        self.new.as_ref().map(|object| resource_version(&**object))
     }
 
     /// The object that changed.
     #[must_use]
     pub fn key(&self) -> Option<ObjectKey> {
-        self.new.as_ref().or(self.old.as_ref()).map(|o| ObjectKey::of(&**o))
+        self.new.as_ref().or(self.old.as_ref()).map(|o| ObjectKey::from_object(&**o))
     }
 }
 
 /// An object's resourceVersion as the integer that it is.
-pub fn version<K: ResourceExt>(object: &K) -> u64 {
+pub fn resource_version<K: ResourceExt>(object: &K) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
@@ -82,8 +82,8 @@ impl<K: ResourceExt> ObjectStore<K> {
     pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
         let inner = Inner {
             staged: HashMap::new(),
-            live: HashMap::new(),
-            written: HashMap::new(),
+            observed: HashMap::new(),
+            assumed: HashMap::new(),
             owned: HashMap::new(),
             deleted: VecDeque::new(),
         };
@@ -106,9 +106,12 @@ impl<K: ResourceExt> ObjectStore<K> {
     /// Every object.
     pub fn all(&self) -> Vec<Arc<K>> {
         let inner = self.read();
-        let fresh =
-            inner.written.iter().filter(|(key, _)| !inner.live.contains_key(*key)).map(|(_, o)| o.clone());
-        inner.live.keys().filter_map(|key| inner.newest(key)).chain(fresh).collect()
+        let fresh = inner
+            .assumed
+            .iter()
+            .filter(|(key, _)| !inner.observed.contains_key(*key))
+            .map(|(_, o)| o.clone());
+        inner.observed.keys().filter_map(|key| inner.newest(key)).chain(fresh).collect()
     }
 
     /// The objects whose owner has this uid.
@@ -122,12 +125,12 @@ impl<K: ResourceExt> ObjectStore<K> {
     }
 
     /// Takes one event of the watch of `scope`. Returns what it changed.
-    pub fn feed(&self, scope: &str, event: Event<K>) -> Vec<ObjectChange<K>> {
+    pub fn apply_event(&self, scope: &str, event: Event<K>) -> Vec<ObjectChange<K>> {
         let mut inner = self.write();
         match event {
             Event::Init => {
                 let written_before = inner
-                    .written
+                    .assumed
                     .keys()
                     .filter(|key| scope.is_empty() || key.namespace == scope)
                     .cloned()
@@ -137,7 +140,7 @@ impl<K: ResourceExt> ObjectStore<K> {
             }
             Event::InitApply(object) => {
                 if let Some(staged) = inner.staged.get_mut(scope) {
-                    staged.objects.insert(ObjectKey::of(&object), Arc::new(object));
+                    staged.objects.insert(ObjectKey::from_object(&object), Arc::new(object));
                 }
                 Vec::new()
             }
@@ -151,14 +154,15 @@ impl<K: ResourceExt> ObjectStore<K> {
     }
 
     /// Lays the response of a write of our own over what the watch has seen so far.
-    pub fn wrote(&self, object: K) -> Arc<K> {
-        let (key, rv, object) = (ObjectKey::of(&object), version(&object), Arc::new(object));
+    pub fn assume(&self, object: K) -> Arc<K> {
+        let (key, rv, object) =
+            (ObjectKey::from_object(&object), resource_version(&object), Arc::new(object));
         let mut inner = self.write();
-        let seen = inner.newest(&key).map_or(0, |o| version(&*o));
+        let seen = inner.newest(&key).map_or(0, |o| resource_version(&*o));
         let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= rv);
         if seen < rv && !buried {
             inner.reindex(&key, Some(&object), self.owner_of);
-            inner.written.insert(key, object.clone());
+            inner.assumed.insert(key, object.clone());
         }
         object
     }
@@ -167,8 +171,8 @@ impl<K: ResourceExt> ObjectStore<K> {
     pub fn clear(&self) -> Vec<Arc<K>> {
         let all = self.all();
         let mut inner = self.write();
-        inner.live.clear();
-        inner.written.clear();
+        inner.observed.clear();
+        inner.assumed.clear();
         inner.owned.clear();
         inner.staged.clear();
         all
@@ -177,7 +181,7 @@ impl<K: ResourceExt> ObjectStore<K> {
 
 impl<K: ResourceExt> Inner<K> {
     fn newest(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.written.get(key).or_else(|| self.live.get(key)).cloned()
+        self.assumed.get(key).or_else(|| self.observed.get(key)).cloned()
     }
 
     fn reindex(&mut self, key: &ObjectKey, new: Option<&Arc<K>>, owner_of: fn(&K) -> Option<String>) {
@@ -195,39 +199,39 @@ impl<K: ResourceExt> Inner<K> {
     }
 
     fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
-        let (key, rv) = (ObjectKey::of(&*object), version(&*object));
+        let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
         let old = self.newest(&key);
         let mut echo = false;
-        if let Some(written) = self.written.get(&key).map(|w| version(&**w)) {
+        if let Some(written) = self.assumed.get(&key).map(|w| resource_version(&**w)) {
             if written > rv {
                 // The watch is still behind: what it tells is older than what we know.
-                self.live.insert(key, object.clone());
-                return ObjectChange { old: old.clone(), new: old, echo: true };
+                self.observed.insert(key, object.clone());
+                return ObjectChange { old: old.clone(), new: old, own_write: true };
             }
             echo = written == rv;
         }
         self.reindex(&key, Some(&object), owner_of);
-        self.written.remove(&key);
-        self.live.insert(key, object.clone());
-        ObjectChange { old, new: Some(object), echo }
+        self.assumed.remove(&key);
+        self.observed.insert(key, object.clone());
+        ObjectChange { old, new: Some(object), own_write: echo }
     }
 
     fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
-        let (key, rv) = (ObjectKey::of(&*object), version(&*object));
+        let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
         let old = self.newest(&key);
-        if self.written.get(&key).is_some_and(|w| version(&**w) > rv) {
+        if self.assumed.get(&key).is_some_and(|w| resource_version(&**w) > rv) {
             // Deleted and already made again by us: the watch will tell.
-            self.live.remove(&key);
-            return ObjectChange { old: old.clone(), new: old, echo: true };
+            self.observed.remove(&key);
+            return ObjectChange { old: old.clone(), new: old, own_write: true };
         }
         self.reindex(&key, None, owner_of);
-        self.live.remove(&key);
-        self.written.remove(&key);
+        self.observed.remove(&key);
+        self.assumed.remove(&key);
         if self.deleted.len() == MAX_TOMBSTONES {
             self.deleted.pop_front();
         }
         self.deleted.push_back((key, rv));
-        ObjectChange { old: old.or(Some(object)), new: None, echo: false }
+        ObjectChange { old: old.or(Some(object)), new: None, own_write: false }
     }
 
     fn replace(
@@ -239,12 +243,15 @@ impl<K: ResourceExt> Inner<K> {
         let Relist { objects: staged, written_before } = staged;
         let unlisted =
             |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
-        let lost = self.written.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));
-        let gone = self.live.iter().filter(|(key, _)| unlisted(key) && !self.written.contains_key(*key));
+        let lost = self.assumed.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));
+        let gone = self.observed.iter().filter(|(key, _)| unlisted(key) && !self.assumed.contains_key(*key));
         let gone: Vec<Arc<K>> = gone.chain(lost).map(|(_, o)| o.clone()).collect();
         let mut changes: Vec<ObjectChange<K>> = gone.into_iter().map(|o| self.remove(o, owner_of)).collect();
         for (key, object) in staged {
-            let same = self.live.get(&key).is_some_and(|old| version(&**old) == version(&*object));
+            let same = self
+                .observed
+                .get(&key)
+                .is_some_and(|old| resource_version(&**old) == resource_version(&*object));
             if !same {
                 changes.push(self.upsert(object, owner_of));
             }

@@ -59,13 +59,13 @@ impl WatchHandle {
     }
 
     /// Ends when its state is no longer the one that was seen.
-    pub async fn turned(&self, seen: &WatchState) {
+    pub async fn state_changed(&self, seen: &WatchState) {
         let mut state = self.state.clone();
         let _ = state.wait_for(|now| now != seen).await;
     }
 
     /// Ends when it is no longer pending.
-    pub fn settling(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state.clone();
         async move {
             let _ = state.wait_for(|s| *s != WatchState::Pending).await;
@@ -103,7 +103,7 @@ where
     let task = tokio::spawn(async move {
         let mut failures = WatchBackoff::default();
         loop {
-            once(&api, &subject, &cache, &metrics, &mut failures, &set, &changed, &turned).await;
+            run_watch(&api, &subject, &cache, &metrics, &mut failures, &set, &changed, &turned).await;
         }
     });
     WatchHandle { resource: of, state, task }
@@ -112,7 +112,7 @@ where
 /// One watch, until the API server says that it may not be or is not there: then only a new list tells how
 /// things stand.
 #[allow(clippy::too_many_arguments, reason = "the parts of one task, handed on by name")]
-async fn once<K, C, T>(
+async fn run_watch<K, C, T>(
     api: &Api<K>,
     subject: &WatchTarget,
     cache: &ObjectStore<K>,
@@ -136,11 +136,11 @@ async fn once<K, C, T>(
             Ok(event) => {
                 let (began, done) =
                     (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
-                cache.feed(&subject.scope, event).into_iter().for_each(changed);
+                cache.apply_event(&subject.scope, event).into_iter().for_each(changed);
                 if done && set.send_replace(WatchState::Synced) != WatchState::Synced {
                     turned();
                 }
-                if !began && failures.worked() {
+                if !began && failures.succeeded() {
                     tracing::info!(
                         resource = subject.resource,
                         scope = subject.scope,
@@ -149,7 +149,7 @@ async fn once<K, C, T>(
                 }
             }
             Err(error) => {
-                if failures.worth_telling() {
+                if failures.should_log() {
                     tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
                 }
                 let next = state_after(&error);
@@ -157,7 +157,7 @@ async fn once<K, C, T>(
                     set.send_replace(next);
                     turned();
                 }
-                failures.pause().await;
+                failures.wait().await;
                 if next.is_some() {
                     return;
                 }
@@ -178,18 +178,18 @@ impl WatchBackoff {
     const TOLD: u32 = 2;
 
     /// Something came. Returns whether a failure that was told has ended with it.
-    pub fn worked(&mut self) -> bool {
+    pub fn succeeded(&mut self) -> bool {
         std::mem::take(&mut self.0) >= Self::TOLD
     }
 
     /// Counts a failure. Returns whether it is the one to tell.
-    pub fn worth_telling(&mut self) -> bool {
+    pub fn should_log(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);
         self.0 == Self::TOLD
     }
 
     /// Waits before the next attempt.
-    pub async fn pause(&self) {
+    pub async fn wait(&self) {
         let doubled = Self::FIRST
             .saturating_mul(1_u32.checked_shl(self.0.saturating_sub(1).min(16)).unwrap_or(u32::MAX));
         tokio::time::sleep(doubled.min(Self::LONGEST)).await;

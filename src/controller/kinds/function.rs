@@ -26,10 +26,10 @@ impl Kind for Function {
     type Valid = ValidFunction;
 
     const KIND: telemetry::Kind = telemetry::Kind::ElpioFunction;
-    const LABEL: &'static str = label::FUNCTION;
-    const CHILDREN: &'static [ChildKind] =
+    const OWNER_LABEL: &'static str = label::FUNCTION;
+    const CHILD_KINDS: &'static [ChildKind] =
         &[ChildKind::PipelineRun, ChildKind::TaskRun, ChildKind::ElpioService];
-    const REBUILDS: bool = true;
+    const SUPPORTS_REBUILD: bool = true;
 
     fn validate(
         name: &str,
@@ -43,29 +43,23 @@ impl Kind for Function {
     }
 
     fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
-        function::function(
-            &scene.owner,
-            valid,
-            scene.live,
-            scene.rollout.traceparent.as_deref(),
-            scene.defaults,
-        )
+        function::plan(&scene.owner, valid, scene.live, scene.rollout.traceparent.as_deref(), scene.defaults)
     }
 
-    fn assess(
+    fn compute_status(
         scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
         seen: Observation<'_, Self::Valid>,
         moment: &StatusInput,
     ) -> StatusUpdate<Self::Status> {
-        status::function::assess(&scene.owner, previous, seen, scene.details, moment)
+        status::function::compute(&scene.owner, previous, seen, scene.grandchildren, moment)
     }
 
-    fn builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {
-        function::runs(live).into_iter().filter_map(|run| status::build::end(run, details)).collect()
+    fn finished_builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {
+        function::runs(live).into_iter().filter_map(|run| status::build::finished(run, details)).collect()
     }
 
-    fn more_time(spec: &Self::Spec) -> SignedDuration {
+    fn extra_rollout_time(spec: &Self::Spec) -> SignedDuration {
         duration::parse(&spec.build.timeout)
             .and_then(|timeout| SignedDuration::try_from(timeout).ok())
             .unwrap_or_default()

@@ -29,7 +29,7 @@ pub struct ReconcileContext<'a> {
     /// The children as they are.
     pub live: &'a LiveChildren,
     /// What the children control in turn, where it is watched.
-    pub details: &'a LiveChildren,
+    pub grandchildren: &'a LiveChildren,
     /// The rollout of this generation.
     pub rollout: &'a RolloutStatus,
     /// What the operator fills in.
@@ -48,11 +48,11 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// Its name.
     const KIND: telemetry::Kind;
     /// The label that its children carry.
-    const LABEL: &'static str;
+    const OWNER_LABEL: &'static str;
     /// The kinds of its children, and of what is watched of theirs.
-    const CHILDREN: &'static [ChildKind];
+    const CHILD_KINDS: &'static [ChildKind];
     /// Whether the annotation `elpio.io/rebuild` begins a rollout.
-    const REBUILDS: bool = false;
+    const SUPPORTS_REBUILD: bool = false;
 
     /// Checks every rule.
     ///
@@ -69,7 +69,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
     fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
-    fn assess(
+    fn compute_status(
         scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
         seen: Observation<'_, Self::Valid>,
@@ -78,13 +78,13 @@ pub trait Kind: Send + Sync + Sized + 'static {
 
     /// The builds among the children that have come to an end.
     #[must_use]
-    fn builds(_live: &LiveChildren, _details: &LiveChildren) -> Vec<FinishedBuild> {
+    fn finished_builds(_live: &LiveChildren, _details: &LiveChildren) -> Vec<FinishedBuild> {
         Vec::new()
     }
 
     /// How much longer than the configured deadline its rollouts may take.
     #[must_use]
-    fn more_time(_spec: &Self::Spec) -> SignedDuration {
+    fn extra_rollout_time(_spec: &Self::Spec) -> SignedDuration {
         SignedDuration::ZERO
     }
 

@@ -21,8 +21,8 @@ impl Kind for Service {
     type Valid = ValidService;
 
     const KIND: telemetry::Kind = telemetry::Kind::ElpioService;
-    const LABEL: &'static str = label::SERVICE;
-    const CHILDREN: &'static [ChildKind] = &[
+    const OWNER_LABEL: &'static str = label::SERVICE;
+    const CHILD_KINDS: &'static [ChildKind] = &[
         ChildKind::ExternalSecret,
         ChildKind::Certificate,
         ChildKind::KnativeService,
@@ -46,13 +46,13 @@ impl Kind for Service {
         render::render(&scene.owner, valid, scene.defaults)
     }
 
-    fn assess(
+    fn compute_status(
         scene: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
         seen: Observation<'_, Self::Valid>,
         moment: &StatusInput,
     ) -> StatusUpdate<Self::Status> {
-        status::service::assess(&scene.owner, previous, seen, moment, scene.defaults)
+        status::service::compute(&scene.owner, previous, seen, moment, scene.defaults)
     }
 
     fn observed_generation(status: &Self::Status) -> Option<i64> {

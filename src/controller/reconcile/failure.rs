@@ -7,7 +7,7 @@ use crate::{
     cluster::apply::result::ApplyResult,
     controller::workqueue::backoff,
     render::FieldError,
-    status::conditions::find,
+    status::conditions::find_condition,
     telemetry::{ErrorType, Failure, ReconcileOutcome},
 };
 
@@ -28,7 +28,7 @@ pub struct FailureSummary {
 
 impl FailureSummary {
     /// Of a pass whose status has not been written yet; `failures` attempts in a row have failed before it.
-    pub fn of(
+    pub fn from_attempt(
         invalid: Option<&[FieldError]>,
         done: &ApplyResult,
         conditions: &[Condition],
@@ -43,18 +43,18 @@ impl FailureSummary {
         };
         if let Some(faults) = invalid {
             let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            summary.add(ErrorType::InvalidSpec, None, listed, failures);
+            summary.record(ErrorType::InvalidSpec, None, listed, failures);
             summary.outcome = ReconcileOutcome::Invalid;
         }
         for (class, retry_after, cause) in &done.failures {
-            summary.add(*class, *retry_after, cause.clone(), failures);
+            summary.record(*class, *retry_after, cause.clone(), failures);
         }
         summary.status_stands = true;
         if summary.failure.is_none() {
-            let held = done.applied.holders().next().is_some();
+            let held = done.applied.names_in_use().next().is_some();
             // What an engine still holds is no child of ours, so no watch tells when it is gone.
-            summary.retry = held.then(|| backoff::back_off(failures, backoff::chance()));
-            let ready = find(conditions, kind::READY).is_some_and(|c| c.status == "True");
+            summary.retry = held.then(|| backoff::backoff(failures, backoff::jitter()));
+            let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (held, ready) {
                 (true, _) => ReconcileOutcome::Pruning,
                 (false, true) => ReconcileOutcome::Ready,
@@ -66,8 +66,8 @@ impl FailureSummary {
 
     /// The first failure names the class, but a dependency that is missing does so only when nothing else
     /// failed. The earliest retry counts.
-    pub fn add(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
-        let pause = backoff::pause(class, failures, retry_after, backoff::chance());
+    pub fn record(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
+        let pause = backoff::delay(class, failures, retry_after, backoff::jitter());
         self.retry = self.retry.into_iter().chain(pause).min();
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));

@@ -4,12 +4,12 @@ use serde_json::{Map, Value};
 
 /// The patch that makes `new` out of `old`.
 #[must_use]
-pub fn patch(old: &Value, new: &Value) -> Value {
+pub fn merge_patch(old: &Value, new: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
     let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
     let changed = changed.map(|(key, value)| {
-        (key.clone(), old.get(key).map_or_else(|| value.clone(), |old| patch(old, value)))
+        (key.clone(), old.get(key).map_or_else(|| value.clone(), |old| merge_patch(old, value)))
     });
     Value::Object(gone.chain(changed).collect::<Map<_, _>>())
 }
@@ -18,7 +18,7 @@ pub fn patch(old: &Value, new: &Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use super::patch;
+    use super::merge_patch;
 
     #[test]
     fn only_what_differs() {
@@ -34,7 +34,7 @@ mod tests {
             (json!({"a": [1, 2]}), json!({"a": [1]}), json!({"a": [1]})),
             (json!({"a": 1}), json!({"a": 1}), json!({})),
         ] {
-            assert_eq!(patch(&old, &new), expected, "{old} → {new}");
+            assert_eq!(merge_patch(&old, &new), expected, "{old} → {new}");
         }
     }
 }

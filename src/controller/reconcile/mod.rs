@@ -22,7 +22,7 @@ use crate::{
     api::{API_VERSION, annotation, condition::reason, event::NewEvent},
     cluster::{
         apply::{Applier, result::ApplyResult},
-        client::call::{ApiCall, ApiError, run},
+        client::call::{ApiCall, ApiError, call_with_timeout},
         events::recorder::Recorder,
         store::{
             self, ObjectStore,
@@ -33,7 +33,7 @@ use crate::{
         kinds::{Kind, Object, ReconcileContext},
         reconcile::{
             failure::FailureSummary,
-            result::{ReconcileResult, applied, regarding, unwritten},
+            result::{ReconcileResult, apply_counts, event_reference, status_write_failed},
             rollout_telemetry::RolloutState,
             unwritten::Unwritten,
         },
@@ -99,21 +99,24 @@ impl<K: Kind> Reconciler<K> {
         let mut attempts = 0;
         let mut said = Vec::new();
         loop {
-            let pass = self.pass(&object, place, retried).await;
-            let again =
-                pass.outcome.failures.iter().map(|(class, ..)| backoff::at_once(*class)).max().unwrap_or(0);
+            let pass = self.attempt(&object, place, retried).await;
+            let again = pass
+                .outcome
+                .failures
+                .iter()
+                .map(|(class, ..)| backoff::immediate_retries(*class))
+                .max()
+                .unwrap_or(0);
             if attempts < again {
                 attempts += 1;
                 continue;
             }
-            if !pass.assessment.occurrences.is_empty()
-                || object.status.as_ref() != Some(&pass.assessment.status)
-            {
-                seat.tell().await;
+            if !pass.assessment.events.is_empty() || object.status.as_ref() != Some(&pass.assessment.status) {
+                seat.move_to_reporting().await;
             }
             // I/O. Before the status, so that a crash in between loses none: the one who comes next finds
             // them published.
-            self.say(&object, &pass.assessment.occurrences, retried, &mut said).await;
+            self.publish_events(&object, &pass.assessment.events, retried, &mut said).await;
             // I/O
             let written = self
                 .write_status(&object, &pass.assessment.status)
@@ -121,7 +124,7 @@ impl<K: Kind> Reconciler<K> {
                 .await;
             match written {
                 Err(error)
-                    if attempts < backoff::at_once(error.class)
+                    if attempts < backoff::immediate_retries(error.class)
                         && matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) =>
                 {
                     attempts += 1;
@@ -129,28 +132,23 @@ impl<K: Kind> Reconciler<K> {
                         Ok(Some(newer)) => object = newer,
                         // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
                         Ok(None) => {
-                            return ReconcileResult::overtaken(
-                                K::engine(&pass.assessment.status),
-                                pass.outcome,
-                            );
+                            return ReconcileResult::stale(K::engine(&pass.assessment.status), pass.outcome);
                         }
                         Err(error) => {
-                            return self
-                                .conclude(&object, pass, Err(error), failures, !said.is_empty())
-                                .await;
+                            return self.finish(&object, pass, Err(error), failures, !said.is_empty()).await;
                         }
                     }
                 }
                 written => {
                     self.unwritten
                         .note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
-                    return self.conclude(&object, pass, written, failures, !said.is_empty()).await;
+                    return self.finish(&object, pass, written, failures, !said.is_empty()).await;
                 }
             }
         }
     }
 
-    async fn pass(&self, object: &Object<K>, place: &RolloutState, retried: bool) -> Attempt<K> {
+    async fn attempt(&self, object: &Object<K>, place: &RolloutState, retried: bool) -> Attempt<K> {
         let (name, namespace, uid) =
             (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
         let defaults = self.defaults();
@@ -160,27 +158,27 @@ impl<K: Kind> Reconciler<K> {
             namespace: &namespace,
             name: &name,
             uid: &uid,
-            label: (K::LABEL, &name),
+            label: (K::OWNER_LABEL, &name),
             build: object.annotations().get(annotation::BUILD).map(String::as_str),
         };
         let moment = StatusInput {
             generation: object.metadata.generation.unwrap_or(0),
             now: Timestamp::now(),
-            retried,
-            began: place.begins,
-            first_look: place.begins
+            is_retry: retried,
+            rollout_started: place.is_new,
+            first_observation: place.is_new
                 || object.status.as_ref().and_then(K::observed_generation) != object.metadata.generation,
             rollout: place.status.clone(),
-            deadline: self.allowed(object),
+            deadline: self.rollout_timeout(object),
         };
         // Needs no client: the watches have brought everything here.
-        let live = step(ReconcileStep::Observe).in_scope(|| self.children.of(&uid));
-        let details = self.children.beneath(&live);
+        let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&uid));
+        let details = self.children.grandchildren_of(&live);
         let scene = |live| ReconcileContext {
             owner,
             annotations: object.annotations(),
             live,
-            details: &details,
+            grandchildren: &details,
             rollout: &place.status,
             defaults: &defaults,
         };
@@ -189,8 +187,12 @@ impl<K: Kind> Reconciler<K> {
         {
             Ok(valid) => valid,
             Err(faults) => {
-                let assessment =
-                    K::assess(&scene(&live), object.status.as_ref(), Observation::Invalid(&faults), &moment);
+                let assessment = K::compute_status(
+                    &scene(&live),
+                    object.status.as_ref(),
+                    Observation::Invalid(&faults),
+                    &moment,
+                );
                 return Attempt {
                     assessment,
                     outcome: ApplyResult::default(),
@@ -204,14 +206,15 @@ impl<K: Kind> Reconciler<K> {
         let desired: Desired = step(ReconcileStep::Render).in_scope(|| K::render(&scene(&live), &valid));
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
-        let now = self.children.of(&uid);
-        let details_now = self.children.beneath(&now);
+        let now = self.children.controlled_by(&uid);
+        let details_now = self.children.grandchildren_of(&now);
         // Pure
         let seen =
             Observation::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
-        let assessed = ReconcileContext { details: &details_now, ..scene(&now) };
-        let assessment = K::assess(&assessed, object.status.as_ref(), seen, &moment);
-        let builds = if assessment.finished.is_some() { K::builds(&now, &details_now) } else { Vec::new() };
+        let assessed = ReconcileContext { grandchildren: &details_now, ..scene(&now) };
+        let assessment = K::compute_status(&assessed, object.status.as_ref(), seen, &moment);
+        let builds =
+            if assessment.finished.is_some() { K::finished_builds(&now, &details_now) } else { Vec::new() };
         Attempt { assessment, outcome, invalid: None, live, builds }
     }
 
@@ -224,8 +227,8 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// How long a rollout of this object may take.
-    pub fn allowed(&self, object: &Object<K>) -> SignedDuration {
-        let more = object.spec.as_ref().map_or(SignedDuration::ZERO, K::more_time);
+    pub fn rollout_timeout(&self, object: &Object<K>) -> SignedDuration {
+        let more = object.spec.as_ref().map_or(SignedDuration::ZERO, K::extra_rollout_time);
         self.rollout_deadline.saturating_add(more)
     }
 
@@ -255,16 +258,19 @@ impl<K: Kind> Reconciler<K> {
         };
         let patch = serde_json::json!({
             "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
-            "status": crate::controller::reconcile::merge_patch::patch(&old.unwrap_or_default(), &new),
+            "status": crate::controller::reconcile::merge_patch::merge_patch(&old.unwrap_or_default(), &new),
         });
         let api: Api<Object<K>> =
             Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let (name, params) = (object.name_any(), PatchParams::default());
-        let mut written =
-            run(Self::call("patch", object), api.patch_status(&name, &params, &Patch::Merge(patch))).await?;
+        let mut written = call_with_timeout(
+            Self::call("patch", object),
+            api.patch_status(&name, &params, &Patch::Merge(patch)),
+        )
+        .await?;
         written.managed_fields_mut().clear();
-        let version = store::version(&written);
-        self.store.wrote(written);
+        let version = store::resource_version(&written);
+        self.store.assume(written);
         Ok(Some(version))
     }
 
@@ -273,13 +279,13 @@ impl<K: Kind> Reconciler<K> {
     async fn refresh(&self, object: &Object<K>) -> Result<Option<Arc<Object<K>>>, ApiError> {
         let api: Api<Object<K>> =
             Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let newer = run(Self::call("get", object), api.get_opt(&object.name_any())).await?;
+        let newer = call_with_timeout(Self::call("get", object), api.get_opt(&object.name_any())).await?;
         let same = |newer: &Object<K>| {
             newer.uid() == object.uid()
                 && newer.metadata.generation == object.metadata.generation
                 && newer.annotations() == object.annotations()
         };
-        Ok(newer.filter(same).map(|newer| self.store.wrote(newer)))
+        Ok(newer.filter(same).map(|newer| self.store.assume(newer)))
     }
 
     fn call(verb: &'static str, object: &Object<K>) -> ApiCall {
@@ -289,7 +295,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// I/O: says what became different, each thing once in a reconcile however often its passes find it.
-    async fn say(
+    async fn publish_events(
         &self,
         object: &Object<K>,
         occurrences: &[NewEvent],
@@ -307,7 +313,7 @@ impl<K: Kind> Reconciler<K> {
             return;
         }
         said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
-        let (recorder, regarding) = (self.recorder.clone(), regarding::<K>(object, retried));
+        let (recorder, regarding) = (self.recorder.clone(), event_reference::<K>(object, retried));
         let publish = async move {
             join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await
         };
@@ -322,7 +328,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// I/O: says that the status could not be written, if so, and sums up.
-    async fn conclude(
+    async fn finish(
         &self,
         object: &Object<K>,
         pass: Attempt<K>,
@@ -332,9 +338,9 @@ impl<K: Kind> Reconciler<K> {
     ) -> ReconcileResult<K> {
         if let Err(error) = &written {
             // The status cannot tell, so the Event must.
-            self.say(object, &[unwritten(error)], true, &mut Vec::new()).await;
+            self.publish_events(object, &[status_write_failed(error)], true, &mut Vec::new()).await;
         }
-        let mut summary = FailureSummary::of(
+        let mut summary = FailureSummary::from_attempt(
             pass.invalid.as_deref(),
             &pass.outcome,
             K::conditions(&pass.assessment.status),
@@ -342,10 +348,10 @@ impl<K: Kind> Reconciler<K> {
         );
         let status_version = written.as_ref().ok().copied().flatten();
         if let Err(error) = written {
-            summary.add(error.class, error.retry_after, error.to_string(), failures);
+            summary.record(error.class, error.retry_after, error.to_string(), failures);
         }
         let stands = summary.failure.is_none() || summary.status_stands;
-        let steps = &pass.outcome.applied.steps;
+        let steps = &pass.outcome.applied.outcomes;
         let changed = |known: bool| {
             steps
                 .iter()
@@ -357,8 +363,8 @@ impl<K: Kind> Reconciler<K> {
         let report = ReconcileReport {
             engine,
             outcome: summary.outcome,
-            applied: applied(&pass.outcome),
-            wrote: status_version.is_some()
+            applied: apply_counts(&pass.outcome),
+            changed_anything: status_version.is_some()
                 || said
                 || changed(true)
                 || changed(false)

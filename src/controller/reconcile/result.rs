@@ -49,13 +49,13 @@ impl<K: Kind> HasReport for ReconcileResult<K> {
 impl<K: Kind> ReconcileResult<K> {
     /// The object changed under our hands: nothing is said, since the next turn says it.
     #[must_use]
-    pub fn overtaken(engine: Option<&'static str>, done: ApplyResult) -> Self {
+    pub fn stale(engine: Option<&'static str>, done: ApplyResult) -> Self {
         let report = ReconcileReport {
             failure: None,
             engine,
             outcome: ReconcileOutcome::Overtaken,
-            applied: applied(&done),
-            wrote: !applied(&done).is_empty(),
+            applied: apply_counts(&done),
+            changed_anything: !apply_counts(&done).is_empty(),
         };
         Self {
             report,
@@ -73,7 +73,7 @@ impl<K: Kind> ReconcileResult<K> {
 
 /// The Event for a status that could not be written.
 #[must_use]
-pub fn unwritten(error: &ApiError) -> NewEvent {
+pub fn status_write_failed(error: &ApiError) -> NewEvent {
     let note = format!("{}: {error}", error.class.as_str());
     NewEvent {
         type_: event_type::WARNING,
@@ -86,8 +86,8 @@ pub fn unwritten(error: &ApiError) -> NewEvent {
 
 /// What applying did to each child, for metrics.
 #[must_use]
-pub fn applied(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
-    let steps = outcome.applied.steps.iter().filter_map(|(id, step)| match step {
+pub fn apply_counts(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
+    let steps = outcome.applied.outcomes.iter().filter_map(|(id, step)| match step {
         ChildOutcome::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
         ChildOutcome::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
         _ => None,
@@ -96,7 +96,7 @@ pub fn applied(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
 }
 
 /// The object as Events name it.
-pub fn regarding<K: Kind>(object: &Object<K>, retried: bool) -> Regarding {
+pub fn event_reference<K: Kind>(object: &Object<K>, retried: bool) -> Regarding {
     let conditions = object.status.as_ref().map(K::conditions).unwrap_or_default();
     let changed = conditions.iter().map(|c| c.last_transition_time.0).max();
     let since = changed.or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));

@@ -12,8 +12,8 @@ use crate::{
     controller::kinds::{Kind, Object},
     status::{
         build::{FinishedBuild, FinishedTask},
-        conditions::find,
-        rollout::{RolloutPhase, deadline, phase, superseded, superseding, took},
+        conditions::find_condition,
+        rollout::{RolloutPhase, deadline, duration, phase, supersede, superseded_rollout},
     },
     telemetry::{
         self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
@@ -33,7 +33,7 @@ pub struct RolloutState {
     /// What telemetry is told.
     pub telemetry: telemetry::SpanParent,
     /// It begins with this reconcile.
-    pub begins: bool,
+    pub is_new: bool,
 }
 
 /// Rollouts as traces and as metrics.
@@ -52,7 +52,7 @@ impl std::fmt::Debug for RolloutTelemetry {
 }
 
 /// The trace context that an object's author gave; malformed ones are ignored.
-fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
+fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
     let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT]
         .into_iter()
         .find_map(|name| object.annotations().get(name));
@@ -73,10 +73,10 @@ fn callers<K: Kind>(object: &Object<K>) -> Option<String> {
 
 impl RolloutTelemetry {
     /// Where a reconcile of this object belongs, now.
-    pub fn place<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
+    pub fn current<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
         let generation = object.metadata.generation.unwrap_or(0);
         let previous = object.status.as_ref().and_then(K::rollout);
-        let caller = callers::<K>(object);
+        let caller = caller_traceparent::<K>(object);
         // A new rebuild value is a new rollout of the same generation.
         let same = previous.filter(|p| {
             p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object)
@@ -103,29 +103,29 @@ impl RolloutTelemetry {
                     parent: caller,
                     started_at: Some(MicroTime(now)),
                     superseded: previous
-                        .and_then(|p| superseding(p, object.status.as_ref().and_then(K::engine))),
+                        .and_then(|p| supersede(p, object.status.as_ref().and_then(K::engine))),
                     ..RolloutStatus::default()
                 };
-                RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), begins: true }
+                RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), is_new: true }
             }
             (RolloutPhase::InProgress { .. }, Some(rollout)) => RolloutState {
                 status: rollout.clone(),
-                telemetry: telemetry::SpanParent::InRollout(self.context::<K>(object, rollout)),
-                begins: false,
+                telemetry: telemetry::SpanParent::InRollout(self.trace_context::<K>(object, rollout)),
+                is_new: false,
             },
             (_, rollout) => {
-                let link = rollout.map(|rollout| self.context::<K>(object, rollout));
+                let link = rollout.map(|rollout| self.trace_context::<K>(object, rollout));
                 RolloutState {
                     status: rollout.cloned().unwrap_or_default(),
                     telemetry: telemetry::SpanParent::AfterRollout(link),
-                    begins: false,
+                    is_new: false,
                 }
             }
         }
     }
 
     /// The context of a rollout that the status holds.
-    fn context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
+    fn trace_context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
         let uid = object.uid().unwrap_or_default();
         let parent =
             match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None)
@@ -140,19 +140,21 @@ impl RolloutTelemetry {
 
     /// Tells telemetry that a rollout has ended: its root span, and how long it took.
     pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
-        self.tell::<K>(object, &RolloutEnd::of::<K>(status, rollout));
+        self.record_end::<K>(object, &RolloutEnd::of::<K>(status, rollout));
     }
 
     /// Tells telemetry of the rollout whose place this one took, if there is one.
     pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
-        if let Some(old) = superseded(rollout) {
-            self.tell::<K>(object, &RolloutEnd::of_superseded(old));
+        if let Some(old) = superseded_rollout(rollout) {
+            self.record_end::<K>(object, &RolloutEnd::of_superseded(old));
         }
     }
 
-    fn tell<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
-        let Some(took) = took(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else { return };
-        let ctx = self.send::<K>(object, end);
+    fn record_end<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
+        let Some(took) = duration(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else {
+            return;
+        };
+        let ctx = self.emit_span::<K>(object, end);
         self.metrics.rollout_ended(
             K::KIND,
             end.engine,
@@ -163,10 +165,10 @@ impl RolloutTelemetry {
     }
 
     /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
-    fn send<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
+    fn emit_span<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
         let rollout = &end.rollout;
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
-        let ctx = self.context::<K>(object, rollout);
+        let ctx = self.trace_context::<K>(object, rollout);
         let link = rollout.parent.clone().filter(|parent| {
             rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35))
         });
@@ -182,15 +184,15 @@ impl RolloutTelemetry {
             started: SystemTime::from(started),
             ended: SystemTime::from(ended),
             outcome: outcome(rollout),
-            error: end.failing.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            error: end.ready_message.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
             link,
         });
         Some(ctx)
     }
 
     /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
-    pub fn built<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
-        self.send_build::<K>(object, rollout, build);
+    pub fn record_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
+        self.emit_build_spans::<K>(object, rollout, build);
         self.metrics.build_ended(
             build.result,
             Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default(),
@@ -198,7 +200,7 @@ impl RolloutTelemetry {
     }
 
     /// Sends the span of a build; the same one whoever sends it, however often.
-    fn send_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
+    fn emit_build_spans<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
         let task = |task: &FinishedTask| TaskSpan {
             name: task.task.clone(),
             run: task.run.clone(),
@@ -206,10 +208,10 @@ impl RolloutTelemetry {
             started: task.started.into(),
             ended: task.ended.into(),
             result: task.result,
-            error: task.failure.clone(),
+            error: task.failure_message.clone(),
         };
         self.traces.emit_build(&BuildSpan {
-            ctx: self.context::<K>(object, rollout),
+            ctx: self.trace_context::<K>(object, rollout),
             pipeline: object.name_any(),
             namespace: object.namespace().unwrap_or_default(),
             run: build.run.clone(),
@@ -217,24 +219,24 @@ impl RolloutTelemetry {
             started: build.started.into(),
             ended: build.ended.into(),
             result: build.result,
-            error: Some(build.failure.clone()).filter(|text| !text.is_empty()),
+            error: Some(build.failure_message.clone()).filter(|text| !text.is_empty()),
             tasks: build.tasks.iter().map(task).collect(),
         });
     }
 
     /// Sends again what ended just before we began to lead.
-    pub fn resend<K: Kind>(&self, object: &Object<K>, builds: &[FinishedBuild], now: Timestamp) {
+    pub fn reemit_recent<K: Kind>(&self, object: &Object<K>, builds: &[FinishedBuild], now: Timestamp) {
         let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
         for build in builds.iter().filter(|build| {
             rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0)
                 && now.duration_since(build.ended) < REEMIT_WINDOW
         }) {
-            self.send_build::<K>(object, rollout, build);
+            self.emit_build_spans::<K>(object, rollout, build);
         }
         let ended = rollout.ended_at.is_some().then(|| RolloutEnd::of::<K>(object.status.as_ref(), rollout));
-        for end in superseded(rollout).map(RolloutEnd::of_superseded).into_iter().chain(ended) {
+        for end in superseded_rollout(rollout).map(RolloutEnd::of_superseded).into_iter().chain(ended) {
             if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < REEMIT_WINDOW) {
-                self.send::<K>(object, &end);
+                self.emit_span::<K>(object, &end);
             }
         }
     }
@@ -259,24 +261,28 @@ struct RolloutEnd {
     rollout: RolloutStatus,
     engine: &'static str,
     /// What `Ready` says.
-    failing: Option<String>,
+    ready_message: Option<String>,
 }
 
 impl RolloutEnd {
     fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
         let failing = status
-            .and_then(|s| find(K::conditions(s), condition::kind::READY))
+            .and_then(|s| find_condition(K::conditions(s), condition::kind::READY))
             .map(|c| format!("{}: {}", c.reason, c.message));
-        Self { rollout: rollout.clone(), engine: status.and_then(K::engine).unwrap_or("none"), failing }
+        Self {
+            rollout: rollout.clone(),
+            engine: status.and_then(K::engine).unwrap_or("none"),
+            ready_message: failing,
+        }
     }
 
     fn of_superseded((rollout, engine): (RolloutStatus, Option<Engine>)) -> Self {
-        Self { rollout, engine: engine.map_or("none", Engine::as_str), failing: None }
+        Self { rollout, engine: engine.map_or("none", Engine::as_str), ready_message: None }
     }
 }
 
 /// When the rollout of a status is too late; `None` once it has ended.
-pub fn late<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Option<Timestamp> {
+pub fn deadline_at<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Option<Timestamp> {
     K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
 }
 
@@ -285,7 +291,7 @@ fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a 
 }
 
 fn rebuild<K: Kind>(object: &Object<K>) -> &str {
-    object.annotations().get(annotation::REBUILD).filter(|_| K::REBUILDS).map_or("", String::as_str)
+    object.annotations().get(annotation::REBUILD).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
 }
 
 fn outcome(rollout: &RolloutStatus) -> &'static str {

@@ -97,10 +97,10 @@ impl Unanswered {
         let earlier = before.and_then(|before| before.built);
         let other = earlier.filter(|(_, build)| run.finished.as_ref().is_none_or(|now| now.uid != build.uid));
         if let Some((rollout, build)) = &other {
-            rollouts.built::<K>(object, rollout, build);
+            rollouts.record_build::<K>(object, rollout, build);
         }
         if let Some(build) = &run.finished {
-            rollouts.built::<K>(object, rollout, build);
+            rollouts.record_build::<K>(object, rollout, build);
         }
         if run.ended {
             rollouts.ended::<K>(object, Some(status), rollout);
@@ -142,7 +142,7 @@ impl Unanswered {
         let owed =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
         if let Some((rollout, build)) = owed.and_then(|owed| owed.built).filter(|_| leads) {
-            rollouts.built::<K>(object, &rollout, &build);
+            rollouts.record_build::<K>(object, &rollout, &build);
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn policy(class: ErrorType) -> RetryPolicy {
 
 /// How often an attempt that met this error is made again within the same reconcile.
 #[must_use]
-pub fn at_once(class: ErrorType) -> u32 {
+pub fn immediate_retries(class: ErrorType) -> u32 {
     match policy(class) {
         RetryPolicy::Immediate(times) => times,
         _ => 0,
@@ -54,7 +54,7 @@ pub fn at_once(class: ErrorType) -> u32 {
 /// The pause before the next attempt, after `failures` failed ones before this; `None`: no attempt by itself.
 /// `chance` is from 0 to 1; what the API server asks for is obeyed.
 #[must_use]
-pub fn pause(
+pub fn delay(
     class: ErrorType,
     failures: u32,
     retry_after: Option<Duration>,
@@ -64,7 +64,7 @@ pub fn pause(
         RetryPolicy::AwaitChange => None,
         RetryPolicy::Fixed(period) => Some(period),
         RetryPolicy::Backoff | RetryPolicy::Immediate(_) => {
-            Some(back_off(failures, chance).max(retry_after.unwrap_or_default()))
+            Some(backoff(failures, chance).max(retry_after.unwrap_or_default()))
         }
     }
 }
@@ -72,7 +72,7 @@ pub fn pause(
 /// An exponential pause, up to a quarter longer by chance, so that objects that failed together do not come
 /// back together.
 #[must_use]
-pub fn back_off(failures: u32, chance: f64) -> Duration {
+pub fn backoff(failures: u32, chance: f64) -> Duration {
     let doubled = INITIAL_BACKOFF
         .saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX))
         .min(MAX_BACKOFF);
@@ -81,7 +81,7 @@ pub fn back_off(failures: u32, chance: f64) -> Duration {
 
 /// A number from 0 to 1 that nobody can foresee.
 #[must_use]
-pub fn chance() -> f64 {
+pub fn jitter() -> f64 {
     let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX)
 }
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn the_back_off_doubles_up_to_its_end() {
-        let seconds: Vec<u64> = (0..12).map(|n| back_off(n, 0.0).as_secs()).collect();
+        let seconds: Vec<u64> = (0..12).map(|n| backoff(n, 0.0).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        assert_eq!(back_off(u32::MAX, 1.0), MAX_BACKOFF);
-        assert_eq!(back_off(2, 1.0), Duration::from_secs(5), "a quarter longer at most");
+        assert_eq!(backoff(u32::MAX, 1.0), MAX_BACKOFF);
+        assert_eq!(backoff(2, 1.0), Duration::from_secs(5), "a quarter longer at most");
     }
 
     #[test]
@@ -108,10 +108,14 @@ mod tests {
                 | "timeout" | "unavailable" => Some(8),
                 other => unreachable!("{other} is not in the contract's table"),
             };
-            assert_eq!(pause(class, 3, None, 0.0).map(|p| p.as_secs()), expected, "{class:?}");
+            assert_eq!(delay(class, 3, None, 0.0).map(|p| p.as_secs()), expected, "{class:?}");
         }
         assert_eq!(
-            (at_once(ErrorType::Conflict), at_once(ErrorType::NotFound), at_once(ErrorType::Rejected)),
+            (
+                immediate_retries(ErrorType::Conflict),
+                immediate_retries(ErrorType::NotFound),
+                immediate_retries(ErrorType::Rejected)
+            ),
             (5, 1, 0)
         );
     }
@@ -119,12 +123,12 @@ mod tests {
     #[test]
     fn retry_after_is_obeyed() {
         let asked = Some(Duration::from_secs(30));
-        assert_eq!(pause(ErrorType::Throttled, 0, asked, 0.0), asked);
-        assert_eq!(pause(ErrorType::Throttled, 9, asked, 0.0), Some(MAX_BACKOFF));
+        assert_eq!(delay(ErrorType::Throttled, 0, asked, 0.0), asked);
+        assert_eq!(delay(ErrorType::Throttled, 9, asked, 0.0), Some(MAX_BACKOFF));
     }
 
     #[test]
     fn chance_differs() {
-        assert!((0..10).map(|_| chance()).any(|c| (c - chance()).abs() > f64::EPSILON));
+        assert!((0..10).map(|_| jitter()).any(|c| (c - jitter()).abs() > f64::EPSILON));
     }
 }

@@ -27,13 +27,13 @@ pub use crate::controller::workqueue::state::WorkItem;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requeue {
     /// The attempt failed, or has to wait for what no watch tells: again after this time.
-    pub retry: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// Something ends at this time, whatever happens.
-    pub deadline: Option<Instant>,
+    pub resync_at: Option<Instant>,
     /// The API server asked not to be bothered before: only an edit comes sooner.
     pub not_before: Option<Instant>,
     /// A child was found changed by somebody else and was corrected.
-    pub corrected: bool,
+    pub corrected_drift: bool,
     /// The resourceVersions of what this turn wrote: a watch that told of them before their answers came
     /// brought no news.
     pub wrote: Vec<u64>,
@@ -49,7 +49,7 @@ pub struct WorkQueue {
 
 impl WorkQueue {
     /// Measures the queue from now on.
-    pub fn measured_by(&self, metrics: QueueMetrics) {
+    pub fn with_metrics(&self, metrics: QueueMetrics) {
         let _ = self.metrics.set(metrics);
     }
 
@@ -71,13 +71,14 @@ impl WorkQueue {
         let now = Instant::now();
         let mut state = self.lock();
         let entry = state.entries.entry(key.clone()).or_default();
-        entry.gone = false;
+        entry.deleted = false;
         if trigger == Trigger::Spec {
             (entry.failures, entry.not_before) = (0, None);
         }
-        let fighting = entry.fighting(now).filter(|_| trigger == Trigger::Child).map(|pause| now + pause);
+        let fighting =
+            entry.hot_loop_delay(now).filter(|_| trigger == Trigger::Child).map(|pause| now + pause);
         if let Some(at) = fighting.max(entry.not_before.filter(|at| *at > now)) {
-            state.schedule(&key, at, trigger);
+            state.add_after(&key, at, trigger);
             drop(state);
             self.wake.notify_one();
             return;
@@ -89,28 +90,28 @@ impl WorkQueue {
     }
 
     /// The object is gone: nothing is due for it any more.
-    pub fn forget(&self, key: &ObjectKey) {
+    pub fn remove(&self, key: &ObjectKey) {
         let mut state = self.lock();
-        state.unschedule(key);
+        state.cancel_timer(key);
         if let Some(entry) = state.entries.get_mut(key) {
-            entry.gone = true;
-            if entry.running.is_none() && entry.waiting.is_none() {
+            entry.deleted = true;
+            if entry.processing_since.is_none() && entry.dirty.is_none() {
                 state.entries.remove(key);
             }
         }
     }
 
     /// The next turn, as soon as there is one.
-    pub async fn next(&self) -> WorkItem {
+    pub async fn get(&self) -> WorkItem {
         loop {
             let woken = self.wake.notified();
             let due = {
                 let mut state = self.lock();
                 let now = Instant::now();
-                for _ in 0..state.expire(now) {
+                for _ in 0..state.promote_due(now) {
                     self.measure(QueueMetrics::added);
                 }
-                if let Some((turn, waited)) = state.take(now) {
+                if let Some((turn, waited)) = state.pop(now) {
                     // Another worker has to look at what is left, and at the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);
@@ -136,58 +137,59 @@ impl WorkQueue {
         let now = Instant::now();
         let mut state = self.lock();
         let Some(entry) = state.entries.get_mut(key) else { return };
-        let took = entry.running.take().map(|since| now.duration_since(since));
-        entry.count_failure(next.retry.is_some());
+        let took = entry.processing_since.take().map(|since| now.duration_since(since));
+        entry.count_failure(next.retry_after.is_some());
         entry.not_before = next.not_before;
-        entry.count_correction(next.corrected, now);
+        entry.count_drift(next.corrected_drift, now);
         entry.unhear(&next.wrote);
-        if entry.gone && entry.waiting.is_none() {
-            state.unschedule(key);
+        if entry.deleted && entry.dirty.is_none() {
+            state.cancel_timer(key);
             state.entries.remove(key);
         } else {
-            if entry.waiting.is_some() {
+            if entry.dirty.is_some() {
                 // It was kept from `ready` while it ran.
                 state.ready.push_back(key.clone());
             }
             // A correction that was put off is still due.
-            if state.entries.get(key).is_none_or(|e| !matches!(e.due, Some((_, Trigger::Child)))) {
-                state.unschedule(key);
+            if state.entries.get(key).is_none_or(|e| !matches!(e.scheduled, Some((_, Trigger::Child)))) {
+                state.cancel_timer(key);
             }
-            if let Some(pause) = next.retry {
-                state.schedule(key, now + pause, Trigger::Retry);
+            if let Some(pause) = next.retry_after {
+                state.add_after(key, now + pause, Trigger::Retry);
             }
-            if let Some(at) = next.deadline {
-                state.schedule(key, at, Trigger::Resync);
+            if let Some(at) = next.resync_at {
+                state.add_after(key, at, Trigger::Resync);
             }
-            state.sweep(key);
+            state.gc(key);
         }
         drop(state);
         if let Some(took) = took {
             self.measure(|m| m.worked(took));
         }
-        if next.retry.is_some() {
+        if next.retry_after.is_some() {
             self.measure(QueueMetrics::retried);
         }
         self.wake.notify_one();
     }
 
     /// What is measured at collection.
-    pub fn probe(&self) -> QueueStats {
+    pub fn stats(&self) -> QueueStats {
         let (now, state) = (Instant::now(), self.lock());
-        let running = state.entries.values().filter_map(|e| e.running).map(|since| now.duration_since(since));
+        let running =
+            state.entries.values().filter_map(|e| e.processing_since).map(|since| now.duration_since(since));
         let (unfinished, longest) =
             running.fold((Duration::ZERO, Duration::ZERO), |(sum, max), d| (sum + d, max.max(d)));
         QueueStats { depth: state.ready.len() as u64, unfinished, longest }
     }
 
     /// How many objects are waiting or being worked on.
-    pub fn busy(&self) -> usize {
-        self.lock().entries.values().filter(|e| e.running.is_some() || e.waiting.is_some()).count()
+    pub fn pending(&self) -> usize {
+        self.lock().entries.values().filter(|e| e.processing_since.is_some() || e.dirty.is_some()).count()
     }
 
     /// How many objects are being worked on.
-    pub fn running(&self) -> usize {
-        self.lock().entries.values().filter(|e| e.running.is_some()).count()
+    pub fn in_flight(&self) -> usize {
+        self.lock().entries.values().filter(|e| e.processing_since.is_some()).count()
     }
 }
 

@@ -13,11 +13,11 @@ fn turn(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
 
 /// The next turn, or nothing when none is due now.
 async fn now(queue: &WorkQueue) -> Option<WorkItem> {
-    tokio::time::timeout(Duration::from_millis(1), queue.next()).await.ok()
+    tokio::time::timeout(Duration::from_millis(1), queue.get()).await.ok()
 }
 
 fn retry(seconds: u64) -> Requeue {
-    Requeue { retry: Some(Duration::from_secs(seconds)), ..Requeue::default() }
+    Requeue { retry_after: Some(Duration::from_secs(seconds)), ..Requeue::default() }
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn first_come_first_served_and_each_once() {
     queue.add(key("b"), Trigger::Child);
     queue.add(key("a"), Trigger::Spec);
     queue.add(key("a"), Trigger::Child);
-    assert_eq!(queue.probe().depth, 2);
+    assert_eq!(queue.stats().depth, 2);
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)), "the weightiest trigger names the turn");
     assert_eq!(now(&queue).await, Some(turn("b", Trigger::Child, 0)));
     assert_eq!(now(&queue).await, None);
@@ -43,7 +43,7 @@ async fn one_run_at_a_time() {
     queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)));
     queue.done(&key("a"), &Requeue::default());
-    assert_eq!((now(&queue).await, queue.busy()), (None, 0));
+    assert_eq!((now(&queue).await, queue.pending()), (None, 0));
     assert!(queue.lock().entries.is_empty(), "nothing is left of it");
 }
 
@@ -51,11 +51,11 @@ async fn one_run_at_a_time() {
 async fn a_retry_comes_by_itself_and_counts_failures() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
-    queue.next().await;
-    queue.done(&key("a"), &Requeue { retry: Some(Duration::from_millis(5)), ..Requeue::default() });
-    assert_eq!(queue.next().await, turn("a", Trigger::Retry, 1));
-    queue.done(&key("a"), &Requeue { retry: Some(Duration::from_millis(5)), ..Requeue::default() });
-    assert_eq!(queue.next().await, turn("a", Trigger::Retry, 2));
+    queue.get().await;
+    queue.done(&key("a"), &Requeue { retry_after: Some(Duration::from_millis(5)), ..Requeue::default() });
+    assert_eq!(queue.get().await, turn("a", Trigger::Retry, 1));
+    queue.done(&key("a"), &Requeue { retry_after: Some(Duration::from_millis(5)), ..Requeue::default() });
+    assert_eq!(queue.get().await, turn("a", Trigger::Retry, 2));
     queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, None);
 }
@@ -64,7 +64,7 @@ async fn a_retry_comes_by_itself_and_counts_failures() {
 async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
-    queue.next().await;
+    queue.get().await;
     queue.done(&key("a"), &retry(3600));
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 1)));
@@ -77,7 +77,7 @@ async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
 async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
-    queue.next().await;
+    queue.get().await;
     queue.done(&key("a"), &retry(3600));
     for _ in 0..5 {
         queue.add(key("a"), Trigger::Child);
@@ -90,10 +90,10 @@ async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
 async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
-    queue.next().await;
+    queue.get().await;
     let soon = Instant::now() + Duration::from_millis(10);
-    queue.done(&key("a"), &Requeue { deadline: Some(soon), ..retry(3600) });
-    assert_eq!(queue.next().await.trigger, Trigger::Resync);
+    queue.done(&key("a"), &Requeue { resync_at: Some(soon), ..retry(3600) });
+    assert_eq!(queue.get().await.trigger, Trigger::Resync);
     assert!(Instant::now() >= soon);
 }
 
@@ -101,14 +101,14 @@ async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
 async fn what_is_gone_is_forgotten() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
-    queue.next().await;
-    queue.forget(&key("a"));
+    queue.get().await;
+    queue.remove(&key("a"));
     queue.done(&key("a"), &retry(0));
     assert_eq!(now(&queue).await, None);
     queue.add(key("b"), Trigger::Spec);
-    queue.next().await;
+    queue.get().await;
     queue.done(&key("b"), &retry(0));
-    queue.forget(&key("b"));
+    queue.remove(&key("b"));
     assert_eq!(now(&queue).await, None);
     assert!(queue.lock().entries.is_empty());
 }
@@ -123,7 +123,7 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
             break;
         }
         turns += 1;
-        queue.done(&key("a"), &Requeue { corrected: true, ..Requeue::default() });
+        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
     }
     assert_eq!(turns, HOT_LOOP_THRESHOLD + 1);
     queue.add(key("a"), Trigger::Spec);

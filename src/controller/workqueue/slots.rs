@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The seats of one kind.
 #[derive(Clone, Debug)]
 pub struct WorkerSlots {
-    writing: Arc<Semaphore>,
+    acquire_apply: Arc<Semaphore>,
     telling: Arc<Semaphore>,
 }
 
@@ -28,15 +28,15 @@ impl WorkerSlots {
     #[must_use]
     pub fn new(count: usize) -> Self {
         Self {
-            writing: Arc::new(Semaphore::new(count)),
+            acquire_apply: Arc::new(Semaphore::new(count)),
             telling: Arc::new(Semaphore::new(count.div_ceil(2))),
         }
     }
 
     /// A seat among those that write, as soon as there is one.
-    pub async fn writing(&self) -> WorkerSlot {
+    pub async fn acquire_apply(&self) -> WorkerSlot {
         WorkerSlot {
-            writing: self.writing.clone().acquire_owned().await.ok(),
+            writing: self.acquire_apply.clone().acquire_owned().await.ok(),
             telling: None,
             seats: self.clone(),
         }
@@ -45,7 +45,7 @@ impl WorkerSlots {
 
 impl WorkerSlot {
     /// Moves to those that tell; the seat among those that write is another's.
-    pub async fn tell(&mut self) {
+    pub async fn move_to_reporting(&mut self) {
         if self.telling.is_none() {
             self.writing = None;
             self.telling = self.seats.telling.clone().acquire_owned().await.ok();
@@ -66,13 +66,13 @@ mod tests {
     #[tokio::test]
     async fn who_tells_makes_room_for_another_who_writes() {
         let seats = WorkerSlots::new(2);
-        let (mut first, mut second) = (seats.writing().await, seats.writing().await);
-        assert!(in_time(seats.writing()).await.is_none(), "all seats are taken");
-        first.tell().await;
-        let third = in_time(seats.writing()).await;
+        let (mut first, mut second) = (seats.acquire_apply().await, seats.acquire_apply().await);
+        assert!(in_time(seats.acquire_apply()).await.is_none(), "all seats are taken");
+        first.move_to_reporting().await;
+        let third = in_time(seats.acquire_apply()).await;
         assert!(third.is_some(), "there is room");
-        assert!(in_time(second.tell()).await.is_none(), "half as many tell");
+        assert!(in_time(second.move_to_reporting()).await.is_none(), "half as many tell");
         drop(first);
-        assert!(in_time(second.tell()).await.is_some());
+        assert!(in_time(second.move_to_reporting()).await.is_some());
     }
 }

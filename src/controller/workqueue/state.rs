@@ -37,17 +37,17 @@ pub struct QueueState {
 #[derive(Debug, Default)]
 pub struct ItemState {
     /// In `ready`, or running and due again.
-    pub(in crate::controller) waiting: Option<Dirty>,
+    pub(in crate::controller) dirty: Option<Dirty>,
     /// Being worked on since.
-    pub(in crate::controller) running: Option<Instant>,
+    pub(in crate::controller) processing_since: Option<Instant>,
     /// In `timers`.
-    pub(in crate::controller) due: Option<(Instant, Trigger)>,
+    pub(in crate::controller) scheduled: Option<(Instant, Trigger)>,
     pub(in crate::controller) failures: u32,
     /// The turn that runs came before its time, because a child changed.
-    pub(in crate::controller) early: bool,
+    pub(in crate::controller) triggered_early: bool,
     pub(in crate::controller) not_before: Option<Instant>,
-    pub(in crate::controller) corrections: (u32, Option<Instant>),
-    pub(in crate::controller) gone: bool,
+    pub(in crate::controller) drift_count: (u32, Option<Instant>),
+    pub(in crate::controller) deleted: bool,
 }
 
 /// Why an object is due.
@@ -60,7 +60,7 @@ pub struct Dirty {
 }
 
 /// A trigger's weight: the heaviest names the turn.
-fn weight(trigger: Trigger) -> u8 {
+fn priority(trigger: Trigger) -> u8 {
     match trigger {
         Trigger::Spec => 4,
         Trigger::Dependency => 3,
@@ -72,8 +72,8 @@ fn weight(trigger: Trigger) -> u8 {
 
 impl ItemState {
     /// How long a child's change has to wait, while this looks like a fight.
-    pub(in crate::controller) fn fighting(&self, now: Instant) -> Option<Duration> {
-        let (count, since) = self.corrections;
+    pub(in crate::controller) fn hot_loop_delay(&self, now: Instant) -> Option<Duration> {
+        let (count, since) = self.drift_count;
         let since = since.filter(|since| now.duration_since(*since) < HOT_LOOP_WINDOW)?;
         (count > HOT_LOOP_THRESHOLD)
             .then(|| HOT_LOOP_DELAY.min(HOT_LOOP_WINDOW.saturating_sub(now.duration_since(since))))
@@ -81,10 +81,10 @@ impl ItemState {
 
     /// Drops a turn that is due only because a watch was faster than the answer to our own write.
     pub(in crate::controller) fn unhear(&mut self, wrote: &[u64]) {
-        if let Some(told_by) = self.waiting.as_mut().and_then(|waiting| waiting.told_by.as_mut()) {
+        if let Some(told_by) = self.dirty.as_mut().and_then(|waiting| waiting.told_by.as_mut()) {
             told_by.retain(|version| !wrote.contains(version));
             if told_by.is_empty() {
-                self.waiting = None;
+                self.dirty = None;
             }
         }
     }
@@ -92,15 +92,15 @@ impl ItemState {
     /// A turn that came before its time does not make the pauses longer: a child that changes often would
     /// delay what nobody tells of.
     pub(in crate::controller) fn count_failure(&mut self, failed: bool) {
-        self.failures = match (failed, self.early) {
+        self.failures = match (failed, self.triggered_early) {
             (false, _) => 0,
             (true, true) => self.failures.max(1),
             (true, false) => self.failures.saturating_add(1),
         };
     }
 
-    pub(in crate::controller) fn count_correction(&mut self, corrected: bool, now: Instant) {
-        let (count, since) = &mut self.corrections;
+    pub(in crate::controller) fn count_drift(&mut self, corrected: bool, now: Instant) {
+        let (count, since) = &mut self.drift_count;
         if since.is_none_or(|since| now.duration_since(since) >= HOT_LOOP_WINDOW) {
             (*count, *since) = (0, None);
         }
@@ -120,8 +120,8 @@ impl QueueState {
         told_by: Option<u64>,
     ) {
         let entry = self.entries.entry(key.clone()).or_default();
-        if let Some(waiting) = &mut entry.waiting {
-            if weight(waiting.trigger) < weight(trigger) {
+        if let Some(waiting) = &mut entry.dirty {
+            if priority(waiting.trigger) < priority(trigger) {
                 waiting.trigger = trigger;
             }
             match (&mut waiting.told_by, told_by) {
@@ -130,29 +130,29 @@ impl QueueState {
             }
             return;
         }
-        entry.waiting = Some(Dirty { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
-        if entry.running.is_none() {
+        entry.dirty = Some(Dirty { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
+        if entry.processing_since.is_none() {
             self.ready.push_back(key);
         }
     }
 
-    pub(in crate::controller) fn take(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
+    pub(in crate::controller) fn pop(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
         let key = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&key)?;
-        let waiting = entry.waiting.take()?;
-        entry.running = Some(now);
-        entry.early = waiting.trigger == Trigger::Child;
+        let waiting = entry.dirty.take()?;
+        entry.processing_since = Some(now);
+        entry.triggered_early = waiting.trigger == Trigger::Child;
         let failures = entry.failures;
         Some((WorkItem { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
     }
 
     /// Moves what is due from the timers into the queue. Returns how many.
-    pub(in crate::controller) fn expire(&mut self, now: Instant) -> usize {
+    pub(in crate::controller) fn promote_due(&mut self, now: Instant) -> usize {
         let mut count = 0;
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.timers.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
-            let trigger = entry.due.take().map_or(Trigger::Resync, |(_, trigger)| trigger);
+            let trigger = entry.scheduled.take().map_or(Trigger::Resync, |(_, trigger)| trigger);
             self.enqueue(key, now, trigger, None);
             count += 1;
         }
@@ -160,34 +160,34 @@ impl QueueState {
     }
 
     /// The earlier of two times wins.
-    pub(in crate::controller) fn schedule(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
+    pub(in crate::controller) fn add_after(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match entry.due {
+        match entry.scheduled {
             Some((known, _)) if known <= at => return,
             Some((known, _)) => {
                 self.timers.remove(&(known, key.clone()));
             }
             None => {}
         }
-        entry.due = Some((at, trigger));
+        entry.scheduled = Some((at, trigger));
         self.timers.insert((at, key.clone()));
     }
 
-    pub(in crate::controller) fn unschedule(&mut self, key: &ObjectKey) {
-        if let Some((at, _)) = self.entries.get_mut(key).and_then(|entry| entry.due.take()) {
+    pub(in crate::controller) fn cancel_timer(&mut self, key: &ObjectKey) {
+        if let Some((at, _)) = self.entries.get_mut(key).and_then(|entry| entry.scheduled.take()) {
             self.timers.remove(&(at, key.clone()));
         }
     }
 
     /// An object about which nothing is to be remembered costs nothing.
-    pub(in crate::controller) fn sweep(&mut self, key: &ObjectKey) {
+    pub(in crate::controller) fn gc(&mut self, key: &ObjectKey) {
         let idle = |e: &ItemState| {
-            e.waiting.is_none()
-                && e.running.is_none()
-                && e.due.is_none()
+            e.dirty.is_none()
+                && e.processing_since.is_none()
+                && e.scheduled.is_none()
                 && e.failures == 0
                 && e.not_before.is_none()
-                && e.corrections.0 == 0
+                && e.drift_count.0 == 0
         };
         if self.entries.get(key).is_some_and(idle) {
             self.entries.remove(key);

@@ -14,7 +14,7 @@ use crate::{
     foreign::ChildKind,
     render::{
         BuiltImage, Child, ChildId, Defaults, Desired, Owner, ValidFunction, WriteMode,
-        applied::LiveChildren, function::pipeline_run::IMAGE_DIGEST, pipeline_run, published,
+        applied::LiveChildren, function::pipeline_run::IMAGE_DIGEST, pipeline_run, published_service,
     },
 };
 
@@ -63,38 +63,39 @@ pub fn runs(live: &LiveChildren) -> Vec<&Arc<DynamicObject>> {
 
 /// The service that was published, if it is there.
 #[must_use]
-pub fn service<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a Arc<DynamicObject>> {
+pub fn published_of<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a Arc<DynamicObject>> {
     live.get(&ChildId::new(ChildKind::ElpioService, name))
 }
 
 /// The image to serve: of the current inputs if their build succeeded, else of the last good build.
 #[must_use]
-pub fn built(valid: &ValidFunction, live: &LiveChildren) -> Option<BuiltImage> {
+pub fn image_to_serve(valid: &ValidFunction, live: &LiveChildren) -> Option<BuiltImage> {
     let name = valid.run_name();
     let run = live
         .get(&ChildId::new(ChildKind::PipelineRun, &name))
         .filter(|run| run_state(run) == RunState::Succeeded);
-    run.map(|run| BuiltImage::by_run(valid, &name, digest(run)))
-        .or_else(|| service(&valid.name, live).and_then(|service| BuiltImage::by_service(service)))
+    run.map(|run| BuiltImage::from_run(valid, &name, digest(run)))
+        .or_else(|| published_of(&valid.name, live).and_then(|service| BuiltImage::from_service(service)))
 }
 
 /// Whether these inputs were built and the run is no longer there: a pruner took it after its success.
 #[must_use]
 pub fn built_and_pruned(valid: &ValidFunction, live: &LiveChildren) -> bool {
     let name = valid.run_name();
-    let serves = service(&valid.name, live).and_then(|service| service.annotations().get(annotation::BUILD))
+    let serves = published_of(&valid.name, live)
+        .and_then(|service| service.annotations().get(annotation::BUILD))
         == Some(&name);
     serves && !live.contains_key(&ChildId::new(ChildKind::PipelineRun, name))
 }
 
 /// We cancelled this run because newer inputs came; when its inputs come back, that says nothing about them.
-fn superseded(run: &DynamicObject) -> bool {
+fn cancelled_by_us(run: &DynamicObject) -> bool {
     run.annotations().contains_key(annotation::SUPERSEDED_BY)
 }
 
 /// Everything that a function asks for now. `traceparent` is its rollout's, for what is written.
 #[must_use]
-pub fn function(
+pub fn plan(
     owner: &Owner<'_>,
     valid: &ValidFunction,
     live: &LiveChildren,
@@ -109,7 +110,7 @@ pub fn function(
         let id = ChildId::new(ChildKind::PipelineRun, &name);
         if name == current {
             // Left out, it is deleted, and made anew when it is gone.
-            if !superseded(run) {
+            if !cancelled_by_us(run) {
                 children.push(Child::existing(id, WriteMode::Retain));
             }
             continue;
@@ -132,14 +133,17 @@ pub fn function(
         });
         children.push(Child {
             mode: WriteMode::CreateOnly,
-            carried: carrier.into_iter().collect(),
+            unhashed_annotations: carrier.into_iter().collect(),
             ..pipeline_run(owner, valid, defaults)
         });
     }
-    if let Some(built) = built(valid, live) {
+    if let Some(built) = image_to_serve(valid, live) {
         let carried = traceparent.map(|parent| (annotation::TRACEPARENT.to_owned(), parent.to_owned()));
-        children.push(Child { carried: carried.into_iter().collect(), ..published(owner, valid, &built) });
-    } else if service(&valid.name, live).is_some() {
+        children.push(Child {
+            unhashed_annotations: carried.into_iter().collect(),
+            ..published_service(owner, valid, &built)
+        });
+    } else if published_of(&valid.name, live).is_some() {
         // Somebody took its annotation away. It serves, so it stays.
         children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), WriteMode::Retain));
     }

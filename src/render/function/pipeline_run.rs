@@ -58,7 +58,7 @@ pub fn pipeline_run(owner: &Owner<'_>, valid: &ValidFunction, defaults: &Default
         ..PersistentVolumeClaimSpec::default()
     };
     let spec = PipelineRunSpec {
-        params: values(valid),
+        params: param_values(valid),
         pipeline_spec: pipeline(defaults),
         workspaces: vec![WorkspaceBinding {
             name: WORKSPACE,
@@ -72,11 +72,11 @@ pub fn pipeline_run(owner: &Owner<'_>, valid: &ValidFunction, defaults: &Default
     };
     let mut parts = ChildBuilder::new(ChildId::new(ChildKind::PipelineRun, valid.run_name()), spec);
     parts.labels.insert(label::RUNTIME.to_owned(), valid.inputs.runtime.clone());
-    parts.child(owner)
+    parts.build(owner)
 }
 
 /// Every parameter has a value, an empty one where the source is of the other sort.
-fn values(valid: &ValidFunction) -> Vec<Param> {
+fn param_values(valid: &ValidFunction) -> Vec<Param> {
     let inputs = &valid.inputs;
     let git = inputs.git.as_ref();
     let text = |text: Option<&String>| text.cloned().unwrap_or_default();
@@ -95,7 +95,7 @@ fn values(valid: &ValidFunction) -> Vec<Param> {
 
 fn pipeline(defaults: &Defaults) -> PipelineSpec {
     PipelineSpec {
-        params: BUILD_PARAMS.into_iter().chain(FETCH_PARAMS).map(declared).collect(),
+        params: BUILD_PARAMS.into_iter().chain(FETCH_PARAMS).map(param_spec).collect(),
         workspaces: vec![Named { name: WORKSPACE }],
         tasks: vec![
             task(FETCH_TASK, &[], &FETCH_PARAMS, fetch(defaults)),
@@ -108,7 +108,7 @@ fn pipeline(defaults: &Defaults) -> PipelineSpec {
     }
 }
 
-fn declared(name: &str) -> ParamSpec {
+fn param_spec(name: &str) -> ParamSpec {
     ParamSpec { name: name.to_owned(), kind: "string" }
 }
 
@@ -126,7 +126,7 @@ fn task(name: &'static str, after: &[&'static str], params: &[&str], task_spec: 
     }
 }
 
-fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+fn env_var(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
 }
 
@@ -136,10 +136,10 @@ fn in_workspace(path: &str) -> String {
 }
 
 fn fetch(defaults: &Defaults) -> TaskSpec {
-    let chosen = FETCH_PARAMS.map(|name| variable(name, format!("$(params.{name})")));
-    let ours = [variable("WORKSPACE", in_workspace("")), variable("GROUP", BUILD_GROUP.to_string())];
+    let chosen = FETCH_PARAMS.map(|name| env_var(name, format!("$(params.{name})")));
+    let ours = [env_var("WORKSPACE", in_workspace("")), env_var("GROUP", BUILD_GROUP.to_string())];
     TaskSpec {
-        params: FETCH_PARAMS.map(declared).into(),
+        params: FETCH_PARAMS.map(param_spec).into(),
         workspaces: vec![Named { name: WORKSPACE }],
         results: Vec::new(),
         steps: vec![Step {
@@ -171,7 +171,7 @@ fn build() -> TaskSpec {
             format!("-report={report}"),
             "$(params.APP_IMAGE)".to_owned(),
         ],
-        env: vec![variable("CNB_PLATFORM_API", PLATFORM_API)],
+        env: vec![env_var("CNB_PLATFORM_API", PLATFORM_API)],
         volume_mounts: vec![layers()],
         ..Step::default()
     };
@@ -179,12 +179,12 @@ fn build() -> TaskSpec {
         name: "digest",
         image: "$(params.BUILDER_IMAGE)".to_owned(),
         script: Some(include_str!("digest.sh")),
-        env: vec![variable("REPORT", report)],
+        env: vec![env_var("REPORT", report)],
         volume_mounts: vec![layers()],
         ..Step::default()
     };
     TaskSpec {
-        params: BUILD_PARAMS.map(declared).into(),
+        params: BUILD_PARAMS.map(param_spec).into(),
         workspaces: vec![Named { name: WORKSPACE }],
         results: vec![Named { name: IMAGE_DIGEST }],
         steps: vec![create, digest],

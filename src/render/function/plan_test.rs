@@ -49,7 +49,7 @@ fn planned(
         build: None,
     };
     let live = live.into_iter().collect();
-    let desired = function(
+    let desired = plan(
         &owner,
         valid,
         &live,
@@ -140,8 +140,8 @@ fn the_image_is_by_the_digest_that_the_run_reported() {
     let v1 = valid("v1", 3);
     let live: LiveChildren =
         [run(&v1.run_name(), 0, "True", &json!({})), serving(Some("f-build-old"))].into();
-    assert_eq!(built(&v1, &live).unwrap().image.digest.as_deref(), Some(DIGEST));
+    assert_eq!(image_to_serve(&v1, &live).unwrap().image.digest.as_deref(), Some(DIGEST));
     let live: LiveChildren =
         [run(&v1.run_name(), 0, "False", &json!({})), serving(Some("f-build-old"))].into();
-    assert_eq!(built(&v1, &live).unwrap().run, "f-build-old");
+    assert_eq!(image_to_serve(&v1, &live).unwrap().run, "f-build-old");
 }

@@ -24,7 +24,7 @@ impl BuiltImage {
     /// is no digest counts as none), else by tag; then the name of the run, which the service puts on its
     /// pods, makes a new revision.
     #[must_use]
-    pub fn by_run(valid: &ValidFunction, run: &str, digest: Option<&str>) -> Self {
+    pub fn from_run(valid: &ValidFunction, run: &str, digest: Option<&str>) -> Self {
         let tagged = valid.service.image.clone();
         let image = match digest.map(str::trim).filter(|digest| formats::is_digest(digest)) {
             Some(digest) => {
@@ -38,7 +38,7 @@ impl BuiltImage {
     /// What the published service runs: the last good build, whatever the function's current inputs are.
     /// `None` when it carries no build.
     #[must_use]
-    pub fn by_service(service: &DynamicObject) -> Option<Self> {
+    pub fn from_service(service: &DynamicObject) -> Option<Self> {
         let run = service.annotations().get(annotation::BUILD)?.clone();
         let image = Image::deserialize(service.data.get("spec")?.get("image")?).ok()?;
         Some(Self { run, image })
@@ -47,12 +47,12 @@ impl BuiltImage {
 
 /// The `ElpioService` of a function, with an image that was built.
 #[must_use]
-pub fn published(owner: &Owner<'_>, valid: &ValidFunction, built: &BuiltImage) -> Child {
+pub fn published_service(owner: &Owner<'_>, valid: &ValidFunction, built: &BuiltImage) -> Child {
     let mut spec = valid.service.clone();
     spec.image = built.image.clone();
     let mut parts = ChildBuilder::new(ChildId::new(ChildKind::ElpioService, &valid.name), spec);
     parts.annotations.insert(annotation::BUILD.to_owned(), built.run.clone());
-    parts.child(owner)
+    parts.build(owner)
 }
 
 #[cfg(test)]
@@ -74,17 +74,19 @@ mod tests {
             "spec": {"image": {"repository": "old", "digest": "sha256:x"}, "port": 1},
         }));
         let image = Image { repository: "old".to_owned(), tag: None, digest: Some("sha256:x".to_owned()) };
-        assert_eq!(BuiltImage::by_service(&live), Some(BuiltImage { run: "f-build-1".to_owned(), image }));
+        assert_eq!(BuiltImage::from_service(&live), Some(BuiltImage { run: "f-build-1".to_owned(), image }));
     }
 
     #[test]
     fn a_service_without_a_build_or_an_image_tells_of_none() {
         assert_eq!(
-            BuiltImage::by_service(&service(json!({"metadata": {}, "spec": {"image": {"repository": "r"}}}))),
+            BuiltImage::from_service(&service(
+                json!({"metadata": {}, "spec": {"image": {"repository": "r"}}})
+            )),
             None
         );
         assert_eq!(
-            BuiltImage::by_service(&service(
+            BuiltImage::from_service(&service(
                 json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}})
             )),
             None

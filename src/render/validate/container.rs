@@ -55,8 +55,9 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut FieldErr
 /// `repository[:tag][@digest]`.
 fn image(image: &Image, faults: &mut FieldErrors) -> String {
     let Image { repository, tag, digest } = image;
-    let readable =
-        !repository.is_empty() && formats::fits(repository, 512) && !repository.contains(char::is_whitespace);
+    let readable = !repository.is_empty()
+        && formats::at_most_chars(repository, 512)
+        && !repository.contains(char::is_whitespace);
     faults.check(readable, "spec.image.repository", || {
         "must be 1 to 512 characters without white space".to_owned()
     });
@@ -200,7 +201,7 @@ fn amounts(
 
 fn probe(asked: &ReadinessProbe, port: u16, faults: &mut FieldErrors) -> Probe {
     let path = "spec.readinessProbe";
-    faults.check(formats::fits(&asked.path, 2048), &format!("{path}.path"), || {
+    faults.check(formats::at_most_chars(&asked.path, 2048), &format!("{path}.path"), || {
         "must have at most 2048 characters".to_owned()
     });
     if let Some(delay) = asked.initial_delay_seconds {

@@ -73,7 +73,7 @@ impl FieldErrors {
     }
 
     /// All faults, unless there are none.
-    pub(crate) fn none_or(self) -> Result<(), Vec<FieldError>> {
+    pub(crate) fn into_result(self) -> Result<(), Vec<FieldError>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }

@@ -115,7 +115,7 @@ pub fn validate_function(
     {
         faults.add(fault.path, fault.message);
     }
-    faults.none_or()?;
+    faults.into_result()?;
     Ok(ValidFunction {
         name: name.to_owned(),
         inputs,
@@ -138,7 +138,9 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut FieldErr
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());
     faults.check(
-        entrypoint.as_deref().is_none_or(|text| formats::fits(text, 4096) && !text.contains(['\n', '\r'])),
+        entrypoint
+            .as_deref()
+            .is_none_or(|text| formats::at_most_chars(text, 4096) && !text.contains(['\n', '\r'])),
         "spec.entrypoint",
         || "must be one line of at most 4096 characters".to_owned(),
     );
@@ -174,8 +176,9 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
         faults.check(is_https(&git.url), "spec.source.git.url", || {
             format!("{:?} must be an https:// URL", git.url)
         });
-        let revision =
-            !git.revision.is_empty() && formats::fits(&git.revision, 256) && !git.revision.starts_with('-');
+        let revision = !git.revision.is_empty()
+            && formats::at_most_chars(&git.revision, 256)
+            && !git.revision.starts_with('-');
         faults.check(
             revision && !git.revision.contains(char::is_whitespace),
             "spec.source.git.revision",
@@ -184,7 +187,7 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
         let path = git.sub_path.as_deref().unwrap_or_default();
         let inside = !path.starts_with('/')
             && path.split('/').all(|part| part != "..")
-            && formats::fits(path, 1024)
+            && formats::at_most_chars(path, 1024)
             && !path.contains(['\n', '\r']);
         faults.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
@@ -197,14 +200,14 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
 
 fn is_https(url: &str) -> bool {
     url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
-        && formats::fits(url, 2048)
+        && formats::at_most_chars(url, 2048)
         && !url.contains(char::is_whitespace)
 }
 
 /// An image's name, which can never be taken for an option of a command.
 fn is_reference(image: &str) -> bool {
     image.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && formats::fits(image, 512)
+        && formats::at_most_chars(image, 512)
         && !image.contains(char::is_whitespace)
 }
 

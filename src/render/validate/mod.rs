@@ -109,7 +109,7 @@ pub fn validate(
     network::scaling(spec, engine, &mut faults);
     network::ingress(&spec.ingress, &mut faults);
     let traffic = network::traffic(&spec.traffic, &mut faults);
-    faults.none_or()?;
+    faults.into_result()?;
     let scaling = &spec.scaling;
     let ingress = &spec.ingress;
     Ok(ValidService {

@@ -58,25 +58,25 @@ pub struct InstrumentDef {
     /// OpenTelemetry name.
     pub name: &'static str,
     /// What it is.
-    pub form: InstrumentKind,
+    pub kind: InstrumentKind,
     /// UCUM unit.
     pub unit: &'static str,
     /// Help text.
     pub description: &'static str,
     /// Name of the family on the Prometheus page.
-    pub page: &'static str,
+    pub prometheus_name: &'static str,
     /// Upper bounds, for a histogram.
     pub buckets: &'static [f64],
     /// Attributes, in the order in which values are given.
     pub attributes: &'static [Attribute],
     /// Which combinations of closed values can occur; `None`: all.
-    pub occurs: Option<fn(&[&str]) -> bool>,
+    pub is_valid: Option<fn(&[&str]) -> bool>,
     /// Moves between two collections of a quiet operator.
     pub volatile: bool,
     /// Keeps the last sampled span of each bucket for OpenMetrics.
     pub exemplars: bool,
     /// Series at most; what is beyond is counted under `otel_metric_overflow="true"`.
-    pub limit: usize,
+    pub cardinality_limit: usize,
 }
 
 const fn closed(key: &'static str, values: &'static [&'static str]) -> Attribute {
@@ -96,16 +96,16 @@ const fn row(
 ) -> InstrumentDef {
     InstrumentDef {
         name,
-        form,
+        kind: form,
         unit,
         description,
-        page,
+        prometheus_name: page,
         buckets: &[],
         attributes: &[],
-        occurs: None,
+        is_valid: None,
         volatile: false,
         exemplars: false,
-        limit: 100,
+        cardinality_limit: 100,
     }
 }
 
@@ -282,7 +282,7 @@ pub static RECONCILE_TRIGGERS: InstrumentDef = InstrumentDef {
 /// Writes of children.
 pub static APPLY: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("child", CHILDREN), closed("outcome", ApplyOutcome::VALUES)],
-    occurs: Some(child_of_kind),
+    is_valid: Some(child_of_kind),
     ..row(
         "elpio.apply",
         InstrumentKind::Counter,
@@ -346,7 +346,7 @@ pub static EVENTS: InstrumentDef = InstrumentDef {
         closed("reason", EVENT_REASONS),
         closed("outcome", EventOutcome::VALUES),
     ],
-    occurs: Some(event_of_type),
+    is_valid: Some(event_of_type),
     ..row(
         "elpio.events",
         InstrumentKind::Counter,
@@ -450,7 +450,7 @@ pub static HTTP_CLIENT_DURATION: InstrumentDef = InstrumentDef {
     ],
     buckets: HTTP_BUCKETS,
     exemplars: true,
-    limit: 1000,
+    cardinality_limit: 1000,
     ..row(
         "http.client.request.duration",
         InstrumentKind::Histogram,
@@ -632,7 +632,7 @@ impl InstrumentDef {
                 .flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat()))
                 .collect();
         }
-        all.retain(|values: &Vec<&str>| self.occurs.is_none_or(|occurs| occurs(values)));
+        all.retain(|values: &Vec<&str>| self.is_valid.is_none_or(|occurs| occurs(values)));
         all
     }
 
@@ -641,7 +641,7 @@ impl InstrumentDef {
     pub fn allows(&self, values: &[&str]) -> bool {
         values.len() == self.attributes.len()
             && self.attributes.iter().zip(values).all(|(attribute, value)| attribute.values.allow(value))
-            && self.occurs.is_none_or(|occurs| occurs(values))
+            && self.is_valid.is_none_or(|occurs| occurs(values))
     }
 }
 

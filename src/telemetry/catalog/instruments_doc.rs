@@ -29,8 +29,8 @@ fn section(page: &mut String, row: &InstrumentDef) {
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
     let _ =
-        writeln!(page, "- {}, unit {unit}{}", form(row.form), if row.volatile { ", volatile" } else { "" });
-    let _ = writeln!(page, "- On the Prometheus page: `{}`", row.page);
+        writeln!(page, "- {}, unit {unit}{}", form(row.kind), if row.volatile { ", volatile" } else { "" });
+    let _ = writeln!(page, "- On the Prometheus page: `{}`", row.prometheus_name);
     for attribute in row.attributes {
         let values = match attribute.values {
             AllowedValues::Closed(values) => {
@@ -40,7 +40,7 @@ fn section(page: &mut String, row: &InstrumentDef) {
         };
         let _ = writeln!(page, "- Attribute `{}`: {values}", attribute.key);
     }
-    if row.occurs.is_some() {
+    if row.is_valid.is_some() {
         let _ = writeln!(page, "- {} of the combinations can occur", row.combinations().len());
     }
     if !row.buckets.is_empty() {
@@ -50,7 +50,7 @@ fn section(page: &mut String, row: &InstrumentDef) {
     if row.exemplars {
         let _ = writeln!(page, "- Exemplars: the last sampled span of each bucket (OpenMetrics)");
     }
-    let _ = writeln!(page, "- At most {} series", row.limit);
+    let _ = writeln!(page, "- At most {} series", row.cardinality_limit);
 }
 
 fn form(form: InstrumentKind) -> &'static str {
@@ -72,20 +72,20 @@ mod tests {
         for row in INSTRUMENTS {
             assert!(names.insert(row.name), "{} twice", row.name);
             assert_eq!(
-                row.form == InstrumentKind::Histogram,
+                row.kind == InstrumentKind::Histogram,
                 !row.buckets.is_empty(),
                 "{}: buckets",
                 row.name
             );
             assert!(row.buckets.is_sorted(), "{}: buckets", row.name);
             assert!(
-                row.combinations().len() < row.limit,
+                row.combinations().len() < row.cardinality_limit,
                 "{}: the limit is below its own closed sets",
                 row.name
             );
-            assert!(!row.exemplars || row.form == InstrumentKind::Histogram, "{}: exemplars", row.name);
-            let counter = matches!(row.form, InstrumentKind::Counter | InstrumentKind::ObservableCounter);
-            assert_eq!(row.page.ends_with("_total"), counter, "{}", row.page);
+            assert!(!row.exemplars || row.kind == InstrumentKind::Histogram, "{}: exemplars", row.name);
+            let counter = matches!(row.kind, InstrumentKind::Counter | InstrumentKind::ObservableCounter);
+            assert_eq!(row.prometheus_name.ends_with("_total"), counter, "{}", row.prometheus_name);
         }
     }
 

@@ -56,7 +56,7 @@ pub struct SpanDef {
     /// Its name; words in capitals stand for something.
     pub name: &'static str,
     /// What they stand for.
-    pub places: &'static [(&'static str, AllowedValues)],
+    pub placeholders: &'static [(&'static str, AllowedValues)],
     /// Whether its kind is `client`; else `internal`.
     pub client: bool,
     /// What it is, and when it is emitted.
@@ -101,7 +101,7 @@ const METHOD: AllowedValues = AllowedValues::Closed(METHODS);
 /// The root of a rollout.
 pub static ROLLOUT: SpanDef = SpanDef {
     name: "rollout KIND",
-    places: &[KIND_PLACEHOLDER],
+    placeholders: &[KIND_PLACEHOLDER],
     client: false,
     what: "A rollout, emitted when it ends, with its true start and end. Its ids are derived from uid, generation and `elpio.io/rebuild`, so that any \
            replica emits the same span. A function is the caller of its service: it names its own rollout there",
@@ -129,7 +129,7 @@ pub static ROLLOUT: SpanDef = SpanDef {
 /// A run of the reconciler.
 pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
-    places: &[KIND_PLACEHOLDER],
+    placeholders: &[KIND_PLACEHOLDER],
     client: false,
     what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote or said something, or failed",
     parents: &[Parent::Of("rollout KIND"), Parent::None],
@@ -154,7 +154,7 @@ pub static RECONCILE: SpanDef = SpanDef {
 /// A step of a run.
 pub static STEP: SpanDef = SpanDef {
     name: "STEP",
-    places: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
+    placeholders: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
     client: false,
     what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is told by the calls",
     parents: &[Parent::Of("reconcile KIND")],
@@ -167,7 +167,10 @@ pub static STEP: SpanDef = SpanDef {
 /// What a run does to one child.
 pub static CHILD_STEP: SpanDef = SpanDef {
     name: "STEP CHILD",
-    places: &[("STEP", AllowedValues::Closed(ChildStep::VALUES)), ("CHILD", AllowedValues::Closed(CHILDREN))],
+    placeholders: &[
+        ("STEP", AllowedValues::Closed(ChildStep::VALUES)),
+        ("CHILD", AllowedValues::Closed(CHILDREN)),
+    ],
     client: false,
     what: "A child is written, or deleted because it is wanted no more",
     parents: &[Parent::Of("reconcile KIND")],
@@ -180,7 +183,7 @@ pub static CHILD_STEP: SpanDef = SpanDef {
 /// A call to the API server.
 pub static CALL: SpanDef = SpanDef {
     name: "METHOD TEMPLATE",
-    places: &[
+    placeholders: &[
         ("METHOD", METHOD),
         ("TEMPLATE", AllowedValues::Described("the path with names as placeholders, as in `url.template`")),
     ],
@@ -216,7 +219,7 @@ pub static CALL: SpanDef = SpanDef {
 /// A function's build.
 pub static BUILD: SpanDef = SpanDef {
     name: "build NAME",
-    places: &[("NAME", AllowedValues::Described("the function's name"))],
+    placeholders: &[("NAME", AllowedValues::Described("the function's name"))],
     client: false,
     what: "The run of a function's build, emitted when it has ended, with Tekton's times (whole seconds, so it may seem to begin before its rollout); ids \
            are derived from uids. Semantic conventions for CI/CD",
@@ -242,7 +245,7 @@ pub static BUILD: SpanDef = SpanDef {
 /// A task of a build.
 pub static TASK: SpanDef = SpanDef {
     name: "task NAME",
-    places: &[("NAME", AllowedValues::Described("the task's name in the pipeline"))],
+    placeholders: &[("NAME", AllowedValues::Described("the task's name in the pipeline"))],
     client: false,
     what: "A task of a build, emitted with it. One that Tekton had not ended by then ends with its run",
     parents: &[Parent::Of("build NAME")],
@@ -271,20 +274,21 @@ pub const EXCEPTION: [(&str, &str); 2] =
 
 impl SpanDef {
     /// The name of a span of this row whose last place is taken by `what`.
-    pub(in crate::telemetry) fn named(&self, what: &str) -> String {
+    pub(in crate::telemetry) fn name_for(&self, what: &str) -> String {
         let fixed = self.name.rsplit_once(' ').map_or("", |(fixed, _)| fixed);
         format!("{fixed} {what}")
     }
 
     /// Whether a span of this name is of this row.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let words: Vec<&str> = self.name.split(' ').collect();
         let given: Vec<&str> = name.splitn(words.len(), ' ').collect();
-        let fits = |(word, given): (&&str, &&str)| match self.places.iter().find(|(place, _)| place == word) {
-            Some((_, values)) => values.allow(given),
-            None => word == given,
-        };
+        let fits =
+            |(word, given): (&&str, &&str)| match self.placeholders.iter().find(|(place, _)| place == word) {
+                Some((_, values)) => values.allow(given),
+                None => word == given,
+            };
         words.len() == given.len() && words.iter().zip(&given).all(fits)
     }
 }
@@ -292,5 +296,5 @@ impl SpanDef {
 /// The row of a span of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static SpanDef> {
-    SPANS.iter().find(|row| row.has(name)).copied()
+    SPANS.iter().find(|row| row.matches(name)).copied()
 }

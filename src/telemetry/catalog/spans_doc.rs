@@ -62,7 +62,7 @@ pub fn render() -> String {
 
 fn section(page: &mut String, row: &SpanDef) {
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
-    for (place, values) in row.places {
+    for (place, values) in row.placeholders {
         let _ = writeln!(page, "- `{place}`: {}", words(*values));
     }
     if let Some(link) = row.link {
@@ -80,11 +80,11 @@ fn section(page: &mut String, row: &SpanDef) {
     }
     if !row.attributes.is_empty() {
         page.push_str("\n| attribute | type | values | there when |\n|---|---|---|---|\n");
-        row.attributes.iter().for_each(|attribute| cells(page, attribute));
+        row.attributes.iter().for_each(|attribute| attribute_row(page, attribute));
     }
 }
 
-fn cells(page: &mut String, attribute: &Attribute) {
+fn attribute_row(page: &mut String, attribute: &Attribute) {
     let form = match attribute.form {
         ValueType::Text => "string",
         ValueType::Number => "int",
@@ -135,7 +135,7 @@ mod tests {
         for row in SPANS {
             let named = SPANS.iter().filter(|other| other.name == row.name).count();
             assert_eq!(named, 1, "{}", row.name);
-            for (place, _) in row.places {
+            for (place, _) in row.placeholders {
                 assert!(row.name.split(' ').any(|word| word == *place), "{}: no {place}", row.name);
             }
             for parent in row.parents {

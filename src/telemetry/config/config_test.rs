@@ -38,8 +38,8 @@ const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
 
 #[test]
 fn nothing_set_pushes_nothing_and_says_nothing() {
-    assert!(!good(&[]).pushes());
-    assert!(!good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).pushes(), "empty is unset");
+    assert!(!good(&[]).exports_anything());
+    assert!(!good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).exports_anything(), "empty is unset");
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn an_endpoint_pushes_all_signals_and_a_signals_own_only_that() {
 
 #[test]
 fn the_sdk_can_be_disabled() {
-    assert!(!good(&[ON, ("OTEL_SDK_DISABLED", "True")]).pushes());
-    assert!(good(&[ON, ("OTEL_SDK_DISABLED", "false")]).pushes());
-    assert!(wrong(&[ON, ("OTEL_SDK_DISABLED", "1")]).pushes(), "only true is true");
+    assert!(!good(&[ON, ("OTEL_SDK_DISABLED", "True")]).exports_anything());
+    assert!(good(&[ON, ("OTEL_SDK_DISABLED", "false")]).exports_anything());
+    assert!(wrong(&[ON, ("OTEL_SDK_DISABLED", "1")]).exports_anything(), "only true is true");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn exporters() {
     let both = good(&[("OTEL_TRACES_EXPORTER", "otlp, console")]);
     assert!(both.traces.console && both.traces.otlp.is_some());
     assert!(wrong(&[ON, ("OTEL_TRACES_EXPORTER", "zipkin")]).traces.otlp.is_some());
-    assert!(!wrong(&[("OTEL_TRACES_EXPORTER", "zipkin")]).pushes());
+    assert!(!wrong(&[("OTEL_TRACES_EXPORTER", "zipkin")]).exports_anything());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn protocols_and_endpoints() {
     assert_eq!(traces(&good(&[ON])).protocol, Protocol::Grpc, "the default");
     assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")])).protocol, Protocol::Grpc);
     for bad in ["ftp://c", "http://", "http://a b"] {
-        assert!(!wrong(&[("OTEL_EXPORTER_OTLP_ENDPOINT", bad)]).pushes(), "{bad}");
+        assert!(!wrong(&[("OTEL_EXPORTER_OTLP_ENDPOINT", bad)]).exports_anything(), "{bad}");
     }
 }
 

@@ -46,7 +46,7 @@ impl<'a> EnvReader<'a> {
     }
 
     /// `true` or `false` in any case.
-    pub(in crate::telemetry) fn switch(&mut self, variable: &str, default: bool) -> bool {
+    pub(in crate::telemetry) fn bool(&mut self, variable: &str, default: bool) -> bool {
         let Some(value) = self.text(variable) else { return default };
         match value.to_ascii_lowercase().as_str() {
             "true" => true,

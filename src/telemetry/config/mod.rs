@@ -142,7 +142,7 @@ impl TelemetryConfig {
     /// is used.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (TelemetryConfig, Vec<String>) {
         let mut env = EnvReader::new(get);
-        let disabled = env.switch("OTEL_SDK_DISABLED", false);
+        let disabled = env.bool("OTEL_SDK_DISABLED", false);
         let settings = if disabled { Self::off() } else { Self::read(&mut env) };
         (Self { disabled, propagate: propagate(&mut env), ..settings }, env.into_warnings())
     }
@@ -175,7 +175,7 @@ impl TelemetryConfig {
 
     /// Whether anything is pushed.
     #[must_use]
-    pub fn pushes(&self) -> bool {
+    pub fn exports_anything(&self) -> bool {
         self.traces.is_on() || self.metrics.is_on() || self.logs.is_on()
     }
 }

@@ -40,7 +40,7 @@ impl fmt::Debug for OtlpConfig {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Otlp")
             .field("protocol", &self.protocol)
-            .field("endpoint", &without_user(&self.endpoint))
+            .field("endpoint", &redact_userinfo(&self.endpoint))
             .field("headers", &headers)
             .field("timeout", &self.timeout)
             .field("gzip", &self.gzip)
@@ -50,7 +50,7 @@ impl fmt::Debug for OtlpConfig {
 }
 
 /// A URL that may be logged.
-pub(in crate::telemetry) fn without_user(url: &str) -> String {
+pub(in crate::telemetry) fn redact_userinfo(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..authority_end].rfind('@') {
@@ -127,7 +127,7 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
     if !usable {
         env.warn(
             &name,
-            &without_user(&url),
+            &redact_userinfo(&url),
             "not the URL of a collector",
             "nothing, and nothing is pushed there",
         );
@@ -145,7 +145,7 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
 fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'static str {
     let names = VariableNames::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
-    if protocol == Protocol::HttpProtobuf || env.switch(variable, true) { "http" } else { "https" }
+    if protocol == Protocol::HttpProtobuf || env.bool(variable, true) { "http" } else { "https" }
 }
 
 /// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.

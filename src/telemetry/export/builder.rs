@@ -157,7 +157,7 @@ impl TelemetryBuilder {
 
     /// Adds the exporters that the settings name. One that cannot be built is a warning.
     #[must_use]
-    pub fn exporting(mut self) -> Self {
+    pub fn with_configured_exporters(mut self) -> Self {
         let settings = self.settings.clone();
         if let Some(otlp) = &settings.traces.otlp {
             match OtlpExporters::new(
@@ -324,7 +324,7 @@ impl TelemetryBuilder {
 /// The table's limit for each instrument.
 fn limits(instrument: &Instrument) -> Option<Stream> {
     let row = instruments::find(instrument.name())?;
-    Stream::builder().with_cardinality_limit(row.limit).build().ok()
+    Stream::builder().with_cardinality_limit(row.cardinality_limit).build().ok()
 }
 
 fn sampler(choice: SamplerChoice) -> Box<dyn ShouldSample> {

@@ -34,7 +34,7 @@ pub(in crate::telemetry) struct CountingExporter<E> {
     signal: Signal,
     delivery: Arc<ExportStats>,
     /// Items accepted by the [`BoundedProcessor`] and not yet taken by the exporter.
-    waiting: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
 }
 
 impl<E> CountingExporter<E> {
@@ -44,20 +44,20 @@ impl<E> CountingExporter<E> {
         delivery: &Arc<ExportStats>,
         waiting: &Arc<AtomicUsize>,
     ) -> Self {
-        Self { inner, signal, delivery: Arc::clone(delivery), waiting: Arc::clone(waiting) }
+        Self { inner, signal, delivery: Arc::clone(delivery), queued: Arc::clone(waiting) }
     }
 
-    fn taken(&self, items: usize) {
+    fn dequeued(&self, items: usize) {
         // Whatever came past the gate is not below zero for it.
         let _ = self
-            .waiting
+            .queued
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
     }
 
-    fn ended(&self, lost: usize, result: &OTelSdkResult) {
+    fn record_result(&self, lost: usize, result: &OTelSdkResult) {
         let failure = result.as_ref().err().map(ToString::to_string);
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-        match self.delivery.exported(self.signal, lost, failure.as_deref(), Instant::now()) {
+        match self.delivery.record_export(self.signal, lost, failure.as_deref(), Instant::now()) {
             Some(ExportLogLine::Failing(text)) => tracing::warn!("{text}"),
             Some(ExportLogLine::Recovered(text)) => tracing::info!("{text}"),
             None => {}
@@ -75,9 +75,9 @@ impl<E> fmt::Debug for CountingExporter<E> {
 impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let items = batch.len();
-        self.taken(items);
+        self.dequeued(items);
         let result = self.inner.export(batch).await;
-        self.ended(items, &result);
+        self.record_result(items, &result);
         result
     }
 
@@ -97,9 +97,9 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
 impl<E: LogExporter> LogExporter for CountingExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let items = batch.iter().count();
-        self.taken(items);
+        self.dequeued(items);
         let result = self.inner.export(batch).await;
-        self.ended(items, &result);
+        self.record_result(items, &result);
         result
     }
 
@@ -116,8 +116,8 @@ impl<E: PushMetricExporter> PushMetricExporter for CountingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.inner.export(metrics).await;
         // What a cumulative export did not deliver, the next one does.
-        let lost = if self.inner.temporality() == Temporality::Cumulative { 0 } else { points(metrics) };
-        self.ended(lost, &result);
+        let lost = if self.inner.temporality() == Temporality::Cumulative { 0 } else { data_points(metrics) };
+        self.record_result(lost, &result);
         result
     }
 
@@ -134,7 +134,7 @@ impl<E: PushMetricExporter> PushMetricExporter for CountingExporter<E> {
     }
 }
 
-fn points(metrics: &ResourceMetrics) -> usize {
+fn data_points(metrics: &ResourceMetrics) -> usize {
     fn of<T>(data: &MetricData<T>) -> usize {
         match data {
             MetricData::Gauge(gauge) => gauge.data_points().count(),
@@ -158,7 +158,7 @@ pub(in crate::telemetry) struct BoundedProcessor<P> {
     inner: P,
     signal: Signal,
     room: usize,
-    waiting: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
     delivery: Arc<ExportStats>,
 }
 
@@ -170,14 +170,14 @@ impl<P> BoundedProcessor<P> {
         waiting: Arc<AtomicUsize>,
         delivery: &Arc<ExportStats>,
     ) -> Self {
-        Self { inner, signal, room, waiting, delivery: Arc::clone(delivery) }
+        Self { inner, signal, room, queued: waiting, delivery: Arc::clone(delivery) }
     }
 
-    fn admits(&self) -> bool {
+    fn try_enqueue(&self) -> bool {
         let room = |waiting| (waiting < self.room).then_some(waiting + 1);
-        let admitted = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        let admitted = self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
         if !admitted {
-            self.delivery.no_room(self.signal, 1);
+            self.delivery.record_queue_full(self.signal, 1);
         }
         admitted
     }
@@ -196,7 +196,7 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
 
     fn on_end(&self, span: SpanData) {
         // The batch processor passes unsampled spans over without a word.
-        if span.span_context.is_sampled() && self.admits() {
+        if span.span_context.is_sampled() && self.try_enqueue() {
             self.inner.on_end(span);
         }
     }
@@ -216,7 +216,7 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
 
 impl<P: LogProcessor> LogProcessor for BoundedProcessor<P> {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.admits() {
+        if self.try_enqueue() {
             self.inner.emit(record, scope);
         }
     }

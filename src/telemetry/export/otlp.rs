@@ -24,10 +24,10 @@ use crate::telemetry::{
     catalog::attributes::Signal,
     config::{
         Temporality,
-        otlp::{OtlpConfig, Protocol, TlsFiles, without_user},
+        otlp::{OtlpConfig, Protocol, TlsFiles, redact_userinfo},
     },
     export::builder::sdk_temporality,
-    kube::request_span::chain,
+    kube::request_span::error_chain,
     sources::export_stats::ExportStats,
 };
 
@@ -42,10 +42,11 @@ impl Pem {
     /// Reads the files; one that cannot be read is a warning, and goes unused.
     pub(in crate::telemetry) fn read(files: &TlsFiles, warnings: &mut Vec<String>) -> Self {
         let authorities =
-            open(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
-        let certificate = open(files.certificate.as_ref(), certificates, "no client certificate", warnings);
+            read_pem(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
+        let certificate =
+            read_pem(files.certificate.as_ref(), certificates, "no client certificate", warnings);
         let is_key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
-        let key = open(files.key.as_ref(), is_key, "no client certificate", warnings);
+        let key = read_pem(files.key.as_ref(), is_key, "no client certificate", warnings);
         if certificate.is_some() != key.is_some() && files.certificate.is_some() != files.key.is_some() {
             let (set, missing) =
                 if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
@@ -61,7 +62,7 @@ fn certificates(pem: &[u8]) -> bool {
     all.peek().is_some() && all.all(|certificate| certificate.is_ok())
 }
 
-fn open(
+fn read_pem(
     file: Option<&(String, PathBuf)>,
     usable: fn(&[u8]) -> bool,
     instead: &str,
@@ -89,7 +90,7 @@ pub(in crate::telemetry) struct OtlpExporters {
     timeout: Duration,
 }
 
-fn failed(error: impl fmt::Display) -> InitError {
+fn init_error(error: impl fmt::Display) -> InitError {
     InitError(error.to_string())
 }
 
@@ -97,7 +98,7 @@ fn failed(error: impl fmt::Display) -> InitError {
 macro_rules! build {
     ($transport:expr, $builder:expr) => {{
         let OtlpExporters { signal, delivery, otlp, pem, timeout } = $transport;
-        delivery.goes_to(signal, without_user(&otlp.endpoint));
+        delivery.set_endpoint(signal, redact_userinfo(&otlp.endpoint));
         match otlp.protocol {
             Protocol::Grpc => {
                 let mut builder = $builder
@@ -111,7 +112,7 @@ macro_rules! build {
                 if otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
-                builder.build().map_err(failed)
+                builder.build().map_err(init_error)
             }
             Protocol::HttpProtobuf => {
                 let mut builder = $builder
@@ -124,7 +125,7 @@ macro_rules! build {
                 if otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
-                builder.build().map_err(failed)
+                builder.build().map_err(init_error)
             }
         }
     }};
@@ -188,24 +189,25 @@ fn http_tls(pem: &Pem) -> Result<ClientConfig, InitError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(failed)?;
+        .map_err(init_error)?;
     let builder = match &pem.authorities {
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
             for certificate in CertificateDer::pem_slice_iter(authorities) {
-                roots.add(certificate.map_err(failed)?).map_err(failed)?;
+                roots.add(certificate.map_err(init_error)?).map_err(init_error)?;
             }
             builder.with_root_certificates(roots)
         }
-        None => hyper_rustls::ConfigBuilderExt::with_native_roots(builder).map_err(failed)?,
+        None => hyper_rustls::ConfigBuilderExt::with_native_roots(builder).map_err(init_error)?,
     };
     match &pem.identity {
         Some((certificate, key)) => {
-            let chain =
-                CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+            let chain = CertificateDer::pem_slice_iter(certificate)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(init_error)?;
             builder
-                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(failed)?)
-                .map_err(failed)
+                .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(init_error)?)
+                .map_err(init_error)
         }
         None => Ok(builder.with_no_client_auth()),
     }
@@ -232,7 +234,7 @@ impl RuntimeHttpClient {
             .https_or_http()
             .enable_http1()
             .build();
-        let runtime = tokio::runtime::Handle::try_current().map_err(failed)?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(init_error)?;
         Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
     }
 }
@@ -258,7 +260,7 @@ impl HttpClient for RuntimeHttpClient {
         Box::pin(async move {
             let answer = sent.await?;
             if let Err(error) = &answer {
-                self.delivery.found(self.signal, chain(error.as_ref()));
+                self.delivery.set_cause(self.signal, error_chain(error.as_ref()));
             }
             answer
         })

@@ -76,9 +76,12 @@ impl Telemetry {
     /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
-        let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.lost(*signal).1).collect();
-        let running: Vec<_> =
-            self.endings(bound).into_iter().map(|(signal, ending)| (signal, on_thread(ending))).collect();
+        let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.dropped(*signal).1).collect();
+        let running: Vec<_> = self
+            .shutdown_fns(bound)
+            .into_iter()
+            .map(|(signal, ending)| (signal, on_thread(ending)))
+            .collect();
         let mut said = Vec::new();
         for (signal, ended) in running {
             let fault = match timeout_at(until, ended).await {
@@ -87,7 +90,7 @@ impl Telemetry {
                 Ok(Err(_)) => Some("its thread ended".to_owned()),
                 Err(_) => Some(format!("not done within {} s", bound.as_secs_f64())),
             };
-            let lost = self.waiting(signal) + self.delivery.lost(signal).1 - before[signal as usize];
+            let lost = self.waiting(signal) + self.delivery.dropped(signal).1 - before[signal as usize];
             match fault {
                 Some(fault) => said.push(format!("{signal}: {fault}; {lost} items lost")),
                 None if lost > 0 => said.push(format!("{signal}: {lost} items lost")),
@@ -97,7 +100,7 @@ impl Telemetry {
         said
     }
 
-    fn endings(&self, bound: Duration) -> Vec<(Signal, ShutdownFn)> {
+    fn shutdown_fns(&self, bound: Duration) -> Vec<(Signal, ShutdownFn)> {
         let mut endings: Vec<(Signal, ShutdownFn)> = Vec::new();
         if self.waiting.iter().any(|(signal, _)| *signal == Signal::Traces) {
             let tracers = self.tracers.clone();

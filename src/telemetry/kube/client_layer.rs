@@ -39,7 +39,7 @@ impl Metrics {
 impl ClientLayer {
     /// Names the server: what passes this layer holds only paths.
     #[must_use]
-    pub fn to(self, server: &http::Uri) -> Self {
+    pub fn for_server(self, server: &http::Uri) -> Self {
         Self { server: Arc::new(ApiServer::of(server)), ..self }
     }
 }
@@ -80,7 +80,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let target = path_template::target(request.uri().path());
+        let target = path_template::parse(request.uri().path());
         let watched =
             target.resource.filter(|_| path_template::is_watch(request.uri())).and_then(|resource| {
                 let ages: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.ages;
@@ -92,12 +92,12 @@ where
         Box::pin(async move {
             match answer.await {
                 Ok(response) => {
-                    call.answered(response.status(), response.headers());
+                    call.on_response(response.status(), response.headers());
                     Ok(response.map(|body| WatchBody::new(body, watched)))
                 }
                 Err(error) => {
                     let error = error.into();
-                    call.failed(error.as_ref());
+                    call.on_error(error.as_ref());
                     Err(error)
                 }
             }

@@ -30,7 +30,7 @@ const NON_RESOURCE_PATHS: &[&str] = &[
 const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];
 
 /// The target of a path (Kubernetes API concepts, resource URIs).
-pub(in crate::telemetry) fn target(path: &str) -> ApiPath {
+pub(in crate::telemetry) fn parse(path: &str) -> ApiPath {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (group, prefix, rest) = match segments.as_slice() {
         ["api", version, rest @ ..] => ("", format!("/api/{version}"), rest),
@@ -44,9 +44,9 @@ pub(in crate::telemetry) fn target(path: &str) -> ApiPath {
             (format!("/namespaces/{{name}}/{part}"), None)
         }
         ["namespaces", _, plural, rest @ ..] => {
-            (format!("/namespaces/{{namespace}}/{plural}{}", named(rest)), Some(*plural))
+            (format!("/namespaces/{{namespace}}/{plural}{}", name_template(rest)), Some(*plural))
         }
-        [plural, rest @ ..] => (format!("/{plural}{}", named(rest)), Some(*plural)),
+        [plural, rest @ ..] => (format!("/{plural}{}", name_template(rest)), Some(*plural)),
     };
     ApiPath {
         template: prefix + &suffix,
@@ -55,7 +55,7 @@ pub(in crate::telemetry) fn target(path: &str) -> ApiPath {
 }
 
 /// A name and, kept as it is, a subresource; what follows it (as behind `proxy`) is the user's own.
-fn named(rest: &[&str]) -> String {
+fn name_template(rest: &[&str]) -> String {
     match rest {
         [] => String::new(),
         [_] => "/{name}".to_owned(),
@@ -111,18 +111,18 @@ mod tests {
             ("/whatever/secret", "/{path}"),
             ("", "/{path}"),
         ] {
-            assert_eq!(target(path).template, template, "{path}");
+            assert_eq!(parse(path).template, template, "{path}");
         }
     }
 
     #[test]
     fn resources() {
         assert_eq!(
-            target("/apis/serving.knative.dev/v1/namespaces/a/services").resource,
+            parse("/apis/serving.knative.dev/v1/namespaces/a/services").resource,
             Some("KnativeService")
         );
-        assert_eq!(target("/api/v1/services").resource, Some("Service"));
-        assert_eq!(target("/api/v1/secrets").resource, None);
+        assert_eq!(parse("/api/v1/services").resource, Some("Service"));
+        assert_eq!(parse("/api/v1/secrets").resource, None);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl fmt::Debug for RequestSpan {
 }
 
 /// The method, if it is one that everybody knows.
-fn known(method: &Method) -> &'static str {
+fn method_name(method: &Method) -> &'static str {
     METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
@@ -85,7 +85,7 @@ impl RequestSpan {
             inject(&span, verdict.as_ref(), &method, request.headers_mut());
         }
         let attributes = vec![
-            KeyValue::new("http.request.method", known(&method)),
+            KeyValue::new("http.request.method", method_name(&method)),
             KeyValue::new("url.template", template),
             KeyValue::new("server.address", server.host.clone()),
         ];
@@ -105,7 +105,7 @@ impl RequestSpan {
     }
 
     /// The head of the answer came.
-    pub(in crate::telemetry) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub(in crate::telemetry) fn on_response(&mut self, status: StatusCode, headers: &HeaderMap) {
         let code = i64::from(status.as_u16());
         self.span.set_attribute("http.response.status_code", code);
         // Finds the call in the API server's audit log.
@@ -119,15 +119,15 @@ impl RequestSpan {
     }
 
     /// No answer came.
-    pub(in crate::telemetry) fn failed(&mut self, error: &(dyn Error + 'static)) {
-        let chain = chain(error);
+    pub(in crate::telemetry) fn on_error(&mut self, error: &(dyn Error + 'static)) {
+        let chain = error_chain(error);
         let event = vec![
-            KeyValue::new("exception.type", class(error)),
+            KeyValue::new("exception.type", error_type(error)),
             KeyValue::new("exception.message", chain.clone()),
         ];
         self.span.add_event("exception", event);
         self.span.set_status(Status::error(chain));
-        self.end(Some(class(error).to_owned()));
+        self.end(Some(error_type(error).to_owned()));
     }
 
     fn end(&mut self, error: Option<String>) {
@@ -143,9 +143,9 @@ impl RequestSpan {
         on.http_duration.record_with(took, &self.attributes);
         let Some(ids) = ids_of(&self.span.context()).filter(|_| sure) else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
-        let mark = move || on.http_duration.mark(took, &attributes, Some(ids));
+        let mark = move || on.http_duration.record_exemplar(took, &attributes, Some(ids));
         match &self.verdict {
-            Some(verdict) => verdict.when_kept(mark),
+            Some(verdict) => verdict.on_keep(mark),
             None => mark(),
         }
     }
@@ -163,9 +163,9 @@ fn open(method: &Method, uri: &http::Uri, server: &ApiServer, template: &str) ->
     tracing::info_span!(
         target: SPAN_TARGET,
         "call",
-        otel.name = format!("{} {template}", known(method)),
+        otel.name = format!("{} {template}", method_name(method)),
         otel.kind = "client",
-        http.request.method = known(method),
+        http.request.method = method_name(method),
         url.template = template,
         url.full = format!("https://{}:{}{uri}", server.host, server.port),
         server.address = server.host,
@@ -194,7 +194,7 @@ fn inject(span: &Span, verdict: Option<&DeferredSampling>, method: &Method, head
 }
 
 /// `error.type` of a call without an answer.
-fn class(error: &(dyn Error + 'static)) -> &'static str {
+fn error_type(error: &(dyn Error + 'static)) -> &'static str {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
@@ -209,7 +209,7 @@ fn class(error: &(dyn Error + 'static)) -> &'static str {
 }
 
 /// An error with all its causes.
-pub(in crate::telemetry) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(in crate::telemetry) fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

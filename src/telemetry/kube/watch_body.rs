@@ -32,13 +32,13 @@ impl<B> WatchBody<B> {
         watch: Option<(Arc<WatchActivity>, &'static str, String)>,
     ) -> Self {
         let heard = Self { inner: Box::pin(inner), watch };
-        heard.note();
+        heard.record_activity();
         heard
     }
 
-    fn note(&self) {
+    fn record_activity(&self) {
         if let Some((ages, resource, path)) = &self.watch {
-            ages.heard(resource, path);
+            ages.record(resource, path);
         }
     }
 }
@@ -53,7 +53,7 @@ impl<B: Body> Body for WatchBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(self.inner.as_mut().poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
-            self.note();
+            self.record_activity();
         }
         Poll::Ready(frame)
     }

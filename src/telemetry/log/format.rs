@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::telemetry::{
     config::LogFormat,
-    trace::context::{ids_in_passing, reconciling},
+    trace::context::{ids_if_kept, reconciling},
 };
 
 /// Formats events; spans are not shown.
@@ -64,10 +64,10 @@ impl LogFormatter {
         } else {
             format!("{now} {level:>5} {target}: ")
         };
-        line.push_str(&printable(&fields.message));
+        line.push_str(&escape_control_chars(&fields.message));
         for (key, value) in &fields.others {
             let value = match value {
-                Value::String(text) => printable(text),
+                Value::String(text) => escape_control_chars(text),
                 other => other.to_string(),
             };
             // Writing to a String cannot fail.
@@ -90,7 +90,7 @@ fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
 }
 
 /// No control character of a message (they may come from users) reaches the terminal.
-fn printable(text: &str) -> String {
+fn escape_control_chars(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect()
@@ -112,7 +112,7 @@ impl Fields {
             self.add("name", subject.name.as_str().into());
             self.add("generation", subject.generation.into());
         }
-        if let Some(ids) = ids_in_passing() {
+        if let Some(ids) = ids_if_kept() {
             self.add("trace_id", ids.trace_id.into());
             self.add("span_id", ids.span_id.into());
         }

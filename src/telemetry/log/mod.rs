@@ -22,7 +22,7 @@ use tracing_subscriber::{
 use crate::telemetry::{
     config::LogConfig,
     log::format::LogFormatter,
-    trace::context::{self, SPAN_TARGET, ids_in_passing, reconciling},
+    trace::context::{self, SPAN_TARGET, ids_if_kept, reconciling},
 };
 
 /// The SDK's own words; what is worth saying of them, [`crate::telemetry::sources::export_stats`] says.
@@ -86,7 +86,7 @@ struct KeepTraceOnWarning;
 
 impl<S: Subscriber> Layer<S> for KeepTraceOnWarning {
     fn on_event(&self, _event: &Event<'_>, _ctx: LayerContext<'_, S>) {
-        context::keep();
+        context::keep_current_trace();
     }
 }
 
@@ -99,7 +99,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for OtlpLogLayer {
         if Context::is_current_telemetry_suppressed() {
             return;
         }
-        let _bare = ids_in_passing().is_none().then(|| match reconciling() {
+        let _bare = ids_if_kept().is_none().then(|| match reconciling() {
             Some(reconciling) => Context::new().with_value(reconciling).attach(),
             None => Context::new().attach(),
         });

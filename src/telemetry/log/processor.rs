@@ -32,7 +32,7 @@ impl ObjectLogProcessor {
 
     /// The record with its attributes within the limits (OpenTelemetry specification: the body is none), if
     /// it is not so already.
-    fn limited(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
+    fn within_limits(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
         let most = self.limits.attributes.unwrap_or(usize::MAX);
         let limit = self.limits.value_length.unwrap_or(usize::MAX);
         let within = record.attributes_iter().count() <= most
@@ -54,7 +54,7 @@ impl ObjectLogProcessor {
                 record
                     .attributes_iter()
                     .take(most)
-                    .map(|(key, value)| (key.clone(), shortened(value, limit))),
+                    .map(|(key, value)| (key.clone(), truncated(value, limit))),
             );
             other
         })
@@ -79,7 +79,7 @@ impl LogProcessor for ObjectLogProcessor {
                 ("elpio.generation", AnyValue::from(subject.generation)),
             ]);
         }
-        if let Some(limited) = self.limited(record) {
+        if let Some(limited) = self.within_limits(record) {
             *record = limited;
         }
         self.next.iter().for_each(|next| next.emit(record, scope));
@@ -108,14 +108,14 @@ fn fits(value: &AnyValue, limit: usize) -> bool {
 }
 
 /// Limits count characters, and speak of strings, also within lists and maps.
-fn shortened(value: &AnyValue, limit: usize) -> AnyValue {
+fn truncated(value: &AnyValue, limit: usize) -> AnyValue {
     match value {
         AnyValue::String(text) => AnyValue::from(text.as_str().chars().take(limit).collect::<String>()),
         AnyValue::ListAny(all) => {
-            AnyValue::ListAny(Box::new(all.iter().map(|value| shortened(value, limit)).collect()))
+            AnyValue::ListAny(Box::new(all.iter().map(|value| truncated(value, limit)).collect()))
         }
         AnyValue::Map(all) => AnyValue::Map(Box::new(
-            all.iter().map(|(key, value)| (key.clone(), shortened(value, limit))).collect(),
+            all.iter().map(|(key, value)| (key.clone(), truncated(value, limit))).collect(),
         )),
         other => other.clone(),
     }

@@ -34,7 +34,7 @@ pub(in crate::telemetry) struct Probes {
 }
 
 /// Asks; a panic in a callback would end the thread that pushes metrics for good.
-fn ask<T>(probe: &Probe<T>) -> Option<T> {
+fn call_probe<T>(probe: &Probe<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(|| probe())).ok()
 }
 
@@ -57,7 +57,7 @@ impl Probes {
     fn each_queue(&self, mut f: impl FnMut(&'static str, QueueStats)) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (kind, probe) in queues {
-            if let Some(found) = ask(&probe) {
+            if let Some(found) = call_probe(&probe) {
                 f(kind.as_str(), found);
             }
         }
@@ -65,12 +65,12 @@ impl Probes {
 
     fn leads(&self) -> Option<bool> {
         let probe = self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        probe.and_then(|probe| ask(&probe))
+        probe.and_then(|probe| call_probe(&probe))
     }
 
     fn counts(&self) -> Option<ResourceCounts> {
         let probe = self.resources.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        probe.and_then(|probe| ask(&probe)).flatten()
+        probe.and_then(|probe| call_probe(&probe)).flatten()
     }
 }
 
@@ -86,7 +86,7 @@ pub(in crate::telemetry) fn register(
     queues(meter, probes);
     let ages = Arc::clone(ages);
     observe_seconds(meter, &table::WATCH_AGE, move |to| {
-        ages.each(|resource, age| to.set(age.as_secs_f64(), &[resource]))
+        ages.for_each_age(|resource, age| to.set(age.as_secs_f64(), &[resource]))
     });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
@@ -94,10 +94,10 @@ pub(in crate::telemetry) fn register(
             to.set(u64::from(leads), &[table::LEASE]);
         }
     });
-    deliveries(meter, delivery);
+    export_gauges(meter, delivery);
     let (version, revision, rustc) = (identity.version, identity.revision, identity.rustc);
     observe_whole(meter, &table::BUILD_INFO, move |to| to.set(1, &[version, revision, rustc]));
-    of_process(meter);
+    process_gauges(meter);
 }
 
 fn resources(meter: &Meter, probes: &Arc<Probes>) {
@@ -142,7 +142,7 @@ fn queues(meter: &Meter, probes: &Arc<Probes>) {
     seconds(&table::LONGEST_PROCESSOR, |found| found.longest);
 }
 
-fn deliveries(meter: &Meter, delivery: &Arc<ExportStats>) {
+fn export_gauges(meter: &Meter, delivery: &Arc<ExportStats>) {
     let exports = Arc::clone(delivery);
     observe_whole(meter, &table::EXPORTS, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
@@ -154,14 +154,14 @@ fn deliveries(meter: &Meter, delivery: &Arc<ExportStats>) {
     let dropped = Arc::clone(delivery);
     observe_whole(meter, &table::DROPPED, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
-            let (full, failed) = dropped.lost(signal);
+            let (full, failed) = dropped.dropped(signal);
             to.set(full, &[signal.as_str(), "queue_full"]);
             to.set(failed, &[signal.as_str(), "error"]);
         }
     });
 }
 
-fn of_process(meter: &Meter) {
+fn process_gauges(meter: &Meter) {
     process::uptime();
     observe_seconds(meter, &table::PROCESS_CPU, |to| {
         if let Some((user, system)) = process::cpu() {

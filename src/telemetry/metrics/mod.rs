@@ -120,7 +120,7 @@ impl Instruments {
 impl Metrics {
     /// A handle that records nothing.
     #[must_use]
-    pub fn off() -> Self {
+    pub fn disabled() -> Self {
         Self::default()
     }
 

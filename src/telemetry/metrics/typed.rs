@@ -35,12 +35,12 @@ pub(in crate::telemetry) struct TypedHistogram {
     exemplars: Option<Arc<ExemplarReservoir>>,
 }
 
-fn pairs<const N: usize>(row: &'static InstrumentDef, values: [&'static str; N]) -> [KeyValue; N] {
+fn attributes<const N: usize>(row: &'static InstrumentDef, values: [&'static str; N]) -> [KeyValue; N] {
     debug_assert!(row.allows(&values), "{}: {values:?} is not in the table", row.name);
     std::array::from_fn(|i| KeyValue::new(row.attributes[i].key, values[i]))
 }
 
-fn owned(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValue> {
+fn owned_attributes(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValue> {
     debug_assert!(row.allows(values), "{}: {values:?} is not in the table", row.name);
     row.attributes
         .iter()
@@ -52,33 +52,33 @@ fn owned(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValue> {
 impl TypedCounter {
     /// Makes the counter and starts every series of its closed sets at 0.
     pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
-        debug_assert_eq!(row.form, InstrumentKind::Counter);
+        debug_assert_eq!(row.kind, InstrumentKind::Counter);
         let inner = meter.u64_counter(row.name).with_unit(row.unit).with_description(row.description).build();
         for values in row.combinations() {
-            inner.add(0, &owned(row, &values));
+            inner.add(0, &owned_attributes(row, &values));
         }
         Self { row, inner }
     }
 
     pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [&'static str; N]) {
-        self.inner.add(n, &pairs(self.row, values));
+        self.inner.add(n, &attributes(self.row, values));
     }
 }
 
 impl TypedUpDownCounter {
     /// Makes the up-down counter and starts every series of its closed sets at 0.
     pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
-        debug_assert_eq!(row.form, InstrumentKind::UpDownCounter);
+        debug_assert_eq!(row.kind, InstrumentKind::UpDownCounter);
         let inner =
             meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
         for values in row.combinations() {
-            inner.add(0, &owned(row, &values));
+            inner.add(0, &owned_attributes(row, &values));
         }
         Self { row, inner }
     }
 
     pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [&'static str; N]) {
-        self.inner.add(n, &pairs(self.row, values));
+        self.inner.add(n, &attributes(self.row, values));
     }
 }
 
@@ -90,7 +90,7 @@ impl TypedHistogram {
         row: &'static InstrumentDef,
         exemplars: Option<&Arc<ExemplarReservoir>>,
     ) -> Self {
-        debug_assert_eq!(row.form, InstrumentKind::Histogram);
+        debug_assert_eq!(row.kind, InstrumentKind::Histogram);
         let inner = meter
             .f64_histogram(row.name)
             .with_unit(row.unit)
@@ -106,9 +106,9 @@ impl TypedHistogram {
         values: [&'static str; N],
         ids: Option<SpanIds>,
     ) {
-        let attributes = pairs(self.row, values);
+        let attributes = attributes(self.row, values);
         self.inner.record(value, &attributes);
-        self.mark(value, &attributes, ids);
+        self.record_exemplar(value, &attributes, ids);
     }
 
     /// For attributes that are not closed sets.
@@ -117,9 +117,14 @@ impl TypedHistogram {
     }
 
     /// Keeps an exemplar for a value that was recorded.
-    pub(in crate::telemetry) fn mark(&self, value: f64, attributes: &[KeyValue], ids: Option<SpanIds>) {
+    pub(in crate::telemetry) fn record_exemplar(
+        &self,
+        value: f64,
+        attributes: &[KeyValue],
+        ids: Option<SpanIds>,
+    ) {
         if let (Some(exemplars), Some(ids)) = (&self.exemplars, ids) {
-            exemplars.put(self.row, attributes, value, ids);
+            exemplars.offer(self.row, attributes, value, ids);
         }
     }
 }
@@ -132,7 +137,7 @@ pub(in crate::telemetry) struct Observer<'a, T> {
 
 impl<T> Observer<'_, T> {
     pub(in crate::telemetry) fn set(&self, value: T, values: &[&str]) {
-        self.to.observe(value, &owned(self.row, values));
+        self.to.observe(value, &owned_attributes(self.row, values));
     }
 }
 
@@ -143,12 +148,12 @@ pub(in crate::telemetry) fn observe_whole(
     read: impl Fn(&Observer<'_, u64>) + Send + Sync + 'static,
 ) {
     let call = move |to: &dyn AsyncInstrument<u64>| read(&Observer { row, to });
-    if row.form == InstrumentKind::ObservableCounter {
+    if row.kind == InstrumentKind::ObservableCounter {
         let builder =
             meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
-        debug_assert_eq!(row.form, InstrumentKind::ObservableGauge);
+        debug_assert_eq!(row.kind, InstrumentKind::ObservableGauge);
         let builder =
             meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
@@ -161,7 +166,7 @@ pub(in crate::telemetry) fn observe_level(
     row: &'static InstrumentDef,
     read: impl Fn(&Observer<'_, i64>) + Send + Sync + 'static,
 ) {
-    debug_assert_eq!(row.form, InstrumentKind::ObservableUpDownCounter);
+    debug_assert_eq!(row.kind, InstrumentKind::ObservableUpDownCounter);
     let call = move |to: &dyn AsyncInstrument<i64>| read(&Observer { row, to });
     let builder =
         meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
@@ -175,12 +180,12 @@ pub(in crate::telemetry) fn observe_seconds(
     read: impl Fn(&Observer<'_, f64>) + Send + Sync + 'static,
 ) {
     let call = move |to: &dyn AsyncInstrument<f64>| read(&Observer { row, to });
-    if row.form == InstrumentKind::ObservableCounter {
+    if row.kind == InstrumentKind::ObservableCounter {
         let builder =
             meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
     } else {
-        debug_assert_eq!(row.form, InstrumentKind::ObservableGauge);
+        debug_assert_eq!(row.kind, InstrumentKind::ObservableGauge);
         let builder =
             meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();

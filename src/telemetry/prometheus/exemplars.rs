@@ -30,7 +30,7 @@ pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Se
 
 impl ExemplarReservoir {
     /// Notes the exemplar of the bucket that `value` fell into.
-    pub(in crate::telemetry) fn put(
+    pub(in crate::telemetry) fn offer(
         &self,
         row: &'static InstrumentDef,
         attributes: &[KeyValue],
@@ -40,9 +40,9 @@ impl ExemplarReservoir {
         let bucket = row.buckets.partition_point(|bound| *bound < value);
         let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = all.entry(row.page).or_default();
+        let series = all.entry(row.prometheus_name).or_default();
         // The instrument itself shows no more series than this.
-        if series.len() >= row.limit && !series.contains_key(&labels) {
+        if series.len() >= row.cardinality_limit && !series.contains_key(&labels) {
             return;
         }
         let buckets = series.entry(labels).or_insert_with(|| vec![None; row.buckets.len() + 1]);
@@ -50,7 +50,7 @@ impl ExemplarReservoir {
     }
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
-    pub(in crate::telemetry) fn of(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
+    pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(family).and_then(|series| series.get(labels)).cloned().unwrap_or_default()
     }
@@ -76,11 +76,12 @@ mod tests {
     fn a_value_on_a_bound_belongs_to_that_bucket_and_the_last_one_wins() {
         let exemplars = ExemplarReservoir::default();
         let kind = [KeyValue::new("kind", "ElpioService")];
-        exemplars.put(&RECONCILE_DURATION, &kind, 0.001, ids(1));
-        exemplars.put(&RECONCILE_DURATION, &kind, 0.0011, ids(2));
-        exemplars.put(&RECONCILE_DURATION, &kind, 0.002, ids(3));
-        exemplars.put(&RECONCILE_DURATION, &kind, 99.0, ids(4));
-        let found = exemplars.of(RECONCILE_DURATION.page, &vec![("kind".into(), "ElpioService".into())]);
+        exemplars.offer(&RECONCILE_DURATION, &kind, 0.001, ids(1));
+        exemplars.offer(&RECONCILE_DURATION, &kind, 0.0011, ids(2));
+        exemplars.offer(&RECONCILE_DURATION, &kind, 0.002, ids(3));
+        exemplars.offer(&RECONCILE_DURATION, &kind, 99.0, ids(4));
+        let found = exemplars
+            .for_series(RECONCILE_DURATION.prometheus_name, &vec![("kind".into(), "ElpioService".into())]);
         let traces: Vec<Option<SpanIds>> = found.into_iter().map(|e| e.map(|e| e.ids)).collect();
         assert_eq!(traces[0], Some(ids(1)));
         assert_eq!(traces[1], Some(ids(3)));

@@ -54,7 +54,7 @@ fn histogram(
 ) -> std::fmt::Result {
     let histogram = metric.get_histogram();
     let key = labels(metric.get_label().iter().map(|pair| (pair.name(), pair.value().to_owned())));
-    let marks = exemplars.of(name, &key);
+    let marks = exemplars.for_series(name, &key);
     let bounds = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
     let buckets = bounds.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
     for (i, (bound, count)) in buckets.chain([(f64::INFINITY, histogram.get_sample_count())]).enumerate() {

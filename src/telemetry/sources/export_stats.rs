@@ -16,7 +16,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Counts {
-    exported: AtomicU64,
+    record_export: AtomicU64,
     failed: AtomicU64,
     lost_full: AtomicU64,
     lost_failed: AtomicU64,
@@ -57,23 +57,23 @@ impl ExportStats {
     }
 
     /// Where a signal goes, for the log line.
-    pub(in crate::telemetry) fn goes_to(&self, signal: Signal, url: String) {
+    pub(in crate::telemetry) fn set_endpoint(&self, signal: Signal, url: String) {
         // The first exporter of a signal names it; a second one is the console.
         let _ = self.of(signal).to.set(url);
     }
 
     /// Why a connection failed.
-    pub(in crate::telemetry) fn found(&self, signal: Signal, cause: String) {
+    pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: String) {
         *self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
     }
 
     /// There was no room in the queue.
-    pub(in crate::telemetry) fn no_room(&self, signal: Signal, items: u64) {
+    pub(in crate::telemetry) fn record_queue_full(&self, signal: Signal, items: u64) {
         self.of(signal).lost_full.fetch_add(items, Ordering::Relaxed);
     }
 
     /// An export ended; `lost` items went with a failure. Returns the line to log, one a minute at most.
-    pub(in crate::telemetry) fn exported(
+    pub(in crate::telemetry) fn record_export(
         &self,
         signal: Signal,
         lost: u64,
@@ -85,7 +85,7 @@ impl ExportStats {
             counts.failed.fetch_add(1, Ordering::Relaxed);
             counts.lost_failed.fetch_add(lost, Ordering::Relaxed);
         } else {
-            counts.exported.fetch_add(1, Ordering::Relaxed);
+            counts.record_export.fetch_add(1, Ordering::Relaxed);
         }
         self.line(signal, failure, now)
     }
@@ -121,17 +121,17 @@ impl ExportStats {
     }
 
     fn total_lost(&self) -> u64 {
-        Signal::ALL.iter().map(|signal| self.lost(*signal)).map(|(full, failed)| full + failed).sum()
+        Signal::ALL.iter().map(|signal| self.dropped(*signal)).map(|(full, failed)| full + failed).sum()
     }
 
     /// Exports: well ended, failed.
     pub(in crate::telemetry) fn exports(&self, signal: Signal) -> (u64, u64) {
         let counts = self.of(signal);
-        (counts.exported.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
+        (counts.record_export.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
     }
 
     /// Items lost: no room, failed exports.
-    pub(in crate::telemetry) fn lost(&self, signal: Signal) -> (u64, u64) {
+    pub(in crate::telemetry) fn dropped(&self, signal: Signal) -> (u64, u64) {
         let counts = self.of(signal);
         (counts.lost_full.load(Ordering::Relaxed), counts.lost_failed.load(Ordering::Relaxed))
     }
@@ -148,40 +148,40 @@ mod tests {
         let mut lines = Vec::new();
         for second in (0..180).step_by(5) {
             let now = start + Duration::from_secs(second);
-            lines.extend(delivery.exported(Signal::Traces, 10, Some("refused"), now));
-            lines.extend(delivery.exported(Signal::Logs, 1, Some("refused"), now));
+            lines.extend(delivery.record_export(Signal::Traces, 10, Some("refused"), now));
+            lines.extend(delivery.record_export(Signal::Logs, 1, Some("refused"), now));
         }
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert_eq!(delivery.exports(Signal::Traces), (0, 36));
-        assert_eq!(delivery.lost(Signal::Traces), (0, 360));
-        assert_eq!(delivery.lost(Signal::Logs), (0, 36));
+        assert_eq!(delivery.dropped(Signal::Traces), (0, 360));
+        assert_eq!(delivery.dropped(Signal::Logs), (0, 36));
     }
 
     #[test]
     fn recovery_is_said_once() {
         let delivery = ExportStats::default();
         let start = Instant::now();
-        delivery.goes_to(Signal::Traces, "http://c:4318".to_owned());
-        delivery.found(Signal::Traces, "connection refused".to_owned());
+        delivery.set_endpoint(Signal::Traces, "http://c:4318".to_owned());
+        delivery.set_cause(Signal::Traces, "connection refused".to_owned());
         let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
         assert_eq!(
-            delivery.exported(Signal::Traces, 10, Some("network error"), start),
+            delivery.record_export(Signal::Traces, 10, Some("network error"), start),
             Some(ExportLogLine::Failing(down))
         );
         assert_eq!(
-            delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(5)),
+            delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(5)),
             None,
             "within the minute"
         );
-        let up = delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(65));
+        let up = delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(65));
         assert!(matches!(up, Some(ExportLogLine::Recovered(_))), "{up:?}");
-        assert_eq!(delivery.exported(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
+        assert_eq!(delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
     }
 
     #[test]
     fn success_says_nothing() {
         let delivery = ExportStats::default();
-        assert_eq!(delivery.exported(Signal::Metrics, 0, None, Instant::now()), None);
+        assert_eq!(delivery.record_export(Signal::Metrics, 0, None, Instant::now()), None);
         assert_eq!(delivery.exports(Signal::Metrics), (1, 0));
     }
 }

@@ -12,7 +12,7 @@ struct ResourceActivity {
     /// Streams that live. Without one nobody watches on purpose, and there is no age.
     streams: usize,
     /// Path of the watch (there may be one for each namespace) and when its last byte came.
-    heard: HashMap<String, Instant>,
+    record: HashMap<String, Instant>,
 }
 
 /// The ages of all watches.
@@ -21,12 +21,12 @@ pub(in crate::telemetry) struct WatchActivity(Mutex<HashMap<&'static str, Resour
 
 impl WatchActivity {
     /// A byte, or the head of an answer, came for the watch of `path`.
-    pub(in crate::telemetry) fn heard(&self, resource: &'static str, path: &str) {
+    pub(in crate::telemetry) fn record(&self, resource: &'static str, path: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let watched = all.entry(resource).or_default();
-        match watched.heard.get_mut(path) {
+        match watched.record.get_mut(path) {
             Some(at) => *at = Instant::now(),
-            None => drop(watched.heard.insert(path.to_owned(), Instant::now())),
+            None => drop(watched.record.insert(path.to_owned(), Instant::now())),
         }
     }
 
@@ -47,10 +47,10 @@ impl WatchActivity {
     }
 
     /// The age of the most silent watch of each resource that is watched and has been heard.
-    pub(in crate::telemetry) fn each(&self, mut f: impl FnMut(&'static str, Duration)) {
+    pub(in crate::telemetry) fn for_each_age(&self, mut f: impl FnMut(&'static str, Duration)) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (resource, watched) in all.iter().filter(|(_, watched)| watched.streams > 0) {
-            if let Some(oldest) = watched.heard.values().min() {
+            if let Some(oldest) = watched.record.values().min() {
                 f(resource, oldest.elapsed());
             }
         }
@@ -83,7 +83,7 @@ mod tests {
 
     fn seen(ages: &WatchActivity) -> Vec<&'static str> {
         let mut seen = Vec::new();
-        ages.each(|resource, _| seen.push(resource));
+        ages.for_each_age(|resource, _| seen.push(resource));
         seen
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let ages = WatchActivity::default();
         ages.begin("Service");
         assert!(seen(&ages).is_empty(), "nothing heard yet");
-        ages.heard("Service", "/api/v1/services");
+        ages.record("Service", "/api/v1/services");
         assert_eq!(seen(&ages), ["Service"]);
         ages.end("Service");
         assert!(seen(&ages).is_empty(), "the watch was given up on purpose");

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::telemetry::{
     catalog::spans::{BUILD, TASK},
-    trace::{Traces, ids::with_preset, in_rollout, rollout_context::RolloutContext},
+    trace::{Traces, ids::with_preset, rollout_context::RolloutContext, rollout_parent},
 };
 
 /// The span of a build that ended.
@@ -59,7 +59,7 @@ pub struct TaskSpan {
 }
 
 /// The span id of what has this uid.
-fn id_of(uid: &str) -> SpanId {
+fn span_id_from_uid(uid: &str) -> SpanId {
     let digest = Sha256::digest(uid.as_bytes());
     let mut id = [0; 8];
     id.copy_from_slice(&digest[..8]);
@@ -74,7 +74,7 @@ impl Traces {
         if !build.ctx.is_sampled() {
             return;
         }
-        let run = id_of(&build.uid);
+        let run = span_id_from_uid(&build.uid);
         let attributes = vec![
             KeyValue::new("cicd.pipeline.name", build.pipeline.clone()),
             KeyValue::new("cicd.pipeline.run.id", build.uid.clone()),
@@ -95,10 +95,10 @@ impl Traces {
             KeyValue::new("k8s.object.uid", build.uid.clone()),
         ];
         let root = build.ctx.span_context();
-        self.finished(
+        self.emit_finished(
             &root,
             run,
-            BUILD.named(&build.pipeline),
+            BUILD.name_for(&build.pipeline),
             attributes,
             (build.started, build.ended),
             build.error.as_deref(),
@@ -114,10 +114,10 @@ impl Traces {
                 KeyValue::new("k8s.object.kind", "TaskRun"),
                 KeyValue::new("k8s.object.name", task.run.clone()),
             ];
-            self.finished(
+            self.emit_finished(
                 &parent,
-                id_of(&task.uid),
-                TASK.named(&task.name),
+                span_id_from_uid(&task.uid),
+                TASK.name_for(&task.name),
                 attributes,
                 (task.started, task.ended),
                 task.error.as_deref(),
@@ -125,7 +125,7 @@ impl Traces {
         }
     }
 
-    fn finished(
+    fn emit_finished(
         &self,
         parent: &SpanContext,
         id: SpanId,
@@ -134,7 +134,7 @@ impl Traces {
         (from, to): (SystemTime, SystemTime),
         error: Option<&str>,
     ) {
-        let cx: Context = in_rollout(parent.clone());
+        let cx: Context = rollout_parent(parent.clone());
         let builder = SpanBuilder::from_name(name)
             .with_kind(SpanKind::Internal)
             .with_start_time(from)

@@ -69,7 +69,7 @@ impl DeferredSampling {
     }
 
     /// Nothing is to be told; without effect on what is kept.
-    pub(in crate::telemetry) fn drop_if_open(&self) {
+    pub(in crate::telemetry) fn drop_if_undecided(&self) {
         let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*decision, Decision::Open(_)) {
             *decision = Decision::Dropped;
@@ -81,7 +81,7 @@ impl DeferredSampling {
     }
 
     /// Runs `act` now when the trace is kept, later when it comes to be kept, never when it is dropped.
-    pub(in crate::telemetry) fn when_kept(&self, act: impl FnOnce() + Send + 'static) {
+    pub(in crate::telemetry) fn on_keep(&self, act: impl FnOnce() + Send + 'static) {
         let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *decision {
             Decision::Open(deferred) => deferred.push(Box::new(act)),
@@ -115,7 +115,7 @@ pub(in crate::telemetry) fn reconciling() -> Option<CurrentReconcile> {
 
 /// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be
 /// exported.
-pub(in crate::telemetry) fn ids_in_passing() -> Option<SpanIds> {
+pub(in crate::telemetry) fn ids_if_kept() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let certain = cx
             .get::<CurrentReconcile>()
@@ -126,7 +126,7 @@ pub(in crate::telemetry) fn ids_in_passing() -> Option<SpanIds> {
 }
 
 /// Ids that are handed out for good, as to an Event: they make the trace one that is exported.
-pub(in crate::telemetry) fn claim_ids() -> Option<SpanIds> {
+pub(in crate::telemetry) fn ids_and_keep() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let ids = ids_of(cx)?;
         if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
@@ -137,7 +137,7 @@ pub(in crate::telemetry) fn claim_ids() -> Option<SpanIds> {
 }
 
 /// Makes the trace of the reconcile that runs here, if there is one, one that is exported.
-pub(in crate::telemetry) fn keep() {
+pub(in crate::telemetry) fn keep_current_trace() {
     Context::map_current(|cx| {
         if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
             verdict.keep();

@@ -110,7 +110,7 @@ impl Traces {
         let parent = parent.and_then(parse_traceparent);
         match traceparent.and_then(parse_traceparent) {
             // Without an exporter there is no span to find, whatever an earlier run had.
-            Some(root) => RolloutContext::resumed(&root, parent.as_ref())
+            Some(root) => RolloutContext::from_root(&root, parent.as_ref())
                 .with_sampled(root.is_sampled() && self.inner.exports),
             None => RolloutContext::derive(seed, parent.as_ref()),
         }
@@ -125,7 +125,7 @@ impl Traces {
             .ctx
             .parent_context()
             .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
-        let mut builder = SpanBuilder::from_name(ROLLOUT.named(span.kind.as_str()))
+        let mut builder = SpanBuilder::from_name(ROLLOUT.name_for(span.kind.as_str()))
             .with_kind(SpanKind::Internal)
             .with_start_time(span.started)
             .with_attributes(rollout_attributes(&span));
@@ -147,8 +147,8 @@ impl Traces {
     }
 
     /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.
-    pub fn event_log(&self, event: &EventRecord) {
-        let ids = context::claim_ids();
+    pub fn emit_event(&self, event: &EventRecord) {
+        let ids = context::ids_and_keep();
         let Some(logger) = &self.inner.logger else { return };
         let mut record = logger.create_log_record();
         record.set_event_name("k8s.event");
@@ -193,11 +193,11 @@ fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
 /// Ids of the current span, only when it is sampled. To ask is to hand them out: the trace is exported then.
 #[must_use]
 pub fn current_ids() -> Option<SpanIds> {
-    context::claim_ids()
+    context::ids_and_keep()
 }
 
 /// A parent that no sampler sees: what a rollout decided goes with it.
-pub(in crate::telemetry) fn in_rollout(root: SpanContext) -> Context {
+pub(in crate::telemetry) fn rollout_parent(root: SpanContext) -> Context {
     let sampled = root.is_sampled();
     Context::new().with_remote_span_context(root).with_value(ForcedSampling(sampled))
 }

@@ -76,7 +76,7 @@ impl RolloutContext {
     }
 
     /// The root span of a rollout that another run (perhaps of another replica) began.
-    pub(in crate::telemetry) fn resumed(root: &SpanContext, parent: Option<&SpanContext>) -> Self {
+    pub(in crate::telemetry) fn from_root(root: &SpanContext, parent: Option<&SpanContext>) -> Self {
         Self {
             trace_id: root.trace_id(),
             span_id: root.span_id(),
@@ -99,12 +99,12 @@ impl RolloutContext {
 
     /// The root span as a parent of others.
     pub(in crate::telemetry) fn span_context(&self) -> SpanContext {
-        remote(self.trace_id, self.span_id, self.sampled)
+        remote_context(self.trace_id, self.span_id, self.sampled)
     }
 
     /// The caller's span as the parent of the root span.
     pub(in crate::telemetry) fn parent_context(&self) -> Option<SpanContext> {
-        self.parent.map(|parent| remote(self.trace_id, parent, self.sampled))
+        self.parent.map(|parent| remote_context(self.trace_id, parent, self.sampled))
     }
 
     /// Ids of the root span, only when it is sampled.
@@ -121,7 +121,7 @@ impl RolloutContext {
     }
 }
 
-fn remote(trace: TraceId, span: SpanId, sampled: bool) -> SpanContext {
+fn remote_context(trace: TraceId, span: SpanId, sampled: bool) -> SpanContext {
     SpanContext::new(trace, span, TraceFlags::default().with_sampled(sampled), true, TraceState::default())
 }
 
@@ -176,7 +176,7 @@ pub(in crate::telemetry) fn parse_traceparent(text: &str) -> Option<SpanContext>
         return None;
     }
     let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-    Some(remote(TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled))
+    Some(remote_context(TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled))
         .filter(SpanContext::is_valid)
 }
 

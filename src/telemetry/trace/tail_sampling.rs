@@ -61,7 +61,7 @@ impl TailSamplingProcessor {
 
     fn forward(&self, mut span: SpanData) {
         if let Some(limit) = self.value_limit {
-            shorten_all(&mut span, limit);
+            truncate_all(&mut span, limit);
         }
         if let Some((last, others)) = self.next.split_last() {
             for next in others {
@@ -84,7 +84,7 @@ impl TailSamplingProcessor {
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);
         } else {
-            self.delivery.no_room(Signal::Traces, 1);
+            self.delivery.record_queue_full(Signal::Traces, 1);
         }
         if !ended {
             return Vec::new();
@@ -131,19 +131,19 @@ impl SpanProcessor for TailSamplingProcessor {
     }
 }
 
-fn shorten_all(span: &mut SpanData, limit: usize) {
-    span.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+fn truncate_all(span: &mut SpanData, limit: usize) {
+    span.attributes.iter_mut().for_each(|attribute| truncate(attribute, limit));
     for event in &mut span.events.events {
-        event.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+        event.attributes.iter_mut().for_each(|attribute| truncate(attribute, limit));
     }
     for link in &mut span.links.links {
-        link.attributes.iter_mut().for_each(|attribute| shorten(attribute, limit));
+        link.attributes.iter_mut().for_each(|attribute| truncate(attribute, limit));
     }
 }
 
 /// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings alone (OpenTelemetry
 /// specification, attribute limits).
-fn shorten(attribute: &mut KeyValue, limit: usize) {
+fn truncate(attribute: &mut KeyValue, limit: usize) {
     if let Value::String(text) = &attribute.value
         && let Some((end, _)) = text.as_str().char_indices().nth(limit)
     {
@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn values_are_cut_on_a_character() {
         let mut attribute = KeyValue::new("a", "äöü");
-        shorten(&mut attribute, 2);
+        truncate(&mut attribute, 2);
         assert_eq!(attribute.value.as_str(), "äö");
-        shorten(&mut attribute, 2);
+        truncate(&mut attribute, 2);
         assert_eq!(attribute.value.as_str(), "äö");
     }
 }
