@@ -48,9 +48,9 @@ impl<K: Kind> KindController<K> {
         applier: &Applier,
         recorder: &Recorder,
         rollouts: &RolloutTelemetry,
-        leads: watch::Receiver<bool>,
+        is_leader: watch::Receiver<bool>,
     ) -> Self {
-        let controller = Controller::<K>::new(rollouts.clone(), leads);
+        let controller = Controller::<K>::new(rollouts.clone(), is_leader);
         let pipeline = Arc::new(Reconciler {
             client: applier.client.clone(),
             store: controller.store.clone(),
@@ -279,10 +279,10 @@ async fn on_leadership_acquired(
     functions: Controller<Function>,
     mut leading: watch::Receiver<bool>,
 ) {
-    while leading.wait_for(|leads| *leads).await.is_ok() {
+    while leading.wait_for(|is_leader| *is_leader).await.is_ok() {
         services.on_leadership_acquired(&children);
         functions.on_leadership_acquired(&children);
-        if leading.wait_for(|leads| !*leads).await.is_err() {
+        if leading.wait_for(|is_leader| !*is_leader).await.is_err() {
             return;
         }
     }

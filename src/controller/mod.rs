@@ -134,9 +134,9 @@ impl<K: Kind> Controller<K> {
             None => {
                 self.queue.remove(&key);
                 let Some(old) = &change.old else { return };
-                let leads = self.is_leader();
-                self.unanswered.gone::<K>(old, &self.rollout_telemetry, leads);
-                if leads {
+                let is_leader = self.is_leader();
+                self.unanswered.gone::<K>(old, &self.rollout_telemetry, is_leader);
+                if is_leader {
                     self.rollout_telemetry.deleted::<K>(old, Timestamp::now());
                 }
             }
@@ -196,18 +196,18 @@ impl<K: Kind> Controller<K> {
         workers: usize,
         mut stop: watch::Receiver<bool>,
     ) {
-        let (seats, mut leading, mut running) =
+        let (slots, mut leading, mut running) =
             (WorkerSlots::new(workers), self.is_leading.clone(), JoinSet::new());
         loop {
             let next = async {
-                let seat = seats.acquire_apply().await;
-                let _ = leading.wait_for(|leads| *leads).await;
-                (seat, self.queue.get().await)
+                let slot = slots.acquire_apply().await;
+                let _ = leading.wait_for(|is_leader| *is_leader).await;
+                (slot, self.queue.get().await)
             };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                (seat, turn) = next => running.spawn(self.clone().process(pipeline.clone(), turn, seat)),
+                (slot, item) = next => running.spawn(self.clone().process(pipeline.clone(), item, slot)),
             };
             // Those that only wait to tell cost memory, so there is an end to their number.
             while running.try_join_next().is_some()
@@ -218,32 +218,32 @@ impl<K: Kind> Controller<K> {
         while running.join_next().await.is_some() {}
     }
 
-    async fn process(self, pipeline: Arc<Reconciler<K>>, turn: WorkItem, mut seat: WorkerSlot) {
-        let next = AssertUnwindSafe(self.reconcile_key(&pipeline, &turn, &mut seat)).catch_unwind().await;
+    async fn process(self, pipeline: Arc<Reconciler<K>>, item: WorkItem, mut slot: WorkerSlot) {
+        let next = AssertUnwindSafe(self.reconcile_key(&pipeline, &item, &mut slot)).catch_unwind().await;
         // A fault of ours at one object must not cost the others their turn.
         let next = next.unwrap_or_else(|_| {
             tracing::error!(
                 kind = K::KIND.as_str(),
-                namespace = turn.key.namespace,
-                name = turn.key.name,
+                namespace = item.key.namespace,
+                name = item.key.name,
                 "the reconcile panicked; please report it"
             );
             Requeue {
-                retry_after: Some(backoff::backoff(turn.failures, backoff::jitter())),
+                retry_after: Some(backoff::backoff(item.failures, backoff::jitter())),
                 ..Requeue::default()
             }
         });
-        self.queue.done(&turn.key, &next);
+        self.queue.done(&item.key, &next);
     }
 
     async fn reconcile_key(
         &self,
         pipeline: &Reconciler<K>,
-        turn: &WorkItem,
-        seat: &mut WorkerSlot,
+        item: &WorkItem,
+        slot: &mut WorkerSlot,
     ) -> Requeue {
         let Some(object) =
-            self.store.get(&turn.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.is_leader())
+            self.store.get(&item.key).filter(|o| o.metadata.deletion_timestamp.is_none() && self.is_leader())
         else {
             return Requeue::default();
         };
@@ -253,23 +253,23 @@ impl<K: Kind> Controller<K> {
         let info = ReconcileInfo {
             kind: K::KIND,
             api_version: API_VERSION,
-            namespace: turn.key.namespace.clone(),
-            name: turn.key.name.clone(),
+            namespace: item.key.namespace.clone(),
+            name: item.key.name.clone(),
             uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or(0),
-            trigger: turn.trigger,
-            attempt: turn.failures,
+            trigger: item.trigger,
+            attempt: item.failures,
             place: place.telemetry.clone(),
         };
-        let retried = turn.trigger == Trigger::Retry;
-        let reconcile = pipeline.reconcile(object.clone(), &place, turn.failures, retried, seat);
+        let retried = item.trigger == Trigger::Retry;
+        let reconcile = pipeline.reconcile(object.clone(), &place, item.failures, retried, slot);
         let run: ReconcileResult<K> =
             self.rollout_telemetry.metrics.reconcile(&self.rollout_telemetry.traces, info, reconcile).await;
         if run.status.is_some() {
-            self.unobserved.observe(&turn.key, None);
+            self.unobserved.observe(&item.key, None);
         }
         self.unanswered.settle(&object, &self.rollout_telemetry, &run, place.is_new);
-        if self.store.get(&turn.key).is_none_or(|now| now.uid() != object.uid()) {
+        if self.store.get(&item.key).is_none_or(|now| now.uid() != object.uid()) {
             // Gone meanwhile, if for another of its name: nobody would ask for it again.
             self.unanswered.gone::<K>(&object, &self.rollout_telemetry, self.is_leader());
         }
@@ -285,7 +285,7 @@ impl<K: Kind> Controller<K> {
             resync_at: late
                 .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
             not_before: run.not_before.map(|pause| Instant::now() + pause),
-            corrected_drift: run.corrected && turn.trigger == Trigger::Child,
+            corrected_drift: run.corrected && item.trigger == Trigger::Child,
             wrote: run.wrote,
         }
     }

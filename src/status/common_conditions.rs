@@ -10,19 +10,19 @@ use crate::{
 /// A spec that breaks rules. The parts keep what was last said of them: the children of the last valid
 /// generation still run.
 #[must_use]
-pub fn invalid(before: &[Condition], faults: &[FieldError], parts: &[&'static str]) -> Vec<NewCondition> {
-    let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static str]) -> Vec<NewCondition> {
+    let listed = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let own = [kind::READY, kind::RECONCILED]
         .map(|kind| NewCondition::new(kind, ConditionStatus::False, reason::INVALID_SPEC, &listed));
     let kept = parts.iter().filter_map(|kind| {
         let condition = find_condition(before, kind)?;
-        let verdict = [ConditionStatus::True, ConditionStatus::False]
+        let condition_status = [ConditionStatus::True, ConditionStatus::False]
             .into_iter()
             .find(|v| v.as_str() == condition.status)
             .unwrap_or(ConditionStatus::Unknown);
         Some(NewCondition {
             observed_generation: condition.observed_generation,
-            ..NewCondition::new(kind, verdict, &condition.reason, &condition.message)
+            ..NewCondition::new(kind, condition_status, &condition.reason, &condition.message)
         })
     });
     own.into_iter().chain(kept).collect()

@@ -51,13 +51,13 @@ impl NewCondition {
     /// A claim.
     pub fn new(
         kind: &'static str,
-        verdict: ConditionStatus,
+        condition_status: ConditionStatus,
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
         Self {
             kind,
-            status: verdict,
+            status: condition_status,
             reason: reason.into(),
             message: message.into(),
             observed_generation: None,
@@ -76,24 +76,26 @@ pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a
 #[must_use]
 pub fn set_conditions(
     previous: &[Condition],
-    claims: Vec<NewCondition>,
+    new_conditions: Vec<NewCondition>,
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
     // The API server keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let condition = |claim: NewCondition| {
-        let before = find_condition(previous, claim.kind).filter(|c| c.status == claim.status.as_str());
+    let condition = |new_condition: NewCondition| {
+        let before = find_condition(previous, new_condition.kind)
+            .filter(|c| c.status == new_condition.status.as_str());
         Condition {
             last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
-            type_: claim.kind.to_owned(),
-            status: claim.status.as_str().to_owned(),
-            reason: sanitize_reason(&claim.reason),
-            message: claim.message[..claim.message.floor_char_boundary(MESSAGE_LIMIT)].to_owned(),
-            observed_generation: Some(claim.observed_generation.unwrap_or(generation)),
+            type_: new_condition.kind.to_owned(),
+            status: new_condition.status.as_str().to_owned(),
+            reason: sanitize_reason(&new_condition.reason),
+            message: new_condition.message[..new_condition.message.floor_char_boundary(MESSAGE_LIMIT)]
+                .to_owned(),
+            observed_generation: Some(new_condition.observed_generation.unwrap_or(generation)),
         }
     };
-    claims.into_iter().map(condition).collect()
+    new_conditions.into_iter().map(condition).collect()
 }
 
 /// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not
@@ -158,8 +160,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn ready(verdict: ConditionStatus, why: &str) -> Vec<NewCondition> {
-        vec![NewCondition::new(kind::READY, verdict, why, "m")]
+    fn ready(condition_status: ConditionStatus, why: &str) -> Vec<NewCondition> {
+        vec![NewCondition::new(kind::READY, condition_status, why, "m")]
     }
 
     #[test]
@@ -190,11 +192,11 @@ mod tests {
     #[test]
     fn what_is_copied_counts_under_its_part() {
         let conditions = |part: &'static str| {
-            let claims = vec![
+            let new_conditions = vec![
                 NewCondition::new(kind::READY, ConditionStatus::False, "Copied", ""),
                 NewCondition::new(part, ConditionStatus::False, "Copied", ""),
             ];
-            set_conditions(&[], claims, 1, at(0))
+            set_conditions(&[], new_conditions, 1, at(0))
         };
         for (part, counted) in [
             (kind::ENGINE_READY, reason::ENGINE_NOT_READY),

@@ -31,16 +31,16 @@ use crate::{
 pub fn compute(
     owner: &Owner<'_>,
     previous: Option<&ElpioFunctionStatus>,
-    seen: Observation<'_, ValidFunction>,
+    observation: Observation<'_, ValidFunction>,
     details: &LiveChildren,
-    moment: &StatusInput,
+    input: &StatusInput,
 ) -> StatusUpdate<ElpioFunctionStatus> {
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
-    status.observed_generation = Some(moment.generation);
-    let claims = match seen {
-        Observation::Invalid(faults) => {
-            common_conditions::invalid(&before, faults, &[kind::BUILD_READY, kind::SERVICE_READY])
+    status.observed_generation = Some(input.generation);
+    let new_conditions = match observation {
+        Observation::Invalid(errors) => {
+            common_conditions::invalid(&before, errors, &[kind::BUILD_READY, kind::SERVICE_READY])
         }
         Observation::Applied { valid, applied, live, .. } => {
             set_observed_fields(&mut status, valid, live);
@@ -51,16 +51,16 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    status.conditions = set_conditions(&before, claims, moment.generation, moment.now);
+    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
-    if matches!(seen, Observation::Invalid(_)) && status.phase.is_none() {
+    if matches!(observation, Observation::Invalid(_)) && status.phase.is_none() {
         status.phase = Some(Phase::Pending);
     }
-    let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
-    let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
+    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
+    let ended = advanced.ended_at.is_some() && input.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
     let (occurrences, finished) =
-        FunctionEvents { before: &before, previous, status: &status, moment, details }.collect(seen);
+        FunctionEvents { before: &before, previous, status: &status, input, details }.collect(observation);
     StatusUpdate { status, events: occurrences, ended, finished }
 }
 
@@ -103,13 +103,19 @@ fn reconciled_message(valid: &ValidFunction, live: &LiveChildren) -> String {
 /// The build of these inputs.
 fn build_ready(valid: &ValidFunction, live: &LiveChildren, details: &LiveChildren) -> NewCondition {
     let name = valid.run_name();
-    let claim = |verdict, why, message: String| NewCondition::new(kind::BUILD_READY, verdict, why, message);
+    let new_condition = |condition_status, why, message: String| {
+        NewCondition::new(kind::BUILD_READY, condition_status, why, message)
+    };
     match run(valid, live).map(|run| (run, run_state(run))) {
-        None if function::built_and_pruned(valid, live) => {
-            claim(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
-        }
+        None if function::built_and_pruned(valid, live) => new_condition(
+            ConditionStatus::True,
+            reason::BUILD_SUCCEEDED,
+            format!("{name} succeeded and was pruned"),
+        ),
         // Not `Building`: nothing builds, and the Event that it began is still to come.
-        None => claim(ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet")),
+        None => {
+            new_condition(ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet"))
+        }
         Some((run, RunState::Running)) => {
             let (why, message) = build::succeeded_condition(run);
             let text = if why.is_empty() {
@@ -117,35 +123,36 @@ fn build_ready(valid: &ValidFunction, live: &LiveChildren, details: &LiveChildre
             } else {
                 format!("{name}: {why}: {message}")
             };
-            claim(ConditionStatus::False, reason::BUILDING, text)
+            new_condition(ConditionStatus::False, reason::BUILDING, text)
         }
         Some((_, RunState::Succeeded)) => {
-            claim(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
+            new_condition(ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
         }
         Some((run, RunState::Failed)) => {
             let failure = build::failure_message(run, details).0;
             let what = format!(
                 "{name}: {failure}; to build again edit the source, or set elpio.io/rebuild to another value"
             );
-            claim(ConditionStatus::False, reason::BUILD_FAILED, what)
+            new_condition(ConditionStatus::False, reason::BUILD_FAILED, what)
         }
     }
 }
 
 /// The published service's `Ready`, copied.
 fn service_ready(name: &str, live: &LiveChildren) -> NewCondition {
-    let claim =
-        |verdict, why: String, message: String| NewCondition::new(kind::SERVICE_READY, verdict, why, message);
+    let new_condition = |condition_status, why: String, message: String| {
+        NewCondition::new(kind::SERVICE_READY, condition_status, why, message)
+    };
     let progressing =
-        |message: String| claim(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
+        |message: String| new_condition(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
     let Some(service) = function::published_of(name, live) else {
         return progressing(format!("ElpioService {name} is not published yet"));
     };
     match readiness::child_readiness(ChildKind::ElpioService, service) {
-        Readiness::Ready => claim(ConditionStatus::True, reason::READY.to_owned(), String::new()),
+        Readiness::Ready => new_condition(ConditionStatus::True, reason::READY.to_owned(), String::new()),
         Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
         Readiness::Failed { reason: why, message } => {
-            claim(ConditionStatus::False, why, format!("ElpioService {name}: {message}"))
+            new_condition(ConditionStatus::False, why, format!("ElpioService {name}: {message}"))
         }
     }
 }
@@ -174,16 +181,17 @@ struct FunctionEvents<'a> {
     before: &'a [Condition],
     previous: Option<&'a ElpioFunctionStatus>,
     status: &'a ElpioFunctionStatus,
-    moment: &'a StatusInput,
+    input: &'a StatusInput,
     details: &'a LiveChildren,
 }
 
 impl FunctionEvents<'_> {
     /// The occurrences in the order in which they happened, and the run whose end is among them.
-    fn collect(&self, seen: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
-        let turns = Transitions { before: self.before, after: &self.status.conditions, moment: self.moment };
-        let Observation::Applied { valid, desired, applied, live } = seen else {
-            return (turns.invalid_event().into_iter().collect(), None);
+    fn collect(&self, observation: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
+        let transitions =
+            Transitions { before: self.before, after: &self.status.conditions, input: self.input };
+        let Observation::Applied { valid, desired, applied, live } = observation else {
+            return (transitions.invalid_event().into_iter().collect(), None);
         };
         let made = applied.outcomes.iter().any(|(id, step)| {
             id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == ChildOutcome::Changed
@@ -192,10 +200,10 @@ impl FunctionEvents<'_> {
         let finished = ended.as_ref().map(|_| valid.run_name());
         let published =
             self.published(valid, desired.children.iter().any(|c| c.mode == WriteMode::Apply), applied);
-        let readiness = turns
+        let readiness = transitions
             .ready_event(|| self.ready_note(live, &valid.name))
-            .or_else(|| Self::waiting_event(&turns, applied));
-        let all = [started, ended, published, turns.failed_event(applied, desired), readiness];
+            .or_else(|| Self::waiting_event(&transitions, applied));
+        let all = [started, ended, published, transitions.failed_event(applied, desired), readiness];
         (all.into_iter().flatten().collect(), finished)
     }
 
@@ -283,7 +291,7 @@ impl FunctionEvents<'_> {
         let done = applied.outcomes.iter().any(|(step_of, step)| {
             *step_of == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged)
         });
-        let news = self.moment.first_observation
+        let news = self.input.first_observation
             || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();
         let image = self.status.image.clone().unwrap_or_default();
         let related =
@@ -300,14 +308,14 @@ impl FunctionEvents<'_> {
     }
 
     /// A build says for itself that it began and how it ended; what is left is the service.
-    fn waiting_event(turns: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
-        let built = turns.current(kind::BUILD_READY).is_some_and(|c| c.status == "True");
+    fn waiting_event(transitions: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
+        let built = transitions.current(kind::BUILD_READY).is_some_and(|c| c.status == "True");
         // Began to wait: the build was not done when it was last looked at.
-        let began = turns.previous(kind::BUILD_READY).is_none_or(|c| c.status != "True");
-        let said = turns.waiting_event(applied, None).filter(|_| built);
+        let began = transitions.previous(kind::BUILD_READY).is_none_or(|c| c.status != "True");
+        let said = transitions.waiting_event(applied, None).filter(|_| built);
         match said {
             None if built && began && applied.is_complete() => {
-                let now = turns.current(kind::READY)?;
+                let now = transitions.current(kind::READY)?;
                 let failing = now.reason != reason::PROGRESSING;
                 let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
                 (now.status != "True").then(|| {
@@ -329,7 +337,7 @@ impl FunctionEvents<'_> {
             .map(|engine| format!("engine {engine} "))
             .unwrap_or_default();
         let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("{engine}serves{place}{}", self.moment.since_edit())
+        format!("{engine}serves{place}{}", self.input.since_edit())
     }
 }
 

@@ -75,8 +75,8 @@ fn not_yet_observed(child: &DynamicObject) -> Option<Readiness> {
 /// Its status speaks of its current generation.
 #[must_use]
 pub fn is_observed(child: &DynamicObject) -> bool {
-    let seen = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    child.metadata.generation.is_none_or(|generation| seen == Some(generation))
+    let observation = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    child.metadata.generation.is_none_or(|generation| observation == Some(generation))
 }
 
 fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
@@ -87,7 +87,7 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     // older spec.
     let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation)
     {
-        (Some(seen), Some(generation)) => seen < generation,
+        (Some(observation), Some(generation)) => observation < generation,
         _ => false,
     };
     let (why, message) = (text(condition, "reason"), text(condition, "message"));
@@ -183,18 +183,18 @@ mod tests {
     #[test]
     fn every_kind() {
         let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]}});
-        let seen = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
+        let observation = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
         let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
         let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}});
         let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
         for (kind, data, expected) in [
             (ChildKind::Service, json!({}), "ready"),
             (ChildKind::KnativeService, json!({}), "waiting Progressing"),
-            (ChildKind::KnativeService, seen(1, "True"), "waiting Progressing"),
-            (ChildKind::KnativeService, seen(1, "False"), "waiting Progressing"),
-            (ChildKind::KnativeService, seen(2, "Unknown"), "waiting R"),
-            (ChildKind::KnativeService, seen(2, "False"), "failed R"),
-            (ChildKind::KnativeService, seen(2, "True"), "ready"),
+            (ChildKind::KnativeService, observation(1, "True"), "waiting Progressing"),
+            (ChildKind::KnativeService, observation(1, "False"), "waiting Progressing"),
+            (ChildKind::KnativeService, observation(2, "Unknown"), "waiting R"),
+            (ChildKind::KnativeService, observation(2, "False"), "failed R"),
+            (ChildKind::KnativeService, observation(2, "True"), "ready"),
             (
                 ChildKind::KnativeService,
                 json!({"status": {"observedGeneration": 2, "conditions": [
@@ -202,7 +202,7 @@ mod tests {
                     {"type": "ConfigurationsReady", "status": "False", "reason": "RevisionFailed", "message": "exit code 1"}]}}),
                 "failed RevisionFailed",
             ),
-            (ChildKind::DomainMapping, seen(2, "True"), "ready"),
+            (ChildKind::DomainMapping, observation(2, "True"), "ready"),
             (ChildKind::ExternalSecret, ready("True"), "ready"),
             (ChildKind::ExternalSecret, ready("False"), "failed R"),
             (ChildKind::ExternalSecret, json!({}), "waiting Progressing"),

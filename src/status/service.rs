@@ -29,23 +29,23 @@ use crate::{
 pub fn compute(
     owner: &Owner<'_>,
     previous: Option<&ElpioServiceStatus>,
-    seen: Observation<'_, ValidService>,
-    moment: &StatusInput,
+    observation: Observation<'_, ValidService>,
+    input: &StatusInput,
     defaults: &Defaults,
 ) -> StatusUpdate<ElpioServiceStatus> {
     let (name, namespace) = (owner.name, owner.namespace);
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
-    status.observed_generation = Some(moment.generation);
-    let claims = match seen {
-        Observation::Invalid(faults) => common_conditions::invalid(
+    status.observed_generation = Some(input.generation);
+    let new_conditions = match observation {
+        Observation::Invalid(errors) => common_conditions::invalid(
             &before,
-            faults,
+            errors,
             &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY],
         ),
         Observation::Applied { valid, desired, applied, live } => {
             status.engine = Some(valid.engine);
-            let says = ChildStates { live, applied, baseline_children: baseline_children(previous, moment) };
+            let says = ChildStates { live, applied, baseline_children: baseline_children(previous, input) };
             status.children = children(desired, &says);
             status.address = address(name, namespace, valid, live, defaults);
             let count = desired.children.len();
@@ -66,12 +66,12 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    status.conditions = set_conditions(&before, claims, moment.generation, moment.now);
+    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
-    let advanced = rollout::advance(&moment.rollout, status.ready, moment.now, moment.deadline);
-    let ended = advanced.ended_at.is_some() && moment.rollout.ended_at.is_none();
+    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
+    let ended = advanced.ended_at.is_some() && input.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = events(name, &before, baseline_children(previous, moment), &status, seen, moment);
+    let occurrences = events(name, &before, baseline_children(previous, input), &status, observation, input);
     StatusUpdate { status, events: occurrences, ended, finished: None }
 }
 
@@ -129,11 +129,8 @@ fn part_condition(kind: &'static str, ids: &[ChildId], says: &ChildStates<'_>) -
 }
 
 /// The children that were ready when the rollout ended; none while one runs.
-fn baseline_children<'a>(
-    previous: Option<&'a ElpioServiceStatus>,
-    moment: &StatusInput,
-) -> &'a [ChildStatus] {
-    previous.filter(|_| moment.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
+fn baseline_children<'a>(previous: Option<&'a ElpioServiceStatus>, input: &StatusInput) -> &'a [ChildStatus] {
+    previous.filter(|_| input.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
 /// What the children say.
@@ -259,25 +256,25 @@ fn events(
     before: &[Condition],
     settled: &[ChildStatus],
     status: &ElpioServiceStatus,
-    seen: Observation<'_, ValidService>,
-    moment: &StatusInput,
+    observation: Observation<'_, ValidService>,
+    input: &StatusInput,
 ) -> Vec<NewEvent> {
-    let turns = Transitions { before, after: &status.conditions, moment };
-    let Observation::Applied { valid, desired, applied, live } = seen else {
-        return turns.invalid_event().into_iter().collect();
+    let transitions = Transitions { before, after: &status.conditions, input };
+    let Observation::Applied { valid, desired, applied, live } = observation else {
+        return transitions.invalid_event().into_iter().collect();
     };
-    let reconciled = turns
+    let reconciled = transitions
         .reconciled_condition()
         .map(|c| new_event(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
     let says = ChildStates { live, applied, baseline_children: settled };
     let related = first_unready(name, valid, &says).and_then(|id| transitions::related(&id, desired));
-    let readiness = turns
-        .ready_event(|| ready_note(valid, status, moment))
-        .or_else(|| turns.waiting_event(applied, related));
+    let readiness = transitions
+        .ready_event(|| ready_note(valid, status, input))
+        .or_else(|| transitions.waiting_event(applied, related));
     let all = [
         reconciled,
-        moment.first_observation.then(|| ignored_fields_event(valid, desired)).flatten(),
-        turns.failed_event(applied, desired),
+        input.first_observation.then(|| ignored_fields_event(valid, desired)).flatten(),
+        transitions.failed_event(applied, desired),
         readiness,
     ];
     all.into_iter().flatten().collect()
@@ -290,9 +287,9 @@ fn ignored_fields_event(valid: &ValidService, desired: &Desired) -> Option<NewEv
     (!fields.is_empty()).then(|| new_event(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
 }
 
-fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, moment: &StatusInput) -> String {
+fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, input: &StatusInput) -> String {
     let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    format!("engine {} serves{place}{}", valid.engine.as_str(), moment.since_edit())
+    format!("engine {} serves{place}{}", valid.engine.as_str(), input.since_edit())
 }
 
 /// The child that speaks for what is not ready: the first that failed, else the first that is not done.

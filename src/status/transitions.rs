@@ -17,7 +17,7 @@ pub struct Transitions<'a> {
     /// As they are now.
     pub after: &'a [Condition],
     /// Now.
-    pub moment: &'a StatusInput,
+    pub input: &'a StatusInput,
 }
 
 impl<'a> Transitions<'a> {
@@ -25,7 +25,7 @@ impl<'a> Transitions<'a> {
     #[must_use]
     pub fn previous(&self, kind: &str) -> Option<&'a Condition> {
         find_condition(self.before, kind)
-            .filter(|c| !self.moment.rollout_started && c.observed_generation == Some(self.moment.generation))
+            .filter(|c| !self.input.rollout_started && c.observed_generation == Some(self.input.generation))
     }
 
     /// What a condition says now.
@@ -68,7 +68,7 @@ impl<'a> Transitions<'a> {
             related,
             ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
-        (news || self.moment.is_retry).then(said)
+        (news || self.input.is_retry).then(said)
     }
 
     /// It became ready.

@@ -96,12 +96,12 @@ impl Metrics {
         run: F,
     ) -> T {
         let active = InFlightGuard::begin(self.instruments.clone(), &info);
-        let ((span, verdict), timing) = Timing::of(|| start_span(traces, &info));
+        let ((span, sampling), timing) = Timing::of(|| start_span(traces, &info));
         let result = run.instrument(span.clone()).await;
         let report = result.report();
-        close_span(&span, verdict.as_ref(), &report);
+        close_span(&span, sampling.as_ref(), &report);
         span.in_scope(|| log_result(&info, &report, timing.so_far()));
-        active.record(timing, &span, verdict.as_ref(), &report);
+        active.record(timing, &span, sampling.as_ref(), &report);
         result
     }
 }
@@ -126,7 +126,7 @@ impl InFlightGuard {
         &self,
         timing: Timing,
         span: &Span,
-        verdict: Option<&DeferredSampling>,
+        sampling: Option<&DeferredSampling>,
         report: &ReconcileReport,
     ) {
         // Also where nothing is recorded: it ends the span.
@@ -140,7 +140,7 @@ impl InFlightGuard {
         for (child, outcome) in &report.applied {
             on.apply.add(1, [self.kind, child, outcome.as_str()]);
         }
-        let exported = verdict.is_none_or(DeferredSampling::is_kept);
+        let exported = sampling.is_none_or(DeferredSampling::is_kept);
         let ids = if exported && sure { ids_of(&span.context()) } else { None };
         on.reconcile_duration.record(took.as_secs_f64(), [self.kind], ids);
     }
@@ -180,11 +180,11 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
         elpio.engine = Empty,
         elpio.outcome = Empty,
     );
-    let (parent, verdict) = match &info.place {
+    let (parent, sampling) = match &info.place {
         SpanParent::InRollout(ctx) => (rollout_parent(ctx.span_context()), None),
         SpanParent::AfterRollout(_) => (Context::new(), traces.inner.exports.then(DeferredSampling::open)),
     };
-    let reconciling = CurrentReconcile { subject: Arc::new(subject), verdict: verdict.clone() };
+    let reconciling = CurrentReconcile { subject: Arc::new(subject), sampling: sampling.clone() };
     // Without a layer for spans there is nothing to set, which is no fault.
     let _ = span.set_parent(parent.with_value(reconciling));
     if let SpanParent::AfterRollout(Some(ctx)) = &info.place
@@ -192,10 +192,10 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
     {
         span.add_link(ctx.span_context());
     }
-    (span, verdict)
+    (span, sampling)
 }
 
-fn close_span(span: &Span, verdict: Option<&DeferredSampling>, report: &ReconcileReport) {
+fn close_span(span: &Span, sampling: Option<&DeferredSampling>, report: &ReconcileReport) {
     span.record("elpio.outcome", report.outcome.as_str());
     if let Some(engine) = report.engine {
         span.record("elpio.engine", engine);
@@ -203,11 +203,11 @@ fn close_span(span: &Span, verdict: Option<&DeferredSampling>, report: &Reconcil
     if let Some(failure) = &report.failure {
         record_error(span, failure.error_type.as_str(), &failure.short, &failure.chain);
     }
-    if let Some(verdict) = verdict {
+    if let Some(sampling) = sampling {
         if report.changed_anything || report.failure.is_some() {
-            verdict.keep()
+            sampling.keep()
         } else {
-            verdict.drop_if_undecided()
+            sampling.drop_if_undecided()
         }
     }
 }

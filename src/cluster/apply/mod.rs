@@ -99,7 +99,7 @@ impl Applier {
     fn unavailable(&self, child: &Child, outcome: &mut ApplyResult) -> ChildOutcome {
         let kind = child.id.kind;
         let what = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
-        let refusal = match self.children.availability(kind) {
+        let error = match self.children.availability(kind) {
             Availability::Forbidden(why) => ApplyError {
                 reason: reason::FORBIDDEN,
                 class: ErrorType::Forbidden,
@@ -124,7 +124,7 @@ impl Applier {
                 retry_after: None,
             },
         };
-        ChildOutcome::Failed(outcome.record_failure(refusal))
+        ChildOutcome::Failed(outcome.record_failure(error))
     }
 
     async fn apply_child(
@@ -141,9 +141,9 @@ impl Applier {
                 outcome.wrote.push(version);
                 ChildOutcome::Changed
             }
-            Err(refusal) => {
-                fail_step(&span, refusal.class, &refusal.message);
-                ChildOutcome::Failed(outcome.record_failure(refusal))
+            Err(error) => {
+                fail_step(&span, error.class, &error.message);
+                ChildOutcome::Failed(outcome.record_failure(error))
             }
         }
     }

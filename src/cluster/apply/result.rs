@@ -55,9 +55,9 @@ impl From<ApiError> for ApplyError {
 
 impl ApplyResult {
     /// Takes note of a refusal.
-    pub fn record_failure(&mut self, refusal: ApplyError) -> ChildFailure {
-        self.failures.push((refusal.class, refusal.retry_after, refusal.message.clone()));
-        ChildFailure { reason: refusal.reason, class: refusal.class.as_str(), message: refusal.message }
+    pub fn record_failure(&mut self, error: ApplyError) -> ChildFailure {
+        self.failures.push((error.class, error.retry_after, error.message.clone()));
+        ChildFailure { reason: error.reason, class: error.class.as_str(), message: error.message }
     }
 }
 

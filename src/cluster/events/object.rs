@@ -37,7 +37,7 @@ pub struct EventCount<'a> {
 #[must_use]
 pub fn build_event(
     regarding: &Regarding,
-    occurrence: &NewEvent,
+    event: &NewEvent,
     name: &str,
     ids: Option<&SpanIds>,
     counted: &EventCount<'_>,
@@ -50,7 +50,7 @@ pub fn build_event(
         ]
         .into()
     });
-    let related = occurrence.related.clone().map(|child| ObjectReference {
+    let related = event.related.clone().map(|child| ObjectReference {
         api_version: Some(child.api_version),
         kind: Some(child.kind),
         name: Some(child.name),
@@ -65,10 +65,10 @@ pub fn build_event(
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(counted.last)),
-        type_: Some(occurrence.type_.to_owned()),
-        reason: Some(occurrence.reason.to_owned()),
-        action: Some(occurrence.action.to_owned()),
-        note: Some(event_note(&occurrence.note, ids.map(|ids| ids.trace_id.as_str()))),
+        type_: Some(event.type_.to_owned()),
+        reason: Some(event.reason.to_owned()),
+        action: Some(event.action.to_owned()),
+        note: Some(event_note(&event.note, ids.map(|ids| ids.trace_id.as_str()))),
         regarding: Some(ObjectReference {
             api_version: Some(regarding.api_version.to_owned()),
             kind: Some(regarding.kind.as_str().to_owned()),
@@ -88,39 +88,33 @@ pub fn build_event(
 
 /// The same occurrence for the log.
 #[must_use]
-pub fn event_record(regarding: &Regarding, occurrence: &NewEvent) -> EventRecord {
+pub fn event_record(regarding: &Regarding, event: &NewEvent) -> EventRecord {
     EventRecord {
         kind: regarding.kind,
         api_version: regarding.api_version,
         namespace: regarding.namespace.clone(),
         name: regarding.name.clone(),
         uid: regarding.uid.clone(),
-        type_: occurrence.type_,
-        reason: occurrence.reason,
-        action: occurrence.action,
-        note: occurrence.note.clone(),
+        type_: event.type_,
+        reason: event.reason,
+        action: event.action,
+        note: event.note.clone(),
     }
 }
 
 /// The same occurrence has the same name in every replica and after every restart.
 #[must_use]
-pub fn event_name(regarding: &Regarding, occurrence: &NewEvent) -> String {
+pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
     let mut hash = Sha256::new();
     let generation = regarding.generation.to_string();
-    let related = occurrence
+    let related = event
         .related
         .as_ref()
         .map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name))
         .unwrap_or_default();
-    for part in [
-        &regarding.uid,
-        &generation,
-        &regarding.rebuild,
-        occurrence.type_,
-        occurrence.reason,
-        occurrence.action,
-        &related,
-    ] {
+    for part in
+        [&regarding.uid, &generation, &regarding.rebuild, event.type_, event.reason, event.action, &related]
+    {
         hash.update(part.as_bytes());
         hash.update([0]);
     }

@@ -15,22 +15,22 @@ fn regarding() -> Regarding {
     }
 }
 
-fn occurrence() -> NewEvent {
+fn event() -> NewEvent {
     NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
 }
 
 #[test]
 fn the_name_depends_on_what_happened_and_not_on_the_note() {
-    let name = event_name(&regarding(), &occurrence());
+    let name = event_name(&regarding(), &event());
     assert!(name.starts_with("web.") && name.len() == 20, "{name}");
-    assert_eq!(name, event_name(&regarding(), &NewEvent { note: "other".into(), ..occurrence() }));
+    assert_eq!(name, event_name(&regarding(), &NewEvent { note: "other".into(), ..event() }));
     for other in [
-        event_name(&Regarding { uid: "v".into(), ..regarding() }, &occurrence()),
-        event_name(&Regarding { generation: 2, ..regarding() }, &occurrence()),
-        event_name(&Regarding { rebuild: "x".into(), ..regarding() }, &occurrence()),
-        event_name(&regarding(), &NewEvent { type_: "Warning", ..occurrence() }),
-        event_name(&regarding(), &NewEvent { reason: "Progressing", ..occurrence() }),
-        event_name(&regarding(), &NewEvent { action: "Apply", ..occurrence() }),
+        event_name(&Regarding { uid: "v".into(), ..regarding() }, &event()),
+        event_name(&Regarding { generation: 2, ..regarding() }, &event()),
+        event_name(&Regarding { rebuild: "x".into(), ..regarding() }, &event()),
+        event_name(&regarding(), &NewEvent { type_: "Warning", ..event() }),
+        event_name(&regarding(), &NewEvent { reason: "Progressing", ..event() }),
+        event_name(&regarding(), &NewEvent { action: "Apply", ..event() }),
         event_name(
             &regarding(),
             &NewEvent {
@@ -39,7 +39,7 @@ fn the_name_depends_on_what_happened_and_not_on_the_note() {
                     kind: "Service".into(),
                     name: "web".into(),
                 }),
-                ..occurrence()
+                ..event()
             },
         ),
     ] {

@@ -123,13 +123,13 @@ impl Recorder {
     }
 
     /// I/O: publishes one occurrence inside the current span.
-    pub async fn publish(&self, regarding: &Regarding, occurrence: &NewEvent) {
+    pub async fn publish(&self, regarding: &Regarding, event: &NewEvent) {
         let inner = &*self.0;
         let ids = current_ids();
-        inner.traces.emit_event(&event_record(regarding, occurrence));
-        let name = event_name(regarding, occurrence);
+        inner.traces.emit_event(&event_record(regarding, event));
+        let name = event_name(regarding, event);
         let outcome = match inner.decide(regarding, &name, ids.as_ref()) {
-            PublishAction::Create => inner.create(regarding, occurrence, &name, ids.as_ref()).await,
+            PublishAction::Create => inner.create(regarding, event, &name, ids.as_ref()).await,
             PublishAction::Patch(series) => inner.patch_series(&name, &series).await,
             PublishAction::Defer => {
                 inner.pending.notify_one();
@@ -137,7 +137,7 @@ impl Recorder {
             }
             PublishAction::Drop => EventOutcome::Dropped,
         };
-        inner.metrics.event(occurrence.type_, occurrence.reason, outcome);
+        inner.metrics.event(event.type_, event.reason, outcome);
     }
 
     /// Tells the series that are due, for ever.
@@ -217,13 +217,13 @@ impl Inner {
     async fn create(
         &self,
         regarding: &Regarding,
-        occurrence: &NewEvent,
+        event: &NewEvent,
         name: &str,
         ids: Option<&SpanIds>,
     ) -> EventOutcome {
         let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
         let counted = EventCount { count: series.count, last: series.last, instance: &self.instance };
-        let event = build_event(regarding, occurrence, name, ids, &counted);
+        let event = build_event(regarding, event, name, ids, &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
         match call_with_timeout(
             call("create", &regarding.namespace, name),

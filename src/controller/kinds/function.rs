@@ -42,17 +42,17 @@ impl Kind for Function {
         validate_function(name, spec, rebuild, defaults)
     }
 
-    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
-        function::plan(&scene.owner, valid, scene.live, scene.rollout.traceparent.as_deref(), scene.defaults)
+    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
+        function::plan(&ctx.owner, valid, ctx.live, ctx.rollout.traceparent.as_deref(), ctx.defaults)
     }
 
     fn compute_status(
-        scene: &ReconcileContext<'_>,
+        ctx: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Observation<'_, Self::Valid>,
-        moment: &StatusInput,
+        observation: Observation<'_, Self::Valid>,
+        input: &StatusInput,
     ) -> StatusUpdate<Self::Status> {
-        status::function::compute(&scene.owner, previous, seen, scene.grandchildren, moment)
+        status::function::compute(&ctx.owner, previous, observation, ctx.grandchildren, input)
     }
 
     fn finished_builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {

@@ -66,14 +66,14 @@ pub trait Kind: Send + Sync + Sized + 'static {
     ) -> Result<Self::Valid, Vec<FieldError>>;
 
     /// What a valid spec asks for.
-    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
+    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
     fn compute_status(
-        scene: &ReconcileContext<'_>,
+        ctx: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Observation<'_, Self::Valid>,
-        moment: &StatusInput,
+        observation: Observation<'_, Self::Valid>,
+        input: &StatusInput,
     ) -> StatusUpdate<Self::Status>;
 
     /// The builds among the children that have come to an end.

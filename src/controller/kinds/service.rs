@@ -42,17 +42,17 @@ impl Kind for Service {
         render::validate(name, spec, defaults)
     }
 
-    fn render(scene: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
-        render::render(&scene.owner, valid, scene.defaults)
+    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
+        render::render(&ctx.owner, valid, ctx.defaults)
     }
 
     fn compute_status(
-        scene: &ReconcileContext<'_>,
+        ctx: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,
-        seen: Observation<'_, Self::Valid>,
-        moment: &StatusInput,
+        observation: Observation<'_, Self::Valid>,
+        input: &StatusInput,
     ) -> StatusUpdate<Self::Status> {
-        status::service::compute(&scene.owner, previous, seen, moment, scene.defaults)
+        status::service::compute(&ctx.owner, previous, observation, input, ctx.defaults)
     }
 
     fn observed_generation(status: &Self::Status) -> Option<i64> {

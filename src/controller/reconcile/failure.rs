@@ -41,8 +41,8 @@ impl FailureSummary {
             outcome: ReconcileOutcome::Waiting,
             status_stands: true,
         };
-        if let Some(faults) = invalid {
-            let listed = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        if let Some(errors) = invalid {
+            let listed = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.record(ErrorType::InvalidSpec, None, listed, failures);
             summary.outcome = ReconcileOutcome::Invalid;
         }

@@ -79,7 +79,7 @@ impl<K: Kind> std::fmt::Debug for Reconciler<K> {
 
 /// What one pass through the steps found and did, before its status is written.
 struct Attempt<K: Kind> {
-    assessment: StatusUpdate<K::Status>,
+    update: StatusUpdate<K::Status>,
     outcome: ApplyResult,
     invalid: Option<Vec<FieldError>>,
     live: LiveChildren,
@@ -94,13 +94,13 @@ impl<K: Kind> Reconciler<K> {
         place: &RolloutState,
         failures: u32,
         retried: bool,
-        seat: &mut WorkerSlot,
+        slot: &mut WorkerSlot,
     ) -> ReconcileResult<K> {
         let mut attempts = 0;
         let mut said = Vec::new();
         loop {
-            let pass = self.attempt(&object, place, retried).await;
-            let again = pass
+            let attempt = self.attempt(&object, place, retried).await;
+            let again = attempt
                 .outcome
                 .failures
                 .iter()
@@ -111,15 +111,15 @@ impl<K: Kind> Reconciler<K> {
                 attempts += 1;
                 continue;
             }
-            if !pass.assessment.events.is_empty() || object.status.as_ref() != Some(&pass.assessment.status) {
-                seat.move_to_reporting().await;
+            if !attempt.update.events.is_empty() || object.status.as_ref() != Some(&attempt.update.status) {
+                slot.move_to_reporting().await;
             }
             // I/O. Before the status, so that a crash in between loses none: the one who comes next finds
             // them published.
-            self.publish_events(&object, &pass.assessment.events, retried, &mut said).await;
+            self.publish_events(&object, &attempt.update.events, retried, &mut said).await;
             // I/O
             let written = self
-                .write_status(&object, &pass.assessment.status)
+                .write_status(&object, &attempt.update.status)
                 .instrument(step(ReconcileStep::Status))
                 .await;
             match written {
@@ -132,17 +132,22 @@ impl<K: Kind> Reconciler<K> {
                         Ok(Some(newer)) => object = newer,
                         // Deleted, or edited meanwhile: the watch tells, and the next turn is about that.
                         Ok(None) => {
-                            return ReconcileResult::stale(K::engine(&pass.assessment.status), pass.outcome);
+                            return ReconcileResult::stale(
+                                K::engine(&attempt.update.status),
+                                attempt.outcome,
+                            );
                         }
                         Err(error) => {
-                            return self.finish(&object, pass, Err(error), failures, !said.is_empty()).await;
+                            return self
+                                .finish(&object, attempt, Err(error), failures, !said.is_empty())
+                                .await;
                         }
                     }
                 }
                 written => {
                     self.unwritten
                         .note(object.uid().as_deref().unwrap_or_default(), written.is_err().then_some(&said));
-                    return self.finish(&object, pass, written, failures, !said.is_empty()).await;
+                    return self.finish(&object, attempt, written, failures, !said.is_empty()).await;
                 }
             }
         }
@@ -161,7 +166,7 @@ impl<K: Kind> Reconciler<K> {
             label: (K::OWNER_LABEL, &name),
             build: object.annotations().get(annotation::BUILD).map(String::as_str),
         };
-        let moment = StatusInput {
+        let input = StatusInput {
             generation: object.metadata.generation.unwrap_or(0),
             now: Timestamp::now(),
             is_retry: retried,
@@ -174,7 +179,7 @@ impl<K: Kind> Reconciler<K> {
         // Needs no client: the watches have brought everything here.
         let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&uid));
         let details = self.children.grandchildren_of(&live);
-        let scene = |live| ReconcileContext {
+        let ctx = |live| ReconcileContext {
             owner,
             annotations: object.annotations(),
             live,
@@ -186,36 +191,36 @@ impl<K: Kind> Reconciler<K> {
         let valid = match step(ReconcileStep::Validate).in_scope(|| Self::validate(&name, object, &defaults))
         {
             Ok(valid) => valid,
-            Err(faults) => {
-                let assessment = K::compute_status(
-                    &scene(&live),
+            Err(errors) => {
+                let update = K::compute_status(
+                    &ctx(&live),
                     object.status.as_ref(),
-                    Observation::Invalid(&faults),
-                    &moment,
+                    Observation::Invalid(&errors),
+                    &input,
                 );
                 return Attempt {
-                    assessment,
+                    update,
                     outcome: ApplyResult::default(),
-                    invalid: Some(faults),
+                    invalid: Some(errors),
                     live,
                     builds: Vec::new(),
                 };
             }
         };
         // Pure
-        let desired: Desired = step(ReconcileStep::Render).in_scope(|| K::render(&scene(&live), &valid));
+        let desired: Desired = step(ReconcileStep::Render).in_scope(|| K::render(&ctx(&live), &valid));
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
         let now = self.children.controlled_by(&uid);
         let details_now = self.children.grandchildren_of(&now);
         // Pure
-        let seen =
+        let observation =
             Observation::Applied { valid: &valid, desired: &desired, applied: &outcome.applied, live: &now };
-        let assessed = ReconcileContext { grandchildren: &details_now, ..scene(&now) };
-        let assessment = K::compute_status(&assessed, object.status.as_ref(), seen, &moment);
+        let observed_ctx = ReconcileContext { grandchildren: &details_now, ..ctx(&now) };
+        let update = K::compute_status(&observed_ctx, object.status.as_ref(), observation, &input);
         let builds =
-            if assessment.finished.is_some() { K::finished_builds(&now, &details_now) } else { Vec::new() };
-        Attempt { assessment, outcome, invalid: None, live, builds }
+            if update.finished.is_some() { K::finished_builds(&now, &details_now) } else { Vec::new() };
+        Attempt { update, outcome, invalid: None, live, builds }
     }
 
     fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<FieldError>> {
@@ -314,9 +319,8 @@ impl<K: Kind> Reconciler<K> {
         }
         said.extend(fresh.iter().map(|o| (o.type_, o.reason)));
         let (recorder, regarding) = (self.recorder.clone(), event_reference::<K>(object, retried));
-        let publish = async move {
-            join_all(fresh.iter().map(|occurrence| recorder.publish(&regarding, occurrence))).await
-        };
+        let publish =
+            async move { join_all(fresh.iter().map(|event| recorder.publish(&regarding, event))).await };
         // A task of its own, so that what takes longer is still written, while the status goes on.
         let publishing = tokio::spawn(publish.instrument(step(ReconcileStep::Event)));
         if tokio::time::timeout(EVENT_TIMEOUT, publishing).await.is_err() {
@@ -331,7 +335,7 @@ impl<K: Kind> Reconciler<K> {
     async fn finish(
         &self,
         object: &Object<K>,
-        pass: Attempt<K>,
+        attempt: Attempt<K>,
         written: Result<Option<u64>, ApiError>,
         failures: u32,
         said: bool,
@@ -341,9 +345,9 @@ impl<K: Kind> Reconciler<K> {
             self.publish_events(object, &[status_write_failed(error)], true, &mut Vec::new()).await;
         }
         let mut summary = FailureSummary::from_attempt(
-            pass.invalid.as_deref(),
-            &pass.outcome,
-            K::conditions(&pass.assessment.status),
+            attempt.invalid.as_deref(),
+            &attempt.outcome,
+            K::conditions(&attempt.update.status),
             failures,
         );
         let status_version = written.as_ref().ok().copied().flatten();
@@ -351,24 +355,24 @@ impl<K: Kind> Reconciler<K> {
             summary.record(error.class, error.retry_after, error.to_string(), failures);
         }
         let stands = summary.failure.is_none() || summary.status_stands;
-        let steps = &pass.outcome.applied.outcomes;
+        let steps = &attempt.outcome.applied.outcomes;
         let changed = |known: bool| {
             steps
                 .iter()
-                .any(|(id, step)| *step == ChildOutcome::Changed && pass.live.contains_key(id) == known)
+                .any(|(id, step)| *step == ChildOutcome::Changed && attempt.live.contains_key(id) == known)
         };
-        let engine = K::engine(&pass.assessment.status);
+        let engine = K::engine(&attempt.update.status);
         let (status, unanswered) =
-            if stands { (Some(pass.assessment.status), None) } else { (None, Some(pass.assessment.status)) };
+            if stands { (Some(attempt.update.status), None) } else { (None, Some(attempt.update.status)) };
         let report = ReconcileReport {
             engine,
             outcome: summary.outcome,
-            applied: apply_counts(&pass.outcome),
+            applied: apply_counts(&attempt.outcome),
             changed_anything: status_version.is_some()
                 || said
                 || changed(true)
                 || changed(false)
-                || !pass.outcome.applied.deleted.is_empty(),
+                || !attempt.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
         };
         ReconcileResult {
@@ -376,12 +380,12 @@ impl<K: Kind> Reconciler<K> {
             retry: summary.retry,
             not_before: summary.not_before,
             corrected: changed(true),
-            wrote: pass.outcome.wrote.iter().copied().chain(status_version).collect(),
-            ended: pass.assessment.ended,
-            finished: pass
-                .assessment
+            wrote: attempt.outcome.wrote.iter().copied().chain(status_version).collect(),
+            ended: attempt.update.ended,
+            finished: attempt
+                .update
                 .finished
-                .and_then(|name| pass.builds.into_iter().find(|end| end.run == name)),
+                .and_then(|name| attempt.builds.into_iter().find(|end| end.run == name)),
             status,
             unanswered,
         }

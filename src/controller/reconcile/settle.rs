@@ -135,13 +135,13 @@ impl Unanswered {
     }
 
     /// The object is gone, and so is what was owed; a leader tells what is known of it.
-    pub fn gone<K: Kind>(&self, object: &Object<K>, rollouts: &RolloutTelemetry, leads: bool) {
-        if leads {
+    pub fn gone<K: Kind>(&self, object: &Object<K>, rollouts: &RolloutTelemetry, is_leader: bool) {
+        if is_leader {
             self.look::<K>(object, rollouts);
         }
         let owed =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
-        if let Some((rollout, build)) = owed.and_then(|owed| owed.built).filter(|_| leads) {
+        if let Some((rollout, build)) = owed.and_then(|owed| owed.built).filter(|_| is_leader) {
             rollouts.record_build::<K>(object, &rollout, &build);
         }
     }

@@ -111,7 +111,7 @@ impl WorkQueue {
                 for _ in 0..state.promote_due(now) {
                     self.measure(QueueMetrics::added);
                 }
-                if let Some((turn, waited)) = state.pop(now) {
+                if let Some((item, waited)) = state.pop(now) {
                     // Another worker has to look at what is left, and at the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);
@@ -119,7 +119,7 @@ impl WorkQueue {
                     if more {
                         self.wake.notify_one();
                     }
-                    return turn;
+                    return item;
                 }
                 state.timers.first().map(|(at, _)| *at)
             };

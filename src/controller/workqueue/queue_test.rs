@@ -7,7 +7,7 @@ fn key(name: &str) -> ObjectKey {
     ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
-fn turn(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
+fn item(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
     WorkItem { key: key(name), trigger, failures }
 }
 
@@ -28,8 +28,8 @@ async fn first_come_first_served_and_each_once() {
     queue.add(key("a"), Trigger::Spec);
     queue.add(key("a"), Trigger::Child);
     assert_eq!(queue.stats().depth, 2);
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)), "the weightiest trigger names the turn");
-    assert_eq!(now(&queue).await, Some(turn("b", Trigger::Child, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)), "the weightiest trigger names the turn");
+    assert_eq!(now(&queue).await, Some(item("b", Trigger::Child, 0)));
     assert_eq!(now(&queue).await, None);
 }
 
@@ -41,7 +41,7 @@ async fn one_run_at_a_time() {
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, None, "it is being worked on");
     queue.done(&key("a"), &Requeue::default());
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 0)));
     queue.done(&key("a"), &Requeue::default());
     assert_eq!((now(&queue).await, queue.pending()), (None, 0));
     assert!(queue.lock().entries.is_empty(), "nothing is left of it");
@@ -53,9 +53,9 @@ async fn a_retry_comes_by_itself_and_counts_failures() {
     queue.add(key("a"), Trigger::Spec);
     queue.get().await;
     queue.done(&key("a"), &Requeue { retry_after: Some(Duration::from_millis(5)), ..Requeue::default() });
-    assert_eq!(queue.get().await, turn("a", Trigger::Retry, 1));
+    assert_eq!(queue.get().await, item("a", Trigger::Retry, 1));
     queue.done(&key("a"), &Requeue { retry_after: Some(Duration::from_millis(5)), ..Requeue::default() });
-    assert_eq!(queue.get().await, turn("a", Trigger::Retry, 2));
+    assert_eq!(queue.get().await, item("a", Trigger::Retry, 2));
     queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, None);
 }
@@ -67,10 +67,10 @@ async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
     queue.get().await;
     queue.done(&key("a"), &retry(3600));
     queue.add(key("a"), Trigger::Child);
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 1)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 1)));
     queue.done(&key("a"), &retry(3600));
     queue.add(key("a"), Trigger::Spec);
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
     queue.done(&key("a"), &retry(3600));
     for _ in 0..5 {
         queue.add(key("a"), Trigger::Child);
-        assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 1)));
+        assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 1)));
         queue.done(&key("a"), &retry(3600));
     }
 }
@@ -127,7 +127,7 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
     }
     assert_eq!(turns, HOT_LOOP_THRESHOLD + 1);
     queue.add(key("a"), Trigger::Spec);
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
 }
 
 #[tokio::test]
@@ -144,11 +144,11 @@ async fn the_echo_of_our_own_write_is_no_news_even_when_it_comes_before_the_answ
     queue.tell(key("a"), Trigger::Child, Some(9));
     queue.tell(key("a"), Trigger::Child, Some(10));
     queue.done(&key("a"), &Requeue { wrote: vec![9], ..Requeue::default() });
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Child, 0)), "10 was somebody else's");
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 0)), "10 was somebody else's");
     queue.tell(key("a"), Trigger::Child, Some(11));
     queue.add(key("a"), Trigger::Dependency);
     queue.done(&key("a"), &Requeue { wrote: vec![11], ..Requeue::default() });
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Dependency, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Dependency, 0)));
 }
 
 #[tokio::test]
@@ -161,5 +161,5 @@ async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for
     queue.add(key("a"), Trigger::Child);
     assert_eq!(now(&queue).await, None);
     queue.add(key("a"), Trigger::Spec);
-    assert_eq!(now(&queue).await, Some(turn("a", Trigger::Spec, 0)));
+    assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
 }

@@ -20,7 +20,7 @@ pub struct WorkerSlots {
 pub struct WorkerSlot {
     writing: Option<OwnedSemaphorePermit>,
     telling: Option<OwnedSemaphorePermit>,
-    seats: WorkerSlots,
+    slots: WorkerSlots,
 }
 
 impl WorkerSlots {
@@ -38,7 +38,7 @@ impl WorkerSlots {
         WorkerSlot {
             writing: self.acquire_apply.clone().acquire_owned().await.ok(),
             telling: None,
-            seats: self.clone(),
+            slots: self.clone(),
         }
     }
 }
@@ -48,7 +48,7 @@ impl WorkerSlot {
     pub async fn move_to_reporting(&mut self) {
         if self.telling.is_none() {
             self.writing = None;
-            self.telling = self.seats.telling.clone().acquire_owned().await.ok();
+            self.telling = self.slots.telling.clone().acquire_owned().await.ok();
         }
     }
 }
@@ -65,11 +65,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_tells_makes_room_for_another_who_writes() {
-        let seats = WorkerSlots::new(2);
-        let (mut first, mut second) = (seats.acquire_apply().await, seats.acquire_apply().await);
-        assert!(in_time(seats.acquire_apply()).await.is_none(), "all seats are taken");
+        let slots = WorkerSlots::new(2);
+        let (mut first, mut second) = (slots.acquire_apply().await, slots.acquire_apply().await);
+        assert!(in_time(slots.acquire_apply()).await.is_none(), "all seats are taken");
         first.move_to_reporting().await;
-        let third = in_time(seats.acquire_apply()).await;
+        let third = in_time(slots.acquire_apply()).await;
         assert!(third.is_some(), "there is room");
         assert!(in_time(second.move_to_reporting()).await.is_none(), "half as many tell");
         drop(first);

@@ -29,42 +29,42 @@ const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characte
 const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
 
 /// The container of a service.
-pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, faults: &mut FieldErrors) -> ValidPod {
-    let image = image(&spec.image, faults);
-    faults.range("spec.port", spec.port, 1, 65535);
+pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErrors) -> ValidPod {
+    let image = image(&spec.image, errors);
+    errors.range("spec.port", spec.port, 1, 65535);
     let port = u16::try_from(spec.port).unwrap_or_default();
-    faults.check(engine != Engine::Knative || !RESERVED_PORTS.contains(&port), "spec.port", || {
+    errors.check(engine != Engine::Knative || !RESERVED_PORTS.contains(&port), "spec.port", || {
         format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.clone().filter(|name| !name.is_empty());
-    faults.check(account.as_deref().is_none_or(formats::is_subdomain), "spec.serviceAccount", || {
+    errors.check(account.as_deref().is_none_or(formats::is_subdomain), "spec.serviceAccount", || {
         OBJECT_NAME.to_owned()
     });
     ValidPod {
         image,
         pinned: spec.image.digest.is_some(),
         port,
-        env: env(&spec.env, engine, faults),
-        env_from: env_from(&spec.env_from, faults),
-        resources: spec.resources.as_ref().and_then(|resources| requirements(resources, faults)),
-        readiness_probe: spec.readiness_probe.as_ref().map(|asked| probe(asked, port, faults)),
+        env: env(&spec.env, engine, errors),
+        env_from: env_from(&spec.env_from, errors),
+        resources: spec.resources.as_ref().and_then(|resources| requirements(resources, errors)),
+        readiness_probe: spec.readiness_probe.as_ref().map(|asked| probe(asked, port, errors)),
         service_account: account,
     }
 }
 
 /// `repository[:tag][@digest]`.
-fn image(image: &Image, faults: &mut FieldErrors) -> String {
+fn image(image: &Image, errors: &mut FieldErrors) -> String {
     let Image { repository, tag, digest } = image;
     let readable = !repository.is_empty()
         && formats::at_most_chars(repository, 512)
         && !repository.contains(char::is_whitespace);
-    faults.check(readable, "spec.image.repository", || {
+    errors.check(readable, "spec.image.repository", || {
         "must be 1 to 512 characters without white space".to_owned()
     });
-    faults.check(tag.as_deref().is_none_or(formats::is_image_tag), "spec.image.tag", || {
+    errors.check(tag.as_deref().is_none_or(formats::is_image_tag), "spec.image.tag", || {
         "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
     });
-    faults.check(digest.as_deref().is_none_or(formats::is_digest), "spec.image.digest", || {
+    errors.check(digest.as_deref().is_none_or(formats::is_digest), "spec.image.digest", || {
         "must be sha256: and 64 hexadecimal digits".to_owned()
     });
     let tag = tag.iter().map(|tag| format!(":{tag}"));
@@ -72,38 +72,38 @@ fn image(image: &Image, faults: &mut FieldErrors) -> String {
     std::iter::once(repository.clone()).chain(tag).chain(digest).collect()
 }
 
-fn env(env: &[pod::EnvVar], engine: Engine, faults: &mut FieldErrors) -> Vec<EnvVar> {
-    faults.at_most("spec.env", env.len(), 500);
-    faults.unique("spec.env", "name", env.iter().map(|var| Some(var.name.as_str())));
+fn env(env: &[pod::EnvVar], engine: Engine, errors: &mut FieldErrors) -> Vec<EnvVar> {
+    errors.at_most("spec.env", env.len(), 500);
+    errors.unique("spec.env", "name", env.iter().map(|var| Some(var.name.as_str())));
     let valid = |(index, var): (usize, &pod::EnvVar)| {
         let path = format!("spec.env[{index}]");
         let name = format!("{path}.name");
-        faults.check(!var.name.is_empty() && formats::is_env_text(&var.name), &name, || {
+        errors.check(!var.name.is_empty() && formats::is_env_text(&var.name), &name, || {
             "must be 1 to 256 printable ASCII characters without =".to_owned()
         });
-        faults.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
+        errors.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
             format!("{} is a variable that Knative sets itself", var.name)
         });
-        faults.check(var.value.is_some() != var.value_from.is_some(), &path, || {
+        errors.check(var.value.is_some() != var.value_from.is_some(), &path, || {
             "exactly one of value and valueFrom must be set".to_owned()
         });
         let value_from =
-            var.value_from.as_ref().map(|source| value_source(&format!("{path}.valueFrom"), source, faults));
+            var.value_from.as_ref().map(|source| value_source(&format!("{path}.valueFrom"), source, errors));
         EnvVar { name: var.name.clone(), value: var.value.clone(), value_from }
     };
     env.iter().enumerate().map(valid).collect()
 }
 
-fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut FieldErrors) -> EnvVarSource {
+fn value_source(path: &str, source: &pod::EnvVarSource, errors: &mut FieldErrors) -> EnvVarSource {
     let pod::EnvVarSource { secret_key_ref, config_map_key_ref } = source;
-    faults.check(secret_key_ref.is_some() != config_map_key_ref.is_some(), path, || {
+    errors.check(secret_key_ref.is_some() != config_map_key_ref.is_some(), path, || {
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
     });
     let mut check = |field: &str, key: &KeyRef| {
-        faults.check(formats::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
+        errors.check(formats::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
             OBJECT_NAME.to_owned()
         });
-        faults.check(formats::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
+        errors.check(formats::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
     };
     if let Some(key) = secret_key_ref {
         check("secretKeyRef", key);
@@ -126,20 +126,20 @@ fn value_source(path: &str, source: &pod::EnvVarSource, faults: &mut FieldErrors
     }
 }
 
-fn env_from(sources: &[pod::EnvFrom], faults: &mut FieldErrors) -> Vec<EnvFromSource> {
-    faults.at_most("spec.envFrom", sources.len(), 100);
+fn env_from(sources: &[pod::EnvFrom], errors: &mut FieldErrors) -> Vec<EnvFromSource> {
+    errors.at_most("spec.envFrom", sources.len(), 100);
     let valid = |(index, source): (usize, &pod::EnvFrom)| {
         let pod::EnvFrom { prefix, secret_ref, config_map_ref } = source;
         let path = format!("spec.envFrom[{index}]");
-        faults.check(prefix.as_deref().is_none_or(formats::is_env_text), &format!("{path}.prefix"), || {
+        errors.check(prefix.as_deref().is_none_or(formats::is_env_text), &format!("{path}.prefix"), || {
             "must be at most 256 printable ASCII characters without =".to_owned()
         });
-        faults.check(secret_ref.is_some() != config_map_ref.is_some(), &path, || {
+        errors.check(secret_ref.is_some() != config_map_ref.is_some(), &path, || {
             "exactly one of secretRef and configMapRef must be set".to_owned()
         });
         for (field, object) in [("secretRef", secret_ref), ("configMapRef", config_map_ref)] {
             let named = object.as_ref().is_none_or(|object| formats::is_subdomain(&object.name));
-            faults.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
+            errors.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
         }
         EnvFromSource {
             prefix: prefix.clone().filter(|prefix| !prefix.is_empty()),
@@ -155,12 +155,12 @@ fn env_from(sources: &[pod::EnvFrom], faults: &mut FieldErrors) -> Vec<EnvFromSo
 }
 
 /// Resources in canonical form; `None` when nothing is asked.
-fn requirements(resources: &Resources, faults: &mut FieldErrors) -> Option<ResourceRequirements> {
-    let requests = amounts("spec.resources.requests", &resources.requests, faults);
-    let limits = amounts("spec.resources.limits", &resources.limits, faults);
+fn requirements(resources: &Resources, errors: &mut FieldErrors) -> Option<ResourceRequirements> {
+    let requests = amounts("spec.resources.requests", &resources.requests, errors);
+    let limits = amounts("spec.resources.limits", &resources.limits, errors);
     for (name, request) in &requests {
         if let Some(limit) = limits.get(name) {
-            faults.check(request <= limit, &format!("spec.resources.requests.{name}"), || {
+            errors.check(request <= limit, &format!("spec.resources.requests.{name}"), || {
                 format!("{request} is more than the limit, {limit}")
             });
         }
@@ -180,16 +180,16 @@ fn requirements(resources: &Resources, faults: &mut FieldErrors) -> Option<Resou
 fn amounts(
     path: &str,
     written: &BTreeMap<String, RawQuantity>,
-    faults: &mut FieldErrors,
+    errors: &mut FieldErrors,
 ) -> BTreeMap<String, Quantity> {
-    faults.at_most(path, written.len(), 50);
+    errors.at_most(path, written.len(), 50);
     let mut read = BTreeMap::new();
     for (name, amount) in written {
         let field = format!("{path}.{name}");
         match Quantity::parse(&amount.to_string()) {
-            None => faults.add(field, format!("{:?} is no quantity", amount.to_string())),
+            None => errors.add(field, format!("{:?} is no quantity", amount.to_string())),
             Some(quantity) if quantity.is_negative() => {
-                faults.add(field, format!("must not be negative, as {amount} is"))
+                errors.add(field, format!("must not be negative, as {amount} is"))
             }
             Some(quantity) => {
                 read.insert(name.clone(), quantity);
@@ -199,16 +199,16 @@ fn amounts(
     read
 }
 
-fn probe(asked: &ReadinessProbe, port: u16, faults: &mut FieldErrors) -> Probe {
+fn probe(asked: &ReadinessProbe, port: u16, errors: &mut FieldErrors) -> Probe {
     let path = "spec.readinessProbe";
-    faults.check(formats::at_most_chars(&asked.path, 2048), &format!("{path}.path"), || {
+    errors.check(formats::at_most_chars(&asked.path, 2048), &format!("{path}.path"), || {
         "must have at most 2048 characters".to_owned()
     });
     if let Some(delay) = asked.initial_delay_seconds {
-        faults.range(&format!("{path}.initialDelaySeconds"), delay, 0, i32::MAX);
+        errors.range(&format!("{path}.initialDelaySeconds"), delay, 0, i32::MAX);
     }
     if let Some(period) = asked.period_seconds {
-        faults.range(&format!("{path}.periodSeconds"), period, 1, i32::MAX);
+        errors.range(&format!("{path}.periodSeconds"), period, 1, i32::MAX);
     }
     let http_path = if asked.path.is_empty() { "/" } else { &asked.path };
     Probe {

@@ -96,26 +96,26 @@ pub fn validate_function(
     rebuild: Option<&str>,
     defaults: &Defaults,
 ) -> Result<ValidFunction, Vec<FieldError>> {
-    let mut faults = FieldErrors::default();
-    faults.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
+    let mut errors = FieldErrors::default();
+    errors.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
-    let inputs = inputs(spec, rebuild, &mut faults);
+    let inputs = inputs(spec, rebuild, &mut errors);
     let timeout = duration::parse(&spec.build.timeout).filter(|timeout| !timeout.is_zero());
-    faults.check(timeout.is_some(), "spec.build.timeout", || {
+    errors.check(timeout.is_some(), "spec.build.timeout", || {
         format!("{:?} must be a duration such as 30m, more than nothing", spec.build.timeout)
     });
-    faults.range("spec.build.keep", spec.build.keep, 1, i32::MAX);
+    errors.range("spec.build.keep", spec.build.keep, 1, i32::MAX);
     let service = service(spec);
     // The service's image and name are made from fields that were checked under their own paths.
     let others = validate(name, &service, defaults).err().unwrap_or_default();
-    for fault in others
+    for error in others
         .into_iter()
-        .filter(|fault| !fault.path.starts_with("spec.image") && !fault.path.starts_with("metadata."))
+        .filter(|error| !error.path.starts_with("spec.image") && !error.path.starts_with("metadata."))
     {
-        faults.add(fault.path, fault.message);
+        errors.add(error.path, error.message);
     }
-    faults.into_result()?;
+    errors.into_result()?;
     Ok(ValidFunction {
         name: name.to_owned(),
         inputs,
@@ -126,29 +126,29 @@ pub fn validate_function(
 }
 
 /// Empty texts count as absent, so that to write one changes nothing.
-fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut FieldErrors) -> BuildInputs {
-    source(spec, faults);
-    faults.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
+fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErrors) -> BuildInputs {
+    source(spec, errors);
+    errors.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
     let (_, tag) = split_tag(&spec.image);
     let image =
         is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(formats::is_image_tag);
-    faults
+    errors
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());
-    faults.check(
+    errors.check(
         entrypoint
             .as_deref()
             .is_none_or(|text| formats::at_most_chars(text, 4096) && !text.contains(['\n', '\r'])),
         "spec.entrypoint",
         || "must be one line of at most 4096 characters".to_owned(),
     );
-    faults.check(is_reference(&spec.builder), "spec.builder", || {
+    errors.check(is_reference(&spec.builder), "spec.builder", || {
         format!("{:?} must be the name of an image", spec.builder)
     });
     let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
-    faults.check(
+    errors.check(
         service_account.as_deref().is_none_or(formats::is_subdomain),
         "spec.build.serviceAccount",
         || "must be a lower-case DNS name of at most 253 characters".to_owned(),
@@ -167,19 +167,19 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, faults: &mut FieldErr
     }
 }
 
-fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
+fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
     let source = &spec.source;
-    faults.check(source.git.is_some() != source.archive.is_some(), "spec.source", || {
+    errors.check(source.git.is_some() != source.archive.is_some(), "spec.source", || {
         "exactly one of git and archive must be set".to_owned()
     });
     if let Some(git) = &source.git {
-        faults.check(is_https(&git.url), "spec.source.git.url", || {
+        errors.check(is_https(&git.url), "spec.source.git.url", || {
             format!("{:?} must be an https:// URL", git.url)
         });
         let revision = !git.revision.is_empty()
             && formats::at_most_chars(&git.revision, 256)
             && !git.revision.starts_with('-');
-        faults.check(
+        errors.check(
             revision && !git.revision.contains(char::is_whitespace),
             "spec.source.git.revision",
             || format!("{:?} must be a branch, a tag or a commit, not beginning with a dash", git.revision),
@@ -189,10 +189,10 @@ fn source(spec: &ElpioFunctionSpec, faults: &mut FieldErrors) {
             && path.split('/').all(|part| part != "..")
             && formats::at_most_chars(path, 1024)
             && !path.contains(['\n', '\r']);
-        faults.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
+        errors.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
     if let Some(archive) = &source.archive {
-        faults.check(is_https(archive), "spec.source.archive", || {
+        errors.check(is_https(archive), "spec.source.archive", || {
             format!("{archive:?} must be an https:// URL")
         });
     }

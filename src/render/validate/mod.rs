@@ -99,17 +99,17 @@ pub fn validate(
     spec: &ElpioServiceSpec,
     defaults: &Defaults,
 ) -> Result<ValidService, Vec<FieldError>> {
-    let mut faults = FieldErrors::default();
+    let mut errors = FieldErrors::default();
     let engine = spec.engine.unwrap_or(defaults.engine);
-    faults.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
+    errors.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
         "must be a DNS-1035 label of at most 63 characters".to_owned()
     });
-    let pod = container::pod(spec, engine, &mut faults);
-    let secrets = secrets::external_secrets(&spec.external_secrets, &mut faults);
-    network::scaling(spec, engine, &mut faults);
-    network::ingress(&spec.ingress, &mut faults);
-    let traffic = network::traffic(&spec.traffic, &mut faults);
-    faults.into_result()?;
+    let pod = container::pod(spec, engine, &mut errors);
+    let secrets = secrets::external_secrets(&spec.external_secrets, &mut errors);
+    network::scaling(spec, engine, &mut errors);
+    network::ingress(&spec.ingress, &mut errors);
+    let traffic = network::traffic(&spec.traffic, &mut errors);
+    errors.into_result()?;
     let scaling = &spec.scaling;
     let ingress = &spec.ingress;
     Ok(ValidService {

@@ -11,64 +11,64 @@ use crate::{
 };
 
 /// Scaling, with what it needs of resources.
-pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, faults: &mut FieldErrors) {
+pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErrors) {
     let scaling = &spec.scaling;
-    faults.range("spec.scaling.minScale", scaling.min_scale, 0, i32::MAX);
-    faults.range("spec.scaling.maxScale", scaling.max_scale, 0, i32::MAX);
-    faults.check(
+    errors.range("spec.scaling.minScale", scaling.min_scale, 0, i32::MAX);
+    errors.range("spec.scaling.maxScale", scaling.max_scale, 0, i32::MAX);
+    errors.check(
         scaling.max_scale == 0 || scaling.min_scale <= scaling.max_scale,
         "spec.scaling.minScale",
         || format!("{} is more than maxScale, {}", scaling.min_scale, scaling.max_scale),
     );
-    faults.range("spec.scaling.target", scaling.target, 1, i32::MAX);
+    errors.range("spec.scaling.target", scaling.target, 1, i32::MAX);
     if let Some(limit) = scaling.concurrency_limit {
-        faults.range("spec.scaling.concurrencyLimit", limit, 1, 1000);
+        errors.range("spec.scaling.concurrencyLimit", limit, 1, 1000);
     }
     if scaling.metric != Metric::Cpu {
         return;
     }
-    faults.check(scaling.target <= 100, "spec.scaling.target", || {
+    errors.check(scaling.target <= 100, "spec.scaling.target", || {
         format!("is in per cent with metric cpu, so at most 100, not {}", scaling.target)
     });
     let cpu = spec.resources.as_ref().is_some_and(|resources| {
         resources.requests.contains_key("cpu") || resources.limits.contains_key("cpu")
     });
-    faults.check(engine != Engine::Keda || cpu, "spec.scaling.metric", || {
+    errors.check(engine != Engine::Keda || cpu, "spec.scaling.metric", || {
         "cpu on KEDA needs spec.resources.requests.cpu or spec.resources.limits.cpu".to_owned()
     });
 }
 
 /// Ingress.
-pub(super) fn ingress(ingress: &Ingress, faults: &mut FieldErrors) {
+pub(super) fn ingress(ingress: &Ingress, errors: &mut FieldErrors) {
     if let Some(host) = &ingress.host {
-        host_rules(host, ingress, faults);
+        host_rules(host, ingress, errors);
     }
-    faults.check(!ingress.tls || ingress.host.is_some(), "spec.ingress.tls", || {
+    errors.check(!ingress.tls || ingress.host.is_some(), "spec.ingress.tls", || {
         "needs spec.ingress.host".to_owned()
     });
     if let Some(issuer) = &ingress.issuer {
-        faults.check(formats::is_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
+        errors.check(formats::is_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }
 }
 
-fn host_rules(host: &str, ingress: &Ingress, faults: &mut FieldErrors) {
+fn host_rules(host: &str, ingress: &Ingress, errors: &mut FieldErrors) {
     let path = "spec.ingress.host";
-    faults.check(ingress.enabled, path, || "needs spec.ingress.enabled".to_owned());
-    faults.check(ingress.visibility == Visibility::External, path, || {
+    errors.check(ingress.enabled, path, || "needs spec.ingress.enabled".to_owned());
+    errors.check(ingress.visibility == Visibility::External, path, || {
         "needs spec.ingress.visibility external".to_owned()
     });
-    let named = faults.check(formats::is_domain(host), path, || {
+    let named = errors.check(formats::is_domain(host), path, || {
         format!("{host:?} must be a lower-case domain name of two labels or more, each of at most 63 characters, without wildcard or trailing dot")
     });
     if named {
-        faults.check(!formats::is_address(host), path, || {
+        errors.check(!formats::is_address(host), path, || {
             format!("{host:?} must be a domain name, not an address")
         });
     }
     let inside = host == "cluster.local" || host.ends_with(".cluster.local");
-    faults.check(!inside, path, || format!("{host:?} must not be under cluster.local"));
+    errors.check(!inside, path, || format!("{host:?} must not be under cluster.local"));
 }
 
 /// Who signs certificates.
@@ -80,26 +80,26 @@ pub(super) fn issuer(ingress: &Ingress, defaults: &Defaults) -> IssuerRef {
 }
 
 /// Traffic.
-pub(super) fn traffic(targets: &[TrafficTarget], faults: &mut FieldErrors) -> Vec<knative::TrafficTarget> {
-    faults.at_most("spec.traffic", targets.len(), 50);
-    faults.unique("spec.traffic", "tag", targets.iter().map(|target| target.tag.as_deref()));
+pub(super) fn traffic(targets: &[TrafficTarget], errors: &mut FieldErrors) -> Vec<knative::TrafficTarget> {
+    errors.at_most("spec.traffic", targets.len(), 50);
+    errors.unique("spec.traffic", "tag", targets.iter().map(|target| target.tag.as_deref()));
     let sum: i64 = targets.iter().map(|target| i64::from(target.percent)).sum();
-    faults.check(targets.is_empty() || sum == 100, "spec.traffic", || {
+    errors.check(targets.is_empty() || sum == 100, "spec.traffic", || {
         format!("the percents must sum to 100, not {sum}")
     });
     let valid = |(index, target): (usize, &TrafficTarget)| {
         let path = format!("spec.traffic[{index}]");
         let latest = target.latest_revision.unwrap_or_default();
-        faults.check(target.revision_name.is_some() != latest, &path, || {
+        errors.check(target.revision_name.is_some() != latest, &path, || {
             "exactly one of revisionName and latestRevision: true must be set".to_owned()
         });
-        faults.check(
+        errors.check(
             target.revision_name.as_deref().is_none_or(formats::is_subdomain),
             &format!("{path}.revisionName"),
             || "must be a lower-case DNS name of at most 253 characters".to_owned(),
         );
-        faults.range(&format!("{path}.percent"), target.percent, 0, 100);
-        faults.check(
+        errors.range(&format!("{path}.percent"), target.percent, 0, 100);
+        errors.check(
             target.tag.as_deref().is_none_or(|tag| formats::is_dns_1035_label(tag, 63)),
             &format!("{path}.tag"),
             || "must be a DNS-1035 label of at most 63 characters".to_owned(),

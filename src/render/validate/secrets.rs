@@ -10,45 +10,45 @@ use crate::{
 };
 
 /// The secrets to fetch, in the order in which they stand.
-pub(super) fn external_secrets(secrets: &[ExternalSecret], faults: &mut FieldErrors) -> Vec<ValidSecret> {
-    faults.at_most("spec.externalSecrets", secrets.len(), 50);
-    faults.unique("spec.externalSecrets", "name", secrets.iter().map(|secret| Some(secret.name.as_str())));
+pub(super) fn external_secrets(secrets: &[ExternalSecret], errors: &mut FieldErrors) -> Vec<ValidSecret> {
+    errors.at_most("spec.externalSecrets", secrets.len(), 50);
+    errors.unique("spec.externalSecrets", "name", secrets.iter().map(|secret| Some(secret.name.as_str())));
     secrets
         .iter()
         .enumerate()
-        .map(|(index, secret)| external_secret(&format!("spec.externalSecrets[{index}]"), secret, faults))
+        .map(|(index, secret)| external_secret(&format!("spec.externalSecrets[{index}]"), secret, errors))
         .collect()
 }
 
-fn external_secret(path: &str, secret: &ExternalSecret, faults: &mut FieldErrors) -> ValidSecret {
+fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors) -> ValidSecret {
     let secret_name = secret.secret_name.as_ref().unwrap_or(&secret.name);
     for (field, name) in
         [("name", &secret.name), ("storeRef", &secret.store_ref), ("secretName", secret_name)]
     {
         // A bad name that secretName only takes over is one fault, not two.
         let own = field != "secretName" || secret.secret_name.is_some();
-        faults.check(!own || formats::is_subdomain(name), &format!("{path}.{field}"), || {
+        errors.check(!own || formats::is_subdomain(name), &format!("{path}.{field}"), || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }
-    faults.check(
+    errors.check(
         duration::parse(&secret.refresh_interval).is_some(),
         &format!("{path}.refreshInterval"),
         || format!("{:?} must be a duration such as 1h30m", secret.refresh_interval),
     );
-    faults
+    errors
         .check(!secret.data.is_empty(), &format!("{path}.data"), || "must name at least one key".to_owned());
-    faults.at_most(&format!("{path}.data"), secret.data.len(), 100);
+    errors.at_most(&format!("{path}.data"), secret.data.len(), 100);
     let data = secret.data.iter().enumerate().map(|(index, data)| {
         let path = format!("{path}.data[{index}]");
-        faults.check(formats::is_data_key(&data.secret_key), &format!("{path}.secretKey"), || {
+        errors.check(formats::is_data_key(&data.secret_key), &format!("{path}.secretKey"), || {
             "must be 1 to 253 letters, digits, dashes, underscores and dots".to_owned()
         });
         for (field, text) in
             [("remoteKey", Some(&data.remote_key)), ("remoteProperty", data.remote_property.as_ref())]
         {
             let fits = text.is_none_or(|text| (1..=1024).contains(&text.chars().count()));
-            faults.check(fits, &format!("{path}.{field}"), || "must have 1 to 1024 characters".to_owned());
+            errors.check(fits, &format!("{path}.{field}"), || "must have 1 to 1024 characters".to_owned());
         }
         Data {
             secret_key: data.secret_key.clone(),

@@ -84,15 +84,15 @@ impl Telemetry {
             .collect();
         let mut said = Vec::new();
         for (signal, ended) in running {
-            let fault = match timeout_at(until, ended).await {
+            let error = match timeout_at(until, ended).await {
                 Ok(Ok(Ok(()))) => None,
                 Ok(Ok(Err(error))) => Some(error.to_string()),
                 Ok(Err(_)) => Some("its thread ended".to_owned()),
                 Err(_) => Some(format!("not done within {} s", bound.as_secs_f64())),
             };
             let lost = self.waiting(signal) + self.delivery.dropped(signal).1 - before[signal as usize];
-            match fault {
-                Some(fault) => said.push(format!("{signal}: {fault}; {lost} items lost")),
+            match error {
+                Some(error) => said.push(format!("{signal}: {error}; {lost} items lost")),
                 None if lost > 0 => said.push(format!("{signal}: {lost} items lost")),
                 None => {}
             }

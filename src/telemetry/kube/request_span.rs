@@ -49,7 +49,7 @@ impl ApiServer {
 pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
     span: Span,
-    verdict: Option<DeferredSampling>,
+    sampling: Option<DeferredSampling>,
     attributes: Vec<KeyValue>,
     method: Method,
     timing: Timing,
@@ -80,9 +80,9 @@ impl RequestSpan {
             Some(_) => open(&method, request.uri(), server, &template),
             None => Span::none(),
         });
-        let verdict = reconciling.and_then(|reconciling| reconciling.verdict);
+        let sampling = reconciling.and_then(|reconciling| reconciling.sampling);
         if metrics.propagate && !span.is_disabled() {
-            inject(&span, verdict.as_ref(), &method, request.headers_mut());
+            inject(&span, sampling.as_ref(), &method, request.headers_mut());
         }
         let attributes = vec![
             KeyValue::new("http.request.method", method_name(&method)),
@@ -92,7 +92,7 @@ impl RequestSpan {
         Self {
             instruments: metrics.instruments.clone(),
             span,
-            verdict,
+            sampling,
             attributes,
             method,
             timing,
@@ -144,8 +144,8 @@ impl RequestSpan {
         let Some(ids) = ids_of(&self.span.context()).filter(|_| sure) else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
         let mark = move || on.http_duration.record_exemplar(took, &attributes, Some(ids));
-        match &self.verdict {
-            Some(verdict) => verdict.on_keep(mark),
+        match &self.sampling {
+            Some(sampling) => sampling.on_keep(mark),
             None => mark(),
         }
     }
@@ -175,18 +175,18 @@ fn open(method: &Method, uri: &http::Uri, server: &ApiServer, template: &str) ->
 
 /// Tells the API server, so that its spans join. A read in a trace that may never be exported tells nothing;
 /// a write makes it one that is.
-fn inject(span: &Span, verdict: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
+fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
     let cx = span.context();
     if !cx.has_active_span() {
         return;
     }
-    if let Some(verdict) = verdict
-        && !verdict.is_kept()
+    if let Some(sampling) = sampling
+        && !sampling.is_kept()
     {
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return;
         }
-        verdict.keep();
+        sampling.keep();
     }
     if let Some(value) = ids_of(&cx).and_then(|ids| HeaderValue::from_str(&ids.traceparent()).ok()) {
         headers.insert("traceparent", value);

@@ -90,8 +90,8 @@ pub(in crate::telemetry) fn register(
     });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
-        if let Some(leads) = leader.leads() {
-            to.set(u64::from(leads), &[table::LEASE]);
+        if let Some(is_leader) = leader.leads() {
+            to.set(u64::from(is_leader), &[table::LEASE]);
         }
     });
     export_gauges(meter, delivery);

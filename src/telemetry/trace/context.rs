@@ -27,7 +27,7 @@ pub(in crate::telemetry) struct ReconciledObject {
 pub(in crate::telemetry) struct CurrentReconcile {
     pub(in crate::telemetry) subject: Arc<ReconciledObject>,
     /// Set when it is still open whether this trace is exported.
-    pub(in crate::telemetry) verdict: Option<DeferredSampling>,
+    pub(in crate::telemetry) sampling: Option<DeferredSampling>,
 }
 
 /// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
@@ -119,7 +119,7 @@ pub(in crate::telemetry) fn ids_if_kept() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let certain = cx
             .get::<CurrentReconcile>()
-            .and_then(|r| r.verdict.as_ref())
+            .and_then(|r| r.sampling.as_ref())
             .is_none_or(DeferredSampling::is_kept);
         if certain { ids_of(cx) } else { None }
     })
@@ -129,8 +129,8 @@ pub(in crate::telemetry) fn ids_if_kept() -> Option<SpanIds> {
 pub(in crate::telemetry) fn ids_and_keep() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let ids = ids_of(cx)?;
-        if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
-            verdict.keep();
+        if let Some(sampling) = cx.get::<CurrentReconcile>().and_then(|r| r.sampling.as_ref()) {
+            sampling.keep();
         }
         Some(ids)
     })
@@ -139,8 +139,8 @@ pub(in crate::telemetry) fn ids_and_keep() -> Option<SpanIds> {
 /// Makes the trace of the reconcile that runs here, if there is one, one that is exported.
 pub(in crate::telemetry) fn keep_current_trace() {
     Context::map_current(|cx| {
-        if let Some(verdict) = cx.get::<CurrentReconcile>().and_then(|r| r.verdict.as_ref()) {
-            verdict.keep();
+        if let Some(sampling) = cx.get::<CurrentReconcile>().and_then(|r| r.sampling.as_ref()) {
+            sampling.keep();
         }
     });
 }

@@ -35,7 +35,7 @@ const MAX_PENDING_TRACES: usize = 1024;
 #[derive(Debug)]
 struct PendingTrace {
     root: SpanId,
-    verdict: DeferredSampling,
+    sampling: DeferredSampling,
     spans: Vec<SpanData>,
 }
 
@@ -91,7 +91,7 @@ impl TailSamplingProcessor {
         }
         let done = held.remove(&trace);
         self.traces.store(held.len(), Ordering::Release);
-        done.filter(|tentative| tentative.verdict.is_kept())
+        done.filter(|tentative| tentative.sampling.is_kept())
             .map(|tentative| tentative.spans)
             .unwrap_or_default()
     }
@@ -99,16 +99,19 @@ impl TailSamplingProcessor {
 
 impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        let verdict = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.verdict.clone());
-        if let Some(verdict) = verdict.filter(|_| !parent.span().span_context().is_valid()) {
+        let sampling = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.sampling.clone());
+        if let Some(sampling) = sampling.filter(|_| !parent.span().span_context().is_valid()) {
             let ctx = span.span_context();
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             if held.len() < MAX_PENDING_TRACES {
-                held.insert(ctx.trace_id(), PendingTrace { root: ctx.span_id(), verdict, spans: Vec::new() });
+                held.insert(
+                    ctx.trace_id(),
+                    PendingTrace { root: ctx.span_id(), sampling, spans: Vec::new() },
+                );
                 self.traces.store(held.len(), Ordering::Release);
             } else {
                 drop(held);
-                verdict.keep();
+                sampling.keep();
             }
         }
         self.next.iter().for_each(|next| next.on_start(span, parent));
