@@ -12,9 +12,12 @@
 mod rules;
 #[path = "architecture/source.rs"]
 mod source;
+#[path = "architecture/words.rs"]
+mod words;
 
 use rules::{LONGER, layers, names, openings, purity, sizes, telemetry};
 use source::{Source, read};
+use words::{SAME_NAME, banned_words, type_names};
 
 /// Every source of the operator.
 fn operator() -> Vec<Source> {
@@ -54,6 +57,16 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn no_file_is_too_long_to_be_read() {
     none(&sizes(&all(), LONGER));
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    none(&type_names(&operator(), SAME_NAME));
+}
+
+#[test]
+fn names_use_the_verbs_of_the_field() {
+    none(&banned_words(&all()));
 }
 
 #[test]
@@ -200,5 +213,26 @@ mod can_fail {
                 && sources.iter().any(|s| s.path == "src/render/mod.rs")
         );
         assert!(sources.iter().map(|s| s.uses().len()).sum::<usize>() > 50, "the imports are not found");
+    }
+
+    #[test]
+    fn types_and_verbs() {
+        let sources = [file("src/a.rs", "pub struct A;"), file("src/b.rs", "pub(crate) enum A {}")].concat();
+        caught(&type_names(&sources, &[]), "src/a.rs:1", "A is the name of 2 types");
+        none(&type_names(&sources, &[("A", "a reason")]));
+        caught(&type_names(&[], &[("A", "a reason")]), "A is one", "only");
+        for name in [
+            "fn say() {}",
+            "let told_by = 1;",
+            "struct TheSeat;",
+            "const LOOK_AGAIN: u8 = 1;",
+            "fn pass() {}",
+        ] {
+            caught(&banned_words(&file("src/a.rs", name)), "src/a.rs:1", "nothing");
+        }
+        none(&banned_words(&file(
+            "src/a.rs",
+            "fn bypass() {} fn passing_by() {} // we say so\nlet a = \"told\";",
+        )));
     }
 }
