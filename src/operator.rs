@@ -1,11 +1,14 @@
-//! The operator's parts, joined: watches, caches, queues, workers, lease. It lives from the first list to the
-//! last flushed Event.
+//! The operator's parts, joined: watches, stores, controllers, Lease. It lives from the first list to the last
+//! flushed Event, and knows no kind.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kube::Client;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     cluster::{
@@ -20,66 +23,25 @@ use crate::{
     },
     config::OperatorConfig,
     controller::{
-        Controller,
-        kinds::{Kind, function::Function, service::Service},
-        reconcile::{Reconciler, rollout_telemetry::RolloutTelemetry, unwritten::Unwritten},
-        state_metrics,
+        AnyController, Observer, controllers,
+        kinds::{self, SharedParts},
     },
     http,
     render::Defaults,
-    runtime_info,
+    runtime_info::{self, RuntimeInfo},
     telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
 };
 
-/// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
+/// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
-/// What the last Events, and then giving back the Lease, may take.
+/// What the last Events, and then the release of the Lease, may take.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// One kind with all that it works with.
-struct KindController<K: Kind> {
-    controller: Controller<K>,
-    pipeline: Arc<Reconciler<K>>,
-}
-
-impl<K: Kind> KindController<K> {
-    fn new(
-        config: &OperatorConfig,
-        applier: &Applier,
-        recorder: &Recorder,
-        rollouts: &RolloutTelemetry,
-        is_leader: watch::Receiver<bool>,
-    ) -> Self {
-        let controller = Controller::<K>::new(rollouts.clone(), is_leader);
-        let pipeline = Arc::new(Reconciler {
-            client: applier.client.clone(),
-            store: controller.store.clone(),
-            children: applier.children.clone(),
-            applier: applier.clone(),
-            recorder: recorder.clone(),
-            defaults: defaults(config),
-            rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
-                .unwrap_or(SignedDuration::from_mins(10)),
-            unwritten: Unwritten::default(),
-        });
-        Self { controller, pipeline }
-    }
-
-    fn run_workers(
-        &self,
-        workers: usize,
-        stopping: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + use<K> {
-        self.controller.clone().run_workers(self.pipeline.clone(), workers, stopping)
-    }
-}
 
 /// The operator.
 pub struct Operator {
     client: Client,
     children: Arc<ChildStore>,
-    services: KindController<Service>,
-    functions: KindController<Function>,
+    controllers: Arc<[Arc<dyn AnyController>]>,
     recorder: Recorder,
     metrics: Metrics,
     served: watch::Sender<ServedVersions>,
@@ -100,21 +62,27 @@ impl Operator {
     pub fn new(config: &OperatorConfig, client: Client, telemetry: &Telemetry) -> Self {
         let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
         let leading = watch::channel(false).0;
-        let kinds = [Service::CHILD_KINDS, Function::CHILD_KINDS].concat();
+        let kinds = kinds::child_kinds();
         let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
-        let rollouts = RolloutTelemetry { traces: traces.clone(), metrics: metrics.clone() };
-        let recorder =
-            Recorder::new(client.clone(), &runtime_info::reporting_instance(), metrics.clone(), traces);
-        let applier = Applier {
-            client: client.clone(),
-            children: children.clone(),
-            pace: Arc::new(RecreateBackoff::default()),
-        };
+        let recorder = Recorder::new(
+            client.clone(),
+            &runtime_info::reporting_instance(),
+            metrics.clone(),
+            traces.clone(),
+        );
+        let backoff = Arc::new(RecreateBackoff::default());
+        let controllers = controllers(&SharedParts {
+            applier: Applier { client: client.clone(), children: children.clone(), pace: backoff },
+            recorder: recorder.clone(),
+            observer: Observer::new(metrics.clone(), traces, children.clone(), leading.subscribe()),
+            defaults: defaults(config),
+            rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
+                .unwrap_or(SignedDuration::from_mins(10)),
+        });
         Self {
-            services: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
-            functions: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
             client,
             children,
+            controllers: controllers.into(),
             recorder,
             metrics,
             served: watch::channel(ServedVersions::new()).0,
@@ -124,7 +92,7 @@ impl Operator {
         }
     }
 
-    /// What `/readyz` says.
+    /// What `/readyz` answers.
     #[must_use]
     pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::ReadinessCheck {
         let synced = self.synced.subscribe();
@@ -136,72 +104,87 @@ impl Operator {
     }
 
     /// Runs until `stopping`, and then to the end of what was begun.
+    ///
+    /// # Errors
+    /// When one of its parts ends before, which none may.
     pub async fn run(
         self,
         config: OperatorConfig,
-        place: runtime_info::RuntimeInfo,
+        place: RuntimeInfo,
         mut stopping: watch::Receiver<bool>,
-    ) {
+    ) -> Result<(), PartEnded> {
         self.register_state_gauges();
-        let mut own = self.services.controller.watch(&self.client, &config.namespaces);
-        own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
-        let mut background = JoinSet::new();
+        let watches: Vec<WatchHandle> = self
+            .controllers
+            .iter()
+            .flat_map(|controller| controller.watch(&self.client, &config.namespaces))
+            .collect();
+        let mut parts = self.start_parts();
+        tokio::select! {
+            () = self.wait_for_cache_sync(&watches) => {}
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            ended = parts.join_next() => return Err(PartEnded::from(ended)),
+        }
+        self.synced.send_replace(true);
+        tracing::info!("ready: every watch has synced");
+        let (release, released) = watch::channel(false);
+        parts.spawn(on_leadership_acquired(self.controllers.clone(), self.leading.subscribe()));
+        let leading = self.leading.clone();
+        let election =
+            run_leader_election(self.client.clone(), config.leader_elect, place, leading, released);
+        let mut election = tokio::spawn(election);
+        let mut working = JoinSet::new();
+        for controller in &*self.controllers {
+            working.spawn(controller.run_workers(config.concurrency, stopping.clone()));
+        }
+        let ended = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            ended = parts.join_next() => Err(PartEnded::from(ended)),
+            ended = &mut election => Err(PartEnded::from(Some(ended))),
+            ended = working.join_next() => Err(PartEnded::from(ended)),
+        };
+        // The workers end as soon as they are to stop.
+        let stopped = if *stopping.borrow() { Ok(()) } else { ended };
+        self.drain(&mut working).await;
+        release.send_replace(true);
+        let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, election).await;
+        stopped
+    }
+
+    /// Starts what runs for as long as the operator does.
+    fn start_parts(&self) -> JoinSet<()> {
+        let mut parts = JoinSet::new();
         let kinds = self.children.kinds().collect();
-        background.spawn(discovery::run(
-            self.client.clone(),
-            kinds,
-            self.served.clone(),
-            self.metrics.clone(),
-        ));
-        background.spawn(sync_child_watches(
+        parts.spawn(discovery::run(self.client.clone(), kinds, self.served.clone(), self.metrics.clone()));
+        parts.spawn(sync_child_watches(
             self.children.clone(),
             self.change_handlers(),
             self.served.subscribe(),
             self.children_synced.clone(),
         ));
         let recorder = self.recorder.clone();
-        background.spawn(async move { recorder.run().await });
-        tokio::select! {
-            () = self.wait_for_cache_sync(&own) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        self.synced.send_replace(true);
-        tracing::info!("ready: every watch has synced");
-        let (resign, resigning) = watch::channel(false);
-        background.spawn(on_leadership_acquired(
-            self.children.clone(),
-            self.services.controller.clone(),
-            self.functions.controller.clone(),
-            self.leading.subscribe(),
-        ));
-        let leading = tokio::spawn(run_leader_election(
-            self.client.clone(),
-            config.leader_elect,
-            place,
-            self.leading.clone(),
-            resigning,
-        ));
-        let services = self.services.run_workers(config.concurrency, stopping.clone());
-        let functions = self.functions.run_workers(config.concurrency, stopping.clone());
-        let mut working = tokio::spawn(async { tokio::join!(services, functions) });
-        let _ = stopping.wait_for(|stop| *stop).await;
-        if tokio::time::timeout(DRAIN_TIMEOUT, &mut working).await.is_err() {
-            // Nothing is to be written once the Lease is another's.
-            working.abort();
-            let running =
-                self.services.controller.queue.in_flight() + self.functions.controller.queue.in_flight();
+        parts.spawn(async move { recorder.run().await });
+        parts
+    }
+
+    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events.
+    async fn drain(&self, working: &mut JoinSet<()>) {
+        let drained = async { while working.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            // Nothing may be written once the Lease is another's.
+            working.abort_all();
+            let running: usize = self.controllers.iter().map(|controller| controller.in_flight()).sum();
             tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
         }
         if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
-            tracing::warn!("the last counts of Events could not be told in time");
+            tracing::warn!("timed out flushing Event series");
         }
-        resign.send_replace(true);
-        let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, leading).await;
     }
 
-    /// Waits for the first lists: of our own kinds, and of what is served and permitted.
-    async fn wait_for_cache_sync(&self, own: &[WatchHandle]) {
-        for watch in own {
+    /// Waits for the first lists: of Elpio's own kinds, and of what is served and permitted.
+    async fn wait_for_cache_sync(&self, watches: &[WatchHandle]) {
+        for watch in watches {
             loop {
                 let state = watch.state();
                 if state == WatchState::Synced {
@@ -216,91 +199,101 @@ impl Operator {
                 watch.state_changed(&state).await;
             }
         }
-        let _ = self.children_synced.subscribe().wait_for(|followed| *followed).await;
+        let _ = self.children_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Who is told of a child's change, and of an API's.
+    /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.
     fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
-        let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
-        let (also_services, also_functions) = (services.clone(), functions.clone());
+        let (on_child, on_availability) =
+            (Arc::downgrade(&self.controllers), Arc::downgrade(&self.controllers));
         let changed: OnChildChange = Arc::new(move |kind, change| {
-            services.on_child_change(kind, change);
-            functions.on_child_change(kind, change);
+            on_child
+                .upgrade()
+                .iter()
+                .flat_map(|all| all.iter())
+                .for_each(|c| c.on_child_change(kind, change));
         });
         let turned: OnAvailabilityChange = Arc::new(move || {
-            also_services.enqueue_all(Some(Trigger::Dependency));
-            also_functions.enqueue_all(Some(Trigger::Dependency));
+            let all = on_availability.upgrade();
+            all.iter().flat_map(|all| all.iter()).for_each(|c| c.enqueue_all(Trigger::Dependency));
         });
         (changed, turned)
     }
 
-    /// Lets the state gauges read the caches, while we lead.
+    /// Lets the state gauges read the stores, while this process leads.
     fn register_state_gauges(&self) {
-        let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
-        let leading = self.leading.subscribe();
+        let (controllers, leading) = (self.controllers.clone(), self.leading.subscribe());
         self.metrics.resources(move || {
-            let mut by_state =
-                leading.borrow().then(|| state_metrics::count_by_state::<Service>(&services.store))?;
-            let services_ready =
-                by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
-            by_state.extend(state_metrics::count_by_state::<Function>(&functions.store));
-            let unsettled_age = vec![
-                (Service::KIND, services.unobserved.max_age()),
-                (Function::KIND, functions.unobserved.max_age()),
-            ];
-            Some(ResourceCounts { services_ready, by_state, unsettled_age })
+            let states =
+                leading.borrow().then(|| controllers.iter().map(|c| c.states()).collect::<Vec<_>>())?;
+            let unsettled_age = states.iter().map(|states| (states.kind, states.unobserved_age)).collect();
+            let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
+            Some(ResourceCounts::new(by_state, unsettled_age))
         });
         let leading = self.leading.subscribe();
         self.metrics.leader(move || *leading.borrow());
     }
 }
 
-/// Watches the children of what is served, and looks at every object when that changes.
+/// A part of the operator ended while it was to run on.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the operator ended unexpectedly: {0}")]
+pub struct PartEnded(String);
+
+impl From<Option<Result<(), JoinError>>> for PartEnded {
+    fn from(ended: Option<Result<(), JoinError>>) -> Self {
+        Self(match ended {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) | None => "it returned".to_owned(),
+        })
+    }
+}
+
+/// Watches the children of what is served, and enqueues every object when that changes.
 async fn sync_child_watches(
     children: Arc<ChildStore>,
     (changed, turned): (OnChildChange, OnAvailabilityChange),
     mut served: watch::Receiver<ServedVersions>,
-    followed: watch::Sender<bool>,
+    synced: watch::Sender<bool>,
 ) {
     while served.changed().await.is_ok() {
         let now = served.borrow_and_update().clone();
         children.set_served(&now, &changed, &turned).await;
-        // The first time, everything is looked at when we begin to lead.
-        if followed.send_replace(true) {
+        // The first time, everything is enqueued when this process begins to lead.
+        if synced.send_replace(true) {
             turned();
         }
     }
 }
 
-/// Takes up the work whenever we begin to lead.
+/// Takes up the work whenever this process begins to lead.
 async fn on_leadership_acquired(
-    children: Arc<ChildStore>,
-    services: Controller<Service>,
-    functions: Controller<Function>,
+    controllers: Arc<[Arc<dyn AnyController>]>,
     mut leading: watch::Receiver<bool>,
 ) {
-    while leading.wait_for(|is_leader| *is_leader).await.is_ok() {
-        services.on_leadership_acquired(&children);
-        functions.on_leadership_acquired(&children);
-        if leading.wait_for(|is_leader| !*is_leader).await.is_err() {
+    while leading.wait_for(|leading| *leading).await.is_ok() {
+        for controller in &*controllers {
+            controller.on_leadership_acquired().await;
+        }
+        if leading.wait_for(|leading| !*leading).await.is_err() {
             return;
         }
     }
 }
 
-/// Leads while the Lease is ours, or at once where there is no election, until told to resign.
+/// Leads while it holds the Lease, or at once where there is no election, until it is to release it.
 async fn run_leader_election(
     client: Client,
     elect: Option<bool>,
-    place: runtime_info::RuntimeInfo,
+    place: RuntimeInfo,
     leading: watch::Sender<bool>,
-    mut resigning: watch::Receiver<bool>,
+    mut release: watch::Receiver<bool>,
 ) {
     if elect.unwrap_or(place.in_cluster) {
-        LeaderElector::new(client, &place.namespace, place.lease_identity()).run(leading, resigning).await;
+        LeaderElector::new(client, &place.namespace, place.lease_identity()).run(leading, release).await;
     } else {
         leading.send_replace(true);
-        let _ = resigning.wait_for(|resign| *resign).await;
+        let _ = release.wait_for(|release| *release).await;
     }
 }
 

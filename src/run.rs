@@ -108,20 +108,35 @@ async fn run_until_signal(
         namespaces = config.namespaces.join(","),
         "starting"
     );
-    let operator = tokio::spawn(parts.run(config, place, stopping));
-    signals.next().await;
-    tracing::info!("stopping: finishing what runs");
+    let mut operator = tokio::spawn(parts.run(config, place, stopping));
+    let ended = tokio::select! {
+        () = signals.next() => None,
+        // It runs until it is stopped; whatever ends it before ends the program.
+        ended = &mut operator => Some(ended),
+    };
+    tracing::info!("stopping: finishing the reconciles in flight");
     stop.send_replace(true);
     let end = async {
-        let _ = operator.await;
-        telemetry.shutdown(TELEMETRY_FLUSH_TIMEOUT).await
+        let ended = match ended {
+            Some(ended) => ended,
+            None => operator.await,
+        };
+        let failed = match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(format!("the operator ended unexpectedly: {error}")),
+        };
+        if let Some(error) = &failed {
+            tracing::error!("{error}");
+        }
+        (failed, telemetry.shutdown(TELEMETRY_FLUSH_TIMEOUT).await)
     };
     tokio::select! {
-        lost = end => {
-            for what in &lost {
+        (failed, lost) = end => {
+            for what in lost.iter().chain(&failed) {
                 let _ = writeln!(std::io::stderr(), "elpio-operator: {what}");
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         () = signals.next() => Ok(ExitCode::FAILURE),
     }

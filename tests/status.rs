@@ -75,6 +75,7 @@ impl Story {
             first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
+            republish_since: None,
         };
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
@@ -105,7 +106,8 @@ impl Story {
             )
             .unwrap();
         }
-        if assessed.ended {
+        let ended = |rollout: &Option<RolloutStatus>| rollout.as_ref().is_some_and(|r| r.ended_at.is_some());
+        if ended(&assessed.status.rollout) && !ended(&self.rollout) {
             writeln!(
                 self.told,
                 "  rollout ended: {:?}",

@@ -6,6 +6,7 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use elpio_operator::{
     api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, label},
+    controller::kinds::{Kind, function::Function},
     foreign::ChildKind,
     render::{
         ChildId, Defaults, Owner, WriteMode,
@@ -108,6 +109,7 @@ impl Story {
             first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
+            republish_since: None,
         };
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
@@ -134,7 +136,7 @@ impl Story {
             )
             .unwrap();
         }
-        if let Some(run) = &assessed.finished {
+        if let Some(run) = Function::finished_build(self.status.as_ref(), &assessed.status) {
             writeln!(self.told, "  build ended: {run}").unwrap();
         }
         self.rollout.clone_from(&assessed.status.rollout);

@@ -1,4 +1,4 @@
-//! Which of our objects a child's change is news for. Pure.
+//! Maps a child's change to the objects that it concerns. Pure.
 
 use kube::{ResourceExt, core::DynamicObject};
 
@@ -15,9 +15,9 @@ pub fn owners_to_enqueue<K: Kind>(kind: ChildKind, change: &ObjectChange<Dynamic
         .into_iter()
         .flatten()
         .filter_map(|child| controller_owner::<K>(kind, child));
-    // What an engine makes beside its object has our labels and that engine's object for a controller. It is
-    // no child of ours, but it can hold a name that we want: Knative's placeholder Service, the HTTP add-on's
-    // own ScaledObject.
+    // What an engine creates beside its object has Elpio's labels and the engine's object as controller. It is
+    // no child of the owner, but it can hold a name that the owner needs: Knative's placeholder Service, the HTTP
+    // add-on's own ScaledObject.
     let freed =
         change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| owner_by_label::<K>(child));
     let mut keys: Vec<ObjectKey> = owners.chain(freed).collect();
@@ -62,7 +62,7 @@ mod tests {
         )
     }
 
-    fn woken(
+    fn enqueued(
         kind: ChildKind,
         old: Option<Arc<DynamicObject>>,
         new: Option<Arc<DynamicObject>>,
@@ -75,18 +75,18 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_is_told_of_everything_and_a_label_only_of_the_end() {
-        let ours = || Some(child("elpio.io/v1alpha1", "ElpioService", "elpio.io/service"));
-        assert_eq!(woken(ChildKind::Deployment, ours(), ours()), (1, 0), "once");
-        assert_eq!(woken(ChildKind::Deployment, ours(), None), (1, 0));
+    fn the_controller_is_enqueued_for_every_change_and_a_label_only_for_a_deletion() {
+        let own = || Some(child("elpio.io/v1alpha1", "ElpioService", "elpio.io/service"));
+        assert_eq!(enqueued(ChildKind::Deployment, own(), own()), (1, 0), "once");
+        assert_eq!(enqueued(ChildKind::Deployment, own(), None), (1, 0));
         let engines = || Some(child("serving.knative.dev/v1", "Route", "elpio.io/service"));
         assert_eq!(
-            woken(ChildKind::Service, engines(), engines()),
+            enqueued(ChildKind::Service, engines(), engines()),
             (0, 0),
-            "what becomes of it is the engine's business"
+            "its changes concern the engine alone"
         );
-        assert_eq!(woken(ChildKind::Service, engines(), None), (1, 0), "its name is free");
+        assert_eq!(enqueued(ChildKind::Service, engines(), None), (1, 0), "its name is free");
         let task = child("tekton.dev/v1", "PipelineRun", "elpio.io/function");
-        assert_eq!(woken(ChildKind::TaskRun, None, Some(task)), (0, 1));
+        assert_eq!(enqueued(ChildKind::TaskRun, None, Some(task)), (0, 1));
     }
 }

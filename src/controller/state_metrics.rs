@@ -1,10 +1,12 @@
-//! Counts the objects for the state gauges, at collection, from the caches: there is nothing to keep in step.
+//! Counts the objects for the state gauges, at collection, from the store: there is no second count to keep in
+//! step.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     api::condition,
@@ -21,7 +23,7 @@ pub struct UnobservedGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
 impl UnobservedGenerations {
     /// Takes note of the generation that is not observed yet, or that there is none.
     pub fn observe(&self, key: &ObjectKey, generation: Option<i64>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         match (generation, all.get(key)) {
             (Some(generation), Some((known, _))) if *known == generation => {}
             (Some(generation), _) => {
@@ -35,13 +37,32 @@ impl UnobservedGenerations {
 
     /// How long the oldest has waited; zero when none does.
     pub fn max_age(&self) -> Duration {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         all.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default()
     }
 }
 
+/// The objects of a kind by state.
+#[derive(Clone, Debug)]
+pub struct KindStates {
+    /// The kind.
+    pub kind: telemetry::Kind,
+    /// `ready` (true, false, unknown) and, where it is not, the reason; with the number of objects.
+    pub by_state: Vec<(telemetry::Kind, &'static str, &'static str, u64)>,
+    /// Since when the oldest generation that no status describes is waiting.
+    pub unobserved_age: Duration,
+}
+
+/// The objects of a kind by state.
+pub fn kind_states<K: Kind>(
+    store: &ObjectStore<Object<K>>,
+    unobserved: &UnobservedGenerations,
+) -> KindStates {
+    KindStates { kind: K::KIND, by_state: count_by_state::<K>(store), unobserved_age: unobserved.max_age() }
+}
+
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
-pub fn count_by_state<K: Kind>(
+fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
 ) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
     let mut counts: BTreeMap<(&'static str, &'static str), u64> = BTreeMap::new();
@@ -67,11 +88,11 @@ mod tests {
         let key = |name: &str| ObjectKey { namespace: "ns".into(), name: name.into() };
         assert_eq!(unsettled.max_age(), Duration::ZERO);
         unsettled.observe(&key("a"), Some(1));
-        let since = unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")];
+        let since = unsettled.0.lock()[&key("a")];
         unsettled.observe(&key("a"), Some(1));
-        assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")], since);
+        assert_eq!(unsettled.0.lock()[&key("a")], since);
         unsettled.observe(&key("a"), Some(2));
-        assert_eq!(unsettled.0.lock().unwrap_or_else(PoisonError::into_inner)[&key("a")].0, 2);
+        assert_eq!(unsettled.0.lock()[&key("a")].0, 2);
         unsettled.observe(&key("a"), None);
         assert_eq!(unsettled.max_age(), Duration::ZERO);
     }

@@ -57,11 +57,11 @@ pub fn compute(
         status.phase = Some(Phase::Pending);
     }
     let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
-    let ended = advanced.ended_at.is_some() && input.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let (occurrences, finished) =
-        FunctionEvents { before: &before, previous, status: &status, input, details }.collect(observation);
-    StatusUpdate { status, events: occurrences, ended, finished }
+    let baseline = input.baseline(&before);
+    let events =
+        FunctionEvents { before: &baseline, previous, status: &status, input, details }.collect(observation);
+    StatusUpdate { status, events }
 }
 
 fn run<'a>(valid: &ValidFunction, live: &'a LiveChildren) -> Option<&'a DynamicObject> {
@@ -186,25 +186,24 @@ struct FunctionEvents<'a> {
 }
 
 impl FunctionEvents<'_> {
-    /// The occurrences in the order in which they happened, and the run whose end is among them.
-    fn collect(&self, observation: Observation<'_, ValidFunction>) -> (Vec<NewEvent>, Option<String>) {
+    /// The Events in the order in which their transitions happened.
+    fn collect(&self, observation: Observation<'_, ValidFunction>) -> Vec<NewEvent> {
         let transitions =
             Transitions { before: self.before, after: &self.status.conditions, input: self.input };
         let Observation::Applied { valid, desired, applied, live } = observation else {
-            return (transitions.invalid_event().into_iter().collect(), None);
+            return transitions.invalid_event().into_iter().collect();
         };
         let made = applied.outcomes.iter().any(|(id, step)| {
             id.kind == ChildKind::PipelineRun && id.name == valid.run_name() && *step == ChildOutcome::Changed
         });
         let (started, ended) = (self.started(valid, live, made), self.build_ended(valid, live));
-        let finished = ended.as_ref().map(|_| valid.run_name());
         let published =
             self.published(valid, desired.children.iter().any(|c| c.mode == WriteMode::Apply), applied);
         let readiness = transitions
             .ready_event(|| self.ready_note(live, &valid.name))
             .or_else(|| Self::waiting_event(&transitions, applied));
         let all = [started, ended, published, transitions.failed_event(applied, desired), readiness];
-        (all.into_iter().flatten().collect(), finished)
+        all.into_iter().flatten().collect()
     }
 
     fn previous_condition(&self, kind: &str) -> Option<&Condition> {

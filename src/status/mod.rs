@@ -13,30 +13,32 @@ pub mod transitions;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{RolloutStatus, event::NewEvent},
+    api::{RolloutStatus, condition::Condition, event::NewEvent},
     render::{
         Desired, FieldError,
         applied::{Applied, LiveChildren},
     },
 };
 
-/// When, and in which rollout, a status is assessed.
+/// The facts of one reconcile that a status is computed from, beside the object and its children.
 #[derive(Clone, Debug)]
 pub struct StatusInput {
     /// The object's generation.
     pub generation: i64,
-    /// Now.
+    /// The time of the reconcile, to the microsecond.
     pub now: Timestamp,
     /// This attempt follows a back-off.
     pub is_retry: bool,
     /// The rollout of this generation began with this reconcile.
     pub rollout_started: bool,
-    /// The status says nothing of this generation and this rebuild yet.
+    /// The status does not describe this generation and this rebuild yet.
     pub first_observation: bool,
     /// The rollout of this generation.
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
     pub deadline: SignedDuration,
+    /// After a start or a take-over: the Events of transitions since this time are published again.
+    pub republish_since: Option<Timestamp>,
 }
 
 impl StatusInput {
@@ -44,22 +46,29 @@ impl StatusInput {
     #[must_use]
     pub fn since_edit(&self) -> String {
         let open = self.rollout.started_at.as_ref().filter(|_| self.rollout.ended_at.is_none());
-        let took = open.map(|at| self.now.duration_since(at.0));
+        let took = open.map(|at| self.now.duration_since(at.0).max(SignedDuration::ZERO));
         took.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default()
+    }
+
+    /// The conditions that transitions are found against: the stored ones, without those whose Events are
+    /// published again.
+    #[must_use]
+    pub fn baseline(&self, stored: &[Condition]) -> Vec<Condition> {
+        let Some(since) = self.republish_since else { return stored.to_vec() };
+        if self.rollout.started_at.as_ref().is_some_and(|at| at.0 >= since) {
+            return Vec::new();
+        }
+        stored.iter().filter(|condition| condition.last_transition_time.0 < since).cloned().collect()
     }
 }
 
-/// A status, and what became different with it.
+/// A new status, and the Events of its transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusUpdate<T> {
     /// The whole new status.
     pub status: T,
     /// What is worth an Event, in the order in which it happened.
     pub events: Vec<NewEvent>,
-    /// The rollout ended now.
-    pub ended: bool,
-    /// The run whose end was seen now.
-    pub finished: Option<String>,
 }
 
 /// A reconcile as far as it came.

@@ -10,10 +10,8 @@ use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout};
 pub enum RolloutPhase {
     /// A new generation: its rollout begins now.
     New {
-        /// The trace context of a caller whose doing it is.
+        /// The trace context of the caller that asked for this generation.
         parent: Option<String>,
-        /// The trace context of a caller who was there before: worth a link, no more.
-        link: Option<String>,
     },
     /// The rollout of this generation goes on.
     InProgress {
@@ -43,9 +41,9 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
         }
         // The same value as for an older generation is not that caller's doing.
         Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => {
-            RolloutPhase::New { parent: None, link: annotation.map(str::to_owned) }
+            RolloutPhase::New { parent: None }
         }
-        _ => RolloutPhase::New { parent: annotation.map(str::to_owned), link: None },
+        _ => RolloutPhase::New { parent: annotation.map(str::to_owned) },
     }
 }
 
@@ -97,18 +95,51 @@ pub fn advance(
     allowed: SignedDuration,
 ) -> RolloutStatus {
     let Some(late) = deadline(rollout, allowed) else { return rollout.clone() };
+    let started = rollout.started_at.as_ref().map_or(now, |at| at.0);
     let (ended, outcome) = match (ready, now >= late) {
-        (true, _) => (now, RolloutOutcome::Ready),
+        (true, _) => (now.max(started), RolloutOutcome::Ready),
         (false, true) => (late, RolloutOutcome::TimedOut),
         (false, false) => return rollout.clone(),
     };
     RolloutStatus { ended_at: Some(MicroTime(ended)), outcome: Some(outcome), ..rollout.clone() }
 }
 
-/// How long a rollout took; `None` while it runs.
+/// How long a rollout took; `None` while it runs. Never negative, whatever the clocks did meanwhile.
 #[must_use]
 pub fn duration(rollout: &RolloutStatus) -> Option<SignedDuration> {
-    Some(rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0))
+    let took = rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0);
+    Some(took.max(SignedDuration::ZERO))
+}
+
+/// A rollout that has ended, with the engine that it ran on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RolloutEnd {
+    /// It became ready, or its deadline passed.
+    Complete(RolloutStatus),
+    /// A newer rollout took its place; its engine is known from then.
+    Superseded(RolloutStatus, Option<Engine>),
+}
+
+impl RolloutEnd {
+    /// The rollout as it ended.
+    #[must_use]
+    pub fn rollout(&self) -> &RolloutStatus {
+        match self {
+            Self::Complete(rollout) | Self::Superseded(rollout, _) => rollout,
+        }
+    }
+}
+
+/// The rollouts that ended between two stored statuses, the older first. The stored status is the log: the
+/// writer and any watcher find the same ends in it.
+#[must_use]
+pub fn rollout_ends(old: Option<&RolloutStatus>, new: Option<&RolloutStatus>) -> Vec<RolloutEnd> {
+    let Some(new) = new else { return Vec::new() };
+    let same = old.filter(|old| (old.generation, &old.rebuild) == (new.generation, &new.rebuild));
+    let superseded = same.is_none().then(|| superseded_rollout(new)).flatten();
+    let complete = new.ended_at.is_some() && same.is_none_or(|old| old.ended_at.is_none());
+    let superseded = superseded.map(|(rollout, engine)| RolloutEnd::Superseded(rollout, engine));
+    superseded.into_iter().chain(complete.then(|| RolloutEnd::Complete(new.clone()))).collect()
 }
 
 #[cfg(test)]
@@ -135,17 +166,14 @@ mod tests {
 
     #[test]
     fn phases() {
-        let begins = |parent: Option<&str>, link: Option<&str>| RolloutPhase::New {
-            parent: parent.map(Into::into),
-            link: link.map(Into::into),
-        };
+        let begins = |parent: Option<&str>| RolloutPhase::New { parent: parent.map(Into::into) };
         let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OURS), None) };
         for (generation, previous, annotation, expected) in [
-            (1, None, None, begins(None, None)),
-            (1, None, Some(CALLER), begins(Some(CALLER), None)),
-            (2, Some(&ended), None, begins(None, None)),
-            (2, Some(&ended), Some(CALLER), begins(Some(CALLER), None)),
-            (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None, Some(CALLER))),
+            (1, None, None, begins(None)),
+            (1, None, Some(CALLER), begins(Some(CALLER))),
+            (2, Some(&ended), None, begins(None)),
+            (2, Some(&ended), Some(CALLER), begins(Some(CALLER))),
+            (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None)),
             (1, Some(&ended), Some(CALLER), RolloutPhase::Complete),
             (1, Some(&open(1, Some(OURS), None)), None, RolloutPhase::InProgress { parent: None }),
             (
@@ -208,5 +236,43 @@ mod tests {
         );
         assert_eq!(advance(&late, true, at(600), allowed), late);
         assert_eq!(deadline(&late, allowed), None);
+    }
+
+    #[test]
+    fn ends_are_found_between_two_statuses() {
+        let first = open(1, Some(OURS), None);
+        let ready = advance(&first, true, at(105), SignedDuration::from_secs(10));
+        let next = RolloutStatus {
+            superseded: supersede(&first, None),
+            started_at: Some(MicroTime(at(107))),
+            ..open(2, None, None)
+        };
+        let after_ready = RolloutStatus { superseded: supersede(&ready, None), ..next.clone() };
+        let ends = |old: Option<&RolloutStatus>, new: &RolloutStatus| -> Vec<(i64, RolloutOutcome)> {
+            rollout_ends(old, Some(new))
+                .iter()
+                .map(|end| (end.rollout().generation, end.rollout().outcome.unwrap()))
+                .collect()
+        };
+        assert_eq!(ends(None, &first), []);
+        assert_eq!(ends(Some(&first), &ready), [(1, RolloutOutcome::Ready)]);
+        assert_eq!(ends(Some(&ready), &ready), [], "each end once");
+        assert_eq!(ends(Some(&first), &next), [(1, RolloutOutcome::Superseded)]);
+        assert_eq!(ends(Some(&ready), &after_ready), []);
+        let next_ready = advance(&next, true, at(109), SignedDuration::from_secs(10));
+        assert_eq!(
+            ends(Some(&first), &next_ready),
+            [(1, RolloutOutcome::Superseded), (2, RolloutOutcome::Ready)],
+            "two transitions that a watch swallowed into one"
+        );
+        assert_eq!(ends(None, &next_ready).len(), 2, "after a start, the window decides");
+        assert_eq!(rollout_ends(Some(&first), None), []);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_gives_no_negative_time() {
+        let rollout = open(1, None, None);
+        let ready = advance(&rollout, true, at(50), SignedDuration::from_secs(10));
+        assert_eq!(duration(&ready), Some(SignedDuration::ZERO));
     }
 }

@@ -69,10 +69,10 @@ pub fn compute(
     status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
     let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
-    let ended = advanced.ended_at.is_some() && input.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
-    let occurrences = events(name, &before, baseline_children(previous, input), &status, observation, input);
-    StatusUpdate { status, events: occurrences, ended, finished: None }
+    let baseline = input.baseline(&before);
+    let events = events(name, &baseline, baseline_children(previous, input), &status, observation, input);
+    StatusUpdate { status, events }
 }
 
 /// The children that each part speaks for, in the order in which they are asked.

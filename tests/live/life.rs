@@ -118,8 +118,8 @@ async fn what_is_right_is_not_written() {
         .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
         .await
         .unwrap();
-    // An annotation of the user's makes the operator look, and find everything in place.
-    let note = json!({"metadata": {"annotations": {"note": "hello"}}});
+    // An annotation that the operator reads causes a reconcile, which finds everything in place.
+    let note = json!({"metadata": {"annotations": {"elpio.io/rebuild": "1"}}});
     stage.services().patch("web", &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
     elpio_cluster::eventually("the operator has looked", crate::stage::SOON, async || {
         let now = stage

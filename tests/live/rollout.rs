@@ -206,7 +206,7 @@ async fn a_settled_operator_makes_no_spans() {
     stage.quiet().await;
     let trace = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap().trace_id.unwrap();
     let turns = stage.counted("elpio_reconcile_total", &[("result", "success")]).await;
-    let note = json!({"metadata": {"annotations": {"note": "look"}}});
+    let note = json!({"metadata": {"annotations": {"elpio.io/rebuild": "1"}}});
     stage
         .services()
         .patch("web", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(note))

@@ -20,7 +20,8 @@ use crate::{
 /// The limit that the API server sets for a note, in bytes.
 const NOTE_LIMIT: usize = 1024;
 
-const CONTROLLER: &str = "elpio.io/operator";
+/// The reporting controller of every Event.
+pub const CONTROLLER: &str = "elpio.io/operator";
 
 /// How often it was seen, when last, and by whom.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@
 //! and `series`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,8 +15,8 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use tokio::sync::Notify;
 
@@ -24,7 +24,7 @@ use crate::{
     api::{annotation, event::NewEvent},
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
-        events::object::{EventCount, build_event, event_name, event_record, truncate},
+        events::object::{CONTROLLER, EventCount, build_event, event_name, event_record, truncate},
     },
     telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
 };
@@ -138,6 +138,20 @@ impl Recorder {
             PublishAction::Drop => EventOutcome::Dropped,
         };
         inner.metrics.event(event.type_, event.reason, outcome);
+    }
+
+    /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: their names are
+    /// derived, so that one that is published again is found by its name.
+    pub async fn published_names(&self, namespace: &str) -> BTreeSet<String> {
+        let api: Api<Event> = Api::namespaced(self.0.client.clone(), namespace);
+        let own = ListParams::default().fields(&format!("reportingController={CONTROLLER}"));
+        match call_with_timeout(call("list", namespace, ""), api.list_metadata(&own)).await {
+            Ok(events) => events.items.iter().map(ResourceExt::name_any).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "failed to list Events");
+                BTreeSet::new()
+            }
+        }
     }
 
     /// Tells the series that are due, for ever.

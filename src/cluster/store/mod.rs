@@ -153,18 +153,32 @@ impl<K: ResourceExt> ObjectStore<K> {
         }
     }
 
-    /// Lays the response of a write of our own over what the watch has seen so far.
-    pub fn assume(&self, object: K) -> Arc<K> {
-        let (key, rv, object) =
+    /// Lays the response of a write of this process over what the watch has seen so far. Returns what it changed;
+    /// `None` where the watch was faster.
+    pub fn assume(&self, object: K) -> Option<ObjectChange<K>> {
+        let (key, version, object) =
             (ObjectKey::from_object(&object), resource_version(&object), Arc::new(object));
         let mut inner = self.write();
-        let seen = inner.newest(&key).map_or(0, |o| resource_version(&*o));
-        let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= rv);
-        if seen < rv && !buried {
-            inner.reindex(&key, Some(&object), self.owner_of);
-            inner.assumed.insert(key, object.clone());
+        let old = inner.newest(&key);
+        let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= version);
+        if buried || old.as_ref().is_some_and(|old| resource_version(&**old) >= version) {
+            return None;
         }
-        object
+        inner.reindex(&key, Some(&object), self.owner_of);
+        inner.assumed.insert(key, object.clone());
+        Some(ObjectChange { old, new: Some(object), own_write: false })
+    }
+
+    /// The API server answered that this object is gone.
+    pub fn assume_deleted(&self, object: &K)
+    where
+        K: Clone,
+    {
+        let mut inner = self.write();
+        let known = inner.newest(&ObjectKey::from_object(object)).filter(|known| known.uid() == object.uid());
+        if let Some(known) = known {
+            inner.remove(known, self.owner_of);
+        }
     }
 
     /// Forgets everything, as when the API is gone. Returns what was there.

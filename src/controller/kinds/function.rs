@@ -1,18 +1,24 @@
-//! `ElpioFunction` as the pipeline sees it. Pure: it joins render and status, no more.
+//! `ElpioFunction` as the reconciler sees it. Pure: it joins render and status, no more.
 
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
 use crate::{
-    api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation, condition::Condition, label},
+    api::{
+        ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation,
+        condition::{Condition, kind, reason},
+        label,
+    },
     controller::kinds::{Kind, ReconcileContext},
     foreign::ChildKind,
     render::{
         Defaults, Desired, FieldError, ValidFunction, applied::LiveChildren, duration, function,
         validate_function,
     },
-    status::{self, Observation, StatusInput, StatusUpdate, build::FinishedBuild},
+    status::{
+        self, Observation, StatusInput, StatusUpdate, build::FinishedBuild, conditions::find_condition,
+    },
     telemetry,
 };
 
@@ -57,6 +63,17 @@ impl Kind for Function {
 
     fn finished_builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {
         function::runs(live).into_iter().filter_map(|run| status::build::finished(run, details)).collect()
+    }
+
+    fn finished_build<'a>(old: Option<&Self::Status>, new: &'a Self::Status) -> Option<&'a str> {
+        let ended = |status: &Self::Status| {
+            find_condition(&status.conditions, kind::BUILD_READY)
+                .map(|condition| condition.reason.clone())
+                .filter(|why| [reason::BUILD_SUCCEEDED, reason::BUILD_FAILED].contains(&why.as_str()))
+        };
+        let before = old.filter(|old| old.build == new.build).and_then(ended);
+        let now = ended(new)?;
+        new.build.as_deref().filter(|_| before != Some(now))
     }
 
     fn extra_rollout_time(spec: &Self::Spec) -> SignedDuration {

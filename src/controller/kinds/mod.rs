@@ -1,15 +1,18 @@
-//! What differs between our kinds, as a trait; everything else is the pipeline's. Implementations are pure.
+//! What differs between Elpio's kinds, as a trait, and the list of them; everything else is the reconciler's.
+//! Implementations are pure.
 
 pub mod function;
 pub mod service;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{LenientObject, RolloutStatus, condition::Condition, stored::SpecOf},
+    cluster::{apply::Applier, events::recorder::Recorder, store::ObjectStore},
+    controller::{AnyController, Controller, observer::ObjectObserver, reconcile::Reconciler},
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate, build::FinishedBuild},
@@ -24,8 +27,6 @@ pub type Object<K> = LenientObject<<K as Kind>::Spec, <K as Kind>::Status>;
 pub struct ReconcileContext<'a> {
     /// The owner of the children.
     pub owner: Owner<'a>,
-    /// The owner's annotations.
-    pub annotations: &'a BTreeMap<String, String>,
     /// The children as they are.
     pub live: &'a LiveChildren,
     /// What the children control in turn, where it is watched.
@@ -82,6 +83,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// The run whose end the new status is the first to hold.
+    #[must_use]
+    fn finished_build<'a>(_old: Option<&Self::Status>, _new: &'a Self::Status) -> Option<&'a str> {
+        None
+    }
+
     /// How much longer than the configured deadline its rollouts may take.
     #[must_use]
     fn extra_rollout_time(_spec: &Self::Spec) -> SignedDuration {
@@ -99,4 +106,44 @@ pub trait Kind: Send + Sync + Sized + 'static {
 
     /// The engine in a status, as metrics name it.
     fn engine(status: &Self::Status) -> Option<&'static str>;
+}
+
+/// What the controllers of all kinds share.
+#[derive(Clone, Debug)]
+pub struct SharedParts {
+    /// Writes children.
+    pub applier: Applier,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// Sees every state of every object.
+    pub observer: ObjectObserver,
+    /// What the operator fills in.
+    pub defaults: Defaults,
+    /// How long a rollout may take.
+    pub rollout_deadline: SignedDuration,
+}
+
+/// The controller of every kind: the one list of them.
+#[must_use]
+pub fn controllers(parts: &SharedParts) -> Vec<Arc<dyn AnyController>> {
+    vec![controller::<service::Service>(parts), controller::<function::Function>(parts)]
+}
+
+/// The kinds of the children of every kind.
+#[must_use]
+pub fn child_kinds() -> Vec<ChildKind> {
+    [service::Service::CHILD_KINDS, function::Function::CHILD_KINDS].concat()
+}
+
+fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
+    Arc::new(Controller::<K>::new(Reconciler {
+        client: parts.applier.client.clone(),
+        store: Arc::new(ObjectStore::new(|_| None)),
+        children: parts.applier.children.clone(),
+        applier: parts.applier.clone(),
+        recorder: parts.recorder.clone(),
+        observer: parts.observer.for_kind(),
+        defaults: parts.defaults.clone(),
+        rollout_deadline: parts.rollout_deadline,
+    }))
 }

@@ -1,4 +1,4 @@
-//! `ElpioService` as the pipeline sees it. Pure: it joins render and status, no more.
+//! `ElpioService` as the reconciler sees it. Pure: it joins render and status, no more.
 
 use std::collections::BTreeMap;
 

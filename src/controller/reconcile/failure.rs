@@ -1,4 +1,4 @@
-//! What the failures of a pass add up to: one class, one retry, one outcome. Pure.
+//! What the failures of an attempt add up to: one class, one retry, one outcome. Pure.
 
 use std::time::Duration;
 
@@ -11,36 +11,29 @@ use crate::{
     telemetry::{ErrorType, Failure, ReconcileOutcome},
 };
 
-/// The failures of a pass, in the words of the retry table.
+/// The failures of an attempt, in the words of the retry table.
 #[derive(Debug)]
 pub struct FailureSummary {
-    /// What telemetry and the log are told.
+    /// For telemetry and the log.
     pub failure: Option<Failure>,
     /// When to try again.
     pub retry: Option<Duration>,
     /// When to try again at the earliest.
     pub not_before: Option<Duration>,
-    /// What the run came to.
+    /// What the reconcile came to.
     pub outcome: ReconcileOutcome,
-    /// The status was written, so what it tells is told.
-    pub status_stands: bool,
 }
 
 impl FailureSummary {
-    /// Of a pass whose status has not been written yet; `failures` attempts in a row have failed before it.
+    /// Of an attempt that `failures` failed ones in a row preceded; its status is not written yet.
     pub fn from_attempt(
         invalid: Option<&[FieldError]>,
         done: &ApplyResult,
         conditions: &[Condition],
         failures: u32,
     ) -> Self {
-        let mut summary = Self {
-            failure: None,
-            retry: None,
-            not_before: None,
-            outcome: ReconcileOutcome::Waiting,
-            status_stands: true,
-        };
+        let mut summary =
+            Self { failure: None, retry: None, not_before: None, outcome: ReconcileOutcome::Waiting };
         if let Some(errors) = invalid {
             let listed = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             summary.record(ErrorType::InvalidSpec, None, listed, failures);
@@ -49,13 +42,12 @@ impl FailureSummary {
         for (class, retry_after, cause) in &done.failures {
             summary.record(*class, *retry_after, cause.clone(), failures);
         }
-        summary.status_stands = true;
         if summary.failure.is_none() {
-            let held = done.applied.names_in_use().next().is_some();
-            // What an engine still holds is no child of ours, so no watch tells when it is gone.
-            summary.retry = held.then(|| backoff::backoff(failures, backoff::jitter()));
+            let blocked = done.applied.names_in_use().next().is_some();
+            // What an engine still holds is no child of ours, so no watch reports when it is gone.
+            summary.retry = blocked.then(|| backoff::backoff(failures, backoff::jitter()));
             let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");
-            summary.outcome = match (held, ready) {
+            summary.outcome = match (blocked, ready) {
                 (true, _) => ReconcileOutcome::Pruning,
                 (false, true) => ReconcileOutcome::Ready,
                 (false, false) => ReconcileOutcome::Waiting,
@@ -67,13 +59,12 @@ impl FailureSummary {
     /// The first failure names the class, but a dependency that is missing does so only when nothing else
     /// failed. The earliest retry counts.
     pub fn record(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
-        let pause = backoff::delay(class, failures, retry_after, backoff::jitter());
-        self.retry = self.retry.into_iter().chain(pause).min();
+        let delay = backoff::delay(class, failures, retry_after, backoff::jitter());
+        self.retry = self.retry.into_iter().chain(delay).min();
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));
-        self.retry = self.retry.map(|pause| pause.max(self.not_before.unwrap_or_default()));
+        self.retry = self.retry.map(|delay| delay.max(self.not_before.unwrap_or_default()));
         self.outcome = ReconcileOutcome::Failed;
-        self.status_stands = false;
         if self.failure.as_ref().is_none_or(|known| {
             known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing
         }) {

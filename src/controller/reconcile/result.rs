@@ -1,8 +1,10 @@
-//! What a reconcile came to, as telemetry, the queue and Events are told of it.
+//! What a reconcile came to: the report for telemetry, and when the queue is to come back. Pure.
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use tokio::time::Instant;
 
 use crate::{
     api::{
@@ -11,95 +13,144 @@ use crate::{
         event::{NewEvent, action, event_type},
     },
     cluster::{apply::result::ApplyResult, client::call::ApiError, events::recorder::Regarding},
-    controller::kinds::{Kind, Object},
-    render::applied::ChildOutcome,
-    status::build::FinishedBuild,
-    telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport},
+    controller::{
+        kinds::{Kind, Object},
+        observer,
+        reconcile::{
+            Applied, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
+            status_write::StatusWrite,
+        },
+        workqueue::{Requeue, backoff},
+    },
+    render::applied::{ChildOutcome, LiveChildren},
+    telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport, Trigger},
 };
 
 /// What a reconcile came to.
 #[derive(Debug)]
-pub struct ReconcileResult<K: Kind> {
-    /// What telemetry is told.
+pub struct ReconcileResult {
+    /// For telemetry.
     pub report: ReconcileReport,
-    /// When to come back without anything happening.
-    pub retry: Option<Duration>,
-    /// The API server asked not to be bothered before.
-    pub not_before: Option<Duration>,
-    /// A child was found changed and was corrected.
-    pub corrected: bool,
-    /// The resourceVersions of what was written.
-    pub wrote: Vec<u64>,
-    /// The status that stands now, when it could be written.
-    pub status: Option<K::Status>,
-    /// The status that could not be written, as far as we know.
-    pub unanswered: Option<K::Status>,
-    /// The rollout ends with either.
-    pub ended: bool,
-    /// The build whose end is told with either.
-    pub finished: Option<FinishedBuild>,
+    /// For the queue.
+    pub requeue: Requeue,
 }
 
-impl<K: Kind> HasReport for ReconcileResult<K> {
+impl HasReport for ReconcileResult {
     fn report(&self) -> ReconcileReport {
         self.report.clone()
     }
 }
 
-impl<K: Kind> ReconcileResult<K> {
-    /// The object changed under our hands: nothing is said, since the next turn says it.
-    #[must_use]
-    pub fn stale(engine: Option<&'static str>, done: ApplyResult) -> Self {
+impl ReconcileResult {
+    /// Sums an attempt up, once its status was written and its Events were published.
+    pub(super) fn new<K: Kind>(
+        request: &ReconcileRequest<'_, K>,
+        live: &LiveChildren,
+        applied: &Applied<K>,
+        status: &K::Status,
+        written: StatusWrite,
+        published: bool,
+        allowed: SignedDuration,
+    ) -> Self {
+        let nothing = ApplyResult::default();
+        let (invalid, done) = match applied {
+            Applied::Invalid(errors) => (Some(errors.as_slice()), &nothing),
+            Applied::Done { result, .. } => (None, result),
+        };
+        let failures = request.item.failures;
+        let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
+        let is_written = matches!(written, StatusWrite::Written);
+        let stored = match &written {
+            StatusWrite::Written | StatusWrite::Unchanged => Some(status),
+            StatusWrite::Stale | StatusWrite::Failed(_) => request.object.status.as_ref(),
+        };
+        if let StatusWrite::Failed(error) = &written {
+            summary.record(error.class, error.retry_after, error.to_string(), failures);
+        }
+        if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
+            return Self::stale(done, K::engine(status));
+        }
+        let corrected = done.applied.outcomes.iter().any(|(id, outcome)| {
+            *outcome == ChildOutcome::Changed
+                && live.contains_key(id)
+                && request.item.trigger == Trigger::Child
+        });
+        let report = ReconcileReport {
+            engine: K::engine(status),
+            outcome: summary.outcome,
+            applied: apply_counts(done),
+            changed_anything: is_written || published || has_changed(done),
+            failure: summary.failure,
+        };
+        let requeue = Requeue {
+            retry_after: summary.retry,
+            immediate: false,
+            resync_at: stored.and_then(|status| deadline_at::<K>(status, allowed)).and_then(instant),
+            not_before: summary.not_before.map(|delay| Instant::now() + delay),
+            corrected_drift: corrected,
+        };
+        Self { report, requeue }
+    }
+
+    /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
+    /// one it knew; `None` where it counts.
+    pub(super) fn stale_after<K: Kind>(
+        applied: &Applied<K>,
+        request: &ReconcileRequest<'_, K>,
+    ) -> Option<Self> {
+        let Applied::Done { result, .. } = applied else { return None };
+        let retries = result.failures.iter().map(|(class, ..)| backoff::immediate_retries(*class)).max()?;
+        let engine = request.object.status.as_ref().and_then(K::engine);
+        (request.item.conflicts < retries).then(|| Self::stale(result, engine))
+    }
+
+    fn stale(done: &ApplyResult, engine: Option<&'static str>) -> Self {
         let report = ReconcileReport {
             failure: None,
             engine,
             outcome: ReconcileOutcome::Overtaken,
-            applied: apply_counts(&done),
-            changed_anything: !apply_counts(&done).is_empty(),
+            applied: apply_counts(done),
+            changed_anything: has_changed(done),
         };
-        Self {
-            report,
-            retry: None,
-            not_before: None,
-            corrected: false,
-            wrote: done.wrote,
-            status: None,
-            unanswered: None,
-            ended: false,
-            finished: None,
-        }
+        Self { report, requeue: Requeue { immediate: true, ..Requeue::default() } }
     }
+}
+
+/// The time on the queue's clock; `None` for one that has passed, since then the retry counts.
+fn instant(at: Timestamp) -> Option<Instant> {
+    let left = Duration::try_from(at.duration_since(observer::now())).ok()?;
+    (!left.is_zero()).then(|| Instant::now() + left)
 }
 
 /// The Event for a status that could not be written.
 #[must_use]
 pub fn status_write_failed(error: &ApiError) -> NewEvent {
-    let note = format!("{}: {error}", error.class.as_str());
     NewEvent {
         type_: event_type::WARNING,
         reason: reason::RECONCILE_FAILED,
         action: action::APPLY,
-        note,
+        note: format!("{}: {error}", error.class.as_str()),
         related: None,
     }
 }
 
+fn has_changed(done: &ApplyResult) -> bool {
+    let changed = |(_, outcome): &(_, ChildOutcome)| *outcome == ChildOutcome::Changed;
+    done.applied.outcomes.iter().any(changed) || !done.applied.deleted.is_empty()
+}
+
 /// What applying did to each child, for metrics.
-#[must_use]
-pub fn apply_counts(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
-    let steps = outcome.applied.outcomes.iter().filter_map(|(id, step)| match step {
+fn apply_counts(done: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
+    let outcomes = done.applied.outcomes.iter().filter_map(|(id, outcome)| match outcome {
         ChildOutcome::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
         ChildOutcome::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
         _ => None,
     });
-    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
+    outcomes.chain(done.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
 }
 
 /// The object as Events name it.
-pub fn event_reference<K: Kind>(object: &Object<K>, retried: bool) -> Regarding {
-    let conditions = object.status.as_ref().map(K::conditions).unwrap_or_default();
-    let changed = conditions.iter().map(|c| c.last_transition_time.0).max();
-    let since = changed.or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
+pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
     Regarding {
         kind: K::KIND,
         api_version: API_VERSION,
@@ -107,7 +158,7 @@ pub fn event_reference<K: Kind>(object: &Object<K>, retried: bool) -> Regarding 
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or(0),
-        since: since.filter(|_| !retried),
         rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
+        since: None,
     }
 }

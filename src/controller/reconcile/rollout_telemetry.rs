@@ -1,5 +1,4 @@
-//! Ties an object's rollout to its trace: begins it, takes it up again, and tells telemetry when it has
-//! ended.
+//! Ties an object's rollout to its trace: begins it, resumes it, and records its end. It reads no clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +12,7 @@ use crate::{
     status::{
         build::{FinishedBuild, FinishedTask},
         conditions::find_condition,
-        rollout::{RolloutPhase, deadline, duration, phase, supersede, superseded_rollout},
+        rollout::{RolloutEnd, RolloutPhase, deadline, duration, phase, supersede},
     },
     telemetry::{
         self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
@@ -21,9 +20,9 @@ use crate::{
     },
 };
 
-/// After a start or a take-over, roots that ended within this time are sent again: the one before us may not
-/// have sent them.
-const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// After a start or a take-over, what ended within this time is emitted and published again: the predecessor
+/// may not have come to it.
+pub const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a reconcile belongs.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ pub struct RolloutTelemetry {
 
 impl std::fmt::Debug for RolloutTelemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rollouts").finish_non_exhaustive()
+        f.debug_struct("RolloutTelemetry").finish_non_exhaustive()
     }
 }
 
@@ -88,7 +87,7 @@ impl RolloutTelemetry {
             (same, _) => phase(generation, same, caller.as_deref()),
         };
         match (phase, previous) {
-            (RolloutPhase::New { parent, .. }, _) => {
+            (RolloutPhase::New { parent }, _) => {
                 let ctx = self.traces.begin_rollout(&seed(
                     object.uid().as_deref().unwrap_or_default(),
                     generation,
@@ -109,7 +108,11 @@ impl RolloutTelemetry {
                 RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), is_new: true }
             }
             (RolloutPhase::InProgress { .. }, Some(rollout)) => RolloutState {
-                status: rollout.clone(),
+                status: RolloutStatus {
+                    // A clock that was ahead must not put the deadline off.
+                    started_at: rollout.started_at.clone().map(|at| MicroTime(at.0.min(now))),
+                    ..rollout.clone()
+                },
                 telemetry: telemetry::SpanParent::InRollout(self.trace_context::<K>(object, rollout)),
                 is_new: false,
             },
@@ -138,39 +141,28 @@ impl RolloutTelemetry {
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
     }
 
-    /// Tells telemetry that a rollout has ended: its root span, and how long it took.
-    pub fn ended<K: Kind>(&self, object: &Object<K>, status: Option<&K::Status>, rollout: &RolloutStatus) {
-        self.record_end::<K>(object, &RolloutEnd::of::<K>(status, rollout));
-    }
-
-    /// Tells telemetry of the rollout whose place this one took, if there is one.
-    pub fn superseded<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) {
-        if let Some(old) = superseded_rollout(rollout) {
-            self.record_end::<K>(object, &RolloutEnd::of_superseded(old));
-        }
-    }
-
-    fn record_end<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
-        let Some(took) = duration(&end.rollout).and_then(|took| Duration::try_from(took).ok()) else {
+    /// Records the end of a rollout: its root span and how long it took.
+    pub fn record_end<K: Kind>(&self, object: &Object<K>, end: RolloutEnd) {
+        let Some(took) = duration(end.rollout()).and_then(|took| Duration::try_from(took).ok()) else {
             return;
         };
-        let ctx = self.emit_span::<K>(object, end);
+        let ctx = self.emit_span::<K>(object, &end);
         self.metrics.rollout_ended(
             K::KIND,
-            end.engine,
-            outcome(&end.rollout),
+            engine::<K>(object, &end),
+            outcome(end.rollout()),
             took,
             ctx.and_then(|ctx| ctx.ids()).as_ref(),
         );
     }
 
-    /// Sends the root span of a rollout that has ended; the same one whoever sends it, however often.
-    fn emit_span<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
-        let rollout = &end.rollout;
+    /// Emits the root span of a rollout that has ended; the same one in every process, however often.
+    pub fn emit_span<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
+        let rollout = end.rollout();
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.trace_context::<K>(object, rollout);
         let link = rollout.parent.clone().filter(|parent| {
-            rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35))
+            rollout.traceparent.as_deref().is_none_or(|own| own.get(3..35) != parent.get(3..35))
         });
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
@@ -180,27 +172,28 @@ impl RolloutTelemetry {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
             generation: rollout.generation,
-            engine: end.engine,
+            engine: engine::<K>(object, end),
             started: SystemTime::from(started),
-            ended: SystemTime::from(ended),
+            ended: SystemTime::from(ended.max(started)),
             outcome: outcome(rollout),
-            error: end.ready_message.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            error: ready_message::<K>(object).filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
             link,
         });
         Some(ctx)
     }
 
-    /// Tells telemetry that a build has ended: its span in the rollout's trace, and how long it took.
-    pub fn record_build<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
-        self.emit_build_spans::<K>(object, rollout, build);
+    /// Records the end of a build: its span in the rollout's trace and how long it took.
+    pub fn record_build<K: Kind>(&self, object: &Object<K>, build: &FinishedBuild) {
+        self.emit_build_spans::<K>(object, build);
         self.metrics.build_ended(
             build.result,
             Duration::try_from(build.ended.duration_since(build.started)).unwrap_or_default(),
         );
     }
 
-    /// Sends the span of a build; the same one whoever sends it, however often.
-    fn emit_build_spans<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus, build: &FinishedBuild) {
+    /// Emits the spans of a build; the same ones in every process, however often.
+    pub fn emit_build_spans<K: Kind>(&self, object: &Object<K>, build: &FinishedBuild) {
+        let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
         let task = |task: &FinishedTask| TaskSpan {
             name: task.task.clone(),
             run: task.run.clone(),
@@ -224,61 +217,33 @@ impl RolloutTelemetry {
         });
     }
 
-    /// Sends again what ended just before we began to lead.
-    pub fn reemit_recent<K: Kind>(&self, object: &Object<K>, builds: &[FinishedBuild], now: Timestamp) {
-        let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
-        for build in builds.iter().filter(|build| {
-            rollout.started_at.as_ref().is_some_and(|at| build.started >= at.0)
-                && now.duration_since(build.ended) < REEMIT_WINDOW
-        }) {
-            self.emit_build_spans::<K>(object, rollout, build);
-        }
-        let ended = rollout.ended_at.is_some().then(|| RolloutEnd::of::<K>(object.status.as_ref(), rollout));
-        for end in superseded_rollout(rollout).map(RolloutEnd::of_superseded).into_iter().chain(ended) {
-            if end.rollout.ended_at.as_ref().is_some_and(|at| now.duration_since(at.0) < REEMIT_WINDOW) {
-                self.emit_span::<K>(object, &end);
-            }
-        }
-    }
-
-    /// An object was deleted: a rollout that still ran ends with it.
-    pub fn deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
-        let Some(rollout) = object.status.as_ref().and_then(K::rollout).filter(|r| r.ended_at.is_none())
-        else {
+    /// An object was deleted: a rollout that was in progress ends with it.
+    pub fn record_deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
+        let rollout = object.status.as_ref().and_then(K::rollout);
+        let Some(rollout) = rollout.filter(|r| r.ended_at.is_none() && r.started_at.is_some()) else {
             return;
         };
-        let rollout = RolloutStatus {
+        let deleted = RolloutStatus {
             ended_at: Some(MicroTime(now)),
             outcome: Some(RolloutOutcome::Deleted),
             ..rollout.clone()
         };
-        self.ended::<K>(object, object.status.as_ref(), &rollout);
+        self.record_end::<K>(object, RolloutEnd::Complete(deleted));
     }
 }
 
-/// A rollout at its end, with what is said of it.
-struct RolloutEnd {
-    rollout: RolloutStatus,
-    engine: &'static str,
-    /// What `Ready` says.
-    ready_message: Option<String>,
+/// The engine of a rollout that has ended, as metrics name it.
+fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> &'static str {
+    match end {
+        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine).unwrap_or("none"),
+        RolloutEnd::Superseded(_, engine) => engine.map_or("none", Engine::as_str),
+    }
 }
 
-impl RolloutEnd {
-    fn of<K: Kind>(status: Option<&K::Status>, rollout: &RolloutStatus) -> Self {
-        let failing = status
-            .and_then(|s| find_condition(K::conditions(s), condition::kind::READY))
-            .map(|c| format!("{}: {}", c.reason, c.message));
-        Self {
-            rollout: rollout.clone(),
-            engine: status.and_then(K::engine).unwrap_or("none"),
-            ready_message: failing,
-        }
-    }
-
-    fn of_superseded((rollout, engine): (RolloutStatus, Option<Engine>)) -> Self {
-        Self { rollout, engine: engine.map_or("none", Engine::as_str), ready_message: None }
-    }
+/// What `Ready` states, for the description of a rollout that timed out.
+fn ready_message<K: Kind>(object: &Object<K>) -> Option<String> {
+    let ready = find_condition(K::conditions(object.status.as_ref()?), condition::kind::READY)?;
+    Some(format!("{}: {}", ready.reason, ready.message))
 }
 
 /// When the rollout of a status is too late; `None` once it has ended.

@@ -12,6 +12,9 @@ pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest pause of a back-off, before jitter.
 pub const MAX_BACKOFF: Duration = Duration::from_mins(5);
 
+/// How long an attempt that met a newer state than it knew waits for the watch to bring that state.
+pub const IMMEDIATE_DELAY: Duration = Duration::from_millis(50);
+
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {
@@ -19,8 +22,6 @@ pub enum RetryPolicy {
     AwaitChange,
     /// Again after a pause that doubles from [`INITIAL_BACKOFF`] to [`MAX_BACKOFF`].
     Backoff,
-    /// Again after this time, always.
-    Fixed(Duration),
     /// Again at once, so many times; then [`RetryPolicy::Backoff`].
     Immediate(u32),
 }
@@ -30,10 +31,10 @@ pub enum RetryPolicy {
 pub fn policy(class: ErrorType) -> RetryPolicy {
     match class {
         ErrorType::InvalidSpec | ErrorType::DependencyMissing => RetryPolicy::AwaitChange,
-        ErrorType::Forbidden => RetryPolicy::Fixed(MAX_BACKOFF),
         ErrorType::Conflict => RetryPolicy::Immediate(5),
         ErrorType::NotFound => RetryPolicy::Immediate(1),
-        ErrorType::NameConflict
+        ErrorType::Forbidden
+        | ErrorType::NameConflict
         | ErrorType::Rejected
         | ErrorType::Internal
         | ErrorType::Throttled
@@ -42,7 +43,7 @@ pub fn policy(class: ErrorType) -> RetryPolicy {
     }
 }
 
-/// How often an attempt that met this error is made again within the same reconcile.
+/// How often an attempt that met this error is made again before it counts as a failure.
 #[must_use]
 pub fn immediate_retries(class: ErrorType) -> u32 {
     match policy(class) {
@@ -62,7 +63,6 @@ pub fn delay(
 ) -> Option<Duration> {
     match policy(class) {
         RetryPolicy::AwaitChange => None,
-        RetryPolicy::Fixed(period) => Some(period),
         RetryPolicy::Backoff | RetryPolicy::Immediate(_) => {
             Some(backoff(failures, chance).max(retry_after.unwrap_or_default()))
         }
@@ -103,9 +103,8 @@ mod tests {
         for class in ErrorType::ALL {
             let expected = match class.as_str() {
                 "invalid_spec" | "dependency_missing" => None,
-                "forbidden" => Some(300),
-                "name_conflict" | "conflict" | "not_found" | "rejected" | "internal" | "throttled"
-                | "timeout" | "unavailable" => Some(8),
+                "forbidden" | "name_conflict" | "conflict" | "not_found" | "rejected" | "internal"
+                | "throttled" | "timeout" | "unavailable" => Some(8),
                 other => unreachable!("{other} is not in the contract's table"),
             };
             assert_eq!(delay(class, 3, None, 0.0).map(|p| p.as_secs()), expected, "{class:?}");

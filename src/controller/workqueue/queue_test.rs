@@ -1,14 +1,13 @@
 //! The queue against the clock.
 #![allow(clippy::unwrap_used)]
-use super::*;
-use crate::controller::workqueue::state::HOT_LOOP_THRESHOLD;
+use super::{state::HOT_LOOP_THRESHOLD, *};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey { namespace: "ns".into(), name: name.into() }
 }
 
 fn item(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
-    WorkItem { key: key(name), trigger, failures }
+    WorkItem { key: key(name), trigger, failures, conflicts: 0 }
 }
 
 /// The next turn, or nothing when none is due now.
@@ -20,7 +19,7 @@ fn retry(seconds: u64) -> Requeue {
     Requeue { retry_after: Some(Duration::from_secs(seconds)), ..Requeue::default() }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn first_come_first_served_and_each_once() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Resync);
@@ -33,7 +32,7 @@ async fn first_come_first_served_and_each_once() {
     assert_eq!(now(&queue).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_run_at_a_time() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -43,11 +42,11 @@ async fn one_run_at_a_time() {
     queue.done(&key("a"), &Requeue::default());
     assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 0)));
     queue.done(&key("a"), &Requeue::default());
-    assert_eq!((now(&queue).await, queue.pending()), (None, 0));
-    assert!(queue.lock().entries.is_empty(), "nothing is left of it");
+    assert_eq!((now(&queue).await, queue.in_flight()), (None, 0));
+    assert!(queue.state.lock().entries.is_empty(), "nothing is left of it");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_retry_comes_by_itself_and_counts_failures() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -60,7 +59,7 @@ async fn a_retry_comes_by_itself_and_counts_failures() {
     assert_eq!(now(&queue).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -73,7 +72,7 @@ async fn a_child_is_acted_on_during_a_back_off_and_an_edit_ends_it() {
     assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -86,7 +85,7 @@ async fn a_child_that_changes_often_does_not_make_the_pauses_longer() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -97,7 +96,7 @@ async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
     assert!(Instant::now() >= soon);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_gone_is_forgotten() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -110,10 +109,10 @@ async fn what_is_gone_is_forgotten() {
     queue.done(&key("b"), &retry(0));
     queue.remove(&key("b"));
     assert_eq!(now(&queue).await, None);
-    assert!(queue.lock().entries.is_empty());
+    assert!(queue.state.lock().entries.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
     let queue = WorkQueue::default();
     let mut turns = 0;
@@ -130,28 +129,7 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
     assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
 }
 
-#[tokio::test]
-async fn the_echo_of_our_own_write_is_no_news_even_when_it_comes_before_the_answer() {
-    let queue = WorkQueue::default();
-    queue.add(key("a"), Trigger::Spec);
-    now(&queue).await.unwrap();
-    queue.tell(key("a"), Trigger::Child, Some(7));
-    queue.done(&key("a"), &Requeue { wrote: vec![7, 8], ..Requeue::default() });
-    assert_eq!(now(&queue).await, None);
-
-    queue.add(key("a"), Trigger::Spec);
-    now(&queue).await.unwrap();
-    queue.tell(key("a"), Trigger::Child, Some(9));
-    queue.tell(key("a"), Trigger::Child, Some(10));
-    queue.done(&key("a"), &Requeue { wrote: vec![9], ..Requeue::default() });
-    assert_eq!(now(&queue).await, Some(item("a", Trigger::Child, 0)), "10 was somebody else's");
-    queue.tell(key("a"), Trigger::Child, Some(11));
-    queue.add(key("a"), Trigger::Dependency);
-    queue.done(&key("a"), &Requeue { wrote: vec![11], ..Requeue::default() });
-    assert_eq!(now(&queue).await, Some(item("a", Trigger::Dependency, 0)));
-}
-
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for() {
     let queue = WorkQueue::default();
     queue.add(key("a"), Trigger::Spec);
@@ -162,4 +140,62 @@ async fn nothing_but_an_edit_comes_before_the_time_that_the_api_server_asked_for
     assert_eq!(now(&queue).await, None);
     queue.add(key("a"), Trigger::Spec);
     assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_retried_at_once_and_counts_as_no_failure() {
+    let queue = WorkQueue::default();
+    queue.add(key("a"), Trigger::Spec);
+    queue.get().await;
+    for conflicts in 1..=3 {
+        queue.done(&key("a"), &Requeue { immediate: true, ..Requeue::default() });
+        let start = Instant::now();
+        let next = queue.get().await;
+        assert_eq!((next.trigger, next.failures, next.conflicts), (Trigger::Retry, 0, conflicts));
+        assert!(start.elapsed() >= backoff::IMMEDIATE_DELAY);
+    }
+    queue.done(&key("a"), &retry(1));
+    let next = queue.get().await;
+    assert_eq!((next.failures, next.conflicts), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_due_meanwhile_waits_as_long_as_the_api_server_asked() {
+    let queue = WorkQueue::default();
+    queue.add(key("a"), Trigger::Spec);
+    queue.get().await;
+    queue.add(key("a"), Trigger::Child);
+    let later = Instant::now() + Duration::from_secs(4);
+    queue.done(&key("a"), &Requeue { not_before: Some(later), ..retry(4) });
+    assert_eq!(now(&queue).await, None);
+    assert_eq!(queue.get().await.trigger, Trigger::Child);
+    assert!(Instant::now() >= later);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_childs_change_that_was_put_off_survives_an_earlier_retry() {
+    let queue = WorkQueue::default();
+    for _ in 0..=HOT_LOOP_THRESHOLD {
+        queue.add(key("a"), Trigger::Child);
+        queue.get().await;
+        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
+    }
+    queue.add(key("a"), Trigger::Dependency);
+    queue.get().await;
+    queue.done(&key("a"), &retry(1));
+    queue.add(key("a"), Trigger::Child);
+    queue.add(key("a"), Trigger::Dependency);
+    queue.get().await;
+    queue.done(&key("a"), &Requeue::default());
+    assert_eq!(queue.get().await.trigger, Trigger::Child, "it is still due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_waits_is_not_added_again() {
+    let mut state = QueueState::default();
+    let now = Instant::now();
+    assert!(state.add(key("a"), now, Trigger::Child));
+    assert!(!state.add(key("a"), now, Trigger::Spec));
+    state.pop(now);
+    assert!(state.add(key("a"), now, Trigger::Child), "it is processed, and due again");
 }

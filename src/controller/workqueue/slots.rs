@@ -1,54 +1,49 @@
-//! How many reconciles are at which of their two halves: what was asked for is written before what there is
-//! to tell about it.
+//! How many reconciles apply children and how many report (status, Events) at once. It knows nothing of what
+//! they do.
 //!
-//! When many objects come at once, the API server is what they wait for. Children first means that everything
-//! asked for is there soonest; Events and statuses follow with seats of their own.
+//! When many objects come at once they all wait for the API server. Children first means that everything that
+//! is desired is there soonest; statuses and Events follow with slots of their own.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The seats of one kind.
+/// The slots of one kind.
 #[derive(Clone, Debug)]
 pub struct WorkerSlots {
-    acquire_apply: Arc<Semaphore>,
-    telling: Arc<Semaphore>,
+    applying: Arc<Semaphore>,
+    reporting: Arc<Semaphore>,
 }
 
-/// One reconcile's seat.
+/// One reconcile's slot.
 #[derive(Debug)]
 pub struct WorkerSlot {
-    writing: Option<OwnedSemaphorePermit>,
-    telling: Option<OwnedSemaphorePermit>,
+    applying: Option<OwnedSemaphorePermit>,
+    reporting: Option<OwnedSemaphorePermit>,
     slots: WorkerSlots,
 }
 
 impl WorkerSlots {
-    /// So many that write children at once, and half as many that tell of it.
+    /// So many that apply at once, and half as many that report.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        Self {
-            acquire_apply: Arc::new(Semaphore::new(count)),
-            telling: Arc::new(Semaphore::new(count.div_ceil(2))),
-        }
+        let reporting = Arc::new(Semaphore::new(count.div_ceil(2)));
+        Self { applying: Arc::new(Semaphore::new(count)), reporting }
     }
 
-    /// A seat among those that write, as soon as there is one.
+    /// A slot among those that apply, as soon as there is one.
     pub async fn acquire_apply(&self) -> WorkerSlot {
-        WorkerSlot {
-            writing: self.acquire_apply.clone().acquire_owned().await.ok(),
-            telling: None,
-            slots: self.clone(),
-        }
+        let applying = self.applying.clone().acquire_owned().await.ok();
+        WorkerSlot { applying, reporting: None, slots: self.clone() }
     }
 }
 
 impl WorkerSlot {
-    /// Moves to those that tell; the seat among those that write is another's.
+    /// Moves to those that report, which frees the slot among those that apply.
     pub async fn move_to_reporting(&mut self) {
-        if self.telling.is_none() {
-            self.writing = None;
-            self.telling = self.slots.telling.clone().acquire_owned().await.ok();
+        if self.reporting.is_none() {
+            self.applying = None;
+            self.reporting = self.slots.reporting.clone().acquire_owned().await.ok();
         }
     }
 }
@@ -63,15 +58,15 @@ mod tests {
         tokio::time::timeout(Duration::from_millis(20), future).await.ok()
     }
 
-    #[tokio::test]
-    async fn who_tells_makes_room_for_another_who_writes() {
+    #[tokio::test(start_paused = true)]
+    async fn reporting_frees_a_slot_for_applying() {
         let slots = WorkerSlots::new(2);
         let (mut first, mut second) = (slots.acquire_apply().await, slots.acquire_apply().await);
-        assert!(in_time(slots.acquire_apply()).await.is_none(), "all seats are taken");
+        assert!(in_time(slots.acquire_apply()).await.is_none(), "all slots are taken");
         first.move_to_reporting().await;
         let third = in_time(slots.acquire_apply()).await;
-        assert!(third.is_some(), "there is room");
-        assert!(in_time(second.move_to_reporting()).await.is_none(), "half as many tell");
+        assert!(third.is_some(), "one is free");
+        assert!(in_time(second.move_to_reporting()).await.is_none(), "half as many report");
         drop(first);
         assert!(in_time(second.move_to_reporting()).await.is_some());
     }

@@ -1,65 +1,72 @@
-//! The bookkeeping of the queue: who waits, who runs, what is due when. No clock of its own, no waiting:
-//! `now` is handed in.
+//! The bookkeeping of the queue: what waits, what is processed, what is due when. It reads no clock and waits
+//! for nothing: `now` is passed in.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{cluster::ObjectKey, telemetry::Trigger};
+use tokio::time::Instant;
 
-/// So many corrections of children in [`HOT_LOOP_WINDOW`] look like a fight with another manager: from then on
-/// they are slowed down.
-pub(in crate::controller) const HOT_LOOP_THRESHOLD: u32 = 5;
+use crate::{
+    cluster::ObjectKey,
+    controller::workqueue::{Requeue, backoff::IMMEDIATE_DELAY},
+    telemetry::Trigger,
+};
+
+/// More than so many corrections of children in [`HOT_LOOP_WINDOW`] look like another manager that writes the
+/// same fields: from then on, children's changes are slowed down.
+pub(super) const HOT_LOOP_THRESHOLD: u32 = 5;
 const HOT_LOOP_WINDOW: Duration = Duration::from_mins(1);
 const HOT_LOOP_DELAY: Duration = Duration::from_secs(10);
 
-/// One object's turn.
+/// One object that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkItem {
     /// The object.
     pub key: ObjectKey,
-    /// The weightiest of the reasons for this turn.
+    /// The most important of the reasons.
     pub trigger: Trigger,
     /// How many attempts in a row have failed before this one.
     pub failures: u32,
+    /// How many attempts in a row met a state that was newer than the one they knew.
+    pub conflicts: u32,
 }
 
-/// Whose turn it is, and when.
+/// What is due, and when.
 #[derive(Debug, Default)]
-pub struct QueueState {
-    pub(in crate::controller) entries: HashMap<ObjectKey, ItemState>,
-    pub(in crate::controller) ready: VecDeque<ObjectKey>,
-    pub(in crate::controller) timers: BTreeSet<(Instant, ObjectKey)>,
+pub(super) struct QueueState {
+    pub(super) entries: HashMap<ObjectKey, ItemState>,
+    pub(super) ready: VecDeque<ObjectKey>,
+    pub(super) timers: BTreeSet<(Instant, ObjectKey)>,
 }
 
 /// What is remembered of one object.
 #[derive(Debug, Default)]
-pub struct ItemState {
-    /// In `ready`, or running and due again.
-    pub(in crate::controller) dirty: Option<Dirty>,
-    /// Being worked on since.
-    pub(in crate::controller) processing_since: Option<Instant>,
+pub(super) struct ItemState {
+    /// In `ready`, or processed and due again.
+    pub(super) dirty: Option<Dirty>,
+    /// Processed since.
+    pub(super) processing_since: Option<Instant>,
     /// In `timers`.
-    pub(in crate::controller) scheduled: Option<(Instant, Trigger)>,
-    pub(in crate::controller) failures: u32,
-    /// The turn that runs came before its time, because a child changed.
-    pub(in crate::controller) triggered_early: bool,
-    pub(in crate::controller) not_before: Option<Instant>,
-    pub(in crate::controller) drift_count: (u32, Option<Instant>),
-    pub(in crate::controller) deleted: bool,
+    scheduled: Option<(Instant, Trigger)>,
+    failures: u32,
+    conflicts: u32,
+    /// The attempt that is processed came before its time, because a child changed.
+    triggered_early: bool,
+    not_before: Option<Instant>,
+    drift_count: (u32, Option<Instant>),
+    deleted: bool,
 }
 
 /// Why an object is due.
 #[derive(Debug)]
-pub struct Dirty {
-    pub(in crate::controller) since: Instant,
-    pub(in crate::controller) trigger: Trigger,
-    /// The resourceVersions that told of it; `None`: it is due whatever they were.
-    pub(in crate::controller) told_by: Option<Vec<u64>>,
+pub(super) struct Dirty {
+    since: Instant,
+    trigger: Trigger,
 }
 
-/// A trigger's weight: the heaviest names the turn.
+/// The most important trigger names the attempt.
 fn priority(trigger: Trigger) -> u8 {
     match trigger {
         Trigger::Spec => 4,
@@ -71,27 +78,17 @@ fn priority(trigger: Trigger) -> u8 {
 }
 
 impl ItemState {
-    /// How long a child's change has to wait, while this looks like a fight.
-    pub(in crate::controller) fn hot_loop_delay(&self, now: Instant) -> Option<Duration> {
+    /// How long a child's change has to wait, while this looks like a hot loop.
+    fn hot_loop_delay(&self, now: Instant) -> Option<Duration> {
         let (count, since) = self.drift_count;
         let since = since.filter(|since| now.duration_since(*since) < HOT_LOOP_WINDOW)?;
         (count > HOT_LOOP_THRESHOLD)
             .then(|| HOT_LOOP_DELAY.min(HOT_LOOP_WINDOW.saturating_sub(now.duration_since(since))))
     }
 
-    /// Drops a turn that is due only because a watch was faster than the answer to our own write.
-    pub(in crate::controller) fn unhear(&mut self, wrote: &[u64]) {
-        if let Some(told_by) = self.dirty.as_mut().and_then(|waiting| waiting.told_by.as_mut()) {
-            told_by.retain(|version| !wrote.contains(version));
-            if told_by.is_empty() {
-                self.dirty = None;
-            }
-        }
-    }
-
-    /// A turn that came before its time does not make the pauses longer: a child that changes often would
-    /// delay what nobody tells of.
-    pub(in crate::controller) fn count_failure(&mut self, failed: bool) {
+    /// An attempt that came before its time does not make the delays longer: a child that changes often would
+    /// put off what no watch reports.
+    fn count_failure(&mut self, failed: bool) {
         self.failures = match (failed, self.triggered_early) {
             (false, _) => 0,
             (true, true) => self.failures.max(1),
@@ -99,7 +96,7 @@ impl ItemState {
         };
     }
 
-    pub(in crate::controller) fn count_drift(&mut self, corrected: bool, now: Instant) {
+    fn count_drift(&mut self, corrected: bool, now: Instant) {
         let (count, since) = &mut self.drift_count;
         if since.is_none_or(|since| now.duration_since(since) >= HOT_LOOP_WINDOW) {
             (*count, *since) = (0, None);
@@ -109,63 +106,150 @@ impl ItemState {
             since.get_or_insert(now);
         }
     }
+
+    fn is_idle(&self) -> bool {
+        self.dirty.is_none()
+            && self.processing_since.is_none()
+            && self.scheduled.is_none()
+            && self.failures == 0
+            && self.conflicts == 0
+            && self.not_before.is_none()
+            && self.drift_count.0 == 0
+    }
 }
 
 impl QueueState {
-    pub(in crate::controller) fn enqueue(
-        &mut self,
-        key: ObjectKey,
-        now: Instant,
-        trigger: Trigger,
-        told_by: Option<u64>,
-    ) {
+    /// Something happened to an object. Returns whether it is due now and was not before.
+    pub(super) fn add(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
-        if let Some(waiting) = &mut entry.dirty {
-            if priority(waiting.trigger) < priority(trigger) {
-                waiting.trigger = trigger;
-            }
-            match (&mut waiting.told_by, told_by) {
-                (Some(all), Some(version)) => all.push(version),
-                (all, _) => *all = None,
-            }
-            return;
+        entry.deleted = false;
+        if trigger == Trigger::Spec {
+            (entry.failures, entry.not_before) = (0, None);
         }
-        entry.dirty = Some(Dirty { since: now, trigger, told_by: told_by.map(|version| vec![version]) });
+        let slowed = entry.hot_loop_delay(now).filter(|_| trigger == Trigger::Child).map(|delay| now + delay);
+        match slowed.max(entry.not_before.filter(|at| *at > now)) {
+            Some(at) => {
+                self.add_after(&key, at, trigger);
+                false
+            }
+            None => self.enqueue(key, now, trigger),
+        }
+    }
+
+    /// Returns whether it is new in the queue.
+    fn enqueue(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
+        let entry = self.entries.entry(key.clone()).or_default();
+        if let Some(dirty) = &mut entry.dirty {
+            if priority(dirty.trigger) < priority(trigger) {
+                dirty.trigger = trigger;
+            }
+            return false;
+        }
+        entry.dirty = Some(Dirty { since: now, trigger });
         if entry.processing_since.is_none() {
             self.ready.push_back(key);
         }
+        true
     }
 
-    pub(in crate::controller) fn pop(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
+    /// The next item, and how long it waited.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
         let key = self.ready.pop_front()?;
         let entry = self.entries.get_mut(&key)?;
-        let waiting = entry.dirty.take()?;
+        let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
-        entry.triggered_early = waiting.trigger == Trigger::Child;
-        let failures = entry.failures;
-        Some((WorkItem { key, trigger: waiting.trigger, failures }, now.duration_since(waiting.since)))
+        entry.triggered_early = dirty.trigger == Trigger::Child;
+        let (failures, conflicts) = (entry.failures, entry.conflicts);
+        let waited = now.duration_since(dirty.since);
+        Some((WorkItem { key, trigger: dirty.trigger, failures, conflicts }, waited))
     }
 
-    /// Moves what is due from the timers into the queue. Returns how many.
-    pub(in crate::controller) fn promote_due(&mut self, now: Instant) -> usize {
+    /// Moves what is due from the timers into the queue. Returns how many are new there.
+    pub(super) fn promote_due(&mut self, now: Instant) -> usize {
         let mut count = 0;
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.timers.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let trigger = entry.scheduled.take().map_or(Trigger::Resync, |(_, trigger)| trigger);
-            self.enqueue(key, now, trigger, None);
-            count += 1;
+            count += usize::from(self.enqueue(key, now, trigger));
         }
         count
     }
 
-    /// The earlier of two times wins.
-    pub(in crate::controller) fn add_after(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
+    /// An item was processed. Returns how long that took.
+    pub(super) fn done(&mut self, key: &ObjectKey, requeue: &Requeue, now: Instant) -> Option<Duration> {
+        let entry = self.entries.get_mut(key)?;
+        let took = entry.processing_since.take().map(|since| now.duration_since(since));
+        entry.conflicts = if requeue.immediate { entry.conflicts.saturating_add(1) } else { 0 };
+        if !requeue.immediate {
+            entry.count_failure(requeue.retry_after.is_some());
+        }
+        entry.not_before = requeue.not_before;
+        entry.count_drift(requeue.corrected_drift, now);
+        if entry.deleted && entry.dirty.is_none() {
+            self.cancel_timer(key);
+            self.entries.remove(key);
+            return took;
+        }
+        self.requeue(key, requeue, now);
+        if self.entries.get(key).is_some_and(ItemState::is_idle) {
+            self.entries.remove(key);
+        }
+        took
+    }
+
+    fn requeue(&mut self, key: &ObjectKey, requeue: &Requeue, now: Instant) {
+        // A child's change that was put off is still due.
+        let keeps_timer = |entry: &ItemState| matches!(entry.scheduled, Some((_, Trigger::Child)));
+        if !self.entries.get(key).is_some_and(keeps_timer) {
+            self.cancel_timer(key);
+        }
+        if let Some(dirty) = self.entries.get_mut(key).and_then(|entry| entry.dirty.take()) {
+            // It became due while it was processed; the API server's wish counts for it as well.
+            match requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
+                Some(at) => self.add_after(key, at, dirty.trigger),
+                None => {
+                    if let Some(entry) = self.entries.get_mut(key) {
+                        entry.dirty = Some(dirty);
+                    }
+                    self.ready.push_back(key.clone());
+                }
+            }
+        }
+        if requeue.immediate {
+            self.add_after(key, now + IMMEDIATE_DELAY, Trigger::Retry);
+        }
+        if let Some(delay) = requeue.retry_after {
+            self.add_after(key, now + delay, Trigger::Retry);
+        }
+        if let Some(at) = requeue.resync_at {
+            self.add_after(key, at, Trigger::Resync);
+        }
+    }
+
+    /// The object is deleted: nothing is due for it any more.
+    pub(super) fn remove(&mut self, key: &ObjectKey) {
+        self.cancel_timer(key);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.deleted = true;
+            if entry.processing_since.is_none() && entry.dirty.is_none() {
+                self.entries.remove(key);
+            }
+        }
+    }
+
+    /// The earlier of two times counts; a child's change is remembered in either.
+    fn add_after(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match entry.scheduled {
-            Some((known, _)) if known <= at => return,
+        match &mut entry.scheduled {
+            Some((known, reason)) if *known <= at => {
+                if trigger == Trigger::Child {
+                    *reason = trigger;
+                }
+                return;
+            }
             Some((known, _)) => {
-                self.timers.remove(&(known, key.clone()));
+                self.timers.remove(&(*known, key.clone()));
             }
             None => {}
         }
@@ -173,24 +257,9 @@ impl QueueState {
         self.timers.insert((at, key.clone()));
     }
 
-    pub(in crate::controller) fn cancel_timer(&mut self, key: &ObjectKey) {
+    fn cancel_timer(&mut self, key: &ObjectKey) {
         if let Some((at, _)) = self.entries.get_mut(key).and_then(|entry| entry.scheduled.take()) {
             self.timers.remove(&(at, key.clone()));
-        }
-    }
-
-    /// An object about which nothing is to be remembered costs nothing.
-    pub(in crate::controller) fn gc(&mut self, key: &ObjectKey) {
-        let idle = |e: &ItemState| {
-            e.dirty.is_none()
-                && e.processing_since.is_none()
-                && e.scheduled.is_none()
-                && e.failures == 0
-                && e.not_before.is_none()
-                && e.drift_count.0 == 0
-        };
-        if self.entries.get(key).is_some_and(idle) {
-            self.entries.remove(key);
         }
     }
 }

@@ -82,6 +82,20 @@ pub struct ResourceCounts {
     pub unsettled_age: Vec<(Kind, Duration)>,
 }
 
+impl ResourceCounts {
+    /// The counts with what follows from them.
+    #[must_use]
+    pub fn new(
+        by_state: Vec<(Kind, &'static str, &'static str, u64)>,
+        unsettled_age: Vec<(Kind, Duration)>,
+    ) -> Self {
+        let ready =
+            by_state.iter().filter(|(kind, ready, ..)| *kind == Kind::ElpioService && *ready == "true");
+        let services_ready = ready.map(|(.., count)| count).sum();
+        Self { services_ready, by_state, unsettled_age }
+    }
+}
+
 impl Instruments {
     /// Makes every instrument of the table.
     pub(in crate::telemetry) fn new(

@@ -1,0 +1,131 @@
+//! Writes a status: guarded by the resourceVersion, minimal, and seen by the observer. It computes nothing.
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tracing::Instrument;
+
+use crate::{
+    cluster::{
+        ObjectKey,
+        client::call::{ApiCall, ApiError, call_with_timeout},
+    },
+    controller::{
+        kinds::{Kind, Object},
+        observer::ChangeSource,
+        reconcile::{Reconciler, merge_patch::merge_patch},
+        workqueue::backoff,
+    },
+    telemetry::{ErrorType, ReconcileStep, step},
+};
+
+/// What became of a status.
+#[derive(Debug)]
+pub enum StatusWrite {
+    /// The stored status is the same.
+    Unchanged,
+    /// It is stored.
+    Written,
+    /// The object is another one by now: deleted, or its status is not the one that this one follows.
+    Stale,
+    /// It could not be written, as far as is known.
+    Failed(ApiError),
+}
+
+impl<K: Kind> Reconciler<K> {
+    /// I/O: writes the status if it differs. The resourceVersion keeps a leader that was replaced from undoing
+    /// its successor's; where only the spec changed meanwhile, the status still belongs to its generation.
+    pub(super) async fn write_status(&self, object: &Object<K>, status: &K::Status) -> StatusWrite {
+        if object.status.as_ref() == Some(status) {
+            let now = self.store.get(&ObjectKey::from_object(object));
+            let is_current = now.is_none_or(|now| now.status == object.status);
+            return if is_current { StatusWrite::Unchanged } else { StatusWrite::Stale };
+        }
+        self.write_changed_status(object, status)
+            .instrument(step(ReconcileStep::Status))
+            .await
+            .unwrap_or_else(StatusWrite::Failed)
+    }
+
+    async fn write_changed_status(
+        &self,
+        object: &Object<K>,
+        status: &K::Status,
+    ) -> Result<StatusWrite, ApiError> {
+        let old = object.status.as_ref().map(serde_json::to_value).transpose();
+        let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
+            return Err(ApiError {
+                call: Box::new(Self::status_call(object)),
+                cause: "the status cannot be encoded as JSON".into(),
+                class: ErrorType::Internal,
+                retry_after: None,
+            });
+        };
+        let status = merge_patch(&old.unwrap_or_default(), &new);
+        let api: Api<Object<K>> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let (name, params) = (object.name_any(), PatchParams::default());
+        let mut version = object.resource_version();
+        let mut conflicts = 0;
+        loop {
+            let patch =
+                json!({"metadata": {"resourceVersion": version, "uid": object.uid()}, "status": status});
+            let call = Self::status_call(object);
+            match call_with_timeout(call, api.patch_status(&name, &params, &Patch::Merge(patch))).await {
+                Ok(mut written) => {
+                    written.managed_fields_mut().clear();
+                    if let Some(change) = self.store.assume(written) {
+                        self.observer.observe::<K>(&change, ChangeSource::Write);
+                    }
+                    return Ok(StatusWrite::Written);
+                }
+                Err(error) if error.class == ErrorType::NotFound => {
+                    self.store.assume_deleted(object);
+                    return Ok(StatusWrite::Stale);
+                }
+                Err(error) if error.class == ErrorType::Conflict => {
+                    conflicts += 1;
+                    if conflicts > backoff::immediate_retries(ErrorType::Conflict) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            match self.resource_version_now(&api, object).await? {
+                Some(newer) => version = Some(newer),
+                None => return Ok(StatusWrite::Stale),
+            }
+        }
+    }
+
+    /// I/O: the object's resourceVersion now, if it is still the object whose status was computed.
+    async fn resource_version_now(
+        &self,
+        api: &Api<Object<K>>,
+        object: &Object<K>,
+    ) -> Result<Option<String>, ApiError> {
+        let call = ApiCall { verb: "get", resource: Self::resource(), ..Self::status_call(object) };
+        let newer = call_with_timeout(call, api.get_opt(&object.name_any())).await?;
+        let Some(newer) = newer.filter(|newer| newer.uid() == object.uid()) else {
+            self.store.assume_deleted(object);
+            return Ok(None);
+        };
+        // An edit of the spec is news for the watch to bring; another status is another writer's.
+        Ok(newer.resource_version().filter(|_| newer.status == object.status))
+    }
+
+    fn resource() -> String {
+        format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP)
+    }
+
+    fn status_call(object: &Object<K>) -> ApiCall {
+        ApiCall {
+            verb: "patch",
+            resource: format!("{}/status", Self::resource()),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
+}
