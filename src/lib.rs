@@ -1,25 +1,34 @@
-//! Elpio: turns `ElpioService` and `ElpioFunction` objects into the objects of a serverless engine, and can
-//! be *seen* doing it.
+//! Elpio: turns `ElpioService` and `ElpioFunction` objects into the objects of a serverless engine, observable end
+//! to end.
 //!
 //! # The way of the data
 //!
 //! ```text
-//! watch event → cluster::cache → controller::queue (one run an object at a time)
+//! watch event → cluster::store → controller::workqueue (one reconcile an object at a time)
 //!   → telemetry::reconcile (span, duration, outcome)
-//!     → controller::pipeline: observe → validate → render → apply → status
-//!       → a status patch if it differs, Events for the transitions, inside the same span
+//!     → controller::reconcile: validate → render → apply → status → write it → publish its Events
 //! ```
 //!
 //! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does all the I/O with the API
-//! server.
-//! `telemetry` wraps, and is not called in between.
+//! server. `telemetry` is applied as wrappers: a reconcile, a client and a watch are wrapped, and business code
+//! never calls it.
+//!
+//! # Start reading here
+//!
+//! 1. `api/service.rs`: what a user writes.
+//! 2. `render/service.rs`: the children of a valid spec.
+//! 3. `render/knative.rs`: those of one engine.
+//! 4. `status/service.rs`: what the children's states add up to.
+//! 5. `controller/reconcile/mod.rs`: one reconcile, as a sentence.
+//! 6. `cluster/apply/mod.rs`: how children are written, and what is left alone.
+//! 7. `telemetry/reconcile.rs`: what every reconcile emits.
+//! 8. `operator.rs`: all of it, joined.
 //!
 //! # Import rule (asserted by `tests/architecture.rs`)
 //!
-//! `api`, `foreign`, `telemetry` import none of ours; `render` ← `api`, `foreign`; `status` ← those and
-//! `render`;
-//! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run`
-//! ← `operator`.
+//! `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog, which may import the
+//! first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those but `status`, and
+//! `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`.
 
 pub mod api;
 pub mod cluster;
