@@ -75,6 +75,7 @@ impl Story {
             first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
+            contended: false,
             republish_since: None,
         };
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();

@@ -109,6 +109,7 @@ impl Story {
             first_observation: first_look,
             rollout: self.rollout.clone().unwrap(),
             deadline,
+            contended: false,
             republish_since: None,
         };
         let defaults = Defaults::default();

@@ -44,7 +44,10 @@ pub fn compute(
         }
         Observation::Applied { valid, applied, live, .. } => {
             set_observed_fields(&mut status, valid, live);
-            let reconciled = common_conditions::reconciled(applied, reconciled_message(valid, live));
+            let reconciled = common_conditions::reconciled(
+                applied,
+                input.reconciled_message(reconciled_message(valid, live)),
+            );
             let parts = [build_ready(valid, live, details), service_ready(owner.name, live)];
             let ready = ready(&reconciled, &parts, &status);
             status.phase = Some(phase(&ready, &parts));

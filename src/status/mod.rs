@@ -37,6 +37,8 @@ pub struct StatusInput {
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
     pub deadline: SignedDuration,
+    /// Another manager keeps changing what Elpio writes.
+    pub contended: bool,
     /// After a start or a take-over: the Events of transitions since this time are published again.
     pub republish_since: Option<Timestamp>,
 }
@@ -48,6 +50,16 @@ impl StatusInput {
         let open = self.rollout.started_at.as_ref().filter(|_| self.rollout.ended_at.is_none());
         let took = open.map(|at| self.now.duration_since(at.0).max(SignedDuration::ZERO));
         took.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default()
+    }
+
+    /// The message of `Reconciled` when it is true: that another manager writes as well, where one does.
+    #[must_use]
+    pub fn reconciled_message(&self, done: String) -> String {
+        if self.contended {
+            format!("{done}; another manager keeps changing them, so corrections are delayed")
+        } else {
+            done
+        }
     }
 
     /// The conditions that transitions are found against: the stored ones, without those whose Events are

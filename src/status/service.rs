@@ -54,7 +54,7 @@ pub fn compute(
                 valid.engine.as_str(),
                 if count == 1 { "" } else { "s" }
             );
-            let reconciled = common_conditions::reconciled(applied, done);
+            let reconciled = common_conditions::reconciled(applied, input.reconciled_message(done));
             let parts: Vec<NewCondition> = condition_members(name, valid)
                 .iter()
                 .map(|(kind, ids)| part_condition(kind, ids, &says))

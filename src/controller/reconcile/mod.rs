@@ -171,6 +171,7 @@ impl<K: Kind> Reconciler<K> {
             first_observation: rollout.is_new || !is_observed || republishes_start,
             rollout: rollout.status.clone(),
             deadline: self.rollout_timeout(object),
+            contended: request.item.contended,
             republish_since,
         }
     }

@@ -70,11 +70,16 @@ impl ReconcileResult {
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
             return Self::stale(done, K::engine(status));
         }
-        let corrected = done.applied.outcomes.iter().any(|(id, outcome)| {
-            *outcome == ChildOutcome::Changed
-                && live.contains_key(id)
-                && request.item.trigger == Trigger::Child
-        });
+        let child_corrected = done
+            .applied
+            .outcomes
+            .iter()
+            .any(|(id, outcome)| *outcome == ChildOutcome::Changed && live.contains_key(id));
+        let corrected = match request.item.trigger {
+            Trigger::Child => child_corrected,
+            Trigger::Resync => is_written,
+            _ => false,
+        };
         let report = ReconcileReport {
             engine: K::engine(status),
             outcome: summary.outcome,

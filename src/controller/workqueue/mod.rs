@@ -31,7 +31,7 @@ pub struct Requeue {
     pub resync_at: Option<Instant>,
     /// The API server asked for no request before: only an edit comes sooner.
     pub not_before: Option<Instant>,
-    /// A child that another manager had changed was corrected.
+    /// A child or the status, which another manager had changed, was corrected.
     pub corrected_drift: bool,
 }
 

@@ -7,7 +7,7 @@ fn key(name: &str) -> ObjectKey {
 }
 
 fn item(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
-    WorkItem { key: key(name), trigger, failures, conflicts: 0 }
+    WorkItem { key: key(name), trigger, failures, conflicts: 0, contended: false }
 }
 
 /// The next turn, or nothing when none is due now.
@@ -126,7 +126,8 @@ async fn a_fight_over_a_child_is_slowed_down_but_an_edit_is_not() {
     }
     assert_eq!(turns, HOT_LOOP_THRESHOLD + 1);
     queue.add(key("a"), Trigger::Spec);
-    assert_eq!(now(&queue).await, Some(item("a", Trigger::Spec, 0)));
+    let edited = WorkItem { contended: true, ..item("a", Trigger::Spec, 0) };
+    assert_eq!(now(&queue).await, Some(edited));
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,6 +189,20 @@ async fn a_childs_change_that_was_put_off_survives_an_earlier_retry() {
     queue.get().await;
     queue.done(&key("a"), &Requeue::default());
     assert_eq!(queue.get().await.trigger, Trigger::Child, "it is still due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_writer_of_the_status_is_slowed_down_and_named() {
+    let queue = WorkQueue::default();
+    for _ in 0..=HOT_LOOP_THRESHOLD {
+        queue.add(key("a"), Trigger::Resync);
+        assert!(!queue.get().await.contended);
+        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
+    }
+    let start = Instant::now();
+    queue.add(key("a"), Trigger::Resync);
+    assert!(queue.get().await.contended);
+    assert!(start.elapsed() >= Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]

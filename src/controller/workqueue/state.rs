@@ -14,8 +14,8 @@ use crate::{
     telemetry::Trigger,
 };
 
-/// More than so many corrections of children in [`HOT_LOOP_WINDOW`] look like another manager that writes the
-/// same fields: from then on, children's changes are slowed down.
+/// More than so many corrections of children or of the status in [`HOT_LOOP_WINDOW`] look like another manager that writes the
+/// same fields: from then on, corrections are slowed down.
 pub(super) const HOT_LOOP_THRESHOLD: u32 = 5;
 const HOT_LOOP_WINDOW: Duration = Duration::from_mins(1);
 const HOT_LOOP_DELAY: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ pub struct WorkItem {
     pub failures: u32,
     /// How many attempts in a row met a state that was newer than the one they knew.
     pub conflicts: u32,
+    /// Another manager keeps changing what is corrected: corrections are slowed down.
+    pub contended: bool,
 }
 
 /// What is due, and when.
@@ -126,7 +128,9 @@ impl QueueState {
         if trigger == Trigger::Spec {
             (entry.failures, entry.not_before) = (0, None);
         }
-        let slowed = entry.hot_loop_delay(now).filter(|_| trigger == Trigger::Child).map(|delay| now + delay);
+        // What another manager may be writing as well: children, and the status.
+        let is_contended = matches!(trigger, Trigger::Child | Trigger::Resync);
+        let slowed = entry.hot_loop_delay(now).filter(|_| is_contended).map(|delay| now + delay);
         match slowed.max(entry.not_before.filter(|at| *at > now)) {
             Some(at) => {
                 self.add_after(&key, at, trigger);
@@ -161,7 +165,8 @@ impl QueueState {
         entry.triggered_early = dirty.trigger == Trigger::Child;
         let (failures, conflicts) = (entry.failures, entry.conflicts);
         let waited = now.duration_since(dirty.since);
-        Some((WorkItem { key, trigger: dirty.trigger, failures, conflicts }, waited))
+        let contended = entry.hot_loop_delay(now).is_some();
+        Some((WorkItem { key, trigger: dirty.trigger, failures, conflicts, contended }, waited))
     }
 
     /// Moves what is due from the timers into the queue. Returns how many are new there.
