@@ -16,8 +16,8 @@
 //!
 //! # Import rule (asserted by `tests/architecture.rs`)
 //!
-//! `api`, `foreign`, `telemetry` import none of ours; `render` ← `api`, `foreign`; `status` ← those and
-//! `render`;
+//! `api`, `foreign` import no other layer; `telemetry` ← `api`, `foreign` (its own half alone); `render` ← `api`,
+//! `foreign`; `status` ← those and `render`;
 //! `cluster` ← those but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run`
 //! ← `operator`.
 

@@ -28,7 +28,7 @@ use crate::{
     http,
     render::Defaults,
     runtime_info,
-    telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
+    telemetry::{Metrics, ReadyValue, ResourceCounts, Telemetry, Trigger},
 };
 
 /// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
@@ -241,8 +241,11 @@ impl Operator {
         self.metrics.resources(move || {
             let mut by_state =
                 leading.borrow().then(|| state_metrics::count_by_state::<Service>(&services.store))?;
-            let services_ready =
-                by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
+            let services_ready = by_state
+                .iter()
+                .filter(|(_, ready, ..)| *ready == ReadyValue::True)
+                .map(|(.., count)| count)
+                .sum();
             by_state.extend(state_metrics::count_by_state::<Function>(&functions.store));
             let unsettled_age = vec![
                 (Service::KIND, services.unobserved.max_age()),

@@ -196,6 +196,7 @@ impl<K: Kind> Controller<K> {
         workers: usize,
         mut stop: watch::Receiver<bool>,
     ) {
+        self.rollout_telemetry.metrics.workers(K::KIND, workers);
         let (slots, mut leading, mut running) =
             (WorkerSlots::new(workers), self.is_leading.clone(), JoinSet::new());
         loop {
@@ -259,12 +260,19 @@ impl<K: Kind> Controller<K> {
             generation: object.metadata.generation.unwrap_or(0),
             trigger: item.trigger,
             attempt: item.failures,
-            place: place.telemetry.clone(),
+            parent: place.telemetry.clone(),
         };
         let retried = item.trigger == Trigger::Retry;
         let reconcile = pipeline.reconcile(object.clone(), &place, item.failures, retried, slot);
-        let run: ReconcileResult<K> =
+        let run =
             self.rollout_telemetry.metrics.reconcile(&self.rollout_telemetry.traces, info, reconcile).await;
+        // A panic: telemetry has recorded it.
+        let Ok(run): Result<ReconcileResult<K>, _> = run else {
+            return Requeue {
+                retry_after: Some(backoff::backoff(item.failures, backoff::jitter())),
+                ..Requeue::default()
+            };
+        };
         if run.status.is_some() {
             self.unobserved.observe(&item.key, None);
         }

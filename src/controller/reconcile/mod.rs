@@ -374,6 +374,7 @@ impl<K: Kind> Reconciler<K> {
                 || changed(false)
                 || !attempt.outcome.applied.deleted.is_empty(),
             failure: summary.failure,
+            ..ReconcileReport::default()
         };
         ReconcileResult {
             report,

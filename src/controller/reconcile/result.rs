@@ -12,6 +12,7 @@ use crate::{
     },
     cluster::{apply::result::ApplyResult, client::call::ApiError, events::recorder::Regarding},
     controller::kinds::{Kind, Object},
+    foreign::ChildKind,
     render::applied::ChildOutcome,
     status::build::FinishedBuild,
     telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport},
@@ -56,6 +57,7 @@ impl<K: Kind> ReconcileResult<K> {
             outcome: ReconcileOutcome::Overtaken,
             applied: apply_counts(&done),
             changed_anything: !apply_counts(&done).is_empty(),
+            ..ReconcileReport::default()
         };
         Self {
             report,
@@ -86,13 +88,13 @@ pub fn status_write_failed(error: &ApiError) -> NewEvent {
 
 /// What applying did to each child, for metrics.
 #[must_use]
-pub fn apply_counts(outcome: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
+pub fn apply_counts(outcome: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
     let steps = outcome.applied.outcomes.iter().filter_map(|(id, step)| match step {
-        ChildOutcome::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
-        ChildOutcome::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
+        ChildOutcome::Changed => Some((id.kind, ApplyOutcome::Changed)),
+        ChildOutcome::Unchanged => Some((id.kind, ApplyOutcome::Unchanged)),
         _ => None,
     });
-    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
+    steps.chain(outcome.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
 }
 
 /// The object as Events name it.

@@ -8,17 +8,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
 use crate::{
-    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
+    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation, condition},
     controller::kinds::{Kind, Object},
     status::{
         build::{FinishedBuild, FinishedTask},
         conditions::find_condition,
         rollout::{RolloutPhase, deadline, duration, phase, supersede, superseded_rollout},
     },
-    telemetry::{
-        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
-        valid_traceparent,
-    },
+    telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces},
 };
 
 /// After a start or a take-over, roots that ended within this time are sent again: the one before us may not
@@ -58,7 +55,7 @@ fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
         .find_map(|name| object.annotations().get(name));
     given
         .filter(|text| {
-            let valid = valid_traceparent(text);
+            let valid = text.parse::<TraceParent>().is_ok();
             if !valid {
                 tracing::debug!(
                     namespace = object.namespace(),
@@ -89,7 +86,8 @@ impl RolloutTelemetry {
         };
         match (phase, previous) {
             (RolloutPhase::New { parent, .. }, _) => {
-                let ctx = self.traces.begin_rollout(&seed(
+                let ctx = self.traces.begin_rollout(&seed::<K>(
+                    object,
                     object.uid().as_deref().unwrap_or_default(),
                     generation,
                     rebuild::<K>(object),
@@ -133,8 +131,13 @@ impl RolloutTelemetry {
                 RolloutPhase::InProgress { parent } => parent,
                 RolloutPhase::New { .. } | RolloutPhase::Complete => None,
             };
-        let seed =
-            seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
+        let seed = seed::<K>(
+            object,
+            &uid,
+            rollout.generation,
+            rollout.rebuild.as_deref().unwrap_or(""),
+            parent.as_deref(),
+        );
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
     }
 
@@ -158,7 +161,7 @@ impl RolloutTelemetry {
         self.metrics.rollout_ended(
             K::KIND,
             end.engine,
-            outcome(&end.rollout),
+            end.rollout.outcome.unwrap_or(RolloutOutcome::Ready),
             took,
             ctx.and_then(|ctx| ctx.ids()).as_ref(),
         );
@@ -170,7 +173,9 @@ impl RolloutTelemetry {
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.trace_context::<K>(object, rollout);
         let link = rollout.parent.clone().filter(|parent| {
-            rollout.traceparent.as_deref().is_none_or(|ours| ours.get(3..35) != parent.get(3..35))
+            let own: Option<TraceParent> = rollout.traceparent.as_deref().and_then(|text| text.parse().ok());
+            let parent: Option<TraceParent> = parent.parse().ok();
+            own.zip(parent).is_none_or(|(own, parent)| !own.is_same_trace(&parent))
         });
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
@@ -183,7 +188,7 @@ impl RolloutTelemetry {
             engine: end.engine,
             started: SystemTime::from(started),
             ended: SystemTime::from(ended),
-            outcome: outcome(rollout),
+            outcome: rollout.outcome.unwrap_or(RolloutOutcome::Ready),
             error: end.ready_message.clone().filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
             link,
         });
@@ -259,7 +264,7 @@ impl RolloutTelemetry {
 /// A rollout at its end, with what is said of it.
 struct RolloutEnd {
     rollout: RolloutStatus,
-    engine: &'static str,
+    engine: Option<Engine>,
     /// What `Ready` says.
     ready_message: Option<String>,
 }
@@ -271,13 +276,13 @@ impl RolloutEnd {
             .map(|c| format!("{}: {}", c.reason, c.message));
         Self {
             rollout: rollout.clone(),
-            engine: status.and_then(K::engine).unwrap_or("none"),
+            engine: status.and_then(K::engine).and_then(Engine::parse),
             ready_message: failing,
         }
     }
 
     fn of_superseded((rollout, engine): (RolloutStatus, Option<Engine>)) -> Self {
-        Self { rollout, engine: engine.map_or("none", Engine::as_str), ready_message: None }
+        Self { rollout, engine, ready_message: None }
     }
 }
 
@@ -286,19 +291,19 @@ pub fn deadline_at<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Opti
     K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
 }
 
-fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a str>) -> RolloutSeed<'a> {
-    RolloutSeed { uid, generation, rebuild, parent }
+fn seed<'a, K: Kind>(
+    object: &'a Object<K>,
+    uid: &'a str,
+    generation: i64,
+    rebuild: &'a str,
+    parent: Option<&'a str>,
+) -> RolloutSeed<'a> {
+    let given = [annotation::TRACESTATE, annotation::KUBERNETES_TRACESTATE]
+        .into_iter()
+        .find_map(|name| object.annotations().get(name));
+    RolloutSeed { uid, generation, rebuild, parent, tracestate: given.map(String::as_str) }
 }
 
 fn rebuild<K: Kind>(object: &Object<K>) -> &str {
     object.annotations().get(annotation::REBUILD).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
-}
-
-fn outcome(rollout: &RolloutStatus) -> &'static str {
-    match rollout.outcome {
-        Some(RolloutOutcome::Ready) | None => "ready",
-        Some(RolloutOutcome::Superseded) => "superseded",
-        Some(RolloutOutcome::Deleted) => "deleted",
-        Some(RolloutOutcome::TimedOut) => "timed_out",
-    }
 }
