@@ -15,7 +15,7 @@ mod source;
 #[path = "architecture/words.rs"]
 mod words;
 
-use rules::{LONGER, layers, names, openings, purity, sizes, telemetry};
+use rules::{LONGER, circles, layers, names, openings, purity, sizes, telemetry, telemetry_rooms};
 use source::{Source, read};
 use words::{SAME_NAME, banned_words, type_names};
 
@@ -42,6 +42,17 @@ fn a_layer_imports_only_what_its_place_allows() {
 #[test]
 fn only_the_telemetry_layer_knows_opentelemetry() {
     none(&telemetry(&operator()));
+}
+
+#[test]
+fn the_generic_half_of_telemetry_knows_no_other_layer() {
+    none(&telemetry_rooms(&operator()));
+}
+
+#[test]
+fn no_files_of_telemetry_import_each_other_in_a_circle() {
+    let sources = operator().into_iter().filter(|source| source.layer() == "telemetry");
+    none(&circles(&sources.collect::<Vec<_>>()));
 }
 
 #[test]
@@ -140,6 +151,33 @@ mod can_fail {
             none(&layers(&file("src/render/pod.rs", text)));
         }
         none(&layers(&file("src/config.rs", "mod tests { use super::*; }")));
+    }
+
+    #[test]
+    fn a_generic_room_of_telemetry_that_knows_elpio() {
+        let text = "//! M.\nuse crate::{api::Engine, telemetry::metrics};\n";
+        for path in
+            ["src/telemetry/kube/path_template.rs", "src/telemetry/trace/mod.rs", "src/telemetry/mod.rs"]
+        {
+            caught(&telemetry_rooms(&file(path, text)), &format!("{path}:2"), "may not use api");
+        }
+        for path in ["src/telemetry/catalog/spans.rs", "src/telemetry/trace/build_spans.rs", "src/run.rs"] {
+            none(&telemetry_rooms(&file(path, text)));
+        }
+    }
+
+    #[test]
+    fn imports_in_a_circle() {
+        let three = |last: &str| {
+            vec![
+                Source::new("src/a/mod.rs", "use crate::a::{b as x, c::{C, self}};"),
+                Source::new("src/a/b.rs", "fn f() -> crate::a::c::C { crate::d::D }"),
+                Source::new("src/a/c.rs", last),
+            ]
+        };
+        none(&circles(&three("use crate::other::a;")));
+        caught(&circles(&three("use crate::a::b::B;")), "src/a/b.rs:1", "src/a/b.rs → src/a/c.rs");
+        caught(&circles(&three("use crate::a::{self, Thing};")), "src/a/mod.rs:1", "src/a/c.rs");
     }
 
     #[test]

@@ -6,9 +6,12 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use elpio_cluster::otlp::OtlpReceiver;
-use elpio_operator::telemetry::{
-    self, ChildStep, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
-    ReconcileOutcome, ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, Trigger, step_for,
+use elpio_operator::{
+    foreign::ChildKind,
+    telemetry::{
+        self, ChildStep, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+        ReconcileOutcome, ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, Trigger, step_for,
+    },
 };
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Service;
@@ -27,7 +30,7 @@ impl HasReport for Done {
     }
 }
 
-fn info(place: SpanParent) -> ReconcileInfo {
+fn info(parent: SpanParent) -> ReconcileInfo {
     ReconcileInfo {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
@@ -37,7 +40,7 @@ fn info(place: SpanParent) -> ReconcileInfo {
         generation: 1,
         trigger: Trigger::Spec,
         attempt: 0,
-        place,
+        parent,
     }
 }
 
@@ -64,25 +67,31 @@ async fn from_init_to_shutdown() {
     let server = service_fn(|_: http::Request<Body>| async { Ok::<_, BoxError>(absent()) });
     let client = ClientBuilder::new(server, "shop").with_layer(&metrics.client_layer()).build();
     let services: Api<Service> = Api::namespaced(client, "shop");
-    let rollout =
-        traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 1, rebuild: "", parent: None });
+    let rollout = traces.begin_rollout(&RolloutSeed {
+        uid: "uid-1",
+        generation: 1,
+        rebuild: "",
+        parent: None,
+        tracestate: None,
+    });
     let run = async {
-        let found = services.get_opt("cart").instrument(step_for(ChildStep::Apply, "Service")).await.unwrap();
+        let found = services
+            .get_opt("cart")
+            .instrument(step_for(ChildStep::Apply, ChildKind::Service))
+            .await
+            .unwrap();
         assert!(found.is_none());
-        let failure = Failure {
-            error_type: ErrorType::Unavailable,
-            short: "later".into(),
-            chain: "the whole chain".into(),
-        };
+        let failure = Failure { error_type: ErrorType::Unavailable, message: "the whole chain".into() };
         Done(ReconcileReport {
             failure: Some(failure),
             engine: None,
             outcome: ReconcileOutcome::Failed,
             applied: vec![],
             changed_anything: false,
+            ..ReconcileReport::default()
         })
     };
-    metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await;
+    metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await.expect("no panic");
 
     let said = telemetry.shutdown(Duration::from_secs(5)).await;
     assert!(said.is_empty(), "{said:?}");

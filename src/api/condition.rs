@@ -2,6 +2,8 @@
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::api::attribute_values::attribute_values;
+
 /// Condition types.
 pub mod kind {
     /// The user's answer: it serves, at this generation.
@@ -87,4 +89,41 @@ pub mod reason {
         BUILD_STARTED,
         BUILD_SUCCEEDED,
     ];
+}
+
+attribute_values! {
+    /// The reasons by which objects are counted; a reason that is copied from an engine counts as one of the
+    /// `…NotReady`.
+    StateReason {
+        /// See [`reason::RECONCILED`].
+        Reconciled = reason::RECONCILED,
+        /// See [`reason::PROGRESSING`].
+        Progressing = reason::PROGRESSING,
+        /// See [`reason::INVALID_SPEC`].
+        InvalidSpec = reason::INVALID_SPEC,
+        /// See [`reason::NAME_CONFLICT`].
+        NameConflict = reason::NAME_CONFLICT,
+        /// See [`reason::DEPENDENCY_MISSING`].
+        DependencyMissing = reason::DEPENDENCY_MISSING,
+        /// See [`reason::FORBIDDEN`].
+        Forbidden = reason::FORBIDDEN,
+        /// See [`reason::PRUNING`].
+        Pruning = reason::PRUNING,
+        /// See [`reason::APPLY_FAILED`].
+        ApplyFailed = reason::APPLY_FAILED,
+        /// See [`reason::BUILDING`].
+        Building = reason::BUILDING,
+        /// See [`reason::BUILD_FAILED`].
+        BuildFailed = reason::BUILD_FAILED,
+        /// See [`reason::ENGINE_NOT_READY`].
+        EngineNotReady = reason::ENGINE_NOT_READY,
+        /// See [`reason::DOMAIN_NOT_READY`].
+        DomainNotReady = reason::DOMAIN_NOT_READY,
+        /// See [`reason::SECRETS_NOT_READY`].
+        SecretsNotReady = reason::SECRETS_NOT_READY,
+        /// See [`reason::SERVICE_NOT_READY`].
+        ServiceNotReady = reason::SERVICE_NOT_READY,
+        /// A reason that this version does not know.
+        Unknown = "Unknown",
+    }
 }

@@ -1,12 +1,60 @@
 //! The words of our Events: types and actions, and one occurrence as data. Reasons stand in
 //! `condition::reason`.
 
+use crate::api::{attribute_values::attribute_values, condition::reason};
+
 /// Event types, as Kubernetes has them.
 pub mod event_type {
     /// Something went as it should.
     pub const NORMAL: &str = "Normal";
     /// Somebody may have to do something.
     pub const WARNING: &str = "Warning";
+}
+
+attribute_values! {
+    /// The type of an Event.
+    EventType {
+        /// See [`event_type::NORMAL`].
+        Normal = event_type::NORMAL,
+        /// See [`event_type::WARNING`].
+        Warning = event_type::WARNING,
+    }
+}
+
+attribute_values! {
+    /// The reason of an Event.
+    EventReason {
+        /// See [`reason::RECONCILED`].
+        Reconciled = reason::RECONCILED,
+        /// See [`reason::PROGRESSING`].
+        Progressing = reason::PROGRESSING,
+        /// See [`reason::READY`].
+        Ready = reason::READY,
+        /// See [`reason::RECONCILE_FAILED`].
+        ReconcileFailed = reason::RECONCILE_FAILED,
+        /// See [`reason::FIELD_IGNORED`].
+        FieldIgnored = reason::FIELD_IGNORED,
+        /// See [`reason::BUILD_STARTED`].
+        BuildStarted = reason::BUILD_STARTED,
+        /// See [`reason::BUILD_SUCCEEDED`].
+        BuildSucceeded = reason::BUILD_SUCCEEDED,
+        /// See [`reason::BUILD_FAILED`].
+        BuildFailed = reason::BUILD_FAILED,
+    }
+}
+
+impl EventReason {
+    /// The types that an Event of this reason can have.
+    #[must_use]
+    pub const fn types(self) -> &'static [EventType] {
+        match self {
+            Self::Progressing => &EventType::ALL,
+            Self::ReconcileFailed | Self::FieldIgnored | Self::BuildFailed => &[EventType::Warning],
+            Self::Reconciled | Self::Ready | Self::BuildStarted | Self::BuildSucceeded => {
+                &[EventType::Normal]
+            }
+        }
+    }
 }
 
 /// Event actions: what the operator was doing.
@@ -24,7 +72,7 @@ pub mod action {
 pub struct NewEvent {
     /// One of [`event_type`].
     pub type_: &'static str,
-    /// One of [`super::condition::reason`].
+    /// One of [`reason`].
     pub reason: &'static str,
     /// One of [`action`].
     pub action: &'static str,

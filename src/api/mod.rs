@@ -1,5 +1,7 @@
 //! Elpio's own kinds: types, schema and names. It imports nothing else of this crate and does no I/O.
 
+pub(crate) mod attribute_values;
+pub mod build;
 mod cel;
 pub mod condition;
 mod crd;
@@ -11,12 +13,15 @@ pub mod quantity;
 pub mod service;
 pub mod status;
 pub mod stored;
+pub mod trace_parent;
 
+pub use crate::api::build::BuildResult;
 pub use crate::api::crd::{CrdError, crds, to_yaml};
 pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
 pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
 pub use crate::api::status::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
 pub use crate::api::stored::{LenientFunction, LenientObject, LenientService, SpecError};
+pub use crate::api::trace_parent::TraceParent;
 
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";
@@ -41,6 +46,10 @@ pub mod annotation {
     pub const TRACEPARENT: &str = "elpio.io/traceparent";
     /// On an object of ours: a caller's trace context by the name that Kubernetes' tracing uses.
     pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
+    /// On an object of ours, beside [`TRACEPARENT`]: the W3C `tracestate` of the caller.
+    pub const TRACESTATE: &str = "elpio.io/tracestate";
+    /// The same by the name that Kubernetes' tracing uses.
+    pub const KUBERNETES_TRACESTATE: &str = "tracing.k8s.io/tracestate";
     /// On an Event: the trace id, 32 hexadecimal digits.
     pub const TRACE_ID: &str = "elpio.io/trace-id";
     /// On an Event: the trace id of the last occurrence of its series.

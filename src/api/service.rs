@@ -37,13 +37,19 @@ impl Engine {
     /// Every engine.
     pub const ALL: [Self; 2] = [Self::Knative, Self::Keda];
 
-    /// The word that stands in the spec, in the status and in metrics.
+    /// The word in the spec, in the status and in metrics.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Knative => "knative",
             Self::Keda => "keda",
         }
+    }
+
+    /// The engine of a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.as_str() == word)
     }
 }
 

@@ -43,7 +43,29 @@ impl RolloutOutcome {
     /// Every outcome.
     pub const ALL: [Self; 4] = [Self::Ready, Self::Superseded, Self::Deleted, Self::TimedOut];
 
-    /// The word that stands in the status.
+    /// Every outcome, as metrics and spans spell it.
+    pub const LABELS: [&'static str; Self::ALL.len()] = {
+        let mut words = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Self::ALL[at].label();
+            at += 1;
+        }
+        words
+    };
+
+    /// The word in metrics and spans.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Superseded => "superseded",
+            Self::Deleted => "deleted",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// The word in the status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

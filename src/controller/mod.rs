@@ -9,9 +9,9 @@ mod state_metrics;
 mod takeover;
 pub mod workqueue;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -27,7 +27,7 @@ use crate::{
     controller::{
         kinds::{Kind, Object},
         observer::{ChangeSource, ObjectObserver, unobserved_generation},
-        reconcile::{ReconcileRequest, Reconciler, result::ReconcileResult},
+        reconcile::{ReconcileRequest, Reconciler},
         takeover::Republish,
         workqueue::{
             Requeue, WorkItem, WorkQueue, backoff,
@@ -127,6 +127,7 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn work(self, workers: usize, mut stop: watch::Receiver<bool>) {
+        self.observer.rollouts.metrics.workers(K::KIND, workers);
         let (slots, mut running) = (WorkerSlots::new(workers), JoinSet::new());
         let mut leading = self.observer.leading();
         loop {
@@ -149,18 +150,7 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        let requeue = AssertUnwindSafe(self.reconcile_key(&item, &mut slot)).catch_unwind().await;
-        // A panic at one object must not cost the others their worker.
-        let requeue = requeue.unwrap_or_else(|_| {
-            tracing::error!(
-                kind = K::KIND.as_str(),
-                namespace = item.key.namespace,
-                name = item.key.name,
-                "the reconcile panicked; please report it"
-            );
-            let delay = backoff::backoff(item.failures, backoff::jitter());
-            Requeue { retry_after: Some(delay), ..Requeue::default() }
-        });
+        let requeue = self.reconcile_key(&item, &mut slot).await;
         self.queue.done(&item.key, &requeue);
     }
 
@@ -178,13 +168,19 @@ impl<K: Kind> Controller<K> {
             generation: object.metadata.generation.unwrap_or(0),
             trigger: item.trigger,
             attempt: item.failures,
-            place: rollout.telemetry.clone(),
+            parent: rollout.telemetry.clone(),
         };
         let republish = self.republish.take(&item.key);
         let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
         let reconcile = self.reconciler.reconcile(&request, slot);
-        let result: ReconcileResult = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
-        result.requeue
+        match rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await {
+            Ok(result) => result.requeue,
+            // It panicked, which telemetry has recorded. It must not cost the others their worker.
+            Err(_) => {
+                let delay = backoff::backoff(item.failures, backoff::jitter());
+                Requeue { retry_after: Some(delay), ..Requeue::default() }
+            }
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    api::condition,
+    api::condition::{self, StateReason},
     cluster::{ObjectKey, store::ObjectStore},
     controller::kinds::{Kind, Object},
     status::conditions::{find_condition, metric_reason},
-    telemetry,
+    telemetry::{self, ReadyValue},
 };
 
 /// Since when the generation of an object has not been observed.
@@ -48,7 +48,7 @@ pub struct KindStates {
     /// The kind.
     pub kind: telemetry::Kind,
     /// `ready` (true, false, unknown) and, where it is not, the reason; with the number of objects.
-    pub by_state: Vec<(telemetry::Kind, &'static str, &'static str, u64)>,
+    pub by_state: Vec<(telemetry::Kind, ReadyValue, StateReason, u64)>,
     /// Since when the oldest generation that no status describes is waiting.
     pub unobserved_age: Duration,
 }
@@ -64,16 +64,17 @@ pub fn kind_states<K: Kind>(
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
 fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
-) -> Vec<(telemetry::Kind, &'static str, &'static str, u64)> {
-    let mut counts: BTreeMap<(&'static str, &'static str), u64> = BTreeMap::new();
+) -> Vec<(telemetry::Kind, ReadyValue, StateReason, u64)> {
+    let mut counts: BTreeMap<(ReadyValue, StateReason), u64> = BTreeMap::new();
     for object in store.all() {
         let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
         let ready = match find_condition(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
-            Some("True") => "true",
-            Some("False") => "false",
-            _ => "unknown",
+            Some("True") => ReadyValue::True,
+            Some("False") => ReadyValue::False,
+            _ => ReadyValue::Unknown,
         };
-        *counts.entry((ready, metric_reason(conditions))).or_default() += 1;
+        let reason = StateReason::parse(metric_reason(conditions)).unwrap_or(StateReason::Unknown);
+        *counts.entry((ready, reason)).or_default() += 1;
     }
     counts.into_iter().map(|((ready, reason), count)| (K::KIND, ready, reason, count)).collect()
 }

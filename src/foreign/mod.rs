@@ -48,6 +48,17 @@ struct KindFacts {
     built_in: bool,
 }
 
+/// The facts of a kind that is named alike everywhere and that a project brings.
+const fn facts(
+    kind: &'static str,
+    project: &'static str,
+    group: &'static str,
+    plural: &'static str,
+    versions: &'static [&'static str],
+) -> KindFacts {
+    KindFacts { kind, label: kind, display: kind, project, group, plural, versions, built_in: false }
+}
+
 impl ChildKind {
     /// Every kind.
     pub const ALL: [Self; 11] = [
@@ -66,13 +77,13 @@ impl ChildKind {
 
     /// Kubernetes' name of the kind: `Service` for Knative's and for Kubernetes' own.
     #[must_use]
-    pub fn kind(self) -> &'static str {
+    pub const fn kind(self) -> &'static str {
         self.facts().kind
     }
 
     /// A name that no other kind has, for metrics: the kind, but `KnativeService` for Knative's.
     #[must_use]
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         self.facts().label
     }
 
@@ -90,20 +101,20 @@ impl ChildKind {
 
     /// The API group, empty for the core group.
     #[must_use]
-    pub fn group(self) -> &'static str {
+    pub const fn group(self) -> &'static str {
         self.facts().group
     }
 
     /// The plural that stands in URLs.
     #[must_use]
-    pub fn plural(self) -> &'static str {
+    pub const fn plural(self) -> &'static str {
         self.facts().plural
     }
 
     /// The versions that Elpio can write, the preferred one first; their fields that Elpio sends are the
     /// same.
     #[must_use]
-    pub fn versions(self) -> &'static [&'static str] {
+    pub const fn versions(self) -> &'static [&'static str] {
         self.facts().versions
     }
 
@@ -144,17 +155,19 @@ impl ChildKind {
         )
     }
 
-    fn facts(self) -> KindFacts {
-        let facts = |kind, project, group, plural, versions| KindFacts {
-            kind,
-            label: kind,
-            display: kind,
-            project,
-            group,
-            plural,
-            versions,
-            built_in: false,
-        };
+    /// Whether it belongs to an `ElpioFunction`; every other kind belongs to an `ElpioService`.
+    #[must_use]
+    pub const fn is_of_function(self) -> bool {
+        matches!(self, Self::PipelineRun | Self::TaskRun | Self::ElpioService)
+    }
+
+    /// Whether Elpio writes objects of this kind; others are only watched.
+    #[must_use]
+    pub const fn is_written(self) -> bool {
+        !matches!(self, Self::TaskRun)
+    }
+
+    const fn facts(self) -> KindFacts {
         match self {
             Self::ExternalSecret => facts(
                 "ExternalSecret",

@@ -5,6 +5,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
+    api::BuildResult,
     foreign::ChildKind,
     render::{
         applied::LiveChildren,
@@ -26,8 +27,8 @@ pub struct FinishedBuild {
     pub started: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
-    /// `success`, `error` or `cancelled`.
-    pub result: &'static str,
+    /// How it ended.
+    pub result: BuildResult,
     /// Why it failed; empty when it did not.
     pub failure_message: String,
     /// Its tasks, in the order in which they began.
@@ -47,8 +48,8 @@ pub struct FinishedTask {
     pub started: Timestamp,
     /// When it ended; with its run, where Tekton has not said when.
     pub ended: Timestamp,
-    /// `success`, `failure`, `timeout` or `cancellation`.
-    pub result: &'static str,
+    /// How it ended.
+    pub result: BuildResult,
     /// Why it failed; `None` when it did not.
     pub failure_message: Option<String>,
 }
@@ -108,9 +109,8 @@ pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedB
     }
     let (reason, _) = succeeded_condition(run);
     let result = match state {
-        RunState::Succeeded => "success",
-        _ if reason.starts_with("Cancelled") => "cancelled",
-        _ => "error",
+        RunState::Succeeded | RunState::Running => BuildResult::Success,
+        RunState::Failed => failure_result(&reason),
     };
     let ended = time(run, "/status/completionTime")?;
     Some(FinishedBuild {
@@ -131,6 +131,18 @@ pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedB
     })
 }
 
+/// How a run or a task failed, by Tekton's reason: `Cancelled…`, `PipelineRunTimeout`, `TaskRunCancelled`,
+/// `TaskRunTimeout`.
+fn failure_result(reason: &str) -> BuildResult {
+    if reason.contains("Cancelled") {
+        BuildResult::Cancelled
+    } else if reason.contains("Timeout") {
+        BuildResult::Timeout
+    } else {
+        BuildResult::Error
+    }
+}
+
 /// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of
 /// its tasks), with the run's.
 fn finished_task(
@@ -142,12 +154,9 @@ fn finished_task(
         RunState::Running => (run, said.clone()),
         state => (state, succeeded_condition(task)),
     };
-    // The words for a run and for a task: Cancelled…, PipelineRunTimeout, TaskRunCancelled, TaskRunTimeout.
     let result = match state {
-        RunState::Succeeded | RunState::Running => "success",
-        RunState::Failed if reason.contains("Cancelled") => "cancellation",
-        RunState::Failed if reason.contains("Timeout") => "timeout",
-        RunState::Failed => "failure",
+        RunState::Succeeded | RunState::Running => BuildResult::Success,
+        RunState::Failed => failure_result(&reason),
     };
     Some(FinishedTask {
         task: task_name(task),
@@ -188,9 +197,11 @@ mod tests {
 
     #[test]
     fn a_task_that_has_not_ended_ends_with_its_run() {
-        for (reason, result) in
-            [("Cancelled", "cancellation"), ("PipelineRunTimeout", "timeout"), ("Failed", "failure")]
-        {
+        for (reason, result) in [
+            ("Cancelled", BuildResult::Cancelled),
+            ("PipelineRunTimeout", BuildResult::Timeout),
+            ("Failed", BuildResult::Error),
+        ] {
             let run = object("PipelineRun", "run", &status(0, Some(30), "False", reason));
             let tasks = [
                 object("TaskRun", "fetch", &status(1, Some(9), "True", "Succeeded")),
@@ -203,12 +214,20 @@ mod tests {
                 .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
                 .collect();
             let end = finished(&run, &details).unwrap();
+            assert_eq!(end.result, result);
             let told: Vec<_> = end
                 .tasks
                 .iter()
                 .map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result))
                 .collect();
-            assert_eq!(told, [("fetch", 8, "success"), ("build", 20, result), ("late", 19, "cancellation")]);
+            assert_eq!(
+                told,
+                [
+                    ("fetch", 8, BuildResult::Success),
+                    ("build", 20, result),
+                    ("late", 19, BuildResult::Cancelled)
+                ]
+            );
             assert_eq!(end.tasks[1].failure_message, Some(format!("{reason}: m")));
         }
     }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout};
+use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout, TraceParent};
 
 /// Where an object stands before a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,10 @@ pub enum RolloutPhase {
     Complete,
 }
 
-/// The trace id within a W3C `traceparent`.
-fn trace_of(traceparent: &str) -> Option<&str> {
-    traceparent.split('-').nth(1)
+/// Whether two `traceparent`s are of one trace.
+fn is_same_trace(one: &str, other: Option<&str>) -> bool {
+    let (one, other) = (one.parse::<TraceParent>(), other.and_then(|text| text.parse::<TraceParent>().ok()));
+    one.ok().zip(other).is_some_and(|(one, other)| one.is_same_trace(&other))
 }
 
 /// Where `generation` stands, given what the status holds and the trace context that the object carries now.
@@ -34,9 +35,9 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
             RolloutPhase::Complete
         }
         Some(rollout) if rollout.generation == generation => {
-            let ours = rollout.traceparent.as_deref().and_then(trace_of);
+            let own = rollout.traceparent.as_deref();
             RolloutPhase::InProgress {
-                parent: rollout.parent.clone().filter(|parent| trace_of(parent) == ours),
+                parent: rollout.parent.clone().filter(|parent| is_same_trace(parent, own)),
             }
         }
         // The same value as for an older generation is not that caller's doing.
@@ -54,7 +55,7 @@ pub fn supersede(previous: &RolloutStatus, engine: Option<&str>) -> Option<Super
     running.then(|| SupersededRollout {
         generation: previous.generation,
         rebuild: previous.rebuild.clone(),
-        engine: Engine::ALL.into_iter().find(|known| Some(known.as_str()) == engine),
+        engine: engine.and_then(Engine::parse),
         traceparent: previous.traceparent.clone(),
         parent: previous.parent.clone(),
         started_at: previous.started_at.clone(),
@@ -69,7 +70,11 @@ pub fn superseded_rollout(rollout: &RolloutStatus) -> Option<(RolloutStatus, Opt
         generation: old.generation,
         rebuild: old.rebuild.clone(),
         traceparent: old.traceparent.clone(),
-        trace_id: old.traceparent.as_deref().and_then(trace_of).map(str::to_owned),
+        trace_id: old
+            .traceparent
+            .as_deref()
+            .and_then(|text| text.parse::<TraceParent>().ok())
+            .map(|parent| parent.trace_id_hex()),
         parent: old.parent.clone(),
         started_at: old.started_at.clone(),
         ended_at: rollout.started_at.clone(),

@@ -1,13 +1,13 @@
-//! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work and
-//! may import none of our other modules.
+//! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work. Its
+//! own half (the catalog, rollouts and builds as spans) may import `api` and `foreign`, the rest no other layer.
 //!
 //! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`PrometheusEndpoint`])
 //! are cheap to clone; [`init`] is the only function that sets anything global.
 //!
 //! ```text
-//! settings (OTEL_*) → pipeline::Builder → providers, subscriber → handles
-//! reconcile::… (span, metrics, one line) ⊃ step ⊃ client layer (client span, duration)
-//! spans → quiet (tentative traces wait) → gate (bounded) → batch → watched exporter
+//! config (OTEL_*) → export::TelemetryBuilder → providers, subscriber → handles
+//! reconcile (span, metrics, one line) ⊃ step ⊃ kube::client_layer (client span, duration)
+//! spans → TailSamplingProcessor → BoundedProcessor → batch → CountingExporter
 //! ```
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // the one place where OpenTelemetry may be called
 
@@ -23,27 +23,26 @@ mod sources;
 pub mod trace;
 
 pub use crate::telemetry::catalog::attributes::{
-    ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, ReconcileOutcome, ReconcileStep, Signal, Trigger,
+    ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, ReadyValue, ReconcileOutcome, ReconcileStep,
+    Signal, Trigger,
 };
-pub use crate::telemetry::config::{Identity, LogConfig, LogFormat, TelemetryConfig};
+pub use crate::telemetry::config::{Identity, InitError, LogConfig, LogFormat, TelemetryConfig};
 pub use crate::telemetry::export::builder::TelemetryBuilder;
 pub use crate::telemetry::export::shutdown::Telemetry;
 pub use crate::telemetry::kube::client_layer::ClientLayer;
-pub use crate::telemetry::metrics::{Metrics, QueueMetrics, QueueStats, ResourceCounts};
+pub use crate::telemetry::kube::request_span::drop_as_timed_out;
+pub use crate::telemetry::metrics::{Metrics, QueueMetrics};
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
-pub use crate::telemetry::reconcile::{
-    Failure, HasReport, ReconcileInfo, ReconcileReport, SpanParent, fail_step, step, step_for,
+pub use crate::telemetry::reconcile::report::{
+    Failure, HasReport, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent,
 };
+pub use crate::telemetry::reconcile::steps::{fail_step, step, step_for};
+pub(crate) use crate::telemetry::sources::error_chain::error_chain;
+pub use crate::telemetry::sources::probes::{QueueStats, ResourceCounts};
 pub use crate::telemetry::trace::build_spans::{BuildSpan, TaskSpan};
-pub use crate::telemetry::trace::rollout_context::{
-    RolloutContext, RolloutSeed, RolloutSpan, SpanIds, valid_traceparent,
-};
+pub use crate::telemetry::trace::rollout_context::{RolloutContext, RolloutSeed, RolloutSpan};
+pub use crate::telemetry::trace::span_ids::SpanIds;
 pub use crate::telemetry::trace::{EventRecord, Traces, current_ids};
-
-/// Why telemetry could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("telemetry: {0}")]
-pub struct InitError(pub String);
 
 /// Starts telemetry and installs its subscriber. Must be called inside a multi-thread tokio runtime, once.
 ///

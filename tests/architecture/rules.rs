@@ -8,7 +8,7 @@ use crate::source::Source;
 const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("foreign", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["api", "foreign"]),
     ("render", &["api", "foreign"]),
     ("status", &["api", "foreign", "render"]),
     ("cluster", &["api", "foreign", "render", "telemetry"]),
@@ -35,6 +35,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("run", &["cluster", "config", "http", "runtime_info", "operator", "signals", "telemetry"]),
     ("main", &["api", "run"]),
     ("lib", &[]),
+];
+
+/// The half of telemetry that knows Elpio: it alone may use other layers. The rest could serve any operator.
+const ELPIO_TELEMETRY: &[&str] = &[
+    "src/telemetry/catalog/",
+    "src/telemetry/trace/build_spans.rs",
+    "src/telemetry/trace/rollout_context.rs",
+    "src/telemetry/trace/span_ids.rs",
 ];
 
 /// The longest that a file may be.
@@ -90,6 +98,76 @@ pub fn layers(sources: &[Source]) -> Vec<String> {
         }
     }
     offences
+}
+
+/// The generic rooms of telemetry use no other layer.
+pub fn telemetry_rooms(sources: &[Source]) -> Vec<String> {
+    let generic = sources.iter().filter(|source| {
+        source.layer() == "telemetry" && !ELPIO_TELEMETRY.iter().any(|own| source.path.starts_with(own))
+    });
+    generic
+        .flat_map(|source| {
+            let others = source.uses().into_iter().filter(|found| found.module != "telemetry");
+            others.map(move |found| {
+                let what = format!("a generic room of telemetry may not use {}", found.module);
+                offence(source, found.line, &what)
+            })
+        })
+        .collect()
+}
+
+/// No files import each other in a circle.
+pub fn circles(sources: &[Source]) -> Vec<String> {
+    let names: Vec<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+    let imports: Vec<Vec<usize>> = sources.iter().map(|source| imports(source, &names)).collect();
+    let mut offences = Vec::new();
+    let mut done = vec![false; names.len()];
+    for start in 0..names.len() {
+        circle_from(start, &imports, &mut Vec::new(), &mut done, &mut |circle| {
+            let files: Vec<&str> = circle.iter().map(|at| names[*at]).collect();
+            offences.push(format!("{}:1: imports in a circle: {}", files[0], files.join(" → ")));
+        });
+    }
+    offences
+}
+
+/// The files that a source imports, as indices.
+fn imports(source: &Source, names: &[&str]) -> Vec<usize> {
+    let file = |path: &[String]| {
+        (1..=path.len()).rev().find_map(|length| {
+            let module = path[..length].join("/");
+            let candidates = [format!("src/{module}.rs"), format!("src/{module}/mod.rs")];
+            names.iter().position(|name| candidates.iter().any(|candidate| candidate == name))
+        })
+    };
+    let mut found: Vec<usize> = source.paths().iter().filter_map(|path| file(path)).collect();
+    found.retain(|at| names[*at] != source.path);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Follows the imports from one file; what it has followed once it does not follow again.
+fn circle_from(
+    at: usize,
+    imports: &[Vec<usize>],
+    way: &mut Vec<usize>,
+    done: &mut [bool],
+    report: &mut dyn FnMut(&[usize]),
+) {
+    if let Some(first) = way.iter().position(|before| *before == at) {
+        report(&way[first..]);
+        return;
+    }
+    if done[at] {
+        return;
+    }
+    way.push(at);
+    for next in &imports[at] {
+        circle_from(*next, imports, way, done, report);
+    }
+    way.pop();
+    done[at] = true;
 }
 
 /// Nobody outside `src/telemetry` calls the crates behind it.

@@ -93,6 +93,43 @@ impl Source {
         uses
     }
 
+    /// Every path that begins with `crate`, whole, without what a group or an alias adds to it.
+    pub fn paths(&self) -> Vec<Vec<String>> {
+        let text = |at: usize| self.tokens.get(at).map_or("", |token| token.text.as_str());
+        let mut paths = Vec::new();
+        for at in 0..self.tokens.len() {
+            // `pub(in crate::…)` says who may see an item, and imports nothing.
+            let after = if at == 0 { "" } else { text(at - 1) };
+            if text(at) == "crate" && text(at + 1) == "::" && !["::", "in"].contains(&after) {
+                self.tree(at + 2, &[], &mut paths);
+            }
+        }
+        paths
+    }
+
+    /// The paths of a tree of imports that begins here; where it ends.
+    fn tree(&self, at: usize, above: &[String], paths: &mut Vec<Vec<String>>) -> usize {
+        let text = |at: usize| self.tokens.get(at).map_or("", |token| token.text.as_str());
+        if text(at) != "{" {
+            let path = [above, &[text(at).to_owned()]].concat();
+            if text(at + 1) == "::" {
+                return self.tree(at + 2, &path, paths);
+            }
+            paths.push(path);
+            return at + 1;
+        }
+        let mut next = at + 1;
+        while next < self.tokens.len() && text(next) != "}" {
+            next = self.tree(next, above, paths);
+            // An alias, and the comma.
+            while !["}", ",", ""].contains(&text(next)) {
+                next += 1;
+            }
+            next += usize::from(text(next) == ",");
+        }
+        next + 1
+    }
+
     /// How many modules below the top this file's is.
     fn depth(&self) -> usize {
         // A file of tests is a module of the file that it tests.

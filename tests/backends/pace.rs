@@ -69,8 +69,13 @@ impl Pushing {
     /// API server, and then for that part more, in whole milliseconds as the clock of a sleep has them.
     async fn reconcile(&self, generation: i64, more: f64) -> Duration {
         let traces = self.telemetry.traces();
-        let rollout =
-            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent: None });
+        let rollout = traces.begin_rollout(&RolloutSeed {
+            uid: "uid-1",
+            generation,
+            rebuild: "",
+            parent: None,
+            tracestate: None,
+        });
         let work = async {
             let begun = Instant::now();
             for next in ReconcileStep::ALL {
@@ -87,7 +92,8 @@ impl Pushing {
             .metrics()
             .reconcile(&traces, info(SpanParent::InRollout(rollout)), work)
             .with_subscriber(self.dispatch.clone())
-            .await;
+            .await
+            .expect("no panic");
         start.elapsed()
     }
 

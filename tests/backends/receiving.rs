@@ -223,12 +223,19 @@ impl Pushing {
     /// One reconcile of a rollout of that generation, which a caller may have begun.
     pub async fn reconcile(&self, parent: Option<&str>, generation: i64) {
         let traces = self.telemetry.traces();
-        let rollout = traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent });
+        let rollout = traces.begin_rollout(&RolloutSeed {
+            uid: "uid-1",
+            generation,
+            rebuild: "",
+            parent,
+            tracestate: None,
+        });
         let work = async { Done };
         self.telemetry
             .metrics()
             .reconcile(&traces, info(SpanParent::InRollout(rollout)), work)
             .with_subscriber(self.dispatch.clone())
-            .await;
+            .await
+            .expect("no panic");
     }
 }

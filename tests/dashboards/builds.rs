@@ -51,8 +51,8 @@ pub static BOARD: Board = Board {
                 graph(
                     "Builds by result",
                     "ops",
-                    "Builds that ended. error: the source or the cluster; cancelled: superseded by a newer edit, or deleted.",
-                    &[("sum by (result) (rate(elpio_build_duration_seconds_count{@}[$__rate_interval]))", "{{result}}")],
+                    "Builds that ended. error: the source or the cluster; timeout: the run ran out of time; cancelled: superseded by a newer edit, or deleted.",
+                    &[("sum by (result) (rate(elpio_builds_total{@}[$__rate_interval]))", "{{result}}")],
                 )
                 .stacked(),
                 graph(

@@ -105,8 +105,11 @@ pub static BOARD: Board = Board {
                 graph(
                     "Active",
                     "short",
-                    "Reconciles that run now. Worry when it stays at ELPIO_CONCURRENCY: keys then wait (see API client and queues).",
-                    &[("sum by (kind) (elpio_reconcile_active{@})", "{{kind}}")],
+                    "Reconciles that run now. Worry when it stays at the line of the workers: keys then wait (see API client and queues).",
+                    &[
+                        ("sum by (kind) (elpio_reconcile_active{@})", "{{kind}}"),
+                        ("sum by (kind) (elpio_workers{@})", "{{kind}}: workers"),
+                    ],
                 ),
                 graph(
                     "Triggers",

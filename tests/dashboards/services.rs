@@ -31,7 +31,7 @@ pub static BOARD: Board = Board {
                     "Rollouts that ended",
                     "short",
                     "Rollouts of services that became ready, were superseded or deleted, or timed out, in the time that is shown.",
-                    &[("round(sum((elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"} unless elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"} offset $__range) or increase(elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"}[$__range])))", "rollouts")],
+                    &[("round(sum(increase(elpio_rollouts_total{@,kind=\"ElpioService\"}[$__range])))", "rollouts")],
                 )
                 .wide(6),
             ],
@@ -89,7 +89,7 @@ pub static BOARD: Board = Board {
                     "ops",
                     "How rollouts end. timed_out: not ready within ELPIO_ROLLOUT_DEADLINE; many superseded: edits come faster than the engine.",
                     &[(
-                        "sum by (engine, outcome) (rate(elpio_rollout_duration_seconds_count{@,kind=\"ElpioService\"}[$__rate_interval]))",
+                        "sum by (engine, outcome) (rate(elpio_rollouts_total{@,kind=\"ElpioService\"}[$__rate_interval]))",
                         "{{engine}} {{outcome}}",
                     )],
                 ),

@@ -75,7 +75,7 @@ async fn one_tree(place: &Place, trace: &str) {
     let otlp = &place.world.otlp;
     for name in [
         "rollout ElpioFunction",
-        "build cart",
+        "BUILD cart",
         "task fetch",
         "task build",
         "rollout ElpioService",

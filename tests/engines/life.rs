@@ -130,7 +130,7 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     let trace = ready.status.unwrap().rollout.unwrap().trace_id.unwrap();
     let build = life
         .otlp
-        .wait_for_span("the build", BOUND, |span| span.name == "build cart" && span.trace_id == trace)
+        .wait_for_span("the build", BOUND, |span| span.name == "BUILD cart" && span.trace_id == trace)
         .await;
     for task in ["task fetch", "task build"] {
         let span =

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, eventually, rights::in_force, webhook::Rule};
+use elpio_cluster::{Cluster, Webhook, eventually, otlp::Log, rights::in_force, webhook::Rule};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
@@ -46,7 +46,9 @@ async fn rejected_is_said_backed_off_and_heals() {
         })
         .await;
     assert_eq!(span.attribute("error.type"), "rejected");
-    assert!(span.events.iter().any(|e| e.name == "exception"), "{span:?}");
+    let is_exception = |log: &Log| log.event_name == "exception" && log.span_id == span.span_id;
+    let exception = stage.otlp.wait_for_log("its exception", SOON, is_exception).await;
+    assert_eq!(exception.attributes["exception.type"], "rejected");
     are_of_the_table(&stage.otlp.spans());
     webhook.clear();
     stage.ready("web").await;
@@ -137,6 +139,8 @@ async fn a_call_without_an_answer_times_out_and_others_go_on() {
     let event = stage.event("slow", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
     stage.failed("timeout").await;
+    let given_up = [("error_type", "timeout"), ("http_request_method", "PATCH")];
+    assert!(stage.counted("http_client_request_duration_seconds_count", &given_up).await >= 1.0);
     webhook.clear();
     stage.ready("slow").await;
 }

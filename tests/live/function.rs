@@ -166,7 +166,7 @@ async fn built_served_rebuilt_and_one_trace() {
     let build = f
         .stage
         .otlp
-        .wait_for_span("the build", SOON, |s| s.name == "build hello" && s.trace_id == trace)
+        .wait_for_span("the build", SOON, |s| s.name == "BUILD hello" && s.trace_id == trace)
         .await;
     assert_eq!(
         (build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")),

@@ -9,6 +9,7 @@
     reason = "a test has to fail at once, and says what it saw; counters are whole numbers"
 )]
 
+mod audit_cases;
 mod errors;
 mod events;
 mod function;

@@ -10,7 +10,8 @@ use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
 use super::rig::{Lines, failed, identity, log, named, rig, rig_with, settings, settled, wrote};
 
-const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None };
+const SEED: RolloutSeed<'_> =
+    RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_line_for_what_changed_something_and_none_for_what_did_not() {

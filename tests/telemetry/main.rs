@@ -3,8 +3,11 @@
 #![allow(clippy::disallowed_types, reason = "the exporters' own types are what is looked at")]
 
 mod calls;
+mod conventions;
 mod logs;
 mod metrics;
+mod openmetrics;
+mod panics;
 mod push;
 mod quiet;
 mod rig;
@@ -12,4 +15,6 @@ mod rollouts;
 mod span_rows;
 mod span_table;
 mod spans;
+mod states;
 mod table;
+mod watches;

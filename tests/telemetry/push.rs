@@ -40,13 +40,19 @@ impl Pushing {
             }
         }
         let traces = self.telemetry.traces();
-        let rollout =
-            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+        let rollout = traces.begin_rollout(&RolloutSeed {
+            uid: "uid-1",
+            generation: 7,
+            rebuild: "",
+            parent: None,
+            tracestate: None,
+        });
         self.telemetry
             .metrics()
             .reconcile(&traces, info(SpanParent::InRollout(rollout)), async { Done })
             .with_subscriber(self.dispatch.clone())
-            .await;
+            .await
+            .expect("no panic");
     }
 
     fn value(&self, series: &str) -> f64 {
@@ -92,10 +98,13 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schemeless_grpc_endpoint_is_plain_text() {
+async fn a_schemeless_grpc_endpoint_is_plain_text_where_that_is_asked_for() {
     let receiver = OtlpReceiver::start().await;
     let endpoint = receiver.endpoint();
-    let pushing = pushing(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.trim_start_matches("http://"))]);
+    let pushing = pushing(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.trim_start_matches("http://")),
+        ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true"),
+    ]);
     pushing.reconcile().await;
     assert!(pushing.telemetry.shutdown(Duration::from_secs(5)).await.is_empty());
     assert!(!receiver.spans().is_empty());

@@ -35,6 +35,7 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
         generation: 7,
         rebuild: "",
         parent: None,
+        tracestate: None,
     });
     let ids = rollout.ids().unwrap();
     let place = SpanParent::AfterRollout(Some(rollout));
@@ -128,8 +129,13 @@ async fn unsampled_means_no_id_anywhere() {
     for sampler in ["always_off", "parentbased_always_off"] {
         let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
         let traces = rig.telemetry.traces();
-        let rollout =
-            traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None });
+        let rollout = traces.begin_rollout(&RolloutSeed {
+            uid: "uid-1",
+            generation: 7,
+            rebuild: "",
+            parent: None,
+            tracestate: None,
+        });
         assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
         for place in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
             rig.reconcile(place, async {

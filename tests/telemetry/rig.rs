@@ -6,11 +6,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use elpio_operator::telemetry::{
-    ApplyOutcome, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
-    ReconcileOutcome, ReconcileReport, SpanParent, Telemetry, TelemetryBuilder, TelemetryConfig, Trigger,
+use elpio_operator::{
+    foreign::ChildKind,
+    telemetry::{
+        ApplyOutcome, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+        ReconcileOutcome, ReconcilePanicked, ReconcileReport, SpanParent, Telemetry, TelemetryBuilder,
+        TelemetryConfig, Trigger,
+    },
 };
-use opentelemetry::Value;
+use opentelemetry::{Value, logs::AnyValue};
 use opentelemetry_sdk::{
     logs::InMemoryLogExporter,
     metrics::InMemoryMetricExporter,
@@ -100,13 +104,40 @@ pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
 
 impl Rig {
     /// Runs one reconcile.
-    pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, place: SpanParent, run: F) {
+    pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, parent: SpanParent, run: F) {
+        self.try_reconcile(parent, run).await.expect("no panic");
+    }
+
+    /// Runs one reconcile that may panic.
+    pub async fn try_reconcile<F: Future<Output = ReconcileReport>>(
+        &self,
+        parent: SpanParent,
+        run: F,
+    ) -> Result<(), ReconcilePanicked> {
         let work = async { Done(run.await) };
         self.telemetry
             .metrics()
-            .reconcile(&self.telemetry.traces(), info(place), work)
+            .reconcile(&self.telemetry.traces(), info(parent), work)
             .with_subscriber(self.dispatch.clone())
-            .await;
+            .await
+            .map(drop)
+    }
+
+    /// The log records `exception` that the collector got: the span's id, and the attributes.
+    pub fn exceptions(&self) -> Vec<(String, BTreeMap<String, String>)> {
+        self.telemetry.flush();
+        let records = self.logs.get_emitted_logs().unwrap();
+        let exceptions = records.iter().filter(|log| log.record.event_name() == Some("exception"));
+        exceptions
+            .map(|log| {
+                let span = log.record.trace_context().map(|ids| ids.span_id.to_string()).unwrap_or_default();
+                let attributes = log.record.attributes_iter().filter_map(|(key, value)| match value {
+                    AnyValue::String(text) => Some((key.to_string(), text.as_str().to_owned())),
+                    _ => None,
+                });
+                (span, attributes.collect())
+            })
+            .collect()
     }
 
     /// What was exported, in order of the spans' ends; each is one of the table's.
@@ -159,7 +190,7 @@ pub fn info(place: SpanParent) -> ReconcileInfo {
         generation: 7,
         trigger: Trigger::Spec,
         attempt: 2,
-        place,
+        parent: place,
     }
 }
 
@@ -170,12 +201,13 @@ pub fn settled() -> ReconcileReport {
         outcome: ReconcileOutcome::Ready,
         applied: vec![],
         changed_anything: false,
+        ..ReconcileReport::default()
     }
 }
 
 pub fn wrote() -> ReconcileReport {
     ReconcileReport {
-        applied: vec![("KnativeService", ApplyOutcome::Changed)],
+        applied: vec![(ChildKind::KnativeService, ApplyOutcome::Changed)],
         outcome: ReconcileOutcome::Waiting,
         changed_anything: true,
         ..settled()
@@ -183,11 +215,7 @@ pub fn wrote() -> ReconcileReport {
 }
 
 pub fn failed(error_type: ErrorType) -> ReconcileReport {
-    let failure = Failure {
-        error_type,
-        short: "the API server said no".into(),
-        chain: "apply Service: the API server said no: quota".into(),
-    };
+    let failure = Failure { error_type, message: "apply Service: the API server said no: quota".into() };
     ReconcileReport { failure: Some(failure), outcome: ReconcileOutcome::Failed, ..settled() }
 }
 

@@ -2,16 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use elpio_operator::telemetry::{Kind, RolloutContext, RolloutSeed, RolloutSpan, SpanParent};
+use elpio_operator::{
+    api::{Engine, RolloutOutcome},
+    telemetry::{Kind, RolloutContext, RolloutSeed, RolloutSpan, SpanParent},
+};
 use opentelemetry::{Value, trace::Status};
 
-use super::rig::{Rig, attributes, named, rig, rig_with, settled};
+use super::{
+    calls::call_headers,
+    rig::{Rig, attributes, named, rig, rig_with, settled},
+};
 
-const SEED: RolloutSeed<'_> = RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None };
+const SEED: RolloutSeed<'_> =
+    RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const CALLER_UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
-fn span(ctx: RolloutContext, outcome: &'static str) -> RolloutSpan {
+fn span(ctx: RolloutContext, outcome: RolloutOutcome) -> RolloutSpan {
     let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     RolloutSpan {
         ctx,
@@ -21,11 +28,12 @@ fn span(ctx: RolloutContext, outcome: &'static str) -> RolloutSpan {
         name: "cart".into(),
         uid: "uid-1".into(),
         generation: 7,
-        engine: "knative",
+        engine: Some(Engine::Knative),
         started,
         ended: started + Duration::from_millis(4_250),
         outcome,
-        error: (outcome == "timed_out").then(|| "EngineReady: the image cannot be pulled".into()),
+        error: (outcome == RolloutOutcome::TimedOut)
+            .then(|| "EngineReady: the image cannot be pulled".into()),
         link: None,
     }
 }
@@ -39,7 +47,7 @@ async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
     let rig = rig();
     let ctx = rig.telemetry.traces().begin_rollout(&SEED);
     let ids = ctx.ids().unwrap();
-    emit(&rig, span(ctx, "ready"));
+    emit(&rig, span(ctx, RolloutOutcome::Ready));
     let spans = rig.spans();
     let root = named(&spans, "rollout ElpioService");
     assert_eq!(root.span_context.trace_id().to_string(), ids.trace_id);
@@ -59,7 +67,7 @@ async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
 async fn the_end_of_a_rollout_decides_the_status() {
     let rig = rig();
     let ctx = rig.telemetry.traces().begin_rollout(&SEED);
-    for outcome in ["superseded", "deleted", "timed_out"] {
+    for outcome in [RolloutOutcome::Superseded, RolloutOutcome::Deleted, RolloutOutcome::TimedOut] {
         emit(&rig, span(ctx.clone(), outcome));
     }
     let statuses: Vec<_> = rig.spans().into_iter().map(|span| span.status).collect();
@@ -81,8 +89,8 @@ async fn another_replica_emits_the_same_root() {
     let traceparent = begun.traceparent().unwrap();
     let resumed = second.telemetry.traces().resume_rollout(Some(&traceparent), None, &SEED);
     assert_eq!(resumed, begun);
-    emit(&first, span(begun, "ready"));
-    emit(&second, span(resumed, "ready"));
+    emit(&first, span(begun, RolloutOutcome::Ready));
+    emit(&second, span(resumed, RolloutOutcome::Ready));
     assert_eq!(first.spans(), second.spans(), "backends drop the second");
 }
 
@@ -99,7 +107,7 @@ async fn a_caller_wins_and_becomes_the_parent() {
         &rig,
         RolloutSpan {
             link: Some("00-11111111111111111111111111111111-2222222222222222-01".into()),
-            ..span(resumed, "ready")
+            ..span(resumed, RolloutOutcome::Ready)
         },
     );
     let spans = rig.spans();
@@ -139,7 +147,7 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
         let ctx = rig.telemetry.traces().begin_rollout(&seed);
         assert_eq!(ctx.ids().is_some(), sampled, "{sampler} {arg} {parent:?}");
         rig.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
-        emit(&rig, span(ctx.clone(), "ready"));
+        emit(&rig, span(ctx.clone(), RolloutOutcome::Ready));
         let spans = rig.spans();
         assert_eq!(spans.len(), if sampled { 2 } else { 0 }, "{sampler} {arg} {parent:?}");
         // None in the status says that it was not sampled, and nobody is asked again.
@@ -156,6 +164,45 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
         rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
     let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
     after.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
-    emit(&after, span(ctx, "ready"));
+    emit(&after, span(ctx, RolloutOutcome::Ready));
     assert_eq!(after.spans().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_83_a_callers_random_flag_and_tracestate_are_carried_on() {
+    let rig = rig();
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+    let seed = RolloutSeed { parent: Some(caller), tracestate: Some("ot=rv:1,vendor=x"), ..SEED };
+    let ctx = rig.telemetry.traces().begin_rollout(&seed);
+    let traceparent = ctx.traceparent().unwrap();
+    assert!(traceparent.ends_with("-03"), "{traceparent}");
+    let resumed = rig.telemetry.traces().resume_rollout(Some(&traceparent), Some(caller), &seed);
+    assert_eq!(resumed, ctx);
+    let mut sent = None;
+    rig.reconcile(SpanParent::InRollout(resumed), async {
+        sent = call_headers(&rig, "PATCH", "/api/v1/namespaces/shop/services/cart", Ok(200)).await;
+        settled()
+    })
+    .await;
+    let headers = sent.expect("a request");
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(text("tracestate").as_deref(), Some("ot=rv:1,vendor=x"));
+    assert!(text("traceparent").is_some_and(|value| value.ends_with("-03")), "{headers:?}");
+    let derived = rig.telemetry.traces().begin_rollout(&SEED).traceparent().unwrap();
+    assert!(derived.ends_with("-01"), "an id that an author can choose is not random: {derived}");
+    let malformed = RolloutSeed { tracestate: Some("=,=\u{7f}"), ..seed };
+    assert!(rig.telemetry.traces().begin_rollout(&malformed).traceparent().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_is_equal_however_exact_the_clock_was() {
+    let rig = rig();
+    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    let exact = span(ctx.clone(), RolloutOutcome::Ready);
+    let started = exact.started + Duration::from_nanos(123_456_789);
+    let stored = exact.started + Duration::from_micros(123_456);
+    emit(&rig, RolloutSpan { started, ..exact.clone() });
+    emit(&rig, RolloutSpan { started: stored, ..exact });
+    let spans = rig.spans();
+    assert_eq!(spans[0], spans[1], "the API server keeps microseconds");
 }

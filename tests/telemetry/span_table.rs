@@ -6,14 +6,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use elpio_operator::telemetry::{
-    BuildSpan, ChildStep, ErrorType, Kind, ReconcileStep, RolloutContext, RolloutSeed, RolloutSpan,
-    SpanParent, TaskSpan,
-    catalog::{
-        spans::{Parent, SPANS, find},
-        spans_doc,
+use elpio_operator::{
+    api::{BuildResult, RolloutOutcome},
+    foreign::ChildKind,
+    telemetry::{
+        BuildSpan, ChildStep, ErrorType, Kind, ReconcileReport, ReconcileStep, RolloutContext, RolloutSeed,
+        RolloutSpan, SpanParent, TaskSpan,
+        catalog::{
+            spans::{Parent, SPANS, find},
+            spans_doc,
+        },
+        fail_step, step, step_for,
     },
-    fail_step, step, step_for,
 };
 use opentelemetry::SpanId;
 use opentelemetry_sdk::trace::SpanData;
@@ -61,7 +65,7 @@ fn stated() -> BTreeSet<String> {
 }
 
 /// What these spans were.
-fn emitted(spans: &[SpanData]) -> BTreeSet<String> {
+fn emitted(spans: &[SpanData], exceptions: &[String]) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for span in spans {
         let (row, found) = (row(span), attributes(span));
@@ -72,7 +76,8 @@ fn emitted(spans: &[SpanData]) -> BTreeSet<String> {
         all.insert(format!("{}: parent {:?}", row.name, parent(span, spans)));
         all.insert(format!("{}: status {:?}", row.name, state(&span.status)));
         all.extend(span.links.links.first().map(|_| format!("{}: link", row.name)));
-        all.extend(span.events.events.first().map(|_| format!("{}: exception", row.name)));
+        let has_exception = exceptions.contains(&span.span_context.span_id().to_string());
+        all.extend(has_exception.then(|| format!("{}: exception", row.name)));
     }
     all
 }
@@ -84,20 +89,22 @@ async fn run(rig: &Rig, place: SpanParent) {
             call(rig, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
         }
         for next in ChildStep::ALL {
-            call(rig, "PATCH", OBJECT, Ok(200)).instrument(step_for(next, "KnativeService")).await;
+            call(rig, "PATCH", OBJECT, Ok(200)).instrument(step_for(next, ChildKind::KnativeService)).await;
         }
-        let refused = step_for(ChildStep::Apply, "Deployment");
+        let refused = step_for(ChildStep::Apply, ChildKind::Deployment);
         call(rig, "PATCH", OBJECT, Ok(403)).instrument(refused.clone()).await;
         fail_step(&refused, ErrorType::Forbidden, "no");
         call(rig, "GET", OBJECT, Err(io::ErrorKind::ConnectionRefused)).await;
+        call(rig, "PURGE", OBJECT, Ok(405)).await;
         wrote()
     })
     .await;
 }
 
-fn end(rig: &Rig, ctx: RolloutContext, outcome: &'static str, link: Option<&str>) {
+fn end(rig: &Rig, ctx: RolloutContext, outcome: RolloutOutcome, link: Option<&str>) {
     let now = SystemTime::now();
-    let error = (outcome == "timed_out").then(|| "EngineNotReady: the image cannot be pulled".to_owned());
+    let error = (outcome == RolloutOutcome::TimedOut)
+        .then(|| "EngineNotReady: the image cannot be pulled".to_owned());
     rig.telemetry.traces().emit_rollout(RolloutSpan {
         ctx,
         kind: Kind::ElpioFunction,
@@ -106,7 +113,7 @@ fn end(rig: &Rig, ctx: RolloutContext, outcome: &'static str, link: Option<&str>
         name: "cart".into(),
         uid: "uid-1".into(),
         generation: 7,
-        engine: "none",
+        engine: None,
         started: now - Duration::from_secs(9),
         ended: now,
         outcome,
@@ -116,17 +123,17 @@ fn end(rig: &Rig, ctx: RolloutContext, outcome: &'static str, link: Option<&str>
 }
 
 /// A build of one task, which ends as the build does.
-fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
-    let (ended, error) = (SystemTime::now(), (result != "success").then(|| "out of memory".to_owned()));
+fn build(ctx: &RolloutContext, result: BuildResult) -> BuildSpan {
+    let (ended, error) =
+        (SystemTime::now(), (result != BuildResult::Success).then(|| "out of memory".to_owned()));
     let started = ended - Duration::from_secs(5);
-    let told = if result == "error" { "failure" } else { result };
     let task = TaskSpan {
         name: "fetch".into(),
         run: format!("{result}-fetch"),
         uid: format!("{result}-2"),
         started,
         ended,
-        result: told,
+        result,
         error,
     };
     BuildSpan {
@@ -147,30 +154,37 @@ fn build(ctx: &RolloutContext, result: &'static str) -> BuildSpan {
 async fn all(rig: &Rig) {
     let traces = rig.telemetry.traces();
     let begin = |generation, parent: Option<&str>| {
-        traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent })
+        traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent, tracestate: None })
     };
     let first = begin(1, Some(CALLER));
     run(rig, SpanParent::InRollout(first.clone())).await;
-    end(rig, first.clone(), "superseded", None);
+    end(rig, first.clone(), RolloutOutcome::Superseded, None);
     let second = begin(2, None);
-    let nothing_yet = async {
-        elpio_operator::telemetry::ReconcileReport { engine: None, ..failed(ErrorType::InvalidSpec) }
-    };
+    let nothing_yet = async { ReconcileReport { engine: None, ..failed(ErrorType::InvalidSpec) } };
     rig.reconcile(SpanParent::InRollout(second.clone()), nothing_yet).await;
-    for result in ["error", "success"] {
+    let not_ready = async {
+        ReconcileReport {
+            ready_reason: Some("EngineNotReady".into()),
+            ready_message: Some("the image cannot be pulled".into()),
+            has_warning_event: true,
+            ..wrote()
+        }
+    };
+    rig.reconcile(SpanParent::InRollout(second.clone()), not_ready).await;
+    for result in BuildResult::ALL {
         traces.emit_build(&build(&second, result));
     }
-    end(rig, second.clone(), "ready", Some(CALLER));
+    end(rig, second.clone(), RolloutOutcome::Ready, Some(CALLER));
     // As a function calls its service.
     let caller = second.traceparent();
-    end(rig, begin(3, caller.as_deref()), "timed_out", None);
+    end(rig, begin(3, caller.as_deref()), RolloutOutcome::TimedOut, None);
     run(rig, SpanParent::AfterRollout(Some(second))).await;
     // One that is cut short in a rollout.
     let fourth = begin(4, None);
     let mut cut = Box::pin(rig.reconcile(SpanParent::InRollout(fourth.clone()), std::future::pending()));
     assert!(futures::poll!(cut.as_mut()).is_pending());
     drop(cut);
-    end(rig, fourth, "deleted", None);
+    end(rig, fourth, RolloutOutcome::Deleted, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +192,8 @@ async fn what_the_table_says_is_emitted_and_nothing_else_is() {
     let rig = rig();
     all(&rig).await;
     let spans = rig.spans();
-    let (stated, emitted) = (stated(), emitted(&spans));
+    let exceptions: Vec<String> = rig.exceptions().into_iter().map(|(span, _)| span).collect();
+    let (stated, emitted) = (stated(), emitted(&spans, &exceptions));
     let (never, beyond): (Vec<_>, Vec<_>) =
         (stated.difference(&emitted).collect(), emitted.difference(&stated).collect());
     assert!(
@@ -206,7 +221,8 @@ fn a_name_belongs_to_one_row() {
         ("observe Service", None),
         ("apply Service", Some("STEP CHILD")),
         ("GET /version", Some("METHOD TEMPLATE")),
-        ("build apply Service", Some("build NAME")),
+        ("HTTP /version", Some("METHOD TEMPLATE")),
+        ("BUILD apply Service", Some("BUILD NAME")),
         ("task fetch", Some("task NAME")),
         ("somebody's span", None),
     ] {

@@ -40,7 +40,7 @@ fn asked_by_telemetry() -> BTreeSet<String> {
     let (_, warnings) = TelemetryConfig::from_env(&answer);
     assert!(warnings.is_empty(), "{warnings:?}");
     let general = |name: String| {
-        if name.ends_with("_TEMPORALITY_PREFERENCE") {
+        if name.ends_with("_TEMPORALITY_PREFERENCE") || name.ends_with("_HISTOGRAM_AGGREGATION") {
             return name;
         }
         ["TRACES", "METRICS", "LOGS"]
@@ -65,7 +65,7 @@ fn asked_by_the_configuration() -> BTreeSet<String> {
 /// Every variable that says where the process runs: read by name, outside the two parsers.
 fn asked_by_the_place() -> BTreeSet<String> {
     let source = std::fs::read_to_string(format!("{ROOT}/src/runtime_info.rs")).unwrap();
-    source.split("env(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    source.split("env_var(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
 /// The variables of the tables: the words in the first cells.

@@ -134,7 +134,7 @@ impl Applier {
         live: &LiveChildren,
         outcome: &mut ApplyResult,
     ) -> ChildOutcome {
-        let span = step_for(ChildStep::Apply, child.id.kind.label());
+        let span = step_for(ChildStep::Apply, child.id.kind);
         match self.apply_if_changed(owner, child, live.get(&child.id)).instrument(span.clone()).await {
             Ok(WriteResult::Not(step)) => step,
             Ok(WriteResult::Written(version)) => {
@@ -301,7 +301,7 @@ impl Applier {
         if known.metadata.deletion_timestamp.is_some() {
             return false;
         }
-        let span = step_for(ChildStep::Delete, id.kind.label());
+        let span = step_for(ChildStep::Delete, id.kind);
         let preconditions = Preconditions { uid: known.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use kube::core::Status;
 
-use crate::telemetry::ErrorType;
+use crate::telemetry::{ErrorType, drop_as_timed_out, error_chain};
 
 /// No call takes longer. Above the API server's own limit for webhooks (10 s by default, so that its answer
 /// is seen), below its limit for requests.
@@ -59,10 +59,12 @@ pub async fn call_with_timeout<T>(
     call: ApiCall,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+    let mut request = Box::pin(request);
+    match tokio::time::timeout(CALL_TIMEOUT, &mut request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(classify(call, &error)),
         Err(_) => {
+            drop_as_timed_out(request);
             let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
             Err(ApiError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
         }
@@ -89,20 +91,6 @@ pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
         _ => ErrorType::Unavailable,
     };
     ApiError { call, cause: error_chain(error), class, retry_after: None }
-}
-
-/// An error with its sources, each said once.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 fn cause_of(status: &Status) -> String {

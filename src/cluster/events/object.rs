@@ -44,10 +44,9 @@ pub fn build_event(
     counted: &EventCount<'_>,
 ) -> Event {
     let annotations = ids.map(|ids| {
-        let parent = format!("00-{}-{}-01", ids.trace_id, ids.span_id);
         [
             (annotation::TRACE_ID.to_owned(), ids.trace_id.clone()),
-            (annotation::TRACEPARENT.to_owned(), parent),
+            (annotation::TRACEPARENT.to_owned(), ids.traceparent()),
         ]
         .into()
     });

@@ -21,7 +21,10 @@ use kube::{
 use tokio::sync::Notify;
 
 use crate::{
-    api::{annotation, event::NewEvent},
+    api::{
+        annotation,
+        event::{EventReason, EventType, NewEvent},
+    },
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         events::object::{CONTROLLER, EventCount, build_event, event_name, event_record, truncate},
@@ -137,7 +140,10 @@ impl Recorder {
             }
             PublishAction::Drop => EventOutcome::Dropped,
         };
-        inner.metrics.event(event.type_, event.reason, outcome);
+        // The recorder publishes these types and reasons alone.
+        if let Some((type_, reason)) = EventType::parse(event.type_).zip(EventReason::parse(event.reason)) {
+            inner.metrics.event(type_, reason, outcome);
+        }
     }
 
     /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: their names are

@@ -68,7 +68,7 @@ impl FailureSummary {
         if self.failure.as_ref().is_none_or(|known| {
             known.error_type == ErrorType::DependencyMissing && class != ErrorType::DependencyMissing
         }) {
-            self.failure = Some(Failure { error_type: class, short: cause.clone(), chain: cause });
+            self.failure = Some(Failure { error_type: class, message: cause });
         }
     }
 }

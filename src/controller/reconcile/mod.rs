@@ -15,7 +15,10 @@ use kube::{Client, ResourceExt};
 use tracing::Instrument;
 
 use crate::{
-    api::{API_VERSION, annotation, event::NewEvent},
+    api::{
+        API_VERSION, annotation,
+        event::{NewEvent, event_type},
+    },
     cluster::{
         apply::{Applier, result::ApplyResult},
         events::{object::event_name, recorder::Recorder},
@@ -74,6 +77,14 @@ pub struct ReconcileRequest<'a, K: Kind> {
     pub item: &'a WorkItem,
     /// After a start or a take-over: publish the Events of recent transitions again, but for these.
     pub republish: Option<Arc<BTreeSet<String>>>,
+}
+
+/// What a reconcile published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Published {
+    Nothing,
+    Normal,
+    Warning,
 }
 
 /// The children after an attempt to bring them to what the spec says.
@@ -191,17 +202,17 @@ impl<K: Kind> Reconciler<K> {
         defaults
     }
 
-    /// I/O: publishes the Events of a status that is stored, or that it could not be written. Returns whether
-    /// there was anything to publish.
+    /// I/O: publishes the Events of a status that is stored, or that it could not be written. Returns what was
+    /// worth one.
     async fn publish_events(
         &self,
         request: &ReconcileRequest<'_, K>,
         events: &[NewEvent],
         written: &StatusWrite,
-    ) -> bool {
+    ) -> Published {
         let mut regarding = event_reference::<K>(request.object);
         let events: Vec<NewEvent> = match written {
-            StatusWrite::Stale => return false,
+            StatusWrite::Stale => return Published::Nothing,
             // The status does not hold the transitions: the next attempt finds them again.
             StatusWrite::Failed(error) => vec![status_write_failed(error)],
             StatusWrite::Unchanged | StatusWrite::Written => {
@@ -215,8 +226,9 @@ impl<K: Kind> Reconciler<K> {
             }
         };
         if events.is_empty() {
-            return false;
+            return Published::Nothing;
         }
+        let has_warning = events.iter().any(|event| event.type_ == event_type::WARNING);
         let recorder = self.recorder.clone();
         let publish =
             async move { join_all(events.iter().map(|event| recorder.publish(&regarding, event))).await };
@@ -225,7 +237,7 @@ impl<K: Kind> Reconciler<K> {
         if tokio::time::timeout(EVENT_TIMEOUT, publishing).await.is_err() {
             tracing::warn!("publishing Events takes longer than {} s", EVENT_TIMEOUT.as_secs());
         }
-        true
+        if has_warning { Published::Warning } else { Published::Normal }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     api::{
         API_VERSION, annotation,
-        condition::reason,
+        condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
     cluster::{apply::result::ApplyResult, client::call::ApiError, events::recorder::Regarding},
@@ -17,12 +17,14 @@ use crate::{
         kinds::{Kind, Object},
         observer,
         reconcile::{
-            Applied, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
+            Applied, Published, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, backoff},
     },
+    foreign::ChildKind,
     render::applied::{ChildOutcome, LiveChildren},
+    status::conditions::find_condition,
     telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport, Trigger},
 };
 
@@ -49,7 +51,7 @@ impl ReconcileResult {
         applied: &Applied<K>,
         status: &K::Status,
         written: StatusWrite,
-        published: bool,
+        published: Published,
         allowed: SignedDuration,
     ) -> Self {
         let nothing = ApplyResult::default();
@@ -80,12 +82,16 @@ impl ReconcileResult {
             Trigger::Resync => is_written,
             _ => false,
         };
+        let unready = find_condition(K::conditions(status), kind::READY).filter(|c| c.status != "True");
         let report = ReconcileReport {
             engine: K::engine(status),
             outcome: summary.outcome,
             applied: apply_counts(done),
-            changed_anything: is_written || published || has_changed(done),
+            changed_anything: is_written || published != Published::Nothing || has_changed(done),
             failure: summary.failure,
+            ready_reason: unready.map(|condition| condition.reason.clone()),
+            ready_message: unready.map(|condition| condition.message.clone()),
+            has_warning_event: published == Published::Warning,
         };
         let requeue = Requeue {
             retry_after: summary.retry,
@@ -116,6 +122,7 @@ impl ReconcileResult {
             outcome: ReconcileOutcome::Overtaken,
             applied: apply_counts(done),
             changed_anything: has_changed(done),
+            ..ReconcileReport::default()
         };
         Self { report, requeue: Requeue { immediate: true, ..Requeue::default() } }
     }
@@ -145,13 +152,13 @@ fn has_changed(done: &ApplyResult) -> bool {
 }
 
 /// What applying did to each child, for metrics.
-fn apply_counts(done: &ApplyResult) -> Vec<(&'static str, ApplyOutcome)> {
+fn apply_counts(done: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
     let outcomes = done.applied.outcomes.iter().filter_map(|(id, outcome)| match outcome {
-        ChildOutcome::Changed => Some((id.kind.label(), ApplyOutcome::Changed)),
-        ChildOutcome::Unchanged => Some((id.kind.label(), ApplyOutcome::Unchanged)),
+        ChildOutcome::Changed => Some((id.kind, ApplyOutcome::Changed)),
+        ChildOutcome::Unchanged => Some((id.kind, ApplyOutcome::Unchanged)),
         _ => None,
     });
-    outcomes.chain(done.applied.deleted.iter().map(|id| (id.kind.label(), ApplyOutcome::Deleted))).collect()
+    outcomes.chain(done.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
 }
 
 /// The object as Events name it.

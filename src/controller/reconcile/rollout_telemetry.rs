@@ -7,17 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
 use crate::{
-    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, annotation, condition},
+    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation, condition},
     controller::kinds::{Kind, Object},
     status::{
         build::{FinishedBuild, FinishedTask},
         conditions::find_condition,
         rollout::{RolloutEnd, RolloutPhase, deadline, duration, phase, supersede},
     },
-    telemetry::{
-        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces,
-        valid_traceparent,
-    },
+    telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces},
 };
 
 /// After a start or a take-over, what ended within this time is emitted and published again: the predecessor
@@ -57,7 +54,7 @@ fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
         .find_map(|name| object.annotations().get(name));
     given
         .filter(|text| {
-            let valid = valid_traceparent(text);
+            let valid = text.parse::<TraceParent>().is_ok();
             if !valid {
                 tracing::debug!(
                     namespace = object.namespace(),
@@ -88,7 +85,8 @@ impl RolloutTelemetry {
         };
         match (phase, previous) {
             (RolloutPhase::New { parent }, _) => {
-                let ctx = self.traces.begin_rollout(&seed(
+                let ctx = self.traces.begin_rollout(&seed::<K>(
+                    object,
                     object.uid().as_deref().unwrap_or_default(),
                     generation,
                     rebuild::<K>(object),
@@ -136,8 +134,8 @@ impl RolloutTelemetry {
                 RolloutPhase::InProgress { parent } => parent,
                 RolloutPhase::New { .. } | RolloutPhase::Complete => None,
             };
-        let seed =
-            seed(&uid, rollout.generation, rollout.rebuild.as_deref().unwrap_or(""), parent.as_deref());
+        let rebuild = rollout.rebuild.as_deref().unwrap_or("");
+        let seed = seed::<K>(object, &uid, rollout.generation, rebuild, parent.as_deref());
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
     }
 
@@ -150,7 +148,7 @@ impl RolloutTelemetry {
         self.metrics.rollout_ended(
             K::KIND,
             engine::<K>(object, &end),
-            outcome(end.rollout()),
+            end.rollout().outcome.unwrap_or(RolloutOutcome::Ready),
             took,
             ctx.and_then(|ctx| ctx.ids()).as_ref(),
         );
@@ -162,7 +160,9 @@ impl RolloutTelemetry {
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.trace_context::<K>(object, rollout);
         let link = rollout.parent.clone().filter(|parent| {
-            rollout.traceparent.as_deref().is_none_or(|own| own.get(3..35) != parent.get(3..35))
+            let own: Option<TraceParent> = rollout.traceparent.as_deref().and_then(|text| text.parse().ok());
+            let parent: Option<TraceParent> = parent.parse().ok();
+            own.zip(parent).is_none_or(|(own, parent)| !own.is_same_trace(&parent))
         });
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
@@ -175,7 +175,7 @@ impl RolloutTelemetry {
             engine: engine::<K>(object, end),
             started: SystemTime::from(started),
             ended: SystemTime::from(ended.max(started)),
-            outcome: outcome(rollout),
+            outcome: rollout.outcome.unwrap_or(RolloutOutcome::Ready),
             error: ready_message::<K>(object).filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
             link,
         });
@@ -232,11 +232,11 @@ impl RolloutTelemetry {
     }
 }
 
-/// The engine of a rollout that has ended, as metrics name it.
-fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> &'static str {
+/// The engine of a rollout that has ended.
+fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
     match end {
-        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine).unwrap_or("none"),
-        RolloutEnd::Superseded(_, engine) => engine.map_or("none", Engine::as_str),
+        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine).and_then(Engine::parse),
+        RolloutEnd::Superseded(_, engine) => *engine,
     }
 }
 
@@ -251,19 +251,19 @@ pub fn deadline_at<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Opti
     K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
 }
 
-fn seed<'a>(uid: &'a str, generation: i64, rebuild: &'a str, parent: Option<&'a str>) -> RolloutSeed<'a> {
-    RolloutSeed { uid, generation, rebuild, parent }
+fn seed<'a, K: Kind>(
+    object: &'a Object<K>,
+    uid: &'a str,
+    generation: i64,
+    rebuild: &'a str,
+    parent: Option<&'a str>,
+) -> RolloutSeed<'a> {
+    let given = [annotation::TRACESTATE, annotation::KUBERNETES_TRACESTATE]
+        .into_iter()
+        .find_map(|name| object.annotations().get(name));
+    RolloutSeed { uid, generation, rebuild, parent, tracestate: given.map(String::as_str) }
 }
 
 fn rebuild<K: Kind>(object: &Object<K>) -> &str {
     object.annotations().get(annotation::REBUILD).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
-}
-
-fn outcome(rollout: &RolloutStatus) -> &'static str {
-    match rollout.outcome {
-        Some(RolloutOutcome::Ready) | None => "ready",
-        Some(RolloutOutcome::Superseded) => "superseded",
-        Some(RolloutOutcome::Deleted) => "deleted",
-        Some(RolloutOutcome::TimedOut) => "timed_out",
-    }
 }

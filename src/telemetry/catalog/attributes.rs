@@ -1,34 +1,18 @@
-//! The closed sets of attribute values that telemetry itself owns; it holds words, no behaviour.
+//! The closed sets of attribute values: those that telemetry itself owns, and the labels made of all of them.
+//! It holds words, no behaviour.
 
-/// Declares an enum whose values are the words of an attribute.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+pub use crate::{
+    api::{
+        BuildResult, Engine, RolloutOutcome,
+        condition::StateReason,
+        event::{EventReason, EventType},
+    },
+    foreign::ChildKind,
+};
 
-        impl $name {
-            /// Every value, in the order of declaration.
-            pub const ALL: [$name; Self::VALUES.len()] = [$($name::$variant),+];
-            /// Every word, in the order of declaration.
-            pub const VALUES: &'static [&'static str] = &[$($word),+];
+use crate::api::attribute_values::attribute_values;
 
-            /// The word as it stands on a label or an attribute.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $word),+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words! {
+attribute_values! {
     /// The kind of object that is reconciled.
     Kind {
         /// An `ElpioService`.
@@ -38,7 +22,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// Why the operator failed to do its work now (`error.type`).
     ErrorType {
         /// The spec cannot be rendered.
@@ -66,7 +50,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// What caused a reconcile.
     Trigger {
         /// The object's own spec or metadata changed.
@@ -82,7 +66,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// A step of a reconcile.
     ReconcileStep {
         /// What is there is looked up.
@@ -98,7 +82,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// A step of a reconcile for one child.
     ChildStep {
         /// It is written.
@@ -108,7 +92,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// What a reconcile came to.
     ReconcileOutcome {
         /// The object is ready.
@@ -126,7 +110,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// What applying a child did.
     ApplyOutcome {
         /// Written, and different from before.
@@ -138,7 +122,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// What became of an Event.
     EventOutcome {
         /// A new API object.
@@ -152,7 +136,7 @@ words! {
     }
 }
 
-words! {
+attribute_values! {
     /// A signal of OpenTelemetry.
     Signal {
         /// Spans.
@@ -163,3 +147,110 @@ words! {
         Logs = "logs",
     }
 }
+
+attribute_values! {
+    /// How an export, or a reconcile, ended.
+    ExportResult {
+        /// Well.
+        Success = "success",
+        /// It failed.
+        Error = "error",
+    }
+}
+
+attribute_values! {
+    /// Why telemetry was lost.
+    DropCause {
+        /// There was no room in the queue.
+        QueueFull = "queue_full",
+        /// Its export failed, or the collector rejected it.
+        Error = "error",
+    }
+}
+
+attribute_values! {
+    /// The `Ready` condition of an object.
+    ReadyValue {
+        /// It is true.
+        True = "true",
+        /// It is false.
+        False = "false",
+        /// It is unknown, or there is none.
+        Unknown = "unknown",
+    }
+}
+
+attribute_values! {
+    /// Where processor time was spent.
+    CpuMode {
+        /// In the program.
+        User = "user",
+        /// In the kernel, for it.
+        System = "system",
+    }
+}
+
+/// A value of a closed set, as it is on a metric. It can be made from the enums of the sets alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LabelValue(&'static str);
+
+impl LabelValue {
+    /// For the other sets of the catalog.
+    pub(in crate::telemetry::catalog) const fn from_table(word: &'static str) -> Self {
+        Self(word)
+    }
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+macro_rules! label_values {
+    ($($name:ty),+ $(,)?) => {
+        $(impl From<$name> for LabelValue {
+            fn from(value: $name) -> Self {
+                Self(value.as_str())
+            }
+        })+
+    };
+}
+
+label_values!(
+    ApplyOutcome,
+    BuildResult,
+    CpuMode,
+    DropCause,
+    ErrorType,
+    EventOutcome,
+    EventReason,
+    EventType,
+    ExportResult,
+    Kind,
+    ReadyValue,
+    Signal,
+    StateReason,
+    Trigger,
+);
+
+impl From<RolloutOutcome> for LabelValue {
+    fn from(outcome: RolloutOutcome) -> Self {
+        Self(outcome.label())
+    }
+}
+
+impl From<ChildKind> for LabelValue {
+    fn from(kind: ChildKind) -> Self {
+        Self(kind.label())
+    }
+}
+
+impl From<Option<Engine>> for LabelValue {
+    fn from(engine: Option<Engine>) -> Self {
+        Self(engine.map_or(NO_ENGINE, Engine::as_str))
+    }
+}
+
+/// The engine of what has none.
+pub const NO_ENGINE: &str = "none";

@@ -4,80 +4,23 @@
 //! `otel/instruments.md` is generated from it; dashboards and alert rules are checked against it. An
 //! instrument that is not a row here cannot be created.
 
-use crate::telemetry::catalog::attributes::{ApplyOutcome, ErrorType, EventOutcome, Kind, Signal, Trigger};
+pub use crate::telemetry::catalog::definition::{AllowedValues, Attribute, InstrumentDef, InstrumentKind};
 
-/// What kind of instrument a row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InstrumentKind {
-    /// Only grows.
-    Counter,
-    /// Only grows; read at collection.
-    ObservableCounter,
-    /// Grows and shrinks.
-    UpDownCounter,
-    /// Grows and shrinks; read at collection.
-    ObservableUpDownCounter,
-    /// Read at collection; what is not observed has no series.
-    ObservableGauge,
-    /// Explicit buckets.
-    Histogram,
-}
-
-/// The values that an attribute may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllowedValues {
-    /// These and no others.
-    Closed(&'static [&'static str]),
-    /// Bounded by what the words say.
-    Described(&'static str),
-}
-
-impl AllowedValues {
-    /// Whether it may be this one; what is bounded by words alone may be any.
-    #[must_use]
-    pub fn allow(self, value: &str) -> bool {
-        match self {
-            Self::Closed(set) => set.contains(&value),
-            Self::Described(_) => true,
-        }
-    }
-}
-
-/// An attribute of an instrument.
-#[derive(Clone, Copy, Debug)]
-pub struct Attribute {
-    /// Its key; dots become underscores on the Prometheus page.
-    pub key: &'static str,
-    /// What it may hold.
-    pub values: AllowedValues,
-}
-
-/// One instrument.
-#[derive(Clone, Copy, Debug)]
-pub struct InstrumentDef {
-    /// OpenTelemetry name.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: InstrumentKind,
-    /// UCUM unit.
-    pub unit: &'static str,
-    /// Help text.
-    pub description: &'static str,
-    /// Name of the family on the Prometheus page.
-    pub prometheus_name: &'static str,
-    /// Upper bounds, for a histogram.
-    pub buckets: &'static [f64],
-    /// Attributes, in the order in which values are given.
-    pub attributes: &'static [Attribute],
-    /// Which combinations of closed values can occur; `None`: all.
-    pub is_valid: Option<fn(&[&str]) -> bool>,
-    /// Moves between two collections of a quiet operator.
-    pub volatile: bool,
-    /// Keeps the last sampled span of each bucket for OpenMetrics.
-    pub exemplars: bool,
-    /// Series at most; what is beyond is counted under `otel_metric_overflow="true"`.
-    pub cardinality_limit: usize,
-}
+use crate::{
+    api::{
+        BuildResult, Engine, RolloutOutcome,
+        condition::StateReason,
+        event::{EventReason, EventType},
+    },
+    foreign::ChildKind,
+    telemetry::catalog::{
+        attributes::{
+            ApplyOutcome, CpuMode, DropCause, ErrorType, EventOutcome, ExportResult, Kind, NO_ENGINE,
+            ReadyValue, Signal, Trigger,
+        },
+        resources::WATCHED,
+    },
+};
 
 const fn closed(key: &'static str, values: &'static [&'static str]) -> Attribute {
     Attribute { key, values: AllowedValues::Closed(values) }
@@ -125,98 +68,79 @@ const HTTP_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Labels of the children that a kind can have.
-pub const CHILDREN: &[&str] = &[
-    "ExternalSecret",
-    "Certificate",
-    "KnativeService",
-    "DomainMapping",
-    "Deployment",
-    "Service",
-    "HTTPScaledObject",
-    "ScaledObject",
-    "PipelineRun",
-    "ElpioService",
-];
-/// Reasons of Events.
-pub const EVENT_REASONS: &[&str] = &[
-    "Reconciled",
-    "Progressing",
-    "Ready",
-    "ReconcileFailed",
-    "FieldIgnored",
-    "BuildStarted",
-    "BuildSucceeded",
-    "BuildFailed",
-];
-/// Reasons by which objects are counted; what is copied from an engine counts as one of the `…NotReady`.
-pub const STATE_REASONS: &[&str] = &[
-    "Reconciled",
-    "Progressing",
-    "InvalidSpec",
-    "NameConflict",
-    "DependencyMissing",
-    "Forbidden",
-    "Pruning",
-    "ApplyFailed",
-    "Building",
-    "BuildFailed",
-    "EngineNotReady",
-    "DomainNotReady",
-    "SecretsNotReady",
-    "ServiceNotReady",
-    "Unknown",
-];
-/// What is watched: the kind, told apart as in `elpio.apply`.
-pub const RESOURCES: &[&str] = &[
-    "ElpioService",
-    "ElpioFunction",
-    "ExternalSecret",
-    "Certificate",
-    "KnativeService",
-    "DomainMapping",
-    "Deployment",
-    "Service",
-    "HTTPScaledObject",
-    "ScaledObject",
-    "PipelineRun",
-    "TaskRun",
-    "CustomResourceDefinition",
-];
-/// How a rollout ends.
-pub const ROLLOUT_OUTCOMES: &[&str] = &["ready", "superseded", "deleted", "timed_out"];
+pub const CHILDREN: &[&str] = &{
+    let mut labels = [""; ChildKind::ALL.len() - 1];
+    let (mut from, mut to) = (0, 0);
+    while from < ChildKind::ALL.len() {
+        if ChildKind::ALL[from].is_written() {
+            labels[to] = ChildKind::ALL[from].label();
+            to += 1;
+        }
+        from += 1;
+    }
+    labels
+};
 /// The engines; `none` for a function, and for a service before its engine is known.
-pub const ENGINES: &[&str] = &["knative", "keda", "none"];
+pub const ENGINES: &[&str] = &{
+    let mut labels = [NO_ENGINE; Engine::ALL.len() + 1];
+    let mut at = 0;
+    while at < Engine::ALL.len() {
+        labels[at] = Engine::ALL[at].as_str();
+        at += 1;
+    }
+    labels
+};
 /// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
 pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"];
-/// How a build ends.
-pub const BUILD_RESULTS: &[&str] = &["success", "error", "cancelled"];
 /// The one lease of the operator.
 pub const LEASE: &str = "elpio-operator";
 
 const KIND: Attribute = closed("kind", Kind::VALUES);
 const NAME: Attribute = closed("name", Kind::VALUES);
-const RESOURCE: Attribute = closed("resource", RESOURCES);
+const RESOURCE: Attribute = closed("resource", &WATCHED);
 const SIGNAL: Attribute = closed("signal", Signal::VALUES);
 
-/// A function has a run and a service; everything else belongs to a service.
+/// Whether a kind has such children.
 fn child_of_kind(values: &[&str]) -> bool {
-    let of_function = matches!(values.get(1), Some(&"PipelineRun" | &"ElpioService"));
-    of_function == (values.first() == Some(&Kind::ElpioFunction.as_str()))
+    let kind = values.first().and_then(|kind| Kind::parse(kind));
+    let child = ChildKind::ALL.into_iter().find(|child| values.get(1) == Some(&child.label()));
+    child.is_some_and(|child| child.is_of_function() == (kind == Some(Kind::ElpioFunction)))
 }
 
-/// The type that an Event of a reason can have.
+/// Whether an Event of a reason can have that type.
 fn event_of_type(values: &[&str]) -> bool {
-    let warning = values.first() == Some(&"Warning");
-    match values.get(1) {
-        Some(&"Progressing") => true,
-        Some(&("ReconcileFailed" | "FieldIgnored" | "BuildFailed")) => warning,
-        _ => !warning,
-    }
+    let type_ = values.first().and_then(|type_| EventType::parse(type_));
+    let reason = values.get(1).and_then(|reason| EventReason::parse(reason));
+    type_.zip(reason).is_some_and(|(type_, reason)| reason.types().contains(&type_))
+}
+
+/// Whether a kind has such an engine: a function has none.
+fn engine_of_kind(values: &[&str]) -> bool {
+    values.first() != Some(&Kind::ElpioFunction.as_str()) || values.get(1) == Some(&NO_ENGINE)
+}
+
+/// Whether objects of a kind can be counted so: what is ready has one reason, and a kind has no reason of the
+/// other's parts.
+fn state_of_kind(values: &[&str]) -> bool {
+    let [kind, ready, reason] = values else { return false };
+    let (Some(kind), Some(ready), Some(reason)) =
+        (Kind::parse(kind), ReadyValue::parse(ready), StateReason::parse(reason))
+    else {
+        return false;
+    };
+    let of_kind = match reason {
+        StateReason::Building | StateReason::BuildFailed | StateReason::ServiceNotReady => {
+            kind == Kind::ElpioFunction
+        }
+        StateReason::DomainNotReady | StateReason::SecretsNotReady => kind == Kind::ElpioService,
+        _ => true,
+    };
+    of_kind && (ready != ReadyValue::True || reason == StateReason::Reconciled)
 }
 
 /// Runs of the reconciler.
 pub static RECONCILE: InstrumentDef = InstrumentDef {
-    attributes: &[KIND, closed("result", &["success", "error"])],
+    attributes: &[KIND, closed("result", ExportResult::VALUES)],
     ..row(
         "elpio.reconcile",
         InstrumentKind::Counter,
@@ -244,7 +168,7 @@ pub static SERVICES_READY: InstrumentDef = row(
     InstrumentKind::ObservableGauge,
     "{service}",
     "elpio_services_ready",
-    "ElpioService objects that are ready; shown by the leader",
+    "ElpioService objects that are ready; shown by the leader, 0 on a replica that has led",
 );
 /// Failures by class.
 pub static RECONCILE_ERRORS: InstrumentDef = InstrumentDef {
@@ -266,6 +190,17 @@ pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
         "{reconcile}",
         "elpio_reconcile_active",
         "Reconciles that run now",
+    )
+};
+/// Reconciles that may run at once.
+pub static WORKERS: InstrumentDef = InstrumentDef {
+    attributes: &[KIND],
+    ..row(
+        "elpio.workers",
+        InstrumentKind::ObservableGauge,
+        "{worker}",
+        "elpio_workers",
+        "Reconciles that may run at once: the most that elpio.reconcile.active can be",
     )
 };
 /// What caused runs.
@@ -293,13 +228,14 @@ pub static APPLY: InstrumentDef = InstrumentDef {
 };
 /// Objects by state.
 pub static RESOURCES_BY_STATE: InstrumentDef = InstrumentDef {
-    attributes: &[KIND, closed("ready", &["true", "false", "unknown"]), closed("reason", STATE_REASONS)],
+    attributes: &[KIND, closed("ready", ReadyValue::VALUES), closed("reason", StateReason::VALUES)],
+    is_valid: Some(state_of_kind),
     ..row(
         "elpio.resources",
         InstrumentKind::ObservableGauge,
         "{resource}",
         "elpio_resources",
-        "Objects by state and reason; shown by the leader",
+        "Objects by state and reason; shown by the leader, 0 on a replica that has led",
     )
 };
 /// The oldest change that is not yet dealt with.
@@ -311,12 +247,24 @@ pub static UNSETTLED_AGE: InstrumentDef = InstrumentDef {
         InstrumentKind::ObservableGauge,
         "s",
         "elpio_resources_unsettled_age_seconds",
-        "Age of the oldest object whose generation is not yet observed; shown by the leader",
+        "Age of the oldest object whose generation is not yet observed; shown by the leader, 0 on a replica that has led",
+    )
+};
+/// Rollouts that ended.
+pub static ROLLOUTS: InstrumentDef = InstrumentDef {
+    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", &RolloutOutcome::LABELS)],
+    is_valid: Some(engine_of_kind),
+    ..row(
+        "elpio.rollouts",
+        InstrumentKind::Counter,
+        "{rollout}",
+        "elpio_rollouts_total",
+        "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0",
     )
 };
 /// How long rollouts took.
 pub static ROLLOUT_DURATION: InstrumentDef = InstrumentDef {
-    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", ROLLOUT_OUTCOMES)],
+    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", &RolloutOutcome::LABELS)],
     buckets: ROLLOUT_BUCKETS,
     exemplars: true,
     ..row(
@@ -327,9 +275,20 @@ pub static ROLLOUT_DURATION: InstrumentDef = InstrumentDef {
         "Time from the first sight of an edit to the end of its rollout",
     )
 };
+/// Builds that ended.
+pub static BUILDS: InstrumentDef = InstrumentDef {
+    attributes: &[closed("result", BuildResult::VALUES)],
+    ..row(
+        "elpio.builds",
+        InstrumentKind::Counter,
+        "{build}",
+        "elpio_builds_total",
+        "Builds of functions that ended, by how; the same ends as in elpio.build.duration, from 0",
+    )
+};
 /// How long builds took.
 pub static BUILD_DURATION: InstrumentDef = InstrumentDef {
-    attributes: &[closed("result", BUILD_RESULTS)],
+    attributes: &[closed("result", BuildResult::VALUES)],
     buckets: BUILD_BUCKETS,
     ..row(
         "elpio.build.duration",
@@ -342,8 +301,8 @@ pub static BUILD_DURATION: InstrumentDef = InstrumentDef {
 /// Events.
 pub static EVENTS: InstrumentDef = InstrumentDef {
     attributes: &[
-        closed("type", &["Normal", "Warning"]),
-        closed("reason", EVENT_REASONS),
+        closed("type", EventType::VALUES),
+        closed("reason", EventReason::VALUES),
         closed("outcome", EventOutcome::VALUES),
     ],
     is_valid: Some(event_of_type),
@@ -440,13 +399,17 @@ pub static LONGEST_PROCESSOR: InstrumentDef = InstrumentDef {
 pub static HTTP_CLIENT_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[
         closed("http.request.method", METHODS),
-        bounded("url.template", "paths of the APIs that the operator uses, with names as placeholders"),
+        bounded(
+            "url.template",
+            "paths of the APIs that the operator uses, with names as placeholders; constant for other APIs",
+        ),
         bounded("http.response.status_code", "HTTP status codes; absent when no answer came"),
         bounded(
             "error.type",
             "the status code, or timeout, cancelled, connection, _OTHER; absent on success and on a GET that finds nothing",
         ),
         bounded("server.address", "the API server's host"),
+        bounded("server.port", "its port"),
     ],
     buckets: HTTP_BUCKETS,
     exemplars: true,
@@ -506,7 +469,7 @@ pub static LEADER: InstrumentDef = InstrumentDef {
 };
 /// Exports.
 pub static EXPORTS: InstrumentDef = InstrumentDef {
-    attributes: &[SIGNAL, closed("result", &["success", "error"])],
+    attributes: &[SIGNAL, closed("result", ExportResult::VALUES)],
     volatile: true,
     ..row(
         "elpio.telemetry.exports",
@@ -518,14 +481,14 @@ pub static EXPORTS: InstrumentDef = InstrumentDef {
 };
 /// Losses.
 pub static DROPPED: InstrumentDef = InstrumentDef {
-    attributes: &[SIGNAL, closed("result", &["queue_full", "error"])],
+    attributes: &[SIGNAL, closed("result", DropCause::VALUES)],
     volatile: true,
     ..row(
         "elpio.telemetry.dropped",
         InstrumentKind::ObservableCounter,
         "{item}",
         "elpio_telemetry_dropped_total",
-        "Spans, log records and delta data points lost: no room in the queue, or their export failed",
+        "Spans, log records and data points lost: no room in the queue, their export failed, or the collector rejected them",
     )
 };
 /// What runs.
@@ -541,7 +504,7 @@ pub static BUILD_INFO: InstrumentDef = InstrumentDef {
 };
 /// Processor time.
 pub static PROCESS_CPU: InstrumentDef = InstrumentDef {
-    attributes: &[closed("cpu.mode", &["user", "system"])],
+    attributes: &[closed("cpu.mode", CpuMode::VALUES)],
     volatile: true,
     ..row(
         "process.cpu.time",
@@ -592,11 +555,14 @@ pub static INSTRUMENTS: &[&InstrumentDef] = &[
     &SERVICES_READY,
     &RECONCILE_ERRORS,
     &RECONCILE_ACTIVE,
+    &WORKERS,
     &RECONCILE_TRIGGERS,
     &APPLY,
     &RESOURCES_BY_STATE,
     &UNSETTLED_AGE,
+    &ROLLOUTS,
     &ROLLOUT_DURATION,
+    &BUILDS,
     &BUILD_DURATION,
     &EVENTS,
     &QUEUE_DEPTH,
@@ -619,31 +585,6 @@ pub static INSTRUMENTS: &[&InstrumentDef] = &[
     &PROCESS_UPTIME,
     &PROCESS_FDS,
 ];
-
-impl InstrumentDef {
-    /// Every combination of attribute values that can occur; empty when one of the sets is not closed.
-    #[must_use]
-    pub fn combinations(&self) -> Vec<Vec<&'static str>> {
-        let mut all = vec![Vec::new()];
-        for attribute in self.attributes {
-            let AllowedValues::Closed(values) = attribute.values else { return Vec::new() };
-            all = all
-                .iter()
-                .flat_map(|head| values.iter().map(move |value| [head.as_slice(), &[*value]].concat()))
-                .collect();
-        }
-        all.retain(|values: &Vec<&str>| self.is_valid.is_none_or(|occurs| occurs(values)));
-        all
-    }
-
-    /// Whether these values, in the order of the attributes, are allowed.
-    #[must_use]
-    pub fn allows(&self, values: &[&str]) -> bool {
-        values.len() == self.attributes.len()
-            && self.attributes.iter().zip(values).all(|(attribute, value)| attribute.values.allow(value))
-            && self.is_valid.is_none_or(|occurs| occurs(values))
-    }
-}
 
 /// The row of that name.
 #[must_use]

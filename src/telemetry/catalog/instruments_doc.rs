@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::telemetry::catalog::instruments::{AllowedValues, INSTRUMENTS, InstrumentDef, InstrumentKind};
+use crate::telemetry::catalog::{
+    definition::{AllowedValues, InstrumentDef, InstrumentKind},
+    instruments::INSTRUMENTS,
+};
 
 const HEAD: &str = "\
 # Instruments
@@ -95,7 +98,10 @@ mod tests {
             0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 0.001, 0.0025,
             30.0, 60.0,
         ] {
-            assert!(super::super::instruments::RECONCILE_DURATION.buckets.contains(&bound), "{bound}");
+            assert!(
+                crate::telemetry::catalog::instruments::RECONCILE_DURATION.buckets.contains(&bound),
+                "{bound}"
+            );
         }
     }
 }

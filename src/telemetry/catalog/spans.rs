@@ -1,108 +1,62 @@
 //! The table of spans: every span that the operator emits, stated once. Names come from here; tests hold what
 //! is emitted to it, and it to what is emitted.
 
-use crate::telemetry::catalog::{
-    attributes::{ChildStep, ErrorType, Kind, ReconcileOutcome, ReconcileStep, Trigger},
-    instruments::{AllowedValues, CHILDREN, ENGINES, METHODS, ROLLOUT_OUTCOMES},
+pub use crate::telemetry::catalog::span_definition::{Parent, SpanAttribute, SpanDef, SpanStatus, ValueType};
+
+use crate::{
+    api::{API_VERSION as ELPIO_API_VERSION, BuildResult, RolloutOutcome},
+    telemetry::catalog::{
+        attributes::{ChildStep, ErrorType, Kind, ReconcileOutcome, ReconcileStep, Trigger},
+        definition::AllowedValues,
+        instruments::{CHILDREN, ENGINES, METHODS},
+    },
 };
 
-/// What an attribute's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueType {
-    /// A string.
-    Text,
-    /// A whole number.
-    Number,
+const fn text(key: &'static str, by: &'static str) -> SpanAttribute {
+    SpanAttribute { key, form: ValueType::Text, values: AllowedValues::Described(by), present: None }
 }
 
-/// An attribute of a span.
-#[derive(Clone, Copy, Debug)]
-pub struct Attribute {
-    /// Its key.
-    pub key: &'static str,
-    /// What its value is.
-    pub form: ValueType,
-    /// What it may hold.
-    pub values: AllowedValues,
-    /// When it is there; `None`: always.
-    pub present: Option<&'static str>,
+const fn word(key: &'static str, words: &'static [&'static str]) -> SpanAttribute {
+    SpanAttribute { key, form: ValueType::Text, values: AllowedValues::Closed(words), present: None }
 }
 
-/// What a span may be a child of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parent {
-    /// Nothing: it is a root.
-    None,
-    /// The span that a caller named on the object.
-    Caller,
-    /// A span of the row of this name.
-    Of(&'static str),
+const fn number(key: &'static str, by: &'static str) -> SpanAttribute {
+    SpanAttribute { key, form: ValueType::Number, values: AllowedValues::Described(by), present: None }
 }
 
-/// The status of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanStatus {
-    /// Not set.
-    Unset,
-    /// Set to ok.
-    Ok,
-    /// Set to error, with a description or without.
-    Error,
+const fn only(when: &'static str, attribute: SpanAttribute) -> SpanAttribute {
+    SpanAttribute { present: Some(when), ..attribute }
 }
 
-/// One span.
-#[derive(Clone, Copy, Debug)]
-pub struct SpanDef {
-    /// Its name; words in capitals stand for something.
-    pub name: &'static str,
-    /// What they stand for.
-    pub placeholders: &'static [(&'static str, AllowedValues)],
-    /// Whether its kind is `client`; else `internal`.
-    pub client: bool,
-    /// What it is, and when it is emitted.
-    pub what: &'static str,
-    /// What it may be a child of.
-    pub parents: &'static [Parent],
-    /// What it is linked to, and when.
-    pub link: Option<&'static str>,
-    /// Its attributes.
-    pub attributes: &'static [Attribute],
-    /// The statuses that it may have, and when.
-    pub statuses: &'static [(SpanStatus, &'static str)],
-    /// When it has the event `exception`.
-    pub exception: Option<&'static str>,
-}
-
-const fn text(key: &'static str, by: &'static str) -> Attribute {
-    Attribute { key, form: ValueType::Text, values: AllowedValues::Described(by), present: None }
-}
-
-const fn word(key: &'static str, words: &'static [&'static str]) -> Attribute {
-    Attribute { key, form: ValueType::Text, values: AllowedValues::Closed(words), present: None }
-}
-
-const fn number(key: &'static str, by: &'static str) -> Attribute {
-    Attribute { key, form: ValueType::Number, values: AllowedValues::Described(by), present: None }
-}
-
-const fn only(when: &'static str, attribute: Attribute) -> Attribute {
-    Attribute { present: Some(when), ..attribute }
-}
-
-const NAMESPACE: Attribute = text("k8s.namespace.name", "the object's namespace");
-const KIND: Attribute = word("k8s.object.kind", Kind::VALUES);
-const API_VERSION: Attribute = word("k8s.object.api_version", &["elpio.io/v1alpha1"]);
-const NAME: Attribute = text("k8s.object.name", "the object's name");
-const UID: Attribute = text("k8s.object.uid", "the object's uid");
-const GENERATION: Attribute = number("elpio.generation", "the object's generation");
+const NAMESPACE: SpanAttribute = text("k8s.namespace.name", "the object's namespace");
+const KIND: SpanAttribute = word("k8s.object.kind", Kind::VALUES);
+const API_VERSION: SpanAttribute = word("k8s.object.api_version", &[ELPIO_API_VERSION]);
+const NAME: SpanAttribute = text("k8s.object.name", "the object's name");
+const UID: SpanAttribute = text("k8s.object.uid", "the object's uid");
+const GENERATION: SpanAttribute = number("elpio.generation", "the object's generation");
 const KIND_PLACEHOLDER: (&str, AllowedValues) = ("KIND", AllowedValues::Closed(Kind::VALUES));
 const METHOD: AllowedValues = AllowedValues::Closed(METHODS);
+/// The same in the name of a span, where `HTTP` stands for `_OTHER`.
+const METHOD_NAMES: [&str; METHODS.len()] = {
+    let mut names = ["HTTP"; METHODS.len()];
+    let mut at = 0;
+    while at + 1 < METHODS.len() {
+        names[at] = METHODS[at];
+        at += 1;
+    }
+    names
+};
+
+/// `error.type` of a build and of its tasks.
+const BUILD_ERRORS: [&str; 2] = [BUILD_FAILED, "timeout"];
+/// `error.type` of a build that failed: the semantic conventions' word for what has no class.
+pub(in crate::telemetry) const BUILD_FAILED: &str = "_OTHER";
 
 /// The root of a rollout.
 pub static ROLLOUT: SpanDef = SpanDef {
     name: "rollout KIND",
     placeholders: &[KIND_PLACEHOLDER],
-    client: false,
+    kind: "internal",
     what: "A rollout, emitted when it ends, with its true start and end. Its ids are derived from uid, generation and `elpio.io/rebuild`, so that any \
            replica emits the same span. A function is the caller of its service: it names its own rollout there",
     parents: &[Parent::None, Parent::Caller, Parent::Of("rollout KIND")],
@@ -115,7 +69,7 @@ pub static ROLLOUT: SpanDef = SpanDef {
         UID,
         GENERATION,
         word("elpio.engine", ENGINES),
-        word("elpio.outcome", ROLLOUT_OUTCOMES),
+        word("elpio.outcome", &RolloutOutcome::LABELS),
         only("not ready in time", word("error.type", &["timeout"])),
     ],
     statuses: &[
@@ -130,7 +84,7 @@ pub static ROLLOUT: SpanDef = SpanDef {
 pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
     placeholders: &[KIND_PLACEHOLDER],
-    client: false,
+    kind: "internal",
     what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote or said something, or failed",
     parents: &[Parent::Of("rollout KIND"), Parent::None],
     link: Some("the rollout that ended before; none where it was not sampled"),
@@ -145,9 +99,18 @@ pub static RECONCILE: SpanDef = SpanDef {
         number("elpio.attempt", "0 for a first try"),
         only("the engine is known", word("elpio.engine", ENGINES)),
         only("the run was not cut short", word("elpio.outcome", ReconcileOutcome::VALUES)),
+        only("`Ready` is not true", text("elpio.ready.reason", "the reason of the condition `Ready`")),
+        only("`Ready` is not true", text("elpio.ready.message", "the message of the condition `Ready`")),
         only("it failed", word("error.type", ErrorType::VALUES)),
     ],
-    statuses: &[(SpanStatus::Error, "when the operator failed to do its work"), (SpanStatus::Unset, "else")],
+    statuses: &[
+        (
+            SpanStatus::Error,
+            "when the operator failed to do its work, a panic included, or when it is the first run that saw what is wrong with \
+             the object, described by reason and message",
+        ),
+        (SpanStatus::Unset, "else"),
+    ],
     exception: Some("it failed"),
 };
 
@@ -155,7 +118,7 @@ pub static RECONCILE: SpanDef = SpanDef {
 pub static STEP: SpanDef = SpanDef {
     name: "STEP",
     placeholders: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
-    client: false,
+    kind: "internal",
     what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is told by the calls",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
@@ -171,7 +134,7 @@ pub static CHILD_STEP: SpanDef = SpanDef {
         ("STEP", AllowedValues::Closed(ChildStep::VALUES)),
         ("CHILD", AllowedValues::Closed(CHILDREN)),
     ],
-    client: false,
+    kind: "internal",
     what: "A child is written, or deleted because it is wanted no more",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
@@ -184,25 +147,30 @@ pub static CHILD_STEP: SpanDef = SpanDef {
 pub static CALL: SpanDef = SpanDef {
     name: "METHOD TEMPLATE",
     placeholders: &[
-        ("METHOD", METHOD),
+        ("METHOD", AllowedValues::Closed(&METHOD_NAMES)),
         ("TEMPLATE", AllowedValues::Described("the path with names as placeholders, as in `url.template`")),
     ],
-    client: true,
+    kind: "client",
     what: "A call to the API server in a run, until the head of its answer, as \
-           `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP; `traceparent` is sent, so that a server \
-           that traces joins",
+           `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP; Each carries `Audit-ID: <trace id>-<span id>` of the \
+           span, sampled or not, which the API server keeps in its audit log; and `traceparent` and `tracestate`, which an API server joins only \
+           for callers of `system:masters` and `system:monitoring`: for a service account it begins a trace of its own with a link",
     parents: &[Parent::Of("STEP CHILD"), Parent::Of("STEP"), Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[
-        Attribute { key: "http.request.method", form: ValueType::Text, values: METHOD, present: None },
+        SpanAttribute { key: "http.request.method", form: ValueType::Text, values: METHOD, present: None },
+        only("the method is `_OTHER`", text("http.request.method_original", "the method as it was sent")),
         text("url.template", "the path with names as placeholders"),
-        text("url.full", "the URL"),
-        text("server.address", "the API server's host"),
+        text("url.full", "the URL, with the scheme that was used"),
+        text("server.address", "the API server's host; an IPv6 address without brackets"),
         number("server.port", "its port"),
         only("an answer came", number("http.response.status_code", "HTTP status codes")),
         only(
             "an answer came that names it",
-            text("k8s.audit_id", "the API server's `Audit-Id`: finds the call in its audit log"),
+            text(
+                "k8s.audit_id",
+                "the `Audit-ID` that the API server answered with: finds the call in its audit log",
+            ),
         ),
         only(
             "it failed",
@@ -218,9 +186,9 @@ pub static CALL: SpanDef = SpanDef {
 
 /// A function's build.
 pub static BUILD: SpanDef = SpanDef {
-    name: "build NAME",
+    name: "BUILD NAME",
     placeholders: &[("NAME", AllowedValues::Described("the function's name"))],
-    client: false,
+    kind: "server",
     what: "The run of a function's build, emitted when it has ended, with Tekton's times (whole seconds, so it may seem to begin before its rollout); ids \
            are derived from uids. Semantic conventions for CI/CD",
     parents: &[Parent::Of("rollout KIND")],
@@ -228,15 +196,16 @@ pub static BUILD: SpanDef = SpanDef {
     attributes: &[
         text("cicd.pipeline.name", "the function's name"),
         text("cicd.pipeline.run.id", "uid of the `PipelineRun`"),
-        word("cicd.pipeline.result", &["success", "failure", "cancellation"]),
+        word("cicd.pipeline.result", &BuildResult::CICD_VALUES),
         word("cicd.pipeline.action.name", &["BUILD"]),
+        only("it failed or ran out of time", word("error.type", &BUILD_ERRORS)),
         NAMESPACE,
         word("k8s.object.kind", &["PipelineRun"]),
         text("k8s.object.name", "its name"),
         text("k8s.object.uid", "its uid"),
     ],
     statuses: &[
-        (SpanStatus::Error, "when it failed or was cancelled, described by why"),
+        (SpanStatus::Error, "when it failed, ran out of time or was cancelled, described by why"),
         (SpanStatus::Unset, "else"),
     ],
     exception: None,
@@ -246,15 +215,16 @@ pub static BUILD: SpanDef = SpanDef {
 pub static TASK: SpanDef = SpanDef {
     name: "task NAME",
     placeholders: &[("NAME", AllowedValues::Described("the task's name in the pipeline"))],
-    client: false,
+    kind: "internal",
     what: "A task of a build, emitted with it. One that Tekton had not ended by then ends with its run",
-    parents: &[Parent::Of("build NAME")],
+    parents: &[Parent::Of("BUILD NAME")],
     link: None,
     attributes: &[
         text("cicd.pipeline.task.name", "the task's name in the pipeline"),
         text("cicd.pipeline.task.run.id", "uid of the `TaskRun`"),
         word("cicd.pipeline.task.type", &["build"]),
-        word("cicd.pipeline.task.run.result", &["success", "failure", "timeout", "cancellation"]),
+        word("cicd.pipeline.task.run.result", &BuildResult::CICD_VALUES),
+        only("it failed or ran out of time", word("error.type", &BUILD_ERRORS)),
         word("k8s.object.kind", &["TaskRun"]),
         text("k8s.object.name", "its name"),
     ],
@@ -268,30 +238,9 @@ pub static TASK: SpanDef = SpanDef {
 /// Every span.
 pub static SPANS: &[&SpanDef] = &[&ROLLOUT, &RECONCILE, &STEP, &CHILD_STEP, &CALL, &BUILD, &TASK];
 
-/// The attributes of the event `exception`.
+/// The attributes of the log record `exception`.
 pub const EXCEPTION: [(&str, &str); 2] =
     [("exception.type", "as `error.type`"), ("exception.message", "the whole chain of causes")];
-
-impl SpanDef {
-    /// The name of a span of this row whose last place is taken by `what`.
-    pub(in crate::telemetry) fn name_for(&self, what: &str) -> String {
-        let fixed = self.name.rsplit_once(' ').map_or("", |(fixed, _)| fixed);
-        format!("{fixed} {what}")
-    }
-
-    /// Whether a span of this name is of this row.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        let words: Vec<&str> = self.name.split(' ').collect();
-        let given: Vec<&str> = name.splitn(words.len(), ' ').collect();
-        let fits =
-            |(word, given): (&&str, &&str)| match self.placeholders.iter().find(|(place, _)| place == word) {
-                Some((_, values)) => values.allow(given),
-                None => word == given,
-            };
-        words.len() == given.len() && words.iter().zip(&given).all(fits)
-    }
-}
 
 /// The row of a span of this name.
 #[must_use]

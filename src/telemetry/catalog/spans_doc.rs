@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 
 use crate::telemetry::catalog::{
-    instruments::AllowedValues,
-    spans::{Attribute, EXCEPTION, Parent, SPANS, SpanDef, SpanStatus, ValueType},
+    definition::AllowedValues,
+    span_definition::{Parent, SpanAttribute, SpanDef, SpanStatus, ValueType},
+    spans::{EXCEPTION, SPANS},
 };
 
 const HEAD: &str = "\
@@ -14,6 +15,8 @@ const HEAD: &str = "\
 <!-- Generated from src/telemetry/catalog/spans.rs and spans_doc.rs. Do not edit: UPDATE_GOLDEN=1 cargo test --test telemetry -->
 
 All spans have the scope `elpio-operator`. `RUST_LOG` and `ELPIO_LOG` never change them, and outside a run there are none.
+A failure is an error status, `error.type`, and a log record with `event_name` `exception` of the span; spans have no events.
+A caller's `tracestate` (`elpio.io/tracestate` beside `elpio.io/traceparent`) and its random flag are carried on.
 Words in capitals in a name stand for something.
 ";
 
@@ -50,7 +53,7 @@ pub fn render() -> String {
             "| [`{}`](#{}) | {} | {} |",
             row.name,
             row.name.to_lowercase().replace(' ', "-"),
-            kind(row),
+            row.kind,
             parents(row)
         );
     }
@@ -75,7 +78,7 @@ fn section(page: &mut String, row: &SpanDef) {
         let [(first, of_first), (second, of_second)] = EXCEPTION;
         let _ = writeln!(
             page,
-            "- Event `exception`, when {when}: `{first}` ({of_first}), `{second}` ({of_second})"
+            "- Log record `exception` of the span, when {when}: `{first}` ({of_first}), `{second}` ({of_second})"
         );
     }
     if !row.attributes.is_empty() {
@@ -84,7 +87,7 @@ fn section(page: &mut String, row: &SpanDef) {
     }
 }
 
-fn attribute_row(page: &mut String, attribute: &Attribute) {
+fn attribute_row(page: &mut String, attribute: &SpanAttribute) {
     let form = match attribute.form {
         ValueType::Text => "string",
         ValueType::Number => "int",
@@ -100,10 +103,6 @@ fn words(values: AllowedValues) -> String {
         }
         AllowedValues::Described(by) => by.to_owned(),
     }
-}
-
-fn kind(row: &SpanDef) -> &'static str {
-    if row.client { "client" } else { "internal" }
 }
 
 fn parents(row: &SpanDef) -> String {

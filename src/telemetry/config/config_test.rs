@@ -3,26 +3,25 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::telemetry::config::{
-    RootSampler, TelemetryConfig, Temporality,
-    otlp::{OtlpConfig, Protocol},
-};
+use opentelemetry_sdk::metrics::Temporality;
 
-fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>) {
+use crate::telemetry::config::{TelemetryConfig, sampler::RootSampler};
+
+pub(super) fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>) {
     let all: HashMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     TelemetryConfig::from_env(&|name| all.get(name).cloned())
 }
 
 /// No warning is given.
-fn good(variables: &[(&str, &str)]) -> TelemetryConfig {
+pub(super) fn good(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (settings, warnings) = read(variables);
     assert!(warnings.is_empty(), "{variables:?}: {warnings:?}");
     settings
 }
 
 /// Exactly one warning is given, which names the variable and what it held.
-fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
+pub(super) fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (settings, warnings) = read(variables);
     let (name, value) = variables.last().unwrap();
     assert_eq!(warnings.len(), 1, "{variables:?}: {warnings:?}");
@@ -30,11 +29,7 @@ fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
     settings
 }
 
-fn traces(settings: &TelemetryConfig) -> OtlpConfig {
-    settings.traces.otlp.clone().expect("traces are pushed")
-}
-
-const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+pub(super) const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
 
 #[test]
 fn nothing_set_pushes_nothing_and_says_nothing() {
@@ -69,115 +64,6 @@ fn exporters() {
     assert!(both.traces.console && both.traces.otlp.is_some());
     assert!(wrong(&[ON, ("OTEL_TRACES_EXPORTER", "zipkin")]).traces.otlp.is_some());
     assert!(!wrong(&[("OTEL_TRACES_EXPORTER", "zipkin")]).exports_anything());
-}
-
-#[test]
-fn protocols_and_endpoints() {
-    for (variables, endpoint) in [
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")], "http://c:4317"),
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317")], "http://c:4317"),
-        (
-            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")],
-            "https://c:4317",
-        ),
-        (
-            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false")],
-            "https://c:4317",
-        ),
-        (
-            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")],
-            "https://c",
-        ),
-        (
-            vec![
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/"),
-                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ],
-            "http://c:4318/v1/traces",
-        ),
-        (
-            vec![
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/otel"),
-                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
-            ],
-            "http://c:4318/otel/v1/traces",
-        ),
-        (
-            vec![
-                ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/mine"),
-                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ],
-            "http://c:4318/mine",
-        ),
-        (
-            vec![("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
-            "http://localhost:4318/v1/traces",
-        ),
-        (vec![ON, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://own:1")], "http://own:1"),
-    ] {
-        assert_eq!(traces(&good(&variables)).endpoint, endpoint, "{variables:?}");
-    }
-    assert_eq!(traces(&good(&[ON])).protocol, Protocol::Grpc, "the default");
-    assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")])).protocol, Protocol::Grpc);
-    for bad in ["ftp://c", "http://", "http://a b"] {
-        assert!(!wrong(&[("OTEL_EXPORTER_OTLP_ENDPOINT", bad)]).exports_anything(), "{bad}");
-    }
-}
-
-#[test]
-fn headers_are_decoded_and_never_shown() {
-    let secret = "Bearer%20s3cr3t";
-    let settings = good(&[
-        ON,
-        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
-        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &format!("Authorization={secret}")),
-    ]);
-    assert_eq!(traces(&settings).headers, [("authorization".to_owned(), "Bearer s3cr3t".to_owned())]);
-    assert_eq!(settings.logs.otlp.as_ref().unwrap().headers, [("a".to_owned(), "b".to_owned())]);
-    assert!(!format!("{settings:?}").contains("s3cr3t"), "{settings:?}");
-
-    let (broken, warnings) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cr3t,c=%zz,d e=f")]);
-    assert_eq!(traces(&broken).headers, [("a".to_owned(), "b".to_owned())]);
-    assert_eq!(warnings.len(), 1);
-    assert!(
-        warnings[0].contains("OTEL_EXPORTER_OTLP_HEADERS") && !warnings[0].contains("s3cr3t"),
-        "{warnings:?}"
-    );
-
-    let with_user = good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:s3cr3t@c:4317")]);
-    assert!(!format!("{with_user:?}").contains("s3cr3t"));
-}
-
-#[test]
-fn timeouts_compression_and_files() {
-    let default = traces(&good(&[ON]));
-    assert_eq!((default.timeout, default.gzip), (Duration::from_secs(10), false));
-    let set =
-        good(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")]);
-    assert_eq!(traces(&set).timeout, Duration::from_millis(500));
-    assert_eq!(set.logs.otlp.unwrap().timeout, Duration::from_secs(3));
-    assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3s")])).timeout, Duration::from_secs(10));
-    assert!(traces(&good(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")])).gzip);
-    assert!(
-        !traces(&good(&[
-            ON,
-            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
-            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none")
-        ]))
-        .gzip
-    );
-    assert!(!traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd")])).gzip);
-    let files = traces(&good(&[
-        ON,
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca"),
-        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/crt"),
-        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key"),
-    ]));
-    let path = |file: Option<(String, std::path::PathBuf)>| file.unwrap().1.display().to_string();
-    assert_eq!(
-        (path(files.tls.authorities), path(files.tls.certificate), path(files.tls.key)),
-        ("/ca".into(), "/crt".into(), "/key".into())
-    );
 }
 
 #[test]
@@ -321,4 +207,54 @@ fn a_variable_shared_by_all_signals_is_warned_about_once() {
     let (_, warnings) =
         read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense://"), ("OTEL_BSP_MAX_QUEUE_SIZE", "-1")]);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
+fn case_29_prometheus_pushes_nothing_and_names_the_way_to_the_page() {
+    const NAME: &str = "OTEL_METRICS_EXPORTER";
+    for (value, pushed) in [("prometheus", false), ("Prometheus", false), ("prometheus,otlp", true)] {
+        let (settings, warnings) = read(&[ON, (NAME, value)]);
+        assert_eq!(settings.metrics.otlp.is_some(), pushed, "{value}");
+        assert!(settings.traces.otlp.is_some(), "the other signals are none of its business");
+        assert_eq!(warnings.len(), 1, "{value}: {warnings:?}");
+        assert!(warnings[0].contains(NAME) && warnings[0].contains("ELPIO_METRICS=on"), "{warnings:?}");
+    }
+    assert!(wrong(&[ON, ("OTEL_TRACES_EXPORTER", "prometheus")]).traces.otlp.is_some(), "it is for metrics");
+}
+
+#[test]
+fn case_29_what_has_no_effect_is_named_in_one_line() {
+    let (_, warnings) = read(&[("OTEL_TRACES_SAMPLER_ARG", "0.1")]);
+    assert_eq!(
+        warnings,
+        ["set, and without effect on this program: OTEL_TRACES_SAMPLER_ARG (the sampler takes no argument)"]
+    );
+    let variables = [("OTEL_CONFIG_FILE", "/f"), ("OTEL_LOG_LEVEL", "debug"), ("OTEL_ENTITIES", "x")];
+    let (_, warnings) = read(&variables);
+    assert_eq!(
+        warnings,
+        ["set, and without effect on this program: OTEL_CONFIG_FILE, OTEL_LOG_LEVEL, OTEL_ENTITIES"]
+    );
+    for arg in ["10%", "1.5", "0,1"] {
+        let sampler = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+        let found = wrong(&[sampler, ("OTEL_TRACES_SAMPLER_ARG", arg)]).sampler;
+        assert_eq!(found.root, RootSampler::Ratio(1.0), "{arg}");
+    }
+    good(&[("OTEL_TRACES_SAMPLER", "traceidratio")]);
+}
+
+#[test]
+fn replayed_84_words_are_read_in_any_case() {
+    let settings = good(&[
+        ON,
+        ("OTEL_TRACES_EXPORTER", "OTLP"),
+        ("OTEL_LOGS_EXPORTER", "None"),
+        ("OTEL_TRACES_SAMPLER", "Parentbased_Always_Off"),
+        ("OTEL_PROPAGATORS", "TraceContext,Baggage"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "HTTP/PROTOBUF"),
+    ]);
+    assert!(settings.traces.otlp.as_ref().is_some_and(|otlp| otlp.gzip) && !settings.logs.is_on());
+    assert_eq!((settings.sampler.parent_based, settings.sampler.root), (true, RootSampler::Off));
+    assert!(settings.propagate);
 }

@@ -40,6 +40,11 @@ impl<'a> EnvReader<'a> {
         self.push(variable, format!("{variable}={value:?}: {why}; used instead: {used}"));
     }
 
+    /// One line about a variable whose value is used as it is.
+    pub(in crate::telemetry) fn note(&mut self, variable: &str, text: String) {
+        self.push(variable, text);
+    }
+
     /// The same for a value that may hold a secret.
     pub(in crate::telemetry) fn warn_hidden(&mut self, variable: &str, why: &str, used: &str) {
         self.push(variable, format!("{variable} (value not shown): {why}; used instead: {used}"));

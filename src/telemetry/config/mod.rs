@@ -1,18 +1,29 @@
 //! The `OTEL_*` variables, parsed once; it reads nothing but what it is handed and starts nothing.
 
 pub(in crate::telemetry) mod env;
+pub(in crate::telemetry) mod limits;
 pub(in crate::telemetry) mod otlp;
 pub(in crate::telemetry) mod resource;
+pub(in crate::telemetry) mod sampler;
 
 use std::time::Duration;
+
+use opentelemetry_sdk::metrics::Temporality;
 
 use crate::telemetry::{
     catalog::attributes::Signal,
     config::{
         env::{EnvReader, pairs},
+        limits::{BatchConfig, RecordLimits, SpanLimits, batch, record_limits, span_limits},
         otlp::{OtlpConfig, otlp},
+        sampler::{RootSampler, SAMPLER_ARG, SamplerChoice, sampler},
     },
 };
+
+/// Why telemetry could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("telemetry: {0}")]
+pub struct InitError(pub String);
 
 /// Who this operator is.
 #[derive(Clone, Debug, Default)]
@@ -88,54 +99,23 @@ impl SignalExporters {
     }
 }
 
-/// A standard sampler.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::telemetry) struct SamplerChoice {
-    pub(in crate::telemetry) parent_based: bool,
-    /// Share of the roots that are sampled.
-    pub(in crate::telemetry) root: RootSampler,
-}
-
-/// How a root is sampled.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::telemetry) enum RootSampler {
-    On,
-    Off,
-    Ratio(f64),
-}
-
-/// A batch processor's bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct BatchConfig {
-    pub(in crate::telemetry) delay: Duration,
-    pub(in crate::telemetry) queue: usize,
-    pub(in crate::telemetry) export: usize,
-    pub(in crate::telemetry) timeout: Duration,
-}
-
-/// How sums are pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) enum Temporality {
-    Cumulative,
-    Delta,
-    LowMemory,
-}
-
-/// Limits of spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::telemetry) struct SpanLimits {
-    pub(in crate::telemetry) value_length: Option<usize>,
-    pub(in crate::telemetry) attributes: Option<usize>,
-    pub(in crate::telemetry) events: Option<usize>,
-    pub(in crate::telemetry) links: Option<usize>,
-}
-
-/// Limits of log records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::telemetry) struct RecordLimits {
-    pub(in crate::telemetry) value_length: Option<usize>,
-    pub(in crate::telemetry) attributes: Option<usize>,
-}
+/// Variables of the OpenTelemetry specification that have no effect here. Each that is set is named at start.
+const UNUSED: &[&str] = &[
+    "OTEL_CONFIG_FILE",
+    "OTEL_EXPERIMENTAL_CONFIG_FILE",
+    "OTEL_LOG_LEVEL",
+    "OTEL_ENTITIES",
+    "OTEL_METRICS_EXEMPLAR_FILTER",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "OTEL_EXPORTER_PROMETHEUS_HOST",
+    "OTEL_EXPORTER_PROMETHEUS_PORT",
+    "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+    "OTEL_EXPORTER_ZIPKIN_TIMEOUT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+    "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN",
+];
 
 impl TelemetryConfig {
     /// Parses the environment; the second part are warnings, each names the variable, what it held and what
@@ -168,9 +148,21 @@ impl TelemetryConfig {
             interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_mins(1)),
             timeout: env.millis("OTEL_METRIC_EXPORT_TIMEOUT", Duration::from_secs(30)),
             temporality: temporality(env),
-            limits: limits(env),
+            limits: span_limits(env),
             record_limits: record_limits(env),
         }
+        .with_unused_named(env)
+    }
+
+    fn with_unused_named(self, env: &mut EnvReader<'_>) -> Self {
+        let mut unused: Vec<&str> = UNUSED.iter().copied().filter(|name| env.text(name).is_some()).collect();
+        if env.text(SAMPLER_ARG).is_some() && !matches!(self.sampler.root, RootSampler::Ratio(_)) {
+            unused.push("OTEL_TRACES_SAMPLER_ARG (the sampler takes no argument)");
+        }
+        if !unused.is_empty() {
+            env.note(UNUSED[0], format!("set, and without effect on this program: {}", unused.join(", ")));
+        }
+        self
     }
 
     /// Whether anything is pushed.
@@ -191,7 +183,11 @@ fn output(env: &mut EnvReader<'_>, signal: Signal) -> SignalExporters {
     };
     let (mut wanted, mut console) = (false, false);
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match name {
+        match name.to_ascii_lowercase().as_str() {
+            "prometheus" if signal == Signal::Metrics => {
+                let used = if list.to_ascii_lowercase().contains("otlp") { "otlp" } else { "none" };
+                env.warn(&variable, &list, "the Prometheus page is opened by ELPIO_METRICS=on", used);
+            }
             "otlp" => wanted = true,
             "console" => console = true,
             "none" => {}
@@ -214,60 +210,17 @@ fn resource(env: &mut EnvReader<'_>) -> Vec<(String, String)> {
     })
 }
 
-fn sampler(env: &mut EnvReader<'_>) -> SamplerChoice {
-    const DEFAULT: SamplerChoice = SamplerChoice { parent_based: true, root: RootSampler::On };
-    const NAME: &str = "OTEL_TRACES_SAMPLER";
-    let Some(name) = env.text(NAME) else { return DEFAULT };
-    let (parent_based, rest) =
-        name.strip_prefix("parentbased_").map_or((false, name.as_str()), |rest| (true, rest));
-    let root = match rest {
-        "always_on" => RootSampler::On,
-        "always_off" => RootSampler::Off,
-        "traceidratio" => RootSampler::Ratio(ratio(env)),
-        _ => {
-            let known = "may hold always_on, always_off, traceidratio, or one of them after parentbased_";
-            env.warn(NAME, &name, known, "parentbased_always_on");
-            return DEFAULT;
-        }
-    };
-    SamplerChoice { parent_based, root }
-}
-
-fn ratio(env: &mut EnvReader<'_>) -> f64 {
-    const NAME: &str = "OTEL_TRACES_SAMPLER_ARG";
-    let Some(value) = env.text(NAME) else { return 1.0 };
-    value.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
-        env.warn(NAME, &value, "not a number from 0 to 1", "1");
-        1.0
-    })
-}
-
 /// Whether `traceparent` is sent. Baggage is never sent: nothing here makes any.
 fn propagate(env: &mut EnvReader<'_>) -> bool {
     const NAME: &str = "OTEL_PROPAGATORS";
     let Some(list) = env.text(NAME) else { return true };
-    let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let lower = list.to_ascii_lowercase();
+    let names: Vec<&str> = lower.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.iter().any(|name| !matches!(*name, "tracecontext" | "baggage" | "none")) {
         env.warn(NAME, &list, "may hold tracecontext, baggage, none", "tracecontext");
         return true;
     }
     names.contains(&"tracecontext") && !names.contains(&"none")
-}
-
-fn batch(env: &mut EnvReader<'_>, prefix: &str, delay: Duration) -> BatchConfig {
-    let queue = env.number(&format!("{prefix}_MAX_QUEUE_SIZE"), 1).unwrap_or(2048);
-    let name = format!("{prefix}_MAX_EXPORT_BATCH_SIZE");
-    let mut export = env.number(&name, 1).unwrap_or_else(|| queue.min(512));
-    if export > queue {
-        env.warn(&name, &export.to_string(), "more than the queue holds", &queue.to_string());
-        export = queue;
-    }
-    BatchConfig {
-        delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay),
-        queue,
-        export,
-        timeout: env.millis(&format!("{prefix}_EXPORT_TIMEOUT"), Duration::from_secs(30)),
-    }
 }
 
 fn temporality(env: &mut EnvReader<'_>) -> Temporality {
@@ -284,26 +237,7 @@ fn temporality(env: &mut EnvReader<'_>) -> Temporality {
     }
 }
 
-fn limits(env: &mut EnvReader<'_>) -> SpanLimits {
-    let common = env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0);
-    let common_count = env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0);
-    SpanLimits {
-        value_length: env.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(common),
-        attributes: env.number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 0).or(common_count),
-        events: env.number("OTEL_SPAN_EVENT_COUNT_LIMIT", 0),
-        links: env.number("OTEL_SPAN_LINK_COUNT_LIMIT", 0),
-    }
-}
-
-fn record_limits(env: &mut EnvReader<'_>) -> RecordLimits {
-    let (length, count) =
-        (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
-    RecordLimits {
-        value_length: env.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(length),
-        // The specification's default.
-        attributes: env.number("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", 0).or(count).or(Some(128)),
-    }
-}
-
 #[cfg(test)]
 mod config_test;
+#[cfg(test)]
+mod otlp_test;

@@ -38,7 +38,7 @@ pub(in crate::telemetry) struct TlsFiles {
 impl fmt::Debug for OtlpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Otlp")
+        f.debug_struct("OtlpConfig")
             .field("protocol", &self.protocol)
             .field("endpoint", &redact_userinfo(&self.endpoint))
             .field("headers", &headers)
@@ -82,7 +82,7 @@ impl VariableNames {
 /// Everything about pushing `signal`; `None` (with a warning) when the endpoint that is set cannot be one.
 pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Option<OtlpConfig> {
     let protocol = protocol(env, signal);
-    Some(OtlpConfig {
+    let config = OtlpConfig {
         endpoint: endpoint(env, signal, protocol)?,
         protocol,
         headers: headers(env, signal),
@@ -93,20 +93,48 @@ pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Opt
             certificate: file(env, signal, "CLIENT_CERTIFICATE"),
             key: file(env, signal, "CLIENT_KEY"),
         },
-    })
+    };
+    warn_of_headers_in_clear(env, signal, &config);
+    Some(config)
 }
 
+/// The protocol that is named; else the one that the endpoint speaks of: HTTP has port 4318, and paths.
 fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
-    match VariableNames::new(signal, "PROTOCOL").find(env) {
-        None => Protocol::Grpc,
-        Some((name, value)) => match value.as_str() {
-            "grpc" => Protocol::Grpc,
-            "http/protobuf" => Protocol::HttpProtobuf,
-            _ => {
-                env.warn(&name, &value, "may hold grpc, http/protobuf", "grpc");
-                Protocol::Grpc
-            }
-        },
+    let Some((name, value)) = VariableNames::new(signal, "PROTOCOL").find(env) else {
+        let endpoint = VariableNames::new(signal, "ENDPOINT").find(env);
+        let is_http = endpoint.is_some_and(|(_, url)| has_http_shape(&url));
+        return if is_http { Protocol::HttpProtobuf } else { Protocol::Grpc };
+    };
+    match value.to_ascii_lowercase().as_str() {
+        "grpc" => Protocol::Grpc,
+        "http/protobuf" => Protocol::HttpProtobuf,
+        _ => {
+            env.warn(&name, &value, "may hold grpc, http/protobuf", "grpc");
+            Protocol::Grpc
+        }
+    }
+}
+
+fn has_http_shape(endpoint: &str) -> bool {
+    let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
+    url.parse::<http::Uri>().is_ok_and(|uri| uri.port_u16() == Some(4318) || uri.path().len() > 1)
+}
+
+/// Headers often hold a token, which everybody on the way can read then.
+fn warn_of_headers_in_clear(env: &mut EnvReader<'_>, signal: Signal, config: &OtlpConfig) {
+    let Ok(uri) = config.endpoint.parse::<http::Uri>() else { return };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if config.headers.is_empty() || is_loopback || uri.scheme_str() != Some("http") {
+        return;
+    }
+    if let Some((name, _)) = VariableNames::new(signal, "HEADERS").find(env) {
+        let to = redact_userinfo(&config.endpoint);
+        env.note(
+            &name,
+            format!("{name} (value not shown): sent in clear to {to}; with https it is encrypted"),
+        );
     }
 }
 
@@ -140,12 +168,12 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
     })
 }
 
-/// For an endpoint without one: plain text, as people mean who write `localhost:4317`, unless
-/// `OTEL_EXPORTER_OTLP_INSECURE` is false.
+/// For an endpoint without one: with gRPC what `OTEL_EXPORTER_OTLP_INSECURE` says, which is TLS where it is not
+/// set (OTLP exporter specification); the variable says nothing of HTTP.
 fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'static str {
     let names = VariableNames::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
-    if protocol == Protocol::HttpProtobuf || env.bool(variable, true) { "http" } else { "https" }
+    if protocol == Protocol::HttpProtobuf || env.bool(variable, false) { "http" } else { "https" }
 }
 
 /// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.

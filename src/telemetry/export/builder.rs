@@ -3,48 +3,35 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use opentelemetry::{
-    InstrumentationScope, logs::LoggerProvider as _, metrics::MeterProvider as _, trace::TracerProvider as _,
-};
+use opentelemetry::{InstrumentationScope, logs::LoggerProvider as _, trace::TracerProvider as _};
 use opentelemetry_sdk::{
-    Resource,
     logs::{
         BatchConfigBuilder as LogBatchConfig, BatchLogProcessor, LogExporter, LogProcessor, SdkLoggerProvider,
     },
-    metrics::{
-        Instrument, MeterProviderBuilder, PeriodicReader, SdkMeterProvider, Stream,
-        exporter::PushMetricExporter,
-    },
-    trace::{
-        BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, ShouldSample, SpanExporter,
-        SpanProcessor,
-    },
+    metrics::{PeriodicReader, exporter::PushMetricExporter},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, ShouldSample, SpanExporter, SpanProcessor},
 };
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::telemetry::{
-    InitError, Telemetry,
-    catalog::{attributes::Signal, instruments},
-    config::{
-        Identity, LogConfig, RootSampler, SamplerChoice, TelemetryConfig, Temporality, resource::resource,
-    },
+    catalog::attributes::Signal,
+    config::{Identity, InitError, LogConfig, TelemetryConfig, otlp::OtlpConfig, resource::resource},
     export::{
-        counting_exporter::{BoundedProcessor, CountingExporter},
+        bounded_processor::BoundedProcessor,
+        counting_exporter::CountingExporter,
         otlp::OtlpExporters,
+        providers::{self, AddReader},
+        shutdown::Telemetry,
     },
     log::{self, processor::ObjectLogProcessor},
-    metrics::{Instruments, Metrics},
-    prometheus::{endpoint::PrometheusEndpoint, exemplars::ExemplarReservoir},
+    metrics::Metrics,
     sources::export_stats::ExportStats,
-    trace::{
-        self, Traces,
-        ids::{PresetIdGenerator, RolloutSampler},
-        tail_sampling::TailSamplingProcessor,
-    },
+    trace::{self, Traces},
 };
 
-type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
+/// The version of the semantic conventions that names follow.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
 /// tests with others.
@@ -62,7 +49,7 @@ pub struct TelemetryBuilder {
 
 impl std::fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("TelemetryBuilder")
             .field("settings", &self.settings)
             .field("page", &self.page)
             .finish_non_exhaustive()
@@ -159,47 +146,24 @@ impl TelemetryBuilder {
     #[must_use]
     pub fn with_configured_exporters(mut self) -> Self {
         let settings = self.settings.clone();
-        if let Some(otlp) = &settings.traces.otlp {
-            match OtlpExporters::new(
-                Signal::Traces,
-                otlp,
-                settings.spans.timeout,
-                &self.delivery,
-                &mut self.warnings,
-            )
-            .spans()
-            {
-                Ok(exporter) => self = self.spans(exporter),
-                Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
-            }
+        let mut otlp = |signal, otlp: &Option<OtlpConfig>, bound| {
+            let otlp = otlp.as_ref()?;
+            Some(OtlpExporters::new(signal, otlp, bound, &self.delivery, &mut self.warnings))
+        };
+        let traces = otlp(Signal::Traces, &settings.traces.otlp, settings.spans.timeout);
+        let logs = otlp(Signal::Logs, &settings.logs.otlp, settings.records.timeout);
+        let metrics = otlp(Signal::Metrics, &settings.metrics.otlp, settings.timeout);
+        match traces.map(OtlpExporters::spans).transpose() {
+            Ok(exporter) => self = exporter.into_iter().fold(self, Self::spans),
+            Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
         }
-        if let Some(otlp) = &settings.logs.otlp {
-            match OtlpExporters::new(
-                Signal::Logs,
-                otlp,
-                settings.records.timeout,
-                &self.delivery,
-                &mut self.warnings,
-            )
-            .logs()
-            {
-                Ok(exporter) => self = self.records(exporter),
-                Err(error) => self.warnings.push(format!("logs are not pushed: {error}")),
-            }
+        match logs.map(OtlpExporters::logs).transpose() {
+            Ok(exporter) => self = exporter.into_iter().fold(self, Self::records),
+            Err(error) => self.warnings.push(format!("logs are not pushed: {error}")),
         }
-        if let Some(otlp) = &settings.metrics.otlp {
-            match OtlpExporters::new(
-                Signal::Metrics,
-                otlp,
-                settings.timeout,
-                &self.delivery,
-                &mut self.warnings,
-            )
-            .metrics(settings.temporality)
-            {
-                Ok(exporter) => self = self.metrics(exporter),
-                Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
-            }
+        match metrics.map(|exporters| exporters.metrics(settings.temporality)).transpose() {
+            Ok(exporter) => self = exporter.into_iter().fold(self, Self::metrics),
+            Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
         }
         self.console(&settings)
     }
@@ -212,8 +176,8 @@ impl TelemetryBuilder {
             self = self.records(opentelemetry_stdout::LogExporter::default());
         }
         if settings.metrics.console {
-            let exporter = opentelemetry_stdout::MetricExporter::builder()
-                .with_temporality(sdk_temporality(settings.temporality));
+            let exporter =
+                opentelemetry_stdout::MetricExporter::builder().with_temporality(settings.temporality);
             self = self.metrics(exporter.build());
         }
         self
@@ -228,9 +192,11 @@ impl TelemetryBuilder {
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
         let resource = resource(&self.settings, &self.identity);
-        let scope =
-            InstrumentationScope::builder("elpio-operator").with_version(self.identity.version).build();
-        let (instruments, page, meters) = self.meters(&resource, &scope)?;
+        let scope = InstrumentationScope::builder("elpio-operator").with_version(self.identity.version);
+        let scope = scope.with_schema_url(SCHEMA_URL).build();
+        let readers = std::mem::take(&mut self.readers);
+        let meters =
+            providers::meters(self.page, readers, &self.delivery, &self.identity, (&resource, &scope))?;
         let records = (!self.records.is_empty()).then(|| {
             let about =
                 ObjectLogProcessor::new(std::mem::take(&mut self.records), self.settings.record_limits);
@@ -239,10 +205,13 @@ impl TelemetryBuilder {
         let exports = !self.spans.is_empty();
         // With nowhere to go no span is recorded, so that no id points to a trace that nobody stored.
         let sampler: Box<dyn ShouldSample> =
-            if exports { sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
-        let tracers = self.tracers(resource, sampler.clone());
+            if exports { providers::sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
+        let spans = std::mem::take(&mut self.spans);
+        let limits = self.settings.limits;
+        let tracers = providers::tracers(resource, sampler.clone(), limits, spans, &self.delivery);
         let tracer = tracers.tracer_with_scope(scope.clone());
-        let dispatch = log::subscriber(log, to, tracer.clone(), records.as_ref(), &mut self.warnings);
+        let dispatch =
+            log::subscriber(log, to, tracer.clone(), records.as_ref(), &self.delivery, &mut self.warnings);
         let inner = trace::Inner {
             exports,
             tracer,
@@ -250,97 +219,19 @@ impl TelemetryBuilder {
             logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),
         };
         let telemetry = Telemetry {
-            metrics: Metrics { instruments, propagate: self.settings.propagate },
+            metrics: Metrics {
+                instruments: meters.as_ref().map(|meters| Arc::clone(&meters.instruments)),
+                propagate: self.settings.propagate,
+                audit_ids: exports,
+            },
             traces: Traces { inner: Arc::new(inner) },
-            page,
+            page: meters.as_ref().and_then(|meters| meters.page.clone()),
             delivery: self.delivery,
             waiting: self.waiting,
             tracers,
             records,
-            meters,
+            meters: meters.map(|meters| meters.provider),
         };
         Ok((telemetry, dispatch, self.warnings))
-    }
-
-    #[allow(clippy::type_complexity)] // three parts of one thing, taken apart at once by the one caller
-    fn meters(
-        &mut self,
-        resource: &Resource,
-        scope: &InstrumentationScope,
-    ) -> Result<(Option<Arc<Instruments>>, Option<PrometheusEndpoint>, Option<SdkMeterProvider>), InitError>
-    {
-        if !self.page && self.readers.is_empty() {
-            return Ok((None, None, None));
-        }
-        let mut builder = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(limits);
-        let mut page = None;
-        let exemplars = self.page.then(Arc::<ExemplarReservoir>::default);
-        if let Some(exemplars) = &exemplars {
-            let registry = prometheus::Registry::new();
-            let reader = opentelemetry_prometheus::exporter()
-                .with_registry(registry.clone())
-                .scope_info_enabled(false)
-                .build();
-            builder = builder.with_reader(reader.map_err(|error| InitError(error.to_string()))?);
-            page = Some(PrometheusEndpoint::new(registry, Arc::clone(exemplars)));
-        }
-        for add in self.readers.drain(..) {
-            builder = add(builder);
-        }
-        let provider = builder.build();
-        let meter = provider.meter_with_scope(scope.clone());
-        let instruments = Instruments::new(&meter, &self.delivery, exemplars.as_ref(), &self.identity);
-        Ok((Some(Arc::new(instruments)), page, Some(provider)))
-    }
-
-    fn tracers(&mut self, resource: Resource, sampler: Box<dyn ShouldSample>) -> SdkTracerProvider {
-        let limits = self.settings.limits;
-        let mut builder = SdkTracerProvider::builder()
-            .with_resource(resource)
-            .with_sampler(RolloutSampler(sampler))
-            .with_id_generator(PresetIdGenerator::default());
-        let count = |limit: Option<usize>| limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
-        if let Some(most) = count(limits.attributes) {
-            builder = builder.with_max_attributes_per_span(most);
-        }
-        if let Some(most) = count(limits.events) {
-            builder = builder.with_max_events_per_span(most);
-        }
-        if let Some(most) = count(limits.links) {
-            builder = builder.with_max_links_per_span(most);
-        }
-        if self.spans.is_empty() {
-            return builder.build();
-        }
-        let quiet = TailSamplingProcessor::new(
-            std::mem::take(&mut self.spans),
-            Arc::clone(&self.delivery),
-            limits.value_length,
-        );
-        builder.with_span_processor(quiet).build()
-    }
-}
-
-/// The table's limit for each instrument.
-fn limits(instrument: &Instrument) -> Option<Stream> {
-    let row = instruments::find(instrument.name())?;
-    Stream::builder().with_cardinality_limit(row.cardinality_limit).build().ok()
-}
-
-fn sampler(choice: SamplerChoice) -> Box<dyn ShouldSample> {
-    let root = match choice.root {
-        RootSampler::On => Sampler::AlwaysOn,
-        RootSampler::Off => Sampler::AlwaysOff,
-        RootSampler::Ratio(ratio) => Sampler::TraceIdRatioBased(ratio),
-    };
-    if choice.parent_based { Box::new(Sampler::parent_based(root)) } else { Box::new(root) }
-}
-
-/// The SDK's word for it.
-pub(in crate::telemetry) fn sdk_temporality(wanted: Temporality) -> opentelemetry_sdk::metrics::Temporality {
-    match wanted {
-        Temporality::Cumulative => opentelemetry_sdk::metrics::Temporality::Cumulative,
-        Temporality::Delta => opentelemetry_sdk::metrics::Temporality::Delta,
-        Temporality::LowMemory => opentelemetry_sdk::metrics::Temporality::LowMemory,
     }
 }

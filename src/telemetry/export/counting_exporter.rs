@@ -1,5 +1,4 @@
-//! Wraps every exporter: counts what it delivers and loses, and lets only so many items wait for it; it
-//! changes none of them.
+//! Wraps every exporter and counts what it delivers and loses; it changes no item.
 
 use std::{
     fmt,
@@ -10,17 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    logs::{LogBatch, LogExporter, LogProcessor, SdkLogRecord},
+    logs::{LogBatch, LogExporter},
     metrics::{
         Temporality,
         data::{AggregatedMetrics, MetricData, ResourceMetrics},
         exporter::PushMetricExporter,
     },
-    trace::{Span, SpanData, SpanExporter, SpanProcessor},
+    trace::{SpanData, SpanExporter},
 };
 
 use crate::telemetry::{
@@ -33,7 +31,7 @@ pub(in crate::telemetry) struct CountingExporter<E> {
     inner: E,
     signal: Signal,
     delivery: Arc<ExportStats>,
-    /// Items accepted by the [`BoundedProcessor`] and not yet taken by the exporter.
+    /// Items accepted by the processor in front and not yet taken by the exporter.
     queued: Arc<AtomicUsize>,
 }
 
@@ -48,7 +46,7 @@ impl<E> CountingExporter<E> {
     }
 
     fn dequeued(&self, items: usize) {
-        // Whatever came past the gate is not below zero for it.
+        // An item that the processor in front has not counted is not below zero.
         let _ = self
             .queued
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
@@ -62,13 +60,16 @@ impl<E> CountingExporter<E> {
             Some(ExportLogLine::Recovered(text)) => tracing::info!("{text}"),
             None => {}
         }
+        if let Some(text) = self.delivery.rejection_line(self.signal, Instant::now()) {
+            tracing::warn!("{text}");
+        }
     }
 }
 
 // Exporters may hold headers: their own Debug is never used.
 impl<E> fmt::Debug for CountingExporter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("signal", &self.signal).finish_non_exhaustive()
+        f.debug_struct("CountingExporter").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
@@ -150,86 +151,4 @@ fn data_points(metrics: &ResourceMetrics) -> usize {
         AggregatedMetrics::I64(data) => of(data),
     })
     .sum()
-}
-
-/// In front of a batch processor: refuses what its queue has no room for, and counts it, which the SDK does
-/// only for its last log line.
-pub(in crate::telemetry) struct BoundedProcessor<P> {
-    inner: P,
-    signal: Signal,
-    room: usize,
-    queued: Arc<AtomicUsize>,
-    delivery: Arc<ExportStats>,
-}
-
-impl<P> BoundedProcessor<P> {
-    pub(in crate::telemetry) fn new(
-        inner: P,
-        signal: Signal,
-        room: usize,
-        waiting: Arc<AtomicUsize>,
-        delivery: &Arc<ExportStats>,
-    ) -> Self {
-        Self { inner, signal, room, queued: waiting, delivery: Arc::clone(delivery) }
-    }
-
-    fn try_enqueue(&self) -> bool {
-        let room = |waiting| (waiting < self.room).then_some(waiting + 1);
-        let admitted = self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
-        if !admitted {
-            self.delivery.record_queue_full(self.signal, 1);
-        }
-        admitted
-    }
-}
-
-impl<P> fmt::Debug for BoundedProcessor<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("signal", &self.signal).field("room", &self.room).finish_non_exhaustive()
-    }
-}
-
-impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
-    fn on_start(&self, span: &mut Span, parent: &opentelemetry::Context) {
-        self.inner.on_start(span, parent);
-    }
-
-    fn on_end(&self, span: SpanData) {
-        // The batch processor passes unsampled spans over without a word.
-        if span.span_context.is_sampled() && self.try_enqueue() {
-            self.inner.on_end(span);
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
-    }
-}
-
-impl<P: LogProcessor> LogProcessor for BoundedProcessor<P> {
-    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if self.try_enqueue() {
-            self.inner.emit(record, scope);
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
-    }
 }

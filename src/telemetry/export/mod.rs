@@ -1,6 +1,8 @@
 //! Providers, OTLP exporters and their shutdown. It knows no instrument and no span of the operator.
 
+pub(in crate::telemetry) mod bounded_processor;
 pub(in crate::telemetry) mod builder;
 pub(in crate::telemetry) mod counting_exporter;
 pub(in crate::telemetry) mod otlp;
+pub(in crate::telemetry) mod providers;
 pub(in crate::telemetry) mod shutdown;

@@ -14,21 +14,19 @@ use opentelemetry_otlp::{
         transport::{Certificate, ClientTlsConfig, Identity},
     },
 };
+use opentelemetry_sdk::metrics::Temporality;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 use crate::telemetry::{
-    InitError,
     catalog::attributes::Signal,
     config::{
-        Temporality,
+        InitError,
         otlp::{OtlpConfig, Protocol, TlsFiles, redact_userinfo},
     },
-    export::builder::sdk_temporality,
-    kube::request_span::error_chain,
-    sources::export_stats::ExportStats,
+    sources::{error_chain::error_chain, export_stats::ExportStats},
 };
 
 /// PEM texts of the files that settings name. Its `Debug` shows none of them.
@@ -160,7 +158,7 @@ impl OtlpExporters {
     }
 
     pub(in crate::telemetry) fn metrics(self, temporality: Temporality) -> Result<MetricExporter, InitError> {
-        build!(self, MetricExporter::builder().with_temporality(sdk_temporality(temporality)))
+        build!(self, MetricExporter::builder().with_temporality(temporality))
     }
 }
 
@@ -241,7 +239,7 @@ impl RuntimeHttpClient {
 
 impl fmt::Debug for RuntimeHttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnRuntime")
+        f.write_str("RuntimeHttpClient")
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch;
-//! it changes no request but for `traceparent`.
+//! it adds the trace context and
+//! the audit id to a request, and changes nothing else of it.
 
 use std::{
     future::Future,
@@ -29,7 +30,7 @@ pub struct ClientLayer {
 }
 
 impl Metrics {
-    /// The layer of the client to the API server. Say with [`ClientLayer::to`] where that is.
+    /// The layer of the client to the API server; [`ClientLayer::for_server`] names that.
     #[must_use]
     pub fn client_layer(&self) -> ClientLayer {
         ClientLayer { metrics: self.clone(), server: Arc::default() }
@@ -87,7 +88,7 @@ where
                 Some((Arc::clone(ages), resource, request.uri().path().to_owned()))
             });
         let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, target.template);
-        // kube's own spans, where somebody logs them, become children.
+        // kube's own spans, where they are logged, become children.
         let answer = call.span().in_scope(|| self.inner.call(request));
         Box::pin(async move {
             match answer.await {

@@ -1,7 +1,8 @@
 //! Templates of Kubernetes API paths: what a request is about without the names in it; it knows the shape of
-//! paths, not the kinds.
+//! paths, not the kinds. A resource that the catalog does not know has a constant template, since an object's
+//! author may invent one (an owner reference, a scale target).
 
-use crate::telemetry::sources::watch_activity;
+use crate::telemetry::catalog::resources;
 
 /// What a path says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,41 +27,63 @@ const NON_RESOURCE_PATHS: &[&str] = &[
     "/openapi/v3",
 ];
 
+/// Subresources that are kept as they are.
+const SUBRESOURCES: &[&str] = &["status", "scale", "finalizers"];
+
 /// Parts of a namespace object itself, which look like resources in a namespace.
 const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];
 
 /// The target of a path (Kubernetes API concepts, resource URIs).
 pub(in crate::telemetry) fn parse(path: &str) -> ApiPath {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let (group, prefix, rest) = match segments.as_slice() {
-        ["api", version, rest @ ..] => ("", format!("/api/{version}"), rest),
-        ["apis", group, version, rest @ ..] => (*group, format!("/apis/{group}/{version}"), rest),
-        ["apis", group] => return ApiPath { template: format!("/apis/{group}"), resource: None },
-        _ => return other(path),
-    };
-    let (suffix, plural) = match rest {
-        [] => (String::new(), None),
-        ["namespaces", _, part] if group.is_empty() && NAMESPACE_SUBRESOURCES.contains(part) => {
-            (format!("/namespaces/{{name}}/{part}"), None)
+    match segments.as_slice() {
+        ["api", version, rest @ ..] => resource_path("", version, rest),
+        ["apis", group, version, rest @ ..] => resource_path(group, version, rest),
+        ["apis", group] if !resources::versions(group).is_empty() => {
+            ApiPath { template: format!("/apis/{group}"), resource: None }
         }
-        ["namespaces", _, plural, rest @ ..] => {
-            (format!("/namespaces/{{namespace}}/{plural}{}", name_template(rest)), Some(*plural))
-        }
-        [plural, rest @ ..] => (format!("/{plural}{}", name_template(rest)), Some(*plural)),
-    };
-    ApiPath {
-        template: prefix + &suffix,
-        resource: plural.and_then(|plural| watch_activity::resource(group, plural)),
+        ["apis", _] => ApiPath { template: "/apis/{group}".to_owned(), resource: None },
+        _ => other(path),
     }
 }
 
-/// A name and, kept as it is, a subresource; what follows it (as behind `proxy`) is the user's own.
+fn resource_path(group: &str, version: &str, rest: &[&str]) -> ApiPath {
+    let (scope, plural, rest): (_, _, &[&str]) = match rest {
+        [] => return ApiPath { template: prefix(group, version), resource: None },
+        ["namespaces", _, part] if group.is_empty() && NAMESPACE_SUBRESOURCES.contains(part) => {
+            let template = format!("{}/namespaces/{{name}}/{part}", prefix(group, version));
+            return ApiPath { template, resource: None };
+        }
+        ["namespaces", _, plural, rest @ ..] => ("/namespaces/{namespace}", *plural, rest),
+        [plural, rest @ ..] => ("", *plural, rest),
+    };
+    let known = resources::find(group, plural).filter(|known| known.versions.contains(&version));
+    let template = match (known, group) {
+        (Some(_), _) => format!("{}{scope}/{plural}{}", prefix(group, version), name_template(rest)),
+        (None, "") => format!("/api/{{version}}{scope}/{{resource}}{}", name_template(rest)),
+        (None, _) => format!("/apis/{{group}}/{{version}}{scope}/{{resource}}{}", name_template(rest)),
+    };
+    ApiPath { template, resource: known.and_then(|known| known.watched) }
+}
+
+/// The path of a version of a group.
+fn prefix(group: &str, version: &str) -> String {
+    match (resources::versions(group).contains(&version), group) {
+        (true, "") => format!("/api/{version}"),
+        (true, _) => format!("/apis/{group}/{version}"),
+        (false, "") => "/api/{version}".to_owned(),
+        (false, _) => "/apis/{group}/{version}".to_owned(),
+    }
+}
+
+/// A name and a subresource; what follows it (as behind `proxy`) is the user's own.
 fn name_template(rest: &[&str]) -> String {
     match rest {
         [] => String::new(),
         [_] => "/{name}".to_owned(),
-        [_, subresource] => format!("/{{name}}/{subresource}"),
-        [_, subresource, ..] => format!("/{{name}}/{subresource}/{{path}}"),
+        [_, subresource] if SUBRESOURCES.contains(subresource) => format!("/{{name}}/{subresource}"),
+        [_, _] => "/{name}/{subresource}".to_owned(),
+        [_, _, ..] => "/{name}/{subresource}/{path}".to_owned(),
     }
 }
 
@@ -88,12 +111,13 @@ mod tests {
             ("/api/v1/namespaces/a/finalize", "/api/v1/namespaces/{name}/finalize"),
             ("/api/v1/namespaces/a/pods", "/api/v1/namespaces/{namespace}/pods"),
             ("/api/v1/namespaces/a/pods/b", "/api/v1/namespaces/{namespace}/pods/{name}"),
-            ("/api/v1/namespaces/a/pods/b/log", "/api/v1/namespaces/{namespace}/pods/{name}/log"),
+            ("/api/v1/namespaces/a/pods/b/log", "/api/v1/namespaces/{namespace}/pods/{name}/{subresource}"),
             (
                 "/api/v1/namespaces/a/services/b/proxy/x/y",
-                "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+                "/api/v1/namespaces/{namespace}/services/{name}/{subresource}/{path}",
             ),
-            ("/api/v1/nodes/n/status", "/api/v1/nodes/{name}/status"),
+            ("/api/v1/nodes/n/status", "/api/{version}/{resource}/{name}/status"),
+            ("/api/v9/pods", "/api/{version}/{resource}"),
             ("/apis/serving.knative.dev/v1/services", "/apis/serving.knative.dev/v1/services"),
             (
                 "/apis/serving.knative.dev/v1/namespaces/a/services/b",
@@ -112,6 +136,30 @@ mod tests {
             ("", "/{path}"),
         ] {
             assert_eq!(parse(path).template, template, "{path}");
+        }
+    }
+
+    #[test]
+    fn case_28_an_invented_resource_has_a_constant_template() {
+        for n in 0..30 {
+            for (path, template) in [
+                (
+                    format!("/apis/t{n}.example.com/v1/namespaces/a/things/b"),
+                    "/apis/{group}/{version}/namespaces/{namespace}/{resource}/{name}",
+                ),
+                (
+                    format!("/apis/serving.knative.dev/v1/namespaces/a/things{n}/b"),
+                    "/apis/{group}/{version}/namespaces/{namespace}/{resource}/{name}",
+                ),
+                (
+                    format!("/apis/serving.knative.dev/v{}/namespaces/a/services/b", n + 2),
+                    "/apis/{group}/{version}/namespaces/{namespace}/{resource}/{name}",
+                ),
+                (format!("/apis/t{n}.example.com"), "/apis/{group}"),
+                (format!("/apis/t{n}.example.com/v1"), "/apis/{group}/{version}"),
+            ] {
+                assert_eq!(parse(&path), ApiPath { template: template.to_owned(), resource: None }, "{path}");
+            }
         }
     }
 

@@ -1,28 +1,47 @@
 //! One call to the API server as a client span and a duration, by the semantic conventions for HTTP; it sends
 //! nothing.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{cell::Cell, error::Error, fmt, io, sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use opentelemetry::{
     Context, KeyValue,
     trace::{Status, TraceContextExt},
 };
-use tracing::Span;
+use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::{
     catalog::instruments::METHODS,
     metrics::{Instruments, Metrics},
+    sources::error_chain::error_chain,
     trace::{
-        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, ids_of},
-        timing::Timing,
+        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, ids_of, traceparent_in},
+        exception::record_exception,
     },
 };
+
+/// The method that stands for all that the semantic conventions do not know.
+const OTHER_METHOD: &str = "_OTHER";
+
+thread_local! {
+    /// A future is being dropped because its time ran out.
+    static TIMED_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops a call whose time ran out: it counts as `timeout`, while one that is dropped otherwise counts as
+/// `cancelled`.
+pub fn drop_as_timed_out<T>(call: T) {
+    TIMED_OUT.set(true);
+    drop(call);
+    TIMED_OUT.set(false);
+}
 
 /// The API server.
 #[derive(Debug)]
 pub(in crate::telemetry) struct ApiServer {
+    scheme: &'static str,
+    /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
 }
@@ -30,41 +49,47 @@ pub(in crate::telemetry) struct ApiServer {
 impl Default for ApiServer {
     /// The name that it has inside a cluster.
     fn default() -> Self {
-        Self { host: "kubernetes.default.svc".to_owned(), port: 443 }
+        Self { scheme: "https", host: "kubernetes.default.svc".to_owned(), port: 443 }
     }
 }
 
 impl ApiServer {
-    pub(in crate::telemetry) fn of(uri: &http::Uri) -> Self {
-        let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    pub(in crate::telemetry) fn of(uri: &Uri) -> Self {
+        let (scheme, default) = if uri.scheme_str() == Some("http") { ("http", 80) } else { ("https", 443) };
         uri.host().map_or_else(Self::default, |host| Self {
-            host: host.to_owned(),
+            scheme,
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: uri.port_u16().unwrap_or(default),
         })
     }
+
+    /// The URL of a path on this server.
+    fn url(&self, path: &Uri) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{}://{host}:{}{path}", self.scheme, self.port)
+    }
 }
 
-/// A call under way. One that is dropped was given up by its caller, mostly at a time-out, and counts as
-/// `cancelled`.
+/// A call under way. One that is dropped was given up by its caller.
 pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
     span: Span,
     sampling: Option<DeferredSampling>,
     attributes: Vec<KeyValue>,
     method: Method,
-    timing: Timing,
+    started: Instant,
     ended: bool,
 }
 
 impl fmt::Debug for RequestSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("attributes", &self.attributes).finish_non_exhaustive()
+        f.debug_struct("RequestSpan").field("attributes", &self.attributes).finish_non_exhaustive()
     }
 }
 
-/// The method, if it is one that everybody knows.
+/// The method, if it is one that the semantic conventions know.
 fn method_name(method: &Method) -> &'static str {
-    METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 impl RequestSpan {
@@ -76,11 +101,15 @@ impl RequestSpan {
     ) -> Self {
         let method = request.method().clone();
         let reconciling = Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned());
-        let (span, timing) = Timing::of(|| match reconciling {
+        let started = Instant::now();
+        let span = match reconciling {
             Some(_) => open(&method, request.uri(), server, &template),
             None => Span::none(),
-        });
+        };
         let sampling = reconciling.and_then(|reconciling| reconciling.sampling);
+        if metrics.audit_ids && !span.is_disabled() {
+            set_audit_id(&span, request.headers_mut());
+        }
         if metrics.propagate && !span.is_disabled() {
             inject(&span, sampling.as_ref(), &method, request.headers_mut());
         }
@@ -88,6 +117,7 @@ impl RequestSpan {
             KeyValue::new("http.request.method", method_name(&method)),
             KeyValue::new("url.template", template),
             KeyValue::new("server.address", server.host.clone()),
+            KeyValue::new("server.port", i64::from(server.port)),
         ];
         Self {
             instruments: metrics.instruments.clone(),
@@ -95,7 +125,7 @@ impl RequestSpan {
             sampling,
             attributes,
             method,
-            timing,
+            started,
             ended: false,
         }
     }
@@ -121,19 +151,16 @@ impl RequestSpan {
     /// No answer came.
     pub(in crate::telemetry) fn on_error(&mut self, error: &(dyn Error + 'static)) {
         let chain = error_chain(error);
-        let event = vec![
-            KeyValue::new("exception.type", error_type(error)),
-            KeyValue::new("exception.message", chain.clone()),
-        ];
-        self.span.add_event("exception", event);
+        record_exception(&self.span, error_type(error), &chain);
         self.span.set_status(Status::error(chain));
         self.end(Some(error_type(error).to_owned()));
     }
 
     fn end(&mut self, error: Option<String>) {
         self.ended = true;
-        let (took, sure) = self.timing.end(&self.span);
-        let took = took.as_secs_f64();
+        // The span ends where it was last left (tracing-opentelemetry 0.34).
+        self.span.in_scope(|| ());
+        let took = self.started.elapsed().as_secs_f64();
         if let Some(error) = error {
             self.span.set_attribute("error.type", error.clone());
             self.span.set_status(Status::error(""));
@@ -141,7 +168,7 @@ impl RequestSpan {
         }
         let Some(on) = &self.instruments else { return };
         on.http_duration.record_with(took, &self.attributes);
-        let Some(ids) = ids_of(&self.span.context()).filter(|_| sure) else { return };
+        let Some(ids) = ids_of(&self.span.context()) else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
         let mark = move || on.http_duration.record_exemplar(took, &attributes, Some(ids));
         match &self.sampling {
@@ -154,27 +181,45 @@ impl RequestSpan {
 impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Some("cancelled".to_owned()));
+            let why = if TIMED_OUT.get() { "timeout" } else { "cancelled" };
+            self.end(Some(why.to_owned()));
         }
     }
 }
 
-fn open(method: &Method, uri: &http::Uri, server: &ApiServer, template: &str) -> Span {
-    tracing::info_span!(
+fn open(method: &Method, uri: &Uri, server: &ApiServer, template: &str) -> Span {
+    let known = method_name(method);
+    let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
+    let span = tracing::info_span!(
         target: SPAN_TARGET,
         "call",
-        otel.name = format!("{} {template}", method_name(method)),
+        otel.name = format!("{in_name} {template}"),
         otel.kind = "client",
-        http.request.method = method_name(method),
+        http.request.method = known,
+        http.request.method_original = Empty,
         url.template = template,
-        url.full = format!("https://{}:{}{uri}", server.host, server.port),
+        url.full = server.url(uri),
         server.address = server.host,
         server.port = i64::from(server.port),
-    )
+    );
+    if known == OTHER_METHOD {
+        span.record("http.request.method_original", method.as_str());
+    }
+    span
 }
 
-/// Tells the API server, so that its spans join. A read in a trace that may never be exported tells nothing;
-/// a write makes it one that is.
+/// The ids of the span as the id of the request in the API server's audit log, which keeps one that a client
+/// gives; sampled or not, so that a line of the audit log and a log line of the operator can be joined.
+fn set_audit_id(span: &Span, headers: &mut HeaderMap) {
+    let ids = traceparent_in(&span.context());
+    let id = ids.map(|ids| format!("{}-{:016x}", ids.trace_id_hex(), ids.span_id()));
+    if let Some(value) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+        headers.insert(HeaderName::from_static("audit-id"), value);
+    }
+}
+
+/// The trace context, so that the API server's spans join where it allows that. A read in a trace that may
+/// never be exported sends none; a write makes the trace one that is exported.
 fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
     let cx = span.context();
     if !cx.has_active_span() {
@@ -188,8 +233,12 @@ fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, hea
         }
         sampling.keep();
     }
-    if let Some(value) = ids_of(&cx).and_then(|ids| HeaderValue::from_str(&ids.traceparent()).ok()) {
-        headers.insert("traceparent", value);
+    let Some(ids) = ids_of(&cx) else { return };
+    let state = cx.span().span_context().trace_state().header();
+    for (name, text) in [("traceparent", ids.traceparent()), ("tracestate", state)] {
+        if let Some(value) = HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
 }
 
@@ -206,15 +255,4 @@ fn error_type(error: &(dyn Error + 'static)) -> &'static str {
         next = error.source();
     }
     "_OTHER"
-}
-
-/// An error with all its causes.
-pub(in crate::telemetry) fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
 }

@@ -20,7 +20,7 @@ pub struct WatchBody<B> {
 
 impl<B> fmt::Debug for WatchBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heard")
+        f.debug_struct("WatchBody")
             .field("watch", &self.watch.as_ref().map(|(_, resource, _)| resource))
             .finish_non_exhaustive()
     }
@@ -31,9 +31,9 @@ impl<B> WatchBody<B> {
         inner: B,
         watch: Option<(Arc<WatchActivity>, &'static str, String)>,
     ) -> Self {
-        let heard = Self { inner: Box::pin(inner), watch };
-        heard.record_activity();
-        heard
+        let body = Self { inner: Box::pin(inner), watch };
+        body.record_activity();
+        body
     }
 
     fn record_activity(&self) {

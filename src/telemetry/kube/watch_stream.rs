@@ -5,18 +5,21 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event};
 
-use crate::telemetry::metrics::{Instruments, Metrics};
+use crate::telemetry::{
+    catalog::resources::{WatchedResource, watched},
+    metrics::{Instruments, Metrics},
+};
 
-/// While it lives, somebody watches.
+/// While it lives, the resource is watched.
 struct StreamGuard {
     instruments: Option<Arc<Instruments>>,
-    resource: &'static str,
+    resource: WatchedResource,
 }
 
 impl StreamGuard {
-    fn begin(instruments: Option<Arc<Instruments>>, resource: &'static str) -> Self {
+    fn begin(instruments: Option<Arc<Instruments>>, resource: WatchedResource) -> Self {
         if let Some(on) = &instruments {
-            on.ages.begin(resource);
+            on.ages.begin(resource.as_str());
         }
         Self { instruments, resource }
     }
@@ -25,11 +28,11 @@ impl StreamGuard {
         let Some(on) = &self.instruments else { return };
         match item {
             Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => {
-                on.watch_events.add(1, [self.resource])
+                on.watch_events.add(1, [self.resource.into()])
             }
             Ok(Event::Init | Event::InitDone) => {}
             // kube's watcher begins again after each of its errors.
-            Err(_) => on.watch_restarts.add(1, [self.resource]),
+            Err(_) => on.watch_restarts.add(1, [self.resource.into()]),
         }
     }
 }
@@ -37,7 +40,7 @@ impl StreamGuard {
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         if let Some(on) = &self.instruments {
-            on.ages.end(self.resource);
+            on.ages.end(self.resource.as_str());
         }
     }
 }
@@ -55,7 +58,10 @@ impl Metrics {
         S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
         K: Send,
     {
-        let living = StreamGuard::begin(self.instruments.clone(), resource);
-        stream.inspect(move |item| living.count(item))
+        // What the table does not know cannot be counted.
+        let known = watched(resource);
+        debug_assert!(known.is_some(), "{resource} is not in the table");
+        let guard = known.map(|resource| StreamGuard::begin(self.instruments.clone(), resource));
+        stream.inspect(move |item| guard.iter().for_each(|guard| guard.count(item)))
     }
 }

@@ -15,6 +15,7 @@ use tracing_subscriber::{
 
 use crate::telemetry::{
     config::LogFormat,
+    sources::error_chain::error_chain,
     trace::context::{ids_if_kept, reconciling},
 };
 
@@ -152,13 +153,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut next = value.source();
-        while let Some(error) = next {
-            let _ = write!(chain, ": {error}");
-            next = error.source();
-        }
-        self.set(field, chain.into());
+        self.set(field, error_chain(value).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -2,7 +2,10 @@
 //! its own; it installs nothing.
 
 pub(in crate::telemetry) mod format;
+pub(in crate::telemetry) mod partial_success;
 pub(in crate::telemetry) mod processor;
+
+use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -21,14 +24,21 @@ use tracing_subscriber::{
 
 use crate::telemetry::{
     config::LogConfig,
-    log::format::LogFormatter,
-    trace::context::{self, SPAN_TARGET, ids_if_kept, reconciling},
+    log::{
+        format::LogFormatter,
+        partial_success::{PartialSuccessLayer, is_of_exporters},
+    },
+    sources::export_stats::ExportStats,
+    trace::{
+        context::{self, SPAN_TARGET, ids_if_kept, reconciling},
+        exception::EXCEPTION_TARGET,
+    },
 };
 
-/// The SDK's own words; what is worth saying of them, [`crate::telemetry::sources::export_stats`] says.
+/// The SDK's own lines; what is worth a line, [`crate::telemetry::sources::export_stats`] logs.
 const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
 
-/// What carries log records to the collector; its words would make more of themselves.
+/// What carries log records to the collector; its lines would make more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
 
 /// The filter that is asked for, or `info` with a warning.
@@ -46,12 +56,18 @@ fn is_event(meta: &Metadata<'_>) -> bool {
     meta.is_event()
 }
 
+/// The record of an exception belongs to its span, whatever is logged.
+fn is_exception(meta: &Metadata<'_>) -> bool {
+    meta.is_event() && meta.target() == EXCEPTION_TARGET
+}
+
 /// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
 pub(in crate::telemetry) fn subscriber<W>(
     settings: &LogConfig,
     to: W,
     tracer: SdkTracer,
     records: Option<&SdkLoggerProvider>,
+    delivery: &Arc<ExportStats>,
     warnings: &mut Vec<String>,
 ) -> Dispatch
 where
@@ -70,18 +86,20 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
         .with_writer(to)
-        .with_filter(filter(settings, warnings).and(filter_fn(is_event)));
+        .with_filter(filter(settings, warnings).and(filter_fn(|meta| is_event(meta) && !is_exception(meta))));
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
             is_event(meta) && !TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier))
         });
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
-            .with_filter(filter(settings, warnings).and(foreign))
+            .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))
     });
-    Dispatch::new(tracing_subscriber::registry().with(spans).with(warned).with(lines).with(bridge))
+    let rejected = PartialSuccessLayer(Arc::clone(delivery)).with_filter(filter_fn(is_of_exporters));
+    let layers = tracing_subscriber::registry().with(spans).with(warned).with(lines);
+    Dispatch::new(layers.with(bridge).with(rejected))
 }
 
-/// A warning is something said: the trace of its reconcile is exported, whether or not the line is shown.
+/// A warning is something that was logged: the trace of its reconcile is exported, whether or not the line is shown.
 struct KeepTraceOnWarning;
 
 impl<S: Subscriber> Layer<S> for KeepTraceOnWarning {

@@ -13,7 +13,13 @@ use opentelemetry_sdk::{
     logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider},
 };
 
-use crate::telemetry::{config::RecordLimits, trace::context::reconciling};
+use crate::telemetry::{
+    config::limits::RecordLimits,
+    trace::{
+        context::reconciling,
+        exception::{EXCEPTION, EXCEPTION_TARGET},
+    },
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -66,7 +72,12 @@ impl LogProcessor for ObjectLogProcessor {
         // The bridge names a record by the line of source that made it; a log line is no event and has no
         // name.
         if record.event_name().is_some_and(|name| name.starts_with("event ")) {
-            record.set_event_name("");
+            let is_exception = record.target().is_some_and(|target| target == EXCEPTION_TARGET);
+            record.set_event_name(if is_exception { EXCEPTION } else { "" });
+        }
+        if let Some((class, message)) = failure_of(record) {
+            record.set_event_name(EXCEPTION);
+            record.add_attributes([("exception.type", class), ("exception.message", message)]);
         }
         if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
             let subject = reconciling.subject;
@@ -96,6 +107,14 @@ impl LogProcessor for ObjectLogProcessor {
     fn set_resource(&mut self, resource: &Resource) {
         self.next.iter_mut().for_each(|next| next.set_resource(resource));
     }
+}
+
+/// Class and message of the line of a reconcile that failed: it is the record of its exception.
+fn failure_of(record: &SdkLogRecord) -> Option<(AnyValue, AnyValue)> {
+    let value = |name: &str| {
+        record.attributes_iter().find(|(key, _)| key.as_str() == name).map(|(_, value)| value.clone())
+    };
+    value("error.type").zip(value("error"))
 }
 
 fn fits(value: &AnyValue, limit: usize) -> bool {

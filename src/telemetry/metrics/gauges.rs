@@ -1,78 +1,23 @@
-//! The instruments that are read at collection, and the probes that they read; a probe that panics gives no
-//! series.
+//! The instruments that are read at collection; it decides no value.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::metrics::Meter;
 
 use crate::telemetry::{
     catalog::{
-        attributes::{Kind, Signal},
+        attributes::{CpuMode, DropCause, ExportResult, Kind, LabelValue, ReadyValue, Signal, StateReason},
         instruments as table,
     },
     config::Identity,
-    metrics::{
-        QueueStats, ResourceCounts,
-        faded::Faded,
-        typed::{Observer, observe_level, observe_seconds, observe_whole},
+    metrics::typed::{Observer, observe_level, observe_seconds, observe_whole},
+    sources::{
+        export_stats::ExportStats,
+        probes::{Probes, QueueStats},
+        process,
+        watch_activity::WatchActivity,
     },
-    sources::{export_stats::ExportStats, process, watch_activity::WatchActivity},
 };
-
-type Probe<T> = Arc<dyn Fn() -> T + Send + Sync>;
-
-/// What others let us ask at collection.
-#[derive(Default)]
-pub(in crate::telemetry) struct Probes {
-    queues: Mutex<Vec<(Kind, Probe<QueueStats>)>>,
-    leader: Mutex<Option<Probe<bool>>>,
-    resources: Mutex<Option<Probe<Option<ResourceCounts>>>>,
-}
-
-/// Asks; a panic in a callback would end the thread that pushes metrics for good.
-fn call_probe<T>(probe: &Probe<T>) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(|| probe())).ok()
-}
-
-impl Probes {
-    pub(in crate::telemetry) fn set_queue(&self, kind: Kind, probe: Probe<QueueStats>) {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|(other, _)| *other != kind);
-        queues.push((kind, probe));
-    }
-
-    pub(in crate::telemetry) fn set_leader(&self, probe: Probe<bool>) {
-        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = Some(probe);
-    }
-
-    pub(in crate::telemetry) fn set_resources(&self, probe: Probe<Option<ResourceCounts>>) {
-        *self.resources.lock().unwrap_or_else(PoisonError::into_inner) = Some(probe);
-    }
-
-    // The lock is not held while a probe is asked: it may take locks of its own.
-    fn each_queue(&self, mut f: impl FnMut(&'static str, QueueStats)) {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (kind, probe) in queues {
-            if let Some(found) = call_probe(&probe) {
-                f(kind.as_str(), found);
-            }
-        }
-    }
-
-    fn leads(&self) -> Option<bool> {
-        let probe = self.leader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        probe.and_then(|probe| call_probe(&probe))
-    }
-
-    fn counts(&self) -> Option<ResourceCounts> {
-        let probe = self.resources.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        probe.and_then(|probe| call_probe(&probe)).flatten()
-    }
-}
 
 /// Makes every observable instrument of the table.
 pub(in crate::telemetry) fn register(
@@ -86,17 +31,17 @@ pub(in crate::telemetry) fn register(
     queues(meter, probes);
     let ages = Arc::clone(ages);
     observe_seconds(meter, &table::WATCH_AGE, move |to| {
-        ages.for_each_age(|resource, age| to.set(age.as_secs_f64(), &[resource]))
+        ages.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]))
     });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
-        if let Some(is_leader) = leader.leads() {
-            to.set(u64::from(is_leader), &[table::LEASE]);
+        if let Some(is_leader) = leader.is_leader() {
+            to.set_text(u64::from(is_leader), &[table::LEASE]);
         }
     });
     export_gauges(meter, delivery);
     let (version, revision, rustc) = (identity.version, identity.revision, identity.rustc);
-    observe_whole(meter, &table::BUILD_INFO, move |to| to.set(1, &[version, revision, rustc]));
+    observe_whole(meter, &table::BUILD_INFO, move |to| to.set_text(1, &[version, revision, rustc]));
     process_gauges(meter);
 }
 
@@ -107,22 +52,26 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
             to.set(counts.services_ready, &[]);
         }
     });
-    let (states, faded) = (Arc::clone(probes), Faded::default());
+    let states = Arc::clone(probes);
     observe_whole(meter, &table::RESOURCES_BY_STATE, move |to| {
-        let Some(counts) = states.counts() else { return faded.clear() };
-        let there = counts.by_state.iter().map(|(kind, ready, reason, _)| (*kind, *ready, *reason));
-        let gone = faded
-            .besides(there, Instant::now())
-            .into_iter()
-            .map(|(kind, ready, reason)| (kind, ready, reason, 0));
-        for (kind, ready, reason, n) in counts.by_state.iter().copied().chain(gone) {
-            to.set(n, &[kind.as_str(), ready, reason]);
+        let Some(counts) = states.counts() else { return };
+        // Every state, also one that no object has: pushed, the last value of a series that ends would stay.
+        for kind in Kind::ALL {
+            for ready in ReadyValue::ALL {
+                for reason in StateReason::ALL {
+                    let values = [kind.into(), ready.into(), reason.into()];
+                    if table::RESOURCES_BY_STATE.allows(&values.map(LabelValue::as_str)) {
+                        to.set(counts.in_state(kind, ready, reason), &values);
+                    }
+                }
+            }
         }
     });
     let unsettled = Arc::clone(probes);
     observe_seconds(meter, &table::UNSETTLED_AGE, move |to| {
-        for (kind, age) in unsettled.counts().unwrap_or_default().unsettled_age {
-            to.set(age.as_secs_f64(), &[kind.as_str()]);
+        let Some(counts) = unsettled.counts() else { return };
+        for kind in Kind::ALL {
+            to.set(counts.unsettled_age(kind).as_secs_f64(), &[kind.into()]);
         }
     });
 }
@@ -130,12 +79,16 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
 fn queues(meter: &Meter, probes: &Arc<Probes>) {
     let depth = Arc::clone(probes);
     observe_whole(meter, &table::QUEUE_DEPTH, move |to| {
-        depth.each_queue(|name, found| to.set(found.depth, &[name]))
+        depth.each_queue(|kind, found| to.set(found.depth, &[kind.into()]))
+    });
+    let workers = Arc::clone(probes);
+    observe_whole(meter, &table::WORKERS, move |to| {
+        workers.workers().into_iter().for_each(|(kind, workers)| to.set(workers, &[kind.into()]));
     });
     let seconds = |row, pick: fn(&QueueStats) -> Duration| {
         let probes = Arc::clone(probes);
         observe_seconds(meter, row, move |to| {
-            probes.each_queue(|name, found| to.set(pick(&found).as_secs_f64(), &[name]))
+            probes.each_queue(|kind, found| to.set(pick(&found).as_secs_f64(), &[kind.into()]))
         });
     };
     seconds(&table::UNFINISHED_WORK, |found| found.unfinished);
@@ -147,16 +100,16 @@ fn export_gauges(meter: &Meter, delivery: &Arc<ExportStats>) {
     observe_whole(meter, &table::EXPORTS, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (ok, failed) = exports.exports(signal);
-            to.set(ok, &[signal.as_str(), "success"]);
-            to.set(failed, &[signal.as_str(), "error"]);
+            to.set(ok, &[signal.into(), ExportResult::Success.into()]);
+            to.set(failed, &[signal.into(), ExportResult::Error.into()]);
         }
     });
     let dropped = Arc::clone(delivery);
     observe_whole(meter, &table::DROPPED, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (full, failed) = dropped.dropped(signal);
-            to.set(full, &[signal.as_str(), "queue_full"]);
-            to.set(failed, &[signal.as_str(), "error"]);
+            to.set(full, &[signal.into(), DropCause::QueueFull.into()]);
+            to.set(failed, &[signal.into(), DropCause::Error.into()]);
         }
     });
 }
@@ -165,8 +118,8 @@ fn process_gauges(meter: &Meter) {
     process::uptime();
     observe_seconds(meter, &table::PROCESS_CPU, |to| {
         if let Some((user, system)) = process::cpu() {
-            to.set(user, &["user"]);
-            to.set(system, &["system"]);
+            to.set(user, &[CpuMode::User.into()]);
+            to.set(system, &[CpuMode::System.into()]);
         }
     });
     observe_level(meter, &table::PROCESS_MEMORY, |to| {

@@ -1,6 +1,5 @@
 //! Recording of the instruments; it may create none that is not a row of the table.
 
-pub(in crate::telemetry) mod faded;
 pub(in crate::telemetry) mod gauges;
 pub(in crate::telemetry) mod typed;
 
@@ -10,17 +9,18 @@ use opentelemetry::metrics::Meter;
 
 use crate::telemetry::{
     catalog::{
-        attributes::{EventOutcome, Kind},
+        attributes::{BuildResult, Engine, EventOutcome, EventReason, EventType, Kind, RolloutOutcome},
         instruments as table,
     },
     config::Identity,
-    metrics::{
-        gauges::Probes,
-        typed::{TypedCounter, TypedHistogram, TypedUpDownCounter},
-    },
+    metrics::typed::{TypedCounter, TypedHistogram, TypedUpDownCounter},
     prometheus::exemplars::ExemplarReservoir,
-    sources::{export_stats::ExportStats, watch_activity::WatchActivity},
-    trace::rollout_context::SpanIds,
+    sources::{
+        export_stats::ExportStats,
+        probes::{Probes, QueueStats, ResourceCounts},
+        watch_activity::WatchActivity,
+    },
+    trace::span_ids::SpanIds,
 };
 
 /// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub(in crate::telemetry) instruments: Option<Arc<Instruments>>,
     /// Whether `traceparent` is sent to the API server.
     pub(in crate::telemetry) propagate: bool,
+    /// Whether a call carries its span's ids as `Audit-ID`: where spans go nowhere, the ids lead nowhere.
+    pub(in crate::telemetry) audit_ids: bool,
 }
 
 /// The instruments that are recorded, one for each row of the table that is not observed.
@@ -40,7 +42,9 @@ pub(in crate::telemetry) struct Instruments {
     pub(in crate::telemetry) reconcile_active: TypedUpDownCounter,
     pub(in crate::telemetry) reconcile_triggers: TypedCounter,
     pub(in crate::telemetry) apply: TypedCounter,
+    rollouts: TypedCounter,
     rollout_duration: TypedHistogram,
+    builds: TypedCounter,
     build_duration: TypedHistogram,
     events: TypedCounter,
     queue_adds: TypedCounter,
@@ -57,42 +61,6 @@ pub(in crate::telemetry) struct Instruments {
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").field("on", &self.instruments.is_some()).finish_non_exhaustive()
-    }
-}
-
-/// What a work queue says of itself at collection.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct QueueStats {
-    /// Keys that wait.
-    pub depth: u64,
-    /// Sum of the ages of what is being worked on.
-    pub unfinished: Duration,
-    /// Age of the longest of them.
-    pub longest: Duration,
-}
-
-/// What the watch cache says of our objects at collection.
-#[derive(Clone, Debug, Default)]
-pub struct ResourceCounts {
-    /// `ElpioService` objects that are ready.
-    pub services_ready: u64,
-    /// Objects by kind, ready (`true`, `false`, `unknown`) and reason.
-    pub by_state: Vec<(Kind, &'static str, &'static str, u64)>,
-    /// By kind: age of the oldest object whose generation is not yet observed.
-    pub unsettled_age: Vec<(Kind, Duration)>,
-}
-
-impl ResourceCounts {
-    /// The counts with what follows from them.
-    #[must_use]
-    pub fn new(
-        by_state: Vec<(Kind, &'static str, &'static str, u64)>,
-        unsettled_age: Vec<(Kind, Duration)>,
-    ) -> Self {
-        let ready =
-            by_state.iter().filter(|(kind, ready, ..)| *kind == Kind::ElpioService && *ready == "true");
-        let services_ready = ready.map(|(.., count)| count).sum();
-        Self { services_ready, by_state, unsettled_age }
     }
 }
 
@@ -115,7 +83,9 @@ impl Instruments {
             reconcile_active: TypedUpDownCounter::new(meter, &table::RECONCILE_ACTIVE),
             reconcile_triggers: count(&table::RECONCILE_TRIGGERS),
             apply: count(&table::APPLY),
+            rollouts: count(&table::ROLLOUTS),
             rollout_duration: times(&table::ROLLOUT_DURATION),
+            builds: count(&table::BUILDS),
             build_duration: times(&table::BUILD_DURATION),
             events: count(&table::EVENTS),
             queue_adds: count(&table::QUEUE_ADDS),
@@ -142,27 +112,37 @@ impl Metrics {
     pub fn rollout_ended(
         &self,
         kind: Kind,
-        engine: &'static str,
-        outcome: &'static str,
+        engine: Option<Engine>,
+        outcome: RolloutOutcome,
         took: Duration,
         ctx: Option<&SpanIds>,
     ) {
         if let Some(on) = &self.instruments {
-            on.rollout_duration.record(took.as_secs_f64(), [kind.as_str(), engine, outcome], ctx.cloned());
+            let values = [kind.into(), engine.into(), outcome.into()];
+            on.rollouts.add(1, values);
+            on.rollout_duration.record(took.as_secs_f64(), values, ctx.cloned());
         }
     }
 
-    /// A build ended: `success`, `error`, `cancelled`.
-    pub fn build_ended(&self, result: &'static str, took: Duration) {
+    /// A build ended.
+    pub fn build_ended(&self, result: BuildResult, took: Duration) {
         if let Some(on) = &self.instruments {
-            on.build_duration.record(took.as_secs_f64(), [result], None);
+            on.builds.add(1, [result.into()]);
+            on.build_duration.record(took.as_secs_f64(), [result.into()], None);
         }
     }
 
     /// An Event occurred.
-    pub fn event(&self, type_: &'static str, reason: &'static str, outcome: EventOutcome) {
+    pub fn event(&self, type_: EventType, reason: EventReason, outcome: EventOutcome) {
         if let Some(on) = &self.instruments {
-            on.events.add(1, [type_, reason, outcome.as_str()]);
+            on.events.add(1, [type_.into(), reason.into(), outcome.into()]);
+        }
+    }
+
+    /// So many reconciles of a kind may run at once.
+    pub fn workers(&self, kind: Kind, workers: usize) {
+        if let Some(on) = &self.instruments {
+            on.probes.set_workers(kind, u64::try_from(workers).unwrap_or(u64::MAX));
         }
     }
 
@@ -171,7 +151,7 @@ impl Metrics {
         if let Some(on) = &self.instruments {
             on.probes.set_queue(kind, Arc::new(probe));
         }
-        QueueMetrics { instruments: self.instruments.clone(), name: kind.as_str() }
+        QueueMetrics { instruments: self.instruments.clone(), name: kind }
     }
 
     /// Whether this replica leads; read at each collection.
@@ -181,8 +161,8 @@ impl Metrics {
         }
     }
 
-    /// State of our objects, read at each collection (by each instrument that shows a part of it); `None`
-    /// (this replica does not lead) gives no series.
+    /// State of Elpio's objects, read at each collection (by each instrument that shows a part of it); `None`:
+    /// this replica does not lead.
     pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {
         if let Some(on) = &self.instruments {
             on.probes.set_resources(Arc::new(probe));
@@ -194,7 +174,7 @@ impl Metrics {
 #[derive(Clone)]
 pub struct QueueMetrics {
     instruments: Option<Arc<Instruments>>,
-    name: &'static str,
+    name: Kind,
 }
 
 impl std::fmt::Debug for QueueMetrics {
@@ -207,28 +187,28 @@ impl QueueMetrics {
     /// A key was added.
     pub fn added(&self) {
         if let Some(on) = &self.instruments {
-            on.queue_adds.add(1, [self.name]);
+            on.queue_adds.add(1, [self.name.into()]);
         }
     }
 
     /// A key was added again after a failure.
     pub fn retried(&self) {
         if let Some(on) = &self.instruments {
-            on.queue_retries.add(1, [self.name]);
+            on.queue_retries.add(1, [self.name.into()]);
         }
     }
 
     /// A key was taken after it `waited`.
     pub fn dequeued(&self, waited: Duration) {
         if let Some(on) = &self.instruments {
-            on.queue_duration.record(waited.as_secs_f64(), [self.name], None);
+            on.queue_duration.record(waited.as_secs_f64(), [self.name.into()], None);
         }
     }
 
     /// Its work `took` so long.
     pub fn worked(&self, took: Duration) {
         if let Some(on) = &self.instruments {
-            on.work_duration.record(took.as_secs_f64(), [self.name], None);
+            on.work_duration.record(took.as_secs_f64(), [self.name.into()], None);
         }
     }
 }

@@ -8,9 +8,12 @@ use opentelemetry::{
 };
 
 use crate::telemetry::{
-    catalog::instruments::{InstrumentDef, InstrumentKind},
+    catalog::{
+        attributes::LabelValue,
+        definition::{InstrumentDef, InstrumentKind},
+    },
     prometheus::exemplars::ExemplarReservoir,
-    trace::rollout_context::SpanIds,
+    trace::span_ids::SpanIds,
 };
 
 /// A counter with its row.
@@ -35,9 +38,11 @@ pub(in crate::telemetry) struct TypedHistogram {
     exemplars: Option<Arc<ExemplarReservoir>>,
 }
 
-fn attributes<const N: usize>(row: &'static InstrumentDef, values: [&'static str; N]) -> [KeyValue; N] {
-    debug_assert!(row.allows(&values), "{}: {values:?} is not in the table", row.name);
-    std::array::from_fn(|i| KeyValue::new(row.attributes[i].key, values[i]))
+/// The values are words of the closed sets; that they are in the order of the row is for tests to see.
+fn attributes<const N: usize>(row: &'static InstrumentDef, values: [LabelValue; N]) -> [KeyValue; N] {
+    let words = values.map(LabelValue::as_str);
+    debug_assert!(row.allows(&words), "{}: {words:?} is not in the table", row.name);
+    std::array::from_fn(|i| KeyValue::new(row.attributes[i].key, words[i]))
 }
 
 fn owned_attributes(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValue> {
@@ -60,7 +65,7 @@ impl TypedCounter {
         Self { row, inner }
     }
 
-    pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [&'static str; N]) {
+    pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [LabelValue; N]) {
         self.inner.add(n, &attributes(self.row, values));
     }
 }
@@ -77,7 +82,7 @@ impl TypedUpDownCounter {
         Self { row, inner }
     }
 
-    pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [&'static str; N]) {
+    pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [LabelValue; N]) {
         self.inner.add(n, &attributes(self.row, values));
     }
 }
@@ -103,7 +108,7 @@ impl TypedHistogram {
     pub(in crate::telemetry) fn record<const N: usize>(
         &self,
         value: f64,
-        values: [&'static str; N],
+        values: [LabelValue; N],
         ids: Option<SpanIds>,
     ) {
         let attributes = attributes(self.row, values);
@@ -136,7 +141,14 @@ pub(in crate::telemetry) struct Observer<'a, T> {
 }
 
 impl<T> Observer<'_, T> {
-    pub(in crate::telemetry) fn set(&self, value: T, values: &[&str]) {
+    /// Gives a value to the series of these words of closed sets.
+    pub(in crate::telemetry) fn set(&self, value: T, values: &[LabelValue]) {
+        let words: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
+        self.set_text(value, &words);
+    }
+
+    /// The same for values that are bounded otherwise, as what the program was built from.
+    pub(in crate::telemetry) fn set_text(&self, value: T, values: &[&str]) {
         self.to.observe(value, &owned_attributes(self.row, values));
     }
 }

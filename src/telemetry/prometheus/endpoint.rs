@@ -6,8 +6,54 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::telemetry::prometheus::{exemplars::ExemplarReservoir, openmetrics};
 
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A format of the page. No name of an instrument needs escaping, so every scheme that leaves names as they are
+/// is true of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Text004,
+    Text100,
+    Text100Utf8,
+    OpenMetrics001,
+    OpenMetrics100,
+    OpenMetrics100Utf8,
+}
+
+impl Format {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Text004 => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Text100 => "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
+            Self::Text100Utf8 => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Self::OpenMetrics001 => "application/openmetrics-text; version=0.0.1; charset=utf-8",
+            Self::OpenMetrics100 => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+            }
+            Self::OpenMetrics100Utf8 => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+            }
+        }
+    }
+
+    fn is_openmetrics(self) -> bool {
+        matches!(self, Self::OpenMetrics001 | Self::OpenMetrics100 | Self::OpenMetrics100Utf8)
+    }
+
+    /// The format that one media range of `Accept` asks for, if there is one.
+    fn of(media: &str, version: Option<&str>, escaping: Option<&str>) -> Option<Self> {
+        let is_utf8 = escaping == Some("allow-utf-8");
+        match (media.to_ascii_lowercase().as_str(), version) {
+            ("application/openmetrics-text", Some("1.0.0") | None) if is_utf8 => {
+                Some(Self::OpenMetrics100Utf8)
+            }
+            ("application/openmetrics-text", Some("1.0.0") | None) => Some(Self::OpenMetrics100),
+            ("application/openmetrics-text", Some("0.0.1")) => Some(Self::OpenMetrics001),
+            ("text/plain", Some("1.0.0")) if is_utf8 => Some(Self::Text100Utf8),
+            ("text/plain", Some("1.0.0")) => Some(Self::Text100),
+            ("text/plain", Some("0.0.4") | None) | ("text/*" | "*/*", _) => Some(Self::Text004),
+            _ => None,
+        }
+    }
+}
 
 /// The page; cheap to clone. Every rendering collects anew.
 #[derive(Clone)]
@@ -18,7 +64,7 @@ pub struct PrometheusEndpoint {
 
 impl fmt::Debug for PrometheusEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Page")
+        f.write_str("PrometheusEndpoint")
     }
 }
 
@@ -32,32 +78,39 @@ impl PrometheusEndpoint {
     #[must_use]
     pub fn render(&self, accept: Option<&str>) -> (&'static str, Vec<u8>) {
         let families = self.registry.gather();
-        if wants_openmetrics(accept.unwrap_or_default()) {
-            return (OPENMETRICS, openmetrics::encode(&families, &self.exemplars).into_bytes());
+        let format = negotiate(accept.unwrap_or_default());
+        if format.is_openmetrics() {
+            let text = openmetrics::encode(&families, &self.exemplars);
+            return (format.content_type(), text.into_bytes());
         }
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
             tracing::warn!(%error, "the Prometheus page is not complete");
         }
-        (TEXT, text.into_bytes())
+        (format.content_type(), text.into_bytes())
     }
 }
 
-/// Whether OpenMetrics has a higher weight than plain text, or the same (RFC 9110, 12.4.2 and 12.5.1).
-fn wants_openmetrics(accept: &str) -> bool {
-    let weight = |wanted: &str| {
-        let ranges = accept.split(',').filter_map(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let matches = parts.next()?.eq_ignore_ascii_case(wanted);
-            let q = parts
-                .find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")))
-                .map_or(Some(1.0), |q| q.parse::<f64>().ok())?;
-            matches.then_some(q)
-        });
-        ranges.fold(0.0, f64::max)
-    };
-    let openmetrics = weight("application/openmetrics-text");
-    openmetrics > 0.0 && openmetrics >= weight("text/plain").max(weight("text/*"))
+/// The format of the highest weight, OpenMetrics before text where weights are equal; text where the header asks
+/// for nothing that there is (RFC 9110, 12.4.2 and 12.5.1).
+fn negotiate(accept: &str) -> Format {
+    let ranges = accept.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next()?;
+        let parameters: Vec<(String, &str)> = parts
+            .filter_map(|part| part.split_once('='))
+            .map(|(key, value)| (key.trim().to_ascii_lowercase(), value.trim().trim_matches('"')))
+            .collect();
+        let value = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let weight = value("q").map_or(Some(1.0), |q| q.parse::<f64>().ok()).filter(|q| *q > 0.0)?;
+        Some((weight, Format::of(media, value("version"), value("escaping"))?))
+    });
+    let best = ranges.reduce(|best, next| {
+        let better =
+            next.0 > best.0 || (next.0 >= best.0 && next.1.is_openmetrics() && !best.1.is_openmetrics());
+        if better { next } else { best }
+    });
+    best.map_or(Format::Text004, |(_, format)| format)
 }
 
 #[cfg(test)]
@@ -65,19 +118,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_only_when_it_is_preferred() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
-        for (accept, openmetrics) in [
-            (prometheus, true),
-            ("application/openmetrics-text", true),
-            ("Application/OpenMetrics-Text; version=1.0.0", true),
-            ("application/openmetrics-text;q=0", false),
-            ("application/openmetrics-text;q=0.2, text/plain", false),
-            ("text/plain", false),
-            ("*/*", false),
-            ("", false),
+    fn case_32_the_page_is_what_was_asked_for() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        for (accept, format) in [
+            (prometheus, Format::OpenMetrics100Utf8),
+            ("application/openmetrics-text", Format::OpenMetrics100),
+            ("APPLICATION/OPENMETRICS-TEXT", Format::OpenMetrics100),
+            ("Application/OpenMetrics-Text; version=1.0.0", Format::OpenMetrics100),
+            ("application/openmetrics-text; version=0.0.1", Format::OpenMetrics001),
+            ("application/openmetrics-text; version=2.0.0", Format::Text004),
+            (
+                "application/openmetrics-text; version=2.0.0, application/openmetrics-text; version=1.0.0;q=0.5",
+                Format::OpenMetrics100,
+            ),
+            ("application/openmetrics-text;q=0", Format::Text004),
+            ("application/openmetrics-text;q=0, text/plain", Format::Text004),
+            ("application/openmetrics-text;q=0.2, text/plain", Format::Text004),
+            ("application/openmetrics-text, text/plain", Format::OpenMetrics100),
+            ("text/plain;version=1.0.0;escaping=allow-utf-8", Format::Text100Utf8),
+            ("text/plain;version=1.0.0", Format::Text100),
+            ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::Text004),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.9,text/plain;q=0.2",
+                Format::Text004,
+            ),
+            ("application/json", Format::Text004),
+            ("text/plain", Format::Text004),
+            ("*/*", Format::Text004),
+            ("", Format::Text004),
+            (";;=,q=,,", Format::Text004),
         ] {
-            assert_eq!(wants_openmetrics(accept), openmetrics, "{accept}");
+            assert_eq!(negotiate(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn replayed_72_every_content_type_of_version_1_says_how_names_are_escaped() {
+        for format in
+            [Format::Text100, Format::Text100Utf8, Format::OpenMetrics100, Format::OpenMetrics100Utf8]
+        {
+            assert!(format.content_type().contains("; escaping="), "{format:?}");
+        }
+        for format in [Format::Text004, Format::OpenMetrics001] {
+            assert!(!format.content_type().contains("escaping"), "{format:?}");
         }
     }
 }

@@ -1,15 +1,12 @@
 //! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
 //! read by the page alone.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::HashMap, time::SystemTime};
 
 use opentelemetry::KeyValue;
+use parking_lot::Mutex;
 
-use crate::telemetry::{catalog::instruments::InstrumentDef, trace::rollout_context::SpanIds};
+use crate::telemetry::{catalog::definition::InstrumentDef, trace::span_ids::SpanIds};
 
 /// A measurement and the span in which it was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +36,7 @@ impl ExemplarReservoir {
     ) {
         let bucket = row.buckets.partition_point(|bound| *bound < value);
         let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let series = all.entry(row.prometheus_name).or_default();
         // The instrument itself shows no more series than this.
         if series.len() >= row.cardinality_limit && !series.contains_key(&labels) {
@@ -51,7 +48,7 @@ impl ExemplarReservoir {
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         all.get(family).and_then(|series| series.get(labels)).cloned().unwrap_or_default()
     }
 }
@@ -65,11 +62,14 @@ pub(in crate::telemetry) fn labels<'a>(pairs: impl Iterator<Item = (&'a str, Str
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::telemetry::catalog::instruments::RECONCILE_DURATION;
 
     fn ids(n: u8) -> SpanIds {
-        SpanIds { trace_id: format!("{n:032x}"), span_id: format!("{n:016x}") }
+        let parent: crate::telemetry::trace::span_ids::TraceParent =
+            format!("00-{n:032x}-{n:016x}-01").parse().unwrap();
+        SpanIds::from(parent)
     }
 
     #[test]

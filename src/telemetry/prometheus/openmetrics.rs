@@ -32,6 +32,10 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &ExemplarRe
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(text, "# TYPE {name} {kind}")?;
+    // A family has a unit only where its name ends in it.
+    if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
+        writeln!(text, "# UNIT {name} {unit}")?;
+    }
     writeln!(text, "# HELP {name} {}", escaped(family.help()))?;
     for metric in family.get_metric() {
         match kind {

@@ -3,11 +3,13 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use crate::telemetry::catalog::attributes::Signal;
 
@@ -22,8 +24,10 @@ struct Counts {
     lost_failed: AtomicU64,
     /// Where to, as it may be shown.
     to: OnceLock<String>,
-    /// What the transport found, which its exporter does not tell.
+    /// What the transport found, which its exporter does not report.
     cause: Mutex<Option<String>>,
+    /// What the collector said of the items that it rejected last.
+    rejection: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +35,8 @@ struct LogThrottle {
     last: Option<Instant>,
     /// Signals that failed since they were last well.
     down: Vec<Signal>,
-    /// Losses that the last line already told.
-    told: u64,
+    /// Losses that the last line reported.
+    reported: u64,
 }
 
 /// What is to be logged.
@@ -64,7 +68,7 @@ impl ExportStats {
 
     /// Why a connection failed.
     pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: String) {
-        *self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        *self.of(signal).cause.lock() = Some(cause);
     }
 
     /// There was no room in the queue.
@@ -90,8 +94,29 @@ impl ExportStats {
         self.line(signal, failure, now)
     }
 
+    /// The collector accepted an export and rejected `items` of it: they are lost.
+    pub(in crate::telemetry) fn record_rejected(&self, signal: Signal, items: u64, message: String) {
+        let counts = self.of(signal);
+        counts.lost_failed.fetch_add(items, Ordering::Relaxed);
+        *counts.rejection.lock() = Some(format!("{items} items: {message}"));
+    }
+
+    /// The line to log about items that were rejected, one a minute at most.
+    pub(in crate::telemetry) fn rejection_line(&self, signal: Signal, now: Instant) -> Option<String> {
+        let rejection = self.of(signal).rejection.lock().take()?;
+        let mut spoken = self.spoken.lock();
+        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
+            return None;
+        }
+        spoken.last = Some(now);
+        let total = self.total_lost();
+        let lost = total - std::mem::replace(&mut spoken.reported, total);
+        let to = self.of(signal).to.get().map_or("the collector", String::as_str);
+        Some(format!("{signal}: {to} rejected {rejection} ({lost} items lost since the last such line)"))
+    }
+
     fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<ExportLogLine> {
-        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spoken = self.spoken.lock();
         let was_down = spoken.down.contains(&signal);
         if failure.is_none() && !was_down {
             return None;
@@ -104,9 +129,9 @@ impl ExportStats {
         }
         spoken.last = Some(now);
         let total = self.total_lost();
-        let lost = total - std::mem::replace(&mut spoken.told, total);
+        let lost = total - std::mem::replace(&mut spoken.reported, total);
         let to = self.of(signal).to.get().map_or("the collector", String::as_str);
-        let found = self.of(signal).cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let found = self.of(signal).cause.lock().take();
         Some(if let Some(failure) = failure {
             let cause = found.unwrap_or_else(|| failure.to_owned());
             ExportLogLine::Failing(format!(
@@ -158,7 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn recovery_is_said_once() {
+    fn replayed_74_what_is_rejected_is_lost_and_reported_once_a_minute() {
+        let (delivery, start) = (ExportStats::default(), Instant::now());
+        assert_eq!(delivery.rejection_line(Signal::Traces, start), None);
+        delivery.record_rejected(Signal::Traces, 3, "too old".to_owned());
+        let line = "traces: the collector rejected 3 items: too old (3 items lost since the last such line)";
+        assert_eq!(delivery.rejection_line(Signal::Traces, start).as_deref(), Some(line));
+        delivery.record_rejected(Signal::Traces, 4, "too old".to_owned());
+        assert_eq!(delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
+        assert_eq!(delivery.dropped(Signal::Traces), (0, 7));
+    }
+
+    #[test]
+    fn recovery_is_logged_once() {
         let delivery = ExportStats::default();
         let start = Instant::now();
         delivery.set_endpoint(Signal::Traces, "http://c:4318".to_owned());

@@ -1,5 +1,7 @@
 //! What the gauges read: probes, watch activity, export statistics, the process. It creates no instrument.
 
+pub(in crate::telemetry) mod error_chain;
 pub(in crate::telemetry) mod export_stats;
+pub(in crate::telemetry) mod probes;
 pub(in crate::telemetry) mod process;
 pub(in crate::telemetry) mod watch_activity;

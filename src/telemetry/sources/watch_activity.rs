@@ -3,9 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 #[derive(Debug, Default)]
 struct ResourceActivity {
@@ -22,7 +23,7 @@ pub(in crate::telemetry) struct WatchActivity(Mutex<HashMap<&'static str, Resour
 impl WatchActivity {
     /// A byte, or the head of an answer, came for the watch of `path`.
     pub(in crate::telemetry) fn record(&self, resource: &'static str, path: &str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let watched = all.entry(resource).or_default();
         match watched.record.get_mut(path) {
             Some(at) => *at = Instant::now(),
@@ -32,12 +33,12 @@ impl WatchActivity {
 
     /// A stream of watch events begins.
     pub(in crate::telemetry) fn begin(&self, resource: &'static str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(resource).or_default().streams += 1;
+        self.0.lock().entry(resource).or_default().streams += 1;
     }
 
     /// A stream of watch events was dropped; after the last one what was heard is forgotten.
     pub(in crate::telemetry) fn end(&self, resource: &'static str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if let Some(watched) = all.get_mut(resource) {
             watched.streams = watched.streams.saturating_sub(1);
             if watched.streams == 0 {
@@ -48,33 +49,13 @@ impl WatchActivity {
 
     /// The age of the most silent watch of each resource that is watched and has been heard.
     pub(in crate::telemetry) fn for_each_age(&self, mut f: impl FnMut(&'static str, Duration)) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         for (resource, watched) in all.iter().filter(|(_, watched)| watched.streams > 0) {
             if let Some(oldest) = watched.record.values().min() {
                 f(resource, oldest.elapsed());
             }
         }
     }
-}
-
-/// The word of the table for the resource of an API path; `None` for one that is not watched.
-pub(in crate::telemetry) fn resource(group: &str, plural: &str) -> Option<&'static str> {
-    Some(match (group, plural) {
-        ("elpio.io", "elpioservices") => "ElpioService",
-        ("elpio.io", "elpiofunctions") => "ElpioFunction",
-        ("external-secrets.io", "externalsecrets") => "ExternalSecret",
-        ("cert-manager.io", "certificates") => "Certificate",
-        ("serving.knative.dev", "services") => "KnativeService",
-        ("serving.knative.dev", "domainmappings") => "DomainMapping",
-        ("apps", "deployments") => "Deployment",
-        ("", "services") => "Service",
-        ("http.keda.sh", "httpscaledobjects") => "HTTPScaledObject",
-        ("keda.sh", "scaledobjects") => "ScaledObject",
-        ("tekton.dev", "pipelineruns") => "PipelineRun",
-        ("tekton.dev", "taskruns") => "TaskRun",
-        ("apiextensions.k8s.io", "customresourcedefinitions") => "CustomResourceDefinition",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -96,12 +77,5 @@ mod tests {
         assert_eq!(seen(&ages), ["Service"]);
         ages.end("Service");
         assert!(seen(&ages).is_empty(), "the watch was given up on purpose");
-    }
-
-    #[test]
-    fn resources_are_told_apart_by_group() {
-        assert_eq!(resource("", "services"), Some("Service"));
-        assert_eq!(resource("serving.knative.dev", "services"), Some("KnativeService"));
-        assert_eq!(resource("example.com", "services"), None);
     }
 }

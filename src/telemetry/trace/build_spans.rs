@@ -9,9 +9,12 @@ use opentelemetry::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::telemetry::{
-    catalog::spans::{BUILD, TASK},
-    trace::{Traces, ids::with_preset, rollout_context::RolloutContext, rollout_parent},
+use crate::{
+    api::BuildResult,
+    telemetry::{
+        catalog::spans::{BUILD, BUILD_FAILED, TASK},
+        trace::{Traces, ids::with_preset, rollout_context::RolloutContext, rollout_parent},
+    },
 };
 
 /// The span of a build that ended.
@@ -31,8 +34,8 @@ pub struct BuildSpan {
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// `success`, `error` or `cancelled`.
-    pub result: &'static str,
+    /// How it ended.
+    pub result: BuildResult,
     /// Why it failed.
     pub error: Option<String>,
     /// Its tasks.
@@ -52,8 +55,8 @@ pub struct TaskSpan {
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// `success`, `failure`, `timeout` or `cancellation`.
-    pub result: &'static str,
+    /// How it ended.
+    pub result: BuildResult,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -68,6 +71,15 @@ fn span_id_from_uid(uid: &str) -> SpanId {
     SpanId::from_bytes(id)
 }
 
+fn with_error_type(mut attributes: Vec<KeyValue>, result: BuildResult) -> Vec<KeyValue> {
+    match result {
+        BuildResult::Error => attributes.push(KeyValue::new("error.type", BUILD_FAILED)),
+        BuildResult::Timeout => attributes.push(KeyValue::new("error.type", "timeout")),
+        BuildResult::Success | BuildResult::Cancelled => {}
+    }
+    attributes
+}
+
 impl Traces {
     /// Emits the spans of a build, if its rollout is sampled. Attributes: semantic conventions, `cicd.*`.
     pub fn emit_build(&self, build: &BuildSpan) {
@@ -78,16 +90,7 @@ impl Traces {
         let attributes = vec![
             KeyValue::new("cicd.pipeline.name", build.pipeline.clone()),
             KeyValue::new("cicd.pipeline.run.id", build.uid.clone()),
-            KeyValue::new(
-                "cicd.pipeline.result",
-                if build.result == "cancelled" {
-                    "cancellation"
-                } else if build.result == "error" {
-                    "failure"
-                } else {
-                    "success"
-                },
-            ),
+            KeyValue::new("cicd.pipeline.result", build.result.as_cicd()),
             KeyValue::new("cicd.pipeline.action.name", "BUILD"),
             KeyValue::new("k8s.namespace.name", build.namespace.clone()),
             KeyValue::new("k8s.object.kind", "PipelineRun"),
@@ -98,8 +101,9 @@ impl Traces {
         self.emit_finished(
             &root,
             run,
-            BUILD.name_for(&build.pipeline),
-            attributes,
+            SpanBuilder::from_name(BUILD.name_for(&build.pipeline))
+                .with_kind(SpanKind::Server)
+                .with_attributes(with_error_type(attributes, build.result)),
             (build.started, build.ended),
             build.error.as_deref(),
         );
@@ -110,15 +114,16 @@ impl Traces {
                 KeyValue::new("cicd.pipeline.task.name", task.name.clone()),
                 KeyValue::new("cicd.pipeline.task.run.id", task.uid.clone()),
                 KeyValue::new("cicd.pipeline.task.type", "build"),
-                KeyValue::new("cicd.pipeline.task.run.result", task.result),
+                KeyValue::new("cicd.pipeline.task.run.result", task.result.as_cicd()),
                 KeyValue::new("k8s.object.kind", "TaskRun"),
                 KeyValue::new("k8s.object.name", task.run.clone()),
             ];
             self.emit_finished(
                 &parent,
                 span_id_from_uid(&task.uid),
-                TASK.name_for(&task.name),
-                attributes,
+                SpanBuilder::from_name(TASK.name_for(&task.name))
+                    .with_kind(SpanKind::Internal)
+                    .with_attributes(with_error_type(attributes, task.result)),
                 (task.started, task.ended),
                 task.error.as_deref(),
             );
@@ -129,16 +134,12 @@ impl Traces {
         &self,
         parent: &SpanContext,
         id: SpanId,
-        name: String,
-        attributes: Vec<KeyValue>,
+        builder: SpanBuilder,
         (from, to): (SystemTime, SystemTime),
         error: Option<&str>,
     ) {
         let cx: Context = rollout_parent(parent.clone());
-        let builder = SpanBuilder::from_name(name)
-            .with_kind(SpanKind::Internal)
-            .with_start_time(from)
-            .with_attributes(attributes);
+        let builder = builder.with_start_time(from);
         let tracer = &self.inner.tracer;
         let mut span =
             with_preset(cx.span().span_context().trace_id(), id, || tracer.build_with_context(builder, &cx));

@@ -1,11 +1,12 @@
 //! What the current OpenTelemetry context says: the reconcile that runs, and whether its ids may be shown; it
 //! opens no span.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use opentelemetry::{Context, trace::TraceContextExt};
+use parking_lot::Mutex;
 
-use crate::telemetry::trace::rollout_context::SpanIds;
+use crate::telemetry::trace::span_ids::{SpanIds, TraceParent, traceparent_of};
 
 /// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG`
 /// says.
@@ -28,6 +29,8 @@ pub(in crate::telemetry) struct CurrentReconcile {
     pub(in crate::telemetry) subject: Arc<ReconciledObject>,
     /// Set when it is still open whether this trace is exported.
     pub(in crate::telemetry) sampling: Option<DeferredSampling>,
+    /// The trace id is random, as a caller's flag says; the SDK keeps no flag but the sampled one.
+    pub(in crate::telemetry) is_random: bool,
 }
 
 /// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
@@ -44,7 +47,7 @@ enum Decision {
     Dropped,
 }
 
-/// Whether a tentative trace is exported. Whoever hands out one of its ids keeps it by that.
+/// Whether a tentative trace is exported. One of its ids that is handed out keeps it.
 #[derive(Clone)]
 pub(in crate::telemetry) struct DeferredSampling(Arc<Mutex<Decision>>);
 
@@ -55,7 +58,7 @@ impl DeferredSampling {
 
     pub(in crate::telemetry) fn keep(&self) {
         let before = {
-            let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut decision = self.0.lock();
             if matches!(*decision, Decision::Dropped) {
                 return;
             }
@@ -68,21 +71,21 @@ impl DeferredSampling {
         }
     }
 
-    /// Nothing is to be told; without effect on what is kept.
+    /// Nothing is to be exported; without effect on a trace that is kept.
     pub(in crate::telemetry) fn drop_if_undecided(&self) {
-        let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decision = self.0.lock();
         if matches!(*decision, Decision::Open(_)) {
             *decision = Decision::Dropped;
         }
     }
 
     pub(in crate::telemetry) fn is_kept(&self) -> bool {
-        matches!(*self.0.lock().unwrap_or_else(PoisonError::into_inner), Decision::Kept)
+        matches!(*self.0.lock(), Decision::Kept)
     }
 
     /// Runs `act` now when the trace is kept, later when it comes to be kept, never when it is dropped.
     pub(in crate::telemetry) fn on_keep(&self, act: impl FnOnce() + Send + 'static) {
-        let mut decision = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decision = self.0.lock();
         match &mut *decision {
             Decision::Open(deferred) => deferred.push(Box::new(act)),
             Decision::Dropped => {}
@@ -96,16 +99,19 @@ impl DeferredSampling {
 
 impl std::fmt::Debug for DeferredSampling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Verdict").field(&self.is_kept()).finish()
+        f.debug_tuple("DeferredSampling").field(&self.is_kept()).finish()
     }
 }
 
 /// Ids of the span of a context, when it is sampled.
 pub(in crate::telemetry) fn ids_of(cx: &Context) -> Option<SpanIds> {
-    let span = cx.span();
-    let ctx = span.span_context();
-    (ctx.is_valid() && ctx.is_sampled())
-        .then(|| SpanIds { trace_id: ctx.trace_id().to_string(), span_id: ctx.span_id().to_string() })
+    traceparent_in(cx).filter(TraceParent::is_sampled).map(SpanIds::from)
+}
+
+/// The `traceparent` of the span of a context, sampled or not.
+pub(in crate::telemetry) fn traceparent_in(cx: &Context) -> Option<TraceParent> {
+    let is_random = cx.get::<CurrentReconcile>().is_some_and(|reconcile| reconcile.is_random);
+    traceparent_of(cx.span().span_context(), is_random)
 }
 
 /// The reconcile that runs here.

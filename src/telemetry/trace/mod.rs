@@ -3,12 +3,17 @@
 
 pub mod build_spans;
 pub(in crate::telemetry) mod context;
+pub(in crate::telemetry) mod exception;
 pub(in crate::telemetry) mod ids;
 pub mod rollout_context;
+pub mod span_ids;
 pub(in crate::telemetry) mod tail_sampling;
-pub(in crate::telemetry) mod timing;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use opentelemetry::{
     Context, KeyValue,
@@ -21,11 +26,15 @@ use opentelemetry_sdk::{
 };
 
 use crate::telemetry::{
-    catalog::{attributes::Kind, spans::ROLLOUT},
+    catalog::{
+        attributes::{Kind, LabelValue, RolloutOutcome},
+        spans::ROLLOUT,
+    },
     trace::{
         context::ForcedSampling,
         ids::with_preset,
-        rollout_context::{RolloutContext, RolloutSeed, RolloutSpan, SpanIds, parse_traceparent},
+        rollout_context::{RolloutContext, RolloutSeed, RolloutSpan},
+        span_ids::{SpanIds, TraceParent, remote_context},
     },
 };
 
@@ -79,17 +88,18 @@ impl Traces {
     #[must_use]
     pub fn begin_rollout(&self, seed: &RolloutSeed<'_>) -> RolloutContext {
         let parent = seed.parent.and_then(|text| {
-            let parsed = parse_traceparent(text);
+            let parsed = text.parse::<TraceParent>().ok();
             if parsed.is_none() {
                 tracing::debug!(uid = seed.uid, traceparent = text, "ignored: not a W3C traceparent");
             }
             parsed
         });
-        let ctx = RolloutContext::derive(seed, parent.as_ref());
-        let cx = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
+        let ctx = RolloutContext::derive(seed, parent);
+        let caller = parent.map(|parent| remote_context(&parent, ctx.span_context().trace_state().clone()));
+        let cx = caller.map_or_else(Context::new, |caller| Context::new().with_remote_span_context(caller));
         let answer = self.inner.sampler.should_sample(
             Some(&cx),
-            ctx.trace_id(),
+            ctx.span_context().trace_id(),
             "rollout",
             &SpanKind::Internal,
             &[],
@@ -107,12 +117,12 @@ impl Traces {
         parent: Option<&str>,
         seed: &RolloutSeed<'_>,
     ) -> RolloutContext {
-        let parent = parent.and_then(parse_traceparent);
-        match traceparent.and_then(parse_traceparent) {
+        let parent = parent.and_then(|text| text.parse().ok());
+        match traceparent.and_then(|text| text.parse::<TraceParent>().ok()) {
             // Without an exporter there is no span to find, whatever an earlier run had.
-            Some(root) => RolloutContext::from_root(&root, parent.as_ref())
+            Some(root) => RolloutContext::from_root(root, parent, seed.tracestate)
                 .with_sampled(root.is_sampled() && self.inner.exports),
-            None => RolloutContext::derive(seed, parent.as_ref()),
+            None => RolloutContext::derive(seed, parent),
         }
     }
 
@@ -127,23 +137,24 @@ impl Traces {
             .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         let mut builder = SpanBuilder::from_name(ROLLOUT.name_for(span.kind.as_str()))
             .with_kind(SpanKind::Internal)
-            .with_start_time(span.started)
+            .with_start_time(in_micros(span.started))
             .with_attributes(rollout_attributes(&span));
-        if let Some(link) = span.link.as_deref().and_then(parse_traceparent) {
+        if let Some(link) = span.link.as_deref().and_then(|text| text.parse::<TraceParent>().ok()) {
+            let link = remote_context(&link, opentelemetry::trace::TraceState::default());
             builder = builder.with_links(vec![Link::with_context(link)]);
         }
         let tracer = &self.inner.tracer;
         let cx = cx.with_value(ForcedSampling(true));
-        let mut root =
-            with_preset(span.ctx.trace_id(), span.ctx.span_id(), || tracer.build_with_context(builder, &cx));
+        let ids = span.ctx.span_context();
+        let mut root = with_preset(ids.trace_id(), ids.span_id(), || tracer.build_with_context(builder, &cx));
         match (span.outcome, span.error) {
-            ("ready", _) => root.set_status(Status::Ok),
-            ("timed_out", error) => {
+            (RolloutOutcome::Ready, _) => root.set_status(Status::Ok),
+            (RolloutOutcome::TimedOut, error) => {
                 root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned())))
             }
             _ => {}
         }
-        root.end_with_timestamp(span.ended);
+        root.end_with_timestamp(in_micros(span.ended));
     }
 
     /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.
@@ -181,16 +192,16 @@ fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
         KeyValue::new("k8s.object.name", span.name.clone()),
         KeyValue::new("k8s.object.uid", span.uid.clone()),
         KeyValue::new("elpio.generation", span.generation),
-        KeyValue::new("elpio.engine", span.engine),
-        KeyValue::new("elpio.outcome", span.outcome),
+        KeyValue::new("elpio.engine", LabelValue::from(span.engine).as_str()),
+        KeyValue::new("elpio.outcome", span.outcome.label()),
     ];
-    if span.outcome == "timed_out" {
+    if span.outcome == RolloutOutcome::TimedOut {
         attributes.push(KeyValue::new("error.type", "timeout"));
     }
     attributes
 }
 
-/// Ids of the current span, only when it is sampled. To ask is to hand them out: the trace is exported then.
+/// Ids of the current span, only when it is sampled. Asking hands them out: the trace is exported then.
 #[must_use]
 pub fn current_ids() -> Option<SpanIds> {
     context::ids_and_keep()
@@ -200,4 +211,11 @@ pub fn current_ids() -> Option<SpanIds> {
 pub(in crate::telemetry) fn rollout_parent(root: SpanContext) -> Context {
     let sampled = root.is_sampled();
     Context::new().with_remote_span_context(root).with_value(ForcedSampling(sampled))
+}
+
+/// A time as the API server keeps it, so that a span that is sent again is the same.
+fn in_micros(time: SystemTime) -> SystemTime {
+    let Ok(since) = time.duration_since(SystemTime::UNIX_EPOCH) else { return time };
+    let below = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000));
+    time.checked_sub(below).unwrap_or(time)
 }

@@ -1,31 +1,23 @@
 //! A rollout as a trace: ids that any replica derives alike; it keeps no state and emits nothing.
 
-use std::time::SystemTime;
+use std::{
+    num::{NonZeroU64, NonZeroU128},
+    time::SystemTime,
+};
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, TraceState};
 use sha2::{Digest, Sha256};
 
-use crate::telemetry::catalog::attributes::Kind;
-
-/// Ids of a sampled span, lower hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpanIds {
-    /// 32 hex digits.
-    pub trace_id: String,
-    /// 16 hex digits.
-    pub span_id: String,
-}
-
-impl SpanIds {
-    /// The W3C `traceparent` of the span; it is sampled, or there were no ids.
-    #[must_use]
-    pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-01", self.trace_id, self.span_id)
-    }
-}
+use crate::{
+    api::{Engine, RolloutOutcome, TraceParent},
+    telemetry::{
+        catalog::attributes::Kind,
+        trace::span_ids::{SpanIds, remote_context},
+    },
+};
 
 /// What the ids of a rollout are derived from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RolloutSeed<'a> {
     /// Uid of the object.
     pub uid: &'a str,
@@ -35,21 +27,23 @@ pub struct RolloutSeed<'a> {
     pub rebuild: &'a str,
     /// `traceparent` of a caller that wins.
     pub parent: Option<&'a str>,
+    /// The caller's `tracestate`.
+    pub tracestate: Option<&'a str>,
 }
 
 /// A rollout's place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutContext {
-    trace_id: TraceId,
-    span_id: SpanId,
+    root: TraceParent,
     /// The caller's span, when one began this rollout.
-    parent: Option<SpanId>,
-    sampled: bool,
+    parent: Option<TraceParent>,
+    /// The caller's `tracestate`.
+    state: TraceState,
 }
 
 impl RolloutContext {
-    /// Derives the ids; whether it is sampled is the caller's to say.
-    pub(in crate::telemetry) fn derive(seed: &RolloutSeed<'_>, parent: Option<&SpanContext>) -> Self {
+    /// Derives the ids; whether it is sampled is decided by the caller of this function.
+    pub(in crate::telemetry) fn derive(seed: &RolloutSeed<'_>, parent: Option<TraceParent>) -> Self {
         let mut hash = Sha256::new();
         // Lengths first, so that no two seeds make the same text.
         for part in [seed.uid, &seed.generation.to_string(), seed.rebuild] {
@@ -61,68 +55,63 @@ impl RolloutContext {
         trace.copy_from_slice(&digest[..16]);
         span.copy_from_slice(&digest[16..24]);
         // All zeros is not an id (W3C Trace Context); one hash in 2^64 is as good as another.
-        span[7] |= u8::from(span == [0; 8]);
-        trace[15] |= u8::from(trace == [0; 16]);
-        Self {
-            trace_id: parent.map_or_else(|| TraceId::from_bytes(trace), SpanContext::trace_id),
-            span_id: SpanId::from_bytes(span),
-            parent: parent.map(SpanContext::span_id),
-            sampled: false,
-        }
+        let (trace, span) =
+            (NonZeroU128::new(u128::from_be_bytes(trace)), NonZeroU64::new(u64::from_be_bytes(span)));
+        let (trace, span) = (trace.unwrap_or(NonZeroU128::MIN), span.unwrap_or(NonZeroU64::MIN));
+        // An id that is derived is not random: an object's author chooses what it is derived from.
+        let root = match parent {
+            Some(parent) => parent.with_span_id(span),
+            None => TraceParent::from_ids(trace, span),
+        };
+        Self::from_root(root.with_sampled(false), parent, seed.tracestate)
     }
 
-    pub(in crate::telemetry) fn with_sampled(self, sampled: bool) -> Self {
-        Self { sampled, ..self }
+    pub(in crate::telemetry) fn with_sampled(self, is_sampled: bool) -> Self {
+        Self { root: self.root.with_sampled(is_sampled), ..self }
     }
 
     /// The root span of a rollout that another run (perhaps of another replica) began.
-    pub(in crate::telemetry) fn from_root(root: &SpanContext, parent: Option<&SpanContext>) -> Self {
-        Self {
-            trace_id: root.trace_id(),
-            span_id: root.span_id(),
-            parent: parent.filter(|parent| parent.trace_id() == root.trace_id()).map(SpanContext::span_id),
-            sampled: root.is_sampled(),
-        }
-    }
-
-    pub(in crate::telemetry) fn trace_id(&self) -> TraceId {
-        self.trace_id
-    }
-
-    pub(in crate::telemetry) fn span_id(&self) -> SpanId {
-        self.span_id
+    pub(in crate::telemetry) fn from_root(
+        root: TraceParent,
+        parent: Option<TraceParent>,
+        tracestate: Option<&str>,
+    ) -> Self {
+        let parent = parent.filter(|parent| parent.is_same_trace(&root));
+        // What cannot be read of a `tracestate` is dropped whole (W3C Trace Context, 3.3.1.1).
+        let state = tracestate.filter(|_| parent.is_some()).and_then(|text| text.parse().ok());
+        Self { root, parent, state: state.unwrap_or_default() }
     }
 
     pub(in crate::telemetry) fn is_sampled(&self) -> bool {
-        self.sampled
+        self.root.is_sampled()
+    }
+
+    pub(in crate::telemetry) fn is_random(&self) -> bool {
+        self.root.is_random()
     }
 
     /// The root span as a parent of others.
     pub(in crate::telemetry) fn span_context(&self) -> SpanContext {
-        remote_context(self.trace_id, self.span_id, self.sampled)
+        remote_context(&self.root, self.state.clone())
     }
 
     /// The caller's span as the parent of the root span.
     pub(in crate::telemetry) fn parent_context(&self) -> Option<SpanContext> {
-        self.parent.map(|parent| remote_context(self.trace_id, parent, self.sampled))
+        let parent = self.parent.map(|parent| parent.with_sampled(self.is_sampled()))?;
+        Some(remote_context(&parent, self.state.clone()))
     }
 
     /// Ids of the root span, only when it is sampled.
     #[must_use]
     pub fn ids(&self) -> Option<SpanIds> {
-        self.sampled
-            .then(|| SpanIds { trace_id: self.trace_id.to_string(), span_id: self.span_id.to_string() })
+        self.is_sampled().then(|| SpanIds::from(self.root))
     }
 
-    /// `00-…-01`, only when it is sampled.
+    /// The `traceparent` of the root span, only when it is sampled.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
-        self.ids().map(|ids| ids.traceparent())
+        self.is_sampled().then(|| self.root.to_string())
     }
-}
-
-fn remote_context(trace: TraceId, span: SpanId, sampled: bool) -> SpanContext {
-    SpanContext::new(trace, span, TraceFlags::default().with_sampled(sampled), true, TraceState::default())
 }
 
 /// The root span of a rollout that ended.
@@ -142,75 +131,32 @@ pub struct RolloutSpan {
     pub uid: String,
     /// The generation that was rolled out.
     pub generation: i64,
-    /// The engine.
-    pub engine: &'static str,
+    /// The engine; none for a function, and where it is not known.
+    pub engine: Option<Engine>,
     /// When it was first seen.
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// `ready`, `superseded`, `deleted`, `timed_out`.
-    pub outcome: &'static str,
+    /// How it ended.
+    pub outcome: RolloutOutcome,
     /// The failing condition, when it timed out.
     pub error: Option<String>,
     /// `traceparent` to link to.
     pub link: Option<String>,
 }
 
-/// Whether `s` is a valid W3C `traceparent`.
-#[must_use]
-pub fn valid_traceparent(s: &str) -> bool {
-    parse_traceparent(s).is_some()
-}
-
-/// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after the
-/// flags in version 00.
-pub(in crate::telemetry) fn parse_traceparent(text: &str) -> Option<SpanContext> {
-    let lower_hex = |part: &str, length| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let well_formed =
-        lower_hex(version, 2) && lower_hex(trace, 32) && lower_hex(span, 16) && lower_hex(flags, 2);
-    if !well_formed || version == "ff" || (version == "00" && parts.next().is_some()) {
-        return None;
-    }
-    let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-    Some(remote_context(TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, sampled))
-        .filter(SpanContext::is_valid)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SEED: RolloutSeed<'_> = RolloutSeed { uid: "u", generation: 3, rebuild: "", parent: None };
-
-    #[test]
-    fn a_traceparent_is_taken_as_the_standard_says() {
-        let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-        for (text, valid) in [
-            (format!("00-{trace}-{span}-01"), true),
-            (format!("00-{trace}-{span}-00"), true),
-            (format!("cc-{trace}-{span}-01-what-the-future-brings"), true),
-            (format!("00-{trace}-{span}-01-more"), false),
-            (format!("ff-{trace}-{span}-01"), false),
-            (format!("00-{}-{span}-01", trace.to_uppercase()), false),
-            (format!("00-{}-{span}-01", "0".repeat(32)), false),
-            (format!("00-{trace}-{}-01", "0".repeat(16)), false),
-            (format!("00-{trace}-{span}"), false),
-            (format!(" 00-{trace}-{span}-01"), false),
-            (String::new(), false),
-        ] {
-            assert_eq!(valid_traceparent(&text), valid, "{text:?}");
-        }
-    }
+    const SEED: RolloutSeed<'_> =
+        RolloutSeed { uid: "u", generation: 3, rebuild: "", parent: None, tracestate: None };
 
     #[test]
     fn ids_depend_on_every_part_of_the_seed_and_on_nothing_else() {
         let ids = |seed| {
             let ctx = RolloutContext::derive(&seed, None);
-            (ctx.trace_id, ctx.span_id)
+            (ctx.root.trace_id(), ctx.root.span_id())
         };
         assert_eq!(ids(SEED), ids(SEED));
         let others = [
@@ -227,12 +173,8 @@ mod tests {
     /// Ids are written into objects: another version of the operator must derive the same.
     #[test]
     fn the_derivation_does_not_change() {
-        let ids = RolloutContext::derive(&SEED, None).with_sampled(true).ids();
-        let expected = SpanIds {
-            trace_id: "6147e213db38dba60145ae8f977147c3".to_owned(),
-            span_id: "0721cebb7926fb74".to_owned(),
-        };
-        assert_eq!(ids, Some(expected));
+        let root = RolloutContext::derive(&SEED, None).with_sampled(true).traceparent();
+        assert_eq!(root.as_deref(), Some("00-6147e213db38dba60145ae8f977147c3-0721cebb7926fb74-01"));
     }
 
     #[test]

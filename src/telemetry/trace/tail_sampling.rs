@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{Span, SpanData, SpanProcessor},
 };
+use parking_lot::Mutex;
 
 use crate::telemetry::{
     catalog::attributes::Signal,
@@ -76,7 +77,7 @@ impl TailSamplingProcessor {
         if self.traces.load(Ordering::Acquire) == 0 {
             return vec![span];
         }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
         let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
         // In tracing a parent closes after its children, so the root is the last span of its trace.
@@ -102,7 +103,7 @@ impl SpanProcessor for TailSamplingProcessor {
         let sampling = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.sampling.clone());
         if let Some(sampling) = sampling.filter(|_| !parent.span().span_context().is_valid()) {
             let ctx = span.span_context();
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = self.held.lock();
             if held.len() < MAX_PENDING_TRACES {
                 held.insert(
                     ctx.trace_id(),

@@ -43,7 +43,7 @@ impl Trace {
         let function = functions.first().ok_or("there is no function among the samples")?;
         let (id, name) = (text(&function.data["status"]["rollout"], "traceId"), function.name_any());
         // The root is sent when the rollout ends, the build's span when it has; the export takes a moment.
-        let build = format!("build {name}");
+        let build = format!("BUILD {name}");
         let spans = eventually("the rollout's root span and its build's are received", BOUND, async || {
             let spans = backends.trace(&id).await;
             let complete = spans.iter().any(|span| span.parent_id.is_empty())

@@ -1,0 +1,158 @@
+//! A W3C `traceparent`: parsed and written in this one place. It draws no ids and decides no sampling.
+
+use std::{
+    fmt,
+    num::{NonZeroU64, NonZeroU128},
+    str::FromStr,
+};
+
+/// The flag of a trace that is sampled.
+const SAMPLED: u8 = 0x01;
+/// The flag of a trace whose id is random in its right-most seven bytes (W3C Trace Context, level 2).
+const RANDOM: u8 = 0x02;
+
+/// A span and its trace, as `traceparent` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    trace_id: NonZeroU128,
+    span_id: NonZeroU64,
+    flags: u8,
+}
+
+/// The text is not a W3C `traceparent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a W3C traceparent")]
+pub struct InvalidTraceParent;
+
+impl TraceParent {
+    /// A `traceparent` of these ids; `None` where one of them is all zeros.
+    #[must_use]
+    pub fn new(trace_id: u128, span_id: u64, sampled: bool, random: bool) -> Option<Self> {
+        let flags = if sampled { SAMPLED } else { 0 } | if random { RANDOM } else { 0 };
+        Some(Self { trace_id: NonZeroU128::new(trace_id)?, span_id: NonZeroU64::new(span_id)?, flags })
+    }
+
+    /// The same for ids that are known to be valid; without a flag.
+    #[must_use]
+    pub fn from_ids(trace_id: NonZeroU128, span_id: NonZeroU64) -> Self {
+        Self { trace_id, span_id, flags: 0 }
+    }
+
+    /// Another span of the same trace.
+    #[must_use]
+    pub fn with_span_id(self, span_id: NonZeroU64) -> Self {
+        Self { span_id, ..self }
+    }
+
+    /// The same span, sampled or not.
+    #[must_use]
+    pub fn with_sampled(self, sampled: bool) -> Self {
+        Self { flags: (self.flags & !SAMPLED) | if sampled { SAMPLED } else { 0 }, ..self }
+    }
+
+    /// The trace id, as it is in an `u128`.
+    #[must_use]
+    pub fn trace_id(&self) -> u128 {
+        self.trace_id.get()
+    }
+
+    /// The span id, as it is in an `u64`.
+    #[must_use]
+    pub fn span_id(&self) -> u64 {
+        self.span_id.get()
+    }
+
+    /// The trace id, 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id_hex(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+
+    /// Whether the trace is sampled.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// Whether the trace id is random.
+    #[must_use]
+    pub fn is_random(&self) -> bool {
+        self.flags & RANDOM != 0
+    }
+
+    /// Whether both are of one trace.
+    #[must_use]
+    pub fn is_same_trace(&self, other: &Self) -> bool {
+        self.trace_id == other.trace_id
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = InvalidTraceParent;
+
+    /// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after
+    /// the flags in version 00. Flags that this version does not know are left out.
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
+        let mut parts = text.split('-');
+        let mut hex = |length: usize| {
+            let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            parts.next().filter(|part| part.len() == length && part.bytes().all(lower))
+        };
+        let (version, trace, span, flags) = hex(2)
+            .zip(hex(32))
+            .zip(hex(16).zip(hex(2)))
+            .map(|((version, trace), (span, flags))| (version, trace, span, flags))
+            .ok_or(InvalidTraceParent)?;
+        if version == "ff" || (version == "00" && parts.next().is_some()) {
+            return Err(InvalidTraceParent);
+        }
+        let flags = u8::from_str_radix(flags, 16).map_err(|_| InvalidTraceParent)?;
+        let trace_id = u128::from_str_radix(trace, 16).map_err(|_| InvalidTraceParent)?;
+        let span_id = u64::from_str_radix(span, 16).map_err(|_| InvalidTraceParent)?;
+        Self::new(trace_id, span_id, flags & SAMPLED != 0, flags & RANDOM != 0).ok_or(InvalidTraceParent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
+
+    #[test]
+    fn only_what_the_standard_allows_is_parsed() {
+        for (text, valid) in [
+            (format!("00-{TRACE}-{SPAN}-01"), true),
+            (format!("00-{TRACE}-{SPAN}-00"), true),
+            (format!("cc-{TRACE}-{SPAN}-01-of-a-later-version"), true),
+            (format!("00-{TRACE}-{SPAN}-01-more"), false),
+            (format!("ff-{TRACE}-{SPAN}-01"), false),
+            (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), false),
+            (format!("00-{}-{SPAN}-01", "0".repeat(32)), false),
+            (format!("00-{TRACE}-{}-01", "0".repeat(16)), false),
+            (format!("00-{TRACE}-{SPAN}"), false),
+            (format!("00-{TRACE}-{SPAN}-+1"), false),
+            (format!(" 00-{TRACE}-{SPAN}-01"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(text.parse::<TraceParent>().is_ok(), valid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn replayed_83_the_known_flags_are_kept_and_no_others() {
+        for (given, kept) in [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03")] {
+            let parsed: TraceParent = format!("00-{TRACE}-{SPAN}-{given}").parse().unwrap();
+            assert_eq!(parsed.to_string(), format!("00-{TRACE}-{SPAN}-{kept}"));
+            assert_eq!((parsed.is_sampled(), parsed.is_random()), (kept.ends_with(['1', '3']), kept >= "02"));
+        }
+    }
+}

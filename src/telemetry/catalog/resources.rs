@@ -1,0 +1,121 @@
+//! The API resources that the operator works with: which of them are watched, under which label, and which
+//! paths may be templates. It knows no path and no client.
+
+use kube::Resource;
+
+use crate::{
+    api::{ElpioFunction, GROUP, VERSION},
+    foreign::ChildKind,
+    telemetry::catalog::attributes::{Kind, LabelValue},
+};
+
+/// The label of `CustomResourceDefinition`.
+const CRD: &str = "CustomResourceDefinition";
+
+/// Labels of what is watched: the kind, but `KnativeService` for Knative's.
+pub static WATCHED: [&str; ChildKind::ALL.len() + 2] = {
+    let mut labels = [CRD; ChildKind::ALL.len() + 2];
+    labels[0] = Kind::ElpioService.as_str();
+    labels[1] = Kind::ElpioFunction.as_str();
+    let (mut from, mut to) = (0, 2);
+    while from < ChildKind::ALL.len() {
+        // The service that a function publishes is the first of the labels already.
+        if !matches!(ChildKind::ALL[from], ChildKind::ElpioService) {
+            labels[to] = ChildKind::ALL[from].label();
+            to += 1;
+        }
+        from += 1;
+    }
+    labels
+};
+
+/// An API resource that the operator works with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) struct KnownResource {
+    /// Its versions.
+    pub(in crate::telemetry) versions: &'static [&'static str],
+    /// Its label, where it is watched.
+    pub(in crate::telemetry) watched: Option<&'static str>,
+}
+
+/// What is neither a child nor one of Elpio's kinds: group, plural, version.
+const OTHERS: &[(&str, &str, &[&str])] = &[
+    ("", "namespaces", &["v1"]),
+    ("", "pods", &["v1"]),
+    ("coordination.k8s.io", "leases", &["v1"]),
+    ("events.k8s.io", "events", &["v1"]),
+    ("serving.knative.dev", "routes", &["v1"]),
+];
+
+/// The API resource of a group and a plural; `None` for one that the operator has no business with.
+pub(in crate::telemetry) fn find(group: &str, plural: &str) -> Option<KnownResource> {
+    let child = ChildKind::ALL.into_iter().find(|kind| kind.group() == group && kind.plural() == plural);
+    if let Some(kind) = child {
+        return Some(KnownResource { versions: kind.versions(), watched: Some(kind.label()) });
+    }
+    if group == GROUP && ElpioFunction::plural(&()) == plural {
+        return Some(KnownResource { versions: &[VERSION], watched: Some(Kind::ElpioFunction.as_str()) });
+    }
+    if (group, plural) == ("apiextensions.k8s.io", "customresourcedefinitions") {
+        return Some(KnownResource { versions: &["v1"], watched: Some(CRD) });
+    }
+    let other = OTHERS.iter().find(|(g, p, _)| (*g, *p) == (group, plural));
+    other.map(|(_, _, versions)| KnownResource { versions, watched: None })
+}
+
+/// The versions of a group that the operator works with; empty for a group of others.
+pub(in crate::telemetry) fn versions(group: &str) -> Vec<&'static str> {
+    let children = ChildKind::ALL.into_iter().filter(|kind| kind.group() == group);
+    let others = OTHERS.iter().filter(|(other, ..)| *other == group).map(|(.., versions)| *versions);
+    let own = (group == "apiextensions.k8s.io").then_some(&["v1"][..]);
+    children.map(ChildKind::versions).chain(others).chain(own).flatten().copied().collect()
+}
+
+/// A label of [`WATCHED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::telemetry) struct WatchedResource(&'static str);
+
+impl WatchedResource {
+    pub(in crate::telemetry) fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<WatchedResource> for LabelValue {
+    fn from(resource: WatchedResource) -> Self {
+        Self::from_table(resource.0)
+    }
+}
+
+/// The watched resource of a label.
+pub(in crate::telemetry) fn watched(label: &str) -> Option<WatchedResource> {
+    WATCHED.iter().find(|known| **known == label).map(|known| WatchedResource(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_told_apart_by_group() {
+        let label = |group, plural| find(group, plural).and_then(|resource| resource.watched);
+        assert_eq!(label("", "services"), Some("Service"));
+        assert_eq!(label("serving.knative.dev", "services"), Some("KnativeService"));
+        assert_eq!(label("example.com", "services"), None);
+        assert_eq!(label("coordination.k8s.io", "leases"), None);
+    }
+
+    #[test]
+    fn every_label_belongs_to_one_resource() {
+        let mut found: Vec<&str> = ChildKind::ALL
+            .into_iter()
+            .map(|kind| (kind.group(), kind.plural()))
+            .chain([("elpio.io", "elpiofunctions"), ("apiextensions.k8s.io", "customresourcedefinitions")])
+            .filter_map(|(group, plural)| find(group, plural)?.watched)
+            .collect();
+        let mut labels = WATCHED.to_vec();
+        found.sort_unstable();
+        labels.sort_unstable();
+        assert_eq!(found, labels);
+    }
+}

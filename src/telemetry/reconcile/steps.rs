@@ -1,0 +1,44 @@
+//! The spans of a reconcile's steps, and what marks a span as failed; outside a reconcile there are none.
+
+use opentelemetry::trace::Status;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::telemetry::{
+    catalog::attributes::{ChildKind, ChildStep, ErrorType, ReconcileStep},
+    trace::{
+        context::{SPAN_TARGET, reconciling},
+        exception::record_exception,
+    },
+};
+
+/// Error status and class.
+pub(in crate::telemetry) fn set_error(span: &Span, error_type: ErrorType, message: &str) {
+    span.set_status(Status::error(message.to_owned()));
+    span.set_attribute("error.type", error_type.as_str());
+}
+
+/// Span of a step. Outside a reconcile there is none.
+#[must_use]
+pub fn step(step: ReconcileStep) -> Span {
+    if reconciling().is_none() {
+        return Span::none();
+    }
+    tracing::info_span!(target: SPAN_TARGET, "step", otel.name = step.as_str())
+}
+
+/// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
+#[must_use]
+pub fn step_for(step: ChildStep, child: ChildKind) -> Span {
+    if reconciling().is_none() {
+        return Span::none();
+    }
+    let child = child.label();
+    tracing::info_span!(target: SPAN_TARGET, "step", otel.name = format!("{step} {child}"), elpio.child = child)
+}
+
+/// Marks a step as failed: status, `error.type`, the record of the exception.
+pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
+    set_error(span, error_type, message);
+    record_exception(span, error_type.as_str(), message);
+}

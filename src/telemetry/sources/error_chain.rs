@@ -1,0 +1,17 @@
+//! An error with its causes as one line; it classifies nothing.
+
+use std::error::Error;
+
+/// An error with all its causes, each of them once.
+pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,51 @@
+//! The ids of a sampled span, as they are handed out; it draws none.
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+
+pub(in crate::telemetry) use crate::api::TraceParent;
+
+/// Ids of a sampled span, lower hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanIds {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
+    parent: TraceParent,
+}
+
+impl SpanIds {
+    /// The W3C `traceparent` of the span; it is sampled, or there were no ids.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        self.parent.to_string()
+    }
+}
+
+impl From<TraceParent> for SpanIds {
+    fn from(parent: TraceParent) -> Self {
+        Self { trace_id: parent.trace_id_hex(), span_id: format!("{:016x}", parent.span_id()), parent }
+    }
+}
+
+/// Flag of a random trace id (W3C Trace Context, level 2), which the SDK does not name.
+const RANDOM: u8 = 0x02;
+
+/// The remote span that a `traceparent` names.
+pub(in crate::telemetry) fn remote_context(parent: &TraceParent, state: TraceState) -> SpanContext {
+    let random = TraceFlags::new(if parent.is_random() { RANDOM } else { 0 });
+    SpanContext::new(
+        TraceId::from(parent.trace_id()),
+        SpanId::from(parent.span_id()),
+        random.with_sampled(parent.is_sampled()),
+        true,
+        state,
+    )
+}
+
+/// The `traceparent` of a span; `None` for one that is none.
+pub(in crate::telemetry) fn traceparent_of(span: &SpanContext, is_random: bool) -> Option<TraceParent> {
+    let (trace, id) =
+        (u128::from_be_bytes(span.trace_id().to_bytes()), u64::from_be_bytes(span.span_id().to_bytes()));
+    TraceParent::new(trace, id, span.is_sampled(), is_random)
+}

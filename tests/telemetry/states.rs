@@ -1,0 +1,69 @@
+//! The gauges of Elpio's objects: a closed set, shown by the leader.
+
+use std::time::Duration;
+
+use elpio_operator::{
+    api::condition::StateReason,
+    telemetry::{Kind, ReadyValue, ResourceCounts, catalog::instruments::RESOURCES_BY_STATE},
+};
+
+use super::rig::{Rig, rig};
+
+fn one(reason: StateReason) -> ResourceCounts {
+    ResourceCounts {
+        services_ready: 3,
+        by_state: vec![(Kind::ElpioService, ReadyValue::False, reason, 1)],
+        unsettled_age: vec![(Kind::ElpioService, Duration::from_secs(9))],
+    }
+}
+
+fn lines(rig: &Rig, family: &str) -> Vec<String> {
+    rig.page().lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_has_never_led_shows_no_states() {
+    let rig = rig();
+    rig.telemetry.metrics().resources(|| None);
+    rig.telemetry.metrics().leader(|| false);
+    for family in ["elpio_services_ready ", "elpio_resources{", "elpio_resources_unsettled_age_seconds{"] {
+        assert!(lines(&rig, family).is_empty(), "{family}: {}", rig.page());
+    }
+    assert_eq!(rig.value("leader_election_master_status{name=\"elpio-operator\"}"), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_state_is_shown_also_one_that_no_object_has() {
+    let rig = rig();
+    rig.telemetry.metrics().resources(|| Some(one(StateReason::Forbidden)));
+    let shown = lines(&rig, "elpio_resources{");
+    assert_eq!(shown.len(), RESOURCES_BY_STATE.combinations().len(), "{shown:?}");
+    let (set, zero): (Vec<_>, Vec<_>) = shown.into_iter().partition(|line| !line.ends_with(" 0"));
+    assert_eq!(
+        set,
+        ["elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"Forbidden\"} 1"],
+        "zero: {zero:?}"
+    );
+    let state = |kind, ready, reason| RESOURCES_BY_STATE.allows(&[kind, ready, reason]);
+    assert!(state("ElpioFunction", "false", "BuildFailed") && !state("ElpioService", "false", "BuildFailed"));
+    assert!(!state("ElpioService", "true", "Forbidden"), "what is ready has one reason");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_lead_no_sum_doubles() {
+    let rig = rig();
+    let metrics = rig.telemetry.metrics();
+    metrics.resources(|| Some(one(StateReason::Forbidden)));
+    assert_eq!(rig.value("elpio_services_ready"), Some(3.0));
+    metrics.resources(|| None);
+    let families = ["elpio_services_ready ", "elpio_resources{", "elpio_resources_unsettled_age_seconds{"];
+    for family in families {
+        let shown = lines(&rig, family);
+        assert!(!shown.is_empty() && shown.iter().all(|line| line.ends_with(" 0")), "{family}: {shown:?}");
+    }
+    metrics.resources(|| panic!("a probe that panics"));
+    for family in families {
+        assert!(lines(&rig, family).is_empty(), "{family}: a panic is no zero");
+    }
+    assert!(rig.page().contains("elpio_reconcile_total"), "the rest of the page stays");
+}

@@ -1,0 +1,63 @@
+//! Watches: what they deliver, and how long they have been silent.
+
+use std::{convert::Infallible, sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+use elpio_cluster::wait::eventually;
+use futures::StreamExt;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::{client::Body, runtime::watcher};
+use tower::{Layer, Service, service_fn};
+
+use super::rig::rig;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
+    let rig = rig();
+    let metrics = rig.telemetry.metrics();
+    let events = futures::stream::iter([
+        Ok(watcher::Event::Init),
+        Ok(watcher::Event::InitApply(1)),
+        Ok(watcher::Event::InitDone),
+        Ok(watcher::Event::Apply(2)),
+    ]);
+    let failing = futures::stream::iter([Err(watcher::Error::NoResourceVersion)]);
+    let mut stream = std::pin::pin!(
+        metrics.watch(
+            "Service",
+            events
+                .chain(failing)
+                .chain(futures::stream::pending::<Result<watcher::Event<i32>, watcher::Error>>())
+        )
+    );
+    for _ in 0..5 {
+        stream.next().await;
+    }
+    assert_eq!(rig.value("elpio_watch_events_total{resource=\"Service\"}"), Some(2.0));
+    assert_eq!(rig.value("elpio_watch_restarts_total{resource=\"Service\"}"), Some(1.0));
+    let age = || rig.value("elpio_watch_age_seconds{resource=\"Service\"}");
+    assert_eq!(age(), None, "nothing heard yet");
+
+    let (send, frames) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let body = http_body_util::StreamBody::new(futures::stream::unfold(frames, |mut frames| async {
+        let frame = frames.recv().await?;
+        Some((Ok::<_, Infallible>(http_body::Frame::data(frame)), frames))
+    }));
+    let body = Mutex::new(Some(body));
+    let server = service_fn(move |_: Request<Body>| {
+        let body = body.lock().unwrap().take().unwrap();
+        async move { Ok::<_, Infallible>(Response::new(body)) }
+    });
+    let request = Request::builder().uri("/api/v1/services?&watch=true").body(Body::empty()).unwrap();
+    let mut answer = metrics.client_layer().layer(server).call(request).await.unwrap();
+    assert!(age().is_some(), "the head was heard");
+    let silent = eventually("the watch grows old", Duration::from_secs(5), async || {
+        age().filter(|age| *age >= 0.05).ok_or("young")
+    })
+    .await;
+    send.send(Bytes::from_static(b"bookmark")).await.unwrap();
+    answer.frame().await.unwrap().unwrap();
+    let heard = age().unwrap();
+    assert!(heard < silent, "{heard} after {silent}");
+}

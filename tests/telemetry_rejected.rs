@@ -1,0 +1,78 @@
+//! A collector that accepts an export and rejects a part of it: what it rejects is counted as lost.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use elpio_cluster::wait::eventually;
+use elpio_operator::telemetry::{
+    self, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+    ReconcileOutcome, ReconcileReport, SpanParent, TelemetryConfig, Trigger,
+};
+
+/// `partial_success`, alike for every signal: three items rejected, with a message.
+const PARTIAL_SUCCESS: &[u8] = b"\x0a\x0b\x08\x03\x12\x07too old";
+
+struct Failed;
+
+impl HasReport for Failed {
+    fn report(&self) -> ReconcileReport {
+        ReconcileReport {
+            failure: Some(Failure { error_type: ErrorType::Unavailable, message: "later".into() }),
+            outcome: ReconcileOutcome::Failed,
+            ..ReconcileReport::default()
+        }
+    }
+}
+
+fn info() -> ReconcileInfo {
+    ReconcileInfo {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "shop".into(),
+        name: "cart".into(),
+        uid: "uid-1".into(),
+        generation: 1,
+        trigger: Trigger::Spec,
+        attempt: 0,
+        parent: SpanParent::AfterRollout(None),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_74_a_partial_success_counts_as_loss() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = || async { ([("content-type", "application/x-protobuf")], PARTIAL_SUCCESS) };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+
+    let variables = HashMap::from([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()),
+    ]);
+    let (settings, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
+    let telemetry = Arc::new(telemetry::init(settings, Identity::default(), log, true).unwrap());
+    telemetry.metrics().reconcile(&telemetry.traces(), info(), async { Failed }).await.expect("no panic");
+    let flushing = Arc::clone(&telemetry);
+    tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
+
+    let page = telemetry.page().unwrap();
+    for signal in ["traces", "metrics", "logs"] {
+        let value = |family: &str, result: &str| {
+            let text = String::from_utf8(page.render(None).1).unwrap();
+            let series = format!("{family}{{result=\"{result}\",signal=\"{signal}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        eventually(signal, Duration::from_secs(10), async || {
+            let (exports, lost) = (
+                value("elpio_telemetry_exports_total", "success"),
+                value("elpio_telemetry_dropped_total", "error"),
+            );
+            (exports > 0 && lost == 3 * exports)
+                .then_some(())
+                .ok_or(format!("{exports} exports, {lost} lost"))
+        })
+        .await;
+    }
+}
