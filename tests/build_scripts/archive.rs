@@ -59,7 +59,7 @@ fn unpacked(room: &Room, archive: Vec<u8>) -> Vec<String> {
 #[test]
 fn case_20_archive_odd_names() {
     let dos = |name| Zipped { name, data: b"x", ..Zipped::default() };
-    let rows: [(&str, Vec<u8>, &[&str]); 14] = [
+    let rows: [(&str, Vec<u8>, &[&str]); 15] = [
         ("zip made on DOS", zip(&[dos("app\\a.py"), dos("app\\lib\\b.py")]), &["a.py", "lib/b.py"]),
         ("zip of macOS", zip(&[zipped("app/a.py", "a"), zipped("__MACOSX/app/._a.py", "")]), &["a.py"]),
         (
@@ -80,6 +80,11 @@ fn case_20_archive_odd_names() {
             "signs",
             zip(&[zipped("a[1]/{b,c}*?.py", "a"), zipped("a[1]/$(x);'", "")]),
             &["$(x);'", "{b,c}*?.py"],
+        ),
+        (
+            "numbers",
+            zip(&[zipped("9999999999", "a"), zipped("99999999999 x", "a")]),
+            &["9999999999", "99999999999 x"],
         ),
         ("nothing to strip", tar(&[file("./a", "a"), file("./b/c", "c")]), &["a", "b/c"]),
     ];

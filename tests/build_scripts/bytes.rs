@@ -61,6 +61,8 @@ pub struct Zipped<'a> {
     pub data: &'a [u8],
     /// Bit 0: encrypted; bit 11: the name is UTF-8.
     pub flags: u16,
+    /// How it is compressed; 0: not at all.
+    pub method: u16,
     /// The type and the rights as Unix has them; 0: made on DOS.
     pub unix: u32,
     /// What the list claims as size, where that is a lie.
@@ -69,7 +71,7 @@ pub struct Zipped<'a> {
 
 /// An entry that a Unix tool would write.
 pub fn zipped<'a>(name: &'a str, data: &'a str) -> Zipped<'a> {
-    Zipped { name, data: data.as_bytes(), flags: 1 << 11, unix: 0o100_644, claimed: None }
+    Zipped { name, data: data.as_bytes(), flags: 1 << 11, unix: 0o100_644, ..Zipped::default() }
 }
 
 fn crc(data: &[u8]) -> u32 {
@@ -88,7 +90,7 @@ pub fn zip(entries: &[Zipped<'_>]) -> Vec<u8> {
     for entry in entries {
         let offset = bytes.len();
         let mut shared = Vec::new();
-        for value in [20, entry.flags, 0, 0, 0x5D21] {
+        for value in [20, entry.flags, entry.method, 0, 0x5D21] {
             number(&mut shared, value.into(), 2);
         }
         number(&mut shared, crc(entry.data) as usize, 4);

@@ -161,7 +161,10 @@ impl Room {
         assert!(!output.status.success(), "{variables:?} {messages:?} was not refused: {printed}");
         let last = printed.lines().last().unwrap_or_default();
         let cause = last.strip_prefix("elpio: ").unwrap_or_else(|| panic!("no cause: {printed}"));
-        assert!(messages.iter().all(|message| cause.contains(message)), "{messages:?}: {printed}");
+        assert!(
+            messages.iter().all(|message| cause.contains(message)),
+            "{variables:?} {messages:?}: {printed}"
+        );
         assert_eq!(cause, self.read("cause"));
         printed
     }

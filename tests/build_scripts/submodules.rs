@@ -81,8 +81,8 @@ fn submodule_at(room: &Room, url: &str) {
     nested(room);
     let text = format!("[submodule \"x\"]\n\tpath = x\n\turl = {url}\n");
     let commit = room.git("lib", &["rev-parse", "HEAD"]);
-    room.write("app/.gitmodules", text);
     room.git("app", &["rm", "--quiet", "--cached", "cmd/vendor lib"]);
+    room.write("app/.gitmodules", text);
     room.git("app", &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},x")]);
     room.git("app", &["add", ".gitmodules"]);
     room.git("app", &["commit", "--quiet", "-m", "third"]);

@@ -48,7 +48,7 @@ redacted() {
 cause() {
   redacted >"$notes/redacted"
   line="$(sed -n -E '/^(fatal|error|ERROR|curl|tar|gzip|bzip2|xz):/{p;q;}' "$notes/redacted")"
-  [ -n "$line" ] || line="$(sed -n '/[^[:space:]]/{p;q;}' "$notes/redacted")"
+  [ -n "$line" ] || line="$(sed -n '/^[^[]*[[:alpha:]]/{s/^ *//;p;q;}' "$notes/redacted")"
   printf '%s' "${line:-no cause was given}" | sed -E \
     -e 's/^(fatal|error|curl|tar): //' -e 's/^\([0-9]+\) //' -e "s/^unable to access '[^']*': //"
 }
@@ -65,7 +65,10 @@ logged() {
 
 # host[:port] of a URL. What does not look like one is not printed.
 host_of() {
-  host="${1#*://}"
+  case "$1" in
+  *://*) host="${1#*://}" ;;
+  *) host= ;;
+  esac
   host="${host%%[/?#]*}"
   host="${host##*@}"
   case "$host" in
@@ -90,14 +93,14 @@ persist() {
   done
 }
 refused='shallow|dumb http|unadvertised|not our ref|find remote ref|did not contain'
-final="$refused|error: (3|4(0[0-79]|1|[3-9]))|not found|authentication failed|could not read|certificate|timed out"
-final="$final|not allowed|not supported or disabled|does not (exist|appear)|not valid: is this a git repo"
+final="$refused|error: (3|4(0[0-79]|1|[3-9]))|not found|authentication failed|could not read|certificate"
+final="$final|timed out|not allowed|not supported or disabled|does not (exist|appear)|not valid: is this"
 
 fail_fetch() {
   if logged 'could not read (username|password)'; then
     redacted >&2
     fail "cannot fetch $1: $2 asks for a user name and a password: is it private, or its name wrong?"
-  elif logged 'could not resolve|failed to connect|connect to server|timed out|too slow|connection reset'; then
+  elif logged 'not resolve|failed to connect|connect to server|timed out|too slow|connection reset'; then
     fail_with "cannot reach $2 to fetch $1"
   fi
   fail_with "cannot fetch $1 from $2"
@@ -115,7 +118,10 @@ fetch_ref() {
 # The advertised name of the revision, in git's own order; for a whole commit id a ref that it is the tip of.
 advertised() {
   awk -F '\t' '
-    BEGIN { want = ENVIRON["SOURCE_REVISION"]; whole = want ~ /^[0-9A-Fa-f]+$/ && (length(want) == 40 || length(want) == 64) }
+    BEGIN {
+      want = ENVIRON["SOURCE_REVISION"]
+      whole = want ~ /^[0-9A-Fa-f]+$/ && (length(want) == 40 || length(want) == 64)
+    }
     { name = $2; sub(/\^\{\}$/, "", name) }
     whole { if ($1 == tolower(want)) at[1] = name; next }
     name == want { at[1] = name }
@@ -181,7 +187,7 @@ fetch_commit() {
   fi
 }
 
-# Submodules come by https, or as the source itself does: those of its own host also where .gitmodules says ssh.
+# Submodules come by https, or as the source itself does: so does its own host where .gitmodules says ssh.
 fetch_submodules() {
   [ -e .gitmodules ] || [ -L .gitmodules ] || {
     links="$(git ls-tree -r --full-tree "$commit" | grep '^160000' | cut -f 2 | head -n 5)"
@@ -248,7 +254,7 @@ placed='
   name ~ "^" sep || (sep != "/" && name ~ /^[A-Za-z]:[\/\\]/) { print no "has an absolute path: " name; exit }
   name ~ "(^|" sep ")\\.\\.(" sep "|$)" { print no "leads out of the source: " name; exit }'
 
-# faults SIZE-COLUMN SEPARATOR PROGRAM
+# faults COLUMN SEPARATOR PROGRAM: the column of the size; 1000 where there is none.
 faults() {
   awk -v size="$1" -v sep="$2" -v too='the source is too big: it unpacks to more than ' \
     -v no='the archive is refused: an entry ' "$3"
@@ -274,7 +280,8 @@ download() {
   ) </dev/null 2>"$log" && code=0 || code=$?
   size=0
   if [ -f "$archive" ]; then size="$(wc -c <"$archive")"; fi
-  if [ "$code" = 63 ] || [ "$size" -ge "$max_archive" ]; then
+  # 63: announced; 153: the shell's limit ended the download.
+  if [ "$code" = 63 ] || [ "$code" = 153 ] || [ "$size" -ge "$max_archive" ]; then
     fail "the archive is too big: it has more than $((max_archive / 1048576)) MiB"
   fi
   [ "$code" = 0 ] || fail_with "cannot download the archive from $server"
@@ -295,7 +302,7 @@ sort_of() {
       echo page
     else
       case "${SOURCE_ARCHIVE%%[?#]*}" in
-      *.[zZ][iI][pP]) echo zip ;;
+      *.[zZ][iI][pP]) echo zip-by-name ;;
       *) echo tar ;;
       esac
     fi
@@ -304,7 +311,7 @@ sort_of() {
 }
 
 not_unpacked() {
-  if logged 'not look like a tar|signature not found'; then
+  if logged 'not look like a tar' || { [ "$sort" = zip-by-name ] && logged 'signature not found'; }; then
     fail "what $server sent is no archive: .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar and .zip are known"
   elif logged 'password'; then
     fail 'the archive is encrypted'
@@ -326,14 +333,19 @@ unpack_tar() {
   listed='
     { type = substr($0, 1, 1); sub(/^[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ +[^ ]+ /, "") }
     type ~ /[bcp]/ { print no "is a device or a pipe: " $0; exit }
+    type == "h" && / link to (\/|(.*\/)?\.\.(\/|$))/ { print no "leads out of the source: " $0; exit }
     type == "l" { sub(/ -> .*/, "") }
-    type == "h" { sub(/ link to /, "/") }'
+    type == "h" { sub(/ link to .*/, "") }'
   without "$(tar_of "$@" | {
     tar --list --verbose --numeric-owner --absolute-names --file - 2>>"$log" || echo "$?" >"$notes/tar"
   } | faults 3 / "$counted$listed$placed")"
+  # gzip ends with 2 for a warning. Where it fails, what tar makes of the rest is no cause.
+  if [ -e "$notes/unpacker" ] && [ "$1 $(cat "$notes/unpacker")" != 'gzip 2' ]; then
+    grep -v '^tar: ' "$log" >"$notes/unpacker" || true
+    mv -- "$notes/unpacker" "$log"
+    not_unpacked
+  fi
   [ ! -e "$notes/tar" ] || not_unpacked
-  # gzip ends with 2 for a warning.
-  [ ! -e "$notes/unpacker" ] || [ "$1 $(cat "$notes/unpacker")" = 'gzip 2' ] || not_unpacked
   tar_of "$@" | tar --extract --no-same-owner --no-same-permissions --file - --directory "$fetched" \
     2>>"$log" || not_unpacked
 }
@@ -342,12 +354,17 @@ unpack_tar() {
 unpack_zip() {
   need unzip
   unzip -Z1 "$archive" >"$notes/names" 2>"$log" </dev/null || [ "$?" = 1 ] || not_unpacked
-  without "$(faults 0 '[/\\\\]' "$counted$placed" <"$notes/names")"
+  without "$(faults 1000 '[/\\\\]' "$counted$placed" <"$notes/names")"
   odd="$(unzip -Z -s "$archive" 2>/dev/null </dev/null | grep -m 1 '^[bcps][-r][-w][-xsStT]' || true)"
   without "${odd:+the archive is refused: an entry is a device or a pipe: $odd}"
   bytes="$(unzip -P '' -p "$archive" 2>/dev/null </dev/null | head -c "$((max_unpacked + 1))" | wc -c)"
   without "$(echo "$bytes" | faults 1 / "$counted")"
-  unzip -q -o -P '' "$archive" -d "$fetched" </dev/null >"$log" 2>&1 || [ "$?" = 1 ] || not_unpacked
+  unzip -q -o -P '' "$archive" -d "$fetched" </dev/null >"$log" 2>&1 && code=0 || code=$?
+  case "$code" in
+  0 | 1) ;;
+  81) fail 'the archive has a compression that unzip does not know' ;;
+  *) not_unpacked ;;
+  esac
 }
 
 fetch_archive() {
@@ -355,7 +372,7 @@ fetch_archive() {
   sort="$(sort_of)"
   case "$sort" in
   page) fail "$server sent a web page, not an archive" ;;
-  zip) unpack_zip ;;
+  zip*) unpack_zip ;;
   tar) unpack_tar cat ;;
   *) unpack_tar "$sort" -d -c ;;
   esac
