@@ -1,5 +1,7 @@
 //! The download of an archive, by the real curl from a server on loopback.
 
+use std::net::TcpListener;
+
 use crate::{
     bytes::{file, tar},
     room::Room,
@@ -62,6 +64,23 @@ fn a_download_that_fails_says_why_and_no_secret() {
     let url = "https://user:pass-canary@files.test/a.tar?token=canary";
     let printed = room.refused(&[("SOURCE_ARCHIVE", url)], &["from files.test: bad"]);
     assert!(printed.contains("https://files.test/a.tar") && !printed.contains("canary"), "{printed}");
+}
+
+#[test]
+fn a_download_that_stalls_is_given_up() {
+    let server = Server::new(|_| {
+        let (head, _) = archive();
+        (head, Vec::new())
+    });
+    let mut room = room("download-stalls", &server);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = [("SOURCE_ARCHIVE", "https://files.test/app.tar")];
+    room.refused(&url, &["cannot download the archive from files.test"]);
+    room.files = format!("http://{}", silent.local_addr().unwrap());
+    let patient = "--speed-time 60 ";
+    assert!(room.script.contains(patient));
+    room.script = room.script.replace(patient, "--speed-time 1 ").replace("--retry 3 ", "--retry 0 ");
+    room.refused(&url, &["cannot download the archive from files.test", "too slow"]);
 }
 
 /// Where the server says how long it is, and where it does not.

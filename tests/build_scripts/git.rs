@@ -1,10 +1,10 @@
-//! Every revision from every sort of server, and what is told where that fails.
+//! Every revision from every sort of server, and the error where that fails.
 
 use std::{net::TcpListener, sync::Arc};
 
 use crate::{
     room::Room,
-    server::{Server, files, git, redirect, status},
+    server::{Server, files, git, no_shallow, redirect, status},
 };
 
 const URL: (&str, &str) = ("SOURCE_URL", "https://git.test/repo");
@@ -96,6 +96,21 @@ fn case_19_git_branch_slash_smart() {
     assert!(server.asked().iter().all(|asked| !asked.contains("/objects/")));
 }
 
+#[test]
+fn case_19_git_branch_slash_where_shallow_is_refused() {
+    let mut room = Room::new("no-shallow");
+    repository(&room);
+    for code in [400, 500] {
+        let server = Server::new(no_shallow(room.path(""), code));
+        room.git = server.url();
+        for (revision, text) in [("feature/login-#42", "three"), ("v1", "one")] {
+            room.fetched(&[URL, ("SOURCE_REVISION", revision)]);
+            assert_eq!(room.read("workspace/app/file"), text, "{code} {revision}");
+        }
+        room.git = room.path("").display().to_string();
+    }
+}
+
 /// What the first answer is not, the second may be: whichever request it is that goes wrong.
 #[test]
 fn one_broken_answer_is_no_verdict() {
@@ -137,7 +152,7 @@ fn a_server_that_cannot_be_reached_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{closed}/repo");
     room.refused(&[("SOURCE_URL", &url), ("SOURCE_REVISION", "main")], &[&format!("cannot reach {closed}")]);
-    // It takes the connection, and says nothing.
+    // It takes the connection, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     room.git = format!("http://{}", silent.local_addr().unwrap());
     room.refused(&[URL, ("SOURCE_REVISION", "main")], &["cannot reach git.test", "too slow"]);

@@ -99,6 +99,15 @@ pub fn git(folder: PathBuf) -> impl Fn(&Request) -> Response + Send + Sync {
     }
 }
 
+/// Repositories of a server that fails where a client wants less than the whole history.
+pub fn no_shallow(folder: PathBuf, code: u16) -> impl Fn(&Request) -> Response + Send + Sync {
+    let answer = git(folder);
+    move |request| {
+        let shallow = request.body.windows(6).any(|window| window == b"deepen");
+        if shallow { status(code) } else { answer(request) }
+    }
+}
+
 /// A server; gone with it.
 pub struct Server {
     address: SocketAddr,
@@ -162,7 +171,7 @@ fn serve(mut stream: &TcpStream, log: &Mutex<Vec<String>>, answer: &dyn Fn(&Requ
         log.push(format!("{}?{}", request.path, request.query));
     }
     let (head, body) = answer(&request);
-    // Whoever asked may have gone.
+    // The client may have gone.
     let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes());
     let _ = stream.write_all(&body);
 }

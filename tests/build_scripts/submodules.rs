@@ -1,4 +1,4 @@
-//! Submodules, and files in Git LFS: they are there, or it is told why not.
+//! Submodules, and files in Git LFS: they are there, or the error says why not.
 
 use crate::{
     room::Room,
@@ -8,7 +8,7 @@ use crate::{
 const MAIN: (&str, &str) = ("SOURCE_REVISION", "main");
 const APP: (&str, &str) = ("SOURCE_URL", "https://git.test/app");
 
-/// The script's way to a Git LFS that is not there.
+/// A git-lfs that is not there, whatever the machine has.
 const NO_LFS: &str = "#!/bin/sh\nexit 1\n";
 
 /// `app` has `lib` in `vendor/lib`, an older commit of it, and that has `base`; all by relative URLs.
@@ -69,8 +69,8 @@ fn case_18_git_submodules_of_a_server_that_fails_once() {
         let mut room = Room::new(&format!("submodule-{}", wrong.start));
         nested(&room);
         mirrors(&room, &["app", "lib", "base"]);
-        let served = git(room.path("served"));
-        let server = Server::failing(move |at| wrong.contains(&at), 500, served);
+        let answer = git(room.path("served"));
+        let server = Server::failing(move |at| wrong.contains(&at), 500, answer);
         room.git = server.url();
         all_there(&room);
     }
@@ -110,12 +110,11 @@ fn case_18_git_submodules_that_cannot_be_fetched() {
     }
 }
 
-/// Who clones by hand uses ssh; a build has no key, and the same host serves https.
+/// People clone by ssh; a build has no key, and the same host serves https.
 #[test]
 fn case_18_git_submodules_by_ssh_on_the_source_s_own_host() {
     let room = Room::new("submodule-own");
-    let served = room.path("served");
-    let server = Server::new(git(served));
+    let server = Server::new(git(room.path("served")));
     submodule_at(&room, &format!("ssh://git@{}/lib", server.host()));
     room.fetched(&[("SOURCE_URL", &format!("{}/app", server.url())), MAIN]);
     assert_eq!(room.read("workspace/app/x/lib.txt"), "new");
@@ -172,7 +171,7 @@ fn files_in_git_lfs_are_fetched_where_the_image_can() {
 }
 
 #[test]
-fn pointers_that_no_attribute_explains_are_told() {
+fn pointers_without_an_attribute_cause_a_warning() {
     let room = Room::new("lfs-warning");
     room.program("git-lfs", NO_LFS);
     room.write("app/test/sample", POINTER);

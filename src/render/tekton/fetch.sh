@@ -25,14 +25,14 @@ export LC_ALL=C.UTF-8
 unset LANGUAGE
 
 # One line of a length that fits a message.
-say() {
+report() {
   line="$(printf '%s' "$1" | tr '[:cntrl:]' ' ' | cut -c1-600)"
   printf 'elpio: %s\n' "$line" >&2
 }
 
 fail() {
   trap - EXIT
-  say "$1"
+  report "$1"
   [ -z "${CAUSE:-}" ] || printf '%s' "$line" >"$CAUSE"
   exit 1
 }
@@ -140,7 +140,7 @@ commit_of() {
 
 fetch_git() {
   export GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1
-  export GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME="${GIT_HTTP_LOW_SPEED_TIME:-60}"
+  export GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME="${GIT_HTTP_LOW_SPEED_TIME:-120}"
   unset GIT_ASKPASS SSH_ASKPASS
   need git
   server="$(host_of "$SOURCE_URL")"
@@ -191,7 +191,7 @@ fetch_commit() {
 fetch_submodules() {
   [ -e .gitmodules ] || [ -L .gitmodules ] || {
     links="$(git ls-tree -r --full-tree "$commit" | grep '^160000' | cut -f 2 | head -n 5)"
-    [ -z "$links" ] || say "warning: .gitmodules is missing, so the submodules stay empty: $links"
+    [ -z "$links" ] || report "warning: .gitmodules is missing, so the submodules stay empty: $links"
     return 0
   }
   set -- submodule --quiet update --init --recursive --force
@@ -226,7 +226,7 @@ lfs_pointers() {
 }
 
 warn_of_pointers() {
-  say "warning: $count files are Git LFS pointers, not their content: $files"
+  report "warning: $count files are Git LFS pointers, not their content: $files"
 }
 
 fetch_lfs() {
@@ -325,7 +325,7 @@ tar_of() {
     | head -c "$((max_unpacked + max_entries * 2048))"
 }
 
-# Looks at every entry before the first is unpacked. The list has a fixed number of columns before the name.
+# Checks every entry before the first is unpacked. The list has a fixed number of columns before the name.
 unpack_tar() {
   need tar
   need "$1"
