@@ -120,7 +120,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Shows changes for ever.
+    /// Shows changes until aborted.
     pub async fn run(&mut self) {
         loop {
             self.show_next().await;

@@ -1,4 +1,4 @@
-//! The HTTPS server behind [`crate::Webhook`]: it answers admission reviews by the webhook's rules, and decides nothing
+//! The HTTPS server of [`crate::Webhook`]: it answers admission reviews by the webhook's rules, and decides nothing
 //! itself.
 
 use std::{
@@ -71,15 +71,16 @@ impl From<Request> for ReviewedRequest {
 
 pub(crate) fn acceptor(authority: &Authority) -> TlsAcceptor {
     let identity = authority.server(&["127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("our own");
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("our own");
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())
+        .expect("our authority issues valid PEM");
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("our authority issues valid PEM");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring knows them")
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
-        .expect("our own");
+        .expect("our authority issues valid PEM");
     TlsAcceptor::from(Arc::new(config))
 }
 

@@ -42,11 +42,11 @@ impl WatchBlackhole {
         let text = std::fs::read_to_string(kubeconfig).expect("the kubeconfig is readable");
         let mut config: Value = serde_json::from_str(&text).expect("a Cluster writes JSON");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let own = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("it is bound");
         let cluster = &mut config["clusters"][0]["cluster"];
         let server = cluster["server"].as_str().expect("a URL").trim_start_matches("https://").to_owned();
         let connector = connector(cluster["certificate-authority"].as_str().expect("a file"));
-        *cluster = serde_json::json!({"server": format!("http://{own}")});
+        *cluster = serde_json::json!({"server": format!("http://{address}")});
         let dir = TempDir::new("watch-blackhole");
         std::fs::write(dir.path().join("kubeconfig"), config.to_string()).expect("its directory is writable");
         let (blocked, is_blocked) = watch::channel(false);

@@ -95,7 +95,7 @@ impl Crds {
         futures::future::join_all(applied.iter().map(|crd| wait_until_served(client, crd))).await;
     }
 
-    /// Deletes them and all their objects, and waits until they are gone.
+    /// Deletes them and all their objects, and waits until they no longer exist.
     ///
     /// # Panics
     /// If the API server rejects it.

@@ -62,7 +62,7 @@ impl PodNetwork {
 
 async fn reply(socket: &UdpSocket, query: &[u8], from: SocketAddr) {
     if let Some(answer) = answer(query) {
-        // The client may have gone.
+        // The client may have closed its socket.
         let _ = socket.send_to(&answer, from).await;
     }
 }

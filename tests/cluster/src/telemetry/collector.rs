@@ -111,7 +111,7 @@ impl Collector {
             .await;
     }
 
-    /// Sends SIGKILL: its ports refuse connections.
+    /// Sends SIGKILL: connections to its ports fail.
     pub fn kill(&mut self) {
         self.process.kill();
     }

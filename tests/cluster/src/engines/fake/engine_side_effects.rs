@@ -1,5 +1,5 @@
-//! The objects that engines create beside those they are given, often with the same name: an operator that switches
-//! engines meets them. They are garbage-collected with their owners where kube-controller-manager runs.
+//! The objects that engines create in addition to those they are given, often with the same name, which an operator that
+//! switches engines must handle. It writes no status. kube-controller-manager garbage-collects them with their owners.
 
 use std::collections::BTreeMap;
 

@@ -123,7 +123,7 @@ impl FakeEngines {
     }
 }
 
-/// Watches one kind for ever.
+/// Watches one kind until aborted.
 async fn watch(shared: Arc<Shared>, kind: FakedKind) {
     loop {
         let Some(api) = served_api(&shared, kind).await else {
