@@ -137,10 +137,10 @@ impl Side {
             CollectorFault::None => {}
             // gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE, which over HTTP become 429 and 503.
             CollectorFault::TooMany => {
-                self.receiver.set_fault(ReceiverFault::Status(8.into(), "too much".to_owned()))
+                self.receiver.set_fault(ReceiverFault::Status(8.into(), "too much".to_owned()));
             }
             CollectorFault::Unavailable => {
-                self.receiver.set_fault(ReceiverFault::Status(14.into(), "not now".to_owned()))
+                self.receiver.set_fault(ReceiverFault::Status(14.into(), "not now".to_owned()));
             }
             CollectorFault::Slow => self.receiver.set_fault(ReceiverFault::Slow(Duration::from_millis(700))),
             CollectorFault::Absent => self.receiver.stop(),

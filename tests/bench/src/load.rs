@@ -49,14 +49,14 @@ impl Load {
     }
 
     async fn for_each_service(&self, request: impl AsyncFn(&str) -> kube::Result<()>) -> (Times, Times) {
-        let send = async |number: usize| {
+        let request_for = async |number: usize| {
             let name = format!("service-{number}");
             let sent = Instant::now();
             request(&name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, sent, Instant::now())
         };
         let done: Vec<_> =
-            stream::iter((0..self.services).map(send)).buffer_unordered(MAX_IN_FLIGHT).collect().await;
+            stream::iter((0..self.services).map(request_for)).buffer_unordered(MAX_IN_FLIGHT).collect().await;
         let sent = done.iter().map(|(name, sent, _)| (name.clone(), *sent)).collect();
         let answered = done.into_iter().map(|(name, _, answered)| (name, answered)).collect();
         (sent, answered)

@@ -31,7 +31,7 @@ pub fn eventually<T, E: Display, P: AsyncFnMut() -> Result<T, E>>(
             match probe().await {
                 Ok(value) => return value,
                 Err(error) => {
-                    assert!(!is_last, "{what}: not within {timeout:?} ({location})\nlast error: {error}")
+                    assert!(!is_last, "{what}: not within {timeout:?} ({location})\nlast error: {error}");
                 }
             }
             tokio::time::sleep(delay).await;

@@ -185,7 +185,7 @@ struct Inside {
 
 impl Inside {
     async fn start() -> Self {
-        netns::allowed().unwrap();
+        netns::check_available().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         let mut parent = command.env(PARENT, "1").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut line = String::new();

@@ -85,7 +85,7 @@ pub(crate) fn build(name: &str, program: &Path, dir: &Path, args: &[String]) -> 
     print(format_args!("  Building {name} from Go modules (once; cached in {})", dir.display()));
     let start = Instant::now();
     run(name, program, dir, args, |elapsed| {
-        update(elapsed, format_args!("  Building {name} … {} s", elapsed.as_secs()))
+        update(elapsed, format_args!("  Building {name} … {} s", elapsed.as_secs()));
     })?;
     print(format_args!("     Built {name} in {:.0} s", start.elapsed().as_secs_f32()));
     Ok(())

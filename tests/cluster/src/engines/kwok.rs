@@ -101,7 +101,7 @@ fn all_stages(built_in: &Path, stages: &[String]) -> Vec<Value> {
     all.filter(|document| document["kind"] == "Stage").collect()
 }
 
-/// Waits until the OpenAPI schema has the Stage's group, shortly after the kind is served: without it KWOK exits.
+/// Waits until the `OpenAPI` schema has the Stage's group, shortly after the kind is served: without it KWOK exits.
 async fn wait_for_schema(host: &Host<'_>, stage: &Value) {
     let Some(version) =
         stage["spec"]["resourceRef"]["apiGroup"].as_str().filter(|version| version.contains('/'))

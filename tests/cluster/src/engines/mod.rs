@@ -10,7 +10,7 @@
 //! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
 //! | `kwok-hold` | an image, argument or environment variable of a Tekton step | the task runs until [`tekton::finish_task`] |
 //!
-//! A function's source revision is passed to its task `fetch`, its image and builder to `build`. For PipelineRuns that a
+//! A function's source revision is passed to its task `fetch`, its image and builder to `build`. For a `PipelineRun` that a
 //! test creates, see the annotations in [`tekton`]. The annotation `kwok.x-k8s.io/usage-cpu` sets a pod's CPU usage.
 
 mod admission;

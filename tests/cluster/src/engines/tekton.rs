@@ -129,7 +129,7 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     vec![controller, webhook]
 }
 
-/// Applies its namespace and its ConfigMaps. It needs no roles, because it runs as the administrator.
+/// Applies its namespace and its configuration. It needs no roles, because it runs as the administrator.
 async fn configure(client: &Client, config: &Path) {
     for object in manifest::read::<DynamicObject>(&config.join("100-namespace")) {
         manifest::apply(client, &object).await;

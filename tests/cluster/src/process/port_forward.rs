@@ -137,7 +137,7 @@ async fn forward_to_port(listener: UnixListener, port: u16) {
         match listener.accept().await {
             Ok((client, _)) => {
                 connections.spawn(async move {
-                    copy(client, TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await).await
+                    copy(client, TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await).await;
                 });
             }
             Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(lines[4], "… span 8, not received");
         assert!(lines[5].starts_with("└─ lost  ") && lines[5].ends_with("+40.0 ms"), "{tree}");
         let columns: BTreeSet<usize> =
-            lines.iter().filter_map(|line| Some(line.chars().position(|char| char == '+')?)).collect();
+            lines.iter().filter_map(|line| line.chars().position(|char| char == '+')).collect();
         assert_eq!((columns.len(), lines[0].contains("1.50 s")), (1, true), "durations are aligned\n{tree}");
     }
 

@@ -1,6 +1,6 @@
 //! The control plane: what it serves, how it is controlled, and that nothing outlives it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use elpio_cluster::{Cluster, ClusterOptions, Crds, components::ETCD, eventually, process::unique, samples};
 use k8s_openapi::{

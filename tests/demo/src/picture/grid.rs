@@ -133,7 +133,7 @@ mod tests {
             let points = values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| (f64::from(u32::try_from(index).unwrap()), *value));
+                .map(|(index, value)| (f64::from(u32::try_from(index).unwrap_or(0)), *value));
             Series { name: (*name).to_owned(), points: points.collect() }
         };
         PlottedPanel {

@@ -69,7 +69,9 @@ impl<'a> Waterfall<'a> {
         let received: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
         let parents = spans.iter().map(|span| span.parent_id.as_str());
         let roots: BTreeSet<&str> = parents.filter(|parent| !received.contains(parent)).collect();
-        roots.into_iter().for_each(|root| waterfall.add_children(root, 0));
+        for root in roots {
+            waterfall.add_children(root, 0);
+        }
         waterfall
     }
 
