@@ -1,8 +1,9 @@
-//! What a faulty collector costs: compares two operators side by side under the same load, one of which has a faulty
-//! collector. It injects no other fault.
+//! What a faulty collector costs: compares two operators side by side under the same load, one of which has a
+//! faulty collector. It injects no other fault.
 //!
-//! Each operator has its own collector, which is the faulty one in half of the comparisons, so that neither process nor
-//! machine makes the difference. Durations come from the operator's log: one line per reconcile that changed something.
+//! Each operator has its own collector, which is the faulty one in half of the comparisons, so that neither
+//! process nor machine makes the difference. Durations come from the operator's log: one line per reconcile
+//! that changed something.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -242,9 +243,9 @@ pub async fn compare(rounds: usize, binary: &Path) -> bool {
         results.add_row([name, count.to_string(), cells(&median), cells(&tail), interval, result.to_owned()]);
     }
     println!(
-        "{results}\n\nPercentiles are over all comparisons. A ratio is the geometric mean of their ratios, because load on the machine affects both sides."
+        "{results}\n\nPercentiles are over all comparisons; a ratio is the geometric mean of theirs, as load affects both sides.\n\
+         SLOWER: a ratio above {MAX_RATIO} with a bootstrapped interval above 1."
     );
-    println!("SLOWER: a ratio above {MAX_RATIO} with a bootstrapped interval above 1.");
     passed
 }
 

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::observations::Times;
 
-/// Requests in flight. The client speaks HTTP/1.1, so this is its number of connections: enough to keep the API server
-/// busy, and few enough that TLS handshakes do not dominate.
+/// Requests in flight. The client speaks HTTP/1.1, so this is its number of connections: enough to keep the
+/// API server busy, and few enough that TLS handshakes do not dominate.
 const MAX_IN_FLIGHT: usize = 50;
 
 /// The image tag that an edit sets.

@@ -1,6 +1,6 @@
-//! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against a real API
-//! server; with `--faults`: what a faulty collector costs its reconciles. It may measure from outside only: by watches,
-//! the operator's metrics, `/proc` and the audit log.
+//! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
+//! a real API server; with `--faults`: what a faulty collector costs its reconciles. It may measure from
+//! outside only: by watches, the operator's metrics, `/proc` and the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

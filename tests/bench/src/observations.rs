@@ -1,4 +1,5 @@
-//! When each state was first observed, by watches on the services and their children. It does not interpret times.
+//! When each state was first observed, by watches on the services and their children. It does not interpret
+//! times.
 
 use std::{
     collections::HashMap,

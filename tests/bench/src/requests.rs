@@ -1,5 +1,5 @@
-//! The operator's API requests and CPU time in each phase, from its metrics and `/proc`, checked against the audit log.
-//! It sends no request to the API server.
+//! The operator's API requests and CPU time in each phase, from its metrics and `/proc`, checked against the
+//! audit log. It sends no request to the API server.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,6 @@
-//! Compares two samples that were measured side by side: how far their percentiles differ, and whether by more than
-//! chance. Pure. (Criterion and `statrs` were considered: neither bootstraps ratios of paired samples.)
+//! Compares two samples that were measured side by side: how far their percentiles differ, and whether by
+//! more than chance. Pure. (Criterion and `statrs` were considered: neither bootstraps ratios of paired
+//! samples.)
 
 /// Bootstrap resamples for the confidence interval.
 const RESAMPLES: usize = 1000;
@@ -22,7 +23,8 @@ pub struct Comparison {
     pub healthy: f64,
     /// Over all pairs, with the fault.
     pub faulty: f64,
-    /// Geometric mean of the pairs' ratios, faulty to healthy: load on the machine affects both sides of a pair.
+    /// Geometric mean of the pairs' ratios, faulty to healthy: load on the machine affects both sides of a
+    /// pair.
     pub ratio: f64,
     /// 98 % confidence interval of the ratio.
     pub interval: (f64, f64),

@@ -1,5 +1,5 @@
-//! Starts the real components that Elpio's tests, demo and benchmark run against. It may not use the operator's
-//! code: the operator is one more process here.
+//! Starts the real components that Elpio's tests, demo and benchmark run against. It may not use the
+//! operator's code: the operator is one more process here.
 //!
 //! ```no_run
 //! # async fn example() {

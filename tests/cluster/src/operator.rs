@@ -1,4 +1,5 @@
-//! The operator as a process: started, queried and stopped as a user would. It may not use the operator's code.
+//! The operator as a process: started, queried and stopped as a user would. It may not use the operator's
+//! code.
 
 use std::{
     ffi::OsString,
@@ -36,8 +37,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`. Ports default to
-    /// free ones. It does not wait: see [`Operator::wait_ready`].
+    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`. Ports
+    /// default to free ones. It does not wait: see [`Operator::wait_ready`].
     ///
     /// # Panics
     /// If the binary cannot be started.

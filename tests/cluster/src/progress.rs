@@ -1,5 +1,5 @@
-//! Progress messages of long operations, such as builds of several minutes. They bypass the test runner's output
-//! capture, so that they are visible while a test runs.
+//! Progress messages of long operations, such as builds of several minutes. They bypass the test runner's
+//! output capture, so that they are visible while a test runs.
 
 use std::{fmt::Arguments, io::Write as _, sync::OnceLock, time::Duration};
 

@@ -1,9 +1,9 @@
-//! A small test runner for test binaries that need a set-up step before any test, which libtest does not offer. It
-//! knows nothing about what is tested.
+//! A small test runner for test binaries that need a set-up step before any test, which libtest does not
+//! offer. It knows nothing about what is tested.
 //!
-//! It takes libtest's arguments: filters, `--exact`, `--skip FILTER`, `--list`, `--test-threads N`; others are
-//! ignored. (libtest-mimic was considered: it takes one filter only, reports no durations, and would add clap's
-//! derive and colour features to the operator's build.)
+//! It takes libtest's arguments: filters, `--exact`, `--skip FILTER`, `--list`, `--test-threads N`; others
+//! are ignored. (libtest-mimic was considered: it takes one filter only, reports no durations, and would add
+//! clap's derive and colour features to the operator's build.)
 //!
 //! ```no_run
 //! # mod knative { pub async fn becomes_ready() {} }
@@ -71,8 +71,8 @@ impl Suite {
         Self { tests }
     }
 
-    /// Runs the tests that the program's arguments select. `set_up` runs before the first test, and not at all if
-    /// there is none or they are only listed.
+    /// Runs the tests that the program's arguments select. `set_up` runs before the first test, and not at
+    /// all if there is none or they are only listed.
     pub fn run<E: Display>(self, set_up: impl FnOnce() -> Result<(), E>) -> ExitCode {
         let arguments = Arguments::parse(std::env::args().skip(1));
         let tests: VecDeque<Test> =

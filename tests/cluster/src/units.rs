@@ -1,4 +1,5 @@
-//! How durations are written in progress messages, trees and tables. Pure. (`humantime` was considered: it writes
+//! How durations are written in progress messages, trees and tables. Pure. (`humantime` was considered: it
+//! writes
 //! `2s 400ms`, and never rounds.)
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Polls until a condition holds, instead of sleeping for a fixed time; a timeout reports what was observed last.
+//! Polls until a condition holds, instead of sleeping for a fixed time; a timeout reports what was observed
+//! last.
 
 use std::{
     fmt::Display,
@@ -11,8 +12,8 @@ const MAX_DELAY: Duration = Duration::from_millis(100);
 
 /// Polls `probe` until it returns `Ok`.
 ///
-/// It polls after 5 ms at first, and ten times a second later. One poll runs to its end after `timeout`, so that a slow
-/// probe does not fail on a busy machine.
+/// It polls after 5 ms at first, and ten times a second later. One poll runs to its end after `timeout`, so
+/// that a slow probe does not fail on a busy machine.
 ///
 /// # Panics
 /// After `timeout`, with `what`, the caller's location, and the last error of `probe`.

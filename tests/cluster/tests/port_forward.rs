@@ -1,7 +1,7 @@
 //! Port forwarding out of a network namespace, with real sockets, namespaces and signals.
 //!
-//! This binary has three roles: the tests; the parent outside a namespace, which a test starts; and the server inside,
-//! which the parent starts.
+//! This binary has three roles: the tests; the parent outside a namespace, which a test starts; and the
+//! server inside, which the parent starts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The receivers of the operator's telemetry: collector, Jaeger and Prometheus, or this program alone. It prints nothing.
+//! The receivers of the operator's telemetry: collector, Jaeger and Prometheus, or this program alone. It
+//! prints nothing.
 
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ impl Backends {
         }
     }
 
-    /// Makes Prometheus scrape the operator, and waits for the first scrape: a rate needs the counters' initial values.
+    /// Makes Prometheus scrape the operator, and waits for the first scrape: a rate needs the counters'
+    /// initial values.
     pub async fn scrape(&self, operator: &Operator) {
         let Self::Real(real) = self else { return };
         real.prometheus.set_scrape_targets(&[format!("127.0.0.1:{}", operator.metrics_port())]).await;

@@ -1,5 +1,5 @@
-//! Builds what the demo runs, outside the network namespace: the operator, and components that are missing. It starts
-//! nothing.
+//! Builds what the demo runs, outside the network namespace: the operator, and components that are missing.
+//! It starts nothing.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,8 @@ use elpio_cluster::{
 
 use crate::{options::Options, terminal::Terminal};
 
-/// Build times in seconds on two cores with an empty cache; the first component of a project has the shared part.
+/// Build times in seconds on two cores with an empty cache; the first component of a project has the shared
+/// part.
 const BUILD_TIMES: [(&str, u64); 9] = [
     ("kube-apiserver", 250),
     ("keda-operator", 420),

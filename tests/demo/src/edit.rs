@@ -1,5 +1,5 @@
-//! Edits after the first rollouts: Prometheus computes rates only from counters that it has scraped before they rise. It
-//! prints nothing.
+//! Edits after the first rollouts: Prometheus computes rates only from counters that it has scraped before
+//! they rise. It prints nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Everything that runs (control plane, engines or fakes, backends, operator), and its addresses outside the network
-//! namespace. It prints steps only.
+//! Everything that runs (control plane, engines or fakes, backends, operator), and its addresses outside the
+//! network namespace. It prints steps only.
 
 use std::{
     path::{Path, PathBuf},

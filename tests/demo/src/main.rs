@@ -1,5 +1,5 @@
-//! `cargo demo`: starts control plane, engines, backends and the operator in a network namespace, applies the samples, and
-//! shows on the terminal what happens to them. Everything that it starts ends with it.
+//! `cargo demo`: starts control plane, engines, backends and the operator in a network namespace, applies the
+//! samples, and shows on the terminal what happens to them. Everything that it starts ends with it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The panels of the dashboards as text: the highest values of each panel's queries, read from Prometheus. It only reads.
+//! The panels of the dashboards as text: the highest values of each panel's queries, read from Prometheus. It
+//! only reads.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Writes pictures of this run: the trace that was shown, and a dashboard as Prometheus answers it. It draws nothing
-//! itself.
+//! Writes pictures of this run: the trace that was shown, and a dashboard as Prometheus answers it. It draws
+//! nothing itself.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -32,7 +32,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Waits for the trace of the first of these functions, with its build and, if `tekton` exports any, Tekton's spans.
+    /// Waits for the trace of the first of these functions, with its build and, if `tekton` exports any,
+    /// Tekton's spans.
     pub async fn read(
         backends: &Backends,
         functions: &[&DynamicObject],
@@ -57,7 +58,8 @@ impl Trace {
         Ok(Self { id, name, spans })
     }
 
-    /// The spans without reconciles that changed nothing, and with one line for each operation of another service.
+    /// The spans without reconciles that changed nothing, and with one line for each operation of another
+    /// service.
     pub fn reduced(&self) -> Vec<Span> {
         let mut children: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
         for span in &self.spans {

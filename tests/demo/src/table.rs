@@ -8,7 +8,8 @@ use comfy_table::{
 use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 
-/// In narrower terminals, engine, duration and age are left out, so that the URL or message has enough columns.
+/// In narrower terminals, engine, duration and age are left out, so that the URL or message has enough
+/// columns.
 const WIDE: usize = 110;
 /// The columns that [`WIDE`] tables have only.
 const WIDE_COLUMNS: [&str; 3] = ["ENGINE", "TOOK", "AGE"];

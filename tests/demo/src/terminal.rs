@@ -1,5 +1,5 @@
-//! The demo's output: permanent lines, and below them, on a terminal, steps in progress and a region that is redrawn. It
-//! does not know what it shows. `indicatif` redraws, `console` knows the terminal.
+//! The demo's output: permanent lines, and below them, on a terminal, steps in progress and a region that is
+//! redrawn. It does not know what it shows. `indicatif` redraws, `console` knows the terminal.
 
 use std::{
     fmt::Display,

@@ -1,5 +1,5 @@
-//! Watches the objects and their Events, and shows them: a table that is redrawn on a terminal, and one line per Event. It
-//! changes nothing.
+//! Watches the objects and their Events, and shows them: a table that is redrawn on a terminal, and one line
+//! per Event. It changes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,5 @@
-//! `cargo demo` as a user runs it: its output is complete, its addresses can be opened, and Ctrl-C ends every process.
+//! `cargo demo` as a user runs it: its output is complete, its addresses can be opened, and Ctrl-C ends every
+//! process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
@@ -211,7 +212,8 @@ async fn check_addresses(output: &str) {
 #[tokio::test]
 async fn a_signal_ends_it_while_it_starts() {
     let _lock = LOCK.lock().await;
-    // Before the demo handles signals, they have their default effect; a shell makes background jobs ignore SIGINT.
+    // Before the demo handles signals, they have their default effect; a shell makes background jobs ignore
+    // SIGINT.
     for (text, signal, code) in [
         ("✓ components", Signal::SIGTERM, 143),
         ("✓ control plane", Signal::SIGINT, 130),

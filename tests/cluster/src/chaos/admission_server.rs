@@ -1,5 +1,5 @@
-//! The HTTPS server of [`crate::Webhook`]: it answers admission reviews by the webhook's rules, and decides nothing
-//! itself.
+//! The HTTPS server of [`crate::Webhook`]: it answers admission reviews by the webhook's rules, and decides
+//! nothing itself.
 
 use std::{
     convert::Infallible,

@@ -1,5 +1,5 @@
-//! A proxy in front of the API server that can block watches: their connections stay open, but no events arrive. All
-//! other requests pass.
+//! A proxy in front of the API server that can block watches: their connections stay open, but no events
+//! arrive. All other requests pass.
 
 use std::{
     net::Ipv4Addr,

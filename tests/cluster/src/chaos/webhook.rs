@@ -1,5 +1,5 @@
-//! A validating admission webhook with rules that refuse or delay writes: it makes the real API server answer 409, 422,
-//! 429 or 503. It changes no object.
+//! A validating admission webhook with rules that refuse or delay writes: it makes the real API server answer
+//! 409, 422, 429 or 503. It changes no object.
 
 use std::{
     net::Ipv4Addr,
@@ -28,8 +28,8 @@ const PROBE_NAME: &str = "elpio-webhook-probe";
 /// Which requests to refuse or delay, and how.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The plural, `services.serving.knative.dev` with the group, `elpioservices/status` for a subresource, `*` for all
-    /// resources.
+    /// The plural, `services.serving.knative.dev` with the group, `elpioservices/status` for a subresource,
+    /// `*` for all resources.
     pub resource: String,
     /// `CREATE`, `UPDATE`, `DELETE`, or `*`. A server-side apply is a `CREATE` or an `UPDATE`.
     pub operation: String,
@@ -138,8 +138,8 @@ impl Webhook {
         webhook
     }
 
-    /// Refuses writes of `resource` with this HTTP status code until [`Webhook::clear`]. The last rule added is tried
-    /// first.
+    /// Refuses writes of `resource` with this HTTP status code until [`Webhook::clear`]. The last rule added
+    /// is tried first.
     pub fn refuse(&self, resource: &str, code: u16, message: &str) {
         self.add(Rule::refuse(resource, code, message));
     }

@@ -29,8 +29,8 @@ pub fn build_operator(release: bool) -> Result<PathBuf, String> {
     if release {
         command.arg("--release");
     }
-    // Build scripts depend on the variables that `cargo run` sets for this program: inherited, they would cause a third
-    // of the dependencies to be rebuilt.
+    // Build scripts depend on the variables that `cargo run` sets for this program: inherited, they would
+    // cause a third of the dependencies to be rebuilt.
     let set_by_cargo_run = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
             .iter()

@@ -149,7 +149,8 @@ fn provided(name: &str) -> Option<PathBuf> {
     Some(Path::new(&dir).join(name)).filter(|path| path.is_file())
 }
 
-/// The OpenTelemetry Collector with the components of `otel/collector-builder.yaml`, built by its own builder.
+/// The OpenTelemetry Collector with the components of `otel/collector-builder.yaml`, built by its own
+/// builder.
 ///
 /// # Errors
 /// See [`BuildError`].

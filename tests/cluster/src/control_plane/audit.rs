@@ -8,7 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
-/// The audit policy: one line per answered request, without bodies. A watch is logged when it starts and when it ends.
+/// The audit policy: one line per answered request, without bodies. A watch is logged when it starts and when
+/// it ends.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy

@@ -1,5 +1,5 @@
-//! How tests reach a cluster: kubeconfigs and clients of its users, and the audit log of what they requested. It changes
-//! nothing in the cluster.
+//! How tests reach a cluster: kubeconfigs and clients of its users, and the audit log of what they requested.
+//! It changes nothing in the cluster.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,8 @@ impl Cluster {
         self.client_for(&self.kubeconfig()).await
     }
 
-    /// A client for one of the users `elpio-test-0` … `elpio-test-63`, who have no permissions until a test binds some.
+    /// A client for one of the users `elpio-test-0` … `elpio-test-63`, who have no permissions until a test
+    /// binds some.
     ///
     /// # Panics
     /// If there is no such user.

@@ -1,5 +1,5 @@
-//! The `CustomResourceDefinitions` of other projects, from the Go module cache, and Elpio's own. It copies nothing into
-//! the checkout.
+//! The `CustomResourceDefinitions` of other projects, from the Go module cache, and Elpio's own. It copies
+//! nothing into the checkout.
 
 use std::{
     fs,

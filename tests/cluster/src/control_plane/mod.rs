@@ -1,5 +1,5 @@
-//! A real control plane on this machine: etcd, kube-apiserver and, on request, kube-controller-manager. It runs no
-//! nodes.
+//! A real control plane on this machine: etcd, kube-apiserver and, on request, kube-controller-manager. It
+//! runs no nodes.
 
 pub mod audit;
 mod clients;
@@ -37,7 +37,8 @@ const SLOW_START: Duration = Duration::from_secs(10);
 /// What a cluster consists of.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterOptions {
-    /// Run kube-controller-manager too: garbage collection, Deployments, service accounts, deletion of namespaces.
+    /// Run kube-controller-manager too: garbage collection, Deployments, service accounts, deletion of
+    /// namespaces.
     pub controller_manager: bool,
     /// CRDs to apply before `start` returns.
     pub crds: Vec<Crds>,
@@ -94,8 +95,8 @@ impl Cluster {
         cluster
     }
 
-    /// One control plane per test process, with everything. Tests must not stop its parts, because other tests use it
-    /// at the same time.
+    /// One control plane per test process, with everything. Tests must not stop its parts, because other
+    /// tests use it at the same time.
     ///
     /// # Panics
     /// As [`Cluster::start`].
@@ -104,8 +105,8 @@ impl Cluster {
         SHARED.get_or_init(|| Self::start(ClusterOptions::full())).await
     }
 
-    /// Creates a namespace with a unique name that starts with `prefix`, with its default service account if the
-    /// controller manager runs.
+    /// Creates a namespace with a unique name that starts with `prefix`, with its default service account if
+    /// the controller manager runs.
     ///
     /// # Panics
     /// If the API server rejects it.

@@ -1,4 +1,5 @@
-//! Certificates for servers on loopback, issued by a certificate authority of this run. Nothing else trusts it.
+//! Certificates for servers on loopback, issued by a certificate authority of this run. Nothing else trusts
+//! it.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,

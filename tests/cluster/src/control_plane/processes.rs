@@ -1,4 +1,5 @@
-//! etcd, kube-apiserver and kube-controller-manager as processes, and their files. It sends no request to them.
+//! etcd, kube-apiserver and kube-controller-manager as processes, and their files. It sends no request to
+//! them.
 
 use std::{ffi::OsString, fmt::Write as _, fs, path::PathBuf};
 

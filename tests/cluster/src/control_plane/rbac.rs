@@ -1,5 +1,5 @@
-//! Waits until RBAC changes take effect: the API server's authorizer learns of roles and bindings by watches, shortly
-//! after they are written. It changes no permission.
+//! Waits until RBAC changes take effect: the API server's authorizer learns of roles and bindings by watches,
+//! shortly after they are written. It changes no permission.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::eventually;
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Waits until the API server allows the user this verb on this group and resource in all namespaces, or denies it. `*`
-/// means all.
+/// Waits until the API server allows the user this verb on this group and resource in all namespaces, or
+/// denies it. `*` means all.
 ///
 /// # Panics
 /// After two minutes.

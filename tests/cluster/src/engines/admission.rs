@@ -1,4 +1,5 @@
-//! Makes the API server call a project's webhooks on loopback, and reports when they are ready. It knows no project.
+//! Makes the API server call a project's webhooks on loopback, and reports when they are ready. It knows no
+//! project.
 
 use k8s_openapi::{
     ByteString,
@@ -25,8 +26,8 @@ pub(super) struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// Applies the webhooks' Secret and configurations, with a Service that is an alias for loopback and with this port
-    /// in every reference to it. The webhooks' own certificates stay valid.
+    /// Applies the webhooks' Secret and configurations, with a Service that is an alias for loopback and with
+    /// this port in every reference to it. The webhooks' own certificates stay valid.
     pub(super) async fn configure(&self, objects: Vec<DynamicObject>) {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": self.service, "namespace": self.namespace},
@@ -64,7 +65,8 @@ impl Admission<'_> {
         service.is_some_and(|service| service.name == self.service && service.namespace == self.namespace)
     }
 
-    /// Whether the webhooks have written CA bundles and rules into these configurations: then the API server calls them.
+    /// Whether the webhooks have written CA bundles and rules into these configurations: then the API server
+    /// calls them.
     pub(super) async fn ready(&self, mutating: &str, validating: &str) -> Result<(), String> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let webhooks = configurations

@@ -1,4 +1,5 @@
-//! Registers an aggregated API that a program serves on loopback, and waits until it is available. It knows no project.
+//! Registers an aggregated API that a program serves on loopback, and waits until it is available. It knows
+//! no project.
 
 use k8s_openapi::ByteString;
 use serde_json::json;
@@ -30,8 +31,8 @@ impl Aggregated {
         authority.peer(&[&format!("{}.{}.svc", self.service, self.namespace), "localhost", "127.0.0.1"])
     }
 
-    /// Registers the API as soon as the program listens, because an unavailable group blocks the deletion of namespaces;
-    /// then waits until the API server serves it.
+    /// Registers the API as soon as the program listens, because an unavailable group blocks the deletion of
+    /// namespaces; then waits until the API server serves it.
     pub(super) async fn serve(&self, host: &Host<'_>, process: &mut Process, authority: &Authority) {
         eventually(&format!("{} listens", process.name()), START_TIMEOUT, async || {
             process.assert_running();

@@ -1,4 +1,5 @@
-//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, connected without cluster DNS. It starts nothing else.
+//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, connected without cluster DNS. It starts
+//! nothing else.
 
 use serde_json::json;
 
@@ -19,7 +20,8 @@ pub(super) const INTERCEPTOR: Component =
 
 /// The Service whose endpoints the scaler polls for queue lengths.
 const ADMIN: &str = "keda-add-ons-http-interceptor-admin";
-/// The interceptor's address. An endpoint cannot be in 127.0.0.0/8; this address is on loopback too (see `netns`).
+/// The interceptor's address. An endpoint cannot be in 127.0.0.0/8; this address is on loopback too (see
+/// `netns`).
 const ADDRESS: &str = "10.255.0.1";
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {

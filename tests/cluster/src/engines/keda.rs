@@ -1,5 +1,5 @@
-//! KEDA: its operator and its metrics adapter, with certificates issued here instead of KEDA's own. It starts the HTTP
-//! add-on too.
+//! KEDA: its operator and its metrics adapter, with certificates issued here instead of KEDA's own. It starts
+//! the HTTP add-on too.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Knative Serving: controller, autoscaler and webhook, with the configuration that its module ships. KWOK simulates the
-//! ingress; there is no activator, so requests always go to pods directly.
+//! Knative Serving: controller, autoscaler and webhook, with the configuration that its module ships. KWOK
+//! simulates the ingress; there is no activator, so requests always go to pods directly.
 
 use std::path::PathBuf;
 

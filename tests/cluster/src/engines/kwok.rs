@@ -1,4 +1,5 @@
-//! A node whose pods KWOK simulates, and the real scheduler. It knows no engine: engines provide their own KWOK Stages.
+//! A node whose pods KWOK simulates, and the real scheduler. It knows no engine: engines provide their own
+//! KWOK Stages.
 
 use std::{
     fs,
@@ -21,8 +22,8 @@ const KWOK: Component = Component::plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/k
 pub(super) const COMPONENTS: [Component; 2] = [KUBE_SCHEDULER, KWOK];
 const MODULE: (&str, &str) = ("sigs.k8s.io/kwok", "v0.8.0");
 
-/// KWOK's configuration for pod metrics, taken from annotations (`kwok.x-k8s.io/usage-cpu: 90m`); metrics-server scrapes
-/// them from [`METRICS_PATH`].
+/// KWOK's configuration for pod metrics, taken from annotations (`kwok.x-k8s.io/usage-cpu: 90m`);
+/// metrics-server scrapes them from [`METRICS_PATH`].
 const METRICS: [&str; 2] = ["metrics/resource", "metrics/usage"];
 const METRICS_PATH: &str = "/metrics/nodes/kwok-node/metrics/resource";
 /// KWOK's built-in Stages without delays.
@@ -41,8 +42,8 @@ pub(super) fn fetch() -> Result<(), BuildError> {
     module_dir(MODULE.0, MODULE.1).map(drop)
 }
 
-/// Starts the scheduler, and KWOK with one node and a storage class. The CRDs of all kinds in the Stages must exist: KWOK
-/// discovers them once.
+/// Starts the scheduler, and KWOK with one node and a storage class. The CRDs of all kinds in the Stages must
+/// exist: KWOK discovers them once.
 pub(super) async fn start(host: &Host<'_>, stages: &[String]) -> Vec<Process> {
     let kustomize = kustomize_dir();
     for object in manifest::read::<DynamicObject>(&kustomize.join("stage/volume/fast/storage-class.yaml")) {
@@ -101,7 +102,8 @@ fn all_stages(built_in: &Path, stages: &[String]) -> Vec<Value> {
     all.filter(|document| document["kind"] == "Stage").collect()
 }
 
-/// Waits until the `OpenAPI` schema has the Stage's group, shortly after the kind is served: without it KWOK exits.
+/// Waits until the `OpenAPI` schema has the Stage's group, shortly after the kind is served: without it KWOK
+/// exits.
 async fn wait_for_schema(host: &Host<'_>, stage: &Value) {
     let Some(version) =
         stage["spec"]["resourceRef"]["apiGroup"].as_str().filter(|version| version.contains('/'))
@@ -120,7 +122,8 @@ async fn wait_for_schema(host: &Host<'_>, stage: &Value) {
     .await;
 }
 
-/// Excludes the failing pods from KWOK's Stage that makes every pod ready: of two matching Stages KWOK picks one at random.
+/// Excludes the failing pods from KWOK's Stage that makes every pod ready: of two matching Stages KWOK picks
+/// one at random.
 fn exclude_failing_pods(mut stage: Value) -> Value {
     if stage["metadata"]["name"] == "pod-ready" {
         let conditions = stage["spec"]["selector"]["matchExpressions"]

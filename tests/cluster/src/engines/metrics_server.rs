@@ -1,5 +1,5 @@
-//! metrics-server, which scrapes the simulated node. A pod's usage is its annotation `kwok.x-k8s.io/usage-cpu: 90m`, and
-//! is known after two scrapes, ten seconds apart. It starts nothing else.
+//! metrics-server, which scrapes the simulated node. A pod's usage is its annotation
+//! `kwok.x-k8s.io/usage-cpu: 90m`, and is known after two scrapes, ten seconds apart. It starts nothing else.
 
 use super::{Host, aggregated::Aggregated, write_identity};
 use crate::{

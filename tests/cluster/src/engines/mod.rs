@@ -1,7 +1,8 @@
-//! The engines' own controllers as processes, with pods that KWOK simulates; [`fake`] replaces them where they cannot run.
-//! They may run inside [`crate::netns`] only.
+//! The engines' own controllers as processes, with pods that KWOK simulates; [`fake`] replaces them where
+//! they cannot run. They may run inside [`crate::netns`] only.
 //!
-//! Words in a simulated pod's spec decide what happens to it, so that they work for objects that the operator creates:
+//! Words in a simulated pod's spec decide what happens to it, so that they work for objects that the operator
+//! creates:
 //!
 //! | word | where | effect |
 //! |---|---|---|
@@ -10,8 +11,9 @@
 //! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
 //! | `kwok-hold` | an image, argument or environment variable of a Tekton step | the task runs until [`tekton::finish_task`] |
 //!
-//! A function's source revision is passed to its task `fetch`, its image and builder to `build`. For a `PipelineRun` that a
-//! test creates, see the annotations in [`tekton`]. The annotation `kwok.x-k8s.io/usage-cpu` sets a pod's CPU usage.
+//! A function's source revision is passed to its task `fetch`, its image and builder to `build`. For a
+//! `PipelineRun` that a test creates, see the annotations in [`tekton`]. The annotation
+//! `kwok.x-k8s.io/usage-cpu` sets a pod's CPU usage.
 
 mod admission;
 mod aggregated;
@@ -48,8 +50,8 @@ use crate::{
 /// How long a component may take to become ready on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The port on which the controllers of Knative and Tekton serve probes. They run without it, but Knative's autoscaler,
-/// which uses it for statistics, exits silently if it is taken: the autoscaler must start first.
+/// The port on which the controllers of Knative and Tekton serve probes. They run without it, but Knative's
+/// autoscaler, which uses it for statistics, exits silently if it is taken: the autoscaler must start first.
 const PROBE_PORT: u16 = 8080;
 
 /// A project whose real controllers can run.
@@ -126,8 +128,8 @@ impl Engine {
     }
 }
 
-/// Builds and downloads everything that a cluster with these engines needs, which takes minutes the first time. Call it
-/// before [`crate::netns::enter`]: there is no network inside.
+/// Builds and downloads everything that a cluster with these engines needs, which takes minutes the first
+/// time. Call it before [`crate::netns::enter`]: there is no network inside.
 ///
 /// # Errors
 /// See [`BuildError`].
@@ -158,8 +160,8 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Starts the scheduler, KWOK with one node, and the engines with their CRDs, and waits until all are ready. The
-    /// cluster needs its controller manager.
+    /// Starts the scheduler, KWOK with one node, and the engines with their CRDs, and waits until all are
+    /// ready. The cluster needs its controller manager.
     ///
     /// # Panics
     /// If a component cannot be started, or is not ready in time, with its log.

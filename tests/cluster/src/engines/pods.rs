@@ -1,5 +1,5 @@
-//! Simulates cluster DNS and the pods' HTTP servers. It may run inside [`crate::netns`] only, where all pod addresses are
-//! on loopback.
+//! Simulates cluster DNS and the pods' HTTP servers. It may run inside [`crate::netns`] only, where all pod
+//! addresses are on loopback.
 
 use std::{
     io,
@@ -22,8 +22,8 @@ const ERROR_RETRY: Duration = Duration::from_millis(50);
 /// The body of a pod's response.
 pub const RESPONSE_BODY: &str = "a pod answers";
 
-/// Running DNS and HTTP servers; they stop on drop. DNS resolves names of the form SERVICE.NAMESPACE and no others; HTTP
-/// listens on port 80 of all Services.
+/// Running DNS and HTTP servers; they stop on drop. DNS resolves names of the form SERVICE.NAMESPACE and no
+/// others; HTTP listens on port 80 of all Services.
 #[derive(Debug)]
 pub struct PodNetwork {
     _servers: JoinSet<()>,

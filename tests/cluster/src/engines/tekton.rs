@@ -1,5 +1,5 @@
-//! Tekton Pipelines: controller and webhook, with the configuration that its module ships, and KWOK Stages that simulate
-//! the pods of tasks. No image is ever pulled.
+//! Tekton Pipelines: controller and webhook, with the configuration that its module ships, and KWOK Stages
+//! that simulate the pods of tasks. No image is ever pulled.
 //!
 //! | annotation of a `PipelineRun` (Tekton copies it to pods) | effect |
 //! |---|---|
@@ -87,7 +87,8 @@ pub async fn finish_task(client: &Client, namespace: &str, labels: &str, outcome
     .await;
 }
 
-/// Makes the controller export its spans by OTLP over HTTP to this base URL; the change takes effect shortly after.
+/// Makes the controller export its spans by OTLP over HTTP to this base URL; the change takes effect shortly
+/// after.
 ///
 /// # Panics
 /// If the API server rejects it.

@@ -1,5 +1,5 @@
-//! Child processes that end with this one in every case: on drop, on panic, and when it is killed. It knows no
-//! program by name.
+//! Child processes that end with this one in every case: on drop, on panic, and when it is killed. It knows
+//! no program by name.
 
 pub mod http;
 pub mod netns;
@@ -33,8 +33,9 @@ pub use temp_dir::TempDir;
 /// How long the kernel may take to stop all threads after SIGSTOP.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs `$2…` with its output in `$1`, and kills it as soon as this process has ended: then the kernel closes our end of
-/// the shell's stdin. (Linux's parent-death signal needs `unsafe`, and fires when the starting *thread* ends.)
+/// Runs `$2…` with its output in `$1`, and kills it as soon as this process has ended: then the kernel closes
+/// our end of the shell's stdin. (Linux's parent-death signal needs `unsafe`, and fires when the starting
+/// *thread* ends.)
 const SUPERVISOR: &str = r#"
 log=$1; shift
 exec 3<&0 4>&1 </dev/null >>"$log" 2>&1
@@ -240,8 +241,8 @@ pub fn unique() -> String {
     format!("{:x}{:03x}-{:x}", std::process::id(), now.subsec_millis(), count)
 }
 
-/// A free TCP port. It is below the range of ephemeral ports, so that a component that is stopped finds its port still
-/// free when it restarts.
+/// A free TCP port. It is below the range of ephemeral ports, so that a component that is stopped finds its
+/// port still free when it restarts.
 ///
 /// # Panics
 /// If a thousand consecutive ports are taken.

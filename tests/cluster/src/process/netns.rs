@@ -1,7 +1,8 @@
-//! Re-executes this program inside user, mount and network namespaces that have loopback only. It starts nothing else.
+//! Re-executes this program inside user, mount and network namespaces that have loopback only. It starts
+//! nothing else.
 //!
-//! The engines may only run there: their autoscalers call the addresses of simulated pods, which in the machine's own
-//! network would leave the machine, and some of their ports are fixed.
+//! The engines may only run there: their autoscalers call the addresses of simulated pods, which in the
+//! machine's own network would leave the machine, and some of their ports are fixed.
 
 use std::{
     env,
@@ -14,8 +15,8 @@ use std::{
 /// Set for the process inside.
 const INSIDE: &str = "ELPIO_NETNS";
 
-/// Routes every address of a simulated pod to loopback, so that a process which listens on 0.0.0.0 answers for all
-/// pods. `ip` may be in a directory that is not on the PATH.
+/// Routes every address of a simulated pod to loopback, so that a process which listens on 0.0.0.0 answers
+/// for all pods. `ip` may be in a directory that is not on the PATH.
 const SET_UP: &str = r#"
 set -e
 PATH=$PATH:/usr/sbin:/sbin
@@ -53,8 +54,8 @@ pub enum NetnsError {
     Io(#[from] io::Error),
 }
 
-/// Returns if the process is inside. Outside, it calls `prepare`, which may use the network (to build, to download),
-/// and then replaces the process by the same program with the same arguments, inside.
+/// Returns if the process is inside. Outside, it calls `prepare`, which may use the network (to build, to
+/// download), and then replaces the process by the same program with the same arguments, inside.
 ///
 /// # Errors
 /// See [`NetnsError`].

@@ -1,5 +1,5 @@
-//! Runs this program once more inside a network namespace, with a parent outside that forwards ports and signals and
-//! returns its exit code. It does not know what the child does.
+//! Runs this program once more inside a network namespace, with a parent outside that forwards ports and
+//! signals and returns its exit code. It does not know what the child does.
 //!
 //! The child ends with the parent in every case: the kernel closes the parent's end of a pipe.
 
@@ -33,8 +33,8 @@ use crate::process::{
 /// Set for the child: the directory of the forwarders' sockets.
 const FORWARD_DIR: &str = "ELPIO_NETNS_FORWARD_DIR";
 
-/// Runs this program inside, with its arguments and these variables, and returns its exit code. The first SIGINT,
-/// SIGTERM or SIGHUP is forwarded, the second one kills.
+/// Runs this program inside, with its arguments and these variables, and returns its exit code. The first
+/// SIGINT, SIGTERM or SIGHUP is forwarded, the second one kills.
 ///
 /// # Errors
 /// If namespaces are not available, or a socket cannot be created.

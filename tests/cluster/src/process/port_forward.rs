@@ -1,8 +1,8 @@
-//! Opens TCP ports of one network namespace in another, by two forwarders that meet at unix sockets in a common
-//! directory. It does not know which namespaces those are.
+//! Opens TCP ports of one network namespace in another, by two forwarders that meet at unix sockets in a
+//! common directory. It does not know which namespaces those are.
 //!
-//! The inner half ([`PortForwards`]) asks the outer one ([`PortForwardListener`]) to listen on a port: the same number
-//! where that is free, otherwise another.
+//! The inner half ([`PortForwards`]) asks the outer one ([`PortForwardListener`]) to listen on a port: the
+//! same number where that is free, otherwise another.
 
 use std::{
     io,
@@ -145,8 +145,8 @@ async fn forward_to_port(listener: UnixListener, port: u16) {
     }
 }
 
-/// Copies bytes in both directions, each of which ends by itself. If there is no server, the client's connection is
-/// closed.
+/// Copies bytes in both directions, each of which ends by itself. If there is no server, the client's
+/// connection is closed.
 async fn copy(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     server: io::Result<impl AsyncRead + AsyncWrite + Unpin>,

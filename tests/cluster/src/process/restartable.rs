@@ -1,4 +1,5 @@
-//! A component with fixed ports that can be started, killed, paused and started again. It knows no component by name.
+//! A component with fixed ports that can be started, killed, paused and started again. It knows no component
+//! by name.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! What Linux reports about a running process: memory, CPU time, listening ports. It reads `/proc` only. (The `procfs`
-//! crate was considered: it brings chrono and more code than the five values that are needed here.)
+//! What Linux reports about a running process: memory, CPU time, listening ports. It reads `/proc` only. (The
+//! `procfs` crate was considered: it brings chrono and more code than the five values that are needed here.)
 
 use std::{fs, time::Duration};
 

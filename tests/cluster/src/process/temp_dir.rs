@@ -10,8 +10,8 @@ use std::{
 
 use crate::process::unique;
 
-/// Removes the directory `$1` as soon as our end of its stdin is closed. It retries, because processes that are
-/// being killed may still write there.
+/// Removes the directory `$1` as soon as our end of its stdin is closed. It retries, because processes that
+/// are being killed may still write there.
 const CLEANUP: &str = r#"read -r _; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 0.2; done"#;
 
 /// A temporary directory, removed on drop and when this process ends. `ELPIO_KEEP=1` keeps it, with its logs.

@@ -1,5 +1,5 @@
-//! A real OpenTelemetry Collector with `otel/collector.yaml`. It stores nothing itself: tests query the backends, or
-//! the files of [`FILE_EXPORTERS`].
+//! A real OpenTelemetry Collector with `otel/collector.yaml`. It stores nothing itself: tests query the
+//! backends, or the files of [`FILE_EXPORTERS`].
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use crate::{
     repository_root,
 };
 
-/// A configuration overlay with which tests can read what passes through: one file of JSON lines per signal, and one for
-/// Events.
+/// A configuration overlay with which tests can read what passes through: one file of JSON lines per signal,
+/// and one for Events.
 pub const FILE_EXPORTERS: &str = "
 exporters:
   file/traces: {path: traces.json, flush_interval: 100ms}
@@ -146,8 +146,8 @@ impl Collector {
         http::get(self.metrics_port, "/metrics", "text/plain").await.expect("the collector's metrics").body
     }
 
-    /// The contents of a file of [`FILE_EXPORTERS`] (`traces`, `metrics`, `logs`, `events`): one value per batch, in
-    /// OTLP's JSON encoding.
+    /// The contents of a file of [`FILE_EXPORTERS`] (`traces`, `metrics`, `logs`, `events`): one value per
+    /// batch, in OTLP's JSON encoding.
     #[must_use]
     pub fn file(&self, signal: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.dir().join(format!("{signal}.json"))).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The Grafana dashboards in `dashboards/`, read as Grafana reads them: panels, queries, variables. It draws nothing.
-//! (No Grafana model crate is maintained; a few fields of the JSON are enough.)
+//! The Grafana dashboards in `dashboards/`, read as Grafana reads them: panels, queries, variables. It draws
+//! nothing. (No Grafana model crate is maintained; a few fields of the JSON are enough.)
 
 use serde_json::Value;
 

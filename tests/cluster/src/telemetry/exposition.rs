@@ -1,5 +1,5 @@
-//! Parses Prometheus's exposition formats into series. It knows no metric by name. (`prometheus-parse` was considered:
-//! it does not read OpenMetrics.)
+//! Parses Prometheus's exposition formats into series. It knows no metric by name. (`prometheus-parse` was
+//! considered: it does not read OpenMetrics.)
 
 use std::collections::BTreeMap;
 

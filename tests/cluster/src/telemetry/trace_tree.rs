@@ -1,4 +1,5 @@
-//! A trace as text: one line per span, children below their parent. Pure. The `termtree` crate draws the branches.
+//! A trace as text: one line per span, children below their parent. Pure. The `termtree` crate draws the
+//! branches.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
@@ -36,8 +37,9 @@ const GREEN: &str = "\x1b[32m";
 const BOLD: &str = "\x1b[1m";
 const RESET: &str = "\x1b[0m";
 
-/// The spans as a tree, sorted by start time. Each line has name, duration, start relative to the first span, status and
-/// a few attributes. Spans whose parent was not received are listed below the parent's id. `color` adds terminal escapes.
+/// The spans as a tree, sorted by start time. Each line has name, duration, start relative to the first span,
+/// status and a few attributes. Spans whose parent was not received are listed below the parent's id. `color`
+/// adds terminal escapes.
 #[must_use]
 pub fn render(spans: &[Span], color: bool) -> String {
     Renderer::new(spans, color, false, MAX_NAME_WIDTH).render()

@@ -1,4 +1,5 @@
-//! Values in Grafana's units, and times, as text. Pure. (Grafana's formats exist in JavaScript only; `humansize` and
+//! Values in Grafana's units, and times, as text. Pure. (Grafana's formats exist in JavaScript only;
+//! `humansize` and
 //! `humantime` know one unit each.)
 
 use jiff::{Timestamp, tz::TimeZone};

@@ -1,6 +1,6 @@
-//! Pictures (SVG) of what the backends answer: a trace as a waterfall, a dashboard's panels as plots. They contain nothing
-//! else. `plotters` draws them. (`charming` needs a JavaScript engine for SVG; `poloto` and `charts-rs` have no waterfall,
-//! heatmap or time axis.)
+//! Pictures (SVG) of what the backends answer: a trace as a waterfall, a dashboard's panels as plots. They
+//! contain nothing else. `plotters` draws them. (`charming` needs a JavaScript engine for SVG; `poloto` and
+//! `charts-rs` have no waterfall, heatmap or time axis.)
 
 mod format;
 mod grid;
@@ -18,7 +18,8 @@ use elpio_cluster::{
 
 pub use format::format_value;
 
-/// The scrape interval that determines `$__rate_interval`: rates over 20 s show bursts as curves, not as spikes.
+/// The scrape interval that determines `$__rate_interval`: rates over 20 s show bursts as curves, not as
+/// spikes.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A panel with the answers to its queries.
@@ -60,8 +61,8 @@ impl Series {
     }
 }
 
-/// A waterfall with one row per span, indented below its parent, and a common time axis; errors are red. Consecutive
-/// siblings of negligible duration share a row.
+/// A waterfall with one row per span, indented below its parent, and a common time axis; errors are red.
+/// Consecutive siblings of negligible duration share a row.
 #[must_use]
 pub fn trace(title: &str, spans: &[Span]) -> String {
     waterfall::draw(title, spans)

@@ -1,5 +1,6 @@
-//! The objects that engines create in addition to those they are given, often with the same name, which an operator that
-//! switches engines must handle. It writes no status. kube-controller-manager garbage-collects them with their owners.
+//! The objects that engines create in addition to those they are given, often with the same name, which an
+//! operator that switches engines must handle. It writes no status. kube-controller-manager garbage-collects
+//! them with their owners.
 
 use std::collections::BTreeMap;
 
@@ -89,6 +90,7 @@ async fn apply(
     });
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &owner.namespace()?, resource);
     let params = PatchParams::apply("fake-engine").force();
-    // A rejected apply (another owner has the name, or the owner is being deleted) is ignored: engines log it too.
+    // A rejected apply (another owner has the name, or the owner is being deleted) is ignored: engines log it
+    // too.
     api.patch(&name, &params, &Patch::Apply(object)).await.ok()
 }

@@ -1,4 +1,5 @@
-//! The states that fake engines report, and the kinds they report them for. Pure; `statuses` has each kind's JSON.
+//! The states that fake engines report, and the kinds they report them for. Pure; `statuses` has each kind's
+//! JSON.
 
 use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
@@ -70,7 +71,8 @@ const fn kind(
     FakedKind { group, versions, kind, plural, status }
 }
 
-/// The kinds of all engines, of the kubelet (`pods`) or else the Deployment controller, and of Tekton (`builds`).
+/// The kinds of all engines, of the kubelet (`pods`) or else the Deployment controller, and of Tekton
+/// (`builds`).
 pub(crate) fn kinds(pods: bool, builds: bool) -> Vec<FakedKind> {
     let mut kinds = ENGINE_KINDS.to_vec();
     kinds.push(if pods { POD } else { DEPLOYMENT });
@@ -86,8 +88,8 @@ pub(crate) fn third_party_kinds() -> Vec<FakedKind> {
         .collect()
 }
 
-/// The failure of an object whose image cannot be pulled (`broken`), and of pods and builds whose image or arguments
-/// contain the words that make KWOK fail them.
+/// The failure of an object whose image cannot be pulled (`broken`), and of pods and builds whose image or
+/// arguments contain the words that make KWOK fail them.
 pub(crate) fn image_failure(object: &DynamicObject) -> Option<FakeStatus> {
     if object.types.as_ref().is_some_and(|types| types.kind == "PipelineRun") {
         let message = || "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 1".to_owned();

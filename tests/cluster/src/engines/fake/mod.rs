@@ -1,5 +1,5 @@
-//! Fake engines: no Knative, KEDA, cert-manager, External Secrets or Tekton runs; this writes the status that they
-//! would write. It never changes a spec.
+//! Fake engines: no Knative, KEDA, cert-manager, External Secrets or Tekton runs; this writes the status that
+//! they would write. It never changes a spec.
 
 mod engine_side_effects;
 mod fake_status;
@@ -38,8 +38,8 @@ pub struct FakeEngineOptions {
     pub namespace: Option<String>,
     /// How long each generation of an object stays [`FakeStatus::Pending`].
     pub delay: Duration,
-    /// Make the pods of real Deployments ready (kube-controller-manager runs), instead of faking the status of
-    /// Deployments.
+    /// Make the pods of real Deployments ready (kube-controller-manager runs), instead of faking the status
+    /// of Deployments.
     pub pods: bool,
     /// Create what engines create: Knative's Route and placeholder Service, the HTTP add-on's `ScaledObject`.
     pub side_effects: bool,

@@ -22,8 +22,8 @@ pub use store::{ExportRequest, ReceiverFault};
 /// How long closed sockets may keep a port busy.
 const BIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running receiver. It has its own runtime, so that a blocking test does not slow it down, and so that it can be
-/// stopped abruptly.
+/// A running receiver. It has its own runtime, so that a blocking test does not slow it down, and so that it
+/// can be stopped abruptly.
 pub struct OtlpReceiver {
     store: SharedStore,
     runtime: Option<Runtime>,

@@ -53,7 +53,8 @@ impl SharedStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the request. Saves its content if it is accepted; otherwise returns the code and message to respond with.
+    /// Records the request. Saves its content if it is accepted; otherwise returns the code and message to
+    /// respond with.
     pub(crate) async fn receive(
         &self,
         mut export: ExportRequest,

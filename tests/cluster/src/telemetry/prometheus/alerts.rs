@@ -1,5 +1,5 @@
-//! The alert rules of `dashboards/alerts/` in a real Prometheus, unmodified or with shorter durations, and their state.
-//! It defines no rule.
+//! The alert rules of `dashboards/alerts/` in a real Prometheus, unmodified or with shorter durations, and
+//! their state. It defines no rule.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{Prometheus, repository_root};
 
 /// How much the durations in the rules are shortened, so that tests run the shipped file.
 ///
-/// It divides `for:`, ranges (`[10m]`) with `offset`, and thresholds marked `# seconds` by `divide_by`, down to a minimum
-/// that a busy machine can keep. Nothing else changes.
+/// It divides `for:`, ranges (`[10m]`) with `offset`, and thresholds marked `# seconds` by `divide_by`, down
+/// to a minimum that a busy machine can keep. Nothing else changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
     /// 1 in production.

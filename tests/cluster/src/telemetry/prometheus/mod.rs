@@ -39,7 +39,8 @@ impl Prometheus {
         Self::launch(targets, None).await
     }
 
-    /// As [`Prometheus::start`], with alert rules that are evaluated every second (see [`crate::alerts::rules`]).
+    /// As [`Prometheus::start`], with alert rules that are evaluated every second (see
+    /// [`crate::alerts::rules`]).
     ///
     /// # Panics
     /// As [`Prometheus::start`], and if Prometheus rejects the rules.

@@ -32,7 +32,8 @@ impl TimeRange {
         Self { start: end - span, end, step: Duration::from_secs((span / POINTS).as_secs().max(1)) }
     }
 
-    /// Grafana's `$__rate_interval` for this scrape interval: at least four scrapes, so that a rate has two samples.
+    /// Grafana's `$__rate_interval` for this scrape interval: at least four scrapes, so that a rate has two
+    /// samples.
     #[must_use]
     pub fn rate_interval(&self, scrape_interval: Duration) -> String {
         format!("{}s", (self.step + scrape_interval).max(scrape_interval * 4).as_secs().max(1))
