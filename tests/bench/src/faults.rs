@@ -30,9 +30,7 @@ use crate::{
     results::table,
 };
 
-/// Services of each operator.
 const SERVICES: usize = 40;
-/// Edits in each comparison.
 const EDITS: usize = 150;
 /// The time between two edits.
 const EDIT_INTERVAL: Duration = Duration::from_millis(30);
