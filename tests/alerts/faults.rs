@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, WatchSilencer, Webhook, eventually, webhook::Rule};
+use elpio_cluster::{Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
 use elpio_operator::api::ElpioFunction;
 use kube::{
     Api,
@@ -94,13 +94,13 @@ pub async fn slow_status() -> Record {
 
 /// Watches whose connection stays open and brings nothing.
 pub async fn silent_watches() -> Record {
-    let silencer = WatchSilencer::start(&Cluster::shared().await.kubeconfig()).await;
-    let mut scene = Scene::on("ElpioWatchStale", &silencer.kubeconfig(), &[]).await;
+    let blackhole = WatchBlackhole::start(&Cluster::shared().await.kubeconfig()).await;
+    let mut scene = Scene::on("ElpioWatchStale", &blackhole.kubeconfig(), &[]).await;
     scene.serving("web").await;
     scene.stage.quiet().await;
-    silencer.silence();
+    blackhole.block();
     scene.fires().await;
-    silencer.resume();
+    blackhole.unblock();
     scene.resolves().await;
     scene.stage.apply("web", &image("v2")).await;
     scene.stage.ready("web").await;

@@ -71,7 +71,7 @@ async fn nothing() -> Record {
     follower.wait_ready().await;
     let targets = [scene.stage.operator.metrics_port(), follower.metrics_port()]
         .map(|port| format!("127.0.0.1:{port}"));
-    scene.prometheus.scrape(&targets).await;
+    scene.prometheus.set_scrape_targets(&targets).await;
     eventually("one leads, one stands by", Duration::from_mins(2), async || {
         let leading =
             scene.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use elpio_cluster::{crds::repository, prometheus::promtool};
+use elpio_cluster::{prometheus::promtool, repository_root};
 use serde_json::{Value, json};
 
 use crate::rules::{alerts, read};
@@ -23,7 +23,7 @@ fn promtool_has_no_complaint_about_either_file() {
 
 #[test]
 fn the_alerts_fire_when_they_should_and_not_just_below() {
-    let path = repository().join("dashboards/alerts/rules.test.yaml");
+    let path = repository_root().join("dashboards/alerts/rules.test.yaml");
     let (passed, said) = promtool(&["test", "rules", path.to_str().unwrap()], "");
     assert!(passed, "{said}");
 }

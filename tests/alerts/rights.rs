@@ -1,6 +1,6 @@
 //! A user who may do everything but what a test withholds, until it is granted.
 
-use elpio_cluster::{Cluster, rights::in_force};
+use elpio_cluster::{Cluster, rbac::wait_for_permission};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -31,7 +31,8 @@ impl User {
     pub async fn without(name: &'static str, withheld: &'static str) -> Self {
         let groups: Vec<&str> = WRITTEN.iter().copied().filter(|group| *group != withheld).collect();
         allow(name, "most", &groups).await;
-        in_force(&Cluster::shared().await.client().await, name, false, ["create", withheld, "*"]).await;
+        wait_for_permission(&Cluster::shared().await.client().await, name, false, ["create", withheld, "*"])
+            .await;
         Self { name, withheld }
     }
 
@@ -59,6 +60,6 @@ async fn allow(user: &str, what: &str, groups: &[&str]) {
     Api::<ClusterRole>::all(client.clone()).create(&PostParams::default(), &role).await.unwrap();
     Api::<ClusterRoleBinding>::all(client.clone()).create(&PostParams::default(), &binding).await.unwrap();
     for group in groups {
-        in_force(&client, user, true, ["*", group, "*"]).await;
+        wait_for_permission(&client, user, true, ["*", group, "*"]).await;
     }
 }

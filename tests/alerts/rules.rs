@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elpio_cluster::crds::repository;
+use elpio_cluster::repository_root;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ struct Group {
 }
 
 pub fn read(name: &str) -> String {
-    std::fs::read_to_string(repository().join("dashboards/alerts").join(name)).unwrap_or_default()
+    std::fs::read_to_string(repository_root().join("dashboards/alerts").join(name)).unwrap_or_default()
 }
 
 pub fn alerts() -> Vec<Rule> {
@@ -53,7 +53,7 @@ fn prometheus_rule() -> String {
 
 #[test]
 fn the_prometheus_rule_has_the_same_groups() {
-    let path = repository().join("dashboards/alerts/prometheusrule.yaml");
+    let path = repository_root().join("dashboards/alerts/prometheusrule.yaml");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, prometheus_rule()).unwrap();
     }

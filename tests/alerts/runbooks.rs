@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use elpio_cluster::crds::repository;
+use elpio_cluster::repository_root;
 
 use crate::{rules, table};
 
 fn text() -> String {
-    std::fs::read_to_string(repository().join("dashboards/runbooks.md")).unwrap()
+    std::fs::read_to_string(repository_root().join("dashboards/runbooks.md")).unwrap()
 }
 
 /// Sections with their text, by the alert's name.

@@ -58,7 +58,8 @@ impl Scene {
         let extra = [extra, &[("ELPIO_METRICS_PORT", port.as_str())]].concat();
         let cluster = Cluster::shared().await;
         let stage = Stage::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
-        let prometheus = Prometheus::start_with(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
+        let prometheus =
+            Prometheus::start_with_rules(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
         let mut scene = Self {
             stage,
             prometheus,
@@ -127,13 +128,13 @@ impl Scene {
         let (begun, what) = (Instant::now(), if firing { "fires" } else { "resolves" });
         let seen = eventually(&format!("{} {what}", self.alert), PATIENCE * 2, async || {
             let alerts = self.prometheus.alerts().await?;
-            if alerts.iter().any(|alert| alert.firing() && alert.name == self.alert) == firing {
+            if alerts.iter().any(|alert| alert.is_firing() && alert.name == self.alert) == firing {
                 return Ok(None);
             }
             let seen = format!(
                 "not within {PATIENCE:?}: {} {what}\n{alerts:#?}\n{}",
                 self.alert,
-                self.stage.operator.log_end()
+                self.stage.operator.log_tail()
             );
             if begun.elapsed() > PATIENCE { Ok(Some(seen)) } else { Err(seen) }
         })
@@ -156,7 +157,7 @@ impl Scene {
 
     pub async fn end(self) -> Record {
         Record {
-            fired: self.prometheus.fired().await.unwrap(),
+            fired: self.prometheus.fired_alerts().await.unwrap(),
             missed: self.missed,
             runbook: self.runbook,
             steps: self.steps,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use elpio_cluster::{
     Cluster, Collector, Jaeger, Prometheus,
-    collector::{FILES, Surroundings},
+    collector::{CollectorTargets, FILE_EXPORTERS},
 };
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
@@ -32,11 +32,11 @@ impl Backends {
         let cluster = Cluster::shared().await;
         let jaeger = Jaeger::start().await;
         let prometheus = Prometheus::start(&[]).await;
-        let collector = Collector::start(Surroundings {
+        let collector = Collector::start(CollectorTargets {
             kubeconfig: cluster.kubeconfig(),
             traces: jaeger.otlp(),
             prometheus: prometheus.url(),
-            overlays: vec![FILES.to_owned(), SHORT.to_owned()],
+            overlays: vec![FILE_EXPORTERS.to_owned(), SHORT.to_owned()],
         });
         Self { jaeger, prometheus, collector: collector.await, targets: Mutex::default() }
     }
@@ -54,7 +54,7 @@ impl Backends {
         let stage = Stage::with(name, &environment).await;
         let mut targets = self.targets.lock().await;
         targets.push(target(&stage));
-        self.prometheus.scrape(&targets).await;
+        self.prometheus.set_scrape_targets(&targets).await;
         stage
     }
 

@@ -253,7 +253,7 @@ async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> f6
 }
 
 fn bounds(page: &str, family: &str) -> Vec<f64> {
-    let buckets = elpio_cluster::page::series(page)
+    let buckets = elpio_cluster::exposition::series(page)
         .into_iter()
         .filter(|series| series.name == format!("{family}_bucket"));
     buckets.filter_map(|series| series.label("le").parse().ok()).collect()

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use elpio_cluster::{
     Collector, OtlpReceiver,
-    collector::{FILES, Surroundings},
+    collector::{CollectorTargets, FILE_EXPORTERS},
     eventually,
-    otlp::Fault,
+    otlp::ReceiverFault,
     process::Exit,
 };
 
@@ -41,7 +41,7 @@ async fn observe(stage: &Stage, phase: &str, ready: Duration, since: (usize, Ins
     let lines = delivery_lines(stage, since.0);
     // One that it fails, one a minute, and one that it works again.
     let most = 2 + since.1.elapsed().as_secs().div_ceil(60);
-    assert!(lines as u64 <= most, "{phase}: {lines} lines\n{}", stage.operator.log_end());
+    assert!(lines as u64 <= most, "{phase}: {lines} lines\n{}", stage.operator.log_tail());
     Row(vec![
         phase.to_owned(),
         format!("{:.2} s", ready.as_secs_f64()),
@@ -112,7 +112,7 @@ async fn arrives(collector: &Collector, stage: &Stage, name: &str) {
     let trace = object.status.unwrap().rollout.unwrap().trace_id.expect("sampled");
     eventually("the push works again", SOON, async || {
         let found = collector.file("traces").iter().any(|batch| batch.to_string().contains(&trace));
-        if found { Ok(()) } else { Err(collector.log_end()) }
+        if found { Ok(()) } else { Err(collector.log_tail()) }
     })
     .await;
 }
@@ -120,12 +120,12 @@ async fn arrives(collector: &Collector, stage: &Stage, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_absent_killed_silent_and_back() {
     let cluster = elpio_cluster::Cluster::shared().await;
-    let surroundings = Surroundings {
+    let targets = CollectorTargets {
         kubeconfig: cluster.kubeconfig(),
-        overlays: vec![FILES.to_owned()],
-        ..Surroundings::default()
+        overlays: vec![FILE_EXPORTERS.to_owned()],
+        ..CollectorTargets::default()
     };
-    let mut collector = Collector::prepare(surroundings).await;
+    let mut collector = Collector::prepare(targets).await;
     let endpoint = collector.endpoint();
     let mut stage = Stage::with(
         "faults",
@@ -179,7 +179,7 @@ async fn a_collector_absent_killed_silent_and_back() {
 
     let start = Instant::now();
     let exit = stage.operator.terminate(Duration::from_secs(30)).await;
-    assert_eq!(exit, Exit::Code(0), "{}", stage.operator.log_end());
+    assert_eq!(exit, Exit::Code(0), "{}", stage.operator.log_tail());
     assert!(start.elapsed() < Duration::from_secs(15), "the end took {:?}", start.elapsed());
     let nothing = String::new;
     rows.push(Row(vec![
@@ -214,19 +214,19 @@ async fn a_collector_that_says_429_or_503_or_is_slow_and_well_again() {
     rows.push(observe(&stage, "well", ready, start).await.0);
     for (phase, answer) in [
         // gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE, which the receiver says as these over HTTP.
-        ("429", Fault::Status(8.into(), "too much".to_owned())),
-        ("503", Fault::Status(14.into(), "not now".to_owned())),
-        ("slow", Fault::Slow(Duration::from_secs(3))),
+        ("429", ReceiverFault::Status(8.into(), "too much".to_owned())),
+        ("503", ReceiverFault::Status(14.into(), "not now".to_owned())),
+        ("slow", ReceiverFault::Slow(Duration::from_secs(3))),
     ] {
         let (begun, before) = (mark(&stage), failures(&stage).await);
-        receiver.answer(answer);
+        receiver.set_fault(answer);
         let ready = work(&stage, &format!("during-{phase}"), 3, Instant::now()).await;
         eventually(&format!("{phase} is counted"), SOON, async || {
             if failures(&stage).await > before { Ok(()) } else { Err("no failure") }
         })
         .await;
         rows.push(observe(&stage, phase, ready, begun).await.0);
-        receiver.answer(Fault::None);
+        receiver.set_fault(ReceiverFault::None);
         let name = format!("after-{phase}");
         stage.apply(&name, &image("v1")).await;
         let trace = stage.ready(&name).await.status.unwrap().rollout.unwrap().trace_id.expect("sampled");

@@ -7,9 +7,10 @@
 use std::time::{Duration, Instant};
 
 use elpio_cluster::{
-    OtlpReceiver, eventually,
-    otlp::Fault,
-    ratio::{Compared, Pair, compare},
+    OtlpReceiver,
+    comparison::{Comparison, PairedSamples, compare},
+    eventually,
+    otlp::ReceiverFault,
 };
 use elpio_operator::telemetry::{
     HasReport, ReconcileReport, ReconcileStep, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder, step,
@@ -99,9 +100,9 @@ impl Pushing {
 
     fn value(&self, name: &str) -> f64 {
         let page = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
-        elpio_cluster::page::sample(&page, name, &[("result", "error")]).unwrap_or(0.0)
+        elpio_cluster::exposition::sample(&page, name, &[("result", "error")]).unwrap_or(0.0)
             + if name.contains("dropped") {
-                elpio_cluster::page::sample(&page, name, &[("result", "queue_full")]).unwrap_or(0.0)
+                elpio_cluster::exposition::sample(&page, name, &[("result", "queue_full")]).unwrap_or(0.0)
             } else {
                 0.0
             }
@@ -110,16 +111,16 @@ impl Pushing {
 
 /// So many rounds of reconciles that take turns, so that whatever else the machine does meets both, and
 /// neither waits for the other.
-async fn rounds(well: &Pushing, ill: &Pushing, more: f64) -> Vec<Pair> {
+async fn rounds(well: &Pushing, ill: &Pushing, more: f64) -> Vec<PairedSamples> {
     let mut all = Vec::new();
     for round in 0..ROUNDS {
-        let mut pair = Pair::default();
+        let mut pair = PairedSamples::default();
         for turn in 0..TURNS {
             // Who comes second finds what the first has left to do for the exporters' threads: each is that
             // half of the time.
             for is_ill in [turn % 2 == 0, turn % 2 == 1] {
                 let (pushing, more, to) =
-                    if is_ill { (ill, more, &mut pair.ill) } else { (well, 0.0, &mut pair.well) };
+                    if is_ill { (ill, more, &mut pair.faulty) } else { (well, 0.0, &mut pair.healthy) };
                 let number = (i64::try_from(round).unwrap() * TURNS + turn) * TOGETHER;
                 let took = join_all((number..number + TOGETHER).map(|n| pushing.reconcile(n, more))).await;
                 to.extend(took.iter().map(Duration::as_secs_f64));
@@ -132,8 +133,8 @@ async fn rounds(well: &Pushing, ill: &Pushing, more: f64) -> Vec<Pair> {
 
 /// The tail is what a fault would show in; the middle is what little noise hides.
 struct Judged {
-    middle: Compared,
-    tail: Compared,
+    middle: Comparison,
+    tail: Comparison,
 }
 
 impl Judged {
@@ -150,7 +151,7 @@ impl Judged {
         judged
     }
 
-    fn once(pairs: &[Pair]) -> Self {
+    fn once(pairs: &[PairedSamples]) -> Self {
         Self { middle: compare(pairs, 50), tail: compare(pairs, 99) }
     }
 
@@ -159,9 +160,14 @@ impl Judged {
     }
 
     fn row(&self, name: &str, lost: &str) -> Vec<String> {
-        let of = |it: &Compared| {
+        let of = |it: &Comparison| {
             let (low, high) = it.interval;
-            format!("{:.2} ms, {:.2} ms: {:.3} ({low:.3} … {high:.3})", it.well * 1e3, it.ill * 1e3, it.ratio)
+            format!(
+                "{:.2} ms, {:.2} ms: {:.3} ({low:.3} … {high:.3})",
+                it.healthy * 1e3,
+                it.faulty * 1e3,
+                it.ratio
+            )
         };
         let verdict = if self.slower() { "SLOWER" } else { "not slower" };
         [name, &of(&self.middle), &of(&self.tail), lost, verdict].map(str::to_owned).to_vec()
@@ -198,16 +204,16 @@ async fn a_reconcile_is_as_quick_as_with_a_healthy_collector() {
     // gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE, which the receiver says as 429 and 503 over HTTP.
     let collectors = [
         ("refused", None),
-        ("429", Some(Fault::Status(8.into(), "too much".to_owned()))),
-        ("503", Some(Fault::Status(14.into(), "not now".to_owned()))),
-        ("slow, 2 s", Some(Fault::Slow(Duration::from_secs(2)))),
+        ("429", Some(ReceiverFault::Status(8.into(), "too much".to_owned()))),
+        ("503", Some(ReceiverFault::Status(14.into(), "not now".to_owned()))),
+        ("slow, 2 s", Some(ReceiverFault::Slow(Duration::from_secs(2)))),
         ("silent", None),
     ];
     for (name, answer) in collectors {
         match answer {
             Some(answer) => {
                 other.restart().await;
-                other.answer(answer);
+                other.set_fault(answer);
             }
             None => other.stop(),
         }

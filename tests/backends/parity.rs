@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use elpio_cluster::{
     eventually,
-    page::{self, Series},
+    exposition::{self, Series},
     prometheus::promtool,
 };
 
@@ -133,13 +133,13 @@ fn on_page(text: &str) -> Shown {
         .filter(|(name, _)| *name != RESOURCE)
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();
-    Shown { values: values(page::series(text), |_| true), types }
+    Shown { values: values(exposition::series(text), |_| true), types }
 }
 
 async fn collector(backends: &Backends) -> Shown {
     let text = backends.collector.metrics().await;
     Shown {
-        values: values(page::series(&text), |series| series.label("instance") == "parity"),
+        values: values(exposition::series(&text), |series| series.label("instance") == "parity"),
         ..on_page(&text)
     }
 }
@@ -219,7 +219,7 @@ async fn promtool_has_nothing_to_say_and_prometheus_scrapes_openmetrics() {
         tokio::task::spawn_blocking(move || promtool(&["check", "config", file], "")).await.unwrap();
     assert!(good, "{said}");
 
-    let series = elpio_cluster::page::series(
+    let series = elpio_cluster::exposition::series(
         &stage.operator.metrics("application/openmetrics-text; version=1.0.0").await,
     )
     .len();

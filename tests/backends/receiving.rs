@@ -9,7 +9,7 @@ use std::{
 
 use elpio_cluster::{
     Cluster, Collector,
-    collector::{FILES, Surroundings},
+    collector::{CollectorTargets, FILE_EXPORTERS},
     eventually,
     pki::Authority,
     process::free_port,
@@ -63,9 +63,10 @@ impl Receiving {
             receiver(token, auth),
         );
         let kubeconfig = Cluster::shared().await.kubeconfig();
-        let overlays = vec![FILES.to_owned(), overlay];
+        let overlays = vec![FILE_EXPORTERS.to_owned(), overlay];
         let mut collector =
-            Collector::prepare(Surroundings { kubeconfig, overlays, ..Surroundings::default() }).await;
+            Collector::prepare(CollectorTargets { kubeconfig, overlays, ..CollectorTargets::default() })
+                .await;
         let authority = Authority::new("elpio-collector");
         let (server, client) = (authority.server(&["localhost", "127.0.0.1"]), authority.client("operator"));
         for (name, pem) in [
@@ -82,7 +83,7 @@ impl Receiving {
     }
 
     pub fn file(&self, name: &str) -> String {
-        self.collector.folder().join(name).display().to_string()
+        self.collector.dir().join(name).display().to_string()
     }
 
     pub fn endpoint(&self, protocol: &str) -> String {
@@ -125,7 +126,7 @@ impl Receiving {
             if signals.iter().all(|signal| arrived.contains(signal)) {
                 Ok(received)
             } else {
-                Err(format!("{arrived:?}\n{}", self.collector.log_end()))
+                Err(format!("{arrived:?}\n{}", self.collector.log_tail()))
             }
         })
         .await

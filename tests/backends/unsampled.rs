@@ -22,7 +22,7 @@ async fn without_sampling_there_is_no_id_anywhere() {
         let rollout = object.status.unwrap().rollout.unwrap();
         assert_eq!(rollout.trace_id, None, "{rollout:?}");
     }
-    assert!(!stage.operator.log().contains("trace_id"), "{}", stage.operator.log_end());
+    assert!(!stage.operator.log().contains("trace_id"), "{}", stage.operator.log_tail());
     let page = stage.operator.metrics("application/openmetrics-text; version=1.0.0").await;
     assert!(page.ends_with("# EOF\n") && !page.contains("trace_id"), "an exemplar of no span");
 

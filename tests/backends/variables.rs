@@ -234,7 +234,7 @@ async fn console_shows_spans_and_wrong_values_are_one_warning_each() {
     receiving.wait_for("wrong-values", &["traces", "logs"]).await;
     eventually("the console shows the rollout", SOON, async || {
         let log = stage.operator.log();
-        if log.contains("rollout ElpioService") { Ok(()) } else { Err(stage.operator.log_end()) }
+        if log.contains("rollout ElpioService") { Ok(()) } else { Err(stage.operator.log_tail()) }
     })
     .await;
     let log = stage.operator.log();

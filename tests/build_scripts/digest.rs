@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use crate::room::Room;
 
 /// The script that is sent.
-pub const DIGEST: &str = include_str!("../../src/render/tekton/digest.sh");
+pub const DIGEST: &str = include_str!("../../src/render/function/digest.sh");
 
 fn reported(room: &Room, report: &str) -> String {
     room.write("report.toml", report);

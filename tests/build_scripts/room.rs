@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The script that is sent.
-pub const FETCH: &str = include_str!("../../src/render/tekton/fetch.sh");
+pub const FETCH: &str = include_str!("../../src/render/function/fetch.sh");
 
 const GIT_IDENTITY: [(&str, &str); 7] = [
     ("GIT_AUTHOR_NAME", "test"),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use elpio_cluster::{
-    Dashboard, Line, Prometheus, Webhook, Window,
-    dashboard::{self, Chosen, Panel, Query},
-    eventually, picture,
+    Dashboard, Prometheus, RangeSeries, TimeRange, Webhook,
+    dashboard::{self, Panel, Query, VariableValues},
+    eventually,
     webhook::Rule,
 };
+use elpio_demo::picture;
 use jiff::Timestamp;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -74,17 +75,17 @@ async fn scraped(prometheus: &Prometheus) {
 struct Seen<'a> {
     panel: &'a Panel,
     query: &'a Query,
-    answer: Result<Vec<Line>, String>,
+    answer: Result<Vec<RangeSeries>, String>,
 }
 
 impl Seen<'_> {
     fn sample(&self) -> Option<f64> {
-        self.answer.as_ref().ok()?.iter().find_map(Line::last)
+        self.answer.as_ref().ok()?.iter().find_map(RangeSeries::last_value)
     }
 }
 
-async fn ask<'a>(prometheus: &Prometheus, board: &'a Dashboard, window: Window) -> Vec<Seen<'a>> {
-    let mut variables: Chosen = board.everything(prometheus).await.unwrap();
+async fn ask<'a>(prometheus: &Prometheus, board: &'a Dashboard, window: TimeRange) -> Vec<Seen<'a>> {
+    let mut variables: VariableValues = board.select_all(prometheus).await.unwrap();
     let range = window.end.duration_since(window.start).as_secs();
     variables.push(("__range".to_owned(), format!("{range}s")));
     let mut seen = Vec::new();
@@ -119,7 +120,7 @@ fn rows(board: &Dashboard, seen: &[Seen<'_>]) -> Vec<Vec<String>> {
 
 /// Each exemplar's trace was exported.
 async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) -> Vec<String> {
-    let variables = board.everything(prometheus).await.unwrap();
+    let variables = board.select_all(prometheus).await.unwrap();
     let mut missing = Vec::new();
     for panel in &board.panels {
         for query in panel.queries.iter().filter(|query| query.exemplar) {
@@ -141,7 +142,7 @@ async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) ->
 
 /// The picture has every panel's data too. It is kept, for who wants to look.
 async fn draw(prometheus: &Prometheus, board: &Dashboard, start: Timestamp) {
-    let window = Window { start, end: Timestamp::now(), step: Duration::from_secs(1) };
+    let window = TimeRange { start, end: Timestamp::now(), step: Duration::from_secs(1) };
     let drawn = picture::dashboard(prometheus, board, window).await.unwrap();
     keep(&board.file.replace(".json", ".svg"), &drawn);
     assert!(!drawn.contains("no data") && !drawn.contains("NaN"), "{}: {drawn}", board.file);
@@ -180,7 +181,7 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
             let seen = ask(
                 &prometheus,
                 board,
-                Window { start, end: Timestamp::now(), step: Duration::from_secs(1) },
+                TimeRange { start, end: Timestamp::now(), step: Duration::from_secs(1) },
             )
             .await;
             let empty = seen.iter().filter(|seen| seen.sample().is_none());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use elpio_cluster::{eventually, suite::Clock, tree};
+use elpio_cluster::{eventually, suite::StepTimer, trace_tree};
 use elpio_operator::api::{ElpioFunction, condition::Condition};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ async fn served(place: &Place, name: &str) -> String {
 
 pub async fn built_served_rebuilt_and_one_trace() {
     let place = Place::new("build").await;
-    let mut clock = Clock::start("function::built_served_rebuilt_and_one_trace");
+    let mut clock = StepTimer::start("function::built_served_rebuilt_and_one_trace");
     place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
     let archive = json!({"source": {"archive": "https://files.example/cart.tar.gz"}, "runtime": "go", "image": "registry.example/shop/archive"});
     place.apply("ElpioFunction", "archive", &archive).await;
@@ -95,7 +95,7 @@ async fn one_tree(place: &Place, trace: &str) {
         if loose.len() == 1 {
             Ok(loose)
         } else {
-            Err(format!("{loose:?} in\n{}", tree::render(&spans, false)))
+            Err(format!("{loose:?} in\n{}", trace_tree::render(&spans, false)))
         }
     })
     .await;
@@ -110,7 +110,7 @@ async fn one_tree(place: &Place, trace: &str) {
 
 pub async fn a_build_that_fails_is_named() {
     let place = Place::new("fail").await;
-    let mut clock = Clock::start("function::a_build_that_fails_is_named");
+    let mut clock = StepTimer::start("function::a_build_that_fails_is_named");
     place.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
     let failed = phase(&place, "cart", "BuildFailed").await;
     clock.step("the build failed");

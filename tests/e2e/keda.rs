@@ -1,6 +1,6 @@
 //! Services on KEDA, its HTTP add-on and metrics-server: who scales, and that the operator lets them.
 
-use elpio_cluster::{engines::pods, eventually, suite::Clock};
+use elpio_cluster::{engines::pods, eventually, suite::StepTimer};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
@@ -37,7 +37,7 @@ async fn autoscaler(place: &Place, name: &str) -> Value {
 
 pub async fn load_scales_and_nobody_fights_it() {
     let place = Place::new("cpu").await;
-    let mut clock = Clock::start("keda::load_scales_and_nobody_fights_it");
+    let mut clock = StepTimer::start("keda::load_scales_and_nobody_fights_it");
     let scaling = json!({"engine": "keda", "scaling": {"metric": "cpu", "target": 50, "maxScale": 4}, "resources": {"requests": {"cpu": "100m"}}});
     place.apply("ElpioService", "worker", &with(&image("worker", "v1"), &scaling)).await;
     let ready = place.ready("worker").await;
@@ -51,7 +51,7 @@ pub async fn load_scales_and_nobody_fights_it() {
     );
     clock.step("KEDA has made its autoscaler");
 
-    let mark = place.world.cluster.audit_mark();
+    let mark = place.world.cluster.audit_offset();
     let pods: Api<Pod> = Api::namespaced(place.client.clone(), &place.namespace);
     let pod = pods.list(&ListParams::default().labels("elpio.io/service=worker")).await.unwrap().items[0]
         .name_any();
@@ -69,7 +69,7 @@ pub async fn load_scales_and_nobody_fights_it() {
     let written = place
         .asked_since(mark)
         .writes()
-        .filter(|entry| !entry.what().contains("status") && !entry.what().contains("events"));
+        .filter(|entry| !entry.summary().contains("status") && !entry.summary().contains("events"));
     assert!(written.is_empty(), "{:?}", written.count());
     // Nor is it news: it served all the while.
     let events = place.events("ElpioService", "worker").await;
@@ -92,7 +92,7 @@ pub async fn load_scales_and_nobody_fights_it() {
 
 pub async fn a_request_wakes_what_sleeps() {
     let place = Place::new("http").await;
-    let mut clock = Clock::start("keda::a_request_wakes_what_sleeps");
+    let mut clock = StepTimer::start("keda::a_request_wakes_what_sleeps");
     place
         .apply(
             "ElpioService",
@@ -126,7 +126,7 @@ pub async fn a_request_wakes_what_sleeps() {
     assert!(said.contains(&format!("call {address} with Host: {host}")), "{said}");
     let answer = request(address.trim_start_matches("http://"), &host).await;
     clock.step("a request through the interceptor was answered");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(pods::ANSWER), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(pods::RESPONSE_BODY), "{answer}");
     place
         .object(&place.deployments(), "api", "awake", |it| replicas(it, "/status/availableReplicas") >= 1)
         .await;

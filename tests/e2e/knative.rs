@@ -1,6 +1,6 @@
 //! Services on Knative's own controllers.
 
-use elpio_cluster::suite::Clock;
+use elpio_cluster::suite::StepTimer;
 use elpio_operator::api::ElpioService;
 use kube::{api::DeleteParams, core::DynamicObject};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn serving(service: &DynamicObject) -> Value {
 
 pub async fn a_service_lives() {
     let place = Place::new("life").await;
-    let mut clock = Clock::start("knative::a_service_lives");
+    let mut clock = StepTimer::start("knative::a_service_lives");
     place.apply("ElpioService", "cart", &image("cart", "v1")).await;
     let ready = place.ready("cart").await;
     clock.step("the service is ready");
@@ -87,7 +87,7 @@ pub async fn a_service_lives() {
 
 pub async fn inside_the_cluster_alone() {
     let place = Place::new("inside").await;
-    let mut clock = Clock::start("knative::inside_the_cluster_alone");
+    let mut clock = StepTimer::start("knative::inside_the_cluster_alone");
     place
         .apply(
             "ElpioService",
@@ -108,7 +108,7 @@ pub async fn inside_the_cluster_alone() {
 
 pub async fn a_program_that_ends_is_said_so_and_mended() {
     let place = Place::new("crash").await;
-    let mut clock = Clock::start("knative::a_program_that_ends_is_said_so_and_mended");
+    let mut clock = StepTimer::start("knative::a_program_that_ends_is_said_so_and_mended");
     place.apply("ElpioService", "cart", &image("kwok-crash/cart", "v1")).await;
     let failed =
         place.condition("cart", "Ready", |it| it.status == "False" && it.reason != "Progressing").await;

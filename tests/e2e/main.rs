@@ -22,22 +22,20 @@ mod world;
 
 use std::process::ExitCode;
 
-use elpio_cluster::{Engine, engines, netns, suite::Suite};
+use elpio_cluster::{Engine, engines, netns, suite::Suite, tests};
 
 fn main() -> ExitCode {
-    Suite::new()
+    Suite::new(tests![
         // The longest first.
-        .test("keda::load_scales_and_nobody_fights_it", keda::load_scales_and_nobody_fights_it)
-        .test("keda::a_request_wakes_what_sleeps", keda::a_request_wakes_what_sleeps)
-        .test("function::built_served_rebuilt_and_one_trace", function::built_served_rebuilt_and_one_trace)
-        .test("function::a_build_that_fails_is_named", function::a_build_that_fails_is_named)
-        .test("knative::a_service_lives", knative::a_service_lives)
-        .test(
-            "knative::a_program_that_ends_is_said_so_and_mended",
-            knative::a_program_that_ends_is_said_so_and_mended,
-        )
-        .test("knative::inside_the_cluster_alone", knative::inside_the_cluster_alone)
-        .test("switch::between_engines_and_back", switch::between_engines_and_back)
-        .test("switch::between_autoscalers", switch::between_autoscalers)
-        .run(|| netns::enter(|| engines::fetch(&Engine::ALL)))
+        keda::load_scales_and_nobody_fights_it,
+        keda::a_request_wakes_what_sleeps,
+        function::built_served_rebuilt_and_one_trace,
+        function::a_build_that_fails_is_named,
+        knative::a_service_lives,
+        knative::a_program_that_ends_is_said_so_and_mended,
+        knative::inside_the_cluster_alone,
+        switch::between_engines_and_back,
+        switch::between_autoscalers,
+    ])
+    .run(|| netns::enter(|| engines::fetch(&Engine::ALL)))
 }

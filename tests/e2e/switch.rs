@@ -1,6 +1,6 @@
 //! From one real engine to the other, and back.
 
-use elpio_cluster::suite::Clock;
+use elpio_cluster::suite::StepTimer;
 use kube::core::DynamicObject;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn owned_by(kind: &'static str) -> impl Fn(&DynamicObject) -> bool {
 
 pub async fn between_engines_and_back() {
     let place = Place::new("switch").await;
-    let mut clock = Clock::start("switch::between_engines_and_back");
+    let mut clock = StepTimer::start("switch::between_engines_and_back");
     place.apply("ElpioService", "web", &image("web", "v1")).await;
     place.ready("web").await;
     clock.step("on Knative");
@@ -60,7 +60,7 @@ pub async fn between_engines_and_back() {
 
 pub async fn between_autoscalers() {
     let place = Place::new("autoscalers").await;
-    let mut clock = Clock::start("switch::between_autoscalers");
+    let mut clock = StepTimer::start("switch::between_autoscalers");
     let keda = with(&image("web", "v1"), &json!({"engine": "keda"}));
     place.apply("ElpioService", "web", &keda).await;
     place.ready("web").await;

@@ -4,9 +4,8 @@
 use std::{path::Path, sync::LazyLock};
 
 use elpio_cluster::{
-    Cluster, Engine, Engines, Operator, Options, OtlpReceiver, StandInEngine,
+    Cluster, ClusterOptions, Engine, Engines, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver,
     engines::{pods::PodNetwork, tekton},
-    standin::Play,
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
 
@@ -17,7 +16,7 @@ pub struct World {
     _operator: Operator,
     _network: PodNetwork,
     // No engine's part: its own controllers run nowhere here.
-    _beside: StandInEngine,
+    _beside: FakeEngines,
 }
 
 /// Runs what the world itself has to do between two tests.
@@ -31,13 +30,16 @@ pub async fn world() -> &'static World {
 
 impl World {
     async fn start() -> Self {
-        let cluster = Cluster::start(Options::full()).await;
+        let cluster = Cluster::start(ClusterOptions::full()).await;
         let engines = Engines::start(&cluster, &Engine::ALL).await;
         let client = cluster.client().await;
         let otlp = OtlpReceiver::start().await;
-        tekton::trace_to(&client, &otlp.http_endpoint()).await;
+        tekton::export_traces_to(&client, &otlp.http_endpoint()).await;
         let network = PodNetwork::start().await.expect("the ports of DNS and HTTP");
-        let beside = StandInEngine::start(client, Play { beside_engines: true, ..Play::default() });
+        let beside = FakeEngines::start(
+            client,
+            FakeEngineOptions { third_party_only: true, ..FakeEngineOptions::default() },
+        );
         let interceptor = format!("http://127.0.0.1:{}", engines.interceptor_port());
         let environment = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint()),

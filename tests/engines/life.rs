@@ -9,7 +9,7 @@ use std::{
 };
 
 use elpio_cluster::{
-    Cluster, Operator, OtlpReceiver, StandInEngine, eventually, standin::Play, suite::Clock,
+    Cluster, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually, suite::StepTimer,
 };
 use elpio_operator::api::ElpioFunction;
 use k8s_openapi::api::events::v1::Event;
@@ -31,7 +31,7 @@ struct Life {
     otlp: OtlpReceiver,
     operator: Operator,
     // What serves is not what this is about.
-    _engine: StandInEngine,
+    _engine: FakeEngines,
 }
 
 fn start(cluster: &Cluster, namespace: &str, otlp: &OtlpReceiver) -> Operator {
@@ -57,9 +57,9 @@ impl Life {
             functions: Api::namespaced(client.clone(), &namespace),
             runs: Api::namespaced_with(client.clone(), &namespace, &runs),
             events: Api::namespaced(client.clone(), &namespace),
-            _engine: StandInEngine::start(
+            _engine: FakeEngines::start(
                 client,
-                Play { namespace: Some(namespace.clone()), ..Play::default() },
+                FakeEngineOptions { namespace: Some(namespace.clone()), ..FakeEngineOptions::default() },
             ),
             cluster,
             namespace,
@@ -119,7 +119,7 @@ fn message(object: &ElpioFunction, kind: &str) -> String {
 
 pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     let life = Life::new("life").await;
-    let mut clock = Clock::start("a_function_is_built_served_rebuilt_and_survives_a_failed_build");
+    let mut clock = StepTimer::start("a_function_is_built_served_rebuilt_and_survives_a_failed_build");
     life.apply("cart", "v1", &json!({})).await;
     life.phase("cart", "Building").await;
     let ready = life.phase("cart", "Ready").await;
@@ -197,8 +197,8 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
     const FUNCTIONS: usize = 10;
     const RESTARTS: usize = 20;
     let mut life = Life::new("restarts").await;
-    let mut clock = Clock::start("twenty_restarts_at_random_moments_build_each_of_ten_functions_once");
-    let mark = life.cluster.audit_mark();
+    let mut clock = StepTimer::start("twenty_restarts_at_random_moments_build_each_of_ten_functions_once");
+    let mark = life.cluster.audit_offset();
     let names: Vec<String> = (0..FUNCTIONS).map(|n| format!("f{n}")).collect();
     let mut left = names.iter();
     for round in 0..RESTARTS {

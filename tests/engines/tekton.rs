@@ -1,10 +1,10 @@
 //! What Tekton makes of the runs that Elpio renders.
 
 use elpio_cluster::{
-    engines::tekton::{End, release, trace_to},
+    engines::tekton::{TaskOutcome, export_traces_to, finish_task},
     eventually,
     otlp::{OtlpReceiver, Span},
-    suite::Clock,
+    suite::StepTimer,
 };
 use elpio_operator::{
     api::{annotation, label},
@@ -22,7 +22,7 @@ use crate::run::{BOUND, Run, succeeded};
 
 pub async fn a_run_ends_with_the_digest_of_its_image() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("a_run_ends_with_the_digest_of_its_image");
+    let mut clock = StepTimer::start("a_run_ends_with_the_digest_of_its_image");
     let run = Run::create(&json!({}), &json!({})).await;
     let status = run.ended().await;
     clock.step("the run succeeded");
@@ -65,7 +65,7 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
 
 pub async fn a_task_that_fails_is_named_with_its_reason() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("a_task_that_fails_is_named_with_its_reason");
+    let mut clock = StepTimer::start("a_task_that_fails_is_named_with_its_reason");
     let changes = json!({"image": "registry.example/kwok-fail/cart"});
     let run = Run::create(&changes, &json!({"kwok.elpio.io/exit-code": "51"})).await;
     let status = run.ended().await;
@@ -82,7 +82,7 @@ pub async fn a_task_that_fails_is_named_with_its_reason() {
 
 pub async fn without_its_source_nothing_is_built() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("without_its_source_nothing_is_built");
+    let mut clock = StepTimer::start("without_its_source_nothing_is_built");
     let changes =
         json!({"source": {"git": {"url": "https://git.example/cart.git", "revision": "kwok-fail"}}});
     let run = Run::create(&changes, &json!({})).await;
@@ -98,7 +98,7 @@ pub async fn without_its_source_nothing_is_built() {
 
 pub async fn a_builder_that_cannot_be_pulled_ends_the_run() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("a_builder_that_cannot_be_pulled_ends_the_run");
+    let mut clock = StepTimer::start("a_builder_that_cannot_be_pulled_ends_the_run");
     let run = Run::create(&json!({"builder": "registry.example/kwok-nopull/builder"}), &json!({})).await;
     let status = run.ended().await;
     clock.step("the run failed");
@@ -110,7 +110,7 @@ pub async fn a_builder_that_cannot_be_pulled_ends_the_run() {
 
 pub async fn a_run_ends_when_its_time_is_over() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("a_run_ends_when_its_time_is_over");
+    let mut clock = StepTimer::start("a_run_ends_when_its_time_is_over");
     let run = Run::create(
         &json!({"image": "registry.example/kwok-hold/cart", "build": {"timeout": "6s"}}),
         &json!({}),
@@ -131,7 +131,7 @@ pub async fn a_run_ends_when_its_time_is_over() {
 
 pub async fn a_cancelled_run_leaves_nothing_behind() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("a_cancelled_run_leaves_nothing_behind");
+    let mut clock = StepTimer::start("a_cancelled_run_leaves_nothing_behind");
     let run = Run::create(&json!({"image": "registry.example/kwok-hold/cart"}), &json!({})).await;
     run.runs(BUILD_TASK).await;
     clock.step("the build runs");
@@ -158,14 +158,14 @@ pub async fn a_cancelled_run_leaves_nothing_behind() {
 
 pub async fn what_is_held_ends_as_it_is_told() {
     crate::run::cluster().await;
-    let mut clock = Clock::start("what_is_held_ends_as_it_is_told");
+    let mut clock = StepTimer::start("what_is_held_ends_as_it_is_told");
     let run = Run::create(
         &json!({"image": "registry.example/kwok-hold/cart"}),
         &json!({"kwok.elpio.io/hold": FETCH_TASK}),
     )
     .await;
-    release(&run.client, &run.namespace, &run.labels(FETCH_TASK), End::Succeed).await;
-    release(&run.client, &run.namespace, &run.labels(BUILD_TASK), End::Fail).await;
+    finish_task(&run.client, &run.namespace, &run.labels(FETCH_TASK), TaskOutcome::Succeed).await;
+    finish_task(&run.client, &run.namespace, &run.labels(BUILD_TASK), TaskOutcome::Fail).await;
     let status = run.ended().await;
     clock.step("the run failed, as it was told");
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
@@ -181,8 +181,8 @@ pub async fn its_own_spans_join_the_trace() {
     const PARENT: &str = "00f067aa0ba902b7";
     let client = crate::run::cluster().await.client().await;
     let receiver = OtlpReceiver::start().await;
-    trace_to(&client, &receiver.http_endpoint()).await;
-    let mut clock = Clock::start("its_own_spans_join_the_trace");
+    export_traces_to(&client, &receiver.http_endpoint()).await;
+    let mut clock = StepTimer::start("its_own_spans_join_the_trace");
     // It follows its configuration when it has seen the change, so a first run may come too soon.
     let run = eventually("a run's spans arrive", BOUND, async || {
         let carrier = json!({"traceparent": format!("00-{TRACE}-{PARENT}-01")}).to_string();

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use elpio_cluster::{
-    Cluster, Crds, Operator, Options, StandInEngine, eventually, operator::Exit, standin::Play,
+    Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, eventually, operator::Exit,
 };
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
@@ -85,7 +85,8 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     let crds = Crds::ALL.into_iter().filter(|crds| *crds != Crds::ELPIO).collect();
     let api_server_flags = vec![STRICT_OWNERS.to_owned()];
     let cluster =
-        Cluster::start(Options { controller_manager: true, crds, api_server_flags, audit: false }).await;
+        Cluster::start(ClusterOptions { controller_manager: true, crds, api_server_flags, audit: false })
+            .await;
     let client = install(&cluster).await;
     pod_is_admitted(&client).await;
 
@@ -96,9 +97,9 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     operator.wait_ready().await;
 
     let namespace = cluster.namespace("installed").await;
-    let _engine = StandInEngine::start(
+    let _engine = FakeEngines::start(
         client.clone(),
-        Play { pods: true, companions: true, ..Play::in_namespace(&namespace) },
+        FakeEngineOptions { pods: true, side_effects: true, ..FakeEngineOptions::in_namespace(&namespace) },
     );
     let [shop, cpu, rps] = every_child(&namespace);
     for service in [&shop, &cpu, &rps] {
@@ -122,7 +123,7 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     assert!(operator.sample("elpio_events_total", &[("outcome", "created")]).await.unwrap() > 0.0);
     assert_eq!(operator.sample("elpio_events_total", &[("outcome", "failed")]).await, Some(0.0));
     assert_eq!(operator.sample("leader_election_master_status", &[]).await, Some(1.0));
-    assert_eq!(operator.terminate(SOON).await, Exit::Code(0), "{}", operator.log_end());
+    assert_eq!(operator.terminate(SOON).await, Exit::Code(0), "{}", operator.log_tail());
 }
 
 /// The namespace's Pod Security admission takes the Deployment's pod, and would not take a careless one.

@@ -1,6 +1,6 @@
 //! The audit log of the API server and the traces of the operator, joined by the id of each call.
 
-use elpio_cluster::{Cluster, otlp::Span, rights::in_force};
+use elpio_cluster::{Cluster, otlp::Span, rbac::wait_for_permission};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -24,11 +24,11 @@ async fn every_audit_line_of_a_service_account_leads_to_its_span_and_back() {
     let binding = json!({"metadata": {"name": home}, "subjects": [subject], "roleRef": role});
     let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
     Api::all(admin.clone()).create(&PostParams::default(), &binding).await.unwrap();
-    in_force(&admin, &user, true, ["patch", "serving.knative.dev", "services"]).await;
+    wait_for_permission(&admin, &user, true, ["patch", "serving.knative.dev", "services"]).await;
     let kubeconfig = cluster.kubeconfig_for_service_account(&home, "default").await;
 
     let stage = Stage::on(cluster, "audit-ids", &kubeconfig, &[]).await;
-    let mark = cluster.audit_mark();
+    let mark = cluster.audit_offset();
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
     stage.quiet().await;

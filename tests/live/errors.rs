@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, eventually, otlp::Log, rights::in_force, webhook::Rule};
+use elpio_cluster::{Cluster, Webhook, eventually, otlp::Log, rbac::wait_for_permission, webhook::Rule};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
@@ -52,7 +52,7 @@ async fn rejected_is_said_backed_off_and_heals() {
     are_of_the_table(&stage.otlp.spans());
     webhook.clear();
     stage.ready("web").await;
-    let attempts = webhook.seen().iter().filter(|s| s.refused.is_some()).count();
+    let attempts = webhook.requests().iter().filter(|s| s.refused.is_some()).count();
     assert!((1..=6).contains(&attempts), "{attempts} attempts are no back-off");
 }
 
@@ -60,7 +60,7 @@ async fn rejected_is_said_backed_off_and_heals() {
 async fn conflict_is_tried_again_at_once_and_is_no_error() {
     let (stage, webhook) = meets("err-conflict", Rule::refuse(KSVC, 409, "try again").times(3)).await;
     stage.ready("web").await;
-    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(409)).count(), 3);
+    assert_eq!(webhook.requests().iter().filter(|s| s.refused == Some(409)).count(), 3);
     assert_eq!(stage.errors("conflict").await, 0.0);
     assert_eq!(stage.counted("elpio_reconcile_total", &[("result", "error")]).await, 0.0);
     assert!(
@@ -74,7 +74,7 @@ async fn a_conflict_that_stays_becomes_an_error() {
     stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
     stage.failed("conflict").await;
     assert!(
-        webhook.seen().iter().filter(|s| s.refused == Some(409)).count() >= 6,
+        webhook.requests().iter().filter(|s| s.refused == Some(409)).count() >= 6,
         "once, and five times more at once"
     );
     webhook.clear();
@@ -95,7 +95,7 @@ async fn the_status_written_by_somebody_meanwhile_is_no_error() {
 async fn not_found_is_observed_again_once() {
     let (stage, webhook) = meets("err-notfound", Rule::refuse(KSVC, 404, "gone").times(1)).await;
     stage.ready("web").await;
-    assert_eq!(webhook.seen().iter().filter(|s| s.refused == Some(404)).count(), 1);
+    assert_eq!(webhook.requests().iter().filter(|s| s.refused == Some(404)).count(), 1);
     assert_eq!(stage.errors("not_found").await, 0.0);
 }
 
@@ -117,7 +117,7 @@ async fn unavailable_is_backed_off() {
     stage.ready("web").await;
     assert_eq!(stage.errors("unavailable").await, 2.0);
     assert_eq!(
-        webhook.seen().iter().filter(|s| s.refused == Some(503)).count(),
+        webhook.requests().iter().filter(|s| s.refused == Some(503)).count(),
         2,
         "the client does not try by itself"
     );
@@ -131,7 +131,7 @@ async fn a_call_without_an_answer_times_out_and_others_go_on() {
     webhook.add(Rule::delay(KSVC, Duration::from_secs(25)));
     stage.apply("slow", &image("v1")).await;
     eventually("the slow call is under way", SOON, async || {
-        if webhook.seen().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
+        if webhook.requests().iter().any(|s| s.name == "slow") { Ok(()) } else { Err("not seen") }
     })
     .await;
     stage.apply("other", &with(image("v1"), &json!({"engine": "keda"}))).await;
@@ -166,7 +166,7 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
         {"apiGroups": ["elpio.io"], "resources": ["elpioservices/status"], "verbs": ["patch"]}]);
     roles.create(&PostParams::default(), &role("test-reads", all_but_patch)).await.unwrap();
     bindings.create(&PostParams::default(), &bind("test-reads")).await.unwrap();
-    in_force(&admin, user, true, ["watch", "elpio.io", "elpioservices"]).await;
+    wait_for_permission(&admin, user, true, ["watch", "elpio.io", "elpioservices"]).await;
 
     let stage = Stage::on(cluster, "err-forbidden", &cluster.kubeconfig_for(user), &[]).await;
     stage.apply("web", &image("v1")).await;
@@ -182,7 +182,7 @@ async fn forbidden_names_verb_resource_and_namespace_and_an_edit_wakes_it() {
     let patch = json!([{"apiGroups": ["serving.knative.dev"], "resources": ["services"], "verbs": ["create", "patch"]}]);
     roles.create(&PostParams::default(), &role("test-writes", patch)).await.unwrap();
     bindings.create(&PostParams::default(), &bind("test-writes")).await.unwrap();
-    in_force(&admin, user, true, ["patch", "serving.knative.dev", "services"]).await;
+    wait_for_permission(&admin, user, true, ["patch", "serving.knative.dev", "services"]).await;
     stage.apply("web", &image("v2")).await;
     stage.ready("web").await;
 }
@@ -238,7 +238,7 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
     let stage = Stage::new("err-invalid").await;
-    let mark = stage.cluster.audit_mark();
+    let mark = stage.cluster.audit_offset();
     stage
         .apply("web", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
         .await;

@@ -67,7 +67,7 @@ async fn only(api: &Api<Event>) -> Event {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_failures_cost_few_calls_and_are_all_counted() {
     let (recorder, api, regarding, namespace, _client) = recorder().await;
-    let mark = Cluster::shared().await.audit_mark();
+    let mark = Cluster::shared().await.audit_offset();
     let keeper = tokio::spawn({
         let recorder = recorder.clone();
         async move { recorder.run().await }

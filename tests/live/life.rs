@@ -11,7 +11,7 @@ use crate::stage::{Stage, children, find, image, version, with};
 #[tokio::test(flavor = "multi_thread")]
 async fn knative_create_edit_delete() {
     let stage = Stage::new("life-knative").await;
-    let mark = stage.cluster.audit_mark();
+    let mark = stage.cluster.audit_offset();
     // An engine that is faster than a reconcile leaves nothing to wait for.
     stage.engine.hold();
     stage.apply("web", &image("v1")).await;
@@ -112,7 +112,7 @@ async fn what_is_right_is_not_written() {
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
     stage.quiet().await;
-    let mark = stage.cluster.audit_mark();
+    let mark = stage.cluster.audit_offset();
     let turns = stage
         .operator
         .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
@@ -221,18 +221,18 @@ async fn a_service_that_cannot_become_ready_says_which_child_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ready_service_that_falls_says_so_and_rises_again() {
-    use elpio_cluster::standin::Verdict;
+    use elpio_cluster::FakeStatus;
     let stage = Stage::new("life-flap").await;
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
-    stage.engine.say(
+    stage.engine.set_status(
         "Service",
         "web",
-        Verdict::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() },
+        FakeStatus::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() },
     );
     stage.condition("web", "Ready", "False", "RevisionFailed").await;
     let event = stage.event("web", "Warning", "Progressing").await;
     assert!(event.note.unwrap().contains("out of memory"));
-    stage.engine.say("Service", "web", Verdict::Ready);
+    stage.engine.set_status("Service", "web", FakeStatus::Ready);
     stage.ready("web").await;
 }

@@ -35,10 +35,10 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
 
     // Late, so that there is time to hold its answer back.
     webhook.add(Rule::delay(STATUS, Duration::from_secs(6)).times(1));
-    let before = webhook.seen().len();
+    let before = webhook.requests().len();
     stage.engine.release();
     eventually("the status is being written", SOON, async || {
-        let seen = webhook.seen().split_off(before);
+        let seen = webhook.requests().split_off(before);
         if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) {
             Ok(())
         } else {
@@ -109,7 +109,7 @@ async fn what_was_superseded_is_sent_again_by_the_next_process() {
         stage.operator.terminate(Duration::from_secs(40)).await,
         Exit::Code(0),
         "{}",
-        stage.operator.log_end()
+        stage.operator.log_tail()
     );
     let root = stage.otlp.wait_for_span("the first root", SOON, |s| is_root_of(s, &first)).await;
     assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Crds, Operator, Options, eventually};
+use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, eventually};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
@@ -14,13 +14,14 @@ use serde_json::json;
 use crate::stage::{SOON, Stage, binary, find, image, with};
 
 /// A cluster of the test's own, kept for the life of the process.
-async fn own(options: Options) -> &'static Cluster {
+async fn own(options: ClusterOptions) -> &'static Cluster {
     Box::leak(Box::new(Cluster::start(options).await))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apis_come_and_go() {
-    let cluster = own(Options { crds: vec![Crds::ELPIO], audit: true, ..Options::default() }).await;
+    let cluster =
+        own(ClusterOptions { crds: vec![Crds::ELPIO], audit: true, ..ClusterOptions::default() }).await;
     let stage = Stage::on(cluster, "optional", &cluster.kubeconfig(), &[]).await;
     let tls = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
     stage.apply("web", &with(image("v1"), &tls)).await;
@@ -58,7 +59,8 @@ async fn apis_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_waits_for_tekton() {
-    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let cluster =
+        own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let stage = Stage::on(cluster, "no-tekton", &cluster.kubeconfig(), &[]).await;
     let functions = stage.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
     let spec = json!({"source": {"archive": "https://files.example.com/hello.tgz"}, "runtime": "python", "image": "registry.local/hello"});
@@ -87,9 +89,11 @@ async fn a_function_waits_for_tekton() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_external_secrets_is_written_at_its_version() {
-    let cluster =
-        own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS], ..Options::default() })
-            .await;
+    let cluster = own(ClusterOptions {
+        crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS],
+        ..ClusterOptions::default()
+    })
+    .await;
     let client = cluster.client().await;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let crd = api.get("externalsecrets.external-secrets.io").await.unwrap();
@@ -119,7 +123,7 @@ async fn an_older_external_secrets_is_written_at_its_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_goes_away_and_comes_back() {
-    let cluster = own(Options { crds: Crds::ALL.to_vec(), ..Options::default() }).await;
+    let cluster = own(ClusterOptions { crds: Crds::ALL.to_vec(), ..ClusterOptions::default() }).await;
     let mut stage = Stage::on(cluster, "outage", &cluster.kubeconfig(), &[]).await;
     stage.engine.hold();
     stage.apply("web", &image("v1")).await;
@@ -131,7 +135,7 @@ async fn the_api_server_goes_away_and_comes_back() {
     })
     .await;
     assert!(
-        stage.operator.running() && stage.operator.ready().await,
+        stage.operator.is_running() && stage.operator.is_ready().await,
         "an outage is no reason to be restarted"
     );
     cluster.start_api_server().await;
@@ -143,7 +147,8 @@ async fn the_api_server_goes_away_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_undecodable_object_stops_nobody() {
-    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let cluster =
+        own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     // As a cluster whose objects are older than the schema.
@@ -190,7 +195,7 @@ async fn one_undecodable_object_stops_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_our_own_definitions_it_waits_and_says_so() {
-    let cluster = own(Options { crds: vec![Crds::KNATIVE], ..Options::default() }).await;
+    let cluster = own(ClusterOptions { crds: vec![Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[]);
     eventually("it says what is missing", SOON, async || {
         let log = operator.log();
@@ -201,23 +206,24 @@ async fn without_our_own_definitions_it_waits_and_says_so() {
         }
     })
     .await;
-    assert!(!operator.ready().await);
+    assert!(!operator.is_ready().await);
     cluster.apply_crds(&[Crds::ELPIO]).await;
     eventually("it is ready", Duration::from_secs(90), async || {
-        if operator.ready().await { Ok(()) } else { Err(operator.log_end()) }
+        if operator.is_ready().await { Ok(()) } else { Err(operator.log_tail()) }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_api_server_is_waited_out() {
-    let cluster = own(Options { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..Options::default() }).await;
+    let cluster =
+        own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let stage = Stage::on(cluster, "paused", &cluster.kubeconfig(), &[]).await;
     stage.apply("web", &image("v1")).await;
     let ready = stage.ready("web").await;
-    cluster.pause();
-    assert!(stage.operator.ready().await, "readiness says what we know, not what the API server does");
-    cluster.resume();
+    cluster.pause_api_server();
+    assert!(stage.operator.is_ready().await, "readiness says what we know, not what the API server does");
+    cluster.resume_api_server();
     stage.apply("web", &image("v2")).await;
     stage.ready("web").await;
     assert!(find(&ready, "Ready").is_some());

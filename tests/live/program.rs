@@ -18,7 +18,7 @@ async fn faults_of_the_environment_stop_it_and_name_the_variable() {
         [("ELPIO_ENGINE", "fargate"), ("ELPIO_NAMESPACES", "Not_A_Name"), ("ELPIO_LEADER_ELECT", "perhaps")]
     {
         let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[(name, value)]);
-        let exit = operator.exited(END).await;
+        let exit = operator.wait_for_exit(END).await;
         assert_eq!(exit, Exit::Code(1), "{}", operator.log());
         assert!(operator.log().contains(name) && operator.log().contains(value), "{}", operator.log());
     }
@@ -35,7 +35,7 @@ async fn a_port_that_is_taken_stops_it() {
         let mut environment = vec![("ELPIO_METRICS", "1"), (variable, port.as_str())];
         environment.extend(more);
         let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
-        let exit = operator.exited(END).await;
+        let exit = operator.wait_for_exit(END).await;
         assert_eq!(exit, Exit::Code(1), "{}", operator.log());
         assert!(operator.log().contains(&port) && operator.log().contains(variable), "{}", operator.log());
     }
@@ -55,7 +55,7 @@ async fn metrics_off_opens_no_socket() {
         let mut expected = vec![operator.health_port()];
         expected.extend(page.then(|| operator.metrics_port()));
         expected.sort_unstable();
-        let mut listening = operator.listening();
+        let mut listening = operator.listening_ports();
         listening.sort_unstable();
         listening.dedup();
         assert_eq!(listening, expected, "ELPIO_METRICS={value}");

@@ -20,7 +20,7 @@ async fn a_restart_on_a_settled_cluster_writes_nothing() {
     }
     stage.quiet().await;
     stage.operator.terminate(Duration::from_secs(40)).await;
-    let mark = stage.cluster.audit_mark();
+    let mark = stage.cluster.audit_offset();
     stage.restart().await;
     eventually("every object was looked at", SOON, async || {
         let seen =

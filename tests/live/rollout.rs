@@ -41,7 +41,7 @@ async fn one_trace_from_edit_to_ready() {
         if missing.is_empty() {
             Ok(spans)
         } else {
-            Err(format!("no {missing:?} in\n{}", elpio_cluster::tree::render(&spans, false)))
+            Err(format!("no {missing:?} in\n{}", elpio_cluster::trace_tree::render(&spans, false)))
         }
     })
     .await;
@@ -58,7 +58,7 @@ async fn one_trace_from_edit_to_ready() {
         assert!(
             parent.is_some(),
             "a span without its parent:\n{}",
-            elpio_cluster::tree::render(&spans, false)
+            elpio_cluster::trace_tree::render(&spans, false)
         );
     }
     let apply = spans

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Audit, Cluster, Operator, OtlpReceiver, StandInEngine, eventually, standin::Play};
+use elpio_cluster::{Audit, Cluster, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually};
 use elpio_operator::api::{ChildStatus, ElpioService, condition::Condition};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
@@ -28,7 +28,7 @@ pub struct Stage {
     pub client: Client,
     pub namespace: String,
     pub operator: Operator,
-    pub engine: StandInEngine,
+    pub engine: FakeEngines,
     pub otlp: OtlpReceiver,
     kubeconfig: PathBuf,
     environment: Vec<(String, String)>,
@@ -67,8 +67,11 @@ impl Stage {
         .to_vec();
         environment.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let operator = start(kubeconfig, &environment).await;
-        let play = Play { pods: cluster.has_controller_manager(), ..Play::in_namespace(&namespace) };
-        let engine = StandInEngine::start(client.clone(), play);
+        let play = FakeEngineOptions {
+            pods: cluster.has_controller_manager(),
+            ..FakeEngineOptions::in_namespace(&namespace)
+        };
+        let engine = FakeEngines::start(client.clone(), play);
         Self {
             cluster,
             client,
@@ -265,7 +268,7 @@ impl Stage {
             let page = self.operator.metrics("").await;
             let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"]
                 .iter()
-                .filter_map(|name| elpio_cluster::page::sample(&page, name, &[]))
+                .filter_map(|name| elpio_cluster::exposition::sample(&page, name, &[]))
                 .sum();
             still = if sum == 0.0 { still + 1 } else { 0 };
             if still >= 3 { Ok(()) } else { Err(format!("{sum} waiting or running")) }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::otlp::{Fault, OtlpReceiver};
+use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
@@ -115,13 +115,13 @@ async fn a_schemeless_grpc_endpoint_is_plain_text_where_that_is_asked_for() {
 async fn a_collector_that_says_no_costs_counted_losses_and_recovers() {
     let receiver = OtlpReceiver::start().await;
     // gRPC's INVALID_ARGUMENT, which is not retried.
-    receiver.answer(Fault::Status(3.into(), "no".into()));
+    receiver.set_fault(ReceiverFault::Status(3.into(), "no".into()));
     let pushing = pushing(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint())]);
     pushing.reconcile().await;
     pushing.telemetry.flush();
     assert!(pushing.value("elpio_telemetry_exports_total{result=\"error\",signal=\"traces\"}") >= 1.0);
     assert!(pushing.value("elpio_telemetry_dropped_total{result=\"error\",signal=\"traces\"}") >= 1.0);
-    receiver.answer(Fault::None);
+    receiver.set_fault(ReceiverFault::None);
     pushing.reconcile().await;
     pushing.telemetry.flush();
     assert!(pushing.value("elpio_telemetry_exports_total{result=\"success\",signal=\"traces\"}") >= 1.0);
@@ -161,7 +161,7 @@ async fn a_collector_that_was_down_is_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     let receiver = OtlpReceiver::start().await;
-    receiver.answer(Fault::Slow(NEVER));
+    receiver.set_fault(ReceiverFault::Slow(NEVER));
     let pushing = pushing(&[
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint()),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", &NEVER.as_millis().to_string()),

@@ -1,4 +1,5 @@
-//! The operator as a process: started, asked and stopped as a user would. Knows nothing of its code.
+//! The operator as a process: started, queried and stopped as a user would. It may not use the operator's
+//! code.
 
 use std::{
     ffi::OsString,
@@ -10,18 +11,21 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    page::{self, Answer},
-    proc,
-    process::{Folder, Process, Spec, free_port},
-    wait::eventually,
+    eventually,
+    process::{
+        CommandSpec, Process, TempDir, free_port,
+        http::{self, HttpResponse},
+        stats,
+    },
+    telemetry::exposition,
 };
 
 pub use crate::process::Exit;
 
-/// Long enough for a machine that builds something else at the same time.
-const BOUND: Duration = Duration::from_mins(1);
-/// The surroundings of the test must not configure the operator.
-const NOT_HANDED_ON: &[&str] = &["ELPIO_", "OTEL_", "RUST_", "KUBE", "POD_", "NODE_"];
+/// Long enough for a machine that is building something else.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Prefixes of variables that are not inherited: the test's environment must not configure the operator.
+const NOT_INHERITED: &[&str] = &["ELPIO_", "OTEL_", "RUST_", "KUBE", "POD_", "NODE_"];
 
 /// A running operator; killed on drop.
 #[derive(Debug)]
@@ -29,27 +33,27 @@ pub struct Operator {
     process: Process,
     health_port: u16,
     metrics_port: u16,
-    folder: Folder,
+    dir: TempDir,
 }
 
 impl Operator {
-    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`; ports
-    /// that are not given are free ones. Returns at once: see [`Operator::wait_ready`].
+    /// Starts `binary run` with these variables, and no other `ELPIO_*`, `OTEL_*`, `RUST_*` or `KUBE*`. Ports
+    /// default to free ones. It does not wait: see [`Operator::wait_ready`].
     ///
     /// # Panics
-    /// When the binary cannot be started.
+    /// If the binary cannot be started.
     #[must_use]
     pub fn spawn(binary: &Path, kubeconfig: &Path, env: &[(&str, &str)]) -> Self {
         Self::spawn_with(binary, &["run"], kubeconfig, env)
     }
 
-    /// The same with another command line.
+    /// As [`Operator::spawn`], with other arguments.
     ///
     /// # Panics
-    /// When the binary cannot be started.
+    /// If the binary cannot be started.
     #[must_use]
     pub fn spawn_with(binary: &Path, args: &[&str], kubeconfig: &Path, env: &[(&str, &str)]) -> Self {
-        let folder = Folder::new("operator");
+        let dir = TempDir::new("operator");
         let port = |name: &str| {
             let given = env.iter().rev().find(|(key, _)| *key == name);
             given.and_then(|(_, value)| value.parse().ok()).unwrap_or_else(free_port)
@@ -62,74 +66,74 @@ impl Operator {
             ("RUST_BACKTRACE".into(), "1".into()),
         ];
         all.extend(env.iter().map(|(key, value)| (key.into(), value.into())));
-        let process = Process::spawn(Spec {
+        let process = Process::spawn(CommandSpec {
             name: "operator",
             program: binary,
             args: args.iter().map(OsString::from).collect(),
             env: all,
-            env_removed: NOT_HANDED_ON,
-            folder: folder.path(),
+            env_removed: NOT_INHERITED,
+            dir: dir.path(),
         })
         .unwrap_or_else(|error| panic!("the operator: {error}"));
-        Self { process, health_port, metrics_port, folder }
+        Self { process, health_port, metrics_port, dir }
     }
 
-    /// Returns when `/readyz` says 200.
+    /// Waits until `/readyz` returns 200.
     ///
     /// # Panics
-    /// When it ends before, or is not ready after a minute; with the end of its log.
+    /// If it ends, or is not ready after a minute, with the end of its log.
     pub async fn wait_ready(&mut self) {
-        eventually("the operator is ready", BOUND, async || {
+        eventually("the operator is ready", READY_TIMEOUT, async || {
             self.process.assert_running();
             match self.get("/readyz").await {
                 Ok((200, _)) => Ok(()),
-                other => Err(format!("{other:?}\n{}", self.process.log_end(30))),
+                other => Err(format!("{other:?}\n{}", self.process.log_tail(30))),
             }
         })
         .await;
     }
 
-    /// Whether `/readyz` says 200 now.
-    pub async fn ready(&self) -> bool {
+    /// Whether `/readyz` returns 200.
+    pub async fn is_ready(&self) -> bool {
         matches!(self.get("/readyz").await, Ok((200, _)))
     }
 
-    /// GET on the health port: the status and the body.
+    /// Sends a GET to the health port; returns status and body.
     ///
     /// # Errors
-    /// When nothing listens there.
+    /// If nothing listens there.
     pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
-        let answer = page::get(self.health_port, path, "*/*").await?;
+        let answer = http::get(self.health_port, path, "*/*").await?;
         Ok((answer.status, answer.body))
     }
 
-    /// The metrics page as a scraper with that `Accept` gets it.
+    /// Scrapes the metrics endpoint with this `Accept` header.
     ///
     /// # Errors
-    /// When nothing listens there.
-    pub async fn page(&self, accept: &str) -> io::Result<Answer> {
-        page::get(self.metrics_port, "/metrics", accept).await
+    /// If nothing listens there.
+    pub async fn scrape(&self, accept: &str) -> io::Result<HttpResponse> {
+        http::get(self.metrics_port, "/metrics", accept).await
     }
 
-    /// The metrics page as text.
+    /// The metrics that a scrape with this `Accept` header returns.
     ///
     /// # Panics
-    /// When there is none.
+    /// If the scrape fails.
     pub async fn metrics(&self, accept: &str) -> String {
         let answer = self
-            .page(accept)
+            .scrape(accept)
             .await
-            .unwrap_or_else(|error| panic!("the metrics page: {error}\n{}", self.process.log_end(30)));
+            .unwrap_or_else(|error| panic!("scraping metrics: {error}\n{}", self.process.log_tail(30)));
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
     }
 
-    /// The sum of the series of that name with (at least) these labels; `None` when there is none.
+    /// The sum of the series with this name and (at least) these labels; `None` without series.
     ///
     /// # Panics
-    /// When there is no metrics page.
+    /// If the scrape fails.
     pub async fn sample(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        page::sample(&self.metrics("text/plain").await, name, labels)
+        exposition::sample(&self.metrics("text/plain").await, name, labels)
     }
 
     /// `ELPIO_HEALTH_PORT`
@@ -144,22 +148,22 @@ impl Operator {
         self.metrics_port
     }
 
-    /// Everything that it has written to stdout and stderr.
+    /// Everything it has written to stdout and stderr.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The end of it, for an error message.
+    /// The end of its log, for an error message.
     #[must_use]
-    pub fn log_end(&self) -> String {
-        self.process.log_end(40)
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail(40)
     }
 
-    /// The file that it goes to.
+    /// The log file.
     #[must_use]
     pub fn log_path(&self) -> PathBuf {
-        self.folder.path().join("operator.log")
+        self.dir.path().join("operator.log")
     }
 
     /// Its process id.
@@ -171,55 +175,55 @@ impl Operator {
     /// Resident memory in bytes.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     #[must_use]
     pub fn rss(&self) -> u64 {
-        proc::rss(self.pid())
+        stats::rss(self.pid())
     }
 
-    /// CPU time used so far.
+    /// CPU time used so far, user and kernel.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        proc::cpu(self.pid())
+        stats::cpu(self.pid())
     }
 
-    /// The TCP ports that it listens on.
+    /// The TCP ports on which it listens.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     #[must_use]
-    pub fn listening(&self) -> Vec<u16> {
-        proc::listening(self.pid())
+    pub fn listening_ports(&self) -> Vec<u16> {
+        stats::listening_ports(self.pid())
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL, and waits until it has ended.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Sends it a signal, and returns at once.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// SIGTERM, and how it ended; SIGKILL after `bound`.
-    pub async fn terminate(&mut self, bound: Duration) -> Exit {
-        self.process.terminate(bound).await
+    /// Sends SIGTERM, and SIGKILL after `timeout`; returns how it ended.
+    pub async fn terminate(&mut self, timeout: Duration) -> Exit {
+        self.process.terminate(timeout).await
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends without being signalled.
     ///
     /// # Panics
-    /// When it has not after `bound`, with the end of its log.
-    pub async fn exited(&mut self, bound: Duration) -> Exit {
-        self.process.exited(bound).await
+    /// After `timeout`, with the end of its log.
+    pub async fn wait_for_exit(&mut self, timeout: Duration) -> Exit {
+        self.process.wait_for_exit(timeout).await
     }
 
-    /// Whether it still runs.
-    pub fn running(&mut self) -> bool {
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
         self.process.exit().is_none()
     }
 }

@@ -1,8 +1,16 @@
-//! A small test runner for programs that have to do something before any test runs, which libtest cannot.
-//! Knows nothing of what is tested.
+//! A small test runner for test binaries that need a set-up step before any test, which libtest does not
+//! offer. It knows nothing about what is tested.
 //!
-//! Arguments as libtest's: words that a test's name must contain one of, `--exact`, `--skip WORD`, `--list`,
-//! `--test-threads N`; others are ignored.
+//! It takes libtest's arguments: filters, `--exact`, `--skip FILTER`, `--list`, `--test-threads N`; others
+//! are ignored. (libtest-mimic was considered: it takes one filter only, reports no durations, and would add
+//! clap's derive and colour features to the operator's build.)
+//!
+//! ```no_run
+//! # mod knative { pub async fn becomes_ready() {} }
+//! use elpio_cluster::{suite::Suite, tests};
+//!
+//! Suite::new(tests![knative::becomes_ready]).run(|| Ok::<(), String>(()));
+//! ```
 
 use std::{
     collections::VecDeque,
@@ -14,87 +22,95 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::report::say;
+use crate::progress::print;
 
-/// Tests wait more than they compute.
+/// Tests wait more than they compute, so more of them than cores can run at once.
 const THREADS: usize = 4;
+
+/// The tests of these paths, each named by its path: `tests![knative::becomes_ready, keda::scales]`.
+#[macro_export]
+macro_rules! tests {
+    ($($test:path),+ $(,)?) => {
+        ::std::vec![$($crate::suite::Test::new(::std::stringify!($test), $test)),+]
+    };
+}
 
 type Body = Box<dyn FnOnce() + Send>;
 
-struct Test {
+/// A named test; it fails by panicking. See [`tests!`].
+pub struct Test {
     name: &'static str,
     body: Body,
 }
 
-/// Tests, each on a thread and a runtime of its own.
-#[derive(Default)]
-pub struct Suite {
-    tests: Vec<Test>,
-}
-
-impl Suite {
-    /// One without tests.
+impl Test {
+    /// A test that runs on a runtime of its own.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One test more; it fails by panicking.
-    ///
-    /// # Panics
-    /// Never here: in the test's own thread, when there is no runtime to be had.
-    #[must_use]
-    pub fn test(mut self, name: &'static str, test: impl AsyncFnOnce() + Send + 'static) -> Self {
+    pub fn new(name: &'static str, test: impl AsyncFnOnce() + Send + 'static) -> Self {
         let body = move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_all()
                 .build()
-                .expect("a runtime");
+                .expect("a runtime can be built");
             runtime.block_on(test());
         };
-        self.tests.push(Test { name, body: Box::new(body) });
-        self
+        Self { name, body: Box::new(body) }
+    }
+}
+
+/// Tests that share a set-up step. They start in the order in which they are listed.
+pub struct Suite {
+    tests: Vec<Test>,
+}
+
+impl Suite {
+    /// A suite of these tests.
+    #[must_use]
+    pub fn new(tests: Vec<Test>) -> Self {
+        Self { tests }
     }
 
-    /// Runs those that the program's arguments ask for, after `before` (which is not called to list them).
-    pub fn run<E: Display>(self, before: impl FnOnce() -> Result<(), E>) -> ExitCode {
-        let wanted = Wanted::read(std::env::args().skip(1));
-        let tests: VecDeque<Test> = self.tests.into_iter().filter(|test| wanted.takes(test.name)).collect();
-        if wanted.list {
+    /// Runs the tests that the program's arguments select. `set_up` runs before the first test, and not at
+    /// all if there is none or they are only listed.
+    pub fn run<E: Display>(self, set_up: impl FnOnce() -> Result<(), E>) -> ExitCode {
+        let arguments = Arguments::parse(std::env::args().skip(1));
+        let tests: VecDeque<Test> =
+            self.tests.into_iter().filter(|test| arguments.select(test.name)).collect();
+        if arguments.list {
             let mut out = std::io::stdout().lock();
-            // Nobody reads it any more: nothing is lost.
+            // A closed stdout is no reason to fail.
             let _ = tests.iter().try_for_each(|test| writeln!(out, "{}: test", test.name));
             return ExitCode::SUCCESS;
         }
         if tests.is_empty() {
             return ExitCode::SUCCESS;
         }
-        if let Err(error) = before() {
-            say(format_args!("\nerror: {error}"));
+        if let Err(error) = set_up() {
+            print(format_args!("\nerror: {error}"));
             return ExitCode::FAILURE;
         }
-        say(format_args!("\nrunning {} tests", tests.len()));
-        report(&run_all(tests, wanted.threads))
+        print(format_args!("\nrunning {} tests", tests.len()));
+        summarize(&run_all(tests, arguments.threads))
     }
 }
 
-/// How long each part of a test took, for who reads its output.
-pub struct Clock {
+/// Prints how long each step of a test took.
+pub struct StepTimer {
     test: &'static str,
     last: Instant,
 }
 
-impl Clock {
-    /// Begins now.
+impl StepTimer {
+    /// Starts timing now.
     #[must_use]
     pub fn start(test: &'static str) -> Self {
         Self { test, last: Instant::now() }
     }
 
-    /// Says how long this took, and begins anew.
+    /// Prints the time since the previous step.
     pub fn step(&mut self, what: &str) {
-        say(format_args!("  {:>6.2} s  {}: {what}", self.last.elapsed().as_secs_f32(), self.test));
+        print(format_args!("  {:>6.2} s  {}: {what}", self.last.elapsed().as_secs_f32(), self.test));
         self.last = Instant::now();
     }
 }
@@ -112,7 +128,7 @@ fn run_all(tests: VecDeque<Test>, threads: usize) -> Vec<Outcome> {
             scope.spawn(|| {
                 while let Some(test) = next(&queue) {
                     let outcome = run_one(test);
-                    say(format_args!(
+                    print(format_args!(
                         "test {} ... {} ({:.1} s)",
                         outcome.name,
                         if outcome.passed { "ok" } else { "FAILED" },
@@ -130,7 +146,7 @@ fn next(queue: &Mutex<VecDeque<Test>>) -> Option<Test> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
-/// On a thread with the test's name, which stands in the message of a panic.
+/// Runs the test on a thread with its name, which a panic message shows.
 fn run_one(test: Test) -> Outcome {
     let start = Instant::now();
     let passed = thread::Builder::new()
@@ -140,10 +156,10 @@ fn run_one(test: Test) -> Outcome {
     Outcome { name: test.name, passed, took: start.elapsed() }
 }
 
-fn report(outcomes: &[Outcome]) -> ExitCode {
+fn summarize(outcomes: &[Outcome]) -> ExitCode {
     let failed: Vec<&str> =
         outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name).collect();
-    say(format_args!(
+    print(format_args!(
         "\ntest result: {} passed, {} failed: {failed:?}",
         outcomes.len() - failed.len(),
         failed.len()
@@ -151,43 +167,44 @@ fn report(outcomes: &[Outcome]) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the arguments ask for.
+/// The command line.
 #[derive(Debug)]
-struct Wanted {
-    words: Vec<String>,
+struct Arguments {
+    filters: Vec<String>,
     skip: Vec<String>,
     exact: bool,
     list: bool,
     threads: usize,
 }
 
-impl Wanted {
-    fn read(mut args: impl Iterator<Item = String>) -> Self {
-        let mut wanted =
-            Self { words: Vec::new(), skip: Vec::new(), exact: false, list: false, threads: THREADS };
+impl Arguments {
+    fn parse(mut args: impl Iterator<Item = String>) -> Self {
+        let mut parsed =
+            Self { filters: Vec::new(), skip: Vec::new(), exact: false, list: false, threads: THREADS };
         while let Some(arg) = args.next() {
             let (name, value) = arg
                 .split_once('=')
                 .map_or((arg.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
             match name {
-                "--exact" => wanted.exact = true,
-                "--list" => wanted.list = true,
-                "--skip" => wanted.skip.extend(value.or_else(|| args.next())),
+                "--exact" => parsed.exact = true,
+                "--list" => parsed.list = true,
+                "--skip" => parsed.skip.extend(value.or_else(|| args.next())),
                 "--test-threads" => {
                     let given = value.or_else(|| args.next()).and_then(|count| count.parse().ok());
-                    wanted.threads = given.filter(|count| *count > 0).unwrap_or(THREADS);
+                    parsed.threads = given.filter(|count| *count > 0).unwrap_or(THREADS);
                 }
                 "--format" | "--color" | "-Z" => drop(value.or_else(|| args.next())),
                 _ if name.starts_with('-') => {}
-                _ => wanted.words.push(arg),
+                _ => parsed.filters.push(arg),
             }
         }
-        wanted
+        parsed
     }
 
-    fn takes(&self, name: &str) -> bool {
-        let means = |word: &String| if self.exact { name == word } else { name.contains(word.as_str()) };
-        (self.words.is_empty() || self.words.iter().any(means)) && !self.skip.iter().any(means)
+    fn select(&self, name: &str) -> bool {
+        let matches =
+            |filter: &String| if self.exact { name == filter } else { name.contains(filter.as_str()) };
+        (self.filters.is_empty() || self.filters.iter().any(matches)) && !self.skip.iter().any(matches)
     }
 }
 
@@ -195,25 +212,34 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn wanted(args: &[&str]) -> Wanted {
-        Wanted::read(args.iter().map(|&arg| arg.to_owned()))
+    fn parse(args: &[&str]) -> Arguments {
+        Arguments::parse(args.iter().map(|&arg| arg.to_owned()))
     }
 
     #[test]
-    fn arguments_choose_as_libtests_do() {
-        assert!(wanted(&[]).takes("a::b") && wanted(&["--nocapture", "-q"]).takes("a::b"));
-        assert!(wanted(&["x", "a:"]).takes("a::b") && !wanted(&["x"]).takes("a::b"));
-        assert!(!wanted(&["a", "--exact"]).takes("a::b") && wanted(&["--exact", "a::b"]).takes("a::b"));
-        assert!(!wanted(&["--skip", "b"]).takes("a::b") && !wanted(&["--skip=b"]).takes("a::b"));
+    fn arguments_select_tests_as_in_libtest() {
+        assert!(parse(&[]).select("a::b") && parse(&["--nocapture", "-q"]).select("a::b"));
+        assert!(parse(&["x", "a:"]).select("a::b") && !parse(&["x"]).select("a::b"));
+        assert!(!parse(&["a", "--exact"]).select("a::b") && parse(&["--exact", "a::b"]).select("a::b"));
+        assert!(!parse(&["--skip", "b"]).select("a::b") && !parse(&["--skip=b"]).select("a::b"));
         assert_eq!(
-            (wanted(&["--test-threads=1"]).threads, wanted(&["--test-threads", "0"]).threads),
+            (parse(&["--test-threads=1"]).threads, parse(&["--test-threads", "0"]).threads),
             (1, THREADS)
         );
     }
 
     #[test]
-    fn a_panic_fails_its_test_alone() {
-        let fail = Test { name: "fail", body: Box::new(|| panic!("as it should")) };
+    fn a_test_is_named_by_its_path() {
+        mod engine {
+            pub async fn starts() {}
+        }
+        let names: Vec<&str> = crate::tests![engine::starts].iter().map(|test| test.name).collect();
+        assert_eq!(names, ["engine::starts"]);
+    }
+
+    #[test]
+    fn a_panic_fails_only_its_own_test() {
+        let fail = Test { name: "fail", body: Box::new(|| panic!("on purpose")) };
         let pass = Test { name: "pass", body: Box::new(|| ()) };
         assert!(!run_one(fail).passed && run_one(pass).passed);
     }

@@ -1,4 +1,5 @@
-//! Waiting for something to become true, and saying what was there instead when it does not. No fixed sleeps.
+//! Polls until a condition holds, instead of sleeping for a fixed time; a timeout reports what was observed
+//! last.
 
 use std::{
     fmt::Display,
@@ -6,34 +7,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest pause between two looks.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The longest delay between two polls.
+const MAX_DELAY: Duration = Duration::from_millis(100);
 
-/// Asks `probe` until it answers `Ok`.
+/// Polls `probe` until it returns `Ok`.
 ///
-/// It is asked quickly at first and ten times a second later; it runs to its end once more after `timeout`,
-/// so that a busy machine does not make a slow probe fail.
+/// It polls after 5 ms at first, and ten times a second later. One poll runs to its end after `timeout`, so
+/// that a slow probe does not fail on a busy machine.
 ///
 /// # Panics
-/// After `timeout`, with `what`, the caller's place, and what `probe` saw last.
+/// After `timeout`, with `what`, the caller's location, and the last error of `probe`.
 #[track_caller]
 pub fn eventually<T, E: Display, P: AsyncFnMut() -> Result<T, E>>(
     what: &str,
     timeout: Duration,
     mut probe: P,
 ) -> impl Future<Output = T> {
-    let place = Location::caller();
+    let location = Location::caller();
     async move {
         let start = Instant::now();
-        let mut pause = Duration::from_millis(5);
+        let mut delay = Duration::from_millis(5);
         loop {
-            let late = start.elapsed() > timeout;
+            let is_last = start.elapsed() > timeout;
             match probe().await {
-                Ok(seen) => return seen,
-                Err(seen) => assert!(!late, "{what}: not within {timeout:?} ({place})\nlast seen: {seen}"),
+                Ok(value) => return value,
+                Err(error) => {
+                    assert!(!is_last, "{what}: not within {timeout:?} ({location})\nlast error: {error}");
+                }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE);
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 }

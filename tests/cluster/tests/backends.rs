@@ -1,17 +1,12 @@
-//! The backends of the harness: what goes in comes out, and what is killed or paused is that.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test says what it finds by panicking"
-)]
+//! The harness's backends: spans and metrics can be read back, and backends can be killed and paused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
 use elpio_cluster::{
     Cluster, Collector, Jaeger, Prometheus,
-    collector::{FILES, Surroundings},
-    eventually, tree,
+    collector::{CollectorTargets, FILE_EXPORTERS},
+    eventually, trace_tree,
 };
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
@@ -24,7 +19,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-const BOUND: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const TRACE: &str = "00000000000000000000000000000abc";
 
 fn pair(key: &str, value: &str) -> KeyValue {
@@ -73,26 +68,26 @@ async fn send(endpoint: String) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn a_span_goes_through_the_collector_and_is_read_back_from_jaeger_whole() {
+async fn a_span_passes_the_collector_and_is_read_unchanged_from_jaeger() {
     let cluster = Cluster::shared().await;
     let jaeger = Jaeger::start().await;
-    let surroundings = Surroundings {
+    let targets = CollectorTargets {
         kubeconfig: cluster.kubeconfig(),
         traces: jaeger.otlp(),
-        overlays: vec![FILES.to_owned()],
-        ..Surroundings::default()
+        overlays: vec![FILE_EXPORTERS.to_owned()],
+        ..CollectorTargets::default()
     };
-    let mut collector = Collector::start(surroundings).await;
+    let mut collector = Collector::start(targets).await;
     send(collector.endpoint()).await.unwrap();
-    let spans = jaeger.wait_for_trace(TRACE, BOUND, |spans| spans.len() == 2).await;
+    let spans = jaeger.wait_for_trace(TRACE, TIMEOUT, |spans| spans.len() == 2).await;
     let child = spans.iter().find(|span| span.name == "PATCH").unwrap();
     assert_eq!((child.parent_id.as_str(), child.kind, child.status), ("0000000000000001", "client", "error"));
     assert_eq!((child.status_message.as_str(), child.attribute("error.type")), ("no", "conflict"));
     assert_eq!(child.links, [("07".repeat(16), "08".repeat(8))]);
     assert_eq!((child.start, child.duration()), (1_700_000_000_000_000_000, Duration::from_millis(4)));
     assert_eq!(child.resource["service.name"], "probe");
-    assert!(tree::render(&spans, false).starts_with("root"), "{}", tree::render(&spans, false));
-    eventually("the collector's file has it", BOUND, async || match collector.file("traces").len() {
+    assert!(trace_tree::render(&spans, false).starts_with("root"), "{}", trace_tree::render(&spans, false));
+    eventually("the collector's file has it", TIMEOUT, async || match collector.file("traces").len() {
         0 => Err("empty"),
         _ => Ok(()),
     })
@@ -101,7 +96,7 @@ async fn a_span_goes_through_the_collector_and_is_read_back_from_jaeger_whole() 
     collector.pause();
     assert_eq!(send(collector.endpoint()).await, Err("no answer".to_owned()));
     collector.resume();
-    eventually("it answers again", BOUND, async || send(collector.endpoint()).await).await;
+    eventually("it answers again", TIMEOUT, async || send(collector.endpoint()).await).await;
     collector.kill();
     assert!(send(collector.endpoint()).await.is_err());
     collector.restart().await;
@@ -109,12 +104,12 @@ async fn a_span_goes_through_the_collector_and_is_read_back_from_jaeger_whole() 
 }
 
 #[tokio::test]
-async fn prometheus_scrapes_and_answers() {
+async fn prometheus_scrapes_its_targets_and_answers_queries() {
     let prometheus = Prometheus::start(&[]).await;
     assert!(prometheus.query("up").await.unwrap().is_empty());
     let own = prometheus.url().trim_start_matches("http://").to_owned();
-    prometheus.scrape(&[own]).await;
-    let up = eventually("it is scraped", BOUND, async || {
+    prometheus.set_scrape_targets(&[own]).await;
+    let up = eventually("it is scraped", TIMEOUT, async || {
         match prometheus.query("up{job=\"elpio-operator\"} == 1").await? {
             up if up.is_empty() => Err("not up".to_owned()),
             up => Ok(up),

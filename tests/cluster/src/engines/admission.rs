@@ -1,5 +1,5 @@
-//! A project's own webhooks when they run on loopback: how the API server finds them, and when they are
-//! ready. Knows no project.
+//! Makes the API server call a project's webhooks on loopback, and reports when they are ready. It knows no
+//! project.
 
 use k8s_openapi::{
     ByteString,
@@ -13,23 +13,22 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::manifest;
+use crate::control_plane::manifest;
 
-/// Where a project's webhooks are.
+/// The address of a project's webhooks.
 pub(super) struct Admission<'a> {
     pub client: &'a Client,
     pub namespace: &'static str,
-    /// The Service that its configurations name.
+    /// The Service in its webhook configurations.
     pub service: &'static str,
     /// The port on loopback.
     pub port: u16,
 }
 
 impl Admission<'_> {
-    /// Applies the webhooks' secret and configurations. The API server finds them by a Service that is
-    /// another name for loopback, and a port in each place that names the Service; the webhooks' own
-    /// certificates are valid so.
-    pub(super) async fn direct(&self, objects: Vec<DynamicObject>) {
+    /// Applies the webhooks' Secret and configurations, with a Service that is an alias for loopback and with
+    /// this port in every reference to it. The webhooks' own certificates stay valid.
+    pub(super) async fn configure(&self, objects: Vec<DynamicObject>) {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": self.service, "namespace": self.namespace},
             "spec": {"type": "ExternalName", "externalName": "127.0.0.1"},
@@ -42,10 +41,10 @@ impl Admission<'_> {
             }
             manifest::apply(self.client, &object).await;
         }
-        self.direct_conversions().await;
+        self.configure_conversions().await;
     }
 
-    async fn direct_conversions(&self) {
+    async fn configure_conversions(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let all = crds.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("CRDs: {error}"));
         let patch = Patch::Merge(
@@ -59,15 +58,15 @@ impl Admission<'_> {
         }
     }
 
-    /// Whether a CRD's versions are converted by this Service.
+    /// Whether this Service converts the CRD's versions.
     fn converts(&self, crd: &CustomResourceDefinition) -> bool {
         let webhook = crd.spec.conversion.as_ref().and_then(|conversion| conversion.webhook.as_ref());
         let service = webhook.and_then(|webhook| webhook.client_config.as_ref()?.service.as_ref());
         service.is_some_and(|service| service.name == self.service && service.namespace == self.namespace)
     }
 
-    /// Whether the webhooks have written their authority and their rules into these configurations; from then
-    /// on the API server calls them.
+    /// Whether the webhooks have written CA bundles and rules into these configurations: then the API server
+    /// calls them.
     pub(super) async fn ready(&self, mutating: &str, validating: &str) -> Result<(), String> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let webhooks = configurations
@@ -76,9 +75,9 @@ impl Admission<'_> {
             .map_err(|error| error.to_string())?
             .webhooks
             .unwrap_or_default();
-        let mutates = webhooks
-            .iter()
-            .all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        let mutates = webhooks.iter().all(|webhook| {
+            has_ca_bundle(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some()
+        });
         let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
         let webhooks = configurations
             .get(validating)
@@ -86,9 +85,9 @@ impl Admission<'_> {
             .map_err(|error| error.to_string())?
             .webhooks
             .unwrap_or_default();
-        let validates = webhooks
-            .iter()
-            .all(|webhook| written(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some());
+        let validates = webhooks.iter().all(|webhook| {
+            has_ca_bundle(webhook.client_config.ca_bundle.as_ref()) && webhook.rules.is_some()
+        });
         if mutates && validates {
             Ok(())
         } else {
@@ -97,6 +96,6 @@ impl Admission<'_> {
     }
 }
 
-fn written(authority: Option<&ByteString>) -> bool {
-    authority.is_some_and(|pem| !pem.0.is_empty())
+fn has_ca_bundle(ca_bundle: Option<&ByteString>) -> bool {
+    ca_bundle.is_some_and(|pem| !pem.0.is_empty())
 }

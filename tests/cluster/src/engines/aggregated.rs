@@ -1,41 +1,46 @@
-//! An API that another program serves on loopback: how the API server finds it, and when it answers. Knows no
-//! project.
+//! Registers an aggregated API that a program serves on loopback, and waits until it is available. It knows
+//! no project.
 
 use k8s_openapi::ByteString;
 use serde_json::json;
 
-use super::{Host, START};
+use super::{Host, START_TIMEOUT};
 use crate::{
-    manifest,
-    pki::{Authority, Identity},
-    proc,
-    process::Process,
-    wait::eventually,
+    control_plane::{
+        manifest,
+        pki::{Authority, Identity},
+    },
+    eventually,
+    process::{Process, stats},
 };
 
-/// Where an aggregated API is.
+/// The address of an aggregated API.
 pub(super) struct Aggregated {
     pub group: &'static str,
     pub version: &'static str,
     pub namespace: &'static str,
-    /// The Service that stands for it, in the certificate's name too.
+    /// Its Service, which is also the name in its certificate.
     pub service: &'static str,
     /// The port on loopback.
     pub port: u16,
 }
 
 impl Aggregated {
-    /// What the program has to show.
+    /// The program's certificate.
     pub(super) fn identity(&self, authority: &Authority) -> Identity {
         authority.peer(&[&format!("{}.{}.svc", self.service, self.namespace), "localhost", "127.0.0.1"])
     }
 
-    /// Registers it when the program listens, since a group that is registered and does not answer keeps
-    /// namespaces from ending; returns when it answers through the API server.
+    /// Registers the API as soon as the program listens, because an unavailable group blocks the deletion of
+    /// namespaces; then waits until the API server serves it.
     pub(super) async fn serve(&self, host: &Host<'_>, process: &mut Process, authority: &Authority) {
-        eventually(&format!("{} listens", process.name()), START, async || {
+        eventually(&format!("{} listens", process.name()), START_TIMEOUT, async || {
             process.assert_running();
-            if proc::listening(process.pid()).contains(&self.port) { Ok(()) } else { Err(process.log_end(5)) }
+            if stats::listening_ports(process.pid()).contains(&self.port) {
+                Ok(())
+            } else {
+                Err(process.log_tail(5))
+            }
         })
         .await;
         let service = json!({
@@ -54,7 +59,7 @@ impl Aggregated {
         for object in [service, registration] {
             manifest::apply(&host.client, &serde_json::from_value(object).expect("an object")).await;
         }
-        eventually(&format!("{} is served", self.group), START, async || {
+        eventually(&format!("{} is served", self.group), START_TIMEOUT, async || {
             process.assert_running();
             let request = http::Request::get(format!("/apis/{}/{}", self.group, self.version))
                 .body(Vec::new())
@@ -62,7 +67,7 @@ impl Aggregated {
             host.client
                 .request_text(request)
                 .await
-                .map_err(|error| format!("{error}\n{}", process.log_end(5)))
+                .map_err(|error| format!("{error}\n{}", process.log_tail(5)))
         })
         .await;
     }

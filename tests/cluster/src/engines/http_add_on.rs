@@ -1,14 +1,14 @@
-//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, which all find one another without the
-//! cluster's DNS.
+//! KEDA's HTTP add-on: its operator, its scaler and one interceptor, connected without cluster DNS. It starts
+//! nothing else.
 
 use serde_json::json;
 
-use super::{Host, START, keda::NAMESPACE};
+use super::{Host, START_TIMEOUT, keda::NAMESPACE};
 use crate::{
     components::Component,
-    manifest, proc,
-    process::{Process, free_port},
-    wait::eventually,
+    control_plane::manifest,
+    eventually,
+    process::{Process, free_port, stats},
 };
 
 pub(super) const OPERATOR: Component =
@@ -18,31 +18,31 @@ pub(super) const SCALER: Component =
 pub(super) const INTERCEPTOR: Component =
     Component::plain("http-add-on-interceptor", "http-add-on", "github.com/kedacore/http-add-on/interceptor");
 
-/// The Service at whose endpoints the scaler asks for the lengths of queues.
+/// The Service whose endpoints the scaler polls for queue lengths.
 const ADMIN: &str = "keda-add-ons-http-interceptor-admin";
-/// Where the interceptor is: an endpoint cannot be on 127.0.0.0/8, and this one is loopback's too (see
+/// The interceptor's address. An endpoint cannot be in 127.0.0.0/8; this address is on loopback too (see
 /// `netns`).
 const ADDRESS: &str = "10.255.0.1";
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let (scaler_port, admin_port) = (free_port(), free_port());
-    announce(host, admin_port).await;
+    publish_admin_endpoint(host, admin_port).await;
     let mut interceptor = spawn_interceptor(host, admin_port);
     let mut operator = spawn_operator(host, scaler_port);
-    listens(&mut interceptor, admin_port).await;
-    listens(&mut interceptor, host.interceptor_port).await;
+    wait_until_listening(&mut interceptor, admin_port).await;
+    wait_until_listening(&mut interceptor, host.interceptor_port).await;
     let mut scaler = spawn_scaler(host, scaler_port, admin_port);
-    listens(&mut scaler, scaler_port).await;
-    eventually("the HTTP add-on's operator works", START, async || {
+    wait_until_listening(&mut scaler, scaler_port).await;
+    eventually("the HTTP add-on's operator is running", START_TIMEOUT, async || {
         operator.assert_running();
-        if operator.log().contains("Starting workers") { Ok(()) } else { Err(operator.log_end(5)) }
+        if operator.log().contains("Starting workers") { Ok(()) } else { Err(operator.log_tail(5)) }
     })
     .await;
     vec![operator, scaler, interceptor]
 }
 
-/// The interceptor's admin port as a Service with one endpoint.
-async fn announce(host: &Host<'_>, port: u16) {
+/// Creates a Service with the interceptor's admin port as its one endpoint.
+async fn publish_admin_endpoint(host: &Host<'_>, port: u16) {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": ADMIN, "namespace": NAMESPACE}, "spec": {"ports": [{"port": port}]},
     });
@@ -59,10 +59,10 @@ async fn announce(host: &Host<'_>, port: u16) {
     }
 }
 
-async fn listens(process: &mut Process, port: u16) {
-    eventually(&format!("{} listens on {port}", process.name()), START, async || {
+async fn wait_until_listening(process: &mut Process, port: u16) {
+    eventually(&format!("{} listens on {port}", process.name()), START_TIMEOUT, async || {
         process.assert_running();
-        if proc::listening(process.pid()).contains(&port) { Ok(()) } else { Err(process.log_end(5)) }
+        if stats::listening_ports(process.pid()).contains(&port) { Ok(()) } else { Err(process.log_tail(5)) }
     })
     .await;
 }
@@ -73,7 +73,7 @@ fn spawn_interceptor(host: &Host<'_>, admin_port: u16) -> Process {
         ("KEDA_HTTP_CURRENT_NAMESPACE", NAMESPACE.to_owned()),
         ("KEDA_HTTP_PROXY_PORT", host.interceptor_port.to_string()),
         ("KEDA_HTTP_ADMIN_PORT", admin_port.to_string()),
-        // How long a request waits for the first pod.
+        // How long a request waits for a pod.
         ("KEDA_CONDITION_WAIT_TIMEOUT", "60s".to_owned()),
         ("KEDA_RESPONSE_HEADER_TIMEOUT", "10s".to_owned()),
         ("OTEL_PROM_EXPORTER_ENABLED", "false".to_owned()),
@@ -88,7 +88,7 @@ fn spawn_operator(host: &Host<'_>, scaler_port: u16) -> Process {
     ];
     let env = [
         ("KUBECONFIG", host.kubeconfig()),
-        // It writes "SERVICE.NAMESPACE:PORT" into the trigger: so that is 127.0.0.1, and needs no DNS.
+        // The trigger's address is "SERVICE.NAMESPACE:PORT", here 127.0.0.1, which needs no DNS.
         ("KEDAHTTP_OPERATOR_EXTERNAL_SCALER_SERVICE", "127.0.0".to_owned()),
         ("KEDA_HTTP_OPERATOR_NAMESPACE", "1".to_owned()),
         ("KEDAHTTP_OPERATOR_EXTERNAL_SCALER_PORT", scaler_port.to_string()),
@@ -103,7 +103,7 @@ fn spawn_scaler(host: &Host<'_>, port: u16, admin_port: u16) -> Process {
         ("KEDA_HTTP_SCALER_PORT", port.to_string()),
         ("KEDA_HTTP_SCALER_TARGET_ADMIN_NAMESPACE", NAMESPACE.to_owned()),
         ("KEDA_HTTP_SCALER_TARGET_ADMIN_SERVICE", ADMIN.to_owned()),
-        // It watches the endpoints of a Service of this name.
+        // The Service whose endpoints it watches.
         ("KEDA_HTTP_SCALER_TARGET_ADMIN_DEPLOYMENT", ADMIN.to_owned()),
         ("KEDA_HTTP_SCALER_TARGET_ADMIN_PORT", admin_port.to_string()),
         ("KEDA_HTTP_SCALER_STREAM_INTERVAL_MS", "200".to_owned()),

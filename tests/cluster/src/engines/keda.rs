@@ -1,15 +1,14 @@
-//! KEDA: its operator and its metrics adapter, with certificates made here instead of those that it would
-//! make for its own Services.
+//! KEDA: its operator and its metrics adapter, with certificates issued here instead of KEDA's own. It starts
+//! the HTTP add-on too.
 
 use serde_json::json;
 
-use super::{Host, START, aggregated::Aggregated, http_add_on, write_identity};
+use super::{Host, START_TIMEOUT, aggregated::Aggregated, http_add_on, write_identity};
 use crate::{
     components::Component,
-    manifest,
-    pki::Authority,
+    control_plane::{manifest, pki::Authority},
+    eventually,
     process::{Process, free_port},
-    wait::eventually,
 };
 
 pub(super) const COMPONENTS: [Component; 5] =
@@ -25,12 +24,12 @@ pub(super) const NAMESPACE: &str = "keda";
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     manifest::apply(&host.client, &serde_json::from_value(namespace).expect("an object")).await;
-    let (mut processes, add_on) = futures::future::join(start_own(host), http_add_on::start(host)).await;
+    let (mut processes, add_on) = futures::future::join(start_keda(host), http_add_on::start(host)).await;
     processes.extend(add_on);
     processes
 }
 
-async fn start_own(host: &Host<'_>) -> Vec<Process> {
+async fn start_keda(host: &Host<'_>) -> Vec<Process> {
     let authority = Authority::new("keda");
     let api = Aggregated {
         group: "external.metrics.k8s.io",
@@ -39,15 +38,15 @@ async fn start_own(host: &Host<'_>) -> Vec<Process> {
         service: "keda-metrics-apiserver",
         port: free_port(),
     };
-    // One for both: each shows it to the other.
+    // Operator and adapter authenticate to each other with the same certificate.
     let certificates = write_identity(host, "keda-certificates", &authority, &api.identity(&authority));
     let (certificates, metrics_service) =
         (certificates.display().to_string(), format!("127.0.0.1:{}", free_port()));
     let mut operator = spawn_operator(host, &certificates, &metrics_service);
     let mut adapter = spawn_adapter(host, &certificates, &metrics_service, api.port);
-    eventually("KEDA's operator works", START, async || {
+    eventually("KEDA's operator is running", START_TIMEOUT, async || {
         operator.assert_running();
-        if operator.log().contains("Starting workers") { Ok(()) } else { Err(operator.log_end(5)) }
+        if operator.log().contains("Starting workers") { Ok(()) } else { Err(operator.log_tail(5)) }
     })
     .await;
     api.serve(host, &mut adapter, &authority).await;

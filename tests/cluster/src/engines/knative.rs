@@ -1,5 +1,5 @@
-//! Knative Serving: its controller, autoscaler and webhook from its module, and its configuration as it ships
-//! it. No ingress runs: KWOK plays one. No activator either: services always have their pods in the path.
+//! Knative Serving: controller, autoscaler and webhook, with the configuration that its module ships. KWOK
+//! simulates the ingress; there is no activator, so requests always go to pods directly.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Host, PROBES_PORT, START, admission::Admission};
+use super::{Host, PROBE_PORT, START_TIMEOUT, admission::Admission};
 use crate::{
-    components::{Component, module_folder},
-    manifest, proc,
-    process::{Process, free_port},
-    wait::eventually,
+    components::{Component, module_dir},
+    control_plane::manifest,
+    eventually,
+    process::{Process, free_port, stats},
 };
 
 const SERVING: (&str, &str) = ("knative.dev/serving", "v0.48.0");
@@ -28,7 +28,7 @@ const AUTOSCALER: Component =
 const CONTROLLER: Component =
     Component::plain("knative-controller", "knative", "knative.dev/serving/cmd/controller");
 const WEBHOOK: Component = Component::plain("knative-webhook", "knative", "knative.dev/serving/cmd/webhook");
-pub(super) const STAGES: &str = include_str!("../../stages/knative.yaml");
+pub(super) const STAGES: &str = include_str!("../../kwok_stages/knative.yaml");
 
 const NAMESPACE: &str = "knative-serving";
 const MUTATING: &str = "webhook.serving.knative.dev";
@@ -38,37 +38,37 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
     configure(&host.client).await;
     let admission =
         Admission { client: &host.client, namespace: NAMESPACE, service: "webhook", port: free_port() };
-    admission.direct(read(SERVING, "config/core/webhooks")).await;
+    admission.configure(read(SERVING, "config/core/webhooks")).await;
     let mut webhook = spawn(
         host,
         &WEBHOOK,
         &[("WEBHOOK_NAME", "webhook".to_owned()), ("WEBHOOK_PORT", admission.port.to_string())],
     );
-    // An address of a simulated pod, at which nobody asks.
+    // An unused address in the range of simulated pods.
     let mut autoscaler = spawn(host, &AUTOSCALER, &[("POD_IP", "10.244.255.250".to_owned())]);
-    eventually("Knative's autoscaler listens", START, async || {
+    eventually("Knative's autoscaler listens", START_TIMEOUT, async || {
         autoscaler.assert_running();
-        if proc::listening(autoscaler.pid()).contains(&PROBES_PORT) {
+        if stats::listening_ports(autoscaler.pid()).contains(&PROBE_PORT) {
             Ok(())
         } else {
-            Err(autoscaler.log_end(5))
+            Err(autoscaler.log_tail(5))
         }
     })
     .await;
-    host.probes_port.send_replace(true);
+    host.probe_port.send_replace(true);
     let mut controller = spawn(host, &CONTROLLER, &[]);
-    eventually("Knative's webhook answers", START, async || {
+    eventually("Knative's webhook answers", START_TIMEOUT, async || {
         webhook.assert_running();
         admission.ready(MUTATING, VALIDATING).await?;
         webhook_answers(&host.client).await
     })
     .await;
-    for (process, sign) in
+    for (process, log_line) in
         [(&mut autoscaler, "successfully acquired lease"), (&mut controller, "Started workers")]
     {
-        eventually(&format!("{} works", process.name()), START, async || {
+        eventually(&format!("{} is running", process.name()), START_TIMEOUT, async || {
             process.assert_running();
-            if process.log().contains(sign) { Ok(()) } else { Err(process.log_end(5)) }
+            if process.log().contains(log_line) { Ok(()) } else { Err(process.log_tail(5)) }
         })
         .await;
     }
@@ -76,8 +76,8 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
 }
 
 fn read(module: (&str, &str), path: &str) -> Vec<DynamicObject> {
-    let folder: PathBuf = module_folder(module.0, module.1).unwrap_or_else(|error| panic!("{error}"));
-    manifest::read(&folder.join(path))
+    let dir: PathBuf = module_dir(module.0, module.1).unwrap_or_else(|error| panic!("{error}"));
+    manifest::read(&dir.join(path))
 }
 
 async fn configure(client: &Client) {
@@ -94,7 +94,7 @@ async fn configure(client: &Client) {
     futures::future::join_all(objects.iter().map(|object| manifest::apply(client, object))).await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     for (name, data) in [
-        // There is no registry to ask for a tag's digest.
+        // No registry can resolve a tag to a digest.
         (
             "config-deployment",
             json!({
@@ -103,7 +103,7 @@ async fn configure(client: &Client) {
             }),
         ),
         ("config-domain", json!({"apps.example.com": ""})),
-        // Any namespace may have any domain.
+        // Every namespace may use every domain.
         ("config-network", json!({"autocreate-cluster-domain-claims": "true"})),
     ] {
         let patched = maps.patch(name, &PatchParams::default(), &Patch::Merge(json!({"data": data}))).await;
@@ -125,7 +125,7 @@ async fn webhook_answers(client: &Client) -> Result<(), String> {
     if answer["spec"]["traffic"].is_array() { Ok(()) } else { Err(answer.to_string()) }
 }
 
-fn spawn(host: &Host<'_>, component: &Component, more: &[(&str, String)]) -> Process {
+fn spawn(host: &Host<'_>, component: &Component, extra: &[(&str, String)]) -> Process {
     let fixed = [
         ("SYSTEM_NAMESPACE", NAMESPACE),
         ("CONFIG_LOGGING_NAME", "config-logging"),
@@ -136,6 +136,6 @@ fn spawn(host: &Host<'_>, component: &Component, more: &[(&str, String)]) -> Pro
     let mut env: Vec<(&str, String)> =
         fixed.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
     env.push(("PROFILING_PORT", free_port().to_string()));
-    env.extend_from_slice(more);
+    env.extend_from_slice(extra);
     host.spawn(component, vec![format!("-kubeconfig={}", host.kubeconfig())], &env)
 }

@@ -1,10 +1,10 @@
-//! metrics-server, which asks the simulated node what its pods use: an annotation `kwok.x-k8s.io/usage-cpu:
-//! 90m` of a pod says it. Two rounds of ten seconds pass before it knows a pod.
+//! metrics-server, which scrapes the simulated node. A pod's usage is its annotation
+//! `kwok.x-k8s.io/usage-cpu: 90m`, and is known after two scrapes, ten seconds apart. It starts nothing else.
 
 use super::{Host, aggregated::Aggregated, write_identity};
 use crate::{
     components::Component,
-    pki::Authority,
+    control_plane::pki::Authority,
     process::{Process, free_port},
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
         "--kubelet-insecure-tls".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--kubelet-use-node-status-port".to_owned(),
-        // As often as it can.
+        // The minimum.
         "--metric-resolution=10s".to_owned(),
         "--kubelet-request-timeout=5s".to_owned(),
     ];

@@ -1,22 +1,23 @@
-//! The engines' own controllers as processes, with pods that KWOK plays. Only inside [`crate::netns`]; one
-//! file for each project.
+//! The engines' own controllers as processes, with pods that KWOK simulates; [`fake`] replaces them where
+//! they cannot run. They may run inside [`crate::netns`] only.
 //!
-//! What becomes of a simulated pod is said by words in what it runs, so that it can be said of objects which
-//! the operator makes:
+//! Words in a simulated pod's spec decide what happens to it, so that they work for objects that the operator
+//! creates:
 //!
-//! | word | where | what happens |
+//! | word | where | effect |
 //! |---|---|---|
-//! | `kwok-nopull` | an image's name | the image cannot be pulled (Knative says so after its progress deadline of minutes) |
-//! | `kwok-crash` | an image's name | the program ends at once, again and again |
+//! | `kwok-nopull` | an image's name | the image cannot be pulled (Knative reports it after its progress deadline of minutes) |
+//! | `kwok-crash` | an image's name | the container exits immediately and repeatedly |
 //! | `kwok-fail` | an image, argument or environment variable of a Tekton step | the task fails |
-//! | `kwok-hold` | the same | the steps run until [`tekton::release`] says how they end |
+//! | `kwok-hold` | an image, argument or environment variable of a Tekton step | the task runs until [`tekton::finish_task`] |
 //!
-//! The revision of a function's source reaches its task `fetch`, its image and its builder reach `build`. For
-//! runs made by hand there are the annotations of [`tekton`]. What a pod uses, as metrics-server measures it,
-//! is said by its annotation `kwok.x-k8s.io/usage-cpu`.
+//! A function's source revision is passed to its task `fetch`, its image and builder to `build`. For a
+//! `PipelineRun` that a test creates, see the annotations in [`tekton`]. The annotation
+//! `kwok.x-k8s.io/usage-cpu` sets a pod's CPU usage.
 
 mod admission;
 mod aggregated;
+pub mod fake;
 mod http_add_on;
 mod keda;
 mod knative;
@@ -36,19 +37,22 @@ use tokio::sync::watch;
 
 use crate::{
     Cluster, Crds,
-    components::{BuildError, Component, module_folder},
-    control_plane::Binaries,
-    pki::{Authority, Identity},
-    process::{Folder, Process, Spec, free_port},
-    report::say,
+    components::{BuildError, Component, module_dir},
+    control_plane::{
+        pki::{Authority, Identity},
+        processes::Binaries,
+    },
+    process::{CommandSpec, Process, TempDir, free_port},
+    progress::print,
+    units,
 };
 
-/// How long a part of an engine may take to be ready, on a machine that builds something at the same time.
-const START: Duration = Duration::from_mins(2);
+/// How long a component may take to become ready on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The port that the controllers of Knative and Tekton open to be probed. They go on without it; Knative's
-/// autoscaler, which has it for its statistics, ends, and says nothing: it has to be first.
-const PROBES_PORT: u16 = 8080;
+/// The port on which the controllers of Knative and Tekton serve probes. They run without it, but Knative's
+/// autoscaler, which uses it for statistics, exits silently if it is taken: the autoscaler must start first.
+const PROBE_PORT: u16 = 8080;
 
 /// A project whose real controllers can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +68,10 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// All of them.
+    /// All engines.
     pub const ALL: [Self; 4] = [Self::Tekton, Self::Knative, Self::Keda, Self::MetricsServer];
 
-    /// What its project is called.
+    /// The name of its project.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -87,7 +91,7 @@ impl Engine {
         }
     }
 
-    /// The modules whose manifests it is installed from.
+    /// The modules with its manifests.
     fn modules(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Tekton => &tekton::MODULES,
@@ -105,7 +109,7 @@ impl Engine {
         }
     }
 
-    /// What KWOK has to play for it.
+    /// Its KWOK Stages.
     fn stages(self) -> String {
         match self {
             Self::Tekton => tekton::stages(),
@@ -124,8 +128,8 @@ impl Engine {
     }
 }
 
-/// Builds and downloads everything that a cluster with these engines needs; blocks for minutes the first
-/// time. For [`crate::netns::enter`]: inside there is no network to get anything from.
+/// Builds and downloads everything that a cluster with these engines needs, which takes minutes the first
+/// time. Call it before [`crate::netns::enter`]: there is no network inside.
 ///
 /// # Errors
 /// See [`BuildError`].
@@ -135,43 +139,43 @@ pub fn fetch(engines: &[Engine]) -> Result<(), BuildError> {
     kwok::fetch()?;
     for engine in engines {
         engine.components().iter().try_for_each(|component| component.binary().map(drop))?;
-        engine.modules().iter().try_for_each(|(path, version)| module_folder(path, version).map(drop))?;
+        engine.modules().iter().try_for_each(|(path, version)| module_dir(path, version).map(drop))?;
         engine.crds().iter().try_for_each(Crds::fetch)?;
     }
     Ok(())
 }
 
-/// The programs that run for these engines, those that play the node among them.
+/// The programs of these engines, including those that simulate the node.
 #[must_use]
 pub fn components(engines: &[Engine]) -> Vec<Component> {
     kwok::COMPONENTS.iter().chain(engines.iter().flat_map(|engine| engine.components())).copied().collect()
 }
 
-/// Running engines; they end when this is dropped, or when this process does.
+/// Running engines; they end on drop, and with this process.
 #[derive(Debug)]
 pub struct Engines {
     processes: Vec<Process>,
     interceptor_port: u16,
-    _folder: Folder,
+    _dir: TempDir,
 }
 
 impl Engines {
-    /// Starts the scheduler, KWOK with one node, and the engines, with their CRDs; all ready when this
-    /// returns. The cluster needs its controller manager.
+    /// Starts the scheduler, KWOK with one node, and the engines with their CRDs, and waits until all are
+    /// ready. The cluster needs its controller manager.
     ///
     /// # Panics
-    /// When something cannot be started, or is not ready in time, with its log.
+    /// If a component cannot be started, or is not ready in time, with its log.
     pub async fn start(cluster: &Cluster, engines: &[Engine]) -> Self {
         assert!(cluster.has_controller_manager(), "the engines need the controller manager");
-        let folder = Folder::new("engines");
+        let dir = TempDir::new("engines");
         let host = Host {
             client: cluster.client().await,
             kubeconfig: cluster.kubeconfig(),
-            folder: folder.path(),
+            dir: dir.path(),
             interceptor_port: free_port(),
-            probes_port: watch::Sender::new(!engines.contains(&Engine::Knative)),
+            probe_port: watch::Sender::new(!engines.contains(&Engine::Knative)),
         };
-        // Before KWOK, which looks once for the kinds that it plays.
+        // Before KWOK, which discovers the kinds of its Stages once.
         let crds: Vec<Crds> = engines.iter().flat_map(|engine| engine.crds()).copied().collect();
         cluster.apply_crds(&crds).await;
         let stages: Vec<String> = engines.iter().map(|engine| engine.stages()).collect();
@@ -179,27 +183,27 @@ impl Engines {
         let started = engines.iter().map(|engine| timed(engine.name(), engine.start(&host)));
         let (mut processes, started) = futures::future::join(nodes, futures::future::join_all(started)).await;
         processes.extend(started.into_iter().flatten());
-        Self { processes, interceptor_port: host.interceptor_port, _folder: folder }
+        Self { processes, interceptor_port: host.interceptor_port, _dir: dir }
     }
 
-    /// Panics with the log of a process that has ended.
+    /// Checks that no process has ended.
     ///
     /// # Panics
-    /// See above.
+    /// If one has, with its log.
     pub fn assert_running(&mut self) {
         self.processes.iter_mut().for_each(Process::assert_running);
     }
 
-    /// Where the HTTP add-on's interceptor takes requests, on every address.
+    /// The port of the HTTP add-on's interceptor, on all addresses.
     #[must_use]
     pub fn interceptor_port(&self) -> u16 {
         self.interceptor_port
     }
 
-    /// The log of one: `kwok`, `kube-scheduler`, `tekton-controller`, …
+    /// The log of a process: `kwok`, `kube-scheduler`, `tekton-controller`, …
     ///
     /// # Panics
-    /// When there is none of that name.
+    /// If there is no process of this name.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         self.processes
@@ -210,34 +214,34 @@ impl Engines {
     }
 }
 
-/// Where engines are started.
+/// What all engines need to start.
 struct Host<'a> {
     client: kube::Client,
-    /// The administrator's.
+    /// The administrator's kubeconfig.
     kubeconfig: PathBuf,
-    folder: &'a Path,
+    dir: &'a Path,
     interceptor_port: u16,
-    /// Whether those that cannot do without the port [`PROBES_PORT`] have it.
-    probes_port: watch::Sender<bool>,
+    /// Whether [`PROBE_PORT`] may be taken by any process.
+    probe_port: watch::Sender<bool>,
 }
 
 impl Host<'_> {
-    /// Returns when the port [`PROBES_PORT`] may be taken.
-    async fn probes_port(&self) {
-        // The sender lives as long as we do.
-        let _ = self.probes_port.subscribe().wait_for(|taken| *taken).await;
+    /// Waits until [`PROBE_PORT`] may be taken.
+    async fn wait_for_probe_port(&self) {
+        // The sender outlives this wait.
+        let _ = self.probe_port.subscribe().wait_for(|taken| *taken).await;
     }
 
-    /// Starts a program; its binary is there since [`fetch`].
+    /// Starts a program whose binary [`fetch`] has built.
     fn spawn(&self, component: &Component, args: Vec<String>, env: &[(&str, String)]) -> Process {
         let program = component.binary().unwrap_or_else(|error| panic!("{error}"));
-        let spawned = Process::spawn(Spec {
+        let spawned = Process::spawn(CommandSpec {
             name: component.name,
             program: &program,
             args: args.into_iter().map(OsString::from).collect(),
             env: env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect(),
             env_removed: &["OTEL_", "ELPIO_"],
-            folder: self.folder,
+            dir: self.dir,
         });
         spawned.unwrap_or_else(|error| panic!("{}: {error}", component.name))
     }
@@ -248,23 +252,23 @@ impl Host<'_> {
     }
 }
 
-/// Writes a certificate, its key and its authority as programs look for them in one folder.
+/// Writes a certificate, its key and its CA into a directory, under the usual file names.
 fn write_identity(host: &Host<'_>, name: &str, authority: &Authority, identity: &Identity) -> PathBuf {
-    let folder = host.folder.join(name);
-    fs::create_dir_all(&folder).expect("the folder is writable");
+    let dir = host.dir.join(name);
+    fs::create_dir_all(&dir).expect("the directory is writable");
     for (file, text) in [
         ("ca.crt", authority.certificate()),
         ("tls.crt", identity.certificate.clone()),
         ("tls.key", identity.key.clone()),
     ] {
-        fs::write(folder.join(file), text).expect("the folder is writable");
+        fs::write(dir.join(file), text).expect("the directory is writable");
     }
-    folder
+    dir
 }
 
 async fn timed<T>(what: &str, start: impl Future<Output = T>) -> T {
     let begin = Instant::now();
     let started = start.await;
-    say(format_args!("     Started {what} in {:.1?}", begin.elapsed()));
+    print(format_args!("     Started {what} in {}", units::duration(begin.elapsed())));
     started
 }

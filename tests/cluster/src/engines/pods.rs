@@ -1,5 +1,5 @@
-//! Stands in for the network between simulated pods: the cluster's DNS, and what a pod answers. Only inside
-//! [`crate::netns`], where every address of a pod is loopback's.
+//! Simulates cluster DNS and the pods' HTTP servers. It may run inside [`crate::netns`] only, where all pod
+//! addresses are on loopback.
 
 use std::{
     io,
@@ -13,36 +13,36 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The address of every Service.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
-const DNS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 53);
-const HTTP: (Ipv4Addr, u16) = (ADDRESS, 80);
-/// The pause after an error, such as for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
-/// What a pod answers.
-pub const ANSWER: &str = "a pod answers";
+/// The address of all Services.
+const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
+const DNS_SERVER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 53);
+const HTTP_SERVER: (Ipv4Addr, u16) = (SERVICE_ADDRESS, 80);
+/// How long to wait after an error, for example when file descriptors have run out.
+const ERROR_RETRY: Duration = Duration::from_millis(50);
+/// The body of a pod's response.
+pub const RESPONSE_BODY: &str = "a pod answers";
 
-/// Answers until it is dropped: names of the form SERVICE.NAMESPACE by DNS, and HTTP on port 80 of every
-/// Service. Other names do not exist, so that nothing finds more than without it.
+/// Running DNS and HTTP servers; they stop on drop. DNS resolves names of the form SERVICE.NAMESPACE and no
+/// others; HTTP listens on port 80 of all Services.
 #[derive(Debug)]
 pub struct PodNetwork {
     _servers: JoinSet<()>,
 }
 
 impl PodNetwork {
-    /// Starts to answer.
+    /// Starts the servers.
     ///
     /// # Errors
-    /// When a port is taken, or this is no namespace of ours.
+    /// If a port is taken, or the process is not inside the namespace.
     pub async fn start() -> io::Result<Self> {
-        let (names, pods) = (UdpSocket::bind(DNS).await?, TcpListener::bind(HTTP).await?);
+        let (names, pods) = (UdpSocket::bind(DNS_SERVER).await?, TcpListener::bind(HTTP_SERVER).await?);
         let mut servers = JoinSet::new();
         servers.spawn(async move {
             let mut query = [0; 512];
             loop {
                 match names.recv_from(&mut query).await {
                     Ok((length, from)) => reply(&names, &query[..length], from).await,
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+                    Err(_) => tokio::time::sleep(ERROR_RETRY).await,
                 }
             }
         });
@@ -52,7 +52,7 @@ impl PodNetwork {
                 while connections.try_join_next().is_some() {}
                 match pods.accept().await {
                     Ok((stream, _)) => drop(connections.spawn(serve(stream))),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+                    Err(_) => tokio::time::sleep(ERROR_RETRY).await,
                 }
             }
         });
@@ -62,12 +62,12 @@ impl PodNetwork {
 
 async fn reply(socket: &UdpSocket, query: &[u8], from: SocketAddr) {
     if let Some(answer) = answer(query) {
-        // Who asked has gone: nothing is lost.
+        // The client may have closed its socket.
         let _ = socket.send_to(&answer, from).await;
     }
 }
 
-/// The answer to a query with one question (RFC 1035, 4.1).
+/// The response to a query with one question (RFC 1035, 4.1).
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     const A: [u8; 4] = [0, 1, 0, 1];
@@ -78,19 +78,21 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
     }
     let question = query.get(HEADER..end + 5)?;
     let found = labels == 2;
-    let wanted = found && question.ends_with(&A);
+    let has_address = found && question.ends_with(&A);
     let mut answer = query[..2].to_vec();
-    // A response, recursion available; "no such name" for all others.
-    answer.extend([0x81, if found { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(wanted), 0, 0, 0, 0]);
+    // A response with recursion available, or NXDOMAIN.
+    answer.extend([0x81, if found { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(has_address), 0, 0, 0, 0]);
     answer.extend(question);
-    if wanted {
-        // The name is that of the question; type and class, a second to live, four bytes.
-        answer.extend([0xC0, 0x0C].into_iter().chain(A).chain([0, 0, 0, 1, 0, 4]).chain(ADDRESS.octets()));
+    if has_address {
+        // A pointer to the question's name, type and class, a TTL of one second, four bytes.
+        answer.extend(
+            [0xC0, 0x0C].into_iter().chain(A).chain([0, 0, 0, 1, 0, 4]).chain(SERVICE_ADDRESS.octets()),
+        );
     }
     Some(answer)
 }
 
-/// One request, one answer.
+/// Reads one request and answers it.
 async fn serve(mut stream: TcpStream) {
     let mut head = Vec::new();
     let mut part = [0; 1024];
@@ -100,8 +102,10 @@ async fn serve(mut stream: TcpStream) {
             _ => return,
         }
     }
-    let answer =
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ANSWER}", ANSWER.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{RESPONSE_BODY}",
+        RESPONSE_BODY.len()
+    );
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
@@ -120,15 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_an_address_and_others_do_not_exist() {
+    fn a_service_has_an_ipv4_address_and_other_names_do_not_exist() {
         let found = answer(&query("cart.shop", 1)).unwrap();
         assert_eq!(
             (&found[..4], &found[found.len() - 4..]),
-            (&[7, 9, 0x81, 0x80][..], &ADDRESS.octets()[..])
+            (&[7, 9, 0x81, 0x80][..], &SERVICE_ADDRESS.octets()[..])
         );
         assert_eq!(found[7], 1, "one answer");
-        let sixth = answer(&query("cart.shop", 28)).unwrap();
-        assert_eq!((sixth[3], sixth[7]), (0x80, 0), "there, without an address of that kind");
+        let ipv6 = answer(&query("cart.shop", 28)).unwrap();
+        assert_eq!((ipv6[3], ipv6[7]), (0x80, 0), "the name exists, without an address of this type");
         let other = answer(&query("cart.shop.svc.cluster.local", 1)).unwrap();
         assert_eq!((other[3], other[7]), (0x83, 0));
         assert_eq!(answer(&[1, 2, 3]), None);

@@ -1,12 +1,12 @@
-//! Tekton Pipelines: its controller and webhook from its module, its configuration as it ships it, and what
-//! its simulated pods do.
+//! Tekton Pipelines: controller and webhook, with the configuration that its module ships, and KWOK Stages
+//! that simulate the pods of tasks. No image is ever pulled.
 //!
-//! | annotation of a `PipelineRun` (Tekton copies them to pods) | effect |
+//! | annotation of a `PipelineRun` (Tekton copies it to pods) | effect |
 //! |---|---|
 //! | `kwok.elpio.io/fail: TASK` | that task fails |
-//! | `kwok.elpio.io/hold: TASK` | that task runs until [`release`] says how it ends |
-//! | `kwok.elpio.io/exit-code: "51"` | of a step that fails; else 1 |
-//! | `kwok.elpio.io/results: '{"NAME": "value"}'` | results; else a digest for a name with `DIGEST` in it, and some text |
+//! | `kwok.elpio.io/hold: TASK` | that task runs until [`finish_task`] ends it |
+//! | `kwok.elpio.io/exit-code: "51"` | exit code of a step that fails (default 1) |
+//! | `kwok.elpio.io/results: '{"NAME": "value"}'` | the task's results (default: a digest for a name with `DIGEST` in it, otherwise some text) |
 
 use std::path::Path;
 
@@ -18,12 +18,12 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Host, START, admission::Admission};
+use super::{Host, START_TIMEOUT, admission::Admission};
 use crate::{
-    components::{Component, module_folder},
-    manifest,
+    components::{Component, module_dir},
+    control_plane::manifest,
+    eventually,
     process::{Process, free_port},
-    wait::eventually,
 };
 
 const MODULE: (&str, &str) = ("github.com/tektoncd/pipeline", "v1.0.0");
@@ -39,40 +39,41 @@ const SERVICE: &str = "tekton-pipelines-webhook";
 const MUTATING: &str = "webhook.pipeline.tekton.dev";
 const VALIDATING: &str = "validation.webhook.pipeline.tekton.dev";
 
-/// A pod's own annotation goes before all, so that what is held can be released.
-const END: &str = "kwok.elpio.io/end";
+/// The annotation that ends a held task; it takes precedence over all others.
+const OUTCOME_ANNOTATION: &str = "kwok.elpio.io/end";
+/// The jq expression for a pod's outcome: `succeed`, `fail` or `hold`.
 const OUTCOME: &str = r#"
-    (.metadata.annotations // {}) as $said
+    (.metadata.annotations // {}) as $annotations
     | (.metadata.labels["tekton.dev/pipelineTask"] // "-") as $task
-    | ([.spec.containers[] | select(.name | startswith("step-")) | .image, .args[]?, .env[]?.value] | map(strings) | join(" ")) as $given
-    | $said["kwok.elpio.io/end"] // (
-        if $said["kwok.elpio.io/hold"] == $task or ($given | contains("kwok-hold")) then "hold"
-        elif $said["kwok.elpio.io/fail"] == $task or ($given | contains("kwok-fail")) then "fail"
+    | ([.spec.containers[] | select(.name | startswith("step-")) | .image, .args[]?, .env[]?.value] | map(strings) | join(" ")) as $inputs
+    | $annotations["kwok.elpio.io/end"] // (
+        if $annotations["kwok.elpio.io/hold"] == $task or ($inputs | contains("kwok-hold")) then "hold"
+        elif $annotations["kwok.elpio.io/fail"] == $task or ($inputs | contains("kwok-fail")) then "fail"
         else "succeed" end)"#;
 
 /// How a held task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum TaskOutcome {
     /// All its steps succeed.
     Succeed,
     /// Its first step fails.
     Fail,
 }
 
-/// Ends the held tasks among the pods with these labels; waits until there is one.
+/// Ends the held tasks whose pods have these labels; waits until there is at least one.
 ///
 /// # Panics
-/// When none comes, or the API server refuses.
-pub async fn release(client: &Client, namespace: &str, labels: &str, end: End) {
+/// If there is none in time, or the API server rejects it.
+pub async fn finish_task(client: &Client, namespace: &str, labels: &str, outcome: TaskOutcome) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let value = if end == End::Succeed { "succeed" } else { "fail" };
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {END: value}}}));
-    eventually(&format!("a pod with {labels} runs, to be released"), START, async || {
+    let value = if outcome == TaskOutcome::Succeed { "succeed" } else { "fail" };
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {OUTCOME_ANNOTATION: value}}}));
+    eventually(&format!("a pod with labels {labels} is running"), START_TIMEOUT, async || {
         let running =
             |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-        let held =
+        let found =
             pods.list(&ListParams::default().labels(labels)).await.map_err(|error| error.to_string())?;
-        let names: Vec<String> = held
+        let names: Vec<String> = found
             .items
             .iter()
             .filter(|pod| running(pod))
@@ -81,21 +82,17 @@ pub async fn release(client: &Client, namespace: &str, labels: &str, end: End) {
         for name in &names {
             pods.patch(name, &PatchParams::default(), &patch).await.map_err(|error| error.to_string())?;
         }
-        if names.is_empty() {
-            Err(format!("{} pods, none of them running", held.items.len()))
-        } else {
-            Ok(())
-        }
+        if names.is_empty() { Err(format!("{} pods, none running", found.items.len())) } else { Ok(()) }
     })
     .await;
 }
 
-/// Makes the controller send its spans by OTLP over HTTP to this base URL, until it is told another; it
-/// follows a moment later.
+/// Makes the controller export its spans by OTLP over HTTP to this base URL; the change takes effect shortly
+/// after.
 ///
 /// # Panics
-/// When the API server refuses.
-pub async fn trace_to(client: &Client, endpoint: &str) {
+/// If the API server rejects it.
+pub async fn export_traces_to(client: &Client, endpoint: &str) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     let patch =
         Patch::Merge(json!({"data": {"enabled": "true", "endpoint": format!("{endpoint}/v1/traces")}}));
@@ -106,34 +103,34 @@ pub async fn trace_to(client: &Client, endpoint: &str) {
 
 pub(super) fn stages() -> String {
     let outcome = Value::from(OUTCOME.trim()).to_string();
-    include_str!("../../stages/tekton.yaml").replace("{key: OUTCOME,", &format!("{{key: {outcome},"))
+    include_str!("../../kwok_stages/tekton.yaml").replace("{key: OUTCOME,", &format!("{{key: {outcome},"))
 }
 
 pub(super) async fn start(host: &Host<'_>) -> Vec<Process> {
-    let module = module_folder(MODULE.0, MODULE.1).unwrap_or_else(|error| panic!("{error}"));
+    let module = module_dir(MODULE.0, MODULE.1).unwrap_or_else(|error| panic!("{error}"));
     let config = module.join("config");
     configure(&host.client, &config).await;
     let admission =
         Admission { client: &host.client, namespace: NAMESPACE, service: SERVICE, port: free_port() };
-    admission.direct(manifest::read(&config.join("500-webhooks.yaml"))).await;
-    host.probes_port().await;
+    admission.configure(manifest::read(&config.join("500-webhooks.yaml"))).await;
+    host.wait_for_probe_port().await;
     let mut webhook = spawn_webhook(host, admission.port);
     let mut controller = spawn_controller(host);
-    eventually("Tekton's webhook answers", START, async || {
+    eventually("Tekton's webhook answers", START_TIMEOUT, async || {
         webhook.assert_running();
         admission.ready(MUTATING, VALIDATING).await?;
         webhook_answers(&host.client).await
     })
     .await;
-    eventually("Tekton's controller works", START, async || {
+    eventually("Tekton's controller is running", START_TIMEOUT, async || {
         controller.assert_running();
-        if controller.log().contains("Started workers") { Ok(()) } else { Err(controller.log_end(5)) }
+        if controller.log().contains("Started workers") { Ok(()) } else { Err(controller.log_tail(5)) }
     })
     .await;
     vec![controller, webhook]
 }
 
-/// Its namespace, and its configuration as it ships it. No roles: it runs as the administrator.
+/// Applies its namespace and its configuration. It needs no roles, because it runs as the administrator.
 async fn configure(client: &Client, config: &Path) {
     for object in manifest::read::<DynamicObject>(&config.join("100-namespace")) {
         manifest::apply(client, &object).await;
@@ -144,7 +141,7 @@ async fn configure(client: &Client, config: &Path) {
     futures::future::join_all(maps.map(|map| manifest::apply(client, map))).await;
 }
 
-/// Whether what it fills in is there.
+/// Whether the webhook sets defaults.
 async fn webhook_answers(client: &Client) -> Result<(), String> {
     let run = json!({
         "apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "probe"}, "spec": {"pipelineRef": {"name": "none"}},
@@ -158,8 +155,8 @@ async fn webhook_answers(client: &Client) -> Result<(), String> {
     if answer["spec"]["timeouts"].is_object() { Ok(()) } else { Err(answer.to_string()) }
 }
 
-/// What both programs are told by variables; ports of their own, as they would all be fixed.
-fn variables(elections: &str) -> Vec<(&'static str, String)> {
+/// Environment variables of both programs, including free ports instead of the fixed defaults.
+fn variables(leader_election_config: &str) -> Vec<(&'static str, String)> {
     let fixed = [
         ("SYSTEM_NAMESPACE", NAMESPACE),
         ("KUBERNETES_MIN_VERSION", "v1.28.0"),
@@ -168,10 +165,10 @@ fn variables(elections: &str) -> Vec<(&'static str, String)> {
         ("CONFIG_OBSERVABILITY_NAME", "config-observability"),
         ("CONFIG_FEATURE_FLAGS_NAME", "feature-flags"),
         ("CONFIG_SPIRE", "config-spire"),
-        ("CONFIG_LEADERELECTION_NAME", elections),
+        ("CONFIG_LEADERELECTION_NAME", leader_election_config),
         ("METRICS_DOMAIN", "tekton.dev/pipeline"),
     ];
-    let ports = ["PROBES_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"]
+    let ports = ["PROBE_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"]
         .map(|name| (name, free_port().to_string()));
     fixed.into_iter().map(|(name, value)| (name, value.to_owned())).chain(ports).collect()
 }
@@ -193,7 +190,7 @@ fn spawn_controller(host: &Host<'_>) -> Process {
         "-kube-api-qps=100".to_owned(),
         "-kube-api-burst=200".to_owned(),
     ];
-    // Nothing is ever pulled: the names alone are wanted.
+    // The images are never pulled, but the flags are required.
     for flag in [
         "entrypoint-image",
         "nop-image",
@@ -212,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stages_know_every_outcome() {
+    fn the_stages_cover_every_outcome() {
         let stages: Vec<Value> = manifest::parse(&stages()).unwrap();
         let mut outcomes = Vec::new();
         for stage in &stages {
