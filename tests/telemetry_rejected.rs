@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use elpio_cluster::wait::eventually;
+use elpio_cluster::eventually;
 use elpio_operator::telemetry::{
     self, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
     ReconcileOutcome, ReconcileReport, SpanParent, TelemetryConfig, Trigger,
