@@ -10,13 +10,17 @@
 )]
 
 mod errors;
+mod event_cases;
 mod events;
+mod fault_cases;
+mod fault_proxy;
 mod function;
 mod invalid;
 mod life;
 mod lost;
 mod optional;
 mod program;
+mod recorder_cases;
 mod relay;
 mod restart;
 mod rollout;
