@@ -34,9 +34,14 @@ async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
     });
     let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
     for tag in ["v1", "v2"] {
+        stage.engine.hold();
         for name in &names {
             stage.apply(name, &image(tag)).await;
         }
+        for name in &names {
+            stage.condition(name, "Ready", "False", "Progressing").await;
+        }
+        stage.engine.release();
         for name in &names {
             stage.ready(name).await;
         }
@@ -140,5 +145,6 @@ async fn a_revoked_token_is_read_again_at_once() {
     stage.failed("forbidden").await;
     stage.operator.terminate(Duration::from_secs(40)).await;
     let log = stage.operator.log();
+    // One for each of the two incidents.
     assert!(log.matches("does not accept the credentials").count() <= 2, "{log}");
 }

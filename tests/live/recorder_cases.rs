@@ -10,9 +10,7 @@ use elpio_operator::{
         object::event_name,
         recorder::{Recorder, Regarding},
     },
-    telemetry::{
-        Identity, Kind, LogConfig, LogFormat, PrometheusEndpoint, TelemetryBuilder, TelemetryConfig,
-    },
+    telemetry::{Identity, Kind, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace},
@@ -35,7 +33,7 @@ struct Setup {
     proxy: FaultProxy,
     client: Client,
     recorder: Recorder,
-    metrics: PrometheusEndpoint,
+    telemetry: Telemetry,
     regarding: Regarding,
     tasks: JoinSet<()>,
 }
@@ -45,7 +43,7 @@ impl Setup {
         let cluster = Cluster::shared().await;
         let namespace = cluster.namespace(name).await;
         let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-        let (recorder, metrics) = recorder(cluster.client_for(proxy.kubeconfig()).await);
+        let (recorder, telemetry) = recorder(cluster.client_for(proxy.kubeconfig()).await);
         let mut tasks = JoinSet::new();
         let retrying = recorder.clone();
         tasks.spawn(async move { retrying.run().await });
@@ -59,7 +57,7 @@ impl Setup {
             rebuild: String::new(),
             since: None,
         };
-        Self { proxy, client: cluster.client().await, recorder, metrics, regarding, tasks }
+        Self { proxy, client: cluster.client().await, recorder, telemetry, regarding, tasks }
     }
 
     fn api(&self) -> Api<Event> {
@@ -81,13 +79,13 @@ impl Setup {
     }
 
     fn outcome(&self, outcome: &str) -> u64 {
-        let text = String::from_utf8(self.metrics.render(None).1).unwrap();
+        let text = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
         let labels = [("type", "Normal"), ("reason", "Ready"), ("outcome", outcome)];
         page::sample(&text, "elpio_events_total", &labels).map_or(0, |value| value as u64)
     }
 }
 
-fn recorder(client: Client) -> (Recorder, PrometheusEndpoint) {
+fn recorder(client: Client) -> (Recorder, Telemetry) {
     let identity = Identity {
         version: "0",
         revision: "0",
@@ -104,7 +102,7 @@ fn recorder(client: Client) -> (Recorder, PrometheusEndpoint) {
         .build(&log, std::io::sink)
         .unwrap();
     let recorder = Recorder::new(client, "test", telemetry.metrics(), telemetry.traces());
-    (recorder, telemetry.page().unwrap())
+    (recorder, telemetry)
 }
 
 fn ready() -> NewEvent {
@@ -223,12 +221,12 @@ async fn a_foreign_event_under_our_name_is_left_alone() {
         [("else.example.com/x", setup.regarding.uid.as_str()), ("elpio.io/operator", "another-uid")]
     {
         let laid = setup.api().create(&PostParams::default(), &foreign(controller, uid)).await.unwrap();
-        let (recorder, _metrics) = recorder(setup.client.clone());
+        let (recorder, _telemetry) = recorder(setup.client.clone());
         for _ in 0..2 {
             recorder.publish(&setup.regarding, &ready()).await;
         }
         // Another process finds ours.
-        let (restarted, _metrics) = self::recorder(setup.client.clone());
+        let (restarted, _telemetry) = self::recorder(setup.client.clone());
         restarted.publish(&setup.regarding, &ready()).await;
         let found = setup.api().get(&name).await.unwrap();
         assert_eq!(found.resource_version(), laid.resource_version(), "{controller}: nothing was written");

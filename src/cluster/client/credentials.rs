@@ -63,8 +63,20 @@ impl TokenFile {
         cached.header.clone()
     }
 
-    /// Another token than the refused one, if there is one by now.
-    fn replacement(&self, refused: &HeaderValue, now: Instant) -> Option<HeaderValue> {
+    /// Another token than the refused one, if there is one by now. It waits until the file may be read again:
+    /// the calls that are refused together wait for one reading together.
+    async fn replacement(&self, refused: &HeaderValue) -> Option<HeaderValue> {
+        tokio::time::sleep(self.pause(refused, Instant::now())).await;
+        self.read_after(refused, Instant::now())
+    }
+
+    fn pause(&self, refused: &HeaderValue, now: Instant) -> Duration {
+        let cached = self.cached.lock();
+        let since_read = now.saturating_duration_since(cached.read_at);
+        if cached.header == refused { REFRESH_INTERVAL.saturating_sub(since_read) } else { Duration::ZERO }
+    }
+
+    fn read_after(&self, refused: &HeaderValue, now: Instant) -> Option<HeaderValue> {
         let mut cached = self.cached.lock();
         if cached.header == refused && now.saturating_duration_since(cached.read_at) >= REFRESH_INTERVAL {
             self.read_again(&mut cached, now);
@@ -156,7 +168,7 @@ where
         let (inner, layer) = (Arc::clone(&self.inner), self.layer.clone());
         Box::pin(async move {
             let (answer, unauthorized) = layer.checked(answer.await).await?;
-            let replacement = if unauthorized { token.replacement(&header, Instant::now()) } else { None };
+            let replacement = if unauthorized { token.replacement(&header).await } else { None };
             let (Some(header), Some(mut request)) = (replacement, repeated) else { return Ok(answer) };
             request.headers_mut().insert(AUTHORIZATION, header);
             poll_fn(|cx| inner.lock().poll_ready(cx)).await?;
@@ -242,11 +254,13 @@ mod tests {
         assert_eq!((old.to_str().unwrap(), old.is_sensitive()), ("Bearer old", true));
         std::fs::write(&path, "new").unwrap();
         assert_eq!(file.header(at(29_999)), old, "not read before its time");
-        assert_eq!(file.replacement(&old, at(500)), None, "read half a second ago");
-        let new = file.replacement(&old, at(1000)).unwrap();
+        assert_eq!(file.pause(&old, at(400)), Duration::from_millis(600));
+        assert_eq!(file.read_after(&old, at(999)), None, "read less than a second ago");
+        let new = file.read_after(&old, at(1000)).unwrap();
         assert_eq!(new, "Bearer new");
-        assert_eq!(file.replacement(&old, at(1001)), Some(new.clone()), "another call has read it");
-        assert_eq!(file.replacement(&new, at(1500)), None);
+        assert_eq!(file.pause(&old, at(1001)), Duration::ZERO, "another call has read it");
+        assert_eq!(file.read_after(&old, at(1001)), Some(new.clone()));
+        assert_eq!(file.read_after(&new, at(1500)), None);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(file.header(at(60_000)), new, "the last token stays");
     }
