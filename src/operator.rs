@@ -70,6 +70,7 @@ impl Operator {
             metrics.clone(),
             traces.clone(),
         );
+        recorder.require_leadership(leading.subscribe());
         let backoff = Arc::new(RecreateBackoff::default());
         let controllers = controllers(&SharedParts {
             applier: Applier { client: client.clone(), children: children.clone(), pace: backoff },

@@ -285,11 +285,11 @@ fn failures_are_said_once_and_again_after_a_back_off() {
     let mut story = Story::new();
     let refused = [(
         ChildKind::KnativeService,
-        failed(reason::APPLY_FAILED, "rejected", "cannot patch services.serving.knative.dev web: no"),
+        failed(reason::APPLY_FAILED, "rejected", "failed to patch services.serving.knative.dev web: no"),
     )];
     let denied = [(
         ChildKind::KnativeService,
-        failed(reason::FORBIDDEN, "forbidden", "cannot patch services.serving.knative.dev web: may not"),
+        failed(reason::FORBIDDEN, "forbidden", "failed to patch services.serving.knative.dev web: may not"),
     )];
     story
         .step("refused", 1, &image("v1"), &[], &refused, false)

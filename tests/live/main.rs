@@ -11,13 +11,17 @@
 
 mod audit_cases;
 mod errors;
+mod event_cases;
 mod events;
+mod fault_cases;
+mod fault_proxy;
 mod function;
 mod invalid;
 mod life;
 mod lost;
 mod optional;
 mod program;
+mod recorder_cases;
 mod relay;
 mod restart;
 mod rollout;

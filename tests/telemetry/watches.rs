@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
-use elpio_cluster::wait::eventually;
+use elpio_cluster::eventually;
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;

@@ -1,17 +1,18 @@
-//! One call to the API server that failed: which, on what, why, and of which class; it does not decide what
+//! One call to the API server and its failure: the request, the cause, the class. It does not decide what
 //! happens next.
 
 use std::{future::Future, time::Duration};
 
-use kube::core::Status;
-
-use crate::telemetry::{ErrorType, drop_as_timed_out, error_chain};
+use crate::{
+    cluster::client::error_class::{cause_of, class_of},
+    telemetry::{ErrorType, drop_as_timed_out, error_chain},
+};
 
 /// No call takes longer. Above the API server's own limit for webhooks (10 s by default, so that its answer
 /// is seen), below its limit for requests.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// What was asked of the API server.
+/// A request to the API server.
 #[derive(Clone, Debug)]
 pub struct ApiCall {
     /// `get`, `patch`, `create`, `delete`, `list`, `watch`: as in RBAC.
@@ -39,15 +40,15 @@ impl std::fmt::Display for ApiCall {
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {call}: {cause}")]
+#[error("failed to {call}: {cause}")]
 pub struct ApiError {
-    /// What was asked.
+    /// The request.
     pub call: Box<ApiCall>,
-    /// The API server's words, or what happened on the way to it.
+    /// The API server's message, or the failure on the way to it.
     pub cause: String,
-    /// What sort of failure it is.
+    /// The class of the failure.
     pub class: ErrorType,
-    /// When the API server asks to come again.
+    /// The pause that the API server asks for.
     pub retry_after: Option<Duration>,
 }
 
@@ -93,32 +94,6 @@ pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
     ApiError { call, cause: error_chain(error), class, retry_after: None }
 }
 
-fn cause_of(status: &Status) -> String {
-    if status.message.is_empty() {
-        format!("HTTP {} {}", status.code, status.reason)
-    } else {
-        status.message.clone()
-    }
-}
-
-fn class_of(status: &Status) -> ErrorType {
-    let terminating =
-        status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
-    match status.code {
-        // Nothing can be created in a namespace that is being deleted. It is no lack of permission, and it
-        // ends by itself.
-        403 if terminating => ErrorType::Rejected,
-        403 => ErrorType::Forbidden,
-        404 => ErrorType::NotFound,
-        408 | 504 => ErrorType::Timeout,
-        409 => ErrorType::Conflict,
-        429 => ErrorType::Throttled,
-        400..=499 => ErrorType::Rejected,
-        500..=599 => ErrorType::Unavailable,
-        _ => ErrorType::Internal,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -136,37 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn every_code_has_its_class() {
-        for (code, class) in [
-            (400, ErrorType::Rejected),
-            (401, ErrorType::Rejected),
-            (403, ErrorType::Forbidden),
-            (404, ErrorType::NotFound),
-            (408, ErrorType::Timeout),
-            (409, ErrorType::Conflict),
-            (413, ErrorType::Rejected),
-            (422, ErrorType::Rejected),
-            (429, ErrorType::Throttled),
-            (500, ErrorType::Unavailable),
-            (503, ErrorType::Unavailable),
-            (504, ErrorType::Timeout),
-        ] {
-            assert_eq!(api(code, &serde_json::json!({})).class, class, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_namespace_that_ends_is_no_lack_of_permission() {
-        let details =
-            serde_json::json!({"causes": [{"reason": "NamespaceTerminating", "message": "", "field": ""}]});
-        assert_eq!(api(403, &details).class, ErrorType::Rejected);
-    }
-
-    #[test]
     fn the_message_names_verb_resource_namespace_and_cause() {
         assert_eq!(
-            api(403, &serde_json::json!({})).to_string(),
-            "cannot patch deployments.apps web in namespace ns: no"
+            api(422, &serde_json::json!({})).to_string(),
+            "failed to patch deployments.apps web in namespace ns: no"
         );
     }
 

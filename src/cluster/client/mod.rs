@@ -1,12 +1,19 @@
 //! The client to the API server: configuration, time-outs and the telemetry layer; it knows no kind.
 
 pub mod call;
+mod credentials;
+pub mod error_class;
+mod health;
+mod retry_after;
 
 use std::time::Duration;
 
 use kube::{Client, Config, client::ClientBuilder};
 
-use crate::telemetry::Metrics;
+use crate::{
+    cluster::client::{credentials::CredentialsLayer, retry_after::RetryAfterLayer},
+    telemetry::Metrics,
+};
 
 /// How we are known in audit logs, beside the identity that the API server authenticates.
 const USER_AGENT: &str = concat!("elpio-operator/", env!("CARGO_PKG_VERSION"));
@@ -31,7 +38,10 @@ pub async fn config() -> Result<Config, kube::config::InferConfigError> {
 ///
 /// # Errors
 /// When the configuration names certificates or credentials that cannot be used.
-pub fn client(config: Config, metrics: &Metrics) -> kube::Result<Client> {
-    let layer = metrics.client_layer().for_server(&config.cluster_url);
-    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+pub fn client(mut config: Config, metrics: &Metrics) -> kube::Result<Client> {
+    let telemetry = metrics.client_layer().for_server(&config.cluster_url);
+    let credentials = CredentialsLayer::take_from(&mut config.auth_info).map_err(kube::Error::Auth)?;
+    // From the connection outwards: each attempt has a span of its own.
+    let builder = ClientBuilder::try_from(config)?.with_layer(&RetryAfterLayer);
+    Ok(builder.with_layer(&telemetry).with_layer(&credentials).build())
 }

@@ -1,4 +1,4 @@
-//! One Event as an object: its name, its note, its annotations. Pure.
+//! One Event as an object: its name, its note, its annotations, and whether one that exists is ours. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::{annotation, event::NewEvent},
-    cluster::events::recorder::Regarding,
-    telemetry::{EventRecord, SpanIds},
+    telemetry::{EventRecord, Kind, SpanIds},
 };
 
 /// The limit that the API server sets for a note, in bytes.
@@ -23,15 +22,67 @@ const NOTE_LIMIT: usize = 1024;
 /// The reporting controller of every Event.
 pub const CONTROLLER: &str = "elpio.io/operator";
 
-/// How often it was seen, when last, and by whom.
+/// The object that Events are about.
+#[derive(Clone, Debug)]
+pub struct Regarding {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The generation that the occurrence belongs to.
+    pub generation: i64,
+    /// The value of `elpio.io/rebuild`, or "".
+    pub rebuild: String,
+    /// This transition was stored at that time already: an Event of that name observed at or after it is the
+    /// same occurrence, published before a restart or a take-over. `None`: an occurrence of its own.
+    pub since: Option<Timestamp>,
+}
+
+/// The occurrences that an Event stands for.
 #[derive(Clone, Copy, Debug)]
 pub struct EventCount<'a> {
-    /// Occurrences so far.
+    /// How many so far.
     pub count: i32,
+    /// The first one.
+    pub first: Timestamp,
     /// The last one.
     pub last: Timestamp,
     /// The reporting instance.
     pub instance: &'a str,
+}
+
+/// An Event that exists under the name of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundEvent {
+    /// Another controller's, or about another object.
+    Foreign,
+    /// Ours.
+    Ours {
+        /// The occurrences that it stands for.
+        count: i32,
+        /// The first of them.
+        first: Option<Timestamp>,
+        /// The last of them.
+        last: Option<Timestamp>,
+    },
+}
+
+/// What the Event under our name is.
+#[must_use]
+pub fn found_event(found: &Event, regarding: &Regarding) -> FoundEvent {
+    let uid = found.regarding.as_ref().and_then(|object| object.uid.as_ref());
+    if found.reporting_controller.as_deref() != Some(CONTROLLER) || uid != Some(&regarding.uid) {
+        return FoundEvent::Foreign;
+    }
+    let first = found.event_time.as_ref().map(|at| at.0);
+    let last = found.series.as_ref().map(|series| series.last_observed_time.0).or(first);
+    FoundEvent::Ours { count: found.series.as_ref().map_or(1, |series| series.count), first, last }
 }
 
 /// The Event as the API server is to hold it.
@@ -64,7 +115,7 @@ pub fn build_event(
             annotations,
             ..ObjectMeta::default()
         },
-        event_time: Some(MicroTime(counted.last)),
+        event_time: Some(MicroTime(counted.first)),
         type_: Some(event.type_.to_owned()),
         reason: Some(event.reason.to_owned()),
         action: Some(event.action.to_owned()),
@@ -120,6 +171,12 @@ pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
     }
     let digest = hash.finalize().iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
     format!("{}.{digest:016x}", regarding.name)
+}
+
+/// The name of an Event where foreign Events have taken the first ones.
+#[must_use]
+pub fn alternative_name(name: &str, taken: u32) -> String {
+    if taken == 0 { name.to_owned() } else { format!("{name}-{taken}") }
 }
 
 /// A note within its limit, that always ends with the trace where there is one.

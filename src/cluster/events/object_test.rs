@@ -60,3 +60,30 @@ fn a_note_keeps_its_trace_and_its_limit() {
         }
     }
 }
+
+#[test]
+fn an_event_is_ours_by_its_controller_and_its_object() {
+    let [first, last] = [1, 2].map(|second| Timestamp::from_second(second).unwrap_or_default());
+    let counted = EventCount { count: 3, first, last, instance: "pod" };
+    let own = build_event(&regarding(), &event(), "web.1", None, &counted);
+    assert_eq!(
+        found_event(&own, &regarding()),
+        FoundEvent::Ours { count: 3, first: Some(first), last: Some(last) }
+    );
+    let once = build_event(&regarding(), &event(), "web.1", None, &EventCount { count: 1, ..counted });
+    assert_eq!(
+        found_event(&once, &regarding()),
+        FoundEvent::Ours { count: 1, first: Some(first), last: Some(first) }
+    );
+    let of_another = Event { reporting_controller: Some("else".into()), ..own.clone() };
+    assert_eq!(found_event(&of_another, &regarding()), FoundEvent::Foreign);
+    assert_eq!(found_event(&own, &Regarding { uid: "v".into(), ..regarding() }), FoundEvent::Foreign);
+    assert_eq!(found_event(&Event { regarding: None, ..own }, &regarding()), FoundEvent::Foreign);
+}
+
+#[test]
+fn other_names_are_names() {
+    let name = event_name(&regarding(), &event());
+    assert_eq!(alternative_name(&name, 0), name);
+    assert_eq!(alternative_name(&name, 2), format!("{name}-2"));
+}

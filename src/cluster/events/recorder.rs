@@ -1,24 +1,24 @@
 //! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
-//! series. It never fails a reconcile.
+//! series. It never fails a reconcile, and writes nothing while another replica leads.
 //!
-//! An occurrence costs a call only when it is the first, the second, or the first after [`SERIES_UPDATE_INTERVAL`]; the rest
-//! is counted here and told at the next of these moments. The API server lets an update change only metadata
-//! and `series`.
+//! A call that fails is retried by [`Recorder::run`], so that [`Recorder::publish`] takes one call at most. The
+//! API server lets an update change only metadata and `series`.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
-use jiff::Timestamp;
+use futures::StreamExt as _;
+use jiff::{Timestamp, Unit};
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use tokio::sync::Notify;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     api::{
@@ -26,45 +26,29 @@ use crate::{
         event::{EventReason, EventType, NewEvent},
     },
     cluster::{
-        client::call::{ApiCall, ApiError, call_with_timeout},
-        events::object::{CONTROLLER, EventCount, build_event, event_name, event_record, truncate},
+        client::{
+            call::{ApiCall, ApiError, call_with_timeout},
+            error_class::is_namespace_gone,
+        },
+        events::{
+            object::{
+                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
+            },
+            state::RecorderState,
+            write::{AfterWrite, Draft, EventWrite, PublishAction, WriteResult},
+        },
     },
-    telemetry::{ErrorType, EventOutcome, Kind, Metrics, SpanIds, Traces, current_ids},
+    telemetry::{ErrorType, EventOutcome, Metrics, Traces, current_ids},
 };
 
-/// After the second occurrence a series is told at most once in this time, and once after it has been quiet
-/// for so long.
-pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
+pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
 
-/// Calls that one object's Events may cost at once, and how long it takes until one more is allowed.
-const SPAM_BURST: u32 = 25;
-const SPAM_REFILL: Duration = Duration::from_secs(10);
+/// So many calls that are due are made at the same time.
+const CONCURRENT_WRITES: usize = 16;
 
-/// A series that nothing was added to for so long is forgotten here; the API server keeps it for an hour, and
-/// it is taken up again from there.
-const SERIES_TTL: Duration = Duration::from_mins(10);
-
-/// The object that Events are about.
-#[derive(Clone, Debug)]
-pub struct Regarding {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its `apiVersion`.
-    pub api_version: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-    /// The generation that the occurrence belongs to.
-    pub generation: i64,
-    /// The value of `elpio.io/rebuild`, or "".
-    pub rebuild: String,
-    /// When its status last changed: the same occurrence published since then is this one, by somebody who
-    /// was stopped before the status could say so. `None`: every publication is an occurrence of its own.
-    pub since: Option<Timestamp>,
-}
+/// How long [`Recorder::flush`] tries, and its first pause.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
+const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Publishes Events.
 #[derive(Clone)]
@@ -76,32 +60,8 @@ struct Inner {
     metrics: Metrics,
     traces: Traces,
     state: Mutex<RecorderState>,
-    pending: Notify,
-}
-
-#[derive(Default)]
-struct RecorderState {
-    series: HashMap<String, Series>,
-    budgets: HashMap<String, (f64, Instant)>,
-    swept: Option<Instant>,
-}
-
-#[derive(Clone, Debug)]
-struct Series {
-    namespace: String,
-    count: i32,
-    /// What the API server was told; 0: it does not have the Event.
-    recorded: i32,
-    recorded_at: Instant,
-    last: Timestamp,
-    last_trace: Option<String>,
-}
-
-enum PublishAction {
-    Create,
-    Patch(Series),
-    Defer,
-    Drop,
+    due_changed: Notify,
+    leading: OnceLock<Mutex<watch::Receiver<bool>>>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -121,32 +81,38 @@ impl Recorder {
             metrics,
             traces,
             state: Mutex::default(),
-            pending: Notify::new(),
+            due_changed: Notify::new(),
+            leading: OnceLock::new(),
         }))
     }
 
-    /// I/O: publishes one occurrence inside the current span.
+    /// From now on it writes only while this replica leads. What is not written when the lead is lost is
+    /// forgotten: the next leader publishes the last transitions again. Only the first call counts.
+    pub fn require_leadership(&self, leading: watch::Receiver<bool>) {
+        let _ = self.0.leading.set(Mutex::new(leading));
+    }
+
+    /// I/O: publishes one occurrence inside the current span, with one attempt.
     pub async fn publish(&self, regarding: &Regarding, event: &NewEvent) {
         let inner = &*self.0;
+        if !inner.is_leader() {
+            return;
+        }
         let ids = current_ids();
         inner.traces.emit_event(&event_record(regarding, event));
-        let name = event_name(regarding, event);
-        let outcome = match inner.decide(regarding, &name, ids.as_ref()) {
-            PublishAction::Create => inner.create(regarding, event, &name, ids.as_ref()).await,
-            PublishAction::Patch(series) => inner.patch_series(&name, &series).await,
+        let (name, action) = inner.state.lock().add(regarding, event, ids, now(), Instant::now());
+        match action {
+            PublishAction::Write => inner.write(&name).await,
             PublishAction::Defer => {
-                inner.pending.notify_one();
-                EventOutcome::Aggregated
+                inner.count(event.type_, event.reason, &[(EventOutcome::Aggregated, 1)]);
+                inner.due_changed.notify_one();
             }
-            PublishAction::Drop => EventOutcome::Dropped,
-        };
-        // The recorder publishes these types and reasons alone.
-        if let Some((type_, reason)) = EventType::parse(event.type_).zip(EventReason::parse(event.reason)) {
-            inner.metrics.event(type_, reason, outcome);
+            PublishAction::Await => {}
+            PublishAction::Drop => inner.count(event.type_, event.reason, &[(EventOutcome::Dropped, 1)]),
         }
     }
 
-    /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: their names are
+    /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: the names are
     /// derived, so that one that is published again is found by its name.
     pub async fn published_names(&self, namespace: &str) -> BTreeSet<String> {
         let api: Api<Event> = Api::namespaced(self.0.client.clone(), namespace);
@@ -160,210 +126,170 @@ impl Recorder {
         }
     }
 
-    /// Tells the series that are due, for ever.
+    /// I/O: writes the series that are due, until it is cancelled.
     pub async fn run(&self) {
         loop {
-            let Some(due) = self.0.next_due() else {
-                self.0.pending.notified().await;
-                continue;
+            let next = self.0.state.lock().next_due();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
             };
-            tokio::time::sleep_until(due.into()).await;
-            self.flush_due(|series| series.recorded_at + SERIES_UPDATE_INTERVAL <= Instant::now()).await;
+            tokio::select! {
+                () = due => {}
+                () = self.0.due_changed.notified() => continue,
+            }
+            let names = self.0.state.lock().due(Instant::now());
+            self.0.write_all(names).await;
         }
     }
 
-    /// Tells every series that has something untold, as at shutdown.
+    /// I/O: writes every series that has something to write, as at shutdown; what cannot be written in time
+    /// is lost.
     pub async fn flush(&self) {
-        self.flush_due(|_| true).await;
-    }
-
-    async fn flush_due(&self, due: impl Fn(&Series) -> bool) {
-        let ready: Vec<(String, Series)> = {
-            let state = self.0.lock();
-            state
-                .series
-                .iter()
-                .filter(|(_, s)| s.recorded > 0 && s.count > s.recorded && due(s))
-                .map(|(n, s)| (n.clone(), s.clone()))
-                .collect()
+        let inner = &*self.0;
+        let written = async {
+            let mut pause = FLUSH_BACKOFF;
+            loop {
+                let names = inner.state.lock().unwritten();
+                inner.write_all(names).await;
+                if inner.state.lock().unwritten().is_empty() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
         };
-        join_all(ready.iter().map(|(name, series)| self.0.patch_series(name, series))).await;
+        if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {
+            let lost = inner.state.lock().give_up();
+            for (type_, reason, count) in lost {
+                inner.count(type_, reason, &[(EventOutcome::Failed, count)]);
+            }
+        }
+    }
+}
+
+/// Marks a call as cancelled when its future is dropped.
+struct RunningWrite<'a> {
+    inner: &'a Inner,
+    name: &'a str,
+    ended: bool,
+}
+
+impl Drop for RunningWrite<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.inner.state.lock().cancel(self.name, Instant::now());
+            self.inner.due_changed.notify_one();
+        }
     }
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, RecorderState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether this replica leads. After a change of the leader the series in memory are out of date.
+    fn is_leader(&self) -> bool {
+        let Some(leading) = self.leading.get() else { return true };
+        let mut leading = leading.lock();
+        if leading.has_changed().unwrap_or(false) {
+            self.state.lock().clear();
+        }
+        *leading.borrow_and_update()
     }
 
-    /// Counts the occurrence and decides what it costs.
-    fn decide(&self, regarding: &Regarding, name: &str, ids: Option<&SpanIds>) -> PublishAction {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.gc(now);
-        let series = state.series.entry(name.to_owned()).or_insert_with(|| Series {
-            namespace: regarding.namespace.clone(),
-            count: 0,
-            recorded: 0,
-            recorded_at: now,
-            last: Timestamp::now(),
-            last_trace: None,
-        });
-        series.count = series.count.saturating_add(1);
-        series.last = Timestamp::now();
-        series.last_trace = ids.map(|ids| ids.trace_id.clone());
-        let turn = match series.recorded {
-            0 => PublishAction::Create,
-            1 => PublishAction::Patch(series.clone()),
-            _ if series.recorded_at + SERIES_UPDATE_INTERVAL <= now => PublishAction::Patch(series.clone()),
-            _ => PublishAction::Defer,
-        };
-        if matches!(turn, PublishAction::Defer) || state.take_token(&regarding.uid, now) {
-            turn
-        } else {
-            PublishAction::Drop
+    async fn write_all(&self, names: Vec<String>) {
+        futures::stream::iter(names)
+            .for_each_concurrent(CONCURRENT_WRITES, async |name| self.write(&name).await)
+            .await;
+    }
+
+    /// I/O: makes the calls that a series needs now.
+    async fn write(&self, name: &str) {
+        while self.is_leader() {
+            let Some(write) = self.state.lock().begin(name) else { return };
+            let mut running = RunningWrite { inner: self, name, ended: false };
+            let result = match &write.draft {
+                Some(draft) => self.create(name, &write, draft).await,
+                None => self.patch_series(name, &write).await,
+            };
+            running.ended = true;
+            let (result, error) = match result {
+                Ok(result) => (result, None),
+                Err(error) => (WriteResult::Failed(error.retry_after), Some(error)),
+            };
+            let after = self.state.lock().end(name, &write, result, Instant::now());
+            match (&after, error) {
+                (AfterWrite::Forget(_), Some(error)) => tracing::warn!(%error, "an Event is lost"),
+                (_, Some(error)) => tracing::debug!(%error, "an Event is not written yet"),
+                _ => {}
+            }
+            if let AfterWrite::Done(outcomes) | AfterWrite::Forget(outcomes) = after {
+                self.count(write.type_, write.reason, &outcomes);
+                self.due_changed.notify_one();
+                return;
+            }
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        self.lock()
-            .series
-            .values()
-            .filter(|s| s.recorded > 0 && s.count > s.recorded)
-            .map(|s| s.recorded_at + SERIES_UPDATE_INTERVAL)
-            .min()
-    }
-
-    async fn create(
-        &self,
-        regarding: &Regarding,
-        event: &NewEvent,
-        name: &str,
-        ids: Option<&SpanIds>,
-    ) -> EventOutcome {
-        let Some(series) = self.lock().series.get(name).cloned() else { return EventOutcome::Failed };
-        let counted = EventCount { count: series.count, last: series.last, instance: &self.instance };
-        let event = build_event(regarding, event, name, ids, &counted);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &regarding.namespace);
-        match call_with_timeout(
-            call("create", &regarding.namespace, name),
-            api.create(&PostParams::default(), &event),
-        )
-        .await
-        {
-            Ok(_) => {
-                self.recorded(name, series.count);
-                EventOutcome::Created
-            }
-            // A replica before us began this series: go on counting where it stands.
-            Err(error) if error.class == ErrorType::Conflict => {
-                self.adopt_series(&api, name, regarding.since).await
-            }
-            Err(error) => log_failure(&error),
+    fn count(&self, type_: &'static str, reason: &'static str, outcomes: &[(EventOutcome, u32)]) {
+        // Only these types and reasons are ever published.
+        let Some((type_, reason)) = EventType::parse(type_).zip(EventReason::parse(reason)) else { return };
+        for (outcome, count) in outcomes {
+            (0..*count).for_each(|_| self.metrics.event(type_, reason, *outcome));
         }
     }
 
-    async fn adopt_series(&self, api: &Api<Event>, name: &str, since: Option<Timestamp>) -> EventOutcome {
-        let found = match call_with_timeout(call("get", "", name), api.get_opt(name)).await {
-            Ok(found) => found,
-            Err(error) => return log_failure(&error),
+    async fn create(&self, name: &str, write: &EventWrite, draft: &Draft) -> Result<WriteResult, ApiError> {
+        let name = alternative_name(name, write.names_taken);
+        let counted =
+            EventCount { count: write.count, first: write.first, last: write.last, instance: &self.instance };
+        let event = build_event(&draft.regarding, &draft.event, &name, draft.ids.as_ref(), &counted);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
+        let params = PostParams::default();
+        let created = async { unless_namespace_gone(api.create(&params, &event).await) };
+        let error = match call_with_timeout(call("create", &write.namespace, &name), created).await {
+            Err(error) if error.class == ErrorType::Conflict => error,
+            result => return result,
         };
-        let series_before = found.as_ref().and_then(|event| event.series.clone());
-        let before = series_before.as_ref().map_or(1, |series| series.count);
-        let last = series_before
-            .map(|series| series.last_observed_time.0)
-            .or_else(|| found.and_then(|event| event.event_time).map(|at| at.0));
-        // Whoever published it was stopped before the status could say so: it is no second occurrence.
-        let same = since.zip(last).is_some_and(|(since, last)| last >= since);
-        let series = {
-            let mut state = self.lock();
-            let Some(series) = state.series.get_mut(name) else { return EventOutcome::Failed };
-            if series.recorded == 0 {
-                series.count = series.count.saturating_add(before).saturating_sub(i32::from(same));
-                series.recorded = before;
-            }
-            series.clone()
-        };
-        if same && series.count == series.recorded {
-            return EventOutcome::Aggregated;
-        }
-        self.patch_series(name, &series).await
+        // Created before a restart, by another replica, or by a call whose answer was lost; or a foreign one.
+        let found = call_with_timeout(call("get", &write.namespace, &name), api.get_opt(&name))
+            .await?
+            .ok_or(error)?;
+        Ok(WriteResult::Found(found_event(&found, &draft.regarding)))
     }
 
-    /// I/O: writes the series' count.
-    async fn patch_series(&self, name: &str, series: &Series) -> EventOutcome {
-        let mut patch = serde_json::json!({"series": {"count": series.count, "lastObservedTime": MicroTime(series.last)}});
-        if let Some(trace) = &series.last_trace {
+    async fn patch_series(&self, name: &str, write: &EventWrite) -> Result<WriteResult, ApiError> {
+        let name = alternative_name(name, write.names_taken);
+        let last = MicroTime(write.last);
+        let mut patch = serde_json::json!({"series": {"count": write.count, "lastObservedTime": last}});
+        if let Some(trace) = &write.last_trace {
             patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
         }
-        // Reserved before the call, so that occurrences meanwhile wait for the next moment rather than
-        // calling too.
-        self.recorded(name, series.count);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &series.namespace);
-        match call_with_timeout(
-            call("patch", &series.namespace, name),
-            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)),
-        )
-        .await
-        {
-            Ok(_) => EventOutcome::Aggregated,
-            Err(error) => {
-                if let Some(known) = self.lock().series.get_mut(name) {
-                    // It outlived its hour in the API server: the next occurrence begins a new one.
-                    self.pending.notify_one();
-                    known.recorded = if error.class == ErrorType::NotFound {
-                        0
-                    } else {
-                        known.recorded.min(series.recorded.max(1))
-                    };
-                }
-                log_failure(&error)
-            }
-        }
-    }
-
-    fn recorded(&self, name: &str, count: i32) {
-        if let Some(series) = self.lock().series.get_mut(name) {
-            series.recorded = count;
-            series.recorded_at = Instant::now();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let patched = async { unless_namespace_gone(api.patch(&name, &params, &patch).await) };
+        match call_with_timeout(call("patch", &write.namespace, &name), patched).await {
+            Err(error) if error.class == ErrorType::NotFound => Ok(WriteResult::Expired),
+            result => result,
         }
     }
 }
 
-impl RecorderState {
-    /// Takes one call from an object's budget, if there is one left.
-    fn take_token(&mut self, uid: &str, now: Instant) -> bool {
-        let (tokens, since) = self.budgets.entry(uid.to_owned()).or_insert((f64::from(SPAM_BURST), now));
-        *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / SPAM_REFILL.as_secs_f64())
-            .min(f64::from(SPAM_BURST));
-        *since = now;
-        let allowed = *tokens >= 1.0;
-        if allowed {
-            *tokens -= 1.0;
-        }
-        allowed
+/// What a namespace that is being deleted refuses is no error.
+fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<WriteResult> {
+    match answer {
+        Ok(_) => Ok(WriteResult::Written),
+        Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(WriteResult::NamespaceGone),
+        Err(error) => Err(error),
     }
+}
 
-    /// Forgets what has been quiet for long.
-    fn gc(&mut self, now: Instant) {
-        if self.swept.is_some_and(|at| at + SERIES_TTL / 10 > now) {
-            return;
-        }
-        self.swept = Some(now);
-        self.series.retain(|_, s| s.count > s.recorded && s.recorded > 0 || s.recorded_at + SERIES_TTL > now);
-        self.budgets.retain(|_, (_, since)| *since + SERIES_TTL > now);
-    }
+/// Now, as exact as an Event can hold it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
     ApiCall { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
 }
-
-fn log_failure(error: &ApiError) -> EventOutcome {
-    tracing::debug!(%error, "an Event could not be written");
-    EventOutcome::Failed
-}
-
-#[cfg(test)]
-#[path = "recorder_test.rs"]
-mod tests;

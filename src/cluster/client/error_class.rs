@@ -1,0 +1,84 @@
+//! The class of an answer that is an error: who has to act, the cluster's administrator or the object's owner.
+//! Pure; it decides no retry.
+
+use kube::core::Status;
+
+use crate::telemetry::ErrorType;
+
+/// The reason that kube fills in where the body is no `Status`: a proxy on the way answered.
+const NO_STATUS: &str = "Failed to parse error data";
+
+/// The class of an error that the API server answered.
+#[must_use]
+pub fn class_of(status: &Status) -> ErrorType {
+    match status.code {
+        401 if is_denied_by_admission(status) => ErrorType::Rejected,
+        401 => ErrorType::Forbidden,
+        403 if is_denied_by_authorizer(status) => ErrorType::Forbidden,
+        403 => ErrorType::Rejected,
+        404 => ErrorType::NotFound,
+        408 | 504 => ErrorType::Timeout,
+        409 => ErrorType::Conflict,
+        429 => ErrorType::Throttled,
+        400..=499 => ErrorType::Rejected,
+        500..=599 => ErrorType::Unavailable,
+        _ => ErrorType::Internal,
+    }
+}
+
+/// The short cause of an error that the API server answered.
+#[must_use]
+pub fn cause_of(status: &Status) -> String {
+    match status.code {
+        401 if !is_denied_by_admission(status) => {
+            "unauthorized: the API server does not accept the operator's credentials".to_owned()
+        }
+        _ if status.message.is_empty() => {
+            format!("HTTP {} {}", status.code, status.reason).trim_end().to_owned()
+        }
+        _ => status.message.clone(),
+    }
+}
+
+/// Whether the namespace is being deleted or does not exist: nothing can be created there, and no retry helps.
+#[must_use]
+pub fn is_namespace_gone(status: &Status) -> bool {
+    let Some(details) = &status.details else { return false };
+    match status.code {
+        403 => details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"),
+        404 => details.kind == "namespaces" && details.group.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether the body of a 401 says that the credentials are not accepted, rather than an admission's no.
+#[must_use]
+pub fn is_unauthorized(body: &[u8]) -> bool {
+    serde_json::from_slice::<Status>(body).map_or(true, |status| !is_denied_by_admission(&status))
+}
+
+/// Whether a right is missing. Admission answers 403 too (quota, limits, policies, webhooks); only the words
+/// tell them apart: `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource ...`. Nothing of them is
+/// the object's own text, so no webhook's message can pass for it.
+fn is_denied_by_authorizer(status: &Status) -> bool {
+    if status.reason == NO_STATUS {
+        return true;
+    }
+    let Some((head, reason)) = status.message.split_once("forbidden: ") else { return false };
+    let by_api_server = head.is_empty()
+        || head.strip_suffix(" is ").is_some_and(|subject| {
+            let (resource, name) = subject.split_once(' ').unwrap_or((subject, "\"\""));
+            !resource.is_empty() && name.len() >= 2 && name.starts_with('"') && name.ends_with('"')
+        });
+    by_api_server && reason.starts_with("User \"") && reason.contains("\" cannot ")
+}
+
+/// Whether a 401 is a webhook's or a policy's, who may choose that code. The API server's own has no details.
+fn is_denied_by_admission(status: &Status) -> bool {
+    status.message.starts_with("admission webhook \"")
+        || status.details.as_ref().is_some_and(|details| !details.kind.is_empty())
+}
+
+#[cfg(test)]
+#[path = "error_class_test.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! Whether the API server can be reached and accepts the credentials, so that the log has one line when that
+//! ends and one when it is back. Pure; the clock is handed in.
+
+use std::time::{Duration, Instant};
+
+/// A single connection that breaks is no outage, and a single answer is no end of one.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An answer other than 401.
+    Answered,
+    /// 401.
+    Unauthorized,
+    /// None.
+    Unreachable,
+}
+
+/// A change that is worth a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthChange {
+    /// No request has been answered for [`SETTLED`].
+    Unreachable,
+    /// Requests are answered again, after this time.
+    Reachable(Duration),
+    /// The first 401.
+    Unauthorized,
+    /// The credentials are accepted again, after this time.
+    Authorized(Duration),
+}
+
+/// What the answers so far say.
+#[derive(Debug, Default)]
+pub struct ApiServerHealth {
+    unreachable_since: Option<Instant>,
+    reported_unreachable: bool,
+    /// The first 401 and the last.
+    unauthorized: Option<(Instant, Instant)>,
+}
+
+impl ApiServerHealth {
+    /// Records what became of a request.
+    pub fn record(&mut self, answer: Answer, now: Instant) -> Option<HealthChange> {
+        if answer == Answer::Unreachable {
+            let since = *self.unreachable_since.get_or_insert(now);
+            let report = !self.reported_unreachable && now.duration_since(since) >= SETTLED;
+            self.reported_unreachable |= report;
+            return report.then_some(HealthChange::Unreachable);
+        }
+        let unreachable_since = self.unreachable_since.take();
+        if std::mem::take(&mut self.reported_unreachable) {
+            // A 401 that ends an outage is reported by the next one.
+            return unreachable_since.map(|since| HealthChange::Reachable(now.duration_since(since)));
+        }
+        match (answer, self.unauthorized) {
+            (Answer::Unauthorized, Some((first, _))) => {
+                self.unauthorized = Some((first, now));
+                None
+            }
+            (Answer::Unauthorized, None) => {
+                self.unauthorized = Some((now, now));
+                Some(HealthChange::Unauthorized)
+            }
+            (_, Some((first, last))) if now.duration_since(last) >= SETTLED => {
+                self.unauthorized = None;
+                Some(HealthChange::Authorized(now.duration_since(first)))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is reported at which second, of answers at these milliseconds.
+    fn changes(answers: &[(u64, Answer)]) -> Vec<(u64, HealthChange)> {
+        let (mut health, start) = (ApiServerHealth::default(), Instant::now());
+        let mut record = |(at, answer): &(u64, Answer)| {
+            Some((*at, health.record(*answer, start + Duration::from_millis(*at))?))
+        };
+        answers.iter().filter_map(&mut record).collect()
+    }
+
+    #[test]
+    fn one_broken_connection_is_no_outage() {
+        let broken = [(0, Answer::Unreachable), (10, Answer::Answered), (5000, Answer::Unreachable)];
+        assert_eq!(changes(&broken), []);
+    }
+
+    #[test]
+    fn an_outage_is_two_lines_whatever_the_number_of_calls() {
+        let mut answers: Vec<_> = (0..100).map(|n| (n * 100, Answer::Unreachable)).collect();
+        answers.extend([(10_000, Answer::Answered), (10_010, Answer::Answered)]);
+        let expected =
+            [(1000, HealthChange::Unreachable), (10_000, HealthChange::Reachable(Duration::from_secs(10)))];
+        assert_eq!(changes(&answers), expected);
+    }
+
+    #[test]
+    fn refused_credentials_are_two_lines_too() {
+        let mut answers: Vec<_> = (0..100).map(|n| (n * 10, Answer::Unauthorized)).collect();
+        // An answer to a request that was sent before.
+        answers.extend([(995, Answer::Answered), (2000, Answer::Answered), (2010, Answer::Answered)]);
+        let expected =
+            [(0, HealthChange::Unauthorized), (2000, HealthChange::Authorized(Duration::from_secs(2)))];
+        assert_eq!(changes(&answers), expected);
+    }
+}

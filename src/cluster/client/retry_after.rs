@@ -1,0 +1,130 @@
+//! The tower layer that copies a `Retry-After` header into the body of an error, since kube keeps the body
+//! alone. API Priority and Fairness answers 429 in plain text, with the header. It retries nothing.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Either, Full};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::{BoxError, Layer, Service};
+
+/// The body of an answer: as it came, or rewritten.
+pub type AnswerBody<B> = Either<B, Full<Bytes>>;
+
+/// Makes [`RetryAfterService`].
+#[derive(Clone, Copy, Debug)]
+pub struct RetryAfterLayer;
+
+impl<S> Layer<S> for RetryAfterLayer {
+    type Service = RetryAfterService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RetryAfterService(inner)
+    }
+}
+
+/// Rewrites errors that carry a `Retry-After` header; see the module.
+#[derive(Clone, Debug)]
+pub struct RetryAfterService<S>(S);
+
+impl<S, B> Service<Request<Body>> for RetryAfterService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<AnswerBody<B>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(Into::into)?;
+            let status = answer.status();
+            let Some(seconds) = retry_after(status, answer.headers()) else {
+                return Ok(answer.map(Either::Left));
+            };
+            let (mut parts, body) = answer.into_parts();
+            let text = body.collect().await.map_err(Into::into)?.to_bytes();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            let body = with_retry_after(status, &text, seconds).to_string();
+            Ok(Response::from_parts(parts, Either::Right(Full::from(body))))
+        })
+    }
+}
+
+/// The pause that an error's header asks for. Kubernetes sends seconds, not a date.
+fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<u32> {
+    let header = headers.get(header::RETRY_AFTER).filter(|_| status.as_u16() >= 400)?;
+    header.to_str().ok()?.trim().parse().ok().filter(|seconds| *seconds > 0)
+}
+
+/// The `Status` of an answer, with the pause in `details`. What the API server wrote there itself stays.
+fn with_retry_after(status: StatusCode, body: &[u8], seconds: u32) -> Value {
+    let answer = serde_json::from_slice::<Value>(body).ok().filter(|answer| answer["kind"] == "Status");
+    let mut answer = answer.unwrap_or_else(|| {
+        let reason = if status == StatusCode::TOO_MANY_REQUESTS { "TooManyRequests" } else { "" };
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(), "reason": reason,
+            "message": String::from_utf8_lossy(body).trim()})
+    });
+    if !answer["details"].is_object() {
+        answer["details"] = json!({});
+    }
+    if answer["details"]["retryAfterSeconds"].as_u64().unwrap_or(0) == 0 {
+        answer["details"]["retryAfterSeconds"] = json!(seconds);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &'static str) -> HeaderMap {
+        [(header::RETRY_AFTER, header::HeaderValue::from_static(value))].into_iter().collect()
+    }
+
+    #[test]
+    fn only_an_error_with_seconds_is_rewritten() {
+        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, &headers("4")), Some(4));
+        assert_eq!(retry_after(StatusCode::SERVICE_UNAVAILABLE, &headers(" 1 ")), Some(1));
+        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()), None);
+        assert_eq!(retry_after(StatusCode::OK, &headers("4")), None);
+        for value in ["0", "-1", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+            assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, &headers(value)), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn plain_text_becomes_a_status() {
+        let text = b"Too many requests, please try again later.\n";
+        let status = with_retry_after(StatusCode::TOO_MANY_REQUESTS, text, 4);
+        assert_eq!(status["message"], "Too many requests, please try again later.");
+        assert_eq!((&status["code"], &status["reason"]), (&json!(429), &json!("TooManyRequests")));
+        assert_eq!(status["details"]["retryAfterSeconds"], 4);
+    }
+
+    #[test]
+    fn a_status_keeps_its_own_pause() {
+        let own = json!({"kind": "Status", "code": 429, "message": "m", "details": {"kind": "pods", "retryAfterSeconds": 7}});
+        let code = StatusCode::TOO_MANY_REQUESTS;
+        assert_eq!(with_retry_after(code, own.to_string().as_bytes(), 4), own);
+        let bare = json!({"kind": "Status", "code": 429, "message": "m"});
+        let full = with_retry_after(code, bare.to_string().as_bytes(), 4);
+        assert_eq!((&full["message"], &full["details"]), (&json!("m"), &json!({"retryAfterSeconds": 4})));
+    }
+}

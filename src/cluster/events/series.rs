@@ -1,0 +1,266 @@
+//! One series of Events: how often it occurred, what the API server has of it, and when the next call is due.
+//! Pure; the clock is handed in.
+//!
+//! An occurrence costs a call when it is the first, the second, or the first after [`SERIES_UPDATE_INTERVAL`];
+//! the others are counted and written with the next call. A call that fails is due again after a back-off.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::event::NewEvent,
+    cluster::events::{
+        object::{FoundEvent, Regarding},
+        write::{AfterWrite, Draft, EventWrite, PublishAction, WriteResult},
+    },
+    telemetry::{EventOutcome, SpanIds},
+};
+
+/// From the third occurrence on, a series is written at most once in this time, and once after it has been
+/// quiet for so long.
+pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The pauses between the attempts of a call that fails, and what bounds their number.
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const MAX_ATTEMPTS: u32 = 20;
+const RETRY_WINDOW: Duration = Duration::from_mins(10);
+
+/// So many names are tried where foreign Events have taken ours.
+const MAX_NAMES: u32 = 4;
+
+/// One Event of the API server, and the occurrences that it stands for.
+#[derive(Clone, Debug)]
+pub struct Series {
+    type_: &'static str,
+    reason: &'static str,
+    namespace: String,
+    /// Kept until the Event exists.
+    draft: Option<Draft>,
+    names_taken: u32,
+    count: i32,
+    /// What the API server has of them; 0: it does not have the Event.
+    recorded: i32,
+    recorded_at: Instant,
+    first: Timestamp,
+    last: Timestamp,
+    last_trace: Option<String>,
+    /// Occurrences whose outcome is not known yet.
+    open: u32,
+    in_flight: bool,
+    retry: Option<Retry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    attempts: u32,
+    first_failed: Instant,
+    at: Instant,
+}
+
+impl Series {
+    /// A series without occurrences.
+    #[must_use]
+    pub fn new(regarding: &Regarding, event: &NewEvent, at: Timestamp, now: Instant) -> Self {
+        Self {
+            type_: event.type_,
+            reason: event.reason,
+            namespace: regarding.namespace.clone(),
+            draft: None,
+            names_taken: 0,
+            count: 0,
+            recorded: 0,
+            recorded_at: now,
+            first: at,
+            last: at,
+            last_trace: None,
+            open: 0,
+            in_flight: false,
+            retry: None,
+        }
+    }
+
+    /// Counts an occurrence, unless `since` tells that it is the last one once more.
+    pub fn add(
+        &mut self,
+        since: Option<Timestamp>,
+        ids: Option<&SpanIds>,
+        at: Timestamp,
+        now: Instant,
+    ) -> PublishAction {
+        let republished = self.count > 0 && since.is_some_and(|since| self.last >= since);
+        if !republished {
+            self.count = self.count.saturating_add(1);
+            self.last = at;
+            self.last_trace = ids.map(|ids| ids.trace_id.clone());
+        }
+        if republished && (self.recorded > 0 || self.is_pending()) {
+            return PublishAction::Defer;
+        }
+        if self.is_pending() {
+            self.open += 1;
+            return PublishAction::Await;
+        }
+        let recent = self.recorded_at + SERIES_UPDATE_INTERVAL > now;
+        if self.recorded > 1 && recent { PublishAction::Defer } else { PublishAction::Write }
+    }
+
+    /// Takes what a call needs, for an occurrence that leads to one.
+    pub fn open(&mut self, regarding: &Regarding, event: &NewEvent, ids: Option<SpanIds>) {
+        self.open += 1;
+        self.draft.get_or_insert_with(|| Draft { regarding: regarding.clone(), event: event.clone(), ids });
+    }
+
+    /// Begins a call, unless one is running or nothing is to be written.
+    pub fn begin(&mut self) -> Option<EventWrite> {
+        let creates = self.recorded == 0;
+        if self.in_flight || self.count <= self.recorded || (creates && self.draft.is_none()) {
+            return None;
+        }
+        self.in_flight = true;
+        Some(EventWrite {
+            type_: self.type_,
+            reason: self.reason,
+            namespace: self.namespace.clone(),
+            draft: self.draft.clone().filter(|_| creates),
+            names_taken: self.names_taken,
+            count: self.count,
+            first: self.first,
+            last: self.last,
+            last_trace: self.last_trace.clone(),
+        })
+    }
+
+    /// Records what became of a call.
+    pub fn end(&mut self, write: &EventWrite, result: WriteResult, now: Instant) -> AfterWrite {
+        self.in_flight = false;
+        match result {
+            WriteResult::Written => AfterWrite::Done(self.written(write, now)),
+            WriteResult::Found(found) => self.found(write, found, now),
+            WriteResult::Expired => {
+                // The next call begins a new Event: this one where the occurrence is at hand, or that of the
+                // next occurrence.
+                self.recorded = 0;
+                self.retry = None;
+                if self.draft.is_some() {
+                    return AfterWrite::Again;
+                }
+                AfterWrite::Done(self.close(EventOutcome::Aggregated))
+            }
+            WriteResult::NamespaceGone => AfterWrite::Forget(Vec::new()),
+            WriteResult::Failed(retry_after) => {
+                self.retry = self.next_retry(retry_after, now);
+                if self.retry.is_some() {
+                    return AfterWrite::Done(Vec::new());
+                }
+                AfterWrite::Forget(self.close(EventOutcome::Failed))
+            }
+        }
+    }
+
+    /// A call that was cancelled: whether it was made is not known, so it is due again.
+    pub fn cancel(&mut self, now: Instant) {
+        self.in_flight = false;
+        self.retry = self.next_retry(None, now).or(self.retry);
+    }
+
+    /// When the next call is due.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Instant> {
+        match (self.in_flight, self.retry, self.recorded) {
+            (true, ..) => None,
+            (false, Some(retry), _) => Some(retry.at),
+            (false, None, recorded) if recorded == 0 || self.count <= recorded => None,
+            (false, None, 1) => Some(self.recorded_at),
+            (false, None, _) => Some(self.recorded_at + SERIES_UPDATE_INTERVAL),
+        }
+    }
+
+    /// Whether a call is running or due.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        self.in_flight || self.due_at().is_some()
+    }
+
+    /// When the API server had the last word of it.
+    #[must_use]
+    pub fn recorded_at(&self) -> Instant {
+        self.recorded_at
+    }
+
+    /// The occurrences whose outcome is not known, as type, reason and number.
+    #[must_use]
+    pub fn lost(&self) -> Option<(&'static str, &'static str, u32)> {
+        (self.open > 0).then_some((self.type_, self.reason, self.open))
+    }
+
+    /// Whether a call is running or has failed: the next one counts later occurrences too.
+    fn is_pending(&self) -> bool {
+        self.in_flight || self.retry.is_some()
+    }
+
+    fn written(&mut self, write: &EventWrite, now: Instant) -> Vec<(EventOutcome, u32)> {
+        self.recorded = write.count;
+        self.recorded_at = now;
+        self.retry = None;
+        self.draft = None;
+        match (&write.draft, std::mem::take(&mut self.open)) {
+            (Some(_), open @ 1..) => {
+                vec![(EventOutcome::Created, 1), (EventOutcome::Aggregated, open - 1)]
+            }
+            (_, open) => vec![(EventOutcome::Aggregated, open)],
+        }
+    }
+
+    fn found(&mut self, write: &EventWrite, found: FoundEvent, now: Instant) -> AfterWrite {
+        let (count, first, last) = match found {
+            FoundEvent::Ours { count, first, last } => (count, first, last),
+            FoundEvent::Foreign => {
+                self.names_taken += 1;
+                return if self.names_taken < MAX_NAMES {
+                    AfterWrite::Again
+                } else {
+                    AfterWrite::Done(self.close(EventOutcome::Failed))
+                };
+            }
+        };
+        // Created by a call of ours whose answer was lost: it counts what we had counted by then.
+        let own = first == Some(self.first);
+        // Published before a restart or a take-over: it is no second occurrence.
+        let since = write.draft.as_ref().and_then(|draft| draft.regarding.since);
+        let republished = since.zip(last).is_some_and(|(since, last)| last >= since);
+        if !own {
+            self.count = self.count.saturating_add(count).saturating_sub(i32::from(republished));
+        }
+        self.recorded = count;
+        self.recorded_at = now;
+        self.retry = None;
+        self.draft = None;
+        if self.count > self.recorded {
+            return AfterWrite::Again;
+        }
+        AfterWrite::Done(self.close(if own { EventOutcome::Created } else { EventOutcome::Aggregated }))
+    }
+
+    fn close(&mut self, outcome: EventOutcome) -> Vec<(EventOutcome, u32)> {
+        vec![(outcome, std::mem::take(&mut self.open))]
+    }
+
+    fn next_retry(&self, retry_after: Option<Duration>, now: Instant) -> Option<Retry> {
+        let (attempts, first_failed) =
+            self.retry.map_or((1, now), |retry| (retry.attempts + 1, retry.first_failed));
+        let at = now + retry_after.unwrap_or_default().max(backoff(attempts));
+        let in_time = attempts < MAX_ATTEMPTS && at <= first_failed + RETRY_WINDOW;
+        in_time.then_some(Retry { attempts, first_failed, at })
+    }
+}
+
+/// The pause after so many failed attempts.
+fn backoff(attempts: u32) -> Duration {
+    INITIAL_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MAX_BACKOFF)
+}
+
+#[cfg(test)]
+#[path = "series_test.rs"]
+mod tests;

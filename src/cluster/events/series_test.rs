@@ -1,0 +1,195 @@
+//! One series: which occurrences lead to a call, what follows from its result, and when the next one is due.
+use super::*;
+use crate::telemetry::{EventOutcome::*, Kind};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap_or_default()
+}
+
+fn regarding(since: Option<Timestamp>) -> Regarding {
+    Regarding {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "ns".into(),
+        name: "web".into(),
+        uid: "u".into(),
+        generation: 1,
+        rebuild: String::new(),
+        since,
+    }
+}
+
+fn event() -> NewEvent {
+    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
+}
+
+/// A series and the clock that its steps are taken at.
+struct Steps {
+    series: Series,
+    start: Instant,
+    since: Option<Timestamp>,
+}
+
+impl Steps {
+    fn new(since: Option<Timestamp>) -> Self {
+        let start = Instant::now();
+        Self { series: Series::new(&regarding(since), &event(), at(0), start), start, since }
+    }
+
+    fn now(&self, seconds: i64) -> Instant {
+        self.start + Duration::from_secs(seconds.unsigned_abs())
+    }
+
+    fn occur(&mut self, seconds: i64) -> PublishAction {
+        let action = self.series.add(self.since, None, at(seconds), self.now(seconds));
+        if action == PublishAction::Write {
+            self.series.open(&regarding(self.since), &event(), None);
+        }
+        action
+    }
+
+    fn write(&mut self, seconds: i64, result: WriteResult) -> AfterWrite {
+        let write = self.series.begin().unwrap_or_else(|| panic!("nothing to write: {:?}", self.series));
+        self.series.end(&write, result, self.now(seconds))
+    }
+
+    fn due(&self) -> Option<u64> {
+        self.series.due_at().map(|at| at.duration_since(self.start).as_secs())
+    }
+}
+
+fn done(outcome: EventOutcome, count: u32) -> AfterWrite {
+    AfterWrite::Done(vec![(outcome, count)])
+}
+
+fn ours(count: i32, first: i64, last: i64) -> WriteResult {
+    WriteResult::Found(FoundEvent::Ours { count, first: Some(at(first)), last: Some(at(last)) })
+}
+
+#[test]
+fn the_first_and_the_second_are_written_and_then_one_in_30_s() {
+    let mut steps = Steps::new(None);
+    assert_eq!(steps.occur(0), PublishAction::Write);
+    assert_eq!(steps.write(0, WriteResult::Written), AfterWrite::Done(vec![(Created, 1), (Aggregated, 0)]));
+    assert_eq!((steps.due(), steps.occur(1)), (None, PublishAction::Write));
+    assert_eq!(steps.write(1, WriteResult::Written), done(Aggregated, 1));
+    assert_eq!((steps.occur(2), steps.occur(30)), (PublishAction::Defer, PublishAction::Defer));
+    assert_eq!(steps.due(), Some(31));
+    assert_eq!(steps.series.begin().map(|write| write.count), Some(4), "all are counted");
+}
+
+#[test]
+fn an_occurrence_during_a_call_is_written_after_it() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    let write = steps.series.begin().unwrap_or_else(|| panic!("due"));
+    assert_eq!((steps.occur(0), steps.series.begin().is_none()), (PublishAction::Await, true));
+    let after = steps.series.end(&write, WriteResult::Written, steps.now(1));
+    assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
+    assert_eq!(steps.due(), Some(1), "the second is written at once");
+}
+
+#[test]
+fn a_failed_call_is_tried_again_and_counted_once() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    assert_eq!(steps.write(0, WriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!((steps.due(), steps.occur(0)), (Some(1), PublishAction::Await));
+    assert_eq!(steps.write(1, WriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!(steps.due(), Some(3));
+    assert_eq!(
+        steps.write(3, WriteResult::Failed(Some(Duration::from_secs(9)))),
+        AfterWrite::Done(Vec::new())
+    );
+    assert_eq!(steps.due(), Some(12), "Retry-After");
+    let after = steps.write(12, WriteResult::Written);
+    assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
+    assert_eq!(steps.series.recorded, 2, "the retry counts what came meanwhile");
+}
+
+#[test]
+fn retries_are_bounded_in_number_and_time() {
+    for retry_after in [None, Some(Duration::from_secs(150))] {
+        let mut steps = Steps::new(None);
+        steps.occur(0);
+        let (mut now, mut attempts) = (0, 0);
+        let after = loop {
+            attempts += 1;
+            let after = steps.write(now, WriteResult::Failed(retry_after));
+            match steps.due() {
+                Some(due) => now = i64::try_from(due).unwrap_or(i64::MAX),
+                None => break after,
+            }
+        };
+        assert_eq!(after, AfterWrite::Forget(vec![(Failed, 1)]));
+        assert!(now <= 600 && attempts >= 5 && attempts <= MAX_ATTEMPTS, "{attempts} attempts in {now} s");
+    }
+}
+
+#[test]
+fn an_event_that_is_there_is_counted_on() {
+    for (what, since, found, expected, after) in [
+        ("of another process", None, ours(3, -90, -60), 4, AfterWrite::Again),
+        ("published after the transition", Some(at(-61)), ours(3, -90, -60), 3, done(Aggregated, 1)),
+        ("published before the transition", Some(at(-59)), ours(3, -90, -60), 4, AfterWrite::Again),
+        ("of a call whose answer was lost", None, ours(1, 0, 0), 1, done(Created, 1)),
+    ] {
+        let mut steps = Steps::new(since);
+        steps.occur(0);
+        assert_eq!(steps.write(0, found), after, "{what}");
+        assert_eq!(steps.series.count, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_transition_that_is_republished_is_no_occurrence() {
+    let mut steps = Steps::new(Some(at(-1)));
+    steps.occur(0);
+    steps.write(0, WriteResult::Written);
+    assert_eq!((steps.occur(40), steps.series.count, steps.due()), (PublishAction::Defer, 1, None));
+    steps.since = Some(at(41));
+    assert_eq!((steps.occur(41), steps.series.count), (PublishAction::Write, 2), "a later transition is one");
+}
+
+#[test]
+fn a_foreign_event_is_left_alone() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    let foreign = WriteResult::Found(FoundEvent::Foreign);
+    assert_eq!(steps.write(0, foreign), AfterWrite::Again);
+    assert_eq!(steps.series.names_taken, 1);
+    steps.write(0, WriteResult::Written);
+    steps.occur(1);
+    assert_eq!(steps.series.begin().map(|write| write.names_taken), Some(1), "the series keeps its name");
+    let mut besieged = Steps::new(None);
+    besieged.occur(0);
+    let answers: Vec<AfterWrite> = (0..MAX_NAMES).map(|_| besieged.write(0, foreign)).collect();
+    assert_eq!(answers.last(), Some(&done(Failed, 1)));
+}
+
+#[test]
+fn what_a_namespace_under_deletion_refuses_has_no_outcome() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    assert_eq!(steps.write(0, WriteResult::NamespaceGone), AfterWrite::Forget(Vec::new()));
+}
+
+#[test]
+fn an_expired_event_is_created_anew() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    steps.write(0, WriteResult::Written);
+    steps.occur(1);
+    assert_eq!(steps.write(1, WriteResult::Expired), AfterWrite::Again);
+    let write = steps.series.begin().unwrap_or_else(|| panic!("due"));
+    assert_eq!((write.draft.is_some(), write.count), (true, 2));
+}
+
+#[test]
+fn a_cancelled_call_is_due_again() {
+    let mut steps = Steps::new(None);
+    steps.occur(0);
+    assert!(steps.series.begin().is_some() && steps.due().is_none());
+    steps.series.cancel(steps.now(0));
+    assert_eq!(steps.due(), Some(1));
+}

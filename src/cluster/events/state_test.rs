@@ -1,0 +1,90 @@
+//! All series together: budgets, memory, what is due.
+use super::*;
+use crate::{
+    cluster::events::object::FoundEvent,
+    telemetry::{EventOutcome, Kind},
+};
+
+fn regarding(uid: &str) -> Regarding {
+    Regarding {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "ns".into(),
+        name: "web".into(),
+        uid: uid.into(),
+        generation: 1,
+        rebuild: String::new(),
+        since: None,
+    }
+}
+
+fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAction) {
+    let event =
+        NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None };
+    state.add(&regarding(uid), &event, None, Timestamp::UNIX_EPOCH, now)
+}
+
+fn write(state: &mut RecorderState, name: &str, result: WriteResult, now: Instant) -> AfterWrite {
+    let write = state.begin(name).unwrap_or_else(|| panic!("{name} is not due"));
+    state.end(name, &write, result, now)
+}
+
+#[test]
+fn a_budget_is_spent_and_fills_again() {
+    let (mut budgets, start) = (HashMap::new(), Instant::now());
+    let granted = (0..100).filter(|_| take_token(&mut budgets, "u", start)).count();
+    assert_eq!(granted, SPAM_BURST as usize);
+    assert!(take_token(&mut budgets, "other", start), "one object's budget is not another's");
+    assert!(!take_token(&mut budgets, "u", start + SPAM_REFILL / 2));
+    assert!(take_token(&mut budgets, "u", start + SPAM_REFILL * 2));
+}
+
+#[test]
+fn retries_are_not_charged() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (name, _) = add(&mut state, "u", now);
+    for _ in 0..5 {
+        write(&mut state, &name, WriteResult::Failed(None), now);
+    }
+    assert!((state.budgets["u"].0 - f64::from(SPAM_BURST - 1)).abs() < 0.01, "{:?}", state.budgets);
+}
+
+#[test]
+fn what_is_not_written_is_not_forgotten() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (written, _) = add(&mut state, "written", now);
+    write(&mut state, &written, WriteResult::Written, now);
+    let (failed, _) = add(&mut state, "failed", now);
+    write(&mut state, &failed, WriteResult::Failed(None), now);
+    state.gc(now + SERIES_TTL * 2);
+    assert_eq!(state.series.keys().collect::<Vec<_>>(), [&failed]);
+    assert_eq!(state.unwritten(), [failed.clone()]);
+    assert!(state.due(now).is_empty(), "not before its time");
+    assert_eq!(state.next_due().map(|at| state.due(at)), Some(vec![failed]));
+    assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
+}
+
+#[test]
+fn what_is_given_up_leaves_no_memory() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (name, _) = add(&mut state, "u", now);
+    assert_eq!(write(&mut state, &name, WriteResult::NamespaceGone, now), AfterWrite::Forget(Vec::new()));
+    assert!(state.series.is_empty());
+}
+
+#[test]
+fn after_a_change_of_the_leader_the_server_is_right() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (name, _) = add(&mut state, "u", now);
+    let running = state.begin(&name).unwrap_or_else(|| panic!("due"));
+    state.clear();
+    assert_eq!(state.end(&name, &running, WriteResult::Written, now), AfterWrite::Done(Vec::new()));
+    add(&mut state, "u", now);
+    let at = Some(Timestamp::MIN);
+    let found = WriteResult::Found(FoundEvent::Ours { count: 9, first: at, last: at });
+    assert_eq!(write(&mut state, &name, found, now), AfterWrite::Again);
+    assert_eq!(
+        write(&mut state, &name, WriteResult::Written, now),
+        AfterWrite::Done(vec![(EventOutcome::Aggregated, 1)])
+    );
+}

@@ -1,0 +1,150 @@
+//! An API server behind a broken network: Event calls that fail, throttling, credentials that are revoked.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use elpio_cluster::{Cluster, eventually, rights::in_force};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::{Api, api::PostParams};
+use serde_json::json;
+
+use crate::{
+    event_cases::no_event_is_lost,
+    fault_proxy::{FaultProxy, status, too_many_requests, writes_event},
+    stage::{SOON, Stage, image, reasons, summary},
+};
+
+const KSVC: &str = "services.serving.knative.dev";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let stage = Stage::on(cluster, "event-flood", proxy.kubeconfig(), &[]).await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    proxy.set(move |parts| {
+        let refused = writes_event(parts) && counted.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        refused.then(|| status(503, "ServiceUnavailable", "not now"))
+    });
+    let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
+    for tag in ["v1", "v2"] {
+        stage.engine.hold();
+        for name in &names {
+            stage.apply(name, &image(tag)).await;
+        }
+        for name in &names {
+            stage.condition(name, "Ready", "False", "Progressing").await;
+        }
+        stage.engine.release();
+        for name in &names {
+            stage.ready(name).await;
+        }
+    }
+    for name in &names {
+        eventually(&format!("{name}: three Events for each generation"), 3 * SOON, async || {
+            let events = stage.events(name).await;
+            let mut reasons = reasons(&events);
+            reasons.sort();
+            let expected = [
+                "Normal Progressing",
+                "Normal Progressing",
+                "Normal Ready",
+                "Normal Ready",
+                "Normal Reconciled",
+                "Normal Reconciled",
+            ];
+            let once = events.iter().all(|event| event.series.is_none());
+            if once && reasons == expected { Ok(()) } else { Err(summary(&events)) }
+        })
+        .await;
+    }
+    assert!(calls.load(Ordering::Relaxed) >= 240, "{calls:?}");
+    no_event_is_lost(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_obeyed_as_a_header_too() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let stage = Stage::on(cluster, "event-throttled", proxy.kubeconfig(), &[]).await;
+    let attempts = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&attempts);
+    proxy.set(move |parts| {
+        let path = parts.uri.path();
+        let applies = parts.method == http::Method::PATCH
+            && path.contains("/serving.knative.dev/")
+            && path.ends_with("/web");
+        let mut seen = seen.lock();
+        if applies {
+            seen.push(std::time::Instant::now());
+        }
+        (applies && seen.len() == 1).then(|| too_many_requests(5))
+    });
+    stage.apply("web", &image("v1")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    assert!(
+        condition.message.starts_with(&format!("failed to patch {KSVC} web in namespace ")),
+        "{}",
+        condition.message
+    );
+    assert!(condition.message.contains("Too many requests"), "{}", condition.message);
+    stage.ready("web").await;
+    assert_eq!(stage.errors("throttled").await, 1.0);
+    let attempts = attempts.lock();
+    let pause = attempts[1].duration_since(attempts[0]);
+    assert!(pause >= Duration::from_secs(5), "{pause:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_is_read_again_at_once() {
+    let cluster = Cluster::shared().await;
+    let user = "elpio-test-40";
+    let binding = json!({"metadata": {"name": user}, "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}});
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client().await);
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    in_force(&cluster.client().await, user, true, ["watch", "elpio.io", "elpioservices"]).await;
+
+    let file = cluster.kubeconfig().with_file_name("revoked.token");
+    std::fs::write(&file, "token-admin").unwrap();
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), Some(&file)).await;
+    let mut stage = Stage::on(cluster, "event-token", proxy.kubeconfig(), &[]).await;
+    stage.apply("before", &image("v1")).await;
+    stage.ready("before").await;
+    let refused = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&refused);
+    std::fs::write(&file, format!("token-{user}\n")).unwrap();
+    proxy.set(move |parts| {
+        let revoked = parts.headers.get("authorization").is_some_and(|token| token == "Bearer token-admin");
+        counted.fetch_add(u32::from(revoked), Ordering::Relaxed);
+        revoked.then(|| status(401, "Unauthorized", "Unauthorized"))
+    });
+    for n in 0..10 {
+        stage.apply(&format!("web-{n}"), &image("v1")).await;
+    }
+    for n in 0..10 {
+        stage.ready(&format!("web-{n}")).await;
+    }
+    assert!(refused.load(Ordering::Relaxed) >= 1, "the old token was used");
+    for class in ["forbidden", "rejected"] {
+        assert_eq!(stage.errors(class).await, 0.0, "{class}");
+    }
+    no_event_is_lost(&stage).await;
+
+    // A token that is refused for good is one line, not one for each object.
+    proxy.set(|_| Some(status(401, "Unauthorized", "Unauthorized")));
+    for n in 0..10 {
+        stage.apply(&format!("web-{n}"), &image("v2")).await;
+    }
+    stage.failed("forbidden").await;
+    stage.operator.terminate(Duration::from_secs(40)).await;
+    let log = stage.operator.log();
+    // One for each of the two incidents.
+    assert!(log.matches("does not accept the credentials").count() <= 2, "{log}");
+}
