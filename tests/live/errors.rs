@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, eventually, otlp::Log, rbac::wait_for_permission, webhook::Rule};
+use elpio_cluster::{
+    Cluster, Webhook, eventually, otlp::LogRecord, rbac::wait_for_permission, webhook::Rule,
+};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
@@ -46,7 +48,7 @@ async fn rejected_is_said_backed_off_and_heals() {
         })
         .await;
     assert_eq!(span.attribute("error.type"), "rejected");
-    let is_exception = |log: &Log| log.event_name == "exception" && log.span_id == span.span_id;
+    let is_exception = |log: &LogRecord| log.event_name == "exception" && log.span_id == span.span_id;
     let exception = stage.otlp.wait_for_log("its exception", SOON, is_exception).await;
     assert_eq!(exception.attributes["exception.type"], "rejected");
     are_of_the_table(&stage.otlp.spans());

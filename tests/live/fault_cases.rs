@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Cluster, eventually, rights::in_force};
+use elpio_cluster::{Cluster, eventually, rbac::wait_for_permission};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -109,7 +109,7 @@ async fn a_revoked_token_is_read_again_at_once() {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}});
     let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client().await);
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-    in_force(&cluster.client().await, user, true, ["watch", "elpio.io", "elpioservices"]).await;
+    wait_for_permission(&cluster.client().await, user, true, ["watch", "elpio.io", "elpioservices"]).await;
 
     let file = cluster.kubeconfig().with_file_name("revoked.token");
     std::fs::write(&file, "token-admin").unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, eventually, page};
+use elpio_cluster::{Cluster, eventually, exposition};
 use elpio_operator::{
     api::event::NewEvent,
     cluster::events::{
@@ -81,7 +81,7 @@ impl Setup {
     fn outcome(&self, outcome: &str) -> u64 {
         let text = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
         let labels = [("type", "Normal"), ("reason", "Ready"), ("outcome", outcome)];
-        page::sample(&text, "elpio_events_total", &labels).map_or(0, |value| value as u64)
+        exposition::sample(&text, "elpio_events_total", &labels).map_or(0, |value| value as u64)
     }
 }
 
