@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     cluster::{
-        apply::{Applier, recreate_backoff::RecreateBackoff},
+        apply::Applier,
         events::recorder::Recorder,
         leader_election::LeaderElector,
         store::{
@@ -105,11 +105,7 @@ impl Operator {
         let rollouts = RolloutTelemetry { traces: traces.clone(), metrics: metrics.clone() };
         let recorder =
             Recorder::new(client.clone(), &runtime_info::reporting_instance(), metrics.clone(), traces);
-        let applier = Applier {
-            client: client.clone(),
-            children: children.clone(),
-            pace: Arc::new(RecreateBackoff::default()),
-        };
+        let applier = Applier::new(client.clone(), children.clone(), leading.subscribe());
         Self {
             services: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
             functions: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),

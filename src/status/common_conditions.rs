@@ -36,12 +36,13 @@ pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
         .failures()
         .find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING)
         .or_else(|| applied.failures().next());
+    let message = |causes: &[String]| [causes, &applied.remarks()].concat().join("; ");
     if let Some((_, failure)) = first {
         return NewCondition::new(
             kind::RECONCILED,
             ConditionStatus::False,
             failure.reason,
-            failures.join("; "),
+            message(&failures),
         );
     }
     let holders: Vec<&str> = applied.names_in_use().collect();
@@ -50,10 +51,10 @@ pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
             kind::RECONCILED,
             ConditionStatus::False,
             reason::PRUNING,
-            format!("waiting for {} to be gone", holders.join(", ")),
+            message(&[format!("waiting for {} to be gone", holders.join(", "))]),
         );
     }
-    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, done)
+    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message(&[done]))
 }
 
 /// The user's answer: the first part that failed speaks for it, else the first that is not done; `serving` is

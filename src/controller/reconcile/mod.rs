@@ -100,6 +100,10 @@ impl<K: Kind> Reconciler<K> {
         let mut said = Vec::new();
         loop {
             let attempt = self.attempt(&object, place, retried).await;
+            // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
+            if attempt.outcome.stopped.is_some() {
+                return ReconcileResult::stale(K::engine(&attempt.update.status), attempt.outcome);
+            }
             let again = attempt
                 .outcome
                 .failures
