@@ -171,11 +171,14 @@ fn compare_item(sent: &Value, live: &[Value], key: &str, path: &Path<'_>, found:
     }
 }
 
-/// Whether the items that were sent stand in their order, each once; others may stand between them.
+/// Whether the items that are there of those that were sent stand in their order, each once; others may stand
+/// between them.
 fn is_in_order(sent: &[Value], live: &[Value], key: &str) -> bool {
-    let sent: Vec<&Value> = sent.iter().filter_map(|item| item.get(key)).collect();
-    let live = live.iter().filter_map(|item| item.get(key)).filter(|name| sent.contains(name));
-    live.eq(sent.iter().copied())
+    let names = |items: &[Value], among: &[Value]| -> Vec<Value> {
+        let has = |name: &Value| among.iter().any(|item| item.get(key) == Some(name));
+        items.iter().filter_map(|item| item.get(key)).filter(|name| has(name)).cloned().collect()
+    };
+    names(sent, live) == names(live, sent)
 }
 
 fn is_zero(value: &Value) -> bool {

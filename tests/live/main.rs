@@ -9,6 +9,9 @@
     reason = "a test has to fail at once, and says what it saw; counters are whole numbers"
 )]
 
+mod adoption_cases;
+mod apply_cases;
+mod drift_cases;
 mod errors;
 mod events;
 mod function;
