@@ -22,6 +22,7 @@ use crate::{
         Child, ChildId, WriteMode,
         applied::ChildOutcome,
         drift::{self, Difference},
+        field_managers,
     },
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
@@ -77,6 +78,7 @@ impl ApplyRun<'_> {
         }
         let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
         let written = self.applier.server_side_apply(self.owner, child, options).await?;
+        let written = self.remove_dropped(&child.id, known, written).await?;
         self.record_persistent_drift(child, &written);
         Ok(self.written(&child.id, Some(known), written))
     }
@@ -156,6 +158,39 @@ impl ApplyRun<'_> {
         let changed = known.is_none_or(|known| has_changed(known, &written));
         self.applier.children.assume(id.kind, written);
         if changed { WriteResult::Written(version) } else { WriteResult::Not(ChildOutcome::Unchanged) }
+    }
+
+    /// Server-side apply leaves a field that the spec dropped while another manager holds it too. It was
+    /// Elpio's, so it is removed; where that is refused, the message names who holds it.
+    async fn remove_dropped(
+        &mut self,
+        id: &ChildId,
+        known: &DynamicObject,
+        written: DynamicObject,
+    ) -> Result<DynamicObject, WriteError> {
+        let (before, after) = (known.managed_fields(), written.managed_fields());
+        if before.is_empty() {
+            return Ok(written);
+        }
+        let live = serde_json::to_value(&written).unwrap_or_default();
+        let held = field_managers::still_held(before, after, &live);
+        if held.is_empty() {
+            return Ok(written);
+        }
+        let patch = field_managers::removal(&held, &written.resource_version().unwrap_or_default());
+        match self.applier.json_patch(self.owner, id, patch).await {
+            Ok(patched) => Ok(patched),
+            Err(WriteError::Stopped(reason)) => Err(reason.into()),
+            Err(WriteError::Failed(error)) => {
+                tracing::debug!(error = error.message, "cannot remove dropped fields");
+                let name = format!("{} {}", id.kind.display(), id.name);
+                self.result.applied.notes.extend(held.iter().map(|field| {
+                    let managers = field.managers.join(", ");
+                    format!("{name}: field {} is also held by manager {managers}", field.path)
+                }));
+                Ok(written)
+            }
+        }
     }
 
     fn record_persistent_drift(&mut self, child: &Child, written: &DynamicObject) {

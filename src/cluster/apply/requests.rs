@@ -7,6 +7,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::DynamicObject,
 };
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -93,12 +94,23 @@ impl Applier {
         self.patch(owner, id, &Patch::Merge(patch)).await
     }
 
-    /// A patch of any sort but apply.
-    pub(super) async fn patch(
+    /// A JSON patch: a list of operations.
+    pub(super) async fn json_patch(
         &self,
         owner: &Owner<'_>,
         id: &ChildId,
-        patch: &Patch<&Value>,
+        operations: Value,
+    ) -> Result<DynamicObject, WriteError> {
+        let operations = serde_json::from_value(operations)
+            .map_err(|error| ApplyError::new(ErrorType::Internal, error.to_string()))?;
+        self.patch(owner, id, &Patch::Json::<Value>(operations)).await
+    }
+
+    async fn patch<P: Serialize + std::fmt::Debug + Sync>(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        patch: &Patch<P>,
     ) -> Result<DynamicObject, WriteError> {
         self.leads()?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
