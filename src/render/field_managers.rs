@@ -28,7 +28,7 @@ enum Segment {
 /// none, and the entries are larger than the object.
 pub fn retain_shared(entries: &mut Vec<ManagedFieldsEntry>) {
     let shared =
-        applied_fields(entries).is_some_and(|ours| others(entries).any(|(_, set)| overlap(ours, set)));
+        applied_fields(entries).is_some_and(|applied| others(entries).any(|(_, set)| overlap(applied, set)));
     if !shared {
         entries.clear();
     }
@@ -61,8 +61,8 @@ pub fn removal(fields: &[HeldField], resource_version: &str) -> Value {
     let test =
         serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
     let remove = pointers.into_iter().map(|pointer| {
-        let path: String = pointer.iter().map(|segment| format!("/{}", segment.escaped())).collect();
-        serde_json::json!({"op": "remove", "path": path})
+        let path: Vec<String> = pointer.iter().map(Segment::escaped).collect();
+        serde_json::json!({"op": "remove", "path": format!("/{}", path.join("/"))})
     });
     std::iter::once(test).chain(remove).collect()
 }
@@ -78,10 +78,10 @@ impl Segment {
 
 /// The set of Elpio's server-side apply.
 fn applied_fields(entries: &[ManagedFieldsEntry]) -> Option<&Value> {
-    let ours = entries.iter().find(|entry| {
+    let applied = entries.iter().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
     });
-    ours?.fields_v1.as_ref().map(|fields| &fields.0)
+    applied?.fields_v1.as_ref().map(|fields| &fields.0)
 }
 
 /// The sets of all other managers; what is written through a subresource is an engine's.
@@ -148,7 +148,7 @@ fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Op
     Some(HeldField { path: text, managers, pointer })
 }
 
-/// The key or index that a step of a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`) stands for.
+/// The key or index that a step of a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`) means.
 fn resolve(step: &str, value: &Value) -> Option<Segment> {
     let (kind, rest) = step.split_once(':')?;
     let position = |is: &dyn Fn(&Value) -> bool| value.as_array()?.iter().position(is).map(Segment::Index);

@@ -31,7 +31,9 @@ pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static st
 /// Whether the children are as the spec says; `done` is the message when they are.
 #[must_use]
 pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
-    let failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
+    let mut failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
+    // One cause may concern several children.
+    failures.dedup();
     let first = applied
         .failures()
         .find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING)

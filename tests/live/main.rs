@@ -19,6 +19,7 @@ mod invalid;
 mod life;
 mod lost;
 mod optional;
+mod ownership_cases;
 mod program;
 mod relay;
 mod restart;

@@ -1,5 +1,5 @@
 //! The write of one child: nothing if it is right already, by force if the owner controls it, and not at all
-//! if somebody else does.
+//! if another controller does.
 
 use std::sync::Arc;
 

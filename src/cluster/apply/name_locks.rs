@@ -46,6 +46,6 @@ mod tests {
         assert!(locks.lock(ChildKind::Service, key("api")).now_or_never().is_some(), "another name");
         drop(first);
         assert!(locks.lock(ChildKind::Service, key("web")).now_or_never().is_some(), "it is free again");
-        assert_eq!(locks.0.lock().len(), 1, "names that nobody waits for are forgotten");
+        assert_eq!(locks.0.lock().len(), 1, "names without a waiter are forgotten");
     }
 }

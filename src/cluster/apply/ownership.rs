@@ -108,8 +108,11 @@ pub fn display_owner(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
-/// I/O: asks for the object of a child's name. Of owners only those of Elpio's own kinds are asked for: what
-/// else stands in an ownerReference is anybody's text.
+/// I/O: asks for the object of a child's name. Of owners only those of Elpio's own kinds are asked for: any
+/// user can write anything else into an ownerReference.
+///
+/// # Errors
+/// [`ApiError`], with the class of the GET that failed.
 pub async fn find_owner(
     client: &Client,
     owner: &Owner<'_>,
@@ -140,6 +143,9 @@ pub async fn find_owner(
 
 /// I/O: whether the owner still exists under its uid and is not being deleted. The watch may lag, and nothing
 /// may be created for, or adopted by, an owner that is deleted.
+///
+/// # Errors
+/// [`ApiError`], with the class of the GET that failed.
 pub async fn owner_exists(client: &Client, owner: &Owner<'_>) -> Result<bool, ApiError> {
     let resource = own_resource(owner.api_version, owner.kind);
     let found = get_metadata(client, owner.namespace, owner.name, &resource).await?;

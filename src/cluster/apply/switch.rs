@@ -108,7 +108,7 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// It is live and the spec asks for nothing new of it; somebody may have changed it.
+    /// It is live and the spec changes nothing of it; it may have drifted.
     fn is_as_before(&self, child: &Child) -> bool {
         match child.mode {
             WriteMode::Apply => self
