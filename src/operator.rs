@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     cluster::{
-        apply::{Applier, recreate_backoff::RecreateBackoff},
+        apply::Applier,
         events::recorder::Recorder,
         leader_election::LeaderElector,
         store::{
@@ -71,9 +71,8 @@ impl Operator {
             traces.clone(),
         );
         recorder.require_leadership(leading.subscribe());
-        let backoff = Arc::new(RecreateBackoff::default());
         let controllers = controllers(&SharedParts {
-            applier: Applier { client: client.clone(), children: children.clone(), pace: backoff },
+            applier: Applier::new(client.clone(), children.clone(), leading.subscribe()),
             recorder: recorder.clone(),
             observer: Observer::new(metrics.clone(), traces, children.clone(), leading.subscribe()),
             defaults: defaults(config),

@@ -160,10 +160,8 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
             [("", &["get", "list", "watch"]), ("/status", &["patch"]), ("/finalizers", &["update"])];
         verbs.map(|(sub, verbs)| (format!("{plural}{sub}.{GROUP}"), &[][..], verbs))
     });
-    let others: [(String, &[&str], &[&str]); 2] = [
-        ("routes.serving.knative.dev".into(), &[], &["get"]),
-        ("events.events.k8s.io".into(), &[], &["create", "get", "patch"]),
-    ];
+    let others: [(String, &[&str], &[&str]); 1] =
+        [("events.events.k8s.io".into(), &[], &["create", "get", "patch"])];
     // Children last: an ElpioService is one too, of a function, and needs more than our own kinds do.
     let all = wanted(own.chain(others).chain(children));
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator").rules), all);

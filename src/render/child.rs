@@ -169,12 +169,19 @@ impl Child {
     /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
     #[must_use]
     pub fn manifest(&self) -> Value {
+        let mut manifest = self.hashed_manifest();
+        for (name, value) in &self.unhashed_annotations {
+            manifest["metadata"]["annotations"][name] = value.clone().into();
+        }
+        manifest
+    }
+
+    /// What is sent but for the carried annotations: what has to be there for the child to be up to date.
+    #[must_use]
+    pub fn hashed_manifest(&self) -> Value {
         let mut manifest = self.body.clone();
         let mut annotations = manifest["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.insert(annotation::APPLIED.to_owned(), self.hash().into());
-        annotations.extend(
-            self.unhashed_annotations.iter().map(|(name, value)| (name.clone(), value.clone().into())),
-        );
         manifest["metadata"]["annotations"] = annotations.into();
         manifest
     }

@@ -1,5 +1,5 @@
-//! Whether what was sent is still there in meaning, though others add defaults and write values in their own
-//! way. Pure.
+//! Whether what was sent is still there in meaning, though others add defaults and write values in another
+//! form. Pure.
 
 use serde_json::{Map, Value};
 
@@ -8,20 +8,42 @@ use crate::render::{duration, quantity::Quantity};
 /// Keys by which an item of a list is known, the first that all items sent have.
 const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
 
-/// Whether every field that was sent is still there in the live object.
-///
-/// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an
-/// absent one. Amounts under
-/// `resources` and the refresh interval of an `ExternalSecret` are compared by value.
-#[must_use]
-pub fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
-    matches(sent, live, ValueContext::Anywhere)
+/// A field that is not as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Where: `spec.template.spec.containers[web].image`.
+    pub path: String,
+    /// What is there instead.
+    pub live: Value,
 }
 
-/// Where a value stands, as far as its meaning depends on it.
+/// Whether every field that was sent is still there in the live object.
+#[must_use]
+pub fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
+    differences(sent, live).is_empty()
+}
+
+/// The fields of an object that are not as they were sent.
+///
+/// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an
+/// absent one. Amounts under `resources` and the refresh interval of an `ExternalSecret` are compared by
+/// value. Order counts where Kubernetes gives it a meaning: `$(NAME)` sees only the variables before it.
+/// `apiVersion` and `kind` of the object itself are left out, because lists of built-in kinds leave them out.
+#[must_use]
+pub fn differences(sent: &Value, live: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    compare(sent, live, ValueContext::Root, &Path::Root, &mut found);
+    found
+}
+
+/// The position of a value, as far as its meaning depends on it.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ValueContext {
+    /// The object itself.
+    Root,
     Anywhere,
+    /// A list whose order has a meaning.
+    Ordered,
     /// The value of `resources`.
     Resources,
     /// A map of amounts: `resources.requests`, `resources.limits`.
@@ -39,15 +61,44 @@ impl ValueContext {
             (Self::Resources, "requests" | "limits") => Self::Amounts,
             (Self::Anywhere, "resources") => Self::Resources,
             (Self::Anywhere, "refreshInterval") => Self::Interval,
+            (Self::Anywhere, "env" | "initContainers") => Self::Ordered,
             _ => Self::Anywhere,
         }
     }
 }
 
-fn matches(sent: &Value, live: &Value, place: ValueContext) -> bool {
+/// The way to a value; it becomes text only where there is a difference.
+enum Path<'a> {
+    Root,
+    Field(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, &'a Value),
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            // Keys of labels and annotations have dots of their own.
+            Self::Field(parent, name) if name.contains(['.', '/']) => write!(f, "{parent}[{name}]"),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, Value::String(name)) => write!(f, "{parent}[{name}]"),
+            Self::Item(parent, key) => write!(f, "{parent}[{key}]"),
+        }
+    }
+}
+
+fn compare(sent: &Value, live: &Value, place: ValueContext, path: &Path<'_>, found: &mut Vec<Difference>) {
     match (sent, live) {
-        (Value::Object(sent), Value::Object(live)) => map_matches(sent, live, place),
-        (Value::Array(sent), Value::Array(live)) => list_matches(sent, live),
+        (Value::Object(sent), Value::Object(live)) => compare_maps(sent, live, place, path, found),
+        (Value::Array(sent), Value::Array(live)) => compare_lists(sent, live, place, path, found),
+        _ if equal_values(sent, live, place) => {}
+        _ => found.push(Difference { path: path.to_string(), live: live.clone() }),
+    }
+}
+
+fn equal_values(sent: &Value, live: &Value, place: ValueContext) -> bool {
+    match (sent, live) {
         _ if is_zero(sent) && is_zero(live) => true,
         _ if place == ValueContext::Amount => {
             equal_parsed(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
@@ -58,22 +109,76 @@ fn matches(sent: &Value, live: &Value, place: ValueContext) -> bool {
     }
 }
 
-fn map_matches(sent: &Map<String, Value>, live: &Map<String, Value>, place: ValueContext) -> bool {
-    sent.iter().all(|(key, sent)| matches(sent, live.get(key).unwrap_or(&Value::Null), place.below(key)))
+fn compare_maps(
+    sent: &Map<String, Value>,
+    live: &Map<String, Value>,
+    place: ValueContext,
+    path: &Path<'_>,
+    found: &mut Vec<Difference>,
+) {
+    let typed = |key: &str| place == ValueContext::Root && matches!(key, "apiVersion" | "kind");
+    let place = if place == ValueContext::Root { ValueContext::Anywhere } else { place };
+    for (key, sent) in sent.iter().filter(|(key, _)| !typed(key)) {
+        let live = live.get(key).unwrap_or(&Value::Null);
+        compare(sent, live, place.below(key), &Path::Field(path, key), found);
+    }
 }
 
-/// Items with a key are looked for; others stand where they were sent, and no more of them.
-fn list_matches(sent: &[Value], live: &[Value]) -> bool {
+/// Items with a key are found by it; others are compared in order, and there must be no more of them.
+fn compare_lists(
+    sent: &[Value],
+    live: &[Value],
+    place: ValueContext,
+    path: &Path<'_>,
+    found: &mut Vec<Difference>,
+) {
     let key = ITEM_KEYS
         .into_iter()
         .find(|key| !sent.is_empty() && sent.iter().all(|item| item.get(*key).is_some()));
-    let here = |sent: &Value, live: &Value| matches(sent, live, ValueContext::Anywhere);
-    match key {
-        Some(key) => sent
-            .iter()
-            .all(|item| live.iter().any(|found| found.get(key) == item.get(key) && here(item, found))),
-        None => sent.len() == live.len() && sent.iter().zip(live).all(|(sent, live)| here(sent, live)),
+    let Some(key) = key else {
+        let same = |(sent, live): (&Value, &Value)| {
+            let mut inner = Vec::new();
+            compare(sent, live, ValueContext::Anywhere, path, &mut inner);
+            inner.is_empty()
+        };
+        if sent.len() != live.len() || !sent.iter().zip(live).all(same) {
+            found.push(Difference { path: path.to_string(), live: live.to_vec().into() });
+        }
+        return;
+    };
+    for sent in sent {
+        compare_item(sent, live, key, path, found);
     }
+    if place == ValueContext::Ordered && !is_in_order(sent, live, key) {
+        let names: Vec<Value> = live.iter().filter_map(|item| item.get(key)).cloned().collect();
+        found.push(Difference { path: format!("the order of {path}"), live: names.into() });
+    }
+}
+
+/// The item with the sent one's key that is most like it: ports of one number may differ in their protocol.
+fn compare_item(sent: &Value, live: &[Value], key: &str, path: &Path<'_>, found: &mut Vec<Difference>) {
+    let name = sent.get(key).unwrap_or(&Value::Null);
+    let path = Path::Item(path, name);
+    let same_key = live.iter().filter(|item| item.get(key) == Some(name));
+    let candidates = same_key.map(|item| {
+        let mut inner = Vec::new();
+        compare(sent, item, ValueContext::Anywhere, &path, &mut inner);
+        inner
+    });
+    match candidates.min_by_key(Vec::len) {
+        Some(inner) => found.extend(inner),
+        None => found.push(Difference { path: path.to_string(), live: Value::Null }),
+    }
+}
+
+/// Whether the items that are there of those that were sent stand in their order, each once; others may stand
+/// between them.
+fn is_in_order(sent: &[Value], live: &[Value], key: &str) -> bool {
+    let names = |items: &[Value], among: &[Value]| -> Vec<Value> {
+        let has = |name: &Value| among.iter().any(|item| item.get(key) == Some(name));
+        items.iter().filter_map(|item| item.get(key)).filter(|name| has(name)).cloned().collect()
+    };
+    names(sent, live) == names(live, sent)
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::render::drift::is_satisfied_by;
+use crate::render::drift::{differences, is_satisfied_by};
 
 fn check(cases: Vec<(&str, Value, Value)>, expected: bool) {
     for (what, sent, live) in cases {
@@ -60,9 +60,19 @@ fn what_means_the_same_is_no_drift() {
                 json!({"containers": [{"name": "proxy"}, {"name": "a", "image": "i", "terminationMessagePath": "/dev/x"}]}),
             ),
             (
-                "variables in another order",
+                "variables of others stand between ours",
                 json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}),
-                json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]}),
+                json!({"env": [{"name": "X"}, {"name": "A", "value": "1"}, {"name": "Y"}, {"name": "B", "value": "2"}]}),
+            ),
+            (
+                "containers in another order",
+                json!({"containers": [{"name": "a"}, {"name": "b"}]}),
+                json!({"containers": [{"name": "b"}, {"name": "a"}]}),
+            ),
+            (
+                "an item of a list of built-in kinds",
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"a": 1}}),
+                json!({"spec": {"a": 1}}),
             ),
             (
                 "a port got a protocol",
@@ -181,6 +191,26 @@ fn what_means_something_else_is_drift() {
                 json!({"ownerReferences": [{"name": "a", "controller": true}]}),
                 json!({"ownerReferences": [{"name": "a", "controller": false}]}),
             ),
+            (
+                "variables in another order",
+                json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}),
+                json!({"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]}),
+            ),
+            (
+                "a variable stands there twice",
+                json!({"env": [{"name": "A", "value": "1"}]}),
+                json!({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
+            ),
+            (
+                "init containers in another order",
+                json!({"initContainers": [{"name": "a"}, {"name": "b"}]}),
+                json!({"initContainers": [{"name": "b"}, {"name": "a"}]}),
+            ),
+            (
+                "the kind of what a reference names",
+                json!({"spec": {"target": {"apiVersion": "v1", "kind": "A"}}}),
+                json!({"spec": {"target": {"apiVersion": "v1", "kind": "B"}}}),
+            ),
             ("a label is gone", json!({"labels": {"a": "1"}}), json!({"labels": {"b": "1"}})),
         ],
         false,
@@ -196,5 +226,38 @@ fn what_was_sent_satisfies_itself() {
         json!({"a": [{"b": 1}, {"name": "c"}], "resources": {"limits": {"cpu": "nonsense"}}}),
     ] {
         assert!(is_satisfied_by(&value, &value), "{value}");
+    }
+}
+
+#[test]
+fn a_difference_is_named_by_its_path() {
+    let container = |image: &str, env: &[&str]| {
+        let env: Vec<Value> = env.iter().map(|name| json!({"name": name})).collect();
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": image, "env": env}]}}}})
+    };
+    let labels = |value: &str| json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": value}}});
+    let base = "spec.template.spec.containers[web]";
+    for (sent, live, expected) in [
+        (container("a", &[]), container("b", &[]), vec![format!("{base}.image")]),
+        (container("a", &["A", "B"]), container("a", &["B", "A"]), vec![format!("the order of {base}.env")]),
+        (
+            container("a", &["A"]),
+            container("b", &[]),
+            vec![format!("{base}.image"), format!("{base}.env[A]")],
+        ),
+        (
+            labels("elpio"),
+            labels("platform"),
+            vec!["metadata.labels[app.kubernetes.io/managed-by]".to_owned()],
+        ),
+        (
+            json!({"ports": [{"port": 80, "targetPort": 1}]}),
+            json!({"ports": [{"port": 80}]}),
+            vec!["ports[80].targetPort".to_owned()],
+        ),
+        (json!({"hosts": ["a"]}), json!({"hosts": ["b"]}), vec!["hosts".to_owned()]),
+    ] {
+        let paths: Vec<String> = differences(&sent, &live).into_iter().map(|found| found.path).collect();
+        assert_eq!(paths, expected, "sent {sent}, live {live}");
     }
 }

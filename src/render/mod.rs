@@ -5,6 +5,7 @@ pub mod applied;
 mod child;
 pub mod drift;
 pub mod duration;
+pub mod field_managers;
 pub mod formats;
 pub mod function;
 mod keda;

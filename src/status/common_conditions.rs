@@ -31,17 +31,20 @@ pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static st
 /// Whether the children are as the spec says; `done` is the message when they are.
 #[must_use]
 pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
-    let failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
+    let mut failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
+    // One cause may concern several children.
+    failures.dedup();
     let first = applied
         .failures()
         .find(|(_, f)| f.reason != reason::DEPENDENCY_MISSING)
         .or_else(|| applied.failures().next());
+    let message = |causes: &[String]| [causes, &applied.remarks()].concat().join("; ");
     if let Some((_, failure)) = first {
         return NewCondition::new(
             kind::RECONCILED,
             ConditionStatus::False,
             failure.reason,
-            failures.join("; "),
+            message(&failures),
         );
     }
     let holders: Vec<&str> = applied.names_in_use().collect();
@@ -50,10 +53,10 @@ pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
             kind::RECONCILED,
             ConditionStatus::False,
             reason::PRUNING,
-            format!("waiting for {} to be gone", holders.join(", ")),
+            message(&[format!("waiting for {} to be gone", holders.join(", "))]),
         );
     }
-    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, done)
+    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message(&[done]))
 }
 
 /// The user's answer: the first part that failed speaks for it, else the first that is not done; `serving` is

@@ -201,7 +201,7 @@ async fn a_name_that_belongs_to_somebody_else_is_left_alone() {
         .unwrap();
     stage.apply("web", &image("v1")).await;
     let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
-    assert!(condition.message.contains("Deployment web belongs to"), "{}", condition.message);
+    assert!(condition.message.contains("Deployment web already exists"), "{}", condition.message);
     stage.failed("name_conflict").await;
     let now = stage.deployments().get("web").await.unwrap();
     assert_eq!((now.owner_references().len(), now.labels().len()), (0, 0), "nothing of it was touched");

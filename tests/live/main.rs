@@ -9,7 +9,10 @@
     reason = "a test has to fail at once, and says what it saw; counters are whole numbers"
 )]
 
+mod adoption_cases;
+mod apply_cases;
 mod audit_cases;
+mod drift_cases;
 mod errors;
 mod event_cases;
 mod events;
@@ -20,6 +23,7 @@ mod invalid;
 mod life;
 mod lost;
 mod optional;
+mod ownership_cases;
 mod program;
 mod recorder_cases;
 mod relay;

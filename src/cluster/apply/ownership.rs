@@ -1,80 +1,105 @@
-//! Who holds a name that we want: asked only after the API server refused to let us have it.
+//! Who owns a name before its first write, and whether the owner still exists. It reads metadata only and
+//! writes nothing.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use kube::{
     Api, Client, ResourceExt,
-    core::{ApiResource, GroupVersionKind, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
 };
 
 use crate::{
+    api::{FIELD_MANAGER, GROUP},
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         store::children::controller_of,
     },
-    render::{Child, Owner},
+    foreign::ChildKind,
+    render::{ChildId, Owner, WriteMode},
     telemetry::ErrorType,
 };
 
-/// How far up the owners we look: placeholder Service → Route → Knative Service is the longest that is known.
-const MAX_OWNER_DEPTH: usize = 4;
+/// What is known of an object's metadata.
+pub type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// Who holds a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The kinds whose controllers create objects beside those that Elpio creates, with Elpio's labels on them:
+/// Knative's placeholder Service, the HTTP add-on's own `ScaledObject`.
+const ENGINES: &[ChildKind] =
+    &[ChildKind::KnativeService, ChildKind::HttpScaledObject, ChildKind::ScaledObject];
+
+/// Who owns the name of a child that the cache does not know.
+#[derive(Clone, Debug, PartialEq)]
 pub enum NameOwner {
-    /// We: the object lost its label, or somebody else writes the same fields.
+    /// There is no object of that name.
+    Absent,
+    /// This owner: its label was removed, or the watch lags.
     Owned,
-    /// Nobody: the refusal had another cause.
-    Nobody,
-    /// What is being deleted, with its owner or by itself.
+    /// No controller, but Elpio's marks for this owner: an orphan, or a restored backup.
+    Orphan,
+    /// What is being deleted, or will be with an object that this owner no longer has.
     Terminating(String),
-    /// Somebody else.
-    Other(String),
+    /// Another controller.
+    Controller(OwnerReference),
+    /// No controller: its field managers, as text.
+    Unowned(String),
 }
 
-/// I/O: looks at the object that `child` met, and at its owners.
-pub async fn find_owner(client: &Client, owner: &Owner<'_>, child: &Child, error: &ApiError) -> NameOwner {
-    let resource = ApiResource::from_gvk_with_plural(&gvk(child), child.id.kind.plural());
-    let Ok(Some(found)) = metadata(client, owner.namespace, &child.id.name, &resource).await else {
-        return NameOwner::Nobody;
-    };
-    let Some(controller) = controller_of(&found) else {
-        return match conflicting_managers(error) {
-            // Without a controller it is somebody's own work, known by the fields that they manage.
-            Some(managers) if error.class == ErrorType::Conflict => NameOwner::Other(managers),
-            _ => NameOwner::Nobody,
-        };
-    };
-    if controller.uid == owner.uid {
-        return if error.class == ErrorType::Conflict { NameOwner::Owned } else { NameOwner::Nobody };
-    }
-    match terminating(client, owner, child, &found, &controller).await {
-        Some(what) => NameOwner::Terminating(what),
-        None => NameOwner::Other(display_owner(&controller)),
-    }
-}
-
-/// I/O: `found`, which `controller` has, when one of the two is being deleted, or an owner further up.
-pub async fn terminating(
-    client: &Client,
+/// Whether `found` may be written as the child `id` of `owner`. Ownership is the controller reference, never
+/// a label: equal fields are no permission.
+#[must_use]
+pub fn classify_owner(
     owner: &Owner<'_>,
-    child: &Child,
-    found: &impl ResourceExt,
-    controller: &OwnerReference,
-) -> Option<String> {
-    let what = format!("{} {}", child.id.kind.display(), child.id.name);
+    id: &ChildId,
+    mode: &WriteMode,
+    found: Option<&impl ResourceExt>,
+) -> NameOwner {
+    let Some(found) = found else { return NameOwner::Absent };
+    let name = format!("{} {}", id.kind.display(), id.name);
     if found.meta().deletion_timestamp.is_some() {
-        return Some(format!("{what}, which is being deleted,"));
+        return NameOwner::Terminating(format!("{name}, which is being deleted,"));
     }
-    let gone = deleted_ancestor(client, owner.namespace, controller.clone()).await?;
-    Some(format!("{what} of {gone}, which is being deleted,"))
+    let labelled = found.labels().get(owner.label.0).map(String::as_str) == Some(owner.label.1);
+    match controller_of(found) {
+        Some(controller) if controller.uid == owner.uid => NameOwner::Owned,
+        Some(controller) if is_predecessor(owner, &controller) || (labelled && is_engine(&controller)) => {
+            NameOwner::Terminating(format!("{name} of {} {}", controller.kind, controller.name))
+        }
+        Some(controller) => NameOwner::Controller(controller),
+        None if labelled && (*mode == WriteMode::CreateOnly || was_applied(found.managed_fields())) => {
+            NameOwner::Orphan
+        }
+        None => NameOwner::Unowned(display_managers(found.managed_fields())),
+    }
 }
 
-fn gvk(child: &Child) -> GroupVersionKind {
-    let version = child.body["apiVersion"]
-        .as_str()
-        .and_then(|v| v.rsplit('/').next())
-        .unwrap_or(child.id.kind.version());
-    GroupVersionKind::gvk(child.id.kind.group(), version, child.id.kind.kind())
+/// An object of the owner's kind and name that existed before it: garbage collection follows.
+fn is_predecessor(owner: &Owner<'_>, controller: &OwnerReference) -> bool {
+    controller.api_version.split('/').next() == Some(GROUP)
+        && controller.kind == owner.kind
+        && controller.name == owner.name
+}
+
+fn is_engine(controller: &OwnerReference) -> bool {
+    let group = controller.api_version.split_once('/').map(|(group, _)| group);
+    ENGINES.iter().any(|kind| Some(kind.group()) == group)
+}
+
+/// Elpio's server-side apply wrote it.
+fn was_applied(managed: &[ManagedFieldsEntry]) -> bool {
+    managed.iter().any(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
+    })
+}
+
+/// The field managers of an object without a controller: whose work it is.
+fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
+    let names: std::collections::BTreeSet<&str> =
+        managed.iter().filter_map(|entry| entry.manager.as_deref()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => "no controller".to_owned(),
+        [name] => format!("field manager {name}"),
+        _ => format!("field managers {}", names.join(", ")),
+    }
 }
 
 /// An owner, for people.
@@ -83,41 +108,75 @@ pub fn display_owner(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
-/// The owner up the line that is gone or going, if there is one.
-async fn deleted_ancestor(client: &Client, namespace: &str, mut reference: OwnerReference) -> Option<String> {
-    for _ in 0..MAX_OWNER_DEPTH {
-        let (group, version) = reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &reference.kind));
-        let name = format!("{} {}", reference.kind, reference.name);
-        match metadata(client, namespace, &reference.name, &resource).await {
-            Ok(None) => return Some(name),
-            Ok(Some(owner))
-                if owner.metadata.deletion_timestamp.is_some()
-                    || owner.uid().as_ref() != Some(&reference.uid) =>
-            {
-                return Some(name);
-            }
-            Ok(Some(owner)) => reference = controller_of(&owner)?,
-            // What we may not see is taken to be there.
-            Err(_) => return None,
-        }
+/// I/O: asks for the object of a child's name. Of owners only those of Elpio's own kinds are asked for: any
+/// user can write anything else into an ownerReference.
+///
+/// # Errors
+/// [`ApiError`], with the class of the GET that failed.
+pub async fn find_owner(
+    client: &Client,
+    owner: &Owner<'_>,
+    (id, mode): (&ChildId, &WriteMode),
+    resource: &ApiResource,
+) -> Result<(NameOwner, Option<Metadata>), ApiError> {
+    let found = get_metadata(client, owner.namespace, &id.name, resource).await?;
+    let name_owner = classify_owner(owner, id, mode, found.as_ref());
+    let NameOwner::Controller(controller) = &name_owner else { return Ok((name_owner, found)) };
+    let own_kinds = ["ElpioService", "ElpioFunction"];
+    if controller.api_version != owner.api_version || !own_kinds.contains(&controller.kind.as_str()) {
+        return Ok((name_owner, found));
     }
-    None
+    let resource = own_resource(owner.api_version, &controller.kind);
+    let other = get_metadata(client, owner.namespace, &controller.name, &resource).await?;
+    if exists(other.as_ref(), &controller.uid) {
+        return Ok((name_owner, found));
+    }
+    let what = format!(
+        "{} {} of {} {}, which is being deleted,",
+        id.kind.display(),
+        id.name,
+        controller.kind,
+        controller.name
+    );
+    Ok((NameOwner::Terminating(what), found))
 }
 
-async fn metadata(
+/// I/O: whether the owner still exists under its uid and is not being deleted. The watch may lag, and nothing
+/// may be created for, or adopted by, an owner that is deleted.
+///
+/// # Errors
+/// [`ApiError`], with the class of the GET that failed.
+pub async fn owner_exists(client: &Client, owner: &Owner<'_>) -> Result<bool, ApiError> {
+    let resource = own_resource(owner.api_version, owner.kind);
+    let found = get_metadata(client, owner.namespace, owner.name, &resource).await?;
+    Ok(exists(found.as_ref(), owner.uid))
+}
+
+fn exists(found: Option<&Metadata>, uid: &str) -> bool {
+    found.is_some_and(|found| {
+        found.metadata.uid.as_deref() == Some(uid) && found.metadata.deletion_timestamp.is_none()
+    })
+}
+
+fn own_resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let plural = format!("{}s", kind.to_lowercase());
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural)
+}
+
+async fn get_metadata(
     client: &Client,
     namespace: &str,
     name: &str,
     resource: &ApiResource,
-) -> Result<Option<PartialObjectMeta>, ApiError> {
-    let api: Api<kube::core::DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let call = ApiCall {
-        verb: "get",
-        resource: resource.plural.clone(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
+) -> Result<Option<Metadata>, ApiError> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    let qualified = match resource.group.as_str() {
+        "" => resource.plural.clone(),
+        group => format!("{}.{group}", resource.plural),
     };
+    let call =
+        ApiCall { verb: "get", resource: qualified, namespace: namespace.to_owned(), name: name.to_owned() };
     match call_with_timeout(call, api.get_metadata_opt(name)).await {
         Ok(found) => Ok(found),
         Err(error) if error.class == ErrorType::NotFound => Ok(None),
@@ -125,14 +184,6 @@ async fn metadata(
     }
 }
 
-/// The field managers that a conflict names: `conflict with "kubectl-create" using apps/v1: .spec.replicas`.
-fn conflicting_managers(error: &ApiError) -> Option<String> {
-    let names: std::collections::BTreeSet<&str> = error
-        .cause
-        .split("conflict with \"")
-        .skip(1)
-        .chain(error.cause.split("conflicts with \"").skip(1))
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    (!names.is_empty()).then(|| format!("field manager {}", names.into_iter().collect::<Vec<_>>().join(", ")))
-}
+#[cfg(test)]
+#[path = "ownership_test.rs"]
+mod tests;

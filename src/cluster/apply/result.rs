@@ -1,4 +1,4 @@
-//! What became of the children that were to be written: achievements, refusals and their classes. Pure.
+//! The result of applying an owner's children: outcomes, failures and their classes. Pure.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::{
     api::condition::reason,
     cluster::client::call::ApiError,
     render::{
-        Child,
+        ChildId,
         applied::{Applied, ChildFailure, ChildOutcome},
     },
     telemetry::ErrorType,
@@ -17,32 +17,51 @@ use crate::{
 pub struct ApplyResult {
     /// What was achieved.
     pub applied: Applied,
-    /// Each failure's class, when the API server asks to come again, and the cause for logs and spans.
+    /// Each failure's class, when the API server asks to retry, and the cause for logs and spans.
     pub failures: Vec<(ErrorType, Option<Duration>, String)>,
-    /// The resourceVersions of what was written.
-    pub wrote: Vec<u64>,
+    /// Why nothing more was written; what was achieved until then is no basis for a status.
+    pub stopped: Option<StopReason>,
 }
 
-/// What became of one child that was not refused.
+/// Why applying stopped before its end. Neither is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The Lease is lost: another replica writes now.
+    LeadershipLost,
+    /// The owner was deleted, is being deleted, or was recreated under its name; the watch has not delivered
+    /// that yet.
+    OwnerDeleted,
+}
+
+/// The result of a child's write that the API server did not refuse.
 #[derive(Debug)]
 pub enum WriteResult {
-    /// It was written, at this resourceVersion.
-    Written(u64),
+    /// It was written.
+    Written,
     /// It was not.
     Not(ChildOutcome),
 }
 
 /// Why one child could not be written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ApplyError {
     /// Reason of the condition `Reconciled`.
     pub reason: &'static str,
-    /// What sort of failure it is.
+    /// Its class.
     pub class: ErrorType,
-    /// What, which object, what to do.
+    /// What failed, for which object, and what to do.
     pub message: String,
-    /// When the API server asks to come again.
+    /// When the API server asks to retry.
     pub retry_after: Option<Duration>,
+}
+
+/// Why a write did not take place.
+#[derive(Debug)]
+pub enum WriteError {
+    /// Nothing more may be written for this owner.
+    Stopped(StopReason),
+    /// This write failed.
+    Failed(ApplyError),
 }
 
 impl From<ApiError> for ApplyError {
@@ -53,27 +72,53 @@ impl From<ApiError> for ApplyError {
     }
 }
 
+impl From<ApiError> for WriteError {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<ApplyError> for WriteError {
+    fn from(error: ApplyError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StopReason> for WriteError {
+    fn from(reason: StopReason) -> Self {
+        Self::Stopped(reason)
+    }
+}
+
 impl ApplyResult {
-    /// Takes note of a refusal.
+    /// Records a failure.
     pub fn record_failure(&mut self, error: ApplyError) -> ChildFailure {
         self.failures.push((error.class, error.retry_after, error.message.clone()));
         ChildFailure { reason: error.reason, class: error.class.as_str(), message: error.message }
     }
 }
 
-/// A name that is still held by what is being deleted.
+impl ApplyError {
+    /// A failure of the class, with the condition's reason `ApplyFailed`.
+    #[must_use]
+    pub fn new(class: ErrorType, message: String) -> Self {
+        Self { reason: reason::APPLY_FAILED, class, message, retry_after: None }
+    }
+}
+
+/// The desired name is still in use by what is being deleted.
 #[must_use]
 pub fn name_terminating(holder: String) -> WriteResult {
     WriteResult::Not(ChildOutcome::NameInUse { holder })
 }
 
-/// A name that belongs to somebody else.
+/// The desired name belongs to an object that this owner does not control.
 #[must_use]
-pub fn name_conflict(child: &Child, by: &str) -> ApplyError {
+pub fn name_conflict(id: &ChildId, owner: &str) -> ApplyError {
     let message = format!(
-        "{} {} belongs to {by}; delete or rename one of the two: nothing of it was touched",
-        child.id.kind.display(),
-        child.id.name
+        "{} {} already exists and belongs to {owner}; rename or delete one of them (Elpio did not modify it)",
+        id.kind.display(),
+        id.name
     );
     ApplyError { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
 }

@@ -15,6 +15,7 @@ use tokio::{sync::watch as channel, task::JoinHandle};
 
 use crate::{
     cluster::store::{ObjectChange, ObjectStore},
+    render::field_managers,
     telemetry::Metrics,
 };
 
@@ -128,8 +129,8 @@ async fn run_watch<K, C, T>(
 {
     let config = watcher::Config::default().labels(subject.selector);
     // managedFields are half of an object's size and nobody here reads them.
-    let stream =
-        kube::runtime::watcher(api.clone(), config).modify(|object| object.managed_fields_mut().clear());
+    let stream = kube::runtime::watcher(api.clone(), config)
+        .modify(|object| field_managers::retain_shared(object.managed_fields_mut()));
     let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
     while let Some(item) = stream.next().await {
         match item {

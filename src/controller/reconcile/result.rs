@@ -110,8 +110,12 @@ impl ReconcileResult {
         request: &ReconcileRequest<'_, K>,
     ) -> Option<Self> {
         let Applied::Done { result, .. } = applied else { return None };
-        let retries = result.failures.iter().map(|(class, ..)| backoff::immediate_retries(*class)).max()?;
         let engine = request.object.status.as_ref().and_then(K::engine);
+        if result.stopped.is_some() {
+            // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
+            return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine) });
+        }
+        let retries = result.failures.iter().map(|(class, ..)| backoff::immediate_retries(*class)).max()?;
         (request.item.conflicts < retries).then(|| Self::stale(result, engine))
     }
 

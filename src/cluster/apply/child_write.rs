@@ -1,0 +1,249 @@
+//! The write of one child: nothing if it is right already, by force if the owner controls it, and not at all
+//! if another controller does.
+
+use std::sync::Arc;
+
+use kube::{ResourceExt, core::DynamicObject};
+use serde_json::{Value, json};
+use tracing::Instrument;
+
+use crate::{
+    cluster::{
+        ObjectKey,
+        apply::{
+            ApplyRun,
+            ownership::{self, Metadata, NameOwner},
+            requests::ApplyOptions,
+            result::{ApplyError, StopReason, WriteError, WriteResult, name_conflict, name_terminating},
+        },
+        store,
+    },
+    render::{
+        Child, ChildId, WriteMode,
+        applied::ChildOutcome,
+        drift::{self, Difference},
+        field_managers,
+    },
+    telemetry::{ChildStep, ErrorType, fail_step, step_for},
+};
+
+impl ApplyRun<'_> {
+    /// Applies one child, in a span of its own.
+    pub(super) async fn apply_child(&mut self, child: &Child) -> Result<ChildOutcome, StopReason> {
+        let span = step_for(ChildStep::Apply, child.id.kind);
+        match self.apply_if_changed(child).instrument(span.clone()).await {
+            Ok(WriteResult::Not(outcome)) => Ok(outcome),
+            Ok(WriteResult::Written) => Ok(ChildOutcome::Changed),
+            Err(WriteError::Stopped(reason)) => Err(reason),
+            Err(WriteError::Failed(error)) => {
+                fail_step(&span, error.class, &error.message);
+                Ok(ChildOutcome::Failed(self.result.record_failure(error)))
+            }
+        }
+    }
+
+    async fn apply_if_changed(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
+        match (&child.mode, self.live.get(&child.id)) {
+            (WriteMode::Retain, _) => Ok(WriteResult::Not(ChildOutcome::Unchanged)),
+            (WriteMode::Patch(patch), _) => {
+                let patched = self.applier.merge_patch(self.owner, &child.id, patch).await?;
+                Ok(self.written(&child.id, None, patched))
+            }
+            (WriteMode::Apply, Some(known)) => self.apply_to_known(child, known).await,
+            (WriteMode::Apply | WriteMode::CreateOnly, _) => self.create_or_adopt(child).await,
+        }
+    }
+
+    /// A child that the cache knows as this owner's.
+    async fn apply_to_known(
+        &mut self,
+        child: &Child,
+        known: &Arc<DynamicObject>,
+    ) -> Result<WriteResult, WriteError> {
+        if known.metadata.deletion_timestamp.is_some() {
+            let name = format!("{} {}", child.id.kind.display(), child.id.name);
+            return Ok(name_terminating(format!("{name}, which is being deleted,")));
+        }
+        let differences = differences(child, known);
+        let uid = known.uid().unwrap_or_default();
+        if differences.is_empty() {
+            return Ok(WriteResult::Not(ChildOutcome::Unchanged));
+        }
+        if self.applier.persistent_drift.is_known(&uid, &child.hash(), &differences) {
+            self.note_persistent_drift(&child.id, &differences);
+            return Ok(WriteResult::Not(ChildOutcome::Unchanged));
+        }
+        let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
+        let written = self.applier.server_side_apply(self.owner, child, options).await?;
+        let written = self.remove_dropped(&child.id, known, written).await?;
+        self.record_persistent_drift(child, &written);
+        Ok(self.written(&child.id, Some(known), written))
+    }
+
+    /// A child that the cache does not know as this owner's: the API server is asked first whose it is.
+    async fn create_or_adopt(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
+        self.check_owner().await?;
+        let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
+        let _lock = self.applier.name_locks.lock(child.id.kind, key).await;
+        let (client, resource) = (&self.applier.client, self.applier.resource(child.id.kind));
+        let (name_owner, found) =
+            ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await?;
+        match (name_owner, found) {
+            (NameOwner::Controller(other), _) => {
+                Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())
+            }
+            (NameOwner::Unowned(managers), _) => Err(name_conflict(&child.id, &managers).into()),
+            (NameOwner::Terminating(holder), _) => Ok(name_terminating(holder)),
+            (NameOwner::Owned | NameOwner::Orphan, Some(found)) => self.adopt(child, &found).await,
+            (NameOwner::Absent | NameOwner::Owned | NameOwner::Orphan, _) => self.create(child).await,
+        }
+    }
+
+    /// The owner still exists, or nothing is created or adopted for it.
+    pub(super) async fn check_owner(&self) -> Result<(), WriteError> {
+        let ask = async || {
+            ownership::owner_exists(&self.applier.client, self.owner).await.map_err(ApplyError::from)
+        };
+        match self.owner_exists.get_or_init(ask).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StopReason::OwnerDeleted.into()),
+            Err(error) => Err(error.clone().into()),
+        }
+    }
+
+    async fn create(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
+        if child.mode != WriteMode::CreateOnly {
+            let options = ApplyOptions::default();
+            let created = self.applier.server_side_apply(self.owner, child, options).await?;
+            self.record_persistent_drift(child, &created);
+            return Ok(self.written(&child.id, None, created));
+        }
+        let uid = self.owner.uid;
+        if let Some(pause) = self.applier.recreate_backoff.delay(uid, &child.id.name) {
+            let name = format!("{} {}", child.id.kind.display(), child.id.name);
+            let message = format!("{name} was deleted repeatedly after failing; recreated with back-off");
+            let error = ApplyError::new(ErrorType::Rejected, message);
+            return Err(ApplyError { retry_after: Some(pause), ..error }.into());
+        }
+        let created = self.applier.create(self.owner, child, false).await?;
+        self.applier.recreate_backoff.record_create(uid, &child.id.name);
+        Ok(self.written(&child.id, None, created))
+    }
+
+    /// A child that lost its labels, an orphan, or a restored backup. What is created only once gets its
+    /// labels and its owner back, and nothing else of it is written.
+    async fn adopt(&mut self, child: &Child, found: &Metadata) -> Result<WriteResult, WriteError> {
+        let (uid, version) = (found.metadata.uid.as_deref(), found.metadata.resource_version.as_deref());
+        let written = if child.mode == WriteMode::CreateOnly {
+            let patch = adoption_patch(child, found);
+            self.applier.merge_patch(self.owner, &child.id, &patch).await?
+        } else {
+            let options =
+                ApplyOptions { force: true, uid, resource_version: version, ..ApplyOptions::default() };
+            let written = self.applier.server_side_apply(self.owner, child, options).await?;
+            self.record_persistent_drift(child, &written);
+            written
+        };
+        let unchanged = written.resource_version().as_deref() == version;
+        let result = self.written(&child.id, None, written);
+        Ok(if unchanged { WriteResult::Not(ChildOutcome::Unchanged) } else { result })
+    }
+
+    /// Lays a response into the cache. What left the object as it was is no change.
+    fn written(&self, id: &ChildId, known: Option<&DynamicObject>, written: DynamicObject) -> WriteResult {
+        let changed = known.is_none_or(|known| has_changed(known, &written));
+        self.applier.children.assume(id.kind, written);
+        if changed { WriteResult::Written } else { WriteResult::Not(ChildOutcome::Unchanged) }
+    }
+
+    /// Server-side apply leaves a field that the spec dropped while another manager holds it too. It was
+    /// Elpio's, so it is removed; where that is refused, the message names who holds it.
+    async fn remove_dropped(
+        &mut self,
+        id: &ChildId,
+        known: &DynamicObject,
+        written: DynamicObject,
+    ) -> Result<DynamicObject, WriteError> {
+        let (before, after) = (known.managed_fields(), written.managed_fields());
+        if before.is_empty() {
+            return Ok(written);
+        }
+        let live = serde_json::to_value(&written).unwrap_or_default();
+        let held = field_managers::still_held(before, after, &live);
+        if held.is_empty() {
+            return Ok(written);
+        }
+        let patch = field_managers::removal(&held, &written.resource_version().unwrap_or_default());
+        match self.applier.json_patch(self.owner, id, patch).await {
+            Ok(patched) => Ok(patched),
+            Err(WriteError::Stopped(reason)) => Err(reason.into()),
+            Err(WriteError::Failed(error)) => {
+                tracing::debug!(error = error.message, "cannot remove dropped fields");
+                let name = format!("{} {}", id.kind.display(), id.name);
+                self.result.applied.notes.extend(held.iter().map(|field| {
+                    let managers = field.managers.join(", ");
+                    format!("{name}: field {} is also held by manager {managers}", field.path)
+                }));
+                Ok(written)
+            }
+        }
+    }
+
+    fn record_persistent_drift(&mut self, child: &Child, written: &DynamicObject) {
+        let differences = differences(child, written);
+        self.note_persistent_drift(&child.id, &differences);
+        let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
+        let uid = written.uid().unwrap_or_default();
+        let (drift, children) = (&self.applier.persistent_drift, &self.applier.children);
+        drift.record(children, (child.id.kind, key), (&uid, child.hash()), differences);
+    }
+
+    fn note_persistent_drift(&mut self, id: &ChildId, differences: &[Difference]) {
+        if differences.is_empty() {
+            return;
+        }
+        let paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
+        let (name, paths) = (format!("{} {}", id.kind.display(), id.name), paths.join(", "));
+        self.result.applied.notes.push(format!("{name}: admission changes {paths} of what Elpio writes"));
+    }
+
+    /// It is live, and nothing has to be written.
+    pub(super) fn is_up_to_date(&self, child: &Child) -> bool {
+        self.live.get(&child.id).is_some_and(|known| differences(child, known).is_empty())
+    }
+}
+
+/// What is not as it was sent, the annotation with the hash included.
+fn differences(child: &Child, known: &DynamicObject) -> Vec<Difference> {
+    match serde_json::to_value(known) {
+        Ok(live) => drift::differences(&child.hashed_manifest(), &live),
+        Err(error) => vec![Difference { path: String::new(), live: error.to_string().into() }],
+    }
+}
+
+/// Whether a write changed the object, whatever the engine wrote into its status meanwhile.
+fn has_changed(known: &DynamicObject, written: &DynamicObject) -> bool {
+    let (mut known, mut written) = (known.clone(), written.clone());
+    for object in [&mut known, &mut written] {
+        object.types = None;
+        object.metadata.managed_fields = None;
+        object.metadata.resource_version = None;
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.remove("status");
+        }
+    }
+    known.metadata != written.metadata || known.data != written.data
+}
+
+/// Gives an object the child's labels and its owner, at the version that was found.
+fn adoption_patch(child: &Child, found: &Metadata) -> Value {
+    let controller = &child.body["metadata"]["ownerReferences"][0];
+    let others = found.owner_references().iter().filter(|other| controller["uid"] != other.uid.as_str());
+    let owners: Vec<Value> = others.map(|other| json!(other)).chain([controller.clone()]).collect();
+    json!({"metadata": {
+        "uid": found.metadata.uid,
+        "resourceVersion": found.metadata.resource_version,
+        "labels": child.body["metadata"]["labels"],
+        "ownerReferences": owners,
+    }})
+}

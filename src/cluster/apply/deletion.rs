@@ -1,0 +1,70 @@
+//! The deletion of children that are no longer desired, by uid and in the background.
+
+use kube::core::DynamicObject;
+use tracing::Instrument;
+
+use crate::{
+    cluster::apply::{
+        ApplyRun,
+        result::{StopReason, WriteError},
+    },
+    render::ChildId,
+    telemetry::{ChildStep, ErrorType, fail_step, step_for},
+};
+
+impl ApplyRun<'_> {
+    /// Deletes what clashes with the new children. Returns what is not deleted yet.
+    pub(super) async fn delete_blocking(&mut self, blocking: &[ChildId]) -> Result<Vec<ChildId>, StopReason> {
+        let mut kept = Vec::new();
+        for id in blocking {
+            if !self.delete(id).await? {
+                kept.push(id.clone());
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Deletes these, whether or not a finalizer keeps them for a while.
+    pub(super) async fn delete_all(&mut self, obsolete: &[ChildId]) -> Result<(), StopReason> {
+        for id in obsolete {
+            self.delete(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes one child. Returns whether its name is free.
+    async fn delete(&mut self, id: &ChildId) -> Result<bool, StopReason> {
+        let Some(known) = self.live.get(id) else { return Ok(true) };
+        if known.metadata.deletion_timestamp.is_some() {
+            return Ok(false);
+        }
+        let span = step_for(ChildStep::Delete, id.kind);
+        let answer = self.applier.delete(self.owner, id, known).instrument(span.clone()).await;
+        match answer {
+            Ok(kept) => Ok(self.deleted(id, known, kept)),
+            Err(WriteError::Stopped(reason)) => Err(reason),
+            // Deleted or recreated by others: the watch delivers it.
+            Err(WriteError::Failed(error))
+                if matches!(error.class, ErrorType::NotFound | ErrorType::Conflict) =>
+            {
+                Ok(true)
+            }
+            Err(WriteError::Failed(error)) => {
+                fail_step(&span, error.class, &error.message);
+                let failure = self.result.record_failure(error);
+                self.result.applied.delete_failures.push((id.clone(), failure));
+                Ok(false)
+            }
+        }
+    }
+
+    fn deleted(&mut self, id: &ChildId, known: &DynamicObject, kept: Option<DynamicObject>) -> bool {
+        self.result.applied.deleted.push(id.clone());
+        let free = kept.is_none();
+        match kept {
+            Some(kept) => self.applier.children.assume(id.kind, kept),
+            None => self.applier.children.assume_deleted(id.kind, known),
+        }
+        free
+    }
+}

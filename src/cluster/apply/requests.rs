@@ -1,0 +1,161 @@
+//! The requests that write a child, each only while this replica leads; what is written and when is decided
+//! elsewhere.
+
+use either::Either;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::DynamicObject,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    api::FIELD_MANAGER,
+    cluster::{
+        apply::{
+            Applier,
+            result::{ApplyError, StopReason, WriteError},
+        },
+        client::call::{ApiCall, ApiError, call_with_timeout},
+        store::children::Availability,
+    },
+    foreign::ChildKind,
+    render::{Child, ChildId, Owner},
+    telemetry::ErrorType,
+};
+
+/// How a server-side apply treats what is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ApplyOptions<'a> {
+    /// The API server validates and admits, and stores nothing.
+    pub dry_run: bool,
+    /// Take fields over from other managers: only of what this owner controls already.
+    pub force: bool,
+    /// The object must be there, with this uid: a deleted child must not be created again by a write that was
+    /// meant for it, nor another owner's of the same name be taken over.
+    pub uid: Option<&'a str>,
+    /// The object must be there, at this version.
+    pub resource_version: Option<&'a str>,
+}
+
+impl Applier {
+    fn leads(&self) -> Result<(), StopReason> {
+        if *self.leading.borrow() { Ok(()) } else { Err(StopReason::LeadershipLost) }
+    }
+
+    /// Server-side apply of the child's manifest.
+    pub(super) async fn server_side_apply(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        options: ApplyOptions<'_>,
+    ) -> Result<DynamicObject, WriteError> {
+        self.leads()?;
+        let params = PatchParams {
+            force: options.force,
+            dry_run: options.dry_run,
+            ..PatchParams::apply(FIELD_MANAGER)
+        };
+        let mut manifest = child.manifest();
+        for (field, value) in [("uid", options.uid), ("resourceVersion", options.resource_version)] {
+            if let Some(value) = value {
+                manifest["metadata"][field] = value.into();
+            }
+        }
+        let api = self.api(owner, child.id.kind);
+        let patch = Patch::Apply(manifest);
+        let request = api.patch(&child.id.name, &params, &patch);
+        Ok(call_with_timeout(call("patch", owner, &child.id), request).await?)
+    }
+
+    /// POST of the child's manifest.
+    pub(super) async fn create(
+        &self,
+        owner: &Owner<'_>,
+        child: &Child,
+        dry_run: bool,
+    ) -> Result<DynamicObject, WriteError> {
+        self.leads()?;
+        let object = serde_json::from_value(child.manifest())
+            .map_err(|error| ApplyError::new(ErrorType::Internal, error.to_string()))?;
+        let params = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        let api = self.api(owner, child.id.kind);
+        Ok(call_with_timeout(call("create", owner, &child.id), api.create(&params, &object)).await?)
+    }
+
+    /// A merge patch.
+    pub(super) async fn merge_patch(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        patch: &Value,
+    ) -> Result<DynamicObject, WriteError> {
+        self.patch(owner, id, &Patch::Merge(patch)).await
+    }
+
+    /// A JSON patch: a list of operations.
+    pub(super) async fn json_patch(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        operations: Value,
+    ) -> Result<DynamicObject, WriteError> {
+        let operations = serde_json::from_value(operations)
+            .map_err(|error| ApplyError::new(ErrorType::Internal, error.to_string()))?;
+        self.patch(owner, id, &Patch::Json::<Value>(operations)).await
+    }
+
+    async fn patch<P: Serialize + std::fmt::Debug + Sync>(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        patch: &Patch<P>,
+    ) -> Result<DynamicObject, WriteError> {
+        self.leads()?;
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.api(owner, id.kind);
+        Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, patch)).await?)
+    }
+
+    /// Deletes the child with its uid, in the background. Returns it when a finalizer keeps it.
+    pub(super) async fn delete(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        known: &DynamicObject,
+    ) -> Result<Option<DynamicObject>, WriteError> {
+        self.leads()?;
+        let preconditions = Preconditions { uid: known.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let api = self.api(owner, id.kind);
+        let answer: Result<_, ApiError> =
+            call_with_timeout(call("delete", owner, id), api.delete(&id.name, &params)).await;
+        match answer {
+            Ok(Either::Left(kept)) if !kept.finalizers().is_empty() => Ok(Some(kept)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The API of a kind in the owner's namespace, at the version that is served.
+    pub(super) fn api(&self, owner: &Owner<'_>, kind: ChildKind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), owner.namespace, &self.resource(kind))
+    }
+
+    /// A kind at the version that is served.
+    pub(super) fn resource(&self, kind: ChildKind) -> kube::core::ApiResource {
+        match self.children.availability(kind) {
+            Availability::Ready(version) => kind.api_resource(&version),
+            _ => kind.api_resource(kind.version()),
+        }
+    }
+}
+
+fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> ApiCall {
+    let resource = id.kind.crd().unwrap_or_else(|| match id.kind.group() {
+        "" => id.kind.plural().to_owned(),
+        group => format!("{}.{group}", id.kind.plural()),
+    });
+    ApiCall { verb, resource, namespace: owner.namespace.to_owned(), name: id.name.clone() }
+}

@@ -1,0 +1,121 @@
+//! An engine or metric switch: what serves is deleted only after a server-side dry run has accepted the whole
+//! new set. It creates and changes nothing.
+
+use std::collections::BTreeMap;
+
+use tracing::Instrument;
+
+use crate::{
+    api::annotation,
+    cluster::apply::{
+        ApplyRun,
+        ownership::{self, NameOwner},
+        prune_plan::PrunePlan,
+        requests::ApplyOptions,
+        result::{StopReason, WriteError, name_conflict},
+    },
+    render::{
+        Child, ChildId, WriteMode,
+        applied::{ChildFailure, ChildOutcome},
+    },
+    telemetry::{ChildStep, ErrorType, fail_step, step_for},
+};
+
+use kube::ResourceExt;
+
+impl ApplyRun<'_> {
+    /// Whether the blocking children may be deleted. If not, what is live stays as it was last applied, and
+    /// the outcomes name what was refused.
+    pub(super) async fn accepts_switch(
+        &mut self,
+        desired: &[Child],
+        plan: &PrunePlan,
+    ) -> Result<bool, StopReason> {
+        let deleted =
+            |id: &ChildId| self.live.get(id).is_none_or(|known| known.metadata.deletion_timestamp.is_some());
+        // Proven already, and begun.
+        if plan.blocking.iter().all(deleted) {
+            return Ok(true);
+        }
+        let refused = self.refusals(desired).await?;
+        let Some(first) = desired.iter().map(|child| &child.id).find(|id| refused.contains_key(id)) else {
+            return Ok(true);
+        };
+        for child in desired {
+            let outcome = match refused.get(&child.id) {
+                Some(failure) => ChildOutcome::Failed(failure.clone()),
+                None if self.is_as_before(child) => self.apply_child(child).await?,
+                None => ChildOutcome::Blocked { on: first.clone() },
+            };
+            self.result.applied.outcomes.push((child.id.clone(), outcome));
+        }
+        Ok(false)
+    }
+
+    /// What the API server refuses of the desired children that have to be written.
+    async fn refusals(&mut self, desired: &[Child]) -> Result<BTreeMap<ChildId, ChildFailure>, StopReason> {
+        let mut refused = BTreeMap::new();
+        for child in desired.iter().filter(|child| child.mode == WriteMode::Apply) {
+            let error = match self.unavailable(child) {
+                Some(error) => Some(error),
+                None if self.is_up_to_date(child) => None,
+                None => {
+                    let span = step_for(ChildStep::Apply, child.id.kind);
+                    match self.dry_run(child).instrument(span.clone()).await {
+                        Ok(()) => None,
+                        Err(WriteError::Stopped(reason)) => return Err(reason),
+                        Err(WriteError::Failed(error)) => {
+                            fail_step(&span, error.class, &error.message);
+                            Some(error)
+                        }
+                    }
+                }
+            };
+            if let Some(error) = error {
+                refused.insert(child.id.clone(), self.result.record_failure(error));
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn dry_run(&self, child: &Child) -> Result<(), WriteError> {
+        let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
+        if let Some(known) = self.live.get(&child.id) {
+            let uid = known.metadata.uid.as_deref();
+            self.applier
+                .server_side_apply(self.owner, child, ApplyOptions { force: true, uid, ..options })
+                .await?;
+            return Ok(());
+        }
+        self.check_owner().await?;
+        let (client, resource) = (&self.applier.client, self.applier.resource(child.id.kind));
+        match ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await?.0 {
+            NameOwner::Controller(other) => {
+                Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())
+            }
+            NameOwner::Unowned(managers) => Err(name_conflict(&child.id, &managers).into()),
+            NameOwner::Owned | NameOwner::Orphan => {
+                let options = ApplyOptions { force: true, ..options };
+                self.applier.server_side_apply(self.owner, child, options).await.map(drop)
+            }
+            NameOwner::Absent => self.applier.server_side_apply(self.owner, child, options).await.map(drop),
+            // The name is in use by what the switch removes. A POST is admitted and validated before the
+            // API server finds the name taken, so that answer is as good as an acceptance.
+            NameOwner::Terminating(_) => match self.applier.create(self.owner, child, true).await {
+                Err(WriteError::Failed(error)) if error.class == ErrorType::Conflict => Ok(()),
+                answer => answer.map(drop),
+            },
+        }
+    }
+
+    /// It is live and the spec changes nothing of it; it may have drifted.
+    fn is_as_before(&self, child: &Child) -> bool {
+        match child.mode {
+            WriteMode::Apply => self
+                .live
+                .get(&child.id)
+                .is_some_and(|known| known.annotations().get(annotation::APPLIED) == Some(&child.hash())),
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Switches that keep what serves until its successor is accepted, and writes after the Lease is lost.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, Webhook, eventually, webhook::Rule};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use crate::stage::{SOON, Stage, binary, image, with};
+
+const KSVC: &str = "services.serving.knative.dev";
+const KEDA: &str = "http.keda.sh/v1alpha1";
+
+pub(crate) fn on(engine: &str) -> Value {
+    with(image("v1"), &json!({"engine": engine}))
+}
+
+pub(crate) fn host(host: &str, tls: bool) -> Value {
+    json!({"ingress": {"host": host, "tls": tls}})
+}
+
+pub(crate) async fn create(api: &Api<DynamicObject>, object: Value) -> DynamicObject {
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+}
+
+pub(crate) async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) -> DynamicObject {
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+}
+
+impl Stage {
+    pub(crate) fn http_scaled_objects(&self) -> Api<DynamicObject> {
+        self.any(KEDA, "HTTPScaledObject", "httpscaledobjects")
+    }
+
+    pub(crate) fn core_services(&self) -> Api<DynamicObject> {
+        self.any("v1", "Service", "services")
+    }
+
+    fn domain_mappings(&self) -> Api<DynamicObject> {
+        self.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings")
+    }
+
+    /// The uids of the three objects of a KEDA service.
+    async fn keda_uids(&self, name: &str) -> Vec<Option<String>> {
+        let mut uids = Vec::new();
+        for api in [self.deployments(), self.core_services(), self.http_scaled_objects()] {
+            uids.push(api.get(name).await.unwrap().uid());
+        }
+        uids
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_51_a_refused_switch_keeps_the_old_engine() {
+    let stage = Stage::new("apply-51").await;
+    stage.apply("web", &on("keda")).await;
+    stage.ready("web").await;
+    let before = stage.keda_uids("web").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.refuse(KSVC, 422, "no Knative here");
+    stage.apply("web", &on("knative")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    for part in ["no Knative here", "Deployment web", "Service web", "HTTPScaledObject web"] {
+        assert!(condition.message.contains(part), "{part}: {}", condition.message);
+    }
+    assert_eq!(stage.keda_uids("web").await, before, "what serves is as it was");
+    webhook.clear();
+    stage.ready("web").await;
+    stage.gone(&stage.deployments(), "web").await;
+    stage.gone(&stage.http_scaled_objects(), "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_52_a_finalizer_holds_up_only_what_clashes() {
+    let stage = Stage::new("apply-52").await;
+    stage.apply("web", &on("keda")).await;
+    stage.ready("web").await;
+    let hangs = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    merge(&stage.http_scaled_objects(), "web", hangs(json!(["example.org/hangs"]))).await;
+    stage.apply("web", &on("knative")).await;
+    stage.ready("web").await;
+    stage
+        .object(&stage.http_scaled_objects(), "web", "is being deleted", |o| {
+            o.metadata.deletion_timestamp.is_some()
+        })
+        .await;
+    stage.gone(&stage.deployments(), "web").await;
+    merge(&stage.http_scaled_objects(), "web", hangs(Value::Null)).await;
+    stage.gone(&stage.http_scaled_objects(), "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_53_a_missing_engine_keeps_the_domain() {
+    let crds = vec![Crds::ELPIO, Crds::KNATIVE, Crds::CERT_MANAGER];
+    let options = ClusterOptions { crds, audit: true, ..ClusterOptions::default() };
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(options).await));
+    let stage = Stage::on(cluster, "apply-53", &cluster.kubeconfig(), &[]).await;
+    let tls = host("web.apps.example.org", true);
+    stage.apply("web", &with(on("knative"), &tls)).await;
+    stage.ready("web").await;
+    let mapping = stage.domain_mappings().get("web.apps.example.org").await.unwrap().uid();
+    stage.apply("web", &with(on("keda"), &tls)).await;
+    stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    stage.quiet().await;
+    assert_eq!(stage.domain_mappings().get("web.apps.example.org").await.unwrap().uid(), mapping);
+    assert_eq!(stage.deployments().get_opt("web").await.unwrap(), None, "the new set is not begun");
+    stage.knative().get("web").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_54_another_host_keeps_the_old_one_until_it_is_accepted() {
+    let stage = Stage::new("apply-54").await;
+    let mappings = stage.domain_mappings();
+    stage.apply("web", &with(on("knative"), &host("a.apps.example.org", false))).await;
+    stage.ready("web").await;
+    let before = mappings.get("a.apps.example.org").await.unwrap().uid();
+    let theirs = json!({"apiVersion": "serving.knative.dev/v1beta1", "kind": "DomainMapping",
+        "metadata": {"name": "b.apps.example.org"},
+        "spec": {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "theirs"}}});
+    create(&mappings, theirs).await;
+    stage.apply("web", &with(on("knative"), &host("b.apps.example.org", false))).await;
+    let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("DomainMapping a.apps.example.org"), "{}", condition.message);
+    stage.quiet().await;
+    assert_eq!(mappings.get("a.apps.example.org").await.unwrap().uid(), before);
+    mappings.delete("b.apps.example.org", &DeleteParams::default()).await.unwrap();
+    stage.ready("web").await;
+    stage.gone(&mappings, "a.apps.example.org").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
+    let stage = Stage::new("apply-78").await;
+    stage.apply("web", &on("keda")).await;
+    stage.ready("web").await;
+    let before = stage.keda_uids("web").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.add(Rule::refuse("scaledobjects.keda.sh", 422, "no cpu scaler"));
+    let cpu = json!({"scaling": {"metric": "cpu", "target": 50}, "resources": {"limits": {"cpu": 1}}});
+    stage.apply("web", &with(on("keda"), &cpu)).await;
+    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    assert!(condition.message.contains("no cpu scaler"), "{}", condition.message);
+    assert_eq!(stage.keda_uids("web").await, before);
+    webhook.clear();
+    stage.ready("web").await;
+    stage.gone(&stage.http_scaled_objects(), "web").await;
+}
+
+/// The owner's deletion is not in the cache yet, and a retry is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
+    let cluster = Cluster::shared().await;
+    // A stage for its verbs; its own operator watches another namespace.
+    let stage = Stage::with("apply-60", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let namespace = stage.namespace.as_str();
+    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), namespace);
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace),
+        ("POD_NAMESPACE", namespace),
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+    ];
+    let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+    operator.wait_ready().await;
+    let webhook = Webhook::start(stage.client.clone(), namespace).await;
+    webhook.add(Rule::delay("externalsecrets.external-secrets.io", Duration::from_secs(2)));
+    let secrets: Vec<Value> = (0..30)
+        .map(|n| json!({"name": format!("s{n}"), "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}))
+        .collect();
+    stage.apply("web", &with(image("v1"), &json!({"externalSecrets": secrets}))).await;
+    let seen = |webhook: &Webhook| {
+        webhook.requests().iter().filter(|seen| seen.resource == "externalsecrets").count()
+    };
+    eventually("it writes", SOON, async || match seen(&webhook) {
+        0 | 1 => Err("nothing yet"),
+        _ => Ok(()),
+    })
+    .await;
+    let lease = eventually("the Lease", SOON, async || {
+        let all = leases.list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
+        all.items.into_iter().next().ok_or_else(|| "none".to_owned())
+    })
+    .await;
+    let stolen = json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 3600,
+        "renewTime": format!("{:.6}", jiff::Timestamp::now())}});
+    leases.patch(&lease.name_any(), &PatchParams::default(), &Patch::Merge(stolen)).await.unwrap();
+    eventually("it does not lead", SOON, async || {
+        match operator.sample("leader_election_master_status", &[]).await {
+            Some(0.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let at_loss = seen(&webhook);
+    assert!(at_loss < 20, "the Lease was lost too late for this test: {at_loss} of 30 were written");
+    eventually("nothing runs", SOON, async || {
+        match operator.sample("elpio_reconcile_active", &[("kind", "ElpioService")]).await {
+            Some(0.0) => Ok(()),
+            other => Err(format!("{other:?} run, {} written", seen(&webhook))),
+        }
+    })
+    .await;
+    let after = seen(&webhook) - at_loss;
+    assert!(after <= 1, "{after} writes after the loss");
+}

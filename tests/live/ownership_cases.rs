@@ -1,0 +1,173 @@
+//! Names that belong to others, owners that are deleted, and two owners that desire one child.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use elpio_cluster::{Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PropagationPolicy},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    apply_cases::{create, host, on},
+    stage::{SOON, Stage, find, image, with},
+};
+
+fn secret(name: &str) -> Value {
+    json!({"externalSecrets": [{"name": name, "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_55_equal_fields_are_no_permission() {
+    let stage = Stage::new("apply-55").await;
+    let alias = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "ExternalName", "externalName": "legacy.example.org"}});
+    let alias = create(&stage.core_services(), alias).await;
+    let certificate = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+        "metadata": {"name": "x.apps.example.org"},
+        "spec": {"secretName": "site-tls", "dnsNames": ["x.apps.example.org"],
+            "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letsencrypt"}}});
+    let certificates = stage.any("cert-manager.io/v1", "Certificate", "certificates");
+    let certificate = create(&certificates, certificate).await;
+
+    stage.apply("web", &on("keda")).await;
+    let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("Service web"), "{}", condition.message);
+    stage.apply("site", &with(on("knative"), &host("x.apps.example.org", true))).await;
+    stage.condition("site", "Reconciled", "False", "NameConflict").await;
+    stage.quiet().await;
+    // Their statuses may be written by others.
+    let own = |object: &DynamicObject| {
+        let owners = object.owner_references().to_vec();
+        (object.uid(), object.metadata.labels.clone(), owners, object.data["spec"].clone())
+    };
+    assert_eq!(own(&stage.core_services().get("web").await.unwrap()), own(&alias));
+    assert_eq!(own(&certificates.get("x.apps.example.org").await.unwrap()), own(&certificate));
+    stage.services().delete("site", &DeleteParams::default()).await.unwrap();
+    stage.core_services().delete("web", &DeleteParams::default()).await.unwrap();
+    stage.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
+    let stage = Stage::new("apply-88").await;
+    // Long enough for both to have begun.
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.add(Rule::delay("externalsecrets.external-secrets.io", Duration::from_millis(300)));
+    webhook.add(Rule::delay("domainmappings.serving.knative.dev", Duration::from_millis(300)));
+    let pairs: Vec<(String, String)> = (0..16).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
+    let spec = |n: usize| match n % 2 {
+        0 => with(image("v1"), &secret(&format!("shared{n}"))),
+        _ => with(image("v1"), &host(&format!("shared{n}.apps.example.org"), false)),
+    };
+    let specs: Vec<Value> = (0..pairs.len()).map(spec).collect();
+    let both =
+        pairs.iter().zip(&specs).flat_map(|((a, b), spec)| [stage.apply(a, spec), stage.apply(b, spec)]);
+    futures::future::join_all(both).await;
+    for (a, b) in &pairs {
+        eventually(&format!("one of {a} and {b} is reconciled, the other conflicts"), SOON, async || {
+            let mut reasons = BTreeMap::new();
+            for name in [a, b] {
+                let object = stage.services().get(name).await.map_err(|e| e.to_string())?;
+                let reason = find(&object, "Reconciled").map_or_else(String::new, |c| c.reason);
+                reasons.insert(reason, name.clone());
+            }
+            let known: Vec<&str> = reasons.keys().map(String::as_str).collect();
+            if known == ["NameConflict", "Reconciled"] { Ok(()) } else { Err(format!("{reasons:?}")) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
+    let cluster = Cluster::shared().await;
+    let blackhole = WatchBlackhole::start(&cluster.kubeconfig()).await;
+    let stage = Stage::on(cluster, "apply-79", &blackhole.kubeconfig(), &[]).await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.refuse("httpscaledobjects.http.keda.sh", 422, "not yet");
+    for name in ["deleted", "orphaned"] {
+        stage.apply(name, &on("keda")).await;
+        stage.condition(name, "Reconciled", "False", "ApplyFailed").await;
+    }
+    blackhole.block();
+    stage.services().delete("deleted", &DeleteParams::default()).await.unwrap();
+    let orphan =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    stage.services().delete("orphaned", &orphan).await.unwrap();
+    let deleted = "their owners are deleted";
+    eventually(deleted, SOON, async || {
+        for name in ["deleted", "orphaned"] {
+            if stage.services().get_opt(name).await.map_err(|e| e.to_string())?.is_some() {
+                return Err(format!("{name} is there"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let mark = stage.cluster.audit_offset();
+    webhook.clear();
+    eventually("the operator has asked for both owners", SOON, async || {
+        let asked = stage.asked_since(mark).verb("get").resource("elpioservices");
+        let names: std::collections::BTreeSet<String> = asked.0.iter().map(|e| e.name.clone()).collect();
+        if names.len() == 2 { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
+    let writes = stage.asked_since(mark).writes();
+    assert!(writes.is_empty(), "{:?}", writes.count());
+    assert_eq!(stage.http_scaled_objects().get_opt("orphaned").await.unwrap(), None);
+    let orphan = stage.deployments().get("orphaned").await.unwrap();
+    assert!(orphan.owner_references().is_empty(), "{:?}", orphan.owner_references());
+    blackhole.unblock();
+
+    // A service of that name takes the orphans over.
+    stage.apply("orphaned", &on("keda")).await;
+    stage.ready("orphaned").await;
+    assert_eq!(stage.deployments().get("orphaned").await.unwrap().uid(), orphan.uid(), "it is adopted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_28_label_explosion_by_owner() {
+    let stage = Stage::with("apply-28", &[("ELPIO_ENGINE", "keda")]).await;
+    for n in 0..8 {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("web-{n}"),
+            "labels": {"app.kubernetes.io/managed-by": "elpio", "elpio.io/service": format!("web-{n}")},
+            "ownerReferences": [{"apiVersion": format!("t{n}.example.com/v1"), "kind": format!("Thing{n}"), "name": "x",
+                "uid": format!("00000000-0000-0000-0000-0000000000{n:02}"), "controller": true}]},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": {
+                "metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "registry.local/x"}]}}}});
+        create(&stage.deployments(), deployment).await;
+        stage.apply(&format!("web-{n}"), &image("v1")).await;
+    }
+    let secrets = stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets");
+    // Alive, and cluster-scoped: a GET of it in the namespace would answer 404.
+    let cluster_secrets: Api<DynamicObject> = {
+        let gvk = GroupVersionKind::gvk("external-secrets.io", "v1", "ClusterExternalSecret");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "clusterexternalsecrets");
+        Api::all_with(stage.client.clone(), &resource)
+    };
+    let owner = json!({"apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "metadata": {"name": stage.namespace},
+        "spec": {"externalSecretSpec": {}}});
+    let owner = create(&cluster_secrets, owner).await;
+    let db = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "db",
+        "ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "name": owner.name_any(),
+            "uid": owner.uid(), "controller": true}]}, "spec": {}});
+    create(&secrets, db).await;
+    stage.apply("db", &with(image("v1"), &secret("db"))).await;
+
+    for n in 0..8 {
+        let condition = stage.condition(&format!("web-{n}"), "Reconciled", "False", "NameConflict").await;
+        assert!(condition.message.contains(&format!("Thing{n} x")), "{}", condition.message);
+    }
+    let condition = stage.condition("db", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("ClusterExternalSecret apply-28"), "{}", condition.message);
+    let page = stage.operator.metrics("").await;
+    let lines: Vec<&str> = page.lines().filter(|line| line.contains(".example.com")).collect();
+    assert!(lines.is_empty(), "{lines:#?}");
+    let agent = stage.cluster.audit().user_agent("elpio-operator");
+    let foreign = agent
+        .filter(|entry| entry.uri.contains("example.com") || entry.uri.contains("clusterexternalsecrets"));
+    assert!(foreign.is_empty(), "{:?}", foreign.count());
+}
