@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     cel::{rule, rule_at},
-    pod::SUBDOMAIN,
+    pattern::{HOST, SUBDOMAIN},
 };
-
-/// The form of a host: lower-case labels of at most 63, two or more.
-pub const HOST: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$";
 
 /// What the autoscaler looks at.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -96,7 +93,7 @@ pub struct Ingress {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = HOST))]
     #[schemars(extend("x-kubernetes-validations" = [
-    rule("self != 'cluster.local' && !self.endsWith('.cluster.local')", "ingress.host must not be under cluster.local"),
+    rule("!self.endsWith('.local') && !self.endsWith('.svc')", "ingress.host must not be under cluster.local, .local or .svc"),
     rule("!self.matches('[.][0-9]+$')", "ingress.host must be a domain name, not an address"),
 ]))]
     pub host: Option<String>,

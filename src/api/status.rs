@@ -1,10 +1,25 @@
 //! The parts of a status that both kinds share: children and the rollout with its trace. Types only.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::service::Engine;
+use crate::api::engine::Engine;
+
+/// What the statuses of both kinds have in common.
+pub trait StatusParts {
+    /// The generation that the status speaks of.
+    fn observed_generation(&self) -> Option<i64>;
+
+    /// The conditions.
+    fn conditions(&self) -> &[Condition];
+
+    /// The rollout of the current generation.
+    fn rollout(&self) -> Option<&RolloutStatus>;
+
+    /// The engine that serves; `None` where the kind has none.
+    fn engine(&self) -> Option<Engine>;
+}
 
 /// One child, as it was last seen.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

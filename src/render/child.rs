@@ -135,6 +135,9 @@ impl Owner<'_> {
     pub fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             (label::MANAGED_BY.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
+            (label::PART_OF.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
+            (label::NAME.to_owned(), self.name.to_owned()),
+            (label::INSTANCE.to_owned(), self.name.to_owned()),
             (self.label.0.to_owned(), self.label.1.to_owned()),
         ])
     }

@@ -228,7 +228,7 @@ impl<K: Kind> Reconciler<K> {
             .spec
             .as_ref()
             .map_err(|error| vec![FieldError { path: error.path.clone(), message: error.message.clone() }])?;
-        K::validate(name, spec, object.annotations(), defaults)
+        K::validate(name, spec, object.annotations(), object.status.as_ref(), defaults)
     }
 
     /// How long a rollout of this object may take.

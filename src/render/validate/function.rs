@@ -108,7 +108,7 @@ pub fn validate_function(
     errors.range("spec.build.keep", spec.build.keep, 1, i32::MAX);
     let service = service(spec);
     // The service's image and name are made from fields that were checked under their own paths.
-    let others = validate(name, &service, defaults).err().unwrap_or_default();
+    let others = validate(name, &service, None, defaults).err().unwrap_or_default();
     for error in others
         .into_iter()
         .filter(|error| !error.path.starts_with("spec.image") && !error.path.starts_with("metadata."))
@@ -243,6 +243,7 @@ fn service(spec: &ElpioFunctionSpec) -> ElpioServiceSpec {
         scaling: spec.scaling.clone(),
         ingress: spec.ingress.clone(),
         service_account: spec.service_account.clone().filter(|name| !name.is_empty()),
+        image_pull_secrets: spec.image_pull_secrets.clone(),
         traffic: Vec::new(),
     }
 }
