@@ -35,8 +35,6 @@ pub struct ValidService {
     pub pod: ValidPod,
     /// The secrets to fetch.
     pub secrets: Vec<ValidSecret>,
-    /// Names of their `ExternalSecret` objects.
-    pub external_secrets: Vec<String>,
     /// What the autoscaler looks at.
     pub metric: Metric,
     /// What one replica should bear.
@@ -156,7 +154,6 @@ pub fn validate(
         name: name.to_owned(),
         engine,
         pod,
-        external_secrets: secrets.iter().map(|secret| secret.name.clone()).collect(),
         secrets,
         metric: scaling.metric,
         target: scaling.target.unsigned_abs(),
