@@ -23,7 +23,7 @@ fn faults(case: &rules::Case) -> Vec<String> {
     let found = if case.object["kind"] == "ElpioFunction" {
         validate_function(name, &read(case), None, &defaults).err()
     } else {
-        validate(name, &read(case), &defaults).err()
+        validate(name, &read(case), None, &defaults).err()
     };
     found.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
@@ -58,7 +58,7 @@ fn all_faults_are_listed_in_the_order_of_the_fields() {
         },
     }))
     .unwrap();
-    let faults = validate("1", &object.spec.unwrap(), &Defaults::default()).unwrap_err();
+    let faults = validate("1", &object.spec.unwrap(), None, &Defaults::default()).unwrap_err();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(
         paths,
@@ -91,7 +91,8 @@ fn the_samples_are_valid() {
         let defaults = Defaults::default();
         let faults = match kind {
             "ElpioService" => {
-                validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), &defaults).err()
+                validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), None, &defaults)
+                    .err()
             }
             "ElpioFunction" => validate_function(
                 name,

@@ -36,7 +36,7 @@ use crate::api::{
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS-1035 label of at most 63 characters"),
-    validation = Rule::new("!has(self.spec.externalSecrets) || !self.spec.ingress.tls || self.spec.externalSecrets.all(s, (has(s.secretName) ? s.secretName : s.name) != self.metadata.name + '-tls')")
+    validation = Rule::new("!has(self.spec.externalSecrets) || !self.spec.ingress.tls || !((self.metadata.name + '-tls') in self.spec.externalSecrets.map(s, has(s.secretName) ? s.secretName : s.name))")
         .message("externalSecrets: the Secret NAME-tls is the certificate's where ingress.tls is set")
 )]
 #[serde(rename_all = "camelCase")]

@@ -64,7 +64,7 @@ impl FieldErrors {
             if let Some(first) = seen.get(name) {
                 self.add(
                     format!("{list}[{index}].{field}"),
-                    format!("{name:?} stands already in {list}[{first}]"),
+                    format!("{name:?} is already in {list}[{first}]"),
                 );
             } else {
                 seen.insert(name, index);

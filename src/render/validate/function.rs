@@ -131,9 +131,9 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErr
     errors.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
-    let (_, tag) = split_tag(&spec.image);
-    let image =
-        is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(formats::is_image_tag);
+    let (repository, tag) = split_tag(&spec.image);
+    // The published service has it as its repository and tag.
+    let image = formats::is_repository(repository) && tag.is_none_or(formats::is_image_tag);
     errors
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());

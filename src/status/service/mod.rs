@@ -72,10 +72,13 @@ fn baseline_children<'a>(previous: Option<&'a ElpioServiceStatus>, input: &Statu
 
 /// The message of `Reconciled` when it is True. A field without effect is named for as long as it is asked for.
 fn reconciled_message(valid: &ValidService, desired: &Desired) -> String {
-    let count = desired.children.len();
-    let plural = if count == 1 { "" } else { "s" };
     let ignored = ignored_fields(valid, desired).map(|fields| format!("; {fields}")).unwrap_or_default();
-    format!("engine {}, {count} object{plural}{ignored}", valid.engine.as_str())
+    format!("{}{ignored}", applied_objects(valid, desired))
+}
+
+fn applied_objects(valid: &ValidService, desired: &Desired) -> String {
+    let count = desired.children.len();
+    format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" })
 }
 
 fn ignored_fields(valid: &ValidService, desired: &Desired) -> Option<String> {
@@ -97,9 +100,10 @@ fn events(
     let Observation::Applied { valid, desired, applied, live } = observation else {
         return transitions.invalid_event().into_iter().collect();
     };
-    let reconciled = transitions
-        .reconciled_condition()
-        .map(|c| new_event(event_type::NORMAL, reason::RECONCILED, action::APPLY, c.message.clone()));
+    let reconciled = transitions.reconciled_condition().map(|_| {
+        let note = applied_objects(valid, desired);
+        new_event(event_type::NORMAL, reason::RECONCILED, action::APPLY, note)
+    });
     let ignored = || {
         let note = ignored_fields(valid, desired)?;
         Some(new_event(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
