@@ -20,6 +20,7 @@ mod program;
 mod relay;
 mod restart;
 mod rollout;
+mod service_cases;
 mod span_rows;
 mod stage;
 mod switch;
