@@ -1,10 +1,10 @@
-//! CEL rules for the schema: each says what is wrong in words that name the field.
+//! CEL rules for the schema, each with a message that names the field.
 
 use serde_json::{Value, json};
 
 use crate::api::pattern::REPOSITORY;
 
-/// A rule on the value that it stands at.
+/// A rule on the value that it is attached to.
 pub(super) fn rule(cel: &str, message: &str) -> Value {
     json!({ "rule": cel, "message": message })
 }

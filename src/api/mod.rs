@@ -24,7 +24,7 @@ pub use crate::api::stored::{LenientFunction, LenientObject, LenientService, Spe
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";
 
-/// `GROUP/VERSION`, as it stands in `apiVersion`.
+/// `GROUP/VERSION`, as `apiVersion` has it.
 pub const API_VERSION: &str = "elpio.io/v1alpha1";
 
 /// The field manager of every server-side apply.
@@ -36,7 +36,7 @@ pub mod annotation {
     pub const APPLIED: &str = "elpio.io/applied";
     /// On a child or an Event: the W3C `traceparent` of the trace that wrote it.
     pub const TRACEPARENT: &str = "elpio.io/traceparent";
-    /// On an object of ours: a caller's trace context by the name that Kubernetes' tracing uses.
+    /// On an object of Elpio's: a caller's trace context by the name that Kubernetes' tracing uses.
     pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
     /// On an Event: the trace id, 32 hexadecimal digits.
     pub const TRACE_ID: &str = "elpio.io/trace-id";

@@ -1,4 +1,4 @@
-//! The parts of a spec that say how a service scales and how it is reached; both kinds hold these types.
+//! The parts of a spec about scaling and ingress, which both kinds have.
 //! Schema only.
 
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use crate::api::{
     pattern::{HOST, SUBDOMAIN},
 };
 
-/// What the autoscaler looks at.
+/// The metric that the autoscaler uses.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -23,7 +23,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The word that stands in the spec.
+    /// The word in the spec.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ pub struct Scaling {
     /// What one replica should bear, in the unit of the metric.
     #[schemars(range(min = 1))]
     pub target: i32,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub metric: Metric,
     /// A hard limit of requests in flight for each replica; never implied by target.
     #[serde(skip_serializing_if = "Option::is_none")]

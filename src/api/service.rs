@@ -114,8 +114,8 @@ pub(super) fn default_port() -> i32 {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
-    /// Registry and repository, such as `registry.example/team/app`: no scheme, no tag, no digest, no capitals
-    /// in the path.
+    /// Registry and repository, such as `registry.example/team/app`: no scheme, no tag, no digest, no
+    /// capitals in the path.
     #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = [cel::repository()]))]
     pub repository: String,
     /// Tag.

@@ -31,9 +31,9 @@ pub struct ChildStatus {
     pub kind: String,
     /// The child's name; its namespace is the owner's.
     pub name: String,
-    /// Whether the child says that it is ready for its current spec.
+    /// Whether the child reports that it is ready for its current spec.
     pub ready: bool,
-    /// Why it is not ready, in the child's own word.
+    /// Why it is not ready, as the child's own reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How many replicas are available (Deployments only).
@@ -58,7 +58,7 @@ impl RolloutOutcome {
     /// Every outcome.
     pub const ALL: [Self; 4] = [Self::Ready, Self::Superseded, Self::Deleted, Self::TimedOut];
 
-    /// The word that stands in the status.
+    /// The word in the status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -23,8 +23,8 @@ pub struct LenientObject<S, T> {
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
     pub spec: Result<S, SpecError>,
-    /// The status, without the fields that cannot be read (a newer version may have written them); `None` when
-    /// there is none.
+    /// The status, without the fields that cannot be read (a newer version may have written them); `None`
+    /// when there is none.
     pub status: Option<T>,
     /// The status as it is stored, when some of it cannot be read: the next write must replace it whole.
     pub unreadable_status: Option<Value>,

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub mod name {
     /// Which autoscaler scales a revision.
     pub const CLASS: &str = "autoscaling.knative.dev/class";
-    /// What it looks at.
+    /// The metric that it uses.
     pub const METRIC: &str = "autoscaling.knative.dev/metric";
     /// What one replica should bear.
     pub const TARGET: &str = "autoscaling.knative.dev/target";

@@ -105,7 +105,7 @@ impl ChildKind {
         self.facts().group
     }
 
-    /// The plural that stands in URLs.
+    /// The plural in URLs.
     #[must_use]
     pub fn plural(self) -> &'static str {
         self.facts().plural

@@ -26,7 +26,7 @@ pub struct Owner<'a> {
     pub uid: &'a str,
     /// The label that ties children to the owner: `elpio.io/service` or `elpio.io/function`, and its name.
     pub label: (&'static str, &'a str),
-    /// The owner's annotation `elpio.io/build`: goes on the pod template when the image is by tag, so that a
+    /// The owner's annotation `elpio.io/build`: put on the pod template when the image is by tag, so that a
     /// new build makes a new revision.
     pub build: Option<&'a str>,
 }

@@ -98,8 +98,8 @@ fn deployment(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> C
                 containers: vec![container(valid, defaults)],
                 enable_service_links: Some(false),
                 image_pull_secrets: Some(pod::image_pull_secrets(valid)).filter(|names| !names.is_empty()),
-                // Sent when none is asked for, too: Kubernetes keeps a copy of the name that nobody owns, and
-                // would put the last account back.
+                // Sent when none is asked for, too: Kubernetes keeps a copy of the name that no manager
+                // owns, and would restore the last account from it.
                 service_account_name: Some(valid.pod.service_account.clone()),
                 ..PodSpec::default()
             }),
@@ -150,7 +150,8 @@ fn max(valid: &ValidService) -> u32 {
     valid.max_scale.unwrap_or_else(|| DEFAULT_MAX.max(valid.min_scale))
 }
 
-/// The `Host` headers that lead to a service: its host, else names that nobody can own outside the cluster.
+/// The `Host` headers that lead to a service: its host, else names that cannot be registered outside the
+/// cluster.
 pub(crate) fn hosts(name: &str, namespace: &str, host: Option<&str>) -> Vec<String> {
     match host {
         Some(host) => vec![host.to_owned()],

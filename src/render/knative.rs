@@ -31,8 +31,8 @@ fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
     ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).build(owner)
 }
 
-/// `traffic` is always sent: what another tool pinned would otherwise stay, and a new generation would read as
-/// ready without a request reaching it.
+/// `traffic` is always sent: what another tool pinned would otherwise stay, and a new generation would read
+/// as ready without a request reaching it.
 fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Child {
     let template = RevisionTemplate {
         metadata: TemplateMeta { labels: owner.labels(), annotations: template_annotations(owner, valid) },

@@ -25,7 +25,7 @@ pub use crate::render::validate::{
 
 use crate::api::{Engine, pod::PodSecurity};
 
-/// What the operator fills in where an object is silent.
+/// The values for what an object leaves out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Defaults {
     /// The engine (`ELPIO_ENGINE`).

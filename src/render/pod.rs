@@ -44,7 +44,7 @@ pub(super) fn image_pull_secrets(valid: &ValidService) -> Vec<LocalObjectReferen
     valid.pod.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
-/// What Knative's `secure-pod-defaults` puts into a container that says nothing of its own.
+/// What Knative's `secure-pod-defaults` puts into a container without a security context of its own.
 /// Source: `defaultSecurityContext` in knative.dev/serving `pkg/apis/serving/v1/revision_defaults.go`.
 fn security_context(security: PodSecurity, port: u16) -> Option<SecurityContext> {
     let low_port = || vec!["NET_BIND_SERVICE".to_owned()];

@@ -77,8 +77,8 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
     find_condition(conditions, kind).is_some_and(|c| c.status == ConditionStatus::True.as_str())
 }
 
-/// Sets Elpio's conditions: a condition's time moves only when its status does. Elpio's types that are not among
-/// the new ones are dropped; conditions of other types are another controller's, and stay.
+/// Sets Elpio's conditions: a condition's time moves only when its status does. Elpio's types that are not
+/// among the new ones are dropped; conditions of other types are another controller's, and stay.
 #[must_use]
 pub fn set_conditions(
     previous: &[Condition],
@@ -117,8 +117,8 @@ fn sanitize_reason(text: &str) -> String {
     if fits { kept } else { "Unknown".to_owned() }
 }
 
-/// The reason under which an object that is not ready is counted: a closed set, since a reason that was copied
-/// from an engine counts under the name of its part.
+/// The reason under which an object that is not ready is counted: a closed set, since a reason that was
+/// copied from an engine counts under the name of its part.
 #[must_use]
 pub fn metric_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find_condition(conditions, kind::READY) else { return reason::PROGRESSING };

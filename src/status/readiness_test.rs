@@ -73,8 +73,8 @@ fn every_kind() {
     }
 }
 
-/// A Deployment at generation 2, rolled out, with `(desired, total, available)` replicas; unavailable since second
-/// 100 where none is.
+/// A Deployment at generation 2, rolled out, with `(desired, total, available)` replicas; unavailable since
+/// second 100 where none is.
 fn scaled(desired: i64, total: i64, available: i64) -> Value {
     let progressing = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
     let unavailable = json!({"type": "Available", "status": if available == 0 { "False" } else { "True" },

@@ -78,8 +78,8 @@ impl<'a> Transitions<'a> {
         (is && !was).then(|| new_event(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
     }
 
-    /// It began to wait, it fell without an edit, or what it waits for failed. A failure is a Warning where the
-    /// object was ready, or where it is final: others pass by themselves.
+    /// It began to wait, it fell without an edit, or what it waits for failed. A failure is a Warning where
+    /// the object was ready, or where it is final: others pass by themselves.
     #[must_use]
     pub fn waiting_event(
         &self,

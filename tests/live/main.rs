@@ -21,6 +21,7 @@ mod relay;
 mod restart;
 mod rollout;
 mod service_cases;
+mod service_spec_cases;
 mod span_rows;
 mod stage;
 mod switch;

@@ -35,7 +35,7 @@ pub struct ValidService {
     pub pod: ValidPod,
     /// The secrets to fetch.
     pub secrets: Vec<ValidSecret>,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub metric: Metric,
     /// What one replica should bear.
     pub target: u32,

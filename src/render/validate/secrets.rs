@@ -9,8 +9,8 @@ use crate::{
     },
 };
 
-/// The secrets to fetch, in their order. `tls_secret` is the Secret that holds the certificate, if one is asked
-/// for.
+/// The secrets to fetch, in their order. `tls_secret` is the Secret that holds the certificate, if one is
+/// asked for.
 pub(super) fn external_secrets(
     secrets: &[ExternalSecret],
     tls_secret: Option<&str>,

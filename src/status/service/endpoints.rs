@@ -1,4 +1,4 @@
-//! Where a service is called: its URL, its address inside the cluster, and the message that says so. Pure.
+//! Where a service is called: its URL, its address inside the cluster, and the message of `Ready`. Pure.
 
 use crate::{
     api::{ElpioServiceStatus, Engine, condition::kind, network::Metric},

@@ -70,7 +70,8 @@ fn baseline_children<'a>(previous: Option<&'a ElpioServiceStatus>, input: &Statu
     previous.filter(|_| input.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
-/// The message of `Reconciled` when it is True. A field without effect is named for as long as it is asked for.
+/// The message of `Reconciled` when it is True. A field without effect is named for as long as it is asked
+/// for.
 fn reconciled_message(valid: &ValidService, desired: &Desired) -> String {
     let ignored = ignored_fields(valid, desired).map(|fields| format!("; {fields}")).unwrap_or_default();
     format!("{}{ignored}", applied_objects(valid, desired))
