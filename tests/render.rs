@@ -6,7 +6,7 @@ mod golden;
 use std::collections::BTreeSet;
 
 use elpio_operator::{
-    api::{self, ElpioService, Engine, label},
+    api::{self, ElpioService, Engine, label, pod::PodSecurity},
     foreign::ChildKind,
     render::{self, Defaults, Desired, Owner},
 };
@@ -21,6 +21,10 @@ fn defaults(case: &str) -> Defaults {
         ..Defaults::default()
     };
     match case {
+        "keda-pod-security" | "knative-pod-security" => {
+            Defaults { pod_security: PodSecurity::Enabled, ..Defaults::default() }
+        }
+        "keda-no-pod-security" => Defaults { pod_security: PodSecurity::Disabled, ..Defaults::default() },
         "operator-defaults" | "operator-defaults-knative" => set(Engine::Keda),
         _ => Defaults::default(),
     }
@@ -44,8 +48,8 @@ fn rendered(case: &str) -> Desired {
             .map(String::as_str),
     };
     let defaults = defaults(case);
-    let valid =
-        render::validate(name, &object.spec, &defaults).unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
+    let valid = render::validate(name, &object.spec, None, &defaults)
+        .unwrap_or_else(|faults| panic!("{case}: {faults:?}"));
     render::render(&owner, &valid, &defaults)
 }
 
@@ -90,7 +94,13 @@ fn children_are_owned_labelled_and_in_order() {
             if matches!(child.id.kind, ChildKind::Deployment | ChildKind::KnativeService) {
                 assert_eq!(
                     child.body["spec"]["template"]["metadata"]["labels"],
-                    serde_json::json!({"app.kubernetes.io/managed-by": "elpio", "elpio.io/service": name}),
+                    serde_json::json!({
+                        "app.kubernetes.io/instance": name,
+                        "app.kubernetes.io/managed-by": "elpio",
+                        "app.kubernetes.io/name": name,
+                        "app.kubernetes.io/part-of": "elpio",
+                        "elpio.io/service": name,
+                    }),
                     "{what}"
                 );
             }
@@ -118,6 +128,15 @@ fn what_is_carried_does_not_change_the_hash() {
 #[test]
 fn the_cases_set_every_field() {
     assert_eq!(unset("ElpioService", "service", "knative"), Vec::<String>::new());
-    // With a digest the annotation of the build would not show.
-    assert_eq!(unset("ElpioService", "service", "keda"), [".image.digest"]);
+    // With a digest the annotation of the build would not show; traffic is refused.
+    assert_eq!(
+        unset("ElpioService", "service", "keda"),
+        [
+            ".image.digest",
+            ".traffic.latestRevision",
+            ".traffic.percent",
+            ".traffic.revisionName",
+            ".traffic.tag",
+        ]
+    );
 }

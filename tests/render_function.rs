@@ -62,7 +62,11 @@ fn what_a_function_publishes_is_a_valid_service() {
         for child in function_children(&case).iter().skip(1) {
             let service: ElpioService = serde_json::from_value(child.body.clone()).unwrap();
             let name = service.metadata.name.as_deref().unwrap();
-            assert_eq!(render::validate(name, &service.spec, &Defaults::default()).err(), None, "{case}");
+            assert_eq!(
+                render::validate(name, &service.spec, None, &Defaults::default()).err(),
+                None,
+                "{case}"
+            );
         }
     }
 }

@@ -80,7 +80,7 @@ impl Story {
         };
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
-        let assessed = match validate("web", &spec, &defaults) {
+        let assessed = match validate("web", &spec, None, &defaults) {
             Err(faults) => service::compute(
                 &OWNER,
                 self.status.as_ref(),
@@ -491,4 +491,77 @@ fn a_rollout_that_is_late_is_not_given_up() {
         false,
     );
     story.compare("late");
+}
+
+/// The autoscaler's own work is no transition; a start that fails is one.
+#[test]
+fn a_start_from_zero_changes_nothing_until_it_fails() {
+    let mut story = Story::new();
+    let spec = with(image("v1"), &json!({"engine": "keda"}));
+    let service = child("v1", "Service", "web", 1, &json!({}));
+    let scaler = conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", "True", "", "");
+    let deployment = |desired: i64, available: i64, failure: Option<&str>| {
+        let progressing =
+            json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
+        let is_available = json!({"type": "Available", "status": if available < desired { "False" } else { "True" },
+            "reason": "MinimumReplicasUnavailable", "message": "Deployment does not have minimum availability.",
+            "lastTransitionTime": "2027-01-15T08:01:00Z"});
+        let refused = failure.map(|message| json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}));
+        let conditions: Vec<Value> = [progressing, is_available].into_iter().chain(refused).collect();
+        let status = json!({"observedGeneration": 1, "replicas": desired, "updatedReplicas": desired,
+            "availableReplicas": available, "conditions": conditions});
+        let mut object = child("apps/v1", "Deployment", "web", 1, &status);
+        object["spec"] = json!({"replicas": desired});
+        object
+    };
+    let kept = [(ChildKind::Deployment, ChildOutcome::Unchanged)];
+    let mut step = |what: &str, deployment: Value| {
+        let children = [deployment, service.clone(), scaler.clone()];
+        story.step(what, 1, &spec, &children, &kept, false);
+    };
+    step("ready", deployment(1, 1, None));
+    step("it sleeps", deployment(0, 0, None));
+    step("it wakes", deployment(1, 0, None));
+    step("it is awake", deployment(1, 1, None));
+    step("it sleeps again", deployment(0, 0, None));
+    step("it wakes, and its pod is refused", deployment(1, 0, Some("pods is forbidden: exceeded quota")));
+    step("it is awake after all", deployment(1, 1, None));
+    step("it sleeps once more", deployment(0, 0, None));
+    step("it wakes", deployment(1, 0, None));
+    story.second += 600;
+    let children = [deployment(1, 0, None), service, scaler];
+    story.step("ten minutes later it is not awake", 1, &spec, &children, &kept, false);
+    story.compare("waking");
+}
+
+/// Renewals are cert-manager's work; an issuance that failed has its own cause.
+#[test]
+fn a_certificate_is_renewed_and_refused() {
+    let mut story = Story::new();
+    let spec = with(image("v1"), &json!({"ingress": {"host": "web.example.org", "tls": true}}));
+    let mapping =
+        conditioned("serving.knative.dev/v1beta1", "DomainMapping", "web.example.org", "True", "", "");
+    let certificate = |ready: &str, issuing: Option<(&str, &str, &str)>| {
+        let ready = json!({"type": "Ready", "status": ready, "reason": "DoesNotExist", "message": "Issuing certificate as Secret does not exist"});
+        let issuing = issuing.map(|(status, reason, message)| json!({"type": "Issuing", "status": status, "reason": reason, "message": message}));
+        let conditions: Vec<Value> = issuing.into_iter().chain([ready]).collect();
+        child("cert-manager.io/v1", "Certificate", "web.example.org", 1, &json!({"conditions": conditions}))
+    };
+    let mut step = |what: &str, certificate: Value| {
+        let children = [ksvc(1, 1, "True", "", ""), certificate, mapping.clone()];
+        story.step(what, 1, &spec, &children, &[], false);
+    };
+    let refused = Some((
+        "False",
+        "Failed",
+        "The certificate request has failed to complete and will be retried: no such domain",
+    ));
+    step("its first moment", certificate("False", None));
+    step("it is issued", certificate("False", Some(("True", "DoesNotExist", "Issuing certificate"))));
+    step("the issuance failed", certificate("False", refused));
+    step("it was issued", certificate("True", None));
+    step("it is renewed", certificate("True", Some(("True", "Renewing", "Renewing certificate"))));
+    step("the renewal failed", certificate("True", refused));
+    step("it has expired", certificate("False", refused));
+    story.compare("certificate");
 }

@@ -5,7 +5,7 @@ mod rules;
 
 use elpio_operator::{
     api::{Engine, LenientObject, LenientService},
-    render::{Defaults, validate, validate_function},
+    render::{Defaults, check_annotations, validate, validate_function},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,7 +23,7 @@ fn faults(case: &rules::Case) -> Vec<String> {
     let found = if case.object["kind"] == "ElpioFunction" {
         validate_function(name, &read(case), None, &defaults).err()
     } else {
-        validate(name, &read(case), &defaults).err()
+        validate(name, &read(case), None, &defaults).err()
     };
     found.unwrap_or_default().iter().map(ToString::to_string).collect()
 }
@@ -58,7 +58,7 @@ fn all_faults_are_listed_in_the_order_of_the_fields() {
         },
     }))
     .unwrap();
-    let faults = validate("1", &object.spec.unwrap(), &Defaults::default()).unwrap_err();
+    let faults = validate("1", &object.spec.unwrap(), None, &Defaults::default()).unwrap_err();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(
         paths,
@@ -91,7 +91,8 @@ fn the_samples_are_valid() {
         let defaults = Defaults::default();
         let faults = match kind {
             "ElpioService" => {
-                validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), &defaults).err()
+                validate(name, &serde_json::from_value(sample["spec"].clone()).unwrap(), None, &defaults)
+                    .err()
             }
             "ElpioFunction" => validate_function(
                 name,
@@ -107,4 +108,42 @@ fn the_samples_are_valid() {
         assert!(names.insert(name.to_owned()), "{} takes the name of another sample", path.display());
     }
     assert!(names.len() >= 5, "{names:?}");
+}
+
+/// A changed `ELPIO_ENGINE` is for new services: what serves is not moved.
+#[test]
+fn a_service_keeps_the_engine_that_serves_it() {
+    let engine = |spec: Value, current, default| {
+        let mut fields = serde_json::json!({"image": {"repository": "r"}});
+        fields.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let defaults = Defaults { engine: default, ..Defaults::default() };
+        validate("a", &serde_json::from_value(fields).unwrap(), current, &defaults).unwrap().engine
+    };
+    let (none, named) = (serde_json::json!({}), serde_json::json!({"engine": "keda"}));
+    assert_eq!(engine(none.clone(), None, Engine::Keda), Engine::Keda);
+    assert_eq!(engine(none.clone(), Some(Engine::Knative), Engine::Keda), Engine::Knative);
+    assert_eq!(engine(named, Some(Engine::Knative), Engine::Knative), Engine::Keda);
+}
+
+#[test]
+fn annotations_that_are_read_are_bounded() {
+    let check = |name: &str, length: usize| {
+        let annotations = [(name.to_owned(), "x".repeat(length))].into_iter().collect();
+        check_annotations(&annotations, Ok(()))
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(check("elpio.io/rebuild", 253), [""; 0]);
+    assert_eq!(
+        check("elpio.io/rebuild", 254),
+        ["metadata.annotations[elpio.io/rebuild]: must have at most 253 characters"]
+    );
+    assert_eq!(
+        check("elpio.io/traceparent", 257),
+        ["metadata.annotations[elpio.io/traceparent]: must have at most 256 characters"]
+    );
+    assert_eq!(check("example.com/note", 1000), [""; 0]);
 }

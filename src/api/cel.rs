@@ -1,8 +1,10 @@
-//! CEL rules for the schema: each says what is wrong in words that name the field.
+//! CEL rules for the schema, each with a message that names the field.
 
 use serde_json::{Value, json};
 
-/// A rule on the value that it stands at.
+use crate::api::pattern::REPOSITORY;
+
+/// A rule on the value that it is attached to.
 pub(super) fn rule(cel: &str, message: &str) -> Value {
     json!({ "rule": cel, "message": message })
 }
@@ -37,5 +39,23 @@ pub(super) fn keda_cpu() -> Value {
         ".scaling",
         "!has(self.engine) || self.engine != 'keda' || self.scaling.metric != 'cpu' || (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || (has(self.resources.limits) && 'cpu' in self.resources.limits)))",
         "scaling.metric cpu on KEDA needs resources.requests.cpu or resources.limits.cpu",
+    )
+}
+
+/// A split that is thrown away must not read as done, where the engine is KEDA by name.
+pub(super) fn keda_traffic() -> Value {
+    rule_at(
+        ".traffic",
+        "!has(self.engine) || self.engine != 'keda' || !has(self.traffic) || size(self.traffic) == 0",
+        "traffic needs engine knative: a Deployment has no revisions to split requests over",
+    )
+}
+
+/// A repository by the grammar of distribution references; a rule rather than a pattern, since its message is
+/// for people.
+pub(super) fn repository() -> Value {
+    rule(
+        &format!("self.matches(r'{REPOSITORY}')"),
+        "image.repository must be a repository such as registry.example/team/app: no scheme, no tag, no digest, no capitals in the path",
     )
 }

@@ -10,7 +10,7 @@ pub mod kind {
     pub const READY: &str = "Ready";
     /// The children are as the spec says.
     pub const RECONCILED: &str = "Reconciled";
-    /// The engine's child says that it is ready for its current spec.
+    /// The engine's child reports that it is ready for its current spec.
     pub const ENGINE_READY: &str = "EngineReady";
     /// `DomainMapping` and Certificate are ready.
     pub const DOMAIN_READY: &str = "DomainReady";
@@ -32,13 +32,13 @@ pub mod reason {
     pub const RECONCILED: &str = "Reconciled";
     /// Something is on its way.
     pub const PROGRESSING: &str = "Progressing";
-    /// The object breaks a rule; its faults stand in the message.
+    /// The object is invalid; the message lists each field.
     pub const INVALID_SPEC: &str = "InvalidSpec";
-    /// A child's name is held by somebody else's object.
+    /// A child's name belongs to another controller's object.
     pub const NAME_CONFLICT: &str = "NameConflict";
     /// An API that the object needs is not served.
     pub const DEPENDENCY_MISSING: &str = "DependencyMissing";
-    /// The operator may not do what it must.
+    /// The operator lacks a permission.
     pub const FORBIDDEN: &str = "Forbidden";
     /// Old children are being deleted before new ones of the same name are applied.
     pub const PRUNING: &str = "Pruning";
@@ -67,7 +67,7 @@ pub mod reason {
     /// Event, and `BuildReady` True: the build succeeded.
     pub const BUILD_SUCCEEDED: &str = "BuildSucceeded";
 
-    /// Every reason of ours.
+    /// Every reason of Elpio's own.
     pub const ALL: &[&str] = &[
         RECONCILED,
         PROGRESSING,

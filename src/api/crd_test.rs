@@ -19,7 +19,7 @@ fn the_committed_definitions_are_the_generated_ones() {
         let committed = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(
             committed == yaml,
-            "deploy/crds/{name} is not what the types say; UPDATE_GOLDEN=1 writes it anew"
+            "deploy/crds/{name} differs from the types; UPDATE_GOLDEN=1 writes it anew"
         );
         expected.push(name);
     }

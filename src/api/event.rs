@@ -7,7 +7,7 @@ use crate::api::{attribute_values::attribute_values, condition::reason};
 pub mod event_type {
     /// Something went as it should.
     pub const NORMAL: &str = "Normal";
-    /// Somebody may have to do something.
+    /// A user may have to act.
     pub const WARNING: &str = "Warning";
 }
 
@@ -63,7 +63,7 @@ pub mod action {
     pub const APPLY: &str = "Apply";
     /// It was building.
     pub const BUILD: &str = "Build";
-    /// It was looking at what the children say.
+    /// It was reading the children's status.
     pub const OBSERVE: &str = "Observe";
 }
 

@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     cel::{self, rule},
+    engine::Engine,
     network::{Ingress, Scaling},
+    pattern::{DURATION, LABEL_VALUE, OPTIONAL_SUBDOMAIN, SUBDOMAIN},
     pod::{EnvFrom, EnvVar, ReadinessProbe, Resources},
-    service::{DURATION, Engine, OPTIONAL_SUBDOMAIN, default_port},
-    status::RolloutStatus,
+    service::default_port,
+    status::{RolloutStatus, StatusParts},
 };
 
 /// The longest name of a function: its runs' names are 17 characters longer.
 pub const MAX_NAME: usize = 46;
-
-/// The form of a label's value.
-const LABEL_VALUE: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 
 /// What to build, and how to run it.
 #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -96,6 +95,11 @@ pub struct ElpioFunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
     pub service_account: Option<String>,
+    /// Names of the Secrets with the credentials to pull the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253), regex(pattern = SUBDOMAIN)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub image_pull_secrets: Vec<String>,
 }
 
 fn default_builder() -> String {
@@ -233,4 +237,23 @@ pub struct ElpioFunctionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl StatusParts for ElpioFunctionStatus {
+    fn observed_generation(&self) -> Option<i64> {
+        self.observed_generation
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn rollout(&self) -> Option<&RolloutStatus> {
+        self.rollout.as_ref()
+    }
+
+    fn engine(&self) -> Option<Engine> {
+        // The service that it publishes has one.
+        None
+    }
 }

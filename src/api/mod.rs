@@ -5,9 +5,11 @@ pub mod build;
 mod cel;
 pub mod condition;
 mod crd;
+pub mod engine;
 pub mod event;
 pub mod function;
 pub mod network;
+pub mod pattern;
 pub mod pod;
 pub mod quantity;
 pub mod service;
@@ -17,26 +19,24 @@ pub mod trace_parent;
 
 pub use crate::api::build::BuildResult;
 pub use crate::api::crd::{CrdError, crds, to_yaml};
+pub use crate::api::engine::Engine;
 pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
-pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
-pub use crate::api::status::{ChildStatus, RolloutOutcome, RolloutStatus, SupersededRollout};
+pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus};
+pub use crate::api::status::{ChildStatus, RolloutOutcome, RolloutStatus, StatusParts, SupersededRollout};
 pub use crate::api::stored::{LenientFunction, LenientObject, LenientService, SpecError};
 pub use crate::api::trace_parent::TraceParent;
 
 /// The API group of Elpio's kinds.
 pub const GROUP: &str = "elpio.io";
 
+/// `GROUP/VERSION`, as `apiVersion` has it.
+pub const API_VERSION: &str = "elpio.io/v1alpha1";
+
 /// The version of Elpio's kinds.
 pub const VERSION: &str = "v1alpha1";
 
-/// `GROUP/VERSION`, as it stands in `apiVersion`.
-pub const API_VERSION: &str = "elpio.io/v1alpha1";
-
 /// The field manager of every server-side apply.
 pub const FIELD_MANAGER: &str = "elpio";
-
-/// The category of Elpio's kinds (`kubectl get elpio`).
-pub const CATEGORY: &str = "elpio";
 
 /// Names of annotations.
 pub mod annotation {
@@ -44,7 +44,7 @@ pub mod annotation {
     pub const APPLIED: &str = "elpio.io/applied";
     /// On a child or an Event: the W3C `traceparent` of the trace that wrote it.
     pub const TRACEPARENT: &str = "elpio.io/traceparent";
-    /// On an object of ours: a caller's trace context by the name that Kubernetes' tracing uses.
+    /// On an object of Elpio's: a caller's trace context by the name that Kubernetes' tracing uses.
     pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
     /// On an object of ours, beside [`TRACEPARENT`]: the W3C `tracestate` of the caller.
     pub const TRACESTATE: &str = "elpio.io/tracestate";
@@ -75,6 +75,12 @@ pub mod label {
     pub const RUNTIME: &str = "elpio.io/runtime";
     /// Kubernetes' recommended label for the tool that manages an object.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-    /// The value of [`MANAGED_BY`].
+    /// The value of [`MANAGED_BY`] and of [`PART_OF`].
     pub const MANAGED_BY_VALUE: &str = "elpio";
+    /// Kubernetes' recommended label for an application's name.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// Kubernetes' recommended label for one instance of an application.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Kubernetes' recommended label for the platform that an application is part of.
+    pub const PART_OF: &str = "app.kubernetes.io/part-of";
 }

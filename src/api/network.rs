@@ -1,4 +1,4 @@
-//! The parts of a spec that say how a service scales and how it is reached; both kinds hold these types.
+//! The parts of a spec about scaling and ingress, which both kinds have.
 //! Schema only.
 
 use schemars::JsonSchema;
@@ -6,13 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     cel::{rule, rule_at},
-    pod::SUBDOMAIN,
+    pattern::{HOST, SUBDOMAIN},
 };
 
-/// The form of a host: lower-case labels of at most 63, two or more.
-pub const HOST: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$";
-
-/// What the autoscaler looks at.
+/// The metric that the autoscaler uses.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -26,7 +23,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The word that stands in the spec.
+    /// The word in the spec.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +51,7 @@ pub struct Scaling {
     /// What one replica should bear, in the unit of the metric.
     #[schemars(range(min = 1))]
     pub target: i32,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub metric: Metric,
     /// A hard limit of requests in flight for each replica; never implied by target.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +93,7 @@ pub struct Ingress {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = HOST))]
     #[schemars(extend("x-kubernetes-validations" = [
-    rule("self != 'cluster.local' && !self.endsWith('.cluster.local')", "ingress.host must not be under cluster.local"),
+    rule("!self.endsWith('.local') && !self.endsWith('.svc')", "ingress.host must not be under cluster.local, .local or .svc"),
     rule("!self.matches('[.][0-9]+$')", "ingress.host must be a domain name, not an address"),
 ]))]
     pub host: Option<String>,

@@ -1,24 +1,60 @@
 //! The part of a spec that describes the container; both kinds hold these types. Schema only, no rule that
 //! needs an engine.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{cel::rule, quantity::RawQuantity};
+use crate::api::{
+    cel::rule,
+    pattern::{DATA_KEY, ENV_NAME, ENV_PREFIX, SUBDOMAIN},
+    quantity::RawQuantity,
+};
 
-/// The form of a DNS-1123 subdomain, which most names of objects are.
-pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What is put into the `securityContext` of pods, in the words of Knative's `secure-pod-defaults`
+/// (`ELPIO_POD_SECURITY`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum PodSecurity {
+    /// Nothing.
+    Disabled,
+    /// Everything that Pod Security `restricted` asks for but `runAsNonRoot`.
+    #[default]
+    RootAllowed,
+    /// Everything that Pod Security `restricted` asks for.
+    Enabled,
+}
 
-/// The form of a key in a Secret or `ConfigMap`.
-pub const DATA_KEY: &str = r"^[-._a-zA-Z0-9]+$";
+impl PodSecurity {
+    /// Every word.
+    pub const ALL: [Self; 3] = [Self::Disabled, Self::RootAllowed, Self::Enabled];
 
-/// The form of an environment variable's name: printable ASCII without `=`, as Kubernetes has it since 1.34.
-pub const ENV_NAME: &str = r"^[ -<>-~]+$";
+    /// The word in the variable.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::RootAllowed => "root-allowed",
+            Self::Enabled => "enabled",
+        }
+    }
+}
 
-/// The form of a prefix of environment variables' names.
-pub const ENV_PREFIX: &str = r"^[ -<>-~]*$";
+impl FromStr for PodSecurity {
+    type Err = UnknownPodSecurity;
+
+    fn from_str(word: &str) -> Result<Self, UnknownPodSecurity> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(UnknownPodSecurity)
+    }
+}
+
+/// Not a word of [`PodSecurity`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be disabled, root-allowed or enabled")]
+pub struct UnknownPodSecurity;
+
+/// The longest value of an environment variable, in bytes.
+pub const MAX_ENV_VALUE: usize = 32_768;
 
 /// One environment variable.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -32,6 +68,7 @@ pub struct EnvVar {
     pub name: String,
     /// A literal value; an empty one counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_ENV_VALUE))]
     pub value: Option<String>,
     /// Where to take the value from.
     #[serde(default, skip_serializing_if = "Option::is_none")]

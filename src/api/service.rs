@@ -8,50 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     cel::{self, rule},
+    engine::Engine,
     network::{Ingress, Scaling},
-    pod::{DATA_KEY, EnvFrom, EnvVar, ReadinessProbe, Resources, SUBDOMAIN},
-    status::{ChildStatus, RolloutStatus},
+    pattern::{DATA_KEY, DURATION, IMAGE_DIGEST, IMAGE_TAG, LABEL, OPTIONAL_SUBDOMAIN, SUBDOMAIN},
+    pod::{EnvFrom, EnvVar, ReadinessProbe, Resources},
+    status::{ChildStatus, RolloutStatus, StatusParts},
 };
-
-/// The form of an object's name where an empty one counts as none.
-pub(super) const OPTIONAL_SUBDOMAIN: &str =
-    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$";
-
-/// The form of a DNS-1035 label.
-pub const LABEL: &str = r"^[a-z]([-a-z0-9]*[a-z0-9])?$";
-
-/// The form of a Go duration, as External Secrets and Tekton read it.
-pub const DURATION: &str = r"^(0|([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+)$";
-
-/// Which engine serves.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Knative Serving.
-    Knative,
-    /// KEDA, with its HTTP add-on for `concurrency` and `rps`.
-    Keda,
-}
-
-impl Engine {
-    /// Every engine.
-    pub const ALL: [Self; 2] = [Self::Knative, Self::Keda];
-
-    /// The word in the spec, in the status and in metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Knative => "knative",
-            Self::Keda => "keda",
-        }
-    }
-
-    /// The engine of a word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|engine| engine.as_str() == word)
-    }
-}
 
 /// What to run, and how to scale and reach it.
 #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -73,10 +35,17 @@ impl Engine {
     printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be a DNS-1035 label of at most 63 characters")
+        .message("metadata.name must be a DNS-1035 label of at most 63 characters"),
+    validation = Rule::new("!has(self.spec.externalSecrets) || !self.spec.ingress.tls || !((self.metadata.name + '-tls') in self.spec.externalSecrets.map(s, has(s.secretName) ? s.secretName : s.name))")
+        .message("externalSecrets: the Secret NAME-tls is the certificate's where ingress.tls is set")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [cel::knative_port(), cel::knative_env(), cel::keda_cpu()]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    cel::knative_port(),
+    cel::knative_env(),
+    cel::keda_cpu(),
+    cel::keda_traffic(),
+]))]
 pub struct ElpioServiceSpec {
     /// The image to run.
     pub image: Image,
@@ -100,7 +69,11 @@ pub struct ElpioServiceSpec {
     /// Secrets that the External Secrets Operator fetches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = [rule(
+            "self.all(s, self.exists_one(o, (has(o.secretName) ? o.secretName : o.name) == (has(s.secretName) ? s.secretName : s.name)))",
+            "externalSecrets: two of them must not write one Secret",
+        )]))]
     pub external_secrets: Vec<ExternalSecret>,
     /// What the container asks for and may use at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,10 +87,15 @@ pub struct ElpioServiceSpec {
     /// How the service is reached.
     #[serde(default)]
     pub ingress: Ingress,
-    /// The service account of the pods.
+    /// The service account of the pods; default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
     pub service_account: Option<String>,
+    /// Names of the Secrets with the credentials to pull the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253), regex(pattern = SUBDOMAIN)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub image_pull_secrets: Vec<String>,
     /// How requests are spread over revisions (Knative only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -136,16 +114,17 @@ pub(super) fn default_port() -> i32 {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
-    /// Registry and repository, without tag and digest.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    /// Registry and repository, such as `registry.example/team/app`: no scheme, no tag, no digest, no
+    /// capitals in the path.
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-validations" = [cel::repository()]))]
     pub repository: String,
     /// Tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
+    #[schemars(length(max = 128), regex(pattern = IMAGE_TAG))]
     pub tag: Option<String>,
     /// Digest; it decides what runs, also beside a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    #[schemars(length(max = 71), regex(pattern = IMAGE_DIGEST))]
     pub digest: Option<String>,
 }
 
@@ -268,4 +247,22 @@ pub struct ElpioServiceStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl StatusParts for ElpioServiceStatus {
+    fn observed_generation(&self) -> Option<i64> {
+        self.observed_generation
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    fn rollout(&self) -> Option<&RolloutStatus> {
+        self.rollout.as_ref()
+    }
+
+    fn engine(&self) -> Option<Engine> {
+        self.engine
+    }
 }

@@ -1,10 +1,25 @@
 //! The parts of a status that both kinds share: children and the rollout with its trace. Types only.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::service::Engine;
+use crate::api::engine::Engine;
+
+/// What the statuses of both kinds have in common.
+pub trait StatusParts {
+    /// The generation that the status speaks of.
+    fn observed_generation(&self) -> Option<i64>;
+
+    /// The conditions.
+    fn conditions(&self) -> &[Condition];
+
+    /// The rollout of the current generation.
+    fn rollout(&self) -> Option<&RolloutStatus>;
+
+    /// The engine that serves; `None` where the kind has none.
+    fn engine(&self) -> Option<Engine>;
+}
 
 /// One child, as it was last seen.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -16,9 +31,9 @@ pub struct ChildStatus {
     pub kind: String,
     /// The child's name; its namespace is the owner's.
     pub name: String,
-    /// Whether the child says that it is ready for its current spec.
+    /// Whether the child reports that it is ready for its current spec.
     pub ready: bool,
-    /// Why it is not ready, in the child's own word.
+    /// Why it is not ready, as the child's own reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How many replicas are available (Deployments only).

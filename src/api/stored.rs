@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::{
     function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus},
@@ -23,8 +23,11 @@ pub struct LenientObject<S, T> {
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
     pub spec: Result<S, SpecError>,
-    /// The status; `None` when absent or unreadable, since it can always be computed anew.
+    /// The status, without the fields that cannot be read (a newer version may have written them); `None`
+    /// when there is none.
     pub status: Option<T>,
+    /// The status as it is stored, when some of it cannot be read: the next write must replace it whole.
+    pub unreadable_status: Option<Value>,
 }
 
 /// An `ElpioService` as the API server holds it.
@@ -92,12 +95,32 @@ impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for Lenient
             return Err(D::Error::custom("an object of our kind must be a map"));
         };
         let metadata = object.remove("metadata").unwrap_or_default();
+        let (status, unreadable_status) = read_status(object.remove("status"));
         Ok(Self {
             metadata: ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?,
             spec: read_spec(object.remove("spec").unwrap_or_default()),
-            status: object.remove("status").and_then(|status| T::deserialize(status).ok()),
+            status,
+            unreadable_status,
         })
     }
+}
+
+/// Reads a status field by field, so that one unknown word does not lose what the others remember; and the
+/// stored status when something of it was left out.
+fn read_status<T: DeserializeOwned>(stored: Option<Value>) -> (Option<T>, Option<Value>) {
+    let Some(stored) = stored.filter(|status| !status.is_null()) else { return (None, None) };
+    if let Ok(status) = T::deserialize(&stored) {
+        return (Some(status), None);
+    }
+    let Value::Object(fields) = &stored else { return (None, Some(stored)) };
+    let readable = |field: &(&String, &Value)| {
+        let alone = Value::Object([(field.0.clone(), field.1.clone())].into_iter().collect());
+        T::deserialize(alone).is_ok()
+    };
+    let kept: Map<_, _> =
+        fields.iter().filter(readable).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let status = (!kept.is_empty()).then(|| T::deserialize(Value::Object(kept)).ok()).flatten();
+    (status, Some(stored))
 }
 
 /// Reads a spec and keeps the path of the field that could not be read.

@@ -48,7 +48,7 @@ fn a_broken_spec_says_where_and_never_fails_the_object() {
             "spec.resources.limits.cpu",
             "invalid type: floating point `0.5`, expected a quantity: an integer or a string",
         ),
-        (json!([]), "spec", "invalid length 0, expected struct ElpioServiceSpec with 12 elements"),
+        (json!([]), "spec", "invalid length 0, expected struct ElpioServiceSpec with 13 elements"),
         (Value::Null, "spec", "is missing"),
     ];
     for (spec, path, message) in cases {
@@ -63,7 +63,7 @@ fn a_broken_spec_says_where_and_never_fails_the_object() {
 }
 
 #[test]
-fn a_broken_status_is_no_status() {
+fn a_status_without_a_readable_field_is_none() {
     for status in [json!(5), json!({"ready": "yes"}), Value::Null] {
         let object = stored(
             json!({"metadata": {"name": "a"}, "spec": {"image": {"repository": "r"}}, "status": status}),
@@ -103,4 +103,22 @@ fn a_function_is_read_as_leniently() {
     let error = read(json!({"source": {"git": {}}, "runtime": "go", "image": "i"}))
         .expect_err("a git source has a URL");
     assert_eq!(error.to_string(), "spec.source.git: missing field `url`");
+}
+
+/// A newer version may have words that this one does not know; what it can read, it keeps.
+#[test]
+fn a_status_is_read_field_by_field() {
+    let status = |status: Value| {
+        let object = stored(json!({"metadata": {"name": "a"}, "spec": {}, "status": status}));
+        (object.status, object.unreadable_status)
+    };
+    assert_eq!(status(Value::Null), (None, None));
+    let (read, unreadable) = status(json!({"engine": "keda"}));
+    assert_eq!((read.unwrap().engine, unreadable), (Some(crate::api::Engine::Keda), None));
+    let newer = json!({"engine": "keda", "url": "u", "rollout": {"generation": 1, "outcome": "Abandoned"}});
+    let (read, unreadable) = status(newer.clone());
+    let read = read.unwrap();
+    assert_eq!((read.engine, read.url.as_deref()), (Some(crate::api::Engine::Keda), Some("u")));
+    assert_eq!((read.rollout, unreadable), (None, Some(newer)));
+    assert_eq!(status(json!("none")), (None, Some(json!("none"))));
 }

@@ -16,7 +16,7 @@ pub struct HttpScaledObjectSpec {
     pub replicas: Replicas,
     /// Seconds without a request before the last replica goes.
     pub scaledown_period: u32,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub scaling_metric: HttpMetric,
 }
 
@@ -45,7 +45,7 @@ pub struct Replicas {
     pub max: u32,
 }
 
-/// What the HTTP add-on looks at.
+/// The metric that the HTTP add-on uses.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum HttpMetric {
@@ -77,7 +77,7 @@ pub struct ScaledObjectSpec {
     pub min_replica_count: u32,
     /// The greatest.
     pub max_replica_count: u32,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub triggers: Vec<Trigger>,
 }
 
@@ -93,7 +93,7 @@ pub struct ScaleTarget {
     pub name: String,
 }
 
-/// One thing that KEDA looks at.
+/// One trigger of KEDA.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trigger {

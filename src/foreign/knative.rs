@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, LocalObjectReference};
 use serde::Serialize;
 
 /// Annotation and label names of Knative.
 pub mod name {
     /// Which autoscaler scales a revision.
     pub const CLASS: &str = "autoscaling.knative.dev/class";
-    /// What it looks at.
+    /// The metric that it uses.
     pub const METRIC: &str = "autoscaling.knative.dev/metric";
     /// What one replica should bear.
     pub const TARGET: &str = "autoscaling.knative.dev/target";
@@ -33,8 +33,11 @@ pub mod name {
 /// Source: `reservedPorts` in knative.dev/serving `pkg/apis/serving/k8s_validation.go`.
 pub const RESERVED_PORTS: [u16; 6] = [8008, 8012, 8013, 8022, 9090, 9091];
 
+/// The variable that gives a container its port.
+pub const PORT_ENV: &str = "PORT";
+
 /// Variables that Knative sets itself. Source: `reservedEnvVars` in the same file.
-pub const RESERVED_ENV: [&str; 4] = ["PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];
+pub const RESERVED_ENV: [&str; 4] = [PORT_ENV, "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];
 
 /// `spec` of a `serving.knative.dev/v1` Service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,7 +45,6 @@ pub struct ServiceSpec {
     /// The next revision.
     pub template: RevisionTemplate,
     /// How requests are spread over revisions.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<TrafficTarget>,
 }
 
@@ -71,11 +73,21 @@ pub struct RevisionSpec {
     /// The one container.
     pub containers: Vec<Container>,
     /// The service account of the pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_account_name: Option<String>,
+    pub service_account_name: String,
+    /// The Secrets with the credentials to pull the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// A hard limit of requests in flight for each replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_concurrency: Option<u32>,
+}
+
+impl TrafficTarget {
+    /// All requests to the latest ready revision: Knative's default, sent so that another pin is drift.
+    #[must_use]
+    pub fn all_to_latest() -> Self {
+        Self { revision_name: None, latest_revision: Some(true), percent: 100, tag: None }
+    }
 }
 
 /// A share of the requests for one revision.

@@ -7,7 +7,18 @@ pub mod keda;
 pub mod knative;
 pub mod tekton;
 
-use kube::core::{ApiResource, GroupVersionKind};
+use jiff::Timestamp;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value;
+
+/// A condition in a child's status. Where an add-on repeats a type, the newest counts: by
+/// `lastTransitionTime`, and the last in the list among equals.
+#[must_use]
+pub fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
+    let conditions = child.data.pointer("/status/conditions")?.as_array()?;
+    let of_kind = conditions.iter().filter(|c| c["type"].as_str() == Some(kind));
+    of_kind.max_by_key(|c| c["lastTransitionTime"].as_str().and_then(|at| at.parse::<Timestamp>().ok()))
+}
 
 /// The kinds of objects that Elpio makes for an owner.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -105,7 +116,7 @@ impl ChildKind {
         self.facts().group
     }
 
-    /// The plural that stands in URLs.
+    /// The plural in URLs.
     #[must_use]
     pub const fn plural(self) -> &'static str {
         self.facts().plural
@@ -219,7 +230,9 @@ impl ChildKind {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::ChildKind;
+    use serde_json::json;
+
+    use super::{ChildKind, condition};
 
     #[test]
     fn labels_and_displays_are_unique() {
@@ -228,6 +241,29 @@ mod tests {
         };
         assert_eq!(unique(ChildKind::label), ChildKind::ALL.len());
         assert_eq!(unique(ChildKind::display), ChildKind::ALL.len());
+    }
+
+    /// The HTTP add-on up to 0.11 appends a condition of the same type at each step.
+    #[test]
+    fn the_newest_condition_of_a_type_counts() {
+        let newest = |conditions: serde_json::Value| {
+            let child = serde_json::from_value(json!({"metadata": {}, "status": {"conditions": conditions}}))
+                .expect("an object");
+            condition(&child, "Ready").map(|c| c["reason"].as_str().unwrap_or_default().to_owned())
+        };
+        let ready = |reason: &str, at: Option<&str>| json!({"type": "Ready", "reason": reason, "lastTransitionTime": at});
+        let (early, late) = (Some("2026-01-01T00:00:00Z"), Some("2026-01-01T00:00:01Z"));
+        for (conditions, expected) in [
+            (json!([]), None),
+            (json!([{"type": "Other", "reason": "x"}]), None),
+            (json!([ready("a", early), ready("b", early), ready("c", early)]), Some("c")),
+            (json!([ready("a", None), ready("b", None)]), Some("b")),
+            (json!([ready("a", late), ready("b", early)]), Some("a")),
+            (json!([ready("a", early), ready("b", None)]), Some("a")),
+            (json!([ready("a", Some("soon")), ready("b", None)]), Some("b")),
+        ] {
+            assert_eq!(newest(conditions.clone()).as_deref(), expected, "{conditions}");
+        }
     }
 
     #[test]

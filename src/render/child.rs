@@ -26,7 +26,7 @@ pub struct Owner<'a> {
     pub uid: &'a str,
     /// The label that ties children to the owner: `elpio.io/service` or `elpio.io/function`, and its name.
     pub label: (&'static str, &'a str),
-    /// The owner's annotation `elpio.io/build`: goes on the pod template when the image is by tag, so that a
+    /// The owner's annotation `elpio.io/build`: put on the pod template when the image is by tag, so that a
     /// new build makes a new revision.
     pub build: Option<&'a str>,
 }
@@ -135,6 +135,9 @@ impl Owner<'_> {
     pub fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             (label::MANAGED_BY.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
+            (label::PART_OF.to_owned(), label::MANAGED_BY_VALUE.to_owned()),
+            (label::NAME.to_owned(), self.name.to_owned()),
+            (label::INSTANCE.to_owned(), self.name.to_owned()),
             (self.label.0.to_owned(), self.label.1.to_owned()),
         ])
     }

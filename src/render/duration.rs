@@ -1,4 +1,7 @@
 //! Go durations, as External Secrets and Tekton read them. Pure.
+//!
+//! `go-parse-duration` was last released in 2021 and gives signed nanoseconds; `humantime` and
+//! `duration-str` read other forms.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The forms of names that Kubernetes and DNS ask for. Pure; the same forms stand as patterns in the schema.
+//! The forms of names that Kubernetes, DNS and image references ask for, and names that are made of others.
+//! Pure; the schema has the same forms as patterns.
 
 /// At most so many characters, counted as the API server counts `maxLength`.
 pub(crate) fn at_most_chars(text: &str, max: usize) -> bool {
@@ -66,6 +67,54 @@ pub fn is_digest(text: &str) -> bool {
     })
 }
 
+/// An image's repository by the grammar of distribution references: `[host[:port]/]path`.
+pub(crate) fn is_repository(text: &str) -> bool {
+    let in_registry =
+        text.split_once('/').is_some_and(|(host, path)| is_registry(host) && is_image_path(path));
+    text.len() <= 255 && (in_registry || is_image_path(text))
+}
+
+/// A registry: a host name or an IPv6 address in brackets, and perhaps a port.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let label = |label: &str| {
+        label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let named = match address {
+        Some(address) => {
+            !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':')
+        }
+        None => host.split('.').all(label),
+    };
+    named && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The path of a repository: lower-case words, with `.`, `_`, `__` or dashes between them.
+fn is_image_path(text: &str) -> bool {
+    let component = |component: &str| {
+        let separators = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let known = |separator: &str| {
+            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
+        };
+        component.bytes().next().is_some_and(lower_or_digit)
+            && component.bytes().last().is_some_and(lower_or_digit)
+            && separators.into_iter().all(known)
+    };
+    text.split('/').all(component)
+}
+
+/// The Secret that cert-manager writes and the `DomainMapping` of a service reads.
+pub(crate) fn tls_secret(service: &str) -> String {
+    format!("{service}-tls")
+}
+
 /// The tag of an image.
 pub(crate) fn is_image_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -110,6 +159,49 @@ mod tests {
         assert!(is_dns_1035_label("a-1", 3) && !is_dns_1035_label("a-12", 3));
         for bad in ["", "1a", "-a", "a-", "a.b", "A"] {
             assert!(!is_dns_1035_label(bad, 63), "{bad}");
+        }
+    }
+
+    #[test]
+    fn repositories_are_those_of_distribution_references() {
+        for good in [
+            "app",
+            "team/app",
+            "registry.example/team/app",
+            "registry.example:5000/team/app",
+            "Registry.Example/team/app",
+            "localhost/app",
+            "[2001:db8::1]:5000/app",
+            "[2001:db8::1]/app",
+            "a.b_c__d---e/f.0",
+        ] {
+            assert!(is_repository(good), "{good}");
+        }
+        let long = "a".repeat(256);
+        for bad in [
+            "",
+            "app:v1",
+            "registry.example/app:v1",
+            "app@sha256:0",
+            "https://registry.example/app",
+            "registry.example/Team/app",
+            "App",
+            "team//app",
+            "/app",
+            "app/",
+            "-app",
+            "a..b",
+            "a___b",
+            "a._b",
+            "app-",
+            "a b",
+            "host:/app",
+            "host:x/app",
+            "-host/app/Ä",
+            "[]/app",
+            long.as_str(),
+        ] {
+            assert!(!is_repository(bad), "{bad}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::DeploymentSpec,
-        core::v1::{PodSpec, PodTemplateSpec, ServicePort, ServiceSpec},
+        core::v1::{Container, PodSpec, PodTemplateSpec, Probe, ServicePort, ServiceSpec, TCPSocketAction},
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -22,7 +22,7 @@ use crate::{
             HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaledObjectSpec, Trigger,
         },
     },
-    render::{Child, ChildId, IgnoredField, Owner, ValidService, child::ChildBuilder, pod},
+    render::{Child, ChildId, Defaults, IgnoredField, Owner, ValidService, child::ChildBuilder, pod},
 };
 
 /// The port of the Service.
@@ -35,7 +35,7 @@ const DEFAULT_MAX: u32 = 10;
 const SCALEDOWN_PERIOD: u32 = 300;
 
 /// Everything but the secrets, in the order in which it is applied.
-pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
+pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let autoscaler = match valid.metric {
         Metric::Cpu => scaled_object(owner, valid),
         Metric::Concurrency => {
@@ -47,13 +47,17 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
             HttpMetric::RequestRate { granularity: "1s", target_value: valid.target, window: "1m" },
         ),
     };
-    vec![deployment(owner, valid), service(owner, valid), autoscaler]
+    vec![deployment(owner, valid, defaults), service(owner, valid), autoscaler]
 }
 
 /// What the spec asks and KEDA cannot do.
 pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
     let all = [
-        (!valid.traffic.is_empty(), "traffic", "a Deployment has no revisions to spread requests over"),
+        (
+            !valid.ingress,
+            "ingress.enabled",
+            "the HTTP add-on's interceptor answers every client that reaches it",
+        ),
         (
             valid.tls,
             "ingress.tls",
@@ -62,7 +66,7 @@ pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
         (
             valid.visibility == Visibility::ClusterLocal,
             "ingress.visibility",
-            "who can reach the HTTP add-on's interceptor is decided for all services at once",
+            "the HTTP add-on's interceptor answers every client that reaches it",
         ),
         (
             valid.concurrency_limit.is_some(),
@@ -82,22 +86,50 @@ fn selector(owner: &Owner<'_>) -> BTreeMap<String, String> {
     BTreeMap::from([(owner.label.0.to_owned(), owner.label.1.to_owned())])
 }
 
-/// Without `replicas`: an autoscaler owns that field.
-fn deployment(owner: &Owner<'_>, valid: &ValidService) -> Child {
+/// Without `replicas`: an autoscaler owns that field. What a container sees is as on Knative: `PORT`, no
+/// variables of the namespace's other Services, a probe on its port.
+fn deployment(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Child {
     let annotations = Some(pod::annotations(owner, valid)).filter(|annotations| !annotations.is_empty());
     let spec = DeploymentSpec {
         selector: LabelSelector { match_labels: Some(selector(owner)), ..LabelSelector::default() },
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta { labels: Some(owner.labels()), annotations, ..ObjectMeta::default() }),
             spec: Some(PodSpec {
-                containers: vec![pod::container(&valid.name, valid)],
-                service_account_name: valid.pod.service_account.clone(),
+                containers: vec![container(valid, defaults)],
+                enable_service_links: Some(false),
+                image_pull_secrets: Some(pod::image_pull_secrets(valid)).filter(|names| !names.is_empty()),
+                // Sent when none is asked for, too: Kubernetes keeps a copy of the name that no manager
+                // owns, and would restore the last account from it.
+                service_account_name: Some(valid.pod.service_account.clone()),
                 ..PodSpec::default()
             }),
         },
         ..DeploymentSpec::default()
     };
     ChildBuilder::new(ChildId::new(ChildKind::Deployment, &valid.name), spec).build(owner)
+}
+
+fn container(valid: &ValidService, defaults: &Defaults) -> Container {
+    let container = pod::container(&valid.name, valid, defaults.pod_security);
+    Container {
+        env: Some(pod::env_with_port(valid)),
+        readiness_probe: container.readiness_probe.or_else(|| Some(default_probe(valid.pod.port))),
+        ..container
+    }
+}
+
+/// Knative's default: the port accepts a connection. It is tried each second, so that a start from zero does
+/// not wait for Kubernetes' ten; as many failures count as Kubernetes would need time for.
+fn default_probe(port: u16) -> Probe {
+    Probe {
+        tcp_socket: Some(TCPSocketAction {
+            port: IntOrString::Int(port.into()),
+            ..TCPSocketAction::default()
+        }),
+        period_seconds: Some(1),
+        failure_threshold: Some(30),
+        ..Probe::default()
+    }
 }
 
 fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
@@ -118,13 +150,19 @@ fn max(valid: &ValidService) -> u32 {
     valid.max_scale.unwrap_or_else(|| DEFAULT_MAX.max(valid.min_scale))
 }
 
+/// The `Host` headers that lead to a service: its host, else names that cannot be registered outside the
+/// cluster.
+pub(crate) fn hosts(name: &str, namespace: &str, host: Option<&str>) -> Vec<String> {
+    match host {
+        Some(host) => vec![host.to_owned()],
+        None => vec![format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.cluster.local")],
+    }
+}
+
 fn http_scaled_object(owner: &Owner<'_>, valid: &ValidService, scaling_metric: HttpMetric) -> Child {
     let name = &valid.name;
-    let inside = || {
-        vec![format!("{name}.{}", owner.namespace), format!("{name}.{}.svc.cluster.local", owner.namespace)]
-    };
     let spec = HttpScaledObjectSpec {
-        hosts: valid.host.clone().map_or_else(inside, |host| vec![host]),
+        hosts: hosts(name, owner.namespace, valid.host.as_deref()),
         scale_target_ref: HttpTarget {
             api_version: ChildKind::Deployment.api_version(),
             kind: ChildKind::Deployment.kind().to_owned(),

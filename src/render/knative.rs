@@ -9,45 +9,47 @@ use crate::{
         cert_manager::CertificateSpec,
         knative::{
             DomainMappingSpec, RevisionSpec, RevisionTemplate, SecretTls, ServiceSpec, TargetRef,
-            TemplateMeta, name,
+            TemplateMeta, TrafficTarget, name,
         },
     },
-    render::{Child, ChildId, Owner, ValidService, child::ChildBuilder, pod},
+    render::{Child, ChildId, Defaults, Owner, ValidService, child::ChildBuilder, formats::tls_secret, pod},
 };
 
 /// Everything but the secrets, in the order in which it is applied.
-pub(super) fn children(owner: &Owner<'_>, valid: &ValidService) -> Vec<Child> {
+pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let certificate = valid.host.as_ref().filter(|_| valid.tls).map(|host| certificate(owner, valid, host));
     let domain = valid.host.as_ref().map(|host| domain_mapping(owner, valid, host));
-    certificate.into_iter().chain([service(owner, valid)]).chain(domain).collect()
-}
-
-/// The Secret that cert-manager writes and the `DomainMapping` reads.
-fn tls_secret(valid: &ValidService) -> String {
-    format!("{}-tls", valid.name)
+    certificate.into_iter().chain([service(owner, valid, defaults)]).chain(domain).collect()
 }
 
 fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
     let spec = CertificateSpec {
-        secret_name: tls_secret(valid),
+        secret_name: tls_secret(&valid.name),
         dns_names: vec![host.to_owned()],
         issuer_ref: valid.issuer.clone(),
     };
     ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).build(owner)
 }
 
-fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
+/// `traffic` is always sent: what another tool pinned would otherwise stay, and a new generation would read
+/// as ready without a request reaching it.
+fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Child {
     let template = RevisionTemplate {
         metadata: TemplateMeta { labels: owner.labels(), annotations: template_annotations(owner, valid) },
         spec: RevisionSpec {
-            containers: vec![pod::container(name::CONTAINER, valid)],
+            containers: vec![pod::container(name::CONTAINER, valid, defaults.pod_security)],
             service_account_name: valid.pod.service_account.clone(),
+            image_pull_secrets: pod::image_pull_secrets(valid),
             container_concurrency: valid.concurrency_limit,
         },
     };
+    let traffic = match valid.traffic.as_slice() {
+        [] => vec![TrafficTarget::all_to_latest()],
+        targets => targets.to_vec(),
+    };
     let mut parts = ChildBuilder::new(
         ChildId::new(ChildKind::KnativeService, &valid.name),
-        ServiceSpec { template, traffic: valid.traffic.clone() },
+        ServiceSpec { template, traffic },
     );
     if !valid.public {
         parts.labels.insert(name::VISIBILITY.to_owned(), name::CLUSTER_LOCAL.to_owned());
@@ -74,7 +76,7 @@ fn domain_mapping(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child 
         kind: ChildKind::KnativeService.kind().to_owned(),
         name: valid.name.clone(),
     };
-    let tls = valid.tls.then(|| SecretTls { secret_name: tls_secret(valid) });
+    let tls = valid.tls.then(|| SecretTls { secret_name: tls_secret(&valid.name) });
     let mut parts =
         ChildBuilder::new(ChildId::new(ChildKind::DomainMapping, host), DomainMappingSpec { target, tls });
     if valid.tls {

@@ -1,5 +1,5 @@
-//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing, and never a look
-//! at the raw spec after `validate`.
+//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing; nothing after
+//! `validate` reads the raw spec.
 
 pub mod applied;
 mod child;
@@ -8,7 +8,7 @@ pub mod duration;
 pub mod field_managers;
 pub mod formats;
 pub mod function;
-mod keda;
+pub(crate) mod keda;
 mod knative;
 mod pod;
 pub mod quantity;
@@ -20,12 +20,13 @@ pub use crate::render::function::pipeline_run::pipeline_run;
 pub use crate::render::function::published::{BuiltImage, published_service};
 pub use crate::render::service::render;
 pub use crate::render::validate::{
-    BuildInputs, FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, validate, validate_function,
+    BuildInputs, FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, check_annotations, validate,
+    validate_function,
 };
 
-use crate::api::Engine;
+use crate::api::{Engine, pod::PodSecurity};
 
-/// What the operator fills in where an object is silent.
+/// The values for what an object leaves out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Defaults {
     /// The engine (`ELPIO_ENGINE`).
@@ -38,6 +39,8 @@ pub struct Defaults {
     pub fetch_image: String,
     /// The URL of the HTTP add-on's interceptor (`ELPIO_KEDA_INTERCEPTOR`).
     pub keda_interceptor: String,
+    /// What is put into the `securityContext` of pods (`ELPIO_POD_SECURITY`).
+    pub pod_security: PodSecurity,
 }
 
 impl Default for Defaults {
@@ -48,6 +51,7 @@ impl Default for Defaults {
             external_secrets_version: "v1".to_owned(),
             fetch_image: "docker.io/library/buildpack-deps:bookworm".to_owned(),
             keda_interceptor: "http://keda-add-ons-http-interceptor-proxy.keda:8080".to_owned(),
+            pod_security: PodSecurity::default(),
         }
     }
 }

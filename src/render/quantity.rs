@@ -1,5 +1,8 @@
 //! Kubernetes quantities: their value and their canonical form. Pure.
 //!
+//! `kube_quantity`, `kube_quantity_2` and `k8s_quantity_parser` parse and add, but do not write the canonical
+//! form: `2.5Gi` stays as it is, where the API server has `2560Mi`.
+//!
 //! The rules are those of `k8s.io/apimachinery/pkg/api/resource`: `ParseQuantity` and `CanonicalizeBytes`.
 
 use std::{cmp::Ordering, fmt};

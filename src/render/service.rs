@@ -3,7 +3,10 @@
 use crate::{
     api::Engine,
     foreign::ChildKind,
-    render::{Child, ChildId, Defaults, Desired, Owner, ValidService, child::ChildBuilder, keda, knative},
+    render::{
+        Child, ChildId, Defaults, Desired, Owner, ValidSecret, ValidService, child::ChildBuilder, keda,
+        knative,
+    },
 };
 
 /// The objects that a valid service asks for, in the order in which they are applied.
@@ -11,8 +14,8 @@ use crate::{
 pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Desired {
     let mut children = external_secrets(owner, valid, defaults);
     let (engine, ignored) = match valid.engine {
-        Engine::Knative => (knative::children(owner, valid), Vec::new()),
-        Engine::Keda => (keda::children(owner, valid), keda::ignored(valid)),
+        Engine::Knative => (knative::children(owner, valid, defaults), Vec::new()),
+        Engine::Keda => (keda::children(owner, valid, defaults), keda::ignored(valid)),
     };
     children.extend(engine);
     Desired { children, ignored }
@@ -20,7 +23,7 @@ pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> D
 
 /// One `ExternalSecret` for each secret, in the version that the cluster serves.
 fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
-    let child = |secret: &super::ValidSecret| {
+    let child = |secret: &ValidSecret| {
         let mut parts =
             ChildBuilder::new(ChildId::new(ChildKind::ExternalSecret, &secret.name), secret.spec.clone());
         parts.version.clone_from(&defaults.external_secrets_version);

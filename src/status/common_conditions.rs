@@ -1,5 +1,4 @@
-//! The claims that both kinds make alike: that a spec is invalid, that the children are as it says, that it
-//! serves. Pure.
+//! The conditions that both kinds have: `Ready` and `Reconciled`. Pure.
 
 use crate::{
     api::condition::{Condition, kind, reason},
@@ -7,7 +6,7 @@ use crate::{
     status::conditions::{ConditionStatus, NewCondition, find_condition},
 };
 
-/// A spec that breaks rules. The parts keep what was last said of them: the children of the last valid
+/// The conditions of an invalid spec. Those of the parts stay as they were: the children of the last valid
 /// generation still run.
 #[must_use]
 pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static str]) -> Vec<NewCondition> {
@@ -28,9 +27,9 @@ pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static st
     own.into_iter().chain(kept).collect()
 }
 
-/// Whether the children are as the spec says; `done` is the message when they are.
+/// Whether the children are as the spec says.
 #[must_use]
-pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
+pub fn reconciled(applied: &Applied, message_when_true: String) -> NewCondition {
     let mut failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
     // One cause may concern several children.
     failures.dedup();
@@ -53,25 +52,27 @@ pub fn reconciled(applied: &Applied, done: String) -> NewCondition {
             kind::RECONCILED,
             ConditionStatus::False,
             reason::PRUNING,
-            message(&[format!("waiting for {} to be gone", holders.join(", "))]),
+            message(&[format!("waiting for {} to be deleted", holders.join(", "))]),
         );
     }
-    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message(&[done]))
+    let message = message(&[message_when_true]);
+    NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message)
 }
 
-/// The user's answer: the first part that failed speaks for it, else the first that is not done; `serving` is
-/// the message when all are.
+/// The user's answer: a copy of the first part that failed, else of the first that is not done.
 pub fn ready(
     reconciled: &NewCondition,
     parts: &[NewCondition],
-    serving: impl FnOnce() -> String,
+    message_when_true: impl FnOnce() -> String,
 ) -> NewCondition {
     if reconciled.status != ConditionStatus::True {
         return NewCondition { kind: kind::READY, ..reconciled.clone() };
     }
     let open = parts.iter().filter(|part| part.status != ConditionStatus::True);
     match open.min_by_key(|part| part.reason == reason::PROGRESSING) {
-        None => NewCondition::new(kind::READY, ConditionStatus::True, reason::RECONCILED, serving()),
+        None => {
+            NewCondition::new(kind::READY, ConditionStatus::True, reason::RECONCILED, message_when_true())
+        }
         Some(part) => NewCondition { kind: kind::READY, ..part.clone() },
     }
 }

@@ -1,12 +1,12 @@
-//! Conditions: built from a verdict, laid over the previous ones so that times move only with a status. Pure.
+//! Conditions: set so that their times move only with their status. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{Condition, kind, reason};
 
-/// The limit that the API server's schema of conditions sets, in characters; ours is in bytes, to be on the
-/// safe side.
+/// The limit that the API server's schema of conditions sets, in characters; counted in bytes here, which are
+/// never fewer.
 const MESSAGE_LIMIT: usize = 4096;
 
 /// `status` of a condition.
@@ -16,7 +16,7 @@ pub enum ConditionStatus {
     True,
     /// It is not.
     False,
-    /// Nobody knows yet.
+    /// It is not known yet.
     Unknown,
 }
 
@@ -32,7 +32,7 @@ impl ConditionStatus {
     }
 }
 
-/// What a condition says, without times.
+/// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCondition {
     /// The condition's type.
@@ -43,12 +43,12 @@ pub struct NewCondition {
     pub reason: String,
     /// Why, for people.
     pub message: String,
-    /// The generation that it speaks of, when that is an older one.
+    /// The generation that it is about, when that is an older one.
     pub observed_generation: Option<i64>,
 }
 
 impl NewCondition {
-    /// A claim.
+    /// A condition of the current generation.
     pub fn new(
         kind: &'static str,
         condition_status: ConditionStatus,
@@ -71,8 +71,14 @@ pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a
     conditions.iter().find(|c| c.type_ == kind)
 }
 
-/// Lays `claims` over `previous`: a condition's time moves only when its status does. Types that are not
-/// claimed are dropped.
+/// Whether the condition of a type is True.
+#[must_use]
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    find_condition(conditions, kind).is_some_and(|c| c.status == ConditionStatus::True.as_str())
+}
+
+/// Sets Elpio's conditions: a condition's time moves only when its status does. Elpio's types that are not
+/// among the new ones are dropped; conditions of other types are another controller's, and stay.
 #[must_use]
 pub fn set_conditions(
     previous: &[Condition],
@@ -95,11 +101,11 @@ pub fn set_conditions(
             observed_generation: Some(new_condition.observed_generation.unwrap_or(generation)),
         }
     };
-    new_conditions.into_iter().map(condition).collect()
+    let others = previous.iter().filter(|c| !kind::ALL.contains(&c.type_.as_str())).cloned();
+    new_conditions.into_iter().map(condition).chain(others).collect()
 }
 
-/// A reason as `metav1.Condition` wants it. Engines' own reasons are not always so, and an empty one is not
-/// allowed.
+/// A reason in the form that `metav1.Condition` requires, which engines' own reasons do not always have.
 fn sanitize_reason(text: &str) -> String {
     let kept: String = text
         .chars()
@@ -111,12 +117,12 @@ fn sanitize_reason(text: &str) -> String {
     if fits { kept } else { "Unknown".to_owned() }
 }
 
-/// The reason under which an object that is not ready is counted: a closed set, since what is copied from an
-/// engine counts under the name of the part that it came from.
+/// The reason under which an object that is not ready is counted: a closed set, since a reason that was
+/// copied from an engine counts under the name of its part.
 #[must_use]
 pub fn metric_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find_condition(conditions, kind::READY) else { return reason::PROGRESSING };
-    // `Ready` says Progressing of a build and of the start after it; who counts wants to know which.
+    // `Ready` is Progressing during a build and during the start after it; metrics keep the two apart.
     let builds = || {
         find_condition(conditions, kind::BUILD_READY).is_some_and(|build| build.reason == reason::BUILDING)
     };
@@ -139,7 +145,7 @@ pub fn metric_reason(conditions: &[Condition]) -> &'static str {
     failing.map_or(reason::ENGINE_NOT_READY, |(_, counted)| counted)
 }
 
-/// Reasons that `Ready` has of our own.
+/// Elpio's own reasons of `Ready`.
 const OWN_REASONS: [&str; 8] = [
     reason::RECONCILED,
     reason::PROGRESSING,
@@ -174,6 +180,25 @@ mod tests {
         );
         let moved = set_conditions(&same, ready(ConditionStatus::True, "B"), 2, at(30));
         assert_eq!(moved[0].last_transition_time.0, at(30));
+    }
+
+    #[test]
+    fn conditions_of_other_controllers_stay() {
+        let condition = |type_: &str| Condition {
+            type_: type_.to_owned(),
+            status: "True".to_owned(),
+            reason: "R".to_owned(),
+            message: String::new(),
+            last_transition_time: Time(at(1)),
+            observed_generation: None,
+        };
+        let previous = [condition("example.com/Audited"), condition(kind::DOMAIN_READY)];
+        let set = set_conditions(&previous, ready(ConditionStatus::True, "A"), 1, at(2));
+        assert_eq!(
+            set.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
+            [kind::READY, "example.com/Audited"]
+        );
+        assert_eq!(set[1], previous[0]);
     }
 
     #[test]

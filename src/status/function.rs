@@ -314,7 +314,7 @@ impl FunctionEvents<'_> {
         let built = transitions.current(kind::BUILD_READY).is_some_and(|c| c.status == "True");
         // Began to wait: the build was not done when it was last looked at.
         let began = transitions.previous(kind::BUILD_READY).is_none_or(|c| c.status != "True");
-        let said = transitions.waiting_event(applied, None).filter(|_| built);
+        let said = transitions.waiting_event(applied, None, true).filter(|_| built);
         match said {
             None if built && began && applied.is_complete() => {
                 let now = transitions.current(kind::READY)?;

@@ -78,20 +78,25 @@ impl<'a> Transitions<'a> {
         (is && !was).then(|| new_event(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
     }
 
-    /// It began to wait, it fell without an edit, or what it waits for came to a verdict.
+    /// It began to wait, it fell without an edit, or what it waits for failed. A failure is a Warning where
+    /// the object was ready, or where it is final: others pass by themselves.
     #[must_use]
-    pub fn waiting_event(&self, applied: &Applied, related: Option<Related>) -> Option<NewEvent> {
+    pub fn waiting_event(
+        &self,
+        applied: &Applied,
+        related: Option<Related>,
+        is_final: bool,
+    ) -> Option<NewEvent> {
         let now = self.current(kind::READY).filter(|c| c.status != "True" && applied.is_complete())?;
         let then = self
             .previous(kind::READY)
             .filter(|_| self.previous(kind::RECONCILED).is_some_and(|c| c.status == "True"));
         let failing = now.reason != reason::PROGRESSING;
         let type_ = match then {
-            None if failing => event_type::WARNING,
-            None => event_type::NORMAL,
             Some(then) if then.status == "True" => event_type::WARNING,
-            Some(then) if failing && then.reason != now.reason => event_type::WARNING,
-            Some(_) => return None,
+            Some(then) if !failing || then.reason == now.reason => return None,
+            _ if failing && is_final => event_type::WARNING,
+            _ => event_type::NORMAL,
         };
         let note = if failing {
             format!("{}: {}", now.reason, now.message)

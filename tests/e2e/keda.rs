@@ -121,7 +121,7 @@ pub async fn a_request_wakes_what_sleeps() {
     let said = place.condition("api", "Ready", |it| it.status == "True").await.message;
 
     // As its status says it is called.
-    let host = format!("api.{}", place.namespace);
+    let host = format!("api.{}.svc", place.namespace);
     let address = asleep.status.unwrap().address.unwrap();
     assert!(said.contains(&format!("call {address} with Host: {host}")), "{said}");
     let answer = request(address.trim_start_matches("http://"), &host).await;

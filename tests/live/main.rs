@@ -29,6 +29,8 @@ mod recorder_cases;
 mod relay;
 mod restart;
 mod rollout;
+mod service_cases;
+mod service_spec_cases;
 mod span_rows;
 mod stage;
 mod switch;

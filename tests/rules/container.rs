@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Case, bad, good, operator};
+use super::{Case, bad, good, many, operator};
 
 pub fn image() -> Vec<Case> {
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
@@ -11,15 +11,80 @@ pub fn image() -> Vec<Case> {
         bad(
             "an empty repository",
             json!({"image": {"repository": ""}}),
-            "spec.image.repository: must be 1 to 512 characters without white space",
+            "spec.image.repository: \"\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
             "spec.image.repository",
         ),
         bad(
             "a repository with a space",
             json!({"image": {"repository": "a b"}}),
-            "spec.image.repository: must be 1 to 512 characters without white space",
-            "spec.image.repository",
+            "spec.image.repository: \"a b\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
         ),
+        bad(
+            "a tag in the repository",
+            json!({"image": {"repository": "registry.example/app:v1"}}),
+            "spec.image.repository: \"registry.example/app:v1\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a tag in a short repository",
+            json!({"image": {"repository": "app:v1"}}),
+            "spec.image.repository: \"app:v1\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a digest in the repository",
+            json!({"image": {"repository": "app@sha256:0"}}),
+            "spec.image.repository: \"app@sha256:0\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "capitals in the path",
+            json!({"image": {"repository": "registry.example/Team/app"}}),
+            "spec.image.repository: \"registry.example/Team/app\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a capital alone",
+            json!({"image": {"repository": "App"}}),
+            "spec.image.repository: \"App\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a scheme",
+            json!({"image": {"repository": "https://registry.example/app"}}),
+            "spec.image.repository: \"https://registry.example/app\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a port that is none",
+            json!({"image": {"repository": "registry.example:x/app"}}),
+            "spec.image.repository: \"registry.example:x/app\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "an empty word in the path",
+            json!({"image": {"repository": "team//app"}}),
+            "spec.image.repository: \"team//app\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "two dots",
+            json!({"image": {"repository": "app..b"}}),
+            "spec.image.repository: \"app..b\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        bad(
+            "a slash at the end",
+            json!({"image": {"repository": "app/"}}),
+            "spec.image.repository: \"app/\" must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path",
+            "image.repository must be a repository such as",
+        ),
+        good("a registry with a port", json!({"image": {"repository": "registry.example:5000/team/app"}})),
+        good("capitals in the host", json!({"image": {"repository": "Registry.Example/team/app"}})),
+        good("an address of a registry", json!({"image": {"repository": "[2001:db8::1]:5000/app"}})),
+        good("every separator", json!({"image": {"repository": "localhost/a.b_c__d---e"}})),
+        good("a repository of 255 characters", json!({"image": {"repository": "a".repeat(255)}})),
         bad(
             "a tag with a slash",
             json!({"image": {"repository": "r", "tag": "a/b"}}),
@@ -63,6 +128,26 @@ pub fn container() -> Vec<Case> {
         ),
         Case { engine: "keda", ..good("a port of Knative's, KEDA by default", json!({"port": 8012})) },
         good("no service account is the same as an empty one", json!({"serviceAccount": ""})),
+        good("no pull secret", json!({"imagePullSecrets": []})),
+        good("ten pull secrets", json!({"imagePullSecrets": many(10, |i| json!(format!("s{i}")))})),
+        bad(
+            "eleven pull secrets",
+            json!({"imagePullSecrets": many(11, |i| json!(format!("s{i}")))}),
+            "spec.imagePullSecrets: must have at most 10 items, not 11",
+            "spec.imagePullSecrets",
+        ),
+        bad(
+            "a pull secret that is no name",
+            json!({"imagePullSecrets": ["a", "B"]}),
+            "spec.imagePullSecrets[1]: must be a lower-case DNS name of at most 253 characters",
+            "spec.imagePullSecrets[1]",
+        ),
+        bad(
+            "the same pull secret twice",
+            json!({"imagePullSecrets": ["a", "a"]}),
+            "spec.imagePullSecrets[1]: \"a\" is already in spec.imagePullSecrets",
+            "Duplicate value",
+        ),
         bad(
             "a service account that is no name",
             json!({"serviceAccount": "A_b"}),

@@ -70,8 +70,27 @@ pub fn env() -> Vec<Case> {
         bad(
             "the same name twice",
             json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "1"}, {"name": "A", "value": "2"}]}),
-            "spec.env[2].name: \"A\" stands already in spec.env[0]",
+            "spec.env[2].name: \"A\" is already in spec.env[0]",
             "Duplicate value",
+        ),
+        good("the longest value", json!({"env": [{"name": "A", "value": "x".repeat(32_768)}]})),
+        bad(
+            "a longer value",
+            json!({"env": [{"name": "A", "value": "x".repeat(32_769)}]}),
+            "spec.env[0].value: must have at most 32768 bytes, not 32769",
+            "spec.env[0].value",
+        ),
+        operator(
+            "a value whose bytes are too many",
+            "knative",
+            json!({"env": [{"name": "A", "value": "ä".repeat(16_385)}]}),
+            "spec.env[0].value: must have at most 32768 bytes, not 32770",
+        ),
+        operator(
+            "a spec of more than 256 KiB",
+            "knative",
+            json!({"env": many(9, |i| json!({"name": format!("V{i}"), "value": "x".repeat(30_000)}))}),
+            "spec: must have at most 262144 bytes as JSON, not 270424",
         ),
         good("500 variables", json!({"env": many(500, |i| json!({"name": format!("V{i}"), "value": "x"}))})),
         bad(
@@ -235,9 +254,32 @@ pub fn secrets() -> Vec<Case> {
         bad(
             "the same name twice",
             json!({"externalSecrets": [secret("a", json!({})), secret("a", json!({}))]}),
-            "spec.externalSecrets[1].name: \"a\" stands already in spec.externalSecrets[0]",
+            "spec.externalSecrets[1].name: \"a\" is already in spec.externalSecrets[0]",
             "Duplicate value",
         ),
+        bad(
+            "two that write one Secret",
+            json!({"externalSecrets": [secret("a", json!({})), secret("b", json!({"secretName": "a"}))]}),
+            "spec.externalSecrets[1].secretName: \"a\" is already written by spec.externalSecrets[0]",
+            "externalSecrets: two of them must not write one Secret",
+        ),
+        good(
+            "two that swap their names",
+            json!({"externalSecrets": [secret("a", json!({"secretName": "b"})), secret("b", json!({"secretName": "a"}))]}),
+        ),
+        bad(
+            "the Secret of the certificate",
+            json!({"ingress": {"host": "a.example", "tls": true}, "externalSecrets": [secret("app-tls", json!({}))]}),
+            "spec.externalSecrets[0].secretName: \"app-tls\" is the Secret of the certificate that spec.ingress.tls asks for",
+            "externalSecrets: the Secret NAME-tls is the certificate's where ingress.tls is set",
+        ),
+        bad(
+            "the Secret of the certificate under another name",
+            json!({"ingress": {"host": "a.example", "tls": true}, "externalSecrets": [secret("a", json!({"secretName": "app-tls"}))]}),
+            "spec.externalSecrets[0].secretName: \"app-tls\" is the Secret of the certificate that spec.ingress.tls asks for",
+            "externalSecrets: the Secret NAME-tls is the certificate's where ingress.tls is set",
+        ),
+        good("NAME-tls without tls", json!({"externalSecrets": [secret("app-tls", json!({}))]})),
         good("50 secrets", json!({"externalSecrets": many(50, |i| secret(&format!("s{i}"), json!({})))})),
         bad(
             "51 secrets",

@@ -129,16 +129,28 @@ pub fn ingress() -> Vec<Case> {
         bad(
             "under cluster.local",
             host("a.svc.cluster.local"),
-            "spec.ingress.host: \"a.svc.cluster.local\" must not be under cluster.local",
+            "spec.ingress.host: \"a.svc.cluster.local\" must not be under cluster.local, .local or .svc",
             "ingress.host must not be under cluster.local",
         ),
         bad(
             "cluster.local itself",
             host("cluster.local"),
-            "spec.ingress.host: \"cluster.local\" must not be under cluster.local",
+            "spec.ingress.host: \"cluster.local\" must not be under cluster.local, .local or .svc",
             "ingress.host must not be under cluster.local",
         ),
-        good("only like cluster.local", host("mycluster.local")),
+        bad(
+            "under .local",
+            host("printer.local"),
+            "spec.ingress.host: \"printer.local\" must not be under cluster.local, .local or .svc",
+            "ingress.host must not be under cluster.local",
+        ),
+        bad(
+            "another service's name inside the cluster",
+            host("web.team-a.svc"),
+            "spec.ingress.host: \"web.team-a.svc\" must not be under cluster.local, .local or .svc",
+            "ingress.host must not be under cluster.local",
+        ),
+        good("only like .local", host("local.example")),
         bad(
             "an address",
             host("10.0.0.1"),
@@ -177,7 +189,14 @@ pub fn traffic() -> Vec<Case> {
     let refused = "traffic: exactly one of revisionName and latestRevision: true must be set";
     let split = |first: i32, second: i32| json!({"traffic": [{"revisionName": "a-00001", "percent": first}, {"latestRevision": true, "percent": second}]});
     let tagged = |one: &str, other: &str| json!({"traffic": [{"revisionName": "a-00001", "percent": 0, "tag": one}, {"latestRevision": true, "percent": 100, "tag": other}]});
+    let on = |engine: Value, targets: Value| json!({"engine": engine, "traffic": targets});
+    let all = json!([{"latestRevision": true, "percent": 100}]);
+    let needs = "spec.traffic: needs engine knative: a Deployment has no revisions to split requests over";
     vec![
+        bad("traffic on KEDA", on(json!("keda"), all.clone()), needs, "traffic needs engine knative"),
+        operator("traffic, KEDA by default", "keda", json!({"traffic": all}), needs),
+        Case { engine: "keda", ..good("traffic on Knative by name", on(json!("knative"), all.clone())) },
+        good("no traffic on KEDA", on(json!("keda"), json!([]))),
         good("0 and 100", split(0, 100)),
         bad(
             "99 in all",
@@ -230,7 +249,7 @@ pub fn traffic() -> Vec<Case> {
         bad(
             "the same tag twice",
             tagged("old", "old"),
-            "spec.traffic[1].tag: \"old\" stands already in spec.traffic[0]",
+            "spec.traffic[1].tag: \"old\" is already in spec.traffic[0]",
             "traffic: tags must be unique",
         ),
         bad(

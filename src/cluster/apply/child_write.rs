@@ -16,7 +16,6 @@ use crate::{
             requests::ApplyOptions,
             result::{ApplyError, StopReason, WriteError, WriteResult, name_conflict, name_terminating},
         },
-        store,
     },
     render::{
         Child, ChildId, WriteMode,

@@ -6,15 +6,15 @@ use jiff::SignedDuration;
 
 use crate::{
     api::{
-        ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, annotation,
-        condition::{Condition, kind, reason},
+        ElpioFunctionSpec, ElpioFunctionStatus, annotation,
+        condition::{kind, reason},
         label,
     },
     controller::kinds::{Kind, ReconcileContext},
     foreign::ChildKind,
     render::{
-        Defaults, Desired, FieldError, ValidFunction, applied::LiveChildren, duration, function,
-        validate_function,
+        Defaults, Desired, FieldError, ValidFunction, applied::LiveChildren, check_annotations, duration,
+        function, validate_function,
     },
     status::{
         self, Observation, StatusInput, StatusUpdate, build::FinishedBuild, conditions::find_condition,
@@ -41,11 +41,12 @@ impl Kind for Function {
         name: &str,
         spec: &Self::Spec,
         annotations: &BTreeMap<String, String>,
+        _: Option<&Self::Status>,
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>> {
         let rebuild =
             annotations.get(annotation::REBUILD).map(String::as_str).filter(|text| !text.is_empty());
-        validate_function(name, spec, rebuild, defaults)
+        check_annotations(annotations, validate_function(name, spec, rebuild, defaults))
     }
 
     fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
@@ -80,22 +81,5 @@ impl Kind for Function {
         duration::parse(&spec.build.timeout)
             .and_then(|timeout| SignedDuration::try_from(timeout).ok())
             .unwrap_or_default()
-    }
-
-    fn observed_generation(status: &Self::Status) -> Option<i64> {
-        status.observed_generation
-    }
-
-    fn conditions(status: &Self::Status) -> &[Condition] {
-        &status.conditions
-    }
-
-    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
-        status.rollout.as_ref()
-    }
-
-    fn engine(_: &Self::Status) -> Option<&'static str> {
-        // The service that it publishes has one.
-        None
     }
 }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{LenientObject, RolloutStatus, condition::Condition, stored::SpecOf},
+    api::{Engine, LenientObject, RolloutStatus, StatusParts, condition::Condition, stored::SpecOf},
     cluster::{apply::Applier, events::recorder::Recorder, store::ObjectStore},
     controller::{AnyController, Controller, observer::ObjectObserver, reconcile::Reconciler},
     foreign::ChildKind,
@@ -42,7 +42,15 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// Its spec.
     type Spec: SpecOf + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static;
     /// Its status.
-    type Status: Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static;
+    type Status: StatusParts
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + PartialEq
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static;
     /// Its spec once every rule has been checked.
     type Valid: Send + Sync;
 
@@ -55,14 +63,15 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// Whether the annotation `elpio.io/rebuild` begins a rollout.
     const SUPPORTS_REBUILD: bool = false;
 
-    /// Checks every rule.
+    /// Checks every rule; `previous` is the status so far.
     ///
     /// # Errors
-    /// Every fault that was found.
+    /// Every error that was found.
     fn validate(
         name: &str,
         spec: &Self::Spec,
         annotations: &BTreeMap<String, String>,
+        previous: Option<&Self::Status>,
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>>;
 
@@ -96,16 +105,28 @@ pub trait Kind: Send + Sync + Sized + 'static {
     }
 
     /// The generation that the status speaks of.
-    fn observed_generation(status: &Self::Status) -> Option<i64>;
+    #[must_use]
+    fn observed_generation(status: &Self::Status) -> Option<i64> {
+        status.observed_generation()
+    }
 
     /// The conditions of a status.
-    fn conditions(status: &Self::Status) -> &[Condition];
+    #[must_use]
+    fn conditions(status: &Self::Status) -> &[Condition] {
+        status.conditions()
+    }
 
     /// The rollout in a status.
-    fn rollout(status: &Self::Status) -> Option<&RolloutStatus>;
+    #[must_use]
+    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
+        status.rollout()
+    }
 
     /// The engine in a status, as metrics name it.
-    fn engine(status: &Self::Status) -> Option<&'static str>;
+    #[must_use]
+    fn engine(status: &Self::Status) -> Option<&'static str> {
+        status.engine().map(Engine::as_str)
+    }
 }
 
 /// What the controllers of all kinds share.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{ElpioServiceSpec, ElpioServiceStatus, Engine, RolloutStatus, condition::Condition, label},
+    api::{ElpioServiceSpec, ElpioServiceStatus, label},
     controller::kinds::{Kind, ReconcileContext},
     foreign::ChildKind,
     render::{self, Defaults, Desired, FieldError, ValidService},
@@ -36,10 +36,12 @@ impl Kind for Service {
     fn validate(
         name: &str,
         spec: &Self::Spec,
-        _: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+        previous: Option<&Self::Status>,
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>> {
-        render::validate(name, spec, defaults)
+        let current_engine = previous.and_then(|status| status.engine);
+        render::check_annotations(annotations, render::validate(name, spec, current_engine, defaults))
     }
 
     fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
@@ -53,21 +55,5 @@ impl Kind for Service {
         input: &StatusInput,
     ) -> StatusUpdate<Self::Status> {
         status::service::compute(&ctx.owner, previous, observation, input, ctx.defaults)
-    }
-
-    fn observed_generation(status: &Self::Status) -> Option<i64> {
-        status.observed_generation
-    }
-
-    fn conditions(status: &Self::Status) -> &[Condition] {
-        &status.conditions
-    }
-
-    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
-        status.rollout.as_ref()
-    }
-
-    fn engine(status: &Self::Status) -> Option<&'static str> {
-        status.engine.map(Engine::as_str)
     }
 }

@@ -134,7 +134,8 @@ impl<K: Kind> Reconciler<K> {
             .spec
             .as_ref()
             .map_err(|error| vec![FieldError { path: error.path.clone(), message: error.message.clone() }])?;
-        K::validate(&object.name_any(), spec, object.annotations(), &self.defaults)
+        let previous = object.status.as_ref();
+        K::validate(&object.name_any(), spec, object.annotations(), previous, &self.defaults)
     }
 
     /// Renders the children, and applies them: I/O.

@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// The account that pods run as when none is asked for.
+const DEFAULT_ACCOUNT: &str = "default";
+
 const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characters";
 const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
 
@@ -36,10 +39,8 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
     errors.check(engine != Engine::Knative || !RESERVED_PORTS.contains(&port), "spec.port", || {
         format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
     });
-    let account = spec.service_account.clone().filter(|name| !name.is_empty());
-    errors.check(account.as_deref().is_none_or(formats::is_subdomain), "spec.serviceAccount", || {
-        OBJECT_NAME.to_owned()
-    });
+    let account = spec.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_ACCOUNT);
+    errors.check(formats::is_subdomain(account), "spec.serviceAccount", || OBJECT_NAME.to_owned());
     ValidPod {
         image,
         pinned: spec.image.digest.is_some(),
@@ -48,18 +49,27 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
         env_from: env_from(&spec.env_from, errors),
         resources: spec.resources.as_ref().and_then(|resources| requirements(resources, errors)),
         readiness_probe: spec.readiness_probe.as_ref().map(|asked| probe(asked, port, errors)),
-        service_account: account,
+        service_account: account.to_owned(),
+        image_pull_secrets: image_pull_secrets(&spec.image_pull_secrets, errors),
     }
+}
+
+fn image_pull_secrets(names: &[String], errors: &mut FieldErrors) -> Vec<String> {
+    let list = "spec.imagePullSecrets";
+    errors.at_most(list, names.len(), 10);
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("{list}[{index}]");
+        errors.check(formats::is_subdomain(name), &path, || OBJECT_NAME.to_owned());
+        errors.check(!names[..index].contains(name), &path, || format!("{name:?} is already in {list}"));
+    }
+    names.to_vec()
 }
 
 /// `repository[:tag][@digest]`.
 fn image(image: &Image, errors: &mut FieldErrors) -> String {
     let Image { repository, tag, digest } = image;
-    let readable = !repository.is_empty()
-        && formats::at_most_chars(repository, 512)
-        && !repository.contains(char::is_whitespace);
-    errors.check(readable, "spec.image.repository", || {
-        "must be 1 to 512 characters without white space".to_owned()
+    errors.check(formats::is_repository(repository), "spec.image.repository", || {
+        format!("{repository:?} must be a repository such as registry.example/team/app, of at most 255 characters: no scheme, no tag, no digest, no capitals in the path")
     });
     errors.check(tag.as_deref().is_none_or(formats::is_image_tag), "spec.image.tag", || {
         "must be 1 to 128 letters, digits, underscores, dots and dashes, beginning with neither dot nor dash".to_owned()
@@ -83,6 +93,10 @@ fn env(env: &[pod::EnvVar], engine: Engine, errors: &mut FieldErrors) -> Vec<Env
         });
         errors.check(engine != Engine::Knative || !RESERVED_ENV.contains(&var.name.as_str()), &name, || {
             format!("{} is a variable that Knative sets itself", var.name)
+        });
+        let length = var.value.as_deref().map_or(0, str::len);
+        errors.check(length <= pod::MAX_ENV_VALUE, &format!("{path}.value"), || {
+            format!("must have at most {} bytes, not {length}", pod::MAX_ENV_VALUE)
         });
         errors.check(var.value.is_some() != var.value_from.is_some(), &path, || {
             "exactly one of value and valueFrom must be set".to_owned()

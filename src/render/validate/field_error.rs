@@ -17,17 +17,17 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// The faults found so far.
+/// The errors found so far.
 #[derive(Debug, Default)]
 pub(crate) struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// Notes a fault.
+    /// Adds an error.
     pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { path: path.into(), message: message.into() });
     }
 
-    /// Notes a fault unless the rule holds; tells whether it does.
+    /// Adds an error unless the rule holds; returns whether it does.
     pub(crate) fn check(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) -> bool {
         if !holds {
             self.add(path, message());
@@ -64,7 +64,7 @@ impl FieldErrors {
             if let Some(first) = seen.get(name) {
                 self.add(
                     format!("{list}[{index}].{field}"),
-                    format!("{name:?} stands already in {list}[{first}]"),
+                    format!("{name:?} is already in {list}[{first}]"),
                 );
             } else {
                 seen.insert(name, index);
@@ -72,7 +72,7 @@ impl FieldErrors {
         }
     }
 
-    /// All faults, unless there are none.
+    /// All errors, unless there are none.
     pub(crate) fn into_result(self) -> Result<(), Vec<FieldError>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }

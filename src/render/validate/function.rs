@@ -108,7 +108,7 @@ pub fn validate_function(
     errors.range("spec.build.keep", spec.build.keep, 1, i32::MAX);
     let service = service(spec);
     // The service's image and name are made from fields that were checked under their own paths.
-    let others = validate(name, &service, defaults).err().unwrap_or_default();
+    let others = validate(name, &service, None, defaults).err().unwrap_or_default();
     for error in others
         .into_iter()
         .filter(|error| !error.path.starts_with("spec.image") && !error.path.starts_with("metadata."))
@@ -131,9 +131,9 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErr
     errors.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
-    let (_, tag) = split_tag(&spec.image);
-    let image =
-        is_reference(&spec.image) && !spec.image.contains('@') && tag.is_none_or(formats::is_image_tag);
+    let (repository, tag) = split_tag(&spec.image);
+    // The published service has it as its repository and tag.
+    let image = formats::is_repository(repository) && tag.is_none_or(formats::is_image_tag);
     errors
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
     let entrypoint = spec.entrypoint.clone().filter(|text| !text.is_empty());
@@ -243,6 +243,7 @@ fn service(spec: &ElpioFunctionSpec) -> ElpioServiceSpec {
         scaling: spec.scaling.clone(),
         ingress: spec.ingress.clone(),
         service_account: spec.service_account.clone().filter(|name| !name.is_empty()),
+        image_pull_secrets: spec.image_pull_secrets.clone(),
         traffic: Vec::new(),
     }
 }

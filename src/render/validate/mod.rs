@@ -7,11 +7,13 @@ mod function;
 mod network;
 mod secrets;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Probe, ResourceRequirements};
 
 use crate::{
     api::{
-        ElpioServiceSpec, Engine,
+        ElpioServiceSpec, Engine, annotation,
         network::{Metric, Visibility},
     },
     foreign::{cert_manager::IssuerRef, external_secrets::ExternalSecretSpec, knative::TrafficTarget},
@@ -33,9 +35,7 @@ pub struct ValidService {
     pub pod: ValidPod,
     /// The secrets to fetch.
     pub secrets: Vec<ValidSecret>,
-    /// Names of their `ExternalSecret` objects.
-    pub external_secrets: Vec<String>,
-    /// What the autoscaler looks at.
+    /// The metric that the autoscaler uses.
     pub metric: Metric,
     /// What one replica should bear.
     pub target: u32,
@@ -45,6 +45,8 @@ pub struct ValidService {
     pub max_scale: Option<u32>,
     /// A hard limit of requests in flight for each replica.
     pub concurrency_limit: Option<u32>,
+    /// Whether ingress is enabled.
+    pub ingress: bool,
     /// Whether it can be called from outside the cluster: ingress enabled and visibility external.
     pub public: bool,
     /// The visibility that was asked for.
@@ -77,7 +79,9 @@ pub struct ValidPod {
     /// How to find out whether it can serve.
     pub readiness_probe: Option<Probe>,
     /// The service account of the pods.
-    pub service_account: Option<String>,
+    pub service_account: String,
+    /// Names of the Secrets with the credentials to pull the image.
+    pub image_pull_secrets: Vec<String>,
 }
 
 /// A secret to fetch.
@@ -89,26 +93,60 @@ pub struct ValidSecret {
     pub spec: ExternalSecretSpec,
 }
 
-/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those
-/// that need the default engine.
+/// The longest spec, in bytes of JSON.
+const MAX_SPEC: usize = 256 * 1024;
+
+/// The longest values of the annotations that are read, in characters.
+const MAX_ANNOTATIONS: [(&str, usize); 2] = [(annotation::REBUILD, 253), (annotation::TRACEPARENT, 256)];
+
+/// Adds what is wrong with the annotations that are read to what is wrong with the spec.
 ///
 /// # Errors
-/// Every fault that was found, in the order of the fields.
+/// Every error that was found, those of the annotations first.
+pub fn check_annotations<T>(
+    annotations: &BTreeMap<String, String>,
+    valid: Result<T, Vec<FieldError>>,
+) -> Result<T, Vec<FieldError>> {
+    let mut errors = FieldErrors::default();
+    for (name, max) in MAX_ANNOTATIONS {
+        let fits = annotations.get(name).is_none_or(|value| formats::at_most_chars(value, max));
+        errors.check(fits, &format!("metadata.annotations[{name}]"), || {
+            format!("must have at most {max} characters")
+        });
+    }
+    match (errors.into_result(), valid) {
+        (Ok(()), valid) => valid,
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(errors), Err(more)) => Err(errors.into_iter().chain(more).collect()),
+    }
+}
+
+/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those
+/// that need the engine. `current_engine` is the one that serves already: a spec that names none keeps it.
+///
+/// # Errors
+/// Every error that was found, in the order of the fields.
 pub fn validate(
     name: &str,
     spec: &ElpioServiceSpec,
+    current_engine: Option<Engine>,
     defaults: &Defaults,
 ) -> Result<ValidService, Vec<FieldError>> {
     let mut errors = FieldErrors::default();
-    let engine = spec.engine.unwrap_or(defaults.engine);
+    let engine = spec.engine.or(current_engine).unwrap_or(defaults.engine);
     errors.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
         "must be a DNS-1035 label of at most 63 characters".to_owned()
     });
+    let size = serde_json::to_vec(spec).map_or(0, |json| json.len());
+    errors.check(size <= MAX_SPEC, "spec", || {
+        format!("must have at most {MAX_SPEC} bytes as JSON, not {size}")
+    });
     let pod = container::pod(spec, engine, &mut errors);
-    let secrets = secrets::external_secrets(&spec.external_secrets, &mut errors);
+    let tls_secret = spec.ingress.tls.then(|| formats::tls_secret(name));
+    let secrets = secrets::external_secrets(&spec.external_secrets, tls_secret.as_deref(), &mut errors);
     network::scaling(spec, engine, &mut errors);
     network::ingress(&spec.ingress, &mut errors);
-    let traffic = network::traffic(&spec.traffic, &mut errors);
+    let traffic = network::traffic(&spec.traffic, engine, &mut errors);
     errors.into_result()?;
     let scaling = &spec.scaling;
     let ingress = &spec.ingress;
@@ -116,13 +154,13 @@ pub fn validate(
         name: name.to_owned(),
         engine,
         pod,
-        external_secrets: secrets.iter().map(|secret| secret.name.clone()).collect(),
         secrets,
         metric: scaling.metric,
         target: scaling.target.unsigned_abs(),
         min_scale: scaling.min_scale.unsigned_abs(),
         max_scale: Some(scaling.max_scale.unsigned_abs()).filter(|max| *max > 0),
         concurrency_limit: scaling.concurrency_limit.map(i32::unsigned_abs),
+        ingress: ingress.enabled,
         public: ingress.enabled && ingress.visibility == Visibility::External,
         visibility: ingress.visibility,
         host: ingress.host.clone(),

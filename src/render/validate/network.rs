@@ -67,8 +67,8 @@ fn host_rules(host: &str, ingress: &Ingress, errors: &mut FieldErrors) {
             format!("{host:?} must be a domain name, not an address")
         });
     }
-    let inside = host == "cluster.local" || host.ends_with(".cluster.local");
-    errors.check(!inside, path, || format!("{host:?} must not be under cluster.local"));
+    let inside = [".local", ".svc"].iter().any(|suffix| host.ends_with(suffix));
+    errors.check(!inside, path, || format!("{host:?} must not be under cluster.local, .local or .svc"));
 }
 
 /// Who signs certificates.
@@ -80,7 +80,14 @@ pub(super) fn issuer(ingress: &Ingress, defaults: &Defaults) -> IssuerRef {
 }
 
 /// Traffic.
-pub(super) fn traffic(targets: &[TrafficTarget], errors: &mut FieldErrors) -> Vec<knative::TrafficTarget> {
+pub(super) fn traffic(
+    targets: &[TrafficTarget],
+    engine: Engine,
+    errors: &mut FieldErrors,
+) -> Vec<knative::TrafficTarget> {
+    errors.check(engine != Engine::Keda || targets.is_empty(), "spec.traffic", || {
+        "needs engine knative: a Deployment has no revisions to split requests over".to_owned()
+    });
     errors.at_most("spec.traffic", targets.len(), 50);
     errors.unique("spec.traffic", "tag", targets.iter().map(|target| target.tag.as_deref()));
     let sum: i64 = targets.iter().map(|target| i64::from(target.percent)).sum();

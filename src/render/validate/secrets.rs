@@ -9,15 +9,37 @@ use crate::{
     },
 };
 
-/// The secrets to fetch, in the order in which they stand.
-pub(super) fn external_secrets(secrets: &[ExternalSecret], errors: &mut FieldErrors) -> Vec<ValidSecret> {
+/// The secrets to fetch, in their order. `tls_secret` is the Secret that holds the certificate, if one is
+/// asked for.
+pub(super) fn external_secrets(
+    secrets: &[ExternalSecret],
+    tls_secret: Option<&str>,
+    errors: &mut FieldErrors,
+) -> Vec<ValidSecret> {
     errors.at_most("spec.externalSecrets", secrets.len(), 50);
     errors.unique("spec.externalSecrets", "name", secrets.iter().map(|secret| Some(secret.name.as_str())));
+    one_writer(secrets, tls_secret, errors);
     secrets
         .iter()
         .enumerate()
         .map(|(index, secret)| external_secret(&format!("spec.externalSecrets[{index}]"), secret, errors))
         .collect()
+}
+
+/// Two controllers that write one Secret undo each other's work for ever.
+fn one_writer(secrets: &[ExternalSecret], tls_secret: Option<&str>, errors: &mut FieldErrors) {
+    let written: Vec<&str> = secrets.iter().map(|s| s.secret_name.as_deref().unwrap_or(&s.name)).collect();
+    for (index, (secret, name)) in secrets.iter().zip(&written).enumerate() {
+        let path = format!("spec.externalSecrets[{index}].secretName");
+        errors.check(tls_secret != Some(*name), &path, || {
+            format!("{name:?} is the Secret of the certificate that spec.ingress.tls asks for")
+        });
+        let first = secrets.iter().zip(&written).position(|(_, other)| other == name).unwrap_or(index);
+        // Two of one name are an error of their own.
+        errors.check(first == index || secrets[first].name == secret.name, &path, || {
+            format!("{name:?} is already written by spec.externalSecrets[{first}]")
+        });
+    }
 }
 
 fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors) -> ValidSecret {

@@ -1,0 +1,144 @@
+//! The readiness of a service's children, and the conditions that are made of it. Pure; what a single child
+//! reports is read by `status::readiness`.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        ChildStatus, Engine,
+        condition::{kind, reason},
+        network::Metric,
+    },
+    foreign::ChildKind,
+    render::{
+        ChildId, Desired, ValidService,
+        applied::{Applied, ChildOutcome, LiveChildren},
+    },
+    status::{
+        conditions::{ConditionStatus, NewCondition},
+        readiness::{self, Readiness},
+    },
+};
+
+/// The children now, beside what they were.
+pub(super) struct ChildStates<'a> {
+    /// The children now.
+    pub live: &'a LiveChildren,
+    /// What was achieved by this reconcile.
+    pub applied: &'a Applied,
+    /// The children as the status has them since the rollout ended; none while one runs.
+    pub baseline: &'a [ChildStatus],
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl ChildStates<'_> {
+    /// How a child does, the work of an autoscaler set aside.
+    pub(super) fn readiness(&self, id: &ChildId) -> Readiness {
+        let Some(child) = self.live.get(id) else {
+            return Readiness::Waiting {
+                reason: reason::PROGRESSING.to_owned(),
+                message: "not created yet".to_owned(),
+            };
+        };
+        match readiness::child_readiness(id.kind, child) {
+            waiting @ Readiness::Waiting { .. } if id.kind == ChildKind::Deployment => {
+                self.while_scaling(id, child).unwrap_or(waiting)
+            }
+            readiness => readiness,
+        }
+    }
+
+    /// A Deployment that was ready, while an autoscaler writes its replicas: first a generation that is not
+    /// Elpio's, then replicas that start.
+    fn while_scaling(&self, id: &ChildId, child: &DynamicObject) -> Option<Readiness> {
+        let before =
+            self.baseline.iter().find(|c| c.ready && c.kind == id.kind.kind() && c.name == id.name)?;
+        let changed = (id.clone(), ChildOutcome::Changed);
+        if !readiness::is_observed(child) {
+            return (!self.applied.outcomes.contains(&changed)).then_some(Readiness::Ready);
+        }
+        readiness::while_scaling(child, before.available?, self.now)
+    }
+
+    /// The child that keeps the service from being ready, and whether it failed: the first that failed, else
+    /// the first that is not done.
+    pub(super) fn first_unready(&self, name: &str, valid: &ValidService) -> Option<(ChildId, bool)> {
+        let ids = condition_members(name, valid).into_iter().flat_map(|(_, ids)| ids);
+        let open = ids.filter_map(|id| match self.readiness(&id) {
+            Readiness::Ready => None,
+            Readiness::Failed { .. } => Some((id, true)),
+            Readiness::Waiting { .. } => Some((id, false)),
+        });
+        open.min_by_key(|(_, failed)| !failed)
+    }
+
+    /// The children as the status lists them.
+    pub(super) fn statuses(&self, desired: &Desired) -> Vec<ChildStatus> {
+        desired.children.iter().map(|child| self.status(&child.id, &child.body["apiVersion"])).collect()
+    }
+
+    fn status(&self, id: &ChildId, api_version: &Value) -> ChildStatus {
+        let (ready, reason) = match self.readiness(id) {
+            Readiness::Ready => (true, None),
+            Readiness::Waiting { reason, .. } | Readiness::Failed { reason, .. } => (false, Some(reason)),
+        };
+        let deployment = self.live.get(id).filter(|_| id.kind == ChildKind::Deployment);
+        ChildStatus {
+            api_version: api_version.as_str().unwrap_or_default().to_owned(),
+            kind: id.kind.kind().to_owned(),
+            name: id.name.clone(),
+            ready,
+            reason: reason.filter(|reason| !reason.is_empty()),
+            available: deployment.map(|child| readiness::available(child)),
+        }
+    }
+}
+
+/// The conditions beside `Ready` and `Reconciled`, each with the children that it is made of, in the order in
+/// which they count.
+pub(super) fn condition_members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
+    let engine: &[ChildKind] = match (valid.engine, valid.metric) {
+        (Engine::Knative, _) => &[ChildKind::KnativeService],
+        (Engine::Keda, Metric::Cpu) => &[ChildKind::ScaledObject, ChildKind::Deployment, ChildKind::Service],
+        (Engine::Keda, Metric::Concurrency | Metric::Rps) => {
+            &[ChildKind::HttpScaledObject, ChildKind::Deployment, ChildKind::Service]
+        }
+    };
+    let mut parts = vec![(kind::ENGINE_READY, engine.iter().map(|kind| ChildId::new(*kind, name)).collect())];
+    if let (Some(host), Engine::Knative) = (&valid.host, valid.engine) {
+        let certificate = valid.tls.then(|| ChildId::new(ChildKind::Certificate, host));
+        let mapping = ChildId::new(ChildKind::DomainMapping, host);
+        parts.push((kind::DOMAIN_READY, certificate.into_iter().chain([mapping]).collect()));
+    }
+    if !valid.secrets.is_empty() {
+        let id = |name: &String| ChildId::new(ChildKind::ExternalSecret, name);
+        parts.push((kind::SECRETS_READY, valid.secrets.iter().map(|secret| id(&secret.name)).collect()));
+    }
+    parts
+}
+
+/// One condition: of the first child that failed, else of the first that is not done.
+pub(super) fn part_condition(kind: &'static str, ids: &[ChildId], states: &ChildStates<'_>) -> NewCondition {
+    let mut open = Vec::new();
+    for id in ids {
+        let (failed, reason, message) = match states.readiness(id) {
+            Readiness::Ready => continue,
+            Readiness::Failed { reason, message } => (true, reason, message),
+            Readiness::Waiting { reason, message } => (false, reason, message),
+        };
+        let message = if message.is_empty() { "not ready" } else { &message };
+        open.push((failed, reason, format!("{} {}: {message}", id.kind.display(), id.name)));
+    }
+    match open.into_iter().min_by_key(|(failed, ..)| !failed) {
+        None => NewCondition::new(kind, ConditionStatus::True, reason::READY, ""),
+        Some((true, why, message)) => NewCondition::new(kind, ConditionStatus::False, why, message),
+        // What has not come to an end has Elpio's reason: an engine's differs with every engine.
+        Some((false, why, message)) => {
+            let message = if why == reason::PROGRESSING { message } else { format!("{message} ({why})") };
+            NewCondition::new(kind, ConditionStatus::False, reason::PROGRESSING, message)
+        }
+    }
+}

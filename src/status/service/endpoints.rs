@@ -1,0 +1,69 @@
+//! Where a service is called: its URL, its address inside the cluster, and the message of `Ready`. Pure.
+
+use crate::{
+    api::{ElpioServiceStatus, Engine, condition::kind, network::Metric},
+    foreign::ChildKind,
+    render::{ChildId, Defaults, Owner, ValidService, applied::LiveChildren, keda},
+    status::conditions::{ConditionStatus, NewCondition},
+};
+
+/// What a client outside the cluster calls.
+pub(super) fn url(
+    name: &str,
+    valid: &ValidService,
+    live: &LiveChildren,
+    parts: &[NewCondition],
+) -> Option<String> {
+    if !valid.public {
+        return None;
+    }
+    let domain_ready =
+        || parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.status == ConditionStatus::True);
+    match (valid.engine, &valid.host) {
+        (Engine::Keda, host) => host.as_ref().map(|host| format!("http://{host}")),
+        (Engine::Knative, Some(host)) if domain_ready() => {
+            string_at(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
+        }
+        (Engine::Knative, _) => {
+            string_at(live, &ChildId::new(ChildKind::KnativeService, name), "/status/url")
+        }
+    }
+}
+
+/// What a client inside the cluster calls.
+pub(super) fn address(
+    owner: &Owner<'_>,
+    valid: &ValidService,
+    live: &LiveChildren,
+    defaults: &Defaults,
+) -> Option<String> {
+    let (name, namespace) = (owner.name, owner.namespace);
+    let service = ChildId::new(ChildKind::Service, name);
+    match (valid.engine, valid.metric) {
+        (Engine::Knative, _) => {
+            string_at(live, &ChildId::new(ChildKind::KnativeService, name), "/status/address/url")
+        }
+        (Engine::Keda, Metric::Cpu) => {
+            live.contains_key(&service).then(|| format!("http://{name}.{namespace}.svc.cluster.local"))
+        }
+        (Engine::Keda, _) => live.contains_key(&service).then(|| defaults.keda_interceptor.clone()),
+    }
+}
+
+/// The message of `Ready` when it is True: how to call the service.
+pub(super) fn ready_message(owner: &Owner<'_>, valid: &ValidService, status: &ElpioServiceStatus) -> String {
+    let through_interceptor = valid.engine == Engine::Keda && valid.metric != Metric::Cpu;
+    let host = keda::hosts(owner.name, owner.namespace, valid.host.as_deref()).into_iter().next();
+    let host = host.filter(|_| through_interceptor).map(|host| format!(" with Host: {host}"));
+    let outside = status.url.as_ref().map(|url| format!("serves at {url}"));
+    let inside = status
+        .address
+        .as_ref()
+        .map(|address| format!("inside the cluster call {address}{}", host.unwrap_or_default()));
+    let ways: Vec<String> = outside.into_iter().chain(inside).collect();
+    if ways.is_empty() { "serves".to_owned() } else { ways.join("; ") }
+}
+
+fn string_at(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
+    live.get(id)?.data.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}

@@ -1,0 +1,140 @@
+//! The status of an `ElpioService`, and the Events of its transitions. Pure.
+
+mod children;
+mod endpoints;
+
+use crate::{
+    api::{
+        ChildStatus, ElpioServiceStatus,
+        condition::{Condition, kind, reason},
+        event::{NewEvent, action, event_type},
+    },
+    foreign::ChildKind,
+    render::{Defaults, Desired, Owner, ValidService},
+    status::{
+        Observation, StatusInput, StatusUpdate, common_conditions,
+        conditions::{NewCondition, is_true, set_conditions},
+        rollout,
+        service::children::{ChildStates, condition_members, part_condition},
+        transitions::{self, Transitions, new_event},
+    },
+};
+
+/// The status of a service after a reconcile.
+#[must_use]
+pub fn compute(
+    owner: &Owner<'_>,
+    previous: Option<&ElpioServiceStatus>,
+    observation: Observation<'_, ValidService>,
+    input: &StatusInput,
+    defaults: &Defaults,
+) -> StatusUpdate<ElpioServiceStatus> {
+    let mut status = previous.cloned().unwrap_or_default();
+    let before = std::mem::take(&mut status.conditions);
+    status.observed_generation = Some(input.generation);
+    let new_conditions = match observation {
+        Observation::Invalid(errors) => common_conditions::invalid(
+            &before,
+            errors,
+            &[kind::ENGINE_READY, kind::DOMAIN_READY, kind::SECRETS_READY],
+        ),
+        Observation::Applied { valid, desired, applied, live } => {
+            let baseline = baseline_children(previous, input);
+            let states = ChildStates { live, applied, baseline, now: input.now };
+            status.engine = Some(valid.engine);
+            status.children = states.statuses(desired);
+            status.address = endpoints::address(owner, valid, live, defaults);
+            let reconciled = common_conditions::reconciled(
+                applied,
+                input.reconciled_message(reconciled_message(valid, desired)),
+            );
+            let parts: Vec<NewCondition> = condition_members(owner.name, valid)
+                .iter()
+                .map(|(kind, ids)| part_condition(kind, ids, &states))
+                .collect();
+            status.url = endpoints::url(owner.name, valid, live, &parts);
+            let ready = common_conditions::ready(&reconciled, &parts, || {
+                endpoints::ready_message(owner, valid, &status)
+            });
+            [ready, reconciled].into_iter().chain(parts).collect()
+        }
+    };
+    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
+    status.ready = is_true(&status.conditions, kind::READY);
+    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
+    status.rollout = Some(advanced);
+    let baseline = input.baseline(&before);
+    let events =
+        events(owner.name, &baseline, baseline_children(previous, input), &status, observation, input);
+    StatusUpdate { status, events }
+}
+
+/// The children as the status has them since the rollout ended; none while one runs.
+fn baseline_children<'a>(previous: Option<&'a ElpioServiceStatus>, input: &StatusInput) -> &'a [ChildStatus] {
+    previous.filter(|_| input.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
+}
+
+/// The message of `Reconciled` when it is True. A field without effect is named for as long as it is asked
+/// for.
+fn reconciled_message(valid: &ValidService, desired: &Desired) -> String {
+    let ignored = ignored_fields(valid, desired).map(|fields| format!("; {fields}")).unwrap_or_default();
+    format!("{}{ignored}", applied_objects(valid, desired))
+}
+
+fn applied_objects(valid: &ValidService, desired: &Desired) -> String {
+    let count = desired.children.len();
+    format!("engine {}, {count} object{}", valid.engine.as_str(), if count == 1 { "" } else { "s" })
+}
+
+fn ignored_fields(valid: &ValidService, desired: &Desired) -> Option<String> {
+    let fields: Vec<String> = desired.ignored.iter().map(|i| format!("{}: {}", i.field, i.why)).collect();
+    (!fields.is_empty())
+        .then(|| format!("not supported by engine {}: {}", valid.engine.as_str(), fields.join("; ")))
+}
+
+/// The Events of this status, in the order in which the transitions happened.
+fn events(
+    name: &str,
+    before: &[Condition],
+    baseline: &[ChildStatus],
+    status: &ElpioServiceStatus,
+    observation: Observation<'_, ValidService>,
+    input: &StatusInput,
+) -> Vec<NewEvent> {
+    let transitions = Transitions { before, after: &status.conditions, input };
+    let Observation::Applied { valid, desired, applied, live } = observation else {
+        return transitions.invalid_event().into_iter().collect();
+    };
+    let reconciled = transitions.reconciled_condition().map(|_| {
+        let note = applied_objects(valid, desired);
+        new_event(event_type::NORMAL, reason::RECONCILED, action::APPLY, note)
+    });
+    let ignored = || {
+        let note = ignored_fields(valid, desired)?;
+        Some(new_event(event_type::WARNING, reason::FIELD_IGNORED, action::APPLY, note))
+    };
+    let unready = ChildStates { live, applied, baseline, now: input.now }.first_unready(name, valid);
+    let related = unready.as_ref().and_then(|(id, _)| transitions::related(id, desired));
+    let is_final = unready.is_some_and(|(id, failed)| failed && is_engine(id.kind));
+    let readiness = transitions
+        .ready_event(|| ready_note(valid, status, input))
+        .or_else(|| transitions.waiting_event(applied, related, is_final));
+    let all = [
+        reconciled,
+        input.first_observation.then(ignored).flatten(),
+        transitions.failed_event(applied, desired),
+        readiness,
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The kinds whose False is the end of a rollout: others report a failure at first that passes by itself (an
+/// autoscaler without metrics, a domain without its certificate).
+fn is_engine(kind: ChildKind) -> bool {
+    matches!(kind, ChildKind::KnativeService | ChildKind::Deployment)
+}
+
+fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, input: &StatusInput) -> String {
+    let url = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    format!("engine {} serves{url}{}", valid.engine.as_str(), input.since_edit())
+}
