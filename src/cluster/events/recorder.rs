@@ -213,7 +213,9 @@ impl Inner {
 
     fn count(&self, type_: &'static str, reason: &'static str, outcomes: &[(EventOutcome, u32)]) {
         for (outcome, count) in outcomes {
-            (0..*count).for_each(|_| self.metrics.event(type_, reason, *outcome));
+            for _ in 0..*count {
+                self.metrics.event(type_, reason, *outcome);
+            }
         }
     }
 
