@@ -29,7 +29,7 @@ async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     proxy.set(move |parts| {
-        let refused = writes_event(parts) && counted.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let refused = writes_event(parts) && counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         refused.then(|| status(503, "ServiceUnavailable", "not now"))
     });
     let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();

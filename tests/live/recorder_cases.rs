@@ -78,6 +78,7 @@ impl Setup {
         .await
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter")]
     fn outcome(&self, outcome: &str) -> u64 {
         let text = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
         let labels = [("type", "Normal"), ("reason", "Ready"), ("outcome", outcome)];

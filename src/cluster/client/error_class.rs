@@ -12,10 +12,8 @@ const NO_STATUS: &str = "Failed to parse error data";
 #[must_use]
 pub fn class_of(status: &Status) -> ErrorType {
     match status.code {
-        401 if is_denied_by_admission(status) => ErrorType::Rejected,
-        401 => ErrorType::Forbidden,
+        401 if !is_denied_by_admission(status) => ErrorType::Forbidden,
         403 if is_denied_by_authorizer(status) => ErrorType::Forbidden,
-        403 => ErrorType::Rejected,
         404 => ErrorType::NotFound,
         408 | 504 => ErrorType::Timeout,
         409 => ErrorType::Conflict,

@@ -235,7 +235,9 @@ impl Inner {
         // Only these types and reasons are ever published.
         let Some((type_, reason)) = EventType::parse(type_).zip(EventReason::parse(reason)) else { return };
         for (outcome, count) in outcomes {
-            (0..*count).for_each(|_| self.metrics.event(type_, reason, *outcome));
+            for _ in 0..*count {
+                self.metrics.event(type_, reason, *outcome);
+            }
         }
     }
 

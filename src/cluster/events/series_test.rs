@@ -1,4 +1,6 @@
 //! One series: which occurrences lead to a call, what follows from its result, and when the next one is due.
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use crate::telemetry::{EventOutcome::*, Kind};
 
@@ -49,7 +51,7 @@ impl Steps {
     }
 
     fn write(&mut self, seconds: i64, result: WriteResult) -> AfterWrite {
-        let write = self.series.begin().unwrap_or_else(|| panic!("nothing to write: {:?}", self.series));
+        let write = self.series.begin().unwrap();
         self.series.end(&write, result, self.now(seconds))
     }
 
@@ -82,7 +84,7 @@ fn the_first_and_the_second_are_written_and_then_one_in_30_s() {
 fn an_occurrence_during_a_call_is_written_after_it() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    let write = steps.series.begin().unwrap_or_else(|| panic!("due"));
+    let write = steps.series.begin().unwrap();
     assert_eq!((steps.occur(0), steps.series.begin().is_none()), (PublishAction::Await, true));
     let after = steps.series.end(&write, WriteResult::Written, steps.now(1));
     assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
@@ -122,7 +124,7 @@ fn retries_are_bounded_in_number_and_time() {
             }
         };
         assert_eq!(after, AfterWrite::Forget(vec![(Failed, 1)]));
-        assert!(now <= 600 && attempts >= 5 && attempts <= MAX_ATTEMPTS, "{attempts} attempts in {now} s");
+        assert!(now <= 600 && (5..=MAX_ATTEMPTS).contains(&attempts), "{attempts} attempts in {now} s");
     }
 }
 
@@ -181,7 +183,7 @@ fn an_expired_event_is_created_anew() {
     steps.write(0, WriteResult::Written);
     steps.occur(1);
     assert_eq!(steps.write(1, WriteResult::Expired), AfterWrite::Again);
-    let write = steps.series.begin().unwrap_or_else(|| panic!("due"));
+    let write = steps.series.begin().unwrap();
     assert_eq!((write.draft.is_some(), write.count), (true, 2));
 }
 

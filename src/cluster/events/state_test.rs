@@ -1,4 +1,6 @@
 //! All series together: budgets, memory, what is due.
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use crate::{
     cluster::events::object::FoundEvent,
@@ -25,7 +27,7 @@ fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAc
 }
 
 fn write(state: &mut RecorderState, name: &str, result: WriteResult, now: Instant) -> AfterWrite {
-    let write = state.begin(name).unwrap_or_else(|| panic!("{name} is not due"));
+    let write = state.begin(name).unwrap();
     state.end(name, &write, result, now)
 }
 
@@ -58,7 +60,7 @@ fn what_is_not_written_is_not_forgotten() {
     write(&mut state, &failed, WriteResult::Failed(None), now);
     state.gc(now + SERIES_TTL * 2);
     assert_eq!(state.series.keys().collect::<Vec<_>>(), [&failed]);
-    assert_eq!(state.unwritten(), [failed.clone()]);
+    assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
     assert!(state.due(now).is_empty(), "not before its time");
     assert_eq!(state.next_due().map(|at| state.due(at)), Some(vec![failed]));
     assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
@@ -76,7 +78,7 @@ fn what_is_given_up_leaves_no_memory() {
 fn after_a_change_of_the_leader_the_server_is_right() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
-    let running = state.begin(&name).unwrap_or_else(|| panic!("due"));
+    let running = state.begin(&name).unwrap();
     state.clear();
     assert_eq!(state.end(&name, &running, WriteResult::Written, now), AfterWrite::Done(Vec::new()));
     add(&mut state, "u", now);
