@@ -37,8 +37,8 @@ pub enum Endpoint {
     Metrics,
 }
 
-/// Answers whether all is ready, or what is not.
-pub type ReadinessCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Answers whether all is ready, with what is to be known beside that, or what is not.
+pub type ReadinessCheck = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// Binds a port: at once, so that one that is taken stops the program.
 ///
@@ -81,7 +81,7 @@ pub async fn health(
     stop: watch::Receiver<bool>,
 ) {
     let ready = async |State(readiness): State<ReadinessCheck>| match readiness() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(what) => (StatusCode::OK, format!("{what}\n")),
         Err(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
     };
     let version = async move || ([(header::CONTENT_TYPE, "application/json")], version).into_response();

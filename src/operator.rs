@@ -4,18 +4,20 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kube::Client;
+use kube::{Client, CustomResourceExt};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    api::ElpioFunction,
     cluster::{
         apply::{Applier, recreate_backoff::RecreateBackoff},
         events::recorder::Recorder,
-        leader_election::LeaderElector,
+        leader_election::{LeaderElector, leadership::Leadership, lease_name},
         store::{
             children::{ChildStore, OnAvailabilityChange, OnChildChange},
-            discovery::{self, ServedVersions},
-            reflector::{WatchHandle, WatchState},
+            definitions::{self, DefinitionNames},
+            reflector::{WatchContext, WatchHandle, WatchState},
+            shared_state::SharedWatchState,
         },
     },
     config::OperatorConfig,
@@ -33,7 +35,11 @@ use crate::{
 
 /// What runs may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
-/// What the last Events, and then giving back the Lease, may take.
+/// What a new leader's fresh lists may take.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lists that are not older need no repetition.
+const FRESH: Duration = Duration::from_secs(5);
+/// What the last Events, and then the release of the Lease, may take.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One kind with all that it works with.
@@ -82,9 +88,8 @@ pub struct Operator {
     functions: KindController<Function>,
     recorder: Recorder,
     metrics: Metrics,
-    served: watch::Sender<ServedVersions>,
-    children_synced: watch::Sender<bool>,
-    leading: watch::Sender<bool>,
+    leadership: Leadership,
+    watches: WatchContext,
     synced: watch::Sender<bool>,
 }
 
@@ -97,11 +102,17 @@ impl std::fmt::Debug for Operator {
 impl Operator {
     /// Joins the parts; nothing runs yet.
     #[must_use]
-    pub fn new(config: &OperatorConfig, client: Client, telemetry: &Telemetry) -> Self {
+    pub fn new(
+        config: &OperatorConfig,
+        client: Client,
+        telemetry: &Telemetry,
+        leadership: Leadership,
+        watches: Arc<SharedWatchState>,
+    ) -> Self {
         let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
-        let leading = watch::channel(false).0;
+        let watches = WatchContext { shared: watches, metrics: metrics.clone() };
         let kinds = [Service::CHILD_KINDS, Function::CHILD_KINDS].concat();
-        let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, metrics.clone()));
+        let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, watches.clone()));
         let rollouts = RolloutTelemetry { traces: traces.clone(), metrics: metrics.clone() };
         let recorder =
             Recorder::new(client.clone(), &runtime_info::reporting_instance(), metrics.clone(), traces);
@@ -111,27 +122,32 @@ impl Operator {
             pace: Arc::new(RecreateBackoff::default()),
         };
         Self {
-            services: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
-            functions: KindController::new(config, &applier, &recorder, &rollouts, leading.subscribe()),
+            services: KindController::new(config, &applier, &recorder, &rollouts, leadership.subscribe()),
+            functions: KindController::new(config, &applier, &recorder, &rollouts, leadership.subscribe()),
             client,
             children,
             recorder,
             metrics,
-            served: watch::channel(ServedVersions::new()).0,
-            children_synced: watch::channel(false).0,
-            leading,
+            leadership,
+            watches,
             synced: watch::channel(false).0,
         }
     }
 
-    /// What `/readyz` says.
+    /// What `/readyz` answers.
     #[must_use]
     pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::ReadinessCheck {
-        let synced = self.synced.subscribe();
-        Arc::new(move || match (*stopping.borrow(), *synced.borrow()) {
-            (true, _) => Err("stopping".to_owned()),
-            (false, false) => Err("waiting for the first lists of all watches".to_owned()),
-            (false, true) => Ok(()),
+        let (synced, watches) = (self.synced.subscribe(), self.watches.shared.clone());
+        Arc::new(move || {
+            let refused = watches.not_watched(&[Service::KIND.as_str(), Function::KIND.as_str()]).join(", ");
+            let with_refused = |text: &str| {
+                if refused.is_empty() { text.to_owned() } else { format!("{text}; not watched: {refused}") }
+            };
+            match (*stopping.borrow(), *synced.borrow()) {
+                (true, _) => Err("stopping".to_owned()),
+                (false, false) => Err(with_refused("waiting for the first lists of all watches")),
+                (false, true) => Ok(with_refused("ready")),
+            }
         })
     }
 
@@ -143,21 +159,15 @@ impl Operator {
         mut stopping: watch::Receiver<bool>,
     ) {
         self.register_state_gauges();
-        let mut own = self.services.controller.watch(&self.client, &config.namespaces);
-        own.extend(self.functions.controller.watch(&self.client, &config.namespaces));
+        let mut own = self.services.controller.watch(&self.client, &config.namespaces, &self.watches);
+        own.extend(self.functions.controller.watch(&self.client, &config.namespaces, &self.watches));
+        let (on_child_change, on_availability_change) = self.change_handlers();
+        self.children.start(&on_child_change, &on_availability_change);
         let mut background = JoinSet::new();
-        let kinds = self.children.kinds().collect();
-        background.spawn(discovery::run(
+        background.spawn(definitions::run(
             self.client.clone(),
-            kinds,
-            self.served.clone(),
-            self.metrics.clone(),
-        ));
-        background.spawn(sync_child_watches(
-            self.children.clone(),
-            self.change_handlers(),
-            self.served.subscribe(),
-            self.children_synced.clone(),
+            definition_names(&self.children),
+            self.watches.clone(),
         ));
         let recorder = self.recorder.clone();
         background.spawn(async move { recorder.run().await });
@@ -166,19 +176,21 @@ impl Operator {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.synced.send_replace(true);
-        tracing::info!("ready: every watch has synced");
+        tracing::info!("ready: every watch that is permitted has synced");
         let (resign, resigning) = watch::channel(false);
         background.spawn(on_leadership_acquired(
             self.children.clone(),
             self.services.controller.clone(),
             self.functions.controller.clone(),
-            self.leading.subscribe(),
+            self.leadership.clone(),
+            own,
         ));
         let leading = tokio::spawn(run_leader_election(
             self.client.clone(),
             config.leader_elect,
+            lease_name(&config.namespaces),
             place,
-            self.leading.clone(),
+            self.leadership.clone(),
             resigning,
         ));
         let services = self.services.run_workers(config.concurrency, stopping.clone());
@@ -199,27 +211,26 @@ impl Operator {
         let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, leading).await;
     }
 
-    /// Waits for the first lists: of our own kinds, and of what is served and permitted.
+    /// Waits for the first lists of what is served and permitted, at least one of Elpio's own kinds.
     async fn wait_for_cache_sync(&self, own: &[WatchHandle]) {
-        for watch in own {
-            loop {
-                let state = watch.state();
-                if state == WatchState::Synced {
-                    break;
-                }
-                if state == WatchState::Absent {
-                    tracing::warn!(
-                        "the CustomResourceDefinition of {} is not installed: apply deploy/crds",
-                        watch.resource()
-                    );
-                }
-                watch.state_changed(&state).await;
+        loop {
+            futures::future::join_all(own.iter().map(WatchHandle::settled)).await;
+            let mut states: Vec<_> = own.iter().map(WatchHandle::states).collect();
+            for watch in own.iter().filter(|watch| watch.state() == WatchState::Absent) {
+                tracing::warn!(
+                    "the CustomResourceDefinition of {} is not installed: apply deploy/crds",
+                    watch.target().resource
+                );
             }
+            if own.iter().any(|watch| matches!(watch.state(), WatchState::Synced(_))) {
+                break;
+            }
+            futures::future::select_all(states.iter_mut().map(|state| Box::pin(state.changed()))).await;
         }
-        let _ = self.children_synced.subscribe().wait_for(|followed| *followed).await;
+        self.children.wait_for_sync().await;
     }
 
-    /// Who is told of a child's change, and of an API's.
+    /// What follows from a child's change, and from an API's.
     fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
         let (also_services, also_functions) = (services.clone(), functions.clone());
@@ -227,9 +238,9 @@ impl Operator {
             services.on_child_change(kind, change);
             functions.on_child_change(kind, change);
         });
-        let turned: OnAvailabilityChange = Arc::new(move || {
-            also_services.enqueue_all(Some(Trigger::Dependency));
-            also_functions.enqueue_all(Some(Trigger::Dependency));
+        let turned: OnAvailabilityChange = Arc::new(move |scope| {
+            also_services.enqueue_all(scope, Some(Trigger::Dependency));
+            also_functions.enqueue_all(scope, Some(Trigger::Dependency));
         });
         (changed, turned)
     }
@@ -237,10 +248,10 @@ impl Operator {
     /// Lets the state gauges read the caches, while we lead.
     fn register_state_gauges(&self) {
         let (services, functions) = (self.services.controller.clone(), self.functions.controller.clone());
-        let leading = self.leading.subscribe();
+        let leadership = self.leadership.clone();
         self.metrics.resources(move || {
             let mut by_state =
-                leading.borrow().then(|| state_metrics::count_by_state::<Service>(&services.store))?;
+                leadership.is_leading().then(|| state_metrics::count_by_state::<Service>(&services.store))?;
             let services_ready =
                 by_state.iter().filter(|(_, ready, ..)| *ready == "true").map(|(.., count)| count).sum();
             by_state.extend(state_metrics::count_by_state::<Function>(&functions.store));
@@ -250,36 +261,34 @@ impl Operator {
             ];
             Some(ResourceCounts { services_ready, by_state, unsettled_age })
         });
-        let leading = self.leading.subscribe();
-        self.metrics.leader(move || *leading.borrow());
+        let leadership = self.leadership.clone();
+        self.metrics.leader(move || leadership.is_leading());
     }
 }
 
-/// Watches the children of what is served, and looks at every object when that changes.
-async fn sync_child_watches(
-    children: Arc<ChildStore>,
-    (changed, turned): (OnChildChange, OnAvailabilityChange),
-    mut served: watch::Receiver<ServedVersions>,
-    followed: watch::Sender<bool>,
-) {
-    while served.changed().await.is_ok() {
-        let now = served.borrow_and_update().clone();
-        children.set_served(&now, &changed, &turned).await;
-        // The first time, everything is looked at when we begin to lead.
-        if followed.send_replace(true) {
-            turned();
-        }
-    }
+/// The definitions whose arrival wakes a watch.
+fn definition_names(children: &ChildStore) -> DefinitionNames {
+    let function = (ElpioFunction::crd_name().to_owned(), Function::KIND.as_str());
+    let of_children = children.kinds().filter_map(|kind| Some((kind.crd()?, kind.label())));
+    of_children.chain([function]).collect()
 }
 
-/// Takes up the work whenever we begin to lead.
+/// Takes up the work whenever this process begins to lead: with fresh lists, since a watch that hangs would
+/// show objects that were deleted.
 async fn on_leadership_acquired(
     children: Arc<ChildStore>,
     services: Controller<Service>,
     functions: Controller<Function>,
-    mut leading: watch::Receiver<bool>,
+    leadership: Leadership,
+    own: Vec<WatchHandle>,
 ) {
-    while leading.wait_for(|is_leader| *is_leader).await.is_ok() {
+    let (mut claims, mut leading) = (leadership.claims(), leadership.subscribe());
+    while claims.wait_for(|claimed| *claimed).await.is_ok() {
+        let refreshes = futures::future::join_all(own.iter().map(|watch| watch.refresh(FRESH)));
+        if tokio::time::timeout(REFRESH_TIMEOUT, refreshes).await.is_err() {
+            tracing::warn!("not every list could be refreshed within {} s", REFRESH_TIMEOUT.as_secs());
+        }
+        leadership.begin();
         services.on_leadership_acquired(&children);
         functions.on_leadership_acquired(&children);
         if leading.wait_for(|is_leader| !*is_leader).await.is_err() {
@@ -288,18 +297,20 @@ async fn on_leadership_acquired(
     }
 }
 
-/// Leads while the Lease is ours, or at once where there is no election, until told to resign.
+/// Leads while the Lease is held, or at once where there is no election, until it has to resign.
 async fn run_leader_election(
     client: Client,
     elect: Option<bool>,
+    lease: String,
     place: runtime_info::RuntimeInfo,
-    leading: watch::Sender<bool>,
+    leadership: Leadership,
     mut resigning: watch::Receiver<bool>,
 ) {
     if elect.unwrap_or(place.in_cluster) {
-        LeaderElector::new(client, &place.namespace, place.lease_identity()).run(leading, resigning).await;
+        let elector = LeaderElector::new(client, &place.namespace, lease, place.lease_identity());
+        elector.run(leadership, resigning).await;
     } else {
-        leading.send_replace(true);
+        leadership.lead_without_election();
         let _ = resigning.wait_for(|resign| *resign).await;
     }
 }

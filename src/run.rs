@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    cluster::client,
+    cluster::client::{self, fence::FenceLayer},
     config::OperatorConfig,
     http::{self, Endpoint},
     operator::Operator,
@@ -87,8 +87,9 @@ async fn run_until_signal(
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let client = client::client(kube_config, &telemetry.metrics())?;
-    let parts = Operator::new(&config, client, &telemetry);
+    let fence = FenceLayer::default();
+    let client = client::client(kube_config, &telemetry.metrics(), &fence)?;
+    let parts = Operator::new(&config, client, &telemetry, fence.leadership, fence.watches);
     let (stop, stopping) = watch::channel(false);
     if let (Some(listener), Some(page)) = (page_listener, telemetry.page()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");

@@ -19,13 +19,13 @@ use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::API_VERSION,
+    api::{API_VERSION, VERSION},
     cluster::{
         ObjectKey,
         store::{
             ObjectChange, ObjectStore,
             children::ChildStore,
-            reflector::{self as watches, WatchHandle, WatchTarget},
+            reflector::{self as watches, WatchContext, WatchHandle, WatchTarget},
         },
     },
     controller::{
@@ -100,7 +100,7 @@ impl<K: Kind> Controller<K> {
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
     #[must_use]
-    pub fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<WatchHandle> {
+    pub fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
             let api: Api<Object<K>> = if scope.is_empty() {
@@ -111,10 +111,10 @@ impl<K: Kind> Controller<K> {
             let this = self.clone();
             let subject = WatchTarget { resource: K::KIND.as_str(), scope, selector: "" };
             watches::spawn(
-                api,
+                vec![(VERSION, api)],
                 subject,
                 self.store.clone(),
-                &self.rollout_telemetry.metrics,
+                context,
                 move |change| this.on_object_change(&change),
                 || {},
             )
@@ -160,12 +160,14 @@ impl<K: Kind> Controller<K> {
         keys.for_each(|key| self.queue.tell(key, Trigger::Child, change.told_by()));
     }
 
-    /// Looks at every object, as after a start, a take-over or the arrival of an API.
-    pub fn enqueue_all(&self, trigger: Option<Trigger>) {
+    /// Enqueues every object of a scope ("" for all), as after a start, a take-over or the arrival of an API.
+    pub fn enqueue_all(&self, scope: &str, trigger: Option<Trigger>) {
         if !self.is_leader() {
             return;
         }
-        for object in self.store.all() {
+        let in_scope =
+            |object: &Arc<Object<K>>| scope.is_empty() || object.namespace().as_deref() == Some(scope);
+        for object in self.store.all().into_iter().filter(in_scope) {
             let why = trigger.unwrap_or(if unobserved::<K>(&object).is_some() {
                 Trigger::Spec
             } else {
@@ -186,7 +188,7 @@ impl<K: Kind> Controller<K> {
                 now,
             );
         }
-        self.enqueue_all(None);
+        self.enqueue_all("", None);
     }
 
     /// Works on `workers` objects at once until `stop` says true, and then finishes what runs.

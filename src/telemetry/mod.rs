@@ -29,6 +29,7 @@ pub use crate::telemetry::config::{Identity, LogConfig, LogFormat, TelemetryConf
 pub use crate::telemetry::export::builder::TelemetryBuilder;
 pub use crate::telemetry::export::shutdown::Telemetry;
 pub use crate::telemetry::kube::client_layer::ClientLayer;
+pub use crate::telemetry::kube::watch_stream::WatchGuard;
 pub use crate::telemetry::metrics::{Metrics, QueueMetrics, QueueStats, ResourceCounts};
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
 pub use crate::telemetry::reconcile::{

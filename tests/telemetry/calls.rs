@@ -10,10 +10,9 @@ use std::{
 use bytes::Bytes;
 use elpio_cluster::wait::eventually;
 use elpio_operator::telemetry::{ChildStep, RolloutSeed, SpanParent, step_for};
-use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use kube::{client::Body, runtime::watcher};
+use kube::client::Body;
 use opentelemetry::{
     Value,
     trace::{SpanKind, Status},
@@ -220,24 +219,10 @@ async fn propagation_can_be_turned_off_and_unsampled_sends_nothing() {
 async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
-    let events = futures::stream::iter([
-        Ok(watcher::Event::Init),
-        Ok(watcher::Event::InitApply(1)),
-        Ok(watcher::Event::InitDone),
-        Ok(watcher::Event::Apply(2)),
-    ]);
-    let failing = futures::stream::iter([Err(watcher::Error::NoResourceVersion)]);
-    let mut stream = std::pin::pin!(
-        metrics.watch(
-            "Service",
-            events
-                .chain(failing)
-                .chain(futures::stream::pending::<Result<watcher::Event<i32>, watcher::Error>>())
-        )
-    );
-    for _ in 0..5 {
-        stream.next().await;
-    }
+    let guard = metrics.watch_guard("Service", "/api/v1/services");
+    guard.record_events(1);
+    guard.record_events(1);
+    guard.record_restart();
     assert_eq!(rig.value("elpio_watch_events_total{resource=\"Service\"}"), Some(2.0));
     assert_eq!(rig.value("elpio_watch_restarts_total{resource=\"Service\"}"), Some(1.0));
     let age = || rig.value("elpio_watch_age_seconds{resource=\"Service\"}");

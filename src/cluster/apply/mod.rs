@@ -63,9 +63,9 @@ impl Applier {
         let obsolete: Vec<&ChildId> =
             live.keys().filter(|id| !desired.iter().any(|child| child.id == **id)).collect();
         // An engine that is not there must not cost the one that serves.
-        let safe = desired
-            .iter()
-            .all(|child| matches!(self.children.availability(child.id.kind), Availability::Ready(_)));
+        let safe = desired.iter().all(|child| {
+            matches!(self.children.availability(child.id.kind, owner.namespace), Availability::Ready(_))
+        });
         let clashes = |id: &ChildId| {
             desired.iter().any(|child| child.id.name == id.name && !live.contains_key(&child.id))
         };
@@ -79,8 +79,12 @@ impl Applier {
         for child in desired {
             let holder = held.iter().find(|id| id.name == child.id.name && !live.contains_key(&child.id));
             let step = match (holder, unmet_dependency(child, &outcome.applied)) {
-                _ if !matches!(self.children.availability(child.id.kind), Availability::Ready(_)) => {
-                    self.unavailable(child, &mut outcome)
+                _ if !matches!(
+                    self.children.availability(child.id.kind, owner.namespace),
+                    Availability::Ready(_)
+                ) =>
+                {
+                    self.unavailable(owner, child, &mut outcome)
                 }
                 (Some(id), _) => {
                     ChildOutcome::NameInUse { holder: format!("{} {}", id.kind.display(), id.name) }
@@ -96,10 +100,10 @@ impl Applier {
         outcome
     }
 
-    fn unavailable(&self, child: &Child, outcome: &mut ApplyResult) -> ChildOutcome {
+    fn unavailable(&self, owner: &Owner<'_>, child: &Child, outcome: &mut ApplyResult) -> ChildOutcome {
         let kind = child.id.kind;
         let what = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
-        let error = match self.children.availability(kind) {
+        let error = match self.children.availability(kind, owner.namespace) {
             Availability::Forbidden(why) => ApplyError {
                 reason: reason::FORBIDDEN,
                 class: ErrorType::Forbidden,
@@ -331,7 +335,7 @@ impl Applier {
     }
 
     fn api(&self, owner: &Owner<'_>, kind: ChildKind) -> Api<DynamicObject> {
-        let version = match self.children.availability(kind) {
+        let version = match self.children.availability(kind, owner.namespace) {
             Availability::Ready(version) => version,
             _ => kind.version().to_owned(),
         };

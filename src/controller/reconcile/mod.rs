@@ -156,7 +156,7 @@ impl<K: Kind> Reconciler<K> {
     async fn attempt(&self, object: &Object<K>, place: &RolloutState, retried: bool) -> Attempt<K> {
         let (name, namespace, uid) =
             (object.name_any(), object.namespace().unwrap_or_default(), object.uid().unwrap_or_default());
-        let defaults = self.defaults();
+        let defaults = self.defaults(&object.namespace().unwrap_or_default());
         let owner = Owner {
             api_version: API_VERSION,
             kind: K::KIND.as_str(),
@@ -238,9 +238,10 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// What the operator fills in, at the versions that the cluster serves.
-    fn defaults(&self) -> Defaults {
+    fn defaults(&self, namespace: &str) -> Defaults {
         let mut defaults = self.defaults.clone();
-        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret) {
+        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret, namespace)
+        {
             defaults.external_secrets_version = version;
         }
         defaults
