@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -16,17 +17,37 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::telemetry::PrometheusEndpoint;
+use crate::{config::ListenAddress, telemetry::PrometheusEndpoint};
 
-/// A port that cannot be had.
+/// A port or an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
-pub struct PortError {
-    port: u16,
-    purpose: &'static str,
-    variable: &'static str,
-    source: io::Error,
+pub enum ListenError {
+    /// The port is taken, or not permitted.
+    #[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What it is for.
+        purpose: &'static str,
+        /// What sets it.
+        variable: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The address is none of this machine's, or the name has none.
+    #[error(
+        "ELPIO_METRICS_ADDR={address:?} cannot be used: {source}; it may hold an address of this machine, or a name of one"
+    )]
+    Address {
+        /// What was asked for.
+        address: String,
+        /// The cause.
+        source: io::Error,
+    },
 }
+
+/// What the lookup of a host name may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a port is for, and the variable that sets it.
 #[derive(Clone, Copy, Debug)]
@@ -40,14 +61,19 @@ pub enum Endpoint {
 /// Answers whether all is ready, with what is to be known beside that, or what is not.
 pub type ReadinessCheck = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Binds a port: at once, so that one that is taken stops the program.
+/// Binds a port: at once, so that one that is taken ends the program.
 ///
 /// # Errors
-/// When the address is taken or not ours.
-pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Endpoint) -> Result<TcpListener, PortError> {
+/// [`ListenError`].
+pub async fn bind(
+    address: Option<&ListenAddress>,
+    port: u16,
+    purpose: Endpoint,
+) -> Result<TcpListener, ListenError> {
     let listen = |ip: IpAddr| TcpListener::bind(SocketAddr::new(ip, port));
     let bound = match address {
-        Some(ip) => listen(ip).await,
+        Some(ListenAddress::Ip(ip)) => listen(*ip).await,
+        Some(ListenAddress::Host(name)) => TcpListener::bind(&*resolve(name, port).await?).await,
         // A machine without IPv6 has no [::].
         None => match listen(Ipv6Addr::UNSPECIFIED.into()).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -60,7 +86,26 @@ pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Endpoint) -> Resu
         Endpoint::Health => ("health checks", "ELPIO_HEALTH_PORT"),
         Endpoint::Metrics => ("/metrics", "ELPIO_METRICS_PORT"),
     };
-    bound.map_err(|source| PortError { port, purpose, variable, source })
+    bound.map_err(|source| match address {
+        Some(address) if source.kind() == io::ErrorKind::AddrNotAvailable => {
+            ListenError::Address { address: address.to_string(), source }
+        }
+        _ => ListenError::Port { port, purpose, variable, source },
+    })
+}
+
+/// The addresses of a name; no wildcard among them, whatever the resolver says.
+async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
+    let failed = |source| ListenError::Address { address: name.to_owned(), source };
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name, port)))
+        .await
+        .unwrap_or_else(|elapsed| Err(io::Error::other(elapsed)))
+        .map_err(failed)?;
+    let addresses: Vec<SocketAddr> = found.filter(|at| !at.ip().is_unspecified()).collect();
+    if addresses.is_empty() {
+        return Err(failed(io::Error::other("the name has no address")));
+    }
+    Ok(addresses)
 }
 
 /// Serves the Prometheus page until `stop` says true.

@@ -225,7 +225,8 @@ impl Operator {
             if own.iter().any(|watch| matches!(watch.state(), WatchState::Synced(_))) {
                 break;
             }
-            futures::future::select_all(states.iter_mut().map(|state| Box::pin(state.changed()))).await;
+            let changes = states.iter_mut().map(|state| Box::pin(state.changed()));
+            let _ = futures::future::select_all(changes).await;
         }
         self.children.wait_for_sync().await;
     }

@@ -177,10 +177,7 @@ fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
     ]);
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator-cluster").rules), cluster);
     let leases = || "leases.coordination.k8s.io".to_owned();
-    let election = wanted([
-        (leases(), &[][..], &["create"][..]),
-        (leases(), &[leader_election::LEASE_NAME], &["get", "update"]),
-    ]);
+    let election = wanted([(leases(), &[][..], &["create"][..]), (leases(), &[], &["get", "update"])]);
     assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }
 

@@ -7,6 +7,7 @@ pub mod event;
 pub mod function;
 pub mod network;
 pub mod pod;
+pub mod policy;
 pub mod quantity;
 pub mod service;
 pub mod status;

@@ -22,4 +22,5 @@ mod restart;
 mod rollout;
 mod span_rows;
 mod stage;
+mod store_cases;
 mod switch;

@@ -65,7 +65,7 @@ fn asked_by_the_configuration() -> BTreeSet<String> {
 /// Every variable that says where the process runs: read by name, outside the two parsers.
 fn asked_by_the_place() -> BTreeSet<String> {
     let source = std::fs::read_to_string(format!("{ROOT}/src/runtime_info.rs")).unwrap();
-    source.split("env(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    source.split("env_var(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
 /// The variables of the tables: the words in the first cells.

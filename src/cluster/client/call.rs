@@ -92,7 +92,7 @@ pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
 }
 
 /// An error with its sources, each said once.
-fn error_chain(error: &dyn std::error::Error) -> String {
+pub(in crate::cluster) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -1,0 +1,375 @@
+//! Namespaces that may not be watched, refusals that pass, an etcd that was restored, leaders that are paused
+//! or slow: what is served goes on being served.
+
+use std::time::Duration;
+
+use elpio_cluster::{
+    Cluster, Crds, Operator, Options, StandInEngine, Webhook, eventually, standin::Play, webhook::Rule,
+};
+use elpio_operator::{api::ElpioService, cluster::leader_election::lease_name};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::ConfigMap,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::stage::{SOON, Stage, binary, image, with};
+
+/// A namespace whose operator is not the test's.
+const NOBODY: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
+
+async fn own(crds: Vec<Crds>) -> &'static Cluster {
+    Box::leak(Box::new(Cluster::start(Options { crds, audit: true, ..Options::default() }).await))
+}
+
+fn role_ref(role: &str) -> Value {
+    json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role})
+}
+
+fn subject(user: &str) -> Value {
+    json!([{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}])
+}
+
+/// Everything in one namespace, by a role of the test's own.
+async fn grant(client: &Client, user: &str, namespace: &str) {
+    let role = format!("all-of-{user}");
+    let rules = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+    let object: ClusterRole =
+        serde_json::from_value(json!({"metadata": {"name": role}, "rules": rules})).unwrap();
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    if roles.get_opt(&role).await.unwrap().is_none() {
+        roles.create(&PostParams::default(), &object).await.unwrap();
+    }
+    let binding: RoleBinding = serde_json::from_value(
+        json!({"metadata": {"name": user}, "roleRef": role_ref(&role), "subjects": subject(user)}),
+    )
+    .unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+}
+
+async fn make_admin(client: &Client, user: &str) {
+    let binding: ClusterRoleBinding = serde_json::from_value(
+        json!({"metadata": {"name": user}, "roleRef": role_ref("cluster-admin"), "subjects": subject(user)}),
+    )
+    .unwrap();
+    Api::<ClusterRoleBinding>::all(client.clone()).create(&PostParams::default(), &binding).await.unwrap();
+}
+
+/// Waits until the user may, or may not, list services there.
+async fn may_list(cluster: &Cluster, user: &str, namespace: &str, expected: bool) {
+    let api: Api<ElpioService> = Api::namespaced(cluster.client_as(user).await, namespace);
+    eventually(&format!("{user} may list in {namespace}: {expected}"), SOON, async || {
+        match api.list(&ListParams::default()).await {
+            Ok(_) if expected => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 403 && !expected => Ok(()),
+            other => Err(format!("{:?}", other.map(|list| list.items.len()))),
+        }
+    })
+    .await;
+}
+
+async fn start(cluster: &Cluster, user: &str, environment: &[(&str, &str)]) -> Operator {
+    let mut all = vec![("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "localhost")];
+    all.extend(environment);
+    let mut operator = Operator::spawn(binary(), &cluster.kubeconfig_for(user), &all);
+    operator.wait_ready().await;
+    operator
+}
+
+async fn leads(operator: &Operator) -> bool {
+    operator.sample("leader_election_master_status", &[]).await == Some(1.0)
+}
+
+async fn wait_until_leading(operator: &Operator) {
+    eventually(
+        "it leads",
+        SOON,
+        async || if leads(operator).await { Ok(()) } else { Err(operator.log_end()) },
+    )
+    .await;
+}
+
+fn keda(tag: &str) -> Value {
+    with(image(tag), &json!({"engine": "keda", "scaling": {"minScale": 1, "maxScale": 2}}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_15_one_forbidden_namespace_stops_no_other() {
+    let stage = Stage::with("case-15-a", &[NOBODY]).await;
+    let (cluster, user, a) = (stage.cluster, "elpio-test-20", stage.namespace.clone());
+    let b = cluster.namespace("case-15-b").await;
+    grant(&stage.client, user, &a).await;
+    may_list(cluster, user, &a, true).await;
+    let namespaces = format!("{a},{b},case-15-never-was");
+    let operator =
+        start(cluster, user, &[("ELPIO_NAMESPACES", &namespaces), ("ELPIO_LEADER_ELECT", "off")]).await;
+    stage.apply("web", &keda("v1")).await;
+    stage.ready("web").await;
+    wait_until_leading(&operator).await;
+    let ready_text = async || operator.get("/readyz").await.unwrap().1;
+    for namespace in [&b, "case-15-never-was"] {
+        let text = ready_text().await;
+        assert!(text.contains(&format!("namespace {namespace}: forbidden")), "{text}");
+        let log = operator.log();
+        let lines = log.lines().filter(|line| line.contains("not permitted") && line.contains(namespace));
+        assert_eq!(lines.count(), 1, "one line, not one for each kind: {log}");
+    }
+    assert!(!operator.log().contains("error with 403"), "{}", operator.log());
+
+    // The rights come: it joins by itself.
+    grant(&stage.client, user, &b).await;
+    let in_b: Api<ElpioService> = Api::namespaced(stage.client.clone(), &b);
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "web"}, "spec": keda("v1")});
+    in_b.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    let _engine = StandInEngine::start(stage.client.clone(), Play { pods: true, ..Play::in_namespace(&b) });
+    eventually("the service in b is ready", SOON, async || {
+        let status = in_b.get("web").await.unwrap().status;
+        if status.as_ref().is_some_and(|s| s.ready == Some(true)) {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await;
+    eventually("b is no longer named", SOON, async || {
+        let text = ready_text().await;
+        if text.contains(&b) { Err(text) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
+    let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
+    let stage = Stage::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NOBODY]).await;
+    let (user, a) = ("elpio-test-0", stage.namespace.clone());
+    let b = cluster.namespace("replayed-50-b").await;
+    for namespace in [&a, &b] {
+        grant(&stage.client, user, namespace).await;
+        may_list(cluster, user, namespace, true).await;
+    }
+    let namespaces = format!("{a},{b}");
+    let environment = [("ELPIO_NAMESPACES", namespaces.as_str()), ("ELPIO_LEADER_ELECT", "off")];
+    let mut operator = start(cluster, user, &environment).await;
+    stage.apply("web", &image("v1")).await;
+    let ready = stage.ready("web").await;
+
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &b);
+    bindings.delete(user, &DeleteParams::default()).await.unwrap();
+    may_list(cluster, user, &b, false).await;
+    // Ends every watch.
+    cluster.restart_api_server(&[]).await;
+    eventually("the operator has lost b", SOON, async || {
+        let text = operator.get("/readyz").await.unwrap().1;
+        if text.contains(&format!("namespace {b}: forbidden")) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    stage.apply("web", &image("v2")).await;
+    let after = stage.ready("web").await;
+    let since = |o: &ElpioService| crate::stage::find(o, "Reconciled").unwrap().last_transition_time;
+    assert_eq!(since(&ready), since(&after), "it was reconciled all the time");
+
+    operator.terminate(SOON).await;
+    operator = start(cluster, user, &environment).await;
+    stage.apply("web", &image("v3")).await;
+    stage.ready("web").await;
+    assert!(operator.running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_61_one_403_is_not_a_state() {
+    let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
+    let stage = Stage::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NOBODY]).await;
+    let (user, namespace) = ("elpio-test-0", stage.namespace.clone());
+    grant(&stage.client, user, &namespace).await;
+    may_list(cluster, user, &namespace, true).await;
+    let operator =
+        start(cluster, user, &[("ELPIO_NAMESPACES", &namespace), ("ELPIO_LEADER_ELECT", "off")]).await;
+    stage.apply("web", &image("v1")).await;
+    stage.ready("web").await;
+    stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
+    let before = stage.services().get("web").await.unwrap();
+
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &namespace);
+    bindings.delete(user, &DeleteParams::default()).await.unwrap();
+    may_list(cluster, user, &namespace, false).await;
+    let mark = cluster.audit_mark();
+    cluster.restart_api_server(&[]).await;
+    let answers = |code: u16| {
+        let watched = cluster.audit_since(mark).user(user).resource("elpioservices.elpio.io");
+        watched.filter(|e| e.code == code).len()
+    };
+    eventually("its watch was refused", SOON, async || match answers(403) {
+        0 => Err("no 403 yet"),
+        _ => Ok(()),
+    })
+    .await;
+    grant(&stage.client, user, &namespace).await;
+    may_list(cluster, user, &namespace, true).await;
+    // What the edit shows: the watches are back, and everything that followed from the refusal is done.
+    let mut edited = image("v2");
+    edited["port"] = json!(8081);
+    let between = stage.services().get("web").await.unwrap();
+    assert_eq!(between.resource_version(), before.resource_version(), "nothing was written meanwhile");
+    stage.apply("web", &edited).await;
+    stage.ready("web").await;
+    let reasons = crate::stage::reasons(&stage.events("web").await);
+    assert!(!reasons.contains(&"Warning ReconcileFailed".to_owned()), "{reasons:?}");
+    assert!(!operator.log().contains("not permitted"), "{}", operator.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_an_etcd_that_was_restored_is_listed_again() {
+    let cluster = own(Crds::ALL.to_vec()).await;
+    let mut stage = Stage::on(cluster, "case-22", &cluster.kubeconfig(), &[]).await;
+    stage.apply("web", &keda("v1")).await;
+    stage.ready("web").await;
+    cluster.save_etcd().await;
+    // The operator follows into a future that will be lost.
+    let filler = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "filler"}});
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    maps.create(&PostParams::default(), &serde_json::from_value(filler).unwrap()).await.unwrap();
+    for n in 0..300 {
+        let patch = json!({"metadata": {"annotations": {"n": n.to_string()}}});
+        maps.patch("filler", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+    stage.apply("web", &keda("v2")).await;
+    let lost = stage.ready("web").await;
+    stage.apply("lost", &keda("v1")).await;
+    stage.ready("lost").await;
+
+    cluster.restore_etcd().await;
+    // Its watches are deaf now.
+    stage.engine = StandInEngine::start(stage.client.clone(), Play::in_namespace(&stage.namespace));
+    let restored = stage.services().get("web").await.unwrap();
+    let number = |o: &ElpioService| o.resource_version().unwrap().parse::<u64>().unwrap();
+    assert!(number(&restored) < number(&lost), "the versions went backwards");
+    let deployment = stage.deployments().get("web").await.unwrap();
+    stage.deployments().delete("web", &DeleteParams::default()).await.unwrap();
+    stage.apply("web", &keda("v3")).await;
+    stage.apply("next", &keda("v1")).await;
+    stage.ready("web").await;
+    stage.ready("next").await;
+    let again = stage.deployments().get("web").await.unwrap();
+    assert_ne!(again.uid(), deployment.uid());
+    assert!(stage.services().get_opt("lost").await.unwrap().is_none(), "what was lost does not rise");
+    assert!(stage.deployments().get_opt("lost").await.unwrap().is_none());
+    assert!(stage.operator.log().contains("went backwards"), "{}", stage.operator.log_end());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
+    let stage = Stage::with("case-25", &[NOBODY]).await;
+    let (cluster, namespace) = (stage.cluster, stage.namespace.clone());
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace.as_str()),
+        ("POD_NAMESPACE", namespace.as_str()),
+        ("ELPIO_LEADER_ELECT", "on"),
+    ];
+    let users = ["elpio-test-21", "elpio-test-22"];
+    for user in users {
+        make_admin(&stage.client, user).await;
+        may_list(cluster, user, &namespace, true).await;
+    }
+    let a = start(cluster, users[0], &environment).await;
+    wait_until_leading(&a).await;
+    let b = start(cluster, users[1], &environment).await;
+    let names = ["a1", "a2", "a3", "a4", "a5"];
+    for name in names {
+        stage.apply(name, &keda("v1")).await;
+    }
+    for name in names {
+        stage.ready(name).await;
+    }
+    // Busy at the moment of the pause.
+    let mark = cluster.audit_mark();
+    for name in names {
+        stage.apply(name, &keda("v2")).await;
+    }
+    eventually("it is in the midst of it", SOON, async || {
+        match cluster.audit_since(mark).user(users[0]).writes().len() {
+            0 => Err("no write yet"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    a.signal(Signal::SIGSTOP);
+    wait_until_leading(&b).await;
+    for name in names {
+        stage.apply(name, &keda("v9")).await;
+    }
+    for name in names {
+        stage.ready(name).await;
+    }
+    let mark = cluster.audit_mark();
+    a.signal(Signal::SIGCONT);
+    eventually("it stands by", SOON, async || {
+        let holder = a.log().contains("another process holds the Lease");
+        if holder && !leads(&a).await { Ok(()) } else { Err(a.log_end()) }
+    })
+    .await;
+    let late =
+        cluster.audit_since(mark).user(users[0]).writes().filter(|e| !e.is("leases.coordination.k8s.io"));
+    assert!(late.len() <= 1, "at most the one that was in flight: {:?}", late.count());
+    assert!(leads(&b).await);
+    for name in names {
+        let deployment = stage.deployments().get(name).await.unwrap();
+        let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["image"], "registry.local/web:v9", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
+    let stage = Stage::with("replayed-77", &[NOBODY]).await;
+    let namespace = stage.namespace.clone();
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace.as_str()),
+        ("POD_NAMESPACE", &namespace),
+        ("ELPIO_LEADER_ELECT", "on"),
+    ];
+    let operator = start(stage.cluster, "admin", &environment).await;
+    wait_until_leading(&operator).await;
+    let webhook = Webhook::start(stage.client.clone(), &namespace).await;
+    webhook.add(Rule::delay("leases.coordination.k8s.io", Duration::from_secs(8)));
+    let renewals = || webhook.seen().iter().filter(|s| s.resource.starts_with("leases")).count();
+    eventually("four slow renewals", Duration::from_mins(2), async || {
+        assert!(leads(&operator).await, "after {} renewals: {}", renewals(), operator.log_end());
+        if renewals() > 4 { Ok(()) } else { Err(renewals()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_81_two_installations_in_one_namespace_both_lead() {
+    let stage = Stage::with("replayed-81", &[NOBODY]).await;
+    let (cluster, home) = (stage.cluster, stage.namespace.clone());
+    let namespaces = [cluster.namespace("replayed-81-a").await, cluster.namespace("replayed-81-b").await];
+    let environment = |n: usize| {
+        [("ELPIO_NAMESPACES", namespaces[n].as_str()), ("POD_NAMESPACE", &home), ("ELPIO_LEADER_ELECT", "on")]
+    };
+    let first = start(cluster, "admin", &environment(0)).await;
+    let second = start(cluster, "admin", &environment(1)).await;
+    wait_until_leading(&first).await;
+    wait_until_leading(&second).await;
+    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), &home);
+    let mut holders = Vec::new();
+    for namespace in &namespaces {
+        let lease = leases.get(&lease_name(std::slice::from_ref(namespace))).await.unwrap();
+        holders.push(lease.spec.unwrap().holder_identity.unwrap());
+    }
+    assert_ne!(holders[0], holders[1]);
+    let replica = start(cluster, "admin", &environment(0)).await;
+    eventually("a replica names the holder", SOON, async || {
+        if replica.log().contains(&holders[0]) { Ok(()) } else { Err(replica.log_end()) }
+    })
+    .await;
+    assert!(leads(&first).await && !leads(&replica).await);
+}
