@@ -2,6 +2,7 @@
 //! They only show what others know.
 
 use std::{
+    collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -15,7 +16,16 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{config::ListenAddress, telemetry::PrometheusEndpoint};
 
@@ -46,6 +56,14 @@ pub enum ListenError {
     },
 }
 
+/// Of each server.
+const MAX_CONNECTIONS: usize = 256;
+/// What the head of a request may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What the last answers may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the lookup of a host name may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -137,11 +155,47 @@ pub async fn health(
     serve(listener, router.with_state(readiness), stop).await;
 }
 
+/// Serves until `stop`. Connections that never ask make room for new ones, so that nobody who opens many
+/// keeps a probe from its answer.
 async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let stopped = async move {
+    let (mut open, mut tasks) = (VecDeque::<AbortHandle>::new(), JoinSet::new());
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Mostly no file descriptor is left: the next may be.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        while tasks.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tasks.spawn(connection(stream, router.clone(), stop.clone())));
+    }
+    let all_closed = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_closed).await;
+}
+
+async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut served = std::pin::pin!(served);
+    let stopped = async {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "an HTTP server ended");
+    let ended = tokio::select! {
+        _ = served.as_mut() => true,
+        () = stopped => false,
+    };
+    if !ended {
+        served.as_mut().graceful_shutdown();
+        let _ = served.await;
     }
 }

@@ -136,7 +136,7 @@ fn the_list_of_variables_is_what_is_read() {
     asked.remove("RUST_LOG");
     assert_eq!(asked, KNOWN.iter().map(|name| (*name).to_owned()).collect());
     for name in STOPPING {
-        let read = read(&[(name, "?/?")]);
+        let read = read(&[(*name, "?/?")]);
         assert!(read.is_err(), "{name}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::stage::{Stage, binary, image};
 
@@ -66,6 +66,23 @@ async fn case_27_an_address_that_protects_is_never_widened() {
         assert_eq!(operator.exited(END).await, Exit::Code(1), "{address}: {}", operator.log());
         let log = operator.log();
         assert!(log.contains("ELPIO_METRICS_ADDR") && log.contains(address), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_never_ask_keep_nobody_out() {
+    let stage = Stage::new("prog-flood").await;
+    for port in [stage.operator.health_port(), stage.operator.metrics_port()] {
+        let mut half_open = Vec::new();
+        for _ in 0..700 {
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _ = stream.write_all(b"GET /livez HTTP/1.1\r\n").await;
+            half_open.push(stream);
+        }
+        let asked = std::time::Instant::now();
+        let (status, _) = stage.operator.get("/livez").await.unwrap();
+        stage.operator.metrics("text/plain").await;
+        assert!(status == 200 && asked.elapsed() < Duration::from_secs(1), "{status} {:?}", asked.elapsed());
     }
 }
 

@@ -131,11 +131,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
     let _engine = StandInEngine::start(stage.client.clone(), Play { pods: true, ..Play::in_namespace(&b) });
     eventually("the service in b is ready", SOON, async || {
         let status = in_b.get("web").await.unwrap().status;
-        if status.as_ref().is_some_and(|s| s.ready == Some(true)) {
-            Ok(())
-        } else {
-            Err(format!("{status:?}"))
-        }
+        if status.as_ref().is_some_and(|s| s.ready) { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
     eventually("b is no longer named", SOON, async || {

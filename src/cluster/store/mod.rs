@@ -210,13 +210,12 @@ impl<K: ResourceExt> Inner<K> {
     fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<String>) -> Vec<ObjectChange<K>> {
         let Relist { scope, objects, version, rewound } = list;
         if rewound {
-            // Writes of the lost future must not hide what is listed, nor deletions of it what is created now.
+            // Writes of the lost future must not hide what is listed.
             let (lost, kept) = std::mem::take(&mut self.assumed)
                 .into_iter()
                 .partition(|(key, _)| scope.is_empty() || key.namespace == scope);
             self.assumed = kept;
             self.observed.extend::<HashMap<_, _>>(lost);
-            self.deleted.clear();
         }
         let listed: HashMap<ObjectKey, Arc<K>> =
             objects.into_iter().map(|o| (ObjectKey::from_object(&o), Arc::new(o))).collect();
@@ -240,6 +239,10 @@ impl<K: ResourceExt> Inner<K> {
             if rewound || !same {
                 changes.push(self.upsert(object, owner_of));
             }
+        }
+        if rewound {
+            // Nor must its deletions hide what is created now.
+            self.deleted.clear();
         }
         changes
     }
