@@ -16,8 +16,8 @@ use crate::{
         store::{
             children::{ChildStore, OnAvailabilityChange, OnChildChange},
             definitions::{self, DefinitionNames},
-            reflector::{WatchContext, WatchHandle, WatchState},
             shared_state::SharedWatchState,
+            watch_handle::{WatchContext, WatchHandle, WatchState},
         },
     },
     config::OperatorConfig,

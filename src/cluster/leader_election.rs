@@ -33,10 +33,13 @@ pub const LEASE_NAME: &str = "elpio-operator";
 
 /// A claim that is not renewed for so long may be taken by another.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// A leader that could not renew for so long ceases to lead, well before another may begin.
+/// What one renewal may take.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a leader renews and a follower tries, from one beginning to the next.
-const RETRY_PERIOD: Duration = Duration::from_secs(3);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// A leader that could not renew for so long ceases to lead, before another may begin: the next renewal has
+/// its whole time.
+const CLAIM_DURATION: Duration = Duration::from_secs(RETRY_PERIOD.as_secs() + RENEW_DEADLINE.as_secs());
 
 /// The name of an installation's Lease: two installations in one namespace, for different namespaces, must
 /// not silence each other. `namespaces` is sorted.
@@ -94,7 +97,7 @@ impl LeaderElector {
                 // As client-go: what counts is when the answer came. But an answer that a paused process
                 // finds waiting for it may tell of a claim that has long expired.
                 Ok(true) if ended.saturating_sub(begun) <= RENEW_DEADLINE => {
-                    leadership.renew(ended + RENEW_DEADLINE);
+                    leadership.renew(ended + CLAIM_DURATION);
                     self.set_leading(&leadership, true);
                 }
                 Ok(_) => self.set_leading(&leadership, false),

@@ -25,7 +25,8 @@ use crate::{
         store::{
             ObjectChange, ObjectStore,
             children::ChildStore,
-            reflector::{self as watches, WatchContext, WatchHandle, WatchTarget},
+            reflector as watches,
+            watch_handle::{WatchContext, WatchHandle, WatchTarget},
         },
     },
     controller::{

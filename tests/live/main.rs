@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod function;
 mod invalid;
+mod leader_cases;
 mod life;
 mod lost;
 mod optional;

@@ -1,4 +1,5 @@
-//! Refuses to send a write while this process does not lead, and notes every answer; it changes no request.
+//! Refuses to send a write, or to wait for its answer, while this process does not lead, and notes every
+//! answer; it changes no request.
 
 use std::{
     future::Future,
@@ -63,12 +64,21 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_write(request.method(), request.uri().path()) && !self.fence.leadership.is_leading() {
+        let fenced = is_write(request.method(), request.uri().path());
+        let FenceLayer { leadership, watches } = self.fence.clone();
+        if fenced && !leadership.is_leading() {
             return Box::pin(async { Err(NotLeading.into()) });
         }
-        let (answer, watches) = (self.inner.call(request), self.fence.watches.clone());
+        let mut answer = Box::pin(self.inner.call(request));
         Box::pin(async move {
-            let response = answer.await.map_err(Into::into)?;
+            // Each time: a process that was paused may resume before the request was sent.
+            let answer = std::future::poll_fn(|cx| {
+                if fenced && !leadership.is_leading() {
+                    return Poll::Ready(Err(NotLeading.into()));
+                }
+                answer.as_mut().poll(cx).map_err(Into::into)
+            });
+            let response = answer.await?;
             let status = response.status();
             if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
                 watches.answered();

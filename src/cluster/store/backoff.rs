@@ -110,7 +110,9 @@ mod tests {
         let pauses: Vec<u128> =
             (0..9).map(|_| backoff.record(&WatchFailure::Absent, now).as_millis()).collect();
         assert_eq!(pauses, [400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
-        (0..100).for_each(|_| drop(backoff.record(&WatchFailure::Absent, now)));
+        for _ in 0..100 {
+            backoff.record(&WatchFailure::Absent, now);
+        }
         assert_eq!(backoff.record(&WatchFailure::Absent, now), MAX_PAUSE);
         backoff.reset();
         assert_eq!(backoff.record(&WatchFailure::Absent, now), INITIAL_PAUSE);

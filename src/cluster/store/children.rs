@@ -12,8 +12,8 @@ use crate::{
     cluster::{
         ObjectKey,
         store::{
-            ObjectChange, ObjectStore,
-            reflector::{self, WatchContext, WatchHandle, WatchState, WatchTarget},
+            ObjectChange, ObjectStore, reflector,
+            watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
         },
     },
     foreign::ChildKind,

@@ -19,8 +19,8 @@ use crate::{
     cluster::store::{
         backoff::{WatchBackoff, WatchFailure, jittered},
         list_watch::of_error,
-        reflector::WatchContext,
         shared_state::SharedWatchState,
+        watch_handle::WatchContext,
     },
     telemetry::WatchGuard,
 };

@@ -11,6 +11,7 @@ pub mod definitions;
 pub mod list_watch;
 pub mod reflector;
 pub mod shared_state;
+pub mod watch_handle;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
