@@ -27,7 +27,7 @@ use crate::telemetry::{
 
 /// The SDK's own words; what is worth saying of them, [`crate::telemetry::sources::export_stats`] says. And
 /// those of kube's client, which repeats every failed connection that its caller handles.
-const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off,kube_client::client::builder=off";
+const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off,kube_client::client=off";
 
 /// What carries log records to the collector; its words would make more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
