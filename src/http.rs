@@ -2,9 +2,11 @@
 //! They only show what others know.
 
 use std::{
+    collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -14,19 +16,56 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
-use crate::telemetry::PrometheusEndpoint;
+use crate::{config::ListenAddress, telemetry::PrometheusEndpoint};
 
-/// A port that cannot be had.
+/// A port or an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
-pub struct PortError {
-    port: u16,
-    purpose: &'static str,
-    variable: &'static str,
-    source: io::Error,
+pub enum ListenError {
+    /// The port is taken, or not permitted.
+    #[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What it is for.
+        purpose: &'static str,
+        /// What sets it.
+        variable: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The address is none of this machine's, or the name has none.
+    #[error(
+        "ELPIO_METRICS_ADDR={address:?} cannot be used: {source}; it may hold an address of this machine, or a name of one"
+    )]
+    Address {
+        /// What was asked for.
+        address: String,
+        /// The cause.
+        source: io::Error,
+    },
 }
+
+/// Of each server.
+const MAX_CONNECTIONS: usize = 256;
+/// What the head of a request may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What the last answers may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the lookup of a host name may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a port is for, and the variable that sets it.
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +76,22 @@ pub enum Endpoint {
     Metrics,
 }
 
-/// Answers whether all is ready, or what is not.
-pub type ReadinessCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Answers whether all is ready, with what is to be known beside that, or what is not.
+pub type ReadinessCheck = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Binds a port: at once, so that one that is taken stops the program.
+/// Binds a port: at once, so that one that is taken ends the program.
 ///
 /// # Errors
-/// When the address is taken or not ours.
-pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Endpoint) -> Result<TcpListener, PortError> {
+/// [`ListenError`].
+pub async fn bind(
+    address: Option<&ListenAddress>,
+    port: u16,
+    purpose: Endpoint,
+) -> Result<TcpListener, ListenError> {
     let listen = |ip: IpAddr| TcpListener::bind(SocketAddr::new(ip, port));
     let bound = match address {
-        Some(ip) => listen(ip).await,
+        Some(ListenAddress::Ip(ip)) => listen(*ip).await,
+        Some(ListenAddress::Host(name)) => TcpListener::bind(&*resolve(name, port).await?).await,
         // A machine without IPv6 has no [::].
         None => match listen(Ipv6Addr::UNSPECIFIED.into()).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
@@ -60,7 +104,26 @@ pub async fn bind(address: Option<IpAddr>, port: u16, purpose: Endpoint) -> Resu
         Endpoint::Health => ("health checks", "ELPIO_HEALTH_PORT"),
         Endpoint::Metrics => ("/metrics", "ELPIO_METRICS_PORT"),
     };
-    bound.map_err(|source| PortError { port, purpose, variable, source })
+    bound.map_err(|source| match address {
+        Some(address) if source.kind() == io::ErrorKind::AddrNotAvailable => {
+            ListenError::Address { address: address.to_string(), source }
+        }
+        _ => ListenError::Port { port, purpose, variable, source },
+    })
+}
+
+/// The addresses of a name; no wildcard among them, whatever the resolver says.
+async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
+    let failed = |source| ListenError::Address { address: name.to_owned(), source };
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name, port)))
+        .await
+        .unwrap_or_else(|elapsed| Err(io::Error::other(elapsed)))
+        .map_err(failed)?;
+    let addresses: Vec<SocketAddr> = found.filter(|at| !at.ip().is_unspecified()).collect();
+    if addresses.is_empty() {
+        return Err(failed(io::Error::other("the name has no address")));
+    }
+    Ok(addresses)
 }
 
 /// Serves the Prometheus page until `stop` says true.
@@ -81,7 +144,7 @@ pub async fn health(
     stop: watch::Receiver<bool>,
 ) {
     let ready = async |State(readiness): State<ReadinessCheck>| match readiness() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(what) => (StatusCode::OK, format!("{what}\n")),
         Err(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
     };
     let version = async move || ([(header::CONTENT_TYPE, "application/json")], version).into_response();
@@ -92,11 +155,47 @@ pub async fn health(
     serve(listener, router.with_state(readiness), stop).await;
 }
 
+/// Serves until `stop`. Connections that never ask make room for new ones, so that nobody who opens many
+/// keeps a probe from its answer.
 async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let stopped = async move {
+    let (mut open, mut tasks) = (VecDeque::<AbortHandle>::new(), JoinSet::new());
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Mostly no file descriptor is left: the next may be.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        while tasks.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tasks.spawn(connection(stream, router.clone(), stop.clone())));
+    }
+    let all_closed = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_closed).await;
+}
+
+async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut served = std::pin::pin!(served);
+    let stopped = async {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "an HTTP server ended");
+    let ended = tokio::select! {
+        _ = served.as_mut() => true,
+        () = stopped => false,
+    };
+    if !ended {
+        served.as_mut().graceful_shutdown();
+        let _ = served.await;
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    cluster::client,
-    config::OperatorConfig,
+    cluster::client::{self, fence::FenceLayer},
+    config::{self, OperatorConfig},
     http::{self, Endpoint},
     operator::Operator,
     runtime_info,
@@ -38,7 +38,7 @@ const TELEMETRY_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 type StartError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the operator until it is told to stop. Every fault at start is said on stderr.
+/// Runs the operator until it has to stop. Every fault at start is written to stderr.
 #[must_use]
 pub fn main() -> ExitCode {
     match start() {
@@ -52,7 +52,12 @@ pub fn main() -> ExitCode {
 
 fn start() -> Result<ExitCode, StartError> {
     let env = |name: &str| std::env::var(name).ok();
-    let (config, mut warnings) = OperatorConfig::from_env(&env)?;
+    let mut warnings =
+        config::unknown(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        }))?;
+    let (config, more) = OperatorConfig::from_env(&env)?;
+    warnings.extend(more);
     let (settings, more) = TelemetryConfig::from_env(&env);
     warnings.extend(more);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -70,12 +75,13 @@ async fn run_until_signal(
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
     let place = runtime_info::runtime_info(&kube_config);
+    let server = place.server(&kube_config);
     let visible = config.metrics || settings.exports_anything();
     let identity =
         place.telemetry_identity(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
     // Ports first: one that is taken ends the program before anything was touched.
     let page_listener = if config.metrics {
-        Some(http::bind(config.metrics_addr, config.metrics_port, Endpoint::Metrics).await?)
+        Some(http::bind(config.metrics_addr.as_ref(), config.metrics_port, Endpoint::Metrics).await?)
     } else {
         None
     };
@@ -87,8 +93,9 @@ async fn run_until_signal(
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let client = client::client(kube_config, &telemetry.metrics())?;
-    let parts = Operator::new(&config, client, &telemetry);
+    let fence = FenceLayer::default();
+    let client = client::client(kube_config, &telemetry.metrics(), &fence)?;
+    let parts = Operator::new(&config, client.clone(), &telemetry, fence.leadership, fence.watches);
     let (stop, stopping) = watch::channel(false);
     if let (Some(listener), Some(page)) = (page_listener, telemetry.page()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");
@@ -105,10 +112,18 @@ async fn run_until_signal(
     tracing::info!(
         version = VERSION,
         engine = config.engine.as_str(),
-        namespaces = config.namespaces.join(","),
+        namespaces =
+            if config.namespaces.is_empty() { "all".to_owned() } else { config.namespaces.join(",") },
+        server = server.to_string(),
         "starting"
     );
-    let mut operator = tokio::spawn(parts.run(config, place, stopping));
+    let mut operator = tokio::spawn(async move {
+        if client::reached(&client, &server, stopping.clone()).await {
+            parts.run(config, place, stopping).await
+        } else {
+            Ok(())
+        }
+    });
     let ended = tokio::select! {
         () = signals.next() => None,
         // It runs until it is stopped; whatever ends it before ends the program.

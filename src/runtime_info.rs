@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, config::Kubeconfig};
 
 use crate::telemetry::Identity;
 
@@ -48,7 +48,33 @@ fn hostname() -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
+/// The API server, and where its address was read: for people.
+#[derive(Clone, Debug)]
+pub struct ServerInfo {
+    address: String,
+    source: String,
+}
+
+impl std::fmt::Display for ServerInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.address, self.source)
+    }
+}
+
 impl RuntimeInfo {
+    /// The API server of this configuration.
+    #[must_use]
+    pub fn server(&self, config: &Config) -> ServerInfo {
+        let source = match Kubeconfig::read() {
+            Err(_) => "the pod's service account".to_owned(),
+            Ok(kubeconfig) => {
+                let file = env_var("KUBECONFIG").unwrap_or_else(|| "~/.kube/config".to_owned());
+                format!("context {} of {file}", kubeconfig.current_context.unwrap_or_default())
+            }
+        };
+        ServerInfo { address: config.cluster_url.to_string().trim_end_matches('/').to_owned(), source }
+    }
+
     /// A name for leader election that no other process has: two may share a host.
     #[must_use]
     pub fn lease_identity(&self) -> String {
@@ -57,7 +83,7 @@ impl RuntimeInfo {
         format!("{}_{unique}", reporting_instance())
     }
 
-    /// What telemetry says of this process.
+    /// What telemetry reports of this process.
     #[must_use]
     pub fn telemetry_identity(&self, cluster_uid: Option<String>) -> Identity {
         Identity {

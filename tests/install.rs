@@ -20,7 +20,6 @@ use std::{
 
 use elpio_operator::{
     api::{self, GROUP},
-    cluster::leader_election,
     foreign::ChildKind,
 };
 use k8s_openapi::api::{
@@ -170,15 +169,12 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
 #[test]
 fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
     let cluster = wanted([
-        ("customresourcedefinitions.apiextensions.k8s.io".into(), &[][..], &["list", "watch"][..]),
+        ("customresourcedefinitions.apiextensions.k8s.io".into(), &[][..], &["watch"][..]),
         ("namespaces.".into(), &["kube-system"], &["get"]),
     ]);
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator-cluster").rules), cluster);
     let leases = || "leases.coordination.k8s.io".to_owned();
-    let election = wanted([
-        (leases(), &[][..], &["create"][..]),
-        (leases(), &[leader_election::LEASE_NAME], &["get", "update"]),
-    ]);
+    let election = wanted([(leases(), &[][..], &["create", "get", "update"][..])]);
     assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }
 

@@ -11,6 +11,7 @@ pub mod function;
 pub mod network;
 pub mod pattern;
 pub mod pod;
+pub mod policy;
 pub mod quantity;
 pub mod service;
 pub mod status;

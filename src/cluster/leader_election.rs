@@ -1,10 +1,12 @@
-//! Leader election by a Lease: an expiring claim, written with its resourceVersion so that two can never both
-//! win it, given back at exit.
+//! Leader election by a Lease, as client-go does it: an expiring claim, written with its resourceVersion so
+//! that two can never both acquire it, released at exit. It starts and stops nothing itself.
 //!
-//! Clocks of different machines are not compared: a claim has expired when we have watched it stand still for
+//! Clocks of different machines are not compared: a claim has expired when it was observed to stand still for
 //! its whole duration.
 
-use std::time::{Duration, Instant};
+pub mod leadership;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -15,95 +17,126 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
-    cluster::client::call::{ApiCall, ApiError, call_with_timeout},
+    cluster::{
+        client::call::{ApiCall, ApiError, call_with_timeout},
+        leader_election::leadership::{Leadership, since_boot},
+    },
     telemetry::ErrorType,
 };
 
-/// The Lease's name, and the `name` of `leader_election_master_status`.
+/// The Lease of an installation for all namespaces, and what the names of others begin with.
 pub const LEASE_NAME: &str = "elpio-operator";
 
 /// A claim that is not renewed for so long may be taken by another.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// A leader that could not renew for so long stops to lead, well before another may begin.
+/// What one renewal may take.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a leader renews and a follower looks.
-const RETRY_PERIOD: Duration = Duration::from_secs(3);
+/// How often a leader renews and a follower tries, from one beginning to the next.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// A leader that could not renew for so long ceases to lead, before another may begin: the next renewal has
+/// its whole time.
+const CLAIM_DURATION: Duration = Duration::from_secs(RETRY_PERIOD.as_secs() + RENEW_DEADLINE.as_secs());
+
+/// The name of an installation's Lease: two installations in one namespace, for different namespaces, must
+/// not silence each other. `namespaces` is sorted.
+#[must_use]
+pub fn lease_name(namespaces: &[String]) -> String {
+    if namespaces.is_empty() {
+        return LEASE_NAME.to_owned();
+    }
+    let digest = Sha256::digest(namespaces.join(","));
+    let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{LEASE_NAME}-{suffix}")
+}
 
 /// One candidate.
 #[derive(Debug)]
 pub struct LeaderElector {
     api: Api<Lease>,
     namespace: String,
+    name: String,
     identity: String,
-    /// The claim last seen, and when it was first seen to be so.
-    observed: Option<(Lease, Instant)>,
+    /// The claim of another as last seen, and when it was first seen to be so, since boot.
+    observed: Option<(Lease, Duration)>,
     /// Our own claim as last written.
     own_lease: Option<Lease>,
+    /// Who held it when that was logged last.
+    logged_holder: String,
 }
 
 impl LeaderElector {
-    /// A candidate for the Lease in `namespace`; `identity` must differ between processes.
+    /// A candidate for the Lease `name` in `namespace`; `identity` must differ between processes.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
+    pub fn new(client: Client, namespace: &str, name: String, identity: String) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
+            name,
             identity,
             observed: None,
             own_lease: None,
+            logged_holder: String::new(),
         }
     }
 
-    /// Tries to lead, and to go on leading, until `stop` says true; `leading` tells how it stands. Gives the
-    /// claim back in the end.
-    pub async fn run(mut self, leading: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
-        let mut renewed = Instant::now();
+    /// Tries to acquire the Lease and then to renew it, until `stop` is true. Releases it in the end.
+    pub async fn run(mut self, leadership: Leadership, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            let asked = Instant::now();
-            // A leader whose call hangs stops to lead in time, whatever comes of the call.
-            let bound = if *leading.borrow() {
-                RENEW_DEADLINE.saturating_sub(renewed.elapsed())
-            } else {
-                RENEW_DEADLINE
-            };
+            let begun = since_boot();
+            // A leader whose call hangs ceases to lead in time, whatever comes of the call.
+            let bound = leadership.remaining().unwrap_or(RENEW_DEADLINE).min(RENEW_DEADLINE);
             let claimed = tokio::time::timeout(bound, self.try_acquire_or_renew())
                 .await
                 .unwrap_or_else(|_| Err(self.timeout_error()));
+            let ended = since_boot();
             match claimed {
-                Ok(true) => {
-                    renewed = asked;
-                    self.set_leading(&leading, true);
+                // As client-go: what counts is when the answer came. But an answer that a paused process
+                // finds waiting for it may tell of a claim that has long expired.
+                Ok(true) if ended.saturating_sub(begun) <= RENEW_DEADLINE => {
+                    leadership.renew(ended + CLAIM_DURATION);
+                    self.set_leading(&leadership, true);
                 }
-                Ok(false) => self.set_leading(&leading, false),
+                Ok(_) => self.set_leading(&leadership, false),
                 Err(error) => {
-                    let lost = *leading.borrow() && renewed.elapsed() >= RENEW_DEADLINE;
-                    if lost || !*leading.borrow() {
-                        tracing::warn!(%error, namespace = self.namespace, "cannot claim the Lease; trying on");
+                    let lost = leadership.is_claimed() && leadership.is_expired();
+                    if lost || !leadership.is_claimed() {
+                        tracing::warn!(%error, lease = self.name, namespace = self.namespace, "cannot claim the Lease; retrying");
                     }
                     if lost {
-                        self.set_leading(&leading, false);
+                        self.set_leading(&leadership, false);
                     }
                 }
             }
-            let _ = tokio::time::timeout(RETRY_PERIOD, stop.wait_for(|s| *s)).await;
+            self.pause(&leadership, begun, &mut stop).await;
         }
-        self.set_leading(&leading, false);
+        self.set_leading(&leadership, false);
         if let Err(error) = self.release().await {
-            tracing::warn!(%error, "the Lease could not be given back; it expires after {} s", LEASE_DURATION.as_secs());
+            tracing::warn!(%error, "the Lease was not released; it expires after {} s", LEASE_DURATION.as_secs());
         }
     }
 
-    fn set_leading(&self, leading: &watch::Sender<bool>, now: bool) {
-        if leading.send_replace(now) != now {
+    /// Until the next attempt is due, or the claim expires.
+    async fn pause(&self, leadership: &Leadership, begun: Duration, stop: &mut watch::Receiver<bool>) {
+        let due = (begun + RETRY_PERIOD).saturating_sub(since_boot());
+        let pause = leadership.remaining().map_or(due, |left| due.min(left));
+        let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+        if leadership.is_claimed() && leadership.is_expired() {
+            self.set_leading(leadership, false);
+        }
+    }
+
+    fn set_leading(&self, leadership: &Leadership, leading: bool) {
+        if leadership.set(leading) != leading {
             tracing::info!(
-                lease = LEASE_NAME,
+                lease = self.name,
                 namespace = self.namespace,
                 identity = self.identity,
                 "{}",
-                if now { "leading" } else { "not leading" }
+                if leading { "leading" } else { "not leading" }
             );
         }
     }
@@ -113,8 +146,8 @@ impl LeaderElector {
         ApiError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
-    /// I/O: renews what we hold, else looks, and writes where the claim is ours to make. Returns whether we
-    /// lead.
+    /// I/O: renews what is held, else reads, and writes where the claim may be made. Returns whether it is
+    /// held.
     async fn try_acquire_or_renew(&mut self) -> Result<bool, ApiError> {
         if let Some(mut held) = self.own_lease.take() {
             let (acquired, transitions) = held
@@ -122,24 +155,19 @@ impl LeaderElector {
                 .as_ref()
                 .map_or((None, 0), |s| (s.acquire_time.clone(), s.lease_transitions.unwrap_or(0)));
             held.spec = Some(LeaseSpec { acquire_time: acquired, ..self.spec(transitions) });
-            match call_with_timeout(
-                self.call("update"),
-                self.api.replace(LEASE_NAME, &PostParams::default(), &held),
-            )
-            .await
-            {
+            match self.replace(&held).await {
                 Ok(renewed) => {
                     self.own_lease = Some(renewed);
                     return Ok(true);
                 }
-                // Somebody changed it: look again.
+                // Another changed it: read it.
                 Err(error) if matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }
-        let Some(lease) = call_with_timeout(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
+        let Some(lease) = call_with_timeout(self.call("get"), self.api.get_opt(&self.name)).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(LEASE_NAME.into()), ..ObjectMeta::default() },
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
                 spec: Some(self.spec(0)),
             };
             let created =
@@ -150,6 +178,7 @@ impl LeaderElector {
         let holder = spec.holder_identity.clone().unwrap_or_default();
         let transitions = spec.lease_transitions.unwrap_or(0);
         if !holder.is_empty() && holder != self.identity && !self.expired(&lease) {
+            self.log_holder(holder);
             return Ok(false);
         }
         let mut claim = lease;
@@ -158,15 +187,23 @@ impl LeaderElector {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
         }
         claim.spec = Some(spec);
-        let replaced = call_with_timeout(
-            self.call("update"),
-            self.api.replace(LEASE_NAME, &PostParams::default(), &claim),
-        )
-        .await;
+        let replaced = self.replace(&claim).await;
         self.acquired(replaced)
     }
 
-    /// Whether another's claim has stood still for its whole duration while we looked.
+    fn log_holder(&mut self, holder: String) {
+        if self.logged_holder != holder {
+            tracing::info!(
+                lease = self.name,
+                namespace = self.namespace,
+                holder,
+                "another process holds the Lease; standing by"
+            );
+            self.logged_holder = holder;
+        }
+    }
+
+    /// Whether another's claim stood still for its whole duration while it was observed.
     fn expired(&mut self, lease: &Lease) -> bool {
         let version = |l: &Lease| l.metadata.resource_version.clone();
         match &self.observed {
@@ -176,17 +213,17 @@ impl LeaderElector {
                     .as_ref()
                     .and_then(|s| s.lease_duration_seconds)
                     .and_then(|s| u64::try_from(s).ok());
-                since.elapsed() >= seconds.map_or(LEASE_DURATION, Duration::from_secs)
+                since_boot().saturating_sub(*since) >= seconds.map_or(LEASE_DURATION, Duration::from_secs)
             }
             _ => {
-                self.observed = Some((lease.clone(), Instant::now()));
+                self.observed = Some((lease.clone(), since_boot()));
                 false
             }
         }
     }
 
     async fn release(&self) -> Result<(), ApiError> {
-        let Some(mut lease) = call_with_timeout(self.call("get"), self.api.get_opt(LEASE_NAME)).await? else {
+        let Some(mut lease) = call_with_timeout(self.call("get"), self.api.get_opt(&self.name)).await? else {
             return Ok(());
         };
         if lease.spec.as_ref().and_then(|s| s.holder_identity.as_ref()) != Some(&self.identity) {
@@ -198,9 +235,12 @@ impl LeaderElector {
             lease_duration_seconds: Some(1),
             ..self.spec(transitions)
         });
-        call_with_timeout(self.call("update"), self.api.replace(LEASE_NAME, &PostParams::default(), &lease))
-            .await
-            .map(|_| ())
+        self.replace(&lease).await.map(|_| ())
+    }
+
+    async fn replace(&self, lease: &Lease) -> Result<Lease, ApiError> {
+        let params = PostParams::default();
+        call_with_timeout(self.call("update"), self.api.replace(&self.name, &params, lease)).await
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
@@ -220,6 +260,7 @@ impl LeaderElector {
         match answer {
             Ok(lease) => {
                 self.own_lease = Some(lease);
+                self.logged_holder.clear();
                 Ok(true)
             }
             Err(error) if error.class == ErrorType::Conflict => Ok(false),
@@ -232,7 +273,23 @@ impl LeaderElector {
             verb,
             resource: "leases.coordination.k8s.io".into(),
             namespace: self.namespace.clone(),
-            name: LEASE_NAME.into(),
+            name: self.name.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_follows_the_installation() {
+        let name =
+            |namespaces: &[&str]| lease_name(&namespaces.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        assert_eq!(name(&[]), LEASE_NAME);
+        // It must not change with a version: an upgrade would lead beside the old one.
+        assert_eq!(name(&["team-a"]), "elpio-operator-96c2886c");
+        assert_ne!(name(&["team-a"]), name(&["team-b"]));
+        assert_ne!(name(&["team-a"]), name(&["team-a", "team-b"]));
     }
 }

@@ -16,12 +16,12 @@ use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::{API_VERSION, annotation},
+    api::{API_VERSION, VERSION, annotation},
     cluster::{
         ObjectKey,
         store::{
-            ObjectChange, ObjectStore,
-            reflector::{self, WatchHandle, WatchTarget},
+            ObjectChange, ObjectStore, reflector,
+            watch_handle::{WatchContext, WatchHandle, WatchTarget},
         },
     },
     controller::{
@@ -35,7 +35,7 @@ use crate::{
         },
     },
     foreign::ChildKind,
-    telemetry::{ReconcileInfo, Trigger},
+    telemetry::{self, ReconcileInfo, Trigger},
 };
 
 pub use self::{kinds::controllers, observer::ObjectObserver as Observer, state_metrics::KindStates};
@@ -45,17 +45,20 @@ const MAX_REPORTING_PER_SLOT: usize = 16;
 
 /// A controller whose kind does not matter.
 pub trait AnyController: Send + Sync {
+    /// The kind.
+    fn kind(&self) -> telemetry::Kind;
+
     /// The kinds of its children, and of what is watched of theirs.
     fn child_kinds(&self) -> &'static [ChildKind];
 
     /// Starts the watches of the kind itself, one for each namespace (none: all).
-    fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<WatchHandle>;
+    fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle>;
 
     /// Enqueues the objects that a child's change concerns.
     fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>);
 
-    /// Enqueues every object, as after the arrival of an API.
-    fn enqueue_all(&self, trigger: Trigger);
+    /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
+    fn enqueue_all(&self, namespace: &str, trigger: Trigger);
 
     /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
     /// object.
@@ -185,11 +188,15 @@ impl<K: Kind> Controller<K> {
 }
 
 impl<K: Kind> AnyController for Controller<K> {
+    fn kind(&self) -> telemetry::Kind {
+        K::KIND
+    }
+
     fn child_kinds(&self) -> &'static [ChildKind] {
         K::CHILD_KINDS
     }
 
-    fn watch(&self, client: &Client, namespaces: &[String]) -> Vec<WatchHandle> {
+    fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
             let api: Api<Object<K>> = if scope.is_empty() {
@@ -200,10 +207,10 @@ impl<K: Kind> AnyController for Controller<K> {
             let this = self.clone();
             let target = WatchTarget { resource: K::KIND.as_str(), scope, selector: "" };
             reflector::spawn(
-                api,
+                vec![(VERSION, api)],
                 target,
                 self.store.clone(),
-                &self.observer.rollouts.metrics,
+                context,
                 move |change| this.on_object_change(&change),
                 || {},
             )
@@ -220,10 +227,13 @@ impl<K: Kind> AnyController for Controller<K> {
         known.for_each(|key| self.queue.add(key, Trigger::Child));
     }
 
-    fn enqueue_all(&self, trigger: Trigger) {
-        if self.observer.is_leader() {
-            self.store.all().iter().for_each(|o| self.queue.add(ObjectKey::from_object(&**o), trigger));
+    fn enqueue_all(&self, namespace: &str, trigger: Trigger) {
+        if !self.observer.is_leader() {
+            return;
         }
+        let keys = self.store.all().into_iter().map(|object| ObjectKey::from_object(&*object));
+        let of_namespace = keys.filter(|key| namespace.is_empty() || key.namespace == namespace);
+        of_namespace.for_each(|key| self.queue.add(key, trigger));
     }
 
     fn on_leadership_acquired(&self) -> BoxFuture<'_, ()> {

@@ -31,6 +31,7 @@ pub use crate::telemetry::export::builder::TelemetryBuilder;
 pub use crate::telemetry::export::shutdown::Telemetry;
 pub use crate::telemetry::kube::client_layer::ClientLayer;
 pub use crate::telemetry::kube::request_span::drop_as_timed_out;
+pub use crate::telemetry::kube::watch_stream::WatchGuard;
 pub use crate::telemetry::metrics::{Metrics, QueueMetrics};
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
 pub use crate::telemetry::reconcile::report::{

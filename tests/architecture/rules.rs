@@ -13,8 +13,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("status", &["api", "foreign", "render"]),
     ("cluster", &["api", "foreign", "render", "telemetry"]),
     ("controller", &["api", "foreign", "render", "status", "cluster", "telemetry", "config"]),
-    ("config", &["api"]),
-    ("http", &["telemetry"]),
+    ("config", &["api", "telemetry"]),
+    ("http", &["config", "telemetry"]),
     ("runtime_info", &["telemetry"]),
     ("signals", &[]),
     (

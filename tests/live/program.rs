@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Operator, process::Exit};
+use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::stage::{Stage, binary, image};
 
@@ -14,14 +14,96 @@ const END: Duration = Duration::from_secs(40);
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_environment_stop_it_and_name_the_variable() {
     let cluster = Cluster::shared().await;
-    for (name, value) in
-        [("ELPIO_ENGINE", "fargate"), ("ELPIO_NAMESPACES", "Not_A_Name"), ("ELPIO_LEADER_ELECT", "perhaps")]
-    {
+    for (name, value) in [
+        ("ELPIO_ENGINE", "fargate"),
+        ("ELPIO_NAMESPACES", "Not_A_Name"),
+        ("ELPIO_LEADER_ELECT", "perhaps"),
+        ("ELPIO_POD_SECURITY", "restricted"),
+        ("ELPIO_TRACE_PARENT", "follow"),
+    ] {
         let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[(name, value)]);
         let exit = operator.wait_for_exit(END).await;
         assert_eq!(exit, Exit::Code(1), "{}", operator.log());
         assert!(operator.log().contains(name) && operator.log().contains(value), "{}", operator.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_near_miss_of_a_variable_that_narrows_stops_it() {
+    let cluster = Cluster::shared().await;
+    for (name, known) in
+        [("ELPIO_NAMESPACE", "ELPIO_NAMESPACES"), ("ELPIO_LEADER_ELECTION", "ELPIO_LEADER_ELECT")]
+    {
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[(name, "off")]);
+        assert_eq!(operator.wait_for_exit(END).await, Exit::Code(1), "{}", operator.log());
+        assert!(operator.log().contains(name) && operator.log().contains(known), "{}", operator.log());
+    }
+    let namespace = cluster.namespace("prog-unknown").await;
+    let environment = [("ELPIO_CONCURENCY", "3"), ("ELPIO_NAMESPACES", namespace.as_str())];
+    let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+    operator.wait_ready().await;
+    assert!(operator.log().contains("ELPIO_CONCURENCY"), "{}", operator.log());
+    assert!(operator.log().contains("ELPIO_CONCURRENCY"), "{}", operator.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_27_an_address_that_protects_is_never_widened() {
+    let cluster = Cluster::shared().await;
+    let namespace = cluster.namespace("case-27").await;
+    for address in ["localhost", "127.0.0.1", " 127.0.0.1 "] {
+        let environment =
+            [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", address), ("ELPIO_NAMESPACES", &namespace)];
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+        operator.wait_ready().await;
+        operator.metrics("text/plain").await;
+        // Whoever listens everywhere answers here as well.
+        let elsewhere = tokio::net::TcpStream::connect(("127.0.0.2", operator.metrics_port())).await;
+        assert!(elsewhere.is_err(), "{address:?} opens more than was asked for");
+    }
+    for address in ["127.0.0.1:9095", "[::1]:9095", "no.such.host.invalid", "127.0.0.1.1"] {
+        let environment = [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", address)];
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+        assert_eq!(operator.wait_for_exit(END).await, Exit::Code(1), "{address}: {}", operator.log());
+        let log = operator.log();
+        assert!(log.contains("ELPIO_METRICS_ADDR") && log.contains(address), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_never_ask_keep_nobody_out() {
+    let stage = Stage::new("prog-flood").await;
+    for port in [stage.operator.health_port(), stage.operator.metrics_port()] {
+        let mut half_open = Vec::new();
+        for _ in 0..700 {
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let _ = stream.write_all(b"GET /livez HTTP/1.1\r\n").await;
+            half_open.push(stream);
+        }
+        let asked = std::time::Instant::now();
+        let (status, _) = stage.operator.get("/livez").await.unwrap();
+        stage.operator.metrics("text/plain").await;
+        assert!(status == 200 && asked.elapsed() < Duration::from_secs(1), "{status} {:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_reached_is_named() {
+    let cluster = Cluster::shared().await;
+    let text = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+    let path = cluster.kubeconfig().with_file_name("unreachable.kubeconfig");
+    std::fs::write(&path, text.replace(&cluster.url(), "https://127.0.0.1:1")).unwrap();
+    let mut operator = Operator::spawn(binary(), &path, &[]);
+    let named = ["cannot reach", "https://127.0.0.1:1", "unreachable.kubeconfig", "refused"];
+    eventually("the server is named", END, async || {
+        let log = operator.log();
+        let line = log.lines().any(|line| named.iter().all(|part| line.contains(part)));
+        if line { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(operator.get("/livez").await.unwrap().0, 200);
+    assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
+    assert_eq!(operator.terminate(END).await, Exit::Code(0), "{}", operator.log());
+    assert!(!operator.log().contains("kube_client"), "the client's own lines: {}", operator.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

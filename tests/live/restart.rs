@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
+use elpio_operator::cluster::leader_election::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 
@@ -125,7 +126,7 @@ async fn one_of_two_leads_and_the_other_takes_over() {
 
     let holder = async || {
         leases
-            .get("elpio-operator")
+            .get(&lease_name(std::slice::from_ref(&namespace)))
             .await
             .unwrap()
             .spec

@@ -84,7 +84,7 @@ impl ApplyRun<'_> {
         self.check_owner().await?;
         let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
         let _lock = self.applier.name_locks.lock(child.id.kind, key).await;
-        let (client, resource) = (&self.applier.client, self.applier.resource(child.id.kind));
+        let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
         let (name_owner, found) =
             ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await?;
         match (name_owner, found) {

@@ -134,7 +134,7 @@ impl ApplyRun<'_> {
     fn unavailable(&self, child: &Child) -> Option<ApplyError> {
         let kind = child.id.kind;
         let resource = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
-        match self.applier.children.availability(kind) {
+        match self.applier.children.availability(kind, self.owner.namespace) {
             Availability::Ready(_) => None,
             Availability::Forbidden(cause) => Some(ApplyError {
                 reason: reason::FORBIDDEN,

@@ -140,12 +140,12 @@ impl Applier {
 
     /// The API of a kind in the owner's namespace, at the version that is served.
     pub(super) fn api(&self, owner: &Owner<'_>, kind: ChildKind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), owner.namespace, &self.resource(kind))
+        Api::namespaced_with(self.client.clone(), owner.namespace, &self.resource(owner, kind))
     }
 
     /// A kind at the version that is served.
-    pub(super) fn resource(&self, kind: ChildKind) -> kube::core::ApiResource {
-        match self.children.availability(kind) {
+    pub(super) fn resource(&self, owner: &Owner<'_>, kind: ChildKind) -> kube::core::ApiResource {
+        match self.children.availability(kind, owner.namespace) {
             Availability::Ready(version) => kind.api_resource(&version),
             _ => kind.api_resource(kind.version()),
         }

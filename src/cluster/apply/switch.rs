@@ -88,7 +88,7 @@ impl ApplyRun<'_> {
             return Ok(());
         }
         self.check_owner().await?;
-        let (client, resource) = (&self.applier.client, self.applier.resource(child.id.kind));
+        let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
         match ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await?.0 {
             NameOwner::Controller(other) => {
                 Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())

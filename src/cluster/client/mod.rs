@@ -3,45 +3,90 @@
 pub mod call;
 mod credentials;
 pub mod error_class;
+pub mod fence;
 mod health;
 mod retry_after;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::{Client, Config, client::ClientBuilder};
+use tokio::sync::watch;
 
 use crate::{
-    cluster::client::{credentials::CredentialsLayer, retry_after::RetryAfterLayer},
-    telemetry::Metrics,
+    cluster::client::{credentials::CredentialsLayer, fence::FenceLayer, retry_after::RetryAfterLayer},
+    telemetry::{Metrics, error_chain},
 };
 
-/// How we are known in audit logs, beside the identity that the API server authenticates.
+/// Two bookmarks of a watch, and a little more.
+const READ_TIMEOUT: Duration = Duration::from_secs(130);
+
+/// How Elpio is known in audit logs, beside the identity that the API server authenticates.
 const USER_AGENT: &str = concat!("elpio-operator/", env!("CARGO_PKG_VERSION"));
+
+/// How long a start waits for an answer before it warns, and between its attempts.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+const REACH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often an attempt that fails again is logged.
+const REACH_LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+/// No configuration of a client.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})")]
+pub struct ConfigError(#[source] kube::config::InferConfigError);
 
 /// In-cluster configuration, else the kubeconfig that `kubectl` would use.
 ///
 /// # Errors
 /// When neither is there, or what is there cannot be read.
-pub async fn config() -> Result<Config, kube::config::InferConfigError> {
-    let mut config = Config::infer().await?;
+pub async fn config() -> Result<Config, ConfigError> {
+    let mut config = Config::infer().await.map_err(ConfigError)?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    // A watch that says nothing for so long has stalled: bookmarks come every minute, and the API server ends
-    // it after 290 s.
-    config.read_timeout = Some(Duration::from_mins(5));
+    // A watch that brings nothing for so long is dead: bookmarks come every minute.
+    config.read_timeout = Some(READ_TIMEOUT);
     // Retries are ours: the client's own would hide up to 15 of them in one call.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     Ok(config)
 }
 
-/// A client whose calls are measured and traced.
+/// A client whose calls are measured and traced, and whose writes are sent only by a leader.
 ///
 /// # Errors
 /// When the configuration names certificates or credentials that cannot be used.
-pub fn client(mut config: Config, metrics: &Metrics) -> kube::Result<Client> {
+pub fn client(mut config: Config, metrics: &Metrics, fence: &FenceLayer) -> kube::Result<Client> {
     let telemetry = metrics.client_layer().for_server(&config.cluster_url);
     let credentials = CredentialsLayer::take_from(&mut config.auth_info).map_err(kube::Error::Auth)?;
     // From the connection outwards: each attempt has a span of its own.
     let builder = ClientBuilder::try_from(config)?.with_layer(&RetryAfterLayer);
-    Ok(builder.with_layer(&telemetry).with_layer(&credentials).build())
+    Ok(builder.with_layer(&telemetry).with_layer(&credentials).with_layer(fence).build())
+}
+
+/// Waits until the API server answers, whatever it answers; names it while it does not. Returns false when
+/// the program has to stop before.
+pub async fn reached(
+    client: &Client,
+    server: &impl std::fmt::Display,
+    mut stopping: watch::Receiver<bool>,
+) -> bool {
+    let mut logged: Option<Instant> = None;
+    loop {
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(REACH_TIMEOUT, client.apiserver_version()) => answer,
+            _ = stopping.wait_for(|stop| *stop) => return false,
+        };
+        let cause = match answer {
+            Ok(Ok(_) | Err(kube::Error::Api(_) | kube::Error::SerdeError(_))) => break,
+            Ok(Err(error)) => error_chain(&error),
+            Err(_) => format!("no answer within {} s", REACH_TIMEOUT.as_secs()),
+        };
+        if logged.is_none_or(|at| at.elapsed() >= REACH_LOG_INTERVAL) {
+            tracing::error!("cannot reach the API server {server}: {cause}; retrying");
+            logged = Some(Instant::now());
+        }
+        let _ = tokio::time::timeout(REACH_INTERVAL, stopping.wait_for(|stop| *stop)).await;
+    }
+    if logged.is_some() {
+        tracing::info!("the API server answers");
+    }
+    true
 }

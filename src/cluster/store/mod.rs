@@ -5,20 +5,25 @@
 //! caught up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients
 //! (KEP-5504).
 
+pub mod backoff;
 pub mod children;
-pub mod discovery;
+pub mod definitions;
+pub mod list_watch;
 pub mod reflector;
+pub mod shared_state;
+pub mod watch_handle;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
 };
 
-use kube::{ResourceExt, runtime::watcher::Event};
+use kube::ResourceExt;
+use parking_lot::RwLock;
 
 use crate::cluster::ObjectKey;
 
-/// How many deletions are remembered, to tell a late response from a new object.
+/// How many deletions are remembered, to distinguish a late response from a new object.
 const MAX_TOMBSTONES: usize = 1024;
 
 /// The objects of one kind.
@@ -30,21 +35,24 @@ pub struct ObjectStore<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    /// By scope (a namespace, or "" for all): one watch fills one scope, and a relist replaces just that
-    /// scope.
-    staged: HashMap<String, Relist<K>>,
     observed: HashMap<ObjectKey, Arc<K>>,
     assumed: HashMap<ObjectKey, Arc<K>>,
     owned: HashMap<String, BTreeSet<ObjectKey>>,
     deleted: VecDeque<(ObjectKey, u64)>,
 }
 
-/// A list that is coming in.
+/// A complete list of one scope: what it does not have is deleted.
 #[derive(Debug)]
-struct Relist<K> {
-    objects: HashMap<ObjectKey, Arc<K>>,
-    /// Writes that the list must show, since they were answered before it began.
-    written_before: BTreeSet<ObjectKey>,
+pub struct Relist<K> {
+    /// The namespace that was listed; "" for all.
+    pub scope: String,
+    /// Everything in it.
+    pub objects: Vec<K>,
+    /// The list's own resourceVersion: it shows every write up to this one.
+    pub version: u64,
+    /// The API server's resourceVersions have gone backwards (etcd was restored): what was known before is
+    /// no measure for what is listed now.
+    pub rewound: bool,
 }
 
 /// One object's step from `old` to `new`.
@@ -54,12 +62,12 @@ pub struct ObjectChange<K> {
     pub old: Option<Arc<K>>,
     /// What is known now; `None`: deleted.
     pub new: Option<Arc<K>>,
-    /// The watch merely tells of a write of our own.
+    /// The watch merely shows a write of Elpio's own.
     pub own_write: bool,
 }
 
 impl<K: ResourceExt> ObjectChange<K> {
-    /// The resourceVersion of the write that it tells of; a deletion is never a mere echo.
+    /// The resourceVersion of the write that it shows; a deletion is never a mere echo.
     #[must_use]
     pub fn told_by(&self) -> Option<u64> {
         self.new.as_ref().map(|object| resource_version(&**object))
@@ -81,7 +89,6 @@ impl<K: ResourceExt> ObjectStore<K> {
     /// An empty cache; `owner_of` gives the uid under which [`ObjectStore::owned_by`] finds an object.
     pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
         let inner = Inner {
-            staged: HashMap::new(),
             observed: HashMap::new(),
             assumed: HashMap::new(),
             owned: HashMap::new(),
@@ -90,22 +97,14 @@ impl<K: ResourceExt> ObjectStore<K> {
         Self { inner: RwLock::new(inner), owner_of }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner<K>> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Inner<K>> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The newest known state of an object.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.read().newest(key)
+        self.inner.read().newest(key)
     }
 
     /// Every object.
     pub fn all(&self) -> Vec<Arc<K>> {
-        let inner = self.read();
+        let inner = self.inner.read();
         let fresh = inner
             .assumed
             .iter()
@@ -116,7 +115,7 @@ impl<K: ResourceExt> ObjectStore<K> {
 
     /// The objects whose owner has this uid.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
-        let inner = self.read();
+        let inner = self.inner.read();
         inner
             .owned
             .get(uid)
@@ -124,33 +123,19 @@ impl<K: ResourceExt> ObjectStore<K> {
             .unwrap_or_default()
     }
 
-    /// Takes one event of the watch of `scope`. Returns what it changed.
-    pub fn apply_event(&self, scope: &str, event: Event<K>) -> Vec<ObjectChange<K>> {
-        let mut inner = self.write();
-        match event {
-            Event::Init => {
-                let written_before = inner
-                    .assumed
-                    .keys()
-                    .filter(|key| scope.is_empty() || key.namespace == scope)
-                    .cloned()
-                    .collect();
-                inner.staged.insert(scope.to_owned(), Relist { objects: HashMap::new(), written_before });
-                Vec::new()
-            }
-            Event::InitApply(object) => {
-                if let Some(staged) = inner.staged.get_mut(scope) {
-                    staged.objects.insert(ObjectKey::from_object(&object), Arc::new(object));
-                }
-                Vec::new()
-            }
-            Event::InitDone => {
-                let staged = inner.staged.remove(scope);
-                staged.map(|staged| inner.replace(scope, staged, self.owner_of)).unwrap_or_default()
-            }
-            Event::Apply(object) => vec![inner.upsert(Arc::new(object), self.owner_of)],
-            Event::Delete(object) => vec![inner.remove(Arc::new(object), self.owner_of)],
-        }
+    /// Takes a complete list. Returns what it changed.
+    pub fn replace(&self, list: Relist<K>) -> Vec<ObjectChange<K>> {
+        self.inner.write().replace(list, self.owner_of)
+    }
+
+    /// Takes an object as a watch shows it.
+    pub fn apply(&self, object: K) -> ObjectChange<K> {
+        self.inner.write().upsert(Arc::new(object), self.owner_of)
+    }
+
+    /// Takes a deletion, as a watch shows it or an answer confirms it.
+    pub fn delete(&self, object: K) -> ObjectChange<K> {
+        self.inner.write().remove(Arc::new(object), self.owner_of)
     }
 
     /// Lays the response of a write of this process over what the watch has seen so far. Returns what it changed;
@@ -158,7 +143,7 @@ impl<K: ResourceExt> ObjectStore<K> {
     pub fn assume(&self, object: K) -> Option<ObjectChange<K>> {
         let (key, version, object) =
             (ObjectKey::from_object(&object), resource_version(&object), Arc::new(object));
-        let mut inner = self.write();
+        let mut inner = self.inner.write();
         let old = inner.newest(&key);
         let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= version);
         if buried || old.as_ref().is_some_and(|old| resource_version(&**old) >= version) {
@@ -170,26 +155,12 @@ impl<K: ResourceExt> ObjectStore<K> {
     }
 
     /// The API server answered that this object is gone.
-    pub fn assume_deleted(&self, object: &K)
-    where
-        K: Clone,
-    {
-        let mut inner = self.write();
+    pub fn assume_deleted(&self, object: &K) {
+        let mut inner = self.inner.write();
         let known = inner.newest(&ObjectKey::from_object(object)).filter(|known| known.uid() == object.uid());
         if let Some(known) = known {
             inner.remove(known, self.owner_of);
         }
-    }
-
-    /// Forgets everything, as when the API is gone. Returns what was there.
-    pub fn clear(&self) -> Vec<Arc<K>> {
-        let all = self.all();
-        let mut inner = self.write();
-        inner.observed.clear();
-        inner.assumed.clear();
-        inner.owned.clear();
-        inner.staged.clear();
-        all
     }
 }
 
@@ -218,7 +189,7 @@ impl<K: ResourceExt> Inner<K> {
         let mut echo = false;
         if let Some(written) = self.assumed.get(&key).map(|w| resource_version(&**w)) {
             if written > rv {
-                // The watch is still behind: what it tells is older than what we know.
+                // The watch is still behind: what it shows is older than what is known.
                 self.observed.insert(key, object.clone());
                 return ObjectChange { old: old.clone(), new: old, own_write: true };
             }
@@ -234,7 +205,7 @@ impl<K: ResourceExt> Inner<K> {
         let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
         let old = self.newest(&key);
         if self.assumed.get(&key).is_some_and(|w| resource_version(&**w) > rv) {
-            // Deleted and already made again by us: the watch will tell.
+            // Deleted, and already created again by Elpio: the watch will show it.
             self.observed.remove(&key);
             return ObjectChange { old: old.clone(), new: old, own_write: true };
         }
@@ -248,27 +219,42 @@ impl<K: ResourceExt> Inner<K> {
         ObjectChange { old: old.or(Some(object)), new: None, own_write: false }
     }
 
-    fn replace(
-        &mut self,
-        scope: &str,
-        staged: Relist<K>,
-        owner_of: fn(&K) -> Option<String>,
-    ) -> Vec<ObjectChange<K>> {
-        let Relist { objects: staged, written_before } = staged;
+    fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<String>) -> Vec<ObjectChange<K>> {
+        let Relist { scope, objects, version, rewound } = list;
+        if rewound {
+            // Writes of the lost future must not hide what is listed.
+            let (lost, kept) = std::mem::take(&mut self.assumed)
+                .into_iter()
+                .partition(|(key, _)| scope.is_empty() || key.namespace == scope);
+            self.assumed = kept;
+            self.observed.extend::<HashMap<_, _>>(lost);
+        }
+        let listed: HashMap<ObjectKey, Arc<K>> =
+            objects.into_iter().map(|o| (ObjectKey::from_object(&o), Arc::new(o))).collect();
         let unlisted =
-            |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !staged.contains_key(key);
-        let lost = self.assumed.iter().filter(|(key, _)| unlisted(key) && written_before.contains(*key));
-        let gone = self.observed.iter().filter(|(key, _)| unlisted(key) && !self.assumed.contains_key(*key));
-        let gone: Vec<Arc<K>> = gone.chain(lost).map(|(_, o)| o.clone()).collect();
-        let mut changes: Vec<ObjectChange<K>> = gone.into_iter().map(|o| self.remove(o, owner_of)).collect();
-        for (key, object) in staged {
+            |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !listed.contains_key(key);
+        let lost = self
+            .assumed
+            .iter()
+            // What was written after the list was taken is not in it.
+            .filter(|(key, written)| unlisted(key) && resource_version(&***written) <= version);
+        let deleted =
+            self.observed.iter().filter(|(key, _)| unlisted(key) && !self.assumed.contains_key(*key));
+        let deleted: Vec<Arc<K>> = deleted.chain(lost).map(|(_, o)| o.clone()).collect();
+        let mut changes: Vec<ObjectChange<K>> =
+            deleted.into_iter().map(|o| self.remove(o, owner_of)).collect();
+        for (key, object) in listed {
             let same = self
                 .observed
                 .get(&key)
                 .is_some_and(|old| resource_version(&**old) == resource_version(&*object));
-            if !same {
+            if rewound || !same {
                 changes.push(self.upsert(object, owner_of));
             }
+        }
+        if rewound {
+            // Nor must its deletions hide what is created now.
+            self.deleted.clear();
         }
         changes
     }

@@ -1,214 +1,302 @@
-//! Runs one watch for ever: its events go into a cache, its state is there to be asked; it decides nothing.
+//! Keeps one store like one watch, for ever: its list and its events go into the store, its state can be
+//! asked; it decides nothing about objects.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
-use kube::{
-    Api, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Error},
-    },
-};
+use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch as channel, task::JoinHandle};
+use tokio::sync::{Notify, watch as channel};
 
 use crate::{
-    cluster::store::{ObjectChange, ObjectStore},
+    cluster::store::{
+        ObjectChange, ObjectStore, Relist,
+        backoff::{WatchBackoff, WatchFailure},
+        list_watch::{self, Change, Position, WATCH_TIMEOUT},
+        shared_state::{SharedWatchState, WatchId},
+        watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
+    },
     render::field_managers,
-    telemetry::Metrics,
+    telemetry::WatchGuard,
 };
 
-/// How a watch stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WatchState {
-    /// The first list is not complete.
-    Pending,
-    /// The cache has been complete at least once.
-    Synced,
-    /// We may not list or watch; the API server's words.
-    Forbidden(String),
-    /// The API server has no such resource.
-    Absent,
-}
+/// A single failure is part of every watch's life, as when the API server restarts.
+const LOG_AFTER: u32 = 2;
+/// Without a signal, an absent API is asked for this rarely where definitions are watched.
+const ABSENT_PAUSE: Duration = Duration::from_mins(10);
+/// A definition is seen before it is served: how long it is asked for quickly.
+const SERVED_WITHIN: Duration = Duration::from_secs(20);
+/// A watch that ends sooner, and brought nothing, has failed.
+const MIN_LIFE: Duration = Duration::from_secs(1);
 
-/// A running watch; it ends when this is dropped.
-#[derive(Debug)]
-pub struct WatchHandle {
-    resource: &'static str,
-    state: channel::Receiver<WatchState>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for WatchHandle {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl WatchHandle {
-    /// What it watches.
-    #[must_use]
-    pub fn resource(&self) -> &'static str {
-        self.resource
-    }
-
-    /// How it stands now.
-    #[must_use]
-    pub fn state(&self) -> WatchState {
-        self.state.borrow().clone()
-    }
-
-    /// Ends when its state is no longer the one that was seen.
-    pub async fn state_changed(&self, seen: &WatchState) {
-        let mut state = self.state.clone();
-        let _ = state.wait_for(|now| now != seen).await;
-    }
-
-    /// Ends when it is no longer pending.
-    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut state = self.state.clone();
-        async move {
-            let _ = state.wait_for(|s| *s != WatchState::Pending).await;
-        }
-    }
-}
-
-/// What one watch is about.
-#[derive(Clone, Debug)]
-pub struct WatchTarget {
-    /// Plural and group, as in RBAC.
-    pub resource: &'static str,
-    /// The namespace watched; "" for all.
-    pub scope: String,
-    /// Label selector; "" for none.
-    pub selector: &'static str,
-}
-
-/// Starts a watch. `changed` is called for every change, and `turned` after each change of its state.
+/// Starts a watch of the first of these versions that is served. `on_change` is called for every change,
+/// `on_state` after each change of its state.
 pub fn spawn<K, C, T>(
-    api: Api<K>,
-    subject: WatchTarget,
-    cache: Arc<ObjectStore<K>>,
-    metrics: &Metrics,
-    changed: C,
-    turned: T,
+    apis: Vec<(&'static str, Api<K>)>,
+    target: WatchTarget,
+    store: Arc<ObjectStore<K>>,
+    context: &WatchContext,
+    on_change: C,
+    on_state: T,
 ) -> WatchHandle
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     C: Fn(ObjectChange<K>) + Send + Sync + 'static,
     T: Fn() + Send + Sync + 'static,
 {
-    let (set, state) = channel::channel(WatchState::Pending);
-    let (metrics, of) = (metrics.clone(), subject.resource);
-    let task = tokio::spawn(async move {
-        let mut failures = WatchBackoff::default();
-        loop {
-            run_watch(&api, &subject, &cache, &metrics, &mut failures, &set, &changed, &turned).await;
-        }
-    });
-    WatchHandle { resource: of, state, task }
-}
-
-/// One watch, until the API server says that it may not be or is not there: then only a new list tells how
-/// things stand.
-#[allow(clippy::too_many_arguments, reason = "the parts of one task, handed on by name")]
-async fn run_watch<K, C, T>(
-    api: &Api<K>,
-    subject: &WatchTarget,
-    cache: &ObjectStore<K>,
-    metrics: &Metrics,
-    failures: &mut WatchBackoff,
-    set: &channel::Sender<WatchState>,
-    changed: &C,
-    turned: &T,
-) where
-    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    C: Fn(ObjectChange<K>) + Sync,
-    T: Fn() + Sync,
-{
-    let config = watcher::Config::default().labels(subject.selector);
-    // managedFields are half of an object's size and nobody here reads them.
-    let stream = kube::runtime::watcher(api.clone(), config)
-        .modify(|object| field_managers::retain_shared(object.managed_fields_mut()));
-    let mut stream = std::pin::pin!(metrics.watch(subject.resource, stream));
-    while let Some(item) = stream.next().await {
-        match item {
-            Ok(event) => {
-                let (began, done) =
-                    (matches!(event, watcher::Event::Init), matches!(event, watcher::Event::InitDone));
-                cache.apply_event(&subject.scope, event).into_iter().for_each(changed);
-                if done && set.send_replace(WatchState::Synced) != WatchState::Synced {
-                    turned();
-                }
-                if !began && failures.succeeded() {
-                    tracing::info!(
-                        resource = subject.resource,
-                        scope = subject.scope,
-                        "the watch works again"
-                    );
-                }
-            }
-            Err(error) => {
-                if failures.should_log() {
-                    tracing::warn!(resource = subject.resource, scope = subject.scope, %error, "the watch does not work; trying on");
-                }
-                let next = state_after(&error);
-                if let Some(next) = next.clone().filter(|next| *set.borrow() != *next) {
-                    set.send_replace(next);
-                    turned();
-                }
-                failures.wait().await;
-                if next.is_some() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// The failures of a watch in a row. kube's own back-off takes the beginning of every new attempt for a
-/// success, so a watch that is forbidden would be tried each second, for ever.
-#[derive(Debug, Default)]
-pub struct WatchBackoff(u32);
-
-impl WatchBackoff {
-    const FIRST: Duration = Duration::from_millis(800);
-    const LONGEST: Duration = Duration::from_secs(30);
-    /// A single failure is part of every watch's life, as when an API has just been installed.
-    const TOLD: u32 = 2;
-
-    /// Something came. Returns whether a failure that was told has ended with it.
-    pub fn succeeded(&mut self) -> bool {
-        std::mem::take(&mut self.0) >= Self::TOLD
-    }
-
-    /// Counts a failure. Returns whether it is the one to tell.
-    pub fn should_log(&mut self) -> bool {
-        self.0 = self.0.saturating_add(1);
-        self.0 == Self::TOLD
-    }
-
-    /// Waits before the next attempt.
-    pub async fn wait(&self) {
-        let doubled = Self::FIRST
-            .saturating_mul(1_u32.checked_shl(self.0.saturating_sub(1).min(16)).unwrap_or(u32::MAX));
-        tokio::time::sleep(doubled.min(Self::LONGEST)).await;
-    }
-}
-
-/// A failure says something about the state only where it is about permission or existence: an outage leaves
-/// a cache stale, not wrong.
-fn state_after(error: &Error) -> Option<WatchState> {
-    let (Error::InitialListFailed(kube::Error::Api(status))
-    | Error::WatchStartFailed(kube::Error::Api(status))
-    | Error::WatchError(status)) = error
-    else {
-        return None;
+    let (state_sender, state) = channel::channel(WatchState::Pending);
+    let (list_sender, lists) = channel::channel(None);
+    let relist = Arc::new(Notify::new());
+    let reflector = Reflector {
+        apis,
+        served: 0,
+        id: (target.resource, target.scope.clone()),
+        target: target.clone(),
+        store,
+        context: context.clone(),
+        guard: None,
+        position: None,
+        known: None,
+        interrupted: false,
+        backoff: WatchBackoff::default(),
+        served_soon: None,
+        state: state_sender,
+        lists: list_sender,
+        relist: relist.clone(),
+        on_change,
+        on_state,
     };
-    match status.code {
-        403 => Some(WatchState::Forbidden(status.message.clone())),
-        404 => Some(WatchState::Absent),
-        _ => None,
+    let task = tokio::spawn(reflector.run());
+    WatchHandle { target, state, lists, relist, task }
+}
+
+struct Reflector<K, C, T> {
+    apis: Vec<(&'static str, Api<K>)>,
+    served: usize,
+    id: WatchId,
+    target: WatchTarget,
+    store: Arc<ObjectStore<K>>,
+    context: WatchContext,
+    guard: Option<WatchGuard>,
+    /// From where a watch goes on; `None`: a list is needed.
+    position: Option<Position>,
+    /// The last position, also where it is of no use any more.
+    known: Option<Position>,
+    /// The last watch did not end in order: the API server may have come back as another.
+    interrupted: bool,
+    backoff: WatchBackoff,
+    served_soon: Option<Instant>,
+    state: channel::Sender<WatchState>,
+    lists: channel::Sender<Option<Instant>>,
+    relist: Arc<Notify>,
+    on_change: C,
+    on_state: T,
+}
+
+/// The signals as they were when an attempt began, so that none is lost during it.
+struct Signals {
+    reachable: channel::Receiver<u64>,
+    definition: channel::Receiver<u64>,
+    permitted: channel::Receiver<u64>,
+}
+
+impl<K, C, T> Reflector<K, C, T>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    C: Fn(ObjectChange<K>) + Send + Sync,
+    T: Fn() + Send + Sync,
+{
+    async fn run(mut self) {
+        let relist = self.relist.clone();
+        loop {
+            let shared = &self.context.shared;
+            let signals = Signals {
+                reachable: shared.reachable.subscribe(),
+                definition: shared.definition(self.target.resource),
+                permitted: shared.permitted(&self.target.scope),
+            };
+            let ended = tokio::select! {
+                ended = self.list_and_watch() => ended,
+                () = relist.notified() => {
+                    self.position = None;
+                    continue;
+                }
+            };
+            if let Err(failure) = ended {
+                self.recover(failure, signals).await;
+            }
+        }
+    }
+
+    /// One list, where one is needed, and one watch.
+    async fn list_and_watch(&mut self) -> Result<(), WatchFailure> {
+        let api = self.apis[self.served].1.clone();
+        let selector = self.target.selector;
+        if self.interrupted
+            && let Some(position) = &self.position
+        {
+            let current = list_watch::current_position(&api, selector).await?;
+            if current.number() < position.number() {
+                tracing::warn!(
+                    resource = self.id.0,
+                    namespace = self.id.1,
+                    "the API server's resourceVersions went backwards; listing again"
+                );
+                self.position = None;
+            }
+        }
+        let mut position = match self.position.clone() {
+            Some(position) => position,
+            None => self.list(&api).await?,
+        };
+        self.interrupted = true;
+        let mut stream = list_watch::watch(&api, selector, &position).await?;
+        self.context.shared.answered();
+        self.context.shared.record_working(&self.id);
+        let opened = Instant::now();
+        let mut quiet = true;
+        while let Some(item) = stream.next().await {
+            let change = list_watch::advance(item, &mut position);
+            let Some(change) = change.inspect_err(|_| self.backoff.reset_after(opened.elapsed()))? else {
+                continue;
+            };
+            quiet = false;
+            self.backoff.reset();
+            self.position = Some(position.clone());
+            self.known.clone_from(&self.position);
+            self.take(change);
+        }
+        if quiet && opened.elapsed() < MIN_LIFE {
+            return Err(WatchFailure::Failed("the API server ended the watch at once".to_owned()));
+        }
+        self.backoff.reset_after(opened.elapsed());
+        // Sooner than asked for: the API server stopped, or something between.
+        self.interrupted = opened.elapsed() + MIN_LIFE < WATCH_TIMEOUT;
+        Ok(())
+    }
+
+    async fn list(&mut self, api: &Api<K>) -> Result<Position, WatchFailure> {
+        let (mut objects, position) = list_watch::list(api, self.target.selector).await?;
+        let guard = self.guard.get_or_insert_with(|| {
+            self.context.metrics.watch_guard(self.target.resource, api.resource_url())
+        });
+        guard.record_events(objects.len());
+        objects.iter_mut().for_each(|object| field_managers::retain_shared(object.managed_fields_mut()));
+        let rewound = self.known.as_ref().is_some_and(|known| position.number() < known.number());
+        let list = Relist { scope: self.target.scope.clone(), objects, version: position.number(), rewound };
+        self.store.replace(list).into_iter().for_each(&self.on_change);
+        self.position = Some(position.clone());
+        self.known.clone_from(&self.position);
+        self.lists.send_replace(Some(Instant::now()));
+        self.set_state(WatchState::Synced(self.apis[self.served].0));
+        Ok(position)
+    }
+
+    fn take(&mut self, change: Change<K>) {
+        let change = match change {
+            Change::Bookmark => return,
+            Change::Applied(mut object) => {
+                field_managers::retain_shared(object.managed_fields_mut());
+                self.store.apply(object)
+            }
+            Change::Deleted(mut object) => {
+                field_managers::retain_shared(object.managed_fields_mut());
+                self.store.delete(object)
+            }
+        };
+        if let Some(guard) = &self.guard {
+            guard.record_events(1);
+        }
+        (self.on_change)(change);
+    }
+
+    fn set_state(&self, state: WatchState) {
+        if *self.state.borrow() != state {
+            self.state.send_replace(state);
+            (self.on_state)();
+        }
+    }
+
+    /// What a failure means for the state, and the pause after it.
+    async fn recover(&mut self, failure: WatchFailure, signals: Signals) {
+        if let Some(guard) = &self.guard {
+            guard.record_restart();
+        }
+        if failure == WatchFailure::Expired {
+            // A list settles it, at once; where that does not help either, it is a failure like others.
+            let first = self.position.take().is_some() && self.backoff.failures() == 0;
+            if first {
+                self.backoff.record(&failure, Instant::now());
+                return;
+            }
+        }
+        if failure == WatchFailure::Absent {
+            self.position = None;
+            self.served = (self.served + 1) % self.apis.len();
+            if self.served != 0 {
+                return;
+            }
+        }
+        let now = Instant::now();
+        let pause = self.backoff.record(&failure, now);
+        let synced = matches!(*self.state.borrow(), WatchState::Synced(_));
+        let lasts = self.backoff.refusal_lasts(synced, now);
+        self.report(&failure, lasts);
+        self.wait(&failure, pause, signals).await;
+    }
+
+    fn report(&mut self, failure: &WatchFailure, lasts: bool) {
+        let shared = &self.context.shared;
+        match failure {
+            WatchFailure::Forbidden(why) if lasts => {
+                shared.record_refused(&self.id, why);
+                self.guard = None;
+                self.set_state(WatchState::Forbidden(why.clone()));
+            }
+            WatchFailure::Absent if lasts => {
+                shared.record_working(&self.id);
+                self.guard = None;
+                // Its objects went with it.
+                let nothing = Relist {
+                    scope: self.target.scope.clone(),
+                    objects: Vec::new(),
+                    version: u64::MAX,
+                    rewound: false,
+                };
+                self.store.replace(nothing).into_iter().for_each(&self.on_change);
+                self.known = None;
+                self.set_state(WatchState::Absent);
+            }
+            WatchFailure::Forbidden(why) | WatchFailure::Unreachable(why) | WatchFailure::Failed(why)
+                if self.backoff.failures() >= LOG_AFTER =>
+            {
+                shared.record_failing(&self.id, why);
+            }
+            _ => {}
+        }
+    }
+
+    async fn wait(&mut self, failure: &WatchFailure, pause: Duration, signals: Signals) {
+        let shared = self.context.shared.clone();
+        match failure {
+            WatchFailure::Absent => {
+                let soon = self.served_soon.is_some_and(|until| Instant::now() < until);
+                let pause = if shared.definitions_watched() && !soon { ABSENT_PAUSE } else { pause };
+                if SharedWatchState::wait_for(pause, signals.definition).await {
+                    self.served_soon = Some(Instant::now() + SERVED_WITHIN);
+                    self.backoff.reset();
+                }
+            }
+            WatchFailure::Forbidden(_) => {
+                SharedWatchState::wait_for(pause, signals.permitted).await;
+            }
+            WatchFailure::Unreachable(_) => shared.wait_until_reachable(pause, signals.reachable).await,
+            WatchFailure::Failed(_) | WatchFailure::Expired => {
+                shared.wait_after_error(pause, signals.reachable).await;
+            }
+        }
     }
 }

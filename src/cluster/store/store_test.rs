@@ -17,10 +17,7 @@ fn object(name: &str, rv: u64, owner: &str) -> ConfigMap {
 }
 
 fn cache() -> ObjectStore<ConfigMap> {
-    let cache = ObjectStore::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()));
-    cache.apply_event("", Event::Init);
-    cache.apply_event("", Event::InitDone);
-    cache
+    ObjectStore::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()))
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -32,18 +29,18 @@ fn rv(cache: &ObjectStore<ConfigMap>, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_write_is_seen_before_the_watch_tells_of_it() {
+fn a_write_is_seen_before_the_watch_shows_it() {
     let c = cache();
     c.assume(object("a", 5, "u"));
     assert_eq!(rv(&c, "a"), Some(5));
     assert_eq!(c.owned_by("u").len(), 1);
     assert_eq!(c.all().len(), 1);
-    let older = c.apply_event("", Event::Apply(object("a", 4, "u"))).remove(0);
-    assert!(older.own_write, "an older state of what we wrote is no news");
+    let older = c.apply(object("a", 4, "u"));
+    assert!(older.own_write, "an older state of what we wrote is no change");
     assert_eq!(rv(&c, "a"), Some(5), "and does not hide the write");
-    let same = c.apply_event("", Event::Apply(object("a", 5, "u"))).remove(0);
+    let same = c.apply(object("a", 5, "u"));
     assert!(same.own_write);
-    let newer = c.apply_event("", Event::Apply(object("a", 6, "u"))).remove(0);
+    let newer = c.apply(object("a", 6, "u"));
     assert!(!newer.own_write);
     assert_eq!(rv(&c, "a"), Some(6));
     assert_eq!(c.all().len(), 1);
@@ -52,8 +49,8 @@ fn a_write_is_seen_before_the_watch_tells_of_it() {
 #[test]
 fn a_late_response_does_not_bring_back_what_was_deleted() {
     let c = cache();
-    c.apply_event("", Event::Apply(object("a", 5, "u")));
-    c.apply_event("", Event::Delete(object("a", 6, "u")));
+    c.apply(object("a", 5, "u"));
+    c.delete(object("a", 6, "u"));
     c.assume(object("a", 5, "u"));
     assert_eq!(rv(&c, "a"), None);
     c.assume(object("a", 7, "u"));
@@ -63,9 +60,9 @@ fn a_late_response_does_not_bring_back_what_was_deleted() {
 #[test]
 fn a_deletion_older_than_our_write_does_not_hide_it() {
     let c = cache();
-    c.apply_event("", Event::Apply(object("a", 5, "u")));
+    c.apply(object("a", 5, "u"));
     c.assume(object("a", 8, "v"));
-    let change = c.apply_event("", Event::Delete(object("a", 6, "u"))).remove(0);
+    let change = c.delete(object("a", 6, "u"));
     assert!(change.own_write && change.new.is_some());
     assert_eq!(rv(&c, "a"), Some(8));
 }
@@ -73,7 +70,7 @@ fn a_deletion_older_than_our_write_does_not_hide_it() {
 #[test]
 fn a_write_older_than_the_watch_changes_nothing() {
     let c = cache();
-    c.apply_event("", Event::Apply(object("a", 9, "u")));
+    c.apply(object("a", 9, "u"));
     c.assume(object("a", 8, "u"));
     assert_eq!(rv(&c, "a"), Some(9));
 }
@@ -81,35 +78,56 @@ fn a_write_older_than_the_watch_changes_nothing() {
 #[test]
 fn the_owner_index_follows_the_owner() {
     let c = cache();
-    c.apply_event("", Event::Apply(object("a", 1, "u")));
-    c.apply_event("", Event::Apply(object("a", 2, "v")));
+    c.apply(object("a", 1, "u"));
+    c.apply(object("a", 2, "v"));
     assert!(c.owned_by("u").is_empty());
     assert_eq!(c.owned_by("v").len(), 1);
-    c.apply_event("", Event::Delete(object("a", 3, "v")));
+    c.delete(object("a", 3, "v"));
     assert!(c.owned_by("v").is_empty() && c.all().is_empty());
 }
 
+fn list(scope: &str, version: u64, objects: &[(&str, u64)]) -> Relist<ConfigMap> {
+    let objects = objects.iter().map(|(name, rv)| object(name, *rv, "u")).collect();
+    Relist { scope: scope.into(), objects, version, rewound: false }
+}
+
 #[test]
-fn a_relist_tells_only_what_differs_and_keeps_other_scopes() {
+fn a_relist_reports_only_what_differs_and_keeps_other_scopes() {
     let c = cache();
-    c.apply_event("ns", Event::Init);
-    c.apply_event("ns", Event::InitApply(object("a", 1, "u")));
-    c.apply_event("ns", Event::InitApply(object("b", 2, "u")));
-    assert_eq!(c.apply_event("ns", Event::InitDone).len(), 2);
-    c.apply_event("ns", Event::Init);
-    c.apply_event("ns", Event::InitApply(object("a", 1, "u")));
-    assert_eq!(rv(&c, "b"), Some(2), "nothing vanishes while the list comes in");
-    let changes = c.apply_event("ns", Event::InitDone);
+    assert_eq!(c.replace(list("ns", 2, &[("a", 1), ("b", 2)])).len(), 2);
+    let changes = c.replace(list("ns", 3, &[("a", 1)]));
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].new.is_none());
-    c.assume(object("c", 9, "u"));
-    c.apply_event("ns", Event::Init);
-    c.assume(object("d", 10, "u"));
-    c.apply_event("ns", Event::InitApply(object("a", 1, "u")));
-    c.apply_event("ns", Event::InitDone);
-    assert_eq!(rv(&c, "c"), None, "the list began after that write and does not have it: deleted meanwhile");
-    assert_eq!(rv(&c, "d"), Some(10), "written while the list came in");
-    c.apply_event("other", Event::Init);
-    assert!(c.apply_event("other", Event::InitDone).is_empty(), "an empty scope deletes nothing of another");
+    assert!(c.replace(list("other", 4, &[])).is_empty(), "an empty scope deletes nothing of another");
     assert_eq!(rv(&c, "a"), Some(1));
+}
+
+#[test]
+fn a_relist_decides_about_the_writes_before_it_and_no_other() {
+    let c = cache();
+    for (version, name) in [(9, "c"), (10, "d")] {
+        c.assume(object(name, version, "u"));
+    }
+    c.replace(list("ns", 9, &[("a", 1)]));
+    assert_eq!(rv(&c, "c"), None, "the list would have it: deleted meanwhile");
+    assert_eq!(rv(&c, "d"), Some(10), "written after the list was taken");
+}
+
+#[test]
+fn an_older_list_wins_after_the_versions_went_backwards() {
+    let c = cache();
+    c.replace(list("ns", 50, &[("a", 40), ("b", 41)]));
+    c.assume(object("a", 60, "v"));
+    c.assume(object("new", 61, "v"));
+    c.delete(object("b", 62, "u"));
+    let older = Relist { rewound: true, ..list("ns", 20, &[("a", 10), ("b", 11)]) };
+    c.replace(older);
+    assert_eq!((rv(&c, "a"), rv(&c, "b"), rv(&c, "new")), (Some(10), Some(11), None));
+    assert!(c.owned_by("v").is_empty());
+    assert_eq!(c.owned_by("u").len(), 2);
+    c.apply(object("a", 21, "u"));
+    assert_eq!(rv(&c, "a"), Some(21));
+    c.delete(object("b", 22, "u"));
+    c.assume(object("b", 23, "u"));
+    assert_eq!(rv(&c, "b"), Some(23), "deletions of the lost future hide nothing");
 }

@@ -7,11 +7,19 @@ pub mod service;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
+use kube::CustomResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{Engine, LenientObject, RolloutStatus, StatusParts, condition::Condition, stored::SpecOf},
-    cluster::{apply::Applier, events::recorder::Recorder, store::ObjectStore},
+    api::{
+        ElpioFunction, ElpioService, Engine, LenientObject, RolloutStatus, StatusParts, condition::Condition,
+        stored::SpecOf,
+    },
+    cluster::{
+        apply::Applier,
+        events::recorder::Recorder,
+        store::{ObjectStore, children::ChildStore, definitions::DefinitionNames},
+    },
     controller::{AnyController, Controller, observer::ObjectObserver, reconcile::Reconciler},
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
@@ -154,6 +162,17 @@ pub fn controllers(parts: &SharedParts) -> Vec<Arc<dyn AnyController>> {
 #[must_use]
 pub fn child_kinds() -> Vec<ChildKind> {
     [service::Service::CHILD_KINDS, function::Function::CHILD_KINDS].concat()
+}
+
+/// The definitions whose arrival wakes a watch: by name, with the resource that is watched.
+#[must_use]
+pub fn definition_names(children: &ChildStore) -> DefinitionNames {
+    let of_children = children.kinds().filter_map(|kind| Some((kind.crd()?, kind.label())));
+    let own = [
+        (ElpioService::crd_name().to_owned(), service::Service::KIND.as_str()),
+        (ElpioFunction::crd_name().to_owned(), function::Function::KIND.as_str()),
+    ];
+    of_children.chain(own).collect()
 }
 
 fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {

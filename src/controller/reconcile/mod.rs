@@ -108,7 +108,7 @@ impl<K: Kind> Reconciler<K> {
     ) -> ReconcileResult {
         let owner = OwnerNames::of::<K>(request.object);
         let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&owner.uid)); // no I/O
-        let defaults = self.defaults();
+        let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             Ok(valid) => self.apply(&ctx, valid).await, // render: pure; apply: I/O
@@ -195,9 +195,10 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// What the operator fills in, at the versions that the cluster serves.
-    fn defaults(&self) -> Defaults {
+    fn defaults(&self, namespace: &str) -> Defaults {
         let mut defaults = self.defaults.clone();
-        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret) {
+        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret, namespace)
+        {
             defaults.external_secrets_version = version;
         }
         defaults

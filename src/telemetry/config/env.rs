@@ -4,18 +4,22 @@
 use std::time::Duration;
 
 /// An environment that is being read.
-pub(in crate::telemetry) struct EnvReader<'a> {
+pub struct EnvReader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     /// By variable: one that several signals share is warned about once.
     warnings: Vec<(String, String)>,
 }
 
 impl<'a> EnvReader<'a> {
-    pub(in crate::telemetry) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    /// Reads through `get`.
+    #[must_use]
+    pub fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { get, warnings: Vec::new() }
     }
 
-    pub(in crate::telemetry) fn into_warnings(self) -> Vec<String> {
+    /// The warnings, in the order of reading.
+    #[must_use]
+    pub fn into_warnings(self) -> Vec<String> {
         self.warnings.into_iter().map(|(_, text)| text).collect()
     }
 
@@ -26,17 +30,19 @@ impl<'a> EnvReader<'a> {
     }
 
     /// The value; an empty one counts as unset (OpenTelemetry specification, environment variables).
-    pub(in crate::telemetry) fn text(&self, variable: &str) -> Option<String> {
+    #[must_use]
+    pub fn text(&self, variable: &str) -> Option<String> {
         (self.get)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     /// The first of these that is set, with its name.
-    pub(in crate::telemetry) fn first<'v>(&self, variables: &[&'v str]) -> Option<(&'v str, String)> {
+    #[must_use]
+    pub fn first<'v>(&self, variables: &[&'v str]) -> Option<(&'v str, String)> {
         variables.iter().find_map(|variable| self.text(variable).map(|value| (*variable, value)))
     }
 
     /// One warning: what the variable held, and what is used instead.
-    pub(in crate::telemetry) fn warn(&mut self, variable: &str, value: &str, why: &str, used: &str) {
+    pub fn warn(&mut self, variable: &str, value: &str, why: &str, used: &str) {
         self.push(variable, format!("{variable}={value:?}: {why}; used instead: {used}"));
     }
 

@@ -1,6 +1,6 @@
 //! The `OTEL_*` variables, parsed once; it reads nothing but what it is handed and starts nothing.
 
-pub(in crate::telemetry) mod env;
+pub mod env;
 pub(in crate::telemetry) mod limits;
 pub(in crate::telemetry) mod otlp;
 pub(in crate::telemetry) mod resource;

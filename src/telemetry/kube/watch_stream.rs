@@ -1,67 +1,55 @@
-//! Counts what a watch delivers; it passes every item on as it is.
+//! Counts what a watch delivers, and shows its age while it lives; it sees no object.
 
 use std::sync::Arc;
-
-use futures::{Stream, StreamExt};
-use kube::runtime::watcher::{self, Event};
 
 use crate::telemetry::{
     catalog::resources::{WatchedResource, watched},
     metrics::{Instruments, Metrics},
 };
 
-/// While it lives, the resource is watched.
-struct StreamGuard {
+/// While it lives, the resource is watched at this path.
+pub struct WatchGuard {
     instruments: Option<Arc<Instruments>>,
-    resource: WatchedResource,
+    /// What the table does not know cannot be counted.
+    resource: Option<WatchedResource>,
+    path: String,
 }
 
-impl StreamGuard {
-    fn begin(instruments: Option<Arc<Instruments>>, resource: WatchedResource) -> Self {
-        if let Some(on) = &instruments {
-            on.ages.begin(resource.as_str());
+impl WatchGuard {
+    /// Objects came, by a list or by a watch.
+    pub fn record_events(&self, count: usize) {
+        if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
+            on.watch_events.add(u64::try_from(count).unwrap_or(u64::MAX), [resource.into()]);
         }
-        Self { instruments, resource }
     }
 
-    fn count<K>(&self, item: &Result<Event<K>, watcher::Error>) {
-        let Some(on) = &self.instruments else { return };
-        match item {
-            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => {
-                on.watch_events.add(1, [self.resource.into()])
-            }
-            Ok(Event::Init | Event::InitDone) => {}
-            // kube's watcher begins again after each of its errors.
-            Err(_) => on.watch_restarts.add(1, [self.resource.into()]),
+    /// It broke, and begins again.
+    pub fn record_restart(&self) {
+        if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
+            on.watch_restarts.add(1, [resource.into()]);
         }
     }
 }
 
-impl Drop for StreamGuard {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
-        if let Some(on) = &self.instruments {
-            on.ages.end(self.resource.as_str());
+        if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
+            on.ages.end(resource.as_str(), &self.path);
         }
     }
 }
 
 impl Metrics {
-    /// Counts the events and restarts of a watch stream of `resource`, named as in the table: by its kind,
-    /// with
-    /// `KnativeService` for Knative's. While the stream lives, the age of the watch is shown.
-    pub fn watch<S, K>(
-        &self,
-        resource: &'static str,
-        stream: S,
-    ) -> impl Stream<Item = S::Item> + Send + use<S, K>
-    where
-        S: Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-        K: Send,
-    {
-        // What the table does not know cannot be counted.
-        let known = watched(resource);
-        debug_assert!(known.is_some(), "{resource} is not in the table");
-        let guard = known.map(|resource| StreamGuard::begin(self.instruments.clone(), resource));
-        stream.inspect(move |item| guard.iter().for_each(|guard| guard.count(item)))
+    /// Counts the events and restarts of the watch of `resource`, named as in the table: by its kind, with
+    /// `KnativeService` for Knative's; `path` is that of its requests. While the guard lives, its age is
+    /// shown.
+    #[must_use]
+    pub fn watch_guard(&self, resource: &'static str, path: &str) -> WatchGuard {
+        let resource = watched(resource);
+        debug_assert!(resource.is_some(), "the resource of {path} is not in the table");
+        if let Some((on, resource)) = self.instruments.as_ref().zip(resource) {
+            on.ages.begin(resource.as_str());
+        }
+        WatchGuard { instruments: self.instruments.clone(), resource, path: path.to_owned() }
     }
 }

@@ -35,8 +35,9 @@ use crate::telemetry::{
     },
 };
 
-/// The SDK's own lines; what is worth a line, [`crate::telemetry::sources::export_stats`] logs.
-const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
+/// The SDK's own lines: what is worth one, [`crate::telemetry::sources::export_stats`] logs. And those of kube's
+/// client, which logs every connection that fails and every 5xx, which its caller handles.
+const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off,kube_client::client=off";
 
 /// What carries log records to the collector; its lines would make more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];

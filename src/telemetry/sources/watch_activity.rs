@@ -36,11 +36,13 @@ impl WatchActivity {
         self.0.lock().entry(resource).or_default().streams += 1;
     }
 
-    /// A stream of watch events was dropped; after the last one what was heard is forgotten.
-    pub(in crate::telemetry) fn end(&self, resource: &'static str) {
+    /// A watch was given up on purpose: what was recorded for its path is forgotten, and after the last one
+    /// all.
+    pub(in crate::telemetry) fn end(&self, resource: &'static str, path: &str) {
         let mut all = self.0.lock();
         if let Some(watched) = all.get_mut(resource) {
             watched.streams = watched.streams.saturating_sub(1);
+            watched.record.remove(path);
             if watched.streams == 0 {
                 all.remove(resource);
             }
@@ -75,7 +77,21 @@ mod tests {
         assert!(seen(&ages).is_empty(), "nothing heard yet");
         ages.record("Service", "/api/v1/services");
         assert_eq!(seen(&ages), ["Service"]);
-        ages.end("Service");
+        ages.end("Service", "/api/v1/services");
         assert!(seen(&ages).is_empty(), "the watch was given up on purpose");
+    }
+
+    #[test]
+    fn a_namespace_that_is_given_up_does_not_age() {
+        let ages = WatchActivity::default();
+        for path in ["/api/v1/namespaces/a/services", "/api/v1/namespaces/b/services"] {
+            ages.begin("Service");
+            ages.record("Service", path);
+        }
+        ages.end("Service", "/api/v1/namespaces/a/services");
+        let all = ages.0.lock();
+        let left: Vec<_> =
+            all.get("Service").into_iter().flat_map(|watched| watched.record.keys().cloned()).collect();
+        assert_eq!(left, ["/api/v1/namespaces/b/services"]);
     }
 }

@@ -166,6 +166,26 @@ impl Cluster {
         self.start_api_server().await;
     }
 
+    /// Takes a backup of etcd. The API server is stopped meanwhile.
+    ///
+    /// # Panics
+    /// When the API server does not run, or the directory cannot be copied.
+    pub async fn save_etcd(&self) {
+        self.stop_api_server().await;
+        self.lock().copy_etcd("etcd", "etcd-saved");
+        self.start_api_server().await;
+    }
+
+    /// Restores that backup: resourceVersions go backwards.
+    ///
+    /// # Panics
+    /// As [`Cluster::save_etcd`].
+    pub async fn restore_etcd(&self) {
+        self.stop_api_server().await;
+        self.lock().copy_etcd("etcd-saved", "etcd");
+        self.start_api_server().await;
+    }
+
     /// Sends SIGSTOP to the API server: connections stay open, and requests are not answered.
     ///
     /// # Panics

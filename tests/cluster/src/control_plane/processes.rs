@@ -135,6 +135,16 @@ impl ControlPlane {
         path
     }
 
+    /// Stops etcd and puts one data folder in the place of another; `from` stays. The API server must not run.
+    pub(crate) fn copy_etcd(&mut self, from: &str, to: &str) {
+        self.etcd.kill();
+        let (from, to) = (self.file(from), self.file(to));
+        let _ = fs::remove_dir_all(&to);
+        let copied = std::process::Command::new("cp").arg("-a").arg(&from).arg(&to).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} can be copied", from.display());
+        self.etcd = start_etcd(&self.binaries, &self.dir, self.etcd_port);
+    }
+
     /// Starts the API server without waiting until it is ready.
     pub(crate) fn start_api_server(&mut self) {
         let mut args = vec![

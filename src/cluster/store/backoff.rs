@@ -1,0 +1,167 @@
+//! How long a watch waits after a failure, and when a refusal has lasted long enough to be a state; it reads
+//! no clock and never waits itself.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::{Duration, Instant},
+};
+
+/// Why a watch does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchFailure {
+    /// The API server does not permit it; its own words.
+    Forbidden(String),
+    /// The API server does not serve it.
+    Absent,
+    /// The position is too old, or from a future that was lost: only a new list helps.
+    Expired,
+    /// No answer came.
+    Unreachable(String),
+    /// The API server answered with another error.
+    Failed(String),
+}
+
+/// How long a refusal must last before it counts, where there is a cache: an API server that starts answers
+/// 403 until its authorizer has synced.
+const FORBIDDEN_AFTER: Duration = Duration::from_secs(10);
+/// The same before the first list: nothing would be lost, and a start waits for it.
+const FORBIDDEN_AT_START_AFTER: Duration = Duration::from_secs(3);
+/// How long an API must be absent before it counts, where there is a cache.
+const ABSENT_AFTER: Duration = Duration::from_secs(2);
+
+const INITIAL_PAUSE: Duration = Duration::from_millis(400);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The failures of one watch in a row.
+#[derive(Debug, Default)]
+pub struct WatchBackoff {
+    failures: u32,
+    refused: Option<(bool, Instant)>,
+}
+
+impl WatchBackoff {
+    /// Counts a failure. Returns the pause before the next attempt, at the middle of its jitter.
+    pub fn record(&mut self, failure: &WatchFailure, now: Instant) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let kind = match failure {
+            WatchFailure::Forbidden(_) => Some(true),
+            WatchFailure::Absent => Some(false),
+            _ => None,
+        };
+        self.refused = match (kind, self.refused) {
+            (Some(kind), Some((same, since))) if kind == same => Some((same, since)),
+            (kind, _) => kind.map(|kind| (kind, now)),
+        };
+        let doubled = 1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
+        INITIAL_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
+    }
+
+    /// Whether the refusal that was recorded last has lasted long enough; `has_cache`: the watch has synced.
+    #[must_use]
+    pub fn refusal_lasts(&self, has_cache: bool, now: Instant) -> bool {
+        self.refused.is_some_and(|(forbidden, since)| {
+            let bound = match (forbidden, has_cache) {
+                (true, true) => FORBIDDEN_AFTER,
+                (true, false) => FORBIDDEN_AT_START_AFTER,
+                (false, true) => ABSENT_AFTER,
+                (false, false) => Duration::ZERO,
+            };
+            now.saturating_duration_since(since) >= bound
+        })
+    }
+
+    /// A watch that lived this long was no failure, whatever ended it.
+    pub fn reset_after(&mut self, lived: Duration) {
+        if lived >= INITIAL_PAUSE.saturating_mul(1 << self.failures.min(7)) {
+            self.reset();
+        }
+    }
+
+    /// It works.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How many failures there were in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// A pause of 75 to 125 %, so that not all come at once.
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
+    let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
+    pause.mul_f64(0.75 + f64::from(bits) / f64::from(u32::MAX) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forbidden() -> WatchFailure {
+        WatchFailure::Forbidden("no".into())
+    }
+
+    #[test]
+    fn pauses_double_to_a_bound_and_a_success_resets_them() {
+        let (mut backoff, now) = (WatchBackoff::default(), Instant::now());
+        let pauses: Vec<u128> =
+            (0..9).map(|_| backoff.record(&WatchFailure::Absent, now).as_millis()).collect();
+        assert_eq!(pauses, [400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        for _ in 0..100 {
+            backoff.record(&WatchFailure::Absent, now);
+        }
+        assert_eq!(backoff.record(&WatchFailure::Absent, now), MAX_PAUSE);
+        backoff.reset();
+        assert_eq!(backoff.record(&WatchFailure::Absent, now), INITIAL_PAUSE);
+    }
+
+    #[test]
+    fn a_watch_that_lived_longer_than_its_next_pause_forgets_its_failures() {
+        let mut backoff = WatchBackoff::default();
+        for _ in 0..20 {
+            backoff.record(&WatchFailure::Unreachable(String::new()), Instant::now());
+        }
+        backoff.reset_after(Duration::from_secs(20));
+        assert_eq!(backoff.failures(), 20);
+        backoff.reset_after(Duration::from_secs(60));
+        assert_eq!(backoff.failures(), 0, "a minute of calm forgets them");
+    }
+
+    #[test]
+    fn a_refusal_counts_when_it_has_lasted() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for (failure, has_cache, seconds, lasts) in [
+            (forbidden(), true, 9, false),
+            (forbidden(), true, 10, true),
+            (forbidden(), false, 2, false),
+            (forbidden(), false, 3, true),
+            (WatchFailure::Absent, true, 1, false),
+            (WatchFailure::Absent, true, 2, true),
+            (WatchFailure::Absent, false, 0, true),
+            (WatchFailure::Unreachable(String::new()), true, 60, false),
+            (WatchFailure::Failed(String::new()), false, 60, false),
+        ] {
+            let mut backoff = WatchBackoff::default();
+            backoff.record(&failure, start);
+            backoff.record(&failure, after(seconds));
+            assert_eq!(
+                backoff.refusal_lasts(has_cache, after(seconds)),
+                lasts,
+                "{failure:?} {has_cache} {seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_outage_in_between_begins_a_refusal_anew() {
+        let (mut backoff, start) = (WatchBackoff::default(), Instant::now());
+        backoff.record(&forbidden(), start);
+        backoff.record(&WatchFailure::Unreachable(String::new()), start + Duration::from_secs(5));
+        backoff.record(&forbidden(), start + Duration::from_secs(11));
+        assert!(!backoff.refusal_lasts(true, start + Duration::from_secs(11)));
+    }
+}

@@ -1,0 +1,95 @@
+//! Follows `CustomResourceDefinition`s, by their metadata alone, to wake the watches of absent APIs; it
+//! decides nothing about an API.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::WatchParams,
+    core::{PartialObjectMeta, WatchEvent},
+};
+use tokio::time::sleep;
+
+use crate::{
+    cluster::store::{
+        backoff::{WatchBackoff, WatchFailure, jittered},
+        list_watch::of_error,
+        shared_state::SharedWatchState,
+        watch_handle::WatchContext,
+    },
+    telemetry::WatchGuard,
+};
+
+/// How often a role is tried that does not permit it: absent APIs are polled meanwhile.
+const FORBIDDEN_PAUSE: Duration = Duration::from_mins(5);
+
+/// The definitions that matter: by name, the label of their kind.
+pub type DefinitionNames = BTreeMap<String, &'static str>;
+
+/// Runs for ever.
+pub async fn run(client: Client, names: DefinitionNames, context: WatchContext) {
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let guard = context.metrics.watch_guard("CustomResourceDefinition", api.resource_url());
+    let (mut backoff, mut seen) = (WatchBackoff::default(), HashMap::new());
+    loop {
+        let Err(failure) = follow(&api, &names, &context.shared, &guard, &mut seen, &mut backoff).await
+        else {
+            continue;
+        };
+        guard.record_restart();
+        let pause = backoff.record(&failure, Instant::now());
+        if matches!(failure, WatchFailure::Forbidden(_)) {
+            context.shared.set_definitions_watched(false);
+            sleep(jittered(FORBIDDEN_PAUSE)).await;
+        } else {
+            context.shared.wait_until_reachable(pause, context.shared.reachable.subscribe()).await;
+        }
+    }
+}
+
+/// One watch, from any version: what is there already comes first, and is compared with what was seen.
+async fn follow(
+    api: &Api<CustomResourceDefinition>,
+    names: &DefinitionNames,
+    shared: &SharedWatchState,
+    guard: &WatchGuard,
+    seen: &mut HashMap<String, Option<String>>,
+    backoff: &mut WatchBackoff,
+) -> Result<(), WatchFailure> {
+    let stream = api.watch_metadata(&WatchParams::default(), "0").await.map_err(|error| of_error(&error))?;
+    shared.set_definitions_watched(true);
+    backoff.reset();
+    let mut stream = std::pin::pin!(stream);
+    while let Some(item) = stream.next().await {
+        match item.map_err(|error| of_error(&error))? {
+            WatchEvent::Error(status) => return Err(of_error(&kube::Error::Api(status))),
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Added(o) | WatchEvent::Modified(o) | WatchEvent::Deleted(o) => {
+                guard.record_events(1);
+                notify(&o, names, shared, seen);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn notify(
+    definition: &PartialObjectMeta<CustomResourceDefinition>,
+    names: &DefinitionNames,
+    shared: &SharedWatchState,
+    seen: &mut HashMap<String, Option<String>>,
+) {
+    let Some((name, resource)) = definition.metadata.name.as_ref().and_then(|name| names.get_key_value(name))
+    else {
+        return;
+    };
+    let version = definition.metadata.resource_version.clone();
+    if seen.insert(name.clone(), version.clone()) != Some(version) {
+        shared.definition_changed(resource);
+    }
+}

@@ -1,0 +1,226 @@
+//! The list and watch protocol for one resource: pages, positions, bookmarks, and the errors that they end
+//! in. It keeps no object and waits for nothing but answers.
+//!
+//! kube's own watcher hides bookmarks, positions and the difference between its errors, which decide here how
+//! soon a watch is back and whether its position is still worth something.
+
+use std::{future::Future, time::Duration};
+
+use futures::{Stream, StreamExt};
+use kube::{
+    Api, Resource,
+    api::{ListParams, WatchParams},
+    core::{ObjectList, Status, WatchEvent},
+};
+use serde::de::DeserializeOwned;
+
+use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
+
+/// As in client-go.
+const PAGE_SIZE: u32 = 500;
+/// How long the API server keeps a watch open, as kube's own watcher asks for.
+pub const WATCH_TIMEOUT: Duration = Duration::from_secs(290);
+/// What a page of a list may take.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A place in the history of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    text: String,
+    number: u64,
+}
+
+impl Position {
+    /// From a resourceVersion; `None` where there is none.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        Some(Self { text: text.to_owned(), number: text.parse().ok()? })
+    }
+
+    /// As a number: resourceVersions are comparable (KEP-5504).
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// What a watch brings.
+#[derive(Debug)]
+pub enum Change<K> {
+    /// An object was added or modified.
+    Applied(K),
+    /// An object was deleted.
+    Deleted(K),
+    /// Nothing, up to the new position.
+    Bookmark,
+}
+
+/// Everything that there is, and the position that it was read at.
+///
+/// # Errors
+/// [`WatchFailure`].
+pub async fn list<K>(api: &Api<K>, selector: &str) -> Result<(Vec<K>, Position), WatchFailure>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = ListParams::default().labels(selector).limit(PAGE_SIZE);
+    let mut objects = Vec::new();
+    loop {
+        let page = in_time(PAGE_TIMEOUT, api.list(&params)).await?;
+        objects.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok((objects, position_of(page.metadata.resource_version.as_deref())?)),
+        }
+    }
+}
+
+/// The API server's present position: one object at most is read.
+///
+/// # Errors
+/// [`WatchFailure`].
+pub async fn current_position<K>(api: &Api<K>, selector: &str) -> Result<Position, WatchFailure>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = ListParams::default().labels(selector).limit(1);
+    let page: ObjectList<_> = in_time(CALL_TIMEOUT, api.list_metadata(&params)).await?;
+    position_of(page.metadata.resource_version.as_deref())
+}
+
+/// Opens a watch from a position on.
+///
+/// # Errors
+/// [`WatchFailure`].
+pub async fn watch<K>(
+    api: &Api<K>,
+    selector: &str,
+    from: &Position,
+) -> Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + Unpin + use<K>, WatchFailure>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or_default();
+    let params = WatchParams::default().labels(selector).timeout(seconds);
+    let stream = in_time(CALL_TIMEOUT, api.watch(&params, &from.text)).await?;
+    Ok(stream.boxed())
+}
+
+/// What one item of a watch means; the position follows it. `None`: nothing to act upon.
+///
+/// # Errors
+/// [`WatchFailure`]: the stream is to be left.
+pub fn advance<K: Resource>(
+    item: kube::Result<WatchEvent<K>>,
+    position: &mut Position,
+) -> Result<Option<Change<K>>, WatchFailure> {
+    let (version, change) = match item {
+        Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+            (object.meta().resource_version.clone(), Change::Applied(object))
+        }
+        Ok(WatchEvent::Deleted(object)) => (object.meta().resource_version.clone(), Change::Deleted(object)),
+        Ok(WatchEvent::Bookmark(bookmark)) => (Some(bookmark.metadata.resource_version), Change::Bookmark),
+        Ok(WatchEvent::Error(status)) => return Err(of_status(&status)),
+        // One object that cannot be read must not keep the others from being seen.
+        Err(kube::Error::SerdeError(error)) => {
+            tracing::warn!(%error, "an object in a watch cannot be read");
+            return Ok(None);
+        }
+        Err(error) => return Err(of_error(&error)),
+    };
+    let next = position_of(version.as_deref())?;
+    if next.number < position.number {
+        return Err(WatchFailure::Expired);
+    }
+    *position = next;
+    Ok(Some(change))
+}
+
+fn position_of(version: Option<&str>) -> Result<Position, WatchFailure> {
+    let unreadable = || WatchFailure::Failed(format!("resourceVersion {version:?} is no number"));
+    version.and_then(Position::new).ok_or_else(unreadable)
+}
+
+async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
+    match tokio::time::timeout(bound, call).await {
+        Ok(answer) => answer.map_err(|error| of_error(&error)),
+        Err(_) => Err(WatchFailure::Unreachable(format!("no answer within {} s", bound.as_secs()))),
+    }
+}
+
+/// The failure that a client error stands for.
+#[must_use]
+pub fn of_error(error: &kube::Error) -> WatchFailure {
+    match error {
+        kube::Error::Api(status) => of_status(status),
+        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => WatchFailure::Failed(error.to_string()),
+        _ => WatchFailure::Unreachable(error.to_string()),
+    }
+}
+
+fn of_status(status: &Status) -> WatchFailure {
+    match status.code {
+        403 => WatchFailure::Forbidden(status.message.clone()),
+        404 => WatchFailure::Absent,
+        410 => WatchFailure::Expired,
+        // The API server waited in vain to reach the position.
+        504 if status.details.as_ref().is_some_and(too_large) => WatchFailure::Expired,
+        code => WatchFailure::Failed(format!("{code} {}: {}", status.reason, status.message)),
+    }
+}
+
+fn too_large(details: &kube::core::response::StatusDetails) -> bool {
+    details.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn item(event: &Value) -> kube::Result<WatchEvent<ConfigMap>> {
+        Ok(serde_json::from_value(event.clone()).unwrap())
+    }
+
+    fn error(code: u16, causes: &Value) -> Value {
+        json!({"type": "ERROR", "object": {"status": "Failure", "message": "m", "reason": "r", "code": code,
+            "details": {"causes": causes}}})
+    }
+
+    fn object(kind: &str, version: &str) -> Value {
+        json!({"type": kind, "object": {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "resourceVersion": version}}})
+    }
+
+    #[test]
+    fn what_an_item_means() {
+        let too_large = json!([{"reason": "ResourceVersionTooLarge", "message": "", "field": ""}]);
+        let failed = |code| Err(WatchFailure::Failed(format!("{code} r: m")));
+        for (event, expected, at) in [
+            (object("ADDED", "11"), Ok("applied"), 11),
+            (object("MODIFIED", "12"), Ok("applied"), 12),
+            (object("DELETED", "13"), Ok("deleted"), 13),
+            (object("BOOKMARK", "14"), Ok("bookmark"), 14),
+            (object("BOOKMARK", "10"), Ok("bookmark"), 10),
+            (object("MODIFIED", "9"), Err(WatchFailure::Expired), 10),
+            (object("BOOKMARK", "9"), Err(WatchFailure::Expired), 10),
+            (error(410, &json!([])), Err(WatchFailure::Expired), 10),
+            (error(504, &too_large), Err(WatchFailure::Expired), 10),
+            (error(504, &json!([])), failed(504), 10),
+            (error(403, &json!([])), Err(WatchFailure::Forbidden("m".into())), 10),
+            (error(404, &json!([])), Err(WatchFailure::Absent), 10),
+            (error(500, &json!([])), failed(500), 10),
+        ] {
+            let mut position = Position::new("10").unwrap();
+            let meaning = advance(item(&event), &mut position).map(|change| match change.unwrap() {
+                Change::Applied(_) => "applied",
+                Change::Deleted(_) => "deleted",
+                Change::Bookmark => "bookmark",
+            });
+            assert_eq!((meaning, position.number()), (expected, at), "{event}");
+        }
+    }
+}

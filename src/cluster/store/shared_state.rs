@@ -1,0 +1,258 @@
+//! What the watches of one process share: the signals that end a pause early, and which of them do not work;
+//! it makes no request.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::cluster::store::backoff::jittered;
+
+/// While the API server does not answer, one watch of all tries again this often.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a watch waits at least, whatever wakes it.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+/// The same after an answer that was an error: calls that succeed elsewhere promise little.
+const MIN_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Something that watches wait for.
+#[derive(Debug)]
+pub struct Signal(watch::Sender<u64>);
+
+impl Default for Signal {
+    fn default() -> Self {
+        Self(watch::channel(0).0)
+    }
+}
+
+impl Signal {
+    /// Wakes everyone who waits, and those who began an attempt before this and come to wait after it.
+    pub fn send(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    /// Sees every signal from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// A watch: what, and in which namespace ("" for all).
+pub type WatchId = (&'static str, String);
+
+#[derive(Debug, Default)]
+struct ScopeState {
+    permitted: Signal,
+    refused: BTreeMap<&'static str, String>,
+}
+
+/// Shared by all watches.
+#[derive(Debug, Default)]
+pub struct SharedWatchState {
+    /// The API server answered, after it had not.
+    pub reachable: Signal,
+    /// By kind: its `CustomResourceDefinition` came, changed or went.
+    definitions: Mutex<BTreeMap<&'static str, Signal>>,
+    definitions_watched: AtomicBool,
+    awaited: AtomicBool,
+    failing: Mutex<BTreeSet<WatchId>>,
+    scopes: Mutex<BTreeMap<String, ScopeState>>,
+    probe: tokio::sync::Mutex<()>,
+}
+
+impl SharedWatchState {
+    /// A call was answered: those that wait for an answer may try again. It costs nothing in calm.
+    pub fn answered(&self) {
+        if self.awaited.load(Ordering::Relaxed) && self.awaited.swap(false, Ordering::Relaxed) {
+            self.reachable.send();
+        }
+    }
+
+    /// Waits out a failure to reach the API server: at most `pause`, until another call is answered, or until
+    /// it is this watch's turn to try for all.
+    pub async fn wait_until_reachable(&self, pause: Duration, signal: watch::Receiver<u64>) {
+        self.awaited.store(true, Ordering::Relaxed);
+        tokio::select! {
+            _ = Self::wait_for(pause, signal) => {}
+            () = async {
+                let _turn = self.probe.lock().await;
+                tokio::time::sleep(jittered(PROBE_INTERVAL)).await;
+            } => {}
+        }
+    }
+
+    /// Waits after an answer that was an error: at most `pause`, or until another call is answered well.
+    pub async fn wait_after_error(&self, pause: Duration, signal: watch::Receiver<u64>) {
+        self.awaited.store(true, Ordering::Relaxed);
+        let least = jittered(pause.min(MIN_PAUSE_AFTER_ERROR));
+        tokio::time::sleep(least).await;
+        Self::wait_for(pause.saturating_sub(least), signal).await;
+    }
+
+    /// Waits at most `pause`, less when the signal comes. Returns whether it came.
+    pub async fn wait_for(pause: Duration, mut signal: watch::Receiver<u64>) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(jittered(pause)) => false,
+            came = async {
+                let came = signal.changed().await.is_ok();
+                tokio::time::sleep(jittered(MIN_PAUSE)).await;
+                came
+            } => came,
+        }
+    }
+
+    /// The signal that the definition of this kind came, changed or went.
+    #[must_use]
+    pub fn definition(&self, resource: &'static str) -> watch::Receiver<u64> {
+        self.definitions.lock().entry(resource).or_default().subscribe()
+    }
+
+    pub(super) fn definition_changed(&self, resource: &'static str) {
+        self.definitions.lock().entry(resource).or_default().send();
+    }
+
+    /// The signal that something is permitted again in this scope.
+    #[must_use]
+    pub fn permitted(&self, scope: &str) -> watch::Receiver<u64> {
+        self.scopes.lock().entry(scope.to_owned()).or_default().permitted.subscribe()
+    }
+
+    /// Whether definitions are watched, so that an absent API needs no polling.
+    #[must_use]
+    pub fn definitions_watched(&self) -> bool {
+        self.definitions_watched.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_definitions_watched(&self, watched: bool) {
+        self.definitions_watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// A watch fails again and again. Logs the first of all.
+    pub(super) fn record_failing(&self, id: &WatchId, error: &str) {
+        let mut failing = self.failing.lock();
+        if failing.is_empty() {
+            tracing::warn!(resource = id.0, namespace = id.1, error, "a watch does not work; retrying");
+        }
+        failing.insert(id.clone());
+    }
+
+    /// A watch may not be. Logs the first of its namespace.
+    pub(super) fn record_refused(&self, id: &WatchId, why: &str) {
+        self.record_not_failing(id);
+        let mut scopes = self.scopes.lock();
+        let refused = &mut scopes.entry(id.1.clone()).or_default().refused;
+        if refused.is_empty() {
+            let namespace = if id.1.is_empty() { "all" } else { id.1.as_str() };
+            tracing::warn!(
+                resource = id.0,
+                namespace,
+                error = why,
+                "not permitted to watch; what needs it waits for the rights, everything else is served"
+            );
+        }
+        refused.insert(id.0, why.to_owned());
+    }
+
+    fn record_not_failing(&self, id: &WatchId) {
+        let mut failing = self.failing.lock();
+        if failing.remove(id) && failing.is_empty() {
+            tracing::info!("every watch works again");
+        }
+    }
+
+    /// A watch works.
+    pub(super) fn record_working(&self, id: &WatchId) {
+        self.record_not_failing(id);
+        let mut scopes = self.scopes.lock();
+        let Some(scope) = scopes.get_mut(&id.1).filter(|scope| !scope.refused.is_empty()) else { return };
+        if scope.refused.remove(id.0).is_some() {
+            scope.permitted.send();
+            if scope.refused.is_empty() {
+                let namespace = if id.1.is_empty() { "all" } else { id.1.as_str() };
+                tracing::info!(namespace, "every watch of the namespace is permitted again");
+            }
+        }
+    }
+
+    /// What may not be watched, for people: a namespace as a whole, where it is all of `own`.
+    #[must_use]
+    pub fn not_watched(&self, own: &[&str]) -> Vec<String> {
+        let scopes = self.scopes.lock();
+        let describe = |(scope, state): (&String, &ScopeState)| {
+            let place = match scope.as_str() {
+                "" => String::new(),
+                namespace => format!("namespace {namespace}"),
+            };
+            if !scope.is_empty() && own.iter().all(|kind| state.refused.contains_key(kind)) {
+                return vec![format!("{place}: forbidden")];
+            }
+            let within = if place.is_empty() { String::new() } else { format!(" in {place}") };
+            state.refused.keys().map(|resource| format!("{resource}{within}: forbidden")).collect()
+        };
+        scopes.iter().flat_map(describe).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_is_refused_as_a_whole_is_named_once() {
+        let state = SharedWatchState::default();
+        let own = ["ElpioService", "ElpioFunction"];
+        for resource in ["ElpioService", "ElpioFunction", "Deployment"] {
+            state.record_refused(&(resource, "team-b".into()), "no");
+        }
+        state.record_refused(&("TaskRun", "team-a".into()), "no");
+        assert_eq!(
+            state.not_watched(&own),
+            ["TaskRun in namespace team-a: forbidden", "namespace team-b: forbidden"]
+        );
+        state.record_working(&("ElpioService", "team-b".into()));
+        assert_eq!(state.not_watched(&own).len(), 3);
+        for resource in ["ElpioFunction", "Deployment"] {
+            state.record_working(&(resource, "team-b".into()));
+        }
+        state.record_working(&("TaskRun", "team-a".into()));
+        assert_eq!(state.not_watched(&own), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn one_answer_wakes_all_that_wait_for_it() {
+        let state = SharedWatchState::default();
+        let signal = state.reachable.subscribe();
+        let begun = tokio::time::Instant::now();
+        let waiting = state.wait_until_reachable(Duration::from_secs(30), signal.clone());
+        let answered = async {
+            tokio::task::yield_now().await;
+            state.answered();
+        };
+        tokio::join!(waiting, answered);
+        assert!(begun.elapsed() < PROBE_INTERVAL / 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn one_of_all_probes_each_second() {
+        let state = SharedWatchState::default();
+        let begun = tokio::time::Instant::now();
+        let wait = || state.wait_until_reachable(Duration::from_secs(30), state.reachable.subscribe());
+        tokio::join!(wait(), wait());
+        let took = begun.elapsed();
+        assert!(took >= PROBE_INTERVAL * 3 / 2, "two turns, one after the other: {took:?}");
+        assert!(took <= PROBE_INTERVAL * 4, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_signal_during_the_attempt_is_not_lost() {
+        let signal = Signal::default();
+        let seen = signal.subscribe();
+        signal.send();
+        assert!(SharedWatchState::wait_for(Duration::from_secs(30), seen).await);
+    }
+}

@@ -1,0 +1,63 @@
+//! Leading: the election, and what a new leader does first. It reconciles nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::{
+    cluster::{
+        leader_election::{LeaderElector, leadership::Leadership, lease_name},
+        store::watch_handle::WatchHandle,
+    },
+    config::OperatorConfig,
+    controller::AnyController,
+    runtime_info::RuntimeInfo,
+};
+
+/// What a new leader's fresh lists may take.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lists that are not older need no repetition.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Takes up the work whenever this process begins to lead: with fresh lists, since a watch that hangs would
+/// show objects that were deleted.
+pub(super) async fn on_leadership_acquired(
+    controllers: Arc<[Arc<dyn AnyController>]>,
+    leadership: Leadership,
+    own: Vec<WatchHandle>,
+) {
+    let (mut claims, mut leading) = (leadership.claims(), leadership.subscribe());
+    while claims.wait_for(|claimed| *claimed).await.is_ok() {
+        let refreshes = join_all(own.iter().map(|watch| watch.refresh(FRESH)));
+        if tokio::time::timeout(REFRESH_TIMEOUT, refreshes).await.is_err() {
+            tracing::warn!("not every list could be refreshed within {} s", REFRESH_TIMEOUT.as_secs());
+        }
+        leadership.begin();
+        for controller in &*controllers {
+            controller.on_leadership_acquired().await;
+        }
+        if leading.wait_for(|leading| !*leading).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Leads while it holds the Lease, or at once where there is no election, until it is to release it.
+pub(super) async fn run_leader_election(
+    client: Client,
+    config: OperatorConfig,
+    place: RuntimeInfo,
+    leadership: Leadership,
+    mut release: watch::Receiver<bool>,
+) {
+    if config.leader_elect.unwrap_or(place.in_cluster) {
+        let lease = lease_name(&config.namespaces);
+        let elector = LeaderElector::new(client, &place.namespace, lease, place.lease_identity());
+        elector.run(leadership, release).await;
+    } else {
+        leadership.lead_without_election();
+        let _ = release.wait_for(|release| *release).await;
+    }
+}

@@ -1,0 +1,206 @@
+//! The operator's parts, joined: watches, stores, controllers, Lease. It lives from the first list to the last
+//! flushed Event, and knows no kind.
+
+mod leading;
+mod part;
+mod readiness;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use kube::Client;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    cluster::{
+        apply::Applier,
+        events::recorder::Recorder,
+        leader_election::leadership::Leadership,
+        store::{
+            children::{ChildStore, OnAvailabilityChange, OnChildChange},
+            definitions,
+            shared_state::SharedWatchState,
+            watch_handle::{WatchContext, WatchHandle},
+        },
+    },
+    config::OperatorConfig,
+    controller::{
+        AnyController, Observer, controllers,
+        kinds::{self, SharedParts},
+    },
+    render::Defaults,
+    runtime_info::{self, RuntimeInfo},
+    telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
+};
+
+pub use self::part::PartEnded;
+
+/// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
+/// What the last Events, and then the release of the Lease, may take.
+const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The operator.
+pub struct Operator {
+    client: Client,
+    children: Arc<ChildStore>,
+    controllers: Arc<[Arc<dyn AnyController>]>,
+    recorder: Recorder,
+    metrics: Metrics,
+    leadership: Leadership,
+    watches: WatchContext,
+    synced: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").field("children", &self.children).finish_non_exhaustive()
+    }
+}
+
+impl Operator {
+    /// Joins the parts; nothing runs yet.
+    #[must_use]
+    pub fn new(
+        config: &OperatorConfig,
+        client: Client,
+        telemetry: &Telemetry,
+        leadership: Leadership,
+        watches: Arc<SharedWatchState>,
+    ) -> Self {
+        let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
+        let watches = WatchContext { shared: watches, metrics: metrics.clone() };
+        let kinds = kinds::child_kinds();
+        let children = Arc::new(ChildStore::new(client.clone(), &kinds, &config.namespaces, watches.clone()));
+        let instance = runtime_info::reporting_instance();
+        let recorder = Recorder::new(client.clone(), &instance, metrics.clone(), traces.clone());
+        recorder.require_leadership(leadership.subscribe());
+        let controllers = controllers(&SharedParts {
+            applier: Applier::new(client.clone(), children.clone(), leadership.subscribe()),
+            recorder: recorder.clone(),
+            observer: Observer::new(metrics.clone(), traces, children.clone(), leadership.subscribe()),
+            defaults: defaults(config),
+            rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
+                .unwrap_or(SignedDuration::from_mins(10)),
+        });
+        let (controllers, synced) = (controllers.into(), watch::channel(false).0);
+        Self { client, children, controllers, recorder, metrics, leadership, watches, synced }
+    }
+
+    /// Runs until `stopping`, and then to the end of what was begun.
+    ///
+    /// # Errors
+    /// When one of its parts ends before, which none may.
+    pub async fn run(
+        self,
+        config: OperatorConfig,
+        place: RuntimeInfo,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), PartEnded> {
+        self.register_state_gauges();
+        let own: Vec<WatchHandle> = self
+            .controllers
+            .iter()
+            .flat_map(|controller| controller.watch(&self.client, &config.namespaces, &self.watches))
+            .collect();
+        let mut parts = self.start_parts();
+        tokio::select! {
+            () = self.wait_for_cache_sync(&own) => {}
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            ended = parts.join_next() => return Err(PartEnded::from(ended)),
+        }
+        self.synced.send_replace(true);
+        tracing::info!("ready: every watch that is permitted has synced");
+        let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
+        parts.spawn(leading::on_leadership_acquired(controllers, leadership.clone(), own));
+        let (release, released) = watch::channel(false);
+        let elected =
+            leading::run_leader_election(self.client.clone(), config.clone(), place, leadership, released);
+        let mut election = tokio::spawn(elected);
+        let mut working = JoinSet::new();
+        for controller in &*self.controllers {
+            working.spawn(controller.run_workers(config.concurrency, stopping.clone()));
+        }
+        let ended = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            ended = parts.join_next() => Err(PartEnded::from(ended)),
+            ended = &mut election => Err(PartEnded::from(Some(ended))),
+            ended = working.join_next() => Err(PartEnded::from(ended)),
+        };
+        // The workers end as soon as they are to stop.
+        let stopped = if *stopping.borrow() { Ok(()) } else { ended };
+        self.drain(&mut working).await;
+        release.send_replace(true);
+        let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, election).await;
+        stopped
+    }
+
+    /// Starts what runs for as long as the operator does.
+    fn start_parts(&self) -> JoinSet<()> {
+        let (on_child_change, on_availability_change) = self.change_handlers();
+        self.children.start(&on_child_change, &on_availability_change);
+        let mut parts = JoinSet::new();
+        let names = kinds::definition_names(&self.children);
+        parts.spawn(definitions::run(self.client.clone(), names, self.watches.clone()));
+        let recorder = self.recorder.clone();
+        parts.spawn(async move { recorder.run().await });
+        parts
+    }
+
+    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events.
+    async fn drain(&self, working: &mut JoinSet<()>) {
+        let drained = async { while working.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            // Nothing may be written once the Lease is another's.
+            working.abort_all();
+            let running: usize = self.controllers.iter().map(|controller| controller.in_flight()).sum();
+            tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
+        }
+        if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
+            tracing::warn!("timed out flushing Event series");
+        }
+    }
+
+    /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.
+    fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
+        let (on_child, on_availability) =
+            (Arc::downgrade(&self.controllers), Arc::downgrade(&self.controllers));
+        let on_child_change: OnChildChange = Arc::new(move |kind, change| {
+            on_child
+                .upgrade()
+                .iter()
+                .flat_map(|all| all.iter())
+                .for_each(|c| c.on_child_change(kind, change));
+        });
+        let on_availability_change: OnAvailabilityChange = Arc::new(move |namespace| {
+            let all = on_availability.upgrade();
+            all.iter().flat_map(|all| all.iter()).for_each(|c| c.enqueue_all(namespace, Trigger::Dependency));
+        });
+        (on_child_change, on_availability_change)
+    }
+
+    /// Lets the state gauges read the stores, while this process leads.
+    fn register_state_gauges(&self) {
+        let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
+        self.metrics.resources(move || {
+            let states = leadership.is_leading().then(|| controllers.iter().map(|c| c.states()))?;
+            let states: Vec<_> = states.collect();
+            let unsettled_age = states.iter().map(|states| (states.kind, states.unobserved_age)).collect();
+            let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
+            Some(ResourceCounts::new(by_state, unsettled_age))
+        });
+        let leadership = self.leadership.clone();
+        self.metrics.leader(move || leadership.is_leading());
+    }
+}
+
+fn defaults(config: &OperatorConfig) -> Defaults {
+    Defaults {
+        engine: config.engine,
+        cluster_issuer: config.cluster_issuer.clone(),
+        fetch_image: config.fetch_image.clone(),
+        keda_interceptor: config.keda_interceptor.clone(),
+        ..Defaults::default()
+    }
+}

@@ -1,0 +1,17 @@
+//! The error of a part that ended while it was to run on. No more.
+
+use tokio::task::JoinError;
+
+/// A part of the operator ended while it was to run on.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the operator ended unexpectedly: {0}")]
+pub struct PartEnded(String);
+
+impl From<Option<Result<(), JoinError>>> for PartEnded {
+    fn from(ended: Option<Result<(), JoinError>>) -> Self {
+        Self(match ended {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) | None => "it returned".to_owned(),
+        })
+    }
+}
