@@ -28,7 +28,7 @@ impl StreamGuard {
         let Some(on) = &self.instruments else { return };
         match item {
             Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_)) => {
-                on.watch_events.add(1, [self.resource.into()])
+                on.watch_events.add(1, [self.resource.into()]);
             }
             Ok(Event::Init | Event::InitDone) => {}
             // kube's watcher begins again after each of its errors.
