@@ -102,7 +102,7 @@ async fn a_schemeless_grpc_endpoint_is_plain_text_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_says_no_costs_counted_losses_and_recovers() {
+async fn losses_to_a_refusing_collector_are_counted_and_it_recovers() {
     let receiver = OtlpReceiver::start().await;
     // gRPC's INVALID_ARGUMENT, which is not retried.
     receiver.answer(Fault::Status(3.into(), "no".into()));
@@ -149,7 +149,7 @@ async fn a_collector_that_was_down_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
+async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
     let receiver = OtlpReceiver::start().await;
     receiver.answer(Fault::Slow(NEVER));
     let pushing = pushing(&[
@@ -177,7 +177,7 @@ async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_said_at_the_end() {
+async fn shutdown_reports_what_an_absent_collector_did_not_get() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for protocol in ["grpc", "http/protobuf"] {
         let endpoint = format!("http://127.0.0.1:{port}");

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn success_says_nothing() {
+    fn success_logs_nothing() {
         let delivery = ExportStats::default();
         assert_eq!(delivery.record_export(Signal::Metrics, 0, None, Instant::now()), None);
         assert_eq!(delivery.exports(Signal::Metrics), (1, 0));

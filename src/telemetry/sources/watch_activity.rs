@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_shown_only_while_somebody_watches() {
+    fn an_age_is_shown_only_while_a_stream_lives() {
         let ages = WatchActivity::default();
         ages.begin("Service");
         assert!(seen(&ages).is_empty(), "no activity yet");
