@@ -3,9 +3,12 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::telemetry::{
-    catalog::attributes::Signal,
-    config::env::{EnvReader, percent_decoded},
+use crate::{
+    api::url::redact_userinfo,
+    telemetry::{
+        catalog::attributes::Signal,
+        config::env::{EnvReader, percent_decoded},
+    },
 };
 
 /// The protocol of OTLP.
@@ -46,16 +49,6 @@ impl fmt::Debug for OtlpConfig {
             .field("gzip", &self.gzip)
             .field("tls", &self.tls)
             .finish()
-    }
-}
-
-/// A URL that may be logged.
-pub(in crate::telemetry) fn redact_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
     }
 }
 

@@ -20,14 +20,17 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::telemetry::{
-    catalog::attributes::Signal,
-    config::{
-        InitError,
-        otlp::{OtlpConfig, Protocol, TlsFiles, redact_userinfo},
+use crate::{
+    api::url::redact_userinfo,
+    telemetry::{
+        catalog::attributes::Signal,
+        config::{
+            InitError,
+            otlp::{OtlpConfig, Protocol, TlsFiles},
+        },
+        export::reloading::ReloadingExporter,
+        sources::{error_chain::error_chain, export_stats::ExportStats},
     },
-    export::reloading::ReloadingExporter,
-    sources::{error_chain::error_chain, export_stats::ExportStats},
 };
 
 /// PEM texts of the files that settings name. Its `Debug` shows none of them.
