@@ -72,10 +72,10 @@ fn families(page: &str) -> BTreeMap<String, (String, String)> {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
-                found.entry(name.into()).or_default().0 = kind.into()
+                found.entry(name.into()).or_default().0 = kind.into();
             }
             (Some("#"), Some("HELP"), Some(name), Some(help)) => {
-                found.entry(name.into()).or_default().1 = help.into()
+                found.entry(name.into()).or_default().1 = help.into();
             }
             _ => {}
         }
