@@ -161,6 +161,16 @@ mod can_fail {
         {
             caught(&telemetry_rooms(&file(path, text)), &format!("{path}:2"), "may not use api");
         }
+        none(&telemetry_rooms(&file(
+            "src/telemetry/config/otlp.rs",
+            "use crate::api::{url::redact_userinfo};",
+        )));
+        let both = "use crate::api::{Engine, url::redact_userinfo};";
+        caught(
+            &telemetry_rooms(&file("src/telemetry/config/otlp.rs", both)),
+            "src/telemetry/config/otlp.rs:1",
+            "api",
+        );
         for path in ["src/telemetry/catalog/spans.rs", "src/telemetry/trace/build_spans.rs", "src/run.rs"] {
             none(&telemetry_rooms(&file(path, text)));
         }

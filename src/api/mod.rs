@@ -17,6 +17,7 @@ pub mod service;
 pub mod status;
 pub mod stored;
 pub mod trace_parent;
+pub mod url;
 
 pub use crate::api::build::BuildResult;
 pub use crate::api::crd::{CrdError, crds, to_yaml};

@@ -9,6 +9,7 @@ use crate::{
         condition::{Condition, kind, reason},
         event::{NewEvent, Related, action, event_type},
         function::Phase,
+        url::redact_userinfo,
     },
     foreign::ChildKind,
     render::{
@@ -247,8 +248,8 @@ impl FunctionEvents<'_> {
             [reason::BUILDING, reason::BUILD_FAILED, reason::BUILD_SUCCEEDED].contains(&why)
         });
         let source = match (&valid.inputs.git, &valid.inputs.archive) {
-            (Some(git), _) => format!("{} at {}", without_credentials(&git.url), git.revision),
-            (None, archive) => without_credentials(archive.as_deref().unwrap_or_default()),
+            (Some(git), _) => format!("{} at {}", redact_userinfo(&git.url), git.revision),
+            (None, archive) => redact_userinfo(archive.as_deref().unwrap_or_default()),
         };
         let note = || format!("building {} from {source}", valid.inputs.image);
         (made || again || (!known && self.is_of_this_rollout(run)))
@@ -340,30 +341,5 @@ impl FunctionEvents<'_> {
             .unwrap_or_default();
         let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
         format!("{engine}serves{place}{}", self.input.since_edit())
-    }
-}
-
-/// A URL without what stands before its host: it may be a token, and a note is read by many.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_credentials;
-
-    #[test]
-    fn a_token_in_a_url_is_not_told() {
-        for (url, told) in [
-            ("https://example.com/a.git", "https://example.com/a.git"),
-            ("https://user:token@example.com/a.git", "https://example.com/a.git"),
-            ("https://token@example.com", "https://example.com"),
-            ("https://example.com/a@b", "https://example.com/a@b"),
-        ] {
-            assert_eq!(without_credentials(url), told);
-        }
     }
 }

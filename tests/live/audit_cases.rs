@@ -49,5 +49,5 @@ async fn every_audit_line_of_a_service_account_leads_to_its_span_and_back() {
         let lines = all.0.iter().filter(|entry| entry.id == audit_id(span)).count();
         assert_eq!(lines, 1, "one line for {span:?}");
     }
-    println!("{} audit lines joined, {} spans", asked.len(), calls.len());
+    eprintln!("{} audit lines joined, {} spans", asked.len(), calls.len());
 }

@@ -41,7 +41,7 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_in_a_reconcile_says_what_it_is_about() {
+async fn every_line_in_a_reconcile_names_its_object() {
     let rig = rig_with(&[], "warn,elpio=debug,telemetry=debug");
     let rollout = rig.telemetry.traces().begin_rollout(&SEED);
     rig.reconcile(SpanParent::InRollout(rollout), async {

@@ -17,4 +17,5 @@ mod span_table;
 mod spans;
 mod states;
 mod table;
+mod tls;
 mod watches;

@@ -72,10 +72,10 @@ fn families(page: &str) -> BTreeMap<String, (String, String)> {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
-                found.entry(name.into()).or_default().0 = kind.into()
+                found.entry(name.into()).or_default().0 = kind.into();
             }
             (Some("#"), Some("HELP"), Some(name), Some(help)) => {
-                found.entry(name.into()).or_default().1 = help.into()
+                found.entry(name.into()).or_default().1 = help.into();
             }
             _ => {}
         }
@@ -140,7 +140,7 @@ async fn the_three_that_users_depend_on_are_exactly_these() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_what_the_table_says_and_no_more() {
+async fn the_page_shows_the_instruments_of_the_table_and_no_others() {
     let rig = used().await;
     let page = rig.page();
     let found = families(&page);

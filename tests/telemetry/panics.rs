@@ -5,16 +5,14 @@ use opentelemetry::{Value, trace::Status};
 
 use super::rig::{attributes, named, rig, wrote};
 
+fn panics() -> ReconcileReport {
+    panic!("index out of bounds")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_a_failed_reconcile_in_every_signal() {
     let rig = rig();
-    let panicking = async {
-        if true {
-            panic!("index out of bounds");
-        }
-        wrote()
-    };
-    let panicked = rig.try_reconcile(SpanParent::AfterRollout(None), panicking).await.unwrap_err();
+    let panicked = rig.try_reconcile(SpanParent::AfterRollout(None), async { panics() }).await.unwrap_err();
     assert_eq!(panicked.to_string(), "the reconcile panicked: index out of bounds");
     for (series, value) in [
         ("elpio_reconcile_total{kind=\"ElpioService\",result=\"error\"}", 1.0),

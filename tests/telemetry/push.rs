@@ -1,11 +1,6 @@
-//! Pushing to a real OTLP receiver over gRPC and HTTP, with TLS, and to one that is down.
+//! Pushing to a real OTLP receiver over gRPC and HTTP, and to one that is down.
 
-use std::{
-    io::{Read, Write},
-    net::TcpListener,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
 use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
@@ -18,12 +13,12 @@ const NEVER: Duration = Duration::from_mins(30);
 /// For what takes milliseconds on a quiet machine, and else would not come.
 const GUARD: Duration = Duration::from_mins(2);
 
-struct Pushing {
-    telemetry: Telemetry,
+pub struct Pushing {
+    pub telemetry: Telemetry,
     dispatch: Dispatch,
 }
 
-fn pushing(variables: &[(&str, &str)]) -> Pushing {
+pub fn pushing(variables: &[(&str, &str)]) -> Pushing {
     let builder =
         TelemetryBuilder::new(settings(variables), identity()).with_page(true).with_configured_exporters();
     let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
@@ -32,7 +27,7 @@ fn pushing(variables: &[(&str, &str)]) -> Pushing {
 }
 
 impl Pushing {
-    async fn reconcile(&self) {
+    pub async fn reconcile(&self) {
         struct Done;
         impl elpio_operator::telemetry::HasReport for Done {
             fn report(&self) -> elpio_operator::telemetry::ReconcileReport {
@@ -40,13 +35,8 @@ impl Pushing {
             }
         }
         let traces = self.telemetry.traces();
-        let rollout = traces.begin_rollout(&RolloutSeed {
-            uid: "uid-1",
-            generation: 7,
-            rebuild: "",
-            parent: None,
-            tracestate: None,
-        });
+        let seed = RolloutSeed { uid: "uid-1", generation: 7, ..RolloutSeed::default() };
+        let rollout = traces.begin_rollout(&seed);
         self.telemetry
             .metrics()
             .reconcile(&traces, info(SpanParent::InRollout(rollout)), async { Done })
@@ -112,7 +102,7 @@ async fn a_schemeless_grpc_endpoint_is_plain_text_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_says_no_costs_counted_losses_and_recovers() {
+async fn losses_to_a_refusing_collector_are_counted_and_it_recovers() {
     let receiver = OtlpReceiver::start().await;
     // gRPC's INVALID_ARGUMENT, which is not retried.
     receiver.set_fault(ReceiverFault::Status(3.into(), "no".into()));
@@ -159,7 +149,7 @@ async fn a_collector_that_was_down_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
+async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
     let receiver = OtlpReceiver::start().await;
     receiver.set_fault(ReceiverFault::Slow(NEVER));
     let pushing = pushing(&[
@@ -187,7 +177,7 @@ async fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_said_at_the_end() {
+async fn shutdown_reports_what_an_absent_collector_did_not_get() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for protocol in ["grpc", "http/protobuf"] {
         let endpoint = format!("http://127.0.0.1:{port}");
@@ -202,100 +192,5 @@ async fn nobody_there_is_said_at_the_end() {
             said.iter().any(|line| line.starts_with("traces: ") && line.ends_with("1 items lost")),
             "{protocol}: {said:?}"
         );
-    }
-}
-
-/// Accepts one TLS connection and returns what the client sent first and whether it showed a certificate.
-fn tls_server(
-    authority: &elpio_cluster::pki::Authority,
-    alpn: &[u8],
-) -> (u16, std::thread::JoinHandle<(String, bool)>) {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let identity = authority.server(&["localhost"]);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let thread = std::thread::spawn(move || {
-        let (socket, _) = listener.accept().unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut tls =
-            rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::new(config)).unwrap(), socket);
-        let mut first = [0; 14];
-        tls.read_exact(&mut first).unwrap();
-        let shown = tls.conn.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        // The client's answer does not matter here.
-        let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-        (String::from_utf8_lossy(&first).into_owned(), shown)
-    });
-    (port, thread)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
-    let authority = elpio_cluster::pki::Authority::new("test");
-    let client = authority.client("operator");
-    let folder = std::env::temp_dir().join(format!("elpio-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (ca, crt, key) =
-        (write("ca", &authority.certificate()), write("crt", &client.certificate), write("key", &client.key));
-    for (protocol, alpn, first) in
-        [("grpc", &b"h2"[..], "PRI * HTTP/2.0"), ("http/protobuf", b"http/1.1", "POST /v1/trace")]
-    {
-        let (port, served) = tls_server(&authority, alpn);
-        let endpoint = format!("https://localhost:{port}");
-        let pushing = pushing(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_LOGS_EXPORTER", "none"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &ca),
-            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &crt),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
-        ]);
-        pushing.reconcile().await;
-        let _ = pushing.telemetry.shutdown(Duration::from_secs(3)).await;
-        let (sent, shown) = tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap();
-        assert_eq!((sent.as_str(), shown), (first, true), "{protocol}");
-    }
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_used_is_one_warning() {
-    for (variable, value) in [
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
-    ] {
-        let builder = TelemetryBuilder::new(
-            settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
-            identity(),
-        );
-        let (telemetry, _, warnings) =
-            builder.with_configured_exporters().build(&log("info"), std::io::sink).unwrap();
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains(variable) && warnings[0].contains(value), "{warnings:?}");
-        drop(telemetry.shutdown(Duration::from_millis(10)).await);
     }
 }

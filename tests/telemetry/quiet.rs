@@ -8,7 +8,7 @@ use elpio_operator::telemetry::{
 use super::rig::{failed, named, rig, rig_with, settled, wrote};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_writes_nothing_and_says_nothing_is_not_exported() {
+async fn a_reconcile_that_writes_nothing_is_not_exported() {
     let rig = rig();
     for _ in 0..3 {
         rig.reconcile(SpanParent::AfterRollout(None), async {

@@ -188,7 +188,7 @@ async fn all(rig: &Rig) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_table_says_is_emitted_and_nothing_else_is() {
+async fn spans_of_the_table_are_emitted_and_no_others() {
     let rig = rig();
     all(&rig).await;
     let spans = rig.spans();

@@ -102,7 +102,7 @@ fn the_page_of_variables_has_a_row_for_every_variable_that_is_read_and_no_other(
 }
 
 #[test]
-fn nobody_else_reads_the_environment() {
+fn only_these_files_read_the_environment() {
     let mut found = BTreeSet::new();
     readers(Path::new(&format!("{ROOT}/src")), &mut found);
     // The parsers are handed it by run.rs.

@@ -13,7 +13,7 @@ use tower::{Layer, Service, service_fn};
 use super::rig::rig;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_ages_from_its_last_byte_while_somebody_watches() {
+async fn a_watch_ages_from_its_last_byte_while_it_runs() {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
     let events = futures::stream::iter([

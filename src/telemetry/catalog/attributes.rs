@@ -1,5 +1,5 @@
 //! The closed sets of attribute values: those that telemetry itself owns, and the labels made of all of them.
-//! It holds words, no behaviour.
+//! It has no behaviour.
 
 pub use crate::{
     api::{
@@ -27,25 +27,25 @@ attribute_values! {
     ErrorType {
         /// The spec cannot be rendered.
         InvalidSpec = "invalid_spec",
-        /// A child's name belongs to somebody else.
+        /// A child's name is held by another object.
         NameConflict = "name_conflict",
         /// A write lost against another writer (HTTP 409).
         Conflict = "conflict",
-        /// The API server said 401 or 403.
+        /// HTTP 401 or 403.
         Forbidden = "forbidden",
         /// Another project's API is not installed.
         DependencyMissing = "dependency_missing",
         /// What was asked for is not there (and should be).
         NotFound = "not_found",
-        /// The API server or a webhook said 4xx.
+        /// Another 4xx of the API server or of a webhook.
         Rejected = "rejected",
         /// HTTP 429.
         Throttled = "throttled",
         /// The call or the server's own deadline ran out.
         Timeout = "timeout",
-        /// No connection, or 5xx that says "later".
+        /// No connection, or a 5xx that may pass.
         Unavailable = "unavailable",
-        /// Everything else: a fault of ours.
+        /// Everything else: a fault of the operator, a panic included.
         Internal = "internal",
     }
 }
@@ -69,7 +69,7 @@ attribute_values! {
 attribute_values! {
     /// A step of a reconcile.
     ReconcileStep {
-        /// What is there is looked up.
+        /// The existing children are read.
         Observe = "observe",
         /// The spec is checked.
         Validate = "validate",
@@ -99,7 +99,7 @@ attribute_values! {
         Ready = "ready",
         /// All is written; something is not ready.
         Waiting = "waiting",
-        /// An engine still holds what is wanted no more.
+        /// An engine still holds a child that is no longer desired.
         Pruning = "pruning",
         /// The spec cannot be rendered.
         Invalid = "invalid",
@@ -117,7 +117,7 @@ attribute_values! {
         Changed = "changed",
         /// Nothing to do.
         Unchanged = "unchanged",
-        /// No longer wanted, and deleted.
+        /// No longer desired, and deleted.
         Deleted = "deleted",
     }
 }

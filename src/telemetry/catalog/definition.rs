@@ -22,12 +22,12 @@ pub enum InstrumentKind {
 pub enum AllowedValues {
     /// These and no others.
     Closed(&'static [&'static str]),
-    /// Bounded by what the words say.
+    /// Bounded as described.
     Described(&'static str),
 }
 
 impl AllowedValues {
-    /// Whether it may be this one; what is bounded by words alone may be any.
+    /// Whether this value is allowed; a described one is always.
     #[must_use]
     pub fn allow(self, value: &str) -> bool {
         match self {

@@ -464,7 +464,7 @@ pub static LEADER: InstrumentDef = InstrumentDef {
         InstrumentKind::ObservableGauge,
         "",
         "leader_election_master_status",
-        "1 when this replica leads, 0 when it stands by",
+        "1 when this replica leads, 0 when it is a standby",
     )
 };
 /// Exports.

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_are_told_apart_by_group() {
+    fn resources_are_distinguished_by_group() {
         let label = |group, plural| find(group, plural).and_then(|resource| resource.watched);
         assert_eq!(label("", "services"), Some("Service"));
         assert_eq!(label("serving.knative.dev", "services"), Some("KnativeService"));

@@ -85,7 +85,7 @@ pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
     placeholders: &[KIND_PLACEHOLDER],
     kind: "internal",
-    what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote or said something, or failed",
+    what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote something, published an Event, or failed",
     parents: &[Parent::Of("rollout KIND"), Parent::None],
     link: Some("the rollout that ended before; none where it was not sampled"),
     attributes: &[
@@ -119,7 +119,7 @@ pub static STEP: SpanDef = SpanDef {
     name: "STEP",
     placeholders: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
     kind: "internal",
-    what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is told by the calls",
+    what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is an error of the calls",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[],
@@ -135,7 +135,7 @@ pub static CHILD_STEP: SpanDef = SpanDef {
         ("CHILD", AllowedValues::Closed(CHILDREN)),
     ],
     kind: "internal",
-    what: "A child is written, or deleted because it is wanted no more",
+    what: "A child is written, or deleted because it is no longer desired",
     parents: &[Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[word("elpio.child", CHILDREN), only("it failed", word("error.type", ErrorType::VALUES))],
@@ -152,7 +152,7 @@ pub static CALL: SpanDef = SpanDef {
     ],
     kind: "client",
     what: "A call to the API server in a run, until the head of its answer, as \
-           `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP; Each carries `Audit-ID: <trace id>-<span id>` of the \
+           `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP. Each carries `Audit-ID: <trace id>-<span id>` of the \
            span, sampled or not, which the API server keeps in its audit log; and `traceparent` and `tracestate`, which an API server joins only \
            for callers of `system:masters` and `system:monitoring`: for a service account it begins a trace of its own with a link",
     parents: &[Parent::Of("STEP CHILD"), Parent::Of("STEP"), Parent::Of("reconcile KIND")],

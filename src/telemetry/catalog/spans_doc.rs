@@ -25,19 +25,19 @@ const TAIL: &str = "
 
 Roots are sent again where they may be missing. Their ids and times are in the object, so the process that starts or takes over sends those again that
 ended in the last minute, the superseded one included, and the builds of that minute; backends keep one of equal spans. An end whose write was not answered
-is told as soon as the object shows it, also after more attempts that failed. Lost are
+is sent as soon as the object shows it, also after more attempts that failed. Lost are
 
 - the roots of objects that were deleted while no replica led: nothing of them is left to read;
 - roots that a killed process had not sent, when nobody led again within a minute of their end;
 - the other spans that a killed process had not sent: the reconciles of its last `OTEL_BSP_SCHEDULE_DELAY`, longer where the collector did not take them.
 
-Only spans are sent again. `elpio_rollout_duration_seconds` and `elpio_build_duration_seconds` count an end in the process that told it: a process that
+Only spans are sent again. `elpio_rollout_duration_seconds` and `elpio_build_duration_seconds` count an end in the process that saw it: a process that
 is killed before its metrics were read or sent takes its last counts with it.
 
 ## Log records
 
 Every log line in a run carries `trace_id` and `span_id` of a sampled span that is exported, and the object. A run that changed
-something or failed says so in one line, with `outcome`, `trigger` and how many `seconds` it took. Each occurrence
+something or failed is one line, at WARN where it published a Warning Event, with `outcome`, `trigger` and how many `seconds` it took. Each occurrence
 of an Event is a record with `event_name` `k8s.event`, `k8s.event.reason`, `k8s.event.action` and the object's attributes.
 ";
 

@@ -32,7 +32,7 @@ pub(super) fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
 pub(super) const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
 
 #[test]
-fn nothing_set_pushes_nothing_and_says_nothing() {
+fn without_variables_nothing_is_pushed_and_nothing_logged() {
     assert!(!good(&[]).exports_anything());
     assert!(!good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).exports_anything(), "empty is unset");
 }

@@ -46,7 +46,7 @@ pub struct Identity {
     pub cluster_uid: Option<String>,
 }
 
-/// How log lines look on stderr.
+/// The format of log lines on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For a person at a terminal.
@@ -60,7 +60,7 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: `tracing` directives. It never changes spans or metrics.
     pub filter: String,
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
     /// Colours.
     pub ansi: bool,

@@ -3,12 +3,15 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::telemetry::{
-    catalog::attributes::Signal,
-    config::env::{EnvReader, percent_decoded},
+use crate::{
+    api::url::redact_userinfo,
+    telemetry::{
+        catalog::attributes::Signal,
+        config::env::{EnvReader, percent_decoded},
+    },
 };
 
-/// How OTLP is spoken.
+/// The protocol of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) enum Protocol {
     Grpc,
@@ -46,16 +49,6 @@ impl fmt::Debug for OtlpConfig {
             .field("gzip", &self.gzip)
             .field("tls", &self.tls)
             .finish()
-    }
-}
-
-/// A URL that may be logged.
-pub(in crate::telemetry) fn redact_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
     }
 }
 
@@ -98,7 +91,7 @@ pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Opt
     Some(config)
 }
 
-/// The protocol that is named; else the one that the endpoint speaks of: HTTP has port 4318, and paths.
+/// The protocol that is named; else the one of the endpoint: HTTP has port 4318, and paths.
 fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
     let Some((name, value)) = VariableNames::new(signal, "PROTOCOL").find(env) else {
         let endpoint = VariableNames::new(signal, "ENDPOINT").find(env);
@@ -168,8 +161,8 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
     })
 }
 
-/// For an endpoint without one: with gRPC what `OTEL_EXPORTER_OTLP_INSECURE` says, which is TLS where it is not
-/// set (OTLP exporter specification); the variable says nothing of HTTP.
+/// For an endpoint without one: with gRPC by `OTEL_EXPORTER_OTLP_INSECURE`, which means TLS where it is not set
+/// (OTLP exporter specification). The variable is not about HTTP.
 fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'static str {
     let names = VariableNames::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };

@@ -69,9 +69,9 @@ fn protocols_and_endpoints() {
 #[test]
 fn headers_are_decoded_and_never_shown() {
     let secret = "Bearer%20s3cr3t";
-    const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
+    let local = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
     let settings = good(&[
-        ON,
+        local,
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &format!("Authorization={secret}")),
     ]);

@@ -1,4 +1,4 @@
-//! The resource: who emits all of this; it asks nobody and reads no environment.
+//! The resource: who emits all of this; it makes no call and reads no environment.
 
 use opentelemetry::{KeyValue, trace::TraceId};
 use opentelemetry_sdk::{
@@ -9,7 +9,7 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::config::{Identity, TelemetryConfig};
 
-/// The name under which backends show the operator, unless its environment says another.
+/// The name under which backends show the operator, unless its environment names another.
 const SERVICE: &str = "elpio-operator";
 
 /// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.

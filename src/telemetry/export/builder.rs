@@ -203,7 +203,7 @@ impl TelemetryBuilder {
             SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(about).build()
         });
         let exports = !self.spans.is_empty();
-        // With nowhere to go no span is recorded, so that no id points to a trace that nobody stored.
+        // With nowhere to go no span is recorded, so that no id points to a trace that is not stored.
         let sampler: Box<dyn ShouldSample> =
             if exports { providers::sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let spans = std::mem::take(&mut self.spans);

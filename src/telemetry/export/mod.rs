@@ -5,4 +5,5 @@ pub(in crate::telemetry) mod builder;
 pub(in crate::telemetry) mod counting_exporter;
 pub(in crate::telemetry) mod otlp;
 pub(in crate::telemetry) mod providers;
+pub(in crate::telemetry) mod reloading;
 pub(in crate::telemetry) mod shutdown;

@@ -14,23 +14,27 @@ use opentelemetry_otlp::{
         transport::{Certificate, ClientTlsConfig, Identity},
     },
 };
-use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::{Resource, logs::LogExporter as _, metrics::Temporality, trace::SpanExporter as _};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::telemetry::{
-    catalog::attributes::Signal,
-    config::{
-        InitError,
-        otlp::{OtlpConfig, Protocol, TlsFiles, redact_userinfo},
+use crate::{
+    api::url::redact_userinfo,
+    telemetry::{
+        catalog::attributes::Signal,
+        config::{
+            InitError,
+            otlp::{OtlpConfig, Protocol, TlsFiles},
+        },
+        export::reloading::ReloadingExporter,
+        sources::{error_chain::error_chain, export_stats::ExportStats},
     },
-    sources::{error_chain::error_chain, export_stats::ExportStats},
 };
 
 /// PEM texts of the files that settings name. Its `Debug` shows none of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::telemetry) struct Pem {
     authorities: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
@@ -80,6 +84,7 @@ fn read_pem(
 }
 
 /// What one signal is pushed with.
+#[derive(Clone)]
 pub(in crate::telemetry) struct OtlpExporters {
     signal: Signal,
     delivery: Arc<ExportStats>,
@@ -149,16 +154,42 @@ impl OtlpExporters {
     }
 
     /// Must be called inside a tokio runtime, as the next two.
-    pub(in crate::telemetry) fn spans(self) -> Result<SpanExporter, InitError> {
-        build!(self, SpanExporter::builder())
+    pub(in crate::telemetry) fn spans(self) -> Result<ReloadingExporter<SpanExporter>, InitError> {
+        let build = |all: Self| build!(all, SpanExporter::builder());
+        self.reloading(SpanExporter::set_resource, build)
     }
 
-    pub(in crate::telemetry) fn logs(self) -> Result<LogExporter, InitError> {
-        build!(self, LogExporter::builder())
+    pub(in crate::telemetry) fn logs(self) -> Result<ReloadingExporter<LogExporter>, InitError> {
+        let build = |all: Self| build!(all, LogExporter::builder());
+        self.reloading(LogExporter::set_resource, build)
     }
 
-    pub(in crate::telemetry) fn metrics(self, temporality: Temporality) -> Result<MetricExporter, InitError> {
-        build!(self, MetricExporter::builder().with_temporality(temporality))
+    pub(in crate::telemetry) fn metrics(
+        self,
+        temporality: Temporality,
+    ) -> Result<ReloadingExporter<MetricExporter>, InitError> {
+        let build = move |all: Self| build!(all, MetricExporter::builder().with_temporality(temporality));
+        // Metrics are given their resource with each export.
+        self.reloading(|_, _| (), build)
+    }
+
+    /// The exporter, and how to build it anew from changed files.
+    fn reloading<E>(
+        self,
+        set_resource: fn(&mut E, &Resource),
+        build: impl Fn(Self) -> Result<E, InitError> + Send + Sync + 'static,
+    ) -> Result<ReloadingExporter<E>, InitError> {
+        let tls = &self.otlp.tls;
+        let files = [&tls.authorities, &tls.certificate, &tls.key];
+        let files = files.into_iter().flatten().map(|(_, path)| path.clone()).collect();
+        let exporter = build(self.clone())?;
+        let rebuild = move || {
+            let mut warnings = Vec::new();
+            let pem = Pem::read(&self.otlp.tls, &mut warnings);
+            // Half of a rotation, mostly: the next export reads them again.
+            if warnings.is_empty() { build(Self { pem, ..self.clone() }).ok() } else { None }
+        };
+        Ok(ReloadingExporter::new(exporter, files, set_resource, Box::new(rebuild)))
     }
 }
 

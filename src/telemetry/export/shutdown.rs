@@ -1,4 +1,4 @@
-//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is said; it
+//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is returned; it
 //! starts nothing.
 
 use std::{
@@ -72,7 +72,7 @@ impl Telemetry {
         let _ = self.meters.as_ref().map(SdkMeterProvider::force_flush);
     }
 
-    /// Flushes and ends everything within `bound`, all signals at once; says what was lost. The page is empty
+    /// Flushes and ends everything within `bound`, all signals at once; returns what was lost. The page is empty
     /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
@@ -82,7 +82,7 @@ impl Telemetry {
             .into_iter()
             .map(|(signal, ending)| (signal, on_thread(ending)))
             .collect();
-        let mut said = Vec::new();
+        let mut losses = Vec::new();
         for (signal, ended) in running {
             let error = match timeout_at(until, ended).await {
                 Ok(Ok(Ok(()))) => None,
@@ -92,12 +92,12 @@ impl Telemetry {
             };
             let lost = self.waiting(signal) + self.delivery.dropped(signal).1 - before[signal as usize];
             match error {
-                Some(error) => said.push(format!("{signal}: {error}; {lost} items lost")),
-                None if lost > 0 => said.push(format!("{signal}: {lost} items lost")),
+                Some(error) => losses.push(format!("{signal}: {error}; {lost} items lost")),
+                None if lost > 0 => losses.push(format!("{signal}: {lost} items lost")),
                 None => {}
             }
         }
-        said
+        losses
     }
 
     fn shutdown_fns(&self, bound: Duration) -> Vec<(Signal, ShutdownFn)> {
@@ -109,7 +109,7 @@ impl Telemetry {
         if let Some(records) = self.records.clone() {
             endings.push((Signal::Logs, Box::new(move || records.shutdown_with_timeout(bound))));
         }
-        // Takes up to five seconds whatever it is told (opentelemetry_sdk 0.33): it is left behind at the
+        // Takes up to five seconds whatever the bound is (opentelemetry_sdk 0.33): it is left behind at the
         // bound.
         if let Some(meters) = self.meters.clone() {
             endings.push((Signal::Metrics, Box::new(move || meters.shutdown_with_timeout(bound))));

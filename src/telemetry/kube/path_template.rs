@@ -4,7 +4,7 @@
 
 use crate::telemetry::catalog::resources;
 
-/// What a path says.
+/// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct ApiPath {
     /// The path with names as placeholders: `url.template` of the semantic conventions.
@@ -30,7 +30,7 @@ const NON_RESOURCE_PATHS: &[&str] = &[
 /// Subresources that are kept as they are.
 const SUBRESOURCES: &[&str] = &["status", "scale", "finalizers"];
 
-/// Parts of a namespace object itself, which look like resources in a namespace.
+/// Parts of a namespace object itself, which have the shape of resources in a namespace.
 const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];
 
 /// The target of a path (Kubernetes API concepts, resource URIs).

@@ -1,4 +1,4 @@
-//! How a log line looks on stderr: JSON, or for a person; what it is about is taken from the reconcile that
+//! The format of a log line on stderr: JSON, or for a person; the object is taken from the reconcile that
 //! runs.
 
 use std::fmt::{self, Write as _};

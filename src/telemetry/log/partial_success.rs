@@ -1,4 +1,4 @@
-//! Counts what a collector rejects of an export that it accepts in part: the exporters' crate says so in a log
+//! Counts what a collector rejects of an export that it accepts in part: the exporters' crate reports it in a log
 //! line and nowhere else. It shows no line.
 
 use std::{fmt, sync::Arc};
@@ -24,7 +24,7 @@ impl<S: Subscriber> Layer<S> for PartialSuccessLayer {
         let mut found = PartialSuccess::default();
         event.record(&mut found);
         if let Some((signal, items)) = found.rejected {
-            self.0.record_rejected(signal, items, found.message);
+            self.0.record_rejected(signal, items, &found.message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The log processor in front of all others: says what each record is about and keeps its attributes within
+//! The log processor in front of all others: adds the object to each record and keeps its attributes within
 //! limits; it exports nothing itself.
 
 use std::time::Duration;

@@ -31,7 +31,7 @@ pub(in crate::telemetry) fn register(
     queues(meter, probes);
     let ages = Arc::clone(ages);
     observe_seconds(meter, &table::WATCH_AGE, move |to| {
-        ages.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]))
+        ages.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]));
     });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
@@ -79,7 +79,7 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
 fn queues(meter: &Meter, probes: &Arc<Probes>) {
     let depth = Arc::clone(probes);
     observe_whole(meter, &table::QUEUE_DEPTH, move |to| {
-        depth.each_queue(|kind, found| to.set(found.depth, &[kind.into()]))
+        depth.each_queue(|kind, found| to.set(found.depth, &[kind.into()]));
     });
     let workers = Arc::clone(probes);
     observe_whole(meter, &table::WORKERS, move |to| {
@@ -88,7 +88,7 @@ fn queues(meter: &Meter, probes: &Arc<Probes>) {
     let seconds = |row, pick: fn(&QueueStats) -> Duration| {
         let probes = Arc::clone(probes);
         observe_seconds(meter, row, move |to| {
-            probes.each_queue(|kind, found| to.set(pick(&found).as_secs_f64(), &[kind.into()]))
+            probes.each_queue(|kind, found| to.set(pick(&found).as_secs_f64(), &[kind.into()]));
         });
     };
     seconds(&table::UNFINISHED_WORK, |found| found.unfinished);
@@ -123,10 +123,14 @@ fn process_gauges(meter: &Meter) {
         }
     });
     observe_level(meter, &table::PROCESS_MEMORY, |to| {
-        process::memory().into_iter().for_each(|bytes| to.set(bytes, &[]))
+        if let Some(bytes) = process::memory() {
+            to.set(bytes, &[]);
+        }
     });
     observe_seconds(meter, &table::PROCESS_UPTIME, |to| to.set(process::uptime(), &[]));
     observe_level(meter, &table::PROCESS_FDS, |to| {
-        process::descriptors().into_iter().for_each(|n| to.set(n, &[]))
+        if let Some(n) = process::descriptors() {
+            to.set(n, &[]);
+        }
     });
 }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn replayed_72_every_content_type_of_version_1_says_how_names_are_escaped() {
+    fn replayed_72_every_content_type_of_version_1_names_the_escaping() {
         for format in
             [Format::Text100, Format::Text100Utf8, Format::OpenMetrics100, Format::OpenMetrics100Utf8]
         {

@@ -173,9 +173,9 @@ fn close_span(span: &Span, sampling: Option<&DeferredSampling>, report: &Reconci
     }
     if let Some(sampling) = sampling {
         if report.changed_anything || report.failure.is_some() {
-            sampling.keep()
+            sampling.keep();
         } else {
-            sampling.drop_if_undecided()
+            sampling.drop_if_undecided();
         }
     }
 }

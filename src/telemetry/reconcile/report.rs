@@ -86,7 +86,7 @@ impl Default for ReconcileReport {
 }
 
 impl ReconcileReport {
-    /// What `Ready` says, as one text.
+    /// Reason and message of `Ready`, as one text.
     pub(in crate::telemetry) fn not_ready(&self) -> Option<String> {
         let reason = self.ready_reason.as_deref()?;
         Some(format!("{reason}: {}", self.ready_message.as_deref().unwrap_or_default()))

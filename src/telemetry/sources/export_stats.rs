@@ -1,4 +1,4 @@
-//! Counts what was delivered and what was lost on the way to a collector, and says so rarely; it sends
+//! Counts what was delivered and what was lost on the way to a collector, and when to log it; it sends
 //! nothing itself.
 
 use std::{
@@ -26,7 +26,7 @@ struct Counts {
     to: OnceLock<String>,
     /// What the transport found, which its exporter does not report.
     cause: Mutex<Option<String>>,
-    /// What the collector said of the items that it rejected last.
+    /// The collector's message about the items that it rejected last.
     rejection: Mutex<Option<String>>,
 }
 
@@ -52,7 +52,7 @@ pub(in crate::telemetry) enum ExportLogLine {
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExportStats {
     counts: [Counts; 3],
-    spoken: Mutex<LogThrottle>,
+    throttle: Mutex<LogThrottle>,
 }
 
 impl ExportStats {
@@ -95,7 +95,7 @@ impl ExportStats {
     }
 
     /// The collector accepted an export and rejected `items` of it: they are lost.
-    pub(in crate::telemetry) fn record_rejected(&self, signal: Signal, items: u64, message: String) {
+    pub(in crate::telemetry) fn record_rejected(&self, signal: Signal, items: u64, message: &str) {
         let counts = self.of(signal);
         counts.lost_failed.fetch_add(items, Ordering::Relaxed);
         *counts.rejection.lock() = Some(format!("{items} items: {message}"));
@@ -104,32 +104,32 @@ impl ExportStats {
     /// The line to log about items that were rejected, one a minute at most.
     pub(in crate::telemetry) fn rejection_line(&self, signal: Signal, now: Instant) -> Option<String> {
         let rejection = self.of(signal).rejection.lock().take()?;
-        let mut spoken = self.spoken.lock();
-        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
+        let mut throttle = self.throttle.lock();
+        if throttle.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
             return None;
         }
-        spoken.last = Some(now);
+        throttle.last = Some(now);
         let total = self.total_lost();
-        let lost = total - std::mem::replace(&mut spoken.reported, total);
+        let lost = total - std::mem::replace(&mut throttle.reported, total);
         let to = self.of(signal).to.get().map_or("the collector", String::as_str);
         Some(format!("{signal}: {to} rejected {rejection} ({lost} items lost since the last such line)"))
     }
 
     fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<ExportLogLine> {
-        let mut spoken = self.spoken.lock();
-        let was_down = spoken.down.contains(&signal);
+        let mut throttle = self.throttle.lock();
+        let was_down = throttle.down.contains(&signal);
         if failure.is_none() && !was_down {
             return None;
         }
         if !was_down {
-            spoken.down.push(signal);
+            throttle.down.push(signal);
         }
-        if spoken.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
+        if throttle.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
             return None;
         }
-        spoken.last = Some(now);
+        throttle.last = Some(now);
         let total = self.total_lost();
-        let lost = total - std::mem::replace(&mut spoken.reported, total);
+        let lost = total - std::mem::replace(&mut throttle.reported, total);
         let to = self.of(signal).to.get().map_or("the collector", String::as_str);
         let found = self.of(signal).cause.lock().take();
         Some(if let Some(failure) = failure {
@@ -138,7 +138,7 @@ impl ExportStats {
                 "{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"
             ))
         } else {
-            spoken.down.retain(|other| *other != signal);
+            throttle.down.retain(|other| *other != signal);
             ExportLogLine::Recovered(format!(
                 "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
             ))
@@ -186,10 +186,10 @@ mod tests {
     fn replayed_74_what_is_rejected_is_lost_and_reported_once_a_minute() {
         let (delivery, start) = (ExportStats::default(), Instant::now());
         assert_eq!(delivery.rejection_line(Signal::Traces, start), None);
-        delivery.record_rejected(Signal::Traces, 3, "too old".to_owned());
+        delivery.record_rejected(Signal::Traces, 3, "too old");
         let line = "traces: the collector rejected 3 items: too old (3 items lost since the last such line)";
         assert_eq!(delivery.rejection_line(Signal::Traces, start).as_deref(), Some(line));
-        delivery.record_rejected(Signal::Traces, 4, "too old".to_owned());
+        delivery.record_rejected(Signal::Traces, 4, "too old");
         assert_eq!(delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
         assert_eq!(delivery.dropped(Signal::Traces), (0, 7));
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn success_says_nothing() {
+    fn success_logs_nothing() {
         let delivery = ExportStats::default();
         assert_eq!(delivery.record_export(Signal::Metrics, 0, None, Instant::now()), None);
         assert_eq!(delivery.exports(Signal::Metrics), (1, 0));

@@ -1,4 +1,4 @@
-//! What `/proc/self` says of this process; elsewhere than on Linux it says nothing.
+//! This process by `/proc/self`; elsewhere than on Linux there is no value.
 
 use std::{fs, sync::OnceLock, time::Instant};
 

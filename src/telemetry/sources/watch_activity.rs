@@ -1,4 +1,4 @@
-//! How long each watch has been silent; the client layer notes bytes, the stream wrapper says which watches
+//! How long each watch has been silent; the client layer records bytes, the stream wrapper which watches
 //! live.
 
 use std::{
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 #[derive(Debug, Default)]
 struct ResourceActivity {
-    /// Streams that live. Without one nobody watches on purpose, and there is no age.
+    /// Streams that live. Without one the resource is not watched on purpose, and there is no age.
     streams: usize,
     /// Path of the watch (there may be one for each namespace) and when its last byte came.
     record: HashMap<String, Instant>,
@@ -49,7 +49,7 @@ impl WatchActivity {
         }
     }
 
-    /// The age of the most silent watch of each resource that is watched and has been heard.
+    /// The age of the most silent watch of each resource that is watched and has been active.
     pub(in crate::telemetry) fn for_each_age(&self, mut f: impl FnMut(&'static str, Duration)) {
         let all = self.0.lock();
         for (resource, watched) in all.iter().filter(|(_, watched)| watched.streams > 0) {
@@ -71,10 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_shown_only_while_somebody_watches() {
+    fn an_age_is_shown_only_while_a_stream_lives() {
         let ages = WatchActivity::default();
         ages.begin("Service");
-        assert!(seen(&ages).is_empty(), "nothing heard yet");
+        assert!(seen(&ages).is_empty(), "no activity yet");
         ages.record("Service", "/api/v1/services");
         assert_eq!(seen(&ages), ["Service"]);
         ages.end("Service", "/api/v1/services");

@@ -1,4 +1,4 @@
-//! What the current OpenTelemetry context says: the reconcile that runs, and whether its ids may be shown; it
+//! What the current OpenTelemetry context holds: the reconcile that runs, and whether its ids may be shown; it
 //! opens no span.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 
 use crate::telemetry::trace::span_ids::{SpanIds, TraceParent, traceparent_of};
 
-/// Target of every span of ours: the layer that exports spans takes these and no others, whatever `RUST_LOG`
-/// says.
+/// Target of every span of the operator: the layer that exports spans takes these and no others, whatever
+/// `RUST_LOG` is.
 pub(in crate::telemetry) const SPAN_TARGET: &str = "elpio::span";
 
 /// The object that is reconciled.
@@ -29,7 +29,7 @@ pub(in crate::telemetry) struct CurrentReconcile {
     pub(in crate::telemetry) subject: Arc<ReconciledObject>,
     /// Set when it is still open whether this trace is exported.
     pub(in crate::telemetry) sampling: Option<DeferredSampling>,
-    /// The trace id is random, as a caller's flag says; the SDK keeps no flag but the sampled one.
+    /// The trace id is random, as a caller's flag has it; the SDK keeps no flag but the sampled one.
     pub(in crate::telemetry) is_random: bool,
 }
 

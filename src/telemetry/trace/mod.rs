@@ -79,7 +79,7 @@ pub struct EventRecord {
     pub reason: &'static str,
     /// The Event's action.
     pub action: &'static str,
-    /// What it says.
+    /// Its note.
     pub note: String,
 }
 
@@ -150,7 +150,7 @@ impl Traces {
         match (span.outcome, span.error) {
             (RolloutOutcome::Ready, _) => root.set_status(Status::Ok),
             (RolloutOutcome::TimedOut, error) => {
-                root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned())))
+                root.set_status(Status::error(error.unwrap_or_else(|| "not ready in time".to_owned())));
             }
             _ => {}
         }
@@ -207,7 +207,7 @@ pub fn current_ids() -> Option<SpanIds> {
     context::ids_and_keep()
 }
 
-/// A parent that no sampler sees: what a rollout decided goes with it.
+/// A parent that no sampler sees: the rollout's decision is in the context.
 pub(in crate::telemetry) fn rollout_parent(root: SpanContext) -> Context {
     let sampled = root.is_sampled();
     Context::new().with_remote_span_context(root).with_value(ForcedSampling(sampled))

@@ -2,7 +2,7 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-pub(in crate::telemetry) use crate::api::TraceParent;
+pub(in crate::telemetry) use crate::api::trace_parent::TraceParent;
 
 /// Ids of a sampled span, lower hex.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,140 @@
+//! An exporter that is built anew when its certificates change on disk; it changes no item, and one whose new
+//! files cannot be used stays as it was.
+
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    logs::{LogBatch, LogExporter},
+    metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    trace::{SpanData, SpanExporter},
+};
+use parking_lot::Mutex;
+
+/// Builds the exporter from what the files hold now; `None` when they cannot be used.
+type Build<E> = Box<dyn Fn() -> Option<E> + Send + Sync>;
+
+/// What tells one version of a file from another.
+type Version = Vec<Option<(SystemTime, u64)>>;
+
+/// See the module.
+pub(in crate::telemetry) struct ReloadingExporter<E> {
+    current: Mutex<(Version, Arc<E>)>,
+    files: Vec<PathBuf>,
+    build: Build<E>,
+    resource: Option<Resource>,
+    set_resource: fn(&mut E, &Resource),
+    /// An exporter connects on the runtime, and exports are made on threads of the SDK.
+    runtime: tokio::runtime::Handle,
+}
+
+impl<E> ReloadingExporter<E> {
+    /// Must be called inside a tokio runtime.
+    pub(in crate::telemetry) fn new(
+        exporter: E,
+        files: Vec<PathBuf>,
+        set_resource: fn(&mut E, &Resource),
+        build: Build<E>,
+    ) -> Self {
+        let current = Mutex::new((version(&files), Arc::new(exporter)));
+        let runtime = tokio::runtime::Handle::current();
+        Self { current, files, build, resource: None, set_resource, runtime }
+    }
+
+    /// The exporter, as the files are now.
+    fn current(&self) -> Arc<E> {
+        let mut current = self.current.lock();
+        let now = version(&self.files);
+        if now != current.0 {
+            let _inside = self.runtime.enter();
+            if let Some(mut exporter) = (self.build)() {
+                if let Some(resource) = &self.resource {
+                    (self.set_resource)(&mut exporter, resource);
+                }
+                *current = (now, Arc::new(exporter));
+            }
+        }
+        Arc::clone(&current.1)
+    }
+
+    fn keep_resource(&mut self, resource: &Resource) {
+        self.resource = Some(resource.clone());
+        if let Some(exporter) = Arc::get_mut(&mut self.current.get_mut().1) {
+            (self.set_resource)(exporter, resource);
+        }
+    }
+}
+
+/// Files that are mounted into a pod are links; what counts is what they lead to.
+fn version(files: &[PathBuf]) -> Version {
+    let of_file = |path: &PathBuf| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    files.iter().map(of_file).collect()
+}
+
+impl<E> fmt::Debug for ReloadingExporter<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReloadingExporter").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for ReloadingExporter<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let exporter = self.current();
+        exporter.export(batch).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let exporter = Arc::clone(&self.current.lock().1);
+        exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.keep_resource(resource);
+    }
+}
+
+impl<E: LogExporter> LogExporter for ReloadingExporter<E> {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        let exporter = self.current();
+        exporter.export(batch).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let exporter = Arc::clone(&self.current.lock().1);
+        exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.keep_resource(resource);
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for ReloadingExporter<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let exporter = self.current();
+        exporter.export(metrics).await
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        let exporter = Arc::clone(&self.current.lock().1);
+        exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let exporter = Arc::clone(&self.current.lock().1);
+        exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.current.lock().1.temporality()
+    }
+}
