@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
 use tracing::Instrument;
 
 use crate::{
@@ -20,8 +21,6 @@ use crate::{
     },
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
-
-use kube::ResourceExt;
 
 impl ApplyRun<'_> {
     /// Whether the blocking children may be deleted. If not, what is live stays as it was last applied, and
