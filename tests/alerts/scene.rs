@@ -92,7 +92,7 @@ impl Scene {
         })
         .await;
         let alerts = self.prometheus.alerts().await.unwrap();
-        assert!(!alerts.iter().any(Alert::firing), "before any fault: {alerts:#?}");
+        assert!(!alerts.iter().any(Alert::is_firing), "before any fault: {alerts:#?}");
     }
 
     /// A service that serves.

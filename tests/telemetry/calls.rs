@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use elpio_cluster::wait::eventually;
+use elpio_cluster::eventually;
 use elpio_operator::telemetry::{ChildStep, Place, RolloutSeed, step_for};
 use futures::StreamExt;
 use http::{Request, Response};
