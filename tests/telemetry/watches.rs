@@ -4,10 +4,9 @@ use std::{convert::Infallible, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use elpio_cluster::eventually;
-use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use kube::{client::Body, runtime::watcher};
+use kube::client::Body;
 use tower::{Layer, Service, service_fn};
 
 use super::rig::rig;
@@ -16,24 +15,10 @@ use super::rig::rig;
 async fn a_watch_ages_from_its_last_byte_while_it_runs() {
     let rig = rig();
     let metrics = rig.telemetry.metrics();
-    let events = futures::stream::iter([
-        Ok(watcher::Event::Init),
-        Ok(watcher::Event::InitApply(1)),
-        Ok(watcher::Event::InitDone),
-        Ok(watcher::Event::Apply(2)),
-    ]);
-    let failing = futures::stream::iter([Err(watcher::Error::NoResourceVersion)]);
-    let mut stream = std::pin::pin!(
-        metrics.watch(
-            "Service",
-            events
-                .chain(failing)
-                .chain(futures::stream::pending::<Result<watcher::Event<i32>, watcher::Error>>())
-        )
-    );
-    for _ in 0..5 {
-        stream.next().await;
-    }
+    let guard = metrics.watch_guard("Service", "/api/v1/services");
+    guard.record_events(1);
+    guard.record_events(1);
+    guard.record_restart();
     assert_eq!(rig.value("elpio_watch_events_total{resource=\"Service\"}"), Some(2.0));
     assert_eq!(rig.value("elpio_watch_restarts_total{resource=\"Service\"}"), Some(1.0));
     let age = || rig.value("elpio_watch_age_seconds{resource=\"Service\"}");

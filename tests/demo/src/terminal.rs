@@ -69,8 +69,10 @@ impl Terminal {
         progress::set_handler(move |progress| for_progress.show_progress(progress));
         let for_panics = Arc::clone(&terminal);
         std::panic::set_hook(Box::new(move |panic| {
-            let reason = panic.payload_as_str().unwrap_or("unknown error");
-            for_panics.failure(reason);
+            let reason = panic.payload_as_str().unwrap_or("unknown error").to_owned();
+            let terminal = Arc::clone(&for_panics);
+            // On another thread, because `indicatif` draws nothing on one that panics.
+            let _ = std::thread::spawn(move || terminal.failure(&reason)).join();
         }));
         terminal
     }

@@ -168,7 +168,7 @@ fn variables(leader_election_config: &str) -> Vec<(&'static str, String)> {
         ("CONFIG_LEADERELECTION_NAME", leader_election_config),
         ("METRICS_DOMAIN", "tekton.dev/pipeline"),
     ];
-    let ports = ["PROBE_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"]
+    let ports = ["PROBES_PORT", "PROFILING_PORT", "METRICS_PROMETHEUS_PORT"]
         .map(|name| (name, free_port().to_string()));
     fixed.into_iter().map(|(name, value)| (name, value.to_owned())).chain(ports).collect()
 }
