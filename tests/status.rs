@@ -1,7 +1,7 @@
 //! Statuses and Events as stories: each step hands the last status, what was achieved and what the children
 //! say to the pure code; what comes out is compared with a golden file, line by line. `UPDATE_GOLDEN=1`
 //! writes them anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_lines)]
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 

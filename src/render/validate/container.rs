@@ -203,7 +203,7 @@ fn amounts(
         match Quantity::parse(&amount.to_string()) {
             None => errors.add(field, format!("{:?} is no quantity", amount.to_string())),
             Some(quantity) if quantity.is_negative() => {
-                errors.add(field, format!("must not be negative, as {amount} is"))
+                errors.add(field, format!("must not be negative, as {amount} is"));
             }
             Some(quantity) => {
                 read.insert(name.clone(), quantity);

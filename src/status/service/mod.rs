@@ -40,9 +40,9 @@ pub fn compute(
         ),
         Observation::Applied { valid, desired, applied, live } => {
             let baseline = baseline_children(previous, input);
-            let states = ChildStates { live, applied, baseline, now: input.now };
+            let observed = ChildStates { live, applied, baseline, now: input.now };
             status.engine = Some(valid.engine);
-            status.children = states.statuses(desired);
+            status.children = observed.statuses(desired);
             status.address = endpoints::address(owner, valid, live, defaults);
             let reconciled = common_conditions::reconciled(
                 applied,
@@ -50,7 +50,7 @@ pub fn compute(
             );
             let parts: Vec<NewCondition> = condition_members(owner.name, valid)
                 .iter()
-                .map(|(kind, ids)| part_condition(kind, ids, &states))
+                .map(|(kind, ids)| part_condition(kind, ids, &observed))
                 .collect();
             status.url = endpoints::url(owner.name, valid, live, &parts);
             let ready = common_conditions::ready(&reconciled, &parts, || {
