@@ -29,8 +29,8 @@ fn main() -> ExitCode {
             tekton::a_run_ends_with_the_digest_of_its_image,
         )
         .test(
-            "tekton::a_task_that_fails_is_named_with_its_reason",
-            tekton::a_task_that_fails_is_named_with_its_reason,
+            "tekton::a_step_that_fails_is_named_with_its_reason",
+            tekton::a_step_that_fails_is_named_with_its_reason,
         )
         .test("tekton::without_its_source_nothing_is_built", tekton::without_its_source_nothing_is_built)
         .test(
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
         .test("tekton::a_cancelled_run_leaves_nothing_behind", tekton::a_cancelled_run_leaves_nothing_behind)
         .test("tekton::its_own_spans_join_the_trace", tekton::its_own_spans_join_the_trace)
         .test("tekton::what_is_held_ends_as_it_is_told", tekton::what_is_held_ends_as_it_is_told)
+        .test(
+            "tekton::credentials_are_mounted_in_three_steps_and_no_token_in_any",
+            tekton::credentials_are_mounted_in_three_steps_and_no_token_in_any,
+        )
         .test(
             "life::a_function_is_built_served_rebuilt_and_survives_a_failed_build",
             life::a_function_is_built_served_rebuilt_and_survives_a_failed_build,

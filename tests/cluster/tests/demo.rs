@@ -136,7 +136,7 @@ async fn it_shows_what_it_promises_and_leaves_nothing() {
         assert!(said.contains(&format!("Started {}", engine.name())), "{engine:?} runs\n{said}");
     }
     shows_the_objects(&said);
-    for part in ["rollout ElpioFunction", "─ build greet-", "─ task fetch", "rollout ElpioService"] {
+    for part in ["rollout ElpioFunction", "─ build greet-", "─ task build", "rollout ElpioService"] {
         assert!(said.contains(part), "the trace has {part:?}\n{said}");
     }
     assert!(

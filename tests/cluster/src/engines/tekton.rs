@@ -4,6 +4,8 @@
 //! | annotation of a `PipelineRun` (Tekton copies them to pods) | effect |
 //! |---|---|
 //! | `kwok.elpio.io/fail: TASK` | that task fails |
+//! | `kwok.elpio.io/step: STEP` | this step of it; else the first with `kwok-fail` in it, else the first |
+//! | `kwok.elpio.io/cause: TEXT` | that step's result `CAUSE` |
 //! | `kwok.elpio.io/hold: TASK` | that task runs until [`release`] says how it ends |
 //! | `kwok.elpio.io/exit-code: "51"` | of a step that fails; else 1 |
 //! | `kwok.elpio.io/results: '{"NAME": "value"}'` | results; else a digest for a name with `DIGEST` in it, and some text |
@@ -55,7 +57,7 @@ const OUTCOME: &str = r#"
 pub enum End {
     /// All its steps succeed.
     Succeed,
-    /// Its first step fails.
+    /// One of its steps fails.
     Fail,
 }
 
