@@ -12,6 +12,7 @@
 mod errors;
 mod events;
 mod function;
+mod function_cases;
 mod invalid;
 mod life;
 mod lost;
