@@ -1,5 +1,6 @@
 //! Elpio's own kinds: types, schema and names. It imports nothing else of this crate and does no I/O.
 
+pub mod build;
 mod cel;
 pub mod condition;
 mod crd;
@@ -12,6 +13,7 @@ pub mod service;
 pub mod status;
 pub mod stored;
 
+pub use crate::api::build::{BuildResult, BuildStatus, ServedBuild};
 pub use crate::api::crd::{CrdError, crds, to_yaml};
 pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
 pub use crate::api::service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus, Engine};
@@ -47,6 +49,10 @@ pub mod annotation {
     pub const LAST_TRACE_ID: &str = "elpio.io/last-trace-id";
     /// On an `ElpioFunction`, set by its user: any new value asks for a new build.
     pub const REBUILD: &str = "elpio.io/rebuild";
+    /// On a `PipelineRun`: the hash of the inputs that it builds.
+    pub const BUILD_INPUTS: &str = "elpio.io/build-inputs";
+    /// On a `PipelineRun`: the number of the build.
+    pub const BUILD_NUMBER: &str = "elpio.io/build-number";
     /// On a `PipelineRun`: where Tekton's controller finds the trace that its own spans join, as a JSON
     /// carrier.
     pub const TEKTON_SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";

@@ -280,9 +280,10 @@ impl<K: Kind> Controller<K> {
             .or(object.status.as_ref())
             .and_then(|status| rollout_telemetry::deadline_at::<K>(status, pipeline.rollout_timeout(&object)))
             .filter(|at| *at > now);
+        let next = [late, run.due_at].into_iter().flatten().min();
         Requeue {
             retry_after: run.retry,
-            resync_at: late
+            resync_at: next
                 .map(|at| Instant::now() + Duration::try_from(at.duration_since(now)).unwrap_or_default()),
             not_before: run.not_before.map(|pause| Instant::now() + pause),
             corrected_drift: run.corrected && item.trigger == Trigger::Child,

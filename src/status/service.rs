@@ -68,11 +68,24 @@ pub fn compute(
     };
     status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    if status.ready && is_rolled_out(observation) {
+        status.build = owner.build.map(str::to_owned);
+    }
     let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
     let ended = advanced.ended_at.is_some() && input.rollout.ended_at.is_none();
     status.rollout = Some(advanced);
     let occurrences = events(name, &before, baseline_children(previous, input), &status, observation, input);
     StatusUpdate { status, events: occurrences, ended, finished: None }
+}
+
+/// Every child is ready for its current spec by its own account, so that the annotations on the pods are those
+/// of the owner too.
+fn is_rolled_out(observation: Observation<'_, ValidService>) -> bool {
+    let Observation::Applied { desired, live, .. } = observation else { return false };
+    desired.children.iter().all(|child| {
+        live.get(&child.id)
+            .is_some_and(|live| readiness::child_readiness(child.id.kind, live) == Readiness::Ready)
+    })
 }
 
 /// The children that each part speaks for, in the order in which they are asked.

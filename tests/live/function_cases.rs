@@ -232,9 +232,9 @@ async fn replayed_64_restored_function_adopts() {
     f.apply(&spec("main"), &json!({})).await;
     f.stage.restart().await;
 
-    let owner = f.api.get("hello").await.unwrap().uid().unwrap();
+    let uid = f.api.get("hello").await.unwrap().uid().unwrap();
     let owned =
-        |o: &DynamicObject| o.owner_references().iter().any(|r| r.uid == owner && r.controller == Some(true));
+        |o: &DynamicObject| o.owner_references().iter().any(|r| r.uid == uid && r.controller == Some(true));
     f.stage.object(&f.runs, &name, "adopted", owned).await;
     f.end(&name, "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;

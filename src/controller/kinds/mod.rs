@@ -5,7 +5,7 @@ pub mod service;
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -34,6 +34,8 @@ pub struct ReconcileContext<'a> {
     pub rollout: &'a RolloutStatus,
     /// What the operator fills in.
     pub defaults: &'a Defaults,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// One of our kinds.
@@ -65,8 +67,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>>;
 
-    /// What a valid spec asks for.
-    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
+    /// What a valid spec asks for; `previous` is the status.
+    fn render(ctx: &ReconcileContext<'_>, previous: Option<&Self::Status>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
     fn compute_status(

@@ -42,7 +42,7 @@ impl Kind for Service {
         render::validate(name, spec, defaults)
     }
 
-    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
+    fn render(ctx: &ReconcileContext<'_>, _: Option<&Self::Status>, valid: &Self::Valid) -> Desired {
         render::render(&ctx.owner, valid, ctx.defaults)
     }
 

@@ -84,6 +84,7 @@ struct Attempt<K: Kind> {
     invalid: Option<Vec<FieldError>>,
     live: LiveChildren,
     builds: Vec<FinishedBuild>,
+    due_at: Option<Timestamp>,
 }
 
 impl<K: Kind> Reconciler<K> {
@@ -190,6 +191,7 @@ impl<K: Kind> Reconciler<K> {
             grandchildren: &details,
             rollout: &place.status,
             defaults: &defaults,
+            now: input.now,
         };
         // Pure
         let valid = match step(ReconcileStep::Validate).in_scope(|| Self::validate(&name, object, &defaults))
@@ -208,11 +210,13 @@ impl<K: Kind> Reconciler<K> {
                     invalid: Some(errors),
                     live,
                     builds: Vec::new(),
+                    due_at: None,
                 };
             }
         };
         // Pure
-        let desired: Desired = step(ReconcileStep::Render).in_scope(|| K::render(&ctx(&live), &valid));
+        let desired: Desired =
+            step(ReconcileStep::Render).in_scope(|| K::render(&ctx(&live), object.status.as_ref(), &valid));
         // I/O
         let outcome = self.applier.apply(&owner, &desired.children, &live).await;
         let now = self.children.controlled_by(&uid);
@@ -224,7 +228,7 @@ impl<K: Kind> Reconciler<K> {
         let update = K::compute_status(&observed_ctx, object.status.as_ref(), observation, &input);
         let builds =
             if update.finished.is_some() { K::finished_builds(&now, &details_now) } else { Vec::new() };
-        Attempt { update, outcome, invalid: None, live, builds }
+        Attempt { update, outcome, invalid: None, live, builds, due_at: desired.due_at }
     }
 
     fn validate(name: &str, object: &Object<K>, defaults: &Defaults) -> Result<K::Valid, Vec<FieldError>> {
@@ -383,6 +387,7 @@ impl<K: Kind> Reconciler<K> {
             report,
             retry: summary.retry,
             not_before: summary.not_before,
+            due_at: attempt.due_at,
             corrected: changed(true),
             wrote: attempt.outcome.wrote.iter().copied().chain(status_version).collect(),
             ended: attempt.update.ended,

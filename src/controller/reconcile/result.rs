@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
@@ -26,6 +27,8 @@ pub struct ReconcileResult<K: Kind> {
     pub retry: Option<Duration>,
     /// The API server asked not to be bothered before.
     pub not_before: Option<Duration>,
+    /// When to render again, though nothing changes.
+    pub due_at: Option<Timestamp>,
     /// A child was found changed and was corrected.
     pub corrected: bool,
     /// The resourceVersions of what was written.
@@ -61,6 +64,7 @@ impl<K: Kind> ReconcileResult<K> {
             report,
             retry: None,
             not_before: None,
+            due_at: None,
             corrected: false,
             wrote: done.wrote,
             status: None,
