@@ -5,7 +5,7 @@ mod golden;
 
 use elpio_operator::{
     api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
-    render::{self, BuiltImage, Child, Defaults, Desired, Owner, ValidFunction},
+    render::{self, Child, Defaults, Desired, Owner, ValidFunction},
 };
 use golden::{UID, cases, compare, read, unset};
 
@@ -38,12 +38,12 @@ fn function_children(case: &str) -> Vec<Child> {
         label: (label::FUNCTION, &valid.name),
         build: None,
     };
-    let run = valid.run_name();
+    let build = valid.first_build();
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     vec![
-        render::pipeline_run(&owner, &valid, &Defaults::default()),
-        render::published_service(&owner, &valid, &BuiltImage::from_run(&valid, &run, Some(&digest))),
-        render::published_service(&owner, &valid, &BuiltImage::from_run(&valid, &run, Some("latest"))),
+        render::pipeline_run(&owner, &valid, &build, &Defaults::default()),
+        render::published_service(&owner, &valid, &render::served_build(&valid, &build.name, Some(&digest))),
+        render::published_service(&owner, &valid, &render::served_build(&valid, &build.name, Some("latest"))),
     ]
 }
 
@@ -51,7 +51,7 @@ fn function_children(case: &str) -> Vec<Child> {
 /// again after an upgrade.
 #[test]
 fn every_function_becomes_its_run_and_its_service() {
-    compare("function", |case| Desired { children: function_children(case), ignored: Vec::new() });
+    compare("function", |case| Desired { children: function_children(case), ..Desired::default() });
 }
 
 /// What a function publishes is taken as it is: by the types, and by the check that the service's own
@@ -71,18 +71,22 @@ fn what_a_function_publishes_is_a_valid_service() {
     }
 }
 
-/// The run's name follows the build inputs, and nothing else.
+/// The run's name follows the build inputs, the rebuild and the number, and nothing else.
 #[test]
-fn a_run_is_named_by_its_inputs_alone() {
+fn a_run_is_named_by_its_inputs_and_its_number() {
     let (object, valid) = function("git-full");
     let renamed = |change: Edit, rebuild: Option<&str>| {
         let mut spec = object.spec.clone();
         change(&mut spec);
-        render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap().run_name()
-            != valid.run_name()
+        let changed = render::validate_function("resize", &spec, rebuild, &Defaults::default()).unwrap();
+        assert_eq!(
+            changed.inputs.hash() != valid.inputs.hash(),
+            changed.run_name(2, Some("2")) != valid.run_name(2, Some("2"))
+        );
+        changed.first_build().name != valid.first_build().name
     };
     let same = Some("2");
-    let inputs: [(&str, Edit); 9] = [
+    let inputs: [(&str, Edit); 10] = [
         ("url", |spec| spec.source.git.as_mut().unwrap().url.push('x')),
         ("revision", |spec| spec.source.git.as_mut().unwrap().revision.push('x')),
         ("subPath", |spec| spec.source.git.as_mut().unwrap().sub_path = None),
@@ -91,15 +95,18 @@ fn a_run_is_named_by_its_inputs_alone() {
         ("runtime", |spec| spec.runtime.push('x')),
         ("entrypoint", |spec| spec.entrypoint = None),
         ("build.serviceAccount", |spec| spec.build.service_account = None),
+        ("build.pushSecret", |spec| spec.build.push_secret = None),
         ("build.timeout", |spec| spec.build.timeout = "1h".to_owned()),
     ];
     for (what, change) in inputs {
         assert!(renamed(change, same), "{what} is an input of the build");
     }
-    assert!(renamed(|_| {}, Some("3")) && renamed(|_| {}, None), "the annotation is an input of the build");
-    let others: [(&str, Edit); 7] = [
+    assert!(renamed(|_| {}, Some("3")) && renamed(|_| {}, None), "another rebuild is another run");
+    assert_ne!(valid.run_name(2, same), valid.run_name(3, same), "another build is another run");
+    let others: [(&str, Edit); 8] = [
         ("nothing", |_| {}),
         ("build.keep", |spec| spec.build.keep = 9),
+        ("build.resources", |spec| spec.build.resources = None),
         ("env", |spec| spec.env.clear()),
         ("scaling", |spec| spec.scaling.min_scale = 2),
         ("port", |spec| spec.port = 4000),
@@ -110,8 +117,9 @@ fn a_run_is_named_by_its_inputs_alone() {
         assert!(!renamed(change, same), "{what} is no input of the build");
     }
     let longest = "a".repeat(46);
-    let name =
-        render::validate_function(&longest, &object.spec, same, &Defaults::default()).unwrap().run_name();
+    let name = render::validate_function(&longest, &object.spec, same, &Defaults::default())
+        .unwrap()
+        .run_name(2, same);
     assert_eq!(name.len(), 63, "{name} is a label's value");
 }
 
@@ -129,7 +137,32 @@ fn steps_have_a_script_or_a_command_and_no_text_of_users() {
             }
         }
     }
-    assert_eq!(steps, 3 * cases("function").len());
+    assert_eq!(steps, 7 * cases("function").len());
+}
+
+/// The code of buildpacks runs in `detect` and `build`; what it can read is what is mounted there.
+#[test]
+fn credentials_are_mounted_only_where_the_registry_is_asked() {
+    let run = function_children("git-full")[0].body.clone();
+    assert_eq!(run["spec"]["taskRunTemplate"]["podTemplate"]["automountServiceAccountToken"], false);
+    assert_eq!(run["spec"]["workspaces"][0]["secret"]["secretName"], "push");
+    let steps = run["spec"]["pipelineSpec"]["tasks"][0]["taskSpec"]["steps"].as_array().unwrap().clone();
+    let with_credentials = |step: &&serde_json::Value| step.get("workspaces").is_some();
+    let names: Vec<_> = steps.iter().filter(with_credentials).map(|step| step["name"].clone()).collect();
+    assert_eq!(names, ["analyze", "restore", "export"]);
+    for step in &steps {
+        let knows = step["env"].as_array().unwrap().iter().any(|var| var["name"] == "DOCKER_CONFIG");
+        assert_eq!(knows, step.get("workspaces").is_some(), "{step}");
+        let may = &step["securityContext"];
+        assert_eq!((&may["runAsNonRoot"], &may["capabilities"]["drop"][0]), (&true.into(), &"ALL".into()));
+        for amounts in ["requests", "limits"] {
+            for resource in ["cpu", "memory"] {
+                assert!(step["computeResources"][amounts].get(resource).is_some(), "{step}");
+            }
+        }
+    }
+    let without = function_children("git-minimal")[0].body.clone();
+    assert_eq!(without["spec"].get("workspaces"), None, "there is nothing to mount");
 }
 
 /// A field that no case sets is a field that no golden file proves.

@@ -11,6 +11,7 @@ use elpio_operator::{
     render::{
         ChildId, Defaults, Owner, WriteMode,
         applied::{Applied, ChildOutcome, LiveChildren},
+        function::plan,
         validate_function,
     },
     status::{Observation, StatusInput, function},
@@ -49,10 +50,14 @@ fn at(second: i64) -> String {
     Timestamp::from_second(EPOCH + second).unwrap().to_string()
 }
 
-/// A run of a revision as Tekton has it: made and ended at these seconds.
-fn run(revision: &str, made: i64, succeeded: &str, reason: &str) -> Value {
-    let name = validate_function("cart", &spec(revision), None, &Defaults::default()).unwrap().run_name();
-    json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": name, "uid": name, "creationTimestamp": at(made)}, "spec": {}, "status": {
+/// The run of the `number`th build as Tekton has it: created at this second, ended 7 s later.
+fn run(revision: &str, number: i64, made: i64, succeeded: &str, reason: &str) -> Value {
+    let valid = validate_function("cart", &spec(revision), None, &Defaults::default()).unwrap();
+    let name = valid.run_name(number, None);
+    let labels = json!({"app.kubernetes.io/managed-by": "elpio", "elpio.io/function": "cart"});
+    let annotations =
+        json!({"elpio.io/build-inputs": valid.inputs.hash(), "elpio.io/build-number": number.to_string()});
+    json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": name, "uid": name, "creationTimestamp": at(made), "labels": labels, "annotations": annotations}, "spec": {}, "status": {
         "startTime": at(made), "completionTime": at(made + 7), "conditions": [{"type": "Succeeded", "status": succeeded, "reason": reason, "message": "m"}],
         "results": [{"name": "IMAGE_DIGEST", "value": DIGEST}]}})
 }
@@ -114,7 +119,7 @@ impl Story {
         };
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
-        let desired = elpio_operator::render::function::plan(&OWNER, &valid, &live(before), None, &defaults);
+        let desired = plan(&OWNER, &valid, self.status.as_ref(), &live(before), None, &defaults, now);
         let step = |mode: &WriteMode| {
             if *mode == WriteMode::Retain { ChildOutcome::Unchanged } else { ChildOutcome::Changed }
         };
@@ -160,16 +165,45 @@ impl Story {
     }
 }
 
+impl Story {
+    /// A reconcile that finds and leaves these children.
+    fn stays(
+        &mut self,
+        what: &str,
+        second: i64,
+        generation: i64,
+        revision: &str,
+        all: &[Value],
+    ) -> &mut Self {
+        self.step(what, second, generation, revision, all, all)
+    }
+
+    fn compare(&self, name: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/status/{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &self.told).unwrap();
+        }
+        assert_eq!(
+            self.told,
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            "{}; UPDATE_GOLDEN=1 writes it anew",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn from_source_to_served_and_through_a_failed_rebuild() {
     let mut story = Story::default();
-    let (running, built) = (run("v1", 0, "Unknown", "Running"), run("v1", 0, "True", "Succeeded"));
+    let (running, built) = (run("v1", 1, 0, "Unknown", "Running"), run("v1", 1, 0, "True", "Succeeded"));
     let (waits, serves) = (service(&built, "False", "Progressing"), service(&built, "True", "Reconciled"));
-    let failed = run("bad", 60, "False", "Failed");
-    let all = [built.clone(), serves.clone()];
+    let (begun, failed) = (run("bad", 2, 60, "Unknown", "Running"), run("bad", 2, 60, "False", "Failed"));
+    let (again, last) = (run("v1", 3, 90, "Unknown", "Running"), run("v1", 3, 90, "True", "Succeeded"));
+    let (all, with_failed) = ([built.clone(), serves.clone()], [built.clone(), serves.clone(), failed]);
+    let without_run = [built.clone(), serves.clone()];
     story
         .step("created", 0, 1, "v1", &[], std::slice::from_ref(&running))
-        .step("a resync", 2, 1, "v1", std::slice::from_ref(&running), std::slice::from_ref(&running))
+        .stays("a resync", 2, 1, "v1", std::slice::from_ref(&running))
         .step(
             "the build succeeded, the service is published",
             8,
@@ -178,47 +212,86 @@ fn from_source_to_served_and_through_a_failed_rebuild() {
             std::slice::from_ref(&built),
             &[built.clone(), waits],
         )
-        .step("the service is ready", 10, 1, "v1", &all, &all)
-        .step(
-            "a revision that does not build",
-            60,
-            2,
-            "bad",
-            &all,
-            &[built.clone(), serves.clone(), run("bad", 60, "Unknown", "Running")],
-        )
-        .step(
-            "it failed",
-            70,
-            2,
-            "bad",
-            &[built.clone(), serves.clone(), failed.clone()],
-            &[built.clone(), serves.clone(), failed.clone()],
-        )
-        .step(
-            "back to what was built before",
-            90,
-            3,
-            "v1",
-            &[built.clone(), serves.clone(), failed.clone()],
-            &[built.clone(), serves.clone(), failed],
-        )
-        .step(
-            "the service falls",
-            100,
-            3,
-            "v1",
-            &all,
-            &[built.clone(), service(&built, "False", "RevisionFailed")],
-        );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status/function.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &story.told).unwrap();
-    }
-    assert_eq!(
-        story.told,
-        std::fs::read_to_string(&path).unwrap_or_default(),
-        "{}; UPDATE_GOLDEN=1 writes it anew",
-        path.display()
+        .stays("the service is ready", 10, 1, "v1", &all)
+        .stays("its run was pruned", 20, 1, "v1", std::slice::from_ref(&serves))
+        .step("a revision that does not build", 60, 2, "bad", &all, &[built.clone(), serves.clone(), begun])
+        .stays("it failed", 70, 2, "bad", &with_failed)
+        .stays("its run was deleted", 80, 2, "bad", &without_run)
+        .step("back to what was built before", 90, 3, "v1", &all, &[built.clone(), serves.clone(), again])
+        .stays("it succeeded", 100, 3, "v1", &[last.clone(), service(&last, "True", "Reconciled")])
+        .stays("the service falls", 110, 3, "v1", &[last.clone(), service(&last, "False", "RevisionFailed")]);
+    story.compare("function");
+}
+
+#[test]
+fn edits_in_quick_succession_wait_and_a_run_that_hangs_is_named() {
+    let mut story = Story::default();
+    let first = run("v1", 1, 0, "Unknown", "Running");
+    let mut second = run("v2", 2, 10, "Unknown", "Running");
+    let mut stopped = first.clone();
+    stopped["spec"]["status"] = json!("Cancelled");
+    let begun = [stopped.clone(), second.clone()];
+    story
+        .step("created", 0, 1, "v1", &[], std::slice::from_ref(&first))
+        .step("an edit", 4, 2, "v2", std::slice::from_ref(&first), std::slice::from_ref(&stopped))
+        .step("10 s after the first build", 10, 2, "v2", std::slice::from_ref(&stopped), &begun);
+    second["metadata"]["deletionTimestamp"] = at(20).into();
+    second["metadata"]["finalizers"] = json!(["chains.tekton.dev/pipelinerun"]);
+    let remade = run("v2", 2, 30, "Unknown", "Running");
+    story.stays("its run is being deleted", 20, 2, "v2", std::slice::from_ref(&second)).step(
+        "its run is gone",
+        30,
+        2,
+        "v2",
+        &[],
+        std::slice::from_ref(&remade),
     );
+    let mut failed = run("v2", 2, 30, "False", "Failed");
+    failed["metadata"]["deletionTimestamp"] = at(40).into();
+    failed["metadata"]["finalizers"] = json!(["chains.tekton.dev/pipelinerun"]);
+    story.stays("it failed, and its run is being deleted", 40, 2, "v2", std::slice::from_ref(&failed)).stays(
+        "its run is gone",
+        50,
+        2,
+        "v2",
+        &[],
+    );
+    story.compare("function-held");
+}
+
+/// A build by tag is no new generation of the service, so the service's status has to name it.
+#[test]
+fn a_build_by_tag_is_served_when_the_service_names_it() {
+    let mut story = Story::default();
+    let by_tag = |number: i64, made: i64| {
+        let mut run = run("v1", number, made, "True", "Succeeded");
+        run["status"]["results"] = json!([]);
+        run
+    };
+    let service_of = |build: &Value, served: Option<&Value>| {
+        let mut service = service(build, "True", "Reconciled");
+        service["spec"]["image"] = json!({"repository": "registry.example/cart"});
+        service["status"]["build"] = served.map_or(Value::Null, |served| served["metadata"]["name"].clone());
+        service
+    };
+    let (first, second) = (by_tag(1, 0), by_tag(2, 60));
+    let served = service_of(&first, Some(&first));
+    story
+        .step("built", 8, 1, "v1", std::slice::from_ref(&first), &[first.clone(), served.clone()])
+        .step(
+            "built again, and the service has not seen it",
+            68,
+            1,
+            "v1",
+            &[first.clone(), second.clone(), served],
+            &[first.clone(), second.clone(), service_of(&second, Some(&first))],
+        )
+        .stays(
+            "the service serves it",
+            70,
+            1,
+            "v1",
+            &[first, second.clone(), service_of(&second, Some(&second))],
+        );
+    story.compare("function-by-tag");
 }

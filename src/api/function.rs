@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    build::{Build, BuildStatus, ServedBuild},
     cel::{self, rule},
     engine::Engine,
     network::{Ingress, Scaling},
-    pattern::{DURATION, LABEL_VALUE, OPTIONAL_SUBDOMAIN, SUBDOMAIN},
+    pattern::{LABEL_VALUE, OPTIONAL_SUBDOMAIN, SUBDOMAIN},
     pod::{EnvFrom, EnvVar, ReadinessProbe, Resources},
     service::default_port,
     status::{RolloutStatus, StatusParts},
@@ -18,6 +19,9 @@ use crate::api::{
 
 /// The longest name of a function: its runs' names are 17 characters longer.
 pub const MAX_NAME: usize = 46;
+
+/// A URL is part of specs, runs and logs that many may read.
+const NO_USER_INFO: &str = "!self.matches('^https://[^/?#]*@')";
 
 /// What to build, and how to run it.
 #[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -118,7 +122,9 @@ pub struct Source {
     pub git: Option<GitSource>,
     /// The URL of an archive: .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar or .zip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
+        rule(NO_USER_INFO, "source.archive must not hold a user name or password")
+    ]))]
     pub archive: Option<String>,
 }
 
@@ -126,8 +132,10 @@ pub struct Source {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GitSource {
-    /// Its URL, by https.
-    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"))]
+    /// Its URL, by https, without user name or password: those belong in a Secret.
+    #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
+        rule(NO_USER_INFO, "source.git.url must not hold a user name or password")
+    ]))]
     pub url: String,
     /// A branch, a tag or a commit.
     #[serde(default = "main_branch")]
@@ -143,30 +151,6 @@ pub struct GitSource {
 
 fn main_branch() -> String {
     "main".to_owned()
-}
-
-/// How to build.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Build {
-    /// The service account of the build, with the credentials to push.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
-    pub service_account: Option<String>,
-    /// How long a build may take.
-    #[schemars(length(min = 1, max = 32), regex(pattern = DURATION), extend("x-kubernetes-validations" = [
-        rule("self != '0' && duration(self) > duration('0s')", "build.timeout must be more than nothing")
-    ]))]
-    pub timeout: String,
-    /// How many finished builds stay.
-    #[schemars(range(min = 1))]
-    pub keep: i32,
-}
-
-impl Default for Build {
-    fn default() -> Self {
-        Self { service_account: None, timeout: "30m".to_owned(), keep: 3 }
-    }
 }
 
 /// Where a function stands, in one word.
@@ -224,6 +208,12 @@ pub struct ElpioFunctionStatus {
     /// Name of the run that builds the current inputs, or did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
+    /// The last build that began; a new one is due when it differs from what is asked now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_build: Option<BuildStatus>,
+    /// The last build that succeeded, which the service runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedBuild>,
     /// Name of the `ElpioService` that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attribute_values;
 pub mod build;
+pub mod build_result;
 mod cel;
 pub mod condition;
 mod crd;
@@ -19,7 +20,8 @@ pub mod stored;
 pub mod trace_parent;
 pub mod url;
 
-pub use crate::api::build::BuildResult;
+pub use crate::api::build::{BuildOutcome, BuildStatus, ServedBuild};
+pub use crate::api::build_result::BuildResult;
 pub use crate::api::crd::{CrdError, crds, to_yaml};
 pub use crate::api::engine::Engine;
 pub use crate::api::function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus, Phase};
@@ -58,6 +60,10 @@ pub mod annotation {
     pub const LAST_TRACE_ID: &str = "elpio.io/last-trace-id";
     /// On an `ElpioFunction`, set by its user: any new value asks for a new build.
     pub const REBUILD: &str = "elpio.io/rebuild";
+    /// On a `PipelineRun`: the hash of the inputs that it builds.
+    pub const BUILD_INPUTS: &str = "elpio.io/build-inputs";
+    /// On a `PipelineRun`: the number of the build.
+    pub const BUILD_NUMBER: &str = "elpio.io/build-number";
     /// On a `PipelineRun`: where Tekton's controller finds the trace that its own spans join, as a JSON
     /// carrier.
     pub const TEKTON_SPAN_CONTEXT: &str = "tekton.dev/pipelinerunSpanContext";

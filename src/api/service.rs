@@ -237,6 +237,10 @@ pub struct ElpioServiceStatus {
     /// What a client inside the cluster calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The build that serves, when a function published the service: its annotation `elpio.io/build` as it was
+    /// when the service last became ready with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
     /// The objects that were made for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildStatus>,

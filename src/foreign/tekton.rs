@@ -1,10 +1,16 @@
 //! The fields of Tekton's `PipelineRun` that Elpio writes.
 
-use k8s_openapi::api::core::v1::{EnvVar, PersistentVolumeClaimSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    EnvVar, PodSecurityContext, ResourceRequirements, SecretVolumeSource, SecurityContext, Volume,
+    VolumeMount,
+};
 use serde::Serialize;
 
 /// `spec.status` of a run that is to stop at once.
 pub const CANCELLED: &str = "Cancelled";
+
+/// Every `spec.status` of a run that is to stop. `PipelineRunPending` is none of them: it holds a run back.
+pub const STOPPING: [&str; 3] = [CANCELLED, "CancelledRunFinally", "StoppedRunFinally"];
 
 /// `spec` of a `tekton.dev/v1` `PipelineRun`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,6 +21,7 @@ pub struct PipelineRunSpec {
     /// The pipeline itself, so that none has to be installed.
     pub pipeline_spec: PipelineSpec,
     /// Volumes of the pipeline's workspaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<WorkspaceBinding>,
     /// What all its pods have in common.
     pub task_run_template: TaskRunTemplate,
@@ -47,6 +54,7 @@ pub struct PipelineSpec {
     /// Its parameters.
     pub params: Vec<ParamSpec>,
     /// Its workspaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<Named>,
     /// Its tasks.
     pub tasks: Vec<PipelineTask>,
@@ -54,7 +62,7 @@ pub struct PipelineSpec {
     pub results: Vec<PipelineResult>,
 }
 
-/// Something that only has a name.
+/// A workspace or a result of a task: it only has a name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Named {
     /// The name.
@@ -70,18 +78,16 @@ pub struct PipelineResult {
     pub value: String,
 }
 
-/// A task in its place.
+/// A task of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineTask {
     /// Its name.
     pub name: &'static str,
-    /// The tasks that must have succeeded before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub run_after: Vec<&'static str>,
     /// Values of the task's parameters.
     pub params: Vec<Param>,
     /// The pipeline's workspaces under the task's names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<TaskWorkspace>,
     /// The task itself.
     pub task_spec: TaskSpec,
@@ -102,14 +108,13 @@ pub struct TaskSpec {
     /// Its parameters.
     pub params: Vec<ParamSpec>,
     /// Its workspaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<Named>,
     /// What it reports.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<Named>,
     /// Its containers, one after the other.
     pub steps: Vec<Step>,
-    /// Volumes that only this pod has.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Volumes of its pod.
     pub volumes: Vec<Volume>,
 }
 
@@ -136,30 +141,39 @@ pub struct Step {
     /// Volumes of the task.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// Workspaces of the task that no other step sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workspaces: Vec<StepWorkspace>,
+    /// What it requests and may use at most.
+    pub compute_resources: ResourceRequirements,
+    /// What its processes may do.
+    pub security_context: SecurityContext,
+}
+
+/// A workspace that is mounted in the steps that name it, and in no other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepWorkspace {
+    /// The task's name for it.
+    pub name: &'static str,
+    /// Where it is mounted.
+    pub mount_path: &'static str,
 }
 
 /// The volume of a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct WorkspaceBinding {
     /// The workspace's name.
     pub name: &'static str,
-    /// A volume that comes and goes with the run.
-    pub volume_claim_template: VolumeClaim,
-}
-
-/// A volume to be made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct VolumeClaim {
-    /// What is asked for.
-    pub spec: PersistentVolumeClaimSpec,
+    /// The Secret that it holds.
+    pub secret: SecretVolumeSource,
 }
 
 /// What all pods of a run have in common.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskRunTemplate {
-    /// The service account, with the credentials to push.
+    /// The service account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Fields of the pods.
@@ -170,16 +184,10 @@ pub struct TaskRunTemplate {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
+    /// Whether a token of the service account is mounted.
+    pub automount_service_account_token: bool,
     /// Who the pods run as.
-    pub security_context: PodSecurity,
-}
-
-/// Who a run's pods run as.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSecurity {
-    /// The group that volumes belong to.
-    pub fs_group: i64,
+    pub security_context: PodSecurityContext,
 }
 
 /// How long a run may take.

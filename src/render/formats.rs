@@ -123,6 +123,14 @@ pub(crate) fn is_image_tag(text: &str) -> bool {
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
+/// An image's repository and tag. A colon after the last slash begins the tag; one before it belongs to the registry's port.
+pub(crate) fn split_tag(image: &str) -> (&str, Option<&str>) {
+    match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (image, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

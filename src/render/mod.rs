@@ -16,15 +16,21 @@ pub mod service;
 pub mod validate;
 
 pub use crate::render::child::{Child, ChildId, Owner, WriteMode};
+pub use crate::render::function::inputs::BuildInputs;
 pub use crate::render::function::pipeline_run::pipeline_run;
-pub use crate::render::function::published::{BuiltImage, published_service};
+pub use crate::render::function::published::{published_service, served_build};
 pub use crate::render::service::render;
 pub use crate::render::validate::{
-    BuildInputs, FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, check_annotations, validate,
+    FieldError, ValidFunction, ValidPod, ValidSecret, ValidService, check_annotations, validate,
     validate_function,
 };
 
-use crate::api::{Engine, pod::PodSecurity};
+use jiff::Timestamp;
+
+use crate::{
+    api::{Engine, pod::PodSecurity},
+    render::function::due::BuildPlan,
+};
 
 /// The values for what an object leaves out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,6 +69,10 @@ pub struct Desired {
     pub children: Vec<Child>,
     /// What the engine cannot do.
     pub ignored: Vec<IgnoredField>,
+    /// What was decided about a function's builds, for its status.
+    pub build: Option<BuildPlan>,
+    /// When to render again, though nothing changes: what is due then must not begin earlier.
+    pub due_at: Option<Timestamp>,
 }
 
 /// A field that the engine cannot honour.

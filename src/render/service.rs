@@ -18,7 +18,7 @@ pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> D
         Engine::Keda => (keda::children(owner, valid, defaults), keda::ignored(valid)),
     };
     children.extend(engine);
-    Desired { children, ignored }
+    Desired { children, ignored, ..Desired::default() }
 }
 
 /// One `ExternalSecret` for each secret, in the version that the cluster serves.

@@ -1,4 +1,4 @@
-//! One build as its `PipelineRun` and the `TaskRun`s of it tell it. Pure.
+//! One build, read from its `PipelineRun` and the `TaskRun`s of it. Pure.
 
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
@@ -9,7 +9,7 @@ use crate::{
     foreign::ChildKind,
     render::{
         applied::LiveChildren,
-        function::{RunState, run_state},
+        function::{RunState, pipeline_run::CAUSE, run_state},
     },
 };
 
@@ -46,7 +46,7 @@ pub struct FinishedTask {
     pub uid: String,
     /// When it began.
     pub started: Timestamp,
-    /// When it ended; with its run, where Tekton has not said when.
+    /// When it ended; with its run, where Tekton has not reported when.
     pub ended: Timestamp,
     /// How it ended.
     pub result: BuildResult,
@@ -90,14 +90,52 @@ fn task_name(task: &DynamicObject) -> String {
     task.labels().get(PIPELINE_TASK_LABEL).cloned().unwrap_or_else(|| task.name_any())
 }
 
-/// Why a run failed: its failing task's reason and message, or the run's own where none is known.
+/// Why a run failed: the failing step of its failing task with the first cause, or the run's own reason and
+/// message where no task is known.
 #[must_use]
-pub fn failure_message(run: &DynamicObject, details: &LiveChildren) -> (String, Option<String>) {
+pub fn failure_message(run: &DynamicObject, details: &LiveChildren) -> String {
     let failed = tasks(run, details).into_iter().find(|task| run_state(task) == RunState::Failed);
-    let (reason, message) = succeeded_condition(failed.unwrap_or(run));
-    let name = failed.map(task_name);
-    let place = name.as_ref().map(|name| format!("task {name}: ")).unwrap_or_default();
-    (format!("{place}{reason}: {message}"), name)
+    failed.map_or_else(
+        || {
+            let (reason, message) = succeeded_condition(run);
+            format!("{reason}: {message}")
+        },
+        task_failure,
+    )
+}
+
+/// Why a task failed: `step detect: exit code 100: ...` where a step of it did.
+fn task_failure(task: &DynamicObject) -> String {
+    let (reason, message) = succeeded_condition(task);
+    let steps = task.data.pointer("/status/steps").and_then(Value::as_array);
+    // Tekton gives the steps behind the one that failed an exit code too.
+    let failed = steps.and_then(|steps| {
+        steps.iter().find(|step| step["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0))
+    });
+    let Some(step) = failed else {
+        return format!("task {}: {reason}: {message}", task_name(task));
+    };
+    let name = step["name"].as_str().unwrap_or_default();
+    let code = step["terminated"]["exitCode"].as_i64().unwrap_or_default();
+    // Tekton's own message repeats the step and its exit code.
+    let echo = message.starts_with(&format!("\"step-{name}\" exited with code"));
+    let cause = cause(task, step).or(Some(message).filter(|text| !echo && !text.is_empty()));
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    // The task's reason tells a time-out from a failure.
+    let why = if reason == "Failed" { String::new() } else { format!("{reason}: ") };
+    format!("step {name}: {why}exit code {code}{cause}")
+}
+
+/// The first cause as the step left it: the result of the step that fetches the source, or its termination
+/// message where that is text for people. Tekton's own is a JSON list.
+fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
+    let results = task.data.pointer("/status/results").and_then(Value::as_array);
+    let result = results
+        .and_then(|results| results.iter().find(|result| result["name"] == CAUSE))
+        .and_then(|result| result["value"].as_str());
+    let message = step["terminated"]["message"].as_str().filter(|text| !text.trim_start().starts_with('['));
+    let text = result.or(message).map(str::trim).filter(|text| !text.is_empty())?;
+    Some(text.to_owned())
 }
 
 /// The run's end, when it has come and its times are known.
@@ -120,7 +158,7 @@ pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedB
         ended,
         result,
         failure_message: if state == RunState::Failed {
-            failure_message(run, details).0
+            failure_message(run, details)
         } else {
             String::new()
         },
@@ -143,15 +181,15 @@ fn failure_result(reason: &str) -> BuildResult {
     }
 }
 
-/// The end of a task; of one whose run ended first (Tekton says so of the run a moment before it says so of
-/// its tasks), with the run's.
+/// The end of a task; with its run's where the run ended first: Tekton reports a run a little earlier than its
+/// tasks.
 fn finished_task(
     task: &DynamicObject,
-    (run, said): (RunState, &(String, String)),
+    (run, of_run): (RunState, &(String, String)),
     ended: Timestamp,
 ) -> Option<FinishedTask> {
     let (state, (reason, message)) = match run_state(task) {
-        RunState::Running => (run, said.clone()),
+        RunState::Running => (run, of_run.clone()),
         state => (state, succeeded_condition(task)),
     };
     let result = match state {
@@ -203,25 +241,25 @@ mod tests {
             ("Failed", BuildResult::Error),
         ] {
             let run = object("PipelineRun", "run", &status(0, Some(30), "False", reason));
-            let tasks = [
+            let objects = [
                 object("TaskRun", "fetch", &status(1, Some(9), "True", "Succeeded")),
                 object("TaskRun", "build", &status(10, None, "Unknown", "Running")),
                 object("TaskRun", "late", &status(11, Some(32), "False", "TaskRunCancelled")),
                 object("TaskRun", "never", &json!({})),
             ];
-            let details: LiveChildren = tasks
+            let details: LiveChildren = objects
                 .into_iter()
                 .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
                 .collect();
             let end = finished(&run, &details).unwrap();
             assert_eq!(end.result, result);
-            let told: Vec<_> = end
+            let tasks: Vec<_> = end
                 .tasks
                 .iter()
                 .map(|t| (t.task.as_str(), t.ended.duration_since(t.started).as_secs(), t.result))
                 .collect();
             assert_eq!(
-                told,
+                tasks,
                 [
                     ("fetch", 8, BuildResult::Success),
                     ("build", 20, result),
@@ -230,5 +268,48 @@ mod tests {
             );
             assert_eq!(end.tasks[1].failure_message, Some(format!("{reason}: m")));
         }
+    }
+
+    #[test]
+    fn the_failing_step_is_named_with_the_first_cause() {
+        let run = object("PipelineRun", "run", &status(0, Some(30), "False", "Failed"));
+        let step = |name: &str, code: i64, message: &str| json!({"name": name, "terminated": {"exitCode": code, "reason": "Error", "message": message}});
+        let own = r#"[{"key": "StartedAt", "value": "now", "type": 3}]"#;
+        let (fetch, detect) = (step("fetch", 0, own), step("detect", 100, own));
+        let because = json!([{"name": CAUSE, "value": "cannot reach git.example: no route to host\n"}]);
+        for (steps, results, reason, expected) in [
+            (
+                json!([fetch, detect, step("build", 1, own)]),
+                json!([]),
+                "Failed",
+                "step detect: exit code 100: m",
+            ),
+            (
+                json!([fetch, step("build", 51, "out of space")]),
+                json!([]),
+                "Failed",
+                "step build: exit code 51: out of space",
+            ),
+            (
+                json!([step("fetch", 1, own), step("detect", 1, own)]),
+                because,
+                "Failed",
+                "step fetch: exit code 1: cannot reach git.example: no route to host",
+            ),
+            (
+                json!([step("fetch", 137, own)]),
+                json!([]),
+                "TaskRunTimeout",
+                "step fetch: TaskRunTimeout: exit code 137: m",
+            ),
+            (json!(null), json!(null), "TaskRunImagePullFailed", "task t: TaskRunImagePullFailed: m"),
+        ] {
+            let mut ended = status(1, Some(9), "False", reason);
+            (ended["steps"], ended["results"]) = (steps, results);
+            let task = object("TaskRun", "t", &ended);
+            let details = LiveChildren::from([(ChildId::new(ChildKind::TaskRun, "t"), Arc::new(task))]);
+            assert_eq!(failure_message(&run, &details), expected);
+        }
+        assert_eq!(failure_message(&run, &LiveChildren::new()), "Failed: m");
     }
 }

@@ -71,10 +71,11 @@ impl Run {
             label: (label::FUNCTION, "cart"),
             build: None,
         };
-        let mut manifest = render::pipeline_run(&owner, &function, &Defaults::default()).manifest();
+        let build = function.first_build();
+        let mut manifest = render::pipeline_run(&owner, &function, &build, &Defaults::default()).manifest();
         let all = manifest["metadata"]["annotations"].as_object_mut().unwrap();
         all.extend(annotations.as_object().unwrap().clone());
-        let run = Self { client, namespace, name: function.run_name(), function };
+        let run = Self { client, namespace, name: build.name, function };
         run.api("PipelineRun")
             .create(&PostParams::default(), &serde_json::from_value(manifest).unwrap())
             .await

@@ -10,15 +10,18 @@ use elpio_operator::{
     api::{annotation, label},
     foreign::tekton::CANCELLED,
     render::{
-        BuiltImage,
-        function::pipeline_run::{BUILD_TASK, FETCH_TASK, IMAGE_DIGEST},
+        function::pipeline_run::{BUILD_TASK, IMAGE_DIGEST},
+        served_build,
     },
 };
 use jiff::Timestamp;
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::{Container, Secret};
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::run::{BOUND, Run, succeeded};
+
+const STEPS: [&str; 7] = ["fetch", "analyze", "detect", "restore", "build", "export", "digest"];
 
 pub async fn a_run_ends_with_the_digest_of_its_image() {
     crate::run::cluster().await;
@@ -34,24 +37,18 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
 
     let results = status["results"].as_array().unwrap();
     assert_eq!((results.len(), &results[0]["name"]), (1, &json!(IMAGE_DIGEST)), "{status}");
-    let built = BuiltImage::from_run(&run.function, &run.name, results[0]["value"].as_str());
-    assert_eq!(
-        (&built.image.tag, &built.image.digest),
-        (&None, &results[0]["value"].as_str().map(str::to_owned))
-    );
+    let built = served_build(&run.function, &run.name, results[0]["value"].as_str());
+    assert_eq!((&built.tag, &built.digest), (&None, &results[0]["value"].as_str().map(str::to_owned)));
 
-    let (fetched, made) = (run.task(FETCH_TASK).await.unwrap(), run.task(BUILD_TASK).await.unwrap());
-    assert!(time(&fetched, "completionTime") <= time(&made, "startTime"), "{fetched} {made}");
-    assert_eq!(step_names(&fetched), ["fetch"]);
-    assert_eq!(step_names(&made), ["create", "digest"]);
-    // The pod by which Tekton keeps a run on one node carries them too.
+    let task = run.task(BUILD_TASK).await.unwrap();
+    assert_eq!(step_names(&task), STEPS);
     let of_function = ListParams::default().labels(&format!(
         "tekton.dev/taskRun,{}=cart,{}=python",
         label::FUNCTION,
         label::RUNTIME
     ));
     let pods = run.pods().list(&of_function).await.unwrap().items;
-    assert_eq!(pods.len(), 2, "the pods of both tasks carry the function's labels");
+    assert_eq!(pods.len(), 1, "one pod carries the function's labels, and no other pod runs");
     // As the user wrote it: nothing has expanded it on the way.
     let environment: Vec<_> = pods
         .iter()
@@ -63,9 +60,9 @@ pub async fn a_run_ends_with_the_digest_of_its_image() {
     assert_eq!(entrypoint.value.as_deref(), run.function.inputs.entrypoint.as_deref());
 }
 
-pub async fn a_task_that_fails_is_named_with_its_reason() {
+pub async fn a_step_that_fails_is_named_with_its_reason() {
     crate::run::cluster().await;
-    let mut clock = StepTimer::start("a_task_that_fails_is_named_with_its_reason");
+    let mut clock = StepTimer::start("a_step_that_fails_is_named_with_its_reason");
     let changes = json!({"image": "registry.example/kwok-fail/cart"});
     let run = Run::create(&changes, &json!({"kwok.elpio.io/exit-code": "51"})).await;
     let status = run.ended().await;
@@ -76,8 +73,8 @@ pub async fn a_task_that_fails_is_named_with_its_reason() {
     assert_eq!(status["results"], Value::Null);
     let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
     assert_eq!((&build["status"], &build["reason"]), (&json!("False"), &json!("Failed")));
-    assert_eq!(build["message"], json!("\"step-create\" exited with code 51"));
-    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
+    // The image is an argument of this step first.
+    assert_eq!(build["message"], json!("\"step-analyze\" exited with code 51"));
 }
 
 pub async fn without_its_source_nothing_is_built() {
@@ -85,15 +82,16 @@ pub async fn without_its_source_nothing_is_built() {
     let mut clock = StepTimer::start("without_its_source_nothing_is_built");
     let changes =
         json!({"source": {"git": {"url": "https://git.example/cart.git", "revision": "kwok-fail"}}});
-    let run = Run::create(&changes, &json!({})).await;
+    let run = Run::create(&changes, &json!({"kwok.elpio.io/cause": "cannot reach git.example"})).await;
     let status = run.ended().await;
     clock.step("the run failed");
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
-    assert_eq!(
-        succeeded(&run.task(FETCH_TASK).await.unwrap())["message"],
-        json!("\"step-fetch\" exited with code 1")
-    );
-    assert_eq!(run.task(BUILD_TASK).await, None);
+    let task = run.task(BUILD_TASK).await.unwrap();
+    assert_eq!(succeeded(&task)["message"], json!("\"step-fetch\" exited with code 1"));
+    let reasons: Vec<_> = steps(&task).iter().map(|step| step["terminationReason"].clone()).collect();
+    assert!(reasons.iter().skip(1).all(|reason| *reason == "Skipped"), "{task}");
+    let causes = json!([{"name": "CAUSE", "type": "string", "value": "cannot reach git.example"}]);
+    assert_eq!(task["results"], causes, "{task}");
 }
 
 pub async fn a_builder_that_cannot_be_pulled_ends_the_run() {
@@ -140,7 +138,6 @@ pub async fn a_cancelled_run_leaves_nothing_behind() {
     clock.step("the run was cancelled");
     let ended = succeeded(&status);
     assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("Cancelled")), "{status}");
-    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
     // Tekton says that the run has ended a moment before it says so of the task.
     eventually("the build is cancelled", BOUND, async || {
         let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
@@ -161,19 +158,17 @@ pub async fn what_is_held_ends_as_it_is_told() {
     let mut clock = StepTimer::start("what_is_held_ends_as_it_is_told");
     let run = Run::create(
         &json!({"image": "registry.example/kwok-hold/cart"}),
-        &json!({"kwok.elpio.io/hold": FETCH_TASK}),
+        &json!({"kwok.elpio.io/step": "detect"}),
     )
     .await;
-    finish_task(&run.client, &run.namespace, &run.labels(FETCH_TASK), TaskOutcome::Succeed).await;
     finish_task(&run.client, &run.namespace, &run.labels(BUILD_TASK), TaskOutcome::Fail).await;
     let status = run.ended().await;
     clock.step("the run failed, as it was told");
     assert_eq!(succeeded(&status)["reason"], "Failed", "{status}");
-    assert_eq!(succeeded(&run.task(FETCH_TASK).await.unwrap())["status"], "True");
-    assert_eq!(
-        succeeded(&run.task(BUILD_TASK).await.unwrap())["message"],
-        json!("\"step-create\" exited with code 1")
-    );
+    let task = run.task(BUILD_TASK).await.unwrap();
+    assert_eq!(succeeded(&task)["message"], json!("\"step-detect\" exited with code 1"));
+    let codes: Vec<_> = steps(&task).iter().map(|step| step["terminated"]["exitCode"].clone()).collect();
+    assert_eq!(json!(codes), json!([0, 0, 1, 1, 1, 1, 1]));
 }
 
 pub async fn its_own_spans_join_the_trace() {
@@ -219,6 +214,43 @@ fn time(status: &Value, field: &str) -> Timestamp {
     status[field].as_str().unwrap().parse().unwrap()
 }
 
+fn steps(status: &Value) -> &Vec<Value> {
+    status["steps"].as_array().unwrap()
+}
+
 fn step_names(status: &Value) -> Vec<&str> {
-    status["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect()
+    steps(status).iter().map(|step| step["name"].as_str().unwrap()).collect()
+}
+
+/// Which container mounts what, in the pod that Tekton makes.
+pub async fn credentials_are_mounted_in_three_steps_and_no_token_in_any() {
+    let client = crate::run::cluster().await.client().await;
+    let mut clock = StepTimer::start("credentials_are_mounted_in_three_steps_and_no_token_in_any");
+    let run = Run::create(&json!({"build": {"pushSecret": "push"}}), &json!({})).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push"},
+        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{\"auths\":{}}"}});
+    let secrets: Api<Secret> = Api::namespaced(client, &run.namespace);
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+    let status = run.ended().await;
+    assert_eq!(succeeded(&status)["reason"], "Succeeded", "{status}");
+    clock.step("the run succeeded");
+    let pods = run.pods().list(&ListParams::default().labels(&run.labels(BUILD_TASK))).await.unwrap().items;
+    let pod = pods[0].spec.clone().unwrap();
+    let volume = pod.volumes.iter().flatten().find(|v| v.secret.is_some()).unwrap();
+    assert_eq!(volume.secret.as_ref().unwrap().secret_name.as_deref(), Some("push"));
+    let mounts = |path: &str| -> Vec<String> {
+        let has = |c: &&Container| c.volume_mounts.iter().flatten().any(|m| m.mount_path.starts_with(path));
+        pod.containers.iter().filter(has).map(|c| c.name.clone()).collect()
+    };
+    let with_secret: Vec<_> = pod
+        .containers
+        .iter()
+        .filter(|c| c.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name))
+        .map(|c| c.name.clone())
+        .collect();
+    assert_eq!(with_secret, ["step-analyze", "step-restore", "step-export"]);
+    assert_eq!(mounts("/workspace/registry"), with_secret);
+    assert_eq!(mounts("/var/run/secrets/kubernetes.io"), Vec::<String>::new());
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    assert!(pod.volumes.iter().flatten().all(|volume| volume.persistent_volume_claim.is_none()));
 }

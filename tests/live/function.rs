@@ -2,7 +2,7 @@
 //! becomes of the runs.
 
 use elpio_cluster::eventually;
-use elpio_operator::api::{ElpioFunction, condition::Condition};
+use elpio_operator::api::{ElpioFunction, ElpioService, condition::Condition};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -15,34 +15,34 @@ use crate::{
     stage::{SOON, Stage, reasons, summary},
 };
 
-const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// A stage with the verbs of functions.
-struct Functions {
-    stage: Stage,
-    api: Api<ElpioFunction>,
-    runs: Api<DynamicObject>,
+pub struct Functions {
+    pub stage: Stage,
+    pub api: Api<ElpioFunction>,
+    pub runs: Api<DynamicObject>,
 }
 
-fn spec(revision: &str) -> Value {
+pub fn spec(revision: &str) -> Value {
     json!({"source": {"git": {"url": "https://example.com/hello.git", "revision": revision}}, "runtime": "go", "image": "registry.local/hello:latest"})
 }
 
 impl Functions {
-    async fn new(name: &str) -> Self {
+    pub async fn new(name: &str) -> Self {
         let stage = Stage::new(name).await;
         let api = Api::namespaced(stage.client.clone(), &stage.namespace);
         let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
         Self { stage, api, runs }
     }
 
-    async fn apply(&self, spec: &Value, annotations: &Value) {
+    pub async fn apply(&self, spec: &Value, annotations: &Value) {
         let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello", "annotations": annotations}, "spec": spec});
         self.api.patch("hello", &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
     }
 
-    async fn phase(&self, phase: &str) -> ElpioFunction {
+    pub async fn phase(&self, phase: &str) -> ElpioFunction {
         eventually(&format!("hello is {phase}"), SOON, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
             let seen = object
@@ -60,7 +60,7 @@ impl Functions {
     }
 
     /// The run of the function's current inputs, once it is there.
-    async fn run(&self) -> DynamicObject {
+    pub async fn run(&self) -> DynamicObject {
         eventually("the run of the current inputs", SOON, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
             let status = object
@@ -73,15 +73,44 @@ impl Functions {
         .await
     }
 
+    /// A run beside these, once it is there.
+    pub async fn other_run(&self, known: &[String]) -> DynamicObject {
+        eventually(&format!("a run beside {known:?}"), SOON, async || {
+            let runs = self.runs.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
+            let names: Vec<_> = runs.iter().map(ResourceExt::name_any).collect();
+            runs.into_iter().find(|run| !known.contains(&run.name_any())).ok_or(format!("{names:?}"))
+        })
+        .await
+    }
+
+    /// The function with this value of `elpio.io/rebuild`, or without any.
+    pub async fn rebuild(&self, value: Option<&str>) {
+        let patch = json!({"metadata": {"annotations": {"elpio.io/rebuild": value}}});
+        self.api.patch("hello", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// The image that the published service has, once it is this.
+    pub async fn serves(&self, digest: &str) {
+        let is = |o: &ElpioService| o.spec.image.digest.as_deref() == Some(digest);
+        eventually(&format!("the image is {digest}"), SOON, async || {
+            let function = self.api.get("hello").await.map_err(|e| e.to_string())?;
+            match self.stage.services().get_opt("hello").await.map_err(|e| e.to_string())? {
+                Some(service) if is(&service) => Ok(()),
+                _ => Err(serde_json::to_string_pretty(&function.status).unwrap()),
+            }
+        })
+        .await;
+    }
+
     /// What Tekton would write in the end.
-    async fn end(&self, run: &str, succeeded: &str, reason: &str, message: &str, digest: &str) {
+    pub async fn end(&self, run: &str, succeeded: &str, reason: &str, message: &str, digest: &str) {
         let status = json!({"status": {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:42Z",
             "conditions": [{"type": "Succeeded", "status": succeeded, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:42Z"}],
             "results": [{"name": "IMAGE_DIGEST", "value": digest}]}});
         self.runs.patch_status(run, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
-    async fn all_runs(&self) -> Vec<String> {
+    pub async fn all_runs(&self) -> Vec<String> {
         self.runs
             .list(&ListParams::default())
             .await
@@ -93,7 +122,7 @@ impl Functions {
     }
 }
 
-fn condition(object: &ElpioFunction, kind: &str) -> Condition {
+pub fn condition(object: &ElpioFunction, kind: &str) -> Condition {
     object
         .status
         .as_ref()
@@ -215,7 +244,7 @@ async fn built_served_rebuilt_and_one_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
+async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
     let f = Functions::new("fn-failed").await;
     f.apply(&spec("v1"), &json!({})).await;
     let first = f.run().await;
@@ -264,18 +293,27 @@ async fn a_failed_build_says_why_keeps_serving_and_is_retried_by_deleting_it() {
         "a build that fails is no failed reconcile"
     );
 
+    // A failed build stays failed when its run is deleted or pruned: a pruner must not make it build for ever.
     f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
-    let retried = f.stage.object(&f.runs, &bad.name_any(), "made again", |o| o.uid() != bad.uid()).await;
-    f.end(&retried.name_any(), "True", "Succeeded", "", OTHER).await;
+    f.stage.gone(&f.runs, &bad.name_any()).await;
+    f.stage.quiet().await;
+    let still = f.phase("BuildFailed").await;
+    assert!(condition(&still, "BuildReady").message.contains("no buildpack groups"), "it is remembered");
+    assert_eq!(f.all_runs().await, [first.name_any()]);
+
+    // Another value of the annotation asks for another build.
+    f.apply(&spec("bad"), &json!({"elpio.io/rebuild": "1"})).await;
+    let again = f.other_run(&[first.name_any()]).await;
+    f.end(&again.name_any(), "True", "Succeeded", "", OTHER).await;
     f.phase("Ready").await;
 
     // A run that is pruned after its success is not built again.
-    f.runs.delete(&retried.name_any(), &DeleteParams::default()).await.unwrap();
-    f.stage.gone(&f.runs, &retried.name_any()).await;
+    f.runs.delete(&again.name_any(), &DeleteParams::default()).await.unwrap();
+    f.stage.gone(&f.runs, &again.name_any()).await;
     f.stage.quiet().await;
     let still = f.phase("Ready").await;
     assert!(condition(&still, "BuildReady").message.contains("pruned"));
-    assert!(f.runs.get_opt(&retried.name_any()).await.unwrap().is_none());
+    assert_eq!(f.all_runs().await, [first.name_any()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,8 +343,8 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     short["source"]["git"]["revision"] = json!("v1");
     f.apply(&short, &json!({})).await;
     let again = f.run().await;
-    assert_eq!(again.name_any(), first.name_any());
-    assert_ne!(again.uid(), first.uid());
+    assert_ne!(again.name_any(), first.name_any(), "it is another build");
+    assert_eq!(again.annotations()["elpio.io/build-number"], "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

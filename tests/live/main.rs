@@ -19,6 +19,7 @@ mod events;
 mod fault_cases;
 mod fault_proxy;
 mod function;
+mod function_cases;
 mod invalid;
 mod leader_cases;
 mod life;

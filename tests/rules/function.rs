@@ -84,6 +84,19 @@ pub fn source() -> Vec<Case> {
             "spec.source.archive: \"http://example.com/a.zip\" must be an https:// URL",
             "spec.source.archive",
         ),
+        bad(
+            "git with a token",
+            git(json!({"url": "https://user:canary@example.com/r"})),
+            "spec.source.git.url: must not hold a user name or password",
+            "source.git.url must not hold a user name or password",
+        ),
+        bad(
+            "an archive with a user",
+            json!({"source": {"archive": "https://user@example.com/a.zip"}}),
+            "spec.source.archive: must not hold a user name or password",
+            "source.archive must not hold a user name or password",
+        ),
+        good("a URL with an @ in its path", git(json!({"url": "https://example.com/a@b?c=d@e"}))),
         good("a revision with a slash and a dash", git(json!({"revision": "feature/a-b"}))),
         bad(
             "a revision that is an option",
@@ -199,8 +212,28 @@ pub fn build() -> Vec<Case> {
         bad(
             "no build kept",
             json!({"build": {"keep": 0}}),
-            "spec.build.keep: must be at least 1, not 0",
+            "spec.build.keep: must be 1 to 20, not 0",
             "spec.build.keep",
+        ),
+        bad(
+            "too many builds kept",
+            json!({"build": {"keep": 21}}),
+            "spec.build.keep: must be 1 to 20, not 21",
+            "spec.build.keep",
+        ),
+        bad(
+            "a push secret that is no name",
+            json!({"build": {"pushSecret": "A"}}),
+            "spec.build.pushSecret: must be a lower-case DNS name of at most 253 characters",
+            "spec.build.pushSecret",
+        ),
+        good("no push secret", json!({"build": {"pushSecret": ""}})),
+        good("amounts of a step", json!({"build": {"resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}})),
+        bad(
+            "amounts of a step that are none",
+            json!({"build": {"resources": {"limits": {"cpu": "x"}}}}),
+            "spec.build.resources.limits.cpu: \"x\" is no quantity",
+            "spec.build.resources.limits",
         ),
         bad(
             "a build account that is no name",

@@ -23,7 +23,7 @@ use crate::{
         drift::{self, Difference},
         field_managers,
     },
-    telemetry::{ChildStep, ErrorType, fail_step, step_for},
+    telemetry::{ChildStep, fail_step, step_for},
 };
 
 impl ApplyRun<'_> {
@@ -117,15 +117,7 @@ impl ApplyRun<'_> {
             self.record_persistent_drift(child, &created);
             return Ok(self.written(&child.id, None, created));
         }
-        let uid = self.owner.uid;
-        if let Some(pause) = self.applier.recreate_backoff.delay(uid, &child.id.name) {
-            let name = format!("{} {}", child.id.kind.display(), child.id.name);
-            let message = format!("{name} was deleted repeatedly after failing; recreated with back-off");
-            let error = ApplyError::new(ErrorType::Rejected, message);
-            return Err(ApplyError { retry_after: Some(pause), ..error }.into());
-        }
         let created = self.applier.create(self.owner, child, false).await?;
-        self.applier.recreate_backoff.record_create(uid, &child.id.name);
         Ok(self.written(&child.id, None, created))
     }
 

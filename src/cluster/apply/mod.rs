@@ -7,7 +7,6 @@ pub mod name_locks;
 pub mod ownership;
 pub mod persistent_drift;
 pub mod prune_plan;
-pub mod recreate_backoff;
 mod requests;
 pub mod result;
 mod switch;
@@ -24,7 +23,6 @@ use crate::{
             name_locks::NameLocks,
             persistent_drift::PersistentDrift,
             prune_plan::{PrunePlan, clash, plan_prune},
-            recreate_backoff::RecreateBackoff,
             result::{ApplyError, ApplyResult, StopReason},
         },
         store::children::{Availability, ChildStore},
@@ -45,7 +43,6 @@ pub struct Applier {
     /// The children, as the watches know them.
     pub children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
-    recreate_backoff: Arc<RecreateBackoff>,
     name_locks: Arc<NameLocks>,
     persistent_drift: Arc<PersistentDrift>,
 }
@@ -60,14 +57,7 @@ impl Applier {
     /// An applier that writes while `leading` is true.
     #[must_use]
     pub fn new(client: Client, children: Arc<ChildStore>, leading: watch::Receiver<bool>) -> Self {
-        Self {
-            client,
-            children,
-            leading,
-            recreate_backoff: Arc::default(),
-            name_locks: Arc::default(),
-            persistent_drift: Arc::default(),
-        }
+        Self { client, children, leading, name_locks: Arc::default(), persistent_drift: Arc::default() }
     }
 
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.

@@ -49,8 +49,9 @@ impl Kind for Function {
         check_annotations(annotations, validate_function(name, spec, rebuild, defaults))
     }
 
-    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
-        function::plan(&ctx.owner, valid, ctx.live, ctx.rollout.traceparent.as_deref(), ctx.defaults)
+    fn render(ctx: &ReconcileContext<'_>, previous: Option<&Self::Status>, valid: &Self::Valid) -> Desired {
+        let traceparent = ctx.rollout.traceparent.as_deref();
+        function::plan(&ctx.owner, valid, previous, ctx.live, traceparent, ctx.defaults, ctx.now)
     }
 
     fn compute_status(

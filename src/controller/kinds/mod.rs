@@ -6,7 +6,7 @@ pub mod service;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::CustomResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -43,6 +43,8 @@ pub struct ReconcileContext<'a> {
     pub rollout: &'a RolloutStatus,
     /// What the operator fills in.
     pub defaults: &'a Defaults,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// One of our kinds.
@@ -83,8 +85,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>>;
 
-    /// What a valid spec asks for.
-    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired;
+    /// What a valid spec asks for; `previous` is the status.
+    fn render(ctx: &ReconcileContext<'_>, previous: Option<&Self::Status>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
     fn compute_status(

@@ -44,7 +44,7 @@ impl Kind for Service {
         render::check_annotations(annotations, render::validate(name, spec, current_engine, defaults))
     }
 
-    fn render(ctx: &ReconcileContext<'_>, valid: &Self::Valid) -> Desired {
+    fn render(ctx: &ReconcileContext<'_>, _: Option<&Self::Status>, valid: &Self::Valid) -> Desired {
         render::render(&ctx.owner, valid, ctx.defaults)
     }
 

@@ -93,6 +93,16 @@ enum Applied<K: Kind> {
     Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
 }
 
+impl<K: Kind> Applied<K> {
+    /// When the objects are to be looked at again, although nothing changes.
+    fn due_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Invalid(_) => None,
+            Self::Done { desired, .. } => desired.due_at,
+        }
+    }
+}
+
 impl<K: Kind> std::fmt::Debug for Reconciler<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reconciler").field("kind", &K::KIND).finish_non_exhaustive()
@@ -111,7 +121,7 @@ impl<K: Kind> Reconciler<K> {
         let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
-            Ok(valid) => self.apply(&ctx, valid).await, // render: pure; apply: I/O
+            Ok(valid) => self.apply(&ctx, request.object.status.as_ref(), valid).await, // render: pure; apply: I/O
             Err(errors) => Applied::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request) {
@@ -139,8 +149,13 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Renders the children, and applies them: I/O.
-    async fn apply(&self, ctx: &ReconcileContext<'_>, valid: K::Valid) -> Applied<K> {
-        let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, &valid));
+    async fn apply(
+        &self,
+        ctx: &ReconcileContext<'_>,
+        previous: Option<&K::Status>,
+        valid: K::Valid,
+    ) -> Applied<K> {
+        let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
         let result = self.applier.apply(&ctx.owner, &desired.children, ctx.live).await;
         let now = self.children.controlled_by(ctx.owner.uid);
         Applied::Done { valid, desired, result, now }
@@ -279,6 +294,6 @@ impl OwnerNames {
             build: self.build.as_deref(),
         };
         let (grandchildren, rollout) = (&self.no_grandchildren, &request.rollout.status);
-        ReconcileContext { owner, live, grandchildren, rollout, defaults }
+        ReconcileContext { owner, live, grandchildren, rollout, defaults, now: observer::now() }
     }
 }

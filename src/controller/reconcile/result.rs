@@ -93,10 +93,11 @@ impl ReconcileResult {
             ready_message: unready.map(|condition| condition.message.clone()),
             has_warning_event: published == Published::Warning,
         };
+        let deadline = stored.and_then(|status| deadline_at::<K>(status, allowed));
         let requeue = Requeue {
             retry_after: summary.retry,
             immediate: false,
-            resync_at: stored.and_then(|status| deadline_at::<K>(status, allowed)).and_then(instant),
+            resync_at: [deadline, applied.due_at()].into_iter().flatten().filter_map(instant).min(),
             not_before: summary.not_before.map(|delay| Instant::now() + delay),
             corrected_drift: corrected,
         };

@@ -1,27 +1,44 @@
-//! What a function needs next: a build, a cancellation, a service. Decided from the valid spec and the
-//! children alone. Pure.
+//! What a function needs next: a build, a cancellation, a service. Decided from the valid spec, the status
+//! and the children. Pure.
 
+pub mod due;
+pub mod inputs;
 pub mod pipeline_run;
 pub mod published;
+mod steps;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
-    api::annotation,
-    foreign::ChildKind,
+    api::{ElpioFunctionStatus, annotation},
+    foreign::{
+        ChildKind,
+        tekton::{CANCELLED, STOPPING},
+    },
     render::{
-        BuiltImage, Child, ChildId, Defaults, Desired, Owner, ValidFunction, WriteMode,
-        applied::LiveChildren, function::pipeline_run::IMAGE_DIGEST, pipeline_run, published_service,
+        Child, ChildId, Defaults, Desired, Owner, ValidFunction, WriteMode,
+        applied::LiveChildren,
+        function::{
+            due::{BuildPlan, BuildState},
+            pipeline_run::IMAGE_DIGEST,
+        },
+        pipeline_run, published_service,
     },
 };
 
-/// What became of a run.
+/// After this time a run that was created or adopted is looked at again.
+const ADOPTION_CHECK: SignedDuration = SignedDuration::from_secs(1);
+
+/// How a run ended, if it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
-    /// It has not come to an end.
+    /// It has not ended.
     Running,
     /// It succeeded.
     Succeeded,
@@ -29,7 +46,7 @@ pub enum RunState {
     Failed,
 }
 
-/// What became of a run, by its condition `Succeeded`.
+/// How a run ended, by its condition `Succeeded`.
 #[must_use]
 pub fn run_state(run: &DynamicObject) -> RunState {
     let conditions = run.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -67,97 +84,107 @@ pub fn published_of<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a Arc<Dy
     live.get(&ChildId::new(ChildKind::ElpioService, name))
 }
 
-/// The image to serve: of the current inputs if their build succeeded, else of the last good build.
-#[must_use]
-pub fn image_to_serve(valid: &ValidFunction, live: &LiveChildren) -> Option<BuiltImage> {
-    let name = valid.run_name();
-    let run = live
-        .get(&ChildId::new(ChildKind::PipelineRun, &name))
-        .filter(|run| run_state(run) == RunState::Succeeded);
-    run.map(|run| BuiltImage::from_run(valid, &name, digest(run)))
-        .or_else(|| published_of(&valid.name, live).and_then(|service| BuiltImage::from_service(service)))
-}
-
-/// Whether these inputs were built and the run is no longer there: a pruner took it after its success.
-#[must_use]
-pub fn built_and_pruned(valid: &ValidFunction, live: &LiveChildren) -> bool {
-    let name = valid.run_name();
-    let serves = published_of(&valid.name, live)
-        .and_then(|service| service.annotations().get(annotation::BUILD))
-        == Some(&name);
-    serves && !live.contains_key(&ChildId::new(ChildKind::PipelineRun, name))
-}
-
-/// We cancelled this run because newer inputs came; when its inputs come back, that says nothing about them.
-fn cancelled_by_us(run: &DynamicObject) -> bool {
-    run.annotations().contains_key(annotation::SUPERSEDED_BY)
-}
-
-/// Everything that a function asks for now. `traceparent` is its rollout's, for what is written.
+/// Everything that a function needs now. `previous` is its status, `traceparent` its rollout's, for what is
+/// written.
 #[must_use]
 pub fn plan(
     owner: &Owner<'_>,
     valid: &ValidFunction,
+    previous: Option<&ElpioFunctionStatus>,
     live: &LiveChildren,
     traceparent: Option<&str>,
     defaults: &Defaults,
+    now: Timestamp,
 ) -> Desired {
-    let current = valid.run_name();
-    let mut children = Vec::new();
-    let mut finished = 0;
-    for run in runs(live) {
-        let (name, state) = (run.name_any(), run_state(run));
-        let id = ChildId::new(ChildKind::PipelineRun, &name);
-        if name == current {
-            // Left out, it is deleted, and made anew when it is gone.
-            if !cancelled_by_us(run) {
-                children.push(Child::existing(id, WriteMode::Retain));
-            }
-            continue;
-        }
-        finished += usize::from(state != RunState::Running);
-        if state == RunState::Running {
-            let asked = run.data.pointer("/spec/status").is_some();
-            children.push(Child::existing(
-                id,
-                if asked { WriteMode::Retain } else { WriteMode::Patch(cancel(&current)) },
-            ));
-        } else if finished < valid.keep || (finished == valid.keep && !ended(&current, live)) {
-            children.push(Child::existing(id, WriteMode::Retain));
-        }
-    }
-    let there = live.contains_key(&ChildId::new(ChildKind::PipelineRun, &current));
-    if !there && !built_and_pruned(valid, live) {
+    let build = due::decide(valid, previous, live, now);
+    let mut children = existing_runs(owner, valid, &build, live);
+    if build.state == BuildState::Due {
         let carrier = traceparent.map(|parent| {
             (annotation::TEKTON_SPAN_CONTEXT.to_owned(), json!({"traceparent": parent}).to_string())
         });
         children.push(Child {
             mode: WriteMode::CreateOnly,
             unhashed_annotations: carrier.into_iter().collect(),
-            ..pipeline_run(owner, valid, defaults)
+            ..pipeline_run(owner, valid, &build.build, defaults)
         });
     }
-    if let Some(built) = image_to_serve(valid, live) {
+    if let Some(served) = &build.served {
         let carried = traceparent.map(|parent| (annotation::TRACEPARENT.to_owned(), parent.to_owned()));
         children.push(Child {
             unhashed_annotations: carried.into_iter().collect(),
-            ..published_service(owner, valid, &built)
+            ..published_service(owner, valid, served)
         });
     } else if published_of(&valid.name, live).is_some() {
-        // Somebody took its annotation away. It serves, so it stays.
+        // Its annotation was removed before the status remembered a build. It serves, so it stays.
         children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), WriteMode::Retain));
     }
-    Desired { children, ignored: Vec::new() }
+    let due_at = match build.state {
+        BuildState::Delayed(at) => Some(at),
+        // A run that is adopted may have ended before; the response to a write is no event that would tell.
+        BuildState::Due => now.checked_add(ADOPTION_CHECK).ok(),
+        _ => None,
+    };
+    Desired { children, build: Some(build), due_at, ..Desired::default() }
 }
 
-/// Whether the run of the current inputs is among the finished ones that are counted.
-fn ended(current: &str, live: &LiveChildren) -> bool {
-    live.get(&ChildId::new(ChildKind::PipelineRun, current))
-        .is_some_and(|run| run_state(run) != RunState::Running)
+/// The runs that stay: the current one, those to be cancelled, and the last that ended. Others are deleted.
+fn existing_runs(
+    owner: &Owner<'_>,
+    valid: &ValidFunction,
+    plan: &BuildPlan,
+    live: &LiveChildren,
+) -> Vec<Child> {
+    let current = &plan.build.name;
+    let current_ended = due::find_run(current, live).is_some_and(|run| run_state(run) != RunState::Running);
+    let mut finished = 0;
+    let mut children = Vec::new();
+    for run in runs(live) {
+        let (name, state) = (run.name_any(), run_state(run));
+        let is_old = name != *current && state != RunState::Running;
+        finished += usize::from(is_old);
+        if is_old && (finished > valid.keep || (finished == valid.keep && current_ended)) {
+            continue;
+        }
+        let cancel = name != *current && state == RunState::Running && !is_stopping(run);
+        let changes = [labels(owner, run), cancel.then(|| self::cancel(current))].into_iter().flatten();
+        let patch = changes.reduce(merge);
+        let mode = patch.map_or(WriteMode::Retain, WriteMode::Patch);
+        children.push(Child::existing(ChildId::new(ChildKind::PipelineRun, name), mode));
+    }
+    children
+}
+
+/// It was asked to stop, or is being deleted. A queue that holds a run (`PipelineRunPending`) is about to
+/// start it.
+fn is_stopping(run: &DynamicObject) -> bool {
+    let status = run.data.pointer("/spec/status").and_then(Value::as_str).unwrap_or_default();
+    run.metadata.deletion_timestamp.is_some() || STOPPING.contains(&status)
+}
+
+/// Elpio's labels, where one was removed or changed.
+fn labels(owner: &Owner<'_>, run: &DynamicObject) -> Option<Value> {
+    let labels = owner.labels();
+    let complete = labels.iter().all(|(name, value)| run.labels().get(name) == Some(value));
+    (!complete && run.metadata.deletion_timestamp.is_none()).then(|| json!({"metadata": {"labels": labels}}))
+}
+
+/// Two merge patches that have no field in common but `metadata`.
+fn merge(mut one: Value, other: Value) -> Value {
+    if let (Some(one), Value::Object(other)) = (one.as_object_mut(), other) {
+        for (key, value) in other {
+            match (one.get_mut(&key).and_then(Value::as_object_mut), value) {
+                (Some(fields), Value::Object(more)) => fields.extend(more),
+                (_, value) => {
+                    one.insert(key, value);
+                }
+            }
+        }
+    }
+    one
 }
 
 fn cancel(by: &str) -> Value {
-    json!({"metadata": {"annotations": {annotation::SUPERSEDED_BY: by}}, "spec": {"status": "Cancelled"}})
+    json!({"metadata": {"annotations": {annotation::SUPERSEDED_BY: by}}, "spec": {"status": CANCELLED}})
 }
 
 #[cfg(test)]

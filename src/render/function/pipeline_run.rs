@@ -2,77 +2,105 @@
 //!
 //! What a user chose reaches scripts as environment variables only, and commands as arguments of their own.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    api::core::v1::{
-        EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimSpec, Volume, VolumeMount,
-        VolumeResourceRequirements,
-    },
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{KeyToPath, PodSecurityContext, SeccompProfile, SecretVolumeSource};
 
 use crate::{
-    api::label,
+    api::{BuildStatus, annotation, label},
     foreign::{
         ChildKind,
         tekton::{
             Named, Param, ParamSpec, PipelineResult, PipelineRunSpec, PipelineSpec, PipelineTask,
-            PodSecurity, PodTemplate, Step, TaskRunTemplate, TaskSpec, TaskWorkspace, Timeouts, VolumeClaim,
-            WorkspaceBinding,
+            PodTemplate, TaskRunTemplate, TaskSpec, TaskWorkspace, Timeouts, WorkspaceBinding,
         },
     },
-    render::{Child, ChildId, Defaults, Owner, ValidFunction, child::ChildBuilder},
+    render::{Child, ChildId, Defaults, Owner, ValidFunction, child::ChildBuilder, function::steps},
 };
 
 /// The result that holds the digest of the pushed image.
 pub const IMAGE_DIGEST: &str = "IMAGE_DIGEST";
 
-/// The task that brings the source.
-pub const FETCH_TASK: &str = "fetch";
+/// The result that holds, in one line, why the source could not be fetched.
+pub const CAUSE: &str = "CAUSE";
 
-/// The task that builds and pushes.
+/// The one task of the pipeline. Its steps share the pod, so no volume outlives it.
 pub const BUILD_TASK: &str = "build";
 
 /// The group of the lifecycle's user in the builders of Paketo, Heroku and Google.
-const BUILD_GROUP: i64 = 1000;
+pub(super) const BUILD_GROUP: i64 = 1000;
 
-/// A version of the Platform API that lifecycles from 0.14 on speak, and that has every flag used here.
-const PLATFORM_API: &str = "0.10";
+/// The workspace with the credentials to push.
+pub(super) const REGISTRY: &str = "registry";
 
-const WORKSPACE: &str = "source";
-const FETCH_PARAMS: [&str; 6] =
-    ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT", "RUNTIME"];
-const BUILD_PARAMS: [&str; 2] = ["APP_IMAGE", "BUILDER_IMAGE"];
+/// The parameter that names the image to push.
+pub(super) const APP_IMAGE: &str = "APP_IMAGE";
 
-/// The run that builds the function's current inputs.
+const PARAMS: [&str; 8] = [
+    APP_IMAGE,
+    "BUILDER_IMAGE",
+    "SOURCE_URL",
+    "SOURCE_REVISION",
+    "SOURCE_SUBPATH",
+    "SOURCE_ARCHIVE",
+    "ENTRYPOINT",
+    "RUNTIME",
+];
+
+/// The run of a build of the function's current inputs.
 #[must_use]
-pub fn pipeline_run(owner: &Owner<'_>, valid: &ValidFunction, defaults: &Defaults) -> Child {
-    let storage = BTreeMap::from([("storage".to_owned(), Quantity("1Gi".to_owned()))]);
-    let claim = PersistentVolumeClaimSpec {
-        access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-        resources: Some(VolumeResourceRequirements {
-            requests: Some(storage),
-            ..VolumeResourceRequirements::default()
-        }),
-        ..PersistentVolumeClaimSpec::default()
-    };
+pub fn pipeline_run(
+    owner: &Owner<'_>,
+    valid: &ValidFunction,
+    build: &BuildStatus,
+    defaults: &Defaults,
+) -> Child {
     let spec = PipelineRunSpec {
         params: param_values(valid),
-        pipeline_spec: pipeline(defaults),
-        workspaces: vec![WorkspaceBinding {
-            name: WORKSPACE,
-            volume_claim_template: VolumeClaim { spec: claim },
-        }],
+        pipeline_spec: pipeline(valid, defaults),
+        workspaces: valid.inputs.push_secret.iter().map(|secret| registry(secret)).collect(),
         task_run_template: TaskRunTemplate {
             service_account_name: valid.inputs.service_account.clone(),
-            pod_template: PodTemplate { security_context: PodSecurity { fs_group: BUILD_GROUP } },
+            pod_template: PodTemplate {
+                automount_service_account_token: false,
+                security_context: PodSecurityContext {
+                    fs_group: Some(BUILD_GROUP),
+                    run_as_non_root: Some(true),
+                    seccomp_profile: Some(SeccompProfile {
+                        type_: "RuntimeDefault".to_owned(),
+                        ..SeccompProfile::default()
+                    }),
+                    ..PodSecurityContext::default()
+                },
+            },
         },
         timeouts: Timeouts { pipeline: valid.inputs.timeout.clone() },
     };
-    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::PipelineRun, valid.run_name()), spec);
+    let mut parts = ChildBuilder::new(ChildId::new(ChildKind::PipelineRun, &build.name), spec);
     parts.labels.insert(label::RUNTIME.to_owned(), valid.inputs.runtime.clone());
+    let rebuild = build.rebuild.clone().map(|rebuild| (annotation::REBUILD, rebuild));
+    let annotations = [
+        (annotation::BUILD_INPUTS, build.inputs.clone()),
+        (annotation::BUILD_NUMBER, build.number.to_string()),
+    ];
+    parts.annotations =
+        annotations.into_iter().chain(rebuild).map(|(name, value)| (name.to_owned(), value)).collect();
     parts.build(owner)
+}
+
+/// The Secret in the form in which registry clients read it: as a file config.json.
+fn registry(secret: &str) -> WorkspaceBinding {
+    let item = KeyToPath {
+        key: ".dockerconfigjson".to_owned(),
+        path: "config.json".to_owned(),
+        ..KeyToPath::default()
+    };
+    WorkspaceBinding {
+        name: REGISTRY,
+        secret: SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            items: Some(vec![item]),
+            ..SecretVolumeSource::default()
+        },
+    }
 }
 
 /// Every parameter has a value, an empty one where the source is of the other sort.
@@ -80,27 +108,42 @@ fn param_values(valid: &ValidFunction) -> Vec<Param> {
     let inputs = &valid.inputs;
     let git = inputs.git.as_ref();
     let text = |text: Option<&String>| text.cloned().unwrap_or_default();
-    let values = [
-        ("APP_IMAGE", inputs.image.clone()),
-        ("BUILDER_IMAGE", inputs.builder.clone()),
-        ("SOURCE_URL", text(git.map(|git| &git.url))),
-        ("SOURCE_REVISION", text(git.map(|git| &git.revision))),
-        ("SOURCE_SUBPATH", text(git.and_then(|git| git.sub_path.as_ref()))),
-        ("SOURCE_ARCHIVE", text(inputs.archive.as_ref())),
-        ("ENTRYPOINT", text(inputs.entrypoint.as_ref())),
-        ("RUNTIME", inputs.runtime.clone()),
-    ];
-    values.into_iter().map(|(name, value)| Param { name: name.to_owned(), value }).collect()
+    let value = |name: &str| match name {
+        APP_IMAGE => inputs.image.clone(),
+        "BUILDER_IMAGE" => inputs.builder.clone(),
+        "SOURCE_URL" => text(git.map(|git| &git.url)),
+        "SOURCE_REVISION" => text(git.map(|git| &git.revision)),
+        "SOURCE_SUBPATH" => text(git.and_then(|git| git.sub_path.as_ref())),
+        "SOURCE_ARCHIVE" => text(inputs.archive.as_ref()),
+        "ENTRYPOINT" => text(inputs.entrypoint.as_ref()),
+        _ => inputs.runtime.clone(),
+    };
+    PARAMS.map(|name| Param { name: name.to_owned(), value: value(name) }).into()
 }
 
-fn pipeline(defaults: &Defaults) -> PipelineSpec {
+fn pipeline(valid: &ValidFunction, defaults: &Defaults) -> PipelineSpec {
+    let has_secret = valid.inputs.push_secret.is_some();
+    let workspaces: Vec<Named> = has_secret.then_some(Named { name: REGISTRY }).into_iter().collect();
+    let task_spec = TaskSpec {
+        params: PARAMS.map(param_spec).into(),
+        workspaces: workspaces.clone(),
+        results: vec![Named { name: IMAGE_DIGEST }, Named { name: CAUSE }],
+        steps: steps::steps(valid, defaults),
+        volumes: steps::volumes(),
+    };
+    let task = PipelineTask {
+        name: BUILD_TASK,
+        params: PARAMS.map(|name| Param { name: name.to_owned(), value: format!("$(params.{name})") }).into(),
+        workspaces: has_secret
+            .then_some(TaskWorkspace { name: REGISTRY, workspace: REGISTRY })
+            .into_iter()
+            .collect(),
+        task_spec,
+    };
     PipelineSpec {
-        params: BUILD_PARAMS.into_iter().chain(FETCH_PARAMS).map(param_spec).collect(),
-        workspaces: vec![Named { name: WORKSPACE }],
-        tasks: vec![
-            task(FETCH_TASK, &[], &FETCH_PARAMS, fetch(defaults)),
-            task(BUILD_TASK, &[FETCH_TASK], &BUILD_PARAMS, build()),
-        ],
+        params: PARAMS.map(param_spec).into(),
+        workspaces,
+        tasks: vec![task],
         results: vec![PipelineResult {
             name: IMAGE_DIGEST,
             value: format!("$(tasks.{BUILD_TASK}.results.{IMAGE_DIGEST})"),
@@ -110,88 +153,4 @@ fn pipeline(defaults: &Defaults) -> PipelineSpec {
 
 fn param_spec(name: &str) -> ParamSpec {
     ParamSpec { name: name.to_owned(), kind: "string" }
-}
-
-/// A task that gets the pipeline's parameters under their own names.
-fn task(name: &'static str, after: &[&'static str], params: &[&str], task_spec: TaskSpec) -> PipelineTask {
-    PipelineTask {
-        name,
-        run_after: after.to_vec(),
-        params: params
-            .iter()
-            .map(|name| Param { name: (*name).to_owned(), value: format!("$(params.{name})") })
-            .collect(),
-        workspaces: vec![TaskWorkspace { name: WORKSPACE, workspace: WORKSPACE }],
-        task_spec,
-    }
-}
-
-fn env_var(name: &str, value: impl Into<String>) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
-}
-
-/// A path in the workspace.
-fn in_workspace(path: &str) -> String {
-    format!("$(workspaces.{WORKSPACE}.path){path}")
-}
-
-fn fetch(defaults: &Defaults) -> TaskSpec {
-    let chosen = FETCH_PARAMS.map(|name| env_var(name, format!("$(params.{name})")));
-    let ours = [env_var("WORKSPACE", in_workspace("")), env_var("GROUP", BUILD_GROUP.to_string())];
-    TaskSpec {
-        params: FETCH_PARAMS.map(param_spec).into(),
-        workspaces: vec![Named { name: WORKSPACE }],
-        results: Vec::new(),
-        steps: vec![Step {
-            name: "fetch",
-            image: defaults.fetch_image.clone(),
-            script: Some(include_str!("fetch.sh")),
-            env: chosen.into_iter().chain(ours).collect(),
-            ..Step::default()
-        }],
-        volumes: Vec::new(),
-    }
-}
-
-fn build() -> TaskSpec {
-    let layers = || VolumeMount {
-        name: "layers".to_owned(),
-        mount_path: "/layers".to_owned(),
-        ..VolumeMount::default()
-    };
-    let report = "/layers/report.toml";
-    let create = Step {
-        name: "create",
-        image: "$(params.BUILDER_IMAGE)".to_owned(),
-        command: vec!["/cnb/lifecycle/creator".to_owned()],
-        args: vec![
-            format!("-app={}", in_workspace("/app")),
-            "-layers=/layers".to_owned(),
-            format!("-platform={}", in_workspace("/platform")),
-            format!("-report={report}"),
-            "$(params.APP_IMAGE)".to_owned(),
-        ],
-        env: vec![env_var("CNB_PLATFORM_API", PLATFORM_API)],
-        volume_mounts: vec![layers()],
-        ..Step::default()
-    };
-    let digest = Step {
-        name: "digest",
-        image: "$(params.BUILDER_IMAGE)".to_owned(),
-        script: Some(include_str!("digest.sh")),
-        env: vec![env_var("REPORT", report)],
-        volume_mounts: vec![layers()],
-        ..Step::default()
-    };
-    TaskSpec {
-        params: BUILD_PARAMS.map(param_spec).into(),
-        workspaces: vec![Named { name: WORKSPACE }],
-        results: vec![Named { name: IMAGE_DIGEST }],
-        steps: vec![create, digest],
-        volumes: vec![Volume {
-            name: "layers".to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Volume::default()
-        }],
-    }
 }

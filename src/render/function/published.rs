@@ -1,57 +1,62 @@
-//! The service that a function publishes once an image is there. Pure; the run that builds the image stands
-//! in `tekton`.
+//! The service that a function publishes once an image is there. Pure; `due` decides which build it runs.
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    api::{annotation, service::Image},
+    api::{ServedBuild, annotation, service::Image},
     foreign::ChildKind,
-    render::{Child, ChildId, Owner, ValidFunction, child::ChildBuilder, formats},
+    render::{
+        Child, ChildId, Owner, ValidFunction,
+        child::ChildBuilder,
+        formats,
+        function::{digest, pipeline_run::APP_IMAGE},
+    },
 };
 
-/// An image that a run has built.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BuiltImage {
-    /// The run.
-    pub run: String,
-    /// The image.
-    pub image: Image,
+/// What a run of the current inputs built: the image by digest when the run reported one (anything that is no
+/// digest counts as none), else by tag; then the name of the run, which the service puts on its pods, makes a
+/// new revision.
+#[must_use]
+pub fn served_build(valid: &ValidFunction, run: &str, digest: Option<&str>) -> ServedBuild {
+    let Image { repository, tag, .. } = valid.service.image.clone();
+    let digest = digest.map(str::trim).filter(|digest| formats::is_digest(digest)).map(str::to_owned);
+    ServedBuild { build: run.to_owned(), repository, tag: tag.filter(|_| digest.is_none()), digest }
 }
 
-impl BuiltImage {
-    /// What a run of the current inputs built: the image by digest when the run reported one (anything that
-    /// is no digest counts as none), else by tag; then the name of the run, which the service puts on its
-    /// pods, makes a new revision.
-    #[must_use]
-    pub fn from_run(valid: &ValidFunction, run: &str, digest: Option<&str>) -> Self {
-        let tagged = valid.service.image.clone();
-        let image = match digest.map(str::trim).filter(|digest| formats::is_digest(digest)) {
-            Some(digest) => {
-                Image { repository: tagged.repository, tag: None, digest: Some(digest.to_owned()) }
-            }
-            None => tagged,
-        };
-        Self { run: run.to_owned(), image }
-    }
+/// What a run built, whatever the current inputs are: the image that it was asked to push.
+#[must_use]
+pub fn built_by(valid: &ValidFunction, run: &DynamicObject) -> ServedBuild {
+    let served = served_build(valid, &run.name_any(), digest(run));
+    let params = run.data.pointer("/spec/params").and_then(Value::as_array);
+    let param = params.and_then(|params| params.iter().find(|param| param["name"] == APP_IMAGE));
+    let Some((repository, tag)) = param.and_then(|param| param["value"].as_str()).map(formats::split_tag)
+    else {
+        return served;
+    };
+    let tag = tag.map(str::to_owned).filter(|_| served.digest.is_none());
+    ServedBuild { repository: repository.to_owned(), tag, ..served }
+}
 
-    /// What the published service runs: the last good build, whatever the function's current inputs are.
-    /// `None` when it carries no build.
-    #[must_use]
-    pub fn from_service(service: &DynamicObject) -> Option<Self> {
-        let run = service.annotations().get(annotation::BUILD)?.clone();
-        let image = Image::deserialize(service.data.get("spec")?.get("image")?).ok()?;
-        Some(Self { run, image })
-    }
+/// The build that a published service runs. `None` when it carries none.
+///
+/// Only for a function whose status remembers no build: anybody may have edited the service.
+#[must_use]
+pub fn served_by(service: &DynamicObject) -> Option<ServedBuild> {
+    let build = service.annotations().get(annotation::BUILD)?.clone();
+    let Image { repository, tag, digest } =
+        Image::deserialize(service.data.get("spec")?.get("image")?).ok()?;
+    Some(ServedBuild { build, repository, tag, digest })
 }
 
 /// The `ElpioService` of a function, with an image that was built.
 #[must_use]
-pub fn published_service(owner: &Owner<'_>, valid: &ValidFunction, built: &BuiltImage) -> Child {
+pub fn published_service(owner: &Owner<'_>, valid: &ValidFunction, served: &ServedBuild) -> Child {
     let mut spec = valid.service.clone();
-    spec.image = built.image.clone();
+    spec.image = served.image();
     let mut parts = ChildBuilder::new(ChildId::new(ChildKind::ElpioService, &valid.name), spec);
-    parts.annotations.insert(annotation::BUILD.to_owned(), built.run.clone());
+    parts.annotations.insert(annotation::BUILD.to_owned(), served.build.clone());
     parts.build(owner)
 }
 
@@ -73,23 +78,21 @@ mod tests {
             "metadata": {"name": "f", "annotations": {"elpio.io/build": "f-build-1"}},
             "spec": {"image": {"repository": "old", "digest": "sha256:x"}, "port": 1},
         }));
-        let image = Image { repository: "old".to_owned(), tag: None, digest: Some("sha256:x".to_owned()) };
-        assert_eq!(BuiltImage::from_service(&live), Some(BuiltImage { run: "f-build-1".to_owned(), image }));
+        let served = ServedBuild {
+            build: "f-build-1".to_owned(),
+            repository: "old".to_owned(),
+            tag: None,
+            digest: Some("sha256:x".to_owned()),
+        };
+        assert_eq!(served_by(&live), Some(served));
     }
 
     #[test]
-    fn a_service_without_a_build_or_an_image_tells_of_none() {
-        assert_eq!(
-            BuiltImage::from_service(&service(
-                json!({"metadata": {}, "spec": {"image": {"repository": "r"}}})
-            )),
-            None
-        );
-        assert_eq!(
-            BuiltImage::from_service(&service(
-                json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}})
-            )),
-            None
-        );
+    fn a_service_without_a_build_or_an_image_serves_none() {
+        let without_build = json!({"metadata": {}, "spec": {"image": {"repository": "r"}}});
+        let without_image = json!({"metadata": {"annotations": {"elpio.io/build": "b"}}, "spec": {}});
+        for value in [without_build, without_image] {
+            assert_eq!(served_by(&service(value)), None);
+        }
     }
 }

@@ -47,7 +47,10 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
         port,
         env: env(&spec.env, engine, errors),
         env_from: env_from(&spec.env_from, errors),
-        resources: spec.resources.as_ref().and_then(|resources| requirements(resources, errors)),
+        resources: spec
+            .resources
+            .as_ref()
+            .and_then(|resources| requirements("spec.resources", resources, errors)),
         readiness_probe: spec.readiness_probe.as_ref().map(|asked| probe(asked, port, errors)),
         service_account: account.to_owned(),
         image_pull_secrets: image_pull_secrets(&spec.image_pull_secrets, errors),
@@ -168,13 +171,17 @@ fn env_from(sources: &[pod::EnvFrom], errors: &mut FieldErrors) -> Vec<EnvFromSo
     sources.iter().enumerate().map(valid).collect()
 }
 
-/// Resources in canonical form; `None` when nothing is asked.
-fn requirements(resources: &Resources, errors: &mut FieldErrors) -> Option<ResourceRequirements> {
-    let requests = amounts("spec.resources.requests", &resources.requests, errors);
-    let limits = amounts("spec.resources.limits", &resources.limits, errors);
+/// The resources at `path` in canonical form; `None` when nothing is asked.
+pub(super) fn requirements(
+    path: &str,
+    resources: &Resources,
+    errors: &mut FieldErrors,
+) -> Option<ResourceRequirements> {
+    let requests = amounts(&format!("{path}.requests"), &resources.requests, errors);
+    let limits = amounts(&format!("{path}.limits"), &resources.limits, errors);
     for (name, request) in &requests {
         if let Some(limit) = limits.get(name) {
-            errors.check(request <= limit, &format!("spec.resources.requests.{name}"), || {
+            errors.check(request <= limit, &format!("{path}.requests.{name}"), || {
                 format!("{request} is more than the limit, {limit}")
             });
         }

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 
 use crate::{
     api::{
+        annotation::REBUILD,
         function::{ElpioFunctionSpec, GitSource, MAX_NAME},
         quantity::RawQuantity,
         service::{ElpioServiceSpec, Image},
     },
     render::{
-        Defaults,
-        child::{canonical, hex},
-        duration, formats,
+        Defaults, duration, formats,
+        function::inputs::BuildInputs,
         quantity::Quantity,
-        validate::{FieldError, FieldErrors, validate},
+        validate::{FieldError, FieldErrors, container, validate},
     },
 };
+
+/// The longest value of the annotation `elpio.io/rebuild`.
+const MAX_REBUILD: usize = 253;
 
 /// A function whose every field obeys its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,61 +29,16 @@ pub struct ValidFunction {
     pub name: String,
     /// What the build's outcome depends on.
     pub inputs: BuildInputs,
+    /// The annotation `elpio.io/rebuild`.
+    pub rebuild: Option<String>,
     /// How long a build may take.
     pub timeout: Duration,
     /// How many finished runs stay.
     pub keep: usize,
+    /// What each step of a build requests and may use at most, where the user chose it.
+    pub build_resources: Option<ResourceRequirements>,
     /// The service, but for the digest of its image.
     pub service: ElpioServiceSpec,
-}
-
-/// What the outcome of a build depends on; its hash names the run.
-///
-/// A field that is added later must be left out of the hash when it is absent, or every function in every
-/// cluster is built again.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BuildInputs {
-    /// The git repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub git: Option<GitSource>,
-    /// The archive.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub archive: Option<String>,
-    /// Where the build pushes.
-    pub image: String,
-    /// The builder image.
-    pub builder: String,
-    /// The runtime.
-    pub runtime: String,
-    /// The process to start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<String>,
-    /// The service account of the build.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<String>,
-    /// How long it may take, as written.
-    pub timeout: String,
-    /// The annotation `elpio.io/rebuild`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rebuild: Option<String>,
-}
-
-impl ValidFunction {
-    /// The name of the run that builds these inputs.
-    #[must_use]
-    pub fn run_name(&self) -> String {
-        format!("{}-build-{}", self.name, self.inputs.hash())
-    }
-}
-
-impl BuildInputs {
-    /// The first 10 hexadecimal digits of the SHA-256 of the inputs, their keys sorted.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        let value = serde_json::to_value(self).unwrap_or_default();
-        hex(&Sha256::digest(canonical(&value).to_string()), 10)
-    }
 }
 
 /// Checks every rule of a function.
@@ -100,12 +57,22 @@ pub fn validate_function(
     errors.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
-    let inputs = inputs(spec, rebuild, &mut errors);
+    errors.check(
+        rebuild.is_none_or(|value| formats::at_most_chars(value, MAX_REBUILD)),
+        &format!("metadata.annotations[{REBUILD}]"),
+        || format!("must have at most {MAX_REBUILD} characters"),
+    );
+    let inputs = inputs(spec, &mut errors);
     let timeout = duration::parse(&spec.build.timeout).filter(|timeout| !timeout.is_zero());
     errors.check(timeout.is_some(), "spec.build.timeout", || {
         format!("{:?} must be a duration such as 30m, more than nothing", spec.build.timeout)
     });
-    errors.range("spec.build.keep", spec.build.keep, 1, i32::MAX);
+    errors.range("spec.build.keep", spec.build.keep, 1, 20);
+    let build_resources = spec
+        .build
+        .resources
+        .as_ref()
+        .and_then(|resources| container::requirements("spec.build.resources", resources, &mut errors));
     let service = service(spec);
     // The service's image and name are made from fields that were checked under their own paths.
     let others = validate(name, &service, None, defaults).err().unwrap_or_default();
@@ -119,19 +86,21 @@ pub fn validate_function(
     Ok(ValidFunction {
         name: name.to_owned(),
         inputs,
+        rebuild: rebuild.map(str::to_owned),
         timeout: timeout.unwrap_or_default(),
         keep: usize::try_from(spec.build.keep).unwrap_or_default(),
+        build_resources,
         service,
     })
 }
 
 /// Empty texts count as absent, so that to write one changes nothing.
-fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErrors) -> BuildInputs {
+fn inputs(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) -> BuildInputs {
     source(spec, errors);
     errors.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
-    let (repository, tag) = split_tag(&spec.image);
+    let (repository, tag) = formats::split_tag(&spec.image);
     // The published service has it as its repository and tag.
     let image = formats::is_repository(repository) && tag.is_none_or(formats::is_image_tag);
     errors
@@ -148,11 +117,14 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErr
         format!("{:?} must be the name of an image", spec.builder)
     });
     let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
-    errors.check(
-        service_account.as_deref().is_none_or(formats::is_subdomain),
-        "spec.build.serviceAccount",
-        || "must be a lower-case DNS name of at most 253 characters".to_owned(),
-    );
+    let push_secret = spec.build.push_secret.clone().filter(|name| !name.is_empty());
+    for (field, name) in [("serviceAccount", &service_account), ("pushSecret", &push_secret)] {
+        errors.check(
+            name.as_deref().is_none_or(formats::is_subdomain),
+            &format!("spec.build.{field}"),
+            || "must be a lower-case DNS name of at most 253 characters".to_owned(),
+        );
+    }
     let trim = |git: GitSource| GitSource { sub_path: git.sub_path.filter(|path| !path.is_empty()), ..git };
     BuildInputs {
         git: spec.source.git.clone().map(trim),
@@ -162,8 +134,8 @@ fn inputs(spec: &ElpioFunctionSpec, rebuild: Option<&str>, errors: &mut FieldErr
         runtime: spec.runtime.clone(),
         entrypoint,
         service_account,
+        push_secret,
         timeout: spec.build.timeout.clone(),
-        rebuild: rebuild.map(str::to_owned),
     }
 }
 
@@ -173,9 +145,7 @@ fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
         "exactly one of git and archive must be set".to_owned()
     });
     if let Some(git) = &source.git {
-        errors.check(is_https(&git.url), "spec.source.git.url", || {
-            format!("{:?} must be an https:// URL", git.url)
-        });
+        url("spec.source.git.url", &git.url, errors);
         let revision = !git.revision.is_empty()
             && formats::at_most_chars(&git.revision, 256)
             && !git.revision.starts_with('-');
@@ -192,10 +162,22 @@ fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
         errors.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
     if let Some(archive) = &source.archive {
-        errors.check(is_https(archive), "spec.source.archive", || {
-            format!("{archive:?} must be an https:// URL")
-        });
+        url("spec.source.archive", archive, errors);
     }
+}
+
+/// A URL that holds credentials is not repeated: its fault is read by many.
+fn url(path: &str, url: &str, errors: &mut FieldErrors) {
+    if has_user_info(url) {
+        errors.add(path, "must not hold a user name or password");
+    } else {
+        errors.check(is_https(url), path, || format!("{url:?} must be an https:// URL"));
+    }
+}
+
+fn has_user_info(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 fn is_https(url: &str) -> bool {
@@ -211,17 +193,9 @@ fn is_reference(image: &str) -> bool {
         && !image.contains(char::is_whitespace)
 }
 
-/// A colon after the last slash begins the tag; one before it belongs to the registry's port.
-fn split_tag(image: &str) -> (&str, Option<&str>) {
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-        _ => (image, None),
-    }
-}
-
 /// The service with the image by tag.
 fn service(spec: &ElpioFunctionSpec) -> ElpioServiceSpec {
-    let (repository, tag) = split_tag(&spec.image);
+    let (repository, tag) = formats::split_tag(&spec.image);
     let mut resources = spec.resources.clone();
     for amounts in resources.iter_mut().flat_map(|resources| [&mut resources.requests, &mut resources.limits])
     {

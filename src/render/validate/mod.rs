@@ -22,7 +22,7 @@ use crate::{
 
 pub use crate::render::validate::field_error::FieldError;
 pub(crate) use crate::render::validate::field_error::FieldErrors;
-pub use crate::render::validate::function::{BuildInputs, ValidFunction, validate_function};
+pub use crate::render::validate::function::{ValidFunction, validate_function};
 
 /// A service whose every field obeys its rule, with the operator's defaults filled in.
 #[derive(Clone, Debug, PartialEq)]

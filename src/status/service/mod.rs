@@ -14,6 +14,7 @@ use crate::{
     status::{
         Observation, StatusInput, StatusUpdate, common_conditions,
         conditions::{NewCondition, is_true, set_conditions},
+        readiness::{self, Readiness},
         rollout,
         service::children::{ChildStates, condition_members, part_condition},
         transitions::{self, Transitions, new_event},
@@ -61,12 +62,25 @@ pub fn compute(
     };
     status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = is_true(&status.conditions, kind::READY);
+    if status.ready && is_rolled_out(observation) {
+        status.build = owner.build.map(str::to_owned);
+    }
     let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
     status.rollout = Some(advanced);
     let baseline = input.baseline(&before);
     let events =
         events(owner.name, &baseline, baseline_children(previous, input), &status, observation, input);
     StatusUpdate { status, events }
+}
+
+/// Every child is ready for its current spec by its own account, so that the annotations on the pods are those
+/// of the owner too.
+fn is_rolled_out(observation: Observation<'_, ValidService>) -> bool {
+    let Observation::Applied { desired, live, .. } = observation else { return false };
+    desired.children.iter().all(|child| {
+        live.get(&child.id)
+            .is_some_and(|live| readiness::child_readiness(child.id.kind, live) == Readiness::Ready)
+    })
 }
 
 /// The children as the status has them since the rollout ended; none while one runs.

@@ -136,7 +136,7 @@ async fn the_output_is_complete_and_nothing_is_left_behind() {
         assert!(output.contains(&format!("Started {}", engine.name())), "{engine:?} runs\n{output}");
     }
     check_table(&output);
-    for part in ["rollout ElpioFunction", "─ build greet-", "─ task fetch", "rollout ElpioService"] {
+    for part in ["rollout ElpioFunction", "─ BUILD greet-", "─ task build", "rollout ElpioService"] {
         assert!(output.contains(part), "the trace has {part:?}\n{output}");
     }
     assert!(

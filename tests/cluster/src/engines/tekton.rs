@@ -4,6 +4,8 @@
 //! | annotation of a `PipelineRun` (Tekton copies it to pods) | effect |
 //! |---|---|
 //! | `kwok.elpio.io/fail: TASK` | that task fails |
+//! | `kwok.elpio.io/step: STEP` | this step of it; else the first with `kwok-fail` in it, else the first |
+//! | `kwok.elpio.io/cause: TEXT` | that step's result `CAUSE` |
 //! | `kwok.elpio.io/hold: TASK` | that task runs until [`finish_task`] ends it |
 //! | `kwok.elpio.io/exit-code: "51"` | exit code of a step that fails (default 1) |
 //! | `kwok.elpio.io/results: '{"NAME": "value"}'` | the task's results (default: a digest for a name with `DIGEST` in it, otherwise some text) |
@@ -56,7 +58,7 @@ const OUTCOME: &str = r#"
 pub enum TaskOutcome {
     /// All its steps succeed.
     Succeed,
-    /// Its first step fails.
+    /// One of its steps fails.
     Fail,
 }
 

@@ -1,0 +1,169 @@
+//! The steps of a build: the source, the phases of the Cloud Native Buildpacks lifecycle, the digest. Pure.
+//!
+//! Each phase is a step of its own, so that the code of buildpacks runs where no credentials are mounted.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, EmptyDirVolumeSource, EnvVar, ResourceRequirements, SeccompProfile, SecurityContext,
+        Volume, VolumeMount,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use crate::{
+    foreign::tekton::{Step, StepWorkspace},
+    render::{
+        Defaults, ValidFunction,
+        function::pipeline_run::{BUILD_GROUP, CAUSE, REGISTRY},
+    },
+};
+
+/// A version of the Platform API that lifecycles from 0.14 on speak, and that has every flag used here.
+const PLATFORM_API: &str = "0.10";
+
+/// Where the source and the build environment are.
+const SOURCE: &str = "/workspace/source";
+const APP: &str = "/workspace/source/app";
+const PLATFORM: &str = "/workspace/source/platform";
+const LAYERS: &str = "/layers";
+const REPORT: &str = "/layers/report.toml";
+/// Where the credentials to push are, in the steps that see them.
+const CREDENTIALS: &str = "/workspace/registry";
+/// The home that Tekton gives every step.
+const HOME: &str = "/tekton/home";
+
+/// What the script of the first step reads, beside its folders.
+const FETCH_PARAMS: [&str; 6] =
+    ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT", "RUNTIME"];
+
+/// The steps, one after the other.
+pub(super) fn steps(valid: &ValidFunction, defaults: &Defaults) -> Vec<Step> {
+    let image = || "$(params.APP_IMAGE)".to_owned();
+    let app = || format!("-app={APP}");
+    let layers = || format!("-layers={LAYERS}");
+    let platform = || format!("-platform={PLATFORM}");
+    let report = || format!("-report={REPORT}");
+    let mut steps = vec![
+        fetch(defaults),
+        phase("analyze", "analyzer", vec![layers(), image()]),
+        phase("detect", "detector", vec![app(), layers(), platform()]),
+        phase("restore", "restorer", vec![layers()]),
+        phase("build", "builder", vec![app(), layers(), platform()]),
+        phase("export", "exporter", vec![app(), layers(), report(), image()]),
+        digest(),
+    ];
+    for step in &mut steps {
+        let default = if step.name == "build" { BUILD_RESOURCES } else { STEP_RESOURCES };
+        step.compute_resources = valid.build_resources.clone().unwrap_or_else(|| resources(&default));
+        if valid.inputs.push_secret.is_some() && ["analyze", "restore", "export"].contains(&step.name) {
+            step.workspaces = vec![StepWorkspace { name: REGISTRY, mount_path: CREDENTIALS }];
+            step.env.push(env_var("DOCKER_CONFIG", CREDENTIALS));
+        }
+    }
+    steps
+}
+
+/// The volumes of the pod; both go with it.
+pub(super) fn volumes() -> Vec<Volume> {
+    let volume = |name: &str, size: &str| Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(size.to_owned())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    vec![volume("source", "5Gi"), volume("layers", "10Gi")]
+}
+
+/// Requests and limits of cpu and memory.
+type Amounts = [(&'static str, &'static str, &'static str); 2];
+
+/// Small enough for a namespace with a quota: Tekton runs the steps in turn, and a quota counts all of them.
+const STEP_RESOURCES: Amounts = [("cpu", "50m", "500m"), ("memory", "64Mi", "1Gi")];
+
+/// Compilers run here.
+const BUILD_RESOURCES: Amounts = [("cpu", "100m", "2"), ("memory", "256Mi", "4Gi")];
+
+fn resources(amounts: &Amounts) -> ResourceRequirements {
+    let amount = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
+    ResourceRequirements {
+        requests: Some(
+            amounts.iter().map(|(name, request, _)| amount(name, request)).collect::<BTreeMap<_, _>>(),
+        ),
+        limits: Some(amounts.iter().map(|(name, _, limit)| amount(name, limit)).collect::<BTreeMap<_, _>>()),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// What Pod Security's profile `restricted` asks of a container.
+fn security_context(user: Option<i64>) -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+        run_as_group: user.map(|_| BUILD_GROUP),
+        run_as_non_root: Some(true),
+        run_as_user: user,
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+fn env_var(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.into()), value_from: None }
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+/// Images with git and curl run as root by default, so the user is named here.
+fn fetch(defaults: &Defaults) -> Step {
+    let chosen = FETCH_PARAMS.map(|name| env_var(name, format!("$(params.{name})")));
+    let own = [
+        env_var("WORKSPACE", SOURCE),
+        env_var("GROUP", BUILD_GROUP.to_string()),
+        env_var("HOME", HOME),
+        env_var("CAUSE", format!("$(results.{CAUSE}.path)")),
+    ];
+    Step {
+        name: "fetch",
+        image: defaults.fetch_image.clone(),
+        script: Some(include_str!("fetch.sh")),
+        env: chosen.into_iter().chain(own).collect(),
+        volume_mounts: vec![mount("source", SOURCE)],
+        security_context: security_context(Some(BUILD_GROUP)),
+        ..Step::default()
+    }
+}
+
+/// A phase of the lifecycle, as the user of the builder image.
+fn phase(name: &'static str, program: &str, args: Vec<String>) -> Step {
+    Step {
+        name,
+        image: "$(params.BUILDER_IMAGE)".to_owned(),
+        command: vec![format!("/cnb/lifecycle/{program}")],
+        args,
+        env: vec![env_var("CNB_PLATFORM_API", PLATFORM_API)],
+        volume_mounts: vec![mount("source", SOURCE), mount("layers", LAYERS)],
+        security_context: security_context(None),
+        ..Step::default()
+    }
+}
+
+fn digest() -> Step {
+    Step {
+        name: "digest",
+        image: "$(params.BUILDER_IMAGE)".to_owned(),
+        script: Some(include_str!("digest.sh")),
+        env: vec![env_var("REPORT", REPORT)],
+        volume_mounts: vec![mount("layers", LAYERS)],
+        security_context: security_context(None),
+        ..Step::default()
+    }
+}

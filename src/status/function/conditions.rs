@@ -1,0 +1,133 @@
+//! The conditions `BuildReady` and `ServiceReady` of a function. Pure.
+
+use kube::{ResourceExt, core::DynamicObject};
+
+use crate::{
+    api::{
+        BuildStatus,
+        condition::{kind, reason},
+    },
+    foreign::ChildKind,
+    render::{
+        applied::LiveChildren,
+        function::{
+            RunState,
+            due::{BuildPlan, BuildState, find_run},
+            published_of, run_state,
+        },
+    },
+    status::{
+        build,
+        conditions::{ConditionStatus, NewCondition},
+        function::string_at,
+        readiness::{Readiness, child_readiness},
+    },
+};
+
+/// How to build again, for people.
+const AGAIN: &str = "to build again edit the source, or set elpio.io/rebuild to another value";
+
+/// What the parts of a function show.
+pub(super) struct FunctionParts<'a> {
+    pub name: &'a str,
+    pub plan: &'a BuildPlan,
+    pub live: &'a LiveChildren,
+    pub details: &'a LiveChildren,
+}
+
+impl FunctionParts<'_> {
+    /// The build of the current inputs; `last` is the build that the status remembers.
+    pub fn build_ready(&self, last: Option<&BuildStatus>) -> NewCondition {
+        let name = &self.plan.build.name;
+        let run = find_run(name, self.live);
+        let (status, reason, message) = match (self.plan.state, run) {
+            // Not `Building`: nothing builds, and the Event that it began is still to come.
+            (BuildState::Due, None) => {
+                (ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet"))
+            }
+            (BuildState::Delayed(at), _) => (
+                ConditionStatus::False,
+                reason::PROGRESSING,
+                format!("{name} begins at {at}, since another build began shortly before"),
+            ),
+            (BuildState::Terminating, Some(run)) => (
+                ConditionStatus::False,
+                reason::PROGRESSING,
+                format!("{}; a new run follows when it is gone", deletion(name, run)),
+            ),
+            (BuildState::Succeeded, Some(_)) => {
+                (ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
+            }
+            (BuildState::Succeeded, None) => {
+                (ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
+            }
+            (BuildState::Failed, run) => {
+                (ConditionStatus::False, reason::BUILD_FAILED, self.failure(name, run, last))
+            }
+            (_, run) => (ConditionStatus::False, reason::BUILDING, progress(name, run)),
+        };
+        NewCondition::new(kind::BUILD_READY, status, reason, message)
+    }
+
+    fn failure(&self, name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
+        let failed = run.filter(|run| run_state(run) == RunState::Failed);
+        let cause = failed
+            .map(|run| build::failure_message(run, self.details))
+            .or_else(|| last.and_then(|last| last.message.clone()))
+            .unwrap_or_else(|| "failed".to_owned());
+        let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
+        let deletion = deleting.map(|run| format!("; {}", deletion("its run", run))).unwrap_or_default();
+        format!("{name}: {cause}{deletion}; {AGAIN}")
+    }
+
+    /// The published service's `Ready`, copied.
+    pub fn service_ready(&self) -> NewCondition {
+        let name = self.name;
+        let new_condition = |status, why: String, message: String| {
+            NewCondition::new(kind::SERVICE_READY, status, why, message)
+        };
+        let progressing =
+            |message: String| new_condition(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
+        let Some(service) = published_of(name, self.live) else {
+            return progressing(format!("ElpioService {name} is not published yet"));
+        };
+        match child_readiness(ChildKind::ElpioService, service) {
+            Readiness::Ready => match self.not_rolled_out(service) {
+                Some(build) => progressing(format!("ElpioService {name} has not rolled out {build} yet")),
+                None => new_condition(ConditionStatus::True, reason::READY.to_owned(), String::new()),
+            },
+            Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),
+            Readiness::Failed { reason: why, message } => {
+                new_condition(ConditionStatus::False, why, format!("ElpioService {name}: {message}"))
+            }
+        }
+    }
+
+    /// The build that the service is to serve, while it still serves another one. Where the image is by tag a
+    /// new build is no new generation, so the service's status has to name it.
+    fn not_rolled_out(&self, service: &DynamicObject) -> Option<&str> {
+        let served = self.plan.served.as_ref().filter(|served| served.digest.is_none())?;
+        let now = string_at(service, "/status/build")?;
+        (now != served.build).then_some(served.build.as_str())
+    }
+}
+
+/// How far a run is.
+fn progress(name: &str, run: Option<&DynamicObject>) -> String {
+    let (reason, message) = run.map(build::succeeded_condition).unwrap_or_default();
+    if reason.is_empty() {
+        format!("{name} has not started yet")
+    } else {
+        format!("{name}: {reason}: {message}")
+    }
+}
+
+/// That a run is being deleted, and what holds it.
+fn deletion(name: &str, run: &DynamicObject) -> String {
+    let finalizers = run.finalizers().join(", ");
+    if finalizers.is_empty() {
+        format!("{name} is being deleted")
+    } else {
+        format!("{name} is being deleted and waits for its finalizers ({finalizers})")
+    }
+}

@@ -1,0 +1,160 @@
+//! The status of an `ElpioFunction`. Pure; its conditions and the Events of its transitions have files of their
+//! own.
+
+mod conditions;
+mod events;
+
+use kube::{ResourceExt, core::DynamicObject};
+use serde_json::Value;
+
+use crate::{
+    api::{
+        BuildStatus, ElpioFunctionStatus,
+        condition::{kind, reason},
+        function::Phase,
+    },
+    render::{
+        Owner, ValidFunction,
+        applied::LiveChildren,
+        function::{
+            self,
+            due::{self, BuildPlan, BuildState, created, find_run},
+        },
+    },
+    status::{
+        Observation, StatusInput, StatusUpdate, build, common_conditions,
+        conditions::{ConditionStatus, NewCondition, find_condition, set_conditions},
+        function::{conditions::FunctionParts, events::FunctionEvents},
+        rollout,
+    },
+};
+
+/// The status of a function after a reconcile; `details` are the `TaskRun`s of its runs.
+#[must_use]
+pub fn compute(
+    owner: &Owner<'_>,
+    previous: Option<&ElpioFunctionStatus>,
+    observation: Observation<'_, ValidFunction>,
+    details: &LiveChildren,
+    input: &StatusInput,
+) -> StatusUpdate<ElpioFunctionStatus> {
+    let mut status = previous.cloned().unwrap_or_default();
+    let before = std::mem::take(&mut status.conditions);
+    status.observed_generation = Some(input.generation);
+    let mut plan = None;
+    let new_conditions = match observation {
+        Observation::Invalid(errors) => {
+            common_conditions::invalid(&before, errors, &[kind::BUILD_READY, kind::SERVICE_READY])
+        }
+        Observation::Applied { valid, desired, applied, live } => {
+            let build =
+                desired.build.clone().unwrap_or_else(|| due::decide(valid, previous, live, input.now));
+            set_observed_fields(&mut status, valid, &build, live);
+            status.last_build = remembered(&build, live, details);
+            status.served.clone_from(&build.served);
+            let reconciled = common_conditions::reconciled(
+                applied,
+                input.reconciled_message(reconciled_message(valid, &build.build.name, live)),
+            );
+            let parts = FunctionParts { name: owner.name, plan: &build, live, details };
+            let parts = [parts.build_ready(status.last_build.as_ref()), parts.service_ready()];
+            let ready = ready(&reconciled, &parts, &status);
+            status.phase = Some(phase(&ready, &parts));
+            plan = Some(build);
+            [ready, reconciled].into_iter().chain(parts).collect()
+        }
+    };
+    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
+    status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    if matches!(observation, Observation::Invalid(_)) && status.phase.is_none() {
+        status.phase = Some(Phase::Pending);
+    }
+    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
+    status.rollout = Some(advanced);
+    let baseline = input.baseline(&before);
+    let is_republished =
+        |kind| find_condition(&before, kind).is_some() && find_condition(&baseline, kind).is_none();
+    let previous = previous.filter(|_| !is_republished(kind::BUILD_READY));
+    let events =
+        FunctionEvents { before: &baseline, previous, status: &status, plan: plan.as_ref(), input, details }
+            .collect(observation);
+    StatusUpdate { status, events }
+}
+
+fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
+    object.data.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// What later reconciles need to know of the last build.
+fn remembered(plan: &BuildPlan, live: &LiveChildren, details: &LiveChildren) -> Option<BuildStatus> {
+    let run = find_run(&plan.build.name, live);
+    let begun = match plan.state {
+        BuildState::Due => run.is_some(),
+        BuildState::Delayed(_) => false,
+        _ => true,
+    };
+    if !begun {
+        return plan.fallback.clone();
+    }
+    let started_at = run.and_then(created).or_else(|| plan.build.started_at.clone());
+    // The run of the last build was there all along, without Elpio's labels.
+    let found =
+        plan.fallback.as_ref().filter(|last| last.name == plan.build.name && last.started_at == started_at);
+    let build = found.unwrap_or(&plan.build).clone();
+    let message = match plan.state {
+        BuildState::Failed => run
+            .filter(|run| function::run_state(run) == function::RunState::Failed)
+            .map(|run| build::failure_message(run, details))
+            .or_else(|| build.message.clone()),
+        _ => None,
+    };
+    Some(BuildStatus { started_at, result: plan.build.result, message, ..build })
+}
+
+/// What the children show, beside conditions.
+fn set_observed_fields(
+    status: &mut ElpioFunctionStatus,
+    valid: &ValidFunction,
+    plan: &BuildPlan,
+    live: &LiveChildren,
+) {
+    let service = function::published_of(&valid.name, live);
+    status.build = Some(plan.build.name.clone());
+    status.service_name = service.map(|service| service.name_any());
+    status.url = service.and_then(|service| string_at(service, "/status/url")).map(str::to_owned);
+    let image = service.and_then(|service| service.data.pointer("/spec/image"));
+    let part = |name: &str, sign: &str| {
+        image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default()
+    };
+    status.image =
+        image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
+    if let Some(digest) = plan.served.as_ref().and_then(|served| served.digest.as_ref()) {
+        status.image_digest = Some(digest.clone());
+    }
+}
+
+fn reconciled_message(valid: &ValidFunction, run: &str, live: &LiveChildren) -> String {
+    match function::published_of(&valid.name, live) {
+        Some(_) => format!("run {run} and ElpioService {}", valid.name),
+        None => format!("run {run}; the ElpioService follows when it has succeeded"),
+    }
+}
+
+fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFunctionStatus) -> NewCondition {
+    let [build, _] = parts;
+    if reconciled.status == ConditionStatus::True && build.reason == reason::BUILDING {
+        return NewCondition { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
+    }
+    let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    common_conditions::ready(reconciled, parts, || format!("serves{place}"))
+}
+
+fn phase(ready: &NewCondition, [build, _]: &[NewCondition; 2]) -> Phase {
+    match (ready.status, build.status, build.reason.as_str()) {
+        (ConditionStatus::True, ..) => Phase::Ready,
+        (_, ConditionStatus::True, _) => Phase::Deploying,
+        (_, _, reason::BUILD_FAILED) => Phase::BuildFailed,
+        _ if ready.reason == reason::PROGRESSING => Phase::Building,
+        _ => Phase::Pending,
+    }
+}
