@@ -74,11 +74,14 @@ async fn run_until_signal(
 ) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
-    let place = runtime_info::runtime_info(&kube_config);
-    let server = place.server(&kube_config);
+    let runtime_info = runtime_info::runtime_info(&kube_config);
+    let server = runtime_info.server(&kube_config);
     let visible = config.metrics || settings.exports_anything();
-    let identity =
-        place.telemetry_identity(if visible { runtime_info::cluster_uid(&kube_config).await } else { None });
+    let identity = runtime_info.telemetry_identity(if visible {
+        runtime_info::cluster_uid(&kube_config).await
+    } else {
+        None
+    });
     // Ports first: one that is taken ends the program before anything was touched.
     let page_listener = if config.metrics {
         Some(http::bind(config.metrics_addr.as_ref(), config.metrics_port, Endpoint::Metrics).await?)
@@ -119,7 +122,7 @@ async fn run_until_signal(
     );
     let mut operator = tokio::spawn(async move {
         if client::reached(&client, &server, stopping.clone()).await {
-            parts.run(config, place, stopping).await
+            parts.run(config, runtime_info, stopping).await
         } else {
             Ok(())
         }

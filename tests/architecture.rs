@@ -61,7 +61,7 @@ fn render_and_status_have_no_client_no_clock_and_no_tracing() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn every_file_states_its_purpose() {
     none(&openings(&all()));
 }
 
@@ -243,7 +243,7 @@ mod can_fail {
     }
 
     #[test]
-    fn a_name_that_says_nothing() {
+    fn a_name_without_a_verb_of_the_field() {
         for path in
             ["src/utils.rs", "src/render/helpers.rs", "src/common/mod.rs", "tests/cluster/src/misc.rs"]
         {

@@ -103,8 +103,8 @@ fn it_has_every_kind_of_ours_and_the_namespace_before_what_lies_in_it() {
             .map(|o| o["metadata"]["name"].as_str().unwrap().to_owned())
             .collect::<BTreeSet<_>>()
     };
-    let ours: BTreeSet<String> = api::crds().into_iter().map(|(_, crd)| crd.metadata.name.unwrap()).collect();
-    assert_eq!(named("CustomResourceDefinition"), ours);
+    let own: BTreeSet<String> = api::crds().into_iter().map(|(_, crd)| crd.metadata.name.unwrap()).collect();
+    assert_eq!(named("CustomResourceDefinition"), own);
     let namespace = objects.iter().position(|o| o["kind"] == "Namespace").unwrap();
     let first_inside = objects.iter().position(|o| !o["metadata"]["namespace"].is_null()).unwrap();
     assert!(namespace < first_inside);
@@ -160,7 +160,7 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
         verbs.map(|(sub, verbs)| (format!("{plural}{sub}.{GROUP}"), &[][..], verbs))
     });
     let others: [(String, &[&str], &[&str]); 1] =
-        [("events.events.k8s.io".into(), &[], &["create", "get", "patch"])];
+        [("events.events.k8s.io".into(), &[], &["create", "get", "list", "patch"])];
     // Children last: an ElpioService is one too, of a function, and needs more than our own kinds do.
     let all = wanted(own.chain(others).chain(children));
     assert_eq!(rights(object::<ClusterRole>("ClusterRole", "elpio-operator").rules), all);

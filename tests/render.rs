@@ -6,7 +6,7 @@ mod golden;
 use std::collections::BTreeSet;
 
 use elpio_operator::{
-    api::{self, ElpioService, Engine, label, pod::PodSecurity},
+    api::{self, ElpioService, Engine, label, policy::PodSecurity},
     foreign::ChildKind,
     render::{self, Defaults, Desired, Owner},
 };

@@ -34,7 +34,7 @@ struct Story {
     status: Option<ElpioServiceStatus>,
     rollout: Option<RolloutStatus>,
     second: i64,
-    told: String,
+    transcript: String,
 }
 
 /// What applying a child came to, when it is not that it was written.
@@ -42,7 +42,7 @@ type Fate = (ChildKind, ChildOutcome);
 
 impl Story {
     fn new() -> Self {
-        Self { status: None, rollout: None, second: 0, told: String::new() }
+        Self { status: None, rollout: None, second: 0, transcript: String::new() }
     }
 
     /// One reconcile, ten seconds after the last one.
@@ -65,14 +65,14 @@ impl Story {
                 ..RolloutStatus::default()
             });
         }
-        let first_look = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
+        let first_observation = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_mins(10);
-        let moment = StatusInput {
+        let input = StatusInput {
             generation,
             now,
             is_retry: retried,
             rollout_started: began,
-            first_observation: first_look,
+            first_observation,
             rollout: self.rollout.clone().unwrap(),
             deadline,
             contended: false,
@@ -85,7 +85,7 @@ impl Story {
                 &OWNER,
                 self.status.as_ref(),
                 Observation::Invalid(&faults),
-                &moment,
+                &input,
                 &defaults,
             ),
             Ok(valid) => {
@@ -93,15 +93,15 @@ impl Story {
                 let (applied, live) = (applied(&desired, fates), live(children));
                 let seen =
                     Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &live };
-                service::compute(&OWNER, self.status.as_ref(), seen, &moment, &defaults)
+                service::compute(&OWNER, self.status.as_ref(), seen, &input, &defaults)
             }
         };
-        self.tell(what, &assessed.status);
+        self.record(what, &assessed.status);
         for event in &assessed.events {
             let about =
                 event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
             writeln!(
-                self.told,
+                self.transcript,
                 "  Event {} {} {}{about}: {}",
                 event.type_, event.reason, event.action, event.note
             )
@@ -110,7 +110,7 @@ impl Story {
         let ended = |rollout: &Option<RolloutStatus>| rollout.as_ref().is_some_and(|r| r.ended_at.is_some());
         if ended(&assessed.status.rollout) && !ended(&self.rollout) {
             writeln!(
-                self.told,
+                self.transcript,
                 "  rollout ended: {:?}",
                 assessed.status.rollout.as_ref().unwrap().outcome.unwrap()
             )
@@ -121,13 +121,13 @@ impl Story {
         self
     }
 
-    fn tell(&mut self, what: &str, status: &ElpioServiceStatus) {
-        writeln!(self.told, "{}s {what}", self.second).unwrap();
+    fn record(&mut self, what: &str, status: &ElpioServiceStatus) {
+        writeln!(self.transcript, "{}s {what}", self.second).unwrap();
         for c in &status.conditions {
             let since = c.last_transition_time.0.as_second() - 1_800_000_000;
             let of = c.observed_generation.unwrap();
             writeln!(
-                self.told,
+                self.transcript,
                 "  {}={} {} (generation {of}, since {since}s): {}",
                 c.type_, c.status, c.reason, c.message
             )
@@ -135,7 +135,7 @@ impl Story {
         }
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         writeln!(
-            self.told,
+            self.transcript,
             "  ready={} url={} address={}",
             status.ready,
             word(&status.url),
@@ -149,7 +149,7 @@ impl Story {
                 format!("{}/{} {}", c.kind, c.name, if c.ready { "ready".into() } else { word(&c.reason) })
             })
             .collect();
-        writeln!(self.told, "  children: {}", children.join(", ")).unwrap();
+        writeln!(self.transcript, "  children: {}", children.join(", ")).unwrap();
     }
 
     fn compare(&self, name: &str) {
@@ -157,10 +157,10 @@ impl Story {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status").join(format!("{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &self.told).unwrap();
+            std::fs::write(&path, &self.transcript).unwrap();
         }
         let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(self.told, golden, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
+        assert_eq!(self.transcript, golden, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
     }
 }
 
@@ -281,7 +281,7 @@ fn an_invalid_edit_keeps_what_is_known_of_the_parts() {
 }
 
 #[test]
-fn failures_are_said_once_and_again_after_a_back_off() {
+fn failures_are_reported_once_and_again_after_a_back_off() {
     let mut story = Story::new();
     let refused = [(
         ChildKind::KnativeService,

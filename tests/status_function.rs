@@ -37,7 +37,7 @@ struct Story {
     status: Option<ElpioFunctionStatus>,
     rollout: Option<RolloutStatus>,
     second: i64,
-    told: String,
+    transcript: String,
 }
 
 fn spec(revision: &str) -> ElpioFunctionSpec {
@@ -103,15 +103,15 @@ impl Story {
                 ..RolloutStatus::default()
             });
         }
-        let first_look =
+        let first_observation =
             self.status.as_ref().and_then(|status| status.observed_generation) != Some(generation);
         let deadline = SignedDuration::from_hours(1);
-        let moment = StatusInput {
+        let input = StatusInput {
             generation,
             now,
             is_retry: false,
             rollout_started: began,
-            first_observation: first_look,
+            first_observation,
             rollout: self.rollout.clone().unwrap(),
             deadline,
             contended: false,
@@ -130,33 +130,33 @@ impl Story {
         let (now_live, details) = (live(after), LiveChildren::new());
         let seen =
             Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
-        let assessed = function::compute(&OWNER, self.status.as_ref(), seen, &details, &moment);
-        self.tell(what, &assessed.status);
+        let assessed = function::compute(&OWNER, self.status.as_ref(), seen, &details, &input);
+        self.record(what, &assessed.status);
         for event in &assessed.events {
             let about =
                 event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
             writeln!(
-                self.told,
+                self.transcript,
                 "  Event {} {} {}{about}: {}",
                 event.type_, event.reason, event.action, event.note
             )
             .unwrap();
         }
         if let Some(run) = Function::finished_build(self.status.as_ref(), &assessed.status) {
-            writeln!(self.told, "  build ended: {run}").unwrap();
+            writeln!(self.transcript, "  build ended: {run}").unwrap();
         }
         self.rollout.clone_from(&assessed.status.rollout);
         self.status = Some(assessed.status);
         self
     }
 
-    fn tell(&mut self, what: &str, status: &ElpioFunctionStatus) {
-        writeln!(self.told, "{}s {what}: {}", self.second, status.phase.unwrap().as_str()).unwrap();
+    fn record(&mut self, what: &str, status: &ElpioFunctionStatus) {
+        writeln!(self.transcript, "{}s {what}: {}", self.second, status.phase.unwrap().as_str()).unwrap();
         for c in &status.conditions {
-            writeln!(self.told, "  {}={} {}: {}", c.type_, c.status, c.reason, c.message).unwrap();
+            writeln!(self.transcript, "  {}={} {}: {}", c.type_, c.status, c.reason, c.message).unwrap();
         }
         writeln!(
-            self.told,
+            self.transcript,
             "  image={} url={}",
             status.image.as_deref().unwrap_or("-"),
             status.url.as_deref().unwrap_or("-")
@@ -181,10 +181,10 @@ impl Story {
     fn compare(&self, name: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/status/{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, &self.told).unwrap();
+            std::fs::write(&path, &self.transcript).unwrap();
         }
         assert_eq!(
-            self.told,
+            self.transcript,
             std::fs::read_to_string(&path).unwrap_or_default(),
             "{}; UPDATE_GOLDEN=1 writes it anew",
             path.display()

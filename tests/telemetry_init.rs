@@ -93,8 +93,8 @@ async fn from_init_to_shutdown() {
     };
     metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await.expect("no panic");
 
-    let said = telemetry.shutdown(Duration::from_secs(5)).await;
-    assert!(said.is_empty(), "{said:?}");
+    let reported = telemetry.shutdown(Duration::from_secs(5)).await;
+    assert!(reported.is_empty(), "{reported:?}");
     let spans = receiver.spans();
     let find = |name: &str| {
         spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))

@@ -54,6 +54,8 @@ pub mod reason {
     pub const RECONCILE_FAILED: &str = "ReconcileFailed";
     /// Event: the engine cannot do what a field asks.
     pub const FIELD_IGNORED: &str = "FieldIgnored";
+    /// Event: a rollout did not end within its deadline.
+    pub const ROLLOUT_TIMED_OUT: &str = "RolloutTimedOut";
     /// The engine's child is not ready and gives no reason of its own.
     pub const ENGINE_NOT_READY: &str = "EngineNotReady";
     /// The domain is not ready and gives no reason of its own.
@@ -82,6 +84,7 @@ pub mod reason {
         READY,
         RECONCILE_FAILED,
         FIELD_IGNORED,
+        ROLLOUT_TIMED_OUT,
         ENGINE_NOT_READY,
         DOMAIN_NOT_READY,
         SECRETS_NOT_READY,

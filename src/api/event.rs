@@ -34,6 +34,8 @@ attribute_values! {
         ReconcileFailed = reason::RECONCILE_FAILED,
         /// See [`reason::FIELD_IGNORED`].
         FieldIgnored = reason::FIELD_IGNORED,
+        /// See [`reason::ROLLOUT_TIMED_OUT`].
+        RolloutTimedOut = reason::ROLLOUT_TIMED_OUT,
         /// See [`reason::BUILD_STARTED`].
         BuildStarted = reason::BUILD_STARTED,
         /// See [`reason::BUILD_SUCCEEDED`].
@@ -49,7 +51,9 @@ impl EventReason {
     pub const fn types(self) -> &'static [EventType] {
         match self {
             Self::Progressing => &EventType::ALL,
-            Self::ReconcileFailed | Self::FieldIgnored | Self::BuildFailed => &[EventType::Warning],
+            Self::ReconcileFailed | Self::FieldIgnored | Self::RolloutTimedOut | Self::BuildFailed => {
+                &[EventType::Warning]
+            }
             Self::Reconciled | Self::Ready | Self::BuildStarted | Self::BuildSucceeded => {
                 &[EventType::Normal]
             }

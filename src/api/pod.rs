@@ -1,7 +1,7 @@
 //! The part of a spec that describes the container; both kinds hold these types. Schema only, no rule that
 //! needs an engine.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,47 +11,6 @@ use crate::api::{
     pattern::{DATA_KEY, ENV_NAME, ENV_PREFIX, SUBDOMAIN},
     quantity::RawQuantity,
 };
-
-/// What is put into the `securityContext` of pods, in the words of Knative's `secure-pod-defaults`
-/// (`ELPIO_POD_SECURITY`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum PodSecurity {
-    /// Nothing.
-    Disabled,
-    /// Everything that Pod Security `restricted` asks for but `runAsNonRoot`.
-    #[default]
-    RootAllowed,
-    /// Everything that Pod Security `restricted` asks for.
-    Enabled,
-}
-
-impl PodSecurity {
-    /// Every word.
-    pub const ALL: [Self; 3] = [Self::Disabled, Self::RootAllowed, Self::Enabled];
-
-    /// The word in the variable.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::RootAllowed => "root-allowed",
-            Self::Enabled => "enabled",
-        }
-    }
-}
-
-impl FromStr for PodSecurity {
-    type Err = UnknownPodSecurity;
-
-    fn from_str(word: &str) -> Result<Self, UnknownPodSecurity> {
-        Self::ALL.into_iter().find(|known| known.as_str() == word).ok_or(UnknownPodSecurity)
-    }
-}
-
-/// Not a word of [`PodSecurity`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("must be disabled, root-allowed or enabled")]
-pub struct UnknownPodSecurity;
 
 /// The longest value of an environment variable, in bytes.
 pub const MAX_ENV_VALUE: usize = 32_768;

@@ -24,7 +24,7 @@ fn a_whole_object_is_read() {
 }
 
 #[test]
-fn a_broken_spec_says_where_and_never_fails_the_object() {
+fn a_broken_spec_names_the_field_and_never_fails_the_object() {
     let cases = [
         (
             json!({"image": {"repository": "r"}, "env": [{"name": "A", "value": "1"}, {"name": 5}]}),

@@ -49,8 +49,8 @@ pub fn lease_name(namespaces: &[String]) -> String {
         return LEASE_NAME.to_owned();
     }
     let digest = Sha256::digest(namespaces.join(","));
-    let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{LEASE_NAME}-{suffix}")
+    let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
+    format!("{LEASE_NAME}-{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// One candidate.

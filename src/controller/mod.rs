@@ -38,7 +38,10 @@ use crate::{
     telemetry::{self, ReconcileInfo, Trigger},
 };
 
-pub use self::{kinds::controllers, observer::ObjectObserver as Observer, state_metrics::KindStates};
+pub use self::{
+    kinds::controllers, observer::ObjectObserver as Observer, reconcile::rollout_telemetry::RolloutTelemetry,
+    state_metrics::KindStates,
+};
 
 /// So many times as many may wait to report as may apply at once: those that only report cost memory.
 const MAX_REPORTING_PER_SLOT: usize = 16;
@@ -176,14 +179,12 @@ impl<K: Kind> Controller<K> {
         let republish = self.republish.take(&item.key);
         let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
         let reconcile = self.reconciler.reconcile(&request, slot);
-        match rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await {
-            Ok(result) => result.requeue,
-            // It panicked, which telemetry has recorded. It must not cost the others their worker.
-            Err(_) => {
-                let delay = backoff::backoff(item.failures, backoff::jitter());
-                Requeue { retry_after: Some(delay), ..Requeue::default() }
-            }
+        if let Ok(result) = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await {
+            return result.requeue;
         }
+        // It panicked, which telemetry has recorded. It must not cost the others their worker.
+        let delay = backoff::backoff(item.failures, backoff::jitter());
+        Requeue { retry_after: Some(delay), ..Requeue::default() }
     }
 }
 

@@ -19,7 +19,6 @@ use crate::{
         state_metrics::UnobservedGenerations,
     },
     status::{build::FinishedBuild, rollout::rollout_ends},
-    telemetry::{Metrics, Traces},
 };
 
 /// Where a state came from.
@@ -47,12 +46,10 @@ impl ObjectObserver {
     /// An observer that records while `leading` holds true.
     #[must_use]
     pub fn new(
-        metrics: Metrics,
-        traces: Traces,
+        rollouts: RolloutTelemetry,
         children: Arc<ChildStore>,
         leading: watch::Receiver<bool>,
     ) -> Self {
-        let rollouts = RolloutTelemetry { traces, metrics };
         Self { unobserved: Arc::default(), rollouts, children, leading, leading_since: Arc::default() }
     }
 
@@ -92,7 +89,7 @@ impl ObjectObserver {
         let (old, status) = (old.and_then(|old| old.status.as_ref()), new.status.as_ref());
         for end in rollout_ends(old.and_then(K::rollout), status.and_then(K::rollout)) {
             if end.rollout().ended_at.as_ref().is_some_and(|at| is_ours(at.0)) {
-                self.rollouts.record_end::<K>(new, end);
+                self.rollouts.record_end::<K>(new, &end);
             }
         }
         if let Some(run) = status.and_then(|status| K::finished_build(old, status)) {

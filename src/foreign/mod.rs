@@ -245,6 +245,7 @@ mod tests {
 
     /// The HTTP add-on up to 0.11 appends a condition of the same type at each step.
     #[test]
+    #[allow(clippy::expect_used)]
     fn the_newest_condition_of_a_type_counts() {
         let newest = |conditions: serde_json::Value| {
             let child = serde_json::from_value(json!({"metadata": {}, "status": {"conditions": conditions}}))

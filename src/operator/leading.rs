@@ -48,13 +48,14 @@ pub(super) async fn on_leadership_acquired(
 pub(super) async fn run_leader_election(
     client: Client,
     config: OperatorConfig,
-    place: RuntimeInfo,
+    runtime_info: RuntimeInfo,
     leadership: Leadership,
     mut release: watch::Receiver<bool>,
 ) {
-    if config.leader_elect.unwrap_or(place.in_cluster) {
+    if config.leader_elect.unwrap_or(runtime_info.in_cluster) {
         let lease = lease_name(&config.namespaces);
-        let elector = LeaderElector::new(client, &place.namespace, lease, place.lease_identity());
+        let elector =
+            LeaderElector::new(client, &runtime_info.namespace, lease, runtime_info.lease_identity());
         elector.run(leadership, release).await;
     } else {
         leadership.lead_without_election();

@@ -25,7 +25,7 @@ use crate::{
     },
     config::OperatorConfig,
     controller::{
-        AnyController, Observer, controllers,
+        AnyController, Observer, RolloutTelemetry, controllers,
         kinds::{self, SharedParts},
     },
     render::Defaults,
@@ -75,10 +75,12 @@ impl Operator {
         let instance = runtime_info::reporting_instance();
         let recorder = Recorder::new(client.clone(), &instance, metrics.clone(), traces.clone());
         recorder.require_leadership(leadership.subscribe());
+        let rollouts =
+            RolloutTelemetry { traces, metrics: metrics.clone(), trace_parent: config.trace_parent };
         let controllers = controllers(&SharedParts {
             applier: Applier::new(client.clone(), children.clone(), leadership.subscribe()),
             recorder: recorder.clone(),
-            observer: Observer::new(metrics.clone(), traces, children.clone(), leadership.subscribe()),
+            observer: Observer::new(rollouts, children.clone(), leadership.subscribe()),
             defaults: defaults(config),
             rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
                 .unwrap_or(SignedDuration::from_mins(10)),
@@ -94,7 +96,7 @@ impl Operator {
     pub async fn run(
         self,
         config: OperatorConfig,
-        place: RuntimeInfo,
+        runtime_info: RuntimeInfo,
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), PartEnded> {
         self.register_state_gauges();
@@ -114,8 +116,13 @@ impl Operator {
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
         parts.spawn(leading::on_leadership_acquired(controllers, leadership.clone(), own));
         let (release, released) = watch::channel(false);
-        let elected =
-            leading::run_leader_election(self.client.clone(), config.clone(), place, leadership, released);
+        let elected = leading::run_leader_election(
+            self.client.clone(),
+            config.clone(),
+            runtime_info,
+            leadership,
+            released,
+        );
         let mut election = tokio::spawn(elected);
         let mut working = JoinSet::new();
         for controller in &*self.controllers {
@@ -201,6 +208,7 @@ fn defaults(config: &OperatorConfig) -> Defaults {
         cluster_issuer: config.cluster_issuer.clone(),
         fetch_image: config.fetch_image.clone(),
         keda_interceptor: config.keda_interceptor.clone(),
+        pod_security: config.pod_security,
         ..Defaults::default()
     }
 }

@@ -88,22 +88,22 @@ impl std::fmt::Display for Path<'_> {
     }
 }
 
-fn compare(sent: &Value, live: &Value, place: ValueContext, path: &Path<'_>, found: &mut Vec<Difference>) {
+fn compare(sent: &Value, live: &Value, context: ValueContext, path: &Path<'_>, found: &mut Vec<Difference>) {
     match (sent, live) {
-        (Value::Object(sent), Value::Object(live)) => compare_maps(sent, live, place, path, found),
-        (Value::Array(sent), Value::Array(live)) => compare_lists(sent, live, place, path, found),
-        _ if equal_values(sent, live, place) => {}
+        (Value::Object(sent), Value::Object(live)) => compare_maps(sent, live, context, path, found),
+        (Value::Array(sent), Value::Array(live)) => compare_lists(sent, live, context, path, found),
+        _ if equal_values(sent, live, context) => {}
         _ => found.push(Difference { path: path.to_string(), live: live.clone() }),
     }
 }
 
-fn equal_values(sent: &Value, live: &Value, place: ValueContext) -> bool {
+fn equal_values(sent: &Value, live: &Value, context: ValueContext) -> bool {
     match (sent, live) {
         _ if is_zero(sent) && is_zero(live) => true,
-        _ if place == ValueContext::Amount => {
+        _ if context == ValueContext::Amount => {
             equal_parsed(sent, live, |text| Quantity::parse(text).map(Quantity::in_millis))
         }
-        _ if place == ValueContext::Interval => equal_parsed(sent, live, duration::parse),
+        _ if context == ValueContext::Interval => equal_parsed(sent, live, duration::parse),
         (Value::Number(sent), Value::Number(live)) => sent == live || sent.as_f64() == live.as_f64(),
         _ => sent == live,
     }
@@ -112,15 +112,15 @@ fn equal_values(sent: &Value, live: &Value, place: ValueContext) -> bool {
 fn compare_maps(
     sent: &Map<String, Value>,
     live: &Map<String, Value>,
-    place: ValueContext,
+    context: ValueContext,
     path: &Path<'_>,
     found: &mut Vec<Difference>,
 ) {
-    let typed = |key: &str| place == ValueContext::Root && matches!(key, "apiVersion" | "kind");
-    let place = if place == ValueContext::Root { ValueContext::Anywhere } else { place };
+    let typed = |key: &str| context == ValueContext::Root && matches!(key, "apiVersion" | "kind");
+    let context = if context == ValueContext::Root { ValueContext::Anywhere } else { context };
     for (key, sent) in sent.iter().filter(|(key, _)| !typed(key)) {
         let live = live.get(key).unwrap_or(&Value::Null);
-        compare(sent, live, place.below(key), &Path::Field(path, key), found);
+        compare(sent, live, context.below(key), &Path::Field(path, key), found);
     }
 }
 
@@ -128,7 +128,7 @@ fn compare_maps(
 fn compare_lists(
     sent: &[Value],
     live: &[Value],
-    place: ValueContext,
+    context: ValueContext,
     path: &Path<'_>,
     found: &mut Vec<Difference>,
 ) {
@@ -149,7 +149,7 @@ fn compare_lists(
     for sent in sent {
         compare_item(sent, live, key, path, found);
     }
-    if place == ValueContext::Ordered && !is_in_order(sent, live, key) {
+    if context == ValueContext::Ordered && !is_in_order(sent, live, key) {
         let names: Vec<Value> = live.iter().filter_map(|item| item.get(key)).cloned().collect();
         found.push(Difference { path: format!("the order of {path}"), live: names.into() });
     }

@@ -1,5 +1,5 @@
 //! Field sets as the API server writes them, and what is left of dropped fields.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use serde_json::json;
 
@@ -27,14 +27,14 @@ fn set(variables: &[&str], label: bool) -> Value {
 
 #[test]
 fn entries_are_kept_only_where_another_manager_holds_an_applied_field() {
-    let ours = || entry("elpio", "Apply", "", set(&["A"], false));
+    let own = || entry("elpio", "Apply", "", set(&["A"], false));
     for (other, kept) in [
         (entry("kubectl", "Update", "", set(&["A"], false)), true),
         (entry("kubectl", "Update", "", json!({"f:spec": {"f:replicas": {}}})), false),
         (entry("kube-controller-manager", "Update", "status", set(&["A"], false)), false),
         (entry("elpio", "Update", "", set(&["A"], false)), false),
     ] {
-        let mut entries = vec![ours(), other.clone()];
+        let mut entries = vec![own(), other.clone()];
         retain_shared(&mut entries);
         assert_eq!(!entries.is_empty(), kept, "{other:?}");
     }
@@ -66,7 +66,7 @@ fn dropped_fields_that_others_hold_are_found_and_removed() {
             {"op": "remove", "path": "/metadata/labels/a~1b"},
         ])
     );
-    let gone = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "env": [{"name": "A"}]}]}});
-    assert_eq!(still_held(&before, &after, &gone), []);
+    let removed = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "env": [{"name": "A"}]}]}});
+    assert_eq!(still_held(&before, &after, &removed), []);
     assert_eq!(still_held(&before, &[before[0].clone(), after[1].clone()], &live), [], "nothing was dropped");
 }

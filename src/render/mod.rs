@@ -28,7 +28,7 @@ pub use crate::render::validate::{
 use jiff::Timestamp;
 
 use crate::{
-    api::{Engine, pod::PodSecurity},
+    api::{Engine, policy::PodSecurity},
     render::function::due::BuildPlan,
 };
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::{
-    api::{annotation, pod::PodSecurity},
+    api::{annotation, policy::PodSecurity},
     foreign::knative::PORT_ENV,
     render::{Owner, ValidService},
 };

@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// The facts of one reconcile that a status is computed from, beside the object and its children.
+#[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Clone, Debug)]
 pub struct StatusInput {
     /// The object's generation.

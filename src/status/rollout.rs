@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    const OURS: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+    const OWN: &str = "00-11111111111111111111111111111111-2222222222222222-01";
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn phases() {
         let begins = |parent: Option<&str>| RolloutPhase::New { parent: parent.map(Into::into) };
-        let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OURS), None) };
+        let ended = RolloutStatus { ended_at: Some(MicroTime(at(101))), ..open(1, Some(OWN), None) };
         for (generation, previous, annotation, expected) in [
             (1, None, None, begins(None)),
             (1, None, Some(CALLER), begins(Some(CALLER))),
@@ -180,7 +180,7 @@ mod tests {
             (2, Some(&ended), Some(CALLER), begins(Some(CALLER))),
             (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None)),
             (1, Some(&ended), Some(CALLER), RolloutPhase::Complete),
-            (1, Some(&open(1, Some(OURS), None)), None, RolloutPhase::InProgress { parent: None }),
+            (1, Some(&open(1, Some(OWN), None)), None, RolloutPhase::InProgress { parent: None }),
             (
                 1,
                 Some(&open(1, Some(CALLER), Some(CALLER))),
@@ -190,7 +190,7 @@ mod tests {
             // Kept so that a third generation knows it, yet not the parent of this one.
             (
                 2,
-                Some(&open(2, Some(OURS), Some(CALLER))),
+                Some(&open(2, Some(OWN), Some(CALLER))),
                 Some(CALLER),
                 RolloutPhase::InProgress { parent: None },
             ),
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_was_superseded_ended_when_the_next_began() {
-        let (first, second) = (open(1, Some(OURS), Some(CALLER)), open(2, None, None));
+        let (first, second) = (open(1, Some(OWN), Some(CALLER)), open(2, None, None));
         let second = RolloutStatus {
             superseded: supersede(&first, Some("keda")),
             started_at: Some(MicroTime(at(107))),
@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             (ended.traceparent.as_deref(), ended.parent.as_deref(), engine),
-            (Some(OURS), Some(CALLER), Some(Engine::Keda))
+            (Some(OWN), Some(CALLER), Some(Engine::Keda))
         );
         assert_eq!(supersede(&ended, None), None, "what has ended is not ended again");
     }
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn ends_are_found_between_two_statuses() {
-        let first = open(1, Some(OURS), None);
+        let first = open(1, Some(OWN), None);
         let ready = advance(&first, true, at(105), SignedDuration::from_secs(10));
         let next = RolloutStatus {
             superseded: supersede(&first, None),

@@ -2,11 +2,12 @@
 
 use crate::{
     api::{
+        RolloutOutcome, RolloutStatus,
         condition::{Condition, kind, reason},
         event::{NewEvent, Related, action, event_type},
     },
     render::{ChildId, Desired, applied::Applied},
-    status::{StatusInput, conditions::find_condition},
+    status::{StatusInput, conditions::find_condition, rollout},
 };
 
 /// Two sets of conditions, and when the second was found.
@@ -64,11 +65,22 @@ impl<'a> Transitions<'a> {
         let news =
             self.previous(kind::RECONCILED).is_none_or(|c| c.status != now.status || c.reason != now.reason);
         let note = format!("{class}: {}", now.message);
-        let said = || NewEvent {
+        let event = || NewEvent {
             related,
             ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
-        (news || self.input.is_retry).then(said)
+        (news || self.input.is_retry).then(event)
+    }
+
+    /// Its rollout did not end within the deadline.
+    #[must_use]
+    pub fn timed_out_event(&self, rollout: Option<&RolloutStatus>) -> Option<NewEvent> {
+        let rollout = rollout.filter(|r| r.outcome == Some(RolloutOutcome::TimedOut))?;
+        let is_known = self.input.rollout.outcome.is_some() && self.input.republish_since.is_none();
+        let ready = self.current(kind::READY).filter(|ready| ready.status != "True" && !is_known)?;
+        let deadline = rollout::duration(rollout)?.as_secs();
+        let note = format!("not ready after {deadline} s: {}: {}", ready.reason, ready.message);
+        Some(new_event(event_type::WARNING, reason::ROLLOUT_TIMED_OUT, action::OBSERVE, note))
     }
 
     /// It became ready.

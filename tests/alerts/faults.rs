@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     rights::User,
-    scene::{Record, Scene},
+    scenario::{Record, Scenario},
     stage::{SOON, Stage, image},
 };
 
@@ -24,13 +24,13 @@ const SLOW_CHILD: Duration = Duration::from_secs(4);
 
 /// The operator is killed, and comes back.
 pub async fn killed() -> Record {
-    let mut scene = Scene::new("ElpioOperatorAbsent", &[]).await;
-    scene.serving("web").await;
-    scene.stage.operator.kill();
-    scene.fires().await;
-    scene.stage.restart().await;
-    scene.resolves().await;
-    scene.end().await
+    let mut scenario = Scenario::new("ElpioOperatorAbsent", &[]).await;
+    scenario.serving("web").await;
+    scenario.stage.operator.kill();
+    scenario.fires().await;
+    scenario.stage.restart().await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// The Lease may not be written.
@@ -38,146 +38,147 @@ pub async fn no_lease() -> Record {
     let user = User::without("elpio-test-10", "coordination.k8s.io").await;
     let namespace = Cluster::shared().await.namespace("lease").await;
     let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
-    let mut scene = Scene::on("ElpioNoLeader", &user.kubeconfig().await, &election).await;
-    scene.fires().await;
+    let mut scenario = Scenario::on("ElpioNoLeader", &user.kubeconfig().await, &election).await;
+    scenario.fires().await;
     user.grant().await;
-    scene.resolves().await;
-    scene.serving("web").await;
-    scene.end().await
+    scenario.resolves().await;
+    scenario.serving("web").await;
+    scenario.end().await
 }
 
 /// One right is missing, and one object needs it.
 pub async fn no_right() -> Record {
     let user = User::without("elpio-test-11", "serving.knative.dev").await;
-    let mut scene = Scene::on("ElpioForbidden", &user.kubeconfig().await, &[]).await;
-    scene.stage.apply("web", &image("v1")).await;
-    scene.fires().await;
+    let mut scenario = Scenario::on("ElpioForbidden", &user.kubeconfig().await, &[]).await;
+    scenario.stage.apply("web", &image("v1")).await;
+    scenario.fires().await;
     user.grant().await;
     // The object does not come back by itself for five minutes: an edit wakes it.
-    scene.stage.apply("web", &image("v2")).await;
-    scene.stage.ready("web").await;
-    scene.resolves().await;
-    scene.end().await
+    scenario.stage.apply("web", &image("v2")).await;
+    scenario.stage.ready("web").await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// Somebody's admission webhook refuses the children.
 pub async fn rejected() -> Record {
-    let mut scene = Scene::new("ElpioReconcileErrors", &[]).await;
-    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    let mut scenario = Scenario::new("ElpioReconcileErrors", &[]).await;
+    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
     webhook.refuse(KSVC, 422, "no images from registry.local");
-    let names = apply_many(&scene.stage, 8).await;
-    scene.fires().await;
+    let names = apply_many(&scenario.stage, 8).await;
+    scenario.fires().await;
     webhook.clear();
     for name in &names {
-        scene.stage.apply(name, &image("v2")).await;
+        scenario.stage.apply(name, &image("v2")).await;
     }
-    all_ready(&scene.stage, &names).await;
-    scene.resolves().await;
-    scene.end().await
+    all_ready(&scenario.stage, &names).await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// Statuses are written so slowly that those who come later wait for long.
 pub async fn slow_status() -> Record {
-    let mut scene = Scene::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
+    let mut scenario = Scenario::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
     // Children that move would make the objects come again.
-    scene.stage.engine.hold();
-    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    scenario.stage.engine.hold();
+    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
     webhook.add(Rule::delay("elpioservices/status", SLOW_STATUS));
-    let names = apply_many(&scene.stage, 12).await;
-    scene.fires().await;
+    let names = apply_many(&scenario.stage, 12).await;
+    scenario.fires().await;
     webhook.clear();
-    scene.stage.engine.release();
-    all_ready(&scene.stage, &names).await;
-    scene.resolves().await;
-    scene.end().await
+    scenario.stage.engine.release();
+    all_ready(&scenario.stage, &names).await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// Watches whose connection stays open and brings nothing.
 pub async fn silent_watches() -> Record {
     let blackhole = WatchBlackhole::start(&Cluster::shared().await.kubeconfig()).await;
-    let mut scene = Scene::on("ElpioWatchStale", &blackhole.kubeconfig(), &[]).await;
-    scene.serving("web").await;
-    scene.stage.quiet().await;
+    let mut scenario = Scenario::on("ElpioWatchStale", &blackhole.kubeconfig(), &[]).await;
+    scenario.serving("web").await;
+    scenario.stage.quiet().await;
     blackhole.block();
-    scene.fires().await;
+    scenario.fires().await;
     blackhole.unblock();
-    scene.resolves().await;
-    scene.stage.apply("web", &image("v2")).await;
-    scene.stage.ready("web").await;
-    scene.end().await
+    scenario.resolves().await;
+    scenario.stage.apply("web", &image("v2")).await;
+    scenario.stage.ready("web").await;
+    scenario.end().await
 }
 
 /// One seat, and children that take long to write: the objects are answered already, and lose their children.
 pub async fn slow_children() -> Record {
-    let mut scene = Scene::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scene.stage, 14).await;
-    all_ready(&scene.stage, &names).await;
-    scene.stage.quiet().await;
-    let webhook = Webhook::start(scene.stage.client.clone(), &scene.stage.namespace).await;
+    let mut scenario = Scenario::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
+    let names = apply_many(&scenario.stage, 14).await;
+    all_ready(&scenario.stage, &names).await;
+    scenario.stage.quiet().await;
+    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
     webhook.add(Rule { operation: "CREATE".to_owned(), ..Rule::delay(KSVC, SLOW_CHILD) });
     for name in &names {
-        scene.stage.knative().delete(name, &DeleteParams::default()).await.unwrap();
+        scenario.stage.knative().delete(name, &DeleteParams::default()).await.unwrap();
     }
-    scene.fires().await;
+    scenario.fires().await;
     webhook.clear();
-    all_ready(&scene.stage, &names).await;
-    scene.resolves().await;
-    scene.end().await
+    all_ready(&scenario.stage, &names).await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// An engine that never gets ready.
 pub async fn held_engine() -> Record {
-    let mut scene = Scene::new("ElpioRolloutSlow", &[("ELPIO_ROLLOUT_DEADLINE", "3s")]).await;
-    scene.stage.engine.hold();
-    scene.stage.apply("web", &image("v1")).await;
-    scene.fires().await;
-    scene.stage.engine.release();
-    scene.stage.ready("web").await;
-    scene.resolves().await;
-    scene.end().await
+    let mut scenario = Scenario::new("ElpioRolloutSlow", &[("ELPIO_ROLLOUT_DEADLINE", "3s")]).await;
+    scenario.stage.engine.hold();
+    scenario.stage.apply("web", &image("v1")).await;
+    scenario.fires().await;
+    scenario.stage.engine.release();
+    scenario.stage.ready("web").await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// A source that does not build.
 pub async fn broken_build() -> Record {
-    let mut scene = Scene::new("ElpioBuildsFailing", &[]).await;
-    build(&scene.stage, "v1", false).await;
-    scene.fires().await;
-    build(&scene.stage, "v2", true).await;
-    scene.resolves().await;
-    scene.end().await
+    let mut scenario = Scenario::new("ElpioBuildsFailing", &[]).await;
+    build(&scenario.stage, "v1", false).await;
+    scenario.fires().await;
+    build(&scenario.stage, "v2", true).await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// The right to write Events is missing.
 pub async fn no_events() -> Record {
     let user = User::without("elpio-test-12", "events.k8s.io").await;
-    let mut scene = Scene::on("ElpioEventsDropped", &user.kubeconfig().await, &[]).await;
-    scene.serving("web").await;
-    scene.fires().await;
+    let mut scenario = Scenario::on("ElpioEventsDropped", &user.kubeconfig().await, &[]).await;
+    scenario.serving("web").await;
+    scenario.fires().await;
     user.grant().await;
-    scene.stage.apply("web", &image("v2")).await;
-    scene.stage.ready("web").await;
-    scene.stage.event("web", "Normal", "Ready").await;
-    scene.resolves().await;
-    scene.end().await
+    scenario.stage.apply("web", &image("v2")).await;
+    scenario.stage.ready("web").await;
+    scenario.stage.event("web", "Normal", "Ready").await;
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// The collector is gone.
 pub async fn no_collector() -> Record {
-    let mut scene = Scene::new("ElpioTelemetryDropped", &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]).await;
-    scene.serving("web").await;
-    scene.stage.otlp.stop();
-    scene.stage.apply("web", &image("v2")).await;
-    scene.fires().await;
-    scene.stage.otlp.restart().await;
-    scene.stage.otlp.clear();
-    scene.serving("other").await;
-    scene
+    let mut scenario =
+        Scenario::new("ElpioTelemetryDropped", &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]).await;
+    scenario.serving("web").await;
+    scenario.stage.otlp.stop();
+    scenario.stage.apply("web", &image("v2")).await;
+    scenario.fires().await;
+    scenario.stage.otlp.restart().await;
+    scenario.stage.otlp.clear();
+    scenario.serving("other").await;
+    scenario
         .stage
         .otlp
         .wait_for_span("spans arrive again", SOON, |span| span.name == "rollout ElpioService")
         .await;
-    scene.resolves().await;
-    scene.end().await
+    scenario.resolves().await;
+    scenario.end().await
 }
 
 /// So many services at once.

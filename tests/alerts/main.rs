@@ -17,7 +17,7 @@ mod promtool;
 mod rights;
 mod rules;
 mod runbooks;
-mod scene;
+mod scenario;
 #[path = "../live/stage.rs"]
 #[allow(dead_code, reason = "shared with the live tests, which use all of it")]
 mod stage;

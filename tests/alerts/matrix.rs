@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::{
     faults,
-    scene::{Record, Scene},
+    scenario::{Record, Scenario},
     stage::{binary, image, with},
 };
 
@@ -59,8 +59,8 @@ async fn nothing() -> Record {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("replicas").await;
     let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
-    let mut scene = Scene::new("None", &election).await;
-    let watched = scene.stage.namespace.clone();
+    let mut scenario = Scenario::new("None", &election).await;
+    let watched = scenario.stage.namespace.clone();
     let mut env = vec![
         ("ELPIO_NAMESPACES", watched.as_str()),
         ("ELPIO_METRICS", "on"),
@@ -69,30 +69,30 @@ async fn nothing() -> Record {
     env.extend(election);
     let mut follower = Operator::spawn(binary(), &cluster.kubeconfig(), &env);
     follower.wait_ready().await;
-    let targets = [scene.stage.operator.metrics_port(), follower.metrics_port()]
+    let targets = [scenario.stage.operator.metrics_port(), follower.metrics_port()]
         .map(|port| format!("127.0.0.1:{port}"));
-    scene.prometheus.set_scrape_targets(&targets).await;
+    scenario.prometheus.set_scrape_targets(&targets).await;
     eventually("one leads, one stands by", Duration::from_mins(2), async || {
         let leading =
-            scene.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;
+            scenario.prometheus.query("count_values(\"leads\", leader_election_master_status)").await?;
         if leading.len() == 2 { Ok(()) } else { Err(format!("{leading:?}")) }
     })
     .await;
-    scene
+    scenario
         .stage
         .apply("mistake", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
         .await;
-    scene.stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
-    scene.serving("web").await;
-    faults::build(&scene.stage, "v1", true).await;
-    scene.step("two replicas");
+    scenario.stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    scenario.serving("web").await;
+    faults::build(&scenario.stage, "v1", true).await;
+    scenario.step("two replicas");
     let mut edits = 0;
     eventually("the faults have come to their end", Duration::from_mins(15), async || {
         // A load: a rollout every few seconds, as one object may not cause more Events than that.
         edits += 1;
         let name = format!("web-{}", edits % 10);
-        scene.stage.apply(&name, &image(&format!("v{edits}"))).await;
-        scene.stage.ready(&name).await;
+        scenario.stage.apply(&name, &image(&format!("v{edits}"))).await;
+        scenario.stage.ready(&name).await;
         tokio::time::sleep(EDITS).await;
         match OPEN.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -100,16 +100,16 @@ async fn nothing() -> Record {
         }
     })
     .await;
-    scene.step("at work");
-    scene.end().await
+    scenario.step("at work");
+    scenario.end().await
 }
 
 /// What came of a row; text when it failed on the way.
 type Row = (&'static str, Option<&'static str>, Result<Record, String>);
 
 /// On a thread and a runtime of its own, as any test has.
-fn tell(story: fn() -> Story) -> Result<Record, String> {
-    let told = thread::spawn(move || {
+fn run_story(story: fn() -> Story) -> Result<Record, String> {
+    let outcome = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -117,7 +117,7 @@ fn tell(story: fn() -> Story) -> Result<Record, String> {
             .expect("a runtime");
         runtime.block_on(story())
     });
-    told.join().map_err(|panic| {
+    outcome.join().map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
     })
@@ -130,13 +130,13 @@ fn run_all() -> Vec<Row> {
             .iter()
             .map(|fault| {
                 scope.spawn(move || {
-                    let result = tell(fault.story);
+                    let result = run_story(fault.story);
                     OPEN.fetch_sub(1, Ordering::SeqCst);
                     (fault.what, Some(fault.alert), result)
                 })
             })
             .collect();
-        let calm = scope.spawn(|| ("nothing: two replicas at work", None, tell(|| Box::pin(nothing()))));
+        let calm = scope.spawn(|| ("nothing: two replicas at work", None, run_story(|| Box::pin(nothing()))));
         rows.into_iter().chain([calm]).map(|row| row.join().expect("a row does not panic")).collect()
     })
 }

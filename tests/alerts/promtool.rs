@@ -13,10 +13,10 @@ fn promtool_has_no_complaint_about_either_file() {
     let object: Value = serde_saphyr::from_str(&read("prometheusrule.yaml")).unwrap();
     let groups = json!({"groups": object["spec"]["groups"]}).to_string();
     for (name, text) in [("rules.yaml", read("rules.yaml")), ("prometheusrule.yaml", groups)] {
-        let (passed, said) = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &text);
+        let (passed, reported) = promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &text);
         assert!(
-            passed && said.contains(&format!("SUCCESS: {} rules found", alerts().len())),
-            "{name}: {said}"
+            passed && reported.contains(&format!("SUCCESS: {} rules found", alerts().len())),
+            "{name}: {reported}"
         );
     }
 }
@@ -24,8 +24,8 @@ fn promtool_has_no_complaint_about_either_file() {
 #[test]
 fn the_alerts_fire_when_they_should_and_not_just_below() {
     let path = repository_root().join("dashboards/alerts/rules.test.yaml");
-    let (passed, said) = promtool(&["test", "rules", path.to_str().unwrap()], "");
-    assert!(passed, "{said}");
+    let (passed, reported) = promtool(&["test", "rules", path.to_str().unwrap()], "");
+    assert!(passed, "{reported}");
 }
 
 #[test]

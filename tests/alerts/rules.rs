@@ -86,7 +86,7 @@ fn the_rules_name_instruments_and_labels_that_exist() {
 }
 
 #[test]
-fn each_rule_says_how_urgent_it_is_and_what_to_do_first() {
+fn each_rule_states_its_urgency_and_the_first_step() {
     for rule in alerts() {
         assert!(rule.alert.starts_with("Elpio"), "{}", rule.alert);
         assert_eq!(rule.labels.keys().collect::<Vec<_>>(), ["severity"], "{}", rule.alert);

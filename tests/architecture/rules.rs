@@ -217,15 +217,15 @@ pub fn purity(sources: &[Source]) -> Vec<String> {
 
 /// Every file opens with a sentence about its job.
 pub fn openings(sources: &[Source]) -> Vec<String> {
-    let says_something = |source: &&Source| {
+    let has_text = |source: &&Source| {
         source
             .text
             .lines()
             .next()
             .and_then(|line| line.strip_prefix("//! "))
-            .is_some_and(|said| !said.trim().is_empty())
+            .is_some_and(|reported| !reported.trim().is_empty())
     };
-    let silent = sources.iter().filter(|source| !says_something(source));
+    let silent = sources.iter().filter(|source| !has_text(source));
     silent
         .map(|source| offence(source, 1, "the first line has to be `//! ` and what this module is for"))
         .collect()

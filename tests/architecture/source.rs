@@ -177,9 +177,9 @@ fn code(text: &str) -> String {
             code.push(first);
             rest = &rest[first.len_utf8()..];
         } else {
-            let (gone, left) = rest.split_at(length);
+            let (removed, left) = rest.split_at(length);
             code.push(' ');
-            code.extend(gone.chars().filter(|c| *c == '\n'));
+            code.extend(removed.chars().filter(|c| *c == '\n'));
             rest = left;
         }
     }

@@ -89,8 +89,8 @@ struct Found {
     reconciles: usize,
 }
 
-fn row(place: &str, what: &str, found: usize, of: usize) -> Vec<String> {
-    vec![place.to_owned(), what.to_owned(), found.to_string(), of.to_string()]
+fn row(location: &str, what: &str, found: usize, of: usize) -> Vec<String> {
+    vec![location.to_owned(), what.to_owned(), found.to_string(), of.to_string()]
 }
 
 fn ids(event: &Event) -> (String, String) {

@@ -152,11 +152,11 @@ async fn a_collector_absent_killed_silent_and_back() {
     let ready = work(&stage, "up", 3, Instant::now()).await;
     rows.push(observe(&stage, "there", ready, begun).await);
 
-    let (begun, failed, gone) = (mark(&stage), failures(&stage).await, lost(&stage).await);
+    let (begun, failed, removed) = (mark(&stage), failures(&stage).await, lost(&stage).await);
     collector.kill();
     let ready = work(&stage, "killed", 3, Instant::now() + absence()).await;
     assert!(
-        failures(&stage).await > failed && lost(&stage).await > gone,
+        failures(&stage).await > failed && lost(&stage).await > removed,
         "losses are counted while it is away"
     );
     rows.push(observe(&stage, &format!("killed for {} s", absence().as_secs()), ready, begun).await);
@@ -197,7 +197,7 @@ async fn a_collector_absent_killed_silent_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_says_429_or_503_or_is_slow_and_well_again() {
+async fn a_collector_that_answers_429_or_503_or_is_slow_and_recovers() {
     let receiver = OtlpReceiver::start().await;
     let stage = Stage::with(
         "refusals",

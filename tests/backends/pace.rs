@@ -115,13 +115,13 @@ async fn rounds(well: &Pushing, ill: &Pushing, more: f64) -> Vec<PairedSamples> 
     let mut all = Vec::new();
     for round in 0..ROUNDS {
         let mut pair = PairedSamples::default();
-        for turn in 0..TURNS {
+        for alternation in 0..TURNS {
             // Who comes second finds what the first has left to do for the exporters' threads: each is that
             // half of the time.
-            for is_ill in [turn % 2 == 0, turn % 2 == 1] {
+            for is_ill in [alternation % 2 == 0, alternation % 2 == 1] {
                 let (pushing, more, to) =
                     if is_ill { (ill, more, &mut pair.faulty) } else { (well, 0.0, &mut pair.healthy) };
-                let number = (i64::try_from(round).unwrap() * TURNS + turn) * TOGETHER;
+                let number = (i64::try_from(round).unwrap() * TURNS + alternation) * TOGETHER;
                 let took = join_all((number..number + TOGETHER).map(|n| pushing.reconcile(n, more))).await;
                 to.extend(took.iter().map(Duration::as_secs_f64));
             }
@@ -169,8 +169,8 @@ impl Judged {
                 it.ratio
             )
         };
-        let verdict = if self.slower() { "SLOWER" } else { "not slower" };
-        [name, &of(&self.middle), &of(&self.tail), lost, verdict].map(str::to_owned).to_vec()
+        let judgement = if self.slower() { "SLOWER" } else { "not slower" };
+        [name, &of(&self.middle), &of(&self.tail), lost, judgement].map(str::to_owned).to_vec()
     }
 }
 
@@ -242,8 +242,11 @@ async fn fails(name: &str, ill: Pushing) -> f64 {
     .await;
     let lost = ill.value("elpio_telemetry_dropped_total");
     let start = Instant::now();
-    let said = ill.telemetry.shutdown(Duration::from_secs(1)).await;
+    let reported = ill.telemetry.shutdown(Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_secs(10), "{name}: the end took {:?}", start.elapsed());
-    assert!(said.iter().any(|line| line.contains("items lost")) || lost > 0.0, "{name}: lost without a word");
+    assert!(
+        reported.iter().any(|line| line.contains("items lost")) || lost > 0.0,
+        "{name}: lost without a word"
+    );
     lost
 }

@@ -60,12 +60,12 @@ async fn the_page_and_the_backends_show_the_same_series_and_values() {
         ]);
         found.extend(compared.into_iter().map(|what| format!("{family}: {what}")));
     }
-    for (place, shown) in [("the collector", &collector), ("Prometheus", &prometheus)] {
+    for (location, shown) in [("the collector", &collector), ("Prometheus", &prometheus)] {
         let more = shown
             .values
             .keys()
             .filter(|(name, _)| !page.types.keys().any(|family| is_of(name, family, &page.types[family])));
-        found.extend(more.map(|(name, labels)| format!("only {place} has {name}{labels:?}")));
+        found.extend(more.map(|(name, labels)| format!("only {location} has {name}{labels:?}")));
     }
     rows.push(vec![
         "all".to_owned(),
@@ -206,18 +206,18 @@ fn volatile() -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn promtool_has_nothing_to_say_and_prometheus_scrapes_openmetrics() {
+async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
     let backends = Backends::shared().await;
     let stage = backends.stage("promtool", &[]).await;
     load(&stage).await;
     let page = stage.operator.metrics("text/plain").await;
-    let (good, said) =
+    let (good, reported) =
         tokio::task::spawn_blocking(move || promtool(&["check", "metrics"], &page)).await.unwrap();
-    assert!(good && said.is_empty(), "{said}");
+    assert!(good && reported.is_empty(), "{reported}");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/prometheus.yml");
-    let (good, said) =
+    let (good, reported) =
         tokio::task::spawn_blocking(move || promtool(&["check", "config", file], "")).await.unwrap();
-    assert!(good, "{said}");
+    assert!(good, "{reported}");
 
     let series = elpio_cluster::exposition::series(
         &stage.operator.metrics("application/openmetrics-text; version=1.0.0").await,

@@ -114,8 +114,8 @@ impl Receiving {
         let case = case();
         let pushing = Pushing::new(&case, variables);
         pushing.reconcile(None, 1).await;
-        let said = pushing.telemetry.shutdown(END).await;
-        assert!(said.is_empty(), "{variables:?}: {said:?}");
+        let reported = pushing.telemetry.shutdown(END).await;
+        assert!(reported.is_empty(), "{variables:?}: {reported:?}");
         self.wait_for(&case, signals).await
     }
 
@@ -137,8 +137,8 @@ impl Receiving {
         let case = case();
         let pushing = Pushing::new(&case, &[variables, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]].concat());
         pushing.reconcile(None, 1).await;
-        let said = pushing.telemetry.shutdown(END).await;
-        assert!(said.iter().any(|line| line.contains("traces")), "{variables:?}: {said:?}");
+        let reported = pushing.telemetry.shutdown(END).await;
+        assert!(reported.iter().any(|line| line.contains("traces")), "{variables:?}: {reported:?}");
         self.of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &self.endpoint("grpc"))], &ALL).await;
         assert_eq!(self.received(&case).signals(), [""; 0], "{variables:?}");
     }

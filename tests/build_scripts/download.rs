@@ -43,7 +43,7 @@ fn one_broken_download_is_repeated() {
 }
 
 #[test]
-fn a_download_that_fails_says_why_and_no_secret() {
+fn a_download_that_fails_reports_the_reason_and_no_secret() {
     let other = Server::new(|_| archive());
     let to = format!("{}/canary", other.url());
     for (code, messages) in [

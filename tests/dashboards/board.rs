@@ -141,7 +141,7 @@ impl Panel {
             .map(|((expr, legend), letter)| self.target(expr, legend, letter))
             .collect();
         merge(&mut panel, json!({"datasource": source, "targets": targets}));
-        merge(&mut panel, self.look());
+        merge(&mut panel, self.state());
         panel
     }
 
@@ -159,7 +159,7 @@ impl Panel {
         target
     }
 
-    fn look(&self) -> Value {
+    fn state(&self) -> Value {
         let steps: Vec<Value> =
             self.colors.iter().map(|(value, color)| json!({"color": color, "value": value})).collect();
         let thresholds = json!({"mode": "absolute", "steps": steps});

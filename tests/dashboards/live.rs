@@ -52,7 +52,7 @@ async fn round(stage: &Stage, webhook: &Webhook, number: u32) {
         stage.event(&named(name), kind, reason).await;
     }
     stage.services().delete(&named("web"), &DeleteParams::default()).await.unwrap();
-    stage.gone(&stage.knative(), &named("web")).await;
+    stage.wait_until_deleted(&stage.knative(), &named("web")).await;
     stage.quiet().await;
 }
 

@@ -53,7 +53,7 @@ fn grafana_can_import_them() {
 }
 
 #[test]
-fn every_panel_says_what_it_shows() {
+fn every_panel_describes_what_it_shows() {
     none(words);
 }
 
@@ -145,8 +145,8 @@ fn broken(pointer: &str, value: Value) -> Dashboard {
         "panels": [{"id": 1, "type": "timeseries", "title": "B", "description": "What it shows.", "gridPos": {"x": 0, "y": 0, "w": 8, "h": 8},
             "datasource": {"uid": "${datasource}"}, "fieldConfig": {"defaults": {"unit": "ops"}},
             "targets": [{"expr": expr, "legendFormat": "{{kind}}", "exemplar": false}]}]});
-    if let Some(place) = json.pointer_mut(pointer) {
-        *place = match (value.as_str().and_then(|text| text.split_once("→")), place.as_str()) {
+    if let Some(location) = json.pointer_mut(pointer) {
+        *location = match (value.as_str().and_then(|text| text.split_once("→")), location.as_str()) {
             (Some((from, to)), Some(old)) => {
                 assert!(old.contains(from), "{old}");
                 json!(old.replace(from, to))
@@ -188,8 +188,8 @@ fn every_rule_catches_what_breaks_it() {
         (units, "/panels/0/fieldConfig/defaults/unit", json!("s"), "the unit \"s\""),
         (exemplars, "/panels/0/targets/0/exemplar", json!(true), "exemplar is true"),
     ];
-    for (rule, pointer, value, said) in cases {
+    for (rule, pointer, value, reported) in cases {
         let found = rule(&broken(pointer, value.clone()));
-        assert!(found.len() == 1 && found[0].contains(said), "{pointer} {value}: {found:?}");
+        assert!(found.len() == 1 && found[0].contains(reported), "{pointer} {value}: {found:?}");
     }
 }

@@ -6,16 +6,16 @@ use elpio_cluster::{eventually, suite::StepTimer, trace_tree};
 use elpio_operator::api::{ElpioFunction, condition::Condition};
 use serde_json::{Value, json};
 
-use crate::place::{BOUND, Place};
+use crate::environment::{BOUND, Environment};
 
 fn git(name: &str, revision: &str) -> Value {
     json!({"source": {"git": {"url": "https://git.example/shop/cart.git", "revision": revision}}, "runtime": "python",
         "image": format!("registry.example/shop/{name}")})
 }
 
-async fn phase(place: &Place, name: &str, phase: &str) -> ElpioFunction {
+async fn phase(environment: &Environment, name: &str, phase: &str) -> ElpioFunction {
     eventually(&format!("{name} is {phase}"), BOUND, async || {
-        let object = place.functions().get(name).await.map_err(|error| error.to_string())?;
+        let object = environment.functions().get(name).await.map_err(|error| error.to_string())?;
         let status =
             object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
         if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
@@ -32,47 +32,47 @@ fn condition(object: &ElpioFunction, kind: &str) -> Condition {
 }
 
 /// The image by digest that Knative serves.
-async fn served(place: &Place, name: &str) -> String {
-    let service = place.knative().get(name).await.unwrap();
+async fn served(environment: &Environment, name: &str) -> String {
+    let service = environment.knative().get(name).await.unwrap();
     service.data.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap().to_owned()
 }
 
 pub async fn built_served_rebuilt_and_one_trace() {
-    let place = Place::new("build").await;
+    let environment = Environment::new("build").await;
     let mut clock = StepTimer::start("function::built_served_rebuilt_and_one_trace");
-    place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
+    environment.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
     let archive = json!({"source": {"archive": "https://files.example/cart.tar.gz"}, "runtime": "go", "image": "registry.example/shop/archive"});
-    place.apply("ElpioFunction", "archive", &archive).await;
-    let ready = phase(&place, "cart", "Ready").await;
+    environment.apply("ElpioFunction", "archive", &archive).await;
+    let ready = phase(&environment, "cart", "Ready").await;
     clock.step("built from git by Tekton, served by Knative");
-    let first = served(&place, "cart").await;
+    let first = served(&environment, "cart").await;
     let status = ready.status.unwrap();
     assert_eq!((status.image.as_deref(), first.contains("@sha256:")), (Some(first.as_str()), true));
     assert_eq!(
         status.url,
-        Some(format!("http://cart.{}.apps.example.com", place.namespace)),
+        Some(format!("http://cart.{}.apps.example.com", environment.namespace)),
         "the engine's own"
     );
-    phase(&place, "archive", "Ready").await;
+    phase(&environment, "archive", "Ready").await;
     clock.step("built from an archive");
     let once = ["BuildStarted", "BuildSucceeded", "Reconciled", "Progressing", "Ready"]
         .map(|reason| format!("Normal {reason}"));
-    let once: Vec<(&str, i32)> = once.iter().map(|said| (said.as_str(), 1)).collect();
-    place.said("ElpioFunction", "cart", &once).await;
-    one_tree(&place, &status.rollout.unwrap().trace_id.unwrap()).await;
+    let once: Vec<(&str, i32)> = once.iter().map(|reported| (reported.as_str(), 1)).collect();
+    environment.expect_events("ElpioFunction", "cart", &once).await;
+    one_tree(&environment, &status.rollout.unwrap().trace_id.unwrap()).await;
     clock.step("its spans are one tree");
 
-    place.apply("ElpioFunction", "cart", &git("cart", "v2")).await;
-    phase(&place, "cart", "Building").await;
-    assert_eq!(served(&place, "cart").await, first, "the last good build serves meanwhile");
-    phase(&place, "cart", "Ready").await;
+    environment.apply("ElpioFunction", "cart", &git("cart", "v2")).await;
+    phase(&environment, "cart", "Building").await;
+    assert_eq!(served(&environment, "cart").await, first, "the last good build serves meanwhile");
+    phase(&environment, "cart", "Ready").await;
     clock.step("rebuilt and rolled out");
-    assert_ne!(served(&place, "cart").await, first);
+    assert_ne!(served(&environment, "cart").await, first);
 }
 
 /// Every span but the root has its parent among them.
-async fn one_tree(place: &Place, trace: &str) {
-    let otlp = &place.world.otlp;
+async fn one_tree(environment: &Environment, trace: &str) {
+    let otlp = &environment.world.otlp;
     for name in
         ["rollout ElpioFunction", "BUILD cart", "task build", "rollout ElpioService", "apply KnativeService"]
     {
@@ -104,23 +104,25 @@ async fn one_tree(place: &Place, trace: &str) {
 }
 
 pub async fn a_build_that_fails_is_named() {
-    let place = Place::new("fail").await;
+    let environment = Environment::new("fail").await;
     let mut clock = StepTimer::start("function::a_build_that_fails_is_named");
-    place.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
-    let failed = phase(&place, "cart", "BuildFailed").await;
+    environment.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
+    let failed = phase(&environment, "cart", "BuildFailed").await;
     clock.step("the build failed");
-    let said = condition(&failed, "BuildReady");
-    assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "BuildFailed"));
+    let reported = condition(&failed, "BuildReady");
+    assert_eq!((reported.status.as_str(), reported.reason.as_str()), ("False", "BuildFailed"));
     // Word for word what Tekton says of the task.
-    assert!(said.message.contains("step fetch: exit code 1"), "{said:?}");
-    place.said("ElpioFunction", "cart", &[("Normal BuildStarted", 1), ("Warning BuildFailed", 1)]).await;
+    assert!(reported.message.contains("step fetch: exit code 1"), "{reported:?}");
+    environment
+        .expect_events("ElpioFunction", "cart", &[("Normal BuildStarted", 1), ("Warning BuildFailed", 1)])
+        .await;
 
-    place.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
-    phase(&place, "cart", "Ready").await;
+    environment.apply("ElpioFunction", "cart", &git("cart", "v1")).await;
+    phase(&environment, "cart", "Ready").await;
     clock.step("mended, built and served");
-    let good = served(&place, "cart").await;
-    place.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
-    phase(&place, "cart", "BuildFailed").await;
+    let good = served(&environment, "cart").await;
+    environment.apply("ElpioFunction", "cart", &git("cart", "kwok-fail")).await;
+    phase(&environment, "cart", "BuildFailed").await;
     clock.step("broken again");
-    assert_eq!(served(&place, "cart").await, good, "the last good build still serves");
+    assert_eq!(served(&environment, "cart").await, good, "the last good build still serves");
 }

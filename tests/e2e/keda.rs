@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::place::{BOUND, Place, image, notes, said_by_engine, with};
+use crate::environment::{BOUND, Environment, engine_condition, image, notes, with};
 
 fn replicas(deployment: &DynamicObject, of: &str) -> i64 {
     deployment.data.pointer(of).and_then(Value::as_i64).unwrap_or_default()
@@ -24,26 +24,26 @@ fn kinds(service: &elpio_operator::api::ElpioService) -> Vec<String> {
 }
 
 /// The autoscaler that KEDA made, and by what it scales.
-async fn autoscaler(place: &Place, name: &str) -> Value {
-    let scaled = place.scaled_objects();
-    let scaled = place
-        .object(&scaled, name, "ready, says KEDA", |it| said_by_engine(it, "Ready")["status"] == "True")
+async fn autoscaler(environment: &Environment, name: &str) -> Value {
+    let scaled = environment.scaled_objects();
+    let scaled = environment
+        .object(&scaled, name, "ready, says KEDA", |it| engine_condition(it, "Ready")["status"] == "True")
         .await;
     let hpa =
         scaled.data.pointer("/status/hpaName").and_then(Value::as_str).expect("KEDA names its autoscaler");
-    let hpas = place.any("autoscaling/v2", "HorizontalPodAutoscaler");
-    place.object(&hpas, hpa, "made by KEDA", |_| true).await.data["spec"]["metrics"][0].clone()
+    let hpas = environment.any("autoscaling/v2", "HorizontalPodAutoscaler");
+    environment.object(&hpas, hpa, "made by KEDA", |_| true).await.data["spec"]["metrics"][0].clone()
 }
 
 pub async fn load_scales_and_nobody_fights_it() {
-    let place = Place::new("cpu").await;
+    let environment = Environment::new("cpu").await;
     let mut clock = StepTimer::start("keda::load_scales_and_nobody_fights_it");
     let scaling = json!({"engine": "keda", "scaling": {"metric": "cpu", "target": 50, "maxScale": 4}, "resources": {"requests": {"cpu": "100m"}}});
-    place.apply("ElpioService", "worker", &with(&image("worker", "v1"), &scaling)).await;
-    let ready = place.ready("worker").await;
+    environment.apply("ElpioService", "worker", &with(&image("worker", "v1"), &scaling)).await;
+    let ready = environment.ready("worker").await;
     clock.step("the service is ready");
     assert_eq!(kinds(&ready), ["Deployment", "Service", "ScaledObject"]);
-    let metric = autoscaler(&place, "worker").await;
+    let metric = autoscaler(&environment, "worker").await;
     assert_eq!(
         (&metric["resource"]["name"], &metric["resource"]["target"]["averageUtilization"]),
         (&json!("cpu"), &json!(50)),
@@ -51,8 +51,8 @@ pub async fn load_scales_and_nobody_fights_it() {
     );
     clock.step("KEDA has made its autoscaler");
 
-    let mark = place.world.cluster.audit_offset();
-    let pods: Api<Pod> = Api::namespaced(place.client.clone(), &place.namespace);
+    let mark = environment.world.cluster.audit_offset();
+    let pods: Api<Pod> = Api::namespaced(environment.client.clone(), &environment.namespace);
     let pod = pods.list(&ListParams::default().labels("elpio.io/service=worker")).await.unwrap().items[0]
         .name_any();
     let load = Patch::Merge(json!({"metadata": {"annotations": {"kwok.x-k8s.io/usage-cpu": "150m"}}}));
@@ -62,26 +62,26 @@ pub async fn load_scales_and_nobody_fights_it() {
     let scaled = |it: &DynamicObject| {
         (3..=4).contains(&replicas(it, "/spec/replicas")) && available(it) == replicas(it, "/spec/replicas")
     };
-    place.object(&place.deployments(), "worker", "3 or 4 replicas", scaled).await;
+    environment.object(&environment.deployments(), "worker", "3 or 4 replicas", scaled).await;
     clock.step("scaled by what metrics-server measured");
-    place.ready("worker").await;
+    environment.ready("worker").await;
     // What an engine scales is no drift.
-    let written = place
+    let written = environment
         .asked_since(mark)
         .writes()
         .filter(|entry| !entry.summary().contains("status") && !entry.summary().contains("events"));
     assert!(written.is_empty(), "{:?}", written.count());
     // Nor is it news: it served all the while.
-    let events = place.events("ElpioService", "worker").await;
-    let said: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
-    assert_eq!(said, ["Reconciled", "Progressing", "Ready"], "{}", notes(&events));
+    let events = environment.events("ElpioService", "worker").await;
+    let reported: Vec<_> = events.iter().filter_map(|event| event.reason.as_deref()).collect();
+    assert_eq!(reported, ["Reconciled", "Progressing", "Ready"], "{}", notes(&events));
     assert!(events.iter().all(|event| event.series.is_none()), "{}", notes(&events));
 
-    let before = place.deployments().get("worker").await.unwrap();
-    place.apply("ElpioService", "worker", &with(&image("worker", "v2"), &scaling)).await;
-    place.ready("worker").await;
+    let before = environment.deployments().get("worker").await.unwrap();
+    environment.apply("ElpioService", "worker", &with(&image("worker", "v2"), &scaling)).await;
+    environment.ready("worker").await;
     clock.step("another image at this scale");
-    let after = place.deployments().get("worker").await.unwrap();
+    let after = environment.deployments().get("worker").await.unwrap();
     assert_ne!(after.metadata.generation, before.metadata.generation);
     assert!(
         replicas(&after, "/spec/replicas") >= replicas(&before, "/spec/replicas"),
@@ -91,9 +91,9 @@ pub async fn load_scales_and_nobody_fights_it() {
 }
 
 pub async fn a_request_wakes_what_sleeps() {
-    let place = Place::new("http").await;
+    let environment = Environment::new("http").await;
     let mut clock = StepTimer::start("keda::a_request_wakes_what_sleeps");
-    place
+    environment
         .apply(
             "ElpioService",
             "api",
@@ -103,36 +103,38 @@ pub async fn a_request_wakes_what_sleeps() {
             ),
         )
         .await;
-    let ready = place.ready("api").await;
+    let ready = environment.ready("api").await;
     clock.step("the service is ready");
     assert_eq!(kinds(&ready), ["Deployment", "Service", "HTTPScaledObject"]);
-    let http = place.any("http.keda.sh/v1alpha1", "HTTPScaledObject").get("api").await.unwrap();
-    assert_eq!(said_by_engine(&http, "Ready")["status"], "True", "{:?}", http.data);
-    let metric = autoscaler(&place, "api").await;
+    let http = environment.any("http.keda.sh/v1alpha1", "HTTPScaledObject").get("api").await.unwrap();
+    assert_eq!(engine_condition(&http, "Ready")["status"], "True", "{:?}", http.data);
+    let metric = autoscaler(&environment, "api").await;
     assert_eq!(metric["type"], "External", "{metric}");
     clock.step("KEDA has made its autoscaler");
-    place
-        .object(&place.deployments(), "api", "scaled to zero", |it| {
+    environment
+        .object(&environment.deployments(), "api", "scaled to zero", |it| {
             it.data.pointer("/spec/replicas") == Some(&json!(0)) && replicas(it, "/status/replicas") == 0
         })
         .await;
     clock.step("nobody asked, and KEDA took the last replica");
-    let asleep = place.ready("api").await;
-    let said = place.condition("api", "Ready", |it| it.status == "True").await.message;
+    let asleep = environment.ready("api").await;
+    let reported = environment.condition("api", "Ready", |it| it.status == "True").await.message;
 
     // As its status says it is called.
-    let host = format!("api.{}.svc", place.namespace);
+    let host = format!("api.{}.svc", environment.namespace);
     let address = asleep.status.unwrap().address.unwrap();
-    assert!(said.contains(&format!("call {address} with Host: {host}")), "{said}");
+    assert!(reported.contains(&format!("call {address} with Host: {host}")), "{reported}");
     let answer = request(address.trim_start_matches("http://"), &host).await;
     clock.step("a request through the interceptor was answered");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(pods::RESPONSE_BODY), "{answer}");
-    place
-        .object(&place.deployments(), "api", "awake", |it| replicas(it, "/status/availableReplicas") >= 1)
+    environment
+        .object(&environment.deployments(), "api", "awake", |it| {
+            replicas(it, "/status/availableReplicas") >= 1
+        })
         .await;
-    place.ready("api").await;
+    environment.ready("api").await;
 
-    place.services().delete("api", &DeleteParams::default()).await.unwrap();
+    environment.services().delete("api", &DeleteParams::default()).await.unwrap();
     let made = [
         ("http.keda.sh/v1alpha1", "HTTPScaledObject"),
         ("keda.sh/v1alpha1", "ScaledObject"),
@@ -141,7 +143,7 @@ pub async fn a_request_wakes_what_sleeps() {
         ("v1", "Service"),
         ("v1", "Pod"),
     ];
-    place.none_left(&made).await;
+    environment.none_left(&made).await;
     clock.step("deleted, and nothing is left");
 }
 

@@ -5,7 +5,7 @@ use elpio_operator::api::ElpioService;
 use kube::{api::DeleteParams, core::DynamicObject};
 use serde_json::{Value, json};
 
-use crate::place::{Place, image, said_by_engine, with};
+use crate::environment::{Environment, engine_condition, image, with};
 
 fn url(service: &ElpioService) -> Option<String> {
     service.status.as_ref()?.url.clone()
@@ -17,15 +17,15 @@ fn serving(service: &DynamicObject) -> Value {
 }
 
 pub async fn a_service_lives() {
-    let place = Place::new("life").await;
+    let environment = Environment::new("life").await;
     let mut clock = StepTimer::start("knative::a_service_lives");
-    place.apply("ElpioService", "cart", &image("cart", "v1")).await;
-    let ready = place.ready("cart").await;
+    environment.apply("ElpioService", "cart", &image("cart", "v1")).await;
+    let ready = environment.ready("cart").await;
     clock.step("the service is ready");
-    let first = place.knative().get("cart").await.unwrap();
+    let first = environment.knative().get("cart").await.unwrap();
     assert_eq!(
         url(&ready),
-        Some(format!("http://cart.{}.apps.example.com", place.namespace)),
+        Some(format!("http://cart.{}.apps.example.com", environment.namespace)),
         "{:?}",
         ready.status
     );
@@ -33,34 +33,34 @@ pub async fn a_service_lives() {
     let address = ready.status.unwrap().address;
     assert_eq!(address.as_deref(), first.data["status"]["address"]["url"].as_str(), "the engine's own");
 
-    place.apply("ElpioService", "cart", &image("cart", "v2")).await;
-    place.ready("cart").await;
+    environment.apply("ElpioService", "cart", &image("cart", "v2")).await;
+    environment.ready("cart").await;
     clock.step("a second revision takes the traffic");
-    let second = place.knative().get("cart").await.unwrap();
+    let second = environment.knative().get("cart").await.unwrap();
     assert_ne!(serving(&second), serving(&first));
     assert_eq!(serving(&second), second.data["status"]["latestReadyRevisionName"]);
 
-    let host = format!("cart.{}.example", place.namespace);
-    place
+    let host = format!("cart.{}.example", environment.namespace);
+    environment
         .apply("ElpioService", "cart", &with(&image("cart", "v2"), &json!({"ingress": {"host": host}})))
         .await;
-    place.condition("cart", "DomainReady", |it| it.status == "True").await;
-    let ready = place.ready("cart").await;
+    environment.condition("cart", "DomainReady", |it| it.status == "True").await;
+    let ready = environment.ready("cart").await;
     clock.step("the domain is mapped");
     assert_eq!(url(&ready), Some(format!("http://{host}")));
-    let mapping = place.any("serving.knative.dev/v1beta1", "DomainMapping").get(&host).await.unwrap();
-    assert_eq!(said_by_engine(&mapping, "Ready")["status"], "True", "{:?}", mapping.data);
+    let mapping = environment.any("serving.knative.dev/v1beta1", "DomainMapping").get(&host).await.unwrap();
+    assert_eq!(engine_condition(&mapping, "Ready")["status"], "True", "{:?}", mapping.data);
 
     let secret =
         json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]);
     let more = json!({"ingress": {"host": host, "tls": true}, "externalSecrets": secret});
-    place.apply("ElpioService", "cart", &with(&image("cart", "v2"), &more)).await;
-    let ready = place.ready("cart").await;
+    environment.apply("ElpioService", "cart", &with(&image("cart", "v2"), &more)).await;
+    let ready = environment.ready("cart").await;
     clock.step("with a certificate and a secret (cert-manager and External Secrets are played)");
     assert_eq!(url(&ready), Some(format!("https://{host}")));
     // Each once for each of the four generations.
-    place
-        .said(
+    environment
+        .expect_events(
             "ElpioService",
             "cart",
             &[("Normal Reconciled", 4), ("Normal Progressing", 4), ("Normal Ready", 4)],
@@ -68,14 +68,14 @@ pub async fn a_service_lives() {
         .await;
     clock.step("every Event was said once");
 
-    place.services().delete("cart", &DeleteParams::default()).await.unwrap();
+    environment.services().delete("cart", &DeleteParams::default()).await.unwrap();
     let made = ["v1 Service", "v1 Route", "v1 Configuration", "v1 Revision", "v1beta1 DomainMapping"];
     let made = made
         .map(|kind| kind.split_once(' ').unwrap())
         .map(|(version, kind)| (format!("serving.knative.dev/{version}"), kind));
     let made: Vec<(&str, &str)> = made.iter().map(|(version, kind)| (version.as_str(), *kind)).collect();
-    place.none_left(&made).await;
-    place
+    environment.none_left(&made).await;
+    environment
         .none_left(&[
             ("cert-manager.io/v1", "Certificate"),
             ("external-secrets.io/v1", "ExternalSecret"),
@@ -86,44 +86,44 @@ pub async fn a_service_lives() {
 }
 
 pub async fn inside_the_cluster_alone() {
-    let place = Place::new("inside").await;
+    let environment = Environment::new("inside").await;
     let mut clock = StepTimer::start("knative::inside_the_cluster_alone");
-    place
+    environment
         .apply(
             "ElpioService",
             "cart",
             &with(&image("cart", "v1"), &json!({"ingress": {"visibility": "cluster-local"}})),
         )
         .await;
-    let ready = place.ready("cart").await;
+    let ready = environment.ready("cart").await;
     clock.step("the service is ready");
-    let inside = format!("http://cart.{}.svc.cluster.local", place.namespace);
+    let inside = format!("http://cart.{}.svc.cluster.local", environment.namespace);
     assert_eq!((url(&ready), ready.status.unwrap().address), (None, Some(inside.clone())));
     assert_eq!(
-        place.knative().get("cart").await.unwrap().data["status"]["url"],
+        environment.knative().get("cart").await.unwrap().data["status"]["url"],
         json!(inside),
         "so says the engine"
     );
 }
 
-pub async fn a_program_that_ends_is_said_so_and_mended() {
-    let place = Place::new("crash").await;
+pub async fn a_program_that_ends_is_reported_and_replaced() {
+    let environment = Environment::new("crash").await;
     let mut clock = StepTimer::start("knative::a_program_that_ends_is_said_so_and_mended");
-    place.apply("ElpioService", "cart", &image("kwok-crash/cart", "v1")).await;
+    environment.apply("ElpioService", "cart", &image("kwok-crash/cart", "v1")).await;
     let failed =
-        place.condition("cart", "Ready", |it| it.status == "False" && it.reason != "Progressing").await;
+        environment.condition("cart", "Ready", |it| it.status == "False" && it.reason != "Progressing").await;
     clock.step("the service is not ready");
     assert_eq!(failed.reason, "RevisionFailed", "{failed:?}");
     assert!(failed.message.contains("the program ended"), "{failed:?}");
-    let engine = place.condition("cart", "EngineReady", |it| it.status == "False").await;
+    let engine = environment.condition("cart", "EngineReady", |it| it.status == "False").await;
     assert_eq!((&engine.reason, &engine.message), (&failed.reason, &failed.message));
     // Word for word what the engine says.
-    let live = place.knative().get("cart").await.unwrap();
-    let said = said_by_engine(&live, "ConfigurationsReady");
-    assert_eq!(engine.reason, said["reason"].as_str().unwrap());
-    assert!(engine.message.ends_with(said["message"].as_str().unwrap()), "{engine:?} {said}");
+    let live = environment.knative().get("cart").await.unwrap();
+    let reported = engine_condition(&live, "ConfigurationsReady");
+    assert_eq!(engine.reason, reported["reason"].as_str().unwrap());
+    assert!(engine.message.ends_with(reported["message"].as_str().unwrap()), "{engine:?} {reported}");
 
-    place.apply("ElpioService", "cart", &image("cart", "v2")).await;
-    place.ready("cart").await;
+    environment.apply("ElpioService", "cart", &image("cart", "v2")).await;
+    environment.ready("cart").await;
     clock.step("mended");
 }

@@ -13,10 +13,10 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+mod environment;
 mod function;
 mod keda;
 mod knative;
-mod place;
 mod switch;
 mod world;
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         function::built_served_rebuilt_and_one_trace,
         function::a_build_that_fails_is_named,
         knative::a_service_lives,
-        knative::a_program_that_ends_is_said_so_and_mended,
+        knative::a_program_that_ends_is_reported_and_replaced,
         knative::inside_the_cluster_alone,
         switch::between_engines_and_back,
         switch::between_autoscalers,

@@ -4,7 +4,7 @@ use elpio_cluster::suite::StepTimer;
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use crate::place::{Place, image, with};
+use crate::environment::{Environment, image, with};
 
 const KNATIVES: [(&str, &str); 6] = [
     ("serving.knative.dev/v1", "Service"),
@@ -25,66 +25,70 @@ fn owned_by(kind: &'static str) -> impl Fn(&DynamicObject) -> bool {
 }
 
 pub async fn between_engines_and_back() {
-    let place = Place::new("switch").await;
+    let environment = Environment::new("switch").await;
     let mut clock = StepTimer::start("switch::between_engines_and_back");
-    place.apply("ElpioService", "web", &image("web", "v1")).await;
-    place.ready("web").await;
+    environment.apply("ElpioService", "web", &image("web", "v1")).await;
+    environment.ready("web").await;
     clock.step("on Knative");
-    let services = place.any("v1", "Service");
-    place.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
+    let services = environment.any("v1", "Service");
+    environment.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
 
-    place
+    environment
         .apply(
             "ElpioService",
             "web",
             &with(&image("web", "v1"), &json!({"engine": "keda", "scaling": {"minScale": 1}})),
         )
         .await;
-    place.ready("web").await;
+    environment.ready("web").await;
     clock.step("on KEDA");
-    place.object(&services, "web", "ours", owned_by("ElpioService")).await;
-    place.none_left(&KNATIVES).await;
+    environment.object(&services, "web", "ours", owned_by("ElpioService")).await;
+    environment.none_left(&KNATIVES).await;
     clock.step("nothing of Knative's is left");
 
-    place.apply("ElpioService", "web", &with(&image("web", "v1"), &json!({"engine": "knative"}))).await;
-    place.ready("web").await;
+    environment.apply("ElpioService", "web", &with(&image("web", "v1"), &json!({"engine": "knative"}))).await;
+    environment.ready("web").await;
     clock.step("on Knative again");
-    place.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
-    place.gone(&place.deployments(), "web").await;
-    place.none_left(&KEDAS).await;
+    environment.object(&services, "web", "Knative's placeholder", owned_by("Route")).await;
+    environment.wait_until_deleted(&environment.deployments(), "web").await;
+    environment.none_left(&KEDAS).await;
     clock.step("nothing of KEDA's is left");
     // Three generations; a wait for the old objects to go is no failure.
     let expected = [("Normal Reconciled", 3), ("Normal Progressing", 3), ("Normal Ready", 3)];
-    place.said("ElpioService", "web", &expected).await;
+    environment.expect_events("ElpioService", "web", &expected).await;
 }
 
 pub async fn between_autoscalers() {
-    let place = Place::new("autoscalers").await;
+    let environment = Environment::new("autoscalers").await;
     let mut clock = StepTimer::start("switch::between_autoscalers");
     let keda = with(&image("web", "v1"), &json!({"engine": "keda"}));
-    place.apply("ElpioService", "web", &keda).await;
-    place.ready("web").await;
+    environment.apply("ElpioService", "web", &keda).await;
+    environment.ready("web").await;
     clock.step("by requests");
-    let deployment = place.deployments().get("web").await.unwrap().metadata.uid;
-    place.object(&place.scaled_objects(), "web", "the HTTP add-on's", owned_by("HTTPScaledObject")).await;
+    let deployment = environment.deployments().get("web").await.unwrap().metadata.uid;
+    environment
+        .object(&environment.scaled_objects(), "web", "the HTTP add-on's", owned_by("HTTPScaledObject"))
+        .await;
 
     let cpu = json!({"scaling": {"metric": "cpu", "target": 50}, "resources": {"limits": {"cpu": 1}}});
-    place.apply("ElpioService", "web", &with(&keda, &cpu)).await;
-    place.ready("web").await;
+    environment.apply("ElpioService", "web", &with(&keda, &cpu)).await;
+    environment.ready("web").await;
     clock.step("by cpu");
-    place.object(&place.scaled_objects(), "web", "ours", owned_by("ElpioService")).await;
-    place.none_left(&KEDAS[..1]).await;
+    environment.object(&environment.scaled_objects(), "web", "ours", owned_by("ElpioService")).await;
+    environment.none_left(&KEDAS[..1]).await;
 
-    place.apply("ElpioService", "web", &keda).await;
-    place.ready("web").await;
+    environment.apply("ElpioService", "web", &keda).await;
+    environment.ready("web").await;
     clock.step("by requests again");
-    place.object(&place.scaled_objects(), "web", "the HTTP add-on's", owned_by("HTTPScaledObject")).await;
+    environment
+        .object(&environment.scaled_objects(), "web", "the HTTP add-on's", owned_by("HTTPScaledObject"))
+        .await;
     assert_eq!(
-        place.deployments().get("web").await.unwrap().metadata.uid,
+        environment.deployments().get("web").await.unwrap().metadata.uid,
         deployment,
         "the Deployment stays"
     );
-    let failed = place
+    let failed = environment
         .events("ElpioService", "web")
         .await
         .into_iter()
@@ -93,6 +97,6 @@ pub async fn between_autoscalers() {
         failed.count(),
         0,
         "a wait is no failure: {}",
-        crate::place::notes(&place.events("ElpioService", "web").await)
+        crate::environment::notes(&environment.events("ElpioService", "web").await)
     );
 }

@@ -102,7 +102,7 @@ impl Life {
             .and_then(|image| image.split_once('@').map(|(_, digest)| digest.to_owned()))
     }
 
-    async fn said(&self, name: &str) -> Vec<Event> {
+    async fn events_of(&self, name: &str) -> Vec<Event> {
         let all = self.events.list(&ListParams::default()).await.unwrap().items;
         let about = |event: &Event| {
             event.regarding.as_ref().is_some_and(|it| {
@@ -155,8 +155,8 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     clock.step("a rebuild failed");
     // That its task has failed is told by another watch than that the run has.
     eventually("the task is named", BOUND, async || {
-        let said = message(&life.functions.get("cart").await.unwrap(), "BuildReady");
-        if said.contains("step fetch: exit code 1") { Ok(()) } else { Err(said) }
+        let reported = message(&life.functions.get("cart").await.unwrap(), "BuildReady");
+        if reported.contains("step fetch: exit code 1") { Ok(()) } else { Err(reported) }
     })
     .await;
     assert_eq!(life.digest("cart").await, second, "and the last good build still serves");
@@ -164,8 +164,8 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     life.apply("cart", "kwok-hold", &json!({"timeout": "6s"})).await;
     eventually("the build times out", BOUND, async || {
         let object = life.functions.get("cart").await.unwrap();
-        let said = message(&object, "BuildReady");
-        if said.contains("timed out") { Ok(()) } else { Err(said) }
+        let reported = message(&object, "BuildReady");
+        if reported.contains("timed out") { Ok(()) } else { Err(reported) }
     })
     .await;
     clock.step("a rebuild timed out");
@@ -230,15 +230,16 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
     assert!(deleted.is_empty(), "{:?}", deleted.count());
     for name in &names {
         let events = eventually("each Event is there once", BOUND, async || {
-            let events = life.said(name).await;
-            let mut said: Vec<String> = events.iter().map(|event| event.reason.clone().unwrap()).collect();
-            said.sort();
+            let events = life.events_of(name).await;
+            let mut reported: Vec<String> =
+                events.iter().map(|event| event.reason.clone().unwrap()).collect();
+            reported.sort();
             // Whether there was anything to wait for between a build and its service depends on the moment.
-            said.retain(|reason| reason != "Progressing");
-            if said == ["BuildStarted", "BuildSucceeded", "Ready", "Reconciled"] {
+            events_of.retain(|reason| reason != "Progressing");
+            if reported == ["BuildStarted", "BuildSucceeded", "Ready", "Reconciled"] {
                 Ok(events)
             } else {
-                Err(format!("{name}: {said:?}"))
+                Err(format!("{name}: {reported:?}"))
             }
         })
         .await;

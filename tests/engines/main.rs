@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         tekton::a_run_ends_when_its_time_is_over,
         tekton::a_cancelled_run_leaves_nothing_behind,
         tekton::its_own_spans_join_the_trace,
-        tekton::what_is_held_ends_as_it_is_told,
+        tekton::what_is_held_ends_as_asked,
         tekton::credentials_are_mounted_in_three_steps_and_no_token_in_any,
         life::a_function_is_built_served_rebuilt_and_survives_a_failed_build,
         life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once,

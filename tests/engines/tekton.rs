@@ -153,7 +153,7 @@ pub async fn a_cancelled_run_leaves_nothing_behind() {
     clock.step("its pod is gone");
 }
 
-pub async fn what_is_held_ends_as_it_is_told() {
+pub async fn what_is_held_ends_as_asked() {
     crate::run::cluster().await;
     let mut clock = StepTimer::start("what_is_held_ends_as_it_is_told");
     let run = Run::create(

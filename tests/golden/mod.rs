@@ -107,7 +107,7 @@ fn fields_of_value(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| fields_of_value(path, item, fields)),
         Value::Object(map) => {
-            map.iter().for_each(|(name, value)| fields_of_value(&format!("{path}.{name}"), value, fields))
+            map.iter().for_each(|(name, value)| fields_of_value(&format!("{path}.{name}"), value, fields));
         }
         _ => {}
     }

@@ -71,8 +71,8 @@ async fn replayed_51_a_refused_switch_keeps_the_old_engine() {
     assert_eq!(stage.keda_uids("web").await, before, "what serves is as it was");
     webhook.clear();
     stage.ready("web").await;
-    stage.gone(&stage.deployments(), "web").await;
-    stage.gone(&stage.http_scaled_objects(), "web").await;
+    stage.wait_until_deleted(&stage.deployments(), "web").await;
+    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,9 +89,9 @@ async fn replayed_52_a_finalizer_holds_up_only_what_clashes() {
             o.metadata.deletion_timestamp.is_some()
         })
         .await;
-    stage.gone(&stage.deployments(), "web").await;
+    stage.wait_until_deleted(&stage.deployments(), "web").await;
     merge(&stage.http_scaled_objects(), "web", hangs(Value::Null)).await;
-    stage.gone(&stage.http_scaled_objects(), "web").await;
+    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ async fn replayed_54_another_host_keeps_the_old_one_until_it_is_accepted() {
     assert_eq!(mappings.get("a.apps.example.org").await.unwrap().uid(), before);
     mappings.delete("b.apps.example.org", &DeleteParams::default()).await.unwrap();
     stage.ready("web").await;
-    stage.gone(&mappings, "a.apps.example.org").await;
+    stage.wait_until_deleted(&mappings, "a.apps.example.org").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
     assert_eq!(stage.keda_uids("web").await, before);
     webhook.clear();
     stage.ready("web").await;
-    stage.gone(&stage.http_scaled_objects(), "web").await;
+    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
 }
 
 /// The owner's deletion is not in the cache yet, and a retry is due.

@@ -41,8 +41,8 @@ async fn case_07_env_reordered_in_ui() {
         assert_eq!(names(&replaced), ["ADDRESS", "PLACE", "TOKEN", "ZZ"]);
         let restored = stage
             .object(&api, name, "the order of the spec is back", |object| {
-                let ours = names(object).into_iter().filter(|name| name != "ZZ");
-                ours.eq(["PLACE", "ADDRESS", "TOKEN"])
+                let own = names(object).into_iter().filter(|name| name != "ZZ");
+                own.eq(["PLACE", "ADDRESS", "TOKEN"])
             })
             .await;
         // Knative's definition has the list as one value: an apply replaces all of it.

@@ -27,7 +27,7 @@ async fn meets(name: &str, rule: Rule) -> (Stage, Webhook) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejected_is_said_backed_off_and_heals() {
+async fn rejected_is_reported_backed_off_and_heals() {
     let (stage, webhook) =
         meets("err-rejected", Rule::refuse(KSVC, 422, "no images from registry.local")).await;
     let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;

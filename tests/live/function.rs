@@ -167,14 +167,14 @@ async fn built_served_rebuilt_and_one_trace() {
     assert_eq!(service.annotations()["elpio.io/traceparent"], rollout.traceparent.clone().unwrap());
 
     // One id leads from the function's Events to the Knative Service's apply.
-    let said = [
+    let reported = [
         "Normal BuildStarted",
         "Normal BuildSucceeded",
         "Normal Reconciled",
         "Normal Progressing",
         "Normal Ready",
     ];
-    f.stage.said("ElpioFunction", "hello", &said).await;
+    f.stage.expect_events("ElpioFunction", "hello", &reported).await;
     let events = f.stage.events("hello").await;
     assert!(events.iter().all(|e| e.note.as_ref().unwrap().contains(&trace)), "{}", summary(&events));
     let root = f
@@ -295,7 +295,7 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
 
     // A failed build stays failed when its run is deleted or pruned: a pruner must not make it build for ever.
     f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
-    f.stage.gone(&f.runs, &bad.name_any()).await;
+    f.stage.wait_until_deleted(&f.runs, &bad.name_any()).await;
     f.stage.quiet().await;
     let still = f.phase("BuildFailed").await;
     assert!(condition(&still, "BuildReady").message.contains("no buildpack groups"), "it is remembered");
@@ -309,7 +309,7 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
 
     // A run that is pruned after its success is not built again.
     f.runs.delete(&again.name_any(), &DeleteParams::default()).await.unwrap();
-    f.stage.gone(&f.runs, &again.name_any()).await;
+    f.stage.wait_until_deleted(&f.runs, &again.name_any()).await;
     f.stage.quiet().await;
     let still = f.phase("Ready").await;
     assert!(condition(&still, "BuildReady").message.contains("pruned"));
@@ -336,7 +336,7 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     f.end(&first.name_any(), "False", "Cancelled", "cancelled", "").await;
     f.end(&second.name_any(), "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
-    f.stage.gone(&f.runs, &first.name_any()).await;
+    f.stage.wait_until_deleted(&f.runs, &first.name_any()).await;
     assert_eq!(f.all_runs().await, [second.name_any()]);
 
     // Back to the inputs whose run was cancelled and gone: they are built.
@@ -348,7 +348,7 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restarts_at_every_stage_build_once_and_say_everything_once() {
+async fn restarts_at_every_stage_build_once_and_publish_each_event_once() {
     let mut f = Functions::new("fn-restart").await;
     f.apply(&spec("v1"), &json!({})).await;
     f.stage.operator.kill();
@@ -369,11 +369,11 @@ async fn restarts_at_every_stage_build_once_and_say_everything_once() {
     let events = eventually("each Event is there once", SOON, async || {
         let mut events = f.stage.events("hello").await;
         events.retain(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction"));
-        let mut said = reasons(&events);
-        said.sort();
+        let mut reported = reasons(&events);
+        reported.sort();
         // When the engine is faster than the operator's start, there was nothing to wait for.
-        said.retain(|s| s != "Normal Progressing");
-        if said == expected { Ok(events) } else { Err(summary(&events)) }
+        reported.retain(|s| s != "Normal Progressing");
+        if reported == expected { Ok(events) } else { Err(summary(&events)) }
     })
     .await;
     assert!(events.iter().all(|e| e.series.is_none()), "{}", summary(&events));

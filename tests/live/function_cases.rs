@@ -29,7 +29,7 @@ async fn hang_in_deletion(f: &Functions, run: &str) {
 }
 
 /// Waits until `BuildReady` names what holds the run; as the function was then.
-async fn says_what_holds(f: &Functions, run: &str) -> ElpioFunction {
+async fn reports_what_holds(f: &Functions, run: &str) -> ElpioFunction {
     eventually("BuildReady names what holds the run", SOON, async || {
         let object = f.api.get("hello").await.map_err(|e| e.to_string())?;
         let message = condition(&object, "BuildReady").message;
@@ -46,7 +46,7 @@ async fn case_17_run_stuck_deleting() {
     let run = f.run().await;
     f.phase("Building").await;
     hang_in_deletion(&f, &run.name_any()).await;
-    let held = says_what_holds(&f, &run.name_any()).await;
+    let held = reports_what_holds(&f, &run.name_any()).await;
     assert_eq!(condition(&held, "Ready").reason, "Progressing");
     let mark = f.stage.cluster.audit_offset();
     f.stage.quiet().await;
@@ -61,11 +61,11 @@ async fn case_17_run_stuck_deleting() {
     f.end(&other.name_any(), "False", "Failed", "it does not compile", "").await;
     f.phase("BuildFailed").await;
     hang_in_deletion(&f, &other.name_any()).await;
-    let held = says_what_holds(&f, &other.name_any()).await;
+    let held = reports_what_holds(&f, &other.name_any()).await;
     assert_eq!(condition(&held, "BuildReady").reason, "BuildFailed");
     assert!(condition(&held, "BuildReady").message.contains("it does not compile"));
     patch(&f.runs, &other.name_any(), json!({"metadata": {"finalizers": null}})).await;
-    f.stage.gone(&f.runs, &other.name_any()).await;
+    f.stage.wait_until_deleted(&f.runs, &other.name_any()).await;
     f.stage.quiet().await;
     f.phase("BuildFailed").await;
     assert!(f.all_runs().await.is_empty());
@@ -179,7 +179,7 @@ async fn replayed_63_image_edited_after_prune() {
     f.end(&run, "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
     f.runs.delete(&run, &DeleteParams::default()).await.unwrap();
-    f.stage.gone(&f.runs, &run).await;
+    f.stage.wait_until_deleted(&f.runs, &run).await;
     let evil = json!({"spec": {"image": {"repository": "evil.example/x", "digest": OTHER}}});
     let edit = async || {
         let service: Api<DynamicObject> = f.stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
@@ -212,7 +212,7 @@ async fn replayed_64_restored_function_adopts() {
     f.api.delete("hello", &background).await.unwrap();
     let _ = f.runs.delete(&name, &background).await;
     let _ = f.stage.services().delete("hello", &background).await;
-    f.stage.gone(&f.runs, &name).await;
+    f.stage.wait_until_deleted(&f.runs, &name).await;
     eventually("the service is gone", SOON, async || {
         match f.stage.services().get_opt("hello").await.map_err(|e| e.to_string())? {
             None => Ok(()),

@@ -10,12 +10,12 @@ use nix::sys::signal::Signal;
 
 use crate::{
     stage::{SOON, Stage},
-    store_cases::{NOBODY, keda, leads, make_admin, may_list, start, wait_until_leading},
+    store_cases::{NO_NAMESPACE, keda, leads, make_admin, may_list, start, wait_until_leading},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
-    let stage = Stage::with("case-25", &[NOBODY]).await;
+    let stage = Stage::with("case-25", &[NO_NAMESPACE]).await;
     let (cluster, namespace) = (stage.cluster, stage.namespace.clone());
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
@@ -80,7 +80,7 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
-    let stage = Stage::with("replayed-77", &[NOBODY]).await;
+    let stage = Stage::with("replayed-77", &[NO_NAMESPACE]).await;
     let namespace = stage.namespace.clone();
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
@@ -101,7 +101,7 @@ async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_81_two_installations_in_one_namespace_both_lead() {
-    let stage = Stage::with("replayed-81", &[NOBODY]).await;
+    let stage = Stage::with("replayed-81", &[NO_NAMESPACE]).await;
     let (cluster, home) = (stage.cluster, stage.namespace.clone());
     let namespaces = [cluster.namespace("replayed-81-a").await, cluster.namespace("replayed-81-b").await];
     let environment = |n: usize| {

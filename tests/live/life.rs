@@ -37,7 +37,9 @@ async fn knative_create_edit_delete() {
         "registry.local/web:v1"
     );
 
-    stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
+    stage
+        .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+        .await;
     stage.quiet().await;
     let asked = stage.asked_since(mark).writes();
     let count = asked.count();
@@ -59,7 +61,7 @@ async fn knative_create_edit_delete() {
     stage.ready("web").await;
 
     stage.services().delete("web", &DeleteParams::default()).await.unwrap();
-    stage.gone(&stage.knative(), "web").await;
+    stage.wait_until_deleted(&stage.knative(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,13 +187,20 @@ async fn what_is_no_longer_asked_for_is_deleted() {
 
     stage.apply("web", &image("v1")).await;
     stage
-        .gone(
+        .wait_until_deleted(
             &stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"),
             "web.apps.example.org",
         )
         .await;
-    stage.gone(&stage.any("cert-manager.io/v1", "Certificate", "certificates"), "web.apps.example.org").await;
-    stage.gone(&stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db").await;
+    stage
+        .wait_until_deleted(
+            &stage.any("cert-manager.io/v1", "Certificate", "certificates"),
+            "web.apps.example.org",
+        )
+        .await;
+    stage
+        .wait_until_deleted(&stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db")
+        .await;
     let ready = stage.ready("web").await;
     assert_eq!(children(&ready).len(), 1);
     assert_eq!(find(&ready, "DomainReady"), None);
@@ -199,7 +208,7 @@ async fn what_is_no_longer_asked_for_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_cannot_become_ready_says_which_child_and_why() {
+async fn a_service_that_cannot_become_ready_names_the_child_and_the_reason() {
     let stage = Stage::new("life-broken").await;
     stage.apply("bad", &json!({"image": {"repository": "registry.local/broken", "tag": "v1"}})).await;
     let object = stage
@@ -220,7 +229,7 @@ async fn a_service_that_cannot_become_ready_says_which_child_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ready_service_that_falls_says_so_and_rises_again() {
+async fn a_ready_service_that_falls_reports_it_and_rises_again() {
     use elpio_cluster::FakeStatus;
     let stage = Stage::new("life-flap").await;
     stage.apply("web", &image("v1")).await;

@@ -69,12 +69,12 @@ async fn a_function_waits_for_tekton() {
         .create(&kube::api::PostParams::default(), &serde_json::from_value(object).unwrap())
         .await
         .unwrap();
-    let says = |o: &kube::core::DynamicObject, part: &str| {
+    let mentions = |o: &kube::core::DynamicObject, part: &str| {
         o.data.pointer("/status/conditions").is_some_and(|c| c.to_string().contains(part))
     };
     let waiting = stage
         .object(&functions, "hello", "DependencyMissing", |o| {
-            says(o, "DependencyMissing") && says(o, "Tekton Pipelines")
+            mentions(o, "DependencyMissing") && mentions(o, "Tekton Pipelines")
         })
         .await;
     assert_eq!(waiting.data.pointer("/status/phase"), Some(&json!("Pending")));
@@ -84,7 +84,7 @@ async fn a_function_waits_for_tekton() {
             o.data.pointer("/status/phase") == Some(&json!("Building"))
         })
         .await;
-    stage.said("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
+    stage.expect_events("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,10 +194,10 @@ async fn one_undecodable_object_stops_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_our_own_definitions_it_waits_and_says_so() {
+async fn without_its_own_definitions_it_waits_and_reports_it() {
     let cluster = own(ClusterOptions { crds: vec![Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[]);
-    eventually("it says what is missing", SOON, async || {
+    eventually("it mentions what is missing", SOON, async || {
         let log = operator.log();
         if log.contains("CustomResourceDefinition of ElpioService is not installed") {
             Ok(())
@@ -222,7 +222,7 @@ async fn a_paused_api_server_is_waited_out() {
     stage.apply("web", &image("v1")).await;
     let ready = stage.ready("web").await;
     cluster.pause_api_server();
-    assert!(stage.operator.is_ready().await, "readiness says what we know, not what the API server does");
+    assert!(stage.operator.is_ready().await, "readiness mentions what we know, not what the API server does");
     cluster.resume_api_server();
     stage.apply("web", &image("v2")).await;
     stage.ready("web").await;

@@ -148,8 +148,8 @@ async fn metrics_off_opens_no_socket() {
 async fn pages_of_health_and_version() {
     let stage = Stage::new("prog-pages").await;
     for (path, body) in [("/livez", "alive"), ("/readyz", "ready"), ("/version", "\"version\":")] {
-        let (status, said) = stage.operator.get(path).await.unwrap();
-        assert!(status == 200 && said.contains(body), "{path}: {status} {said}");
+        let (status, reported) = stage.operator.get(path).await.unwrap();
+        assert!(status == 200 && reported.contains(body), "{path}: {status} {reported}");
     }
     assert_eq!(stage.operator.get("/nothing").await.unwrap().0, 404);
 }
@@ -190,7 +190,7 @@ async fn sigterm_finishes_what_runs_and_flushes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_version_and_crds_need_no_cluster() {
-    let said = async |argument: &str| {
+    let reported = async |argument: &str| {
         let output = tokio::process::Command::new(binary())
             .arg(argument)
             .env("KUBECONFIG", "/nonexistent")
@@ -200,12 +200,12 @@ async fn help_version_and_crds_need_no_cluster() {
         assert!(output.status.success(), "{argument}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    assert!(said("--version").await.contains(env!("CARGO_PKG_VERSION")));
-    let help = said("--help").await;
+    assert!(reported("--version").await.contains(env!("CARGO_PKG_VERSION")));
+    let help = reported("--help").await;
     for part in ["run", "crds", "ELPIO_", "OTEL_"] {
         assert!(help.contains(part), "{help}");
     }
-    assert!(said("crds").await.contains("kind: CustomResourceDefinition"));
+    assert!(reported("crds").await.contains("kind: CustomResourceDefinition"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

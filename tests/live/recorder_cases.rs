@@ -231,9 +231,9 @@ async fn a_foreign_event_under_our_name_is_left_alone() {
         restarted.publish(&setup.regarding, &ready()).await;
         let found = setup.api().get(&name).await.unwrap();
         assert_eq!(found.resource_version(), laid.resource_version(), "{controller}: nothing was written");
-        let ours = setup.api().get(&format!("{name}-1")).await.unwrap();
-        assert_eq!(ours.series.map(|series| series.count), Some(3), "{controller}");
-        assert_eq!(ours.reporting_controller.as_deref(), Some("elpio.io/operator"));
+        let own = setup.api().get(&format!("{name}-1")).await.unwrap();
+        assert_eq!(own.series.map(|series| series.count), Some(3), "{controller}");
+        assert_eq!(own.reporting_controller.as_deref(), Some("elpio.io/operator"));
         for name in [&name, &format!("{name}-1")] {
             setup.api().delete(name, &DeleteParams::default()).await.unwrap();
         }

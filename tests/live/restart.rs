@@ -72,8 +72,9 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
         reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
     assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
     assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
-    let all =
-        stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
+    let all = stage
+        .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+        .await;
     assert!(all.iter().all(|e| e.series.is_none()), "no Event was doubled: {}", summary(&all));
 }
 
@@ -116,7 +117,7 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     stage.engine.release();
     stage.ready("web").await;
     let three = ["Normal Reconciled", "Normal Progressing", "Normal Ready"];
-    stage.said("ElpioService", "web", &three).await;
+    stage.expect_events("ElpioService", "web", &three).await;
     assert_eq!(operators[first].sample("elpio_services_ready", &[]).await, Some(1.0));
     assert_eq!(
         operators[1 - first].sample("elpio_services_ready", &[]).await,
@@ -149,7 +150,7 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     stage.apply("next", &image("v1")).await;
     stage.ready("next").await;
     // The take-over said nothing again.
-    stage.said("ElpioService", "web", &three).await;
+    stage.expect_events("ElpioService", "web", &three).await;
 
     // A leader that is killed gives nothing back: its claim has to expire.
     let mut third = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);

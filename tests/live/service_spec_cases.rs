@@ -1,7 +1,7 @@
 //! Cases from the field about the specs of services: what is refused, and what both engines' pods hold.
 
 use elpio_operator::{
-    api::{self, ElpioServiceSpec, label, pod::PodSecurity},
+    api::{self, ElpioServiceSpec, label, policy::PodSecurity},
     foreign::ChildKind,
     render::{self, Defaults, Owner},
 };

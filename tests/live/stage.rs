@@ -186,7 +186,7 @@ impl Stage {
 
     /// Waits until the Events that regard an object of this kind are these, oldest first: a status does not
     /// wait for its Events for ever.
-    pub async fn said(&self, kind: &str, name: &str, expected: &[&str]) -> Vec<Event> {
+    pub async fn expect_events(&self, kind: &str, name: &str, expected: &[&str]) -> Vec<Event> {
         eventually(&format!("the Events of {kind} {name} are {expected:?}"), SOON, async || {
             let mut events = self.events(name).await;
             events.retain(|e| e.regarding.as_ref().is_some_and(|r| r.kind.as_deref() == Some(kind)));
@@ -213,7 +213,7 @@ impl Stage {
         .await
     }
 
-    pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
+    pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
         eventually(&format!("{name} is gone"), SOON, async || {
             match api.get_opt(name).await.map_err(|e| e.to_string())? {
                 None => Ok(()),

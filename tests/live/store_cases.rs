@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::stage::{SOON, Stage, binary, image, with};
 
 /// A namespace whose operator is not the test's.
-pub const NOBODY: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
+pub const NO_NAMESPACE: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
 
 async fn own(crds: Vec<Crds>) -> &'static Cluster {
     Box::leak(Box::new(
@@ -38,9 +38,9 @@ pub async fn grant(client: &Client, user: &str, namespace: &str) {
     let rules = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
     let object: ClusterRole =
         serde_json::from_value(json!({"metadata": {"name": role}, "rules": rules})).unwrap();
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    if roles.get_opt(&role).await.unwrap().is_none() {
-        roles.create(&PostParams::default(), &object).await.unwrap();
+    let cluster_roles: Api<ClusterRole> = Api::all(client.clone());
+    if cluster_roles.get_opt(&role).await.unwrap().is_none() {
+        cluster_roles.create(&PostParams::default(), &object).await.unwrap();
     }
     let binding: RoleBinding = serde_json::from_value(
         json!({"metadata": {"name": user}, "roleRef": role_ref(&role), "subjects": subject(user)}),
@@ -98,7 +98,7 @@ pub fn keda(tag: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_15_one_forbidden_namespace_stops_no_other() {
-    let stage = Stage::with("case-15-a", &[NOBODY]).await;
+    let stage = Stage::with("case-15-a", &[NO_NAMESPACE]).await;
     let (cluster, user, a) = (stage.cluster, "elpio-test-20", stage.namespace.clone());
     let b = cluster.namespace("case-15-b").await;
     grant(&stage.client, user, &a).await;
@@ -143,7 +143,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let stage = Stage::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NOBODY]).await;
+    let stage = Stage::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
     let (user, a) = ("elpio-test-0", stage.namespace.clone());
     let b = cluster.namespace("replayed-50-b").await;
     for namespace in [&a, &b] {
@@ -181,7 +181,7 @@ async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_61_one_403_is_not_a_state() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let stage = Stage::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NOBODY]).await;
+    let stage = Stage::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
     let (user, namespace) = ("elpio-test-0", stage.namespace.clone());
     grant(&stage.client, user, &namespace).await;
     may_list(cluster, user, &namespace, true).await;
@@ -189,7 +189,9 @@ async fn replayed_61_one_403_is_not_a_state() {
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespace), ("ELPIO_LEADER_ELECT", "off")]).await;
     stage.apply("web", &image("v1")).await;
     stage.ready("web").await;
-    stage.said("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"]).await;
+    stage
+        .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+        .await;
     let before = stage.services().get("web").await.unwrap();
 
     let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &namespace);
@@ -258,5 +260,6 @@ async fn case_22_an_etcd_that_was_restored_is_listed_again() {
     let again = stage.deployments().get("web").await.unwrap();
     assert_ne!(again.uid(), deployment.uid());
     assert!(stage.services().get_opt("lost").await.unwrap().is_none(), "what was lost does not rise");
+    assert!(stage.deployments().get_opt("lost").await.unwrap().is_none(), "nor do its children");
     assert!(stage.operator.log().contains("went backwards"), "{}", stage.operator.log_tail());
 }

@@ -24,15 +24,20 @@ async fn between_engines_and_back() {
         children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
         ["Deployment", "Service", "HTTPScaledObject"]
     );
-    stage.gone(&stage.knative(), "web").await;
+    stage.wait_until_deleted(&stage.knative(), "web").await;
     stage.object(&placeholder, "web", "ours", of("ElpioService")).await;
     let events = crate::stage::reasons(&stage.events("web").await);
     assert!(!events.contains(&"Warning ReconcileFailed".to_owned()), "a wait is no failure: {events:?}");
 
     stage.apply("web", &with(image("v1"), &json!({"engine": "knative"}))).await;
     stage.ready("web").await;
-    stage.gone(&stage.deployments(), "web").await;
-    stage.gone(&stage.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects"), "web").await;
+    stage.wait_until_deleted(&stage.deployments(), "web").await;
+    stage
+        .wait_until_deleted(
+            &stage.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects"),
+            "web",
+        )
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

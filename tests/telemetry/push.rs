@@ -66,8 +66,8 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
             ("OTEL_SERVICE_NAME", "mine"),
         ]);
         pushing.reconcile().await;
-        let said = pushing.telemetry.shutdown(Duration::from_secs(5)).await;
-        assert!(said.is_empty(), "{protocol}: {said:?}");
+        let reported = pushing.telemetry.shutdown(Duration::from_secs(5)).await;
+        assert!(reported.is_empty(), "{protocol}: {reported:?}");
         let exports = receiver.exports();
         for signal in ["traces", "metrics", "logs"] {
             let export = exports
@@ -172,8 +172,8 @@ async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
     // One batch is under way, four spans wait.
     assert!(pushing.value("elpio_telemetry_dropped_total{result=\"queue_full\",signal=\"traces\"}") >= 44.0);
     let shutdown = pushing.telemetry.shutdown(Duration::from_millis(300));
-    let said = tokio::time::timeout(GUARD, shutdown).await.expect("it does not wait for the export");
-    assert!(said.iter().any(|line| line.starts_with("traces: ")), "{said:?}");
+    let reported = tokio::time::timeout(GUARD, shutdown).await.expect("it does not wait for the export");
+    assert!(reported.iter().any(|line| line.starts_with("traces: ")), "{reported:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,10 +187,10 @@ async fn shutdown_reports_what_an_absent_collector_did_not_get() {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
         ]);
         pushing.reconcile().await;
-        let said = pushing.telemetry.shutdown(Duration::from_secs(4)).await;
+        let reported = pushing.telemetry.shutdown(Duration::from_secs(4)).await;
         assert!(
-            said.iter().any(|line| line.starts_with("traces: ") && line.ends_with("1 items lost")),
-            "{protocol}: {said:?}"
+            reported.iter().any(|line| line.starts_with("traces: ") && line.ends_with("1 items lost")),
+            "{protocol}: {reported:?}"
         );
     }
 }

@@ -38,19 +38,19 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
         tracestate: None,
     });
     let ids = rollout.ids().unwrap();
-    let place = SpanParent::AfterRollout(Some(rollout));
+    let location = SpanParent::AfterRollout(Some(rollout));
     let observed = async |report| {
         step(ReconcileStep::Observe).in_scope(|| {});
         report
     };
-    rig.reconcile(place.clone(), observed(wrote())).await;
-    rig.reconcile(place.clone(), observed(failed(ErrorType::Throttled))).await;
-    rig.reconcile(place.clone(), async {
+    rig.reconcile(location.clone(), observed(wrote())).await;
+    rig.reconcile(location.clone(), observed(failed(ErrorType::Throttled))).await;
+    rig.reconcile(location.clone(), async {
         tracing::warn!(target: "elpio_operator::x", "said");
         observed(settled()).await
     })
     .await;
-    rig.reconcile(place, async {
+    rig.reconcile(location, async {
         assert!(current_ids().is_some());
         observed(settled()).await
     })
@@ -137,8 +137,8 @@ async fn unsampled_means_no_id_anywhere() {
             tracestate: None,
         });
         assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
-        for place in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
-            rig.reconcile(place, async {
+        for location in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
+            rig.reconcile(location, async {
                 assert_eq!(current_ids(), None);
                 traces.emit_event(&event());
                 wrote()

@@ -180,7 +180,7 @@ impl HasReport for Done {
     }
 }
 
-pub fn info(place: SpanParent) -> ReconcileInfo {
+pub fn info(location: SpanParent) -> ReconcileInfo {
     ReconcileInfo {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
@@ -190,7 +190,7 @@ pub fn info(place: SpanParent) -> ReconcileInfo {
         generation: 7,
         trigger: Trigger::Spec,
         attempt: 2,
-        parent: place,
+        parent: location,
     }
 }
 

@@ -83,8 +83,8 @@ fn emitted(spans: &[SpanData], exceptions: &[String]) -> BTreeSet<String> {
 }
 
 /// A run with all its steps and a call in each, and one call outside of them.
-async fn run(rig: &Rig, place: SpanParent) {
-    rig.reconcile(place, async {
+async fn run(rig: &Rig, location: SpanParent) {
+    rig.reconcile(location, async {
         for next in ReconcileStep::ALL {
             call(rig, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
         }

@@ -90,12 +90,12 @@ fn readers(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn the_page_of_variables_has_a_row_for_every_variable_that_is_read_and_no_other() {
     let page = std::fs::read_to_string(format!("{ROOT}/otel/README.md")).unwrap();
-    let (ours, _) = page.split_once("## When the collector is down").expect("the variables come first");
+    let (own, _) = page.split_once("## When the collector is down").expect("the variables come first");
     let mut read = asked_by_telemetry();
     // `ELPIO_LOG` has a row, which names what stands in for it.
     read.extend(asked_by_the_configuration().into_iter().filter(|name| name != "RUST_LOG"));
     read.extend(asked_by_the_place());
-    assert_eq!(rows(ours), read);
+    assert_eq!(rows(own), read);
     let named: BTreeSet<String> =
         page.split('`').filter(|word| word.starts_with("OTEL_")).map(str::to_owned).collect();
     assert_eq!(named, asked_by_telemetry(), "words anywhere on the page");

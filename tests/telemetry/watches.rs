@@ -43,6 +43,6 @@ async fn a_watch_ages_from_its_last_byte_while_it_runs() {
     .await;
     send.send(Bytes::from_static(b"bookmark")).await.unwrap();
     answer.frame().await.unwrap().unwrap();
-    let heard = age().unwrap();
-    assert!(heard < silent, "{heard} after {silent}");
+    let age_before = age().unwrap();
+    assert!(age_before < silent, "{age_before} after {silent}");
 }

@@ -15,6 +15,7 @@ const OWNER: Owner<'static> = Owner {
     build: None,
 };
 
+#[allow(clippy::needless_pass_by_value)]
 fn object(metadata: Value) -> Metadata {
     let mut object =
         json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
@@ -38,14 +39,14 @@ fn classify(mode: &WriteMode, metadata: Value) -> String {
 
 #[test]
 fn ownership_is_the_controller_and_without_one_our_marks() {
-    let ours = json!({"elpio.io/service": "web"});
+    let own = json!({"elpio.io/service": "web"});
     let applied = json!([{"manager": "elpio", "operation": "Apply"}]);
     let by_hand = json!([{"manager": "kubectl-create", "operation": "Update"}, {"manager": "argocd", "operation": "Apply"}]);
     let rows = [
         (json!({"ownerReferences": controller("elpio.io/v1alpha1", "ElpioService", "web", "1")}), "Owned"),
-        (json!({"labels": ours, "managedFields": applied}), "Orphan"),
-        (json!({"labels": ours, "managedFields": by_hand}), "other: field managers argocd, kubectl-create"),
-        (json!({"labels": ours}), "other: no controller"),
+        (json!({"labels": own, "managedFields": applied}), "Orphan"),
+        (json!({"labels": own, "managedFields": by_hand}), "other: field managers argocd, kubectl-create"),
+        (json!({"labels": own}), "other: no controller"),
         (json!({"managedFields": applied}), "other: field manager elpio"),
         (
             json!({"labels": {"elpio.io/service": "api"}, "managedFields": applied}),
@@ -57,7 +58,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
             "other: no controller",
         ),
         (
-            json!({"labels": ours, "ownerReferences": controller("serving.knative.dev/v1", "Route", "web", "7")}),
+            json!({"labels": own, "ownerReferences": controller("serving.knative.dev/v1", "Route", "web", "7")}),
             "terminating: Service web of Route web",
         ),
         (
@@ -66,16 +67,16 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
         ),
         // Anybody can write a label, and a group, that no engine has.
         (
-            json!({"labels": ours, "ownerReferences": controller("t1.example.com/v1", "Thing1", "x", "7")}),
+            json!({"labels": own, "ownerReferences": controller("t1.example.com/v1", "Thing1", "x", "7")}),
             "other: Thing1 x (t1.example.com/v1)",
         ),
         (
-            json!({"labels": ours, "ownerReferences": controller("external-secrets.io/v1", "ClusterExternalSecret", "db", "7")}),
+            json!({"labels": own, "ownerReferences": controller("external-secrets.io/v1", "ClusterExternalSecret", "db", "7")}),
             "other: ClusterExternalSecret db (external-secrets.io/v1)",
         ),
         // The same name under another uid: the object that was deleted before this one was created.
         (
-            json!({"labels": ours, "ownerReferences": controller("elpio.io/v1alpha1", "ElpioService", "web", "0")}),
+            json!({"labels": own, "ownerReferences": controller("elpio.io/v1alpha1", "ElpioService", "web", "0")}),
             "terminating: Service web of ElpioService web",
         ),
         (

@@ -32,14 +32,14 @@ const REACH_LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// No configuration of a client.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})")]
-pub struct ConfigError(#[source] kube::config::InferConfigError);
+pub struct KubeConfigError(#[source] kube::config::InferConfigError);
 
 /// In-cluster configuration, else the kubeconfig that `kubectl` would use.
 ///
 /// # Errors
 /// When neither is there, or what is there cannot be read.
-pub async fn config() -> Result<Config, ConfigError> {
-    let mut config = Config::infer().await.map_err(ConfigError)?;
+pub async fn config() -> Result<Config, KubeConfigError> {
+    let mut config = Config::infer().await.map_err(KubeConfigError)?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // A watch that brings nothing for so long is dead: bookmarks come every minute.
     config.read_timeout = Some(READ_TIMEOUT);

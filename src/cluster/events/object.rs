@@ -63,7 +63,7 @@ pub enum FoundEvent {
     /// Another controller's, or about another object.
     Foreign,
     /// Ours.
-    Ours {
+    Own {
         /// The occurrences that it stands for.
         count: i32,
         /// The first of them.
@@ -82,7 +82,7 @@ pub fn found_event(found: &Event, regarding: &Regarding) -> FoundEvent {
     }
     let first = found.event_time.as_ref().map(|at| at.0);
     let last = found.series.as_ref().map(|series| series.last_observed_time.0).or(first);
-    FoundEvent::Ours { count: found.series.as_ref().map_or(1, |series| series.count), first, last }
+    FoundEvent::Own { count: found.series.as_ref().map_or(1, |series| series.count), first, last }
 }
 
 /// The Event as the API server is to hold it.

@@ -68,12 +68,12 @@ fn an_event_is_ours_by_its_controller_and_its_object() {
     let own = build_event(&regarding(), &event(), "web.1", None, &counted);
     assert_eq!(
         found_event(&own, &regarding()),
-        FoundEvent::Ours { count: 3, first: Some(first), last: Some(last) }
+        FoundEvent::Own { count: 3, first: Some(first), last: Some(last) }
     );
     let once = build_event(&regarding(), &event(), "web.1", None, &EventCount { count: 1, ..counted });
     assert_eq!(
         found_event(&once, &regarding()),
-        FoundEvent::Ours { count: 1, first: Some(first), last: Some(first) }
+        FoundEvent::Own { count: 1, first: Some(first), last: Some(first) }
     );
     let of_another = Event { reporting_controller: Some("else".into()), ..own.clone() };
     assert_eq!(found_event(&of_another, &regarding()), FoundEvent::Foreign);

@@ -35,7 +35,7 @@ use crate::{
                 CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
             },
             state::RecorderState,
-            write::{AfterWrite, Draft, EventWrite, PublishAction, WriteResult},
+            write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
         },
     },
     telemetry::{ErrorType, EventOutcome, Metrics, Traces, current_ids},
@@ -215,7 +215,7 @@ impl Inner {
             running.ended = true;
             let (result, error) = match result {
                 Ok(result) => (result, None),
-                Err(error) => (WriteResult::Failed(error.retry_after), Some(error)),
+                Err(error) => (EventWriteResult::Failed(error.retry_after), Some(error)),
             };
             let after = self.state.lock().end(name, &write, result, Instant::now());
             match (&after, error) {
@@ -241,7 +241,12 @@ impl Inner {
         }
     }
 
-    async fn create(&self, name: &str, write: &EventWrite, draft: &Draft) -> Result<WriteResult, ApiError> {
+    async fn create(
+        &self,
+        name: &str,
+        write: &EventWrite,
+        draft: &Draft,
+    ) -> Result<EventWriteResult, ApiError> {
         let name = alternative_name(name, write.names_taken);
         let counted =
             EventCount { count: write.count, first: write.first, last: write.last, instance: &self.instance };
@@ -257,10 +262,10 @@ impl Inner {
         let found = call_with_timeout(call("get", &write.namespace, &name), api.get_opt(&name))
             .await?
             .ok_or(error)?;
-        Ok(WriteResult::Found(found_event(&found, &draft.regarding)))
+        Ok(EventWriteResult::Found(found_event(&found, &draft.regarding)))
     }
 
-    async fn patch_series(&self, name: &str, write: &EventWrite) -> Result<WriteResult, ApiError> {
+    async fn patch_series(&self, name: &str, write: &EventWrite) -> Result<EventWriteResult, ApiError> {
         let name = alternative_name(name, write.names_taken);
         let last = MicroTime(write.last);
         let mut patch = serde_json::json!({"series": {"count": write.count, "lastObservedTime": last}});
@@ -271,17 +276,17 @@ impl Inner {
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
         let patched = async { unless_namespace_gone(api.patch(&name, &params, &patch).await) };
         match call_with_timeout(call("patch", &write.namespace, &name), patched).await {
-            Err(error) if error.class == ErrorType::NotFound => Ok(WriteResult::Expired),
+            Err(error) if error.class == ErrorType::NotFound => Ok(EventWriteResult::Expired),
             result => result,
         }
     }
 }
 
 /// What a namespace that is being deleted refuses is no error.
-fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<WriteResult> {
+fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<EventWriteResult> {
     match answer {
-        Ok(_) => Ok(WriteResult::Written),
-        Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(WriteResult::NamespaceGone),
+        Ok(_) => Ok(EventWriteResult::Written),
+        Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(EventWriteResult::NamespaceGone),
         Err(error) => Err(error),
     }
 }

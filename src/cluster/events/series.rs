@@ -12,7 +12,7 @@ use crate::{
     api::event::NewEvent,
     cluster::events::{
         object::{FoundEvent, Regarding},
-        write::{AfterWrite, Draft, EventWrite, PublishAction, WriteResult},
+        write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
     },
     telemetry::{EventOutcome, SpanIds},
 };
@@ -133,12 +133,12 @@ impl Series {
     }
 
     /// Records what became of a call.
-    pub fn end(&mut self, write: &EventWrite, result: WriteResult, now: Instant) -> AfterWrite {
+    pub fn end(&mut self, write: &EventWrite, result: EventWriteResult, now: Instant) -> AfterWrite {
         self.in_flight = false;
         match result {
-            WriteResult::Written => AfterWrite::Done(self.written(write, now)),
-            WriteResult::Found(found) => self.found(write, found, now),
-            WriteResult::Expired => {
+            EventWriteResult::Written => AfterWrite::Done(self.written(write, now)),
+            EventWriteResult::Found(found) => self.found(write, found, now),
+            EventWriteResult::Expired => {
                 // The next call begins a new Event: this one where the occurrence is at hand, or that of the
                 // next occurrence.
                 self.recorded = 0;
@@ -148,8 +148,8 @@ impl Series {
                 }
                 AfterWrite::Done(self.close(EventOutcome::Aggregated))
             }
-            WriteResult::NamespaceGone => AfterWrite::Forget(Vec::new()),
-            WriteResult::Failed(retry_after) => {
+            EventWriteResult::NamespaceGone => AfterWrite::Forget(Vec::new()),
+            EventWriteResult::Failed(retry_after) => {
                 self.retry = self.next_retry(retry_after, now);
                 if self.retry.is_some() {
                     return AfterWrite::Done(Vec::new());
@@ -215,7 +215,7 @@ impl Series {
 
     fn found(&mut self, write: &EventWrite, found: FoundEvent, now: Instant) -> AfterWrite {
         let (count, first, last) = match found {
-            FoundEvent::Ours { count, first, last } => (count, first, last),
+            FoundEvent::Own { count, first, last } => (count, first, last),
             FoundEvent::Foreign => {
                 self.names_taken += 1;
                 return if self.names_taken < MAX_NAMES {

@@ -50,7 +50,7 @@ impl Steps {
         action
     }
 
-    fn write(&mut self, seconds: i64, result: WriteResult) -> AfterWrite {
+    fn write(&mut self, seconds: i64, result: EventWriteResult) -> AfterWrite {
         let write = self.series.begin().unwrap();
         self.series.end(&write, result, self.now(seconds))
     }
@@ -64,17 +64,20 @@ fn done(outcome: EventOutcome, count: u32) -> AfterWrite {
     AfterWrite::Done(vec![(outcome, count)])
 }
 
-fn ours(count: i32, first: i64, last: i64) -> WriteResult {
-    WriteResult::Found(FoundEvent::Ours { count, first: Some(at(first)), last: Some(at(last)) })
+fn own(count: i32, first: i64, last: i64) -> EventWriteResult {
+    EventWriteResult::Found(FoundEvent::Own { count, first: Some(at(first)), last: Some(at(last)) })
 }
 
 #[test]
 fn the_first_and_the_second_are_written_and_then_one_in_30_s() {
     let mut steps = Steps::new(None);
     assert_eq!(steps.occur(0), PublishAction::Write);
-    assert_eq!(steps.write(0, WriteResult::Written), AfterWrite::Done(vec![(Created, 1), (Aggregated, 0)]));
+    assert_eq!(
+        steps.write(0, EventWriteResult::Written),
+        AfterWrite::Done(vec![(Created, 1), (Aggregated, 0)])
+    );
     assert_eq!((steps.due(), steps.occur(1)), (None, PublishAction::Write));
-    assert_eq!(steps.write(1, WriteResult::Written), done(Aggregated, 1));
+    assert_eq!(steps.write(1, EventWriteResult::Written), done(Aggregated, 1));
     assert_eq!((steps.occur(2), steps.occur(30)), (PublishAction::Defer, PublishAction::Defer));
     assert_eq!(steps.due(), Some(31));
     assert_eq!(steps.series.begin().map(|write| write.count), Some(4), "all are counted");
@@ -86,7 +89,7 @@ fn an_occurrence_during_a_call_is_written_after_it() {
     steps.occur(0);
     let write = steps.series.begin().unwrap();
     assert_eq!((steps.occur(0), steps.series.begin().is_none()), (PublishAction::Await, true));
-    let after = steps.series.end(&write, WriteResult::Written, steps.now(1));
+    let after = steps.series.end(&write, EventWriteResult::Written, steps.now(1));
     assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
     assert_eq!(steps.due(), Some(1), "the second is written at once");
 }
@@ -95,16 +98,16 @@ fn an_occurrence_during_a_call_is_written_after_it() {
 fn a_failed_call_is_tried_again_and_counted_once() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    assert_eq!(steps.write(0, WriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!(steps.write(0, EventWriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
     assert_eq!((steps.due(), steps.occur(0)), (Some(1), PublishAction::Await));
-    assert_eq!(steps.write(1, WriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!(steps.write(1, EventWriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
     assert_eq!(steps.due(), Some(3));
     assert_eq!(
-        steps.write(3, WriteResult::Failed(Some(Duration::from_secs(9)))),
+        steps.write(3, EventWriteResult::Failed(Some(Duration::from_secs(9)))),
         AfterWrite::Done(Vec::new())
     );
     assert_eq!(steps.due(), Some(12), "Retry-After");
-    let after = steps.write(12, WriteResult::Written);
+    let after = steps.write(12, EventWriteResult::Written);
     assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
     assert_eq!(steps.series.recorded, 2, "the retry counts what came meanwhile");
 }
@@ -117,7 +120,7 @@ fn retries_are_bounded_in_number_and_time() {
         let (mut now, mut attempts) = (0, 0);
         let after = loop {
             attempts += 1;
-            let after = steps.write(now, WriteResult::Failed(retry_after));
+            let after = steps.write(now, EventWriteResult::Failed(retry_after));
             match steps.due() {
                 Some(due) => now = i64::try_from(due).unwrap_or(i64::MAX),
                 None => break after,
@@ -131,10 +134,10 @@ fn retries_are_bounded_in_number_and_time() {
 #[test]
 fn an_event_that_is_there_is_counted_on() {
     for (what, since, found, expected, after) in [
-        ("of another process", None, ours(3, -90, -60), 4, AfterWrite::Again),
-        ("published after the transition", Some(at(-61)), ours(3, -90, -60), 3, done(Aggregated, 1)),
-        ("published before the transition", Some(at(-59)), ours(3, -90, -60), 4, AfterWrite::Again),
-        ("of a call whose answer was lost", None, ours(1, 0, 0), 1, done(Created, 1)),
+        ("of another process", None, own(3, -90, -60), 4, AfterWrite::Again),
+        ("published after the transition", Some(at(-61)), own(3, -90, -60), 3, done(Aggregated, 1)),
+        ("published before the transition", Some(at(-59)), own(3, -90, -60), 4, AfterWrite::Again),
+        ("of a call whose answer was lost", None, own(1, 0, 0), 1, done(Created, 1)),
     ] {
         let mut steps = Steps::new(since);
         steps.occur(0);
@@ -147,7 +150,7 @@ fn an_event_that_is_there_is_counted_on() {
 fn a_transition_that_is_republished_is_no_occurrence() {
     let mut steps = Steps::new(Some(at(-1)));
     steps.occur(0);
-    steps.write(0, WriteResult::Written);
+    steps.write(0, EventWriteResult::Written);
     assert_eq!((steps.occur(40), steps.series.count, steps.due()), (PublishAction::Defer, 1, None));
     steps.since = Some(at(41));
     assert_eq!((steps.occur(41), steps.series.count), (PublishAction::Write, 2), "a later transition is one");
@@ -157,10 +160,10 @@ fn a_transition_that_is_republished_is_no_occurrence() {
 fn a_foreign_event_is_left_alone() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    let foreign = WriteResult::Found(FoundEvent::Foreign);
+    let foreign = EventWriteResult::Found(FoundEvent::Foreign);
     assert_eq!(steps.write(0, foreign), AfterWrite::Again);
     assert_eq!(steps.series.names_taken, 1);
-    steps.write(0, WriteResult::Written);
+    steps.write(0, EventWriteResult::Written);
     steps.occur(1);
     assert_eq!(steps.series.begin().map(|write| write.names_taken), Some(1), "the series keeps its name");
     let mut besieged = Steps::new(None);
@@ -173,16 +176,16 @@ fn a_foreign_event_is_left_alone() {
 fn what_a_namespace_under_deletion_refuses_has_no_outcome() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    assert_eq!(steps.write(0, WriteResult::NamespaceGone), AfterWrite::Forget(Vec::new()));
+    assert_eq!(steps.write(0, EventWriteResult::NamespaceGone), AfterWrite::Forget(Vec::new()));
 }
 
 #[test]
 fn an_expired_event_is_created_anew() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    steps.write(0, WriteResult::Written);
+    steps.write(0, EventWriteResult::Written);
     steps.occur(1);
-    assert_eq!(steps.write(1, WriteResult::Expired), AfterWrite::Again);
+    assert_eq!(steps.write(1, EventWriteResult::Expired), AfterWrite::Again);
     let write = steps.series.begin().unwrap();
     assert_eq!((write.draft.is_some(), write.count), (true, 2));
 }

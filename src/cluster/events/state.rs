@@ -12,7 +12,7 @@ use crate::{
     cluster::events::{
         object::{Regarding, event_name},
         series::Series,
-        write::{AfterWrite, EventWrite, PublishAction, WriteResult},
+        write::{AfterWrite, EventWrite, EventWriteResult, PublishAction},
     },
     telemetry::SpanIds,
 };
@@ -68,7 +68,13 @@ impl RecorderState {
     }
 
     /// Records what became of a call.
-    pub fn end(&mut self, name: &str, write: &EventWrite, result: WriteResult, now: Instant) -> AfterWrite {
+    pub fn end(
+        &mut self,
+        name: &str,
+        write: &EventWrite,
+        result: EventWriteResult,
+        now: Instant,
+    ) -> AfterWrite {
         let Some(series) = self.series.get_mut(name) else { return AfterWrite::Done(Vec::new()) };
         let after = series.end(write, result, now);
         if matches!(after, AfterWrite::Forget(_)) {

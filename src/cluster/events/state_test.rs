@@ -26,7 +26,7 @@ fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAc
     state.add(&regarding(uid), &event, None, Timestamp::UNIX_EPOCH, now)
 }
 
-fn write(state: &mut RecorderState, name: &str, result: WriteResult, now: Instant) -> AfterWrite {
+fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> AfterWrite {
     let write = state.begin(name).unwrap();
     state.end(name, &write, result, now)
 }
@@ -46,7 +46,7 @@ fn retries_are_not_charged() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
     for _ in 0..5 {
-        write(&mut state, &name, WriteResult::Failed(None), now);
+        write(&mut state, &name, EventWriteResult::Failed(None), now);
     }
     assert!((state.budgets["u"].0 - f64::from(SPAM_BURST - 1)).abs() < 0.01, "{:?}", state.budgets);
 }
@@ -55,9 +55,9 @@ fn retries_are_not_charged() {
 fn what_is_not_written_is_not_forgotten() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (written, _) = add(&mut state, "written", now);
-    write(&mut state, &written, WriteResult::Written, now);
+    write(&mut state, &written, EventWriteResult::Written, now);
     let (failed, _) = add(&mut state, "failed", now);
-    write(&mut state, &failed, WriteResult::Failed(None), now);
+    write(&mut state, &failed, EventWriteResult::Failed(None), now);
     state.gc(now + SERIES_TTL * 2);
     assert_eq!(state.series.keys().collect::<Vec<_>>(), [&failed]);
     assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
@@ -70,7 +70,10 @@ fn what_is_not_written_is_not_forgotten() {
 fn what_is_given_up_leaves_no_memory() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
-    assert_eq!(write(&mut state, &name, WriteResult::NamespaceGone, now), AfterWrite::Forget(Vec::new()));
+    assert_eq!(
+        write(&mut state, &name, EventWriteResult::NamespaceGone, now),
+        AfterWrite::Forget(Vec::new())
+    );
     assert!(state.series.is_empty());
 }
 
@@ -80,13 +83,13 @@ fn after_a_change_of_the_leader_the_server_is_right() {
     let (name, _) = add(&mut state, "u", now);
     let running = state.begin(&name).unwrap();
     state.clear();
-    assert_eq!(state.end(&name, &running, WriteResult::Written, now), AfterWrite::Done(Vec::new()));
+    assert_eq!(state.end(&name, &running, EventWriteResult::Written, now), AfterWrite::Done(Vec::new()));
     add(&mut state, "u", now);
     let at = Some(Timestamp::MIN);
-    let found = WriteResult::Found(FoundEvent::Ours { count: 9, first: at, last: at });
+    let found = EventWriteResult::Found(FoundEvent::Own { count: 9, first: at, last: at });
     assert_eq!(write(&mut state, &name, found, now), AfterWrite::Again);
     assert_eq!(
-        write(&mut state, &name, WriteResult::Written, now),
+        write(&mut state, &name, EventWriteResult::Written, now),
         AfterWrite::Done(vec![(EventOutcome::Aggregated, 1)])
     );
 }

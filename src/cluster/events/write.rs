@@ -59,7 +59,7 @@ pub struct EventWrite {
 
 /// What became of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteResult {
+pub enum EventWriteResult {
     /// The Event was created, or its series patched.
     Written,
     /// There is one under its name.

@@ -86,6 +86,7 @@ impl Leadership {
 
     /// Claims or resigns. Returns what was so before. Whoever resigns stops at once; whoever claims begins
     /// after [`Leadership::begin`].
+    #[allow(clippy::must_use_candidate, reason = "a change, whatever held before")]
     pub fn set(&self, claimed: bool) -> bool {
         let before = self.claimed.send_replace(claimed);
         if !claimed {
@@ -115,7 +116,7 @@ mod tests {
     fn a_claim_that_expired_permits_nothing_though_nobody_resigned() {
         let leadership = Leadership::default();
         assert!(!leadership.is_leading());
-        leadership.renew(since_boot() + Duration::from_secs(60));
+        leadership.renew(since_boot() + Duration::from_mins(1));
         assert!(!leadership.is_leading(), "renewed, and not claimed");
         leadership.set(true);
         leadership.begin();

@@ -126,7 +126,7 @@ mod tests {
         }
         backoff.reset_after(Duration::from_secs(20));
         assert_eq!(backoff.failures(), 20);
-        backoff.reset_after(Duration::from_secs(60));
+        backoff.reset_after(Duration::from_mins(1));
         assert_eq!(backoff.failures(), 0, "a minute of calm forgets them");
     }
 

@@ -181,6 +181,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps)]
     fn item(event: &Value) -> kube::Result<WatchEvent<ConfigMap>> {
         Ok(serde_json::from_value(event.clone()).unwrap())
     }

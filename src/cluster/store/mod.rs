@@ -69,7 +69,7 @@ pub struct ObjectChange<K> {
 impl<K: ResourceExt> ObjectChange<K> {
     /// The resourceVersion of the write that it shows; a deletion is never a mere echo.
     #[must_use]
-    pub fn told_by(&self) -> Option<u64> {
+    pub fn reported_by(&self) -> Option<u64> {
         self.new.as_ref().map(|object| resource_version(&**object))
     }
 
@@ -220,27 +220,27 @@ impl<K: ResourceExt> Inner<K> {
     }
 
     fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<String>) -> Vec<ObjectChange<K>> {
-        let Relist { scope, objects, version, rewound } = list;
-        if rewound {
+        let Relist { scope, objects, version, rewound: is_rewound } = list;
+        if is_rewound {
             // Writes of the lost future must not hide what is listed.
-            let (lost, kept) = std::mem::take(&mut self.assumed)
+            let (rewound, kept) = std::mem::take(&mut self.assumed)
                 .into_iter()
                 .partition(|(key, _)| scope.is_empty() || key.namespace == scope);
             self.assumed = kept;
-            self.observed.extend::<HashMap<_, _>>(lost);
+            self.observed.extend::<HashMap<_, _>>(rewound);
         }
         let listed: HashMap<ObjectKey, Arc<K>> =
             objects.into_iter().map(|o| (ObjectKey::from_object(&o), Arc::new(o))).collect();
         let unlisted =
             |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !listed.contains_key(key);
-        let lost = self
+        let unlisted_writes = self
             .assumed
             .iter()
             // What was written after the list was taken is not in it.
             .filter(|(key, written)| unlisted(key) && resource_version(&***written) <= version);
         let deleted =
             self.observed.iter().filter(|(key, _)| unlisted(key) && !self.assumed.contains_key(*key));
-        let deleted: Vec<Arc<K>> = deleted.chain(lost).map(|(_, o)| o.clone()).collect();
+        let deleted: Vec<Arc<K>> = deleted.chain(unlisted_writes).map(|(_, o)| o.clone()).collect();
         let mut changes: Vec<ObjectChange<K>> =
             deleted.into_iter().map(|o| self.remove(o, owner_of)).collect();
         for (key, object) in listed {
@@ -248,11 +248,11 @@ impl<K: ResourceExt> Inner<K> {
                 .observed
                 .get(&key)
                 .is_some_and(|old| resource_version(&**old) == resource_version(&*object));
-            if rewound || !same {
+            if is_rewound || !same {
                 changes.push(self.upsert(object, owner_of));
             }
         }
-        if rewound {
+        if is_rewound {
             // Nor must its deletions hide what is created now.
             self.deleted.clear();
         }

@@ -184,7 +184,9 @@ where
             self.context.metrics.watch_guard(self.target.resource, api.resource_url())
         });
         guard.record_events(objects.len());
-        objects.iter_mut().for_each(|object| field_managers::retain_shared(object.managed_fields_mut()));
+        for object in &mut objects {
+            field_managers::retain_shared(object.managed_fields_mut());
+        }
         let rewound = self.known.as_ref().is_some_and(|known| position.number() < known.number());
         let list = Relist { scope: self.target.scope.clone(), objects, version: position.number(), rewound };
         self.store.replace(list).into_iter().for_each(&self.on_change);

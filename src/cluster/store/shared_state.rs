@@ -184,14 +184,14 @@ impl SharedWatchState {
     pub fn not_watched(&self, own: &[&str]) -> Vec<String> {
         let scopes = self.scopes.lock();
         let describe = |(scope, state): (&String, &ScopeState)| {
-            let place = match scope.as_str() {
+            let location = match scope.as_str() {
                 "" => String::new(),
                 namespace => format!("namespace {namespace}"),
             };
             if !scope.is_empty() && own.iter().all(|kind| state.refused.contains_key(kind)) {
-                return vec![format!("{place}: forbidden")];
+                return vec![format!("{location}: forbidden")];
             }
-            let within = if place.is_empty() { String::new() } else { format!(" in {place}") };
+            let within = if location.is_empty() { String::new() } else { format!(" in {location}") };
             state.refused.keys().map(|resource| format!("{resource}{within}: forbidden")).collect()
         };
         scopes.iter().flat_map(describe).collect()

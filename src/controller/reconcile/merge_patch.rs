@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 #[must_use]
 pub fn merge_patch(old: &Value, new: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
-    let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let removed = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
     let changed = changed.map(|(key, value)| {
         (key.clone(), old.get(key).map_or_else(|| value.clone(), |old| merge_patch(old, value)))
     });
-    Value::Object(gone.chain(changed).collect::<Map<_, _>>())
+    Value::Object(removed.chain(changed).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]

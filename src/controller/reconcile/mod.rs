@@ -88,6 +88,7 @@ enum Published {
 }
 
 /// The children after an attempt to bring them to what the spec says.
+#[allow(clippy::large_enum_variant, reason = "one value, on the stack of its reconcile")]
 enum Applied<K: Kind> {
     Invalid(Vec<FieldError>),
     Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
@@ -124,7 +125,7 @@ impl<K: Kind> Reconciler<K> {
             Ok(valid) => self.apply(&ctx, request.object.status.as_ref(), valid).await, // render: pure; apply: I/O
             Err(errors) => Applied::Invalid(errors),
         };
-        if let Some(stale) = ReconcileResult::stale_after(&applied, request) {
+        if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
             return stale;
         }
         let input = self.status_input(request);
@@ -135,7 +136,7 @@ impl<K: Kind> Reconciler<K> {
         let written = self.write_status(request.object, &update.status).await; // I/O
         let published = self.publish_events(request, &update.events, &written).await; // I/O, bounded
         let deadline = self.rollout_timeout(request.object);
-        ReconcileResult::new(request, &live, &applied, &update.status, written, published, deadline)
+        ReconcileResult::new(request, &live, &applied, &update.status, &written, published, deadline)
     }
 
     /// Pure.

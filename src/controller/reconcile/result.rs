@@ -50,7 +50,7 @@ impl ReconcileResult {
         live: &LiveChildren,
         applied: &Applied<K>,
         status: &K::Status,
-        written: StatusWrite,
+        written: &StatusWrite,
         published: Published,
         allowed: SignedDuration,
     ) -> Self {
@@ -62,11 +62,11 @@ impl ReconcileResult {
         let failures = request.item.failures;
         let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
         let is_written = matches!(written, StatusWrite::Written);
-        let stored = match &written {
+        let stored = match written {
             StatusWrite::Written | StatusWrite::Unchanged => Some(status),
             StatusWrite::Stale | StatusWrite::Failed(_) => request.object.status.as_ref(),
         };
-        if let StatusWrite::Failed(error) = &written {
+        if let StatusWrite::Failed(error) = written {
             summary.record(error.class, error.retry_after, error.to_string(), failures);
         }
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
@@ -109,10 +109,11 @@ impl ReconcileResult {
     pub(super) fn stale_after<K: Kind>(
         applied: &Applied<K>,
         request: &ReconcileRequest<'_, K>,
+        is_leader: bool,
     ) -> Option<Self> {
         let Applied::Done { result, .. } = applied else { return None };
         let engine = request.object.status.as_ref().and_then(K::engine);
-        if result.stopped.is_some() {
+        if result.stopped.is_some() || !is_leader {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
             return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine) });
         }

@@ -7,7 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
 use crate::{
-    api::{API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation, condition},
+    api::{
+        API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation, condition,
+        policy::TraceParentPolicy,
+    },
     controller::kinds::{Kind, Object},
     status::{
         build::{FinishedBuild, FinishedTask},
@@ -39,6 +42,8 @@ pub struct RolloutTelemetry {
     pub traces: Traces,
     /// Metrics.
     pub metrics: Metrics,
+    /// What a caller's trace context does.
+    pub trace_parent: TraceParentPolicy,
 }
 
 impl std::fmt::Debug for RolloutTelemetry {
@@ -72,7 +77,8 @@ impl RolloutTelemetry {
     pub fn current<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
         let generation = object.metadata.generation.unwrap_or(0);
         let previous = object.status.as_ref().and_then(K::rollout);
-        let caller = caller_traceparent::<K>(object);
+        let caller =
+            caller_traceparent::<K>(object).filter(|_| self.trace_parent != TraceParentPolicy::Ignore);
         // A new rebuild value is a new rollout of the same generation.
         let same = previous.filter(|p| {
             p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object)
@@ -85,6 +91,7 @@ impl RolloutTelemetry {
         };
         match (phase, previous) {
             (RolloutPhase::New { parent }, _) => {
+                let parent = parent.filter(|_| self.trace_parent == TraceParentPolicy::Join);
                 let ctx = self.traces.begin_rollout(&seed::<K>(
                     object,
                     object.uid().as_deref().unwrap_or_default(),
@@ -140,14 +147,14 @@ impl RolloutTelemetry {
     }
 
     /// Records the end of a rollout: its root span and how long it took.
-    pub fn record_end<K: Kind>(&self, object: &Object<K>, end: RolloutEnd) {
+    pub fn record_end<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
         let Some(took) = duration(end.rollout()).and_then(|took| Duration::try_from(took).ok()) else {
             return;
         };
-        let ctx = self.emit_span::<K>(object, &end);
+        let ctx = self.emit_span::<K>(object, end);
         self.metrics.rollout_ended(
             K::KIND,
-            engine::<K>(object, &end),
+            engine::<K>(object, end),
             end.rollout().outcome.unwrap_or(RolloutOutcome::Ready),
             took,
             ctx.and_then(|ctx| ctx.ids()).as_ref(),
@@ -228,7 +235,7 @@ impl RolloutTelemetry {
             outcome: Some(RolloutOutcome::Deleted),
             ..rollout.clone()
         };
-        self.record_end::<K>(object, RolloutEnd::Complete(deleted));
+        self.record_end::<K>(object, &RolloutEnd::Complete(deleted));
     }
 }
 

@@ -38,15 +38,17 @@ impl<K: Kind> Reconciler<K> {
     /// I/O: writes the status if it differs. The resourceVersion keeps a leader that was replaced from undoing
     /// its successor's; where only the spec changed meanwhile, the status still belongs to its generation.
     pub(super) async fn write_status(&self, object: &Object<K>, status: &K::Status) -> StatusWrite {
-        if object.status.as_ref() == Some(status) {
+        if object.status.as_ref() == Some(status) && object.unreadable_status.is_none() {
             let now = self.store.get(&ObjectKey::from_object(object));
             let is_current = now.is_none_or(|now| now.status == object.status);
             return if is_current { StatusWrite::Unchanged } else { StatusWrite::Stale };
         }
-        self.write_changed_status(object, status)
-            .instrument(step(ReconcileStep::Status))
-            .await
-            .unwrap_or_else(StatusWrite::Failed)
+        match self.write_changed_status(object, status).instrument(step(ReconcileStep::Status)).await {
+            Ok(written) => written,
+            // The client refused it: another replica leads.
+            Err(_) if !self.observer.is_leader() => StatusWrite::Stale,
+            Err(error) => StatusWrite::Failed(error),
+        }
     }
 
     async fn write_changed_status(
@@ -54,7 +56,9 @@ impl<K: Kind> Reconciler<K> {
         object: &Object<K>,
         status: &K::Status,
     ) -> Result<StatusWrite, ApiError> {
-        let old = object.status.as_ref().map(serde_json::to_value).transpose();
+        // What could not be read is replaced as a whole.
+        let unreadable = object.unreadable_status.clone().map(Ok);
+        let old = unreadable.or_else(|| object.status.as_ref().map(serde_json::to_value)).transpose();
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
             return Err(ApiError {
                 call: Box::new(Self::status_call(object)),

@@ -211,14 +211,13 @@ impl QueueState {
         }
         if let Some(dirty) = self.entries.get_mut(key).and_then(|entry| entry.dirty.take()) {
             // It became due while it was processed; the API server's wish counts for it as well.
-            match requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
-                Some(at) => self.add_after(key, at, dirty.trigger),
-                None => {
-                    if let Some(entry) = self.entries.get_mut(key) {
-                        entry.dirty = Some(dirty);
-                    }
-                    self.ready.push_back(key.clone());
+            if let Some(at) = requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
+                self.add_after(key, at, dirty.trigger);
+            } else {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.dirty = Some(dirty);
                 }
+                self.ready.push_back(key.clone());
             }
         }
         if requeue.immediate {

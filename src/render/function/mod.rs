@@ -16,7 +16,7 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ElpioFunctionStatus, annotation},
+    api::{ElpioFunctionStatus, annotation, label},
     foreign::{
         ChildKind,
         tekton::{CANCELLED, STOPPING},
@@ -164,7 +164,9 @@ fn is_stopping(run: &DynamicObject) -> bool {
 /// Elpio's labels, where one was removed or changed.
 fn labels(owner: &Owner<'_>, run: &DynamicObject) -> Option<Value> {
     let labels = owner.labels();
-    let complete = labels.iter().all(|(name, value)| run.labels().get(name) == Some(value));
+    // Those that the watch selects by: a run of an older version has no others.
+    let selecting = [label::MANAGED_BY, owner.label.0];
+    let complete = selecting.iter().all(|name| run.labels().get(*name) == labels.get(*name));
     (!complete && run.metadata.deletion_timestamp.is_none()).then(|| json!({"metadata": {"labels": labels}}))
 }
 

@@ -165,7 +165,13 @@ fn a_superseded_run_gets_its_labels_back_and_learns_by_what() {
     });
     let expected = json!({
         "metadata": {
-            "labels": {"app.kubernetes.io/managed-by": "elpio", "elpio.io/function": "f"},
+            "labels": {
+                "app.kubernetes.io/managed-by": "elpio",
+                "app.kubernetes.io/name": "f",
+                "app.kubernetes.io/instance": "f",
+                "app.kubernetes.io/part-of": "elpio",
+                "elpio.io/function": "f",
+            },
             "annotations": {"elpio.io/superseded-by": v2.run_name(2, None)},
         },
         "spec": {"status": "Cancelled"},

@@ -41,8 +41,9 @@ impl FunctionEvents<'_> {
     pub fn collect(&self, observation: Observation<'_, ValidFunction>) -> Vec<NewEvent> {
         let transitions =
             Transitions { before: self.before, after: &self.status.conditions, input: self.input };
+        let timed_out = transitions.timed_out_event(self.status.rollout.as_ref());
         let Observation::Applied { valid, desired, applied, live } = observation else {
-            return transitions.invalid_event().into_iter().collect();
+            return transitions.invalid_event().into_iter().chain(timed_out).collect();
         };
         let (started, ended) = (self.started(valid), self.build_ended(live));
         let published =
@@ -50,7 +51,8 @@ impl FunctionEvents<'_> {
         let readiness = transitions
             .ready_event(|| self.ready_note(live, &valid.name))
             .or_else(|| Self::waiting_event(&transitions, applied));
-        let all = [started, ended, published, transitions.failed_event(applied, desired), readiness];
+        let all =
+            [started, ended, published, transitions.failed_event(applied, desired), readiness, timed_out];
         all.into_iter().flatten().collect()
     }
 
@@ -181,8 +183,8 @@ impl FunctionEvents<'_> {
             .and_then(|service| string_at(service, "/status/engine"))
             .map(|engine| format!("engine {engine} "))
             .unwrap_or_default();
-        let place = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("{engine}serves{place}{}", self.input.since_edit())
+        let location = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("{engine}serves{location}{}", self.input.since_edit())
     }
 }
 

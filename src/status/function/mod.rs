@@ -145,8 +145,8 @@ fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFun
     if reconciled.status == ConditionStatus::True && build.reason == reason::BUILDING {
         return NewCondition { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
     }
-    let place = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    common_conditions::ready(reconciled, parts, || format!("serves{place}"))
+    let location = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    common_conditions::ready(reconciled, parts, || format!("serves{location}"))
 }
 
 fn phase(ready: &NewCondition, [build, _]: &[NewCondition; 2]) -> Phase {

@@ -116,8 +116,9 @@ fn events(
     input: &StatusInput,
 ) -> Vec<NewEvent> {
     let transitions = Transitions { before, after: &status.conditions, input };
+    let timed_out = transitions.timed_out_event(status.rollout.as_ref());
     let Observation::Applied { valid, desired, applied, live } = observation else {
-        return transitions.invalid_event().into_iter().collect();
+        return transitions.invalid_event().into_iter().chain(timed_out).collect();
     };
     let reconciled = transitions.reconciled_condition().map(|_| {
         let note = applied_objects(valid, desired);
@@ -138,6 +139,7 @@ fn events(
         input.first_observation.then(ignored).flatten(),
         transitions.failed_event(applied, desired),
         readiness,
+        timed_out,
     ];
     all.into_iter().flatten().collect()
 }

@@ -81,11 +81,14 @@ impl SpanDef {
     pub fn matches(&self, name: &str) -> bool {
         let words: Vec<&str> = self.name.split(' ').collect();
         let given: Vec<&str> = name.splitn(words.len(), ' ').collect();
-        let fits =
-            |(word, given): (&&str, &&str)| match self.placeholders.iter().find(|(place, _)| place == word) {
-                Some((_, values)) => values.allow(given),
-                None => word == given,
-            };
+        let fits = |(word, given): (&&str, &&str)| match self
+            .placeholders
+            .iter()
+            .find(|(location, _)| location == word)
+        {
+            Some((_, values)) => values.allow(given),
+            None => word == given,
+        };
         words.len() == given.len() && words.iter().zip(&given).all(fits)
     }
 }

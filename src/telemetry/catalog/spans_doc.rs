@@ -65,8 +65,8 @@ pub fn render() -> String {
 
 fn section(page: &mut String, row: &SpanDef) {
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
-    for (place, values) in row.placeholders {
-        let _ = writeln!(page, "- `{place}`: {}", words(*values));
+    for (location, values) in row.placeholders {
+        let _ = writeln!(page, "- `{location}`: {}", words(*values));
     }
     if let Some(link) = row.link {
         let _ = writeln!(page, "- Link: {link}");
@@ -134,8 +134,8 @@ mod tests {
         for row in SPANS {
             let named = SPANS.iter().filter(|other| other.name == row.name).count();
             assert_eq!(named, 1, "{}", row.name);
-            for (place, _) in row.placeholders {
-                assert!(row.name.split(' ').any(|word| word == *place), "{}: no {place}", row.name);
+            for (location, _) in row.placeholders {
+                assert!(row.name.split(' ').any(|word| word == *location), "{}: no {location}", row.name);
             }
             for parent in row.parents {
                 let Parent::Of(name) = parent else { continue };

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_panic_fails_only_its_own_test() {
         let fail = Test { name: "fail", body: Box::new(|| panic!("on purpose")) };
-        let pass = Test { name: "pass", body: Box::new(|| ()) };
-        assert!(!run_one(fail).passed && run_one(pass).passed);
+        let good = Test { name: "pass", body: Box::new(|| ()) };
+        assert!(!run_one(fail).passed && run_one(good).passed);
     }
 }

@@ -17,13 +17,13 @@ use crate::world::{World, world};
 /// What takes 2 s on a quiet machine.
 pub const BOUND: Duration = Duration::from_mins(2);
 
-pub struct Place {
+pub struct Environment {
     pub world: &'static World,
     pub client: Client,
     pub namespace: String,
 }
 
-impl Place {
+impl Environment {
     pub async fn new(name: &str) -> Self {
         let world = world().await;
         Self { world, client: world.cluster.client().await, namespace: world.cluster.namespace(name).await }
@@ -116,7 +116,7 @@ impl Place {
         }
     }
 
-    pub async fn gone(&self, api: &Api<DynamicObject>, name: &str) {
+    pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
         eventually(&format!("{name} is gone"), BOUND, async || {
             match api.get_opt(name).await.map_err(|error| error.to_string())? {
                 None => Ok(()),
@@ -138,36 +138,36 @@ impl Place {
             .await
             .unwrap()
             .items;
-        let ours = |event: &Event| {
+        let own = |event: &Event| {
             event.reporting_controller.as_deref() == Some("elpio.io/operator")
                 && event
                     .regarding
                     .as_ref()
                     .is_some_and(|it| it.name.as_deref() == Some(name) && it.kind.as_deref() == Some(kind))
         };
-        let mut own: Vec<Event> = all.into_iter().filter(ours).collect();
+        let mut own: Vec<Event> = all.into_iter().filter(own).collect();
         own.sort_by_key(|event| event.event_time.clone().map(|time| time.0));
         own
     }
 
     /// How often each `type reason` was said; waits until they are as expected, since an Event follows the
     /// status by a moment.
-    pub async fn said(&self, kind: &str, name: &str, expected: &[(&str, i32)]) {
+    pub async fn expect_events(&self, kind: &str, name: &str, expected: &[(&str, i32)]) {
         let expected: BTreeMap<String, i32> =
             expected.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
         eventually(&format!("the Events of {name}"), BOUND, async || {
             let events = self.events(kind, name).await;
-            let mut said = BTreeMap::new();
+            let mut reported = BTreeMap::new();
             for event in &events {
                 let count = event.series.as_ref().map_or(1, |series| series.count);
-                *said
+                *reported
                     .entry(format!("{} {}", text(event.type_.as_ref()), text(event.reason.as_ref())))
                     .or_default() += count;
             }
-            if said == expected {
+            if reported == expected {
                 Ok(())
             } else {
-                Err(format!("{said:?}, expected {expected:?}\n{}", notes(&events)))
+                Err(format!("{reported:?}, expected {expected:?}\n{}", notes(&events)))
             }
         })
         .await;
@@ -199,7 +199,7 @@ pub fn image(repository: &str, tag: &str) -> Value {
 }
 
 /// A condition that an engine wrote.
-pub fn said_by_engine(object: &DynamicObject, kind: &str) -> Value {
+pub fn engine_condition(object: &DynamicObject, kind: &str) -> Value {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().find(|it| it["type"] == kind).cloned().unwrap_or_default()
 }

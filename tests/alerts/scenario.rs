@@ -21,7 +21,7 @@ use crate::{
 /// Windows, `for:` and what a busy machine adds.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-pub struct Scene {
+pub struct Scenario {
     pub stage: Stage,
     pub prometheus: Prometheus,
     alert: &'static str,
@@ -43,7 +43,7 @@ pub struct Record {
     pub steps: Vec<(&'static str, Duration)>,
 }
 
-impl Scene {
+impl Scenario {
     /// A healthy operator; Prometheus has scraped it and evaluated every rule.
     pub async fn new(alert: &'static str, extra: &[(&str, &str)]) -> Self {
         let kubeconfig = Cluster::shared().await.kubeconfig();
@@ -60,7 +60,7 @@ impl Scene {
         let stage = Stage::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
         let prometheus =
             Prometheus::start_with_rules(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
-        let mut scene = Self {
+        let mut scenario = Self {
             stage,
             prometheus,
             alert,
@@ -69,9 +69,9 @@ impl Scene {
             runbook: (0, 0),
             missed: Vec::new(),
         };
-        scene.calm().await;
-        scene.step("up");
-        scene
+        scenario.calm().await;
+        scenario.step("up");
+        scenario
     }
 
     /// Ends a step of the story.
@@ -113,7 +113,7 @@ impl Scene {
             .filter(|alert| alert.name == self.alert)
             .flat_map(|alert| alert.annotations.values());
         assert_eq!(texts.collect::<Vec<_>>().into_iter().find(broken), None, "a template that does not work");
-        self.look().await;
+        self.refresh().await;
     }
 
     /// Waits until it no longer does.
@@ -143,7 +143,7 @@ impl Scene {
     }
 
     /// Every query of the runbook can be run, and some shows something.
-    async fn look(&mut self) {
+    async fn refresh(&mut self) {
         for (_, query) in queries().iter().filter(|(section, _)| section == self.alert) {
             let answer = self.prometheus.query(query).await;
             let answer =
