@@ -24,7 +24,7 @@
 //! 7. `telemetry/reconcile.rs`: what every reconcile emits.
 //! 8. `operator.rs`: all of it, joined.
 //!
-//! # Import rule (asserted by `tests/architecture.rs`)
+//! # Import rule (asserted by `tests/architecture/`)
 //!
 //! `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog, which may import the
 //! first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those but `status`, and

@@ -34,6 +34,21 @@ const DEFAULT_MAX: u32 = 10;
 /// Seconds without a request before the last replica goes.
 const SCALEDOWN_PERIOD: u32 = 300;
 
+/// The children on KEDA. A child that `children` does not render, or that `in_order` forgets, does not compile.
+struct KedaChildren {
+    deployment: Child,
+    service: Child,
+    autoscaler: Child,
+}
+
+impl KedaChildren {
+    /// In the order in which they are applied.
+    fn in_order(self) -> Vec<Child> {
+        let Self { deployment, service, autoscaler } = self;
+        vec![deployment, service, autoscaler]
+    }
+}
+
 /// Everything but the secrets, in the order in which it is applied.
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let autoscaler = match valid.metric {
@@ -47,7 +62,12 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defau
             HttpMetric::RequestRate { granularity: "1s", target_value: valid.target, window: "1m" },
         ),
     };
-    vec![deployment(owner, valid, defaults), service(owner, valid), autoscaler]
+    KedaChildren {
+        deployment: deployment(owner, valid, defaults),
+        service: service(owner, valid),
+        autoscaler,
+    }
+    .in_order()
 }
 
 /// What the spec asks and KEDA cannot do.

@@ -15,11 +15,31 @@ use crate::{
     render::{Child, ChildId, Defaults, Owner, ValidService, child::ChildBuilder, formats::tls_secret, pod},
 };
 
+/// The children on Knative. A child that `children` does not render, or that `in_order` forgets, does not
+/// compile.
+struct KnativeChildren {
+    certificate: Option<Child>,
+    service: Child,
+    domain_mapping: Option<Child>,
+}
+
+impl KnativeChildren {
+    /// In the order in which they are applied.
+    fn in_order(self) -> Vec<Child> {
+        let Self { certificate, service, domain_mapping } = self;
+        certificate.into_iter().chain([service]).chain(domain_mapping).collect()
+    }
+}
+
 /// Everything but the secrets, in the order in which it is applied.
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
-    let certificate = valid.host.as_ref().filter(|_| valid.tls).map(|host| certificate(owner, valid, host));
-    let domain = valid.host.as_ref().map(|host| domain_mapping(owner, valid, host));
-    certificate.into_iter().chain([service(owner, valid, defaults)]).chain(domain).collect()
+    let tls_host = valid.host.as_ref().filter(|_| valid.tls);
+    KnativeChildren {
+        certificate: tls_host.map(|host| certificate(owner, valid, host)),
+        service: service(owner, valid, defaults),
+        domain_mapping: valid.host.as_ref().map(|host| domain_mapping(owner, valid, host)),
+    }
+    .in_order()
 }
 
 fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {

@@ -2,7 +2,7 @@
 //! `validate` reads the raw spec.
 
 pub mod applied;
-mod child;
+pub(crate) mod child;
 pub mod drift;
 pub mod duration;
 pub mod field_managers;

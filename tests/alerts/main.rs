@@ -10,15 +10,11 @@
 
 mod faults;
 mod matrix;
-#[path = "../dashboards/promql.rs"]
-#[allow(dead_code, reason = "shared with the tests of the dashboards, which use all of it")]
-mod promql;
 mod promtool;
 mod rights;
 mod rules;
 mod runbooks;
 mod scenario;
-#[path = "../live/stage.rs"]
-#[allow(dead_code, reason = "shared with the live tests, which use all of it")]
-mod stage;
 mod table;
+
+use elpio_support::{promql, stage};

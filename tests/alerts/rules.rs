@@ -79,7 +79,7 @@ fn the_rules_name_instruments_and_labels_that_exist() {
                 .skip(1)
                 .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
             named.for_each(|label| {
-                assert!(kept.contains(label), "{}: {label} is not among {kept:?}", rule.alert)
+                assert!(kept.contains(label), "{}: {label} is not among {kept:?}", rule.alert);
             });
         }
     }

@@ -11,19 +11,10 @@
 mod backends;
 mod closure;
 mod faults;
-mod load;
 mod pace;
 mod parity;
 mod receiving;
-mod report;
-#[path = "../telemetry/rig.rs"]
-#[allow(dead_code, clippy::disallowed_types, reason = "shared with the telemetry tests, which use all of it")]
-mod rig;
-#[path = "../telemetry/span_rows.rs"]
-#[allow(clippy::disallowed_types, reason = "shared with the telemetry tests")]
-mod span_rows;
-#[path = "../live/stage.rs"]
-#[allow(dead_code, reason = "shared with the live tests, which use all of it")]
-mod stage;
 mod unsampled;
 mod variables;
+
+use elpio_support::{load, report, stage, telemetry_rig as rig};

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::stage::{SOON, Stage, binary, image, with};
 
 const KSVC: &str = "services.serving.knative.dev";
-const KEDA: &str = "http.keda.sh/v1alpha1";
 
 pub(crate) fn on(engine: &str) -> Value {
     with(image("v1"), &json!({"engine": engine}))
@@ -30,29 +29,6 @@ pub(crate) async fn create(api: &Api<DynamicObject>, object: Value) -> DynamicOb
 
 pub(crate) async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) -> DynamicObject {
     api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
-}
-
-impl Stage {
-    pub(crate) fn http_scaled_objects(&self) -> Api<DynamicObject> {
-        self.any(KEDA, "HTTPScaledObject", "httpscaledobjects")
-    }
-
-    pub(crate) fn core_services(&self) -> Api<DynamicObject> {
-        self.any("v1", "Service", "services")
-    }
-
-    fn domain_mappings(&self) -> Api<DynamicObject> {
-        self.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings")
-    }
-
-    /// The uids of the three objects of a KEDA service.
-    async fn keda_uids(&self, name: &str) -> Vec<Option<String>> {
-        let mut uids = Vec::new();
-        for api in [self.deployments(), self.core_services(), self.http_scaled_objects()] {
-            uids.push(api.get(name).await.unwrap().uid());
-        }
-        uids
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

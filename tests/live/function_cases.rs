@@ -13,7 +13,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    function::{DIGEST, Functions, OTHER, condition, spec},
+    function_stage::{DIGEST, Functions, OTHER, condition, spec},
     stage::SOON,
 };
 

@@ -1,10 +1,8 @@
 //! The schema, judged by the real API server: the same table of rules that the operator's own check is held
 //! to.
 
-#[path = "../rules/mod.rs"]
-mod rules;
-
 use elpio_cluster::Cluster;
+use elpio_support::rules;
 use futures::{StreamExt, stream};
 use kube::{
     Api,

@@ -20,6 +20,7 @@ mod fault_cases;
 mod fault_proxy;
 mod function;
 mod function_cases;
+mod function_stage;
 mod invalid;
 mod leader_cases;
 mod life;
@@ -34,6 +35,7 @@ mod rollout;
 mod service_cases;
 mod service_spec_cases;
 mod span_rows;
-mod stage;
 mod store_cases;
 mod switch;
+
+use elpio_support::stage;

@@ -10,12 +10,12 @@ mod openmetrics;
 mod panics;
 mod push;
 mod quiet;
-mod rig;
 mod rollouts;
-mod span_rows;
 mod span_table;
 mod spans;
 mod states;
 mod table;
 mod tls;
 mod watches;
+
+use elpio_support::{span_rows, telemetry_rig as rig};

@@ -11,7 +11,6 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use jiff::{Timestamp, Unit};
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client, ResourceExt,
@@ -32,7 +31,8 @@ use crate::{
         },
         events::{
             object::{
-                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
+                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, now,
+                truncate,
             },
             state::RecorderState,
             write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
@@ -289,12 +289,6 @@ fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<EventWrite
         Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(EventWriteResult::NamespaceGone),
         Err(error) => Err(error),
     }
-}
-
-/// Now, as exact as an Event can hold it.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {

@@ -16,7 +16,7 @@ use crate::{
         ObjectChange, ObjectStore, Relist,
         backoff::{WatchBackoff, WatchFailure},
         list_watch::{self, Change, Position, WATCH_TIMEOUT},
-        shared_state::{SharedWatchState, WatchId},
+        shared_state::{SharedWatchState, WatchId, WatchSignals},
         watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
     },
     render::field_managers,
@@ -96,13 +96,6 @@ struct Reflector<K, C, T> {
     on_state: T,
 }
 
-/// The signals as they were when an attempt began, so that none is lost during it.
-struct Signals {
-    reachable: channel::Receiver<u64>,
-    definition: channel::Receiver<u64>,
-    permitted: channel::Receiver<u64>,
-}
-
 impl<K, C, T> Reflector<K, C, T>
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
@@ -113,7 +106,7 @@ where
         let relist = self.relist.clone();
         loop {
             let shared = &self.context.shared;
-            let signals = Signals {
+            let signals = WatchSignals {
                 reachable: shared.reachable.subscribe(),
                 definition: shared.definition(self.target.resource),
                 permitted: shared.permitted(&self.target.scope),
@@ -223,7 +216,7 @@ where
     }
 
     /// What a failure means for the state, and the pause after it.
-    async fn recover(&mut self, failure: WatchFailure, signals: Signals) {
+    async fn recover(&mut self, failure: WatchFailure, signals: WatchSignals) {
         if let Some(guard) = &self.guard {
             guard.record_restart();
         }
@@ -281,7 +274,7 @@ where
         }
     }
 
-    async fn wait(&mut self, failure: &WatchFailure, pause: Duration, signals: Signals) {
+    async fn wait(&mut self, failure: &WatchFailure, pause: Duration, signals: WatchSignals) {
         let shared = self.context.shared.clone();
         match failure {
             WatchFailure::Absent => {

@@ -51,6 +51,13 @@ struct ScopeState {
     refused: BTreeMap<&'static str, String>,
 }
 
+/// The signals as they were when an attempt began, so that none is lost during it.
+pub(super) struct WatchSignals {
+    pub reachable: watch::Receiver<u64>,
+    pub definition: watch::Receiver<u64>,
+    pub permitted: watch::Receiver<u64>,
+}
+
 /// Shared by all watches.
 #[derive(Debug, Default)]
 pub struct SharedWatchState {

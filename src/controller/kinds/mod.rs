@@ -189,3 +189,7 @@ fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
         rollout_deadline: parts.rollout_deadline,
     }))
 }
+
+#[cfg(test)]
+#[path = "third_kind_test.rs"]
+mod tests;

@@ -1,12 +1,10 @@
 //! The operator's own check against the table of rules, which the schema is held to as well.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod rules;
 
 use elpio_operator::{
     api::{Engine, LenientObject, LenientService},
     render::{Defaults, check_annotations, validate, validate_function},
 };
+use elpio_support::rules;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{
 use tracing::{Dispatch, instrument::WithSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::span_rows;
+use crate::span_rows;
 
 pub struct Rig {
     pub telemetry: Telemetry,

@@ -1,13 +1,18 @@
 //! What every live test stands on: a namespace of its own on the shared control plane, an operator for it,
 //! the stand-in engine.
 
+mod children;
+mod events;
+mod metrics;
+
 use std::{
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
 use elpio_cluster::{Audit, Cluster, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually};
-use elpio_operator::api::{ChildStatus, ElpioService, condition::Condition};
+use elpio_operator::api::{ElpioService, condition::Condition};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api, Client, ResourceExt,
@@ -16,11 +21,20 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+pub use children::{children, find};
+pub use events::{reasons, summary};
+
 /// Enough for a machine that builds something else at the same time; a healthy run needs a second.
 pub const SOON: Duration = Duration::from_mins(1);
 
+/// The operator's binary: cargo builds it for every suite, beside the folder of the suite's own.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_elpio-operator"))
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let suite = std::env::current_exe().expect("a path of this process");
+        let profile = suite.ancestors().nth(2).expect("a folder above target/PROFILE/deps");
+        profile.join(format!("elpio-operator{}", std::env::consts::EXE_SUFFIX))
+    });
+    &BINARY
 }
 
 pub struct Stage {
@@ -98,14 +112,6 @@ impl Stage {
         let resource =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-    }
-
-    pub fn knative(&self) -> Api<DynamicObject> {
-        self.any("serving.knative.dev/v1", "Service", "services")
-    }
-
-    pub fn deployments(&self) -> Api<DynamicObject> {
-        self.any("apps/v1", "Deployment", "deployments")
     }
 
     /// What a user would do with kubectl.
@@ -227,54 +233,6 @@ impl Stage {
     pub fn asked_since(&self, mark: u64) -> Audit {
         self.cluster.audit_since(mark).user_agent("elpio-operator").namespace(&self.namespace)
     }
-
-    /// The value of a counter on the operator's page.
-    pub async fn counted(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.operator
-            .sample(name, labels)
-            .await
-            .unwrap_or_else(|| panic!("{name}{labels:?} is not on the page"))
-    }
-
-    /// Waits until a counter has this value.
-    pub async fn reaches(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        eventually(&format!("{name}{labels:?} is {value}"), SOON, async || {
-            match self.operator.sample(name, labels).await {
-                // Counters are whole numbers.
-                Some(now) if (now - value).abs() < 0.5 => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
-    }
-
-    pub async fn errors(&self, class: &str) -> f64 {
-        self.counted("elpio_reconcile_errors_total", &[("kind", "ElpioService"), ("error_type", class)]).await
-    }
-
-    /// Waits until an error of this class is counted: a moment after the status that tells of it.
-    pub async fn failed(&self, class: &str) {
-        eventually(&format!("an error of class {class}"), SOON, async || match self.errors(class).await {
-            0.0 => Err("none"),
-            _ => Ok(()),
-        })
-        .await;
-    }
-
-    /// Waits until the operator has nothing to do: every queue is empty and nobody works.
-    pub async fn quiet(&self) {
-        let mut still = 0;
-        eventually("the operator is quiet", SOON, async || {
-            let page = self.operator.metrics("").await;
-            let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"]
-                .iter()
-                .filter_map(|name| elpio_cluster::exposition::sample(&page, name, &[]))
-                .sum();
-            still = if sum == 0.0 { still + 1 } else { 0 };
-            if still >= 3 { Ok(()) } else { Err(format!("{sum} waiting or running")) }
-        })
-        .await;
-    }
 }
 
 async fn start(kubeconfig: &Path, environment: &[(String, String)]) -> Operator {
@@ -283,37 +241,6 @@ async fn start(kubeconfig: &Path, environment: &[(String, String)]) -> Operator 
     let mut operator = Operator::spawn(binary(), kubeconfig, &pairs);
     operator.wait_ready().await;
     operator
-}
-
-pub fn find(object: &ElpioService, kind: &str) -> Option<Condition> {
-    object.status.as_ref()?.conditions.iter().find(|c| c.type_ == kind).cloned()
-}
-
-pub fn children(object: &ElpioService) -> Vec<ChildStatus> {
-    object.status.clone().unwrap_or_default().children
-}
-
-/// `type reason ×count: note`, a line each.
-pub fn summary(events: &[Event]) -> String {
-    let line = |e: &Event| {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        format!(
-            "{} {} ×{}: {}",
-            text(&e.type_),
-            text(&e.reason),
-            e.series.as_ref().map_or(1, |s| s.count),
-            text(&e.note)
-        )
-    };
-    events.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// `type reason`, for a comparison.
-pub fn reasons(events: &[Event]) -> Vec<String> {
-    events
-        .iter()
-        .map(|e| format!("{} {}", e.type_.clone().unwrap_or_default(), e.reason.clone().unwrap_or_default()))
-        .collect()
 }
 
 pub fn image(tag: &str) -> Value {

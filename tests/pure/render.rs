@@ -1,16 +1,13 @@
 //! What becomes of an `ElpioService`, held against golden files and against what is true of every child.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod golden;
 
 use std::collections::BTreeSet;
 
+use crate::golden::{UID, cases, compare, read, unset};
 use elpio_operator::{
     api::{self, ElpioService, Engine, label, policy::PodSecurity},
     foreign::ChildKind,
     render::{self, Defaults, Desired, Owner},
 };
-use golden::{UID, cases, compare, read, unset};
 
 /// The operator's settings, which two cases change.
 fn defaults(case: &str) -> Defaults {

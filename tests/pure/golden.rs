@@ -1,6 +1,6 @@
 //! Golden files: each object under `tests/golden/` becomes exactly the children that stand beside it.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test render --test render_function` writes them anew; read the difference
+//! `UPDATE_GOLDEN=1 cargo test --test pure` writes them anew; read the difference
 //! before it is committed.
 
 use std::{

@@ -9,7 +9,6 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
-#[path = "install/live.rs"]
 mod live;
 
 use std::{

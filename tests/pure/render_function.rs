@@ -1,13 +1,10 @@
 //! What becomes of an `ElpioFunction`: the run that builds it and the service that it publishes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod golden;
-
+use crate::golden::{UID, cases, compare, read, unset};
 use elpio_operator::{
     api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
     render::{self, Child, Defaults, Desired, Owner, ValidFunction},
 };
-use golden::{UID, cases, compare, read, unset};
 
 /// An edit of a spec.
 type Edit = fn(&mut ElpioFunctionSpec);

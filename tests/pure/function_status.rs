@@ -1,6 +1,5 @@
 //! The status and the Events of a function as one story, compared with a golden file. `UPDATE_GOLDEN=1`
 //! writes it anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 

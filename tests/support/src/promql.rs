@@ -44,14 +44,14 @@ pub fn names(query: &str) -> Result<Named, String> {
         match token {
             Token::Range(range) => named.ranges.push(range.clone()),
             Token::Word(word) if BEFORE_LABELS.contains(&word.as_str()) => {
-                at = labels(&tokens, at, &mut named.labels)
+                at = labels(&tokens, at, &mut named.labels);
             }
             Token::Word(word)
                 if OPERATORS.contains(&word.as_str()) || word.starts_with(|c: char| c.is_ascii_digit()) => {}
             Token::Word(word) => match tokens.get(at) {
                 Some(Token::Sign('(')) => named.functions.push(word.clone()),
                 Some(Token::Word(next)) if BEFORE_LABELS.contains(&next.as_str()) => {
-                    named.functions.push(word.clone())
+                    named.functions.push(word.clone());
                 }
                 Some(Token::Sign('{')) => {
                     let (matchers, end) =

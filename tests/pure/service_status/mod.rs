@@ -1,0 +1,224 @@
+//! Statuses and Events as stories: each step hands the last status, what was achieved and what the children
+//! say to the pure code; what comes out is compared with a golden file, line by line. `UPDATE_GOLDEN=1`
+//! writes them anew.
+
+mod keda;
+mod rollout;
+
+use std::{fmt::Write as _, path::Path, sync::Arc};
+
+use elpio_operator::{
+    api::{ElpioServiceSpec, ElpioServiceStatus, RolloutStatus, condition::reason, label},
+    foreign::ChildKind,
+    render::{
+        ChildId, Defaults, Desired, Owner,
+        applied::{Applied, ChildFailure, ChildOutcome, LiveChildren},
+        render, validate,
+    },
+    status::{Observation, StatusInput, service},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::{Value, json};
+
+const OWNER: Owner<'static> = Owner {
+    api_version: "elpio.io/v1alpha1",
+    kind: "ElpioService",
+    namespace: "shop",
+    name: "web",
+    uid: "u",
+    label: (label::SERVICE, "web"),
+    build: None,
+};
+
+/// One service through time.
+struct Story {
+    status: Option<ElpioServiceStatus>,
+    rollout: Option<RolloutStatus>,
+    second: i64,
+    transcript: String,
+}
+
+/// What applying a child came to, when it is not that it was written.
+type Fate = (ChildKind, ChildOutcome);
+
+impl Story {
+    fn new() -> Self {
+        Self { status: None, rollout: None, second: 0, transcript: String::new() }
+    }
+
+    /// One reconcile, ten seconds after the last one.
+    fn step(
+        &mut self,
+        what: &str,
+        generation: i64,
+        spec: &Value,
+        children: &[Value],
+        fates: &[Fate],
+        retried: bool,
+    ) -> &mut Self {
+        self.second += 10;
+        let now = Timestamp::from_second(1_800_000_000 + self.second).unwrap();
+        let began = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
+        if began {
+            self.rollout = Some(RolloutStatus {
+                generation,
+                started_at: Some(MicroTime(now)),
+                ..RolloutStatus::default()
+            });
+        }
+        let first_observation = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
+        let deadline = SignedDuration::from_mins(10);
+        let input = StatusInput {
+            generation,
+            now,
+            is_retry: retried,
+            rollout_started: began,
+            first_observation,
+            rollout: self.rollout.clone().unwrap(),
+            deadline,
+            contended: false,
+            republish_since: None,
+        };
+        let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
+        let defaults = Defaults::default();
+        let assessed = match validate("web", &spec, None, &defaults) {
+            Err(faults) => service::compute(
+                &OWNER,
+                self.status.as_ref(),
+                Observation::Invalid(&faults),
+                &input,
+                &defaults,
+            ),
+            Ok(valid) => {
+                let desired = render(&OWNER, &valid, &defaults);
+                let (applied, live) = (applied(&desired, fates), live(children));
+                let seen =
+                    Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &live };
+                service::compute(&OWNER, self.status.as_ref(), seen, &input, &defaults)
+            }
+        };
+        self.record(what, &assessed.status);
+        for event in &assessed.events {
+            let about =
+                event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
+            writeln!(
+                self.transcript,
+                "  Event {} {} {}{about}: {}",
+                event.type_, event.reason, event.action, event.note
+            )
+            .unwrap();
+        }
+        let ended = |rollout: &Option<RolloutStatus>| rollout.as_ref().is_some_and(|r| r.ended_at.is_some());
+        if ended(&assessed.status.rollout) && !ended(&self.rollout) {
+            writeln!(
+                self.transcript,
+                "  rollout ended: {:?}",
+                assessed.status.rollout.as_ref().unwrap().outcome.unwrap()
+            )
+            .unwrap();
+        }
+        self.rollout.clone_from(&assessed.status.rollout);
+        self.status = Some(assessed.status);
+        self
+    }
+
+    fn record(&mut self, what: &str, status: &ElpioServiceStatus) {
+        writeln!(self.transcript, "{}s {what}", self.second).unwrap();
+        for c in &status.conditions {
+            let since = c.last_transition_time.0.as_second() - 1_800_000_000;
+            let of = c.observed_generation.unwrap();
+            writeln!(
+                self.transcript,
+                "  {}={} {} (generation {of}, since {since}s): {}",
+                c.type_, c.status, c.reason, c.message
+            )
+            .unwrap();
+        }
+        let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        writeln!(
+            self.transcript,
+            "  ready={} url={} address={}",
+            status.ready,
+            word(&status.url),
+            word(&status.address)
+        )
+        .unwrap();
+        let children: Vec<String> = status
+            .children
+            .iter()
+            .map(|c| {
+                format!("{}/{} {}", c.kind, c.name, if c.ready { "ready".into() } else { word(&c.reason) })
+            })
+            .collect();
+        writeln!(self.transcript, "  children: {}", children.join(", ")).unwrap();
+    }
+
+    fn compare(&self, name: &str) {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status").join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &self.transcript).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(self.transcript, golden, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
+    }
+}
+
+fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
+    let fate = |kind| {
+        fates.iter().find(|(of, _)| *of == kind).map_or(ChildOutcome::Changed, |(_, step)| step.clone())
+    };
+    Applied {
+        outcomes: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
+        ..Applied::default()
+    }
+}
+
+fn failed(reason: &'static str, class: &'static str, message: &str) -> ChildOutcome {
+    ChildOutcome::Failed(ChildFailure { reason, class, message: message.into() })
+}
+
+fn live(children: &[Value]) -> LiveChildren {
+    let entry = |child: &Value| {
+        let (api, kind) = (child["apiVersion"].as_str().unwrap(), child["kind"].as_str().unwrap());
+        let kind = ChildKind::ALL.into_iter().find(|k| k.kind() == kind && k.api_version() == api).unwrap();
+        (
+            ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()),
+            Arc::new(serde_json::from_value(child.clone()).unwrap()),
+        )
+    };
+    children.iter().map(entry).collect()
+}
+
+fn child(api: &str, kind: &str, name: &str, generation: i64, status: &Value) -> Value {
+    json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "generation": generation}, "status": status})
+}
+
+fn ksvc(generation: i64, seen: i64, ready: &str, why: &str, message: &str) -> Value {
+    let condition = json!({"type": "Ready", "status": ready, "reason": why, "message": message});
+    let status = json!({"observedGeneration": seen, "conditions": [condition], "url": "http://web.shop.example.com", "address": {"url": "http://web.shop.svc.cluster.local"}});
+    child("serving.knative.dev/v1", "Service", "web", generation, &status)
+}
+
+fn conditioned(api: &str, kind: &str, name: &str, ready: &str, why: &str, message: &str) -> Value {
+    let condition =
+        json!({"type": "Ready", "status": ready, "reason": why, "message": message, "observedGeneration": 1});
+    child(
+        api,
+        kind,
+        name,
+        1,
+        &json!({"observedGeneration": 1, "conditions": [condition], "url": format!("https://{name}")}),
+    )
+}
+
+fn image(tag: &str) -> Value {
+    json!({"image": {"repository": "example.com/web", "tag": tag}})
+}
+
+fn with(mut base: Value, more: &Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}

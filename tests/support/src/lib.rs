@@ -1,0 +1,32 @@
+//! What several suites share. Components are started by `elpio-cluster`; here is what knows the operator.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`stage`] | a namespace of a shared cluster, with an operator and fake engines |
+//! | [`load`] | work for an operator: services that change, a rollout that fails |
+//! | [`rules`] | specs that are valid or not, one case for each rule |
+//! | [`telemetry_rig`] | telemetry with in-memory exporters, and reconciles that are made up |
+//! | [`span_rows`] | whether a span is what its row of the catalog states |
+//! | [`promql`] | the names and matchers in a query |
+//! | [`report`] | a table in a test's output |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::must_use_candidate,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    clippy::return_self_not_must_use,
+    clippy::implicit_hasher,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test has to fail at once, and prints what it saw"
+)]
+
+pub mod load;
+pub mod promql;
+pub mod report;
+pub mod rules;
+pub mod span_rows;
+pub mod stage;
+pub mod telemetry_rig;
