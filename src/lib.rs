@@ -18,11 +18,11 @@
 //! 1. `api/service.rs`: what a user writes.
 //! 2. `render/service.rs`: the children of a valid spec.
 //! 3. `render/knative.rs`: those of one engine.
-//! 4. `status/service.rs`: what the children's states add up to.
+//! 4. `status/service/mod.rs`: what the children's states add up to.
 //! 5. `controller/reconcile/mod.rs`: one reconcile, as a sentence.
 //! 6. `cluster/apply/mod.rs`: how children are written, and what is left alone.
-//! 7. `telemetry/reconcile.rs`: what every reconcile emits.
-//! 8. `operator.rs`: all of it, joined.
+//! 7. `telemetry/reconcile/mod.rs`: what every reconcile emits.
+//! 8. `operator/mod.rs`: all of it, joined.
 //!
 //! # Import rule (asserted by `tests/architecture/`)
 //!

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::{Resource, core::ObjectMeta};
+use kube::{CustomResourceExt, Resource, core::ObjectMeta};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
@@ -49,7 +49,7 @@ pub struct SpecError {
 /// Ties a spec to its kind, so that [`LenientObject`] can stand for that kind on a watch.
 pub trait SpecOf {
     /// The kind whose spec this is.
-    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope>;
+    type Kind: Resource<DynamicType = (), Scope = NamespaceResourceScope> + CustomResourceExt;
 }
 
 impl SpecOf for ElpioServiceSpec {

@@ -12,6 +12,14 @@ const SAMPLED: u8 = 0x01;
 const RANDOM: u8 = 0x02;
 
 /// A span and its trace, as `traceparent` names them.
+///
+/// ```
+/// use elpio_operator::api::TraceParent;
+///
+/// let parent: TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+/// assert_eq!(parent.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
+/// assert!("00-0-0-01".parse::<TraceParent>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace_id: NonZeroU128,

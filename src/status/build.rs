@@ -58,6 +58,9 @@ fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
     object.data.pointer(pointer)?.as_str()
 }
 
+/// The reason of a task that ended because its run timed out or was cancelled.
+const TASK_CANCELLED: &str = "TaskRunCancelled";
+
 fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
     text(object, pointer)?.parse().ok()
 }
@@ -91,10 +94,13 @@ fn task_name(task: &DynamicObject) -> String {
 }
 
 /// Why a run failed: the failing step of its failing task with the first cause, or the run's own reason and
-/// message where no task is known.
+/// message where no task is known, or where its tasks only ended with it.
 #[must_use]
 pub fn failure_message(run: &DynamicObject, details: &LiveChildren) -> String {
-    let failed = tasks(run, details).into_iter().find(|task| run_state(task) == RunState::Failed);
+    let is_cause = |task: &&DynamicObject| {
+        run_state(task) == RunState::Failed && succeeded_condition(task).0 != TASK_CANCELLED
+    };
+    let failed = tasks(run, details).into_iter().find(is_cause);
     failed.map_or_else(
         || {
             let (reason, message) = succeeded_condition(run);

@@ -83,6 +83,7 @@ fn the_failing_step_is_named_with_the_first_cause() {
             "TaskRunTimeout",
             "step fetch: TaskRunTimeout: exit code 137: m",
         ),
+        (json!([step("fetch", 1, "terminated with its pod")]), json!(null), "TaskRunCancelled", "Failed: m"),
         (json!(null), json!(null), "TaskRunImagePullFailed", "task t: TaskRunImagePullFailed: m"),
     ] {
         let mut ended = status(1, Some(9), "False", reason);

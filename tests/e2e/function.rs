@@ -79,7 +79,7 @@ async fn one_tree(environment: &Environment, trace: &str) {
         otlp.wait_for_span(name, BOUND, |span| span.trace_id == trace && span.name == name).await;
     }
     // Those of Tekton follow their parents' ends.
-    let loose = eventually("every span has its parent", BOUND, async || {
+    let loose = eventually("every span has its parent, and Tekton's own are among them", BOUND, async || {
         let spans = otlp.trace(trace);
         let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
         let loose: Vec<_> = spans
@@ -87,7 +87,9 @@ async fn one_tree(environment: &Environment, trace: &str) {
             .filter(|span| !ids.contains(span.parent_id.as_str()))
             .map(|span| span.name.clone())
             .collect();
-        if loose.len() == 1 {
+        // Tekton exports its own spans in batches.
+        let is_tekton = |name: &str| name.starts_with("PipelineRun") || name.starts_with("TaskRun");
+        if loose.len() == 1 && spans.iter().any(|span| is_tekton(&span.name)) {
             Ok(loose)
         } else {
             Err(format!("{loose:?} in\n{}", trace_tree::render(&spans, false)))
@@ -95,12 +97,6 @@ async fn one_tree(environment: &Environment, trace: &str) {
     })
     .await;
     assert_eq!(loose, ["rollout ElpioFunction"]);
-    let tekton = otlp
-        .trace(trace)
-        .iter()
-        .filter(|span| span.name.starts_with("PipelineRun") || span.name.starts_with("TaskRun"))
-        .count();
-    assert!(tekton > 0, "Tekton's own spans are in it");
 }
 
 pub async fn a_build_that_fails_is_named() {

@@ -165,7 +165,7 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     eventually("the build times out", BOUND, async || {
         let object = life.functions.get("cart").await.unwrap();
         let reported = message(&object, "BuildReady");
-        if reported.contains("timed out") { Ok(()) } else { Err(reported) }
+        if reported.contains("PipelineRunTimeout") { Ok(()) } else { Err(reported) }
     })
     .await;
     clock.step("a rebuild timed out");

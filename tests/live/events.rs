@@ -45,6 +45,7 @@ async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
         generation: 3,
         rebuild: String::new(),
         since: None,
+        ids: None,
     };
     (recorder, Api::namespaced(client.clone(), &namespace), regarding, namespace, client)
 }

@@ -25,6 +25,7 @@ mod invalid;
 mod leader_cases;
 mod life;
 mod lost;
+mod object_cases;
 mod optional;
 mod ownership_cases;
 mod program;

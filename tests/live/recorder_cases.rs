@@ -56,6 +56,7 @@ impl Setup {
             generation: 1,
             rebuild: String::new(),
             since: None,
+            ids: None,
         };
         Self { proxy, client: cluster.client().await, recorder, telemetry, regarding, tasks }
     }

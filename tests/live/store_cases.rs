@@ -18,7 +18,7 @@ use crate::stage::{SOON, Stage, binary, image, with};
 /// A namespace whose operator is not the test's.
 pub const NO_NAMESPACE: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
 
-async fn own(crds: Vec<Crds>) -> &'static Cluster {
+pub async fn own(crds: Vec<Crds>) -> &'static Cluster {
     Box::leak(Box::new(
         Cluster::start(ClusterOptions { crds, audit: true, ..ClusterOptions::default() }).await,
     ))

@@ -36,6 +36,16 @@ use crate::{
 };
 
 /// Writes children.
+///
+/// ```no_run
+/// # use elpio_operator::{cluster::apply::Applier, render::{Desired, Owner, applied::LiveChildren}};
+/// # async fn example(applier: Applier, owner: Owner<'_>, desired: Desired, live: LiveChildren) {
+/// let result = applier.apply(&owner, &desired.children, &live).await;
+/// for (child, failure) in result.applied.failures() {
+///     eprintln!("{}: {}", child.name, failure.message);
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Applier {
     /// The client.

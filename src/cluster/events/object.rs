@@ -42,6 +42,8 @@ pub struct Regarding {
     /// This transition was stored at that time already: an Event of that name observed at or after it is the
     /// same occurrence, published before a restart or a take-over. `None`: an occurrence of its own.
     pub since: Option<Timestamp>,
+    /// The span of the occurrence; `None`: the current one.
+    pub ids: Option<SpanIds>,
 }
 
 /// The occurrences that an Event stands for.

@@ -12,6 +12,7 @@ fn regarding() -> Regarding {
         generation: 1,
         rebuild: String::new(),
         since: None,
+        ids: None,
     }
 }
 

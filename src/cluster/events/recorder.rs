@@ -92,13 +92,13 @@ impl Recorder {
         let _ = self.0.leading.set(Mutex::new(leading));
     }
 
-    /// I/O: publishes one occurrence inside the current span, with one attempt.
+    /// I/O: publishes one occurrence, with one attempt.
     pub async fn publish(&self, regarding: &Regarding, event: &NewEvent) {
         let inner = &*self.0;
         if !inner.is_leader() {
             return;
         }
-        let ids = current_ids();
+        let ids = regarding.ids.clone().or_else(current_ids);
         inner.traces.emit_event(&event_record(regarding, event));
         let (name, action) = inner.state.lock().add(regarding, event, ids, now(), Instant::now());
         match action {

@@ -23,8 +23,8 @@ pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pauses between the attempts of a call that fails, and what bounds their number.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
-const MAX_ATTEMPTS: u32 = 20;
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+const MAX_ATTEMPTS: u32 = 16;
 const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
 /// So many names are tried where foreign Events have taken ours.

@@ -18,6 +18,7 @@ fn regarding(since: Option<Timestamp>) -> Regarding {
         generation: 1,
         rebuild: String::new(),
         since,
+        ids: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn regarding(uid: &str) -> Regarding {
         generation: 1,
         rebuild: String::new(),
         since: None,
+        ids: None,
     }
 }
 

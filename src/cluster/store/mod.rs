@@ -27,6 +27,19 @@ use crate::cluster::ObjectKey;
 const MAX_TOMBSTONES: usize = 1024;
 
 /// The objects of one kind.
+///
+/// ```
+/// use elpio_operator::cluster::{ObjectKey, store::ObjectStore};
+/// use k8s_openapi::api::core::v1::Service;
+///
+/// let store = ObjectStore::<Service>::new(|_| None);
+/// let mut service = Service::default();
+/// service.metadata.name = Some("cart".into());
+/// service.metadata.namespace = Some("shop".into());
+/// let change = store.apply(service.clone());
+/// assert!(change.old.is_none() && change.new.is_some());
+/// assert!(store.get(&ObjectKey::from_object(&service)).is_some());
+/// ```
 #[derive(Debug)]
 pub struct ObjectStore<K> {
     inner: RwLock<Inner<K>>,
@@ -67,12 +80,6 @@ pub struct ObjectChange<K> {
 }
 
 impl<K: ResourceExt> ObjectChange<K> {
-    /// The resourceVersion of the write that it shows; a deletion is never a mere echo.
-    #[must_use]
-    pub fn reported_by(&self) -> Option<u64> {
-        self.new.as_ref().map(|object| resource_version(&**object))
-    }
-
     /// The object that changed.
     #[must_use]
     pub fn key(&self) -> Option<ObjectKey> {

@@ -20,7 +20,11 @@ use crate::{
         events::recorder::Recorder,
         store::{ObjectStore, children::ChildStore, definitions::DefinitionNames},
     },
-    controller::{AnyController, Controller, observer::ObjectObserver, reconcile::Reconciler},
+    controller::{
+        AnyController, Controller,
+        observer::ObjectObserver,
+        reconcile::{Reconciler, pruned::PrunedStatuses},
+    },
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate, build::FinishedBuild},
@@ -187,6 +191,7 @@ fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
         observer: parts.observer.for_kind(),
         defaults: parts.defaults.clone(),
         rollout_deadline: parts.rollout_deadline,
+        pruned: PrunedStatuses::default(),
     }))
 }
 

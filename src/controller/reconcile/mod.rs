@@ -3,6 +3,8 @@
 
 pub mod failure;
 pub mod merge_patch;
+mod owner;
+pub mod pruned;
 pub mod result;
 pub mod rollout_telemetry;
 mod status_write;
@@ -15,10 +17,7 @@ use kube::{Client, ResourceExt};
 use tracing::Instrument;
 
 use crate::{
-    api::{
-        API_VERSION, annotation,
-        event::{NewEvent, event_type},
-    },
+    api::event::{NewEvent, event_type},
     cluster::{
         apply::{Applier, result::ApplyResult},
         events::{object::event_name, recorder::Recorder},
@@ -31,6 +30,8 @@ use crate::{
         kinds::{Kind, Object, ReconcileContext},
         observer::{self, ObjectObserver},
         reconcile::{
+            owner::OwnerNames,
+            pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, status_write_failed},
             rollout_telemetry::{REEMIT_WINDOW, RolloutState},
             status_write::StatusWrite,
@@ -38,7 +39,7 @@ use crate::{
         workqueue::{WorkItem, slots::WorkerSlot},
     },
     foreign::ChildKind,
-    render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
+    render::{Defaults, Desired, FieldError, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate},
     telemetry::{ReconcileStep, Trigger, step},
 };
@@ -64,6 +65,8 @@ pub struct Reconciler<K: Kind> {
     pub defaults: Defaults,
     /// How long a rollout may take.
     pub rollout_deadline: SignedDuration,
+    /// Statuses that the API server does not store as a whole.
+    pub pruned: PrunedStatuses<K>,
 }
 
 /// One object to reconcile.
@@ -237,6 +240,7 @@ impl<K: Kind> Reconciler<K> {
                 let published = request.republish.as_deref();
                 // What the predecessor published, whenever that was, is the same Event.
                 regarding.since = published.map(|_| Timestamp::MIN);
+                regarding.ids = published.and_then(|_| request.rollout.republished_ids(observer::now()));
                 let is_known = |event: &&NewEvent| {
                     published.is_some_and(|known| known.contains(&event_name(&regarding, event)))
                 };
@@ -256,45 +260,5 @@ impl<K: Kind> Reconciler<K> {
             tracing::warn!("publishing Events takes longer than {} s", EVENT_TIMEOUT.as_secs());
         }
         if has_warning { Published::Warning } else { Published::Normal }
-    }
-}
-
-/// The strings that an [`Owner`] borrows.
-struct OwnerNames {
-    namespace: String,
-    name: String,
-    uid: String,
-    build: Option<String>,
-    no_grandchildren: LiveChildren,
-}
-
-impl OwnerNames {
-    fn of<K: Kind>(object: &Object<K>) -> Self {
-        Self {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            build: object.annotations().get(annotation::BUILD).cloned(),
-            no_grandchildren: LiveChildren::new(),
-        }
-    }
-
-    fn context<'a, K: Kind>(
-        &'a self,
-        request: &'a ReconcileRequest<'_, K>,
-        live: &'a LiveChildren,
-        defaults: &'a Defaults,
-    ) -> ReconcileContext<'a> {
-        let owner = Owner {
-            api_version: API_VERSION,
-            kind: K::KIND.as_str(),
-            namespace: &self.namespace,
-            name: &self.name,
-            uid: &self.uid,
-            label: (K::OWNER_LABEL, &self.name),
-            build: self.build.as_deref(),
-        };
-        let (grandchildren, rollout) = (&self.no_grandchildren, &request.rollout.status);
-        ReconcileContext { owner, live, grandchildren, rollout, defaults, now: observer::now() }
     }
 }

@@ -178,5 +178,6 @@ pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
         generation: object.metadata.generation.unwrap_or(0),
         rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
         since: None,
+        ids: None,
     }
 }

@@ -17,7 +17,9 @@ use crate::{
         conditions::find_condition,
         rollout::{RolloutEnd, RolloutPhase, deadline, duration, phase, supersede},
     },
-    telemetry::{self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, TaskSpan, Traces},
+    telemetry::{
+        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, SpanIds, TaskSpan, Traces,
+    },
 };
 
 /// After a start or a take-over, what ended within this time is emitted and published again: the predecessor
@@ -33,6 +35,20 @@ pub struct RolloutState {
     pub telemetry: telemetry::SpanParent,
     /// It begins with this reconcile.
     pub is_new: bool,
+}
+
+impl RolloutState {
+    /// The root span of a rollout that began so recently that its Events are published again: they are of its
+    /// trace, also where it has ended.
+    #[must_use]
+    pub fn republished_ids(&self, now: Timestamp) -> Option<SpanIds> {
+        let since = now.checked_sub(REEMIT_WINDOW).ok()?;
+        self.status.started_at.as_ref().filter(|at| at.0 >= since)?;
+        match &self.telemetry {
+            telemetry::SpanParent::AfterRollout(Some(ctx)) => ctx.ids(),
+            _ => None,
+        }
+    }
 }
 
 /// Rollouts as traces and as metrics.

@@ -43,6 +43,9 @@ impl<K: Kind> Reconciler<K> {
             let is_current = now.is_none_or(|now| now.status == object.status);
             return if is_current { StatusWrite::Unchanged } else { StatusWrite::Stale };
         }
+        if self.pruned.is_known(object, status) {
+            return StatusWrite::Unchanged;
+        }
         match self.write_changed_status(object, status).instrument(step(ReconcileStep::Status)).await {
             Ok(written) => written,
             // The client refused it: another replica leads.
@@ -67,6 +70,7 @@ impl<K: Kind> Reconciler<K> {
                 retry_after: None,
             });
         };
+        let wanted = status;
         let status = merge_patch(&old.unwrap_or_default(), &new);
         let api: Api<Object<K>> =
             Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
@@ -80,6 +84,7 @@ impl<K: Kind> Reconciler<K> {
             match call_with_timeout(call, api.patch_status(&name, &params, &Patch::Merge(patch))).await {
                 Ok(mut written) => {
                     written.managed_fields_mut().clear();
+                    self.pruned.record(&written, wanted);
                     if let Some(change) = self.store.assume(written) {
                         self.observer.observe::<K>(&change, ChangeSource::Write);
                     }

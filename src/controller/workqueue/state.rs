@@ -215,7 +215,8 @@ impl QueueState {
                 self.add_after(key, at, dirty.trigger);
             } else {
                 if let Some(entry) = self.entries.get_mut(key) {
-                    entry.dirty = Some(dirty);
+                    // It waits for a worker from now on.
+                    entry.dirty = Some(Dirty { since: now, ..dirty });
                 }
                 self.ready.push_back(key.clone());
             }

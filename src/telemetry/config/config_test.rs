@@ -199,7 +199,37 @@ fn service_and_resource() {
         settings.resource,
         [("service.name".to_owned(), "other".to_owned()), ("team".to_owned(), "a,b".to_owned())]
     );
-    assert!(wrong(&[("OTEL_RESOURCE_ATTRIBUTES", "team")]).resource.is_empty());
+}
+
+#[test]
+fn case_31_otel_resource_escapes() {
+    const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let long = format!("a={}", "x".repeat(5_000));
+    for (list, expected) in [
+        (
+            r#"deployment.environment.name=Müller%20%26%20Co%2C%20prod, team = "a b" ,note=x=y,empty="#,
+            vec![
+                ("deployment.environment.name", "Müller & Co, prod"),
+                ("team", r#""a b""#),
+                ("note", "x=y"),
+                ("empty", ""),
+            ],
+        ),
+        (",,a=b,,", vec![("a", "b")]),
+        ("a=b;c=d", vec![("a", "b;c=d")]),
+        ("k8s.pod.name=mine", vec![("k8s.pod.name", "mine")]),
+        (&long, vec![("a", &long[2..])]),
+    ] {
+        let found = good(&[(NAME, list)]).resource;
+        let found: Vec<_> = found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(found, expected, "{list}");
+    }
+    for list in ["team", "token=secret,c", "token=secret%zz"] {
+        let (settings, warnings) = read(&[(NAME, list)]);
+        assert!(settings.resource.is_empty(), "a broken list is dropped as a whole: {list}");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(NAME) && !warnings[0].contains("secret"), "{warnings:?}");
+    }
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn resource(env: &mut EnvReader<'_>) -> Vec<(String, String)> {
     const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
     let Some(list) = env.text(NAME) else { return Vec::new() };
     pairs(&list).unwrap_or_else(|| {
-        env.warn(NAME, &list, "not a list of key=value with percent-encoded values", "none of it");
+        env.warn_hidden(NAME, "not a list of key=value with percent-encoded values", "none of it");
         Vec::new()
     })
 }

@@ -35,6 +35,21 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
 /// tests with others.
+///
+/// ```
+/// use elpio_operator::telemetry::{Identity, LogConfig, LogFormat, TelemetryBuilder, TelemetryConfig};
+/// use opentelemetry_sdk::trace::InMemorySpanExporter;
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let (config, warnings) = TelemetryConfig::from_env(&|_| None);
+/// assert!(warnings.is_empty());
+/// let spans = InMemorySpanExporter::default();
+/// let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
+/// let builder = TelemetryBuilder::new(config, Identity::default()).spans(spans.clone());
+/// let (telemetry, _dispatch, _warnings) = builder.build(&log, std::io::sink).unwrap();
+/// assert!(telemetry.page().is_none(), "with_page(true) opens the metrics page");
+/// # });
+/// ```
 pub struct TelemetryBuilder {
     settings: TelemetryConfig,
     identity: Identity,

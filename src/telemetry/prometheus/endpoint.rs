@@ -56,6 +56,15 @@ impl Format {
 }
 
 /// The page; cheap to clone. Every rendering collects anew.
+///
+/// ```
+/// # use elpio_operator::telemetry::PrometheusEndpoint;
+/// fn openmetrics(page: &PrometheusEndpoint) -> String {
+///     let (content_type, body) = page.render(Some("application/openmetrics-text;version=1.0.0"));
+///     assert!(content_type.starts_with("application/openmetrics-text"));
+///     String::from_utf8_lossy(&body).into_owned()
+/// }
+/// ```
 #[derive(Clone)]
 pub struct PrometheusEndpoint {
     registry: Registry,

@@ -16,8 +16,6 @@ use crate::environment::Addresses;
 
 /// Prometheus reloads its targets every five seconds.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// Bookmarks come up to two minutes apart, which `ElpioWatchStale` (more than 90 s) must not report.
-const WINDOWS: Windows = Windows { pending: Duration::from_secs(45), ..Windows::SHORT };
 
 /// Where telemetry is received.
 pub enum Backends {
@@ -39,7 +37,7 @@ impl Backends {
         if !real {
             return Self::Receiver(OtlpReceiver::start().await);
         }
-        let rules = alerts::rules(WINDOWS);
+        let rules = alerts::rules(Windows::SHORT);
         let (jaeger, prometheus) = tokio::join!(Jaeger::start(), Prometheus::start_with_rules(&[], &rules));
         let targets = CollectorTargets {
             kubeconfig: cluster.kubeconfig(),

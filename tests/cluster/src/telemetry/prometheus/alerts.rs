@@ -23,6 +23,11 @@ pub struct Windows {
     pub threshold: Duration,
 }
 
+/// A watch of a kind without objects gets no bookmark: it is silent until the client reconnects, 40 s after its age
+/// has passed the alert's threshold. That time does not get shorter.
+const SILENT_WATCH: &str = "ElpioWatchStale";
+const RECONNECT: Duration = Duration::from_secs(45);
+
 impl Windows {
     /// Unmodified.
     pub const PRODUCTION: Self =
@@ -63,7 +68,8 @@ fn shorten_rules<'a>(text: &'a str, windows: Windows) -> String {
         }
         alert = line.split_once("- alert: ").map_or(alert, |(_, name)| name);
         let range = |seconds| format!("{}s", windows.shorten(seconds, windows.range));
-        let pending = |seconds| format!("{}s", windows.shorten(seconds, windows.pending));
+        let minimum = if alert == SILENT_WATCH { windows.pending.max(RECONNECT) } else { windows.pending };
+        let pending = |seconds| format!("{}s", windows.shorten(seconds, minimum));
         let line = rewrite(line, "[", |text| duration(alert, text), range);
         let line = rewrite(&line, "offset ", |text| duration(alert, text), range);
         let line = rewrite(&line, " for: ", |text| duration(alert, text), pending);

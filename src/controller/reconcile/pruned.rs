@@ -1,0 +1,63 @@
+//! Statuses that the API server stores without some of their fields, as a CRD that is older than the operator makes
+//! it do: written once, not at every reconcile. It writes nothing itself.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use kube::{CustomResourceExt, ResourceExt};
+use parking_lot::Mutex;
+
+use crate::{
+    api::stored::SpecOf,
+    cluster::ObjectKey,
+    controller::kinds::{Kind, Object},
+};
+
+/// What was asked for, and what was stored instead.
+struct PrunedStatus<S> {
+    uid: Option<String>,
+    wanted: S,
+    stored: Option<S>,
+}
+
+/// The statuses of one kind that are stored in part.
+pub struct PrunedStatuses<K: Kind> {
+    by_object: Mutex<HashMap<ObjectKey, PrunedStatus<K::Status>>>,
+    is_reported: AtomicBool,
+}
+
+impl<K: Kind> Default for PrunedStatuses<K> {
+    fn default() -> Self {
+        Self { by_object: Mutex::default(), is_reported: AtomicBool::new(false) }
+    }
+}
+
+impl<K: Kind> PrunedStatuses<K> {
+    /// Whether this status was written already and came back as it is stored now.
+    pub fn is_known(&self, object: &Object<K>, status: &K::Status) -> bool {
+        self.by_object.lock().get(&ObjectKey::from_object(object)).is_some_and(|pruned| {
+            pruned.uid == object.uid() && pruned.wanted == *status && pruned.stored == object.status
+        })
+    }
+
+    /// Compares a response with what was asked for. The first difference is reported.
+    pub fn record(&self, written: &Object<K>, wanted: &K::Status) {
+        let key = ObjectKey::from_object(written);
+        if written.status.as_ref() == Some(wanted) {
+            self.by_object.lock().remove(&key);
+            return;
+        }
+        let (uid, stored) = (written.uid(), written.status.clone());
+        self.by_object.lock().insert(key, PrunedStatus { uid, wanted: wanted.clone(), stored });
+        if !self.is_reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                crd = <K::Spec as SpecOf>::Kind::crd_name(),
+                namespace = written.namespace(),
+                name = written.name_any(),
+                "the API server drops fields of the status: the CRD is older than the operator, apply deploy/crds"
+            );
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Objects that are being deleted, and definitions that are older than the operator.
+
+use elpio_cluster::{Crds, eventually};
+use elpio_operator::api::ElpioService;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    stage::{SOON, Stage, image},
+    store_cases::{keda, own},
+};
+
+const CRD: &str = "elpioservices.elpio.io";
+const UNSETTLED: &str = "elpio_resources_unsettled_age_seconds";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_05_deletion_bumps_generation() {
+    let mut stage = Stage::new("case-05").await;
+    stage.apply("held", &image("v1")).await;
+    stage.ready("held").await;
+    let finalizers = |list: Value| Patch::Merge(json!({"metadata": {"finalizers": list}}));
+    let params = PatchParams::default();
+    stage.services().patch("held", &params, &finalizers(json!(["example.com/backup"]))).await.unwrap();
+    stage.services().delete("held", &DeleteParams::default()).await.unwrap();
+    let held = stage.services().get("held").await.unwrap();
+    let observed = held.status.as_ref().and_then(|status| status.observed_generation);
+    assert!(held.metadata.generation > observed, "the API server counts the deletion as a generation");
+    stage.quiet().await;
+    stage.reaches(UNSETTLED, &[("kind", "ElpioService")], 0.0).await;
+    stage.restart().await;
+    stage.quiet().await;
+    stage.reaches(UNSETTLED, &[("kind", "ElpioService")], 0.0).await;
+    stage.services().patch("held", &params, &finalizers(Value::Null)).await.unwrap();
+    eventually("held is deleted", SOON, async || match stage.services().get_opt("held").await.unwrap() {
+        None => Ok(()),
+        Some(object) => Err(format!("{:?}", object.finalizers())),
+    })
+    .await;
+}
+
+/// Takes one field out of the schema of the CRD, and waits until the API server drops it.
+async fn forget(stage: &Stage, path: &[&str], field: &str) -> CustomResourceDefinition {
+    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let known = crds.get(CRD).await.unwrap();
+    let mut older = serde_json::to_value(&known).unwrap();
+    let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let properties = path.iter().fold(schema, |at, name| &mut at[*name]);
+    assert!(properties.as_object_mut().unwrap().remove(field).is_some(), "{path:?} has no {field}");
+    crds.replace(CRD, &PostParams::default(), &serde_json::from_value(older).unwrap()).await.unwrap();
+    known
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_crd_older_than_operator() {
+    let cluster = own(Crds::ALL.to_vec()).await;
+    let mut stage = Stage::on(cluster, "case-24", &cluster.kubeconfig(), &[]).await;
+    stage.apply("web", &keda("v1")).await;
+    let ready = stage.ready("web").await;
+    stage.quiet().await;
+    let known =
+        forget(&stage, &["status", "properties", "children", "items", "properties"], "available").await;
+    let available = |object: &ElpioService| {
+        object.status.as_ref().is_some_and(|status| status.children.iter().any(|c| c.available.is_some()))
+    };
+    assert!(available(&ready));
+    eventually("the API server drops what the older definition lacks", SOON, async || {
+        let now = stage.services().get("web").await.unwrap();
+        if available(&now) { Err("it is still served") } else { Ok(()) }
+    })
+    .await;
+
+    for start in 0..2 {
+        if start > 0 {
+            stage.restart().await;
+        }
+        stage.quiet().await;
+        let mark = stage.cluster.audit_offset();
+        for n in 0..10 {
+            let patch = json!({"metadata": {"annotations": {"x": format!("{start}-{n}")}}});
+            let before = stage.operator.sample("elpio_reconcile_total", &[]).await;
+            stage.deployments().patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+            eventually("the Deployment's change is reconciled", SOON, async || {
+                let now = stage.operator.sample("elpio_reconcile_total", &[]).await;
+                if now > before { Ok(()) } else { Err(format!("{now:?}")) }
+            })
+            .await;
+        }
+        stage.quiet().await;
+        let writes = stage.asked_since(mark).writes().resource("elpioservices.elpio.io/status");
+        let count: usize = writes.count().values().sum();
+        assert!(count <= 1, "one needless patch for a start at most: {:?}", writes.count());
+    }
+    let log = stage.operator.log();
+    let warnings = log.lines().filter(|line| line.contains("older than the operator")).count();
+    assert_eq!(warnings, 1, "{}", stage.operator.log_tail());
+    assert!(log.contains("deploy/crds"), "what to do");
+
+    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let mut current = crds.get(CRD).await.unwrap();
+    current.spec = known.spec;
+    crds.replace(CRD, &PostParams::default(), &current).await.unwrap();
+    stage.restart().await;
+    let mark = stage.cluster.audit_offset();
+    stage.ready("web").await;
+    stage.quiet().await;
+    let _ = stage.asked_since(mark);
+    assert!(!stage.operator.log().contains("older than the operator"));
+}
