@@ -170,11 +170,12 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     .await;
     clock.step("a rebuild timed out");
 
-    life.apply("cart", "kwok-hold", &json!({"timeout": "20m"})).await;
-    life.phase("cart", "Building").await;
-    let held = life.functions.get("cart").await.unwrap().status.unwrap().build.unwrap();
-    life.apply("cart", "v3", &json!({})).await;
-    life.phase("cart", "Ready").await;
+    // A function of its own, since each build of one that is edited in quick succession begins later.
+    life.apply("late", "kwok-hold", &json!({"timeout": "20m"})).await;
+    life.phase("late", "Building").await;
+    let held = life.functions.get("late").await.unwrap().status.unwrap().build.unwrap();
+    life.apply("late", "v3", &json!({})).await;
+    life.phase("late", "Ready").await;
     clock.step("newer inputs took the place of a running build");
     eventually("the older run is cancelled", BOUND, async || {
         let run = life.runs.get(&held).await.map_err(|error| error.to_string())?;
