@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Windows, `for:` and what a busy machine adds.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 pub struct Scenario {
     pub stage: Stage,
