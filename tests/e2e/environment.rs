@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use elpio_cluster::{Audit, eventually};
+use elpio_cluster::{Audit, eventually, wait_for_object};
 use elpio_operator::api::{ElpioFunction, ElpioService, condition::Condition};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
@@ -94,14 +94,7 @@ impl Environment {
         what: &str,
         wanted: impl Fn(&DynamicObject) -> bool,
     ) -> DynamicObject {
-        eventually(&format!("{name}: {what}"), BOUND, async || {
-            match api.get_opt(name).await.map_err(|error| error.to_string())? {
-                Some(object) if wanted(&object) => Ok(object),
-                Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
-                None => Err("not there".to_owned()),
-            }
-        })
-        .await
+        wait_for_object(api, name, what, BOUND, wanted).await
     }
 
     /// Waits until there is no object of these kinds here.
@@ -117,13 +110,7 @@ impl Environment {
     }
 
     pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
-        eventually(&format!("{name} is gone"), BOUND, async || {
-            match api.get_opt(name).await.map_err(|error| error.to_string())? {
-                None => Ok(()),
-                Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
-            }
-        })
-        .await;
+        elpio_cluster::wait_until_deleted(api, name, BOUND).await;
     }
 
     /// What the operator asked of the API server here since `mark`.

@@ -1,23 +1,23 @@
 //! The status and the Events of a function as one story, compared with a golden file. `UPDATE_GOLDEN=1`
 //! writes it anew.
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::fmt::Write as _;
 
 use elpio_operator::{
-    api::{ElpioFunctionSpec, ElpioFunctionStatus, RolloutStatus, label},
+    api::{ElpioFunctionSpec, ElpioFunctionStatus, label},
     controller::kinds::{Kind, function::Function},
-    foreign::ChildKind,
     render::{
-        ChildId, Defaults, Owner, WriteMode,
+        Defaults, Owner, WriteMode,
         applied::{Applied, ChildOutcome, LiveChildren},
         function::plan,
         validate_function,
     },
-    status::{Observation, StatusInput, function},
+    status::{Observation, function},
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
+
+use crate::story::{EPOCH, Story, live};
 
 const OWNER: Owner<'static> = Owner {
     api_version: "elpio.io/v1alpha1",
@@ -29,16 +29,6 @@ const OWNER: Owner<'static> = Owner {
     build: None,
 };
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const EPOCH: i64 = 1_800_000_000;
-
-#[derive(Default)]
-struct Story {
-    status: Option<ElpioFunctionStatus>,
-    rollout: Option<RolloutStatus>,
-    second: i64,
-    transcript: String,
-}
-
 fn spec(revision: &str) -> ElpioFunctionSpec {
     let git = json!({"url": "https://git.example/cart.git", "revision": revision});
     serde_json::from_value(json!({"source": {"git": git}, "runtime": "go", "image": "registry.example/cart"}))
@@ -69,19 +59,7 @@ fn service(build: &Value, ready: &str, reason: &str) -> Value {
         "status": {"observedGeneration": 1, "engine": "knative", "url": "http://cart.shop.example.com", "conditions": [condition]}})
 }
 
-fn live(children: &[Value]) -> LiveChildren {
-    let entry = |child: &Value| {
-        let kind =
-            ChildKind::ALL.into_iter().find(|kind| kind.kind() == child["kind"].as_str().unwrap()).unwrap();
-        (
-            ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()),
-            Arc::new(serde_json::from_value(child.clone()).unwrap()),
-        )
-    };
-    children.iter().map(entry).collect()
-}
-
-impl Story {
+impl Story<ElpioFunctionStatus> {
     /// One reconcile at `second`; `before` are the children when it began, `after` when it had applied.
     fn step(
         &mut self,
@@ -93,29 +71,8 @@ impl Story {
         after: &[Value],
     ) -> &mut Self {
         self.second = second;
-        let now = Timestamp::from_second(EPOCH + second).unwrap();
-        let began = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
-        if began {
-            self.rollout = Some(RolloutStatus {
-                generation,
-                started_at: Some(MicroTime(now)),
-                ..RolloutStatus::default()
-            });
-        }
-        let first_observation =
-            self.status.as_ref().and_then(|status| status.observed_generation) != Some(generation);
-        let deadline = SignedDuration::from_hours(1);
-        let input = StatusInput {
-            generation,
-            now,
-            is_retry: false,
-            rollout_started: began,
-            first_observation,
-            rollout: self.rollout.clone().unwrap(),
-            deadline,
-            contended: false,
-            republish_since: None,
-        };
+        let input = self.input(generation, false, SignedDuration::from_hours(1));
+        let now = input.now;
         let defaults = Defaults::default();
         let valid = validate_function("cart", &spec(revision), None, &defaults).unwrap();
         let desired = plan(&OWNER, &valid, self.status.as_ref(), &live(before), None, &defaults, now);
@@ -131,21 +88,11 @@ impl Story {
             Observation::Applied { valid: &valid, desired: &desired, applied: &applied, live: &now_live };
         let assessed = function::compute(&OWNER, self.status.as_ref(), seen, &details, &input);
         self.record(what, &assessed.status);
-        for event in &assessed.events {
-            let about =
-                event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
-            writeln!(
-                self.transcript,
-                "  Event {} {} {}{about}: {}",
-                event.type_, event.reason, event.action, event.note
-            )
-            .unwrap();
-        }
+        self.record_events(&assessed.events);
         if let Some(run) = Function::finished_build(self.status.as_ref(), &assessed.status) {
             writeln!(self.transcript, "  build ended: {run}").unwrap();
         }
-        self.rollout.clone_from(&assessed.status.rollout);
-        self.status = Some(assessed.status);
+        self.keep(assessed.status);
         self
     }
 
@@ -164,7 +111,7 @@ impl Story {
     }
 }
 
-impl Story {
+impl Story<ElpioFunctionStatus> {
     /// A reconcile that finds and leaves these children.
     fn stays(
         &mut self,
@@ -176,24 +123,11 @@ impl Story {
     ) -> &mut Self {
         self.step(what, second, generation, revision, all, all)
     }
-
-    fn compare(&self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/status/{name}.txt"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, &self.transcript).unwrap();
-        }
-        assert_eq!(
-            self.transcript,
-            std::fs::read_to_string(&path).unwrap_or_default(),
-            "{}; UPDATE_GOLDEN=1 writes it anew",
-            path.display()
-        );
-    }
 }
 
 #[test]
 fn from_source_to_served_and_through_a_failed_rebuild() {
-    let mut story = Story::default();
+    let mut story = Story::<ElpioFunctionStatus>::default();
     let (running, built) = (run("v1", 1, 0, "Unknown", "Running"), run("v1", 1, 0, "True", "Succeeded"));
     let (waits, serves) = (service(&built, "False", "Progressing"), service(&built, "True", "Reconciled"));
     let (begun, failed) = (run("bad", 2, 60, "Unknown", "Running"), run("bad", 2, 60, "False", "Failed"));
@@ -224,7 +158,7 @@ fn from_source_to_served_and_through_a_failed_rebuild() {
 
 #[test]
 fn edits_in_quick_succession_wait_and_a_run_that_hangs_is_named() {
-    let mut story = Story::default();
+    let mut story = Story::<ElpioFunctionStatus>::default();
     let first = run("v1", 1, 0, "Unknown", "Running");
     let mut second = run("v2", 2, 10, "Unknown", "Running");
     let mut stopped = first.clone();
@@ -261,7 +195,7 @@ fn edits_in_quick_succession_wait_and_a_run_that_hangs_is_named() {
 /// A build by tag is no new generation of the service, so the service's status has to name it.
 #[test]
 fn a_build_by_tag_is_served_when_the_service_names_it() {
-    let mut story = Story::default();
+    let mut story = Story::<ElpioFunctionStatus>::default();
     let by_tag = |number: i64, made: i64| {
         let mut run = run("v1", number, made, "True", "Succeeded");
         run["status"]["results"] = json!([]);

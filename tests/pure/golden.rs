@@ -59,18 +59,20 @@ pub fn golden(desired: &Desired) -> String {
 
 /// Compares what each case becomes with the committed file.
 pub fn compare(kind: &str, rendered: impl Fn(&str) -> Desired) {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     for case in cases(kind) {
-        let path = folder(kind).join(format!("{case}{SUFFIX}"));
-        let now = golden(&rendered(&case));
-        if update {
-            std::fs::write(&path, &now).unwrap();
-        }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(now, committed, "{}: UPDATE_GOLDEN=1 writes it anew", path.display());
+        compare_text(&folder(kind).join(format!("{case}{SUFFIX}")), &golden(&rendered(&case)));
     }
     let files = std::fs::read_dir(folder(kind)).unwrap().count();
     assert_eq!(files, 2 * cases(kind).len(), "a result without a case");
+}
+
+/// Compares a text with the committed file.
+pub fn compare_text(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, text).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(text, committed, "{}: UPDATE_GOLDEN=1 writes it anew", path.display());
 }
 
 /// Fields of a kind's schema that no case of a folder sets, among the cases whose name begins so.

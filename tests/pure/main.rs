@@ -7,4 +7,5 @@ mod golden;
 mod render;
 mod render_function;
 mod service_status;
+mod story;
 mod validate;

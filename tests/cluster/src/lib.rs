@@ -82,4 +82,4 @@ pub use telemetry::{
     },
     trace_tree,
 };
-pub use wait::eventually;
+pub use wait::{eventually, wait_for_object, wait_until_deleted};

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::{Api, core::DynamicObject};
+
 /// The longest delay between two polls.
 const MAX_DELAY: Duration = Duration::from_millis(100);
 
@@ -39,4 +41,39 @@ pub fn eventually<T, E: Display, P: AsyncFnMut() -> Result<T, E>>(
             delay = (delay * 2).min(MAX_DELAY);
         }
     }
+}
+
+/// Waits until an object exists that is as `wanted` says.
+///
+/// # Panics
+/// After `timeout`, with the object as it was last.
+pub async fn wait_for_object(
+    api: &Api<DynamicObject>,
+    name: &str,
+    what: &str,
+    timeout: Duration,
+    wanted: impl Fn(&DynamicObject) -> bool,
+) -> DynamicObject {
+    eventually(&format!("{name}: {what}"), timeout, async || {
+        match api.get_opt(name).await.map_err(|error| error.to_string())? {
+            Some(object) if wanted(&object) => Ok(object),
+            Some(object) => Err(serde_json::to_string_pretty(&object).unwrap_or_default()),
+            None => Err("not there".to_owned()),
+        }
+    })
+    .await
+}
+
+/// Waits until an object is deleted.
+///
+/// # Panics
+/// After `timeout`, with the object's metadata.
+pub async fn wait_until_deleted(api: &Api<DynamicObject>, name: &str, timeout: Duration) {
+    eventually(&format!("{name} is gone"), timeout, async || {
+        match api.get_opt(name).await.map_err(|error| error.to_string())? {
+            None => Ok(()),
+            Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap_or_default()),
+        }
+    })
+    .await;
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn keda_waits_for_the_autoscaler_and_the_deployment() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let spec = with(
         image("v1"),
         &json!({"engine": "keda", "ingress": {"host": "web.example.org", "tls": true}, "scaling": {"concurrencyLimit": 5}}),
@@ -122,7 +122,7 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
 /// The autoscaler's own work is no transition; a start that fails is one.
 #[test]
 fn a_start_from_zero_changes_nothing_until_it_fails() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let spec = with(image("v1"), &json!({"engine": "keda"}));
     let service = child("v1", "Service", "web", 1, &json!({}));
     let scaler = conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", "True", "", "");

@@ -5,21 +5,22 @@
 mod keda;
 mod rollout;
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::fmt::Write as _;
 
 use elpio_operator::{
     api::{ElpioServiceSpec, ElpioServiceStatus, RolloutStatus, condition::reason, label},
     foreign::ChildKind,
     render::{
         ChildId, Defaults, Desired, Owner,
-        applied::{Applied, ChildFailure, ChildOutcome, LiveChildren},
+        applied::{Applied, ChildFailure, ChildOutcome},
         render, validate,
     },
-    status::{Observation, StatusInput, service},
+    status::{Observation, service},
 };
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+
+use crate::story::{EPOCH, Story, live};
 
 const OWNER: Owner<'static> = Owner {
     api_version: "elpio.io/v1alpha1",
@@ -31,22 +32,10 @@ const OWNER: Owner<'static> = Owner {
     build: None,
 };
 
-/// One service through time.
-struct Story {
-    status: Option<ElpioServiceStatus>,
-    rollout: Option<RolloutStatus>,
-    second: i64,
-    transcript: String,
-}
-
 /// What applying a child came to, when it is not that it was written.
 type Fate = (ChildKind, ChildOutcome);
 
-impl Story {
-    fn new() -> Self {
-        Self { status: None, rollout: None, second: 0, transcript: String::new() }
-    }
-
+impl Story<ElpioServiceStatus> {
     /// One reconcile, ten seconds after the last one.
     fn step(
         &mut self,
@@ -58,28 +47,7 @@ impl Story {
         retried: bool,
     ) -> &mut Self {
         self.second += 10;
-        let now = Timestamp::from_second(1_800_000_000 + self.second).unwrap();
-        let began = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
-        if began {
-            self.rollout = Some(RolloutStatus {
-                generation,
-                started_at: Some(MicroTime(now)),
-                ..RolloutStatus::default()
-            });
-        }
-        let first_observation = self.status.as_ref().and_then(|s| s.observed_generation) != Some(generation);
-        let deadline = SignedDuration::from_mins(10);
-        let input = StatusInput {
-            generation,
-            now,
-            is_retry: retried,
-            rollout_started: began,
-            first_observation,
-            rollout: self.rollout.clone().unwrap(),
-            deadline,
-            contended: false,
-            republish_since: None,
-        };
+        let input = self.input(generation, retried, SignedDuration::from_mins(10));
         let spec: ElpioServiceSpec = serde_json::from_value(spec.clone()).unwrap();
         let defaults = Defaults::default();
         let assessed = match validate("web", &spec, None, &defaults) {
@@ -99,16 +67,7 @@ impl Story {
             }
         };
         self.record(what, &assessed.status);
-        for event in &assessed.events {
-            let about =
-                event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
-            writeln!(
-                self.transcript,
-                "  Event {} {} {}{about}: {}",
-                event.type_, event.reason, event.action, event.note
-            )
-            .unwrap();
-        }
+        self.record_events(&assessed.events);
         let ended = |rollout: &Option<RolloutStatus>| rollout.as_ref().is_some_and(|r| r.ended_at.is_some());
         if ended(&assessed.status.rollout) && !ended(&self.rollout) {
             writeln!(
@@ -118,15 +77,14 @@ impl Story {
             )
             .unwrap();
         }
-        self.rollout.clone_from(&assessed.status.rollout);
-        self.status = Some(assessed.status);
+        self.keep(assessed.status);
         self
     }
 
     fn record(&mut self, what: &str, status: &ElpioServiceStatus) {
         writeln!(self.transcript, "{}s {what}", self.second).unwrap();
         for c in &status.conditions {
-            let since = c.last_transition_time.0.as_second() - 1_800_000_000;
+            let since = c.last_transition_time.0.as_second() - EPOCH;
             let of = c.observed_generation.unwrap();
             writeln!(
                 self.transcript,
@@ -153,17 +111,6 @@ impl Story {
             .collect();
         writeln!(self.transcript, "  children: {}", children.join(", ")).unwrap();
     }
-
-    fn compare(&self, name: &str) {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/status").join(format!("{name}.txt"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &self.transcript).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(self.transcript, golden, "{} differs; UPDATE_GOLDEN=1 writes it anew", path.display());
-    }
 }
 
 fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
@@ -178,18 +125,6 @@ fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
 
 fn failed(reason: &'static str, class: &'static str, message: &str) -> ChildOutcome {
     ChildOutcome::Failed(ChildFailure { reason, class, message: message.into() })
-}
-
-fn live(children: &[Value]) -> LiveChildren {
-    let entry = |child: &Value| {
-        let (api, kind) = (child["apiVersion"].as_str().unwrap(), child["kind"].as_str().unwrap());
-        let kind = ChildKind::ALL.into_iter().find(|k| k.kind() == kind && k.api_version() == api).unwrap();
-        (
-            ChildId::new(kind, child["metadata"]["name"].as_str().unwrap()),
-            Arc::new(serde_json::from_value(child.clone()).unwrap()),
-        )
-    };
-    children.iter().map(entry).collect()
 }
 
 fn child(api: &str, kind: &str, name: &str, generation: i64, status: &Value) -> Value {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn knative_from_nothing_to_ready_and_through_an_edit() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let (v1, v2) = (image("v1"), image("v2"));
     story
         .step(
@@ -51,7 +51,7 @@ fn knative_from_nothing_to_ready_and_through_an_edit() {
 
 #[test]
 fn an_invalid_edit_keeps_what_is_known_of_the_parts() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let bad = with(image("v1"), &json!({"port": 8012, "scaling": {"minScale": 3, "maxScale": 2}}));
     story
         .step("ready", 1, &image("v1"), &[ksvc(1, 1, "True", "", "")], &[], false)
@@ -63,7 +63,7 @@ fn an_invalid_edit_keeps_what_is_known_of_the_parts() {
 
 #[test]
 fn failures_are_reported_once_and_again_after_a_back_off() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let refused = [(
         ChildKind::KnativeService,
         failed(reason::APPLY_FAILED, "rejected", "failed to patch services.serving.knative.dev web: no"),
@@ -83,7 +83,7 @@ fn failures_are_reported_once_and_again_after_a_back_off() {
 
 #[test]
 fn a_domain_and_secrets_count_where_they_are_asked_for() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let asked = json!({"ingress": {"host": "web.example.org", "tls": true}, "externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}]});
     let spec = with(image("v1"), &asked);
     let (ready, eso) = (ksvc(1, 1, "True", "", ""), "external-secrets.io/v1");
@@ -143,7 +143,7 @@ fn a_domain_and_secrets_count_where_they_are_asked_for() {
 
 #[test]
 fn a_rollout_that_is_late_is_not_given_up() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     story.step("waits", 1, &image("v1"), &[ksvc(1, 1, "Unknown", "Deploying", "")], &[], false);
     story.second += 600;
     story.step("still waits", 1, &image("v1"), &[ksvc(1, 1, "Unknown", "Deploying", "")], &[], false).step(
@@ -160,7 +160,7 @@ fn a_rollout_that_is_late_is_not_given_up() {
 /// Renewals are cert-manager's work; an issuance that failed has its own cause.
 #[test]
 fn a_certificate_is_renewed_and_refused() {
-    let mut story = Story::new();
+    let mut story = Story::<ElpioServiceStatus>::default();
     let spec = with(image("v1"), &json!({"ingress": {"host": "web.example.org", "tls": true}}));
     let mapping =
         conditioned("serving.knative.dev/v1beta1", "DomainMapping", "web.example.org", "True", "", "");

@@ -2,28 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::Case;
+use super::{Case, object_of};
 
-/// A function whose spec is the smallest one with these fields over it.
+/// A function.
 fn object(name: &str, fields: Value) -> Value {
-    let Value::Object(fields) = fields else { unreachable!("fields are a map") };
-    let mut spec = json!({"source": {"archive": "https://example.com/a.tar.gz"}, "runtime": "go", "image": "example.com/app"});
-    spec.as_object_mut().into_iter().for_each(|spec| spec.extend(fields.clone()));
-    json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+    let source = json!({"archive": "https://example.com/a.tar.gz"});
+    object_of(
+        "ElpioFunction",
+        name,
+        json!({"source": source, "runtime": "go", "image": "example.com/app"}),
+        fields,
+    )
 }
 
 fn good(what: &'static str, fields: Value) -> Case {
-    Case { what, object: object("app", fields), engine: "knative", fault: None, refused: None }
+    Case::good(what, object("app", fields))
 }
 
 fn bad(what: &'static str, fields: Value, fault: &'static str, refused: &'static str) -> Case {
-    Case {
-        what,
-        object: object("app", fields),
-        engine: "knative",
-        fault: Some(fault),
-        refused: Some(refused),
-    }
+    Case::bad(what, object("app", fields), fault, refused)
 }
 
 fn git(fields: Value) -> Value {

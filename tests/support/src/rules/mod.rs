@@ -1,7 +1,7 @@
 //! The table of rules: for each rule of our kinds one object that breaks it, and one that stands at its
 //! bound.
 //!
-//! `tests/validate.rs` gives it to the operator's own check; a test with a real API server gives it to the
+//! `tests/pure/validate.rs` gives it to the operator's own check; a test with a real API server gives it to the
 //! schema. So the two can never say different things without a test that fails.
 
 #![allow(clippy::too_many_lines, reason = "tables")]
@@ -14,7 +14,6 @@ mod network;
 use serde_json::{Value, json};
 
 /// One object and what is said of it.
-#[allow(dead_code, reason = "each of the two tests reads another side of a case")]
 pub struct Case {
     /// What it shows.
     pub what: &'static str,
@@ -28,27 +27,39 @@ pub struct Case {
     pub refused: Option<&'static str>,
 }
 
-/// An object whose spec is the smallest one with these fields over it.
+impl Case {
+    /// An object that both take.
+    fn good(what: &'static str, object: Value) -> Self {
+        Self { what, object, engine: "knative", fault: None, refused: None }
+    }
+
+    /// An object that both refuse, the schema with `refused`.
+    fn bad(what: &'static str, object: Value, fault: &'static str, refused: &'static str) -> Self {
+        Self { what, object, engine: "knative", fault: Some(fault), refused: Some(refused) }
+    }
+}
+
+/// An object of this kind whose spec is `smallest` with these fields over it.
+fn object_of(kind: &str, name: &str, mut smallest: Value, fields: Value) -> Value {
+    let (Value::Object(spec), Value::Object(fields)) = (&mut smallest, fields) else {
+        unreachable!("a spec and its fields are maps")
+    };
+    spec.extend(fields);
+    json!({"apiVersion": "elpio.io/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "spec": smallest})
+}
+
+/// A service.
 fn object(name: &str, fields: Value) -> Value {
-    let mut spec = json!({"image": {"repository": "example.com/app"}});
-    let Value::Object(fields) = fields else { unreachable!("fields are a map") };
-    spec.as_object_mut().into_iter().for_each(|spec| spec.extend(fields.clone()));
-    json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+    object_of("ElpioService", name, json!({"image": {"repository": "example.com/app"}}), fields)
 }
 
 fn good(what: &'static str, fields: Value) -> Case {
-    Case { what, object: object("app", fields), engine: "knative", fault: None, refused: None }
+    Case::good(what, object("app", fields))
 }
 
 /// Refused by both, the schema with `refused`.
 fn bad(what: &'static str, fields: Value, fault: &'static str, refused: &'static str) -> Case {
-    Case {
-        what,
-        object: object("app", fields),
-        engine: "knative",
-        fault: Some(fault),
-        refused: Some(refused),
-    }
+    Case::bad(what, object("app", fields), fault, refused)
 }
 
 /// Refused by the operator alone, since only it knows its default engine.

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Audit, Cluster, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually};
+use elpio_cluster::{
+    Audit, Cluster, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually, wait_for_object,
+};
 use elpio_operator::api::{ElpioService, condition::Condition};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
@@ -209,24 +211,11 @@ impl Stage {
         what: &str,
         wanted: impl Fn(&DynamicObject) -> bool,
     ) -> DynamicObject {
-        eventually(&format!("{name}: {what}"), SOON, async || {
-            match api.get_opt(name).await.map_err(|e| e.to_string())? {
-                Some(object) if wanted(&object) => Ok(object),
-                Some(object) => Err(serde_json::to_string_pretty(&object).unwrap()),
-                None => Err("not there".to_owned()),
-            }
-        })
-        .await
+        wait_for_object(api, name, what, SOON, wanted).await
     }
 
     pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
-        eventually(&format!("{name} is gone"), SOON, async || {
-            match api.get_opt(name).await.map_err(|e| e.to_string())? {
-                None => Ok(()),
-                Some(object) => Err(serde_json::to_string_pretty(&object.metadata).unwrap()),
-            }
-        })
-        .await;
+        elpio_cluster::wait_until_deleted(api, name, SOON).await;
     }
 
     /// What the operator asked of the API server in this namespace since `mark`.
