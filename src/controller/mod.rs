@@ -120,6 +120,7 @@ impl<K: Kind> Controller<K> {
         let Some(new) = &change.new else {
             self.queue.remove(&key);
             self.observer.forget(&key);
+            self.reconciler.pruned.forget(&key);
             return;
         };
         if self.observer.is_leader()

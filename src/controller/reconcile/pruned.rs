@@ -42,6 +42,11 @@ impl<K: Kind> PrunedStatuses<K> {
         })
     }
 
+    /// The object is deleted.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.by_object.lock().remove(key);
+    }
+
     /// Compares a response with what was asked for. The first difference is reported.
     pub fn record(&self, written: &Object<K>, wanted: &K::Status) {
         let key = ObjectKey::from_object(written);
