@@ -26,11 +26,12 @@
 //!
 //! # Import rule (asserted by `tests/architecture/`)
 //!
-//! `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog, which may import the
+//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog, which may import the
 //! first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those but `status`, and
 //! `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`.
 
 pub mod api;
+pub mod backoff;
 pub mod cluster;
 pub mod config;
 pub mod controller;

@@ -17,8 +17,9 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     api::{API_VERSION, VERSION, annotation},
+    backoff::jitter,
     cluster::{
-        ObjectKey,
+        ObjectKey, clock,
         store::{
             ObjectChange, ObjectStore, reflector,
             watch_handle::{WatchContext, WatchHandle, WatchTarget},
@@ -30,7 +31,7 @@ use crate::{
         reconcile::{ReconcileRequest, Reconciler},
         takeover::Republish,
         workqueue::{
-            Requeue, WorkItem, WorkQueue, backoff,
+            Requeue, WorkItem, WorkQueue, retry,
             slots::{WorkerSlot, WorkerSlots},
         },
     },
@@ -62,6 +63,9 @@ pub trait AnyController: Send + Sync {
 
     /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
     fn enqueue_all(&self, namespace: &str, trigger: Trigger);
+
+    /// Enqueues the objects whose status the API server has not stored as it was written.
+    fn on_definition_change(&self);
 
     /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
     /// object.
@@ -165,7 +169,7 @@ impl<K: Kind> Controller<K> {
         let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
         let Some(object) = object.filter(|_| self.observer.is_leader()) else { return Requeue::default() };
         let rollouts = &self.observer.rollouts;
-        let rollout = rollouts.current::<K>(&object, observer::now());
+        let rollout = rollouts.current::<K>(&object, clock::now());
         let info = ReconcileInfo {
             kind: K::KIND,
             api_version: API_VERSION,
@@ -184,7 +188,7 @@ impl<K: Kind> Controller<K> {
             return result.requeue;
         }
         // It panicked, which telemetry has recorded. It must not cost the others their worker.
-        let delay = backoff::backoff(item.failures, backoff::jitter());
+        let delay = retry::backoff(item.failures, jitter());
         Requeue { retry_after: Some(delay), ..Requeue::default() }
     }
 }
@@ -236,6 +240,10 @@ impl<K: Kind> AnyController for Controller<K> {
         let keys = self.store.all().into_iter().map(|object| ObjectKey::from_object(&*object));
         let of_namespace = keys.filter(|key| namespace.is_empty() || key.namespace == namespace);
         of_namespace.for_each(|key| self.queue.add(key, trigger));
+    }
+
+    fn on_definition_change(&self) {
+        self.reconciler.pruned.drain().into_iter().for_each(|key| self.queue.add(key, Trigger::Resync));
     }
 
     fn on_leadership_acquired(&self) -> BoxFuture<'_, ()> {

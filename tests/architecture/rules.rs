@@ -7,12 +7,13 @@ use crate::source::Source;
 /// Who may use what; itself goes without saying. `src/lib.rs` tells the same in words.
 const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
+    ("backoff", &[]),
     ("foreign", &[]),
     ("telemetry", &["api", "foreign"]),
-    ("render", &["api", "foreign"]),
+    ("render", &["api", "backoff", "foreign"]),
     ("status", &["api", "foreign", "render"]),
-    ("cluster", &["api", "foreign", "render", "telemetry"]),
-    ("controller", &["api", "foreign", "render", "status", "cluster", "telemetry", "config"]),
+    ("cluster", &["api", "backoff", "foreign", "render", "telemetry"]),
+    ("controller", &["api", "backoff", "foreign", "render", "status", "cluster", "telemetry", "config"]),
     ("config", &["api", "telemetry"]),
     ("http", &["config", "telemetry"]),
     ("runtime_info", &["telemetry"]),

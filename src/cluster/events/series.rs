@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::event::NewEvent,
+    backoff::ExponentialBackoff,
     cluster::events::{
         object::{FoundEvent, Regarding},
         write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
@@ -22,8 +23,7 @@ use crate::{
 pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pauses between the attempts of a call that fails, and what bounds their number.
-const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
 const MAX_ATTEMPTS: u32 = 16;
 const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
@@ -250,15 +250,10 @@ impl Series {
     fn next_retry(&self, retry_after: Option<Duration>, now: Instant) -> Option<Retry> {
         let (attempts, first_failed) =
             self.retry.map_or((1, now), |retry| (retry.attempts + 1, retry.first_failed));
-        let at = now + retry_after.unwrap_or_default().max(backoff(attempts));
+        let at = now + retry_after.unwrap_or_default().max(BACKOFF.delay(attempts - 1));
         let in_time = attempts < MAX_ATTEMPTS && at <= first_failed + RETRY_WINDOW;
         in_time.then_some(Retry { attempts, first_failed, at })
     }
-}
-
-/// The pause after so many failed attempts.
-fn backoff(attempts: u32) -> Duration {
-    INITIAL_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MAX_BACKOFF)
 }
 
 #[cfg(test)]

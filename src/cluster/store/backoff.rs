@@ -1,10 +1,9 @@
 //! How long a watch waits after a failure, and when a refusal has lasted long enough to be a state; it reads
 //! no clock and never waits itself.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::backoff::ExponentialBackoff;
 
 /// Why a watch does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +28,9 @@ const FORBIDDEN_AT_START_AFTER: Duration = Duration::from_secs(3);
 /// How long an API must be absent before it counts, where there is a cache.
 const ABSENT_AFTER: Duration = Duration::from_secs(2);
 
-const INITIAL_PAUSE: Duration = Duration::from_millis(400);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses of a watch, before jitter.
+const BACKOFF: ExponentialBackoff =
+    ExponentialBackoff::new(Duration::from_millis(400), Duration::from_secs(30));
 
 /// The failures of one watch in a row.
 #[derive(Debug, Default)]
@@ -42,6 +42,7 @@ pub struct WatchBackoff {
 impl WatchBackoff {
     /// Counts a failure. Returns the pause before the next attempt, at the middle of its jitter.
     pub fn record(&mut self, failure: &WatchFailure, now: Instant) -> Duration {
+        let pause = BACKOFF.delay(self.failures);
         self.failures = self.failures.saturating_add(1);
         let kind = match failure {
             WatchFailure::Forbidden(_) => Some(true),
@@ -52,8 +53,7 @@ impl WatchBackoff {
             (Some(kind), Some((same, since))) if kind == same => Some((same, since)),
             (kind, _) => kind.map(|kind| (kind, now)),
         };
-        let doubled = 1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
-        INITIAL_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
+        pause
     }
 
     /// Whether the refusal that was recorded last has lasted long enough; `has_cache`: the watch has synced.
@@ -72,7 +72,7 @@ impl WatchBackoff {
 
     /// A watch that lived this long was no failure, whatever ended it.
     pub fn reset_after(&mut self, lived: Duration) {
-        if lived >= INITIAL_PAUSE.saturating_mul(1 << self.failures.min(7)) {
+        if lived >= BACKOFF.delay(self.failures) {
             self.reset();
         }
     }
@@ -87,13 +87,6 @@ impl WatchBackoff {
     pub fn failures(&self) -> u32 {
         self.failures
     }
-}
-
-/// A pause of 75 to 125 %, so that not all come at once.
-#[must_use]
-pub fn jittered(pause: Duration) -> Duration {
-    let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-    pause.mul_f64(0.75 + f64::from(bits) / f64::from(u32::MAX) / 2.0)
 }
 
 #[cfg(test)]
@@ -113,9 +106,9 @@ mod tests {
         for _ in 0..100 {
             backoff.record(&WatchFailure::Absent, now);
         }
-        assert_eq!(backoff.record(&WatchFailure::Absent, now), MAX_PAUSE);
+        assert_eq!(backoff.record(&WatchFailure::Absent, now), BACKOFF.max());
         backoff.reset();
-        assert_eq!(backoff.record(&WatchFailure::Absent, now), INITIAL_PAUSE);
+        assert_eq!(backoff.record(&WatchFailure::Absent, now), BACKOFF.delay(0));
     }
 
     #[test]

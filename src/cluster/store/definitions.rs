@@ -16,8 +16,9 @@ use kube::{
 use tokio::time::sleep;
 
 use crate::{
+    backoff::jittered,
     cluster::store::{
-        backoff::{WatchBackoff, WatchFailure, jittered},
+        backoff::{WatchBackoff, WatchFailure},
         list_watch::of_error,
         shared_state::SharedWatchState,
         watch_handle::WatchContext,

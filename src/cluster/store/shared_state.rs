@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::cluster::store::backoff::jittered;
+use crate::backoff::jittered;
 
 /// While the API server does not answer, one watch of all tries again this often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);

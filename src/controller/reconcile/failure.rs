@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     api::condition::{Condition, kind},
+    backoff::jitter,
     cluster::apply::result::ApplyResult,
-    controller::workqueue::backoff,
+    controller::workqueue::retry,
     render::FieldError,
     status::conditions::find_condition,
     telemetry::{ErrorType, Failure, ReconcileOutcome},
@@ -45,7 +46,7 @@ impl FailureSummary {
         if summary.failure.is_none() {
             let blocked = done.applied.names_in_use().next().is_some();
             // What an engine still holds is no child of ours, so no watch reports when it is gone.
-            summary.retry = blocked.then(|| backoff::backoff(failures, backoff::jitter()));
+            summary.retry = blocked.then(|| retry::backoff(failures, jitter()));
             let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (blocked, ready) {
                 (true, _) => ReconcileOutcome::Pruning,
@@ -59,7 +60,7 @@ impl FailureSummary {
     /// The first failure names the class, but a dependency that is missing does so only when nothing else
     /// failed. The earliest retry counts.
     pub fn record(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
-        let delay = backoff::delay(class, failures, retry_after, backoff::jitter());
+        let delay = retry::delay(class, failures, retry_after, jitter());
         self.retry = self.retry.into_iter().chain(delay).min();
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));

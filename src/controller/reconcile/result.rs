@@ -12,15 +12,14 @@ use crate::{
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
-    cluster::{apply::result::ApplyResult, client::call::ApiError, events::recorder::Regarding},
+    cluster::{apply::result::ApplyResult, client::call::ApiError, clock, events::recorder::Regarding},
     controller::{
         kinds::{Kind, Object},
-        observer,
         reconcile::{
             Applied, Published, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
             status_write::StatusWrite,
         },
-        workqueue::{Requeue, backoff},
+        workqueue::{Requeue, retry},
     },
     foreign::ChildKind,
     render::applied::{ChildOutcome, LiveChildren},
@@ -117,7 +116,7 @@ impl ReconcileResult {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
             return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine) });
         }
-        let retries = result.failures.iter().map(|(class, ..)| backoff::immediate_retries(*class)).max()?;
+        let retries = result.failures.iter().map(|(class, ..)| retry::immediate_retries(*class)).max()?;
         (request.item.conflicts < retries).then(|| Self::stale(result, engine))
     }
 
@@ -136,7 +135,7 @@ impl ReconcileResult {
 
 /// The time on the queue's clock; `None` for one that has passed, since then the retry counts.
 fn instant(at: Timestamp) -> Option<Instant> {
-    let left = Duration::try_from(at.duration_since(observer::now())).ok()?;
+    let left = Duration::try_from(at.duration_since(clock::now())).ok()?;
     (!left.is_zero()).then(|| Instant::now() + left)
 }
 

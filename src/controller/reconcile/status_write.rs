@@ -16,7 +16,7 @@ use crate::{
         kinds::{Kind, Object},
         observer::ChangeSource,
         reconcile::{Reconciler, merge_patch::merge_patch},
-        workqueue::backoff,
+        workqueue::retry,
     },
     telemetry::{ErrorType, ReconcileStep, step},
 };
@@ -96,7 +96,7 @@ impl<K: Kind> Reconciler<K> {
                 }
                 Err(error) if error.class == ErrorType::Conflict => {
                     conflicts += 1;
-                    if conflicts > backoff::immediate_retries(ErrorType::Conflict) {
+                    if conflicts > retry::immediate_retries(ErrorType::Conflict) {
                         return Err(error);
                     }
                 }

@@ -3,7 +3,7 @@
 //!
 //! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Users see all three here.
 
-pub mod backoff;
+pub mod retry;
 pub mod slots;
 mod state;
 

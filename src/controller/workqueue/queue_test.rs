@@ -153,7 +153,7 @@ async fn a_conflict_is_retried_at_once_and_counts_as_no_failure() {
         let start = Instant::now();
         let next = queue.get().await;
         assert_eq!((next.trigger, next.failures, next.conflicts), (Trigger::Retry, 0, conflicts));
-        assert!(start.elapsed() >= backoff::IMMEDIATE_DELAY);
+        assert!(start.elapsed() >= retry::IMMEDIATE_DELAY);
     }
     queue.done(&key("a"), &retry(1));
     let next = queue.get().await;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::ObjectKey,
-    controller::workqueue::{Requeue, backoff::IMMEDIATE_DELAY},
+    controller::workqueue::{Requeue, retry::IMMEDIATE_DELAY},
     telemetry::Trigger,
 };
 

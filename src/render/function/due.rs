@@ -1,5 +1,7 @@
 //! Decides whether a build is due, from what the status remembers and what runs. Pure; it creates nothing.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{ResourceExt, core::DynamicObject};
@@ -9,6 +11,7 @@ use crate::{
         BuildOutcome, BuildStatus, ElpioFunctionStatus, ServedBuild, annotation,
         condition::{kind, reason},
     },
+    backoff::ExponentialBackoff,
     foreign::ChildKind,
     render::{
         ChildId, ValidFunction,
@@ -23,8 +26,7 @@ use crate::{
 
 /// The pause after a build before the next one of the same function; it doubles while they follow in quick
 /// succession.
-const FIRST_PAUSE: i64 = 10;
-const LONGEST_PAUSE: i64 = 300;
+const PAUSES: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(10), Duration::from_mins(5));
 
 /// Where the build of the current inputs stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,8 +270,8 @@ pub fn created(run: &DynamicObject) -> Option<Time> {
 }
 
 fn pause(build: &BuildStatus) -> SignedDuration {
-    let doublings = build.burst.unwrap_or(1).clamp(1, 6) - 1;
-    SignedDuration::from_secs((FIRST_PAUSE << doublings).min(LONGEST_PAUSE))
+    let earlier = build.burst.and_then(|burst| u32::try_from(burst - 1).ok()).unwrap_or_default();
+    SignedDuration::try_from(PAUSES.delay(earlier)).unwrap_or(SignedDuration::MAX)
 }
 
 /// When the build after this one may begin, if that is not yet.

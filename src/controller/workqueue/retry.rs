@@ -1,16 +1,12 @@
 //! The retry table: what follows from each class of error. The only place where that is decided.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::telemetry::ErrorType;
+use crate::{backoff::ExponentialBackoff, telemetry::ErrorType};
 
-/// The first pause of a back-off.
-pub const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
-/// The longest pause of a back-off, before jitter.
-pub const MAX_BACKOFF: Duration = Duration::from_mins(5);
+/// The pauses between attempts that fail, before jitter.
+pub const BACKOFF: ExponentialBackoff =
+    ExponentialBackoff::new(Duration::from_secs(1), Duration::from_mins(5));
 
 /// How long an attempt that met a newer state than it knew waits for the watch to bring that state.
 pub const IMMEDIATE_DELAY: Duration = Duration::from_millis(50);
@@ -20,7 +16,7 @@ pub const IMMEDIATE_DELAY: Duration = Duration::from_millis(50);
 pub enum RetryPolicy {
     /// Nothing by itself: an edit or a dependency's arrival wakes the object.
     AwaitChange,
-    /// Again after a pause that doubles from [`INITIAL_BACKOFF`] to [`MAX_BACKOFF`].
+    /// Again after a pause of [`BACKOFF`].
     Backoff,
     /// Again at once, so many times; then [`RetryPolicy::Backoff`].
     Immediate(u32),
@@ -73,17 +69,7 @@ pub fn delay(
 /// back together.
 #[must_use]
 pub fn backoff(failures: u32, chance: f64) -> Duration {
-    let doubled = INITIAL_BACKOFF
-        .saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX))
-        .min(MAX_BACKOFF);
-    doubled.mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(MAX_BACKOFF)
-}
-
-/// A number from 0 to 1 that nobody can foresee.
-#[must_use]
-pub fn jitter() -> f64 {
-    let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-    f64::from(bits) / f64::from(u32::MAX)
+    BACKOFF.delay(failures).mul_f64(1.0 + chance.clamp(0.0, 1.0) / 4.0).min(BACKOFF.max())
 }
 
 #[cfg(test)]
@@ -91,10 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_back_off_doubles_up_to_its_end() {
-        let seconds: Vec<u64> = (0..12).map(|n| backoff(n, 0.0).as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        assert_eq!(backoff(u32::MAX, 1.0), MAX_BACKOFF);
+    fn chance_only_makes_a_pause_longer() {
+        assert_eq!(backoff(u32::MAX, 1.0), BACKOFF.max());
+        assert_eq!(backoff(2, 0.0), Duration::from_secs(4));
         assert_eq!(backoff(2, 1.0), Duration::from_secs(5), "a quarter longer at most");
     }
 
@@ -123,11 +108,6 @@ mod tests {
     fn retry_after_is_obeyed() {
         let asked = Some(Duration::from_secs(30));
         assert_eq!(delay(ErrorType::Throttled, 0, asked, 0.0), asked);
-        assert_eq!(delay(ErrorType::Throttled, 9, asked, 0.0), Some(MAX_BACKOFF));
-    }
-
-    #[test]
-    fn chance_differs() {
-        assert!((0..10).map(|_| jitter()).any(|c| (c - jitter()).abs() > f64::EPSILON));
+        assert_eq!(delay(ErrorType::Throttled, 9, asked, 0.0), Some(BACKOFF.max()));
     }
 }

@@ -1,0 +1,74 @@
+//! The exponential back-off and its jitter, wherever something is tried again. It never waits itself.
+
+use std::time::Duration;
+
+/// Pauses that double from the first to the longest.
+///
+/// ```
+/// use std::time::Duration;
+/// use elpio_operator::backoff::ExponentialBackoff;
+///
+/// let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(30));
+/// assert_eq!(backoff.delay(0), Duration::from_secs(1));
+/// assert_eq!(backoff.delay(3), Duration::from_secs(8));
+/// assert_eq!(backoff.delay(99), Duration::from_secs(30));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ExponentialBackoff {
+    initial: Duration,
+    max: Duration,
+}
+
+impl ExponentialBackoff {
+    /// From `initial`, at most `max`.
+    #[must_use]
+    pub const fn new(initial: Duration, max: Duration) -> Self {
+        Self { initial, max }
+    }
+
+    /// The pause before the next attempt, after `failures` earlier ones.
+    #[must_use]
+    pub fn delay(self, failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.initial.saturating_mul(factor).min(self.max)
+    }
+
+    /// The longest pause.
+    #[must_use]
+    pub const fn max(self) -> Duration {
+        self.max
+    }
+}
+
+/// A number from 0 to 1, by chance: what failed together must not come back together.
+#[must_use]
+pub fn jitter() -> f64 {
+    fastrand::f64()
+}
+
+/// A pause of 75 to 125 %, by chance.
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.75 + jitter() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_mins(5));
+        let seconds: Vec<u64> = (0..12).map(|failures| backoff.delay(failures).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+        assert_eq!(backoff.delay(u32::MAX), backoff.max());
+    }
+
+    #[test]
+    fn jitter_stays_within_a_quarter_and_differs() {
+        let second = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..100).map(|_| jittered(second)).collect();
+        assert!(pauses.iter().all(|pause| (second.mul_f64(0.75)..=second.mul_f64(1.25)).contains(pause)));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+}
