@@ -8,7 +8,6 @@ pub mod leadership;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -23,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
+        clock,
         leader_election::leadership::{Leadership, since_boot},
     },
     telemetry::ErrorType,
@@ -244,7 +244,7 @@ impl LeaderElector {
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(clock::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),

@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod client;
+pub mod clock;
 pub mod events;
 pub mod leader_election;
 pub mod store;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     cluster::{
         ObjectKey,
+        clock::now,
         store::{ObjectChange, children::ChildStore},
     },
     controller::{
@@ -149,11 +150,4 @@ pub fn unobserved_generation<K: Kind>(object: &Object<K>) -> Option<i64> {
         .generation
         .filter(|_| object.metadata.deletion_timestamp.is_none())
         .filter(|generation| object.status.as_ref().and_then(K::observed_generation) != Some(*generation))
-}
-
-/// Now, to the microsecond: what a status can hold.
-#[must_use]
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }

@@ -10,10 +10,9 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use crate::{
-    cluster::{ObjectKey, events::recorder::Recorder},
+    cluster::{ObjectKey, clock, events::recorder::Recorder},
     controller::{
         kinds::{Kind, Object},
-        observer,
         reconcile::rollout_telemetry::REEMIT_WINDOW,
     },
 };
@@ -31,7 +30,7 @@ impl Republish {
 
     /// I/O: one LIST for each namespace in which something changed just now.
     pub async fn collect<K: Kind>(&self, objects: &[Arc<Object<K>>], recorder: &Recorder) {
-        let Ok(since) = observer::now().checked_sub(REEMIT_WINDOW) else { return };
+        let Ok(since) = clock::now().checked_sub(REEMIT_WINDOW) else { return };
         let mut by_namespace: BTreeMap<String, Vec<ObjectKey>> = BTreeMap::new();
         for object in objects.iter().filter(|object| changed_since::<K>(object, since)) {
             let key = ObjectKey::from_object(&**object);

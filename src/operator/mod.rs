@@ -1,6 +1,7 @@
 //! The operator's parts, joined: watches, stores, controllers, Lease. It lives from the first list to the last
 //! flushed Event, and knows no kind.
 
+mod definition;
 mod leading;
 mod part;
 mod readiness;
@@ -150,6 +151,10 @@ impl Operator {
         let mut parts = JoinSet::new();
         let names = kinds::definition_names(&self.children);
         parts.spawn(definitions::run(self.client.clone(), names, self.watches.clone()));
+        for controller in self.controllers.iter().cloned() {
+            let changed = self.watches.shared.definition(controller.kind().as_str());
+            parts.spawn(definition::on_definition_changes(controller, changed));
+        }
         let recorder = self.recorder.clone();
         parts.spawn(async move { recorder.run().await });
         parts

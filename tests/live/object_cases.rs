@@ -103,6 +103,11 @@ async fn case_24_crd_older_than_operator() {
     let mut current = crds.get(CRD).await.unwrap();
     current.spec = known.spec;
     crds.replace(CRD, &PostParams::default(), &current).await.unwrap();
+    eventually("what was dropped is stored without a restart and without an edit", SOON, async || {
+        let now = stage.services().get("web").await.unwrap();
+        if available(&now) { Ok(()) } else { Err(format!("{:?}", now.status)) }
+    })
+    .await;
     stage.restart().await;
     let mark = stage.cluster.audit_offset();
     stage.ready("web").await;

@@ -1,6 +1,6 @@
 //! One Event as an object: its name, its note, its annotations, and whether one that exists is ours. Pure.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         core::v1::ObjectReference,
@@ -197,12 +197,6 @@ pub fn event_note(text: &str, trace: Option<&str>) -> String {
 #[must_use]
 pub fn truncate(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
-}
-
-/// Now, as exact as an Event can hold it.
-pub(super) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -29,10 +29,10 @@ use crate::{
             call::{ApiCall, ApiError, call_with_timeout},
             error_class::is_namespace_gone,
         },
+        clock::now,
         events::{
             object::{
-                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, now,
-                truncate,
+                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
             },
             state::RecorderState,
             write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},

@@ -20,6 +20,7 @@ use crate::{
     api::event::{NewEvent, event_type},
     cluster::{
         apply::{Applier, result::ApplyResult},
+        clock,
         events::{object::event_name, recorder::Recorder},
         store::{
             ObjectStore,
@@ -28,7 +29,7 @@ use crate::{
     },
     controller::{
         kinds::{Kind, Object, ReconcileContext},
-        observer::{self, ObjectObserver},
+        observer::ObjectObserver,
         reconcile::{
             owner::OwnerNames,
             pruned::PrunedStatuses,
@@ -188,7 +189,7 @@ impl<K: Kind> Reconciler<K> {
 
     fn status_input(&self, request: &ReconcileRequest<'_, K>) -> StatusInput {
         let (object, rollout) = (request.object, request.rollout);
-        let now = observer::now();
+        let now = clock::now();
         let republish_since = request.republish.as_ref().and_then(|_| now.checked_sub(REEMIT_WINDOW).ok());
         let started = rollout.status.started_at.as_ref();
         let republishes_start = republish_since.zip(started).is_some_and(|(since, at)| at.0 >= since);
@@ -240,7 +241,7 @@ impl<K: Kind> Reconciler<K> {
                 let published = request.republish.as_deref();
                 // What the predecessor published, whenever that was, is the same Event.
                 regarding.since = published.map(|_| Timestamp::MIN);
-                regarding.ids = published.and_then(|_| request.rollout.republished_ids(observer::now()));
+                regarding.ids = published.and_then(|_| request.rollout.republished_ids(clock::now()));
                 let is_known = |event: &&NewEvent| {
                     published.is_some_and(|known| known.contains(&event_name(&regarding, event)))
                 };

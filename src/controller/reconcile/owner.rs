@@ -4,9 +4,9 @@ use kube::ResourceExt;
 
 use crate::{
     api::{API_VERSION, annotation},
+    cluster::clock,
     controller::{
         kinds::{Kind, Object, ReconcileContext},
-        observer,
         reconcile::ReconcileRequest,
     },
     render::{Defaults, Owner, applied::LiveChildren},
@@ -48,6 +48,6 @@ impl OwnerNames {
             build: self.build.as_deref(),
         };
         let (grandchildren, rollout) = (&self.no_grandchildren, &request.rollout.status);
-        ReconcileContext { owner, live, grandchildren, rollout, defaults, now: observer::now() }
+        ReconcileContext { owner, live, grandchildren, rollout, defaults, now: clock::now() }
     }
 }

@@ -1,5 +1,5 @@
 //! Statuses that the API server stores without some of their fields, as a CRD that is older than the operator makes
-//! it do: written once, not at every reconcile. It writes nothing itself.
+//! it do: written once, and again when the definition changes, not at every reconcile. It writes nothing itself.
 
 use std::{
     collections::HashMap,
@@ -45,6 +45,12 @@ impl<K: Kind> PrunedStatuses<K> {
     /// The object is deleted.
     pub fn forget(&self, key: &ObjectKey) {
         self.by_object.lock().remove(key);
+    }
+
+    /// Forgets all of them, as when another definition is served, and returns the objects that they are of.
+    pub fn drain(&self) -> Vec<ObjectKey> {
+        self.is_reported.store(false, Ordering::Relaxed);
+        self.by_object.lock().drain().map(|(key, _)| key).collect()
     }
 
     /// Compares a response with what was asked for. The first difference is reported.

@@ -1,0 +1,24 @@
+//! What a change of an own kind's definition leads to: statuses that were stored in part are written again. It
+//! reads no definition.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::controller::AnyController;
+
+/// An API server serves a changed definition a moment later, and the last of several later still.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
+/// Runs until nobody watches definitions any more.
+pub(super) async fn on_definition_changes(
+    controller: Arc<dyn AnyController>,
+    mut changed: watch::Receiver<u64>,
+) {
+    while changed.changed().await.is_ok() {
+        for pause in PAUSES {
+            tokio::time::sleep(pause).await;
+            controller.on_definition_change();
+        }
+    }
+}
