@@ -1,5 +1,18 @@
 //! Events: the object, its series, and the recorder that publishes it. It does not decide what is worth an
 //! Event.
+//!
+//! The first occurrence creates the Event, the second begins its series, and later ones are counted and written
+//! together:
+//!
+//! ```no_run
+//! # use elpio_operator::{api::event::NewEvent, cluster::events::recorder::{Recorder, Regarding}};
+//! # async fn example(recorder: Recorder, service: Regarding, not_ready: NewEvent) {
+//! for _ in 0..1_000 {
+//!     recorder.publish(&service, &not_ready).await; // at most three calls now
+//! }
+//! recorder.flush().await; // one more: the Event's series counts 1,000
+//! # }
+//! ```
 
 pub mod object;
 pub mod recorder;

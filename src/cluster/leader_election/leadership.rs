@@ -17,6 +17,16 @@ use tokio::sync::watch;
 pub struct NotLeading;
 
 /// The claim of this process; cheap to clone and to ask.
+///
+/// ```
+/// # use elpio_operator::cluster::leader_election::leadership::Leadership;
+/// let leadership = Leadership::default();
+/// assert!(!leadership.is_leading(), "a follower writes nothing");
+/// leadership.lead_without_election();
+/// assert!(!leadership.is_leading(), "its lists are not fresh yet");
+/// leadership.begin();
+/// assert!(leadership.is_leading());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Leadership {
     claimed: watch::Sender<bool>,
