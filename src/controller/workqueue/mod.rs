@@ -1,8 +1,9 @@
-//! The work queue: which object is reconciled next. One attempt an object at a time, in the order in which
-//! they came, with retries and deadlines by time. It knows neither what an object is nor what is done with it.
+//! The work queue: which object is reconciled next. One attempt an object at a time, in the order of
+//! [`ready`], with retries and deadlines by time. It knows neither what an object is nor what is done with it.
 //!
 //! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Users see all three here.
 
+mod ready;
 pub mod retry;
 pub mod slots;
 mod state;

@@ -22,7 +22,7 @@ fn retry(seconds: u64) -> Requeue {
 #[tokio::test(start_paused = true)]
 async fn first_come_first_served_and_each_once() {
     let queue = WorkQueue::default();
-    queue.add(key("a"), Trigger::Resync);
+    queue.add(key("a"), Trigger::Child);
     queue.add(key("b"), Trigger::Child);
     queue.add(key("a"), Trigger::Spec);
     queue.add(key("a"), Trigger::Child);

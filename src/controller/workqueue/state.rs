@@ -2,7 +2,7 @@
 //! for nothing: `now` is passed in.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::ObjectKey,
-    controller::workqueue::{Requeue, retry::IMMEDIATE_DELAY},
+    controller::workqueue::{Requeue, ready::ReadyQueue, retry::IMMEDIATE_DELAY},
     telemetry::Trigger,
 };
 
@@ -39,7 +39,7 @@ pub struct WorkItem {
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     pub(super) entries: HashMap<ObjectKey, ItemState>,
-    pub(super) ready: VecDeque<ObjectKey>,
+    pub(super) ready: ReadyQueue,
     pub(super) timers: BTreeSet<(Instant, ObjectKey)>,
 }
 
@@ -146,19 +146,22 @@ impl QueueState {
         if let Some(dirty) = &mut entry.dirty {
             if priority(dirty.trigger) < priority(trigger) {
                 dirty.trigger = trigger;
+                if entry.processing_since.is_none() {
+                    self.ready.push(key, trigger.into());
+                }
             }
             return false;
         }
         entry.dirty = Some(Dirty { since: now, trigger });
         if entry.processing_since.is_none() {
-            self.ready.push_back(key);
+            self.ready.push(key, trigger.into());
         }
         true
     }
 
     /// The next item, and how long it waited.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop()?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
@@ -214,11 +217,11 @@ impl QueueState {
             if let Some(at) = requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
                 self.add_after(key, at, dirty.trigger);
             } else {
+                self.ready.push(key.clone(), dirty.trigger.into());
                 if let Some(entry) = self.entries.get_mut(key) {
                     // It waits for a worker from now on.
                     entry.dirty = Some(Dirty { since: now, ..dirty });
                 }
-                self.ready.push_back(key.clone());
             }
         }
         if requeue.immediate {

@@ -1,0 +1,64 @@
+//! The order of turns.
+use super::*;
+
+fn key(id: &str) -> ObjectKey {
+    let (namespace, name) = id.split_once('/').unwrap_or(("ns", id));
+    ObjectKey { namespace: namespace.into(), name: name.into() }
+}
+
+/// The order in which keys come that were added with these reasons.
+fn order(added: &[(&str, Trigger)]) -> Vec<String> {
+    let mut ready = ReadyQueue::default();
+    for (id, trigger) in added {
+        ready.push(key(id), (*trigger).into());
+    }
+    let order = std::iter::from_fn(|| ready.pop()).map(|key| key.to_string()).collect();
+    assert!(ready.is_empty() && ready.urgent.is_empty() && ready.background.is_empty());
+    order
+}
+
+#[test]
+fn turns() {
+    use Trigger::{Child, Dependency, Resync, Retry, Spec};
+    for (case, added, expected) in [
+        ("first come", vec![("a/1", Spec), ("a/2", Child), ("a/3", Dependency)], vec!["a/1", "a/2", "a/3"]),
+        (
+            "namespaces take turns",
+            vec![("a/1", Spec), ("a/2", Spec), ("a/3", Spec), ("b/1", Spec), ("c/1", Spec), ("b/2", Spec)],
+            vec!["a/1", "b/1", "c/1", "a/2", "b/2", "a/3"],
+        ),
+        (
+            "edits come before retries",
+            vec![("a/1", Retry), ("a/2", Resync), ("b/1", Retry), ("a/3", Spec), ("b/2", Child)],
+            vec!["a/3", "b/2", "a/1", "b/1", "a/2"],
+        ),
+        ("each once", vec![("a/1", Spec), ("a/2", Spec), ("a/1", Spec)], vec!["a/1", "a/2"]),
+        ("a retry that is edited", vec![("a/1", Retry), ("a/2", Retry), ("a/2", Spec)], vec!["a/2", "a/1"]),
+        ("an edit stays one", vec![("a/1", Spec), ("a/1", Retry), ("a/2", Spec)], vec!["a/1", "a/2"]),
+    ] {
+        assert_eq!(order(&added), expected, "{case}");
+    }
+}
+
+#[test]
+fn retries_do_not_starve() {
+    let edits: Vec<String> = (0..20).map(|n| format!("a/{n}")).collect();
+    let mut added: Vec<(&str, Trigger)> = vec![("b/1", Trigger::Retry), ("b/2", Trigger::Retry)];
+    added.extend(edits.iter().map(|id| (id.as_str(), Trigger::Spec)));
+    let order = order(&added);
+    let turn = |id: &str| order.iter().position(|other| other == id);
+    assert_eq!((turn("b/1"), turn("b/2")), (Some(7), Some(15)), "{order:?}");
+}
+
+#[test]
+fn a_key_that_became_urgent_waits_again_where_it_is_put() {
+    let mut ready = ReadyQueue::default();
+    ready.push(key("a/1"), Urgency::Background);
+    ready.push(key("a/1"), Urgency::Urgent);
+    ready.push(key("a/2"), Urgency::Background);
+    assert_eq!((ready.len(), ready.pop()), (2, Some(key("a/1"))));
+    ready.push(key("a/1"), Urgency::Background);
+    assert_eq!(ready.len(), 2);
+    let left: Vec<ObjectKey> = std::iter::from_fn(|| ready.pop()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
