@@ -46,8 +46,8 @@ fn retries_do_not_starve() {
     let mut added: Vec<(&str, Trigger)> = vec![("b/1", Trigger::Retry), ("b/2", Trigger::Retry)];
     added.extend(edits.iter().map(|id| (id.as_str(), Trigger::Spec)));
     let order = order(&added);
-    let turn = |id: &str| order.iter().position(|other| other == id);
-    assert_eq!((turn("b/1"), turn("b/2")), (Some(7), Some(15)), "{order:?}");
+    let position = |id: &str| order.iter().position(|other| other == id);
+    assert_eq!((position("b/1"), position("b/2")), (Some(7), Some(15)), "{order:?}");
 }
 
 #[test]
