@@ -202,6 +202,8 @@ impl Operator {
             let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
             Some(ResourceCounts::new(by_state, unsettled_age))
         });
+        let watches = self.watches.shared.clone();
+        self.metrics.refused_watches(move || watches.refused_watches());
         let leadership = self.leadership.clone();
         self.metrics.leader(move || leadership.is_leading());
     }

@@ -186,6 +186,17 @@ impl SharedWatchState {
         }
     }
 
+    /// How many watches are refused in each namespace that has or had one ("all": in all of them).
+    #[must_use]
+    pub fn refused_watches(&self) -> Vec<(String, u64)> {
+        let scopes = self.scopes.lock();
+        let counts = scopes.iter().map(|(scope, state)| {
+            let namespace = if scope.is_empty() { "all" } else { scope };
+            (namespace.to_owned(), state.refused.len() as u64)
+        });
+        counts.collect()
+    }
+
     /// What may not be watched, for people: a namespace as a whole, where it is all of `own`.
     #[must_use]
     pub fn not_watched(&self, own: &[&str]) -> Vec<String> {
@@ -221,6 +232,7 @@ mod tests {
             state.not_watched(&own),
             ["TaskRun in namespace team-a: forbidden", "namespace team-b: forbidden"]
         );
+        assert_eq!(state.refused_watches(), [("team-a".to_owned(), 1), ("team-b".to_owned(), 3)]);
         state.record_working(&("ElpioService", "team-b".into()));
         assert_eq!(state.not_watched(&own).len(), 3);
         for resource in ["ElpioFunction", "Deployment"] {
@@ -228,6 +240,7 @@ mod tests {
         }
         state.record_working(&("TaskRun", "team-a".into()));
         assert_eq!(state.not_watched(&own), [""; 0]);
+        assert!(state.refused_watches().iter().all(|(_, count)| *count == 0));
     }
 
     #[tokio::test]

@@ -456,6 +456,17 @@ pub static WATCH_AGE: InstrumentDef = InstrumentDef {
         "Time since the last byte of the watch, bookmarks included",
     )
 };
+/// Watches that are refused.
+pub static WATCH_REFUSED: InstrumentDef = InstrumentDef {
+    attributes: &[bounded("namespace", "the namespaces of `ELPIO_NAMESPACES`, or `all`")],
+    ..row(
+        "elpio.watch.refused",
+        InstrumentKind::ObservableGauge,
+        "{watch}",
+        "elpio_watch_refused",
+        "Watches that the API server does not permit, by namespace; 0 once they are permitted again",
+    )
+};
 /// Leadership.
 pub static LEADER: InstrumentDef = InstrumentDef {
     attributes: &[closed("name", &[LEASE])],
@@ -576,6 +587,7 @@ pub static INSTRUMENTS: &[&InstrumentDef] = &[
     &WATCH_EVENTS,
     &WATCH_RESTARTS,
     &WATCH_AGE,
+    &WATCH_REFUSED,
     &LEADER,
     &EXPORTS,
     &DROPPED,

@@ -33,6 +33,12 @@ pub(in crate::telemetry) fn register(
     observe_seconds(meter, &table::WATCH_AGE, move |to| {
         ages.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]));
     });
+    let refused = Arc::clone(probes);
+    observe_whole(meter, &table::WATCH_REFUSED, move |to| {
+        for (namespace, watches) in refused.refused_watches() {
+            to.set_text(watches, &[&namespace]);
+        }
+    });
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
         if let Some(is_leader) = leader.is_leader() {

@@ -161,6 +161,13 @@ impl Metrics {
         }
     }
 
+    /// How many watches are refused, by namespace; read at each collection.
+    pub fn refused_watches(&self, probe: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static) {
+        if let Some(on) = &self.instruments {
+            on.probes.set_refused_watches(Arc::new(probe));
+        }
+    }
+
     /// State of Elpio's objects, read at each collection (by each instrument that shows a part of it); `None`:
     /// this replica does not lead.
     pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {

@@ -62,12 +62,16 @@ impl ResourceCounts {
 
 type Probe<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
+/// How many watches are refused, by namespace.
+pub type RefusedWatches = Vec<(String, u64)>;
+
 /// What others let us ask at collection.
 #[derive(Default)]
 pub(in crate::telemetry) struct Probes {
     queues: Mutex<Vec<(Kind, Probe<QueueStats>)>>,
     leader: Mutex<Option<Probe<bool>>>,
     workers: Mutex<Vec<(Kind, u64)>>,
+    refused_watches: Mutex<Option<Probe<RefusedWatches>>>,
     resources: Mutex<Option<Probe<Option<ResourceCounts>>>>,
     /// This process has led: what it pushed as the leader has to be taken back.
     has_led: AtomicBool,
@@ -97,6 +101,15 @@ impl Probes {
 
     pub(in crate::telemetry) fn set_leader(&self, probe: Probe<bool>) {
         *self.leader.lock() = Some(probe);
+    }
+
+    pub(in crate::telemetry) fn set_refused_watches(&self, probe: Probe<RefusedWatches>) {
+        *self.refused_watches.lock() = Some(probe);
+    }
+
+    pub(in crate::telemetry) fn refused_watches(&self) -> RefusedWatches {
+        let probe = self.refused_watches.lock().clone();
+        probe.and_then(|probe| call_probe(&probe)).unwrap_or_default()
     }
 
     pub(in crate::telemetry) fn set_resources(&self, probe: Probe<Option<ResourceCounts>>) {
