@@ -107,6 +107,12 @@ pub static BOARD: Board = Board {
                     "Time since the last byte of each watch: a saw of about a minute. A line that goes on climbing is a watch that is dead.",
                     &[("max by (resource) (elpio_watch_age_seconds{@})", "{{resource}}")],
                 ),
+                graph(
+                    "Refused",
+                    "short",
+                    "Watches that the API server does not permit, by the namespace that they are for. Above 0: rights are missing there; the others are served.",
+                    &[("max by (scope) (elpio_watch_refused{@})", "{{scope}}")],
+                ),
             ],
         ),
         Row(

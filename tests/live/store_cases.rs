@@ -116,7 +116,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
         let log = operator.log();
         let lines = log.lines().filter(|line| line.contains("not permitted") && line.contains(namespace));
         assert_eq!(lines.count(), 1, "one line, not one for each kind: {log}");
-        let refused = operator.sample("elpio_watch_refused", &[("namespace", namespace)]).await;
+        let refused = operator.sample("elpio_watch_refused", &[("scope", namespace)]).await;
         assert!(refused.is_some_and(|watches| watches > 1.0), "{refused:?}");
     }
     assert!(!operator.log().contains("error with 403"), "{}", operator.log());
@@ -140,7 +140,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
         if text.contains(&b) { Err(text) } else { Ok(()) }
     })
     .await;
-    assert_eq!(operator.sample("elpio_watch_refused", &[("namespace", &b)]).await, Some(0.0));
+    assert_eq!(operator.sample("elpio_watch_refused", &[("scope", &b)]).await, Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

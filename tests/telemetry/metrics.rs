@@ -122,7 +122,7 @@ async fn the_three_that_users_depend_on_are_exactly_these() {
         "workqueue_depth{name=\"ElpioService\"} 3",
         "workqueue_adds_total{name=\"ElpioFunction\"} 1",
         "leader_election_master_status{name=\"elpio-operator\"} 1",
-        "elpio_watch_refused{namespace=\"team-a\"} 2",
+        "elpio_watch_refused{scope=\"team-a\"} 2",
         "elpio_build_info{revision=\"abc\",rustc=\"1.95\",version=\"1.2.3\"} 1",
         "elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"EngineNotReady\"} 1",
         "elpio_events_total{outcome=\"created\",reason=\"Ready\",type=\"Normal\"} 1",

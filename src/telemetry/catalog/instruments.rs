@@ -458,13 +458,13 @@ pub static WATCH_AGE: InstrumentDef = InstrumentDef {
 };
 /// Watches that are refused.
 pub static WATCH_REFUSED: InstrumentDef = InstrumentDef {
-    attributes: &[bounded("namespace", "the namespaces of `ELPIO_NAMESPACES`, or `all`")],
+    attributes: &[bounded("scope", "the namespaces of `ELPIO_NAMESPACES`, or `all`")],
     ..row(
         "elpio.watch.refused",
         InstrumentKind::ObservableGauge,
         "{watch}",
         "elpio_watch_refused",
-        "Watches that the API server does not permit, by namespace; 0 once they are permitted again",
+        "Watches that the API server does not permit, by the namespace that they are for; 0 once they are permitted again",
     )
 };
 /// Leadership.
