@@ -33,6 +33,12 @@ impl ExponentialBackoff {
         self.initial.saturating_mul(factor).min(self.max)
     }
 
+    /// The same, up to a quarter longer by chance: what failed together must not come back together.
+    #[must_use]
+    pub fn jittered(self, failures: u32) -> Duration {
+        jittered(self.delay(failures)).min(self.max)
+    }
+
     /// The longest pause.
     #[must_use]
     pub const fn max(self) -> Duration {
@@ -40,16 +46,10 @@ impl ExponentialBackoff {
     }
 }
 
-/// A number from 0 to 1, by chance: what failed together must not come back together.
-#[must_use]
-pub fn jitter() -> f64 {
-    fastrand::f64()
-}
-
-/// A pause of 75 to 125 %, by chance.
+/// The pause, up to a quarter longer by chance.
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.75 + jitter() / 2.0)
+    pause.mul_f64(1.0 + fastrand::f64() / 4.0)
 }
 
 #[cfg(test)]
@@ -62,13 +62,14 @@ mod tests {
         let seconds: Vec<u64> = (0..12).map(|failures| backoff.delay(failures).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
         assert_eq!(backoff.delay(u32::MAX), backoff.max());
+        assert_eq!(backoff.jittered(u32::MAX), backoff.max(), "chance does not exceed it");
     }
 
     #[test]
-    fn jitter_stays_within_a_quarter_and_differs() {
+    fn jitter_adds_a_quarter_at_most_and_differs() {
         let second = Duration::from_secs(1);
         let pauses: Vec<Duration> = (0..100).map(|_| jittered(second)).collect();
-        assert!(pauses.iter().all(|pause| (second.mul_f64(0.75)..=second.mul_f64(1.25)).contains(pause)));
+        assert!(pauses.iter().all(|pause| (second..=second.mul_f64(1.25)).contains(pause)));
         assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 }

@@ -6,6 +6,7 @@ pub mod build_result;
 mod cel;
 pub mod condition;
 mod crd;
+pub mod defaults;
 pub mod engine;
 pub mod event;
 pub mod function;

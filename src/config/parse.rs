@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
+    api::defaults,
     config::{ConfigError, ListenAddress},
     telemetry::config::env::EnvReader,
 };
@@ -86,31 +87,34 @@ pub(super) fn address(env: &EnvReader<'_>) -> Result<Option<ListenAddress>, Conf
 }
 
 pub(super) fn issuer(env: &mut EnvReader<'_>) -> String {
-    const DEFAULT: &str = "letsencrypt";
     let is_name = |v: &str| (v.len() <= 253 && v.split('.').all(is_dns_label)).then(|| v.to_owned());
-    or_default(env, "ELPIO_CLUSTER_ISSUER", DEFAULT, "the name of a ClusterIssuer", is_name)
-        .unwrap_or_else(|| DEFAULT.to_owned())
+    or_default(env, "ELPIO_CLUSTER_ISSUER", defaults::CLUSTER_ISSUER, "the name of a ClusterIssuer", is_name)
+        .unwrap_or_else(|| defaults::CLUSTER_ISSUER.to_owned())
 }
 
 pub(super) fn image(env: &mut EnvReader<'_>) -> String {
-    const DEFAULT: &str = "docker.io/library/buildpack-deps:bookworm";
     let is_image = |v: &str| {
         let plain = v.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
         (plain && !v.contains("://")).then(|| v.to_owned())
     };
-    or_default(env, "ELPIO_FETCH_IMAGE", DEFAULT, "an image reference", is_image)
-        .unwrap_or_else(|| DEFAULT.to_owned())
+    or_default(env, "ELPIO_FETCH_IMAGE", defaults::FETCH_IMAGE, "an image reference", is_image)
+        .unwrap_or_else(|| defaults::FETCH_IMAGE.to_owned())
 }
 
 pub(super) fn url(env: &mut EnvReader<'_>) -> String {
-    const DEFAULT: &str = "http://keda-add-ons-http-interceptor-proxy.keda:8080";
     let is_url = |v: &str| {
         let uri: http::Uri = v.parse().ok()?;
         let http = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
         http.then(|| v.to_owned())
     };
-    or_default(env, "ELPIO_KEDA_INTERCEPTOR", DEFAULT, "an http:// or https:// URL", is_url)
-        .unwrap_or_else(|| DEFAULT.to_owned())
+    or_default(
+        env,
+        "ELPIO_KEDA_INTERCEPTOR",
+        defaults::KEDA_INTERCEPTOR,
+        "an http:// or https:// URL",
+        is_url,
+    )
+    .unwrap_or_else(|| defaults::KEDA_INTERCEPTOR.to_owned())
 }
 
 pub(super) fn log_format(env: &mut EnvReader<'_>) -> Option<bool> {

@@ -17,7 +17,6 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     api::{API_VERSION, VERSION, annotation},
-    backoff::jitter,
     cluster::{
         ObjectKey, clock,
         store::{
@@ -188,7 +187,7 @@ impl<K: Kind> Controller<K> {
             return result.requeue;
         }
         // It panicked, which telemetry has recorded. It must not cost the others their worker.
-        let delay = retry::backoff(item.failures, jitter());
+        let delay = retry::BACKOFF.jittered(item.failures);
         Requeue { retry_after: Some(delay), ..Requeue::default() }
     }
 }

@@ -28,7 +28,7 @@ pub use crate::render::validate::{
 use jiff::Timestamp;
 
 use crate::{
-    api::{Engine, policy::PodSecurity},
+    api::{Engine, defaults, policy::PodSecurity},
     render::function::due::BuildPlan,
 };
 
@@ -53,10 +53,10 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             engine: Engine::Knative,
-            cluster_issuer: "letsencrypt".to_owned(),
+            cluster_issuer: defaults::CLUSTER_ISSUER.to_owned(),
             external_secrets_version: "v1".to_owned(),
-            fetch_image: "docker.io/library/buildpack-deps:bookworm".to_owned(),
-            keda_interceptor: "http://keda-add-ons-http-interceptor-proxy.keda:8080".to_owned(),
+            fetch_image: defaults::FETCH_IMAGE.to_owned(),
+            keda_interceptor: defaults::KEDA_INTERCEPTOR.to_owned(),
             pod_security: PodSecurity::default(),
         }
     }

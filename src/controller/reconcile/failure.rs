@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::{
     api::condition::{Condition, kind},
-    backoff::jitter,
     cluster::apply::result::ApplyResult,
     controller::workqueue::retry,
     render::FieldError,
@@ -46,7 +45,7 @@ impl FailureSummary {
         if summary.failure.is_none() {
             let blocked = done.applied.names_in_use().next().is_some();
             // What an engine still holds is no child of ours, so no watch reports when it is gone.
-            summary.retry = blocked.then(|| retry::backoff(failures, jitter()));
+            summary.retry = blocked.then(|| retry::BACKOFF.jittered(failures));
             let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (blocked, ready) {
                 (true, _) => ReconcileOutcome::Pruning,
@@ -60,7 +59,7 @@ impl FailureSummary {
     /// The first failure names the class, but a dependency that is missing does so only when nothing else
     /// failed. The earliest retry counts.
     pub fn record(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
-        let delay = retry::delay(class, failures, retry_after, jitter());
+        let delay = retry::delay(class, failures, retry_after);
         self.retry = self.retry.into_iter().chain(delay).min();
         let asked = matches!(class, ErrorType::Throttled | ErrorType::Timeout | ErrorType::Unavailable);
         self.not_before = self.not_before.max(retry_after.filter(|_| asked));

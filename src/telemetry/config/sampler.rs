@@ -1,4 +1,4 @@
-//! `OTEL_TRACES_SAMPLER` and its argument; it samples nothing.
+//! `OTEL_TRACES_SAMPLER` and its argument. It samples nothing: `trace/sampler.rs` has every decision.
 
 use crate::telemetry::config::env::EnvReader;
 

@@ -19,10 +19,7 @@ use crate::telemetry::{
     metrics::Instruments,
     prometheus::{endpoint::PrometheusEndpoint, exemplars::ExemplarReservoir},
     sources::export_stats::ExportStats,
-    trace::{
-        ids::{PresetIdGenerator, RolloutSampler},
-        tail_sampling::TailSamplingProcessor,
-    },
+    trace::{ids::PresetIdGenerator, sampler::RolloutSampler, tail_sampling::TailSamplingProcessor},
 };
 
 /// Adds one reader of metrics to a provider.

@@ -1,17 +1,9 @@
-//! The id generator and the sampler of the tracer: random ids but where a rollout presets them, the
-//! configured sampler but where a rollout has decided.
+//! The ids of the tracer: random ones but where a rollout presets them. It samples nothing.
 
 use std::cell::Cell;
 
-use opentelemetry::{
-    Context, KeyValue,
-    trace::{Link, SpanId, SpanKind, TraceContextExt, TraceId},
-};
-use opentelemetry_sdk::trace::{
-    IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, ShouldSample,
-};
-
-use crate::telemetry::trace::context::ForcedSampling;
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 thread_local! {
     static PRESET: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
@@ -43,29 +35,4 @@ pub(in crate::telemetry) fn with_preset<T>(trace: TraceId, span: SpanId, start: 
     PRESET.set(Some((trace, span)));
     let _reset = Reset;
     start()
-}
-
-/// The configured sampler; inside a rollout the rollout's own decision.
-#[derive(Clone, Debug)]
-pub(in crate::telemetry) struct RolloutSampler(pub(in crate::telemetry) Box<dyn ShouldSample>);
-
-impl ShouldSample for RolloutSampler {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        trace: TraceId,
-        name: &str,
-        kind: &SpanKind,
-        attributes: &[KeyValue],
-        links: &[Link],
-    ) -> SamplingResult {
-        match parent.and_then(|cx| cx.get::<ForcedSampling>().map(|sampled| (cx, sampled.0))) {
-            Some((cx, sampled)) => SamplingResult {
-                decision: if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop },
-                attributes: Vec::new(),
-                trace_state: cx.span().span_context().trace_state().clone(),
-            },
-            None => self.0.should_sample(parent, trace, name, kind, attributes, links),
-        }
-    }
 }

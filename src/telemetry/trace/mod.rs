@@ -6,6 +6,7 @@ pub(in crate::telemetry) mod context;
 pub(in crate::telemetry) mod exception;
 pub(in crate::telemetry) mod ids;
 pub mod rollout_context;
+pub(in crate::telemetry) mod sampler;
 pub mod span_ids;
 pub(in crate::telemetry) mod tail_sampling;
 

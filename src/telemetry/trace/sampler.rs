@@ -1,0 +1,38 @@
+//! Whether a span is sampled: three decisions, and the first that applies counts. It keeps no span.
+//!
+//! 1. A rollout's own, made when it began (`begin_rollout` in this room) and stored in `status.rollout`.
+//! 2. The configured sampler's (`OTEL_TRACES_SAMPLER`, read in `config/sampler.rs`).
+//! 3. After the end of a span that was recorded: `tail_sampling.rs` drops the quiet reconciles.
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanKind, TraceContextExt, TraceId},
+};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+
+use crate::telemetry::trace::context::ForcedSampling;
+
+/// The configured sampler; inside a rollout the rollout's own decision.
+#[derive(Clone, Debug)]
+pub(in crate::telemetry) struct RolloutSampler(pub(in crate::telemetry) Box<dyn ShouldSample>);
+
+impl ShouldSample for RolloutSampler {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        match parent.and_then(|cx| cx.get::<ForcedSampling>().map(|sampled| (cx, sampled.0))) {
+            Some((cx, sampled)) => SamplingResult {
+                decision: if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop },
+                attributes: Vec::new(),
+                trace_state: cx.span().span_context().trace_state().clone(),
+            },
+            None => self.0.should_sample(parent, trace, name, kind, attributes, links),
+        }
+    }
+}
