@@ -1,8 +1,9 @@
 //! The two small servers: health (`/livez`, `/readyz`, `/version`) and, on a port of its own, `/metrics`.
 //! They only show what others know.
 
+mod connections;
+
 use std::{
-    collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
@@ -16,18 +17,9 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::{net::TcpListener, sync::watch};
 
-use crate::{config::ListenAddress, telemetry::PrometheusEndpoint};
+use crate::{config::ListenAddress, http::connections::serve, telemetry::PrometheusEndpoint};
 
 /// A port or an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +48,6 @@ pub enum ListenError {
     },
 }
 
-/// Of each server.
-const MAX_CONNECTIONS: usize = 256;
-/// What the head of a request may take, and how long a connection may be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_HEAD_BYTES: usize = 16 << 10;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What the last answers may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the lookup of a host name may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -153,49 +137,4 @@ pub async fn health(
         .route("/readyz", get(ready))
         .route("/version", get(version));
     serve(listener, router.with_state(readiness), stop).await;
-}
-
-/// Serves until `stop`. Connections that never ask make room for new ones, so that nobody who opens many
-/// keeps a probe from its answer.
-async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let (mut open, mut tasks) = (VecDeque::<AbortHandle>::new(), JoinSet::new());
-    loop {
-        let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Mostly no file descriptor is left: the next may be.
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        while tasks.try_join_next().is_some() {}
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
-        open.push_back(tasks.spawn(connection(stream, router.clone(), stop.clone())));
-    }
-    let all_closed = async { while tasks.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_closed).await;
-}
-
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut served = std::pin::pin!(served);
-    let stopped = async {
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let ended = tokio::select! {
-        _ = served.as_mut() => true,
-        () = stopped => false,
-    };
-    if !ended {
-        served.as_mut().graceful_shutdown();
-        let _ = served.await;
-    }
 }

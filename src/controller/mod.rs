@@ -1,12 +1,14 @@
 //! Orchestration: watches fill the queue, workers take items from it, each item is one reconcile. What a kind
 //! is stands in its own file.
 
+pub mod hosts;
 pub mod kinds;
 mod mapper;
 mod observer;
 pub mod reconcile;
 mod state_metrics;
 mod takeover;
+mod trigger;
 pub mod workqueue;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::{API_VERSION, VERSION, annotation},
+    api::{API_VERSION, VERSION},
     cluster::{
         ObjectKey, clock,
         store::{
@@ -25,10 +27,12 @@ use crate::{
         },
     },
     controller::{
+        hosts::HostClaim,
         kinds::{Kind, Object},
         observer::{ChangeSource, ObjectObserver, unobserved_generation},
         reconcile::{ReconcileRequest, Reconciler},
         takeover::Republish,
+        trigger::trigger,
         workqueue::{
             Requeue, WorkItem, WorkQueue, retry,
             slots::{WorkerSlot, WorkerSlots},
@@ -120,6 +124,7 @@ impl<K: Kind> Controller<K> {
         let is_processing = self.queue.is_processing(&key);
         let source = if is_processing { ChangeSource::Write } else { ChangeSource::Watch };
         self.observer.observe::<K>(change, source);
+        self.observe_host(&key, change.new.as_deref());
         let Some(new) = &change.new else {
             self.queue.remove(&key);
             self.observer.forget(&key);
@@ -133,6 +138,20 @@ impl<K: Kind> Controller<K> {
             && (trigger == Trigger::Spec || !is_processing)
         {
             self.queue.add(key, trigger);
+        }
+    }
+
+    /// Takes note of the host that an object asks for. Those that wait for one that is free now go on.
+    fn observe_host(&self, key: &ObjectKey, object: Option<&Object<K>>) {
+        // What runs of a spec that cannot be read any more keeps its host.
+        if object.is_some_and(|object| object.spec.is_err()) {
+            return;
+        }
+        let waiting = self.reconciler.hosts.observe(key, object.and_then(HostClaim::of_object::<K>));
+        if self.observer.is_leader() {
+            for key in waiting {
+                self.queue.add(key, Trigger::Dependency);
+            }
         }
     }
 
@@ -269,24 +288,4 @@ impl<K: Kind> AnyController for Controller<K> {
     fn states(&self) -> KindStates {
         state_metrics::kind_states::<K>(&self.store, &self.observer.unobserved)
     }
-}
-
-/// The annotations whose change is an edit; a stamp by another tool is none.
-const READ_ANNOTATIONS: [&str; 4] =
-    [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT];
-
-/// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
-fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
-    let Some(old) = old else {
-        let is_new = unobserved_generation::<K>(new).is_some();
-        return Some(if is_new { Trigger::Spec } else { Trigger::Resync });
-    };
-    let is_edited = old.uid() != new.uid()
-        || old.metadata.generation != new.metadata.generation
-        || READ_ANNOTATIONS.iter().any(|name| old.annotations().get(*name) != new.annotations().get(*name));
-    if is_edited {
-        return Some(Trigger::Spec);
-    }
-    // Another writer changed the status.
-    (old.status != new.status).then_some(Trigger::Resync)
 }

@@ -147,7 +147,7 @@ pub async fn a_request_wakes_what_sleeps() {
     clock.step("deleted, and nothing is left");
 }
 
-async fn request(address: &str, host: &str) -> String {
+pub async fn request(address: &str, host: &str) -> String {
     eventually("an answer", BOUND, async || {
         let mut stream = TcpStream::connect(address).await?;
         stream

@@ -15,6 +15,7 @@
 
 mod environment;
 mod function;
+mod hosts;
 mod keda;
 mod knative;
 mod switch;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         keda::a_request_wakes_what_sleeps,
         function::built_served_rebuilt_and_one_trace,
         function::a_build_that_fails_is_named,
+        hosts::a_host_answers_for_one_namespace,
+        hosts::the_second_claimant_gets_no_request,
         knative::a_service_lives,
         knative::a_program_that_ends_is_reported_and_replaced,
         knative::inside_the_cluster_alone,

@@ -13,6 +13,8 @@ pub struct World {
     pub cluster: Cluster,
     _engines: Engines,
     pub otlp: OtlpReceiver,
+    /// The URL of the HTTP add-on's interceptor.
+    pub interceptor: String,
     _operator: Operator,
     _network: PodNetwork,
     // No engine's part: its own controllers run nowhere here.
@@ -44,7 +46,7 @@ impl World {
         let environment = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint()),
             ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
-            ("ELPIO_KEDA_INTERCEPTOR", interceptor),
+            ("ELPIO_KEDA_INTERCEPTOR", interceptor.clone()),
             ("ELPIO_METRICS", "on".to_owned()),
             ("ELPIO_METRICS_ADDR", "127.0.0.1".to_owned()),
         ];
@@ -56,6 +58,14 @@ impl World {
             &environment,
         );
         operator.wait_ready().await;
-        Self { cluster, _engines: engines, otlp, _operator: operator, _network: network, _beside: beside }
+        Self {
+            cluster,
+            _engines: engines,
+            otlp,
+            interceptor,
+            _operator: operator,
+            _network: network,
+            _beside: beside,
+        }
     }
 }

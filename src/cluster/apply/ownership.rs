@@ -14,7 +14,7 @@ use crate::{
         store::children::controller_of,
     },
     foreign::ChildKind,
-    render::{ChildId, Owner, WriteMode},
+    render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},
     telemetry::ErrorType,
 };
 
@@ -25,6 +25,9 @@ pub type Metadata = PartialObjectMeta<DynamicObject>;
 /// Knative's placeholder Service, the HTTP add-on's own `ScaledObject`.
 const ENGINES: &[ChildKind] =
     &[ChildKind::KnativeService, ChildKind::HttpScaledObject, ChildKind::ScaledObject];
+
+/// Elpio's own kinds.
+const OWN_KINDS: [&str; 2] = ["ElpioService", "ElpioFunction"];
 
 /// Who owns the name of a child that the cache does not know.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +111,15 @@ pub fn display_owner(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
+/// Whether a reference names an object of Elpio's own kinds, so that its parts may stand in an API path: a name
+/// such as `a/b` or `a?watch=true` would ask for something else.
+#[must_use]
+pub fn is_own_reference(owner: &Owner<'_>, reference: &OwnerReference) -> bool {
+    reference.api_version == owner.api_version
+        && OWN_KINDS.contains(&reference.kind.as_str())
+        && is_dns_1035_label(&reference.name, 63)
+}
+
 /// I/O: asks for the object of a child's name. Of owners only those of Elpio's own kinds are asked for: any
 /// user can write anything else into an ownerReference.
 ///
@@ -122,8 +134,7 @@ pub async fn find_owner(
     let found = get_metadata(client, owner.namespace, &id.name, resource).await?;
     let name_owner = classify_owner(owner, id, mode, found.as_ref());
     let NameOwner::Controller(controller) = &name_owner else { return Ok((name_owner, found)) };
-    let own_kinds = ["ElpioService", "ElpioFunction"];
-    if controller.api_version != owner.api_version || !own_kinds.contains(&controller.kind.as_str()) {
+    if !is_own_reference(owner, controller) {
         return Ok((name_owner, found));
     }
     let resource = own_resource(owner.api_version, &controller.kind);

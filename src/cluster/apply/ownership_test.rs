@@ -123,3 +123,39 @@ fn an_absent_name_is_free_and_an_owner_exists_by_its_uid() {
     }
     assert_eq!(own_resource("elpio.io/v1alpha1", "ElpioFunction").plural, "elpiofunctions");
 }
+
+/// Whoever may write the object may write anything into its ownerReferences.
+#[test]
+fn only_references_to_own_kinds_with_a_valid_name_are_asked_for() {
+    let reference = |api_version: &str, kind: &str, name: &str| OwnerReference {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        ..OwnerReference::default()
+    };
+    let own = "elpio.io/v1alpha1";
+    let long = "a".repeat(64);
+    for (reference, expected) in [
+        (reference(own, "ElpioService", "web"), true),
+        (reference(own, "ElpioFunction", "web"), true),
+        (reference(own, "elpioservice", "web"), false),
+        (reference(own, "ElpioService/web/../..", "web"), false),
+        (reference(own, "Secret", "web"), false),
+        (reference("elpio.io/v1alpha1/../../api/v1", "ElpioService", "web"), false),
+        (reference("elpio.io/v2", "ElpioService", "web"), false),
+        (reference("v1", "ElpioService", "web"), false),
+        (reference("", "", ""), false),
+        (reference(own, "ElpioService", ""), false),
+        (reference(own, "ElpioService", ".."), false),
+        (reference(own, "ElpioService", "../secrets/token"), false),
+        (reference(own, "ElpioService", "web?watch=true"), false),
+        (reference(own, "ElpioService", "web%2Fstatus"), false),
+        (reference(own, "ElpioService", "web#"), false),
+        (reference(own, "ElpioService", "web\n"), false),
+        (reference(own, "ElpioService", "a.b"), false),
+        (reference(own, "ElpioService", "Web"), false),
+        (reference(own, "ElpioService", &long), false),
+    ] {
+        assert_eq!(is_own_reference(&OWNER, &reference), expected, "{reference:?}");
+    }
+}

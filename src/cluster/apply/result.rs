@@ -6,7 +6,7 @@ use crate::{
     api::condition::reason,
     cluster::client::call::ApiError,
     render::{
-        ChildId,
+        Child, ChildId,
         applied::{Applied, ChildFailure, ChildOutcome},
     },
     telemetry::ErrorType,
@@ -91,6 +91,19 @@ impl From<StopReason> for WriteError {
 }
 
 impl ApplyResult {
+    /// Nothing is written: `error` stands in the way of the child `id`, and the others wait for it.
+    pub fn withhold(&mut self, desired: &[Child], id: &ChildId, error: ApplyError) {
+        let failure = self.record_failure(error);
+        let outcome = |child: &Child| {
+            if child.id == *id {
+                ChildOutcome::Failed(failure.clone())
+            } else {
+                ChildOutcome::Blocked { on: id.clone() }
+            }
+        };
+        self.applied.outcomes = desired.iter().map(|child| (child.id.clone(), outcome(child))).collect();
+    }
+
     /// Records a failure.
     pub fn record_failure(&mut self, error: ApplyError) -> ChildFailure {
         self.failures.push((error.class, error.retry_after, error.message.clone()));

@@ -22,6 +22,7 @@ use crate::{
     },
     controller::{
         AnyController, Controller,
+        hosts::HostClaims,
         observer::ObjectObserver,
         reconcile::{Reconciler, pruned::PrunedStatuses},
     },
@@ -112,6 +113,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
         None
     }
 
+    /// The host under which clients outside the cluster are to find it: one object in the cluster has it.
+    #[must_use]
+    fn host(_spec: &Self::Spec) -> Option<&str> {
+        None
+    }
+
     /// How much longer than the configured deadline its rollouts may take.
     #[must_use]
     fn extra_rollout_time(_spec: &Self::Spec) -> SignedDuration {
@@ -192,6 +199,7 @@ fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
         defaults: parts.defaults.clone(),
         rollout_deadline: parts.rollout_deadline,
         pruned: PrunedStatuses::default(),
+        hosts: HostClaims::default(),
     }))
 }
 

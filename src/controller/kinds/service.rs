@@ -48,6 +48,10 @@ impl Kind for Service {
         render::render(&ctx.owner, valid, ctx.defaults)
     }
 
+    fn host(spec: &Self::Spec) -> Option<&str> {
+        spec.ingress.host.as_deref()
+    }
+
     fn compute_status(
         ctx: &ReconcileContext<'_>,
         previous: Option<&Self::Status>,

@@ -28,6 +28,7 @@ use crate::{
         },
     },
     controller::{
+        hosts::{self, HostClaim, HostClaims},
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
         reconcile::{
@@ -68,6 +69,8 @@ pub struct Reconciler<K: Kind> {
     pub rollout_deadline: SignedDuration,
     /// Statuses that the API server does not store as a whole.
     pub pruned: PrunedStatuses<K>,
+    /// Who has which host.
+    pub hosts: HostClaims,
 }
 
 /// One object to reconcile.
@@ -126,7 +129,7 @@ impl<K: Kind> Reconciler<K> {
         let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
-            Ok(valid) => self.apply(&ctx, request.object.status.as_ref(), valid).await, // render: pure; apply: I/O
+            Ok(valid) => self.apply(&ctx, request.object, valid).await, // render: pure; apply: I/O
             Err(errors) => Applied::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
@@ -154,16 +157,22 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Renders the children, and applies them: I/O.
-    async fn apply(
-        &self,
-        ctx: &ReconcileContext<'_>,
-        previous: Option<&K::Status>,
-        valid: K::Valid,
-    ) -> Applied<K> {
+    async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> Applied<K> {
+        let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
-        let result = self.applier.apply(&ctx.owner, &desired.children, ctx.live).await;
+        let result = match self.acquire_host(object) {
+            Ok(()) => self.applier.apply(&ctx.owner, &desired.children, ctx.live).await,
+            Err((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
+        };
         let now = self.children.controlled_by(ctx.owner.uid);
         Applied::Done { valid, desired, result, now }
+    }
+
+    /// Takes the host that the object asks for; the host and who has it where another does.
+    fn acquire_host(&self, object: &Object<K>) -> Result<(), (String, HostClaim)> {
+        let Some((host, claim)) = HostClaim::of_object::<K>(object) else { return Ok(()) };
+        let serves = |claim: &HostClaim| hosts::serves_host(&self.children.controlled_by(claim.uid()), &host);
+        self.hosts.acquire(&host, &claim, serves).map_err(|owner| (host.clone(), owner))
     }
 
     /// Pure: the status that follows from what was found and done.

@@ -1,9 +1,17 @@
 //! Where a service is called: its URL, its address inside the cluster, and the message of `Ready`. Pure.
 
 use crate::{
-    api::{ElpioServiceStatus, Engine, condition::kind, network::Metric},
+    api::{
+        ElpioServiceStatus, Engine,
+        condition::{kind, reason},
+        network::Metric,
+    },
     foreign::ChildKind,
-    render::{ChildId, Defaults, Owner, ValidService, applied::LiveChildren, keda},
+    render::{
+        ChildId, Defaults, Owner, ValidService,
+        applied::{Applied, ChildFailure, LiveChildren},
+        keda,
+    },
     status::conditions::{ConditionStatus, NewCondition},
 };
 
@@ -11,16 +19,23 @@ use crate::{
 pub(super) fn url(
     name: &str,
     valid: &ValidService,
-    live: &LiveChildren,
+    (live, applied): (&LiveChildren, &Applied),
     parts: &[NewCondition],
 ) -> Option<String> {
     if !valid.public {
         return None;
     }
+    // Another object may have the host.
+    let routed = || {
+        let conflicts = |(id, failure): (&ChildId, &ChildFailure)| {
+            id.kind == ChildKind::HttpScaledObject && failure.reason == reason::NAME_CONFLICT
+        };
+        !applied.failures().any(conflicts)
+    };
     let domain_ready =
         || parts.iter().any(|p| p.kind == kind::DOMAIN_READY && p.status == ConditionStatus::True);
     match (valid.engine, &valid.host) {
-        (Engine::Keda, host) => host.as_ref().map(|host| format!("http://{host}")),
+        (Engine::Keda, host) => host.as_ref().filter(|_| routed()).map(|host| format!("http://{host}")),
         (Engine::Knative, Some(host)) if domain_ready() => {
             string_at(live, &ChildId::new(ChildKind::DomainMapping, host), "/status/url")
         }

@@ -53,7 +53,7 @@ pub fn compute(
                 .iter()
                 .map(|(kind, ids)| part_condition(kind, ids, &observed))
                 .collect();
-            status.url = endpoints::url(owner.name, valid, live, &parts);
+            status.url = endpoints::url(owner.name, valid, (live, applied), &parts);
             let ready = common_conditions::ready(&reconciled, &parts, || {
                 endpoints::ready_message(owner, valid, &status)
             });

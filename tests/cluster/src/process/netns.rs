@@ -23,7 +23,7 @@ PATH=$PATH:/usr/sbin:/sbin
 command -v ip >/dev/null || { echo "the program ip is missing (package iproute2)" >&2; exit 1; }
 ip link set lo up
 ip route add local 10.244.0.0/16 dev lo
-ip addr add 10.255.0.1/32 dev lo
+ip addr add 10.255.0.1/16 dev lo
 if [ -e /etc/resolv.conf ]; then
   names=$(mktemp)
   printf 'nameserver 127.0.0.1\nsearch svc.cluster.local cluster.local\n' >"$names"

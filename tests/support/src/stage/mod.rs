@@ -61,7 +61,7 @@ impl Stage {
         Self::on(cluster, name, &cluster.kubeconfig(), extra).await
     }
 
-    /// On a cluster of the test's own, or as another user.
+    /// On a cluster of the test's own, or as another user. `{}` in a value is the stage's namespace.
     pub async fn on(
         cluster: &'static Cluster,
         name: &str,
@@ -81,7 +81,8 @@ impl Stage {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
-        environment.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        environment
+            .extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{}", &namespace))));
         let operator = start(kubeconfig, &environment).await;
         let play = FakeEngineOptions {
             pods: cluster.has_controller_manager(),

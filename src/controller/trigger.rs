@@ -1,0 +1,32 @@
+//! Why an object's change deserves a reconcile. Pure.
+
+use kube::ResourceExt;
+
+use crate::{
+    api::annotation,
+    controller::{
+        kinds::{Kind, Object},
+        observer::unobserved_generation,
+    },
+    telemetry::Trigger,
+};
+
+/// The annotations whose change is an edit; a stamp by another tool is none.
+const READ_ANNOTATIONS: [&str; 4] =
+    [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT];
+
+/// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
+pub(super) fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
+    let Some(old) = old else {
+        let is_new = unobserved_generation::<K>(new).is_some();
+        return Some(if is_new { Trigger::Spec } else { Trigger::Resync });
+    };
+    let is_edited = old.uid() != new.uid()
+        || old.metadata.generation != new.metadata.generation
+        || READ_ANNOTATIONS.iter().any(|name| old.annotations().get(*name) != new.annotations().get(*name));
+    if is_edited {
+        return Some(Trigger::Spec);
+    }
+    // Another writer changed the status.
+    (old.status != new.status).then_some(Trigger::Resync)
+}
