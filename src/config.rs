@@ -112,7 +112,7 @@ impl std::fmt::Display for ListenAddress {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Its value cannot be used.
-    #[error("{variable}={value:?} cannot be used: it may hold {expected}")]
+    #[error("invalid value {variable}={value:?}: expected {expected}")]
     Value {
         /// The variable's name.
         variable: &'static str,
@@ -122,7 +122,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// Its name is unknown, and close to one that matters.
-    #[error("{name} is no variable of the operator; {known} is: correct the name, or remove it")]
+    #[error("unknown variable {name}: did you mean {known}? Correct the name, or remove it")]
     Misspelt {
         /// The name as it was set.
         name: String,

@@ -25,9 +25,7 @@ pub fn unknown(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<
         if let Some(known) = meant {
             return Err(ConfigError::Misspelt { name, known });
         }
-        warnings.push(format!(
-            "{name} is no variable of the operator, and is ignored; the nearest one is {nearest}"
-        ));
+        warnings.push(format!("unknown variable {name} is ignored; did you mean {nearest}?"));
     }
     warnings.sort();
     Ok(warnings)
@@ -112,7 +110,10 @@ mod tests {
         ] {
             let warnings = of(name, "9095").unwrap();
             assert!(warnings.len() == 1, "{name}: {warnings:?}");
-            assert!(warnings[0].contains(name) && warnings[0].ends_with(nearest), "{warnings:?}");
+            assert!(
+                warnings[0].contains(name) && warnings[0].ends_with(&format!("{nearest}?")),
+                "{warnings:?}"
+            );
         }
     }
 

@@ -73,11 +73,7 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defau
 /// What the spec asks and KEDA cannot do.
 pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
     let all = [
-        (
-            !valid.ingress,
-            "ingress.enabled",
-            "the HTTP add-on's interceptor answers every client that reaches it",
-        ),
+        (!valid.ingress, "ingress.enabled", "the HTTP add-on's interceptor cannot restrict its clients"),
         (
             valid.tls,
             "ingress.tls",
@@ -86,12 +82,12 @@ pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
         (
             valid.visibility == Visibility::ClusterLocal,
             "ingress.visibility",
-            "the HTTP add-on's interceptor answers every client that reaches it",
+            "the HTTP add-on's interceptor cannot restrict its clients",
         ),
         (
             valid.concurrency_limit.is_some(),
             "scaling.concurrencyLimit",
-            "nothing in front of the pods holds requests back",
+            "nothing in front of the pods limits concurrency",
         ),
     ];
     all.into_iter()

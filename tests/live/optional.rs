@@ -131,7 +131,7 @@ async fn the_api_server_goes_away_and_comes_back() {
     cluster.stop_api_server().await;
     eventually("the operator has noticed", SOON, async || {
         let log = stage.operator.log();
-        if log.contains("does not work") { Ok(()) } else { Err(log) }
+        if log.contains("watch failed") { Ok(()) } else { Err(log) }
     })
     .await;
     assert!(

@@ -195,7 +195,7 @@ impl ApplyRun<'_> {
         }
         let paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
         let (name, paths) = (format!("{} {}", id.kind.display(), id.name), paths.join(", "));
-        self.result.applied.notes.push(format!("{name}: admission changes {paths} of what Elpio writes"));
+        self.result.applied.notes.push(format!("{name}: admission overrides {paths} on every write"));
     }
 
     /// It is live, and nothing has to be written.

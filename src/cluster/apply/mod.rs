@@ -156,7 +156,7 @@ fn dependency_missing(kind: ChildKind, name: &str, resource: &str) -> ApplyError
         reason: reason::DEPENDENCY_MISSING,
         class: ErrorType::DependencyMissing,
         message: format!(
-            "{} {name} needs {}: the cluster does not serve {resource}; install it, and this goes on by itself",
+            "{} {name} requires {}, but the cluster does not serve {resource}; install it, reconciliation resumes by itself",
             kind.display(),
             kind.project()
         ),

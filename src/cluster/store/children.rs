@@ -168,7 +168,9 @@ impl ChildStore {
             }
         };
         if tokio::time::timeout(INITIAL_SYNC_TIMEOUT, all_settled).await.is_err() {
-            tracing::warn!("an API does not answer to its watch; objects that need it wait for it");
+            tracing::warn!(
+                "timed out waiting for the first list of an API; objects that need it wait for it"
+            );
         }
     }
 

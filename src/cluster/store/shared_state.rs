@@ -143,7 +143,7 @@ impl SharedWatchState {
     pub(super) fn record_failing(&self, id: &WatchId, error: &str) {
         let mut failing = self.failing.lock();
         if failing.is_empty() {
-            tracing::warn!(resource = id.0, namespace = id.1, error, "a watch does not work; retrying");
+            tracing::warn!(resource = id.0, namespace = id.1, error, "watch failed, retrying");
         }
         failing.insert(id.clone());
     }
@@ -159,7 +159,7 @@ impl SharedWatchState {
                 resource = id.0,
                 namespace,
                 error = why,
-                "not permitted to watch; what needs it waits for the rights, everything else is served"
+                "not permitted to watch: objects that need it wait for the permission, all others are served"
             );
         }
         refused.insert(id.0, why.to_owned());
@@ -168,7 +168,7 @@ impl SharedWatchState {
     fn record_not_failing(&self, id: &WatchId) {
         let mut failing = self.failing.lock();
         if failing.remove(id) && failing.is_empty() {
-            tracing::info!("every watch works again");
+            tracing::info!("all watches recovered");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How to build again, for people.
-const AGAIN: &str = "to build again edit the source, or set elpio.io/rebuild to another value";
+const RETRY_HINT: &str = "to retry, change the source or the annotation elpio.io/rebuild";
 
 /// What the parts of a function show.
 pub(super) struct FunctionParts<'a> {
@@ -43,7 +43,7 @@ impl FunctionParts<'_> {
         let (status, reason, message) = match (self.plan.state, run) {
             // Not `Building`: nothing builds, and the Event that it began is still to come.
             (BuildState::Due, None) => {
-                (ConditionStatus::False, reason::PROGRESSING, format!("{name} is not there yet"))
+                (ConditionStatus::False, reason::PROGRESSING, format!("{name} is not created yet"))
             }
             (BuildState::Delayed(at), _) => (
                 ConditionStatus::False,
@@ -53,7 +53,7 @@ impl FunctionParts<'_> {
             (BuildState::Terminating, Some(run)) => (
                 ConditionStatus::False,
                 reason::PROGRESSING,
-                format!("{}; a new run follows when it is gone", deletion(name, run)),
+                format!("{}; a new run is created once it is deleted", deletion(name, run)),
             ),
             (BuildState::Succeeded, Some(_)) => {
                 (ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
@@ -77,7 +77,7 @@ impl FunctionParts<'_> {
             .unwrap_or_else(|| "failed".to_owned());
         let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
         let deletion = deleting.map(|run| format!("; {}", deletion("its run", run))).unwrap_or_default();
-        format!("{name}: {cause}{deletion}; {AGAIN}")
+        format!("{name}: {cause}{deletion}; {RETRY_HINT}")
     }
 
     /// The published service's `Ready`, copied.

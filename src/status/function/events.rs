@@ -193,7 +193,7 @@ fn exposed_account(valid: &ValidFunction) -> String {
     let account = valid.inputs.service_account.as_ref().filter(|_| valid.inputs.push_secret.is_none());
     account
         .map(|name| {
-            format!("; the code that is built can read the credentials of service account {name}: build.pushSecret keeps them from it")
+            format!("; the code that is built can read the credentials of service account {name}: use build.pushSecret to prevent that")
         })
         .unwrap_or_default()
 }
