@@ -15,7 +15,7 @@ use crate::{
     },
     foreign::ChildKind,
     render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},
-    telemetry::ErrorType,
+    telemetry::{self, ErrorType},
 };
 
 /// What is known of an object's metadata.
@@ -25,9 +25,6 @@ pub type Metadata = PartialObjectMeta<DynamicObject>;
 /// Knative's placeholder Service, the HTTP add-on's own `ScaledObject`.
 const ENGINES: &[ChildKind] =
     &[ChildKind::KnativeService, ChildKind::HttpScaledObject, ChildKind::ScaledObject];
-
-/// Elpio's own kinds.
-const OWN_KINDS: [&str; 2] = ["ElpioService", "ElpioFunction"];
 
 /// Who owns the name of a child that the cache does not know.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +113,7 @@ pub fn display_owner(owner: &OwnerReference) -> String {
 #[must_use]
 pub fn is_own_reference(owner: &Owner<'_>, reference: &OwnerReference) -> bool {
     reference.api_version == owner.api_version
-        && OWN_KINDS.contains(&reference.kind.as_str())
+        && telemetry::Kind::VALUES.contains(&reference.kind.as_str())
         && is_dns_1035_label(&reference.name, 63)
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{ElpioFunctionStatus, annotation, label},
     foreign::{
-        ChildKind,
+        self, ChildKind,
         tekton::{CANCELLED, STOPPING},
     },
     render::{
@@ -49,11 +49,7 @@ pub enum RunState {
 /// How a run ended, by its condition `Succeeded`.
 #[must_use]
 pub fn run_state(run: &DynamicObject) -> RunState {
-    let conditions = run.data.pointer("/status/conditions").and_then(Value::as_array);
-    let status = conditions
-        .and_then(|all| all.iter().find(|c| c["type"] == "Succeeded"))
-        .and_then(|c| c["status"].as_str());
-    match status {
+    match foreign::condition(run, "Succeeded").and_then(|condition| condition["status"].as_str()) {
         Some("True") => RunState::Succeeded,
         Some("False") => RunState::Failed,
         _ => RunState::Running,

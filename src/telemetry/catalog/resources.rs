@@ -1,10 +1,8 @@
 //! The API resources that the operator works with: which of them are watched, under which label, and which
 //! paths may be templates. It knows no path and no client.
 
-use kube::Resource;
-
 use crate::{
-    api::{ElpioFunction, GROUP, VERSION},
+    api::{GROUP, VERSION},
     foreign::ChildKind,
     telemetry::catalog::attributes::{Kind, LabelValue},
 };
@@ -13,13 +11,16 @@ use crate::{
 const CRD: &str = "CustomResourceDefinition";
 
 /// Labels of what is watched: the kind, but `KnativeService` for Knative's.
-pub static WATCHED: [&str; ChildKind::ALL.len() + 2] = {
-    let mut labels = [CRD; ChildKind::ALL.len() + 2];
-    labels[0] = Kind::ElpioService.as_str();
-    labels[1] = Kind::ElpioFunction.as_str();
-    let (mut from, mut to) = (0, 2);
+pub static WATCHED: [&str; ChildKind::ALL.len() + Kind::VALUES.len()] = {
+    // The service that a function publishes is one of both, which leaves a label for CRDs.
+    let mut labels = [CRD; ChildKind::ALL.len() + Kind::VALUES.len()];
+    let mut to = 0;
+    while to < Kind::VALUES.len() {
+        labels[to] = Kind::VALUES[to];
+        to += 1;
+    }
+    let mut from = 0;
     while from < ChildKind::ALL.len() {
-        // The service that a function publishes is the first of the labels already.
         if !matches!(ChildKind::ALL[from], ChildKind::ElpioService) {
             labels[to] = ChildKind::ALL[from].label();
             to += 1;
@@ -53,8 +54,10 @@ pub(in crate::telemetry) fn find(group: &str, plural: &str) -> Option<KnownResou
     if let Some(kind) = child {
         return Some(KnownResource { versions: kind.versions(), watched: Some(kind.label()) });
     }
-    if group == GROUP && ElpioFunction::plural(&()) == plural {
-        return Some(KnownResource { versions: &[VERSION], watched: Some(Kind::ElpioFunction.as_str()) });
+    let own =
+        Kind::VALUES.iter().find(|kind| group == GROUP && format!("{}s", kind.to_lowercase()) == plural);
+    if let Some(kind) = own {
+        return Some(KnownResource { versions: &[VERSION], watched: Some(kind) });
     }
     if (group, plural) == ("apiextensions.k8s.io", "customresourcedefinitions") {
         return Some(KnownResource { versions: &["v1"], watched: Some(CRD) });
