@@ -217,6 +217,9 @@ pub struct ElpioFunctionStatus {
     /// Name of the `ElpioService` that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
+    /// The engine that serves; a function whose spec names none keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     /// What a client outside the cluster calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -243,7 +246,7 @@ impl StatusParts for ElpioFunctionStatus {
     }
 
     fn engine(&self) -> Option<Engine> {
-        // The service that it publishes has one.
+        // Metrics count it with the service that it publishes.
         None
     }
 }

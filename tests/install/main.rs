@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const HEADER: &str = "# Installs Elpio: kubectl apply --server-side -f deploy/install.yaml\n\
-    # Made of deploy/crds/*.yaml and deploy/operator.yaml by `UPDATE_GOLDEN=1 cargo test --test install`.\n";
+    # Made of deploy/crds/*.yaml, deploy/operator.yaml and deploy/policies/lent-rights.yaml by `UPDATE_GOLDEN=1 cargo test --test install`.\n";
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -49,7 +49,8 @@ fn crd_files() -> Vec<PathBuf> {
 }
 
 fn assembled() -> String {
-    let parts = crd_files().into_iter().chain([top().join("deploy/operator.yaml")]);
+    let others = ["deploy/operator.yaml", "deploy/policies/lent-rights.yaml"].map(|path| top().join(path));
+    let parts = crd_files().into_iter().chain(others);
     let parts: Vec<String> = parts.map(|path| text(path).trim_start_matches("---\n").to_owned()).collect();
     format!("{HEADER}---\n{}", parts.join("---\n"))
 }

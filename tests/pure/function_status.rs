@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use elpio_operator::{
-    api::{ElpioFunctionSpec, ElpioFunctionStatus, label},
+    api::{ElpioFunctionSpec, ElpioFunctionStatus, Engine, label},
     controller::kinds::{Kind, function::Function},
     render::{
         Defaults, Owner, WriteMode,
@@ -103,8 +103,9 @@ impl Story<ElpioFunctionStatus> {
         }
         writeln!(
             self.transcript,
-            "  image={} url={}",
+            "  image={} engine={} url={}",
             status.image.as_deref().unwrap_or("-"),
+            status.engine.map_or("-", Engine::as_str),
             status.url.as_deref().unwrap_or("-")
         )
         .unwrap();

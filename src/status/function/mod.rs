@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     api::{
-        BuildStatus, ElpioFunctionStatus,
+        BuildStatus, ElpioFunctionStatus, Engine,
         condition::{kind, reason},
         function::Phase,
     },
@@ -121,6 +121,7 @@ fn set_observed_fields(
     let service = function::published_of(&valid.name, live);
     status.build = Some(plan.build.name.clone());
     status.service_name = service.map(|service| service.name_any());
+    status.engine = service.and_then(|service| string_at(service, "/status/engine")).and_then(Engine::parse);
     status.url = service.and_then(|service| string_at(service, "/status/url")).map(str::to_owned);
     let image = service.and_then(|service| service.data.pointer("/spec/image"));
     let part = |name: &str, sign: &str| {

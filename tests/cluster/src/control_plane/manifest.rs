@@ -14,6 +14,21 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::control_plane::Cluster;
+
+impl Cluster {
+    /// Server-side apply of these objects, in their order, as the administrator.
+    ///
+    /// # Panics
+    /// If the API server rejects one.
+    pub async fn apply_objects(&self, objects: &[DynamicObject]) {
+        let client = self.client().await;
+        for object in objects {
+            apply(&client, object).await;
+        }
+    }
+}
+
 /// The documents of a YAML file, or of all files in a directory, without empty ones.
 ///
 /// # Panics

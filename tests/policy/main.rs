@@ -1,0 +1,22 @@
+//! `deploy/policies` on a real API server: who may ask Elpio for what, judged cell by cell. The operator's code
+//! is used only for the schema of its kinds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test has to fail at once, and prints what it saw"
+)]
+
+mod columns;
+mod cost;
+mod fields;
+mod hosts;
+mod manifest;
+mod mutants;
+mod published;
+mod requests;
+mod row;
+mod table;
+mod world;
+mod writers;
