@@ -6,11 +6,31 @@ use elpio_cluster::repository_root;
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 
+use crate::columns::Kind;
+
 /// The objects of a file below `deploy`.
 pub fn read(file: &str) -> Vec<DynamicObject> {
     let path = repository_root().join("deploy").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The name in `install.yaml` of the policy of this kind of object.
+pub fn installed_policy(kind: Kind) -> String {
+    let objects = read("install.yaml");
+    let is_policy = |object: &&DynamicObject| {
+        let types = object.types.as_ref();
+        types.is_some_and(|types| types.kind == "ValidatingAdmissionPolicy")
+            && object.name_any().starts_with(kind.policy())
+    };
+    objects.iter().find(is_policy).unwrap_or_else(|| panic!("no policy for {}", kind.name())).name_any()
+}
+
+/// The name in `install.yaml` of the `ClusterRole` of people who may write Elpio's kinds, and nothing else.
+pub fn elpio_edit() -> String {
+    let objects = read("install.yaml");
+    let label = "rbac.authorization.k8s.io/aggregate-to-edit";
+    objects.iter().find(|object| object.labels().contains_key(label)).unwrap().name_any()
 }
 
 /// A policy and its binding, from a file below `deploy`.

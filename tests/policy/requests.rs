@@ -168,8 +168,9 @@ async fn the_policies_have_no_type_warnings() {
     let cluster = installed().await;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client().await);
     for kind in Kind::ALL {
-        let checked = eventually(&format!("{} is checked", kind.policy()), SOON, async || {
-            let policy = policies.get(kind.policy()).await.map_err(|error| error.to_string())?;
+        let name = manifest::installed_policy(kind);
+        let checked = eventually(&format!("{name} is checked"), SOON, async || {
+            let policy = policies.get(&name).await.map_err(|error| error.to_string())?;
             let status = policy.status.unwrap_or_default();
             let current = status.observed_generation == policy.metadata.generation;
             status.type_checking.clone().filter(|_| current).ok_or_else(|| format!("{status:?}"))

@@ -113,7 +113,9 @@ async fn bind(cluster: &Cluster, writer: &Writer, namespace: &str) {
         serde_json::from_value(json!({"metadata": {}, "roleRef": role, "subjects": [subject]})).unwrap()
     };
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), namespace);
+    let elpio_edit = manifest::elpio_edit();
     for role in writer.cluster_roles {
+        let role = if *role == ELPIO_EDIT { elpio_edit.as_str() } else { role };
         apply(&bindings, &format!("{id}-{role}"), &binding("ClusterRole", role)).await;
     }
     if !writer.granted.is_empty() {
@@ -176,7 +178,7 @@ pub async fn bind_operator_everywhere(cluster: &Cluster) -> Client {
 }
 
 async fn bind_cluster_role(cluster: &Cluster, name: &str, subject: Value) {
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ELPIO_EDIT});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": manifest::elpio_edit()});
     let binding = json!({"metadata": {}, "roleRef": role, "subjects": [subject]});
     let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
     apply(&Api::all(cluster.client().await), &format!("test-{name}"), &binding).await;

@@ -4,8 +4,8 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 
 /// Of every name.
 pub const ANY: &str = "";
-/// The `ClusterRole` of people who may write Elpio's kinds, and nothing else.
-pub const ELPIO_EDIT: &str = "elpio-edit";
+/// Stands for the `ClusterRole` of people who may write Elpio's kinds, and nothing else.
+pub const ELPIO_EDIT: &str = "elpio's edit";
 /// What the `edit` roles of External Secrets, cert-manager and Knative grant, as far as it matters here.
 pub const ADD_ONS_EDIT: &str = "add-ons-edit";
 
