@@ -42,7 +42,7 @@ async fn the_biggest_objects_are_judged_and_not_refused_for_their_size() {
     let admin = cluster.client().await;
     let editor = WRITERS.iter().find(|writer| writer.identity == Identity::User(11)).unwrap();
     let editor = world::client(cluster, editor, &namespace).await;
-    let nobody = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+    let restricted = world::client(cluster, &ELPIO_ONLY, &namespace).await;
     let others = json!({"serviceAccount": "runner", "ingress": {"host": "a.example.com", "tls": true, "issuer": {"name": "ca"}}});
     for kind in Kind::ALL {
         let own = match kind {
@@ -59,10 +59,10 @@ async fn the_biggest_objects_are_judged_and_not_refused_for_their_size() {
         let mut replaced = stored.clone();
         replaced.data["spec"] = new.clone();
         let dry = PostParams { dry_run: true, ..PostParams::default() };
-        let (as_editor, as_nobody) = (api(&editor, kind, &namespace), api(&nobody, kind, &namespace));
+        let (as_editor, as_restricted) = (api(&editor, kind, &namespace), api(&restricted, kind, &namespace));
         assert_eq!(Outcome::of(as_editor.create(&dry, &object(kind, "new", &new)).await), Outcome::Accepted);
         assert_eq!(Outcome::of(as_editor.replace("big", &dry, &replaced).await), Outcome::Accepted);
-        let refused = Outcome::of(as_nobody.replace("big", &dry, &replaced).await);
+        let refused = Outcome::of(as_restricted.replace("big", &dry, &replaced).await);
         assert!(matches!(refused, Outcome::Forbidden(_)), "{refused:?}");
         // Nothing new but the order.
         let mut reordered = stored.clone();
@@ -70,6 +70,6 @@ async fn the_biggest_objects_are_judged_and_not_refused_for_their_size() {
             reordered.data["spec"]["externalSecrets"] = new_own["externalSecrets"].clone();
         }
         reordered.data["spec"]["env"].as_array_mut().unwrap().reverse();
-        assert_eq!(Outcome::of(as_nobody.replace("big", &dry, &reordered).await), Outcome::Accepted);
+        assert_eq!(Outcome::of(as_restricted.replace("big", &dry, &reordered).await), Outcome::Accepted);
     }
 }

@@ -86,7 +86,9 @@ fn leaves_of_value(value: &Value, path: &str, leaves: &mut BTreeSet<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| leaves_of_value(item, &format!("{path}[]"), leaves))
+            for item in items {
+                leaves_of_value(item, &format!("{path}[]"), leaves);
+            }
         }
         _ => drop(leaves.insert(path.to_owned())),
     }
@@ -160,7 +162,7 @@ fn every_rule_has_a_column() {
             .filter_map(|column: &Column| column.path)
             .collect();
         let mut policy = manifest::policy("policies/lent-rights.yaml", kind.policy());
-        let rules: BTreeSet<&str> = policy.validations().iter().map(|rule| manifest::path(rule)).collect();
+        let rules: BTreeSet<&str> = policy.validations().iter().map(manifest::path).collect();
         assert_eq!(rules, columns, "{}", kind.name());
     }
 }

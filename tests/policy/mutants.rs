@@ -24,8 +24,10 @@ struct Mutant {
     policy: Policy,
     writer: Writer,
     /// The letters of a cell, given the column and those of the shipped policy.
-    effect: Box<dyn Fn(&Column, &str) -> String + Send + Sync>,
+    effect: Box<Effect>,
 }
+
+type Effect = dyn Fn(&Column, &str) -> String + Send + Sync;
 
 impl Mutant {
     fn new(
