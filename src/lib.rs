@@ -26,21 +26,26 @@
 //!
 //! # Import rule (asserted by `tests/architecture/`)
 //!
-//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog, which may import the
-//! first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those but `status`, and
-//! `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`.
+//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog,
+//! which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
+//! but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`. The
+//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster` and `terminal`, and nothing
+//! of the operator's work.
 
 pub mod api;
 pub mod backoff;
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod foreign;
 pub mod http;
 pub mod operator;
+pub mod plugin;
 pub mod render;
 pub mod run;
 pub mod runtime_info;
 pub mod signals;
 pub mod status;
 pub mod telemetry;
+pub mod terminal;

@@ -3,27 +3,60 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Command;
-use elpio_operator::{api, run};
+use elpio_operator::{api, check, plugin, run};
+
+/// The name by which kubectl finds the program as its plugin.
+const PLUGIN: &str = "kubectl-elpio";
 
 const AFTER_HELP: &str = "Configuration is by environment variables, ELPIO_* and OTEL_*: otel/README.md has them all.\n\
     In a cluster the pod's service account is used, elsewhere the current kubeconfig.";
 
 fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&name).file_stem().unwrap_or_default().to_owned();
+    if name == PLUGIN { as_plugin() } else { as_operator() }
+}
+
+fn as_operator() -> ExitCode {
     let command = Command::new("elpio-operator")
-        .version(run::VERSION)
+        .version(run::LONG_VERSION)
         .about("Runs ElpioServices and ElpioFunctions on Knative or KEDA")
         .after_help(AFTER_HELP)
         .subcommand(Command::new("run").about("Run the operator (the default)"))
         .subcommand(
             Command::new("crds").about("Print the CustomResourceDefinitions as YAML, for kubectl apply -f -"),
-        );
-    match command.get_matches().subcommand_name() {
-        Some("crds") => {
-            let yaml: Result<Vec<String>, _> = api::crds().iter().map(|(_, crd)| api::to_yaml(crd)).collect();
-            let written =
-                yaml.is_ok_and(|all| std::io::stdout().write_all(all.join("---\n").as_bytes()).is_ok());
-            if written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        )
+        .subcommand(check::command::command())
+        .subcommands(plugin::command::commands());
+    match command.get_matches().subcommand() {
+        Some(("crds", _)) => crds(),
+        Some(("check", matches)) => check::command::main(matches),
+        Some((name @ ("trace" | "status" | "events"), matches)) => {
+            plugin::command::main("elpio-operator", name, matches)
         }
         _ => run::main(),
     }
+}
+
+/// `kubectl elpio`: the commands for people alone.
+fn as_plugin() -> ExitCode {
+    let command = Command::new("kubectl elpio")
+        .bin_name("kubectl elpio")
+        .version(run::LONG_VERSION)
+        .about("Shows what Elpio does in a cluster: rollouts, states, Events")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(check::command::command())
+        .subcommands(plugin::command::commands());
+    match command.get_matches().subcommand() {
+        Some(("check", matches)) => check::command::main(matches),
+        Some((name, matches)) => plugin::command::main("kubectl elpio", name, matches),
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn crds() -> ExitCode {
+    let yaml: Result<Vec<String>, _> = api::crds().iter().map(|(_, crd)| api::to_yaml(crd)).collect();
+    let written = yaml.is_ok_and(|all| std::io::stdout().write_all(all.join("---\n").as_bytes()).is_ok());
+    if written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -19,8 +19,18 @@ use crate::{
     telemetry::{self, LogConfig, LogFormat, TelemetryConfig},
 };
 
-/// The version, as `--version` says it.
+/// The version, as logs and metrics have it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `--version` prints: version, revision and compiler.
+pub const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision ",
+    env!("ELPIO_REVISION"),
+    ", rustc ",
+    env!("ELPIO_RUSTC"),
+    ")"
+);
 
 /// `/version`.
 const VERSION_JSON: &str = concat!(

@@ -5,6 +5,7 @@ pub mod cert_manager;
 pub mod external_secrets;
 pub mod keda;
 pub mod knative;
+pub mod support;
 pub mod tekton;
 
 use jiff::Timestamp;

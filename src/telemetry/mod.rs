@@ -28,6 +28,7 @@ pub use crate::telemetry::catalog::attributes::{
 };
 pub use crate::telemetry::config::{Identity, InitError, LogConfig, LogFormat, TelemetryConfig};
 pub use crate::telemetry::export::builder::TelemetryBuilder;
+pub use crate::telemetry::export::probe::{ExporterProbe, probe_exporters};
 pub use crate::telemetry::export::shutdown::Telemetry;
 pub use crate::telemetry::kube::client_layer::ClientLayer;
 pub use crate::telemetry::kube::request_span::drop_as_timed_out;

@@ -34,7 +34,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("run", &["cluster", "config", "http", "runtime_info", "operator", "signals", "telemetry"]),
-    ("main", &["api", "run"]),
+    ("terminal", &[]),
+    ("check", &["api", "foreign", "cluster", "config", "runtime_info", "telemetry", "terminal"]),
+    ("plugin", &["api", "foreign", "cluster", "telemetry", "terminal"]),
+    ("main", &["api", "check", "plugin", "run"]),
     ("lib", &[]),
 ];
 

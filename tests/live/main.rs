@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::float_cmp,
     missing_docs,
     reason = "a test has to fail at once, and says what it saw; counters are whole numbers"
@@ -12,6 +13,8 @@
 mod adoption_cases;
 mod apply_cases;
 mod audit_cases;
+mod check;
+mod check_faults;
 mod drift_cases;
 mod errors;
 mod event_cases;
@@ -29,6 +32,7 @@ mod lost;
 mod object_cases;
 mod optional;
 mod ownership_cases;
+mod plugin;
 mod program;
 mod recorder_cases;
 mod relay;

@@ -5,6 +5,7 @@ mod credentials;
 pub mod error_class;
 pub mod fence;
 mod health;
+pub mod open;
 mod retry_after;
 
 use std::time::{Duration, Instant};
@@ -31,22 +32,33 @@ const REACH_LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// No configuration of a client.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})")]
-pub struct KubeConfigError(#[source] kube::config::InferConfigError);
+pub enum KubeConfigError {
+    /// Neither a kubeconfig nor a pod.
+    #[error(
+        "there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})"
+    )]
+    NoCluster(#[source] kube::config::InferConfigError),
+    /// The kubeconfig or context that was named cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+}
 
 /// In-cluster configuration, else the kubeconfig that `kubectl` would use.
 ///
 /// # Errors
 /// When neither is there, or what is there cannot be read.
 pub async fn config() -> Result<Config, KubeConfigError> {
-    let mut config = Config::infer().await.map_err(KubeConfigError)?;
+    Ok(configured(Config::infer().await.map_err(KubeConfigError::NoCluster)?))
+}
+
+fn configured(mut config: Config) -> Config {
     config.connect_timeout = Some(Duration::from_secs(5));
     // A watch that brings nothing for so long is dead: bookmarks come every minute.
     config.read_timeout = Some(READ_TIMEOUT);
     // Retries are ours: the client's own would hide up to 15 of them in one call.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
-    Ok(config)
+    config
 }
 
 /// A client whose calls are measured and traced, and whose writes are sent only by a leader.

@@ -4,6 +4,7 @@ pub(in crate::telemetry) mod bounded_processor;
 pub(in crate::telemetry) mod builder;
 pub(in crate::telemetry) mod counting_exporter;
 pub(in crate::telemetry) mod otlp;
+pub(in crate::telemetry) mod probe;
 pub(in crate::telemetry) mod providers;
 pub(in crate::telemetry) mod reloading;
 pub(in crate::telemetry) mod shutdown;

@@ -71,6 +71,11 @@ impl ExportStats {
         *self.of(signal).cause.lock() = Some(cause);
     }
 
+    /// Why the last connection failed, if it was one.
+    pub(in crate::telemetry) fn cause(&self, signal: Signal) -> Option<String> {
+        self.of(signal).cause.lock().clone()
+    }
+
     /// There was no room in the queue.
     pub(in crate::telemetry) fn record_queue_full(&self, signal: Signal, items: u64) {
         self.of(signal).lost_full.fetch_add(items, Ordering::Relaxed);

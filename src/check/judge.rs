@@ -1,0 +1,183 @@
+//! Turns what was found of the cluster into rows. Pure: the clock is handed in.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::LeaseSpec,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+
+use crate::{
+    api::{Engine, VERSION},
+    check::{report::CheckRow, rights::default_project},
+    foreign::support::{MinorVersion, Support, SupportRow},
+};
+
+/// Applies the CRDs of this program.
+const APPLY_CRDS: &str = "elpio-operator crds | kubectl apply --server-side -f -";
+
+/// The API server's version against the matrix.
+#[must_use]
+pub fn server_row(git_version: &str, row: &SupportRow) -> CheckRow {
+    const NAME: &str = "API server";
+    match MinorVersion::parse(git_version).map(|version| row.support(version)) {
+        Some(Support::TooOld(oldest)) => CheckRow::error(
+            NAME,
+            format!("{git_version}, older than {oldest}"),
+            format!("upgrade Kubernetes to {oldest} or newer"),
+        ),
+        Some(Support::Newer(tested)) => CheckRow::warning(
+            NAME,
+            format!("{git_version}, newer than the {tested} that is tested"),
+            "look for a newer Elpio",
+        ),
+        _ => CheckRow::ok(NAME, git_version),
+    }
+}
+
+/// What is known of one of our own definitions.
+#[derive(Debug)]
+pub enum OwnDefinition {
+    /// The API server does not serve the kind.
+    NotServed,
+    /// It is served; its definition cannot be read for this reason.
+    Unreadable(String),
+    /// It is served as this says.
+    Read(Box<CustomResourceDefinition>),
+}
+
+/// One of our own definitions against that of this program.
+#[must_use]
+pub fn definition_row(own: &CustomResourceDefinition, found: &OwnDefinition) -> CheckRow {
+    let name = format!("CRD {}", own.spec.names.plural);
+    match found {
+        OwnDefinition::NotServed => {
+            CheckRow::error(name, format!("{VERSION} is not served"), APPLY_CRDS.to_owned())
+        }
+        OwnDefinition::Unreadable(why) => CheckRow::warning(
+            name,
+            format!("served; its schema is unknown: {why}"),
+            "permit `watch` on customresourcedefinitions.apiextensions.k8s.io to compare it",
+        ),
+        OwnDefinition::Read(live) if difference(own, live).is_none() => {
+            CheckRow::ok(name, format!("served, as of {}", env!("CARGO_PKG_VERSION")))
+        }
+        OwnDefinition::Read(live) => {
+            let differs = difference(own, live).unwrap_or_default();
+            let found = format!("{differs} differs from that of {}", env!("CARGO_PKG_VERSION"));
+            CheckRow::error(name, found, APPLY_CRDS.to_owned())
+        }
+    }
+}
+
+/// The first part that differs and that decides what the API server does.
+fn difference(own: &CustomResourceDefinition, live: &CustomResourceDefinition) -> Option<&'static str> {
+    let of_version = |crd: &CustomResourceDefinition| {
+        crd.spec.versions.iter().find(|version| version.name == VERSION && version.served).cloned()
+    };
+    match (of_version(own), of_version(live)) {
+        (Some(own), Some(live)) if own.schema != live.schema => Some("the schema"),
+        (Some(own), Some(live)) if own.subresources != live.subresources => Some("the subresources"),
+        (Some(own), Some(live)) if own.additional_printer_columns != live.additional_printer_columns => {
+            Some("the list of columns")
+        }
+        (Some(_), Some(_)) => None,
+        _ => Some("the list of versions"),
+    }
+}
+
+/// What is known of a project whose kinds Elpio uses.
+#[derive(Clone, Debug, Default)]
+pub struct EngineFacts {
+    /// Whether the API server serves any of its kinds' groups.
+    pub is_installed: bool,
+    /// Kinds that are not served at a version that Elpio uses, as `plural.group at VERSION`.
+    pub missing: Vec<String>,
+    /// The version that its definitions name.
+    pub version: Option<String>,
+}
+
+/// A project against the matrix.
+#[must_use]
+pub fn engine_row(row: &SupportRow, facts: &EngineFacts, engine: Engine) -> CheckRow {
+    let (name, project) = (row.project, row.project);
+    if !facts.is_installed && default_project(engine) == name {
+        let found = format!("not installed, and the default engine is {}", engine.as_str());
+        return CheckRow::error(name, found, format!("install {project}, or set ELPIO_ENGINE"));
+    }
+    if !facts.is_installed {
+        return CheckRow::ok(name, format!("not installed; needed for {}", row.needed_for));
+    }
+    if !facts.missing.is_empty() {
+        let found = format!("does not serve {}", facts.missing.join(", "));
+        return CheckRow::error(name, found, format!("install or upgrade {project}"));
+    }
+    let Some(version) = &facts.version else {
+        return CheckRow::ok(name, format!("served; tested with {}", row.tested));
+    };
+    match MinorVersion::parse(version).map(|parsed| row.support(parsed)) {
+        Some(Support::TooOld(oldest)) => CheckRow::error(
+            name,
+            format!("{version}, older than {oldest}"),
+            format!("upgrade {project} to {oldest} or newer"),
+        ),
+        Some(Support::Deprecated(why)) => {
+            CheckRow::warning(name, format!("{version}: {why}"), format!("stay with {}", row.tested))
+        }
+        Some(Support::Newer(tested)) => CheckRow::ok(name, format!("{version}; tested with {tested}")),
+        Some(Support::Supported) => CheckRow::ok(name, version.clone()),
+        None => CheckRow::ok(name, format!("{version}; tested with {}", row.tested)),
+    }
+}
+
+/// The Lease; clocks of two machines may differ by as much as it lasts.
+#[must_use]
+pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Timestamp) -> CheckRow {
+    let check = "Lease";
+    let action = format!(
+        "start an operator, or see its log: kubectl -n {namespace} logs deployment/elpio-operator; for other \
+         namespaces set ELPIO_NAMESPACES as it has it"
+    );
+    let Some(lease) = lease else {
+        return CheckRow::error(check, format!("{namespace}/{name} does not exist"), action);
+    };
+    let holder = lease.holder_identity.as_deref().unwrap_or_default();
+    if holder.is_empty() {
+        return CheckRow::error(check, format!("{namespace}/{name} is held by no replica"), action);
+    }
+    let lasts = i64::from(lease.lease_duration_seconds.unwrap_or(15));
+    let age = lease.renew_time.as_ref().map_or(i64::MAX, |at| now.as_second() - at.0.as_second());
+    if age > 2 * lasts {
+        let when = lease.renew_time.as_ref().map_or_else(|| "never".to_owned(), |at| at.0.to_string());
+        return CheckRow::error(check, format!("held by {holder}, last renewed {when}"), action);
+    }
+    CheckRow::ok(check, format!("held by {holder}, renewed {} s ago", age.max(0)))
+}
+
+/// What a missing policy leaves open.
+const UNPROTECTED: &str =
+    "who may write an object may use any ServiceAccount, Secret, store and issuer through it";
+
+/// Whether policies protect the resource: the actions of the bindings that bind one, `None` where none does.
+#[must_use]
+pub fn policy_row(resource: &str, actions: Option<&[String]>) -> CheckRow {
+    let check = format!("policy for {resource}");
+    match actions {
+        None => CheckRow::warning(
+            check,
+            format!("no ValidatingAdmissionPolicy in force: {UNPROTECTED}"),
+            "kubectl apply -f deploy/policies/lent-rights.yaml",
+        ),
+        Some(actions) if actions.iter().any(|action| action == "Deny") => {
+            CheckRow::ok(check, format!("in force ({})", actions.join(", ")))
+        }
+        Some(actions) => CheckRow::warning(
+            check,
+            format!("only {}: {UNPROTECTED}", actions.join(", ")),
+            "set validationActions: [Deny] in its binding",
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_test.rs"]
+mod tests;

@@ -1,0 +1,249 @@
+//! `elpio-operator check`: whether this cluster, these rights and this configuration let an operator work. It
+//! reads, and changes nothing.
+
+pub mod command;
+pub mod judge;
+mod probes;
+pub mod report;
+pub mod rights;
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+
+use crate::{
+    api,
+    check::{
+        judge::{definition_row, engine_row, lease_row, policy_row, server_row},
+        report::CheckRow,
+        rights::{RightGroup, RightScope, right_groups},
+    },
+    cluster::{
+        client::{
+            call::{ApiCall, call_with_timeout},
+            open::{ClusterChoice, open},
+        },
+        leader_election::lease_name,
+    },
+    config::OperatorConfig,
+    foreign::support::{ENGINES, KUBERNETES},
+    runtime_info,
+    telemetry::{ErrorType, ExporterProbe, TelemetryConfig, probe_exporters},
+};
+
+/// Questions about rights that are asked at once.
+const CONCURRENCY: usize = 16;
+/// Between two attempts of `--wait`.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How many missing rights a row names.
+const NAMED_RIGHTS: usize = 4;
+
+/// What to check.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Which cluster.
+    pub cluster: ClusterChoice,
+    /// The operator's namespace.
+    pub namespace: Option<String>,
+    /// How long to try again while something is in error.
+    pub wait: Duration,
+}
+
+/// The configuration that an operator would have here, with its warnings.
+pub struct CheckedConfig {
+    /// `ELPIO_*`.
+    pub operator: OperatorConfig,
+    /// `OTEL_*`.
+    pub telemetry: TelemetryConfig,
+    /// What is wrong with them.
+    pub warnings: Vec<String>,
+}
+
+/// One line that ends the check.
+pub type CheckError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every row.
+///
+/// # Errors
+/// When there is no cluster, when it does not answer, or when nothing at all is permitted.
+pub async fn check(options: &CheckOptions, config: &CheckedConfig) -> Result<Vec<CheckRow>, CheckError> {
+    let opened = open(&options.cluster).await?;
+    let runtime = runtime_info::runtime_info(&opened.config);
+    let known = runtime.in_cluster || std::env::var_os("POD_NAMESPACE").is_some();
+    let default = if known { runtime.namespace } else { "elpio-system".to_owned() };
+    let namespace = options.namespace.clone().unwrap_or(default);
+    let deadline = tokio::time::Instant::now() + options.wait;
+    loop {
+        let rows = rows(&opened.client, &opened.version, &namespace, config).await?;
+        if report::is_passed(&rows) || tokio::time::Instant::now() + RETRY_INTERVAL > deadline {
+            return Ok(rows);
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn rows(
+    client: &Client,
+    version: &str,
+    namespace: &str,
+    config: &CheckedConfig,
+) -> Result<Vec<CheckRow>, CheckError> {
+    let user = probes::user_name(client).await?;
+    let served = probes::served(client).await?;
+    let mut rows = vec![server_row(version, &KUBERNETES), CheckRow::ok("user", &user)];
+    rows.push(if config.warnings.is_empty() {
+        CheckRow::ok("configuration", "ELPIO_* and OTEL_* are understood")
+    } else {
+        CheckRow::warning("configuration", config.warnings.join("; "), "correct these variables")
+    });
+    for (_, own) in api::crds() {
+        rows.push(definition_row(&own, &probes::own_definition(client, &served, &own).await));
+    }
+    let mut installed = Vec::new();
+    for row in &ENGINES {
+        let facts = probes::engine(client, &served, row).await;
+        installed.extend(facts.is_installed.then_some(row.project));
+        rows.push(engine_row(row, &facts, config.operator.engine));
+    }
+    rows.extend(rights_rows(client, &user, namespace, &config.operator, &installed).await?);
+    rows.push(lease(client, namespace, &config.operator).await);
+    rows.extend(policy_rows(client).await);
+    rows.extend(otlp_rows(&config.telemetry).await);
+    Ok(rows)
+}
+
+/// The rights that are missing, each as `VERB RESOURCE[ in NAMESPACE]`, and how many there are in all.
+async fn missing(
+    client: &Client,
+    group: &RightGroup,
+    own_namespace: &str,
+    namespaces: &[String],
+) -> Result<(Vec<String>, usize), CheckError> {
+    let served: Vec<Option<&str>> = match namespaces {
+        [] => vec![None],
+        some => some.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let own = [Some(own_namespace)];
+    let mut questions = Vec::new();
+    for right in &group.rights {
+        let scopes = match right.scope {
+            RightScope::ServedNamespaces => &served[..],
+            RightScope::OwnNamespace => &own,
+            RightScope::Cluster => &[None],
+        };
+        for scope in scopes {
+            questions.extend(right.verbs.iter().map(|verb| (right, *verb, *scope)));
+        }
+    }
+    let count = questions.len();
+    let asked = stream::iter(questions).map(async |(right, verb, scope)| {
+        let permitted = probes::is_permitted(client, right, verb, scope).await?;
+        let within = scope.map_or_else(String::new, |name| format!(" in namespace {name}"));
+        Ok::<_, CheckError>((!permitted).then(|| format!("{verb} {}{within}", full_name(right))))
+    });
+    let answers: Vec<_> = asked.buffered(CONCURRENCY).collect().await;
+    let missing: Result<Vec<Option<String>>, _> = answers.into_iter().collect();
+    Ok((missing?.into_iter().flatten().collect(), count))
+}
+
+fn full_name(right: &rights::Right) -> String {
+    let name = right.name.map_or_else(String::new, |name| format!(" {name}"));
+    let (resource, sub) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+    let dot = if right.group.is_empty() { "" } else { "." };
+    let slash = if sub.is_empty() { "" } else { "/" };
+    format!("{resource}{dot}{}{slash}{sub}{name}", right.group)
+}
+
+async fn rights_rows(
+    client: &Client,
+    user: &str,
+    namespace: &str,
+    config: &OperatorConfig,
+    installed: &[&str],
+) -> Result<Vec<CheckRow>, CheckError> {
+    let (mut rows, mut granted) = (Vec::new(), 0);
+    for group in right_groups(config.engine) {
+        let (missing, count) = missing(client, &group, namespace, &config.namespaces).await?;
+        granted += count - missing.len();
+        let name = format!("rights: {}", group.purpose);
+        let mut named = missing.iter().take(NAMED_RIGHTS).cloned().collect::<Vec<_>>().join(", ");
+        if missing.len() > NAMED_RIGHTS {
+            named = format!("{named} and {} more", missing.len() - NAMED_RIGHTS);
+        }
+        let is_unused = group.project.is_some_and(|project| !installed.contains(&project));
+        let action = "apply the roles of deploy/install.yaml and bind them to the operator's ServiceAccount";
+        rows.push(match (missing.len(), group.without) {
+            (0, _) => CheckRow::ok(name, format!("{count} granted")),
+            (_, Some(_)) if is_unused => CheckRow::ok(name, "not granted, and not installed"),
+            (all, Some(without)) if all == count => {
+                CheckRow::warning(name, format!("not granted: {without}"), action)
+            }
+            _ => CheckRow::error(name, format!("{user} may not {named}"), action),
+        });
+    }
+    if granted == 0 {
+        return Err(format!(
+            "{user} may do nothing that the operator does: grant it the roles of deploy/install.yaml, or check \
+             as the operator's ServiceAccount"
+        )
+        .into());
+    }
+    Ok(rows)
+}
+
+async fn lease(client: &Client, namespace: &str, config: &OperatorConfig) -> CheckRow {
+    if config.leader_elect == Some(false) {
+        return CheckRow::ok("Lease", "leader election is off");
+    }
+    let name = lease_name(&config.namespaces);
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let call = ApiCall {
+        verb: "get",
+        resource: "leases.coordination.k8s.io".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.clone(),
+    };
+    match call_with_timeout(call, api.get_opt(&name)).await {
+        Ok(lease) => {
+            let spec = lease.map(|lease| lease.spec.unwrap_or_default());
+            lease_row(&name, namespace, spec.as_ref(), Timestamp::now())
+        }
+        Err(error) => CheckRow::error("Lease", error.to_string(), "grant the role for leader election"),
+    }
+}
+
+async fn policy_rows(client: &Client) -> Vec<CheckRow> {
+    let found = probes::policies(client).await;
+    let row = |resource: &str| match &found {
+        Ok(found) => policy_row(resource, found.get(resource).map(Vec::as_slice)),
+        Err(error) if error.class == ErrorType::Forbidden => CheckRow::warning(
+            format!("policy for {resource}"),
+            "unknown: this user may not list validatingadmissionpolicies and their bindings",
+            "check it as an administrator",
+        ),
+        Err(error) => CheckRow::warning(format!("policy for {resource}"), error.to_string(), "try again"),
+    };
+    api::crds().iter().map(|(_, crd)| row(&crd.spec.names.plural)).collect()
+}
+
+async fn otlp_rows(config: &TelemetryConfig) -> Vec<CheckRow> {
+    let probed = probe_exporters(config).await;
+    if probed.is_empty() {
+        return vec![CheckRow::ok("OTLP", "nothing is pushed: no OTEL_EXPORTER_OTLP_ENDPOINT is set")];
+    }
+    let row = |probe: ExporterProbe| {
+        let name = format!("OTLP {}", probe.signal);
+        match probe.failure {
+            None => CheckRow::ok(name, format!("{} accepts an export", probe.endpoint)),
+            Some(cause) => CheckRow::error(
+                name,
+                format!("{}: {cause}", probe.endpoint),
+                "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT and the variables beside it",
+            ),
+        }
+    };
+    probed.into_iter().map(row).collect()
+}

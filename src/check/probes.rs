@@ -1,0 +1,177 @@
+//! Asks the API server what the rows are made of. I/O; it judges nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        authentication::v1::SelfSubjectReview,
+        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams, WatchParams},
+    core::WatchEvent,
+};
+
+use crate::{
+    api::{API_VERSION, GROUP},
+    check::{
+        judge::{EngineFacts, OwnDefinition},
+        rights::Right,
+    },
+    cluster::client::call::{ApiCall, ApiError, call_with_timeout},
+    foreign::{ChildKind, support::SupportRow},
+};
+
+/// A definition that exists comes at once.
+const DEFINITION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Labels of a definition that name its project's version.
+const VERSION_LABELS: [&str; 4] = [
+    "app.kubernetes.io/version",
+    "serving.knative.dev/release",
+    "pipeline.tekton.dev/release",
+    "external-secrets.io/version",
+];
+
+fn to(verb: &'static str, resource: &str) -> ApiCall {
+    ApiCall { verb, resource: resource.to_owned(), namespace: String::new(), name: String::new() }
+}
+
+/// Who asks, as the API server knows him.
+pub async fn user_name(client: &Client) -> Result<String, ApiError> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let call = to("create", "selfsubjectreviews.authentication.k8s.io");
+    let review =
+        call_with_timeout(call, api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
+    Ok(review.status.and_then(|status| status.user_info?.username).unwrap_or_default())
+}
+
+/// Whether a verb is permitted.
+pub async fn is_permitted(
+    client: &Client,
+    right: &Right,
+    verb: &str,
+    namespace: Option<&str>,
+) -> Result<bool, ApiError> {
+    let (resource, subresource) =
+        right.resource.split_once('/').map_or((right.resource.as_str(), None), |(r, s)| (r, Some(s)));
+    let attributes = ResourceAttributes {
+        group: Some(right.group.clone()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        verb: Some(verb.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        name: right.name.map(str::to_owned),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let call = to("create", "selfsubjectaccessreviews.authorization.k8s.io");
+    let answer = call_with_timeout(call, api.create(&PostParams::default(), &review)).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// The plurals that the API server serves, by `group/version`; of the groups that Elpio uses.
+pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
+    let groups = call_with_timeout(to("list", "API groups"), client.list_api_groups()).await?;
+    let is_used = |group: &str| group == GROUP || ChildKind::ALL.iter().any(|kind| kind.group() == group);
+    let mut served = BTreeMap::new();
+    for group in groups.groups.iter().filter(|group| is_used(&group.name)) {
+        for version in group.versions.iter().map(|version| &version.group_version) {
+            let resources = client.list_api_group_resources(version);
+            let resources = call_with_timeout(to("list", version), resources).await?;
+            served.insert(version.clone(), resources.resources.into_iter().map(|r| r.name).collect());
+        }
+    }
+    Ok(served)
+}
+
+/// One definition; it takes no more than the right to watch, which is all that the operator has.
+async fn definition(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>, String> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(10);
+    let stream = api.watch(&params, "0");
+    let stream = call_with_timeout(to("watch", "customresourcedefinitions.apiextensions.k8s.io"), stream);
+    let mut stream = std::pin::pin!(stream.await.map_err(|error| error.cause)?);
+    match tokio::time::timeout(DEFINITION_TIMEOUT, stream.next()).await {
+        Ok(Some(Ok(WatchEvent::Added(found) | WatchEvent::Modified(found)))) => Ok(Some(found)),
+        Ok(Some(Ok(WatchEvent::Error(status)))) => Err(status.message),
+        Ok(Some(Err(error))) => Err(error.to_string()),
+        _ => Ok(None),
+    }
+}
+
+/// One of our own definitions.
+pub async fn own_definition(
+    client: &Client,
+    served: &BTreeMap<String, Vec<String>>,
+    own: &CustomResourceDefinition,
+) -> OwnDefinition {
+    let is_served = served.get(API_VERSION).is_some_and(|all| all.contains(&own.spec.names.plural));
+    if !is_served {
+        return OwnDefinition::NotServed;
+    }
+    match definition(client, own.metadata.name.as_deref().unwrap_or_default()).await {
+        Ok(Some(found)) => OwnDefinition::Read(Box::new(found)),
+        Ok(None) => OwnDefinition::Unreadable("the API server did not send it in time".to_owned()),
+        Err(why) => OwnDefinition::Unreadable(why),
+    }
+}
+
+/// What is known of a project.
+pub async fn engine(
+    client: &Client,
+    served: &BTreeMap<String, Vec<String>>,
+    row: &SupportRow,
+) -> EngineFacts {
+    let has = |kind: &ChildKind, version: &str| {
+        let plurals = served.get(&kind.api_version_at(version));
+        plurals.is_some_and(|all| all.iter().any(|plural| plural == kind.plural()))
+    };
+    let is_absent = |kind: &&ChildKind| !kind.versions().iter().any(|version| has(kind, version));
+    let missing =
+        |kind: &ChildKind| format!("{}.{} at {}", kind.plural(), kind.group(), kind.versions().join(" or "));
+    let of_group = |kind: &ChildKind| served.keys().any(|v| v.split('/').next() == Some(kind.group()));
+    let is_installed = row.kinds.iter().any(of_group);
+    let mut version = None;
+    if let Some(name) = row.kinds.first().and_then(|kind| kind.crd()).filter(|_| is_installed)
+        && let Ok(Some(found)) = definition(client, &name).await
+    {
+        let labels = found.metadata.labels.unwrap_or_default();
+        version = VERSION_LABELS.iter().find_map(|label| labels.get(*label)).cloned();
+    }
+    EngineFacts { is_installed, missing: row.kinds.iter().filter(is_absent).map(missing).collect(), version }
+}
+
+/// For each of our resources the actions of the policies against lent rights that are bound; `None` where
+/// none is.
+pub async fn policies(client: &Client) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let all = ListParams::default();
+    let name = "validatingadmissionpolicies.admissionregistration.k8s.io";
+    let policies = call_with_timeout(to("list", name), policies.list(&all)).await?;
+    let name = "validatingadmissionpolicybindings.admissionregistration.k8s.io";
+    let bindings = call_with_timeout(to("list", name), bindings.list(&all)).await?;
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for policy in policies.items {
+        let name = policy.metadata.name.unwrap_or_default();
+        let rules = policy.spec.and_then(|spec| spec.match_constraints?.resource_rules).unwrap_or_default();
+        let own_rules =
+            rules.iter().filter(|rule| rule.api_groups.iter().flatten().any(|group| group == GROUP));
+        let resources = own_rules.flat_map(|rule| rule.resources.clone().unwrap_or_default());
+        let bound = bindings.items.iter().filter_map(|binding| binding.spec.as_ref());
+        let bound = bound.filter(|spec| spec.policy_name.as_deref() == Some(&name));
+        let actions: Vec<String> =
+            bound.flat_map(|spec| spec.validation_actions.clone().unwrap_or_default()).collect();
+        for resource in resources.filter(|_| name.contains("lent-rights") && !actions.is_empty()) {
+            found.entry(resource).or_default().extend(actions.iter().cloned());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,155 @@
+//! Every right that the operator's code uses, as a list. Pure; `tests/live/check.rs` compares it with the
+//! roles that are shipped.
+
+use crate::{
+    api::{self, Engine, GROUP},
+    foreign::{ChildKind, support::ENGINES},
+};
+
+/// The verbs for a kind that is written.
+const WRITTEN: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// The verbs for a kind that is only followed.
+const WATCHED: &[&str] = &["get", "list", "watch"];
+
+/// Where a right is needed.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum RightScope {
+    /// In every namespace that is served.
+    ServedNamespaces,
+    /// In the operator's own namespace.
+    OwnNamespace,
+    /// For the whole cluster.
+    Cluster,
+}
+
+/// Verbs on one resource.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Right {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The plural, with `/subresource` where there is one.
+    pub resource: String,
+    /// The one object that it is about, where it is only one.
+    pub name: Option<&'static str>,
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+    /// Where.
+    pub scope: RightScope,
+}
+
+/// Rights that are needed together.
+#[derive(Clone, Debug)]
+pub struct RightGroup {
+    /// What for, for people.
+    pub purpose: String,
+    /// The rights.
+    pub rights: Vec<Right>,
+    /// The project that has to be installed for them to count; `None`: always needed.
+    pub project: Option<&'static str>,
+    /// What the operator does without them; `None`: it cannot do without.
+    pub without: Option<&'static str>,
+}
+
+fn right(group: &str, resource: impl Into<String>, verbs: &'static [&'static str]) -> Right {
+    let scope = RightScope::ServedNamespaces;
+    Right { group: group.to_owned(), resource: resource.into(), name: None, verbs, scope }
+}
+
+fn of_kind(kind: ChildKind) -> Right {
+    right(kind.group(), kind.plural(), if kind.is_written() { WRITTEN } else { WATCHED })
+}
+
+fn own_kinds() -> Vec<Right> {
+    let plurals = api::crds().into_iter().map(|(_, crd)| crd.spec.names.plural);
+    let of_plural = |plural: String| {
+        let is_child = plural == ChildKind::ElpioService.plural();
+        [
+            right(GROUP, format!("{plural}/status"), &["patch"]),
+            right(GROUP, format!("{plural}/finalizers"), &["update"]),
+            right(GROUP, plural, if is_child { WRITTEN } else { WATCHED }),
+        ]
+    };
+    plurals.flat_map(of_plural).collect()
+}
+
+/// Every right, for an operator with this default engine.
+#[must_use]
+pub fn right_groups(engine: Engine) -> Vec<RightGroup> {
+    let always = |purpose: &str, rights: Vec<Right>| RightGroup {
+        purpose: purpose.to_owned(),
+        rights,
+        project: None,
+        without: None,
+    };
+    let mut groups = vec![
+        always("ElpioServices, ElpioFunctions", own_kinds()),
+        always("Events", vec![right("events.k8s.io", "events", &["create", "get", "list", "patch"])]),
+        always(
+            "leader election",
+            vec![Right {
+                scope: RightScope::OwnNamespace,
+                ..right("coordination.k8s.io", "leases", &["create", "get", "update"])
+            }],
+        ),
+        RightGroup {
+            without: (engine != Engine::Keda).then_some("services on engine keda report Forbidden"),
+            project: Some("KEDA"),
+            ..always(
+                "Deployments, Services",
+                vec![of_kind(ChildKind::Deployment), of_kind(ChildKind::Service)],
+            )
+        },
+    ];
+    groups.extend(ENGINES.iter().map(|row| RightGroup {
+        project: Some(row.project),
+        without: (default_project(engine) != row.project).then_some("objects that need it report Forbidden"),
+        ..always(row.project, row.kinds.iter().copied().map(of_kind).collect())
+    }));
+    groups.push(RightGroup {
+        without: Some("absent APIs are found by discovery every 30 s"),
+        ..always(
+            "CustomResourceDefinitions",
+            vec![Right {
+                scope: RightScope::Cluster,
+                ..right("apiextensions.k8s.io", "customresourcedefinitions", &["watch"])
+            }],
+        )
+    });
+    groups.push(RightGroup {
+        without: Some("telemetry goes without k8s.cluster.uid"),
+        ..always(
+            "the cluster's uid",
+            vec![Right {
+                scope: RightScope::Cluster,
+                name: Some("kube-system"),
+                ..right("", "namespaces", &["get"])
+            }],
+        )
+    });
+    groups
+}
+
+/// The project that serves objects which name no engine.
+#[must_use]
+pub fn default_project(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Knative => "Knative Serving",
+        Engine::Keda => "KEDA",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_child_is_in_one_group() {
+        let groups = right_groups(Engine::Knative);
+        for kind in ChildKind::ALL {
+            let count = groups.iter().flat_map(|group| &group.rights).filter(|right| {
+                (right.group.as_str(), right.resource.as_str()) == (kind.group(), kind.plural())
+            });
+            assert_eq!(count.count(), 1, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Exports nothing to each endpoint that the settings name, to see whether it answers. It makes no telemetry.
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry_sdk::{
+    error::{OTelSdkError, OTelSdkResult},
+    logs::{LogBatch, LogExporter as _},
+    metrics::{data::ResourceMetrics, exporter::PushMetricExporter as _},
+    trace::SpanExporter as _,
+};
+
+use crate::{
+    api::url::redact_userinfo,
+    telemetry::{
+        catalog::attributes::Signal,
+        config::{InitError, TelemetryConfig, otlp::OtlpConfig},
+        export::otlp::OtlpExporters,
+        sources::{error_chain::error_chain, export_stats::ExportStats},
+    },
+};
+
+/// An endpoint that does not answer at all would be asked again and again by the exporter.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What became of an empty export.
+#[derive(Clone, Debug)]
+pub struct ExporterProbe {
+    /// The signal.
+    pub signal: Signal,
+    /// Where it is pushed to, without user name and password.
+    pub endpoint: String,
+    /// Why it was not accepted.
+    pub failure: Option<String>,
+}
+
+/// One empty export for each signal that is pushed over OTLP; none where nothing is.
+pub async fn probe_exporters(settings: &TelemetryConfig) -> Vec<ExporterProbe> {
+    let outputs = [
+        (Signal::Traces, &settings.traces.otlp),
+        (Signal::Metrics, &settings.metrics.otlp),
+        (Signal::Logs, &settings.logs.otlp),
+    ];
+    let mut probes = Vec::new();
+    for (signal, otlp) in outputs.into_iter().filter_map(|(signal, otlp)| Some((signal, otlp.as_ref()?))) {
+        let failure = failure_of(signal, otlp, settings).await;
+        probes.push(ExporterProbe { signal, endpoint: redact_userinfo(&otlp.endpoint), failure });
+    }
+    probes
+}
+
+#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
+fn not_built(error: InitError) -> OTelSdkError {
+    OTelSdkError::InternalFailure(error.0)
+}
+
+async fn failure_of(signal: Signal, otlp: &OtlpConfig, settings: &TelemetryConfig) -> Option<String> {
+    let (stats, mut warnings) = (Arc::<ExportStats>::default(), Vec::new());
+    let exporters = OtlpExporters::new(signal, otlp, TIMEOUT, &stats, &mut warnings);
+    if !warnings.is_empty() {
+        return Some(warnings.join("; "));
+    }
+    let sent: Result<OTelSdkResult, _> = tokio::time::timeout(TIMEOUT, async {
+        match signal {
+            Signal::Traces => exporters.spans().map_err(not_built)?.export(Vec::new()).await,
+            Signal::Metrics => {
+                let exporter = exporters.metrics(settings.temporality).map_err(not_built)?;
+                exporter.export(&ResourceMetrics::default()).await
+            }
+            Signal::Logs => exporters.logs().map_err(not_built)?.export(LogBatch::new(&[])).await,
+        }
+    })
+    .await;
+    match sent {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(stats.cause(signal).unwrap_or_else(|| error_chain(&error))),
+        Err(_) => Some(format!("no answer within {} s", TIMEOUT.as_secs())),
+    }
+}
