@@ -4,6 +4,7 @@
 
 mod function_status;
 mod golden;
+mod plugin;
 mod render;
 mod render_function;
 mod service_status;

@@ -1,0 +1,157 @@
+//! The critical path of a trace: from its end backwards, always into what ended last. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::plugin::spans::TraceSpan;
+
+/// What the time was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// Nothing of the operator ran: something else was waited for.
+    Wait,
+    /// A request.
+    Call,
+    /// Something else.
+    Work,
+}
+
+/// A part of the critical path; times in microseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathStep {
+    /// What ran, or what was waited for.
+    pub name: String,
+    /// What the time was spent on.
+    pub kind: StepKind,
+    /// When it began.
+    pub start: u64,
+    /// When it ended.
+    pub end: u64,
+}
+
+/// The steps that add up to the time of the root, in order. `wait_for` names what a rollout waits for while
+/// none of its spans is open.
+#[must_use]
+pub fn critical_path(
+    spans: &[TraceSpan],
+    root: &TraceSpan,
+    wait_for: &dyn Fn(&TraceSpan) -> String,
+) -> Vec<PathStep> {
+    let mut children: BTreeMap<&str, Vec<&TraceSpan>> = BTreeMap::new();
+    for span in spans.iter().filter(|span| span.id != root.id) {
+        children.entry(&span.parent).or_default().push(span);
+    }
+    let mut steps = Vec::new();
+    descend(root, root.end, &children, wait_for, &mut steps, 0);
+    steps.reverse();
+    merged(steps)
+}
+
+/// A trace of a foreign service may be as deep as it likes.
+const MAX_DEPTH: usize = 64;
+
+/// Adds the steps of a span up to a time, the last first.
+fn descend(
+    span: &TraceSpan,
+    until: u64,
+    children: &BTreeMap<&str, Vec<&TraceSpan>>,
+    wait_for: &dyn Fn(&TraceSpan) -> String,
+    steps: &mut Vec<PathStep>,
+    depth: usize,
+) {
+    let is_rollout = span.name.starts_with("rollout ");
+    let own = |from: u64, to: u64| {
+        let kind = match (is_rollout, span.is_call) {
+            (true, _) => StepKind::Wait,
+            (_, true) => StepKind::Call,
+            _ => StepKind::Work,
+        };
+        let name = if is_rollout { wait_for(span) } else { name_of(span) };
+        PathStep { name, kind, start: from, end: to }
+    };
+    let mut cursor = until;
+    let mut below: Vec<&TraceSpan> = children.get(span.id.as_str()).cloned().unwrap_or_default();
+    below.sort_by_key(|child| (child.end, child.start));
+    while let Some(child) = below.pop().filter(|_| depth < MAX_DEPTH) {
+        let end = child.end.min(cursor);
+        let start = child.start.max(span.start);
+        if start >= end {
+            continue;
+        }
+        if end < cursor {
+            steps.push(own(end, cursor));
+        }
+        descend(child, end, children, wait_for, steps, depth + 1);
+        cursor = start;
+        // Those that are still open then end, for this path, where it begins.
+        below.sort_by_key(|other| (other.end.min(cursor), other.start));
+    }
+    if span.start < cursor {
+        steps.push(own(span.start, cursor));
+    }
+}
+
+fn name_of(span: &TraceSpan) -> String {
+    if span.service.is_empty() || span.service == "elpio-operator" {
+        span.name.clone()
+    } else {
+        format!("{} ({})", span.name, span.service)
+    }
+}
+
+/// Steps of one name that follow each other are one.
+fn merged(steps: Vec<PathStep>) -> Vec<PathStep> {
+    let mut all: Vec<PathStep> = Vec::new();
+    for step in steps {
+        match all.last_mut() {
+            Some(last) if last.name == step.name && last.kind == step.kind => last.end = step.end,
+            _ => all.push(step),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(id: &str, parent: &str, name: &str, start: u64, end: u64) -> TraceSpan {
+        let [id, parent, name] = [id, parent, name].map(str::to_owned);
+        TraceSpan { is_call: name == "PATCH", id, parent, name, start, end, ..TraceSpan::default() }
+    }
+
+    #[test]
+    fn it_follows_what_ended_last_and_adds_up() {
+        let spans = [
+            span("r", "", "rollout ElpioService", 0, 1000),
+            span("a", "r", "reconcile", 10, 110),
+            span("p", "a", "PATCH", 20, 100),
+            // Overlaps the first, and ends before it: not on the path.
+            span("x", "r", "reconcile", 30, 60),
+            span("b", "r", "reconcile", 900, 1100),
+            span("lost", "nowhere", "reconcile", 0, 5000),
+        ];
+        let path = critical_path(&spans, &spans[0], &|_| "wait for web".to_owned());
+        let found: Vec<_> = path.iter().map(|step| (step.name.as_str(), step.end - step.start)).collect();
+        let expected = [
+            ("wait for web", 10),
+            ("reconcile", 10),
+            ("PATCH", 80),
+            ("reconcile", 10),
+            ("wait for web", 790),
+            ("reconcile", 100),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(found.iter().map(|(_, took)| took).sum::<u64>(), 1000);
+        assert_eq!(path[4].kind, StepKind::Wait);
+        assert_eq!(path[2].kind, StepKind::Call);
+    }
+
+    #[test]
+    fn a_trace_that_is_its_own_child_ends() {
+        let spans = [span("r", "", "rollout", 0, 10), span("a", "b", "x", 1, 9), span("b", "a", "y", 1, 9)];
+        assert_eq!(critical_path(&spans, &spans[0], &|_| String::new()).len(), 1);
+    }
+}

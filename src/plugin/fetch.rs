@@ -1,0 +1,228 @@
+//! Reads objects, their children and their Events from the API server. I/O; it computes nothing.
+
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api, Client,
+    api::ListParams,
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::Value;
+
+use crate::{
+    cluster::client::call::{ApiCall, ApiError, CALL_TIMEOUT, classify},
+    foreign::ChildKind,
+    plugin::{
+        argument::{ObjectArgument, OwnKind},
+        story::StoryInputs,
+        values::{list, text},
+    },
+};
+
+/// The reporting controller of Elpio's Events.
+const REPORTING_CONTROLLER: &str = "elpio.io/operator";
+
+/// Why there is nothing to show; one line.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Elpio's kinds are not served.
+    #[error(
+        "Elpio is not installed in this cluster: {0} is not served (elpio-operator crds | kubectl apply --server-side -f -)"
+    )]
+    NotInstalled(String),
+    /// No such object.
+    #[error("there is no {kinds} {name} in namespace {namespace}")]
+    NoObject {
+        /// The kinds that were tried.
+        kinds: &'static str,
+        /// The name.
+        name: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] ApiError),
+}
+
+/// Reads from one cluster, in one namespace or in all.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl Reader {
+    /// `namespace`: `None` for all.
+    pub fn new(client: Client, namespace: Option<String>) -> Self {
+        Self { client, namespace }
+    }
+
+    fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        }
+    }
+
+    fn call(&self, verb: &'static str, resource: &ApiResource, name: &str) -> ApiCall {
+        let dot = if resource.group.is_empty() { "" } else { "." };
+        ApiCall {
+            verb,
+            resource: format!("{}{dot}{}", resource.plural, resource.group),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// One object; `None` when there is none of that name.
+    async fn get(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, FetchError> {
+        let call = self.call("get", resource, name);
+        let (api, request) = (self.api(resource), call.clone());
+        match timed(request, api.get(name)).await? {
+            Ok(found) => Ok(Some(as_json(&found, resource))),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let is_about_it = status.details.as_ref().is_some_and(|details| details.name == name);
+                // The path itself is unknown.
+                if is_about_it { Ok(None) } else { Err(FetchError::NotInstalled(call.resource)) }
+            }
+            Err(error) => Err(classify(call, &error).into()),
+        }
+    }
+
+    async fn list(&self, resource: &ApiResource) -> Result<Vec<Value>, FetchError> {
+        let call = self.call("list", resource, "");
+        let api = self.api(resource);
+        let listed = timed(call.clone(), api.list(&ListParams::default())).await?;
+        match listed {
+            Ok(found) => Ok(found.items.iter().map(|object| as_json(object, resource)).collect()),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                Err(FetchError::NotInstalled(call.resource))
+            }
+            Err(error) => Err(classify(call, &error).into()),
+        }
+    }
+
+    /// The object that is named; a function before a service, which its function publishes by the same name.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn find(&self, argument: &ObjectArgument) -> Result<(OwnKind, Value), FetchError> {
+        let (kinds, tried) = match argument.kind {
+            Some(OwnKind::Function) => ("ElpioFunction", vec![OwnKind::Function]),
+            Some(OwnKind::Service) => ("ElpioService", vec![OwnKind::Service]),
+            None => ("ElpioFunction or ElpioService", vec![OwnKind::Function, OwnKind::Service]),
+        };
+        for kind in tried {
+            if let Some(found) = self.get(&kind.resource(), &argument.name).await? {
+                return Ok((kind, found));
+            }
+        }
+        Err(FetchError::NoObject {
+            kinds,
+            name: argument.name.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Every object of both kinds, functions first.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn all(&self) -> Result<Vec<Value>, FetchError> {
+        let mut all = self.list(&OwnKind::Function.resource()).await?;
+        all.extend(self.list(&OwnKind::Service.resource()).await?);
+        Ok(all)
+    }
+
+    /// What a story needs. What may not be read is left out, and named.
+    ///
+    /// # Errors
+    /// When the object itself cannot be read.
+    pub async fn story_inputs(&self, argument: &ObjectArgument) -> Result<StoryInputs, FetchError> {
+        let (kind, object) = self.find(argument).await?;
+        let (mut children, mut notes) = (Vec::new(), Vec::new());
+        for (child, version, name) in child_names(kind, &object) {
+            match self.get(&child.api_resource(&version), &name).await {
+                Ok(found) => children.extend(found.map(|found| (child.display().to_owned(), found))),
+                Err(error) => notes.push(error.to_string()),
+            }
+        }
+        let events = match self.events_of(text(&object, "/metadata/uid")).await {
+            Ok(events) => events,
+            Err(error) => {
+                notes.push(error.to_string());
+                Vec::new()
+            }
+        };
+        Ok(StoryInputs { object, children, events, notes, ..StoryInputs::default() })
+    }
+
+    /// The Events that regard an object.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn events_of(&self, uid: &str) -> Result<Vec<Value>, FetchError> {
+        self.events(&format!("involvedObject.uid={uid}")).await
+    }
+
+    /// Every Event of Elpio's.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn all_events(&self) -> Result<Vec<Value>, FetchError> {
+        let mut all = self.events("").await?;
+        all.retain(|event| text(event, "/reportingComponent") == REPORTING_CONTROLLER);
+        Ok(all)
+    }
+
+    async fn events(&self, fields: &str) -> Result<Vec<Value>, FetchError> {
+        // The core API has them too, and permits to choose by the object's uid.
+        let resource = ApiResource::erase::<Event>(&());
+        let call = self.call("list", &resource, "");
+        let params =
+            if fields.is_empty() { ListParams::default() } else { ListParams::default().fields(fields) };
+        let api = self.api(&resource);
+        let listed = timed(call.clone(), api.list(&params)).await?;
+        let listed = listed.map_err(|error| classify(call, &error))?;
+        Ok(listed.items.iter().map(|event| as_json(event, &resource)).collect())
+    }
+}
+
+async fn timed<T>(
+    call: ApiCall,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<kube::Result<T>, ApiError> {
+    // `call_with_timeout` would class the 404 before its details are read.
+    tokio::time::timeout(CALL_TIMEOUT, request).await.map_err(|_| ApiError {
+        cause: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+        call: Box::new(call),
+        class: crate::telemetry::ErrorType::Timeout,
+        retry_after: None,
+    })
+}
+
+/// Objects of a list have no kind of their own.
+fn as_json(object: &DynamicObject, resource: &ApiResource) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    value["kind"] = resource.kind.clone().into();
+    value["apiVersion"] = resource.api_version.clone().into();
+    value
+}
+
+/// Kind, version and name of the children that the status names.
+fn child_names(kind: OwnKind, object: &Value) -> Vec<(ChildKind, String, String)> {
+    if kind == OwnKind::Function {
+        let named =
+            [(ChildKind::PipelineRun, "/status/build"), (ChildKind::ElpioService, "/status/serviceName")];
+        let named = named.map(|(kind, at)| (kind, kind.version().to_owned(), text(object, at).to_owned()));
+        return named.into_iter().filter(|(_, _, name)| !name.is_empty()).collect();
+    }
+    let of_status = |child: &Value| {
+        let (group, version) = text(child, "/apiVersion").rsplit_once('/').unwrap_or(("", "v1"));
+        let kind = ChildKind::ALL
+            .into_iter()
+            .find(|kind| kind.group() == group && kind.kind() == text(child, "/kind"))?;
+        Some((kind, version.to_owned(), text(child, "/name").to_owned()))
+    };
+    list(object, "/status/children").filter_map(of_status).collect()
+}

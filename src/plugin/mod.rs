@@ -1,0 +1,14 @@
+//! `kubectl elpio`: the story of a rollout, states and Events, for any cluster that has Elpio. It reads, and
+//! changes nothing; what it shows is computed by pure functions from what it read.
+
+mod argument;
+mod backend;
+pub mod command;
+pub mod critical_path;
+pub mod draw;
+mod fetch;
+pub mod overview;
+pub mod spans;
+pub mod story;
+pub mod story_builder;
+mod values;

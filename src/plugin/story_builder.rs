@@ -1,0 +1,253 @@
+//! Builds the story of an object's last rollout, from what the API server has, and from spans where there are
+//! any. Pure: the clock is handed in.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::{
+    api::{FIELD_MANAGER, annotation},
+    foreign::{self, ChildKind},
+    plugin::{
+        critical_path::{PathStep, critical_path},
+        spans::TraceSpan,
+        story::{
+            Asked, ReadyNow, SpanStep, Story, StoryChild, StoryEvent, StoryInputs, StoryPart, StorySpans,
+        },
+        values::{condition, list, seconds_between, text, time},
+    },
+};
+
+/// The story.
+#[must_use]
+pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
+    let object = &inputs.object;
+    let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
+    let (started, ended) = (time(&rollout, "/startedAt"), time(&rollout, "/endedAt"));
+    let trace_id = Some(text(&rollout, "/traceId").to_owned()).filter(|id| !id.is_empty());
+    let events = events(&inputs.events, started, ended, trace_id.as_deref());
+    let until = ended.unwrap_or(now);
+    let parts = started.map_or_else(Vec::new, |from| parts(inputs, from, until, &events));
+    let spans = inputs.spans.as_ref().zip(started);
+    let path = spans.map(|(spans, from)| path(inputs, spans, from, until)).unwrap_or_default();
+    let longest = longest_step(&path).or_else(|| longest(&parts));
+    let ready = condition(object, "Ready").cloned().unwrap_or_default();
+    let word = |pointer: &str| text(&ready, pointer).to_owned();
+    Story {
+        kind: text(object, "/kind").to_owned(),
+        namespace: text(object, "/metadata/namespace").to_owned(),
+        name: text(object, "/metadata/name").to_owned(),
+        generation: rollout["generation"].as_i64(),
+        outcome: match text(&rollout, "/outcome") {
+            "" => "Running".to_owned(),
+            outcome => outcome.to_owned(),
+        },
+        started_at: started,
+        ended_at: ended,
+        seconds: started.map(|from| seconds_between(from, until)),
+        asked: asked(object),
+        ready: ReadyNow { status: word("/status"), reason: word("/reason"), message: word("/message") },
+        link: inputs.link.clone().filter(|_| trace_id.is_some()),
+        trace_id,
+        parts,
+        longest,
+        children: inputs.children.iter().map(|(kind, child)| child_line(kind, child)).collect(),
+        events,
+        spans: spans.map(|(spans, from)| span_summary(spans, &path, from)),
+        notes: notes(inputs, started),
+    }
+}
+
+fn notes(inputs: &StoryInputs, started: Option<Timestamp>) -> Vec<String> {
+    let mut notes = inputs.notes.clone();
+    let object = &inputs.object;
+    let generation = &object["metadata"]["generation"];
+    if started.is_none() {
+        notes.push("no operator has begun a rollout of it: `elpio-operator check` finds out why".to_owned());
+    } else if object["status"]["observedGeneration"] != *generation {
+        notes.push(format!("generation {generation} is not observed yet"));
+    }
+    if inputs.spans.as_ref().is_some_and(Vec::is_empty) {
+        notes.push(
+            "the backend has no span of this trace: not sampled, not exported yet, or expired".to_owned(),
+        );
+    }
+    notes
+}
+
+/// The last manager that changed anything but the status.
+fn asked(object: &Value) -> Asked {
+    let is_status = |entry: &Value| text(entry, "/subresource") == "status";
+    let entries = list(object, "/metadata/managedFields").filter(|entry| !is_status(entry));
+    let last = entries.max_by_key(|entry| time(entry, "/time"));
+    Asked {
+        manager: last.map_or("", |entry| text(entry, "/manager")).to_owned(),
+        at: last.and_then(|entry| time(entry, "/time")),
+        what: summary(&object["spec"]),
+    }
+}
+
+/// The spec in a few words.
+fn summary(spec: &Value) -> String {
+    let word = |pointer: &str| text(spec, pointer);
+    let with = |separator: &str, text: &str| {
+        if text.is_empty() { String::new() } else { format!("{separator}{text}") }
+    };
+    let engine = with(", engine ", word("/engine"));
+    let git = word("/source/git/url");
+    if spec.get("source").is_some() {
+        let source = if git.is_empty() { word("/source/archive") } else { git };
+        let revision = with("@", word("/source/git/revision"));
+        return format!("source {source}{revision}, runtime {}{engine}", word("/runtime"));
+    }
+    let tag = with(":", word("/image/tag"));
+    let digest = with("@", word("/image/digest"));
+    format!("image {}{tag}{digest}{engine}", word("/image/repository"))
+}
+
+/// The Events of this rollout.
+fn events(
+    all: &[Value],
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    trace: Option<&str>,
+) -> Vec<StoryEvent> {
+    let mut events: Vec<StoryEvent> = Vec::new();
+    for event in all {
+        let at = time(event, "/eventTime").or_else(|| time(event, "/firstTimestamp"));
+        let own = event["metadata"]["annotations"][annotation::TRACE_ID].as_str();
+        let is_within = from.is_none_or(|from| at.is_some_and(|at| at >= from))
+            && to.is_none_or(|to| at.is_some_and(|at| seconds_between(to, at) < 1.0));
+        if !is_within && (trace.is_none() || own != trace) {
+            continue;
+        }
+        events.push(StoryEvent {
+            at,
+            type_: text(event, "/type").to_owned(),
+            reason: text(event, "/reason").to_owned(),
+            count: event.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1),
+            note: text(event, "/message").to_owned(),
+        });
+    }
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+/// From each mark to the next.
+fn parts(inputs: &StoryInputs, from: Timestamp, until: Timestamp, events: &[StoryEvent]) -> Vec<StoryPart> {
+    let at = |reason: &str| {
+        events
+            .iter()
+            .find(|event| event.reason == reason)
+            .and_then(|event| event.at)
+            .map(|at| at.clamp(from, until))
+    };
+    let waited = waited_for(inputs);
+    let mut marks = Vec::new();
+    if text(&inputs.object, "/kind") == "ElpioFunction" && at("BuildStarted").is_some() {
+        marks.push((Some(from), "prepare the build".to_owned()));
+        marks.push((at("BuildStarted"), format!("build {}", text(&inputs.object, "/status/build"))));
+        marks.push((at("BuildFailed"), "wait for an edit, after the failed build".to_owned()));
+        marks.push((at("BuildSucceeded"), format!("wait for {waited}")));
+    } else {
+        marks.push((Some(from), "apply the children".to_owned()));
+        marks.push((at("Reconciled"), format!("wait for {waited}")));
+    }
+    let marks: Vec<(Timestamp, String)> =
+        marks.into_iter().filter_map(|(at, name)| Some((at?, name))).collect();
+    let ends = marks.iter().skip(1).map(|(at, _)| *at).chain([until]);
+    let part = |((from, name), to): (&(Timestamp, String), Timestamp)| StoryPart {
+        name: name.clone(),
+        from: *from,
+        seconds: seconds_between(*from, to).max(0.0),
+    };
+    marks.iter().zip(ends).map(part).collect()
+}
+
+/// The child that decides readiness: that which is not ready, or became so last.
+fn waited_for(inputs: &StoryInputs) -> String {
+    let lines = inputs.children.iter().map(|(kind, child)| child_line(kind, child));
+    let last = lines.filter(|child| child.ready.is_some()).max_by_key(|child| {
+        (child.ready == Some(false), child.since, child.kind == ChildKind::KnativeService.display())
+    });
+    last.map_or_else(|| "its children".to_owned(), |child| format!("{} {}", child.kind, child.name))
+}
+
+fn longest(parts: &[StoryPart]) -> Option<StoryPart> {
+    parts.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds)).cloned()
+}
+
+fn child_line(kind: &str, child: &Value) -> StoryChild {
+    let applied = list(child, "/metadata/managedFields")
+        .filter(|entry| text(entry, "/manager") == FIELD_MANAGER && text(entry, "/subresource").is_empty());
+    let applied = applied.filter_map(|entry| time(entry, "/time")).max();
+    let object: Option<DynamicObject> = serde_json::from_value(child.clone()).ok();
+    let of_type = |kind: &str| object.as_ref().and_then(|object| foreign::condition(object, kind).cloned());
+    let found = ["Ready", "Succeeded", "Available"].into_iter().find_map(of_type);
+    let ready = found.as_ref().map(|found| found["status"] == "True");
+    let why = found.as_ref().filter(|found| found["status"] != "True").map(|found| {
+        [text(found, "/reason"), text(found, "/message")].join(": ").trim_matches([':', ' ']).to_owned()
+    });
+    StoryChild {
+        kind: kind.to_owned(),
+        name: text(child, "/metadata/name").to_owned(),
+        applied_at: applied.or_else(|| time(child, "/metadata/creationTimestamp")),
+        ready,
+        since: found.as_ref().and_then(|found| time(found, "/lastTransitionTime")),
+        why: why.unwrap_or_default(),
+    }
+}
+
+/// The critical path below the rollout's root span, which is sent only when the rollout has ended.
+fn path(inputs: &StoryInputs, spans: &[TraceSpan], from: Timestamp, until: Timestamp) -> Vec<PathStep> {
+    if spans.is_empty() {
+        return Vec::new();
+    }
+    let traceparent = text(&inputs.object, "/status/rollout/traceparent");
+    let id = traceparent.split('-').nth(2).unwrap_or_default();
+    let micros = |at: Timestamp| u64::try_from(at.as_microsecond()).unwrap_or_default();
+    let kind = text(&inputs.object, "/kind");
+    let open = || TraceSpan {
+        id: id.to_owned(),
+        name: format!("rollout {kind}"),
+        start: micros(from),
+        end: micros(until),
+        ..TraceSpan::default()
+    };
+    let root = spans.iter().find(|span| span.id == id).cloned().unwrap_or_else(open);
+    let waited = waited_for(inputs);
+    let wait_for = |span: &TraceSpan| {
+        if span.id == id { format!("wait for {waited}") } else { format!("wait in {}", span.name) }
+    };
+    critical_path(spans, &root, &wait_for)
+}
+
+fn longest_step(path: &[PathStep]) -> Option<StoryPart> {
+    let step = path.iter().max_by_key(|step| step.end - step.start)?;
+    Some(StoryPart {
+        name: step.name.clone(),
+        from: Timestamp::from_microsecond(i64::try_from(step.start).ok()?).ok()?,
+        seconds: seconds(step.end - step.start),
+    })
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+fn span_summary(spans: &[TraceSpan], path: &[PathStep], from: Timestamp) -> StorySpans {
+    let from = u64::try_from(from.as_microsecond()).unwrap_or_default();
+    let step = |step: &PathStep| SpanStep {
+        name: step.name.clone(),
+        kind: step.kind,
+        offset: seconds(step.start.saturating_sub(from)),
+        seconds: seconds(step.end - step.start),
+    };
+    let failed = |span: &TraceSpan| Some(format!("{}: {}", span.name, span.failure.as_ref()?));
+    StorySpans {
+        count: spans.len(),
+        calls: spans.iter().filter(|span| span.is_call).count(),
+        failed: spans.iter().filter_map(failed).collect(),
+        critical_path: path.iter().map(step).collect(),
+    }
+}

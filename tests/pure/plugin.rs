@@ -1,0 +1,47 @@
+//! Stories of rollouts: each file of what was read becomes exactly the story that is committed beside it.
+
+use std::{fs, path::Path};
+
+use elpio_operator::{
+    plugin::{draw::draw, spans::of_jaeger, story::StoryInputs, story_builder::story},
+    terminal::Palette,
+};
+use serde_json::Value;
+
+use crate::golden::{compare_text, folder};
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn inputs(case: &Value) -> StoryInputs {
+    let list = |name: &str| case[name].as_array().cloned().unwrap_or_default();
+    StoryInputs {
+        object: case["object"].clone(),
+        children: list("children")
+            .iter()
+            .map(|child| (child[0].as_str().unwrap().to_owned(), child[1].clone()))
+            .collect(),
+        events: list("events"),
+        spans: case.get("jaeger").map(of_jaeger),
+        link: case["link"].as_str().map(str::to_owned),
+        notes: list("notes").iter().map(|note| note.as_str().unwrap().to_owned()).collect(),
+    }
+}
+
+#[test]
+fn stories_are_as_committed() {
+    let mut cases: Vec<_> =
+        fs::read_dir(folder("plugin")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    cases.sort();
+    assert!(cases.len() >= 7, "{cases:?}");
+    for path in cases {
+        let case = read(&path);
+        let story = story(&inputs(&case), case["now"].as_str().unwrap().parse().unwrap());
+        let json = serde_json::to_string_pretty(&story).unwrap();
+        let text = draw(&story, Palette::default());
+        assert!(!text.contains('\x1b'), "{text}");
+        compare_text(&path.with_extension("txt"), &format!("{text}\n{json}\n"));
+    }
+}
