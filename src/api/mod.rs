@@ -72,6 +72,13 @@ pub mod annotation {
     pub const SUPERSEDED_BY: &str = "elpio.io/superseded-by";
     /// On a published `ElpioService`: the name of the run that built its image.
     pub const BUILD: &str = "elpio.io/build";
+
+    /// Whether an annotation of this name is read at all: stores keep no others.
+    #[must_use]
+    pub fn is_read(name: &str) -> bool {
+        let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+        [super::GROUP, "tracing.k8s.io"].contains(&prefix)
+    }
 }
 
 /// Names and values of labels.

@@ -1,7 +1,7 @@
 //! A lenient form of our kinds for watches: one undecodable object never stops the others. It reads; it never
 //! writes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap, io};
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{CustomResourceExt, Resource, core::ObjectMeta};
@@ -12,14 +12,22 @@ use serde::{
 use serde_json::{Map, Value};
 
 use crate::api::{
+    annotation,
     function::{ElpioFunction, ElpioFunctionSpec, ElpioFunctionStatus},
     service::{ElpioService, ElpioServiceSpec, ElpioServiceStatus},
 };
 
+/// The longest spec, in bytes of JSON. A longer one is not kept.
+pub const MAX_SPEC: usize = 256 * 1024;
+
+/// The longest value that is kept of an annotation, in bytes: more than any rule allows.
+const MAX_ANNOTATION: usize = 2048;
+
 /// An object as the API server holds it, whatever its spec holds.
 #[derive(Clone, Debug)]
 pub struct LenientObject<S, T> {
-    /// The object's metadata.
+    /// The object's metadata, as far as it is read: without labels, owners and managed fields, and with the
+    /// annotations that are read.
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
     pub spec: Result<S, SpecError>,
@@ -97,12 +105,45 @@ impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for Lenient
         let metadata = object.remove("metadata").unwrap_or_default();
         let (status, unreadable_status) = read_status(object.remove("status"));
         Ok(Self {
-            metadata: ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?,
+            metadata: ObjectMeta::deserialize(metadata).map(trim).map_err(D::Error::custom)?,
             spec: read_spec(object.remove("spec").unwrap_or_default()),
             status,
             unreadable_status,
         })
     }
+}
+
+/// The metadata that is read.
+fn trim(metadata: ObjectMeta) -> ObjectMeta {
+    let annotations = metadata.annotations.unwrap_or_default().into_iter();
+    let read = annotations.filter(|(name, _)| annotation::is_read(name)).map(|(name, mut value)| {
+        value.truncate(value.floor_char_boundary(MAX_ANNOTATION));
+        (name, value)
+    });
+    ObjectMeta {
+        annotations: Some(read.collect()).filter(|read: &BTreeMap<_, _>| !read.is_empty()),
+        labels: None,
+        managed_fields: None,
+        owner_references: None,
+        ..metadata
+    }
+}
+
+/// The number of bytes that a value has as JSON.
+fn json_size(value: &Value) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 
 /// Reads a status field by field, so that one unknown word does not lose what the others remember; and the
@@ -127,6 +168,11 @@ fn read_status<T: DeserializeOwned>(stored: Option<Value>) -> (Option<T>, Option
 fn read_spec<S: DeserializeOwned>(spec: Value) -> Result<S, SpecError> {
     if spec.is_null() {
         return Err(SpecError { path: "spec".to_owned(), message: "is missing".to_owned() });
+    }
+    let size = json_size(&spec);
+    if size > MAX_SPEC {
+        let message = format!("must have at most {MAX_SPEC} bytes as JSON, not {size}");
+        return Err(SpecError { path: "spec".to_owned(), message });
     }
     serde_path_to_error::deserialize(spec).map_err(|error| {
         let path = match error.path().to_string().as_str() {

@@ -24,6 +24,31 @@ fn a_whole_object_is_read() {
 }
 
 #[test]
+fn only_what_is_read_is_kept_of_the_metadata_and_of_a_long_spec() {
+    let env: Vec<Value> =
+        (0..9).map(|n| json!({"name": format!("V{n}"), "value": "x".repeat(32_000)})).collect();
+    let object = stored(json!({
+        "metadata": {
+            "name": "a", "generation": 3, "labels": {"team": "x"}, "finalizers": ["a/b"],
+            "annotations": {"elpio.io/rebuild": "x".repeat(9_999), "tracing.k8s.io/traceparent": "00", "team": "x"},
+            "managedFields": [{"manager": "kubectl"}],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1"}],
+        },
+        "spec": {"image": {"repository": "r"}, "env": env},
+    }));
+    let ObjectMeta { annotations, labels, managed_fields, owner_references, finalizers, generation, .. } =
+        object.metadata;
+    let annotations = annotations.expect("two are read");
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), ["elpio.io/rebuild", "tracing.k8s.io/traceparent"]);
+    assert_eq!(annotations["elpio.io/rebuild"].len(), MAX_ANNOTATION, "still longer than it may be");
+    assert_eq!((labels, managed_fields, owner_references), (None, None, None));
+    assert_eq!((finalizers.map(|all| all.len()), generation), (Some(1), Some(3)));
+    let error = object.spec.expect_err("288 kB");
+    assert_eq!(error.path, "spec");
+    assert!(error.message.contains("262144"), "{error}");
+}
+
+#[test]
 fn a_broken_spec_names_the_field_and_never_fails_the_object() {
     let cases = [
         (

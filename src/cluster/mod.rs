@@ -7,6 +7,7 @@ pub mod clock;
 pub mod events;
 pub mod leader_election;
 pub mod store;
+pub mod table;
 
 use kube::ResourceExt;
 

@@ -24,6 +24,7 @@ mod fault_proxy;
 mod function;
 mod function_cases;
 mod function_stage;
+mod hostile;
 mod hosts;
 mod invalid;
 mod leader_cases;

@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use elpio_operator::{api, render::Desired};
+use elpio_operator::{api, cluster::store::compact::CompactObject, render::Desired};
+use kube::core::DynamicObject;
 use serde_json::Value;
 
 const SUFFIX: &str = ".children.yaml";
@@ -39,6 +40,12 @@ pub fn cases(kind: &str) -> Vec<String> {
 pub fn read(kind: &str, case: &str) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(folder(kind).join(format!("{case}.yaml"))).unwrap())
         .unwrap()
+}
+
+/// What the store keeps of a child that is as it was sent.
+pub fn stored(manifest: Value) -> Value {
+    let object: DynamicObject = serde_json::from_value(manifest).unwrap();
+    serde_json::to_value(CompactObject::from(object).to_object()).unwrap()
 }
 
 /// All children as one YAML stream; what is not part of an object stands in comments.

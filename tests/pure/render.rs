@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::golden::{UID, cases, compare, read, unset};
+use crate::golden::{UID, cases, compare, read, stored, unset};
 use elpio_operator::{
     api::{self, ElpioService, Engine, label, policy::PodSecurity},
     foreign::ChildKind,
@@ -88,6 +88,8 @@ fn children_are_owned_labelled_and_in_order() {
                 "{what}"
             );
             assert!(render::drift::is_satisfied_by(&child.body, &child.manifest()), "{what}");
+            let kept = stored(child.manifest());
+            assert!(render::drift::is_satisfied_by(&child.hashed_manifest(), &kept), "{what}: {kept}");
             if matches!(child.id.kind, ChildKind::Deployment | ChildKind::KnativeService) {
                 assert_eq!(
                     child.body["spec"]["template"]["metadata"]["labels"],

@@ -1,6 +1,6 @@
 //! What becomes of an `ElpioFunction`: the run that builds it and the service that it publishes.
 
-use crate::golden::{UID, cases, compare, read, unset};
+use crate::golden::{UID, cases, compare, read, stored, unset};
 use elpio_operator::{
     api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
     render::{self, Child, Defaults, Desired, Owner, ValidFunction},
@@ -57,6 +57,8 @@ fn every_function_becomes_its_run_and_its_service() {
 fn what_a_function_publishes_is_a_valid_service() {
     for case in cases("function") {
         for child in function_children(&case).iter().skip(1) {
+            let kept = stored(child.manifest());
+            assert!(render::drift::is_satisfied_by(&child.hashed_manifest(), &kept), "{case}: {kept}");
             let service: ElpioService = serde_json::from_value(child.body.clone()).unwrap();
             let name = service.metadata.name.as_deref().unwrap();
             assert_eq!(

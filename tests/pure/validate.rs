@@ -2,16 +2,16 @@
 
 use elpio_operator::{
     api::{Engine, LenientObject, LenientService},
-    render::{Defaults, check_annotations, validate, validate_function},
+    render::{Defaults, FieldError, check_annotations, validate, validate_function},
 };
 use elpio_support::rules;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The spec, which every case has readable.
-fn read<S: DeserializeOwned>(case: &rules::Case) -> S {
+/// The spec, or why it is not kept.
+fn read<S: DeserializeOwned>(case: &rules::Case) -> Result<S, Vec<FieldError>> {
     let object: LenientObject<S, Value> = serde_json::from_value(case.object.clone()).unwrap();
-    object.spec.unwrap_or_else(|error| panic!("{}: {error}", case.what))
+    object.spec.map_err(|error| vec![FieldError { path: error.path, message: error.message }])
 }
 
 fn faults(case: &rules::Case) -> Vec<String> {
@@ -19,9 +19,9 @@ fn faults(case: &rules::Case) -> Vec<String> {
     let defaults = Defaults { engine, ..Defaults::default() };
     let name = case.object["metadata"]["name"].as_str().unwrap();
     let found = if case.object["kind"] == "ElpioFunction" {
-        validate_function(name, &read(case), None, &defaults).err()
+        read(case).and_then(|spec| validate_function(name, &spec, None, &defaults)).err()
     } else {
-        validate(name, &read(case), None, &defaults).err()
+        read(case).and_then(|spec| validate(name, &spec, None, &defaults)).err()
     };
     found.unwrap_or_default().iter().map(ToString::to_string).collect()
 }

@@ -16,6 +16,7 @@ use crate::{
             requests::ApplyOptions,
             result::{ApplyError, StopReason, WriteError, WriteResult, name_conflict, name_terminating},
         },
+        store::compact::has_changed,
     },
     render::{
         Child, ChildId, WriteMode,
@@ -210,20 +211,6 @@ fn differences(child: &Child, known: &DynamicObject) -> Vec<Difference> {
         Ok(live) => drift::differences(&child.hashed_manifest(), &live),
         Err(error) => vec![Difference { path: String::new(), live: error.to_string().into() }],
     }
-}
-
-/// Whether a write changed the object, whatever the engine wrote into its status meanwhile.
-fn has_changed(known: &DynamicObject, written: &DynamicObject) -> bool {
-    let (mut known, mut written) = (known.clone(), written.clone());
-    for object in [&mut known, &mut written] {
-        object.types = None;
-        object.metadata.managed_fields = None;
-        object.metadata.resource_version = None;
-        if let Some(fields) = object.data.as_object_mut() {
-            fields.remove("status");
-        }
-    }
-    known.metadata != written.metadata || known.data != written.data
 }
 
 /// Gives an object the child's labels and its owner, at the version that was found.

@@ -11,7 +11,7 @@ use crate::{
     api::{FIELD_MANAGER, GROUP},
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
-        store::children::controller_of,
+        store::compact::controller_of,
     },
     foreign::ChildKind,
     render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use kube::Resource as _;
 use parking_lot::Mutex;
 
 use crate::{
@@ -47,7 +48,7 @@ impl PersistentDrift {
             return;
         }
         known.retain(|uid, of| {
-            children.get(of.kind, &of.key).is_some_and(|now| now.metadata.uid.as_ref() == Some(uid))
+            children.get(of.kind, &of.key).is_some_and(|now| now.meta().uid.as_ref() == Some(uid))
         });
         known.insert(uid.to_owned(), Remainder { kind, key, hash, differences });
     }

@@ -9,10 +9,13 @@ use jiff::Timestamp;
 
 use crate::{
     api::event::NewEvent,
-    cluster::events::{
-        object::{Regarding, event_name},
-        series::Series,
-        write::{AfterWrite, EventWrite, EventWriteResult, PublishAction},
+    cluster::{
+        events::{
+            object::{Regarding, event_name},
+            series::Series,
+            write::{AfterWrite, EventWrite, EventWriteResult, PublishAction},
+        },
+        table,
     },
     telemetry::SpanIds,
 };
@@ -130,6 +133,8 @@ impl RecorderState {
         self.swept = Some(now);
         self.series.retain(|_, series| series.is_unwritten() || series.recorded_at() + SERIES_TTL > now);
         self.budgets.retain(|_, (_, since)| *since + SERIES_TTL > now);
+        table::shrink(&mut self.series);
+        table::shrink(&mut self.budgets);
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use parking_lot::RwLock;
 
@@ -12,12 +11,14 @@ use crate::{
     cluster::{
         ObjectKey,
         store::{
-            ObjectChange, ObjectStore, reflector,
+            ObjectChange, ObjectStore,
+            compact::CompactObject,
+            reflector,
             watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
         },
     },
     foreign::ChildKind,
-    render::{ChildId, applied::LiveChildren, field_managers},
+    render::{ChildId, applied::LiveChildren},
 };
 
 /// How long a start waits for the first lists.
@@ -55,7 +56,7 @@ pub enum Availability {
 pub struct ChildStore {
     client: Client,
     scopes: Vec<String>,
-    stores: BTreeMap<ChildKind, Arc<ObjectStore<DynamicObject>>>,
+    stores: BTreeMap<ChildKind, Arc<ObjectStore<CompactObject>>>,
     watches: RwLock<BTreeMap<ChildKind, BTreeMap<String, WatchHandle>>>,
     context: WatchContext,
 }
@@ -66,26 +67,13 @@ impl std::fmt::Debug for ChildStore {
     }
 }
 
-/// An object's controller: who owns it, whatever its labels say.
-pub fn controller_of<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
-    object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
-}
-
-fn controller_uid(object: &DynamicObject) -> Option<String> {
-    controller_of(object).map(|o| o.uid)
-}
-
 impl ChildStore {
     /// Empty stores for these kinds, over these namespaces (none: all).
     #[must_use]
     pub fn new(client: Client, kinds: &[ChildKind], namespaces: &[String], context: WatchContext) -> Self {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
-        let stores = kinds
-            .iter()
-            .map(|kind| {
-                (*kind, Arc::new(ObjectStore::new(controller_uid as fn(&DynamicObject) -> Option<String>)))
-            })
-            .collect();
+        let stores =
+            kinds.iter().map(|kind| (*kind, Arc::new(ObjectStore::new(CompactObject::owner)))).collect();
         Self { client, scopes, stores, watches: RwLock::default(), context }
     }
 
@@ -96,9 +84,11 @@ impl ChildStore {
 
     /// What the object with this uid controls.
     pub fn controlled_by(&self, uid: &str) -> LiveChildren {
-        let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<DynamicObject>>)| {
+        let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<CompactObject>>)| {
             let kind = *kind;
-            store.owned_by(uid).into_iter().map(move |o| (ChildId::new(kind, o.name_any()), o))
+            let child =
+                move |o: Arc<CompactObject>| (ChildId::new(kind, o.name_any()), Arc::new(o.to_object()));
+            store.owned_by(uid).into_iter().map(child)
         };
         self.stores.iter().flat_map(owned).collect()
     }
@@ -111,24 +101,23 @@ impl ChildStore {
     }
 
     /// One child, whatever controls it; only objects with the owner's label are known.
-    pub fn get(&self, kind: ChildKind, key: &ObjectKey) -> Option<Arc<DynamicObject>> {
+    pub fn get(&self, kind: ChildKind, key: &ObjectKey) -> Option<Arc<CompactObject>> {
         self.stores.get(&kind).and_then(|store| store.get(key))
     }
 
     /// Takes note of what a write returned.
-    pub fn assume(&self, kind: ChildKind, mut object: DynamicObject) {
-        field_managers::retain_shared(object.managed_fields_mut());
+    pub fn assume(&self, kind: ChildKind, object: DynamicObject) {
         if let Some(store) = self.stores.get(&kind)
             && object.labels().contains_key(owner_label(kind))
         {
-            store.assume(object);
+            store.assume(object.into());
         }
     }
 
     /// Takes note of a deletion that left nothing behind.
     pub fn assume_deleted(&self, kind: ChildKind, object: &DynamicObject) {
         if let Some(store) = self.stores.get(&kind) {
-            store.delete(object.clone());
+            store.delete(object.clone().into());
         }
     }
 
@@ -178,13 +167,13 @@ impl ChildStore {
         &self,
         kind: ChildKind,
         scope: &str,
-        store: &Arc<ObjectStore<DynamicObject>>,
+        store: &Arc<ObjectStore<CompactObject>>,
         on_change: &OnChildChange,
         on_availability: &OnAvailabilityChange,
     ) -> WatchHandle {
         let api = |version: &&'static str| {
             let resource = kind.api_resource(version);
-            let api: Api<DynamicObject> = match scope {
+            let api: Api<CompactObject> = match scope {
                 "" => Api::all_with(self.client.clone(), &resource),
                 namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
             };
@@ -199,7 +188,14 @@ impl ChildStore {
             target,
             store.clone(),
             &self.context,
-            move |change| on_change(kind, &change),
+            move |change: ObjectChange<CompactObject>| {
+                // What only shows a write of this process concerns nobody.
+                if !change.own_write {
+                    let read = |object: Option<Arc<CompactObject>>| object.map(|o| Arc::new(o.to_object()));
+                    let (old, new) = (read(change.old), read(change.new));
+                    on_change(kind, &ObjectChange { old, new, own_write: false });
+                }
+            },
             move || on_availability(&namespace),
         )
     }

@@ -6,11 +6,11 @@
 
 use std::{future::Future, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{AsyncReadExt, Stream, StreamExt};
 use kube::{
     Api, Resource,
     api::{ListParams, WatchParams},
-    core::{ObjectList, Status, WatchEvent},
+    core::{ObjectList, Request, Status, WatchEvent},
 };
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,10 @@ use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
 
 /// As in client-go.
 const PAGE_SIZE: u32 = 500;
+/// The longest answer to a list. A longer one is asked for again with fewer objects.
+const MAX_PAGE_BYTES: u64 = 4 << 20;
+/// By how much fewer.
+const PAGE_DIVISOR: u32 = 4;
 /// How long the API server keeps a watch open, as kube's own watcher asks for.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(290);
 /// What a page of a list may take.
@@ -55,24 +59,51 @@ pub enum Change<K> {
     Bookmark,
 }
 
-/// Everything that there is, and the position that it was read at.
+/// Hands everything that there is to `take`, in pages, with the position that it was read at, which is returned.
 ///
 /// # Errors
 /// [`WatchFailure`].
-pub async fn list<K>(api: &Api<K>, selector: &str) -> Result<(Vec<K>, Position), WatchFailure>
+pub async fn list<K>(
+    api: &Api<K>,
+    selector: &str,
+    mut take: impl FnMut(&Position, Vec<K>),
+) -> Result<Position, WatchFailure>
 where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut params = ListParams::default().labels(selector).limit(PAGE_SIZE);
-    let mut objects = Vec::new();
+    let (mut params, mut limit) = (ListParams::default().labels(selector), PAGE_SIZE);
     loop {
-        let page = in_time(PAGE_TIMEOUT, api.list(&params)).await?;
-        objects.extend(page.items);
+        params = params.limit(limit);
+        let Some(page) = in_time(PAGE_TIMEOUT, page(api, &params, limit)).await? else {
+            limit = (limit / PAGE_DIVISOR).max(1);
+            continue;
+        };
+        let position = position_of(page.metadata.resource_version.as_deref())?;
+        take(&position, page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok((objects, position_of(page.metadata.resource_version.as_deref())?)),
+            None => return Ok(position),
         }
     }
+}
+
+/// One page; `None` where it is too long to be read. A single object is read whatever its size, which the API
+/// server bounds.
+async fn page<K>(api: &Api<K>, params: &ListParams, limit: u32) -> kube::Result<Option<ObjectList<K>>>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut request = Request::new(api.resource_url()).list(params).map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert("list");
+    let answer = api.clone().into_client().request_stream(request).await?;
+    let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
+    let mut text = Vec::new();
+    let read = std::pin::pin!(answer).take(max.saturating_add(1)).read_to_end(&mut text).await;
+    read.map_err(|error| kube::Error::Service(error.into()))?;
+    if text.len() as u64 > max {
+        return Ok(None);
+    }
+    serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
 }
 
 /// The API server's present position: one object at most is read.

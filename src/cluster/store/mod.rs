@@ -6,7 +6,9 @@
 //! (KEP-5504).
 
 pub mod backoff;
+mod change;
 pub mod children;
+pub mod compact;
 pub mod definitions;
 pub mod list_watch;
 pub mod reflector;
@@ -14,14 +16,16 @@ pub mod shared_state;
 pub mod watch_handle;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use kube::ResourceExt;
 use parking_lot::RwLock;
 
-use crate::cluster::ObjectKey;
+use crate::cluster::{ObjectKey, table};
+
+pub use crate::cluster::store::change::{ObjectChange, Relist};
 
 /// How many deletions are remembered, to distinguish a late response from a new object.
 const MAX_TOMBSTONES: usize = 1024;
@@ -43,48 +47,16 @@ const MAX_TOMBSTONES: usize = 1024;
 #[derive(Debug)]
 pub struct ObjectStore<K> {
     inner: RwLock<Inner<K>>,
-    owner_of: fn(&K) -> Option<String>,
+    owner_of: fn(&K) -> Option<&str>,
 }
 
 #[derive(Debug)]
 struct Inner<K> {
-    observed: HashMap<ObjectKey, Arc<K>>,
-    assumed: HashMap<ObjectKey, Arc<K>>,
-    owned: HashMap<String, BTreeSet<ObjectKey>>,
+    observed: HashMap<Arc<ObjectKey>, Arc<K>>,
+    assumed: HashMap<Arc<ObjectKey>, Arc<K>>,
+    /// By the owner's uid; mostly of one child.
+    owned: HashMap<Box<str>, Vec<Arc<ObjectKey>>>,
     deleted: VecDeque<(ObjectKey, u64)>,
-}
-
-/// A complete list of one scope: what it does not have is deleted.
-#[derive(Debug)]
-pub struct Relist<K> {
-    /// The namespace that was listed; "" for all.
-    pub scope: String,
-    /// Everything in it.
-    pub objects: Vec<K>,
-    /// The list's own resourceVersion: it shows every write up to this one.
-    pub version: u64,
-    /// The API server's resourceVersions have gone backwards (etcd was restored): what was known before is
-    /// no measure for what is listed now.
-    pub rewound: bool,
-}
-
-/// One object's step from `old` to `new`.
-#[derive(Debug, Clone)]
-pub struct ObjectChange<K> {
-    /// What was known before.
-    pub old: Option<Arc<K>>,
-    /// What is known now; `None`: deleted.
-    pub new: Option<Arc<K>>,
-    /// The watch merely shows a write of Elpio's own.
-    pub own_write: bool,
-}
-
-impl<K: ResourceExt> ObjectChange<K> {
-    /// The object that changed.
-    #[must_use]
-    pub fn key(&self) -> Option<ObjectKey> {
-        self.new.as_ref().or(self.old.as_ref()).map(|o| ObjectKey::from_object(&**o))
-    }
 }
 
 /// An object's resourceVersion as the integer that it is.
@@ -94,7 +66,7 @@ pub fn resource_version<K: ResourceExt>(object: &K) -> u64 {
 
 impl<K: ResourceExt> ObjectStore<K> {
     /// An empty cache; `owner_of` gives the uid under which [`ObjectStore::owned_by`] finds an object.
-    pub fn new(owner_of: fn(&K) -> Option<String>) -> Self {
+    pub fn new(owner_of: fn(&K) -> Option<&str>) -> Self {
         let inner = Inner {
             observed: HashMap::new(),
             assumed: HashMap::new(),
@@ -130,6 +102,13 @@ impl<K: ResourceExt> ObjectStore<K> {
             .unwrap_or_default()
     }
 
+    /// Whether the watch has shown this object at this version: a list brings nothing new of it.
+    pub fn is_observed(&self, object: &K) -> bool {
+        let inner = self.inner.read();
+        let observed = inner.observed.get(&ObjectKey::from_object(object));
+        observed.is_some_and(|known| resource_version(&**known) == resource_version(object))
+    }
+
     /// Takes a complete list. Returns what it changed.
     pub fn replace(&self, list: Relist<K>) -> Vec<ObjectChange<K>> {
         self.inner.write().replace(list, self.owner_of)
@@ -156,7 +135,7 @@ impl<K: ResourceExt> ObjectStore<K> {
         if buried || old.as_ref().is_some_and(|old| resource_version(&**old) >= version) {
             return None;
         }
-        inner.reindex(&key, Some(&object), self.owner_of);
+        let key = inner.reindex(key, Some(&object), self.owner_of);
         inner.assumed.insert(key, object.clone());
         Some(ObjectChange { old, new: Some(object), own_write: false })
     }
@@ -176,39 +155,54 @@ impl<K: ResourceExt> Inner<K> {
         self.assumed.get(key).or_else(|| self.observed.get(key)).cloned()
     }
 
-    fn reindex(&mut self, key: &ObjectKey, new: Option<&Arc<K>>, owner_of: fn(&K) -> Option<String>) {
-        if let Some(uid) = self.newest(key).and_then(|old| owner_of(&old))
-            && let Some(keys) = self.owned.get_mut(&uid)
+    /// Brings the index to what is known next of an object. Returns its key, shared with what is known.
+    fn reindex(
+        &mut self,
+        key: ObjectKey,
+        new: Option<&Arc<K>>,
+        owner_of: fn(&K) -> Option<&str>,
+    ) -> Arc<ObjectKey> {
+        let known = self.observed.get_key_value(&key).or_else(|| self.assumed.get_key_value(&key));
+        let shared = known.map_or_else(|| Arc::new(key), |(known, _)| known.clone());
+        let old = self.newest(&shared);
+        let (old, new) = (old.as_deref().and_then(owner_of), new.and_then(|object| owner_of(object)));
+        if old == new {
+            return shared;
+        }
+        if let Some(uid) = old
+            && let Some(keys) = self.owned.get_mut(uid)
         {
-            keys.remove(key);
+            keys.retain(|key| **key != *shared);
             if keys.is_empty() {
-                self.owned.remove(&uid);
+                self.owned.remove(uid);
             }
         }
-        if let Some(uid) = new.and_then(|o| owner_of(o)) {
-            self.owned.entry(uid).or_default().insert(key.clone());
+        if let Some(uid) = new {
+            self.owned.entry(uid.into()).or_insert_with(|| Vec::with_capacity(1)).push(shared.clone());
         }
+        shared
     }
 
-    fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
+    fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<&str>) -> ObjectChange<K> {
         let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
         let old = self.newest(&key);
         let mut echo = false;
         if let Some(written) = self.assumed.get(&key).map(|w| resource_version(&**w)) {
             if written > rv {
                 // The watch is still behind: what it shows is older than what is known.
-                self.observed.insert(key, object.clone());
+                let shared = self.assumed.get_key_value(&key).map(|(shared, _)| shared.clone());
+                self.observed.insert(shared.unwrap_or_else(|| Arc::new(key)), object.clone());
                 return ObjectChange { old: old.clone(), new: old, own_write: true };
             }
             echo = written == rv;
         }
-        self.reindex(&key, Some(&object), owner_of);
+        let key = self.reindex(key, Some(&object), owner_of);
         self.assumed.remove(&key);
         self.observed.insert(key, object.clone());
         ObjectChange { old, new: Some(object), own_write: echo }
     }
 
-    fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<String>) -> ObjectChange<K> {
+    fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<&str>) -> ObjectChange<K> {
         let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
         let old = self.newest(&key);
         if self.assumed.get(&key).is_some_and(|w| resource_version(&**w) > rv) {
@@ -216,9 +210,10 @@ impl<K: ResourceExt> Inner<K> {
             self.observed.remove(&key);
             return ObjectChange { old: old.clone(), new: old, own_write: true };
         }
-        self.reindex(&key, None, owner_of);
-        self.observed.remove(&key);
-        self.assumed.remove(&key);
+        let shared = self.reindex(key.clone(), None, owner_of);
+        self.observed.remove(&shared);
+        self.assumed.remove(&shared);
+        self.shrink();
         if self.deleted.len() == MAX_TOMBSTONES {
             self.deleted.pop_front();
         }
@@ -226,8 +221,15 @@ impl<K: ResourceExt> Inner<K> {
         ObjectChange { old: old.or(Some(object)), new: None, own_write: false }
     }
 
-    fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<String>) -> Vec<ObjectChange<K>> {
-        let Relist { scope, objects, version, rewound: is_rewound } = list;
+    /// Gives back the memory of what was deleted.
+    fn shrink(&mut self) {
+        table::shrink(&mut self.observed);
+        table::shrink(&mut self.assumed);
+        table::shrink(&mut self.owned);
+    }
+
+    fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<&str>) -> Vec<ObjectChange<K>> {
+        let Relist { scope, objects, unchanged, version, rewound: is_rewound } = list;
         if is_rewound {
             // Writes of the lost future must not hide what is listed.
             let (rewound, kept) = std::mem::take(&mut self.assumed)
@@ -238,8 +240,11 @@ impl<K: ResourceExt> Inner<K> {
         }
         let listed: HashMap<ObjectKey, Arc<K>> =
             objects.into_iter().map(|o| (ObjectKey::from_object(&o), Arc::new(o))).collect();
-        let unlisted =
-            |key: &ObjectKey| (scope.is_empty() || key.namespace == scope) && !listed.contains_key(key);
+        let unchanged: HashSet<ObjectKey> = unchanged.into_iter().collect();
+        let unlisted = |key: &ObjectKey| {
+            let is_listed = listed.contains_key(key) || unchanged.contains(key);
+            (scope.is_empty() || key.namespace == scope) && !is_listed
+        };
         let unlisted_writes = self
             .assumed
             .iter()

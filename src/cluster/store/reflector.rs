@@ -7,19 +7,21 @@ use std::{
 };
 
 use futures::StreamExt;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch as channel};
 
 use crate::{
-    cluster::store::{
-        ObjectChange, ObjectStore, Relist,
-        backoff::{WatchBackoff, WatchFailure},
-        list_watch::{self, Change, Position, WATCH_TIMEOUT},
-        shared_state::{SharedWatchState, WatchId, WatchSignals},
-        watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
+    cluster::{
+        ObjectKey,
+        store::{
+            ObjectChange, ObjectStore, Relist,
+            backoff::{WatchBackoff, WatchFailure},
+            list_watch::{self, Change, Position, WATCH_TIMEOUT},
+            shared_state::{SharedWatchState, WatchId, WatchSignals},
+            watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
+        },
     },
-    render::field_managers,
     telemetry::WatchGuard,
 };
 
@@ -172,16 +174,27 @@ where
     }
 
     async fn list(&mut self, api: &Api<K>) -> Result<Position, WatchFailure> {
-        let (mut objects, position) = list_watch::list(api, self.target.selector).await?;
+        let (mut objects, mut unchanged) = (Vec::new(), Vec::new());
+        let is_rewound =
+            |position: &Position| self.known.as_ref().is_some_and(|known| position.number() < known.number());
+        let position = list_watch::list(api, self.target.selector, |position, page: Vec<K>| {
+            // Of most objects nothing is new: only their keys wait for the end of the list.
+            for object in page {
+                if !is_rewound(position) && self.store.is_observed(&object) {
+                    unchanged.push(ObjectKey::from_object(&object));
+                } else {
+                    objects.push(object);
+                }
+            }
+        })
+        .await?;
+        let rewound = is_rewound(&position);
         let guard = self.guard.get_or_insert_with(|| {
             self.context.metrics.watch_guard(self.target.resource, api.resource_url())
         });
-        guard.record_events(objects.len());
-        for object in &mut objects {
-            field_managers::retain_shared(object.managed_fields_mut());
-        }
-        let rewound = self.known.as_ref().is_some_and(|known| position.number() < known.number());
-        let list = Relist { scope: self.target.scope.clone(), objects, version: position.number(), rewound };
+        guard.record_events(objects.len() + unchanged.len());
+        let (scope, version) = (self.target.scope.clone(), position.number());
+        let list = Relist { scope, objects, unchanged, version, rewound };
         self.store.replace(list).into_iter().for_each(&self.on_change);
         self.position = Some(position.clone());
         self.known.clone_from(&self.position);
@@ -193,14 +206,8 @@ where
     fn take(&mut self, change: Change<K>) {
         let change = match change {
             Change::Bookmark => return,
-            Change::Applied(mut object) => {
-                field_managers::retain_shared(object.managed_fields_mut());
-                self.store.apply(object)
-            }
-            Change::Deleted(mut object) => {
-                field_managers::retain_shared(object.managed_fields_mut());
-                self.store.delete(object)
-            }
+            Change::Applied(object) => self.store.apply(object),
+            Change::Deleted(object) => self.store.delete(object),
         };
         if let Some(guard) = &self.guard {
             guard.record_events(1);
@@ -255,12 +262,7 @@ where
                 shared.record_working(&self.id);
                 self.guard = None;
                 // Its objects went with it.
-                let nothing = Relist {
-                    scope: self.target.scope.clone(),
-                    objects: Vec::new(),
-                    version: u64::MAX,
-                    rewound: false,
-                };
+                let nothing = Relist::empty(self.target.scope.clone());
                 self.store.replace(nothing).into_iter().for_each(&self.on_change);
                 self.known = None;
                 self.set_state(WatchState::Absent);

@@ -17,7 +17,7 @@ fn object(name: &str, rv: u64, owner: &str) -> ConfigMap {
 }
 
 fn cache() -> ObjectStore<ConfigMap> {
-    ObjectStore::new(|o: &ConfigMap| o.uid().filter(|u| !u.is_empty()))
+    ObjectStore::new(|o: &ConfigMap| o.metadata.uid.as_deref().filter(|u| !u.is_empty()))
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -88,7 +88,25 @@ fn the_owner_index_follows_the_owner() {
 
 fn list(scope: &str, version: u64, objects: &[(&str, u64)]) -> Relist<ConfigMap> {
     let objects = objects.iter().map(|(name, rv)| object(name, *rv, "u")).collect();
-    Relist { scope: scope.into(), objects, version, rewound: false }
+    Relist { scope: scope.into(), objects, unchanged: Vec::new(), version, rewound: false }
+}
+
+#[test]
+fn what_a_relist_finds_unchanged_stays_as_it_is() {
+    let c = cache();
+    c.replace(list("ns", 5, &[("a", 1), ("b", 2), ("c", 3)]));
+    for (name, version, expected) in [("a", 1, true), ("a", 2, false), ("x", 1, false)] {
+        assert_eq!(c.is_observed(&object(name, version, "u")), expected, "{name} at {version}");
+    }
+    let changes = c.replace(Relist { unchanged: vec![key("a")], ..list("ns", 9, &[("b", 8)]) });
+    assert_eq!(changes.len(), 2, "b changed and c is deleted: {changes:?}");
+    assert_eq!((rv(&c, "a"), rv(&c, "b"), rv(&c, "c")), (Some(1), Some(8), None));
+    assert_eq!(c.owned_by("u").len(), 2);
+    // Deleted while the list came in.
+    c.assume_deleted(&object("a", 1, "u"));
+    c.replace(Relist { unchanged: vec![key("a")], ..list("ns", 10, &[]) });
+    assert_eq!((rv(&c, "a"), rv(&c, "b")), (None, None));
+    assert!(c.owned_by("u").is_empty());
 }
 
 #[test]

@@ -82,8 +82,7 @@ impl<K: Kind> Reconciler<K> {
                 json!({"metadata": {"resourceVersion": version, "uid": object.uid()}, "status": status});
             let call = Self::status_call(object);
             match call_with_timeout(call, api.patch_status(&name, &params, &Patch::Merge(patch))).await {
-                Ok(mut written) => {
-                    written.managed_fields_mut().clear();
+                Ok(written) => {
                     self.pruned.record(&written, wanted);
                     if let Some(change) = self.store.assume(written) {
                         self.observer.observe::<K>(&change, ChangeSource::Write);

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    cluster::ObjectKey,
+    cluster::{ObjectKey, table},
     controller::workqueue::{Requeue, ready::ReadyQueue, retry::IMMEDIATE_DELAY},
     telemetry::Trigger,
 };
@@ -202,6 +202,8 @@ impl QueueState {
         self.requeue(key, requeue, now);
         if self.entries.get(key).is_some_and(ItemState::is_idle) {
             self.entries.remove(key);
+            // Room for all objects is needed at a start, and seldom again.
+            table::shrink(&mut self.entries);
         }
         took
     }

@@ -93,9 +93,6 @@ pub struct ValidSecret {
     pub spec: ExternalSecretSpec,
 }
 
-/// The longest spec, in bytes of JSON.
-const MAX_SPEC: usize = 256 * 1024;
-
 /// The longest values of the annotations that are read, in characters.
 const MAX_ANNOTATIONS: [(&str, usize); 2] = [(annotation::REBUILD, 253), (annotation::TRACEPARENT, 256)];
 
@@ -136,10 +133,6 @@ pub fn validate(
     let engine = spec.engine.or(current_engine).unwrap_or(defaults.engine);
     errors.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
         "must be a DNS-1035 label of at most 63 characters".to_owned()
-    });
-    let size = serde_json::to_vec(spec).map_or(0, |json| json.len());
-    errors.check(size <= MAX_SPEC, "spec", || {
-        format!("must have at most {MAX_SPEC} bytes as JSON, not {size}")
     });
     let pod = container::pod(spec, engine, &mut errors);
     let tls_secret = spec.ingress.tls.then(|| formats::tls_secret(name));

@@ -1,6 +1,6 @@
 //! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
-//! a real API server; with `--faults`: what a faulty collector costs its reconciles. It may measure from
-//! outside only: by watches, the operator's metrics, `/proc` and the audit log.
+//! a real API server; with `--faults`: what a faulty collector costs its reconciles; with `--hostile`: what objects
+//! of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +10,7 @@
 )]
 
 mod faults;
+mod hostile;
 mod load;
 mod observations;
 mod requests;
@@ -68,6 +69,10 @@ fn main() -> ExitCode {
             "faults",
             "Compare reconcile durations with a faulty and a healthy collector, instead of all the above",
         ))
+        .arg(flag(
+            "hostile",
+            "Measure beside 800 objects of 1 MiB of another namespace, instead of all the above",
+        ))
         .arg(number(
             "rounds",
             "6",
@@ -93,11 +98,13 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let hostile = arguments.get_flag("hostile");
     let (faults, rounds) = (arguments.get_flag("faults"), number("rounds"));
     runtime.block_on(async {
         tokio::select! {
             passed = faults::compare(rounds, &binary), if faults => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-            results = measure(&settings, &binary), if !faults => {
+            passed = hostile::measure(&binary), if hostile => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            results = measure(&settings, &binary), if !faults && !hostile => {
                 results.print();
                 ExitCode::SUCCESS
             }

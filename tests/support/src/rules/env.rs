@@ -90,7 +90,7 @@ pub fn env() -> Vec<Case> {
             "a spec of more than 256 KiB",
             "knative",
             json!({"env": many(9, |i| json!({"name": format!("V{i}"), "value": "x".repeat(30_000)}))}),
-            "spec: must have at most 262144 bytes as JSON, not 270424",
+            "spec: must have at most 262144 bytes as JSON, not 270275",
         ),
         good("500 variables", json!({"env": many(500, |i| json!({"name": format!("V{i}"), "value": "x"}))})),
         bad(

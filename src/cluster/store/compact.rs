@@ -1,0 +1,226 @@
+//! A child as its store holds it: one text, trimmed to what is read of it, and parsed when its owner is
+//! reconciled. As a tree it would take eight times the memory. It makes no request.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{
+    Resource, ResourceExt,
+    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta},
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{GROUP, annotation},
+    render::field_managers,
+};
+
+/// The longest text that is kept of a run: its messages go into conditions and Events.
+const MAX_RUN_TEXT: usize = 4096;
+/// The longest list that is kept of a run.
+const MAX_RUN_ITEMS: usize = 64;
+
+/// What is kept of a run and of its tasks: they are created once, and never compared with what was sent.
+const RUN_SPEC: [&str; 2] = ["status", "params"];
+const RUN_STATUS: [&str; 5] = ["conditions", "startTime", "completionTime", "results", "steps"];
+
+/// An object of a child's kind.
+#[derive(Clone, Debug)]
+pub struct CompactObject {
+    /// Name, namespace, uid and resourceVersion, and nothing else.
+    metadata: ObjectMeta,
+    /// The uid of its controller.
+    owner: Option<Box<str>>,
+    /// The rest of the metadata, and the other fields.
+    text: Box<str>,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A child that Elpio applies.
+    Applied,
+    /// A run, or a task of one.
+    Run,
+    /// Somebody else's with Elpio's label: nothing but names is kept.
+    Foreign,
+}
+
+/// An object's controller: who owns it, whatever its labels say.
+pub fn controller_of<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
+    object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
+}
+
+impl CompactObject {
+    /// The uid of the object's controller.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// The object as it can be read.
+    #[must_use]
+    pub fn to_object(&self) -> DynamicObject {
+        let (metadata, data): (ObjectMeta, Value) = serde_json::from_str(&self.text).unwrap_or_default();
+        let ObjectMeta { name, namespace, uid, resource_version, .. } = self.metadata.clone();
+        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..metadata };
+        DynamicObject { types: None, metadata, data }
+    }
+}
+
+impl From<DynamicObject> for CompactObject {
+    fn from(object: DynamicObject) -> Self {
+        let DynamicObject { mut metadata, data, .. } = trim(object);
+        let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let owner = owner.map(|owner| owner.uid.clone().into_boxed_str());
+        let names = ObjectMeta {
+            name: metadata.name.take(),
+            namespace: metadata.namespace.take(),
+            uid: metadata.uid.take(),
+            resource_version: metadata.resource_version.take(),
+            ..ObjectMeta::default()
+        };
+        let text = serde_json::to_string(&(&metadata, &data)).unwrap_or_default();
+        Self { metadata: names, owner, text: text.into_boxed_str() }
+    }
+}
+
+impl<'de> Deserialize<'de> for CompactObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DynamicObject::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl Resource for CompactObject {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(resource)
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(resource)
+    }
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(resource)
+    }
+
+    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::api_version(resource)
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(resource)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// An object without what nobody reads.
+#[must_use]
+pub fn trim(mut object: DynamicObject) -> DynamicObject {
+    let origin = origin(&object);
+    object.types = None;
+    let metadata = &mut object.metadata;
+    metadata.self_link = None;
+    metadata.generate_name = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| origin != Origin::Foreign && annotation::is_read(name));
+    }
+    if let Some(entries) = &mut metadata.managed_fields {
+        if origin == Origin::Applied {
+            field_managers::retain_shared(entries);
+        } else {
+            entries.clear();
+        }
+    }
+    metadata.annotations.take_if(|annotations| annotations.is_empty());
+    metadata.managed_fields.take_if(|entries| entries.is_empty());
+    match origin {
+        Origin::Applied => {}
+        Origin::Run => object.data = run_data(&mut object.data),
+        Origin::Foreign => {
+            metadata.finalizers = None;
+            metadata.labels.iter_mut().for_each(|labels| labels.retain(|name, _| is_own_name(name)));
+            let owners = metadata.owner_references.iter_mut();
+            owners.for_each(|owners| owners.retain(|owner| owner.controller == Some(true)));
+            object.data = json!({});
+        }
+    }
+    object
+}
+
+fn is_own_name(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)
+}
+
+fn origin(object: &DynamicObject) -> Origin {
+    let Some(controller) = controller_of(object) else { return Origin::Foreign };
+    let group = controller.api_version.split_once('/').map(|(group, _)| group);
+    let is_run = || object.data.pointer("/spec/pipelineSpec").is_some();
+    match group {
+        Some(GROUP) if is_run() => Origin::Run,
+        Some(GROUP) => Origin::Applied,
+        Some("tekton.dev") => Origin::Run,
+        _ => Origin::Foreign,
+    }
+}
+
+/// The fields that are read of a run or of a task of one.
+fn run_data(data: &mut Value) -> Value {
+    let mut kept = |part: &str, names: &[&str]| -> Map<String, Value> {
+        let fields = data.get_mut(part).and_then(Value::as_object_mut);
+        let fields = fields.map(std::mem::take).unwrap_or_default();
+        fields.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect()
+    };
+    let (spec, mut status) = (kept("spec", &RUN_SPEC), kept("status", &RUN_STATUS));
+    for step in status.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten() {
+        let terminated = &step["terminated"];
+        let terminated = json!({"exitCode": terminated["exitCode"], "message": terminated["message"]});
+        *step = json!({"name": step["name"], "terminated": terminated});
+    }
+    let mut data = json!({"spec": spec, "status": status});
+    bound(&mut data);
+    data
+}
+
+/// Cuts what is longer than a run may say.
+fn bound(value: &mut Value) {
+    match value {
+        Value::String(text) => text.truncate(text.floor_char_boundary(MAX_RUN_TEXT)),
+        Value::Array(items) => {
+            items.truncate(MAX_RUN_ITEMS);
+            items.iter_mut().for_each(bound);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(bound),
+        _ => {}
+    }
+}
+
+/// Whether a write changed an object, whatever the engine wrote into its status meanwhile.
+#[must_use]
+pub fn has_changed(known: &DynamicObject, written: &DynamicObject) -> bool {
+    let compared = |object: &DynamicObject| {
+        let mut object = trim(object.clone());
+        object.metadata.managed_fields = None;
+        object.metadata.resource_version = None;
+        if let Some(fields) = object.data.as_object_mut() {
+            fields.remove("status");
+        }
+        object
+    };
+    compared(known) != compared(written)
+}
+
+#[cfg(test)]
+#[path = "compact_test.rs"]
+mod tests;
