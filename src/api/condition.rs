@@ -20,10 +20,23 @@ pub mod kind {
     pub const BUILD_READY: &str = "BuildReady";
     /// The `Ready` of the `ElpioService` that a function produced.
     pub const SERVICE_READY: &str = "ServiceReady";
+    /// For kstatus: on its way, or failing in a way that may pass. Present only when True.
+    pub const RECONCILING: &str = "Reconciling";
+    /// For kstatus: no retry heals it, only an edit. Present only when True.
+    pub const STALLED: &str = "Stalled";
 
     /// Every condition type.
-    pub const ALL: &[&str] =
-        &[READY, RECONCILED, ENGINE_READY, DOMAIN_READY, SECRETS_READY, BUILD_READY, SERVICE_READY];
+    pub const ALL: &[&str] = &[
+        READY,
+        RECONCILED,
+        ENGINE_READY,
+        DOMAIN_READY,
+        SECRETS_READY,
+        BUILD_READY,
+        SERVICE_READY,
+        RECONCILING,
+        STALLED,
+    ];
 }
 
 /// Reasons of conditions and Events.

@@ -1,4 +1,4 @@
-//! The conditions that both kinds have: `Ready` and `Reconciled`. Pure.
+//! The conditions that both kinds have: `Ready`, `Reconciled`, and what kstatus reads. Pure.
 
 use crate::{
     api::condition::{Condition, kind, reason},
@@ -74,5 +74,44 @@ pub fn ready(
             NewCondition::new(kind::READY, ConditionStatus::True, reason::RECONCILED, message_when_true())
         }
         Some(part) => NewCondition { kind: kind::READY, ..part.clone() },
+    }
+}
+
+/// The conditions with the one that kstatus reads where the object is not ready: `Stalled` for what only an
+/// edit heals, `Reconciling` for everything that may pass by itself. A ready object has neither.
+#[must_use]
+pub fn with_progress(mut conditions: Vec<NewCondition>) -> Vec<NewCondition> {
+    let open = conditions.iter().find(|c| c.kind == kind::READY && c.status != ConditionStatus::True);
+    let progress = open.map(|ready| {
+        let stalled = matches!(ready.reason.as_str(), reason::INVALID_SPEC | reason::BUILD_FAILED);
+        let kind = if stalled { kind::STALLED } else { kind::RECONCILING };
+        // The message is that of `Ready`; it is stored once.
+        NewCondition::new(kind, ConditionStatus::True, &ready.reason, "see the condition Ready")
+    });
+    conditions.extend(progress);
+    conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kstatus_reads_one_condition_more_where_it_is_not_ready() {
+        let added = |status, why: &str| {
+            let all = with_progress(vec![NewCondition::new(kind::READY, status, why, "m")]);
+            all[1..].iter().map(|c| (c.kind, c.status, c.reason.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(added(ConditionStatus::True, reason::RECONCILED), []);
+        for stalled in [reason::INVALID_SPEC, reason::BUILD_FAILED] {
+            let expected = [(kind::STALLED, ConditionStatus::True, stalled.to_owned())];
+            assert_eq!(added(ConditionStatus::False, stalled), expected);
+        }
+        for passing in [reason::PROGRESSING, reason::NAME_CONFLICT, reason::FORBIDDEN, "RevisionFailed"] {
+            for status in [ConditionStatus::False, ConditionStatus::Unknown] {
+                let expected = [(kind::RECONCILING, ConditionStatus::True, passing.to_owned())];
+                assert_eq!(added(status, passing), expected);
+            }
+        }
     }
 }

@@ -53,7 +53,7 @@ fn service(namespace: &str, name: &str, spec: &Value) -> Value {
 }
 
 /// Services that together need a child of every kind.
-fn every_child(namespace: &str) -> [Value; 3] {
+pub fn every_child(namespace: &str) -> [Value; 3] {
     let image = json!({"repository": "registry.local/app"});
     let secrets =
         json!([{"name": "db", "storeRef": "vault", "data": [{"secretKey": "PASSWORD", "remoteKey": "db"}]}]);

@@ -64,6 +64,7 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
+    let new_conditions = common_conditions::with_progress(new_conditions);
     status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
     if matches!(observation, Observation::Invalid(_)) && status.phase.is_none() {

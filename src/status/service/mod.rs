@@ -60,6 +60,7 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
+    let new_conditions = common_conditions::with_progress(new_conditions);
     status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
     status.ready = is_true(&status.conditions, kind::READY);
     if status.ready && is_rolled_out(observation) {

@@ -16,6 +16,7 @@
 //! | variable | effect |
 //! |---|---|
 //! | `KUBEBUILDER_ASSETS` | a directory with etcd, kube-apiserver, kube-controller-manager (otelcol, jaeger, prometheus, promtool): used instead of building them |
+//! | `ELPIO_OLDEST_KUBERNETES` | if set, the API server and the controller manager are of the oldest supported version |
 //! | `XDG_CACHE_HOME` | parent of `elpio-operator/components/`, where built binaries are cached (default `~/.cache`) |
 //! | `ELPIO_KEEP` | if set, temporary directories with data and logs are not removed |
 //!

@@ -2,6 +2,7 @@
 //! start them.
 
 pub mod cargo;
+pub mod clients;
 mod go_build;
 
 use std::{
@@ -32,6 +33,9 @@ pub struct Component {
 /// Without these flags the API server reports v0.0.0, and clients disable features.
 const KUBERNETES_VERSION: &str = "-X k8s.io/component-base/version.gitVersion=v1.35.4 \
      -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35";
+
+const OLDEST_KUBERNETES_VERSION: &str = "-X k8s.io/component-base/version.gitVersion=v1.32.13 \
+     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=32";
 
 /// The API server's storage.
 pub const ETCD: Component =
@@ -103,13 +107,13 @@ impl Component {
         if let Some(path) = provided(self.name) {
             return Ok(path);
         }
-        let (go_mod, go_sum, args) = self.sources()?;
-        let key = key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]);
-        get_or_build(self.name, &key, |dir| {
+        let sources = self.sources()?;
+        get_or_build(self.name, &self.key(&sources), |dir| {
             // In a copy of the manifest: `go` may update it, and the checkout may be read-only.
-            write(&dir.join("go.mod"), &go_mod)?;
-            write(&dir.join("go.sum"), &go_sum)?;
-            build(self.name, Path::new("go"), dir, &args)?;
+            for (name, bytes) in &sources {
+                write(&dir.join(name), bytes)?;
+            }
+            build(self.name, Path::new("go"), dir, &self.build_args())?;
             Ok(dir.join(UNFINISHED))
         })
     }
@@ -117,22 +121,35 @@ impl Component {
     /// Whether the binary exists already.
     #[must_use]
     pub fn is_built(&self) -> bool {
-        let built = |(go_mod, go_sum, args): Sources| {
-            is_built(self.name, &key(&[&go_mod, &go_sum, args.join(" ").as_bytes()]))
-        };
+        let built = |sources: Sources| is_built(self.name, &self.key(&sources));
         provided(self.name).is_some() || self.sources().is_ok_and(built)
     }
 
-    /// go.mod, go.sum, and the arguments for Go.
+    /// go.mod, go.sum, and for a program of this repository its source.
     fn sources(&self) -> Result<Sources, BuildError> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.module);
-        Ok((read(&manifest.join("go.mod"))?, read(&manifest.join("go.sum"))?, self.build_args()))
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.pinned().0);
+        let own = (self.package == ".").then_some("main.go");
+        let names = ["go.mod", "go.sum"].into_iter().chain(own);
+        names.map(|name| Ok((name, read(&manifest.join(name))?))).collect()
+    }
+
+    /// The module's directory and the flags: those of the oldest supported Kubernetes where that is asked for.
+    fn pinned(&self) -> (&'static str, &'static str) {
+        let oldest = self.module == "kubernetes" && std::env::var_os("ELPIO_OLDEST_KUBERNETES").is_some();
+        if oldest { ("kubernetes-oldest", OLDEST_KUBERNETES_VERSION) } else { (self.module, self.ldflags) }
+    }
+
+    fn key(&self, sources: &Sources) -> String {
+        let args = self.build_args().join(" ");
+        let mut parts: Vec<&[u8]> = sources.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        parts.insert(2, args.as_bytes());
+        key(&parts)
     }
 
     fn build_args(&self) -> Vec<String> {
         let mut args: Vec<String> = ["build", "-trimpath", "-o", UNFINISHED].map(str::to_owned).to_vec();
         args.push("-ldflags".to_owned());
-        args.push(format!("-s -w {}", self.ldflags).trim_end().to_owned());
+        args.push(format!("-s -w {}", self.pinned().1).trim_end().to_owned());
         if !self.tags.is_empty() {
             args.extend(["-tags".to_owned(), self.tags.to_owned()]);
         }
@@ -141,7 +158,7 @@ impl Component {
     }
 }
 
-type Sources = (Vec<u8>, Vec<u8>, Vec<String>);
+type Sources = Vec<(&'static str, Vec<u8>)>;
 
 /// The program in `KUBEBUILDER_ASSETS`, if it has one of that name.
 fn provided(name: &str) -> Option<PathBuf> {
