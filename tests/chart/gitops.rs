@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, fs};
 
 use elpio_cluster::components::clients::GITOPS;
-use elpio_operator::api::GROUP;
+use elpio_operator::api::{GROUP, condition};
 use serde_json::{Value, json};
 
 use crate::{program, read, top};
 
-/// One step of a golden file: the object as a GitOps tool would read it.
+/// One step of a golden file: the object as a delivery tool would read it.
 struct State {
     name: String,
     object: Value,
@@ -31,16 +31,15 @@ impl State {
     }
 }
 
-/// `  Ready=False InvalidSpec (generation 2, since 20s): message`
+/// `  Ready=False InvalidSpec (generation 2, since 20s): message`, of a function without the parentheses.
 fn condition(line: &str) -> Option<Value> {
-    let (head, message) = line.strip_prefix("  ")?.split_once("): ").or(line.trim().split_once("):"))?;
-    let (condition, rest) = head.split_once(" (generation ")?;
-    let (kind, reason) = condition.split_once(' ')?;
-    let (kind, status) = kind.split_once('=')?;
+    let (head, message) = line.strip_prefix("  ")?.split_once(':')?;
+    let (condition, rest) = head.split_once(" (generation ").unwrap_or((head, "1"));
+    let (condition, reason) = condition.split_once(' ')?;
+    let (kind, status) = condition.split_once('=')?;
     let generation: i64 = rest.split(',').next()?.parse().ok()?;
-    Some(
-        json!({"type": kind.trim(), "status": status, "reason": reason, "message": message, "observedGeneration": generation}),
-    )
+    let known = condition::kind::ALL.contains(&kind);
+    known.then(|| json!({"type": kind, "status": status, "reason": reason, "message": message.trim(), "observedGeneration": generation}))
 }
 
 fn states() -> Vec<State> {

@@ -28,7 +28,15 @@ const COMPONENTS: [(&str, &str, &[&str]); 3] = [
 ];
 
 fn by_identity(objects: Vec<Value>) -> BTreeMap<String, Value> {
-    objects.into_iter().map(|object| (identity(&object), object)).collect()
+    let mut all: BTreeMap<String, Value> =
+        objects.into_iter().map(|object| (identity(&object), object)).collect();
+    for object in all.values_mut() {
+        // kustomize puts a new variable first; none of the operator's refers to another.
+        if let Some(env) = object.pointer_mut("/spec/template/spec/containers/0/env") {
+            env.as_array_mut().unwrap().sort_by_key(|variable| variable["name"].to_string());
+        }
+    }
+    all
 }
 
 /// What a merge has to set to make `new` of `old`: changed fields, and of lists by name the changed items.
@@ -77,7 +85,7 @@ fn component(about: &str, base: &BTreeMap<String, Value>, wanted: &str) -> [Stri
     for (name, old) in base {
         let mut patch = head(old);
         match parts.get(name).map(|part| documents(part).remove(0)) {
-            Some(new) if new == *old => continue,
+            Some(new) if by_identity(vec![new.clone()]).values().next() == Some(old) => continue,
             Some(new) => {
                 let changes = difference(old, &new);
                 patch.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -1,5 +1,5 @@
 //! The Helm chart: its schema, what it renders for many values, and its life on a real API server. What is
-//! derived from it (`install.yaml`, the kustomization) is compared here, and so is what GitOps tools make of
+//! derived from it (`install.yaml`, the kustomization) is compared here, and so is what delivery tools make of
 //! statuses.
 //! `UPDATE_GOLDEN=1 cargo test --test chart generated` writes what is derived.
 #![allow(

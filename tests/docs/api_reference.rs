@@ -107,7 +107,7 @@ fn reference() -> String {
 }
 
 #[test]
-fn the_api_reference_is_what_the_crds_say() {
+fn the_api_reference_matches_the_crds() {
     let (path, wanted) = (top().join("docs/api.md"), reference());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &wanted).unwrap();

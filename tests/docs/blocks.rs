@@ -37,7 +37,7 @@ fn comment<'a>(block: &'a Block, start: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn at_most_five_blocks_are_not_run_and_each_says_why() {
+fn at_most_five_blocks_are_not_run_each_with_a_reason() {
     let mut marked = Vec::new();
     for page in ordered() {
         for block in sh_blocks(&page) {

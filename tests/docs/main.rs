@@ -13,6 +13,7 @@ mod blocks;
 mod links;
 mod markdown;
 mod run;
+mod versions;
 
 use std::{fs, path::Path};
 

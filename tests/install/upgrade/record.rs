@@ -39,6 +39,7 @@ async fn list(client: &kube::Client, api_version: &str, kind: &str) -> Vec<Value
             let mut item = serde_json::to_value(item).unwrap();
             item["apiVersion"] = api_version.into();
             item["kind"] = kind.into();
+            item["metadata"].as_object_mut().unwrap().remove("resourceVersion");
             item
         })
         .collect()
@@ -101,7 +102,10 @@ async fn record() {
         children.extend(list(&client, &kind.api_version(), kind.kind()).await);
     }
     // Only what the operator made.
-    children.retain(|child| child["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "elpio");
+    children.retain(|child| {
+        let owners = child["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        owners.into_iter().any(|owner| owner["kind"].as_str().is_some_and(|kind| kind.starts_with("Elpio")))
+    });
     write(version, "objects.yaml", &authored);
     write(version, "children.yaml", &children);
     println!("{version}: {} objects, {} children", authored.len(), children.len());

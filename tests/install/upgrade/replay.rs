@@ -42,13 +42,8 @@ async fn replay(version: &str) -> Audit {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     stored::apply(&client, &namespace, "kubectl").await;
     let (objects, children) = (documents(version, "objects.yaml"), documents(version, "children.yaml"));
-    let mut uids = stored::Uids::new();
-    for object in &objects {
-        stored::create(&client, object, &mut uids).await;
-    }
-    // A published service before its own children.
-    for child in &children {
-        stored::apply_child(&client, child, &mut uids).await;
+    for object in objects.iter().chain(&children) {
+        stored::restore(&cluster, object).await;
     }
     cluster.apply_crds(&[Crds::ELPIO]).await;
 
@@ -61,8 +56,8 @@ async fn replay(version: &str) -> Audit {
     reconciled(&operator, objects.len() + published).await;
     operator.terminate(SOON).await;
     let own = |resource: &str| matches!(resource, "events" | "leases");
-    let ours = cluster.audit_since(offset).user_agent("elpio-operator").namespace(NAMESPACE).writes();
-    ours.filter(|entry| {
+    let by_operator = cluster.audit_since(offset).user_agent("elpio-operator").namespace(NAMESPACE).writes();
+    by_operator.filter(|entry| {
         !own(&entry.resource) && entry.subresource != "status" && !entry.uri.contains("dryRun")
     })
 }

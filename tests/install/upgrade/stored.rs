@@ -1,20 +1,15 @@
-//! Puts the objects of the golden files into a cluster as they were stored: created, or applied by the manager
-//! that owned them, with the status that they had.
+//! Puts the objects of the golden files into a cluster as they were stored.
 
-use std::collections::BTreeMap;
-
+use elpio_cluster::{Cluster, eventually};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, TypeMeta},
     core::{DynamicObject, GroupVersionKind},
     discovery::{Scope, pinned_kind},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::upgrade::{SOON, managed_fields::owned};
-
-/// New uids by the recorded ones.
-pub type Uids = BTreeMap<String, String>;
+use crate::upgrade::SOON;
 
 pub async fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
     let types = serde_json::from_value(object.clone()).unwrap();
@@ -37,38 +32,19 @@ pub async fn apply(client: &Client, object: &Value, manager: &str) -> DynamicObj
     result.unwrap_or_else(|error| panic!("{} {}: {error}", object["kind"], name(object)))
 }
 
-/// Creates an object as its author did, then writes its status.
-pub async fn create(client: &Client, object: &Value, uids: &mut Uids) {
-    let mut new = object.clone();
-    let metadata = &object["metadata"];
-    new["metadata"] = json!({"name": metadata["name"], "namespace": metadata["namespace"], "annotations": metadata["annotations"]});
-    new.as_object_mut().unwrap().remove("status");
-    let api = api(client, object).await;
-    let created = api.create(&PostParams::default(), &serde_json::from_value(new).unwrap()).await.unwrap();
-    uids.insert(metadata["uid"].as_str().unwrap().to_owned(), created.metadata.uid.unwrap());
-    write_status(client, object).await;
-}
-
-/// Applies a child as the operator did, under its owner's new uid, then writes its status.
-pub async fn apply_child(client: &Client, child: &Value, uids: &mut Uids) {
-    let mut sent = owned(child, "elpio");
-    assert!(!sent.is_null(), "{} {} was not applied by elpio", child["kind"], name(child));
-    for reference in sent["metadata"]["ownerReferences"].as_array_mut().into_iter().flatten() {
-        let recorded = reference["uid"].as_str().unwrap().to_owned();
-        reference["uid"] = uids[&recorded].clone().into();
-    }
-    let stored = apply(client, &sent, "elpio").await;
-    uids.insert(child["metadata"]["uid"].as_str().unwrap().to_owned(), stored.metadata.uid.unwrap());
-    write_status(client, child).await;
-}
-
-/// Writes the recorded status, by another manager than the operator's where it was another's.
-pub async fn write_status(client: &Client, object: &Value) {
-    if object["status"].is_null() {
-        return;
-    }
-    let body = json!({"status": object["status"]});
-    let api = api(client, object).await;
-    let written = api.patch_status(name(object), &PatchParams::default(), &Patch::Merge(&body)).await;
-    written.unwrap_or_else(|error| panic!("{} {}: {error}", object["kind"], name(object)));
+/// Puts the object into etcd as it was stored there, with its uid, its managed fields and its status: what
+/// the operator wrote is compared by all of them.
+pub async fn restore(cluster: &Cluster, object: &Value) {
+    let types: TypeMeta = serde_json::from_value(object.clone()).unwrap();
+    let (group, _) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+    let resource = match (group, types.kind.as_str()) {
+        ("", "Service") => "services/specs".to_owned(),
+        ("apps", "Deployment") => "deployments".to_owned(),
+        (group, kind) => format!("{group}/{}s", kind.to_lowercase()),
+    };
+    let namespace = object["metadata"]["namespace"].as_str().unwrap();
+    let key = format!("/registry/{resource}/{namespace}/{}", name(object));
+    cluster.put_into_etcd(&key, &object.to_string()).await;
+    let api = api(&cluster.client().await, object).await;
+    eventually("the API server has it", SOON, async || api.get(name(object)).await).await;
 }

@@ -1,4 +1,4 @@
-//! What people install and read with: Helm, kubectl, kustomize, and what GitOps tools ask. It starts no server.
+//! What people install and read with: Helm, kubectl, kustomize, and what delivery tools ask. It starts no server.
 
 use std::{
     io::Write as _,

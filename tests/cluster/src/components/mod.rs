@@ -121,12 +121,12 @@ impl Component {
     /// Whether the binary exists already.
     #[must_use]
     pub fn is_built(&self) -> bool {
-        let built = |sources: Sources| is_built(self.name, &self.key(&sources));
+        let built = |sources: Vec<Source>| is_built(self.name, &self.key(&sources));
         provided(self.name).is_some() || self.sources().is_ok_and(built)
     }
 
     /// go.mod, go.sum, and for a program of this repository its source.
-    fn sources(&self) -> Result<Sources, BuildError> {
+    fn sources(&self) -> Result<Vec<Source>, BuildError> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.pinned().0);
         let own = (self.package == ".").then_some("main.go");
         let names = ["go.mod", "go.sum"].into_iter().chain(own);
@@ -139,7 +139,7 @@ impl Component {
         if oldest { ("kubernetes-oldest", OLDEST_KUBERNETES_VERSION) } else { (self.module, self.ldflags) }
     }
 
-    fn key(&self, sources: &Sources) -> String {
+    fn key(&self, sources: &[Source]) -> String {
         let args = self.build_args().join(" ");
         let mut parts: Vec<&[u8]> = sources.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         parts.insert(2, args.as_bytes());
@@ -158,7 +158,8 @@ impl Component {
     }
 }
 
-type Sources = Vec<(&'static str, Vec<u8>)>;
+/// A file's name and its content.
+type Source = (&'static str, Vec<u8>);
 
 /// The program in `KUBEBUILDER_ASSETS`, if it has one of that name.
 fn provided(name: &str) -> Option<PathBuf> {

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Namespace, ServiceAccount},
+};
 use kube::api::{Api, ObjectMeta, PostParams};
 use nix::sys::signal::Signal;
 use tokio::sync::OnceCell;
@@ -24,7 +27,7 @@ use crate::{
     Crds,
     control_plane::processes::{Binaries, ControlPlane},
     eventually,
-    process::{Process, unique},
+    process::{Process, http, unique},
     progress::print,
     units,
 };
@@ -164,6 +167,18 @@ impl Cluster {
         self.stop_api_server().await;
         self.lock().set_flags(flags.iter().map(|&flag| flag.to_owned()).collect());
         self.start_api_server().await;
+    }
+
+    /// Writes a value into etcd, as the API server would have stored it: JSON, which it reads for every kind.
+    ///
+    /// # Panics
+    /// If etcd rejects it.
+    pub async fn put_into_etcd(&self, key: &str, value: &str) {
+        let port = self.lock().etcd_port;
+        let base64 = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).expect("base64");
+        let body = serde_json::json!({"key": base64(key), "value": base64(value)}).to_string();
+        let answer = http::send_body(port, "POST", "/v3/kv/put", "application/json", &body).await;
+        assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{key}: {answer:?}");
     }
 
     /// Takes a backup of etcd. The API server is stopped meanwhile.

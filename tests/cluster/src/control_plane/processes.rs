@@ -46,7 +46,7 @@ pub(crate) struct ControlPlane {
     pub(crate) api_server: Option<Process>,
     pub(crate) etcd: Process,
     binaries: Binaries,
-    etcd_port: u16,
+    pub(crate) etcd_port: u16,
     port: u16,
     flags: Vec<String>,
     audit: bool,

@@ -1,4 +1,4 @@
-//! The smallest HTTP client that health checks and metrics pages need: loopback, no body, no TLS.
+//! The smallest HTTP client that health checks and metrics pages need: loopback, no TLS.
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
@@ -31,11 +31,26 @@ pub async fn get(port: u16, path: &str, accept: &str) -> io::Result<HttpResponse
 /// # Errors
 /// As [`get`].
 pub async fn send(port: u16, method: &str, path: &str, accept: &str) -> io::Result<HttpResponse> {
+    send_body(port, method, path, accept, "").await
+}
+
+/// The same with a body.
+///
+/// # Errors
+/// As [`get`].
+pub async fn send_body(
+    port: u16,
+    method: &str,
+    path: &str,
+    accept: &str,
+    body: &str,
+) -> io::Result<HttpResponse> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         // With HTTP/1.0 the body ends where the connection does.
         let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: 0\r\n\r\n"
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
