@@ -42,7 +42,7 @@ fn by_identity(objects: Vec<Value>) -> BTreeMap<String, Value> {
 /// What a merge has to set to make `new` of `old`: changed fields, and of lists by name the changed items.
 fn difference(old: &Value, new: &Value) -> Value {
     if let (Some(old), Some(new)) = (old.as_object(), new.as_object()) {
-        let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
+        let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
         let changed = changed
             .map(|(key, value)| (key.clone(), difference(old.get(key).unwrap_or(&Value::Null), value)));
         return Value::Object(changed.collect());
@@ -54,7 +54,7 @@ fn difference(old: &Value, new: &Value) -> Value {
         return new.clone();
     }
     let before = |item: &Value| old.as_array().unwrap().iter().find(|other| other["name"] == item["name"]);
-    let changed = new.as_array().unwrap().iter().filter(|item| before(item) != Some(item));
+    let changed = new.as_array().unwrap().iter().filter(|item| before(*item) != Some(*item));
     let changed = changed.map(|item| {
         let mut part = difference(before(item).unwrap_or(&Value::Null), item);
         part["name"] = item["name"].clone();

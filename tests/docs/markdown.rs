@@ -67,7 +67,8 @@ pub fn links(page: &str) -> Vec<String> {
 
 /// The anchors of a page's headings, as GitHub makes them.
 pub fn anchors(page: &str) -> Vec<String> {
-    let mut anchors: Vec<String> = Vec::new();
+    let mut slugs: Vec<String> = Vec::new();
+    let mut anchors = Vec::new();
     let mut open = false;
     for line in page.lines() {
         open ^= line.trim_start().starts_with("```");
@@ -76,8 +77,9 @@ pub fn anchors(page: &str) -> Vec<String> {
             continue;
         }
         let slug = slug(heading.trim());
-        let same = anchors.iter().filter(|anchor| **anchor == slug).count();
-        anchors.push(if same == 0 { slug } else { format!("{slug}-{same}") });
+        let same = slugs.iter().filter(|other| **other == slug).count();
+        anchors.push(if same == 0 { slug.clone() } else { format!("{slug}-{same}") });
+        slugs.push(slug);
     }
     anchors
 }

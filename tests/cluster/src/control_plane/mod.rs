@@ -27,7 +27,7 @@ use crate::{
     Crds,
     control_plane::processes::{Binaries, ControlPlane},
     eventually,
-    process::{Process, http, unique},
+    process::{self, Process, unique},
     progress::print,
     units,
 };
@@ -177,7 +177,7 @@ impl Cluster {
         let port = self.lock().etcd_port;
         let base64 = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).expect("base64");
         let body = serde_json::json!({"key": base64(key), "value": base64(value)}).to_string();
-        let answer = http::send_body(port, "POST", "/v3/kv/put", "application/json", &body).await;
+        let answer = process::http::send_body(port, "POST", "/v3/kv/put", "application/json", &body).await;
         assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{key}: {answer:?}");
     }
 
