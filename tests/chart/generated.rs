@@ -79,7 +79,9 @@ pub(crate) fn manifest(sets: &[&str]) -> String {
     let text = kept.collect::<Vec<_>>().join("\n");
     // Without documents of comments alone.
     let documents = text.split("---\n").filter(|document| document.contains("kind: "));
-    documents.map(|document| format!("---\n{}\n", document.trim_end())).collect()
+    let documents: Vec<String> =
+        documents.map(|document| format!("---\n{}\n", document.trim_end())).collect();
+    documents.concat()
 }
 
 #[test]

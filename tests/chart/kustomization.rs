@@ -54,7 +54,7 @@ fn difference(old: &Value, new: &Value) -> Value {
         return new.clone();
     }
     let before = |item: &Value| old.as_array().unwrap().iter().find(|other| other["name"] == item["name"]);
-    let changed = new.as_array().unwrap().iter().filter(|item| before(*item) != Some(*item));
+    let changed = new.as_array().unwrap().iter().filter(|item| before(item) != Some(*item));
     let changed = changed.map(|item| {
         let mut part = difference(before(item).unwrap_or(&Value::Null), item);
         part["name"] = item["name"].clone();
@@ -80,7 +80,8 @@ fn component(about: &str, base: &BTreeMap<String, Value>, wanted: &str) -> [Stri
         .map(|part| (identity(&documents(part)[0]), part))
         .collect();
     let added = parts.iter().filter(|(name, _)| !base.contains_key(*name));
-    let added: String = added.map(|(_, part)| format!("---\n{part}")).collect();
+    let added: Vec<String> = added.map(|(_, part)| format!("---\n{part}")).collect();
+    let added = added.concat();
     let mut patches = String::new();
     for (name, old) in base {
         let mut patch = head(old);
@@ -92,7 +93,8 @@ fn component(about: &str, base: &BTreeMap<String, Value>, wanted: &str) -> [Stri
             }
             None => patch["$patch"] = "delete".into(),
         }
-        patches.push_str(&format!("---\n{}", serde_saphyr::to_string(&patch).unwrap()));
+        patches.push_str("---\n");
+        patches.push_str(&serde_saphyr::to_string(&patch).unwrap());
     }
     let list = |key: &str, file: &str, text: &str| {
         if text.is_empty() { String::new() } else { format!("{key}\n  - {file}\n") }
