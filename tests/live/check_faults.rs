@@ -28,7 +28,7 @@ fn definition(row: &'static str, name: &'static str, change: fn(&mut Value)) -> 
 
 fn role(row: &'static str, change: fn(&mut Value)) -> Fault {
     let (api_version, kind) = ("rbac.authorization.k8s.io/v1", "ClusterRole");
-    Fault { row, api_version, kind, namespace: None, name: "elpio-operator", change }
+    Fault { row, api_version, kind, namespace: None, name: "elpio-operator.elpio-system", change }
 }
 
 fn lease(change: fn(&mut Value)) -> Fault {
@@ -124,8 +124,8 @@ fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
             .collect()
     };
     for (role, scope) in [
-        ("elpio-operator", RightScope::ServedNamespaces),
-        ("elpio-operator-cluster", RightScope::Cluster),
+        ("elpio-operator.elpio-system", RightScope::ServedNamespaces),
+        ("elpio-operator.elpio-system.cluster", RightScope::Cluster),
         ("elpio-operator-leader-election", RightScope::OwnNamespace),
     ] {
         let is_role = |object: &&Value| object["metadata"]["name"] == role && !object["rules"].is_null();
