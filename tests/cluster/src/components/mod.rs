@@ -84,6 +84,12 @@ pub const PROMETHEUS: Component = Component {
 /// Checks metrics, configurations and rules.
 pub const PROMTOOL: Component =
     Component { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", ..PROMETHEUS };
+/// Pushes, pulls and validates images.
+pub const CRANE: Component =
+    Component::plain("crane", "registry", "github.com/google/go-containerregistry/cmd/crane");
+/// A registry of images in memory.
+pub const REGISTRY: Component =
+    Component::plain("registry", "registry", "github.com/google/go-containerregistry/cmd/registry");
 /// Builds the collector; see [`collector`].
 const COLLECTOR_BUILDER: Component = Component {
     name: "ocb",
