@@ -82,6 +82,9 @@ pub mod reason {
     /// Event, and `BuildReady` True: the build succeeded.
     pub const BUILD_SUCCEEDED: &str = "BuildSucceeded";
 
+    /// Reasons of `Ready` that only the object's author can mend.
+    pub const OF_AUTHOR: &[&str] = &[INVALID_SPEC, NAME_CONFLICT, BUILD_FAILED];
+
     /// Every reason of Elpio's own.
     pub const ALL: &[&str] = &[
         RECONCILED,

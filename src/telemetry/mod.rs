@@ -24,7 +24,7 @@ pub mod trace;
 
 pub use crate::telemetry::catalog::attributes::{
     ApplyOutcome, ChildStep, ErrorType, EventOutcome, Kind, ReadyValue, ReconcileOutcome, ReconcileStep,
-    Signal, Trigger,
+    RolloutResult, Signal, Trigger,
 };
 pub use crate::telemetry::config::{Identity, InitError, LogConfig, LogFormat, TelemetryConfig};
 pub use crate::telemetry::export::builder::TelemetryBuilder;

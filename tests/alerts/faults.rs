@@ -60,11 +60,11 @@ pub async fn no_right() -> Record {
     scenario.end().await
 }
 
-/// Somebody's admission webhook refuses the children.
+/// Somebody's admission webhook does not work.
 pub async fn rejected() -> Record {
     let mut scenario = Scenario::new("ElpioReconcileErrors", &[]).await;
     let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
-    webhook.refuse(KSVC, 422, "no images from registry.local");
+    webhook.refuse(KSVC, 503, "not today");
     let names = apply_many(&scenario.stage, 8).await;
     scenario.fires().await;
     webhook.clear();
@@ -125,24 +125,17 @@ pub async fn slow_children() -> Record {
     scenario.end().await
 }
 
-/// An engine that never gets ready.
-pub async fn held_engine() -> Record {
-    let mut scenario = Scenario::new("ElpioRolloutSlow", &[("ELPIO_ROLLOUT_DEADLINE", "3s")]).await;
-    scenario.stage.engine.hold();
-    scenario.stage.apply("web", &image("v1")).await;
-    scenario.fires().await;
-    scenario.stage.engine.release();
-    scenario.stage.ready("web").await;
-    scenario.resolves().await;
-    scenario.end().await
-}
-
-/// A source that does not build.
+/// Sources that do not build.
 pub async fn broken_build() -> Record {
     let mut scenario = Scenario::new("ElpioBuildsFailing", &[]).await;
-    build(&scenario.stage, "v1", false).await;
+    let names = ["one", "two", "three"];
+    for name in names {
+        build(&scenario.stage, name, "v1", false).await;
+    }
     scenario.fires().await;
-    build(&scenario.stage, "v2", true).await;
+    for name in names {
+        build(&scenario.stage, name, "v2", true).await;
+    }
     scenario.resolves().await;
     scenario.end().await
 }
@@ -163,8 +156,9 @@ pub async fn no_events() -> Record {
 
 /// The collector is gone.
 pub async fn no_collector() -> Record {
-    let mut scenario =
-        Scenario::new("ElpioTelemetryDropped", &[("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")]).await;
+    // Metrics that cannot be pushed have an alert of their own.
+    let environment = [("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"), ("OTEL_METRICS_EXPORTER", "none")];
+    let mut scenario = Scenario::new("ElpioTelemetryDropped", &environment).await;
     scenario.serving("web").await;
     scenario.stage.otlp.stop();
     scenario.stage.apply("web", &image("v2")).await;
@@ -182,7 +176,7 @@ pub async fn no_collector() -> Record {
 }
 
 /// So many services at once.
-async fn apply_many(stage: &Stage, count: usize) -> Vec<String> {
+pub async fn apply_many(stage: &Stage, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|index| format!("web-{index}")).collect();
     for name in &names {
         stage.apply(name, &image("v1")).await;
@@ -190,21 +184,21 @@ async fn apply_many(stage: &Stage, count: usize) -> Vec<String> {
     names
 }
 
-async fn all_ready(stage: &Stage, names: &[String]) {
+pub async fn all_ready(stage: &Stage, names: &[String]) {
     for name in names {
         stage.ready(name).await;
     }
 }
 
 /// A function's build of that revision, which Tekton says has ended so.
-pub async fn build(stage: &Stage, revision: &str, succeeds: bool) {
+pub async fn build(stage: &Stage, name: &str, revision: &str, succeeds: bool) {
     let functions: Api<ElpioFunction> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
-    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello"}, "spec": {
-        "source": {"git": {"url": "https://example.com/hello.git", "revision": revision}}, "runtime": "go", "image": "registry.local/hello:latest"}});
-    functions.patch("hello", &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": name}, "spec": {
+        "source": {"git": {"url": "https://example.com/code.git", "revision": revision}}, "runtime": "go", "image": format!("registry.local/{name}:latest")}});
+    functions.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
     let run = eventually("the run of these inputs", SOON, async || {
-        let object = functions.get("hello").await.map_err(|error| error.to_string())?;
+        let object = functions.get(name).await.map_err(|error| error.to_string())?;
         let status = object
             .status
             .filter(|s| s.observed_generation == object.metadata.generation)

@@ -8,8 +8,12 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+mod clusters;
 mod faults;
+mod generated;
+mod load_faults;
 mod matrix;
+mod objective;
 mod promtool;
 mod rights;
 mod rules;

@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use elpio_cluster::{Cluster, Operator, eventually};
+use elpio_cluster::{Cluster, Operator, Webhook, eventually};
 use serde_json::json;
 
 use crate::{
-    faults,
+    faults, load_faults,
     scenario::{Record, Scenario},
-    stage::{binary, image, with},
+    stage::{SOON, Stage, binary, image, with},
 };
 
 type Story = Pin<Box<dyn Future<Output = Record>>>;
@@ -36,15 +36,40 @@ const fn fault(alert: &'static str, what: &'static str, story: fn() -> Story) ->
 pub static FAULTS: &[Fault] = &[
     fault("ElpioOperatorAbsent", "the operator is killed", || Box::pin(faults::killed())),
     fault("ElpioNoLeader", "the Lease may not be written", || Box::pin(faults::no_lease())),
+    fault("ElpioTwoLeaders", "two replicas with a Lease each", || Box::pin(load_faults::two_leases())),
+    fault("ElpioCrashLoop", "the operator is killed four times", || Box::pin(load_faults::crash_loop())),
     fault("ElpioForbidden", "one right is missing", || Box::pin(faults::no_right())),
-    fault("ElpioReconcileErrors", "a webhook refuses children", || Box::pin(faults::rejected())),
+    fault("ElpioReconcileErrors", "a webhook does not work", || Box::pin(faults::rejected())),
     fault("ElpioUnsettled", "statuses are written slowly", || Box::pin(faults::slow_status())),
     fault("ElpioWatchStale", "watches fall silent", || Box::pin(faults::silent_watches())),
     fault("ElpioQueueSlow", "children are written slowly", || Box::pin(faults::slow_children())),
-    fault("ElpioRolloutSlow", "an engine never gets ready", || Box::pin(faults::held_engine())),
-    fault("ElpioBuildsFailing", "a source does not build", || Box::pin(faults::broken_build())),
+    fault("ElpioRolloutBudgetBurnsFast", "an engine hangs", || Box::pin(load_faults::hanging_engine())),
+    fault("ElpioBuildsFailing", "sources do not build", || Box::pin(faults::broken_build())),
+    fault("ElpioManagersFight", "another manager writes children", || Box::pin(load_faults::fight())),
     fault("ElpioEventsDropped", "Events may not be written", || Box::pin(faults::no_events())),
     fault("ElpioTelemetryDropped", "the collector is gone", || Box::pin(faults::no_collector())),
+    fault("ElpioMetricsRefused", "metrics cannot be pushed", || Box::pin(load_faults::no_metrics())),
+];
+
+/// Alerts that promtool alone tests, with the reason.
+pub static PROMTOOL_ONLY: &[(&str, &str)] = &[
+    ("ElpioReplicasMissing", "needs a Deployment and kube-state-metrics"),
+    (
+        "ElpioInternalError",
+        "nothing outside can make the program panic; tests/telemetry/panics.rs has the counter",
+    ),
+    (
+        "ElpioWorkerStuck",
+        "every call has a time-out, so that nothing outside can hold up a reconcile for two minutes",
+    ),
+    (
+        "ElpioRolloutBudgetBurnsSlowly",
+        "its windows need a history of hours; tests/alerts/objective.rs has each",
+    ),
+    (
+        "ElpioMetricOverflow",
+        "the templates of paths are fewer than the limit; tests/telemetry has the overflow",
+    ),
 ];
 
 /// The pace of a healthy operator's work.
@@ -53,8 +78,8 @@ const EDITS: Duration = Duration::from_secs(3);
 /// Faults whose stories have not ended.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Two replicas at work for as long as the faults take: successes, edits, builds, a user's mistake. Nothing
-/// is wrong with the operator.
+/// Two replicas at work for as long as the faults take: successes, edits, builds, users' mistakes, a change of
+/// leader. Nothing is wrong with the operator.
 async fn nothing() -> Record {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("replicas").await;
@@ -78,14 +103,16 @@ async fn nothing() -> Record {
         if leading.len() == 2 { Ok(()) } else { Err(format!("{leading:?}")) }
     })
     .await;
-    scenario
-        .stage
-        .apply("mistake", &with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]})))
-        .await;
-    scenario.stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    mistakes(&scenario.stage).await;
     scenario.serving("web").await;
-    faults::build(&scenario.stage, "v1", true).await;
+    faults::build(&scenario.stage, "hello", "v1", true).await;
+    faults::build(&scenario.stage, "broken", "v1", false).await;
     scenario.step("two replicas");
+    // Who leads hands over to the other, and comes back.
+    scenario.stage.operator.terminate(SOON).await;
+    scenario.serving("after").await;
+    scenario.stage.restart().await;
+    scenario.step("another leads");
     let mut edits = 0;
     eventually("the faults have come to their end", Duration::from_mins(15), async || {
         // A load: a rollout every few seconds, as one object may not cause more Events than that.
@@ -101,7 +128,27 @@ async fn nothing() -> Record {
     })
     .await;
     scenario.step("at work");
+    load_faults::nothing_missed(&scenario).await;
     scenario.end().await
+}
+
+/// What users do wrong: a spec that is none, and a quota that is spent. Both are theirs to mend.
+async fn mistakes(stage: &Stage) {
+    let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
+    stage.apply("mistake", &invalid).await;
+    stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    webhook.refuse("services.serving.knative.dev", 403, "exceeded quota: services");
+    let names: Vec<String> = (0..8).map(|index| format!("quota-{index}")).collect();
+    for name in &names {
+        stage.apply(name, &image("v1")).await;
+        stage.condition(name, "Reconciled", "False", "ApplyFailed").await;
+    }
+    webhook.clear();
+    for name in &names {
+        stage.apply(name, &image("v2")).await;
+        stage.ready(name).await;
+    }
 }
 
 /// What came of a row; text when it failed on the way.

@@ -8,8 +8,12 @@ use elpio_operator::telemetry::catalog::instruments::{
 
 use crate::promql::{Matcher, names};
 
-/// Labels that the scrape adds, and that of buckets.
-const FOREIGN: [&str; 4] = ["namespace", "job", "instance", "le"];
+/// Labels that the scrape adds, that of buckets, and that of series beyond the limit.
+const FOREIGN: [&str; 7] =
+    ["cluster", "namespace", "job", "instance", "le", "deployment", "otel_metric_overflow"];
+/// What others expose: Prometheus itself, and kube-state-metrics.
+const OTHERS: [&str; 3] =
+    ["up", "kube_deployment_status_replicas_available", "kube_deployment_spec_replicas"];
 
 /// Comments are nothing.
 fn bare(expr: &str) -> String {
@@ -35,8 +39,8 @@ pub fn grouped_by(expr: &str) -> BTreeSet<String> {
 pub fn check(expr: &str) -> Result<(), String> {
     let named = names(&bare(expr))?;
     let mut labels: BTreeSet<String> = FOREIGN.map(str::to_owned).into();
-    // `up` is Prometheus's own.
-    for (metric, matchers) in named.metrics.iter().filter(|(metric, _)| metric != "up") {
+    let own = |metric: &str| !OTHERS.contains(&metric) && !metric.starts_with("elpio:");
+    for (metric, matchers) in named.metrics.iter().filter(|(metric, _)| own(metric)) {
         let row = row(metric).ok_or_else(|| format!("{metric} is not in the instrument table"))?;
         labels.extend(row.attributes.iter().map(|attribute| attribute.key.replace('.', "_")));
         matchers.iter().try_for_each(|matcher| fits(row, matcher))?;

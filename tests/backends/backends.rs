@@ -37,6 +37,7 @@ impl Backends {
             traces: jaeger.otlp(),
             prometheus: prometheus.url(),
             overlays: vec![FILE_EXPORTERS.to_owned(), SHORT.to_owned()],
+            ..CollectorTargets::default()
         });
         Self { jaeger, prometheus, collector: collector.await, targets: Mutex::default() }
     }
@@ -60,24 +61,31 @@ impl Backends {
 
     /// Log records that the collector wrote to that file, of OTLP's form.
     pub fn records(&self, file: &str) -> Vec<Record> {
-        let mut all = Vec::new();
-        for batch in self.collector.file(file) {
-            for of_resource in list(&batch["resourceLogs"]) {
-                let resource = attributes(&of_resource["resource"]["attributes"]);
-                for of_scope in list(&of_resource["scopeLogs"]) {
-                    all.extend(list(&of_scope["logRecords"]).iter().map(|record| Record {
-                        trace_id: text(&record["traceId"]),
-                        span_id: text(&record["spanId"]),
-                        event_name: text(&record["eventName"]),
-                        attributes: attributes(&record["attributes"]),
-                        body: plain(&record["body"]),
-                        resource: resource.clone(),
-                    }));
-                }
+        records(&self.collector, file)
+    }
+}
+
+/// Log records that a collector wrote to that file, of OTLP's form.
+pub fn records(collector: &Collector, file: &str) -> Vec<Record> {
+    let mut all = Vec::new();
+    for batch in collector.file(file) {
+        for of_resource in list(&batch["resourceLogs"]) {
+            let resource = attributes(&of_resource["resource"]["attributes"]);
+            for of_scope in list(&of_resource["scopeLogs"]) {
+                all.extend(list(&of_scope["logRecords"]).iter().map(|record| Record {
+                    trace_id: text(&record["traceId"]),
+                    span_id: text(&record["spanId"]),
+                    event_name: text(&record["eventName"]),
+                    time: text(&record["timeUnixNano"]).parse().unwrap_or_default(),
+                    severity: text(&record["severityText"]),
+                    attributes: attributes(&record["attributes"]),
+                    body: plain(&record["body"]),
+                    resource: resource.clone(),
+                }));
             }
         }
-        all
     }
+    all
 }
 
 /// One log record.
@@ -86,6 +94,9 @@ pub struct Record {
     pub trace_id: String,
     pub span_id: String,
     pub event_name: String,
+    /// Nanoseconds since the epoch; 0 where it has none.
+    pub time: i128,
+    pub severity: String,
     pub attributes: BTreeMap<String, String>,
     pub body: Value,
     pub resource: BTreeMap<String, String>,

@@ -10,10 +10,13 @@
 
 mod backends;
 mod closure;
+mod events;
 mod faults;
 mod pace;
 mod parity;
 mod receiving;
+mod registry;
+mod registry_files;
 mod unsampled;
 mod variables;
 

@@ -57,7 +57,7 @@ impl Receiving {
         let from = "receivers: [otlp, otlp/mutual, otlp/token]";
         let overlay = format!(
             "extensions: {{bearertokenauth: {{token: s3cret}}}}\nreceivers:\n  otlp/mutual: {}\n  otlp/token: {}\nservice:\n  extensions: \
-             [health_check, bearertokenauth]\n  pipelines:\n    traces: {{{from}, exporters: [file/traces]}}\n    metrics: {{{from}, exporters: \
+             [health_check, bearertokenauth, k8s_leader_elector]\n  pipelines:\n    traces: {{{from}, exporters: [file/traces]}}\n    metrics: {{{from}, exporters: \
              [file/metrics]}}\n    logs: {{{from}, exporters: [file/logs]}}\n",
             receiver(mutual, tls),
             receiver(token, auth),

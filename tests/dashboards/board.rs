@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::frame::{alert, annotations, links, query, variables};
+
 /// Of Grafana's dashboard model (classic, v1).
 pub const SCHEMA: u64 = 42;
 /// Grafana's grid.
 const COLUMNS: u64 = 24;
-/// `@` in a query.
-const SELECTOR: &str = "namespace=~\"$namespace\",job=~\"$job\",instance=~\"$instance\"";
-
 pub struct Board {
     pub file: &'static str,
     pub title: &'static str,
@@ -33,6 +32,7 @@ pub struct Panel {
     exemplars: bool,
     stacked: bool,
     colors: &'static [(Option<f64>, &'static str)],
+    alerts: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,7 @@ const fn panel(
         exemplars: false,
         stacked: false,
         colors: &[(None, "blue")],
+        alerts: &[],
     }
 }
 
@@ -120,6 +121,11 @@ impl Panel {
         Self { colors, ..self }
     }
 
+    /// Alerts that are about what it shows: each leads here, and this leads to their runbooks.
+    pub const fn alerts(self, alerts: &'static [&'static str]) -> Self {
+        Self { alerts, ..self }
+    }
+
     fn height(&self) -> u64 {
         if self.kind == Kind::Stat { 4 } else { 8 }
     }
@@ -127,6 +133,10 @@ impl Panel {
     fn json(&self, id: u64, x: u64, y: u64) -> Value {
         let mut panel = json!({"id": id, "title": self.title, "description": self.description,
             "gridPos": {"h": self.height(), "w": self.width, "x": x, "y": y}});
+        if !self.alerts.is_empty() {
+            let links: Vec<Value> = self.alerts.iter().map(|name| alert(name)).collect();
+            merge(&mut panel, json!({"links": links}));
+        }
         let source = json!({"type": "prometheus", "uid": "${datasource}"});
         if self.kind == Kind::Text {
             let content = self.queries.iter().map(|(markdown, _)| *markdown).collect::<String>();
@@ -147,8 +157,8 @@ impl Panel {
 
     fn target(&self, expr: &str, legend: &str, letter: &str) -> Value {
         let mut target = json!({"refId": letter, "datasource": {"type": "prometheus", "uid": "${datasource}"}, "editorMode": "code",
-            "expr": expr.replace('@', SELECTOR), "legendFormat": legend});
-        let over_the_range = expr.contains("$__range");
+            "expr": query(expr), "legendFormat": legend});
+        let over_the_range = expr.contains("$__range") || expr == "BUDGET_LEFT";
         merge(&mut target, json!({"instant": over_the_range, "range": !over_the_range}));
         if self.exemplars {
             merge(&mut target, json!({"exemplar": true}));
@@ -204,7 +214,7 @@ impl Board {
     fn json(&self) -> Value {
         json!({"uid": self.uid(), "title": self.title, "description": self.description, "tags": ["elpio"], "schemaVersion": SCHEMA, "version": 1,
             "editable": true, "graphTooltip": 1, "refresh": "30s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser",
-            "annotations": {"list": []}, "links": links(), "templating": {"list": variables()}, "panels": self.panels()})
+            "annotations": annotations(), "links": links(), "templating": {"list": variables()}, "panels": self.panels()})
     }
 
     fn panels(&self) -> Vec<Value> {
@@ -231,69 +241,7 @@ impl Board {
     }
 }
 
-/// To the other dashboards, and from a trace id to its trace.
-fn links() -> Value {
-    let explore = |name: &str, query: &str| {
-        json!({"type": "link", "title": format!("Trace in {name}"), "icon": "external link", "targetBlank": true, "asDropdown": false, "tags": [],
-            "tooltip": "The trace whose id stands in the field above", "url": explore(name, query)})
-    };
-    json!([{"type": "dashboards", "title": "Elpio", "tags": ["elpio"], "asDropdown": true, "includeVars": true, "keepTime": true, "targetBlank": false},
-        explore("Jaeger", ""), explore("Tempo", "\"queryType\":\"traceql\",")])
-}
-
-/// Grafana's Explore with that trace. Variables stay as they are, the rest is escaped.
-fn explore(name: &str, query: &str) -> String {
-    let kind = name.to_lowercase();
-    let pane = format!(
-        "{{\"trace\":{{\"datasource\":\"${{{kind}}}\",\"queries\":[{{\"refId\":\"A\",\"datasource\":{{\"type\":\"{kind}\",\"uid\":\"${{{kind}}}\"}},\
-         {query}\"query\":\"${{trace_id}}\"}}],\"range\":{{\"from\":\"${{__from}}\",\"to\":\"${{__to}}\"}}}}}}"
-    );
-    let mut url = "/explore?schemaVersion=1&panes=".to_owned();
-    let mut rest = pane.as_str();
-    while let Some(char) = rest.chars().next() {
-        if let Some(end) = rest.find('}').filter(|_| rest.starts_with("${")) {
-            url.push_str(&rest[..=end]);
-            rest = &rest[end + 1..];
-            continue;
-        }
-        let escaped =
-            if char.is_ascii_alphanumeric() { char.to_string() } else { format!("%{:02X}", u32::from(char)) };
-        url.push_str(&escaped);
-        rest = &rest[char.len_utf8()..];
-    }
-    url
-}
-
-fn variables() -> Value {
-    let source = |name: &str, label: &str, kind: &str| {
-        json!({"name": name, "label": label, "type": "datasource", "query": kind, "current": {}, "options": [], "hide": 0, "includeAll": false,
-            "multi": false, "refresh": 1, "regex": ""})
-    };
-    // A job that has shown no Elpio is another program's; a namespace or an instance may have no label at
-    // all.
-    let values = |name: &str, label: &str, selector: &str, all: Option<&str>| {
-        let query = format!("label_values(elpio_build_info{selector}, {name})");
-        let mut variable = json!({"name": name, "label": label, "type": "query", "datasource": {"type": "prometheus", "uid": "${datasource}"}, "definition": query,
-            "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}, "includeAll": true, "multi": true,
-            "current": {"text": ["All"], "value": ["$__all"]}, "options": [], "hide": 0, "refresh": 2, "regex": "", "sort": 1});
-        if let Some(all) = all {
-            merge(&mut variable, json!({"allValue": all}));
-        }
-        variable
-    };
-    json!([
-        source("datasource", "Prometheus", "prometheus"),
-        values("namespace", "Namespace", "", Some(".*")),
-        values("job", "Job", "{namespace=~\"$namespace\"}", None),
-        values("instance", "Instance", "{namespace=~\"$namespace\",job=~\"$job\"}", Some(".*")),
-        source("jaeger", "Jaeger", "jaeger"),
-        source("tempo", "Tempo", "tempo"),
-        json!({"name": "trace_id", "label": "Trace id", "type": "textbox", "query": "", "current": {"text": "", "value": ""},
-            "options": [{"selected": true, "text": "", "value": ""}], "hide": 0}),
-    ])
-}
-
-fn merge(into: &mut Value, more: Value) {
+pub fn merge(into: &mut Value, more: Value) {
     if let (Some(into), Value::Object(more)) = (into.as_object_mut(), more) {
         into.extend(more);
     }

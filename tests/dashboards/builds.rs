@@ -28,21 +28,21 @@ pub static BOARD: Board = Board {
                     "Builds that failed",
                     "short",
                     "In the time that is shown. The Event BuildFailed of the function says which step, and why.",
-                    &[("round(sum(increase(elpio_events_total{@,reason=\"BuildFailed\"}[$__range])))", "failed")],
+                    &[("round(sum(increase(elpio_builds_total{@,result=~\"error|timeout\"}[$__range])))", "failed")],
                 )
                 .wide(6)
                 .colors(&[(None, "green"), (Some(0.5), "orange")]),
                 stat(
                     "Failed ratio",
                     "percentunit",
-                    "Part of the builds in the time that is shown. One function that fails is its author's; many at once are the registry's or Tekton's.",
+                    "Part of the builds in the time that is shown; worry above 25 %. One function that fails is its author's; many at once are the registry's or Tekton's.",
                     &[(
-                        "sum(increase(elpio_events_total{@,reason=\"BuildFailed\"}[$__range])) / (sum(increase(elpio_events_total{@,reason=~\"BuildFailed|BuildSucceeded\"}[$__range])) > 0)",
+                        "sum(increase(elpio_builds_total{@,result=~\"error|timeout\"}[$__range])) / (sum(increase(elpio_builds_total{@,result=~\"success|error|timeout\"}[$__range])) > 0)",
                         "failed",
                     )],
                 )
                 .wide(6)
-                .colors(&[(None, "green"), (Some(0.2), "orange"), (Some(0.5), "red")]),
+                .colors(&[(None, "green"), (Some(0.1), "orange"), (Some(0.25), "red")]),
             ],
         ),
         Row(
@@ -73,12 +73,13 @@ pub static BOARD: Board = Board {
                 graph(
                     "Failed ratio",
                     "percentunit",
-                    "Part of the builds that ended in an error. No line while none ended.",
+                    "Part of the builds that ended in an error or a time-out; worry above 25 % of more than one function. No line while none ended.",
                     &[(
-                        "sum(rate(elpio_events_total{@,reason=\"BuildFailed\"}[$__rate_interval])) / (sum(rate(elpio_events_total{@,reason=~\"BuildFailed|BuildSucceeded\"}[$__rate_interval])) > 0)",
+                        "sum(rate(elpio_builds_total{@,result=~\"error|timeout\"}[$__rate_interval])) / (sum(rate(elpio_builds_total{@,result=~\"success|error|timeout\"}[$__rate_interval])) > 0)",
                         "failed",
                     )],
-                ),
+                )
+                .alerts(&["ElpioBuildsFailing"]),
                 graph(
                     "Functions by state and reason",
                     "short",

@@ -22,7 +22,7 @@ pub static BOARD: Board = Board {
                     "percentunit",
                     "Part of the requests without an answer, or refused. A conflict (409) now and then is normal.",
                     &[(
-                        "(sum(rate(http_client_request_duration_seconds_count{@,error_type!=\"\"}[$__rate_interval])) or vector(0)) / (sum(rate(http_client_request_duration_seconds_count{@}[$__rate_interval])) > 0)",
+                        "(sum(rate(http_client_request_duration_seconds_count{@,error_type!=\"\"}[$__rate_interval])) or 0 * sum(rate(http_client_request_duration_seconds_count{@}[$__rate_interval]))) / (sum(rate(http_client_request_duration_seconds_count{@}[$__rate_interval])) > 0)",
                         "errors",
                     )],
                 )
@@ -31,11 +31,11 @@ pub static BOARD: Board = Board {
                 stat(
                     "Stalest watch",
                     "s",
-                    "Time since the last byte of the watch that is silent for longest. Bookmarks come every minute; worry above five.",
+                    "Time since the last byte of the watch that is silent for longest. Bookmarks come every minute; worry above 90 s.",
                     &[("max(elpio_watch_age_seconds{@})", "age")],
                 )
                 .wide(6)
-                .colors(&[(None, "green"), (Some(120.0), "orange"), (Some(300.0), "red")]),
+                .colors(&[(None, "green"), (Some(75.0), "orange"), (Some(90.0), "red")]),
                 stat(
                     "Waiting keys",
                     "short",
@@ -57,7 +57,8 @@ pub static BOARD: Board = Board {
                         "sum by (http_request_method, http_response_status_code) (rate(http_client_request_duration_seconds_count{@}[$__rate_interval]))",
                         "{{http_request_method}} {{http_response_status_code}}",
                     )],
-                ),
+                )
+                .alerts(&["ElpioMetricOverflow"]),
                 graph(
                     "Errors",
                     "reqps",
@@ -106,7 +107,8 @@ pub static BOARD: Board = Board {
                     "s",
                     "Time since the last byte of each watch: a saw of about a minute. A line that goes on climbing is a watch that is dead.",
                     &[("max by (resource) (elpio_watch_age_seconds{@})", "{{resource}}")],
-                ),
+                )
+                .alerts(&["ElpioWatchStale"]),
                 graph(
                     "Refused",
                     "short",
@@ -136,18 +138,19 @@ pub static BOARD: Board = Board {
                 graph(
                     "Time in the queue",
                     "s",
-                    "How long a key waits once it is due. Worry when p99 stays above a second: users wait that much longer.",
+                    "How long a key waits once it is due. Buckets are decades, as client-go has them: worry when p95 stays above 10 s.",
                     &[
                         (
                             "histogram_quantile(0.5, sum by (le, name) (rate(workqueue_queue_duration_seconds_bucket{@}[$__rate_interval])))",
                             "{{name}} p50",
                         ),
                         (
-                            "histogram_quantile(0.99, sum by (le, name) (rate(workqueue_queue_duration_seconds_bucket{@}[$__rate_interval])))",
-                            "{{name}} p99",
+                            "histogram_quantile(0.95, sum by (le, name) (rate(workqueue_queue_duration_seconds_bucket{@}[$__rate_interval])))",
+                            "{{name}} p95",
                         ),
                     ],
-                ),
+                )
+                .alerts(&["ElpioQueueSlow"]),
                 graph(
                     "Time of work",
                     "s",
@@ -166,9 +169,10 @@ pub static BOARD: Board = Board {
                 graph(
                     "Longest work under way",
                     "s",
-                    "One reconcile that does not end. A call times out after 12 s: worry above a minute.",
+                    "One reconcile that does not end. A call times out after 12 s: worry above 120 s.",
                     &[("max by (name) (workqueue_longest_running_processor_seconds{@})", "{{name}}")],
-                ),
+                )
+                .alerts(&["ElpioWorkerStuck"]),
                 graph(
                     "Unfinished work",
                     "s",

@@ -11,11 +11,13 @@
 mod board;
 mod builds;
 mod clients;
+mod frame;
 mod live;
 mod operator;
 mod rules;
 mod services;
 mod static_checks;
+mod thresholds;
 
 use elpio_support::{load, promql, report, stage};
 

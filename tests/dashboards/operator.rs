@@ -13,40 +13,43 @@ pub static BOARD: Board = Board {
                 stat(
                     "Replicas up",
                     "short",
-                    "Replicas that Prometheus can scrape. Worry at 0: nothing is reconciled, or nothing is seen of it.",
-                    &[("sum(up{@})", "up")],
+                    "Replicas that Prometheus sees, scraped or pushed. Worry at 0: nothing is reconciled, or nothing is seen of it.",
+                    &[("count(elpio_build_info{@})", "up")],
                 )
-                .colors(&[(None, "red"), (Some(1.0), "green")]),
+                .colors(&[(None, "red"), (Some(1.0), "green")])
+                .alerts(&["ElpioOperatorAbsent", "ElpioReplicasMissing"]),
                 stat(
                     "Leaders",
                     "short",
-                    "Replicas that lead; the leader alone reconciles. Right is 1; 0 for longer than a lease (15 s) is an outage.",
-                    &[("sum(leader_election_master_status{@})", "leaders")],
+                    "Replicas that lead; the leader alone reconciles. Right is 1 for each installation; 0 for longer than a lease (12 s) is an outage.",
+                    &[("sum(leader_election_master_status{@,name=\"elpio-operator\"})", "leaders")],
                 )
-                .colors(&[(None, "red"), (Some(1.0), "green"), (Some(2.0), "red")]),
+                .colors(&[(None, "red"), (Some(1.0), "green"), (Some(2.0), "red")])
+                .alerts(&["ElpioTwoLeaders"]),
                 stat(
                     "Error ratio",
                     "percentunit",
-                    "Part of the reconciles that failed. A broken spec counts too; worry above 5 % that stays, and look at the classes below.",
+                    "Part of the reconciles that failed for no fault of an author's. Worry above 10 % that stays, and look at the classes below.",
                     &[(
-                        "sum(rate(elpio_reconcile_total{@,result=\"error\"}[$__rate_interval])) / (sum(rate(elpio_reconcile_total{@}[$__rate_interval])) > 0)",
+                        "(sum(rate(elpio_reconcile_errors_total{@,error_type!~\"invalid_spec|name_conflict|dependency_missing|rejected|forbidden|internal\"}[$__rate_interval]))) / (sum(rate(elpio_reconcile_total{@}[$__rate_interval])) > 0)",
                         "errors",
                     )],
                 )
-                .colors(&[(None, "green"), (Some(0.01), "orange"), (Some(0.05), "red")]),
+                .colors(&[(None, "green"), (Some(0.02), "orange"), (Some(0.1), "red")]),
                 stat(
                     "Oldest unsettled",
                     "s",
-                    "Age of the oldest edit that the operator has not yet dealt with. Normally below a second; worry above a minute.",
+                    "Age of the oldest edit that the operator has not yet dealt with. Normally below a second; worry above 180 s.",
                     &[("max(elpio_resources_unsettled_age_seconds{@})", "age")],
                 )
-                .colors(&[(None, "green"), (Some(10.0), "orange"), (Some(60.0), "red")]),
+                .colors(&[(None, "green"), (Some(10.0), "orange"), (Some(180.0), "red")]),
                 stat(
                     "Uptime",
                     "s",
                     "Of the replica that was started last. One that is small again and again is a crash loop.",
                     &[("min(process_uptime_seconds{@})", "uptime")],
-                ),
+                )
+                .alerts(&["ElpioCrashLoop"]),
                 stat(
                     "Version",
                     "short",
@@ -70,16 +73,18 @@ pub static BOARD: Board = Board {
                     "Failures by class. forbidden never heals by itself: a right is missing. unavailable, timeout and throttled are the API server's.",
                     &[("sum by (error_type) (rate(elpio_reconcile_errors_total{@}[$__rate_interval]))", "{{error_type}}")],
                 )
-                .stacked(),
+                .stacked()
+                .alerts(&["ElpioForbidden", "ElpioInternalError"]),
                 graph(
                     "Error ratio by kind",
                     "percentunit",
-                    "Part of the reconciles that failed. No line while nothing is reconciled.",
+                    "Part of the reconciles that failed for no fault of an author's; worry above 10 %. No line while nothing is reconciled.",
                     &[(
-                        "sum by (kind) (rate(elpio_reconcile_total{@,result=\"error\"}[$__rate_interval])) / (sum by (kind) (rate(elpio_reconcile_total{@}[$__rate_interval])) > 0)",
+                        "(sum by (kind) (rate(elpio_reconcile_errors_total{@,error_type!~\"invalid_spec|name_conflict|dependency_missing|rejected|forbidden|internal\"}[$__rate_interval]))) / (sum by (kind) (rate(elpio_reconcile_total{@}[$__rate_interval])) > 0)",
                         "{{kind}}",
                     )],
-                ),
+                )
+                .alerts(&["ElpioReconcileErrors"]),
                 graph(
                     "Duration",
                     "s",
@@ -122,8 +127,9 @@ pub static BOARD: Board = Board {
                     "Leader",
                     "short",
                     "1 for the replica that leads. Steps from one to another outside of an update: leases are lost, the API server is slow or away.",
-                    &[("leader_election_master_status{@}", "{{instance}}")],
-                ),
+                    &[("leader_election_master_status{@,name=\"elpio-operator\"}", "{{instance}}")],
+                )
+                .alerts(&["ElpioNoLeader"]),
             ],
         ),
         Row(
@@ -132,21 +138,24 @@ pub static BOARD: Board = Board {
                 graph(
                     "Events by outcome",
                     "cps",
-                    "What became of Events. dropped: the budget of an object or of the operator is spent; failed: the API server refused one.",
+                    "What became of Events. dropped: one object caused more than it may; failed: the API server refused one.",
                     &[("sum by (outcome) (rate(elpio_events_total{@}[$__rate_interval]))", "{{outcome}}")],
-                ),
+                )
+                .alerts(&["ElpioEventsDropped"]),
                 graph(
                     "Exports",
                     "cps",
                     "Pushes to the collector. Errors that stay: it is away, or refuses. Nothing at all where nothing is pushed.",
                     &[("sum by (signal, result) (rate(elpio_telemetry_exports_total{@}[$__rate_interval]))", "{{signal}} {{result}}")],
-                ),
+                )
+                .alerts(&["ElpioMetricsRefused"]),
                 graph(
                     "Telemetry lost",
                     "cps",
                     "Spans, log records and data points that were lost. Worry above 0. queue_full: raise OTEL_BSP_MAX_QUEUE_SIZE.",
                     &[("sum by (signal, result) (rate(elpio_telemetry_dropped_total{@}[$__rate_interval]))", "{{signal}} {{result}}")],
-                ),
+                )
+                .alerts(&["ElpioTelemetryDropped"]),
             ],
         ),
         Row(
@@ -162,13 +171,13 @@ pub static BOARD: Board = Board {
                 graph(
                     "Memory",
                     "bytes",
-                    "Resident memory. It grows with the number of objects; growth without more of them is a leak.",
+                    "Resident memory. It grows with the number of objects; growth without more of them is a leak. Worry near the limit of the container (256 MiB in operator.yaml).",
                     &[("process_memory_usage_bytes{@}", "{{instance}}")],
                 ),
                 graph(
                     "Open files",
                     "short",
-                    "File descriptors. Steady; a line that only rises is a leak of connections.",
+                    "File descriptors. Steady; a line that only rises is a leak of connections. Worry near the limit of the process (ulimit -n).",
                     &[("process_open_fds{@}", "{{instance}}")],
                 ),
             ],

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::promql::{Matcher, Named, names};
 
 /// Labels of the scrape.
-const OF_TARGET: [&str; 3] = ["namespace", "job", "instance"];
+const OF_TARGET: [&str; 4] = ["cluster", "namespace", "job", "instance"];
 const KINDS: [&str; 4] = ["timeseries", "stat", "heatmap", "text"];
 
 /// A histogram's series are told by their ends.

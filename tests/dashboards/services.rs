@@ -22,11 +22,11 @@ pub static BOARD: Board = Board {
                 stat(
                     "Oldest unsettled",
                     "s",
-                    "Age of the oldest edit that the operator has not yet dealt with. Normally below a second; worry above a minute.",
+                    "Age of the oldest edit that the operator has not yet dealt with. Normally below a second; worry above 180 s.",
                     &[("max(elpio_resources_unsettled_age_seconds{@,kind=\"ElpioService\"})", "age")],
                 )
                 .wide(6)
-                .colors(&[(None, "green"), (Some(10.0), "orange"), (Some(60.0), "red")]),
+                .colors(&[(None, "green"), (Some(10.0), "orange"), (Some(180.0), "red")]),
                 stat(
                     "Rollouts that ended",
                     "short",
@@ -34,6 +34,28 @@ pub static BOARD: Board = Board {
                     &[("round(sum(increase(elpio_rollouts_total{@,kind=\"ElpioService\"}[$__range])))", "rollouts")],
                 )
                 .wide(6),
+            ],
+        ),
+        Row(
+            "Objective: from an edit to ready (docs/objectives.md)",
+            &[
+                stat(
+                    "Error budget left",
+                    "percentunit",
+                    "Of the budget of the time that is shown, by kind and engine. Below 0: the objective was missed. What an author alone can mend is left out.",
+                    &[("BUDGET_LEFT", "{{kind}} {{engine}}")],
+                )
+                .wide(8)
+                .colors(&[(None, "red"), (Some(0.0), "orange"), (Some(0.5), "green")]),
+                graph(
+                    "Missed the objective",
+                    "percentunit",
+                    "Part of the rollouts that were late. Alerts, in both of their windows: fast above 72 % or 30 %, slowly above 15 % or 5 %.",
+                    &[("MISSED", "{{kind}} {{engine}}")],
+                )
+                .exemplars()
+                .wide(16)
+                .alerts(&["ElpioRolloutBudgetBurnsFast", "ElpioRolloutBudgetBurnsSlowly"]),
             ],
         ),
         Row(
@@ -50,10 +72,11 @@ pub static BOARD: Board = Board {
                 graph(
                     "Age of the oldest unsettled edit",
                     "s",
-                    "A line that climbs steadily: one object is never dealt with, or nothing is (see the operator's dashboard).",
+                    "Worry above 180 s. A line that climbs steadily: one object is never dealt with, or nothing is (see the operator's dashboard).",
                     &[("max by (kind) (elpio_resources_unsettled_age_seconds{@})", "{{kind}}")],
                 )
-                .wide(12),
+                .wide(12)
+                .alerts(&["ElpioUnsettled"]),
             ],
         ),
         Row(
@@ -107,7 +130,8 @@ pub static BOARD: Board = Board {
                         "{{child}}",
                     )],
                 )
-                .stacked(),
+                .stacked()
+                .alerts(&["ElpioManagersFight"]),
                 graph(
                     "Applies by outcome",
                     "ops",

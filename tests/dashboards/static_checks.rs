@@ -137,7 +137,7 @@ fn the_samples_of_provisioning_fit_the_dashboards() {
 
 /// A dashboard of one panel that keeps every rule, changed at one place.
 fn broken(pointer: &str, value: Value) -> Dashboard {
-    let chosen = "namespace=~\"$namespace\",job=~\"$job\",instance=~\"$instance\"";
+    let chosen = "cluster=~\"$cluster\",namespace=~\"$namespace\",job=~\"$job\",instance=~\"$instance\"";
     let expr =
         format!("sum by (kind) (rate(elpio_reconcile_total{{{chosen},result=\"error\"}}[$__rate_interval]))");
     let mut json = json!({"uid": "a", "title": "A", "schemaVersion": 42,

@@ -4,7 +4,10 @@ use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
 use elpio_operator::{
     config::OperatorConfig,
-    telemetry::{TelemetryConfig, catalog::instruments_doc},
+    telemetry::{
+        TelemetryConfig,
+        catalog::{instruments_doc, registry},
+    },
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -20,6 +23,28 @@ fn the_committed_page_is_the_table() {
         committed == instruments_doc::render(),
         "otel/instruments.md is not the table: run with UPDATE_GOLDEN=1"
     );
+}
+
+#[test]
+fn the_committed_registry_is_the_catalog() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/otel/registry");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let files = registry::render();
+    for (name, text) in &files {
+        let path = format!("{folder}/{name}");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(&committed == text, "otel/registry/{name} is not the catalog: run with UPDATE_GOLDEN=1");
+        assert!(
+            !text.contains("brief: \"\"") && !text.contains("examples: [\"\"]"),
+            "{name}: a brief or an example is missing"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), files.len(), "a file that is not generated");
 }
 
 /// Every variable that telemetry asks for, one signal standing for all.

@@ -8,7 +8,8 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation, condition,
+        API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation,
+        condition::{self, Condition},
         policy::TraceParentPolicy,
     },
     controller::kinds::{Kind, Object},
@@ -18,7 +19,8 @@ use crate::{
         rollout::{RolloutEnd, RolloutPhase, deadline, duration, phase, supersede},
     },
     telemetry::{
-        self, BuildSpan, Metrics, RolloutContext, RolloutSeed, RolloutSpan, SpanIds, TaskSpan, Traces,
+        self, BuildSpan, Metrics, RolloutContext, RolloutResult, RolloutSeed, RolloutSpan, SpanIds, TaskSpan,
+        Traces,
     },
 };
 
@@ -171,7 +173,7 @@ impl RolloutTelemetry {
         self.metrics.rollout_ended(
             K::KIND,
             engine::<K>(object, end),
-            end.rollout().outcome.unwrap_or(RolloutOutcome::Ready),
+            result::<K>(object, end),
             took,
             ctx.and_then(|ctx| ctx.ids()).as_ref(),
         );
@@ -199,7 +201,9 @@ impl RolloutTelemetry {
             started: SystemTime::from(started),
             ended: SystemTime::from(ended.max(started)),
             outcome: rollout.outcome.unwrap_or(RolloutOutcome::Ready),
-            error: ready_message::<K>(object).filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut)),
+            error: ready::<K>(object)
+                .filter(|_| rollout.outcome == Some(RolloutOutcome::TimedOut))
+                .map(|ready| format!("{}: {}", ready.reason, ready.message)),
             link,
         });
         Some(ctx)
@@ -263,10 +267,14 @@ fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
     }
 }
 
-/// What `Ready` states, for the description of a rollout that timed out.
-fn ready_message<K: Kind>(object: &Object<K>) -> Option<String> {
-    let ready = find_condition(K::conditions(object.status.as_ref()?), condition::kind::READY)?;
-    Some(format!("{}: {}", ready.reason, ready.message))
+fn ready<K: Kind>(object: &Object<K>) -> Option<&Condition> {
+    find_condition(K::conditions(object.status.as_ref()?), condition::kind::READY)
+}
+/// How a rollout counts that has ended.
+fn result<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> RolloutResult {
+    let outcome = end.rollout().outcome.unwrap_or(RolloutOutcome::Ready);
+    let of_author = ready::<K>(object).is_some_and(|c| condition::reason::OF_AUTHOR.contains(&&*c.reason));
+    if outcome == RolloutOutcome::TimedOut && of_author { RolloutResult::AuthorError } else { outcome.into() }
 }
 
 /// When the rollout of a status is too late; `None` once it has ended.

@@ -123,6 +123,33 @@ attribute_values! {
 }
 
 attribute_values! {
+    /// How a rollout ended, as metrics count it.
+    RolloutResult {
+        /// It became ready.
+        Ready = RolloutOutcome::Ready.label(),
+        /// A newer generation took its place.
+        Superseded = RolloutOutcome::Superseded.label(),
+        /// The object was deleted.
+        Deleted = RolloutOutcome::Deleted.label(),
+        /// The deadline passed.
+        TimedOut = RolloutOutcome::TimedOut.label(),
+        /// The deadline passed, and what is wrong only its author can mend.
+        AuthorError = "author_error",
+    }
+}
+
+impl From<RolloutOutcome> for RolloutResult {
+    fn from(outcome: RolloutOutcome) -> Self {
+        match outcome {
+            RolloutOutcome::Ready => Self::Ready,
+            RolloutOutcome::Superseded => Self::Superseded,
+            RolloutOutcome::Deleted => Self::Deleted,
+            RolloutOutcome::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+attribute_values! {
     /// What became of an Event.
     EventOutcome {
         /// A new API object.
@@ -229,16 +256,11 @@ label_values!(
     ExportResult,
     Kind,
     ReadyValue,
+    RolloutResult,
     Signal,
     StateReason,
     Trigger,
 );
-
-impl From<RolloutOutcome> for LabelValue {
-    fn from(outcome: RolloutOutcome) -> Self {
-        Self(outcome.label())
-    }
-}
 
 impl From<ChildKind> for LabelValue {
     fn from(kind: ChildKind) -> Self {

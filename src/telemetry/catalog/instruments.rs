@@ -8,7 +8,7 @@ pub use crate::telemetry::catalog::definition::{AllowedValues, Attribute, Instru
 
 use crate::{
     api::{
-        BuildResult, Engine, RolloutOutcome,
+        BuildResult, Engine,
         condition::StateReason,
         event::{EventReason, EventType},
     },
@@ -16,7 +16,7 @@ use crate::{
     telemetry::catalog::{
         attributes::{
             ApplyOutcome, CpuMode, DropCause, ErrorType, EventOutcome, ExportResult, Kind, NO_ENGINE,
-            ReadyValue, Signal, Trigger,
+            ReadyValue, RolloutResult, Signal, Trigger,
         },
         resources::WATCHED,
     },
@@ -252,19 +252,19 @@ pub static UNSETTLED_AGE: InstrumentDef = InstrumentDef {
 };
 /// Rollouts that ended.
 pub static ROLLOUTS: InstrumentDef = InstrumentDef {
-    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", &RolloutOutcome::LABELS)],
+    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", RolloutResult::VALUES)],
     is_valid: Some(engine_of_kind),
     ..row(
         "elpio.rollouts",
         InstrumentKind::Counter,
         "{rollout}",
         "elpio_rollouts_total",
-        "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0",
+        "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0. author_error: timed out, while the object was InvalidSpec, NameConflict or BuildFailed",
     )
 };
 /// How long rollouts took.
 pub static ROLLOUT_DURATION: InstrumentDef = InstrumentDef {
-    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", &RolloutOutcome::LABELS)],
+    attributes: &[KIND, closed("engine", ENGINES), closed("outcome", RolloutResult::VALUES)],
     buckets: ROLLOUT_BUCKETS,
     exemplars: true,
     ..row(

@@ -4,6 +4,8 @@ pub mod attributes;
 pub mod definition;
 pub mod instruments;
 pub mod instruments_doc;
+pub mod registry;
+mod registry_notes;
 pub mod resources;
 pub mod span_definition;
 pub mod spans;

@@ -9,7 +9,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::telemetry::{
     catalog::{
-        attributes::{BuildResult, Engine, EventOutcome, EventReason, EventType, Kind, RolloutOutcome},
+        attributes::{BuildResult, Engine, EventOutcome, EventReason, EventType, Kind, RolloutResult},
         instruments as table,
     },
     config::Identity,
@@ -113,12 +113,12 @@ impl Metrics {
         &self,
         kind: Kind,
         engine: Option<Engine>,
-        outcome: RolloutOutcome,
+        result: impl Into<RolloutResult>,
         took: Duration,
         ctx: Option<&SpanIds>,
     ) {
         if let Some(on) = &self.instruments {
-            let values = [kind.into(), engine.into(), outcome.into()];
+            let values = [kind.into(), engine.into(), result.into().into()];
             on.rollouts.add(1, values);
             on.rollout_duration.record(took.as_secs_f64(), values, ctx.cloned());
         }

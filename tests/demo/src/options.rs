@@ -15,8 +15,7 @@ to open are forwarded to 127.0.0.1.
 
 Then it applies deploy/samples/*.yaml and two objects that fail. You see the
 objects become ready or fail, their Events, the trace of one function in Jaeger,
-the panels of the dashboards as Prometheus answers them, and the alert for the
-failing build.
+the panels of the dashboards as Prometheus answers them, and the alerts.
 
 The first run compiles the demo and the operator (5 minutes on two cores), and
 builds everything else from Go modules into your cache directory: etcd and

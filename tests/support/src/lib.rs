@@ -3,6 +3,8 @@
 //! | module | for |
 //! |---|---|
 //! | [`stage`] | a namespace of a shared cluster, with an operator and fake engines |
+//! | [`alerting`] | the rules files, made from `dashboards/settings.yaml` and the template |
+//! | [`objective`] | the objective of `dashboards/settings.yaml` as queries and rules |
 //! | [`load`] | work for an operator: services that change, a rollout that fails |
 //! | [`rules`] | specs that are valid or not, one case for each rule |
 //! | [`telemetry_rig`] | telemetry with in-memory exporters, and reconciles that are made up |
@@ -23,7 +25,9 @@
     reason = "a test has to fail at once, and prints what it saw"
 )]
 
+pub mod alerting;
 pub mod load;
+pub mod objective;
 pub mod promql;
 pub mod report;
 pub mod rules;

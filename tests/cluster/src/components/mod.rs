@@ -78,8 +78,8 @@ pub const PROMETHEUS: Component = Component {
     module: "prometheus",
     package: "github.com/prometheus/prometheus/cmd/prometheus",
     ldflags: "",
-    // Only static targets are used; the SDKs of all clouds would triple the build.
-    tags: "remove_all_sd",
+    // Static targets and DNS are used; the SDKs of all clouds would triple the build.
+    tags: "remove_all_sd,enable_dns_sd",
 };
 /// Checks metrics, configurations and rules.
 pub const PROMTOOL: Component =

@@ -39,6 +39,8 @@ pub struct CollectorTargets {
     pub prometheus: String,
     /// Configurations that are merged over the file in this order, such as [`FILE_EXPORTERS`].
     pub overlays: Vec<String>,
+    /// More variables, which win.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running collector; it ends on drop.
@@ -82,12 +84,18 @@ impl Collector {
             ("COLLECTOR_OWN_METRICS_HOST", "127.0.0.1".to_owned()),
             ("COLLECTOR_OWN_METRICS_PORT", free_port().to_string()),
             ("COLLECTOR_KUBERNETES_AUTH", "kubeConfig".to_owned()),
+            // Each collector reads Events, unless an overlay gives two one Lease.
+            ("COLLECTOR_LEASE", format!("collector-{grpc_port}")),
+            ("COLLECTOR_NAMESPACE", "default".to_owned()),
+            // The Jaeger of the tests is of version 1.
+            ("COLLECTOR_JAEGER_V1", "true".to_owned()),
             ("COLLECTOR_BATCH_TIMEOUT", "50ms".to_owned()),
             ("KUBECONFIG", targets.kubeconfig.display().to_string()),
             ("TRACES_ENDPOINT", or_unreachable(targets.traces, "127.0.0.1:9")),
             ("PROMETHEUS_URL", or_unreachable(targets.prometheus, "http://127.0.0.1:9")),
         ];
-        let env = env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let env = env.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let env = env.chain(targets.environment).collect();
         let process = RestartableProcess::new("otelcol", binary, args, env);
         for (number, overlay) in targets.overlays.iter().enumerate() {
             process.write(&format!("overlay-{number}.yaml"), overlay);

@@ -16,7 +16,7 @@ use crate::{eventually, process::free_port};
 
 use store::{SharedStore, Store};
 
-pub use model::{Attributes, LogRecord, Span, SpanEvent};
+pub use model::{Attributes, LogRecord, Span, SpanEvent, attributes};
 pub use store::{ExportRequest, ReceiverFault};
 
 /// How long closed sockets may keep a port busy.

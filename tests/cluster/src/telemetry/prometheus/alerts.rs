@@ -28,6 +28,9 @@ pub struct Windows {
 const SILENT_WATCH: &str = "ElpioWatchStale";
 const RECONNECT: Duration = Duration::from_secs(45);
 
+/// The windows of the objective reach from minutes to days: they are divided by twice as much.
+const OBJECTIVE_GROUP: &str = "elpio-objective";
+
 impl Windows {
     /// Unmodified.
     pub const PRODUCTION: Self =
@@ -61,13 +64,15 @@ fn shorten_rules<'a>(text: &'a str, windows: Windows) -> String {
     if windows.divide_by == 1 {
         return text.to_owned();
     }
-    let mut alert = "";
+    let (mut alert, mut group) = ("", "");
     let line = |line: &'a str| {
         if line.trim_start().starts_with('#') {
             return line.to_owned();
         }
         alert = line.split_once("- alert: ").map_or(alert, |(_, name)| name);
-        let range = |seconds| format!("{}s", windows.shorten(seconds, windows.range));
+        group = line.split_once("- name: ").map_or(group, |(_, name)| name);
+        let half = if group == OBJECTIVE_GROUP { 2 } else { 1 };
+        let range = |seconds: u64| format!("{}s", windows.shorten(seconds / half, windows.range));
         let minimum = if alert == SILENT_WATCH { windows.pending.max(RECONNECT) } else { windows.pending };
         let pending = |seconds| format!("{}s", windows.shorten(seconds, minimum));
         let line = rewrite(line, "[", |text| duration(alert, text), range);

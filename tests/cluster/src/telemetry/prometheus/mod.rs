@@ -17,8 +17,12 @@ use crate::{
     telemetry::exposition::Series,
 };
 
-/// The scrape target in `otel/prometheus.yml`, which tests replace.
-const TARGET: &str = "elpio-operator-metrics.elpio-system.svc:9095";
+/// How `otel/prometheus.yml` finds its targets, which tests replace.
+const TARGETS: &str = "    dns_sd_configs:
+      - names: [elpio-operator-metrics.elpio-system.svc]
+        type: A
+        port: 9095
+";
 const INTERVAL: &str = "scrape_interval: 15s";
 /// The file of alert rules in the working directory.
 const RULES_FILE: &str = "rules.yaml";
@@ -82,12 +86,12 @@ impl Prometheus {
         let text = std::fs::read_to_string(repository_root().join("otel/prometheus.yml"))
             .expect("otel/prometheus.yml exists");
         assert!(
-            text.contains(TARGET) && text.contains(INTERVAL),
+            text.contains(TARGETS) && text.contains(INTERVAL),
             "otel/prometheus.yml has another target or interval"
         );
         let list = targets.iter().map(|target| format!("\"{target}\"")).collect::<Vec<_>>().join(", ");
         let mut text = text
-            .replace(&format!("\"{TARGET}\""), &list)
+            .replace(TARGETS, &format!("    static_configs:\n      - targets: [{list}]\n"))
             .replace(INTERVAL, "scrape_interval: 1s\n  evaluation_interval: 1s");
         if self.has_rules {
             text.extend(["\nrule_files: [", RULES_FILE, "]\n"]);

@@ -1,0 +1,176 @@
+//! More faults, each real, of what takes more than one process or a history: see `faults`.
+
+use std::time::Duration;
+
+use elpio_cluster::{Cluster, Operator, OtlpReceiver, eventually};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::{
+    faults::{all_ready, apply_many},
+    scenario::{Record, Scenario},
+    stage::{SOON, Stage, binary, image},
+};
+
+/// Services that were ready in time before the engine hangs: what misses the objective then is less than the slow
+/// windows allow.
+const HISTORY: usize = 120;
+/// The objective's hour and five minutes in the rules of these tests, and a margin.
+const HOUR: Duration = Duration::from_secs(65);
+
+/// Two replicas that each hold a Lease, since they keep it in different namespaces.
+pub async fn two_leases() -> Record {
+    let cluster = Cluster::shared().await;
+    let namespaces = [cluster.namespace("one-lease").await, cluster.namespace("other-lease").await];
+    let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespaces[0].as_str())];
+    let mut scenario = Scenario::new("ElpioTwoLeaders", &election).await;
+    let watched = scenario.stage.namespace.clone();
+    let environment = [
+        ("ELPIO_NAMESPACES", watched.as_str()),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("POD_NAMESPACE", namespaces[1].as_str()),
+    ];
+    let mut second = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+    second.wait_ready().await;
+    let targets = [scenario.stage.operator.metrics_port(), second.metrics_port()];
+    scenario.prometheus.set_scrape_targets(&targets.map(|port| format!("127.0.0.1:{port}"))).await;
+    scenario.fires().await;
+    second.terminate(SOON).await;
+    scenario.resolves().await;
+    scenario.serving("web").await;
+    scenario.end().await
+}
+
+/// The operator ends over and over.
+pub async fn crash_loop() -> Record {
+    let mut scenario = Scenario::new("ElpioCrashLoop", &[]).await;
+    for _ in 0..4 {
+        let age = older(&scenario).await;
+        scenario.stage.operator.kill();
+        scenario.stage.restart().await;
+        younger(&scenario, age).await;
+    }
+    scenario.fires().await;
+    scenario.serving("web").await;
+    scenario.resolves().await;
+    scenario.end().await
+}
+
+/// The age of the process, once Prometheus has scraped it at three seconds.
+async fn older(scenario: &Scenario) -> f64 {
+    eventually("a scrape of this process", SOON, async || {
+        match scenario.prometheus.query("process_uptime_seconds").await?.first() {
+            Some(series) if series.value > 3.0 => Ok(series.value),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+/// Prometheus has scraped the process that came after the one of that age.
+async fn younger(scenario: &Scenario, age: f64) {
+    eventually("a scrape of the new process", SOON, async || {
+        match scenario.prometheus.query("process_uptime_seconds").await?.first() {
+            Some(series) if series.value < age => Ok(()),
+            other => Err(format!("{other:?} is not younger than {age} s")),
+        }
+    })
+    .await;
+}
+
+/// An engine that works for long, and then never gets ready. A restart in between burns nothing.
+pub async fn hanging_engine() -> Record {
+    let mut scenario =
+        Scenario::new("ElpioRolloutBudgetBurnsFast", &[("ELPIO_ROLLOUT_DEADLINE", "25s")]).await;
+    let names = apply_many(&scenario.stage, HISTORY).await;
+    all_ready(&scenario.stage, &names).await;
+    scenario.step("history");
+    scenario.stage.operator.terminate(SOON).await;
+    scenario.stage.restart().await;
+    nothing_missed(&scenario).await;
+    // The history has left the shorter windows.
+    let query =
+        format!("sum(increase(elpio_rollouts_total{{outcome=\"ready\"}}[{}s])) > 0.5", HOUR.as_secs());
+    eventually("the history is an hour old", HOUR * 3, async || {
+        let recent = scenario.prometheus.query(&query).await?;
+        if recent.is_empty() { Ok(()) } else { Err(format!("{recent:?}")) }
+    })
+    .await;
+    scenario.step("an hour");
+    scenario.stage.engine.hold();
+    for index in 0..6 {
+        scenario.stage.apply(&format!("late-{index}"), &image("v1")).await;
+    }
+    scenario.fires().await;
+    scenario.stage.engine.release();
+    scenario.resolves().await;
+    scenario.end().await
+}
+
+/// No rollout counts as missed, in any window, at any time until now.
+pub async fn nothing_missed(scenario: &Scenario) {
+    let query = "max(max_over_time({__name__=~\"elpio:rollouts_missed:increase_.+\"}[1h]))";
+    eventually("every window is recorded, and nothing missed", SOON, async || {
+        match scenario.prometheus.query(query).await?.first() {
+            Some(series) if series.value == 0.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// Somebody writes the children's image over and over.
+pub async fn fight() -> Record {
+    let mut scenario = Scenario::new("ElpioManagersFight", &[]).await;
+    let names = apply_many(&scenario.stage, 4).await;
+    all_ready(&scenario.stage, &names).await;
+    let mut round = 0_u32;
+    let fires = async |scenario: &Scenario| {
+        let alerts = scenario.prometheus.alerts().await?;
+        let firing = alerts.iter().any(|alert| alert.is_firing() && alert.name == "ElpioManagersFight");
+        if firing { Ok(()) } else { Err(format!("{alerts:?}")) }
+    };
+    eventually("ElpioManagersFight fires", Duration::from_mins(6), async || {
+        round += 1;
+        for name in &names {
+            overwrite(&scenario.stage, name, round).await?;
+        }
+        // Slower than what the operator takes for a hot loop, and within an object's Events.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        fires(&scenario).await
+    })
+    .await;
+    scenario.fires().await;
+    scenario.resolves().await;
+    all_ready(&scenario.stage, &names).await;
+    scenario.end().await
+}
+
+async fn overwrite(stage: &Stage, name: &str, round: u32) -> Result<(), String> {
+    let mut live = stage.knative().get(name).await.map_err(|error| error.to_string())?;
+    live.data["spec"]["template"]["spec"]["containers"][0]["image"] =
+        json!(format!("registry.local/other:{round}"));
+    let patch = json!({"spec": live.data["spec"]});
+    let written = stage.knative().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    written.map(drop).map_err(|error| error.to_string())
+}
+
+/// The collector takes everything but metrics.
+pub async fn no_metrics() -> Record {
+    let mut metrics = OtlpReceiver::start().await;
+    let endpoint = metrics.endpoint();
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+    ];
+    let mut scenario = Scenario::new("ElpioMetricsRefused", &environment).await;
+    scenario.serving("web").await;
+    metrics.stop();
+    scenario.fires().await;
+    metrics.restart().await;
+    scenario.resolves().await;
+    scenario.end().await
+}
