@@ -1,5 +1,7 @@
 //! The files that are generated from `dashboards/settings.yaml` and the template are what they have to be.
 
+use std::fmt::Write as _;
+
 use elpio_cluster::repository_root;
 use elpio_support::{
     alerting::{prometheus_rule, read, rules, with_panels},
@@ -60,9 +62,10 @@ fn page(objective: &Objective) -> String {
         objective.target
     );
     for within in &objective.within {
-        text += &format!("| `{}` | `{}` | {} s |\n", within.kind, within.engine, within.seconds);
+        let _ = writeln!(text, "| `{}` | `{}` | {} s |", within.kind, within.engine, within.seconds);
     }
-    text += &format!(
+    let _ = write!(
+        text,
         "\n## What counts\n\n\
          - **Counted:** rollouts that became ready, and rollouts that missed `ELPIO_ROLLOUT_DEADLINE` (`elpio_rollouts_total`, `outcome=\"ready\"` and `\"timed_out\"`).\n\
          - **Missed:** those that timed out, and those that were ready after the time above (`elpio_rollout_duration_seconds`).\n\
@@ -80,8 +83,9 @@ fn page(objective: &Objective) -> String {
     for burn in &objective.burn {
         #[allow(clippy::cast_precision_loss, reason = "a month in seconds")]
         let days = PERIOD as f64 / burn.factor / 86_400.0;
-        text += &format!(
-            "| [`{}`](../dashboards/runbooks.md#{}) | {} | {} and {} | {} | {} % | {days:.1} days |\n",
+        let _ = writeln!(
+            text,
+            "| [`{}`](../dashboards/runbooks.md#{}) | {} | {} and {} | {} | {} % | {days:.1} days |",
             burn.alert,
             burn.alert.to_lowercase(),
             burn.severity,
@@ -97,7 +101,8 @@ fn page(objective: &Objective) -> String {
         .map(|window| format!("`elpio:rollouts_missed:ratio_{window}`"))
         .collect();
     assert!(objective.windows().is_sorted_by_key(|window| seconds(window)));
-    text += &format!(
+    let _ = write!(
+        text,
         "\n## Recorded\n\n{}\nand `…:increase_…`, by cluster, namespace, job, kind and engine. The panels *Error budget left* and *Missed the objective* of\n\
          `dashboards/services.json` show the same from the raw series.\n\n\
          ## Another objective\n\nChange `dashboards/settings.yaml` and generate rules, panels and this page anew, with the commands at its head. A time has to be a bound of a bucket\n\

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use elpio_cluster::{Cluster, Operator, OtlpReceiver, eventually};
+use elpio_support::objective::Settings;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -111,14 +112,16 @@ pub async fn hanging_engine() -> Record {
 
 /// No rollout counts as missed, in any window, at any time until now.
 pub async fn nothing_missed(scenario: &Scenario) {
-    let query = "max(max_over_time({__name__=~\"elpio:rollouts_missed:increase_.+\"}[1h]))";
-    eventually("every window is recorded, and nothing missed", SOON, async || {
-        match scenario.prometheus.query(query).await?.first() {
-            Some(series) if series.value == 0.0 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    for window in Settings::read().objective.windows() {
+        let query = format!("max(max_over_time(elpio:rollouts_missed:increase_{window}[1h]))");
+        eventually("the window is recorded, and nothing missed", SOON, async || {
+            match scenario.prometheus.query(&query).await?.first() {
+                Some(series) if series.value == 0.0 => Ok(()),
+                other => Err(format!("{window}: {other:?}")),
+            }
+        })
+        .await;
+    }
 }
 
 /// Somebody writes the children's image over and over.

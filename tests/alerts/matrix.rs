@@ -190,11 +190,11 @@ fn run_all() -> Vec<Row> {
 
 /// Columns by number, so that the lines stay short.
 fn picture(rows: &[Row], took: Duration) -> String {
-    let mut text = format!("\nFaults × alerts ({:.0} s)\n  {:<32}", took.as_secs_f64(), "");
+    let mut text = format!("\nFaults × alerts ({:.0} s)\n  {:<36}", took.as_secs_f64(), "");
     (1..=FAULTS.len()).for_each(|column| write!(text, "{column:>3}").unwrap());
     for (index, (what, alert, result)) in rows.iter().enumerate() {
         let number = alert.map_or_else(String::new, |_| format!("{}", index + 1));
-        write!(text, "\n  {number:>2} {what:<29}").unwrap();
+        write!(text, "\n  {number:>2} {what:<33}").unwrap();
         let Ok(record) = result else {
             text += "  failed";
             continue;
@@ -216,7 +216,7 @@ fn picture(rows: &[Row], took: Duration) -> String {
         } else {
             String::new()
         };
-        writeln!(text, "  {what:<32} {}{runbook}", steps.join(", ")).unwrap();
+        writeln!(text, "  {what:<36} {}{runbook}", steps.join(", ")).unwrap();
     }
     text
 }

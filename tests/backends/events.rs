@@ -124,7 +124,7 @@ async fn a_collector_that_is_asked_to_takes_nothing_without_its_token() {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
         ];
         let token = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")];
-        for (more, arrives) in [(&token[..], true), (&[], false)] {
+        for (more, arrives) in [(&token[..], true), (&[][..], false)] {
             let case = format!("{}-auth", case());
             let pushing = Pushing::new(&case, &[&common[..], more].concat());
             pushing.reconcile(None, 1).await;

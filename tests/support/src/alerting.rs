@@ -1,7 +1,7 @@
 //! The rules files as they have to be: the template with the settings filled in, and each alert with its panel. It
 //! writes nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use elpio_cluster::{dashboard, repository_root};
 
@@ -35,7 +35,7 @@ pub fn rules(settings: &Settings) -> String {
         .lines()
         .skip(3)
         .take_while(|line| line.starts_with('#'))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     let installation = settings.installation();
     let groups = groups
@@ -77,7 +77,7 @@ pub fn with_panels(text: &str) -> String {
         let alert = url.rsplit('#').next().unwrap_or_default();
         let found = panels.iter().find(|(name, _)| name.to_lowercase() == alert);
         let path = found.map_or("none", |(_, path)| path.as_str());
-        all += &format!("{margin}dashboard_url: {path}\n");
+        let _ = writeln!(all, "{margin}dashboard_url: {path}");
     }
     all
 }
