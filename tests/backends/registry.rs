@@ -21,8 +21,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("span.attribute cicd.pipeline.task.run.result", "as above"),
     ("span.attribute cicd.pipeline.task.type", "as above"),
     ("span.attribute http.request.method_original", "the operator sends no unknown method"),
-    ("metric leader_election.master_status", "no election in this run"),
-    ("metric.attribute leader_election.master_status name", "as above"),
     ("resource k8s.node.name", "not in a cluster"),
     ("resource k8s.pod.name", "not in a cluster"),
     ("resource k8s.pod.uid", "not in a cluster"),

@@ -226,7 +226,9 @@ fn spans() -> String {
             continue;
         }
         text.push_str("    attributes:\n");
-        row.attributes.iter().for_each(|attribute| attribute_of_span(&mut text, attribute));
+        for attribute in row.attributes {
+            attribute_of_span(&mut text, attribute);
+        }
     }
     text
 }
@@ -252,7 +254,9 @@ fn events() -> String {
         "{HEAD}groups:\n  - id: event.k8s.event\n    type: event\n    name: k8s.event\n    stability: development\n    \
          brief: One occurrence of an Event of the Kubernetes API; the body is its note.\n    attributes:\n"
     );
-    EVENT.iter().for_each(|attribute| attribute_of_span(&mut text, attribute));
+    for attribute in &EVENT {
+        attribute_of_span(&mut text, attribute);
+    }
     text.push_str(
         "  - id: event.exception\n    type: event\n    name: exception\n    stability: development\n    \
          brief: Why a span of the operator failed.\n    attributes:\n",
