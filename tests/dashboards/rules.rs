@@ -247,8 +247,10 @@ pub fn exemplars(dashboard: &Dashboard) -> Vec<String> {
     for panel in &dashboard.panels {
         for query in &panel.queries {
             let Ok(named) = names(&query.expr) else { continue };
-            let kept = named.metrics.iter().any(|(metric, _)| {
-                metric.ends_with("_bucket") && instrument(metric).is_some_and(|row| row.exemplars)
+            // An exemplar is at the bucket that its value falls into, so one bucket by name may have none.
+            let kept = named.metrics.iter().any(|(metric, matchers)| {
+                let of_all = matchers.iter().all(|matcher| matcher.label != "le");
+                of_all && metric.ends_with("_bucket") && instrument(metric).is_some_and(|row| row.exemplars)
             });
             let shown = panel.kind == "heatmap" || panel.kind == "timeseries";
             if query.exemplar != (kept && shown) {

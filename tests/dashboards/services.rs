@@ -53,7 +53,6 @@ pub static BOARD: Board = Board {
                     "Part of the rollouts that were late. Alerts, in both of their windows: fast above 72 % or 30 %, slowly above 15 % or 5 %.",
                     &[("MISSED", "{{kind}} {{engine}}")],
                 )
-                .exemplars()
                 .wide(16)
                 .alerts(&["ElpioRolloutBudgetBurnsFast", "ElpioRolloutBudgetBurnsSlowly"]),
             ],
