@@ -104,7 +104,7 @@ fn the_intervals_agree() {
     let file = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     for (path, line) in [
         ("otel/prometheus.yml", "  scrape_interval: 15s"),
-        ("deploy/podmonitor.yaml", "      interval: 15s"),
+        ("deploy/chart/values.yaml", "  interval: 15s"),
         ("dashboards/provisioning/datasources.yaml", "      timeInterval: 15s"),
     ] {
         assert!(file(path).lines().any(|found| found.starts_with(line)), "{path}: no {line:?}");
