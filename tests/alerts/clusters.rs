@@ -86,15 +86,16 @@ fn ill(test: &Value) -> Vec<Value> {
 fn tests() -> Value {
     let mut all = Vec::new();
     for alert in names() {
-        let (test, case) = firing(&alert);
-        let mut expected = case["exp_alerts"].clone();
+        let (source, firing_case) = firing(&alert);
+        let mut expected = firing_case["exp_alerts"].clone();
         for alert in expected.as_array_mut().unwrap() {
             alert["exp_labels"]["cluster"] = json!("a");
         }
         for (what, labels) in OTHERS {
-            let series = [ill(&test), healthy(labels)].concat();
-            let case = json!({"alertname": alert, "eval_time": case["eval_time"], "exp_alerts": expected});
-            all.push(json!({"name": format!("{alert}: {what}"), "interval": test["interval"], "input_series": series,
+            let series = [ill(&source), healthy(labels)].concat();
+            let case =
+                json!({"alertname": alert, "eval_time": firing_case["eval_time"], "exp_alerts": expected});
+            all.push(json!({"name": format!("{alert}: {what}"), "interval": source["interval"], "input_series": series,
                 "alert_rule_test": [case]}));
         }
     }

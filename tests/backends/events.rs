@@ -98,7 +98,9 @@ async fn of_two_collectors_with_one_lease_one_reads_events() {
     })
     .await;
     let mut seen = ["a", "b", "c"].map(read);
-    seen.iter_mut().for_each(|pair| pair.sort_unstable());
+    for pair in &mut seen {
+        pair.sort_unstable();
+    }
     assert_eq!(seen, [[0, 1]; 3], "each once, by one of the two");
 }
 
