@@ -76,9 +76,9 @@ fn firing(alert: &str) -> (Value, Value) {
 /// The series of the test, of cluster `a`.
 fn ill(test: &Value) -> Vec<Value> {
     let of_cluster = |series: &Value| {
-        let text = series["series"].as_str().unwrap();
-        let text = text.replacen('{', "{cluster=\"a\", ", 1);
-        json!({"series": text, "values": series["values"]})
+        let selector = series["series"].as_str().unwrap();
+        let selector = selector.replacen('{', "{cluster=\"a\", ", 1);
+        json!({"series": selector, "values": series["values"]})
     };
     test["input_series"].as_array().unwrap().iter().map(of_cluster).collect()
 }
