@@ -142,7 +142,7 @@ async fn no_canary_comes_out() {
     let cluster = own(Crds::ALL.to_vec()).await;
     loosen(cluster).await;
     let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20header-c4f4");
-    let variables = [("ELPIO_LOG", "trace"), headers];
+    let variables = [("ELPIO_LOG", "trace,kube_client::client=trace"), headers];
     let stage = Stage::on(cluster, PLANTED, &cluster.kubeconfig(), &variables).await;
     let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
     let refusal = "refused by https://webhook-c4f8:webhook-c4f8@policy.example/?key=webhook-c4f8";
