@@ -3,7 +3,6 @@
 # Where a phase that talks to the registry or reads the builder fails, its first error is in the file $CAUSE, without
 # user names, passwords and queries of URLs. What buildpacks print is passed on and not read.
 set -u
-export LC_ALL=C
 
 program="$1"
 [ -z "${APP_IMAGE:-}" ] || set -- "$@" "$APP_IMAGE"
@@ -18,6 +17,7 @@ case "$program" in
 */detector | */builder) exec "$@" ;;
 esac
 
+export LC_ALL=C
 notes="$(mktemp -d)" || exec "$@"
 { "$@" 2>&1 && code=0 || code=$?; echo "$code" >"$notes/code"; } | tee -- "$notes/log"
 code="$(cat -- "$notes/code")"
