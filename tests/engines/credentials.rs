@@ -101,7 +101,7 @@ fn print_table(pod: &PodSpec, secret: &str) {
 }
 
 /// The names of the containers that mount one of these volumes.
-fn that_mount<'a>(pod: &'a PodSpec, is: impl Fn(&str) -> bool) -> Vec<&'a str> {
+fn that_mount(pod: &PodSpec, is: impl Fn(&str) -> bool) -> Vec<&str> {
     let has = |it: &&Container| it.volume_mounts.iter().flatten().any(|mount| is(&mount.name));
     containers(pod).filter(has).map(|it| it.name.as_str()).collect()
 }
