@@ -9,9 +9,6 @@ use std::{
 
 use crate::process::TempDir;
 
-/// The user and the group of every process.
-pub const USER: u32 = 1000;
-
 /// `$1` is an empty folder; pairs of a source and a path in the root follow, each with `ro` or `rw` before it;
 /// the command comes after `--`. A folder of the machine that is no link is mounted.
 const SET_UP: &str = r#"
