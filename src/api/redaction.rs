@@ -9,8 +9,8 @@ const CLOSING: [char; 11] = ['"', '\'', '`', ')', '>', ']', '}', ',', '.', ':', 
 /// What stands for credentials that are left out.
 const LEFT_OUT: &str = "[redacted]";
 
-/// A text without user names, passwords, queries and fragments of URLs, and without the credentials that follow
-/// `Basic` and `Bearer`.
+/// A text without user names, passwords, queries and fragments of URLs, and without the credentials that
+/// follow `Basic` and `Bearer`.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     let lower = text.to_ascii_lowercase();

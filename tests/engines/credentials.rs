@@ -1,5 +1,5 @@
-//! Which container of a build's pod mounts what, in the pod that Tekton makes and that the API server admits in
-//! a namespace with Pod Security `restricted` and a quota.
+//! Which container of a build's pod mounts what, in the pod that Tekton makes and that the API server admits
+//! in a namespace with Pod Security `restricted` and a quota.
 
 use elpio_cluster::{eventually, progress::print, suite::StepTimer};
 use elpio_operator::render::function::pipeline_run::BUILD_TASK;

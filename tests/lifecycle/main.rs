@@ -1,8 +1,8 @@
 //! The real buildpacks lifecycle, run by the very scripts, arguments and variables that are rendered for the
 //! steps of a build: is the image pushed, is its digest reported, and what can the code of a buildpack read?
 //!
-//! Each step runs in a sandbox that sees what its container would: its own mounts, and those that Tekton gives
-//! every step (`engines` holds these against the real controller). All of it runs in a network namespace.
+//! Each step runs in a sandbox that sees what its container would: its own mounts, and those that Tekton
+//! gives every step (`engines` holds these against the real controller). All of it runs in a network namespace.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! The real Cloud Native Buildpacks lifecycle as processes: its programs, a builder that holds them, a registry
-//! for its images and the sandboxes that stand for containers. It knows no rendered object.
+//! The real Cloud Native Buildpacks lifecycle as processes: its programs, a builder that holds them, a
+//! registry for its images and the sandboxes that stand for containers. It knows no rendered object.
 
 pub mod registry;
 mod registry_api;
