@@ -20,7 +20,13 @@ use crate::api::{
 /// The longest name of a function: its runs' names are 17 characters longer.
 pub const MAX_NAME: usize = 46;
 
-/// A URL is part of specs, runs and logs that many may read.
+/// Where credentials for a git server belong: a URL is part of specs and runs that many may read.
+pub const GIT_CREDENTIALS: &str =
+    "give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead";
+
+/// What does the same for an archive.
+pub const ARCHIVE_CREDENTIALS: &str = "give a signed URL that expires instead";
+
 const NO_USER_INFO: &str = "!self.matches('^https://[^/?#]*@')";
 
 /// What to build, and how to run it.
@@ -123,7 +129,7 @@ pub struct Source {
     /// The URL of an archive: .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar or .zip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
-        rule(NO_USER_INFO, "source.archive must not hold a user name or password")
+        rule(NO_USER_INFO, &format!("source.archive must not hold credentials: {ARCHIVE_CREDENTIALS}"))
     ]))]
     pub archive: Option<String>,
 }
@@ -134,7 +140,7 @@ pub struct Source {
 pub struct GitSource {
     /// Its URL, by https, without user name or password: those belong in a Secret.
     #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
-        rule(NO_USER_INFO, "source.git.url must not hold a user name or password")
+        rule(NO_USER_INFO, &format!("source.git.url must not hold credentials: {GIT_CREDENTIALS}"))
     ]))]
     pub url: String,
     /// A branch, a tag or a commit.

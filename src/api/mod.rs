@@ -15,6 +15,7 @@ pub mod pattern;
 pub mod pod;
 pub mod policy;
 pub mod quantity;
+pub mod redaction;
 pub mod service;
 pub mod status;
 pub mod stored;

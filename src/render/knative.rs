@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::{Capabilities, Container};
+
 use crate::{
-    api::network::Metric,
+    api::{network::Metric, policy::PodSecurity},
     foreign::{
         ChildKind,
         cert_manager::CertificateSpec,
@@ -57,7 +59,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Chil
     let template = RevisionTemplate {
         metadata: TemplateMeta { labels: owner.labels(), annotations: template_annotations(owner, valid) },
         spec: RevisionSpec {
-            containers: vec![pod::container(name::CONTAINER, valid, defaults.pod_security)],
+            containers: vec![container(valid, defaults.pod_security)],
             service_account_name: valid.pod.service_account.clone(),
             image_pull_secrets: pod::image_pull_secrets(valid),
             container_concurrency: valid.concurrency_limit,
@@ -75,6 +77,18 @@ fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Chil
         parts.labels.insert(name::VISIBILITY.to_owned(), name::CLUSTER_LOCAL.to_owned());
     }
     parts.build(owner)
+}
+
+/// Unless its administrator allows it, Knative refuses a container that adds a capability. Without any the
+/// container keeps those of the runtime, with which root may bind a low port.
+fn container(valid: &ValidService, security: PodSecurity) -> Container {
+    let mut container = pod::container(name::CONTAINER, valid, security);
+    if let Some(context) = &mut container.security_context {
+        let capabilities = context.capabilities.take().map(|all| (all.add.is_some(), all.drop));
+        let kept = capabilities.filter(|(adds, _)| !adds || security == PodSecurity::Enabled);
+        context.capabilities = kept.map(|(_, drop)| Capabilities { drop, add: None });
+    }
+    container
 }
 
 fn template_annotations(owner: &Owner<'_>, valid: &ValidService) -> BTreeMap<String, String> {

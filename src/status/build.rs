@@ -5,12 +5,13 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
 use crate::{
-    api::BuildResult,
+    api::{BuildResult, redaction::redact},
     foreign::ChildKind,
     render::{
         applied::LiveChildren,
         function::{RunState, pipeline_run::CAUSE, run_state},
     },
+    status::lifecycle::exit_code_meaning,
 };
 
 /// The label by which Tekton names a task of a pipeline.
@@ -70,7 +71,8 @@ fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
 pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     let condition = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Succeeded"));
-    let field = |name: &str| condition.and_then(|c| c[name].as_str()).unwrap_or_default().to_owned();
+    let field =
+        |name: &str| redact(condition.and_then(|c| c[name].as_str()).unwrap_or_default()).into_owned();
     (field("reason"), field("message"))
 }
 
@@ -125,15 +127,16 @@ fn task_failure(task: &DynamicObject) -> String {
     let code = step["terminated"]["exitCode"].as_i64().unwrap_or_default();
     // Tekton's own message repeats the step and its exit code.
     let echo = message.starts_with(&format!("\"step-{name}\" exited with code"));
-    let cause = cause(task, step).or(Some(message).filter(|text| !echo && !text.is_empty()));
+    let meaning = || exit_code_meaning(name, code).map(str::to_owned);
+    let cause = cause(task, step).or_else(meaning).or(Some(message).filter(|text| !echo && !text.is_empty()));
     let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
     // The task's reason tells a time-out from a failure.
     let why = if reason == "Failed" { String::new() } else { format!("{reason}: ") };
     format!("step {name}: {why}exit code {code}{cause}")
 }
 
-/// The first cause as the step left it: the result of the step that fetches the source, or its termination
-/// message where that is text for people. Tekton's own is a JSON list.
+/// The first cause as the step left it: the result that its script writes, or its termination message where
+/// that is text for people. Tekton's own is a JSON list.
 fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
     let results = task.data.pointer("/status/results").and_then(Value::as_array);
     let result = results
@@ -141,7 +144,7 @@ fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
         .and_then(|result| result["value"].as_str());
     let message = step["terminated"]["message"].as_str().filter(|text| !text.trim_start().starts_with('['));
     let text = result.or(message).map(str::trim).filter(|text| !text.is_empty())?;
-    Some(text.to_owned())
+    Some(redact(text).into_owned())
 }
 
 /// The run's end, when it has come and its times are known.

@@ -72,6 +72,18 @@ fn the_failing_step_is_named_with_the_first_cause() {
             "step build: exit code 51: out of space",
         ),
         (
+            json!([fetch, step("build", 51, own)]),
+            json!([]),
+            "Failed",
+            "step build: exit code 51: a buildpack failed to build the source: the step's log has its error",
+        ),
+        (
+            json!([step("analyze", 32, "at https://u:p@r.test/v2/?token=c: 401")]),
+            json!([]),
+            "Failed",
+            "step analyze: exit code 32: at https://r.test/v2/: 401",
+        ),
+        (
             json!([step("fetch", 1, own), step("detect", 1, own)]),
             because,
             "Failed",

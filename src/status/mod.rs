@@ -5,6 +5,7 @@ pub mod build;
 pub mod common_conditions;
 pub mod conditions;
 pub mod function;
+pub mod lifecycle;
 pub mod readiness;
 pub mod rollout;
 pub mod service;

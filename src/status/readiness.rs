@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::{
-    api::condition::reason,
+    api::{condition::reason, redaction::redact},
     foreign::{ChildKind, condition},
 };
 
@@ -58,10 +58,7 @@ fn waiting(reason: &str, message: impl Into<String>) -> Readiness {
 
 /// A condition's own reason and message.
 fn failed(condition: &Value) -> Readiness {
-    Readiness::Failed {
-        reason: text(condition, "reason").to_owned(),
-        message: text(condition, "message").to_owned(),
-    }
+    Readiness::Failed { reason: text(condition, "reason").to_owned(), message: message_of(condition) }
 }
 
 /// A condition when it has this status.
@@ -71,6 +68,11 @@ fn condition_with<'a>(child: &'a DynamicObject, kind: &str, status: &str) -> Opt
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+/// A condition's message: it may repeat a URL of the spec.
+fn message_of(condition: &Value) -> String {
+    redact(text(condition, "message")).into_owned()
 }
 
 fn number(child: &DynamicObject, pointer: &str) -> i64 {
@@ -101,7 +103,7 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
         (Some(observed), Some(generation)) => observed < generation,
         _ => false,
     };
-    let (why, message) = (text(condition, "reason"), text(condition, "message"));
+    let (why, message) = (text(condition, "reason"), message_of(condition));
     match text(condition, "status") {
         _ if stale => waiting(reason::PROGRESSING, "has not observed its latest generation yet"),
         "True" => Readiness::Ready,
@@ -130,7 +132,7 @@ fn certificate(child: &DynamicObject) -> Readiness {
         Readiness::Ready => return Readiness::Ready,
     };
     if let Some(issuing) = condition_with(child, "Issuing", "True") {
-        return waiting("Issuing", text(issuing, "message"));
+        return waiting("Issuing", message_of(issuing));
     }
     let issuance = condition_with(child, "Issuing", "False").filter(|c| text(c, "reason") == "Failed");
     let last_failure = child.data.pointer("/status/lastFailureTime").and_then(Value::as_str);

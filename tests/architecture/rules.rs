@@ -49,7 +49,7 @@ const ELPIO_TELEMETRY: &[&str] = &[
 ];
 
 /// Modules of `api` that know a standard and nothing of Elpio: every room of telemetry may use them.
-const STANDARDS: &[[&str; 2]] = &[["api", "trace_parent"], ["api", "url"]];
+const STANDARDS: &[[&str; 2]] = &[["api", "redaction"], ["api", "trace_parent"], ["api", "url"]];
 
 /// The longest that a file may be.
 const LINES: usize = 300;

@@ -1,6 +1,10 @@
 //! The download of an archive, by the real curl from a server on loopback.
 
-use std::net::TcpListener;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
 
 use crate::{
     bytes::{file, tar},
@@ -97,5 +101,40 @@ fn an_archive_that_is_too_big_is_not_downloaded() {
         room.limit("max_archive", 1 << 20);
         let url = [("SOURCE_ARCHIVE", "https://files.test/app.tar")];
         room.refused(&url, &["the archive is too big: it has more than 1 MiB"]);
+    }
+}
+
+/// 2 GiB of zeros, which lie nowhere; how much of it was taken.
+fn endless(announced: bool) -> (String, thread::JoinHandle<u64>) {
+    const SIZE: u64 = 2 << 30;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sent = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        let length = if announced { format!("Content-Length: {SIZE}\r\n") } else { String::new() };
+        let head = format!("HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let (block, mut sent) = (vec![0; 1 << 20], 0);
+        while sent < SIZE && stream.write_all(&block).is_ok() {
+            sent += block.len() as u64;
+        }
+        sent
+    });
+    (url, sent)
+}
+
+/// At the limit that is sent: what is announced is not begun, what is not announced is cut off.
+#[test]
+fn two_gib_are_not_taken() {
+    for (announced, most) in [(true, 16), (false, 600)] {
+        let (url, sent) = endless(announced);
+        let mut room = Room::new(&format!("download-2-gib-{announced}"));
+        room.files = url;
+        let archive = [("SOURCE_ARCHIVE", "https://files.test/app.tar")];
+        room.refused(&archive, &["the archive is too big: it has more than 512 MiB"]);
+        let taken = sent.join().unwrap() >> 20;
+        assert!(taken < most, "{taken} MiB were taken, announced: {announced}");
     }
 }

@@ -69,19 +69,32 @@ fn links_out_of_the_source_are_refused() {
         ),
         ("zip", zip(&[zipped("app/a.py", ""), link("app/l", "/etc/passwd")]), &["the link l leads out"]),
         ("zip up", zip(&[zipped("app/a.py", ""), link("app/l", "../../x")]), &["the link l leads out"]),
+        (
+            "zip through a link",
+            zip(&[zipped("app/a.py", ""), link("app/l", "../.."), zipped("app/l/evil", "x")]),
+            &["the archive is"],
+        ),
+        (
+            "hard link to a link",
+            tar(&[good(), entry("app/l", b'2', "/etc/passwd"), entry("app/m", b'1', "app/l")]),
+            &["leads out of the source"],
+        ),
     ]);
 }
 
 #[test]
 fn devices_and_pipes_are_refused() {
     let with = |kind| tar(&[file("app/a.py", "a"), entry("app/evil", kind, "")]);
-    let pipe = Zipped { unix: 0o010_644, ..zipped("app/evil", "") };
+    let odd = |unix| zip(&[zipped("app/a.py", ""), Zipped { unix, ..zipped("app/evil", "") }]);
     let rule: &[&str] = &["is a device or a pipe: ", "app/evil"];
     all_refused(&[
         ("character device", with(b'3'), rule),
         ("block device", with(b'4'), rule),
         ("pipe", with(b'6'), rule),
-        ("zip pipe", zip(&[zipped("app/a.py", ""), pipe]), rule),
+        ("zip pipe", odd(0o010_644), rule),
+        ("zip socket", odd(0o140_755), rule),
+        ("zip character device", odd(0o020_666), rule),
+        ("zip block device", odd(0o060_660), rule),
     ]);
 }
 
@@ -143,15 +156,26 @@ fn an_archive_has_limits() {
     let big = "x".repeat(3 << 20);
     room.write("zeros/big", vec![0; 64 << 20]);
     room.run("zeros", "tar", &["-czf", "../bomb", "big"]);
+    room.write("sparse/big", "");
+    fs::File::options().write(true).open(room.path("sparse/big")).unwrap().set_len(64 << 20).unwrap();
+    room.run("sparse", "tar", &["-cSf", "../holes", "big"]);
     let names: Vec<_> = (0..6).map(|name| format!("app/{name}")).collect();
     let many: Vec<_> = names.iter().map(|name| file(name, "")).collect();
     let zipped_many: Vec<_> = names.iter().map(|name| zipped(name, "")).collect();
     let half = "x".repeat(3 << 19);
     let lie = Zipped { claimed: Some(1), ..zipped("big", &big) };
-    let rows: [(&str, Vec<u8>, &[&str]); 8] = [
+    let tar_bomb = |program: &str| {
+        room.run("zeros", "tar", &["-cf", "../bomb.tar", "big"]);
+        room.run(".", "sh", &["-c", &format!("{program} -c bomb.tar >packed")]);
+        fs::read(room.path("packed")).unwrap()
+    };
+    let rows: [(&str, Vec<u8>, &[&str]); 11] = [
         ("a file", tar(&[file("big", &big)]), size),
         ("files", tar(&[file("1", &half), file("2", &half)]), size),
         ("a bomb", fs::read(room.path("bomb")).unwrap(), size),
+        ("a bomb of bzip2", tar_bomb("bzip2"), size),
+        ("a bomb of xz", tar_bomb("xz"), size),
+        ("holes", fs::read(room.path("holes")).unwrap(), size),
         ("a promise", header(&file("big", ""), 7 << 30).to_vec(), size),
         ("many", tar(&many), number),
         ("zip", zip(&[zipped("1", &half), zipped("2", &half)]), size),

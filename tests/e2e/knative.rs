@@ -106,6 +106,13 @@ pub async fn inside_the_cluster_alone() {
     );
 }
 
+/// By default Knative refuses a container that adds the capability for it.
+pub async fn a_low_port_is_served() {
+    let environment = Environment::new("low").await;
+    environment.apply("ElpioService", "web", &with(&image("web", "v1"), &json!({"port": 80}))).await;
+    environment.ready("web").await;
+}
+
 pub async fn a_program_that_ends_is_reported_and_replaced() {
     let environment = Environment::new("crash").await;
     let mut clock = StepTimer::start("knative::a_program_that_ends_is_said_so_and_mended");

@@ -18,6 +18,7 @@ mod function;
 mod hosts;
 mod keda;
 mod knative;
+mod restricted;
 mod switch;
 mod world;
 
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 use elpio_cluster::{Engine, engines, netns, suite::Suite, tests};
 
 fn main() -> ExitCode {
-    Suite::new(tests![
+    let fetched = || netns::enter(|| engines::fetch(&Engine::ALL));
+    let ended = Suite::new(tests![
         // The longest first.
         keda::load_scales_and_nobody_fights_it,
         keda::a_request_wakes_what_sleeps,
@@ -37,8 +39,16 @@ fn main() -> ExitCode {
         knative::a_service_lives,
         knative::a_program_that_ends_is_reported_and_replaced,
         knative::inside_the_cluster_alone,
+        knative::a_low_port_is_served,
         switch::between_engines_and_back,
         switch::between_autoscalers,
     ])
-    .run(|| netns::enter(|| engines::fetch(&Engine::ALL)))
+    .run(fetched);
+    // Those that need operators of their own come when the one for all namespaces has ended.
+    let restricted = Suite::new(tests![
+        restricted::enabled_runs_everything_where_restricted_is_enforced,
+        restricted::disabled_reports_the_refusal,
+    ])
+    .run(fetched);
+    if ended == ExitCode::SUCCESS { restricted } else { ended }
 }

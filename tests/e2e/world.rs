@@ -1,7 +1,10 @@
 //! What all tests share: the cluster, its engines, one operator, one receiver of its telemetry. It outlives
 //! every test's own runtime.
 
-use std::{path::Path, sync::LazyLock};
+use std::{
+    path::Path,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use elpio_cluster::{
     Cluster, ClusterOptions, Engine, Engines, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver,
@@ -13,9 +16,9 @@ pub struct World {
     pub cluster: Cluster,
     _engines: Engines,
     pub otlp: OtlpReceiver,
+    operator: Mutex<Option<Operator>>,
     /// The URL of the HTTP add-on's interceptor.
     pub interceptor: String,
-    _operator: Operator,
     _network: PodNetwork,
     // No engine's part: its own controllers run nowhere here.
     _beside: FakeEngines,
@@ -43,29 +46,39 @@ impl World {
             FakeEngineOptions { third_party_only: true, ..FakeEngineOptions::default() },
         );
         let interceptor = format!("http://127.0.0.1:{}", engines.interceptor_port());
-        let environment = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint()),
-            ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
-            ("ELPIO_KEDA_INTERCEPTOR", interceptor.clone()),
-            ("ELPIO_METRICS", "on".to_owned()),
-            ("ELPIO_METRICS_ADDR", "127.0.0.1".to_owned()),
-        ];
-        let environment: Vec<(&str, &str)> =
-            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut operator = Operator::spawn(
-            Path::new(env!("CARGO_BIN_EXE_elpio-operator")),
-            &cluster.kubeconfig(),
-            &environment,
-        );
-        operator.wait_ready().await;
-        Self {
+        let world = Self {
             cluster,
             _engines: engines,
             otlp,
+            operator: Mutex::default(),
             interceptor,
-            _operator: operator,
             _network: network,
             _beside: beside,
-        }
+        };
+        let operator = world.spawn_operator(&[]).await;
+        *world.operator.lock().unwrap_or_else(PoisonError::into_inner) = Some(operator);
+        world
+    }
+
+    /// Ends the operator that looks after all namespaces, so that others can look after one each.
+    pub fn stop_operator(&self) {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// One more operator, with these variables more.
+    pub async fn spawn_operator(&self, more: &[(&str, &str)]) -> Operator {
+        let endpoint = self.otlp.endpoint();
+        let mut environment = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+            ("ELPIO_KEDA_INTERCEPTOR", self.interceptor.as_str()),
+            ("ELPIO_METRICS", "on"),
+            ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ];
+        environment.extend(more);
+        let program = Path::new(env!("CARGO_BIN_EXE_elpio-operator"));
+        let mut operator = Operator::spawn(program, &self.cluster.kubeconfig(), &environment);
+        operator.wait_ready().await;
+        operator
     }
 }

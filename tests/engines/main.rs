@@ -11,6 +11,7 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+mod credentials;
 mod life;
 mod run;
 mod tekton;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
         tekton::a_cancelled_run_leaves_nothing_behind,
         tekton::its_own_spans_join_the_trace,
         tekton::what_is_held_ends_as_asked,
-        tekton::credentials_are_mounted_in_three_steps_and_no_token_in_any,
+        credentials::the_push_secret_is_mounted_in_three_steps_and_no_token_in_any,
+        credentials::those_of_a_service_account_are_in_every_step,
         life::a_function_is_built_served_rebuilt_and_survives_a_failed_build,
         life::twenty_restarts_at_random_moments_build_each_of_ten_functions_once,
     ])

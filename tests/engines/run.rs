@@ -55,9 +55,13 @@ impl Run {
     /// Creates the function (nobody looks after it), and the run that is rendered for it, with these
     /// annotations more.
     pub async fn create(changes: &Value, annotations: &Value) -> Self {
-        let cluster = cluster().await;
-        let namespace = cluster.namespace("build").await;
-        let client = cluster.client().await;
+        let namespace = cluster().await.namespace("build").await;
+        Self::create_in(namespace, changes, annotations).await
+    }
+
+    /// The same in this namespace.
+    pub async fn create_in(namespace: String, changes: &Value, annotations: &Value) -> Self {
+        let client = cluster().await.client().await;
         let functions: Api<ElpioFunction> = Api::namespaced(client.clone(), &namespace);
         let object = ElpioFunction::new("cart", serde_json::from_value(spec(changes)).unwrap());
         let object = functions.create(&PostParams::default(), &object).await.unwrap();

@@ -15,8 +15,7 @@ use elpio_operator::{
     },
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Secret};
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::run::{BOUND, Run, succeeded};
@@ -220,37 +219,4 @@ fn steps(status: &Value) -> &Vec<Value> {
 
 fn step_names(status: &Value) -> Vec<&str> {
     steps(status).iter().map(|step| step["name"].as_str().unwrap()).collect()
-}
-
-/// Which container mounts what, in the pod that Tekton makes.
-pub async fn credentials_are_mounted_in_three_steps_and_no_token_in_any() {
-    let client = crate::run::cluster().await.client().await;
-    let mut clock = StepTimer::start("credentials_are_mounted_in_three_steps_and_no_token_in_any");
-    let run = Run::create(&json!({"build": {"pushSecret": "push"}}), &json!({})).await;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "push"},
-        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{\"auths\":{}}"}});
-    let secrets: Api<Secret> = Api::namespaced(client, &run.namespace);
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
-    let status = run.ended().await;
-    assert_eq!(succeeded(&status)["reason"], "Succeeded", "{status}");
-    clock.step("the run succeeded");
-    let pods = run.pods().list(&ListParams::default().labels(&run.labels(BUILD_TASK))).await.unwrap().items;
-    let pod = pods[0].spec.clone().unwrap();
-    let volume = pod.volumes.iter().flatten().find(|v| v.secret.is_some()).unwrap();
-    assert_eq!(volume.secret.as_ref().unwrap().secret_name.as_deref(), Some("push"));
-    let mounts = |path: &str| -> Vec<String> {
-        let has = |c: &&Container| c.volume_mounts.iter().flatten().any(|m| m.mount_path.starts_with(path));
-        pod.containers.iter().filter(has).map(|c| c.name.clone()).collect()
-    };
-    let with_secret: Vec<_> = pod
-        .containers
-        .iter()
-        .filter(|c| c.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name))
-        .map(|c| c.name.clone())
-        .collect();
-    assert_eq!(with_secret, ["step-analyze", "step-restore", "step-export"]);
-    assert_eq!(mounts("/workspace/registry"), with_secret);
-    assert_eq!(mounts("/var/run/secrets/kubernetes.io"), Vec::<String>::new());
-    assert_eq!(pod.automount_service_account_token, Some(false));
-    assert!(pod.volumes.iter().flatten().all(|volume| volume.persistent_volume_claim.is_none()));
 }

@@ -13,6 +13,7 @@
 mod adoption_cases;
 mod apply_cases;
 mod audit_cases;
+mod canary;
 mod check;
 mod check_faults;
 mod drift_cases;

@@ -9,7 +9,7 @@ use elpio_operator::{
     render::{self, Defaults, Desired, Owner},
 };
 
-/// The operator's settings, which two cases change.
+/// The operator's settings, which some cases change.
 fn defaults(case: &str) -> Defaults {
     let set = |engine| Defaults {
         engine,
@@ -21,7 +21,9 @@ fn defaults(case: &str) -> Defaults {
         "keda-pod-security" | "knative-pod-security" => {
             Defaults { pod_security: PodSecurity::Enabled, ..Defaults::default() }
         }
-        "keda-no-pod-security" => Defaults { pod_security: PodSecurity::Disabled, ..Defaults::default() },
+        "keda-no-pod-security" | "knative-no-pod-security" => {
+            Defaults { pod_security: PodSecurity::Disabled, ..Defaults::default() }
+        }
         "operator-defaults" | "operator-defaults-knative" => set(Engine::Keda),
         _ => Defaults::default(),
     }

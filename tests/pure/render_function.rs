@@ -132,6 +132,8 @@ fn steps_have_a_script_or_a_command_and_no_text_of_users() {
             for step in task["taskSpec"]["steps"].as_array().unwrap() {
                 assert!(step.get("script").is_some() != step.get("command").is_some(), "{case}: {step}");
                 assert!(!step["script"].as_str().unwrap_or_default().contains("$(params."), "{case}: {step}");
+                let args = step["args"].as_array().into_iter().flatten();
+                assert!(args.into_iter().all(|arg| !arg.as_str().unwrap().contains("$(")), "{case}: {step}");
                 steps += 1;
             }
         }

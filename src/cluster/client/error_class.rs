@@ -3,7 +3,7 @@
 
 use kube::core::Status;
 
-use crate::telemetry::ErrorType;
+use crate::{api::redaction::redact, telemetry::ErrorType};
 
 /// The reason that kube fills in where the body is no `Status`: a proxy on the way answered.
 const NO_STATUS: &str = "Failed to parse error data";
@@ -24,7 +24,7 @@ pub fn class_of(status: &Status) -> ErrorType {
     }
 }
 
-/// The short cause of an error that the API server answered.
+/// The short cause of an error that the API server answered. A server or a webhook repeats values.
 #[must_use]
 pub fn cause_of(status: &Status) -> String {
     match status.code {
@@ -34,7 +34,7 @@ pub fn cause_of(status: &Status) -> String {
         _ if status.message.is_empty() => {
             format!("HTTP {} {}", status.code, status.reason).trim_end().to_owned()
         }
-        _ => status.message.clone(),
+        _ => redact(&status.message).into_owned(),
     }
 }
 

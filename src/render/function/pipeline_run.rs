@@ -1,6 +1,6 @@
 //! The run that builds a function: the pipeline is part of it, so it works in every namespace. Pure.
 //!
-//! What a user chose reaches scripts as environment variables only, and commands as arguments of their own.
+//! What a user chose reaches the scripts of its steps as environment variables only.
 
 use k8s_openapi::api::core::v1::{KeyToPath, PodSecurityContext, SeccompProfile, SecretVolumeSource};
 
@@ -19,7 +19,7 @@ use crate::{
 /// The result that holds the digest of the pushed image.
 pub const IMAGE_DIGEST: &str = "IMAGE_DIGEST";
 
-/// The result that holds, in one line, why the source could not be fetched.
+/// The result that holds, in one line, why the source could not be fetched, or a phase failed.
 pub const CAUSE: &str = "CAUSE";
 
 /// The one task of the pipeline. Its steps share the pod, so no volume outlives it.

@@ -16,7 +16,7 @@ use crate::{
     foreign::tekton::{Step, StepWorkspace},
     render::{
         Defaults, ValidFunction,
-        function::pipeline_run::{BUILD_GROUP, CAUSE, REGISTRY},
+        function::pipeline_run::{APP_IMAGE, BUILD_GROUP, CAUSE, REGISTRY},
     },
 };
 
@@ -28,6 +28,8 @@ const SOURCE: &str = "/workspace/source";
 const APP: &str = "/workspace/source/app";
 const PLATFORM: &str = "/workspace/source/platform";
 const LAYERS: &str = "/layers";
+/// Where a builder has the programs of the lifecycle.
+const LIFECYCLE: &str = "/cnb/lifecycle";
 const REPORT: &str = "/layers/report.toml";
 /// Where the credentials to push are, in the steps that see them.
 const CREDENTIALS: &str = "/workspace/registry";
@@ -40,18 +42,17 @@ const FETCH_PARAMS: [&str; 6] =
 
 /// The steps, one after the other.
 pub(super) fn steps(valid: &ValidFunction, defaults: &Defaults) -> Vec<Step> {
-    let image = || "$(params.APP_IMAGE)".to_owned();
     let app = || format!("-app={APP}");
     let layers = || format!("-layers={LAYERS}");
     let platform = || format!("-platform={PLATFORM}");
     let report = || format!("-report={REPORT}");
     let mut steps = vec![
         fetch(defaults),
-        phase("analyze", "analyzer", vec![layers(), image()]),
+        with_image(phase("analyze", "analyzer", vec![layers()])),
         phase("detect", "detector", vec![app(), layers(), platform()]),
         phase("restore", "restorer", vec![layers()]),
         phase("build", "builder", vec![app(), layers(), platform()]),
-        phase("export", "exporter", vec![app(), layers(), report(), image()]),
+        with_image(phase("export", "exporter", vec![app(), layers(), report()])),
         digest(),
     ];
     for step in &mut steps {
@@ -142,18 +143,28 @@ fn fetch(defaults: &Defaults) -> Step {
     }
 }
 
-/// A phase of the lifecycle, as the user of the builder image.
+/// A phase of the lifecycle, as the user of the builder image. The script names what the builder lacks.
 fn phase(name: &'static str, program: &str, args: Vec<String>) -> Step {
     Step {
         name,
         image: "$(params.BUILDER_IMAGE)".to_owned(),
-        command: vec![format!("/cnb/lifecycle/{program}")],
-        args,
-        env: vec![env_var("CNB_PLATFORM_API", PLATFORM_API)],
+        script: Some(include_str!("phase.sh")),
+        args: std::iter::once(format!("{LIFECYCLE}/{program}")).chain(args).collect(),
+        env: vec![
+            env_var("CNB_PLATFORM_API", PLATFORM_API),
+            env_var("CNB_NO_COLOR", "true"),
+            env_var("CAUSE", format!("$(results.{CAUSE}.path)")),
+        ],
         volume_mounts: vec![mount("source", SOURCE), mount("layers", LAYERS)],
         security_context: security_context(None),
         ..Step::default()
     }
+}
+
+/// The phase with the image to push as its last argument.
+fn with_image(mut step: Step) -> Step {
+    step.env.push(env_var(APP_IMAGE, format!("$(params.{APP_IMAGE})")));
+    step
 }
 
 fn digest() -> Step {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::api::redaction::redact;
+
 /// One thing that is wrong with a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
@@ -22,9 +24,10 @@ impl fmt::Display for FieldError {
 pub(crate) struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// Adds an error.
+    /// Adds an error. Its message may repeat a value, and is read by many.
     pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(FieldError { path: path.into(), message: message.into() });
+        let message = redact(&message.into()).into_owned();
+        self.0.push(FieldError { path: path.into(), message });
     }
 
     /// Adds an error unless the rule holds; returns whether it does.

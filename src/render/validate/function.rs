@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use crate::{
     api::{
         annotation::REBUILD,
-        function::{ElpioFunctionSpec, GitSource, MAX_NAME},
+        function::{ARCHIVE_CREDENTIALS, ElpioFunctionSpec, GIT_CREDENTIALS, GitSource, MAX_NAME},
         quantity::RawQuantity,
         service::{ElpioServiceSpec, Image},
     },
@@ -145,7 +145,7 @@ fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
         "exactly one of git and archive must be set".to_owned()
     });
     if let Some(git) = &source.git {
-        url("spec.source.git.url", &git.url, errors);
+        url("spec.source.git.url", &git.url, GIT_CREDENTIALS, errors);
         let revision = !git.revision.is_empty()
             && formats::at_most_chars(&git.revision, 256)
             && !git.revision.starts_with('-');
@@ -162,14 +162,13 @@ fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
         errors.check(inside, "spec.source.git.subPath", || format!("{path:?} must be relative, without .."));
     }
     if let Some(archive) = &source.archive {
-        url("spec.source.archive", archive, errors);
+        url("spec.source.archive", archive, ARCHIVE_CREDENTIALS, errors);
     }
 }
 
-/// A URL that holds credentials is not repeated: its fault is read by many.
-fn url(path: &str, url: &str, errors: &mut FieldErrors) {
+fn url(path: &str, url: &str, instead: &str, errors: &mut FieldErrors) {
     if has_user_info(url) {
-        errors.add(path, "must not hold a user name or password");
+        errors.add(path, format!("must not hold credentials: {instead}"));
     } else {
         errors.check(is_https(url), path, || format!("{url:?} must be an https:// URL"));
     }

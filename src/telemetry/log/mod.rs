@@ -35,9 +35,12 @@ use crate::telemetry::{
     },
 };
 
-/// The SDK's own lines: what is worth one, [`crate::telemetry::sources::export_stats`] logs. And those of kube's
-/// client, which logs every connection that fails and every 5xx, which its caller handles.
-const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off,kube_client::client=off";
+/// The SDK's own lines: what is worth one, [`crate::telemetry::sources::export_stats`] logs.
+const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
+
+/// kube's client logs whole answers, and with them values of specs; it logs every connection that fails and
+/// every 5xx, which its caller handles. No setting shows these lines.
+const ANSWERS_TARGET: &str = "kube_client::client";
 
 /// What carries log records to the collector; its lines would make more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
@@ -51,6 +54,10 @@ fn filter(settings: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
         }
         EnvFilter::new(format!("{SDK_OFF_DIRECTIVE},info"))
     })
+}
+
+fn is_answer(meta: &Metadata<'_>) -> bool {
+    meta.target().starts_with(ANSWERS_TARGET)
 }
 
 fn is_event(meta: &Metadata<'_>) -> bool {
@@ -87,10 +94,14 @@ where
     let lines = tracing_subscriber::fmt::layer()
         .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
         .with_writer(to)
-        .with_filter(filter(settings, warnings).and(filter_fn(|meta| is_event(meta) && !is_exception(meta))));
+        .with_filter(
+            filter(settings, warnings)
+                .and(filter_fn(|meta| is_event(meta) && !is_exception(meta) && !is_answer(meta))),
+        );
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
-            is_event(meta) && !TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier))
+            let is_transport = TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier));
+            is_event(meta) && !is_transport && !is_answer(meta)
         });
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
             .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))

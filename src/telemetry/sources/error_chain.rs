@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-/// An error with all its causes, each of them once.
+use crate::api::redaction::redact;
+
+/// An error with all its causes, each of them once, and without what may be secret in a URL.
 pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -13,5 +15,5 @@ pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    text
+    redact(&text).into_owned()
 }

@@ -25,6 +25,7 @@
 //! | `components` | the binaries: built once from Go modules; the operator, built by cargo |
 //! | `process` | child processes, temporary directories, network namespaces, port forwarding |
 //! | `control_plane` | etcd and Kubernetes, CRDs, users, the audit log |
+//! | `buildpacks` | the real buildpacks lifecycle, a registry in memory, sandboxes that stand for containers |
 //! | `engines` | Knative, KEDA and Tekton, or fakes that write their status |
 //! | `telemetry` | collector, Jaeger, Prometheus, an OTLP receiver, dashboards and alert rules |
 //! | `chaos` | a webhook that rejects writes, a proxy that blocks watches |
@@ -39,6 +40,7 @@
     reason = "test support: a component that cannot be started must fail the test at once, with its log"
 )]
 
+pub mod buildpacks;
 mod chaos;
 pub mod comparison;
 pub mod components;

@@ -25,7 +25,7 @@ pub fn set_handler(handler: impl Fn(Progress<'_>) + Send + Sync + 'static) {
 }
 
 /// Reports one line.
-pub(crate) fn print(line: Arguments<'_>) {
+pub fn print(line: Arguments<'_>) {
     match HANDLER.get() {
         Some(handler) => handler(Progress::Line(&line.to_string())),
         // A closed stderr is no reason to fail.

@@ -137,10 +137,27 @@ async fn configure(client: &Client, config: &Path) {
     for object in manifest::read::<DynamicObject>(&config.join("100-namespace")) {
         manifest::apply(client, &object).await;
     }
-    let objects = manifest::read::<DynamicObject>(config);
-    let maps =
-        objects.iter().filter(|object| object.types.as_ref().is_some_and(|types| types.kind == "ConfigMap"));
-    futures::future::join_all(maps.map(|map| manifest::apply(client, map))).await;
+    let mut objects = manifest::read::<DynamicObject>(config);
+    objects.retain(|object| object.types.as_ref().is_some_and(|types| types.kind == "ConfigMap"));
+    for object in &mut objects {
+        harden(object);
+    }
+    futures::future::join_all(objects.iter().map(|map| manifest::apply(client, map))).await;
+}
+
+/// What an administrator sets for namespaces with Pod Security `restricted` and with a quota: Tekton's own
+/// init containers have neither a security context nor resources by default.
+fn harden(map: &mut DynamicObject) {
+    let amounts = "{requests: {cpu: 10m, memory: 32Mi}, limits: {cpu: 100m, memory: 64Mi}}";
+    let resources =
+        format!("prepare: {amounts}\nplace-scripts: {amounts}\nworking-dir-initializer: {amounts}\n");
+    match map.metadata.name.as_deref() {
+        Some("feature-flags") => map.data["data"]["set-security-context"] = json!("true"),
+        Some("config-defaults") => {
+            map.data["data"]["default-container-resource-requirements"] = json!(resources);
+        }
+        _ => {}
+    }
 }
 
 /// Whether the webhook sets defaults.

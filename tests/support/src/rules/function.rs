@@ -84,14 +84,15 @@ pub fn source() -> Vec<Case> {
         bad(
             "git with a token",
             git(json!({"url": "https://user:canary@example.com/r"})),
-            "spec.source.git.url: must not hold a user name or password",
-            "source.git.url must not hold a user name or password",
+            "spec.source.git.url: must not hold credentials: \
+             give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead",
+            "source.git.url must not hold credentials: give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead",
         ),
         bad(
             "an archive with a user",
             json!({"source": {"archive": "https://user@example.com/a.zip"}}),
-            "spec.source.archive: must not hold a user name or password",
-            "source.archive must not hold a user name or password",
+            "spec.source.archive: must not hold credentials: give a signed URL that expires instead",
+            "source.archive must not hold credentials: give a signed URL that expires instead",
         ),
         good("a URL with an @ in its path", git(json!({"url": "https://example.com/a@b?c=d@e"}))),
         good("a revision with a slash and a dash", git(json!({"revision": "feature/a-b"}))),
