@@ -14,6 +14,7 @@ mod faults;
 mod pace;
 mod parity;
 mod receiving;
+mod rotation;
 mod unsampled;
 mod variables;
 
