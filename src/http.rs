@@ -113,8 +113,10 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> 
 /// Serves the Prometheus page until `stop` says true.
 pub async fn metrics(listener: TcpListener, page: PrometheusEndpoint, stop: watch::Receiver<bool>) {
     let scrape = async |State(page): State<PrometheusEndpoint>, headers: HeaderMap| {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let (content_type, body) = page.render(accept);
+        // Several lines are one list (RFC 9110, section 5.3).
+        let lines: Vec<&str> =
+            headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
+        let (content_type, body) = page.render(Some(&lines.join(",")));
         ([(header::CONTENT_TYPE, content_type)], body)
     };
     serve(listener, Router::new().route("/metrics", get(scrape)).with_state(page), stop).await;

@@ -110,16 +110,18 @@ async fn run_until_signal(
     let client = client::client(kube_config, &telemetry.metrics(), &fence)?;
     let parts = Operator::new(&config, client.clone(), &telemetry, fence.leadership, fence.watches);
     let (stop, stopping) = watch::channel(false);
+    // The pages answer until the drain has ended: the last reconciles can be scraped.
+    let (close, closing) = watch::channel(false);
     if let (Some(listener), Some(page)) = (page_listener, telemetry.page()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");
-        tokio::spawn(http::metrics(listener, page, stopping.clone()));
+        tokio::spawn(http::metrics(listener, page, closing.clone()));
     }
     if let Some(listener) = health_listener {
         tokio::spawn(http::health(
             listener,
             parts.readiness(stopping.clone()),
             VERSION_JSON,
-            stopping.clone(),
+            closing.clone(),
         ));
     }
     tracing::info!(
@@ -157,6 +159,7 @@ async fn run_until_signal(
         if let Some(error) = &failed {
             tracing::error!("{error}");
         }
+        close.send_replace(true);
         (failed, telemetry.shutdown(TELEMETRY_FLUSH_TIMEOUT).await)
     };
     tokio::select! {

@@ -3,14 +3,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use elpio_cluster::eventually;
+use elpio_cluster::{OtlpReceiver, eventually, otlp::ReceiverFault};
 use elpio_operator::telemetry::{
     self, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
     ReconcileOutcome, ReconcileReport, SpanParent, TelemetryConfig, Trigger,
 };
 
-/// `partial_success`, alike for every signal: three items rejected, with a message.
-const PARTIAL_SUCCESS: &[u8] = b"\x0a\x0b\x08\x03\x12\x07too old";
+/// The protocol of a child process: telemetry can be started once in a process.
+const PROTOCOL: &str = "TEST_PROTOCOL";
 
 struct Failed;
 
@@ -38,17 +38,26 @@ fn info() -> ReconcileInfo {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn replayed_74_a_partial_success_counts_as_loss() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let answer = || async { ([("content-type", "application/x-protobuf")], PARTIAL_SUCCESS) };
-    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+#[test]
+fn replayed_74_a_partial_success_counts_as_loss() {
+    let program = std::env::current_exe().unwrap();
+    for protocol in ["grpc", "http/protobuf"] {
+        let mut child = std::process::Command::new(&program);
+        child.args(["--ignored", "--exact", "of_one_protocol"]).env(PROTOCOL, protocol);
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{protocol}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
 
-    let variables = HashMap::from([
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()),
-    ]);
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a part of the test above"]
+async fn of_one_protocol() {
+    let protocol = std::env::var(PROTOCOL).unwrap();
+    let receiver = OtlpReceiver::start().await;
+    receiver.set_fault(ReceiverFault::Partial(3, "too old".to_owned()));
+    let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+    let variables =
+        HashMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
     let (settings, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
     assert!(warnings.is_empty(), "{warnings:?}");
     let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+/// A later version may be longer than this one; it is copied into the status.
+const MAX_LENGTH: usize = 256;
 /// The flag of a trace that is sampled.
 const SAMPLED: u8 = 0x01;
 /// The flag of a trace whose id is random in its right-most seven bytes (W3C Trace Context, level 2).
@@ -107,6 +109,9 @@ impl FromStr for TraceParent {
     /// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after
     /// the flags in version 00. Flags that this version does not know are left out.
     fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
+        if text.len() > MAX_LENGTH {
+            return Err(InvalidTraceParent);
+        }
         let mut parts = text.split('-');
         let mut hex = |length: usize| {
             let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -141,6 +146,8 @@ mod tests {
             (format!("00-{TRACE}-{SPAN}-01"), true),
             (format!("00-{TRACE}-{SPAN}-00"), true),
             (format!("cc-{TRACE}-{SPAN}-01-of-a-later-version"), true),
+            (format!("cc-{TRACE}-{SPAN}-01-{}", "x".repeat(200)), true),
+            (format!("cc-{TRACE}-{SPAN}-01-{}", "x".repeat(201)), false),
             (format!("00-{TRACE}-{SPAN}-01-more"), false),
             (format!("ff-{TRACE}-{SPAN}-01"), false),
             (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), false),

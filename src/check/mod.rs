@@ -26,7 +26,7 @@ use crate::{
             call::{ApiCall, call_with_timeout},
             open::{ClusterChoice, open},
         },
-        leader_election::lease_name,
+        leader_election::lease::lease_name,
     },
     config::OperatorConfig,
     foreign::support::{ENGINES, KUBERNETES},

@@ -5,9 +5,11 @@
 //! its whole duration.
 
 pub mod leadership;
+pub mod lease;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -16,20 +18,19 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         clock,
-        leader_election::leadership::{Leadership, since_boot},
+        leader_election::{
+            leadership::{Leadership, since_boot},
+            lease::{set_exported_until, take_exported_until},
+        },
     },
     telemetry::ErrorType,
 };
-
-/// The Lease of an installation for all namespaces, and what the names of others begin with.
-pub const LEASE_NAME: &str = "elpio-operator";
 
 /// A claim that is not renewed for so long may be taken by another.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -40,18 +41,6 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// A leader that could not renew for so long ceases to lead, before another may begin: the next renewal has
 /// its whole time.
 const CLAIM_DURATION: Duration = Duration::from_secs(RETRY_PERIOD.as_secs() + RENEW_DEADLINE.as_secs());
-
-/// The name of an installation's Lease: two installations in one namespace, for different namespaces, must
-/// not silence each other. `namespaces` is sorted.
-#[must_use]
-pub fn lease_name(namespaces: &[String]) -> String {
-    if namespaces.is_empty() {
-        return LEASE_NAME.to_owned();
-    }
-    let digest = Sha256::digest(namespaces.join(","));
-    let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
-    format!("{LEASE_NAME}-{:08x}", u32::from_be_bytes([a, b, c, d]))
-}
 
 /// One candidate.
 #[derive(Debug)]
@@ -64,6 +53,8 @@ pub struct LeaderElector {
     observed: Option<(Lease, Duration)>,
     /// Our own claim as last written.
     own_lease: Option<Lease>,
+    /// Up to when the predecessor had exported its spans.
+    predecessor_exported_until: Option<Timestamp>,
     /// Who held it when that was logged last.
     logged_holder: String,
 }
@@ -79,6 +70,7 @@ impl LeaderElector {
             identity,
             observed: None,
             own_lease: None,
+            predecessor_exported_until: None,
             logged_holder: String::new(),
         }
     }
@@ -98,6 +90,7 @@ impl LeaderElector {
                 // finds waiting for it may tell of a claim that has long expired.
                 Ok(true) if ended.saturating_sub(begun) <= RENEW_DEADLINE => {
                     leadership.renew(ended + CLAIM_DURATION);
+                    leadership.set_predecessor_exported_until(self.predecessor_exported_until);
                     self.set_leading(&leadership, true);
                 }
                 Ok(_) => self.set_leading(&leadership, false),
@@ -114,7 +107,7 @@ impl LeaderElector {
             self.pause(&leadership, begun, &mut stop).await;
         }
         self.set_leading(&leadership, false);
-        if let Err(error) = self.release().await {
+        if let Err(error) = self.release(leadership.exported_until()).await {
             tracing::warn!(%error, "the Lease was not released; it expires after {} s", LEASE_DURATION.as_secs());
         }
     }
@@ -182,6 +175,7 @@ impl LeaderElector {
             return Ok(false);
         }
         let mut claim = lease;
+        self.predecessor_exported_until = take_exported_until(&mut claim);
         let mut spec = self.spec(transitions + i32::from(holder != self.identity));
         if holder == self.identity {
             spec.acquire_time = claim.spec.and_then(|s| s.acquire_time);
@@ -222,7 +216,7 @@ impl LeaderElector {
         }
     }
 
-    async fn release(&self) -> Result<(), ApiError> {
+    async fn release(&self, exported_until: Option<Timestamp>) -> Result<(), ApiError> {
         let Some(mut lease) = call_with_timeout(self.call("get"), self.api.get_opt(&self.name)).await? else {
             return Ok(());
         };
@@ -235,6 +229,7 @@ impl LeaderElector {
             lease_duration_seconds: Some(1),
             ..self.spec(transitions)
         });
+        set_exported_until(&mut lease, exported_until);
         self.replace(&lease).await.map(|_| ())
     }
 
@@ -275,21 +270,5 @@ impl LeaderElector {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_follows_the_installation() {
-        let name =
-            |namespaces: &[&str]| lease_name(&namespaces.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
-        assert_eq!(name(&[]), LEASE_NAME);
-        // It must not change with a version: an upgrade would lead beside the old one.
-        assert_eq!(name(&["team-a"]), "elpio-operator-96c2886c");
-        assert_ne!(name(&["team-a"]), name(&["team-b"]));
-        assert_ne!(name(&["team-a"]), name(&["team-a", "team-b"]));
     }
 }

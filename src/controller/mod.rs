@@ -14,6 +14,7 @@ pub mod workqueue;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -71,8 +72,8 @@ pub trait AnyController: Send + Sync {
     fn on_definition_change(&self);
 
     /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
-    /// object.
-    fn on_leadership_acquired(&self) -> BoxFuture<'_, ()>;
+    /// object. `exported_until`: up to then it had exported every span.
+    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()>;
 
     /// Works on `workers` objects at once until `stop` holds true, and then finishes what is in flight.
     fn run_workers(&self, workers: usize, stop: watch::Receiver<bool>) -> BoxFuture<'static, ()>;
@@ -202,7 +203,11 @@ impl<K: Kind> Controller<K> {
         let republish = self.republish.take(&item.key);
         let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
         let reconcile = self.reconciler.reconcile(&request, slot);
-        if let Ok(result) = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await {
+        let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
+        if reconciled.as_ref().map_or(true, |result| result.report.failure.is_some()) {
+            self.observer.note_failure();
+        }
+        if let Ok(result) = reconciled {
             return result.requeue;
         }
         // It panicked, which telemetry has recorded. It must not cost the others their worker.
@@ -264,10 +269,10 @@ impl<K: Kind> AnyController for Controller<K> {
         self.reconciler.pruned.drain().into_iter().for_each(|key| self.queue.add(key, Trigger::Resync));
     }
 
-    fn on_leadership_acquired(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
+    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
             let objects = self.store.all();
-            self.observer.on_leadership_acquired::<K>(&objects);
+            self.observer.on_leadership_acquired::<K>(&objects, exported_until);
             self.republish.collect::<K>(&objects, &self.reconciler.recorder).await;
             for object in self.store.all() {
                 let is_new = unobserved_generation::<K>(&object).is_some();

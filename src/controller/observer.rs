@@ -1,7 +1,7 @@
 //! What a new state of an object means for telemetry: every state enters here once, from the watch or from a
 //! write of ours. It enqueues nothing and writes nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -41,6 +41,8 @@ pub struct ObjectObserver {
     children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
     leading_since: Arc<Mutex<Option<Timestamp>>>,
+    /// When a reconcile failed last, of any kind: the end of a rollout may be written, and not be known here.
+    last_failure: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl ObjectObserver {
@@ -51,7 +53,14 @@ impl ObjectObserver {
         children: Arc<ChildStore>,
         leading: watch::Receiver<bool>,
     ) -> Self {
-        Self { unobserved: Arc::default(), rollouts, children, leading, leading_since: Arc::default() }
+        Self {
+            unobserved: Arc::default(),
+            rollouts,
+            children,
+            leading,
+            leading_since: Arc::default(),
+            last_failure: Arc::default(),
+        }
     }
 
     /// The same for another kind: each counts its own unobserved generations.
@@ -101,13 +110,32 @@ impl ObjectObserver {
         }
     }
 
+    /// A reconcile failed.
+    pub fn note_failure(&self) {
+        *self.last_failure.lock() = Some(now());
+    }
+
+    /// No reconcile runs any more: exports every span. Returns up to when all of them were, if that is certain.
+    pub async fn export_all(&self, bound: Duration) -> Option<Timestamp> {
+        let until = now();
+        let has_failed = self.last_failure.lock().is_some_and(|at| until.duration_since(at) < REEMIT_WINDOW);
+        let window = REEMIT_WINDOW.unsigned_abs();
+        (!has_failed && self.rollouts.traces.export_all(bound, window).await).then_some(until)
+    }
+
     /// This process has begun to lead: emits again what ended just before, since the predecessor may not have
-    /// exported it.
-    pub fn on_leadership_acquired<K: Kind>(&self, objects: &[Arc<Object<K>>]) {
+    /// exported it; what it knows to be exported up to a time is not.
+    pub fn on_leadership_acquired<K: Kind>(
+        &self,
+        objects: &[Arc<Object<K>>],
+        exported_until: Option<Timestamp>,
+    ) {
         let now = now();
         *self.leading_since.lock() = Some(now);
         for object in objects {
-            let is_recent = |at: Timestamp| now.duration_since(at) < REEMIT_WINDOW;
+            let is_recent = |at: Timestamp| {
+                now.duration_since(at) < REEMIT_WINDOW && exported_until.is_none_or(|until| at > until)
+            };
             let rollout = object.status.as_ref().and_then(K::rollout);
             for end in rollout_ends(None, rollout) {
                 if end.rollout().ended_at.as_ref().is_some_and(|at| is_recent(at.0)) {

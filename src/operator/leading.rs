@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::{
-        leader_election::{LeaderElector, leadership::Leadership, lease_name},
+        leader_election::{LeaderElector, leadership::Leadership, lease::lease_name},
         store::watch_handle::WatchHandle,
     },
     config::OperatorConfig,
@@ -36,7 +36,7 @@ pub(super) async fn on_leadership_acquired(
         }
         leadership.begin();
         for controller in &*controllers {
-            controller.on_leadership_acquired().await;
+            controller.on_leadership_acquired(leadership.predecessor_exported_until()).await;
         }
         if leading.wait_for(|leading| !*leading).await.is_err() {
             return;

@@ -38,6 +38,8 @@ pub use self::part::PartEnded;
 
 /// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
+/// What the last spans may take before the Lease is released: a collector that is down must not keep it long.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the last Events, and then the release of the Lease, may take.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -47,6 +49,7 @@ pub struct Operator {
     children: Arc<ChildStore>,
     controllers: Arc<[Arc<dyn AnyController>]>,
     recorder: Recorder,
+    observer: Observer,
     metrics: Metrics,
     leadership: Leadership,
     watches: WatchContext,
@@ -78,16 +81,17 @@ impl Operator {
         recorder.require_leadership(leadership.subscribe());
         let rollouts =
             RolloutTelemetry { traces, metrics: metrics.clone(), trace_parent: config.trace_parent };
+        let observer = Observer::new(rollouts, children.clone(), leadership.subscribe());
         let controllers = controllers(&SharedParts {
             applier: Applier::new(client.clone(), children.clone(), leadership.subscribe()),
             recorder: recorder.clone(),
-            observer: Observer::new(rollouts, children.clone(), leadership.subscribe()),
+            observer: observer.clone(),
             defaults: defaults(config),
             rollout_deadline: SignedDuration::try_from(config.rollout_deadline)
                 .unwrap_or(SignedDuration::from_mins(10)),
         });
         let (controllers, synced) = (controllers.into(), watch::channel(false).0);
-        Self { client, children, controllers, recorder, metrics, leadership, watches, synced }
+        Self { client, children, controllers, recorder, observer, metrics, leadership, watches, synced }
     }
 
     /// Runs until `stopping`, and then to the end of what was begun.
@@ -138,7 +142,14 @@ impl Operator {
         };
         // The workers end as soon as they are to stop.
         let stopped = if *stopping.borrow() { Ok(()) } else { ended };
-        self.drain(&mut working).await;
+        let drained = self.drain(&mut working).await;
+        // The successor sends again what may be missing, and no more.
+        if drained
+            && self.leadership.is_leading()
+            && let Some(until) = self.observer.export_all(EXPORT_TIMEOUT).await
+        {
+            self.leadership.set_exported_until(until);
+        }
         release.send_replace(true);
         let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, election).await;
         stopped
@@ -160,10 +171,12 @@ impl Operator {
         parts
     }
 
-    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events.
-    async fn drain(&self, working: &mut JoinSet<()>) {
+    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events. Returns whether
+    /// all have finished.
+    async fn drain(&self, working: &mut JoinSet<()>) -> bool {
         let drained = async { while working.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_ok();
+        if !drained {
             // Nothing may be written once the Lease is another's.
             working.abort_all();
             let running: usize = self.controllers.iter().map(|controller| controller.in_flight()).sum();
@@ -172,6 +185,7 @@ impl Operator {
         if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
             tracing::warn!("timed out flushing Event series");
         }
+        drained
     }
 
     /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.

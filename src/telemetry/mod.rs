@@ -59,7 +59,7 @@ pub fn init(
 ) -> Result<Telemetry, InitError> {
     let builder = TelemetryBuilder::new(settings, identity).with_page(page).with_configured_exporters();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
-    tracing::dispatcher::set_global_default(subscriber).map_err(|error| InitError(error.to_string()))?;
+    tracing::dispatcher::set_global_default(subscriber).map_err(InitError::from_error)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

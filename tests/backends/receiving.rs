@@ -33,6 +33,8 @@ pub const END: Duration = Duration::from_secs(30);
 /// certificate or a token.
 pub struct Receiving {
     collector: Collector,
+    /// Who signed the certificates of both sides.
+    pub authority: Authority,
     /// Ports of gRPC and HTTP that want a client's certificate.
     pub mutual: (u16, u16),
     /// Ports of gRPC and HTTP that want a token.
@@ -45,9 +47,9 @@ impl Receiving {
         SHARED.get_or_init(Self::start).await
     }
 
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (mutual, token) = ((free_port(), free_port()), (free_port(), free_port()));
-        let tls = "tls: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt}";
+        let tls = "tls: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt, client_ca_file_reload: true, reload_interval: 1s}";
         let auth = "auth: {authenticator: bearertokenauth}";
         let receiver = |(grpc, http): (u16, u16), more: &str| {
             format!(
@@ -79,11 +81,20 @@ impl Receiving {
             collector.write(name, pem);
         }
         collector.restart().await;
-        Self { collector, mutual, token }
+        Self { collector, authority, mutual, token }
     }
 
     pub fn file(&self, name: &str) -> String {
         self.collector.dir().join(name).display().to_string()
+    }
+
+    /// Puts another text into a file of it.
+    pub fn write(&self, name: &str, text: &str) {
+        self.collector.write(name, text);
+    }
+
+    pub async fn restart(&mut self) {
+        self.collector.restart().await;
     }
 
     pub fn endpoint(&self, protocol: &str) -> String {

@@ -24,7 +24,7 @@ use kube::{
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
 /// What happens to a request instead of its answer.
 pub enum Fault {
@@ -32,6 +32,8 @@ pub enum Fault {
     Answer(Response),
     /// The API server gets it; the connection breaks before its answer.
     LoseAnswer,
+    /// The API server gets it once there is a permit.
+    Hold(Arc<Semaphore>),
 }
 
 type Rule = Box<dyn FnMut(&Parts) -> Option<Fault> + Send>;
@@ -113,6 +115,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let fault = (shared.rule.lock())(&parts);
     if let Some(Fault::Answer(answer)) = fault {
         return answer;
+    }
+    if let Some(Fault::Hold(gate)) = &fault {
+        gate.acquire().await.unwrap().forget();
     }
     for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         parts.headers.remove(name);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use elpio_cluster::{Webhook, eventually, webhook::Rule};
-use elpio_operator::cluster::leader_election::lease_name;
+use elpio_operator::cluster::leader_election::lease::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use nix::sys::signal::Signal;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
-use elpio_operator::cluster::leader_election::lease_name;
+use elpio_operator::cluster::leader_election::lease::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 

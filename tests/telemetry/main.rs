@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 mod openmetrics;
 mod panics;
+mod proxy;
 mod push;
 mod quiet;
 mod rollouts;

@@ -53,14 +53,14 @@ async fn a_panic_is_a_failed_reconcile_in_every_signal() {
 async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_reconcile() {
     let rig = rig();
     let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", ..RolloutSeed::default() });
-    let not_ready = |has_warning_event| ReconcileReport {
+    let not_ready = |warning_event| ReconcileReport {
         ready_reason: Some("RevisionFailed".into()),
         ready_message: Some("container exited with 1".into()),
-        has_warning_event,
+        warning_event,
         ..wrote()
     };
-    for has_warning_event in [true, false] {
-        rig.reconcile(SpanParent::InRollout(rollout.clone()), async { not_ready(has_warning_event) }).await;
+    for warning_event in [Some("Progressing"), None] {
+        rig.reconcile(SpanParent::InRollout(rollout.clone()), async { not_ready(warning_event) }).await;
     }
     let spans = rig.spans();
     let statuses: Vec<_> = spans.iter().map(|span| span.status.clone()).collect();
@@ -77,6 +77,7 @@ async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_re
         (&lines[0]["reason"], &lines[0]["error"]),
         (&"RevisionFailed".into(), &"container exited with 1".into())
     );
+    assert_eq!(lines[0]["event"], "Progressing");
     assert_eq!(lines[0]["trace_id"], rollout.ids().unwrap().trace_id);
     let errors: f64 = ErrorType::ALL
         .iter()

@@ -61,7 +61,7 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b,x-percent=a%2541"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "mine"),
         ]);
@@ -75,12 +75,10 @@ async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
                 .find(|export| export.signal == signal)
                 .unwrap_or_else(|| panic!("{protocol}: no {signal}: {exports:?}"));
             assert_eq!(export.protocol, label);
-            assert_eq!(
-                export.headers.get("x-tenant").map(String::as_str),
-                Some("a b"),
-                "{protocol} {signal}: {:?}",
-                export.headers
-            );
+            for (name, value) in [("x-tenant", "a b"), ("x-percent", "a%41")] {
+                let found = export.headers.get(name).map(String::as_str);
+                assert_eq!(found, Some(value), "{protocol} {signal}: {:?}", export.headers);
+            }
         }
         assert!(receiver.spans().iter().any(|span| span.name == "reconcile ElpioService"));
         assert!(receiver.logs().iter().any(|log| log.body == "reconciled"));

@@ -166,7 +166,7 @@ async fn all(rig: &Rig) {
         ReconcileReport {
             ready_reason: Some("EngineNotReady".into()),
             ready_message: Some("the image cannot be pulled".into()),
-            has_warning_event: true,
+            warning_event: Some("Progressing"),
             ..wrote()
         }
     };

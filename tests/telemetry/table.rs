@@ -123,7 +123,9 @@ fn the_page_of_variables_has_a_row_for_every_variable_that_is_read_and_no_other(
     assert_eq!(rows(own), read);
     let named: BTreeSet<String> =
         page.split('`').filter(|word| word.starts_with("OTEL_")).map(str::to_owned).collect();
-    assert_eq!(named, asked_by_telemetry(), "words anywhere on the page");
+    let mut asked = asked_by_telemetry();
+    asked.retain(|name| name.starts_with("OTEL_"));
+    assert_eq!(named, asked, "words anywhere on the page");
 }
 
 #[test]

@@ -15,16 +15,17 @@ use super::{
 };
 
 /// Each protocol: its name, what TLS negotiates, and what the client sends first.
-const PROTOCOLS: [(&str, &[u8], &str); 2] =
+pub const PROTOCOLS: [(&str, &[u8], &str); 2] =
     [("grpc", b"h2", "PRI * HTTP/2.0"), ("http/protobuf", b"http/1.1", "POST /v1/trace")];
 
 /// Accepts one TLS connection and returns what the client sent first and whether it showed a certificate.
-fn tls_server(
+pub fn tls_server(
     authority: &elpio_cluster::pki::Authority,
     alpn: &[u8],
+    host: &str,
 ) -> (u16, std::thread::JoinHandle<(String, bool)>) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let identity = authority.server(&["localhost"]);
+    let identity = authority.server(&[host]);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -73,7 +74,7 @@ async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
     let (ca, crt, key) =
         (write("ca", &authority.certificate()), write("crt", &client.certificate), write("key", &client.key));
     for (protocol, alpn, first) in PROTOCOLS {
-        let (port, served) = tls_server(&authority, alpn);
+        let (port, served) = tls_server(&authority, alpn, "localhost");
         let endpoint = format!("https://localhost:{port}");
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
@@ -111,7 +112,7 @@ async fn certificates_are_read_again_when_they_change() {
             }
         };
         write(&old, Duration::ZERO);
-        let (port, served) = tls_server(&new, alpn);
+        let (port, served) = tls_server(&new, alpn, "localhost");
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{port}")),
             ("OTEL_METRICS_EXPORTER", "none"),

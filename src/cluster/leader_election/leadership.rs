@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// A process that does not lead writes nothing but the Lease.
@@ -33,6 +35,16 @@ pub struct Leadership {
     leading: watch::Sender<bool>,
     /// Nanoseconds since boot at which the claim ends.
     expires: Arc<AtomicU64>,
+    exports: Arc<Mutex<Exports>>,
+}
+
+/// Up to when every span was exported; `None` where that is not known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Exports {
+    /// By the predecessor, when it gave the Lease back.
+    predecessor: Option<Timestamp>,
+    /// By this process, when it is to give the Lease back.
+    own: Option<Timestamp>,
 }
 
 impl Default for Leadership {
@@ -41,6 +53,7 @@ impl Default for Leadership {
             claimed: watch::channel(false).0,
             leading: watch::channel(false).0,
             expires: Arc::new(AtomicU64::new(0)),
+            exports: Arc::default(),
         }
     }
 }
@@ -76,6 +89,25 @@ impl Leadership {
     pub fn lead_without_election(&self) {
         self.expires.store(u64::MAX, Ordering::Release);
         self.set(true);
+    }
+
+    /// Up to when the predecessor had exported every span, if it said so when it gave the Lease back.
+    #[must_use]
+    pub fn predecessor_exported_until(&self) -> Option<Timestamp> {
+        self.exports.lock().predecessor
+    }
+
+    pub(super) fn set_predecessor_exported_until(&self, until: Option<Timestamp>) {
+        self.exports.lock().predecessor = until;
+    }
+
+    /// Every span up to then was exported: the successor is to know.
+    pub fn set_exported_until(&self, until: Timestamp) {
+        self.exports.lock().own = Some(until);
+    }
+
+    pub(super) fn exported_until(&self) -> Option<Timestamp> {
+        self.exports.lock().own
     }
 
     /// Whether the claim is held, expired or not.

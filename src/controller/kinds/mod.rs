@@ -188,7 +188,9 @@ pub fn definition_names(children: &ChildStore) -> DefinitionNames {
     of_children.chain(own).collect()
 }
 
-fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
+/// The controller of a kind.
+#[must_use]
+pub fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
     Arc::new(Controller::<K>::new(Reconciler {
         client: parts.applier.client.clone(),
         store: Arc::new(ObjectStore::new(|_| None)),

@@ -9,9 +9,14 @@ pub mod result;
 pub mod rollout_telemetry;
 mod status_write;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
 use tracing::Instrument;
@@ -34,7 +39,7 @@ use crate::{
         reconcile::{
             owner::OwnerNames,
             pruned::PrunedStatuses,
-            result::{ReconcileResult, event_reference, status_write_failed},
+            result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
             rollout_telemetry::{REEMIT_WINDOW, RolloutState},
             status_write::StatusWrite,
         },
@@ -43,7 +48,7 @@ use crate::{
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate},
-    telemetry::{ReconcileStep, Trigger, step},
+    telemetry::{ReconcilePanicked, ReconcileStep, Trigger, step},
 };
 
 /// Publishing Events holds a reconcile up for no longer than this.
@@ -91,7 +96,8 @@ pub struct ReconcileRequest<'a, K: Kind> {
 enum Published {
     Nothing,
     Normal,
-    Warning,
+    /// The reason of the Warning.
+    Warning(&'static str),
 }
 
 /// The children after an attempt to bring them to what the spec says.
@@ -118,8 +124,26 @@ impl<K: Kind> std::fmt::Debug for Reconciler<K> {
 }
 
 impl<K: Kind> Reconciler<K> {
-    /// Brings one object to where its spec says, as far as that can be done now.
+    /// Brings one object to where its spec says, as far as that can be done now. A panic goes on, once its Event
+    /// is published.
     pub async fn reconcile(
+        &self,
+        request: &ReconcileRequest<'_, K>,
+        slot: &mut WorkerSlot,
+    ) -> ReconcileResult {
+        // What a panic leaves behind is its own: nothing that others read is half written.
+        match AssertUnwindSafe(self.reconcile_once(request, slot)).catch_unwind().await {
+            Ok(result) => result,
+            Err(payload) => {
+                let event = reconcile_panicked(&ReconcilePanicked::from_payload(&*payload));
+                let regarding = event_reference::<K>(request.object);
+                let _ = tokio::time::timeout(EVENT_TIMEOUT, self.recorder.publish(&regarding, &event)).await;
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    async fn reconcile_once(
         &self,
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
@@ -260,7 +284,8 @@ impl<K: Kind> Reconciler<K> {
         if events.is_empty() {
             return Published::Nothing;
         }
-        let has_warning = events.iter().any(|event| event.type_ == event_type::WARNING);
+        let warning =
+            events.iter().find(|event| event.type_ == event_type::WARNING).map(|event| event.reason);
         let recorder = self.recorder.clone();
         let publish =
             async move { join_all(events.iter().map(|event| recorder.publish(&regarding, event))).await };
@@ -269,6 +294,6 @@ impl<K: Kind> Reconciler<K> {
         if tokio::time::timeout(EVENT_TIMEOUT, publishing).await.is_err() {
             tracing::warn!("publishing Events takes longer than {} s", EVENT_TIMEOUT.as_secs());
         }
-        if has_warning { Published::Warning } else { Published::Normal }
+        warning.map_or(Published::Normal, Published::Warning)
     }
 }

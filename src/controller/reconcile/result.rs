@@ -24,7 +24,9 @@ use crate::{
     foreign::ChildKind,
     render::applied::{ChildOutcome, LiveChildren},
     status::conditions::find_condition,
-    telemetry::{ApplyOutcome, HasReport, ReconcileOutcome, ReconcileReport, Trigger},
+    telemetry::{
+        ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
+    },
 };
 
 /// What a reconcile came to.
@@ -90,7 +92,10 @@ impl ReconcileResult {
             failure: summary.failure,
             ready_reason: unready.map(|condition| condition.reason.clone()),
             ready_message: unready.map(|condition| condition.message.clone()),
-            has_warning_event: published == Published::Warning,
+            warning_event: match published {
+                Published::Warning(reason) => Some(reason),
+                Published::Nothing | Published::Normal => None,
+            },
         };
         let deadline = stored.and_then(|status| deadline_at::<K>(status, allowed));
         let requeue = Requeue {
@@ -147,6 +152,18 @@ pub fn status_write_failed(error: &ApiError) -> NewEvent {
         reason: reason::RECONCILE_FAILED,
         action: action::APPLY,
         note: format!("{}: {error}", error.class.as_str()),
+        related: None,
+    }
+}
+
+/// The Event for a reconcile that panicked.
+#[must_use]
+pub fn reconcile_panicked(panicked: &ReconcilePanicked) -> NewEvent {
+    NewEvent {
+        type_: event_type::WARNING,
+        reason: reason::RECONCILE_FAILED,
+        action: action::APPLY,
+        note: format!("{}: {panicked}", ErrorType::Internal.as_str()),
         related: None,
     }
 }

@@ -159,6 +159,9 @@ impl RolloutTelemetry {
                 RolloutPhase::InProgress { parent } => parent,
                 RolloutPhase::New { .. } | RolloutPhase::Complete => None,
             };
+        // One that is not sampled has no ids of its own in the status: they are derived as when it began.
+        let joins = rollout.traceparent.is_some() || self.trace_parent == TraceParentPolicy::Join;
+        let parent = parent.filter(|_| joins);
         let rebuild = rollout.rebuild.as_deref().unwrap_or("");
         let seed = seed::<K>(object, &uid, rollout.generation, rebuild, parent.as_deref());
         self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)

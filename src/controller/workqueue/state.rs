@@ -221,8 +221,8 @@ impl QueueState {
             } else {
                 self.ready.push(key.clone(), dirty.trigger.into());
                 if let Some(entry) = self.entries.get_mut(key) {
-                    // It waits for a worker from now on.
-                    entry.dirty = Some(Dirty { since: now, ..dirty });
+                    // As client-go, it has waited since it became due.
+                    entry.dirty = Some(dirty);
                 }
             }
         }

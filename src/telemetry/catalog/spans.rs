@@ -153,7 +153,7 @@ pub static CALL: SpanDef = SpanDef {
     kind: "client",
     what: "A call to the API server in a run, until the head of its answer, as \
            `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP. Each carries `Audit-ID: <trace id>-<span id>` of the \
-           span, sampled or not, which the API server keeps in its audit log; and `traceparent` and `tracestate`, which an API server joins only \
+           span, sampled or not, which the API server keeps in its audit log; and `traceparent` and `tracestate` (the flag is `00` where the span is not sampled), which an API server joins only \
            for callers of `system:masters` and `system:monitoring`: for a service account it begins a trace of its own with a link",
     parents: &[Parent::Of("STEP CHILD"), Parent::Of("STEP"), Parent::Of("reconcile KIND")],
     link: None,

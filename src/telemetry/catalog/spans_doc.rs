@@ -24,8 +24,9 @@ const TAIL: &str = "
 ## What a restart may cost
 
 Roots are sent again where they may be missing. Their ids and times are in the object, so the process that starts or takes over sends those again that
-ended in the last minute, the superseded one included, and the builds of that minute; backends keep one of equal spans. An end whose write was not answered
-is sent as soon as the object shows it, also after more attempts that failed. Lost are
+ended in the last minute, the superseded one included, and the builds of that minute. A leader that ends in order, without a failure or a loss in that minute,
+exports its spans first and leaves the time on the Lease (`elpio.io/exported-until`): nothing before it is sent again. A span that is sent again is equal to the
+nanosecond; some backends keep one of equal spans, Jaeger's memory storage shows both. An end whose write was not answered is sent as soon as the object shows it, also after more attempts that failed. Lost are
 
 - the roots of objects that were deleted while no replica led: nothing of them is left to read;
 - roots that a killed process had not sent, when nobody led again within a minute of their end;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use opentelemetry_sdk::metrics::Temporality;
 
-use crate::telemetry::config::{TelemetryConfig, sampler::RootSampler};
+use crate::telemetry::config::{TelemetryConfig, env::NO_LIMIT, sampler::RootSampler};
 
 pub(super) fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>) {
     let all: HashMap<String, String> =
@@ -127,9 +127,13 @@ fn batches() {
             "the default batch fits a small queue"
         );
         for option in ["SCHEDULE_DELAY", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE", "EXPORT_TIMEOUT"] {
-            assert_eq!(pick(&wrong(&[(&name(option), "0")])), default, "{option}");
             assert_eq!(pick(&wrong(&[(&name(option), "many")])), default, "{option}");
         }
+        for option in ["MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"] {
+            assert_eq!(pick(&wrong(&[(&name(option), "0")])), default, "{option}");
+        }
+        let zero = pick(&good(&[(&name("SCHEDULE_DELAY"), "0"), (&name("EXPORT_TIMEOUT"), "0")]));
+        assert_eq!((zero.delay, zero.timeout), (Duration::from_millis(1), NO_LIMIT), "{prefix}");
         assert_eq!(
             pick(&wrong(&[(&name("MAX_QUEUE_SIZE"), "64"), (&name("MAX_EXPORT_BATCH_SIZE"), "65")])).export,
             64
@@ -156,7 +160,10 @@ fn metrics_and_limits() {
     assert_eq!((default.interval, default.timeout), (Duration::from_mins(1), Duration::from_secs(30)));
     let set = good(&[("OTEL_METRIC_EXPORT_INTERVAL", "1500"), ("OTEL_METRIC_EXPORT_TIMEOUT", "250")]);
     assert_eq!((set.interval, set.timeout), (Duration::from_millis(1500), Duration::from_millis(250)));
-    assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_INTERVAL", "-1")]).interval, default.interval);
+    for bad in ["-1", "0"] {
+        assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_INTERVAL", bad)]).interval, default.interval);
+    }
+    assert_eq!(good(&[("OTEL_METRIC_EXPORT_TIMEOUT", "0")]).timeout, NO_LIMIT);
     assert_eq!(wrong(&[("OTEL_METRIC_EXPORT_TIMEOUT", "soon")]).timeout, default.timeout);
     let limits = good(&[
         ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"),
@@ -265,6 +272,9 @@ fn case_29_what_has_no_effect_is_named_in_one_line() {
         warnings,
         ["set, and without effect on this program: OTEL_CONFIG_FILE, OTEL_LOG_LEVEL, OTEL_ENTITIES"]
     );
+    let exceptions = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN";
+    good(&[(exceptions, "logs")]);
+    assert_eq!(read(&[(exceptions, "logs/dup")]).1.len(), 1, "there are no span events");
     for arg in ["10%", "1.5", "0,1"] {
         let sampler = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
         let found = wrong(&[sampler, ("OTEL_TRACES_SAMPLER_ARG", arg)]).sampler;

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+/// A time-out of 0 (OpenTelemetry specification, SDK environment variables): longer than any export lasts.
+pub(in crate::telemetry) const NO_LIMIT: Duration = Duration::from_hours(24);
+
 /// An environment that is being read.
 pub struct EnvReader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
@@ -79,11 +82,20 @@ impl<'a> EnvReader<'a> {
         parsed
     }
 
-    /// Milliseconds, at least one.
-    pub(in crate::telemetry) fn millis(&mut self, variable: &str, default: Duration) -> Duration {
+    /// Milliseconds; 0 stands for `zero`, and is refused where there is none.
+    pub(in crate::telemetry) fn millis(
+        &mut self,
+        variable: &str,
+        default: Duration,
+        zero: Option<Duration>,
+    ) -> Duration {
         let Some(value) = self.text(variable) else { return default };
-        if let Some(millis) = value.parse::<u64>().ok().filter(|millis| *millis > 0) {
-            return Duration::from_millis(millis);
+        let found = match value.parse() {
+            Ok(0) => zero,
+            parsed => parsed.ok().map(Duration::from_millis),
+        };
+        if let Some(found) = found {
+            return found;
         }
         self.warn(
             variable,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::telemetry::config::env::EnvReader;
+use crate::telemetry::config::env::{EnvReader, NO_LIMIT};
+
+/// A delay of 0: the threads of the SDK would spin at less.
+const NO_DELAY: Duration = Duration::from_millis(1);
 
 /// A batch processor's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +41,10 @@ pub(in crate::telemetry) fn batch(env: &mut EnvReader<'_>, prefix: &str, delay: 
         export = queue;
     }
     BatchConfig {
-        delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay),
+        delay: env.millis(&format!("{prefix}_SCHEDULE_DELAY"), delay, Some(NO_DELAY)),
         queue,
         export,
-        timeout: env.millis(&format!("{prefix}_EXPORT_TIMEOUT"), Duration::from_secs(30)),
+        timeout: env.millis(&format!("{prefix}_EXPORT_TIMEOUT"), Duration::from_secs(30), Some(NO_LIMIT)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod env;
 pub(in crate::telemetry) mod limits;
 pub(in crate::telemetry) mod otlp;
+pub(in crate::telemetry) mod proxy;
 pub(in crate::telemetry) mod resource;
 pub(in crate::telemetry) mod sampler;
 
@@ -13,7 +14,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use crate::telemetry::{
     catalog::attributes::Signal,
     config::{
-        env::{EnvReader, pairs},
+        env::{EnvReader, NO_LIMIT, pairs},
         limits::{BatchConfig, RecordLimits, SpanLimits, batch, record_limits, span_limits},
         otlp::{OtlpConfig, otlp},
         sampler::{RootSampler, SAMPLER_ARG, SamplerChoice, sampler},
@@ -24,6 +25,12 @@ use crate::telemetry::{
 #[derive(Debug, thiserror::Error)]
 #[error("telemetry: {0}")]
 pub struct InitError(pub String);
+
+impl InitError {
+    pub(in crate::telemetry) fn from_error(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// Who this operator is.
 #[derive(Clone, Debug, Default)]
@@ -145,8 +152,8 @@ impl TelemetryConfig {
             propagate: true,
             spans: batch(env, "OTEL_BSP", Duration::from_secs(5)),
             records: batch(env, "OTEL_BLRP", Duration::from_secs(1)),
-            interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_mins(1)),
-            timeout: env.millis("OTEL_METRIC_EXPORT_TIMEOUT", Duration::from_secs(30)),
+            interval: env.millis("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_mins(1), None),
+            timeout: env.millis("OTEL_METRIC_EXPORT_TIMEOUT", Duration::from_secs(30), Some(NO_LIMIT)),
             temporality: temporality(env),
             limits: span_limits(env),
             record_limits: record_limits(env),
@@ -155,7 +162,8 @@ impl TelemetryConfig {
     }
 
     fn with_unused_named(self, env: &mut EnvReader<'_>) -> Self {
-        let mut unused: Vec<&str> = UNUSED.iter().copied().filter(|name| env.text(name).is_some()).collect();
+        let is_unused = |name: &&str| env.text(name).is_some_and(|value| !is_true_already(name, &value));
+        let mut unused: Vec<&str> = UNUSED.iter().copied().filter(is_unused).collect();
         if env.text(SAMPLER_ARG).is_some() && !matches!(self.sampler.root, RootSampler::Ratio(_)) {
             unused.push("OTEL_TRACES_SAMPLER_ARG (the sampler takes no argument)");
         }
@@ -170,6 +178,11 @@ impl TelemetryConfig {
     pub fn exports_anything(&self) -> bool {
         self.traces.is_on() || self.metrics.is_on() || self.logs.is_on()
     }
+}
+
+/// Exceptions are log records in any case, and nothing else.
+fn is_true_already(variable: &str, value: &str) -> bool {
+    variable == "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" && value.eq_ignore_ascii_case("logs")
 }
 
 /// `OTEL_<SIGNAL>_EXPORTER`; unset: `otlp` where an endpoint is set, else nothing is pushed.

@@ -7,7 +7,10 @@ use crate::{
     api::url::redact_userinfo,
     telemetry::{
         catalog::attributes::Signal,
-        config::env::{EnvReader, percent_decoded},
+        config::{
+            env::{EnvReader, NO_LIMIT, percent_decoded},
+            proxy::{Proxy, is_loopback, proxy},
+        },
     },
 };
 
@@ -28,6 +31,7 @@ pub(in crate::telemetry) struct OtlpConfig {
     pub(in crate::telemetry) timeout: Duration,
     pub(in crate::telemetry) gzip: bool,
     pub(in crate::telemetry) tls: TlsFiles,
+    pub(in crate::telemetry) proxy: Option<Proxy>,
 }
 
 /// Files for TLS, each with the variable that named it.
@@ -48,6 +52,7 @@ impl fmt::Debug for OtlpConfig {
             .field("timeout", &self.timeout)
             .field("gzip", &self.gzip)
             .field("tls", &self.tls)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }
@@ -75,8 +80,10 @@ impl VariableNames {
 /// Everything about pushing `signal`; `None` (with a warning) when the endpoint that is set cannot be one.
 pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Option<OtlpConfig> {
     let protocol = protocol(env, signal);
+    let endpoint = endpoint(env, signal, protocol)?;
     let config = OtlpConfig {
-        endpoint: endpoint(env, signal, protocol)?,
+        proxy: proxy(env, &endpoint),
+        endpoint,
         protocol,
         headers: headers(env, signal),
         timeout: timeout(env, signal),
@@ -101,9 +108,12 @@ fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
     match value.to_ascii_lowercase().as_str() {
         "grpc" => Protocol::Grpc,
         "http/protobuf" => Protocol::HttpProtobuf,
-        _ => {
-            env.warn(&name, &value, "may hold grpc, http/protobuf", "grpc");
-            Protocol::Grpc
+        // `http/json` is another protocol of the same port.
+        other => {
+            let is_http = other.starts_with("http");
+            let used = if is_http { "http/protobuf" } else { "grpc" };
+            env.warn(&name, &value, "may hold grpc, http/protobuf", used);
+            if is_http { Protocol::HttpProtobuf } else { Protocol::Grpc }
         }
     }
 }
@@ -116,10 +126,8 @@ fn has_http_shape(endpoint: &str) -> bool {
 /// Headers often hold a token, which everybody on the way can read then.
 fn warn_of_headers_in_clear(env: &mut EnvReader<'_>, signal: Signal, config: &OtlpConfig) {
     let Ok(uri) = config.endpoint.parse::<http::Uri>() else { return };
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if config.headers.is_empty() || is_loopback || uri.scheme_str() != Some("http") {
+    let is_local = is_loopback(uri.host().unwrap_or_default());
+    if config.headers.is_empty() || is_local || uri.scheme_str() != Some("http") {
         return;
     }
     if let Some((name, _)) = VariableNames::new(signal, "HEADERS").find(env) {
@@ -196,7 +204,7 @@ fn timeout(env: &mut EnvReader<'_>, signal: Signal) -> Duration {
     const DEFAULT: Duration = Duration::from_secs(10);
     let names = VariableNames::new(signal, "TIMEOUT");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
-    env.millis(variable, DEFAULT)
+    env.millis(variable, DEFAULT, Some(NO_LIMIT))
 }
 
 fn gzip(env: &mut EnvReader<'_>, signal: Signal) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::telemetry::config::{
     TelemetryConfig,
     config_test::{ON, good, read, wrong},
+    env::NO_LIMIT,
     otlp::{OtlpConfig, Protocol},
 };
 
@@ -60,7 +61,10 @@ fn protocols_and_endpoints() {
         assert_eq!(traces(&good(&variables)).endpoint, endpoint, "{variables:?}");
     }
     assert_eq!(traces(&good(&[ON])).protocol, Protocol::Grpc, "the default");
-    assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")])).protocol, Protocol::Grpc);
+    for (unknown, used) in [("http/json", Protocol::HttpProtobuf), ("carrier-pigeon", Protocol::Grpc)] {
+        let settings = wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", unknown)]);
+        assert_eq!(traces(&settings).protocol, used, "{unknown}");
+    }
     for bad in ["ftp://c", "http://", "http://a b"] {
         assert!(!wrong(&[("OTEL_EXPORTER_OTLP_ENDPOINT", bad)]).exports_anything(), "{bad}");
     }
@@ -100,6 +104,7 @@ fn timeouts_compression_and_files() {
     assert_eq!(traces(&set).timeout, Duration::from_millis(500));
     assert_eq!(set.logs.otlp.unwrap().timeout, Duration::from_secs(3));
     assert_eq!(traces(&wrong(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "3s")])).timeout, Duration::from_secs(10));
+    assert_eq!(traces(&good(&[ON, ("OTEL_EXPORTER_OTLP_TIMEOUT", "0")])).timeout, NO_LIMIT);
     assert!(traces(&good(&[ON, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")])).gzip);
     assert!(
         !traces(&good(&[

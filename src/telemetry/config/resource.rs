@@ -12,6 +12,9 @@ use crate::telemetry::config::{Identity, TelemetryConfig};
 /// The name under which backends show the operator, unless its environment names another.
 const SERVICE: &str = "elpio-operator";
 
+/// The version of the semantic conventions that names follow.
+pub(in crate::telemetry) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
 /// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.
 pub(in crate::telemetry) fn resource(settings: &TelemetryConfig, identity: &Identity) -> Resource {
     let mut attributes = vec![
@@ -32,7 +35,7 @@ pub(in crate::telemetry) fn resource(settings: &TelemetryConfig, identity: &Iden
     attributes.extend(settings.service_name.clone().map(|name| KeyValue::new("service.name", name)));
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
-        .with_attributes(attributes)
+        .with_schema_url(attributes, SCHEMA_URL)
         .build()
 }
 

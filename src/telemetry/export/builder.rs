@@ -16,7 +16,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::telemetry::{
     catalog::attributes::Signal,
-    config::{Identity, InitError, LogConfig, TelemetryConfig, otlp::OtlpConfig, resource::resource},
+    config::{
+        Identity, InitError, LogConfig, TelemetryConfig,
+        otlp::OtlpConfig,
+        resource::{SCHEMA_URL, resource},
+    },
     export::{
         bounded_processor::BoundedProcessor,
         counting_exporter::CountingExporter,
@@ -29,9 +33,6 @@ use crate::telemetry::{
     sources::export_stats::ExportStats,
     trace::{self, Traces},
 };
-
-/// The version of the semantic conventions that names follow.
-const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
 /// tests with others.
@@ -230,13 +231,15 @@ impl TelemetryBuilder {
         let inner = trace::Inner {
             exports,
             tracer,
+            provider: tracers.clone(),
+            delivery: Arc::clone(&self.delivery),
             sampler,
             logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),
         };
         let telemetry = Telemetry {
             metrics: Metrics {
                 instruments: meters.as_ref().map(|meters| Arc::clone(&meters.instruments)),
-                propagate: self.settings.propagate,
+                propagate: self.settings.propagate && exports,
                 audit_ids: exports,
             },
             traces: Traces { inner: Arc::new(inner) },

@@ -52,7 +52,7 @@ pub(in crate::telemetry) fn meters(
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .build();
-        builder = builder.with_reader(reader.map_err(|error| InitError(error.to_string()))?);
+        builder = builder.with_reader(reader.map_err(InitError::from_error)?);
         page = Some(PrometheusEndpoint::new(registry, Arc::clone(exemplars)));
     }
     let provider = readers.into_iter().fold(builder, |builder, add| add(builder)).build();

@@ -218,14 +218,13 @@ fn set_audit_id(span: &Span, headers: &mut HeaderMap) {
     }
 }
 
-/// The trace context, so that the API server's spans join where it allows that. A read in a trace that may
-/// never be exported sends none; a write makes the trace one that is exported.
+/// The trace context, so that the API server's spans join where it allows that, unsampled where the span is. A
+/// read in a trace that may never be exported sends none; a write makes the trace one that is exported.
 fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
     let cx = span.context();
-    if !cx.has_active_span() {
-        return;
-    }
+    let Some(parent) = traceparent_in(&cx) else { return };
     if let Some(sampling) = sampling
+        && parent.is_sampled()
         && !sampling.is_kept()
     {
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -233,9 +232,8 @@ fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, hea
         }
         sampling.keep();
     }
-    let Some(ids) = ids_of(&cx) else { return };
     let state = cx.span().span_context().trace_state().header();
-    for (name, text) in [("traceparent", ids.traceparent()), ("tracestate", state)] {
+    for (name, text) in [("traceparent", parent.to_string()), ("tracestate", state)] {
         if let Some(value) = HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty()) {
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -166,7 +166,7 @@ fn close_span(span: &Span, sampling: Option<&DeferredSampling>, report: &Reconci
     }
     match &report.failure {
         Some(failure) => set_error(span, failure.error_type, &failure.message),
-        None if report.has_warning_event => {
+        None if report.warning_event.is_some() => {
             span.set_status(Status::error(report.not_ready().unwrap_or_default()));
         }
         None => {}
@@ -206,10 +206,11 @@ fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
         Some(Failure { error_type, message }) => {
             line!(warn, "reconcile failed", "error.type" = error_type.as_str(), "error" = message.as_str());
         }
-        None if report.has_warning_event => {
+        None if report.warning_event.is_some() => {
+            let event = report.warning_event.unwrap_or_default();
             let reason = report.ready_reason.as_deref().unwrap_or_default();
             let why = report.ready_message.as_deref().unwrap_or_default();
-            line!(warn, "reconciled, but not ready", "reason" = reason, "error" = why);
+            line!(warn, "reconciled, but not ready", "event" = event, "reason" = reason, "error" = why);
         }
         None if report.changed_anything => line!(info, "reconciled"),
         None => {}

@@ -66,8 +66,8 @@ pub struct ReconcileReport {
     pub ready_reason: Option<String>,
     /// The message of `Ready` while it is not true.
     pub ready_message: Option<String>,
-    /// It published an Event of type Warning: it is the first that saw what is wrong.
-    pub has_warning_event: bool,
+    /// The reason of the Event of type Warning that it published: it is the first that saw what is wrong.
+    pub warning_event: Option<&'static str>,
 }
 
 impl Default for ReconcileReport {
@@ -80,7 +80,7 @@ impl Default for ReconcileReport {
             changed_anything: false,
             ready_reason: None,
             ready_message: None,
-            has_warning_event: false,
+            warning_event: None,
         }
     }
 }
@@ -107,7 +107,9 @@ pub struct ReconcilePanicked {
 }
 
 impl ReconcilePanicked {
-    pub(in crate::telemetry) fn from_payload(payload: &(dyn Any + Send)) -> Self {
+    /// What a panic said.
+    #[must_use]
+    pub fn from_payload(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         Self { message: text.unwrap_or("without a message").to_owned() }

@@ -22,6 +22,8 @@ struct Counts {
     failed: AtomicU64,
     lost_full: AtomicU64,
     lost_failed: AtomicU64,
+    /// When something was lost last.
+    last_loss: Mutex<Option<Instant>>,
     /// Where to, as it may be shown.
     to: OnceLock<String>,
     /// What the transport found, which its exporter does not report.
@@ -79,6 +81,7 @@ impl ExportStats {
     /// There was no room in the queue.
     pub(in crate::telemetry) fn record_queue_full(&self, signal: Signal, items: u64) {
         self.of(signal).lost_full.fetch_add(items, Ordering::Relaxed);
+        *self.of(signal).last_loss.lock() = Some(Instant::now());
     }
 
     /// An export ended; `lost` items went with a failure. Returns the line to log, one a minute at most.
@@ -93,6 +96,7 @@ impl ExportStats {
         if failure.is_some() {
             counts.failed.fetch_add(1, Ordering::Relaxed);
             counts.lost_failed.fetch_add(lost, Ordering::Relaxed);
+            *counts.last_loss.lock() = Some(now);
         } else {
             counts.record_export.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,6 +107,7 @@ impl ExportStats {
     pub(in crate::telemetry) fn record_rejected(&self, signal: Signal, items: u64, message: &str) {
         let counts = self.of(signal);
         counts.lost_failed.fetch_add(items, Ordering::Relaxed);
+        *counts.last_loss.lock() = Some(Instant::now());
         *counts.rejection.lock() = Some(format!("{items} items: {message}"));
     }
 
@@ -148,6 +153,11 @@ impl ExportStats {
                 "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
             ))
         })
+    }
+
+    /// Whether something was lost within this time.
+    pub(in crate::telemetry) fn has_lost_within(&self, signal: Signal, time: Duration) -> bool {
+        self.of(signal).last_loss.lock().is_some_and(|at| at.elapsed() < time)
     }
 
     fn total_lost(&self) -> u64 {

@@ -23,14 +23,15 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     logs::SdkLogger,
-    trace::{SamplingDecision, SdkTracer, ShouldSample},
+    trace::{SamplingDecision, SdkTracer, SdkTracerProvider, ShouldSample},
 };
 
 use crate::telemetry::{
     catalog::{
-        attributes::{Kind, LabelValue, RolloutOutcome},
+        attributes::{Kind, LabelValue, RolloutOutcome, Signal},
         spans::ROLLOUT,
     },
+    sources::export_stats::ExportStats,
     trace::{
         context::ForcedSampling,
         ids::with_preset,
@@ -50,6 +51,8 @@ pub(in crate::telemetry) struct Inner {
     /// Whether spans go anywhere.
     pub(in crate::telemetry) exports: bool,
     pub(in crate::telemetry) tracer: SdkTracer,
+    pub(in crate::telemetry) provider: SdkTracerProvider,
+    pub(in crate::telemetry) delivery: Arc<ExportStats>,
     pub(in crate::telemetry) sampler: Box<dyn ShouldSample>,
     /// For the records of Events; none when logs are not pushed.
     pub(in crate::telemetry) logger: Option<SdkLogger>,
@@ -156,6 +159,16 @@ impl Traces {
             _ => {}
         }
         root.end_with_timestamp(in_micros(span.ended));
+    }
+
+    /// Exports every span that has ended, within `bound`. Returns whether none was lost within the time before.
+    pub async fn export_all(&self, bound: Duration, before: Duration) -> bool {
+        let (exported, outcome) = tokio::sync::oneshot::channel();
+        let provider = self.inner.provider.clone();
+        // Blocks, and may be left behind.
+        std::thread::spawn(move || exported.send(provider.force_flush()));
+        let is_exported = matches!(tokio::time::timeout(bound, outcome).await, Ok(Ok(Ok(()))));
+        is_exported && !self.inner.delivery.has_lost_within(Signal::Traces, before)
     }
 
     /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.

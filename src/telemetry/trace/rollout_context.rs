@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// What every participant has to carry on (W3C Trace Context, 3.3.1.5).
+const MAX_TRACESTATE: usize = 512;
+
 /// What the ids of a rollout are derived from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RolloutSeed<'a> {
@@ -78,7 +81,8 @@ impl RolloutContext {
     ) -> Self {
         let parent = parent.filter(|parent| parent.is_same_trace(&root));
         // What cannot be read of a `tracestate` is dropped whole (W3C Trace Context, 3.3.1.1).
-        let state = tracestate.filter(|_| parent.is_some()).and_then(|text| text.parse().ok());
+        let state = tracestate.filter(|text| parent.is_some() && text.len() <= MAX_TRACESTATE);
+        let state = state.and_then(|text| text.parse().ok());
         Self { root, parent, state: state.unwrap_or_default() }
     }
 

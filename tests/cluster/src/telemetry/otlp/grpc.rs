@@ -10,7 +10,7 @@ use tonic::{
 
 use crate::telemetry::otlp::{
     model,
-    store::{ExportRequest, SharedStore, Store},
+    store::{ExportRequest, Rejected, SharedStore, Store},
 };
 
 /// Serves until dropped.
@@ -47,7 +47,7 @@ impl Service {
         signal: &'static str,
         request: Request<T>,
         save: impl FnOnce(&mut Store, T),
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Rejected>, Status> {
         let headers = request.metadata().iter().filter_map(|entry| match entry {
             KeyAndValueRef::Ascii(key, value) => {
                 Some((key.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
@@ -66,11 +66,16 @@ impl trace::trace_service_server::TraceService for Service {
         &self,
         request: Request<trace::ExportTraceServiceRequest>,
     ) -> Result<Response<trace::ExportTraceServiceResponse>, Status> {
-        self.receive("traces", request, |store, content| {
-            store.spans.extend(model::spans(content));
-        })
-        .await?;
-        Ok(Response::new(trace::ExportTraceServiceResponse::default()))
+        let rejected = self
+            .receive("traces", request, |store, content| {
+                store.spans.extend(model::spans(content));
+            })
+            .await?;
+        let partial_success = rejected.map(|rejected| trace::ExportTracePartialSuccess {
+            rejected_spans: rejected.items,
+            error_message: rejected.message,
+        });
+        Ok(Response::new(trace::ExportTraceServiceResponse { partial_success }))
     }
 }
 
@@ -80,11 +85,16 @@ impl logs::logs_service_server::LogsService for Service {
         &self,
         request: Request<logs::ExportLogsServiceRequest>,
     ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
-        self.receive("logs", request, |store, content| {
-            store.logs.extend(model::logs(content));
-        })
-        .await?;
-        Ok(Response::new(logs::ExportLogsServiceResponse::default()))
+        let rejected = self
+            .receive("logs", request, |store, content| {
+                store.logs.extend(model::logs(content));
+            })
+            .await?;
+        let partial_success = rejected.map(|rejected| logs::ExportLogsPartialSuccess {
+            rejected_log_records: rejected.items,
+            error_message: rejected.message,
+        });
+        Ok(Response::new(logs::ExportLogsServiceResponse { partial_success }))
     }
 }
 
@@ -94,10 +104,15 @@ impl metrics::metrics_service_server::MetricsService for Service {
         &self,
         request: Request<metrics::ExportMetricsServiceRequest>,
     ) -> Result<Response<metrics::ExportMetricsServiceResponse>, Status> {
-        self.receive("metrics", request, |store, content| {
-            store.metrics.extend(content.resource_metrics);
-        })
-        .await?;
-        Ok(Response::new(metrics::ExportMetricsServiceResponse::default()))
+        let rejected = self
+            .receive("metrics", request, |store, content| {
+                store.metrics.extend(content.resource_metrics);
+            })
+            .await?;
+        let partial_success = rejected.map(|rejected| metrics::ExportMetricsPartialSuccess {
+            rejected_data_points: rejected.items,
+            error_message: rejected.message,
+        });
+        Ok(Response::new(metrics::ExportMetricsServiceResponse { partial_success }))
     }
 }

@@ -12,15 +12,16 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-    trace::v1::ExportTraceServiceRequest,
+    logs::v1::ExportLogsServiceRequest,
+    metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
 use prost::Message as _;
 use tokio::net::TcpListener;
 
 use crate::telemetry::otlp::{
     model,
-    store::{ExportRequest, SharedStore, Store},
+    store::{ExportRequest, Rejected, SharedStore, Store},
 };
 
 /// Stores a request's content if it is accepted.
@@ -58,12 +59,22 @@ async fn export(
         }
         Err(refused) => Err(refused),
     };
-    // A successful response is a message without fields, thus an empty body.
-    let (status, body) =
-        result.map_or_else(|(status, message)| (status, message), |()| (StatusCode::OK, String::new()));
+    let (status, body) = match result {
+        // A successful response is a message without fields, thus an empty body.
+        Ok(None) => (StatusCode::OK, Vec::new()),
+        Ok(Some(rejected)) => (StatusCode::OK, partial_success(rejected)),
+        Err((status, message)) => (status, message.into_bytes()),
+    };
     let response =
         http::Response::builder().status(status).header(header::CONTENT_TYPE, "application/x-protobuf");
     Ok(response.body(Full::new(Bytes::from(body))).expect("valid headers"))
+}
+
+/// The fields have the same numbers in the messages of all signals.
+fn partial_success(rejected: Rejected) -> Vec<u8> {
+    let Rejected { items, message } = rejected;
+    let partial_success = ExportTracePartialSuccess { rejected_spans: items, error_message: message };
+    ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec()
 }
 
 fn decode(

@@ -20,6 +20,14 @@ pub enum ReceiverFault {
     Status(tonic::Code, String),
     /// Successfully, after this delay.
     Slow(Duration),
+    /// Successfully, but so many items of each request are rejected, for this reason.
+    Partial(i64, String),
+}
+
+/// What is rejected of a request that is accepted.
+pub(crate) struct Rejected {
+    pub(crate) items: i64,
+    pub(crate) message: String,
 }
 
 /// An export request.
@@ -53,13 +61,13 @@ impl SharedStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the request. Saves its content if it is accepted; otherwise returns the code and message to
-    /// respond with.
+    /// Records the request. Saves its content if it is accepted, and returns what it rejects of it; otherwise
+    /// returns the code and message to respond with.
     pub(crate) async fn receive(
         &self,
         mut export: ExportRequest,
         save: impl FnOnce(&mut Store),
-    ) -> Result<(), (tonic::Code, String)> {
+    ) -> Result<Option<Rejected>, (tonic::Code, String)> {
         let fault = self.lock().fault.clone();
         if let ReceiverFault::Slow(delay) = fault {
             tokio::time::sleep(delay).await;
@@ -71,6 +79,10 @@ impl SharedStore {
             return Err((code, message));
         }
         save(&mut store);
-        Ok(())
+        Ok(if let ReceiverFault::Partial(items, message) = fault {
+            Some(Rejected { items, message })
+        } else {
+            None
+        })
     }
 }

@@ -1,0 +1,69 @@
+//! The client of OTLP over HTTP; it knows nothing of what it sends.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use opentelemetry_http::{HttpClient, HttpError, hyper::HyperClient};
+use rustls::ClientConfig;
+
+use crate::telemetry::{
+    catalog::attributes::Signal,
+    config::InitError,
+    export::dial::Dialer,
+    sources::{error_chain::error_chain, export_stats::ExportStats},
+};
+
+/// Sends on the runtime: the SDK's threads have no reactor, and a client that needs one ends them for good.
+#[derive(Clone)]
+pub(in crate::telemetry) struct RuntimeHttpClient {
+    client: Arc<dyn HttpClient>,
+    runtime: tokio::runtime::Handle,
+    signal: Signal,
+    delivery: Arc<ExportStats>,
+}
+
+impl RuntimeHttpClient {
+    pub(in crate::telemetry) fn new(
+        tls: ClientConfig,
+        dialer: Dialer,
+        timeout: Duration,
+        signal: Signal,
+        delivery: Arc<ExportStats>,
+    ) -> Result<Self, InitError> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(dialer);
+        let runtime = tokio::runtime::Handle::try_current().map_err(InitError::from_error)?;
+        Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
+    }
+}
+
+impl fmt::Debug for RuntimeHttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RuntimeHttpClient")
+    }
+}
+
+type ResponseFuture<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
+
+impl HttpClient for RuntimeHttpClient {
+    // What `#[async_trait]` makes of the trait's method, without the macro's crate.
+    fn send_bytes<'s, 'a>(&'s self, request: http::Request<Bytes>) -> ResponseFuture<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        let client = Arc::clone(&self.client);
+        let sent = self.runtime.spawn(async move { client.send_bytes(request).await });
+        Box::pin(async move {
+            let answer = sent.await?;
+            if let Err(error) = &answer {
+                self.delivery.set_cause(self.signal, error_chain(error.as_ref()));
+            }
+            answer
+        })
+    }
+}

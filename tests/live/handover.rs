@@ -1,0 +1,109 @@
+//! Roots of rollouts over a change of leader: sent again only where they may be missing, and equal then.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use elpio_cluster::{Cluster, Operator, eventually, otlp::Span, process::Exit};
+
+use crate::stage::{SOON, Stage, binary, image};
+
+const SERVICES: usize = 10;
+const END: Duration = Duration::from_secs(40);
+
+/// The roots by their ids: how often each was received, and how many different spans that were.
+fn roots(stage: &Stage) -> BTreeMap<String, Vec<Span>> {
+    let mut roots: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for span in stage.otlp.spans() {
+        if span.name == "rollout ElpioService" {
+            roots.entry(span.span_id.clone()).or_default().push(span);
+        }
+    }
+    roots
+}
+
+async fn all_ready(stage: &Stage) {
+    for n in 0..SERVICES {
+        stage.apply(&format!("web-{n}"), &image("v1")).await;
+    }
+    for n in 0..SERVICES {
+        stage.ready(&format!("web-{n}")).await;
+    }
+}
+
+async fn leads(operator: &Operator) {
+    eventually("it leads", SOON, async || {
+        match operator.sample("leader_election_master_status", &[]).await {
+            Some(1.0) => Ok(()),
+            other => Err(format!("{other:?}\n{}", operator.log_tail())),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_orderly_end_no_root_is_sent_again() {
+    let cluster = Cluster::shared().await;
+    // Its own operator has nothing to do: two of the test's share a Lease.
+    let stage = Stage::with("handover", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let endpoint = stage.otlp.endpoint();
+    let environment = [
+        ("ELPIO_NAMESPACES", stage.namespace.as_str()),
+        ("POD_NAMESPACE", stage.namespace.as_str()),
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        // The roots of the last seconds are sent by the flush alone.
+        ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+    ];
+    let start = async || {
+        let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
+        operator.wait_ready().await;
+        operator
+    };
+    let mut first = start().await;
+    leads(&first).await;
+    let mut second = start().await;
+    all_ready(&stage).await;
+    assert_eq!(first.terminate(END).await, Exit::Code(0), "{}", first.log_tail());
+    leads(&second).await;
+    // It works: whatever it was to send again was sent before.
+    stage.apply("web-0", &image("v2")).await;
+    stage
+        .service("web-0", "the second generation is ready", |o| {
+            o.status
+                .as_ref()
+                .and_then(|s| s.rollout.as_ref())
+                .is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
+        })
+        .await;
+    assert_eq!(second.terminate(END).await, Exit::Code(0), "{}", second.log_tail());
+    let sent: Vec<usize> = roots(&stage).values().map(Vec::len).collect();
+    eprintln!("{} rollouts, {} roots received", sent.len(), sent.iter().sum::<usize>());
+    assert_eq!(sent, [1; SERVICES + 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_each_root_is_sent_again_and_is_equal() {
+    let mut stage = Stage::new("handover-kill").await;
+    all_ready(&stage).await;
+    eventually("every root", SOON, async || match roots(&stage).len() {
+        SERVICES => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    stage.operator.kill();
+    stage.restart().await;
+    eventually("every root again", SOON, async || {
+        let sent: Vec<usize> = roots(&stage).values().map(Vec::len).collect();
+        if sent == [2; SERVICES] { Ok(()) } else { Err(format!("{sent:?}")) }
+    })
+    .await;
+    for mut spans in roots(&stage).into_values() {
+        // The processes differ.
+        for span in &mut spans {
+            span.resource.clear();
+        }
+        spans.dedup();
+        assert_eq!(spans.len(), 1, "not equal to the nanosecond: {spans:#?}");
+    }
+}

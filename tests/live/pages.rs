@@ -1,0 +1,54 @@
+//! The metrics page: how long it answers, and what it makes of a request.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use elpio_cluster::{Cluster, eventually, process::Exit};
+use nix::sys::signal::Signal;
+use tokio::sync::Semaphore;
+
+use crate::{
+    fault_proxy::{Fault, FaultProxy},
+    stage::{SOON, Stage, image},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_answers_until_the_drain_has_ended() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let mut stage = Stage::on(cluster, "page-drain", proxy.kubeconfig(), &[]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    proxy.set(move |parts| {
+        let applies =
+            parts.method == http::Method::PATCH && parts.uri.path().contains("/serving.knative.dev/");
+        applies.then(|| Fault::Hold(Arc::clone(&held)))
+    });
+    stage.apply("web", &image("v1")).await;
+    stage.reaches("elpio_reconcile_active", &[("kind", "ElpioService")], 1.0).await;
+    stage.operator.signal(Signal::SIGTERM);
+    eventually("it is stopping", SOON, async || {
+        if stage.operator.log().contains("stopping") { Ok(()) } else { Err(stage.operator.log_tail()) }
+    })
+    .await;
+    let active = stage.operator.sample("elpio_reconcile_active", &[("kind", "ElpioService")]).await;
+    assert_eq!(active, Some(1.0), "the reconcile that is being finished");
+    gate.add_permits(100);
+    assert_eq!(stage.operator.wait_for_exit(SOON).await, Exit::Code(0), "{}", stage.operator.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_two_accept_lines_are_one_list() {
+    let stage = Stage::new("page-accept").await;
+    let mut socket = TcpStream::connect(("127.0.0.1", stage.operator.metrics_port())).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nhost: elpio\r\nconnection: close\r\naccept: text/plain;q=0.3\r\n\
+        accept: application/openmetrics-text;version=1.0.0\r\n\r\n";
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+}

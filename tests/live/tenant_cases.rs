@@ -1,0 +1,97 @@
+//! `ELPIO_TRACE_PARENT`: what a tenant's trace context may decide in a platform of several tenants.
+
+use std::collections::{BTreeSet, HashMap};
+
+use elpio_operator::{
+    api::ElpioService,
+    telemetry::{
+        Identity, LogConfig, LogFormat, RolloutSeed, Telemetry, TelemetryBuilder, TelemetryConfig, Traces,
+    },
+};
+use kube::{ResourceExt, api::ListParams};
+use serde_json::json;
+
+use crate::stage::{Stage, image};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+const RATIO: [(&str, &str); 2] =
+    [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.1")];
+
+/// The same sampler as the operator's, in this process.
+fn sampler(stage: &Stage) -> (Telemetry, Traces) {
+    let mut variables: HashMap<&str, String> = RATIO.map(|(name, value)| (name, value.to_owned())).into();
+    variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT", stage.otlp.endpoint());
+    let (config, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
+    let builder = TelemetryBuilder::new(config, Identity::default()).with_configured_exporters();
+    let (telemetry, _, _) = builder.build(&log, std::io::sink).unwrap();
+    let traces = telemetry.traces();
+    (telemetry, traces)
+}
+
+/// Services, every other with a caller that asks to be sampled, the others with one that asks not to be.
+async fn with_callers(stage: &Stage, count: usize) -> Vec<ElpioService> {
+    for n in 0..count {
+        let caller = format!("00-{TRACE}-{SPAN}-0{}", n % 2);
+        let annotations = json!({"elpio.io/traceparent": caller, "elpio.io/tracestate": "tenant=a"});
+        stage.try_apply(&format!("web-{n}"), &image("v1"), &annotations).await.unwrap();
+    }
+    for n in 0..count {
+        stage.ready(&format!("web-{n}")).await;
+    }
+    stage.quiet().await;
+    stage.services().list(&ListParams::default()).await.unwrap().items
+}
+
+/// Neither a span nor the id of a call names the caller's trace.
+fn nothing_is_in_the_callers_trace(stage: &Stage, mark: u64) {
+    let spans = stage.otlp.spans();
+    assert!(spans.iter().all(|span| span.trace_id != TRACE), "{spans:?}");
+    let asked = stage.asked_since(mark);
+    assert!(!asked.is_empty() && asked.0.iter().all(|entry| !entry.id.starts_with(TRACE)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_link_a_tenant_decides_nothing_and_is_in_no_trace_of_ours() {
+    const COUNT: usize = 100;
+    let stage = Stage::with("tenant-link", &[RATIO[0], RATIO[1], ("ELPIO_TRACE_PARENT", "link")]).await;
+    let mark = stage.cluster.audit_offset();
+    let services = with_callers(&stage, COUNT).await;
+    let (_telemetry, traces) = sampler(&stage);
+    let is_sampled_alone = |service: &ElpioService| {
+        let uid = service.uid().unwrap();
+        traces
+            .begin_rollout(&RolloutSeed { uid: &uid, generation: 1, ..RolloutSeed::default() })
+            .ids()
+            .is_some()
+    };
+    let expected: BTreeSet<String> =
+        services.iter().filter(|service| is_sampled_alone(service)).map(ResourceExt::name_any).collect();
+    let is_sampled = |service: &&ElpioService| {
+        service.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(|r| r.trace_id.is_some())
+    };
+    let sampled: BTreeSet<String> = services.iter().filter(is_sampled).map(ResourceExt::name_any).collect();
+    eprintln!("{} of {COUNT} rollouts are sampled at a ratio of 0.1", sampled.len());
+    assert_eq!(sampled, expected, "the id of each rollout decides, and no flag of a caller");
+    assert!(sampled.len() < COUNT / 3, "{sampled:?}");
+    nothing_is_in_the_callers_trace(&stage, mark);
+    for root in stage.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService") {
+        assert_eq!(root.links, [(TRACE.to_owned(), SPAN.to_owned())], "{root:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_ignore_there_is_not_even_a_link() {
+    let stage = Stage::with("tenant-ignore", &[("ELPIO_TRACE_PARENT", "ignore")]).await;
+    let mark = stage.cluster.audit_offset();
+    for service in with_callers(&stage, 4).await {
+        let rollout = service.status.unwrap().rollout.unwrap();
+        assert_eq!((rollout.parent, rollout.trace_id.is_some()), (None, true));
+    }
+    nothing_is_in_the_callers_trace(&stage, mark);
+    let roots: Vec<_> =
+        stage.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService").collect();
+    assert!(roots.iter().all(|root| root.links.is_empty()), "{roots:?}");
+}
