@@ -17,6 +17,7 @@ mod parity;
 mod receiving;
 mod registry;
 mod registry_files;
+mod rotation;
 mod unsampled;
 mod variables;
 

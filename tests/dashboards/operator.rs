@@ -171,7 +171,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Memory",
                     "bytes",
-                    "Resident memory. It grows with the number of objects; growth without more of them is a leak. Worry near the limit of the container (256 MiB in operator.yaml).",
+                    "Resident memory. It grows with the number of objects; growth without more of them is a leak. Worry near the limit of the container (256 MiB in install.yaml).",
                     &[("process_memory_usage_bytes{@}", "{{instance}}")],
                 ),
                 graph(

@@ -36,6 +36,9 @@ impl Site {
         for (name, component) in [("kubectl", KUBECTL), ("helm", HELM_4)] {
             symlink(component.binary().unwrap(), bin.join(name)).unwrap();
         }
+        for name in ["elpio-operator", "kubectl-elpio"] {
+            symlink(env!("CARGO_BIN_EXE_elpio-operator"), bin.join(name)).unwrap();
+        }
         let copied =
             Command::new("cp").arg("-r").arg(top().join("deploy")).arg(folder.path()).status().unwrap();
         assert!(copied.success());

@@ -192,7 +192,7 @@ async fn no_canary_comes_out() {
         let documents = documents(&stage).await;
         let missing: Vec<_> = documents
             .iter()
-            .filter(|(_, all)| hits(all, planted(kind)).is_empty())
+            .filter(|(kind, all)| hits(all, planted(kind)).is_empty())
             .map(|(kind, _)| *kind)
             .collect();
         if missing.is_empty() { Ok(documents) } else { Err(format!("what is planted is not in {missing:?}")) }

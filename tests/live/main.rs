@@ -14,6 +14,7 @@ mod adoption_cases;
 mod apply_cases;
 mod audit_cases;
 mod canary;
+mod cause_cases;
 mod check;
 mod check_faults;
 mod drift_cases;

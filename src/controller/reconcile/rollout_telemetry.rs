@@ -24,8 +24,7 @@ use crate::{
     },
 };
 
-/// After a start or a take-over, what ended within this time is emitted and published again: the predecessor
-/// may not have come to it.
+/// After a start or a take-over, what ended within this time is emitted and published again.
 pub const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a reconcile belongs.
@@ -33,7 +32,7 @@ pub const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 pub struct RolloutState {
     /// The rollout of this generation, as the status is to hold it.
     pub status: RolloutStatus,
-    /// What telemetry is told.
+    /// The parent of its spans.
     pub telemetry: telemetry::SpanParent,
     /// It begins with this reconcile.
     pub is_new: bool,
@@ -253,11 +252,8 @@ impl RolloutTelemetry {
         let Some(rollout) = rollout.filter(|r| r.ended_at.is_none() && r.started_at.is_some()) else {
             return;
         };
-        let deleted = RolloutStatus {
-            ended_at: Some(MicroTime(now)),
-            outcome: Some(RolloutOutcome::Deleted),
-            ..rollout.clone()
-        };
+        let (ended_at, outcome) = (Some(MicroTime(now)), Some(RolloutOutcome::Deleted));
+        let deleted = RolloutStatus { ended_at, outcome, ..rollout.clone() };
         self.record_end::<K>(object, &RolloutEnd::Complete(deleted));
     }
 }
@@ -273,6 +269,7 @@ fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
 fn ready<K: Kind>(object: &Object<K>) -> Option<&Condition> {
     find_condition(K::conditions(object.status.as_ref()?), condition::kind::READY)
 }
+
 /// How a rollout counts that has ended.
 fn result<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> RolloutResult {
     let outcome = end.rollout().outcome.unwrap_or(RolloutOutcome::Ready);
@@ -292,10 +289,9 @@ fn seed<'a, K: Kind>(
     rebuild: &'a str,
     parent: Option<&'a str>,
 ) -> RolloutSeed<'a> {
-    let given = [annotation::TRACESTATE, annotation::KUBERNETES_TRACESTATE]
-        .into_iter()
-        .find_map(|name| object.annotations().get(name));
-    RolloutSeed { uid, generation, rebuild, parent, tracestate: given.map(String::as_str) }
+    let names = [annotation::TRACESTATE, annotation::KUBERNETES_TRACESTATE];
+    let tracestate = names.into_iter().find_map(|name| object.annotations().get(name)).map(String::as_str);
+    RolloutSeed { uid, generation, rebuild, parent, tracestate }
 }
 
 fn rebuild<K: Kind>(object: &Object<K>) -> &str {
