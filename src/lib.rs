@@ -26,8 +26,8 @@
 //!
 //! # Import rule (asserted by `tests/architecture/`)
 //!
-//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for telemetry's catalog,
-//! which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
+//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for the part of
+//! telemetry that knows Elpio, which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
 //! but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`. The
 //! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster` and `terminal`, and nothing
 //! of the operator's work.

@@ -97,7 +97,7 @@ impl LeaderElector {
                 Err(error) => {
                     let lost = leadership.is_claimed() && leadership.is_expired();
                     if lost || !leadership.is_claimed() {
-                        tracing::warn!(%error, lease = self.name, namespace = self.namespace, "cannot claim the Lease; retrying");
+                        tracing::warn!(%error, lease = self.name, namespace = self.namespace, "failed to acquire the Lease, retrying");
                     }
                     if lost {
                         self.set_leading(&leadership, false);

@@ -79,3 +79,20 @@ fn the_queries_name_instruments_and_labels_that_exist() {
         table::check(&query).unwrap_or_else(|wrong| panic!("the runbook of {section}: {wrong}\n{query}"));
     }
 }
+
+/// Every source of the operator, as one text.
+fn sources(folder: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| {
+        if path.is_dir() { sources(&path) } else { std::fs::read_to_string(path).unwrap() }
+    });
+    texts.collect()
+}
+
+#[test]
+fn the_lines_that_are_searched_for_are_logged() {
+    let (sources, text) = (sources(&repository_root().join("src")), text());
+    let searched = text.split("grep \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let missing: Vec<&str> = searched.filter(|line| !sources.contains(line)).collect();
+    assert!(missing.is_empty(), "no source logs {missing:?}");
+}
