@@ -83,9 +83,8 @@ fn the_queries_name_instruments_and_labels_that_exist() {
 /// Every source of the operator, as one text.
 fn sources(folder: &std::path::Path) -> String {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.map(|path| {
-        if path.is_dir() { sources(&path) } else { std::fs::read_to_string(path).unwrap() }
-    });
+    let texts = entries
+        .map(|path| if path.is_dir() { sources(&path) } else { std::fs::read_to_string(path).unwrap() });
     texts.collect()
 }
 

@@ -31,11 +31,11 @@ pub static BOARD: Board = Board {
                 stat(
                     "Stalest watch",
                     "s",
-                    "Time since the last byte of the watch that is silent for longest. Bookmarks come every minute; worry above 90 s.",
+                    "Time since the last byte of the watch that is silent for longest. Bookmarks come every one to two minutes; worry above 150 s.",
                     &[("max(elpio_watch_age_seconds{@})", "age")],
                 )
                 .wide(6)
-                .colors(&[(None, "green"), (Some(75.0), "orange"), (Some(90.0), "red")]),
+                .colors(&[(None, "green"), (Some(130.0), "orange"), (Some(150.0), "red")]),
                 stat(
                     "Waiting keys",
                     "short",
@@ -105,7 +105,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Silence",
                     "s",
-                    "Time since the last byte of each watch: a saw of about a minute. A line that goes on climbing is a watch that is dead.",
+                    "Time since the last byte of each watch: a saw of one to two minutes. A line that goes on climbing is a watch that is dead.",
                     &[("max by (resource) (elpio_watch_age_seconds{@})", "{{resource}}")],
                 )
                 .alerts(&["ElpioWatchStale"]),

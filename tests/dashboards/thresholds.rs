@@ -18,7 +18,7 @@ const AGREE: &[(&str, &str, &str, f64, &str)] = &[
     ("operator.json", "Oldest unsettled", "ElpioUnsettled", 180.0, "180 s"),
     ("services.json", "Oldest unsettled", "ElpioUnsettled", 180.0, "180 s"),
     ("services.json", "Age of the oldest unsettled edit", "ElpioUnsettled", 180.0, "180 s"),
-    ("clients.json", "Stalest watch", "ElpioWatchStale", 90.0, "90 s"),
+    ("clients.json", "Stalest watch", "ElpioWatchStale", 150.0, "150 s"),
     ("clients.json", "Time in the queue", "ElpioQueueSlow", 10.0, "10 s"),
     ("clients.json", "Longest work under way", "ElpioWorkerStuck", 120.0, "120 s"),
     ("builds.json", "Failed ratio", "ElpioBuildsFailing", 0.25, "25 %"),

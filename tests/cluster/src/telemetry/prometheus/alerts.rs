@@ -23,11 +23,6 @@ pub struct Windows {
     pub threshold: Duration,
 }
 
-/// A watch of a kind without objects gets no bookmark: it is silent until the client reconnects, 40 s after its age
-/// has passed the alert's threshold. That time does not get shorter.
-const SILENT_WATCH: &str = "ElpioWatchStale";
-const RECONNECT: Duration = Duration::from_secs(45);
-
 /// The windows of the objective reach from minutes to days: they are divided by twice as much.
 const OBJECTIVE_GROUP: &str = "elpio-objective";
 
@@ -73,8 +68,7 @@ fn shorten_rules<'a>(text: &'a str, windows: Windows) -> String {
         group = line.split_once("- name: ").map_or(group, |(_, name)| name);
         let half = if group == OBJECTIVE_GROUP { 2 } else { 1 };
         let range = |seconds: u64| format!("{}s", windows.shorten(seconds / half, windows.range));
-        let minimum = if alert == SILENT_WATCH { windows.pending.max(RECONNECT) } else { windows.pending };
-        let pending = |seconds| format!("{}s", windows.shorten(seconds, minimum));
+        let pending = |seconds| format!("{}s", windows.shorten(seconds, windows.pending));
         let line = rewrite(line, "[", |text| duration(alert, text), range);
         let line = rewrite(&line, "offset ", |text| duration(alert, text), range);
         let line = rewrite(&line, " for: ", |text| duration(alert, text), pending);
