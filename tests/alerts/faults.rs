@@ -79,14 +79,19 @@ pub async fn rejected() -> Record {
 /// Statuses are written so slowly that those who come later wait for long.
 pub async fn slow_status() -> Record {
     let mut scenario = Scenario::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
-    // Children that move would make the objects come again.
-    scenario.stage.engine.hold();
+    let names = apply_many(&scenario.stage, 12).await;
+    all_ready(&scenario.stage, &names).await;
+    scenario.stage.quiet().await;
     let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
     webhook.add(Rule::delay("elpioservices/status", SLOW_STATUS));
-    let names = apply_many(&scenario.stage, 12).await;
+    // An edit that changes no child: children that move would make the objects come again, and wait.
+    let services = scenario.stage.services();
+    for name in &names {
+        let edit = json!({"spec": {"ingress": {"issuer": {"name": "other"}}}});
+        services.patch(name, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+    }
     scenario.fires().await;
     webhook.clear();
-    scenario.stage.engine.release();
     all_ready(&scenario.stage, &names).await;
     scenario.resolves().await;
     scenario.end().await

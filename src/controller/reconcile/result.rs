@@ -98,10 +98,11 @@ impl ReconcileResult {
             },
         };
         let deadline = stored.and_then(|status| deadline_at::<K>(status, allowed));
+        let times = [deadline, applied.due_at()].into_iter().flatten();
         let requeue = Requeue {
             retry_after: summary.retry,
             immediate: false,
-            resync_at: [deadline, applied.due_at()].into_iter().flatten().filter_map(instant).min(),
+            resync_at: times.filter_map(|at| resync_time(at, summary.retry.is_some())).min(),
             not_before: summary.not_before.map(|delay| Instant::now() + delay),
             corrected_drift: corrected,
         };
@@ -138,10 +139,11 @@ impl ReconcileResult {
     }
 }
 
-/// The time on the queue's clock; `None` for one that has passed, since then the retry counts.
-fn instant(at: Timestamp) -> Option<Instant> {
-    let left = Duration::try_from(at.duration_since(clock::now())).ok()?;
-    (!left.is_zero()).then(|| Instant::now() + left)
+/// The time on the queue's clock. One that has passed since the attempt began is due at once, unless the attempt
+/// is made again anyway.
+fn resync_time(at: Timestamp, is_retried: bool) -> Option<Instant> {
+    let left = Duration::try_from(at.duration_since(clock::now())).unwrap_or_default();
+    (!left.is_zero() || !is_retried).then(|| Instant::now() + left)
 }
 
 /// The Event for a status that could not be written.
@@ -195,5 +197,24 @@ pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
         rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
         since: None,
         ids: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_just_passed_is_due_at_once() {
+        let now = clock::now();
+        let (past, future) = (now - SignedDuration::from_millis(1), now + SignedDuration::from_mins(1));
+        assert!(
+            resync_time(past, false).is_some_and(|at| at <= Instant::now()),
+            "nothing else would wake it"
+        );
+        assert_eq!(resync_time(past, true), None, "the retry comes, after its pause");
+        for is_retried in [true, false] {
+            assert!(resync_time(future, is_retried).is_some_and(|at| at > Instant::now()));
+        }
     }
 }
