@@ -21,6 +21,7 @@ const ENTER: &str = r#"
 root=$1; shift
 mount --bind "$root" "$root"
 mount -o remount,ro,bind "$root"
+for device in null random urandom; do mount --bind "/dev/$device" "$root/dev/$device"; done
 if [ "$OUTSIDE" = 0 ]; then
     exec chroot --userspec=65532:65532 --groups= "$root" "$@"
 fi
@@ -56,7 +57,7 @@ fn entered(root: &Path, command: &[&str]) -> Vec<String> {
     all.into_iter().map(str::to_owned).collect()
 }
 
-/// The layer's files, and what a kubelet adds: `/etc/hosts`, the credentials.
+/// The layer's files, and what a container runtime adds: devices, `/etc/hosts`, the credentials.
 fn unpacked(kubeconfig: &str) -> TempDir {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     let dir = TempDir::new("root");
@@ -71,7 +72,10 @@ fn unpacked(kubeconfig: &str) -> TempDir {
             }
         }
     }
-    for (path, text) in [("etc/hosts", "127.0.0.1 localhost\n"), ("kubeconfig", kubeconfig)] {
+    std::fs::create_dir(dir.path().join("dev")).unwrap();
+    let added =
+        [("dev/null", ""), ("dev/random", ""), ("dev/urandom", ""), ("etc/hosts", "127.0.0.1 localhost\n")];
+    for (path, text) in added.into_iter().chain([("kubeconfig", kubeconfig)]) {
         std::fs::write(dir.path().join(path), text).unwrap();
     }
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

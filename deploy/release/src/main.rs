@@ -148,7 +148,10 @@ fn chart(time: u64) -> Result<Option<Vec<u8>>, ReleaseError> {
             if path.is_dir() {
                 waiting.push(path);
             } else if let Ok(inside) = path.strip_prefix(&folder) {
-                members.insert(format!("elpio/{}", inside.display()), Member::File(0o644, read(&path)?));
+                members.insert(
+                    format!("elpio-operator/{}", inside.display()),
+                    Member::File(0o644, read(&path)?),
+                );
             }
         }
     }
@@ -200,7 +203,7 @@ fn release(options: &Options) -> Result<(), ReleaseError> {
         (format!("{name}.cdx.json"), sbom.into_bytes()),
         ("install.yaml".to_owned(), read(&top().join("deploy/install.yaml"))?),
     ]);
-    files.extend(chart(time)?.map(|chart| (format!("elpio-{version}.tgz"), chart)));
+    files.extend(chart(time)?.map(|chart| (format!("elpio-operator-{version}.tgz"), chart)));
     for crd in ["elpio.io_elpioservices.yaml", "elpio.io_elpiofunctions.yaml"] {
         files.insert(crd.to_owned(), read(&top().join("deploy/crds").join(crd))?);
     }
