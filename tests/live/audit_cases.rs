@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use elpio_cluster::{Cluster, ClusterOptions, OtlpReceiver, otlp::Span, rbac::wait_for_permission};
+use elpio_cluster::{
+    Cluster, ClusterOptions, OtlpReceiver, otlp::Span, process::TempDir, rbac::wait_for_permission,
+};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::PostParams};
 use serde_json::json;
@@ -120,8 +122,8 @@ async fn a_retry_has_an_id_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spans_of_an_api_server_that_traces_are_found_by_the_audit_id() {
-    let (server, folder) = (OtlpReceiver::start().await, std::env::temp_dir());
-    let file = folder.join(format!("elpio-tracing-{}.yaml", std::process::id()));
+    let (server, folder) = (OtlpReceiver::start().await, TempDir::new("tracing"));
+    let file = folder.path().join("tracing.yaml");
     let endpoint = server.endpoint();
     let config = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "TracingConfiguration",
         "endpoint": endpoint.trim_start_matches("http://"), "samplingRatePerMillion": 1_000_000});
@@ -132,7 +134,6 @@ async fn the_spans_of_an_api_server_that_traces_are_found_by_the_audit_id() {
         ..ClusterOptions::full()
     };
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(options).await));
-    std::fs::remove_file(&file).unwrap();
     let (_, kubeconfig) = service_account(cluster).await;
     let stage = Stage::on(cluster, "audit-traced", &kubeconfig, &[]).await;
     stage.apply("web", &image("v1")).await;

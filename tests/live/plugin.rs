@@ -3,10 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     process::Output,
+    sync::OnceLock,
     time::Duration,
 };
 
-use elpio_cluster::{Cluster, ClusterOptions, FakeStatus, Jaeger, eventually, otlp::Span};
+use elpio_cluster::{Cluster, ClusterOptions, FakeStatus, Jaeger, eventually, otlp::Span, process::TempDir};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -16,13 +17,14 @@ const SOON: Duration = Duration::from_mins(1);
 
 /// The binary under the name by which kubectl finds it.
 fn plugin() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("elpio-plugin-{}", std::process::id()));
-    let link = dir.join("kubectl-elpio");
-    if !link.exists() {
-        let _ = std::fs::create_dir_all(&dir);
-        let _ = std::os::unix::fs::symlink(binary(), &link);
-    }
-    link
+    // Removed when the process ends.
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = TempDir::new("plugin");
+        std::os::unix::fs::symlink(binary(), folder.path().join("kubectl-elpio")).unwrap();
+        folder
+    });
+    folder.path().join("kubectl-elpio")
 }
 
 async fn run(kubeconfig: &Path, arguments: &[&str]) -> Output {

@@ -1,13 +1,12 @@
 //! Pushing through a proxy to a collector that only the proxy can reach.
 
 use std::{
-    io::Write as _,
     net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use elpio_cluster::otlp::OtlpReceiver;
+use elpio_cluster::{otlp::OtlpReceiver, pki::Authority};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -15,7 +14,7 @@ use tokio::{
 
 use super::{
     push::pushing,
-    tls::{PROTOCOLS, tls_server},
+    tls::{ClientFiles, PROTOCOLS, push_one, tls_server},
 };
 
 /// What the proxy was asked for: its first lines.
@@ -87,36 +86,15 @@ async fn a_plain_endpoint_is_reached_by_the_proxy_of_http() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_goes_through_a_tunnel_to_the_end() {
-    let authority = elpio_cluster::pki::Authority::new("test");
-    let client = authority.client("operator");
-    let folder = std::env::temp_dir().join(format!("elpio-proxy-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
-        path.display().to_string()
-    };
-    let (ca, crt, key) =
-        (file("ca", &authority.certificate()), file("crt", &client.certificate), file("key", &client.key));
+    let authority = Authority::new("test");
+    let files = ClientFiles::new(&authority);
     for (protocol, alpn, first) in PROTOCOLS {
         let (proxy, asked) = proxy().await;
         let (port, served) = tls_server(&authority, alpn, "collector.example");
-        let pushing = pushing(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://collector.example:{port}")),
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_LOGS_EXPORTER", "none"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &ca),
-            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &crt),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
-            ("HTTPS_PROXY", &format!("http://{proxy}")),
-        ]);
-        pushing.reconcile().await;
-        let _ = pushing.telemetry.shutdown(Duration::from_secs(3)).await;
+        let (endpoint, proxy) = (format!("https://collector.example:{port}"), format!("http://{proxy}"));
+        let pushing = files.pushing(protocol, &endpoint, &[("HTTPS_PROXY", &proxy)]);
+        let (sent, shown) = push_one(pushing, served).await;
         assert_eq!(asked.lock().unwrap().first(), Some(&format!("CONNECT collector.example:{port} false")));
-        let (sent, shown) = tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap();
         assert_eq!((sent.as_str(), shown), (first, true), "{protocol}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }

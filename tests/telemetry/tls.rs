@@ -4,13 +4,15 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
+use elpio_cluster::{pki::Authority, process::TempDir};
 use elpio_operator::telemetry::TelemetryBuilder;
 
 use super::{
-    push::pushing,
+    push::{Pushing, pushing},
     rig::{identity, log, settings},
 };
 
@@ -19,11 +21,7 @@ pub const PROTOCOLS: [(&str, &[u8], &str); 2] =
     [("grpc", b"h2", "PRI * HTTP/2.0"), ("http/protobuf", b"http/1.1", "POST /v1/trace")];
 
 /// Accepts one TLS connection and returns what the client sent first and whether it showed a certificate.
-pub fn tls_server(
-    authority: &elpio_cluster::pki::Authority,
-    alpn: &[u8],
-    host: &str,
-) -> (u16, std::thread::JoinHandle<(String, bool)>) {
+pub fn tls_server(authority: &Authority, alpn: &[u8], host: &str) -> (u16, JoinHandle<(String, bool)>) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let identity = authority.server(&[host]);
     let mut roots = rustls::RootCertStore::empty();
@@ -60,24 +58,36 @@ pub fn tls_server(
     (port, thread)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
-    let authority = elpio_cluster::pki::Authority::new("test");
-    let client = authority.client("operator");
-    let folder = std::env::temp_dir().join(format!("elpio-tls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (ca, crt, key) =
-        (write("ca", &authority.certificate()), write("crt", &client.certificate), write("key", &client.key));
-    for (protocol, alpn, first) in PROTOCOLS {
-        let (port, served) = tls_server(&authority, alpn, "localhost");
-        let endpoint = format!("https://localhost:{port}");
-        let pushing = pushing(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+/// What a client shows and trusts, as PEM files: `ca`, `crt` and `key`.
+pub struct ClientFiles(TempDir);
+
+impl ClientFiles {
+    pub fn new(authority: &Authority) -> Self {
+        let files = Self(TempDir::new("tls"));
+        files.write(authority, Duration::ZERO);
+        files
+    }
+
+    /// Writes them with a modification time that is so much later than now.
+    fn write(&self, authority: &Authority, later: Duration) {
+        let client = authority.client("operator");
+        let texts = [("ca", authority.certificate()), ("crt", client.certificate), ("key", client.key)];
+        for (name, text) in texts {
+            std::fs::write(self.path(name), text).unwrap();
+            let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() + later).unwrap();
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    /// Pushes traces alone to this endpoint with these files, and with what `more` sets.
+    pub fn pushing(&self, protocol: &str, endpoint: &str, more: &[(&str, &str)]) -> Pushing {
+        let (ca, crt, key) = (self.path("ca"), self.path("crt"), self.path("key"));
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
             ("OTEL_METRICS_EXPORTER", "none"),
             ("OTEL_LOGS_EXPORTER", "none"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -85,50 +95,40 @@ async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
             ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &crt),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
-        ]);
-        pushing.reconcile().await;
-        let _ = pushing.telemetry.shutdown(Duration::from_secs(3)).await;
-        let (sent, shown) = tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap();
+        ];
+        pushing(&[&variables, more].concat())
+    }
+}
+
+/// Pushes one reconcile. Returns what the server was sent first, and whether it was shown a certificate.
+pub async fn push_one(pushing: Pushing, served: JoinHandle<(String, bool)>) -> (String, bool) {
+    pushing.reconcile().await;
+    let _ = pushing.telemetry.shutdown(Duration::from_secs(3)).await;
+    tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_trusts_the_named_authority_and_shows_the_named_certificate() {
+    let authority = Authority::new("test");
+    let files = ClientFiles::new(&authority);
+    for (protocol, alpn, first) in PROTOCOLS {
+        let (port, served) = tls_server(&authority, alpn, "localhost");
+        let pushing = files.pushing(protocol, &format!("https://localhost:{port}"), &[]);
+        let (sent, shown) = push_one(pushing, served).await;
         assert_eq!((sent.as_str(), shown), (first, true), "{protocol}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_read_again_when_they_change() {
-    let (old, new) = (elpio_cluster::pki::Authority::new("old"), elpio_cluster::pki::Authority::new("new"));
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
     for (protocol, alpn, first) in PROTOCOLS {
-        let folder =
-            std::env::temp_dir().join(format!("elpio-rotation-{}-{}", std::process::id(), alpn.len()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = |name: &str| folder.join(name).display().to_string();
-        let write = |authority: &elpio_cluster::pki::Authority, later: Duration| {
-            let client = authority.client("operator");
-            let texts = [("ca", authority.certificate()), ("crt", client.certificate), ("key", client.key)];
-            for (name, text) in texts {
-                std::fs::write(folder.join(name), text).unwrap();
-                let file = std::fs::File::options().write(true).open(folder.join(name)).unwrap();
-                file.set_modified(std::time::SystemTime::now() + later).unwrap();
-            }
-        };
-        write(&old, Duration::ZERO);
+        let files = ClientFiles::new(&old);
         let (port, served) = tls_server(&new, alpn, "localhost");
-        let pushing = pushing(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{port}")),
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_LOGS_EXPORTER", "none"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &path("ca")),
-            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &path("crt")),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &path("key")),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
-        ]);
-        write(&new, Duration::from_secs(10));
-        pushing.reconcile().await;
-        let _ = pushing.telemetry.shutdown(Duration::from_secs(3)).await;
-        let (sent, shown) = tokio::task::spawn_blocking(|| served.join().unwrap()).await.unwrap();
+        let pushing = files.pushing(protocol, &format!("https://localhost:{port}"), &[]);
+        files.write(&new, Duration::from_secs(10));
+        let (sent, shown) = push_one(pushing, served).await;
         assert_eq!((sent.as_str(), shown), (first, true), "{protocol}");
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
 
