@@ -26,14 +26,18 @@ pub struct HostClaim {
     created: Option<Timestamp>,
     key: ObjectKey,
     uid: String,
+    /// Its spec follows the rules. One that does not is never applied, and has a host only while it serves.
+    is_valid: bool,
 }
 
 impl HostClaim {
-    /// The host that an object asks for, with its claim; `None` where it asks for none.
-    pub fn of_object<K: Kind>(object: &Object<K>) -> Option<(String, Self)> {
+    /// The host that an object asks for, with its claim; `None` where it asks for none. `is_valid` says whether its
+    /// spec follows the rules.
+    pub fn of_object<K: Kind>(object: &Object<K>, is_valid: impl FnOnce() -> bool) -> Option<(String, Self)> {
         let host = K::host(object.spec.as_ref().ok()?)?.to_owned();
         let (key, uid) = (ObjectKey::from_object(object), object.uid().unwrap_or_default());
-        Some((host, Self { created: object.creation_timestamp().map(|at| at.0), key, uid }))
+        let created = object.creation_timestamp().map(|at| at.0);
+        Some((host, Self { created, key, uid, is_valid: is_valid() }))
     }
 
     /// The uid of the object.
@@ -148,8 +152,8 @@ fn host_owner<'a>(
     if let Some(holder) = &claimants.holder {
         return holder;
     }
-    let others = claimants.claims.iter().filter(|claim| claim.uid != asking.uid);
-    let others: Vec<&HostClaim> = others.collect();
+    let may_have = |claim: &&HostClaim| claim.uid != asking.uid && (claim.is_valid || serves(claim));
+    let others: Vec<&HostClaim> = claimants.claims.iter().filter(may_have).collect();
     if others.is_empty() {
         return asking;
     }

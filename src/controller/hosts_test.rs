@@ -16,7 +16,7 @@ fn claim(key: &str, created: i64) -> HostClaim {
     let (namespace, name) = key.split_once('/').unwrap();
     let key = ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() };
     let created = Some(Timestamp::from_second(1_800_000_000 + created).unwrap());
-    HostClaim { created, uid: format!("uid of {key}"), key }
+    HostClaim { created, uid: format!("uid of {key}"), key, is_valid: true }
 }
 
 fn observe(claims: &HostClaims, claim: &HostClaim, host: Option<&str>) -> Vec<String> {
@@ -36,6 +36,7 @@ fn the_holder_has_it_then_who_serves_then_the_oldest() {
     let old = claim("shop/old", 0);
     let young = claim("shop/young", 9);
     let twin = claim("blog/twin", 9);
+    let invalid = HostClaim { is_valid: false, ..claim("shop/invalid", 0) };
     let rows: &[Row<'_>] = &[
         ("alone", &[&young], None, &[], &young, "shop/young"),
         ("not known yet, and alone", &[], None, &[], &young, "shop/young"),
@@ -43,6 +44,15 @@ fn the_holder_has_it_then_who_serves_then_the_oldest() {
         ("of one second: by namespace and name", &[&young, &twin], None, &[], &young, "blog/twin"),
         ("not known yet, but older", &[&young], None, &[], &old, "shop/old"),
         ("who serves it, whatever its age", &[&old, &young], None, &["shop/young"], &old, "shop/young"),
+        ("an invalid one blocks nobody", &[&invalid, &young], None, &[], &young, "shop/young"),
+        (
+            "an invalid one keeps what it serves",
+            &[&invalid, &young],
+            None,
+            &["shop/invalid"],
+            &young,
+            "shop/invalid",
+        ),
         (
             "of two that serve it the oldest",
             &[&old, &young],
@@ -117,8 +127,8 @@ fn the_claim_is_the_host_of_the_spec() {
         }))
         .unwrap()
     };
-    assert_eq!(HostClaim::of_object::<Service>(&object(json!({}))), None);
-    let (host, claim) = HostClaim::of_object::<Service>(&object(json!({"host": HOST}))).unwrap();
+    assert_eq!(HostClaim::of_object::<Service>(&object(json!({})), || true), None);
+    let (host, claim) = HostClaim::of_object::<Service>(&object(json!({"host": HOST})), || true).unwrap();
     assert_eq!((host.as_str(), claim.key.to_string().as_str()), (HOST, "shop/web"));
 }
 

@@ -148,7 +148,9 @@ impl<K: Kind> Controller<K> {
         if object.is_some_and(|object| object.spec.is_err()) {
             return;
         }
-        let waiting = self.reconciler.hosts.observe(key, object.and_then(HostClaim::of_object::<K>));
+        let is_valid = |object| self.reconciler.validate(object).is_ok();
+        let claim = object.and_then(|object| HostClaim::of_object::<K>(object, || is_valid(object)));
+        let waiting = self.reconciler.hosts.observe(key, claim);
         if self.observer.is_leader() {
             for key in waiting {
                 self.queue.add(key, Trigger::Dependency);

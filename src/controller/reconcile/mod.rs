@@ -171,7 +171,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Pure.
-    fn validate(&self, object: &Object<K>) -> Result<K::Valid, Vec<FieldError>> {
+    pub(in crate::controller) fn validate(&self, object: &Object<K>) -> Result<K::Valid, Vec<FieldError>> {
         let spec = object
             .spec
             .as_ref()
@@ -184,19 +184,20 @@ impl<K: Kind> Reconciler<K> {
     async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> Applied<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
-        let result = match self.acquire_host(object) {
-            Ok(()) => self.applier.apply(&ctx.owner, &desired.children, ctx.live).await,
-            Err((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
+        let result = match self.refused_host(object) {
+            None => self.applier.apply(&ctx.owner, &desired.children, ctx.live).await,
+            Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
         let now = self.children.controlled_by(ctx.owner.uid);
         Applied::Done { valid, desired, result, now }
     }
 
-    /// Takes the host that the object asks for; the host and who has it where another does.
-    fn acquire_host(&self, object: &Object<K>) -> Result<(), (String, HostClaim)> {
-        let Some((host, claim)) = HostClaim::of_object::<K>(object) else { return Ok(()) };
+    /// Takes the host that a valid object asks for. Returns it with who has it, where another does.
+    fn refused_host(&self, object: &Object<K>) -> Option<(String, HostClaim)> {
+        let (host, claim) = HostClaim::of_object::<K>(object, || true)?;
         let serves = |claim: &HostClaim| hosts::serves_host(&self.children.controlled_by(claim.uid()), &host);
-        self.hosts.acquire(&host, &claim, serves).map_err(|owner| (host.clone(), owner))
+        let owner = self.hosts.acquire(&host, &claim, serves).err()?;
+        Some((host, owner))
     }
 
     /// Pure: the status that follows from what was found and done.
