@@ -6,11 +6,12 @@
 //! down.
 
 mod parse;
+mod process_env;
 mod unknown;
 
 use std::{net::IpAddr, time::Duration};
 
-pub use crate::config::unknown::unknown;
+pub use crate::config::{process_env::ProcessConfig, unknown::unknown};
 use crate::{
     api::{
         Engine,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::client::{self, fence::FenceLayer},
-    config::{self, OperatorConfig},
+    config::{OperatorConfig, ProcessConfig},
     http::{self, Endpoint},
     operator::Operator,
     runtime_info,
@@ -61,17 +61,9 @@ pub fn main() -> ExitCode {
 }
 
 fn start() -> Result<ExitCode, StartError> {
-    let env = |name: &str| std::env::var(name).ok();
-    let mut warnings =
-        config::unknown(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
-        }))?;
-    let (config, more) = OperatorConfig::from_env(&env)?;
-    warnings.extend(more);
-    let (settings, more) = TelemetryConfig::from_env(&env);
-    warnings.extend(more);
+    let ProcessConfig { operator, telemetry, warnings } = ProcessConfig::from_process_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(run_until_signal(config, settings, warnings));
+    let code = runtime.block_on(run_until_signal(operator, telemetry, warnings));
     // A thread that still waits for a dead collector must not keep the process.
     runtime.shutdown_background();
     code

@@ -10,10 +10,9 @@ use std::{
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::{
-    check::{CheckError, CheckOptions, CheckedConfig, check, report},
+    check::{CheckError, CheckOptions, check, report},
     cluster::client::open::ClusterChoice,
-    config::{self, OperatorConfig},
-    telemetry::TelemetryConfig,
+    config::ProcessConfig,
     terminal::{ColorChoice, printable},
 };
 
@@ -61,7 +60,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         namespace: text("namespace"),
         wait: Duration::from_secs(matches.get_one("wait").copied().unwrap_or_default()),
     };
-    let checked = read_environment().and_then(|config| {
+    let config = ProcessConfig::from_process_env().map_err(CheckError::from);
+    let checked = config.and_then(|config| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let rows = runtime.block_on(check(&options, &config));
         runtime.shutdown_background();
@@ -86,17 +86,4 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     };
     let written = stdout.lock().write_all(printed.as_bytes()).is_ok();
     if report::is_passed(&rows) && written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// What `run` would read, with the same faults.
-fn read_environment() -> Result<CheckedConfig, CheckError> {
-    let get = |name: &str| std::env::var(name).ok();
-    let all = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let mut warnings = config::unknown(all)?;
-    let (operator, more) = OperatorConfig::from_env(&get)?;
-    warnings.extend(more);
-    let (telemetry, more) = TelemetryConfig::from_env(&get);
-    warnings.extend(more);
-    Ok(CheckedConfig { operator, telemetry, warnings })
 }

@@ -28,7 +28,7 @@ use crate::{
         },
         leader_election::lease::lease_name,
     },
-    config::OperatorConfig,
+    config::{OperatorConfig, ProcessConfig},
     foreign::support::{ENGINES, KUBERNETES},
     runtime_info,
     telemetry::{ErrorType, ExporterProbe, TelemetryConfig, probe_exporters},
@@ -52,16 +52,6 @@ pub struct CheckOptions {
     pub wait: Duration,
 }
 
-/// The configuration that an operator would have here, with its warnings.
-pub struct CheckedConfig {
-    /// `ELPIO_*`.
-    pub operator: OperatorConfig,
-    /// `OTEL_*`.
-    pub telemetry: TelemetryConfig,
-    /// What is wrong with them.
-    pub warnings: Vec<String>,
-}
-
 /// One line that ends the check.
 pub type CheckError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -69,7 +59,7 @@ pub type CheckError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// # Errors
 /// When there is no cluster, when it does not answer, or when nothing at all is permitted.
-pub async fn check(options: &CheckOptions, config: &CheckedConfig) -> Result<Vec<CheckRow>, CheckError> {
+pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec<CheckRow>, CheckError> {
     let opened = open(&options.cluster).await?;
     let runtime = runtime_info::runtime_info(&opened.config);
     let known = runtime.in_cluster || std::env::var_os("POD_NAMESPACE").is_some();
@@ -77,9 +67,10 @@ pub async fn check(options: &CheckOptions, config: &CheckedConfig) -> Result<Vec
     let namespace = options.namespace.clone().unwrap_or(default);
     let deadline = tokio::time::Instant::now() + options.wait;
     loop {
-        let rows = rows(&opened.client, &opened.version, &namespace, config).await?;
-        if report::is_passed(&rows) || tokio::time::Instant::now() + RETRY_INTERVAL > deadline {
-            return Ok(rows);
+        let rows = rows(&opened.client, &opened.version, &namespace, config).await;
+        let is_passed = rows.as_ref().is_ok_and(|rows| report::is_passed(rows));
+        if is_passed || tokio::time::Instant::now() + RETRY_INTERVAL > deadline {
+            return rows;
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
@@ -89,7 +80,7 @@ async fn rows(
     client: &Client,
     version: &str,
     namespace: &str,
-    config: &CheckedConfig,
+    config: &ProcessConfig,
 ) -> Result<Vec<CheckRow>, CheckError> {
     let user = probes::user_name(client).await?;
     let served = probes::served(client).await?;
