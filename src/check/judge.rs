@@ -58,23 +58,21 @@ pub fn definition_row(own: &CustomResourceDefinition, found: &OwnDefinition) -> 
             format!("served; its schema is unknown: {why}"),
             "permit `watch` on customresourcedefinitions.apiextensions.k8s.io to compare it",
         ),
-        OwnDefinition::Read(live) if difference(own, live).is_none() => {
-            CheckRow::ok(name, format!("served, as of {}", env!("CARGO_PKG_VERSION")))
-        }
-        OwnDefinition::Read(live) => {
-            let differs = difference(own, live).unwrap_or_default();
-            let found = format!("{differs} differs from that of {}", env!("CARGO_PKG_VERSION"));
-            CheckRow::error(name, found, APPLY_CRDS.to_owned())
-        }
+        OwnDefinition::Read(live) => match difference(own, live) {
+            None => CheckRow::ok(name, format!("served, as of {}", env!("CARGO_PKG_VERSION"))),
+            Some(differs) => {
+                let found = format!("{differs} differs from that of {}", env!("CARGO_PKG_VERSION"));
+                CheckRow::error(name, found, APPLY_CRDS.to_owned())
+            }
+        },
     }
 }
 
 /// The first part that differs and that decides what the API server does.
 fn difference(own: &CustomResourceDefinition, live: &CustomResourceDefinition) -> Option<&'static str> {
-    let of_version = |crd: &CustomResourceDefinition| {
-        crd.spec.versions.iter().find(|version| version.name == VERSION && version.served).cloned()
-    };
-    match (of_version(own), of_version(live)) {
+    let [own, live] = [own, live]
+        .map(|crd| crd.spec.versions.iter().find(|version| version.name == VERSION && version.served));
+    match (own, live) {
         (Some(own), Some(live)) if own.schema != live.schema => Some("the schema"),
         (Some(own), Some(live)) if own.subresources != live.subresources => Some("the subresources"),
         (Some(own), Some(live)) if own.additional_printer_columns != live.additional_printer_columns => {
