@@ -6,7 +6,10 @@ use http_body_util::BodyExt;
 use kube::{Client, Config, client::Body};
 use serde_json::Value;
 
-use crate::plugin::spans::{TraceSpan, of_jaeger, of_otlp};
+use crate::{
+    api::url::redact_userinfo,
+    plugin::spans::{TraceSpan, of_jaeger, of_otlp},
+};
 
 /// No answer takes longer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,7 +32,7 @@ impl TraceBackend {
 
     /// Where a person reads the trace: Tempo has no pages of its own.
     pub fn link(&self, trace_id: &str) -> Option<String> {
-        matches!(self, Self::Jaeger(_)).then(|| format!("{}/trace/{trace_id}", self.url()))
+        matches!(self, Self::Jaeger(_)).then(|| format!("{}/trace/{trace_id}", redact_userinfo(self.url())))
     }
 
     /// The spans of a trace; none where the backend does not know it.
@@ -38,7 +41,8 @@ impl TraceBackend {
     /// One line.
     pub async fn spans(&self, trace_id: &str) -> Result<Vec<TraceSpan>, String> {
         let path = format!("/api/traces/{trace_id}");
-        let fail = |cause: String| format!("cannot read the trace from {}: {cause}", self.url());
+        let fail =
+            |cause: String| format!("cannot read the trace from {}: {cause}", redact_userinfo(self.url()));
         let answer = match tokio::time::timeout(TIMEOUT, get(self.url(), &path)).await {
             Ok(answer) => answer.map_err(fail)?,
             Err(_) => return Err(fail(format!("no answer within {} s", TIMEOUT.as_secs()))),

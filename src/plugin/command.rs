@@ -19,7 +19,7 @@ use crate::{
         draw::draw,
         fetch::Reader,
         overview::{event_lines, event_table, status_line, status_table},
-        story_builder::story,
+        story_builder::{is_observed, story},
         values::text,
     },
     terminal::{ColorChoice, Palette, printable},
@@ -171,7 +171,8 @@ impl View {
         }
         let now = Timestamp::now();
         let story = story(&inputs, now);
-        let is_over = story.outcome != "Running";
+        // Until the newest edit is observed, the rollout is the one before.
+        let is_over = story.outcome != "Running" && is_observed(&inputs.object);
         if self.is_json {
             return Ok((serde_json::to_string_pretty(&story)? + "\n", is_over));
         }

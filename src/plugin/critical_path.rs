@@ -44,7 +44,7 @@ pub fn critical_path(
         children.entry(&span.parent).or_default().push(span);
     }
     let mut steps = Vec::new();
-    descend(root, root.end, &children, wait_for, &mut steps, 0);
+    descend(root, (root.start, root.end), &children, wait_for, &mut steps, 0);
     steps.reverse();
     merged(steps)
 }
@@ -52,10 +52,10 @@ pub fn critical_path(
 /// A trace of a foreign service may be as deep as it likes.
 const MAX_DEPTH: usize = 64;
 
-/// Adds the steps of a span up to a time, the last first.
+/// Adds the steps of a span within these times, the last first.
 fn descend(
     span: &TraceSpan,
-    until: u64,
+    (from, until): (u64, u64),
     children: &BTreeMap<&str, Vec<&TraceSpan>>,
     wait_for: &dyn Fn(&TraceSpan) -> String,
     steps: &mut Vec<PathStep>,
@@ -76,20 +76,20 @@ fn descend(
     below.sort_by_key(|child| (child.end, child.start));
     while let Some(child) = below.pop().filter(|_| depth < MAX_DEPTH) {
         let end = child.end.min(cursor);
-        let start = child.start.max(span.start);
+        let start = child.start.max(from);
         if start >= end {
             continue;
         }
         if end < cursor {
             steps.push(own(end, cursor));
         }
-        descend(child, end, children, wait_for, steps, depth + 1);
+        descend(child, (start, end), children, wait_for, steps, depth + 1);
         cursor = start;
         // Those that are still open then end, for this path, where it begins.
         below.sort_by_key(|other| (other.end.min(cursor), other.start));
     }
-    if span.start < cursor {
-        steps.push(own(span.start, cursor));
+    if from < cursor {
+        steps.push(own(from, cursor));
     }
 }
 
@@ -153,5 +153,18 @@ mod tests {
     fn a_trace_that_is_its_own_child_ends() {
         let spans = [span("r", "", "rollout", 0, 10), span("a", "b", "x", 1, 9), span("b", "a", "y", 1, 9)];
         assert_eq!(critical_path(&spans, &spans[0], &|_| String::new()).len(), 1);
+    }
+
+    #[test]
+    fn clocks_that_differ_add_no_time() {
+        // The child's clock is behind: it begins before its parent, and its own child before that.
+        let spans = [
+            span("r", "", "rollout ElpioService", 100, 1000),
+            span("a", "r", "reconcile", 50, 400),
+            span("p", "a", "PATCH", 20, 300),
+        ];
+        let path = critical_path(&spans, &spans[0], &|_| "wait for web".to_owned());
+        assert!(path.iter().all(|step| (100..=step.end).contains(&step.start)), "{path:?}");
+        assert_eq!(path.iter().map(|step| step.end - step.start).sum::<u64>(), 900, "{path:?}");
     }
 }

@@ -9,7 +9,10 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    cluster::client::call::{ApiCall, ApiError, CALL_TIMEOUT, classify},
+    cluster::{
+        client::call::{ApiCall, ApiError, CALL_TIMEOUT, classify},
+        events::object::CONTROLLER,
+    },
     foreign::ChildKind,
     plugin::{
         argument::{ObjectArgument, OwnKind},
@@ -17,9 +20,6 @@ use crate::{
         values::{list, text},
     },
 };
-
-/// The reporting controller of Elpio's Events.
-const REPORTING_CONTROLLER: &str = "elpio.io/operator";
 
 /// Why there is nothing to show; one line.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +171,7 @@ impl Reader {
     /// [`FetchError`].
     pub async fn all_events(&self) -> Result<Vec<Value>, FetchError> {
         let mut all = self.events("").await?;
-        all.retain(|event| text(event, "/reportingComponent") == REPORTING_CONTROLLER);
+        all.retain(|event| text(event, "/reportingComponent") == CONTROLLER);
         Ok(all)
     }
 

@@ -50,7 +50,7 @@ pub fn of_jaeger(answer: &Value) -> Vec<TraceSpan> {
                 service: text(process, "/serviceName").to_owned(),
                 is_call: word("span.kind") == "client",
                 start,
-                end: start + span["duration"].as_u64().unwrap_or_default(),
+                end: start.saturating_add(span["duration"].as_u64().unwrap_or_default()),
                 failure: failed.then(|| cause(&word("error.type"), &word("otel.status_description"))),
             });
         }

@@ -27,9 +27,12 @@ pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
     let trace_id = Some(text(&rollout, "/traceId").to_owned()).filter(|id| !id.is_empty());
     let events = events(&inputs.events, started, ended, trace_id.as_deref());
     let until = ended.unwrap_or(now);
-    let parts = started.map_or_else(Vec::new, |from| parts(inputs, from, until, &events));
+    let children: Vec<StoryChild> =
+        inputs.children.iter().map(|(kind, child)| child_line(kind, child)).collect();
+    let waited = waited_for(&children);
+    let parts = started.map_or_else(Vec::new, |from| parts(inputs, &waited, (from, until), &events));
     let spans = inputs.spans.as_ref().zip(started);
-    let path = spans.map(|(spans, from)| path(inputs, spans, from, until)).unwrap_or_default();
+    let path = spans.map(|(spans, from)| path(inputs, &waited, spans, (from, until))).unwrap_or_default();
     let longest = longest_step(&path).or_else(|| longest(&parts));
     let ready = condition(object, "Ready").cloned().unwrap_or_default();
     let word = |pointer: &str| text(&ready, pointer).to_owned();
@@ -51,11 +54,17 @@ pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
         trace_id,
         parts,
         longest,
-        children: inputs.children.iter().map(|(kind, child)| child_line(kind, child)).collect(),
+        children,
         events,
         spans: spans.map(|(spans, from)| span_summary(spans, &path, from)),
         notes: notes(inputs, started),
     }
+}
+
+/// Whether the status is that of the newest edit: until then, its rollout is the one before.
+#[must_use]
+pub fn is_observed(object: &Value) -> bool {
+    object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
 fn notes(inputs: &StoryInputs, started: Option<Timestamp>) -> Vec<String> {
@@ -64,7 +73,7 @@ fn notes(inputs: &StoryInputs, started: Option<Timestamp>) -> Vec<String> {
     let generation = &object["metadata"]["generation"];
     if started.is_none() {
         notes.push("no operator has begun a rollout of it: `elpio-operator check` finds out why".to_owned());
-    } else if object["status"]["observedGeneration"] != *generation {
+    } else if !is_observed(object) {
         notes.push(format!("generation {generation} is not observed yet"));
     }
     if inputs.spans.as_ref().is_some_and(Vec::is_empty) {
@@ -134,7 +143,12 @@ fn events(
 }
 
 /// From each mark to the next.
-fn parts(inputs: &StoryInputs, from: Timestamp, until: Timestamp, events: &[StoryEvent]) -> Vec<StoryPart> {
+fn parts(
+    inputs: &StoryInputs,
+    waited: &str,
+    (from, until): (Timestamp, Timestamp),
+    events: &[StoryEvent],
+) -> Vec<StoryPart> {
     let at = |reason: &str| {
         events
             .iter()
@@ -142,7 +156,6 @@ fn parts(inputs: &StoryInputs, from: Timestamp, until: Timestamp, events: &[Stor
             .and_then(|event| event.at)
             .map(|at| at.clamp(from, until))
     };
-    let waited = waited_for(inputs);
     let mut marks = Vec::new();
     if text(&inputs.object, "/kind") == "ElpioFunction" && at("BuildStarted").is_some() {
         marks.push((Some(from), "prepare the build".to_owned()));
@@ -165,9 +178,8 @@ fn parts(inputs: &StoryInputs, from: Timestamp, until: Timestamp, events: &[Stor
 }
 
 /// The child that decides readiness: that which is not ready, or became so last.
-fn waited_for(inputs: &StoryInputs) -> String {
-    let lines = inputs.children.iter().map(|(kind, child)| child_line(kind, child));
-    let last = lines.filter(|child| child.ready.is_some()).max_by_key(|child| {
+fn waited_for(children: &[StoryChild]) -> String {
+    let last = children.iter().filter(|child| child.ready.is_some()).max_by_key(|child| {
         (child.ready == Some(false), child.since, child.kind == ChildKind::KnativeService.display())
     });
     last.map_or_else(|| "its children".to_owned(), |child| format!("{} {}", child.kind, child.name))
@@ -199,7 +211,12 @@ fn child_line(kind: &str, child: &Value) -> StoryChild {
 }
 
 /// The critical path below the rollout's root span, which is sent only when the rollout has ended.
-fn path(inputs: &StoryInputs, spans: &[TraceSpan], from: Timestamp, until: Timestamp) -> Vec<PathStep> {
+fn path(
+    inputs: &StoryInputs,
+    waited: &str,
+    spans: &[TraceSpan],
+    (from, until): (Timestamp, Timestamp),
+) -> Vec<PathStep> {
     if spans.is_empty() {
         return Vec::new();
     }
@@ -215,7 +232,6 @@ fn path(inputs: &StoryInputs, spans: &[TraceSpan], from: Timestamp, until: Times
         ..TraceSpan::default()
     };
     let root = spans.iter().find(|span| span.id == id).cloned().unwrap_or_else(open);
-    let waited = waited_for(inputs);
     let wait_for = |span: &TraceSpan| {
         if span.id == id { format!("wait for {waited}") } else { format!("wait in {}", span.name) }
     };
