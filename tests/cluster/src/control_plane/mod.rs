@@ -229,12 +229,6 @@ impl Cluster {
         self.controller_manager
     }
 
-    /// The API server's log.
-    #[must_use]
-    pub fn api_server_log(&self) -> String {
-        self.lock().api_server.as_ref().map(Process::log).unwrap_or_default()
-    }
-
     /// The process ids of etcd, the API server and the controller manager.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {

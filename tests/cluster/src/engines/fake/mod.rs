@@ -115,12 +115,6 @@ impl FakeEngines {
         self.shared.lock().on_hold = false;
         self.shared.update_all();
     }
-
-    /// How many objects are known.
-    #[must_use]
-    pub fn object_count(&self) -> usize {
-        self.shared.lock().objects.len()
-    }
 }
 
 /// Watches one kind until aborted.
