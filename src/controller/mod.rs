@@ -1,6 +1,7 @@
 //! Orchestration: watches fill the queue, workers take items from it, each item is one reconcile. What a kind
 //! is stands in its own file.
 
+mod any_controller;
 pub mod hosts;
 pub mod kinds;
 mod mapper;
@@ -23,7 +24,7 @@ use crate::{
     cluster::{
         ObjectKey, clock,
         store::{
-            ObjectChange, ObjectStore, reflector,
+            ObjectChange, ObjectStore, reflector, resource_version,
             watch_handle::{WatchContext, WatchHandle, WatchTarget},
         },
     },
@@ -44,46 +45,12 @@ use crate::{
 };
 
 pub use self::{
-    kinds::controllers, observer::ObjectObserver as Observer, reconcile::rollout_telemetry::RolloutTelemetry,
-    state_metrics::KindStates,
+    any_controller::AnyController, kinds::controllers, observer::ObjectObserver as Observer,
+    reconcile::rollout_telemetry::RolloutTelemetry, state_metrics::KindStates,
 };
 
 /// So many times as many may wait to report as may apply at once: those that only report cost memory.
 const MAX_REPORTING_PER_SLOT: usize = 16;
-
-/// A controller whose kind does not matter.
-pub trait AnyController: Send + Sync {
-    /// The kind.
-    fn kind(&self) -> telemetry::Kind;
-
-    /// The kinds of its children, and of what is watched of theirs.
-    fn child_kinds(&self) -> &'static [ChildKind];
-
-    /// Starts the watches of the kind itself, one for each namespace (none: all).
-    fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle>;
-
-    /// Enqueues the objects that a child's change concerns.
-    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>);
-
-    /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
-    fn enqueue_all(&self, namespace: &str, trigger: Trigger);
-
-    /// Enqueues the objects whose status the API server has not stored as it was written.
-    fn on_definition_change(&self);
-
-    /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
-    /// object. `exported_until`: up to then it had exported every span.
-    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()>;
-
-    /// Works on `workers` objects at once until `stop` holds true, and then finishes what is in flight.
-    fn run_workers(&self, workers: usize, stop: watch::Receiver<bool>) -> BoxFuture<'static, ()>;
-
-    /// How many objects are being reconciled.
-    fn in_flight(&self) -> usize;
-
-    /// The objects by state, for the gauges.
-    fn states(&self) -> KindStates;
-}
 
 /// One kind's controller.
 #[derive(Debug)]
@@ -135,7 +102,7 @@ impl<K: Kind> Controller<K> {
         if self.observer.is_leader()
             && !change.own_write
             && let Some(trigger) = trigger::<K>(change.old.as_deref(), new)
-            // A reconcile in flight notices another writer of the status itself.
+            // A status may be that of the reconcile in flight: `process` compares the versions at its end.
             && (trigger == Trigger::Spec || !is_processing)
         {
             self.queue.add(key, trigger);
@@ -182,13 +149,21 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        let requeue = self.reconcile_key(&item, &mut slot).await;
+        let (requeue, settled_version) = self.reconcile_key(&item, &mut slot).await;
         self.queue.done(&item.key, &requeue);
+        // Another writer may have changed the status since it was written, as while Events were published.
+        let now = settled_version.and_then(|version| Some((version, self.store.get(&item.key)?)));
+        if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
+            self.queue.add(item.key, Trigger::Resync);
+        }
     }
 
-    async fn reconcile_key(&self, item: &WorkItem, slot: &mut WorkerSlot) -> Requeue {
+    /// Reconciles an object. Returns when it is due again, and the version that it was left at.
+    async fn reconcile_key(&self, item: &WorkItem, slot: &mut WorkerSlot) -> (Requeue, Option<u64>) {
         let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
-        let Some(object) = object.filter(|_| self.observer.is_leader()) else { return Requeue::default() };
+        let Some(object) = object.filter(|_| self.observer.is_leader()) else {
+            return (Requeue::default(), None);
+        };
         let rollouts = &self.observer.rollouts;
         let rollout = rollouts.current::<K>(&object, clock::now());
         let info = ReconcileInfo {
@@ -210,11 +185,11 @@ impl<K: Kind> Controller<K> {
             self.observer.note_failure();
         }
         if let Ok(result) = reconciled {
-            return result.requeue;
+            return (result.requeue, result.settled_version);
         }
         // It panicked, which telemetry has recorded. It must not cost the others their worker.
         let delay = retry::BACKOFF.jittered(item.failures);
-        Requeue { retry_after: Some(delay), ..Requeue::default() }
+        (Requeue { retry_after: Some(delay), ..Requeue::default() }, None)
     }
 }
 

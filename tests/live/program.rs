@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
+use elpio_cluster::{Cluster, Operator, Webhook, eventually, process::Exit, webhook::Rule};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::stage::{Stage, binary, image};
+use crate::stage::{SOON, Stage, binary, image};
 
 const END: Duration = Duration::from_secs(40);
 
@@ -209,6 +209,30 @@ async fn help_version_and_crds_need_no_cluster() {
         assert!(help.contains(part), "{help}");
     }
     assert!(reported("crds").await.contains("kind: CustomResourceDefinition"));
+}
+
+/// While the reconcile that wrote it still publishes its Events.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_spoiled_behind_a_reconcile_in_flight_is_mended() {
+    let stage = Stage::new("prog-spoiled-early").await;
+    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    stage.engine.hold();
+    stage.apply("web", &image("v1")).await;
+    stage.condition("web", "Ready", "False", "Progressing").await;
+    stage.quiet().await;
+    webhook.add(Rule::delay("events", Duration::from_secs(4)));
+    let before = webhook.requests().len();
+    stage.engine.release();
+    stage.ready("web").await;
+    eventually("the Event waits", SOON, async || {
+        let seen = webhook.requests().split_off(before);
+        if seen.iter().any(|seen| seen.resource == "events") { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    let spoil = json!({"status": {"ready": false, "url": "http://evil", "conditions": []}});
+    stage.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
+    let mended = stage.ready("web").await;
+    assert_ne!(mended.status.unwrap().url.as_deref(), Some("http://evil"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

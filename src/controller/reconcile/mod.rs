@@ -271,7 +271,7 @@ impl<K: Kind> Reconciler<K> {
             StatusWrite::Stale => return Published::Nothing,
             // The status does not hold the transitions: the next attempt finds them again.
             StatusWrite::Failed(error) => vec![status_write_failed(error)],
-            StatusWrite::Unchanged | StatusWrite::Written => {
+            StatusWrite::Unchanged | StatusWrite::Written(_) => {
                 let published = request.republish.as_deref();
                 // What the predecessor published, whenever that was, is the same Event.
                 regarding.since = published.map(|_| Timestamp::MIN);

@@ -12,7 +12,10 @@ use crate::{
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
-    cluster::{apply::result::ApplyResult, client::call::ApiError, clock, events::recorder::Regarding},
+    cluster::{
+        apply::result::ApplyResult, client::call::ApiError, clock, events::recorder::Regarding,
+        store::resource_version,
+    },
     controller::{
         kinds::{Kind, Object},
         reconcile::{
@@ -36,6 +39,8 @@ pub struct ReconcileResult {
     pub report: ReconcileReport,
     /// For the queue.
     pub requeue: Requeue,
+    /// The version of the object that it leaves behind, where it came to its end.
+    pub settled_version: Option<u64>,
 }
 
 impl HasReport for ReconcileResult {
@@ -62,9 +67,9 @@ impl ReconcileResult {
         };
         let failures = request.item.failures;
         let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
-        let is_written = matches!(written, StatusWrite::Written);
+        let is_written = matches!(written, StatusWrite::Written(_));
         let stored = match written {
-            StatusWrite::Written | StatusWrite::Unchanged => Some(status),
+            StatusWrite::Written(_) | StatusWrite::Unchanged => Some(status),
             StatusWrite::Stale | StatusWrite::Failed(_) => request.object.status.as_ref(),
         };
         if let StatusWrite::Failed(error) = written {
@@ -106,7 +111,12 @@ impl ReconcileResult {
             not_before: summary.not_before.map(|delay| Instant::now() + delay),
             corrected_drift: corrected,
         };
-        Self { report, requeue }
+        let settled_version = match written {
+            StatusWrite::Written(version) => Some(*version),
+            StatusWrite::Unchanged => Some(resource_version(request.object)),
+            StatusWrite::Stale | StatusWrite::Failed(_) => None,
+        };
+        Self { report, requeue, settled_version }
     }
 
     /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
@@ -135,7 +145,8 @@ impl ReconcileResult {
             changed_anything: has_changed(done),
             ..ReconcileReport::default()
         };
-        Self { report, requeue: Requeue { immediate: true, ..Requeue::default() } }
+        let requeue = Requeue { immediate: true, ..Requeue::default() };
+        Self { report, requeue, settled_version: None }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     cluster::{
         ObjectKey,
         client::call::{ApiCall, ApiError, call_with_timeout},
+        store::resource_version,
     },
     controller::{
         kinds::{Kind, Object},
@@ -26,8 +27,8 @@ use crate::{
 pub enum StatusWrite {
     /// The stored status is the same.
     Unchanged,
-    /// It is stored.
-    Written,
+    /// It is stored, at this resourceVersion.
+    Written(u64),
     /// The object is another one by now: deleted, or its status is not the one that this one follows.
     Stale,
     /// It could not be written, as far as is known.
@@ -83,11 +84,12 @@ impl<K: Kind> Reconciler<K> {
             let call = Self::status_call(object);
             match call_with_timeout(call, api.patch_status(&name, &params, &Patch::Merge(patch))).await {
                 Ok(written) => {
+                    let version = resource_version(&written);
                     self.pruned.record(&written, wanted);
                     if let Some(change) = self.store.assume(written) {
                         self.observer.observe::<K>(&change, ChangeSource::Write);
                     }
-                    return Ok(StatusWrite::Written);
+                    return Ok(StatusWrite::Written(version));
                 }
                 Err(error) if error.class == ErrorType::NotFound => {
                     self.store.assume_deleted(object);

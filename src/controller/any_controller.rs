@@ -1,0 +1,50 @@
+//! What the operator knows of a controller, whatever its kind.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::{Client, core::DynamicObject};
+use tokio::sync::watch;
+
+use crate::{
+    cluster::store::{
+        ObjectChange,
+        watch_handle::{WatchContext, WatchHandle},
+    },
+    controller::KindStates,
+    foreign::ChildKind,
+    telemetry::{self, Trigger},
+};
+
+/// A controller whose kind does not matter.
+pub trait AnyController: Send + Sync {
+    /// The kind.
+    fn kind(&self) -> telemetry::Kind;
+
+    /// The kinds of its children, and of what is watched of theirs.
+    fn child_kinds(&self) -> &'static [ChildKind];
+
+    /// Starts the watches of the kind itself, one for each namespace (none: all).
+    fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle>;
+
+    /// Enqueues the objects that a child's change concerns.
+    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>);
+
+    /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
+    fn enqueue_all(&self, namespace: &str, trigger: Trigger);
+
+    /// Enqueues the objects whose status the API server has not stored as it was written.
+    fn on_definition_change(&self);
+
+    /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
+    /// object. `exported_until`: up to then it had exported every span.
+    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()>;
+
+    /// Works on `workers` objects at once until `stop` holds true, and then finishes what is in flight.
+    fn run_workers(&self, workers: usize, stop: watch::Receiver<bool>) -> BoxFuture<'static, ()>;
+
+    /// How many objects are being reconciled.
+    fn in_flight(&self) -> usize;
+
+    /// The objects by state, for the gauges.
+    fn states(&self) -> KindStates;
+}
