@@ -84,30 +84,6 @@ pub mod reason {
 
     /// Reasons of `Ready` that only the object's author can mend.
     pub const OF_AUTHOR: &[&str] = &[INVALID_SPEC, NAME_CONFLICT, BUILD_FAILED];
-
-    /// Every reason of Elpio's own.
-    pub const ALL: &[&str] = &[
-        RECONCILED,
-        PROGRESSING,
-        INVALID_SPEC,
-        NAME_CONFLICT,
-        DEPENDENCY_MISSING,
-        FORBIDDEN,
-        PRUNING,
-        APPLY_FAILED,
-        BUILDING,
-        BUILD_FAILED,
-        READY,
-        RECONCILE_FAILED,
-        FIELD_IGNORED,
-        ROLLOUT_TIMED_OUT,
-        ENGINE_NOT_READY,
-        DOMAIN_NOT_READY,
-        SECRETS_NOT_READY,
-        SERVICE_NOT_READY,
-        BUILD_STARTED,
-        BUILD_SUCCEEDED,
-    ];
 }
 
 attribute_values! {

@@ -14,11 +14,16 @@ pub mod transitions;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{RolloutStatus, condition::Condition, event::NewEvent},
+    api::{
+        RolloutStatus,
+        condition::{Condition, kind},
+        event::NewEvent,
+    },
     render::{
         Desired, FieldError,
         applied::{Applied, LiveChildren},
     },
+    status::conditions::{NewCondition, is_true, set_conditions},
 };
 
 /// The facts of one reconcile that a status is computed from, beside the object and its children.
@@ -73,6 +78,25 @@ impl StatusInput {
             return Vec::new();
         }
         stored.iter().filter(|condition| condition.last_transition_time.0 < since).cloned().collect()
+    }
+}
+
+/// What the status of every kind ends with.
+#[derive(Debug)]
+struct Conclusion {
+    conditions: Vec<Condition>,
+    ready: bool,
+    rollout: RolloutStatus,
+}
+
+impl Conclusion {
+    /// The conditions with their times, whether the object is ready by them, and its rollout.
+    fn new(before: &[Condition], conditions: Vec<NewCondition>, input: &StatusInput) -> Self {
+        let conditions = common_conditions::with_progress(conditions);
+        let conditions = set_conditions(before, conditions, input.generation, input.now);
+        let ready = is_true(&conditions, kind::READY);
+        let rollout = rollout::advance(&input.rollout, ready, input.now, input.deadline);
+        Self { conditions, ready, rollout }
     }
 }
 

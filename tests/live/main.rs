@@ -51,5 +51,6 @@ mod span_rows;
 mod store_cases;
 mod switch;
 mod tenant_cases;
+mod watch_outage;
 
 use elpio_support::stage;

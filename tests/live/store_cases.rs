@@ -1,8 +1,6 @@
 //! Namespaces that may not be watched, refusals that pass, an etcd that was restored: what is served goes on
 //! being served.
 
-use std::time::{Duration, Instant};
-
 use elpio_cluster::{Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, eventually};
 use elpio_operator::api::ElpioService;
 use k8s_openapi::api::{
@@ -12,14 +10,10 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    core::DynamicObject,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    relay::Relay,
-    stage::{SOON, Stage, binary, image, with},
-};
+use crate::stage::{SOON, Stage, binary, image, with};
 
 /// A namespace whose operator is not the test's.
 pub const NO_NAMESPACE: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
@@ -271,46 +265,4 @@ async fn case_22_an_etcd_that_was_restored_is_listed_again() {
     assert!(stage.services().get_opt("lost").await.unwrap().is_none(), "what was lost does not rise");
     assert!(stage.deployments().get_opt("lost").await.unwrap().is_none(), "nor do its children");
     assert!(stage.operator.log().contains("went backwards"), "{}", stage.operator.log_tail());
-}
-
-/// Chaos F2: the pauses of an outage do not outlive it.
-#[tokio::test(flavor = "multi_thread")]
-async fn watches_are_back_soon_after_an_outage() {
-    let cluster = Cluster::shared().await;
-    let relay = Relay::to(&cluster.kubeconfig()).await;
-    let stage = Stage::on(cluster, "watch-outage", relay.kubeconfig(), &[]).await;
-    for name in ["drift", "edit"] {
-        stage.apply(name, &image("v1")).await;
-        stage.ready(name).await;
-    }
-    stage.quiet().await;
-
-    // As long as it takes until a watch that fails waits for 6.4 s before it tries again, and longer.
-    const OUTAGE: Duration = Duration::from_secs(14);
-    let cut = Instant::now();
-    relay.cut();
-    eventually("the outage lasts", SOON, async || {
-        let (elapsed, refused) = (cut.elapsed(), relay.refused());
-        if elapsed >= OUTAGE && refused > 0 {
-            Ok(())
-        } else {
-            Err(format!("{refused} refused in {elapsed:?}"))
-        }
-    })
-    .await;
-    // What happens meanwhile is seen by the watches alone.
-    let children = stage.knative();
-    children.delete("drift", &DeleteParams::default()).await.unwrap();
-    stage.apply("edit", &image("v2")).await;
-    let outage = cut.elapsed();
-    relay.release();
-    let released = Instant::now();
-    stage
-        .object(&children, "drift", "created again", |child| child.metadata.deletion_timestamp.is_none())
-        .await;
-    let is_v2 = |child: &DynamicObject| child.data.to_string().contains(":v2");
-    stage.object(&children, "edit", "of the new spec", is_v2).await;
-    let healed = released.elapsed();
-    println!("an outage of {outage:.1?}: both are right {healed:.1?} after it");
-    assert!(healed * 3 < outage, "{healed:?} after an outage of {outage:?}: the watches slept on");
 }

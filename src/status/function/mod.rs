@@ -22,10 +22,9 @@ use crate::{
         },
     },
     status::{
-        Observation, StatusInput, StatusUpdate, build, common_conditions,
-        conditions::{ConditionStatus, NewCondition, find_condition, set_conditions},
+        Conclusion, Observation, StatusInput, StatusUpdate, build, common_conditions,
+        conditions::{ConditionStatus, NewCondition, find_condition},
         function::{conditions::FunctionParts, events::FunctionEvents},
-        rollout,
     },
 };
 
@@ -64,14 +63,11 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    let new_conditions = common_conditions::with_progress(new_conditions);
-    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
-    status.ready = find_condition(&status.conditions, kind::READY).is_some_and(|c| c.status == "True");
+    let Conclusion { conditions, ready, rollout } = Conclusion::new(&before, new_conditions, input);
+    (status.conditions, status.ready, status.rollout) = (conditions, ready, Some(rollout));
     if matches!(observation, Observation::Invalid(_)) && status.phase.is_none() {
         status.phase = Some(Phase::Pending);
     }
-    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
-    status.rollout = Some(advanced);
     let baseline = input.baseline(&before);
     let is_republished =
         |kind| find_condition(&before, kind).is_some() && find_condition(&baseline, kind).is_none();

@@ -12,10 +12,9 @@ use crate::{
     foreign::ChildKind,
     render::{Defaults, Desired, Owner, ValidService},
     status::{
-        Observation, StatusInput, StatusUpdate, common_conditions,
-        conditions::{NewCondition, is_true, set_conditions},
+        Conclusion, Observation, StatusInput, StatusUpdate, common_conditions,
+        conditions::NewCondition,
         readiness::{self, Readiness},
-        rollout,
         service::children::{ChildStates, condition_members, part_condition},
         transitions::{self, Transitions, new_event},
     },
@@ -60,14 +59,11 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    let new_conditions = common_conditions::with_progress(new_conditions);
-    status.conditions = set_conditions(&before, new_conditions, input.generation, input.now);
-    status.ready = is_true(&status.conditions, kind::READY);
+    let Conclusion { conditions, ready, rollout } = Conclusion::new(&before, new_conditions, input);
+    (status.conditions, status.ready, status.rollout) = (conditions, ready, Some(rollout));
     if status.ready && is_rolled_out(observation) {
         status.build = owner.build.map(str::to_owned);
     }
-    let advanced = rollout::advance(&input.rollout, status.ready, input.now, input.deadline);
-    status.rollout = Some(advanced);
     let baseline = input.baseline(&before);
     let events =
         events(owner.name, &baseline, baseline_children(previous, input), &status, observation, input);
