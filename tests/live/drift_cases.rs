@@ -62,9 +62,12 @@ async fn case_34_odd_quantities() {
     let amounts = json!({"engine": "keda", "resources": {
         "requests": {"cpu": "0.5", "memory": 1_073_741_824, "ephemeral-storage": "1e9"},
         "limits": {"cpu": "1e0", "memory": "1Gi", "ephemeral-storage": "1G"}}});
+    let mark = stage.cluster.audit_offset();
     stage.apply("odd", &with(image("v1"), &amounts)).await;
     stage.ready("odd").await;
     stage.quiet().await;
+    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    assert_eq!(writes.len(), 1, "it is sent as the API server stores it: {:?}", writes.count());
     let requests = |cpu: &str| {
         json!({"spec": {"template": {"spec": {"containers": [{"name": "odd",
             "resources": {"requests": {"cpu": cpu, "memory": "1048576Ki"}}}]}}}})
