@@ -1,74 +1,23 @@
 //! The life of an installation on a real API server, by both Helms: installed, upgraded, rolled back, removed;
 //! and a second one beside it. The operator runs as a process with the rights that the chart gives.
 
-use std::{path::Path, time::Duration};
-
 use elpio_cluster::{
-    Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator,
-    components::clients::{ClientProgram, HELM_3, HELM_4, KUBECTL},
+    FakeEngineOptions, FakeEngines,
+    components::{
+        Component,
+        clients::{HELM_3, HELM_4},
+    },
     eventually,
 };
 use serde_json::json;
 
-use crate::{chart, program, values_file};
+use crate::{
+    chart,
+    site::{SOON, Site},
+    values_file,
+};
 
-const SOON: Duration = Duration::from_mins(1);
-
-struct Site {
-    cluster: Cluster,
-    helm: ClientProgram,
-    kubectl: ClientProgram,
-}
-
-impl Site {
-    async fn new(helm: elpio_cluster::components::Component) -> Self {
-        let crds = Crds::ALL.into_iter().filter(|crds| *crds != Crds::ELPIO).collect();
-        let options =
-            ClusterOptions { controller_manager: true, crds, audit: true, ..ClusterOptions::default() };
-        let cluster = Cluster::start(options).await;
-        let helm = program(helm).with_kubeconfig(&cluster.kubeconfig());
-        let kubectl = program(KUBECTL).with_kubeconfig(&cluster.kubeconfig());
-        Self { cluster, helm, kubectl }
-    }
-
-    fn helm(&self, args: &str) -> String {
-        self.helm.output(&args.split(' ').collect::<Vec<_>>(), "")
-    }
-
-    fn kubectl(&self, args: &str) -> String {
-        self.kubectl.output(&args.split(' ').collect::<Vec<_>>(), "")
-    }
-
-    async fn operator(&self, namespace: &str, account: &str, namespaces: &str) -> Operator {
-        let kubeconfig = self.cluster.kubeconfig_for_service_account(namespace, account).await;
-        let mut env =
-            vec![("ELPIO_LEADER_ELECT", "on"), ("ELPIO_METRICS", "on"), ("POD_NAMESPACE", namespace)];
-        if !namespaces.is_empty() {
-            env.push(("ELPIO_NAMESPACES", namespaces));
-        }
-        let binary = Path::new(env!("CARGO_BIN_EXE_elpio-operator"));
-        let mut operator = Operator::spawn(binary, &kubeconfig, &env);
-        operator.wait_ready().await;
-        operator
-    }
-
-    fn apply(&self, namespace: &str, name: &str) {
-        let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"image": {"repository": "registry.local/app"}}});
-        let _ = self.kubectl.output(&["apply", "-f", "-"], &object.to_string());
-    }
-
-    async fn ready(&self, namespace: &str, name: &str) {
-        let args = ["-n", namespace, "get", "esvc", name, "-o", "jsonpath={.status.ready}"];
-        eventually(&format!("{name} is ready"), SOON, async || {
-            let printed = self.kubectl.run(&args, "");
-            if printed.stdout == "true" { Ok(()) } else { Err(format!("{printed:?}")) }
-        })
-        .await;
-    }
-}
-
-async fn life(helm: elpio_cluster::components::Component) {
+async fn life(helm: Component) {
     let site = Site::new(helm).await;
     let chart = chart().display().to_string();
     let installed = site.helm(&format!("install elpio {chart} -n elpio-system --create-namespace"));

@@ -13,9 +13,12 @@
 
 mod generated;
 mod gitops;
+mod helm_test;
+mod incomplete;
 mod kustomization;
 mod life;
 mod rendered;
+mod site;
 mod values;
 
 use std::{

@@ -82,8 +82,8 @@
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom:
     secretKeyRef:
-      name: {{ .secretName }}
-      key: {{ default "headers" .key }}
+      name: {{ .secretName | quote }}
+      key: {{ default "headers" .key | quote }}
 {{- end }}
 {{- end }}
 {{- if .ca.secretName }}
@@ -97,6 +97,15 @@
   value: /etc/elpio/otlp-client/{{ default "tls.key" .clientCertificate.privateKeyKey }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The port of the OTLP endpoint: HOST:PORT, or a URL, which may leave its scheme's port out. */}}
+{{- define "elpio.otlpPort" -}}
+{{- with .Values.otlp.endpoint -}}
+{{- $host := regexReplaceAll "^[a-z]+://" . "" | splitList "/" | first -}}
+{{- $default := hasPrefix "http://" . | ternary "80" "443" -}}
+{{- regexFind ":[0-9]+$" $host | trimPrefix ":" | default $default -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "elpio.envFrom" -}}
@@ -131,12 +140,12 @@ volumes:
   {{- with .Values.otlp.ca.secretName }}
   - name: otlp-ca
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
   {{- end }}
   {{- with .Values.otlp.clientCertificate.secretName }}
   - name: otlp-client
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
   {{- end }}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}

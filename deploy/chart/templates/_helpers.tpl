@@ -2,13 +2,17 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* It begins with a letter, as the name of a Service has to. */}}
 {{- define "elpio.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
-{{- else if contains (include "elpio.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "elpio.name" .) | trunc 48 | trimSuffix "-" -}}
+{{- $release := regexReplaceAll "^([0-9])" .Release.Name "elpio-${1}" -}}
+{{- if contains (include "elpio.name" .) $release -}}
+{{- $release | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" $release (include "elpio.name" .) | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -26,8 +30,8 @@
 {{- end -}}
 
 {{- define "elpio.selector" -}}
-app.kubernetes.io/name: {{ include "elpio.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "elpio.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "elpio.labels" -}}
@@ -50,6 +54,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A file of the chart. (dict "root" $ "path" PATH) */}}
+{{- define "elpio.file" -}}
+{{- $text := .root.Files.Get .path -}}
+{{- if not $text -}}
+{{- fail (printf "%s is missing: the chart is not complete" .path) -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{/* Replaces what has to be there, so that no default stays unnoticed. (dict "path" PATH "text" TEXT "old" OLD "new" NEW) */}}
+{{- define "elpio.replace" -}}
+{{- if not (contains .old .text) -}}
+{{- fail (printf "%s: %q is not there to be replaced" .path .old) -}}
+{{- end -}}
+{{- replace .old .new .text -}}
 {{- end -}}
 
 {{/* What the schema cannot compare. */}}

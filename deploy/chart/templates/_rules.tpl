@@ -64,6 +64,6 @@
 
 {{- define "elpio.subject" -}}
 - kind: ServiceAccount
-  name: {{ include "elpio.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "elpio.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}

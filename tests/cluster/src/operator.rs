@@ -25,7 +25,7 @@ pub use crate::process::Exit;
 /// Long enough for a machine that is building something else.
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Prefixes of variables that are not inherited: the test's environment must not configure the operator.
-const NOT_INHERITED: &[&str] = &["ELPIO_", "OTEL_", "RUST_", "KUBE", "POD_", "NODE_"];
+pub(crate) const NOT_INHERITED: &[&str] = &["ELPIO_", "OTEL_", "RUST_", "KUBE", "POD_", "NODE_"];
 
 /// A running operator; killed on drop.
 #[derive(Debug)]

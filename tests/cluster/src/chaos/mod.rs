@@ -1,6 +1,6 @@
 //! Faults that a test injects between the API server and its clients. Nothing here is part of a healthy
 //! cluster.
 
-mod admission_server;
+pub(crate) mod admission_server;
 pub mod watch_blackhole;
 pub mod webhook;

@@ -21,6 +21,7 @@ pub mod fake;
 mod http_add_on;
 mod keda;
 mod knative;
+pub mod kubelet;
 mod kwok;
 mod metrics_server;
 pub mod pods;
