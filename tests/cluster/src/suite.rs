@@ -91,7 +91,8 @@ impl Suite {
             return ExitCode::FAILURE;
         }
         print(format_args!("\nrunning {} tests", tests.len()));
-        summarize(&run_all(tests, arguments.threads))
+        let start = Instant::now();
+        summarize(&run_all(tests, arguments.threads), start.elapsed())
     }
 }
 
@@ -156,13 +157,19 @@ fn run_one(test: Test) -> Outcome {
     Outcome { name: test.name, passed, took: start.elapsed() }
 }
 
-fn summarize(outcomes: &[Outcome]) -> ExitCode {
+/// As libtest does.
+fn summarize(outcomes: &[Outcome], took: Duration) -> ExitCode {
     let failed: Vec<&str> =
         outcomes.iter().filter(|outcome| !outcome.passed).map(|outcome| outcome.name).collect();
+    if !failed.is_empty() {
+        print(format_args!("\nfailures:\n    {}", failed.join("\n    ")));
+    }
     print(format_args!(
-        "\ntest result: {} passed, {} failed: {failed:?}",
+        "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s\n",
+        if failed.is_empty() { "ok" } else { "FAILED" },
         outcomes.len() - failed.len(),
-        failed.len()
+        failed.len(),
+        took.as_secs_f32()
     ));
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
