@@ -98,6 +98,21 @@ fn read(path: &Path) -> Result<Vec<u8>, ReleaseError> {
     fs::read(path).map_err(|error| ReleaseError::File(path.display().to_string(), error))
 }
 
+const ARM64_LINKER: &str = "aarch64-linux-gnu-gcc";
+
+/// Whether the tools for another architecture are there; a build would fail late, with many lines.
+fn can_build_for(target: &str) -> Result<(), ReleaseError> {
+    let refused = |what: &str, how: &str| ReleaseError::Refused(format!("--arm64 needs {what}: {how}"));
+    let libraries = output("rustc", &["--print", "target-libdir", "--target", target])?;
+    if !Path::new(&libraries).is_dir() {
+        let how = format!("rustup target add {target}");
+        return Err(refused(&format!("the Rust target {target}"), &how));
+    }
+    output(ARM64_LINKER, &["--version"])
+        .map_err(|_| refused(ARM64_LINKER, "apt-get install gcc-aarch64-linux-gnu"))?;
+    Ok(())
+}
+
 /// The binary, linked statically against glibc: it resolves names by itself, and its allocator bears threads.
 fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, ReleaseError> {
     if let Some(binary) = &options.binary {
@@ -123,8 +138,8 @@ fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, Rel
         .env("CARGO_TARGET_DIR", &folder)
         .env("ELPIO_REVISION", revision);
     if options.arm64 {
-        command.env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc");
-        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+        command.env("CC_aarch64_unknown_linux_gnu", ARM64_LINKER);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", ARM64_LINKER);
     }
     let status = command.status().map_err(|error| ReleaseError::File("cargo".to_owned(), error))?;
     if !status.success() {
@@ -185,6 +200,9 @@ fn release(options: &Options) -> Result<(), ReleaseError> {
     } else {
         ("x86_64-unknown-linux-gnu", "amd64")
     };
+    if options.arm64 && options.binary.is_none() {
+        can_build_for(target)?;
+    }
     let version = env!("CARGO_PKG_VERSION");
     let metadata =
         output("cargo", &["metadata", "--locked", "--format-version=1", "--filter-platform", target])?;
