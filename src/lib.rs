@@ -29,13 +29,14 @@
 //! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for the part of
 //! telemetry that knows Elpio, which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
 //! but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`. The
-//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster` and `terminal`, and nothing
-//! of the operator's work.
+//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster`, `terminal` and what
+//! `command_line` has for both, and nothing of the operator's work.
 
 pub mod api;
 pub mod backoff;
 pub mod check;
 pub mod cluster;
+pub mod command_line;
 pub mod config;
 pub mod controller;
 pub mod foreign;

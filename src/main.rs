@@ -30,7 +30,7 @@ fn as_operator() -> ExitCode {
         .subcommands(plugin::command::commands());
     match command.get_matches().subcommand() {
         Some(("crds", _)) => crds(),
-        Some(("check", matches)) => check::command::main(matches),
+        Some(("check", matches)) => check::command::main("elpio-operator", matches),
         Some((name @ ("trace" | "status" | "events"), matches)) => {
             plugin::command::main("elpio-operator", name, matches)
         }
@@ -49,7 +49,7 @@ fn as_plugin() -> ExitCode {
         .subcommand(check::command::command())
         .subcommands(plugin::command::commands());
     match command.get_matches().subcommand() {
-        Some(("check", matches)) => check::command::main(matches),
+        Some(("check", matches)) => check::command::main("kubectl elpio", matches),
         Some((name, matches)) => plugin::command::main("kubectl elpio", name, matches),
         None => ExitCode::FAILURE,
     }

@@ -17,8 +17,15 @@ const APPLY_CRDS: &str = "elpio-operator crds | kubectl apply --server-side -f -
 
 /// The API server's version against the matrix.
 #[must_use]
-pub fn server_row(git_version: &str, row: &SupportRow) -> CheckRow {
+pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
     const NAME: &str = "API server";
+    let Some(git_version) = git_version else {
+        return CheckRow::warning(
+            NAME,
+            "it answers; this user may not read its version",
+            "bind the ClusterRole system:public-info-viewer, or check as an administrator",
+        );
+    };
     match MinorVersion::parse(git_version).map(|version| row.support(version)) {
         Some(Support::TooOld(oldest)) => CheckRow::error(
             NAME,
@@ -132,8 +139,9 @@ pub fn engine_row(row: &SupportRow, facts: &EngineFacts, engine: Engine) -> Chec
 pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Timestamp) -> CheckRow {
     let check = "Lease";
     let action = format!(
-        "start an operator, or see its log: kubectl -n {namespace} logs deployment/elpio-operator; for other \
-         namespaces set ELPIO_NAMESPACES as it has it"
+        "start an operator, or see its log: kubectl -n {namespace} logs -l \
+         app.kubernetes.io/part-of=elpio,app.kubernetes.io/component=operator; for other namespaces set \
+         ELPIO_NAMESPACES as it has it"
     );
     let Some(lease) = lease else {
         return CheckRow::error(check, format!("{namespace}/{name} does not exist"), action);
@@ -157,13 +165,18 @@ const UNPROTECTED: &str =
 
 /// Whether policies protect the resource: the actions of the bindings that bind one, `None` where none does.
 #[must_use]
-pub fn policy_row(resource: &str, actions: Option<&[String]>) -> CheckRow {
+pub fn policy_row(resource: &str, actions: Option<&[String]>, engine: Engine) -> CheckRow {
     let check = format!("policy for {resource}");
     match actions {
         None => CheckRow::warning(
             check,
             format!("no ValidatingAdmissionPolicy in force: {UNPROTECTED}"),
-            "kubectl apply -f deploy/policies/lent-rights.yaml",
+            format!(
+                "set policies.lentRights: Deny in the chart's values; with kubectl, apply \
+                 deploy/policies/lent-rights.yaml with this operator's user name in matchConditions, and {} as \
+                 defaultEngine",
+                engine.as_str()
+            ),
         ),
         Some(actions) if actions.iter().any(|action| action == "Deny") => {
             CheckRow::ok(check, format!("in force ({})", actions.join(", ")))
@@ -171,7 +184,7 @@ pub fn policy_row(resource: &str, actions: Option<&[String]>) -> CheckRow {
         Some(actions) => CheckRow::warning(
             check,
             format!("only {}: {UNPROTECTED}", actions.join(", ")),
-            "set validationActions: [Deny] in its binding",
+            "set policies.lentRights: Deny in the chart's values, or validationActions: [Deny] in its binding",
         ),
     }
 }

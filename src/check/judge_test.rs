@@ -18,10 +18,11 @@ fn is(row: &CheckRow, state: CheckState, found: &str) {
 
 #[test]
 fn api_servers() {
-    is(&server_row("v1.31.9", &KUBERNETES), Error, "older than 1.32");
-    is(&server_row("v1.32.0", &KUBERNETES), Fine, "v1.32.0");
-    is(&server_row("v1.36.0+k3s1", &KUBERNETES), Warning, "newer than the 1.35");
-    is(&server_row("odd", &KUBERNETES), Fine, "odd");
+    is(&server_row(Some("v1.31.9"), &KUBERNETES), Error, "older than 1.32");
+    is(&server_row(Some("v1.32.0"), &KUBERNETES), Fine, "v1.32.0");
+    is(&server_row(Some("v1.36.0+k3s1"), &KUBERNETES), Warning, "newer than the 1.35");
+    is(&server_row(Some("odd"), &KUBERNETES), Fine, "odd");
+    is(&server_row(None, &KUBERNETES), Warning, "may not read its version");
 }
 
 #[test]
@@ -82,10 +83,12 @@ fn leases() {
 
 #[test]
 fn policies() {
-    is(&policy_row("elpioservices", None), Warning, "no ValidatingAdmissionPolicy");
-    is(&policy_row("elpioservices", Some(&["Deny".to_owned()])), Fine, "in force");
+    let hint = policy_row("elpioservices", None, Engine::Keda).action.unwrap();
+    assert!(hint.contains("policies.lentRights") && hint.contains("keda as defaultEngine"), "{hint}");
+    is(&policy_row("elpioservices", None, Engine::Keda), Warning, "no ValidatingAdmissionPolicy");
+    is(&policy_row("elpioservices", Some(&["Deny".to_owned()]), Engine::Keda), Fine, "in force");
     is(
-        &policy_row("elpioservices", Some(&["Warn".to_owned(), "Audit".to_owned()])),
+        &policy_row("elpioservices", Some(&["Warn".to_owned(), "Audit".to_owned()]), Engine::Keda),
         Warning,
         "only Warn, Audit",
     );

@@ -9,7 +9,7 @@ pub mod rights;
 
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
@@ -28,6 +28,7 @@ use crate::{
         },
         leader_election::lease::lease_name,
     },
+    command_line::LineError,
     config::{OperatorConfig, ProcessConfig},
     foreign::support::{ENGINES, KUBERNETES},
     runtime_info,
@@ -52,14 +53,11 @@ pub struct CheckOptions {
     pub wait: Duration,
 }
 
-/// One line that ends the check.
-pub type CheckError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Every row.
 ///
 /// # Errors
 /// When there is no cluster, when it does not answer, or when nothing at all is permitted.
-pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec<CheckRow>, CheckError> {
+pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec<CheckRow>, LineError> {
     let opened = open(&options.cluster).await?;
     let runtime = runtime_info::runtime_info(&opened.config);
     let known = runtime.in_cluster || std::env::var_os("POD_NAMESPACE").is_some();
@@ -67,7 +65,7 @@ pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec
     let namespace = options.namespace.clone().unwrap_or(default);
     let deadline = tokio::time::Instant::now() + options.wait;
     loop {
-        let rows = rows(&opened.client, &opened.version, &namespace, config).await;
+        let rows = rows(&opened.client, opened.version.as_deref(), &namespace, config).await;
         let is_passed = rows.as_ref().is_ok_and(|rows| report::is_passed(rows));
         if is_passed || tokio::time::Instant::now() + RETRY_INTERVAL > deadline {
             return rows;
@@ -78,10 +76,10 @@ pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec
 
 async fn rows(
     client: &Client,
-    version: &str,
+    version: Option<&str>,
     namespace: &str,
     config: &ProcessConfig,
-) -> Result<Vec<CheckRow>, CheckError> {
+) -> Result<Vec<CheckRow>, LineError> {
     let user = probes::user_name(client).await?;
     let served = probes::served(client).await?;
     let mut rows = vec![server_row(version, &KUBERNETES), CheckRow::ok("user", &user)];
@@ -90,18 +88,24 @@ async fn rows(
     } else {
         CheckRow::warning("configuration", config.warnings.join("; "), "correct these variables")
     });
-    for (_, own) in api::crds() {
-        rows.push(definition_row(&own, &probes::own_definition(client, &served, &own).await));
-    }
-    let mut installed = Vec::new();
-    for row in &ENGINES {
-        let facts = probes::engine(client, &served, row).await;
-        installed.extend(facts.is_installed.then_some(row.project));
-        rows.push(engine_row(row, &facts, config.operator.engine));
-    }
+    let own = api::crds().into_iter().map(|(_, own)| own).collect::<Vec<_>>();
+    // Each waits for a watch.
+    let (definitions, facts) = tokio::join!(
+        join_all(own.iter().map(|own| probes::own_definition(client, &served, own))),
+        join_all(ENGINES.iter().map(|row| probes::engine(client, &served, row))),
+    );
+    rows.extend(own.iter().zip(&definitions).map(|(own, found)| definition_row(own, found)));
+    let installed: Vec<&str> = ENGINES
+        .iter()
+        .zip(&facts)
+        .filter(|(_, facts)| facts.is_installed)
+        .map(|(row, _)| row.project)
+        .collect();
+    let engine = config.operator.engine;
+    rows.extend(ENGINES.iter().zip(&facts).map(|(row, facts)| engine_row(row, facts, engine)));
     rows.extend(rights_rows(client, &user, namespace, &config.operator, &installed).await?);
     rows.push(lease(client, namespace, &config.operator).await);
-    rows.extend(policy_rows(client).await);
+    rows.extend(policy_rows(client, &config.operator).await);
     rows.extend(otlp_rows(&config.telemetry).await);
     Ok(rows)
 }
@@ -112,7 +116,7 @@ async fn missing(
     group: &RightGroup,
     own_namespace: &str,
     namespaces: &[String],
-) -> Result<(Vec<String>, usize), CheckError> {
+) -> Result<(Vec<String>, usize), LineError> {
     let served: Vec<Option<&str>> = match namespaces {
         [] => vec![None],
         some => some.iter().map(|name| Some(name.as_str())).collect(),
@@ -133,7 +137,7 @@ async fn missing(
     let asked = stream::iter(questions).map(async |(right, verb, scope)| {
         let permitted = probes::is_permitted(client, right, verb, scope).await?;
         let within = scope.map_or_else(String::new, |name| format!(" in namespace {name}"));
-        Ok::<_, CheckError>((!permitted).then(|| format!("{verb} {}{within}", full_name(right))))
+        Ok::<_, LineError>((!permitted).then(|| format!("{verb} {}{within}", full_name(right))))
     });
     let answers: Vec<_> = asked.buffered(CONCURRENCY).collect().await;
     let missing: Result<Vec<Option<String>>, _> = answers.into_iter().collect();
@@ -154,7 +158,7 @@ async fn rights_rows(
     namespace: &str,
     config: &OperatorConfig,
     installed: &[&str],
-) -> Result<Vec<CheckRow>, CheckError> {
+) -> Result<Vec<CheckRow>, LineError> {
     let (mut rows, mut granted) = (Vec::new(), 0);
     for group in right_groups(config.engine) {
         let (missing, count) = missing(client, &group, namespace, &config.namespaces).await?;
@@ -165,7 +169,8 @@ async fn rights_rows(
             named = format!("{named} and {} more", missing.len() - NAMED_RIGHTS);
         }
         let is_unused = group.project.is_some_and(|project| !installed.contains(&project));
-        let action = "apply the roles of deploy/install.yaml and bind them to the operator's ServiceAccount";
+        let action = "upgrade the Helm release to what is installed, or apply the roles of your manifests, and \
+                      bind them to the operator's ServiceAccount";
         rows.push(match (missing.len(), group.without) {
             (0, _) => CheckRow::ok(name, format!("{count} granted")),
             (_, Some(_)) if is_unused => CheckRow::ok(name, "not granted, and not installed"),
@@ -206,10 +211,10 @@ async fn lease(client: &Client, namespace: &str, config: &OperatorConfig) -> Che
     }
 }
 
-async fn policy_rows(client: &Client) -> Vec<CheckRow> {
+async fn policy_rows(client: &Client, config: &OperatorConfig) -> Vec<CheckRow> {
     let found = probes::policies(client).await;
     let row = |resource: &str| match &found {
-        Ok(found) => policy_row(resource, found.get(resource).map(Vec::as_slice)),
+        Ok(found) => policy_row(resource, found.get(resource).map(Vec::as_slice), config.engine),
         Err(error) if error.class == ErrorType::Forbidden => CheckRow::warning(
             format!("policy for {resource}"),
             "unknown: this user may not list validatingadmissionpolicies and their bindings",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, future::try_join_all};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -80,15 +80,14 @@ pub async fn is_permitted(
 pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
     let groups = call_with_timeout(to("list", "API groups"), client.list_api_groups()).await?;
     let is_used = |group: &str| group == GROUP || ChildKind::ALL.iter().any(|kind| kind.group() == group);
-    let mut served = BTreeMap::new();
-    for group in groups.groups.iter().filter(|group| is_used(&group.name)) {
-        for version in group.versions.iter().map(|version| &version.group_version) {
-            let resources = client.list_api_group_resources(version);
-            let resources = call_with_timeout(to("list", version), resources).await?;
-            served.insert(version.clone(), resources.resources.into_iter().map(|r| r.name).collect());
-        }
-    }
-    Ok(served)
+    let groups = groups.groups.iter().filter(|group| is_used(&group.name));
+    let versions = groups.flat_map(|group| &group.versions).map(|version| &version.group_version);
+    let of_version = async |version: &String| {
+        let resources = client.list_api_group_resources(version);
+        let resources = call_with_timeout(to("list", version), resources).await?;
+        Ok((version.clone(), resources.resources.into_iter().map(|r| r.name).collect()))
+    };
+    Ok(try_join_all(versions.map(of_version)).await?.into_iter().collect())
 }
 
 /// One definition; it takes no more than the right to watch, which is all that the operator has.

@@ -9,30 +9,60 @@ use serde_json::Value;
 use crate::{
     api::url::redact_userinfo,
     plugin::spans::{TraceSpan, of_jaeger, of_otlp},
+    telemetry::error_chain,
 };
 
 /// No answer takes longer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Whose query API it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BackendKind {
+    Jaeger,
+    Tempo,
+}
+
 /// A backend of traces, by the URL of its query API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TraceBackend {
-    /// Jaeger.
-    Jaeger(String),
-    /// Tempo.
-    Tempo(String),
+pub struct TraceBackend {
+    kind: BackendKind,
+    url: String,
+    client: Client,
 }
 
 impl TraceBackend {
-    fn url(&self) -> &str {
-        match self {
-            Self::Jaeger(url) | Self::Tempo(url) => url.trim_end_matches('/'),
+    /// Jaeger.
+    ///
+    /// # Errors
+    /// When the URL cannot be used; one line.
+    pub fn jaeger(url: &str) -> Result<Self, String> {
+        Self::new(BackendKind::Jaeger, url)
+    }
+
+    /// Tempo.
+    ///
+    /// # Errors
+    /// When the URL cannot be used; one line.
+    pub fn tempo(url: &str) -> Result<Self, String> {
+        Self::new(BackendKind::Tempo, url)
+    }
+
+    /// kube's client speaks HTTP and TLS as any other.
+    fn new(kind: BackendKind, url: &str) -> Result<Self, String> {
+        let fail = |cause: String| format!("{} is no URL of a query API: {cause}", redact_userinfo(url));
+        let base: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| fail(error.to_string()))?;
+        if base.scheme().is_none() || base.host().is_none() {
+            return Err(fail("it needs http:// or https://, and a host".to_owned()));
         }
+        let mut config = Config::new(base);
+        config.connect_timeout = Some(TIMEOUT);
+        config.default_retry = false;
+        let client = Client::try_from(config).map_err(|error| fail(error_chain(&error)))?;
+        Ok(Self { kind, url: url.trim_end_matches('/').to_owned(), client })
     }
 
     /// Where a person reads the trace: Tempo has no pages of its own.
     pub fn link(&self, trace_id: &str) -> Option<String> {
-        matches!(self, Self::Jaeger(_)).then(|| format!("{}/trace/{trace_id}", redact_userinfo(self.url())))
+        (self.kind == BackendKind::Jaeger).then(|| format!("{}/trace/{trace_id}", redact_userinfo(&self.url)))
     }
 
     /// The spans of a trace; none where the backend does not know it.
@@ -42,36 +72,31 @@ impl TraceBackend {
     pub async fn spans(&self, trace_id: &str) -> Result<Vec<TraceSpan>, String> {
         let path = format!("/api/traces/{trace_id}");
         let fail =
-            |cause: String| format!("cannot read the trace from {}: {cause}", redact_userinfo(self.url()));
-        let answer = match tokio::time::timeout(TIMEOUT, get(self.url(), &path)).await {
+            |cause: String| format!("cannot read the trace from {}: {cause}", redact_userinfo(&self.url));
+        let answer = match tokio::time::timeout(TIMEOUT, self.get(&path)).await {
             Ok(answer) => answer.map_err(fail)?,
             Err(_) => return Err(fail(format!("no answer within {} s", TIMEOUT.as_secs()))),
         };
-        Ok(match self {
-            Self::Jaeger(_) => of_jaeger(&answer),
-            Self::Tempo(_) => of_otlp(&answer),
+        Ok(match self.kind {
+            BackendKind::Jaeger => of_jaeger(&answer),
+            BackendKind::Tempo => of_otlp(&answer),
         })
     }
-}
 
-/// kube's client speaks HTTP and TLS as any other; null for 404.
-async fn get(url: &str, path: &str) -> Result<Value, String> {
-    let base: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
-    let mut config = Config::new(base);
-    config.connect_timeout = Some(TIMEOUT);
-    config.default_retry = false;
-    let client = Client::try_from(config).map_err(|error| error.to_string())?;
-    let request = http::Request::get(path).header(http::header::ACCEPT, "application/json");
-    let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-    let answer = client.send(request).await.map_err(|error| crate::telemetry::error_chain(&error))?;
-    let status = answer.status();
-    if status == http::StatusCode::NOT_FOUND {
-        return Ok(Value::Null);
+    /// Null for 404.
+    async fn get(&self, path: &str) -> Result<Value, String> {
+        let request = http::Request::get(path).header(http::header::ACCEPT, "application/json");
+        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+        let answer = self.client.send(request).await.map_err(|error| error_chain(&error))?;
+        let status = answer.status();
+        if status == http::StatusCode::NOT_FOUND {
+            return Ok(Value::Null);
+        }
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("HTTP {status}"));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|_| "the answer is not JSON: is this the URL of its query API?".into())
     }
-    let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-    if !status.is_success() {
-        return Err(format!("HTTP {status}"));
-    }
-    serde_json::from_slice(&body)
-        .map_err(|_| "the answer is not JSON: is this the URL of its query API?".into())
 }

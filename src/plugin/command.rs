@@ -3,34 +3,35 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 
 use crate::{
-    cluster::client::open::{ClusterChoice, open},
+    cluster::client::open::open,
+    command_line::{
+        LineError, cluster_choice, cluster_options, color_option, option, output_option, palette, print_line,
+        run,
+    },
     plugin::{
         argument::ObjectArgument,
         backend::TraceBackend,
         draw::draw,
-        fetch::Reader,
+        fetch::{FetchError, Reader},
         overview::{event_lines, event_table, status_line, status_table},
         story_builder::{is_observed, story},
         values::text,
     },
-    terminal::{ColorChoice, Palette, printable},
+    terminal::Palette,
 };
 
 /// How often a live view reads again.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Clears the screen, and what was scrolled off it.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
-
-type LineError = Box<dyn std::error::Error + Send + Sync>;
+/// Clears the screen; what was scrolled off it stays.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// The three commands, for the program's help.
 #[must_use]
@@ -57,31 +58,16 @@ pub fn commands() -> [Command; 3] {
         let help = "In all namespaces";
         Arg::new("all").long("all-namespaces").short('A').help(help).action(ArgAction::SetTrue)
     };
-    [trace, status.arg(all()), events.arg(all())].map(|command| command.args(common()))
-}
-
-fn common() -> [Arg; 6] {
-    [
-        option("namespace", "NAME", "The namespace [default: the kubeconfig's]").short('n'),
-        option("kubeconfig", "FILE", "The kubeconfig to use").value_parser(value_parser!(PathBuf)),
-        option("context", "NAME", "The context of the kubeconfig"),
-        option("output", "FORMAT", "text or json")
-            .short('o')
-            .value_parser(["text", "json"])
-            .default_value("text"),
-        option("color", "WHEN", "auto, always or never")
-            .value_parser(ColorChoice::WORDS)
-            .default_value("auto"),
-        Arg::new("watch")
-            .long("watch")
-            .short('w')
-            .help("Show it again when it changes; `trace` ends with the rollout")
-            .action(ArgAction::SetTrue),
-    ]
-}
-
-fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
+    let common = |command: Command| {
+        let watch = "Show it again when it changes; `trace` ends with the rollout";
+        command.args(cluster_options()).args([
+            option("namespace", "NAME", "The namespace [default: the kubeconfig's]").short('n'),
+            output_option("text or json", ["text", "json"]),
+            color_option(),
+            Arg::new("watch").long("watch").short('w').help(watch).action(ArgAction::SetTrue),
+        ])
+    };
+    [trace, status.arg(all()), events.arg(all())].map(common)
 }
 
 /// What was asked for.
@@ -91,65 +77,82 @@ struct View {
     backend: Option<TraceBackend>,
     palette: Palette,
     is_json: bool,
-    is_terminal: bool,
-    watch: bool,
 }
 
 /// Runs one of [`commands`]; `program` opens each line of error.
 #[must_use]
 pub fn main(program: &str, command: &str, matches: &ArgMatches) -> ExitCode {
-    let run = || -> Result<(), LineError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(show(command, matches));
-        runtime.shutdown_background();
-        ended
+    run(program, show(program, command, matches)).err().unwrap_or(ExitCode::SUCCESS)
+}
+
+async fn show(program: &str, command: &str, matches: &ArgMatches) -> Result<(), LineError> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let opened = open(&cluster_choice(matches)).await?;
+    let namespace = text("namespace").unwrap_or(opened.config.default_namespace);
+    let is_all = command != "trace" && matches.get_flag("all");
+    let reader = Reader::new(opened.client, (!is_all).then_some(namespace));
+    let of_trace = |name: &str| (command == "trace").then(|| text(name)).flatten();
+    let backend = match (of_trace("jaeger"), of_trace("tempo")) {
+        (Some(url), _) => Some(TraceBackend::jaeger(&url)?),
+        (None, Some(url)) => Some(TraceBackend::tempo(&url)?),
+        (None, None) => None,
     };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{program}: {}", printable(&error.to_string()));
-            ExitCode::FAILURE
+    let view = View {
+        command: command.to_owned(),
+        object: matches.get_one::<ObjectArgument>("object").cloned(),
+        backend,
+        palette: palette(matches),
+        is_json: text("output").as_deref() == Some("json"),
+    };
+    if matches.get_flag("watch") { view.follow(program, &reader).await } else { view.once(&reader).await }
+}
+
+impl View {
+    async fn once(&self, reader: &Reader) -> Result<(), LineError> {
+        let (printed, _) = self.render(reader).await?;
+        write(&printed)
+    }
+
+    /// Prints each change until the rollout is over. Once something was shown, a read that fails is told and
+    /// tried again; only an object that is gone ends it.
+    async fn follow(&self, program: &str, reader: &Reader) -> Result<(), LineError> {
+        let clear = if std::io::stdout().is_terminal() && !self.is_json { CLEAR } else { "" };
+        let (mut shown, mut failure) = (None, None);
+        loop {
+            match self.render(reader).await {
+                Ok((printed, is_over)) => {
+                    // A terminal loses the line of the failure.
+                    let is_hidden = failure.take().is_some() && !clear.is_empty();
+                    if is_hidden || shown.as_ref() != Some(&printed) {
+                        write(&format!("{clear}{printed}"))?;
+                        shown = Some(printed);
+                    }
+                    if is_over {
+                        return Ok(());
+                    }
+                }
+                Err(error) if shown.is_none() || is_gone(&error) => return Err(error),
+                Err(error) => {
+                    let line = format!("{error}; trying again");
+                    if failure.as_ref() != Some(&line) {
+                        print_line(program, &line);
+                        failure = Some(line);
+                    }
+                }
+            }
+            tokio::time::sleep(WATCH_INTERVAL).await;
         }
     }
 }
 
-async fn show(command: &str, matches: &ArgMatches) -> Result<(), LineError> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let kubeconfig = matches.get_one::<PathBuf>("kubeconfig").cloned();
-    let opened = open(&ClusterChoice { kubeconfig, context: text("context") }).await?;
-    let namespace = text("namespace").unwrap_or(opened.config.default_namespace);
-    let is_all = command != "trace" && matches.get_flag("all");
-    let reader = Reader::new(opened.client, (!is_all).then_some(namespace));
-    let is_terminal = std::io::stdout().is_terminal();
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let of_trace = |name: &str| (command == "trace").then(|| text(name)).flatten();
-    let view = View {
-        command: command.to_owned(),
-        object: matches.get_one::<ObjectArgument>("object").cloned(),
-        backend: of_trace("jaeger")
-            .map(TraceBackend::Jaeger)
-            .or_else(|| of_trace("tempo").map(TraceBackend::Tempo)),
-        palette: ColorChoice::parse(&text("color").unwrap_or_default()).palette(is_terminal, no_color),
-        is_json: text("output").as_deref() == Some("json"),
-        is_terminal,
-        watch: matches.get_flag("watch"),
-    };
-    let mut last = String::new();
-    loop {
-        let (printed, is_over) = view.render(&reader).await?;
-        if printed != last {
-            let clear = if view.watch && view.is_terminal && !view.is_json { CLEAR } else { "" };
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(clear.as_bytes())?;
-            stdout.write_all(printed.as_bytes())?;
-            stdout.flush()?;
-            last = printed;
-        }
-        if is_over || !view.watch {
-            return Ok(());
-        }
-        tokio::time::sleep(WATCH_INTERVAL).await;
-    }
+fn is_gone(error: &LineError) -> bool {
+    matches!(error.downcast_ref(), Some(FetchError::NoObject { .. }))
+}
+
+fn write(text: &str) -> Result<(), LineError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 impl View {

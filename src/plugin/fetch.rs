@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     cluster::{
-        client::call::{ApiCall, ApiError, CALL_TIMEOUT, classify},
+        client::call::{ApiCall, ApiError, call_with_timeout, classify, with_timeout},
         events::object::CONTROLLER,
     },
     foreign::ChildKind,
@@ -77,8 +77,8 @@ impl Reader {
     /// One object; `None` when there is none of that name.
     async fn get(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, FetchError> {
         let call = self.call("get", resource, name);
-        let (api, request) = (self.api(resource), call.clone());
-        match timed(request, api.get(name)).await? {
+        // `call_with_timeout` would class the 404 before its details are read.
+        match with_timeout(&call, self.api(resource).get(name)).await? {
             Ok(found) => Ok(Some(as_json(&found, resource))),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 let is_about_it = status.details.as_ref().is_some_and(|details| details.name == name);
@@ -91,9 +91,7 @@ impl Reader {
 
     async fn list(&self, resource: &ApiResource) -> Result<Vec<Value>, FetchError> {
         let call = self.call("list", resource, "");
-        let api = self.api(resource);
-        let listed = timed(call.clone(), api.list(&ListParams::default())).await?;
-        match listed {
+        match with_timeout(&call, self.api(resource).list(&ListParams::default())).await? {
             Ok(found) => Ok(found.items.iter().map(|object| as_json(object, resource)).collect()),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 Err(FetchError::NotInstalled(call.resource))
@@ -181,24 +179,9 @@ impl Reader {
         let call = self.call("list", &resource, "");
         let params =
             if fields.is_empty() { ListParams::default() } else { ListParams::default().fields(fields) };
-        let api = self.api(&resource);
-        let listed = timed(call.clone(), api.list(&params)).await?;
-        let listed = listed.map_err(|error| classify(call, &error))?;
+        let listed = call_with_timeout(call, self.api(&resource).list(&params)).await?;
         Ok(listed.items.iter().map(|event| as_json(event, &resource)).collect())
     }
-}
-
-async fn timed<T>(
-    call: ApiCall,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<kube::Result<T>, ApiError> {
-    // `call_with_timeout` would class the 404 before its details are read.
-    tokio::time::timeout(CALL_TIMEOUT, request).await.map_err(|_| ApiError {
-        cause: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
-        call: Box::new(call),
-        class: crate::telemetry::ErrorType::Timeout,
-        retry_after: None,
-    })
 }
 
 /// Objects of a list have no kind of their own.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::{FIELD_MANAGER, annotation},
@@ -28,7 +28,7 @@ pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
     let events = events(&inputs.events, started, ended, trace_id.as_deref());
     let until = ended.unwrap_or(now);
     let children: Vec<StoryChild> =
-        inputs.children.iter().map(|(kind, child)| child_line(kind, child)).collect();
+        inputs.children.iter().map(|(kind, child)| child_line(kind, child, known(object, child))).collect();
     let waited = waited_for(&children);
     let parts = started.map_or_else(Vec::new, |from| parts(inputs, &waited, (from, until), &events));
     let spans = inputs.spans.as_ref().zip(started);
@@ -189,15 +189,30 @@ fn longest(parts: &[StoryPart]) -> Option<StoryPart> {
     parts.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds)).cloned()
 }
 
-fn child_line(kind: &str, child: &Value) -> StoryChild {
+/// What the object's status has of a child.
+fn known<'a>(object: &'a Value, child: &Value) -> Option<&'a Value> {
+    let is_it = |entry: &&Value| {
+        ["/apiVersion", "/kind"].iter().all(|at| text(entry, at) == text(child, at))
+            && text(entry, "/name") == text(child, "/metadata/name")
+    };
+    list(object, "/status/children").find(is_it)
+}
+
+fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> StoryChild {
     let applied = list(child, "/metadata/managedFields")
         .filter(|entry| text(entry, "/manager") == FIELD_MANAGER && text(entry, "/subresource").is_empty());
     let applied = applied.filter_map(|entry| time(entry, "/time")).max();
     let object: Option<DynamicObject> = serde_json::from_value(child.clone()).ok();
     let of_type = |kind: &str| object.as_ref().and_then(|object| foreign::condition(object, kind).cloned());
-    let found = ["Ready", "Succeeded", "Available"].into_iter().find_map(of_type);
-    let ready = found.as_ref().map(|found| found["status"] == "True");
-    let why = found.as_ref().filter(|found| found["status"] != "True").map(|found| {
+    let own = ["Ready", "Succeeded", "Available"].into_iter().find_map(of_type);
+    // The operator reads more than one condition: a Deployment without pods says why in `ReplicaFailure`.
+    let reason = known.filter(|known| known["ready"] == false).map(|known| text(known, "/reason"));
+    let telling = reason.filter(|reason| !reason.is_empty()).map(|reason| {
+        let of_reason = list(child, "/status/conditions").find(|found| text(found, "/reason") == reason);
+        of_reason.cloned().unwrap_or_else(|| json!({"reason": reason}))
+    });
+    let ready = own.as_ref().map(|own| own["status"] == "True" && telling.is_none());
+    let why = telling.as_ref().or(own.as_ref().filter(|own| own["status"] != "True")).map(|found| {
         [text(found, "/reason"), text(found, "/message")].join(": ").trim_matches([':', ' ']).to_owned()
     });
     StoryChild {
@@ -205,7 +220,7 @@ fn child_line(kind: &str, child: &Value) -> StoryChild {
         name: text(child, "/metadata/name").to_owned(),
         applied_at: applied.or_else(|| time(child, "/metadata/creationTimestamp")),
         ready,
-        since: found.as_ref().and_then(|found| time(found, "/lastTransitionTime")),
+        since: own.as_ref().and_then(|found| time(found, "/lastTransitionTime")),
         why: why.unwrap_or_default(),
     }
 }

@@ -35,8 +35,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("run", &["cluster", "config", "http", "runtime_info", "operator", "signals", "telemetry"]),
     ("terminal", &[]),
-    ("check", &["api", "foreign", "cluster", "config", "runtime_info", "telemetry", "terminal"]),
-    ("plugin", &["api", "foreign", "cluster", "telemetry", "terminal"]),
+    ("command_line", &["cluster", "terminal"]),
+    (
+        "check",
+        &["api", "foreign", "cluster", "command_line", "config", "runtime_info", "telemetry", "terminal"],
+    ),
+    ("plugin", &["api", "foreign", "cluster", "command_line", "telemetry", "terminal"]),
     ("main", &["api", "check", "plugin", "run"]),
     ("lib", &[]),
 ];

@@ -39,6 +39,7 @@ mod ownership_cases;
 mod pages;
 mod panic_cases;
 mod plugin;
+mod plugin_terminal;
 mod program;
 mod recorder_cases;
 mod relay;

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Cluster, ClusterOptions, FakeStatus, Jaeger, eventually, otlp::Span, process::TempDir};
+use elpio_cluster::{
+    Cluster, ClusterOptions, FakeStatus, Jaeger,
+    components::clients::{ClientProgram, KUBECTL},
+    eventually,
+    otlp::Span,
+    process::TempDir,
+};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -16,7 +22,7 @@ use crate::stage::{Stage, binary, image};
 const SOON: Duration = Duration::from_mins(1);
 
 /// The binary under the name by which kubectl finds it.
-fn plugin() -> PathBuf {
+pub fn plugin() -> PathBuf {
     // Removed when the process ends.
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -27,7 +33,7 @@ fn plugin() -> PathBuf {
     folder.path().join("kubectl-elpio")
 }
 
-async fn run(kubeconfig: &Path, arguments: &[&str]) -> Output {
+pub async fn run(kubeconfig: &Path, arguments: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(plugin());
     command.args(arguments).env_clear().env("KUBECONFIG", kubeconfig).output().await.unwrap()
 }
@@ -268,5 +274,19 @@ async fn kubectl_get_of_both_kinds_fits_120_columns() {
         println!("kubectl get {plural}: {line} columns, {widths:?}; {wide} more with -o wide");
         assert!(line <= 120, "{kind}: {line} columns {widths:?}\n{table:#}");
         assert!(widths.len() >= 6, "{kind}: {widths:?}");
+        // What people see.
+        let home = TempDir::new("kubectl");
+        let kubectl =
+            ClientProgram::new(KUBECTL, home.path()).unwrap().with_kubeconfig(&cluster.kubeconfig());
+        let printed = kubectl.output(&["get", plural, "-n", &namespace], "");
+        println!("{printed}");
+        assert!(printed.contains(name) && printed.contains(&url), "nothing is cut: {printed}");
+        assert_eq!(
+            printed.lines().map(|line| line.trim_end().chars().count()).max(),
+            Some(line),
+            "{printed}"
+        );
+        let wide = kubectl.output(&["get", plural, "-n", &namespace, "-o", "wide"], "");
+        assert_eq!(wide.contains(&image), kind == "ElpioFunction", "{wide}");
     }
 }

@@ -60,16 +60,24 @@ pub async fn call_with_timeout<T>(
     call: ApiCall,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
+    let answer = with_timeout(&call, request).await?;
+    answer.map_err(|error| classify(call, &error))
+}
+
+/// The same for a caller that reads the API server's answer itself.
+///
+/// # Errors
+/// [`ApiError`] when there is no answer in time.
+pub async fn with_timeout<T>(
+    call: &ApiCall,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<kube::Result<T>, ApiError> {
     let mut request = Box::pin(request);
-    match tokio::time::timeout(CALL_TIMEOUT, &mut request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(classify(call, &error)),
-        Err(_) => {
-            drop_as_timed_out(request);
-            let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
-            Err(ApiError { call: Box::new(call), cause, class: ErrorType::Timeout, retry_after: None })
-        }
-    }
+    tokio::time::timeout(CALL_TIMEOUT, &mut request).await.map_err(|_| {
+        drop_as_timed_out(request);
+        let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+        ApiError { call: Box::new(call.clone()), cause, class: ErrorType::Timeout, retry_after: None }
+    })
 }
 
 /// The failure that a client error stands for.

@@ -28,8 +28,8 @@ pub struct OpenCluster {
     pub config: Config,
     /// A client to it.
     pub client: Client,
-    /// Its version, such as `v1.35.4`.
-    pub version: String,
+    /// Its version, such as `v1.35.4`; none where it does not tell it to this user.
+    pub version: Option<String>,
 }
 
 /// Why there is none.
@@ -46,6 +46,16 @@ pub enum OpenError {
         /// Why.
         cause: String,
     },
+    /// It answers, and serves nobody.
+    #[error("the API server {address} answers with HTTP {code}: {cause}")]
+    Unavailable {
+        /// The server.
+        address: String,
+        /// The status code.
+        code: u16,
+        /// What it says.
+        cause: String,
+    },
     /// It does not answer.
     #[error("cannot reach the API server {address}: {cause}")]
     Unreachable {
@@ -56,7 +66,7 @@ pub enum OpenError {
     },
 }
 
-/// Connects, and asks for the version, which everybody may read.
+/// Connects, and asks for the version, which everybody may read in most clusters.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -68,10 +78,19 @@ pub async fn open(choice: &ClusterChoice) -> Result<OpenCluster, OpenError> {
     let client = Client::try_from(config.clone()).map_err(credentials)?;
     let unreachable = |cause: String| OpenError::Unreachable { address: address.clone(), cause };
     match tokio::time::timeout(REACH_TIMEOUT, client.apiserver_version()).await {
-        Ok(Ok(info)) => Ok(OpenCluster { config, client, version: info.git_version }),
+        Ok(Ok(info)) => Ok(OpenCluster { config, client, version: Some(info.git_version) }),
+        // Some clusters let nobody but administrators read it.
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+            Ok(OpenCluster { config, client, version: None })
+        }
         Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(OpenError::Credentials {
             address: address.clone(),
             cause: "unauthorized: the API server does not accept them".to_owned(),
+        }),
+        Ok(Err(kube::Error::Api(status))) => Err(OpenError::Unavailable {
+            address: address.clone(),
+            code: status.code,
+            cause: status.message.clone(),
         }),
         Ok(Err(error)) => Err(unreachable(error_chain(&error))),
         Err(_) => Err(unreachable(format!("no answer within {} s", REACH_TIMEOUT.as_secs()))),
