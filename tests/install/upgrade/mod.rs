@@ -12,8 +12,17 @@ use serde_json::{Value, json};
 
 use crate::text;
 
+/// What the tree itself renders. Whoever changes that announces it in the changelog, and records this anew.
+const NEXT: &str = "next";
+
 /// The versions with golden files, oldest first.
-const VERSIONS: [&str; 1] = ["0.1.0"];
+const VERSIONS: [&str; 2] = ["0.1.0", NEXT];
+
+/// Those that can have been installed: Kubernetes 1.32 refuses the CRDs of 0.1.0, for what a rule of theirs costs.
+fn versions() -> impl Iterator<Item = &'static str> {
+    let is_oldest = std::env::var_os("ELPIO_OLDEST_KUBERNETES").is_some();
+    VERSIONS.into_iter().filter(move |version| !(is_oldest && *version == "0.1.0"))
+}
 
 /// The namespace of the golden files.
 const NAMESPACE: &str = "upgrade";
@@ -36,6 +45,9 @@ async fn cluster() -> Cluster {
 
 /// Whether the changelog announces, after this version, that pods restart.
 fn restarts_are_announced(version: &str) -> bool {
+    if version == NEXT {
+        return false;
+    }
     let changelog = text("CHANGELOG.md");
     let newer = changelog.split(&format!("\n## {version}")).next().unwrap();
     newer.contains("restarts pods\n")
@@ -65,7 +77,7 @@ async fn the_schema_accepts_what_older_versions_stored() {
     let cluster = cluster().await;
     let client = cluster.client().await;
     let mut count = 0;
-    for version in VERSIONS {
+    for version in versions() {
         for crd in documents(version, "crds.yaml") {
             stored::apply(&client, &crd, "kubectl").await;
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     live::every_child,
     text, top,
-    upgrade::{NAMESPACE, SOON, cluster, golden, stored},
+    upgrade::{NAMESPACE, NEXT, SOON, cluster, golden, stored},
 };
 
 fn yaml_files(dir: &Path) -> Vec<Value> {
@@ -58,7 +58,9 @@ async fn record() {
         stored::apply(&client, crd, "kubectl").await;
     }
     write(version, "crds.yaml", &crds);
-    fs::copy(checkout.join("deploy/install.yaml"), top().join(golden(version, "install.yaml"))).unwrap();
+    if version != NEXT {
+        fs::copy(checkout.join("deploy/install.yaml"), top().join(golden(version, "install.yaml"))).unwrap();
+    }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     stored::apply(&client, &namespace, "kubectl").await;
     let mut objects = yaml_files(&checkout.join("deploy/samples"));
