@@ -10,7 +10,10 @@ use std::{
 
 use elpio_cluster::{
     Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator,
-    components::clients::{ClientProgram, HELM_4, KUBECTL},
+    components::{
+        Component,
+        clients::{ClientProgram, KUBECTL},
+    },
     process::TempDir,
 };
 
@@ -26,14 +29,14 @@ pub struct Site {
 }
 
 impl Site {
-    pub async fn new() -> Self {
+    pub async fn new(helm: Component) -> Self {
         let crds = Crds::ALL.into_iter().filter(|crds| *crds != Crds::ELPIO).collect();
         let options = ClusterOptions { controller_manager: true, crds, ..ClusterOptions::default() };
         let cluster = Cluster::start(options).await;
         let folder = TempDir::new("docs");
         let bin = folder.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
-        for (name, component) in [("kubectl", KUBECTL), ("helm", HELM_4)] {
+        for (name, component) in [("kubectl", KUBECTL), ("helm", helm)] {
             symlink(component.binary().unwrap(), bin.join(name)).unwrap();
         }
         for name in ["elpio-operator", "kubectl-elpio"] {
