@@ -7,7 +7,7 @@ use elpio_cluster::{Audit, Crds, Operator};
 use serde_json::json;
 
 use crate::upgrade::{
-    NAMESPACE, SOON, cluster, documents, reconciled, restarts_are_announced, stored, versions,
+    NAMESPACE, SOON, cluster, crds, documents, reconciled, restarts_are_announced, stored, versions,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn an_upgrade_writes_to_children_only_what_the_changelog_announces() {
 async fn replay(version: &str) -> Audit {
     let cluster = cluster().await;
     let client = cluster.client().await;
-    for crd in documents(version, "crds.yaml") {
+    for crd in crds(version) {
         stored::apply(&client, &crd, "kubectl").await;
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
