@@ -8,6 +8,7 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+mod audit;
 mod backends;
 mod closure;
 mod events;

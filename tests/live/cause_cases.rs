@@ -1,11 +1,20 @@
-//! What fails, from each signal alone: the Event, the log line and the span of the reconcile that saw it first
-//! name the cause, and share one trace.
+//! What fails, from each signal alone: `kubectl describe`, the log and a search in Jaeger name the cause, and lead
+//! to one trace.
 
-use elpio_cluster::{FakeStatus, Webhook, eventually, webhook::Rule};
-use elpio_operator::api::annotation;
-use k8s_openapi::api::events::v1::Event;
+use std::{sync::LazyLock, time::Duration};
+
+use elpio_cluster::{
+    FakeStatus, Jaeger, Webhook,
+    components::clients::{ClientProgram, KUBECTL},
+    eventually,
+    otlp::Span,
+    process::TempDir,
+    webhook::Rule,
+};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::{
     function_stage::{Functions, spec},
@@ -13,16 +22,40 @@ use crate::{
 };
 
 const CRASH: &str = "Container failed with: the program ended.";
+/// Between the line of the log and the end of the reconcile's span.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// The trace of the Event, whose note names the cause.
-fn trace_of(event: &Event, cause: &str) -> String {
-    let note = event.note.clone().unwrap_or_default();
-    assert!(note.contains(cause), "the Event does not name it: {note}");
-    event.annotations()[annotation::TRACE_ID].clone()
+/// Traces alone go to Jaeger: it is read as its users read it.
+async fn stage(name: &str, extra: &[(&str, &str)]) -> (Stage, &'static Jaeger) {
+    static JAEGER: OnceCell<Jaeger> = OnceCell::const_new();
+    let jaeger = JAEGER.get_or_init(Jaeger::start).await;
+    let endpoint = format!("http://{}", jaeger.otlp());
+    let extra = [&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str())], extra].concat();
+    (Stage::with(name, &extra).await, jaeger)
+}
+
+/// The trace that `kubectl describe` names in the line of a Warning with that cause.
+async fn described(stage: &Stage, kind: &str, name: &str, reason: &str, cause: &str) -> String {
+    static HOME: LazyLock<TempDir> = LazyLock::new(|| TempDir::new("describe"));
+    let (kubeconfig, namespace) = (stage.cluster.kubeconfig(), &stage.namespace);
+    let kubectl = tokio::task::spawn_blocking(|| ClientProgram::new(KUBECTL, HOME.path()).unwrap());
+    let kubectl = kubectl.await.unwrap().with_kubeconfig(&kubeconfig);
+    eventually(&format!("kubectl describe names {cause:?}"), SOON, async || {
+        let kind = kind.to_lowercase();
+        let text =
+            tokio::task::block_in_place(|| kubectl.output(&["describe", &kind, name, "-n", namespace], ""));
+        let is_its = |line: &&str| {
+            line.trim_start().starts_with(&format!("Warning  {reason} ")) && line.contains(cause)
+        };
+        let line = text.lines().find(is_its).ok_or_else(|| text.clone())?;
+        let trace = line.rsplit_once("(trace ").and_then(|(_, rest)| rest.split_once(')'));
+        Ok::<_, String>(trace.ok_or(line)?.0.to_owned())
+    })
+    .await
 }
 
 /// The line at WARN that names the object and the cause.
-async fn line(stage: &Stage, name: &str, reason: &str, cause: &str) -> Value {
+async fn logged(stage: &Stage, name: &str, reason: &str, cause: &str) -> Value {
     let names = |line: &Value| {
         let is_of_event = line["event"] == reason || line["message"] == "reconcile failed";
         let error = line["error"].as_str().unwrap_or_default();
@@ -36,37 +69,49 @@ async fn line(stage: &Stage, name: &str, reason: &str, cause: &str) -> Value {
     .await
 }
 
+/// The first reconcile of the object that a search for errors shows, with its cause.
+async fn searched(jaeger: &Jaeger, stage: &Stage, kind: &str, name: &str, cause: &str) -> Span {
+    let tags =
+        [("error", "true"), ("k8s.namespace.name", stage.namespace.as_str()), ("k8s.object.name", name)];
+    eventually(&format!("a search in Jaeger shows {cause:?}"), SOON, async || {
+        let spans = jaeger.find("elpio-operator", &tags).await;
+        let is_its =
+            |span: &&Span| span.name == format!("reconcile {kind}") && span.status_message.contains(cause);
+        spans.iter().find(is_its).cloned().ok_or_else(|| format!("{spans:?}"))
+    })
+    .await
+}
+
 /// Each of the three names the cause; none is needed to read another.
-async fn every_signal_names(stage: &Stage, kind: &str, name: &str, reason: &str, cause: &str) {
-    let event = stage.event(name, "Warning", reason).await;
-    let trace = trace_of(&event, cause);
-    let line = line(stage, name, reason, cause).await;
-    let span = stage
-        .otlp
-        .wait_for_span(&format!("the reconcile of {line}"), SOON, |span| line["span_id"] == span.span_id)
-        .await;
-    let is_error = span.status == "error" && span.status_message.contains(cause);
-    assert!(is_error && span.name == format!("reconcile {kind}"), "{span:?}");
-    assert_eq!(span.attribute("k8s.object.name"), name);
+async fn every_signal_names(
+    (stage, jaeger): (&Stage, &Jaeger),
+    kind: &str,
+    name: &str,
+    reason: &str,
+    cause: &str,
+) {
+    let trace = described(stage, kind, name, reason, cause).await;
+    let line = logged(stage, name, reason, cause).await;
+    let span = searched(jaeger, stage, kind, name, cause).await;
     assert_eq!((line["trace_id"].as_str(), &span.trace_id), (Some(trace.as_str()), &trace), "{line}");
-    eprintln!("{kind}: {reason}: {cause:?} stands in the Event, the line and the span of trace {trace}");
+    assert_eq!(line["span_id"], span.span_id, "the span that first saw it: {line} {span:?}");
+    let at: Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
+    let apart =
+        Duration::from_nanos(span.end).abs_diff(at.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs());
+    assert!(apart < AT_ONCE, "{apart:?} between {line} and {span:?}");
+    eprintln!("{kind}: {reason}: {cause:?} in kubectl describe, in the log, in Jaeger: trace {trace}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashing_revision() {
-    let stage = Stage::new("cause-crash").await;
+    let (stage, jaeger) = stage("cause-crash", &[]).await;
     let failed = FakeStatus::NotReady { reason: "RevisionFailed".to_owned(), message: CRASH.to_owned() };
     stage.engine.set_status("Service", "web", failed);
     stage.apply("web", &image("v1")).await;
     stage.condition("web", "Ready", "False", "RevisionFailed").await;
-    every_signal_names(&stage, "ElpioService", "web", "Progressing", CRASH).await;
-    let waiting = stage
-        .otlp
-        .wait_for_span("its reason as an attribute", SOON, |span| {
-            span.attribute("elpio.ready.reason") == "RevisionFailed"
-        })
-        .await;
-    assert!(waiting.attribute("elpio.ready.message").contains(CRASH), "{waiting:?}");
+    every_signal_names((&stage, jaeger), "ElpioService", "web", "Progressing", CRASH).await;
+    let waiting = jaeger.find("elpio-operator", &[("elpio.ready.reason", "RevisionFailed")]).await;
+    assert!(waiting[0].attribute("elpio.ready.message").contains(CRASH), "{waiting:?}");
     assert_eq!(
         stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "error")]).await,
         0.0,
@@ -77,29 +122,30 @@ async fn a_crashing_revision() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_build() {
     const CAUSE: &str = "no buildpack groups passed detection";
-    let functions = Functions::new("cause-build").await;
+    let (stage, jaeger) = stage("cause-build", &[]).await;
+    let functions = Functions::on(stage);
     functions.apply(&spec("v1"), &json!({})).await;
     let run = functions.run().await;
     functions.end(&run.name_any(), "False", "Failed", CAUSE, "").await;
     functions.phase("BuildFailed").await;
-    every_signal_names(&functions.stage, "ElpioFunction", "hello", "BuildFailed", CAUSE).await;
+    every_signal_names((&functions.stage, jaeger), "ElpioFunction", "hello", "BuildFailed", CAUSE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_child() {
     const CAUSE: &str = "no images from registry.local";
-    let stage = Stage::new("cause-refused").await;
+    let (stage, jaeger) = stage("cause-refused", &[]).await;
     let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
     webhook.add(Rule::refuse("services.serving.knative.dev", 422, CAUSE));
     stage.apply("web", &image("v1")).await;
-    every_signal_names(&stage, "ElpioService", "web", "ReconcileFailed", CAUSE).await;
+    every_signal_names((&stage, jaeger), "ElpioService", "web", "ReconcileFailed", CAUSE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_past_its_deadline() {
-    let stage = Stage::with("cause-deadline", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
+    let (stage, jaeger) = stage("cause-deadline", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
     stage.engine.hold();
     stage.apply("web", &image("v1")).await;
     let waiting = stage.condition("web", "Ready", "False", "Progressing").await.message;
-    every_signal_names(&stage, "ElpioService", "web", "RolloutTimedOut", &waiting).await;
+    every_signal_names((&stage, jaeger), "ElpioService", "web", "RolloutTimedOut", &waiting).await;
 }

@@ -27,7 +27,10 @@ pub fn spec(revision: &str) -> Value {
 
 impl Functions {
     pub async fn new(name: &str) -> Self {
-        let stage = Stage::new(name).await;
+        Self::on(Stage::new(name).await)
+    }
+
+    pub fn on(stage: Stage) -> Self {
         let api = Api::namespaced(stage.client.clone(), &stage.namespace);
         let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
         Self { stage, api, runs }

@@ -1,14 +1,17 @@
 //! A real Jaeger with storage in memory. Its answers are converted into [`Span`]s, and not interpreted.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     components::JAEGER,
     eventually,
     process::{free_port, http, restartable::RestartableProcess},
-    telemetry::otlp::model::{Attributes, Span, SpanEvent},
+    telemetry::{
+        otlp::model::{Attributes, Span, SpanEvent},
+        prometheus::percent_encode,
+    },
 };
 
 /// A running Jaeger; it ends on drop.
@@ -59,7 +62,33 @@ impl Jaeger {
     /// # Panics
     /// If Jaeger does not answer.
     pub async fn trace(&self, trace_id: &str) -> Vec<Span> {
-        let answer = http::get(self.query_port, &format!("/api/traces/{trace_id}"), "application/json").await;
+        self.query(&format!("/api/traces/{trace_id}")).await
+    }
+
+    /// The spans of a service that have these tags, as a user finds them by a search; other spans of their
+    /// traces are left out.
+    ///
+    /// # Panics
+    /// If Jaeger does not answer.
+    pub async fn find(&self, service: &str, tags: &[(&str, &str)]) -> Vec<Span> {
+        let pairs: BTreeMap<_, _> = tags.iter().copied().collect();
+        let pairs = percent_encode(&json!(pairs).to_string());
+        let path = format!("/api/traces?service={service}&tags={pairs}&lookback=1h&limit=1000");
+        let has = |span: &Span, key: &str, value: &str| match key {
+            "span.kind" => span.kind == value,
+            "error" => (span.status == "error").to_string() == value,
+            _ => span.attribute(key) == value,
+        };
+        let mut spans = self.query(&path).await;
+        spans.retain(|span| {
+            span.resource["service.name"] == service && tags.iter().all(|(key, value)| has(span, key, value))
+        });
+        spans
+    }
+
+    /// The spans of all traces that a path of the query API returns, by start time.
+    async fn query(&self, path: &str) -> Vec<Span> {
+        let answer = http::get(self.query_port, path, "application/json").await;
         let answer = answer.unwrap_or_else(|error| panic!("Jaeger: {error}\n{}", self.process.log_tail()));
         let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let mut spans: Vec<Span> = Vec::new();
