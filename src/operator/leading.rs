@@ -14,6 +14,7 @@ use crate::{
     config::OperatorConfig,
     controller::AnyController,
     runtime_info::RuntimeInfo,
+    telemetry::Metrics,
 };
 
 /// What a new leader's fresh lists may take.
@@ -27,6 +28,7 @@ pub(super) async fn on_leadership_acquired(
     controllers: Arc<[Arc<dyn AnyController>]>,
     leadership: Leadership,
     own: Vec<WatchHandle>,
+    metrics: Metrics,
 ) {
     let (mut claims, mut leading) = (leadership.claims(), leadership.subscribe());
     while claims.wait_for(|claimed| *claimed).await.is_ok() {
@@ -38,9 +40,12 @@ pub(super) async fn on_leadership_acquired(
         for controller in &*controllers {
             controller.on_leadership_acquired(leadership.predecessor_exported_until()).await;
         }
+        metrics.push_now();
         if leading.wait_for(|leading| !*leading).await.is_err() {
             return;
         }
+        // The state is another's to show now, before that one shows it.
+        metrics.push_now();
     }
 }
 

@@ -119,7 +119,8 @@ impl Operator {
         self.synced.send_replace(true);
         tracing::info!("ready: every watch that is permitted has synced");
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
-        parts.spawn(leading::on_leadership_acquired(controllers, leadership.clone(), own));
+        let metrics = self.metrics.clone();
+        parts.spawn(leading::on_leadership_acquired(controllers, leadership.clone(), own, metrics));
         let (release, released) = watch::channel(false);
         let elected = leading::run_leader_election(
             self.client.clone(),

@@ -35,6 +35,7 @@ pub use crate::telemetry::kube::request_span::drop_as_timed_out;
 pub use crate::telemetry::kube::watch_stream::WatchGuard;
 pub use crate::telemetry::metrics::{Metrics, QueueMetrics};
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
+pub use crate::telemetry::reconcile::late_calls::CallingReconcile;
 pub use crate::telemetry::reconcile::report::{
     Failure, HasReport, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent,
 };

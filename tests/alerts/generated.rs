@@ -70,7 +70,7 @@ fn page(objective: &Objective) -> String {
          - **Counted:** rollouts that became ready, and rollouts that missed `ELPIO_ROLLOUT_DEADLINE` (`elpio_rollouts_total`, `outcome=\"ready\"` and `\"timed_out\"`).\n\
          - **Missed:** those that timed out, and those that were ready after the time above (`elpio_rollout_duration_seconds`).\n\
          - **Left out:** what was superseded or deleted; and `outcome=\"author_error\"`, a rollout that timed out while its object was `InvalidSpec`, `NameConflict` or\n  \
-         `BuildFailed`: its author alone can mend that.\n\
+         `BuildFailed`, or `ApplyFailed` because a quota, a limit, a policy or a webhook refused a child: its author, or the owner of its namespace, can mend that.\n\
          - A workload that crashes counts: what an engine reports does not tell whose fault it is. So the target leaves {:.0} % for that, and fewer than {}\n  \
          missed rollouts in the longer window raise no alert.\n\
          - A restart or a change of leader burns nothing: an end is counted once, by the process that wrote it, and every series starts at 0.\n\n\

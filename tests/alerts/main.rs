@@ -15,10 +15,9 @@ mod load_faults;
 mod matrix;
 mod objective;
 mod promtool;
-mod rights;
 mod rules;
 mod runbooks;
 mod scenario;
 mod table;
 
-use elpio_support::{promql, stage};
+use elpio_support::{promql, rights, stage};

@@ -1,10 +1,10 @@
 //! The backends of a test process, started once: collector → Jaeger and Prometheus, which also scrapes each
 //! operator.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use elpio_cluster::{
-    Cluster, Collector, Jaeger, Prometheus,
+    Cluster, Collector, Jaeger, Operator, Prometheus,
     collector::{CollectorTargets, FILE_EXPORTERS},
 };
 use serde_json::Value;
@@ -45,6 +45,11 @@ impl Backends {
     /// An operator that pushes to the collector every fifth of a second and is scraped; `name` is its
     /// `service.instance.id` too.
     pub async fn stage(&self, name: &str, extra: &[(&str, &str)]) -> Stage {
+        self.stage_as(name, &Cluster::shared().await.kubeconfig(), extra).await
+    }
+
+    /// The same as another user.
+    pub async fn stage_as(&self, name: &str, kubeconfig: &Path, extra: &[(&str, &str)]) -> Stage {
         let (endpoint, instance) = (self.collector.endpoint(), format!("service.instance.id={name}"));
         let mut environment = vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
@@ -52,11 +57,16 @@ impl Backends {
             ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
         ];
         environment.extend(extra);
-        let stage = Stage::with(name, &environment).await;
-        let mut targets = self.targets.lock().await;
-        targets.push(target(&stage));
-        self.prometheus.set_scrape_targets(&targets).await;
+        let stage = Stage::on(Cluster::shared().await, name, kubeconfig, &environment).await;
+        self.scrape(&stage.operator).await;
         stage
+    }
+
+    /// From now on Prometheus scrapes this operator too.
+    pub async fn scrape(&self, operator: &Operator) {
+        let mut targets = self.targets.lock().await;
+        targets.push(target(operator));
+        self.prometheus.set_scrape_targets(&targets).await;
     }
 
     /// Log records that the collector wrote to that file, of OTLP's form.
@@ -109,8 +119,8 @@ impl Record {
 }
 
 /// Where Prometheus scrapes this operator.
-pub fn target(stage: &Stage) -> String {
-    format!("127.0.0.1:{}", stage.operator.metrics_port())
+pub fn target(operator: &Operator) -> String {
+    format!("127.0.0.1:{}", operator.metrics_port())
 }
 
 pub fn list(value: &Value) -> &[Value] {

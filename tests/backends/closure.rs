@@ -198,7 +198,7 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
         "elpio_rollout_duration_seconds",
         "http_client_request_duration_seconds",
     ] {
-        let query = format!("{family}_bucket{{instance=\"{}\"}}", target(&stage));
+        let query = format!("{family}_bucket{{instance=\"{}\"}}", target(&stage.operator));
         let what = format!("Prometheus has exemplars of {family}");
         let exemplars =
             eventually(&what, SOON, async || match backends.prometheus.query_exemplars(&query).await {
@@ -226,7 +226,7 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
         &rows,
     );
     let targets = backends.prometheus.targets().await.unwrap();
-    let own = targets.iter().find(|(url, ..)| url.contains(&target(&stage))).unwrap();
+    let own = targets.iter().find(|(url, ..)| url.contains(&target(&stage.operator))).unwrap();
     assert!(own.1 && own.2.is_empty(), "scraped without an error: {own:?}");
 }
 

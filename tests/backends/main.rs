@@ -18,8 +18,9 @@ mod parity;
 mod receiving;
 mod registry;
 mod registry_files;
+mod replicas;
 mod rotation;
 mod unsampled;
 mod variables;
 
-use elpio_support::{load, report, stage, telemetry_rig as rig};
+use elpio_support::{load, report, rights, stage, telemetry_rig as rig};

@@ -223,7 +223,7 @@ async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
         &stage.operator.metrics("application/openmetrics-text; version=1.0.0").await,
     )
     .len();
-    let query = format!("scrape_samples_scraped{{instance=\"{}\"}}", target(&stage));
+    let query = format!("scrape_samples_scraped{{instance=\"{}\"}}", target(&stage.operator));
     eventually("Prometheus takes every series of the page", SOON, async || {
         let scraped = backends.prometheus.query(&query).await?.first().map_or(0.0, |found| found.value);
         #[allow(clippy::cast_precision_loss, reason = "thousands")]
@@ -234,7 +234,7 @@ async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
         }
     })
     .await;
-    let target_url = target(&stage);
+    let target_url = target(&stage.operator);
     let up = backends
         .prometheus
         .targets()

@@ -5,7 +5,7 @@ use elpio_cluster::eventually;
 use serde_json::Value;
 
 use crate::{
-    backends::{attributes, text},
+    backends::{attributes, list, text},
     receiving::{ALL, END, Pushing, Receiving, case},
     stage::{SOON, Stage, image},
 };
@@ -184,6 +184,34 @@ async fn resource_attributes_and_the_length_of_values() {
         .remove(0);
     assert_eq!(attributes(&record["attributes"])["k8s.object.kind"], "ElpioSe");
     assert_eq!(record["body"]["stringValue"], "reconciled", "a body is no attribute");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_attributes_and_what_was_dropped() {
+    let receiving = Receiving::shared().await;
+    let endpoint = receiving.endpoint("grpc");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
+    let counts = |parts: &[Value]| -> Vec<(String, usize, u64)> {
+        let name = |part: &Value| text(&part["name"]) + &text(&part["body"]["stringValue"]);
+        let dropped = |part: &Value| part["droppedAttributesCount"].as_u64().unwrap_or_default();
+        parts.iter().map(|part| (name(part), list(&part["attributes"]).len(), dropped(part))).collect()
+    };
+    let whole = receiving.of(&[endpoint], &["traces", "logs"]).await;
+    let (spans, records) = (counts(&whole.spans()), counts(&whole.records()));
+    assert!(spans.iter().chain(&records).all(|(_, count, dropped)| *count > 3 && *dropped == 0), "{spans:?}");
+    for (span_limit, record_limit) in [
+        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"),
+    ] {
+        let cut =
+            receiving.of(&[endpoint, (span_limit, "3"), (record_limit, "3")], &["traces", "logs"]).await;
+        let expected: Vec<_> =
+            spans.iter().map(|(name, count, _)| (name.clone(), 3, *count as u64 - 3)).collect();
+        assert_eq!(counts(&cut.spans()), expected, "{span_limit}");
+        // The SDK has no place for the number in a record.
+        let expected: Vec<_> = records.iter().map(|(name, ..)| (name.clone(), 3, 0)).collect();
+        assert_eq!(counts(&cut.records()), expected, "{record_limit}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

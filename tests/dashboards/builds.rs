@@ -14,14 +14,14 @@ pub static BOARD: Board = Board {
                     "Functions ready",
                     "short",
                     "ElpioFunctions whose last build serves.",
-                    &[("sum(elpio_resources{@,kind=\"ElpioFunction\",ready=\"true\"})", "ready")],
+                    &[("sum(max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioFunction\",ready=\"true\"}))", "ready")],
                 )
                 .wide(6),
                 stat(
                     "Building",
                     "short",
                     "Functions whose build runs now.",
-                    &[("sum(elpio_resources{@,kind=\"ElpioFunction\",reason=\"Building\"})", "building")],
+                    &[("sum(max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioFunction\",reason=\"Building\"}))", "building")],
                 )
                 .wide(6),
                 stat(
@@ -84,7 +84,7 @@ pub static BOARD: Board = Board {
                     "Functions by state and reason",
                     "short",
                     "Every function once. Building that stays: Tekton does not run it. ServiceNotReady: it was built, but does not serve.",
-                    &[("sum by (ready, reason) (elpio_resources{@,kind=\"ElpioFunction\"})", "{{ready}}: {{reason}}")],
+                    &[("sum by (ready, reason) (max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioFunction\"}))", "{{ready}}: {{reason}}")],
                 )
                 .stacked(),
                 graph(

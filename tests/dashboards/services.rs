@@ -10,12 +10,12 @@ pub static BOARD: Board = Board {
         Row(
             "Now",
             &[
-                stat("Ready", "short", "ElpioServices that are ready.", &[("sum(elpio_services_ready{@})", "ready")]).wide(6),
+                stat("Ready", "short", "ElpioServices that are ready.", &[("sum(max by (cluster, namespace, job) (elpio_services_ready{@}))", "ready")]).wide(6),
                 stat(
                     "Not ready",
                     "short",
                     "ElpioServices that are not, or not yet. Their reasons stand below; kubectl get esvc -A names them.",
-                    &[("sum(elpio_resources{@,kind=\"ElpioService\",ready!=\"true\"})", "not ready")],
+                    &[("sum(max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioService\",ready!=\"true\"}))", "not ready")],
                 )
                 .wide(6)
                 .colors(&[(None, "green"), (Some(1.0), "orange")]),
@@ -64,7 +64,7 @@ pub static BOARD: Board = Board {
                     "Services by state and reason",
                     "short",
                     "Every service once. Progressing that stays: an engine does not get it up. Forbidden: a right of the operator's is missing.",
-                    &[("sum by (ready, reason) (elpio_resources{@,kind=\"ElpioService\"})", "{{ready}}: {{reason}}")],
+                    &[("sum by (ready, reason) (max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioService\"}))", "{{ready}}: {{reason}}")],
                 )
                 .stacked()
                 .wide(12),

@@ -1,9 +1,10 @@
-//! The metrics page: how long it answers, and what it makes of a request.
+//! The pages: how long they answer, and what the metrics page makes of a request.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use elpio_cluster::{Cluster, eventually, process::Exit};
@@ -16,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_answers_until_the_drain_has_ended() {
+async fn the_pages_answer_until_the_drain_has_ended() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
     let mut stage = Stage::on(cluster, "page-drain", proxy.kubeconfig(), &[]).await;
@@ -34,10 +35,24 @@ async fn the_page_answers_until_the_drain_has_ended() {
         if stage.operator.log().contains("stopping") { Ok(()) } else { Err(stage.operator.log_tail()) }
     })
     .await;
-    let active = stage.operator.sample("elpio_reconcile_active", &[("kind", "ElpioService")]).await;
-    assert_eq!(active, Some(1.0), "the reconcile that is being finished");
+    // The reconcile hangs: all that time every page answers.
+    let begun = Instant::now();
+    let mut answers = 0;
+    while begun.elapsed() < Duration::from_secs(3) {
+        let active = stage.operator.sample("elpio_reconcile_active", &[("kind", "ElpioService")]).await;
+        assert_eq!(active, Some(1.0), "the reconcile that is being finished");
+        let (ready, why) = stage.operator.get("/readyz").await.unwrap();
+        assert_eq!((ready, why.trim()), (503, "stopping"), "no new work may come");
+        assert_eq!(stage.operator.get("/livez").await.unwrap().0, 200, "nobody is to kill it");
+        answers += 1;
+    }
+    eprintln!("each page answered {answers} times in 3 s of the drain");
+    assert!(stage.operator.is_running() && answers > 10, "{answers} answers");
     gate.add_permits(100);
     assert_eq!(stage.operator.wait_for_exit(SOON).await, Exit::Code(0), "{}", stage.operator.log());
+    assert!(stage.operator.get("/readyz").await.is_err() && stage.operator.scrape("").await.is_err());
+    // What hung was finished, and not cut off.
+    stage.object(&stage.knative(), "web", "is applied", |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

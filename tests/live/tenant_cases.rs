@@ -1,17 +1,23 @@
-//! `ELPIO_TRACE_PARENT`: what a tenant's trace context may decide in a platform of several tenants.
+//! A platform of several tenants: what a tenant's trace context may decide (`ELPIO_TRACE_PARENT`), and whose budget
+//! his quota burns.
 
 use std::collections::{BTreeSet, HashMap};
 
+use elpio_cluster::eventually;
 use elpio_operator::{
     api::ElpioService,
     telemetry::{
         Identity, LogConfig, LogFormat, RolloutSeed, Telemetry, TelemetryBuilder, TelemetryConfig, Traces,
     },
 };
-use kube::{ResourceExt, api::ListParams};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use serde_json::json;
 
-use crate::stage::{Stage, image};
+use crate::stage::{SOON, Stage, image, with};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -94,4 +100,28 @@ async fn with_ignore_there_is_not_even_a_link() {
     let roots: Vec<_> =
         stage.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService").collect();
     assert!(roots.iter().all(|root| root.links.is_empty()), "{roots:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_a_quota_refuses_is_no_missed_objective() {
+    let stage = Stage::with("tenant-quota", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}});
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    eventually("the quota is in force", SOON, async || {
+        let status = serde_json::to_value(quotas.get("none").await.unwrap().status).unwrap();
+        if status["used"]["count/deployments.apps"] == "0" { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let keda = json!({"engine": "keda", "scaling": {"minScale": 1, "maxScale": 2}});
+    stage.apply("refused", &with(image("v1"), &keda)).await;
+    stage.condition("refused", "Reconciled", "False", "ApplyFailed").await;
+    stage.engine.hold();
+    stage.apply("hanging", &image("v1")).await;
+    let labels = |engine, outcome| [("kind", "ElpioService"), ("engine", engine), ("outcome", outcome)];
+    stage.reaches("elpio_rollouts_total", &labels("keda", "author_error"), 1.0).await;
+    stage.reaches("elpio_rollouts_total", &labels("knative", "timed_out"), 1.0).await;
+    for (engine, outcome) in [("keda", "timed_out"), ("knative", "author_error")] {
+        assert_eq!(stage.counted("elpio_rollouts_total", &labels(engine, outcome)).await, 0.0, "{engine}");
+    }
 }

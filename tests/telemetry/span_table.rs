@@ -10,8 +10,8 @@ use elpio_operator::{
     api::{BuildResult, RolloutOutcome},
     foreign::ChildKind,
     telemetry::{
-        BuildSpan, ChildStep, ErrorType, Kind, ReconcileReport, ReconcileStep, RolloutContext, RolloutSeed,
-        RolloutSpan, SpanParent, TaskSpan,
+        BuildSpan, CallingReconcile, ChildStep, ErrorType, Kind, ReconcileReport, ReconcileStep,
+        RolloutContext, RolloutSeed, RolloutSpan, SpanParent, TaskSpan,
         catalog::{
             spans::{Parent, SPANS, find},
             spans_doc,
@@ -21,7 +21,7 @@ use elpio_operator::{
 };
 use opentelemetry::SpanId;
 use opentelemetry_sdk::trace::SpanData;
-use tracing::Instrument;
+use tracing::{Instrument, instrument::WithSubscriber};
 
 use super::{
     calls::call,
@@ -150,6 +150,19 @@ fn build(ctx: &RolloutContext, result: BuildResult) -> BuildSpan {
     }
 }
 
+/// An Event that is written after its run.
+async fn late(rig: &Rig, location: SpanParent) {
+    let mut caller = None;
+    let published = async {
+        let publish = async { caller = CallingReconcile::current() };
+        publish.instrument(step(ReconcileStep::Event)).await;
+        wrote()
+    };
+    rig.reconcile(location, published).await;
+    let write = async { call(rig, "POST", OBJECT, Ok(201)).await };
+    CallingReconcile::run(caller.as_ref(), write).with_subscriber(rig.dispatch.clone()).await;
+}
+
 /// Emits all there is.
 async fn all(rig: &Rig) {
     let traces = rig.telemetry.traces();
@@ -158,6 +171,7 @@ async fn all(rig: &Rig) {
     };
     let first = begin(1, Some(CALLER));
     run(rig, SpanParent::InRollout(first.clone())).await;
+    late(rig, SpanParent::InRollout(first.clone())).await;
     end(rig, first.clone(), RolloutOutcome::Superseded, None);
     let second = begin(2, None);
     let nothing_yet = async { ReconcileReport { engine: None, ..failed(ErrorType::InvalidSpec) } };

@@ -3,7 +3,10 @@
 
 use kube::core::Status;
 
-use crate::{api::redaction::redact, telemetry::ErrorType};
+use crate::{
+    api::{condition::reason, redaction::redact},
+    telemetry::ErrorType,
+};
 
 /// The reason that kube fills in where the body is no `Status`: a proxy on the way answered.
 const NO_STATUS: &str = "Failed to parse error data";
@@ -69,6 +72,15 @@ fn is_denied_by_authorizer(status: &Status) -> bool {
             !resource.is_empty() && name.len() >= 2 && name.starts_with('"') && name.ends_with('"')
         });
     by_api_server && reason.starts_with("User \"") && reason.contains("\" cannot ")
+}
+
+/// Whether only the author of an object, or the owner of its namespace, can mend what a condition with this reason
+/// and message names: also admission's no to a child (a quota, a limit, a policy, a webhook).
+#[must_use]
+pub fn is_of_author(reason: &str, message: &str) -> bool {
+    let is_denied = message.contains("\" denied the request")
+        || (message.contains(" is forbidden: ") && !message.contains(" is forbidden: cannot set "));
+    reason::OF_AUTHOR.contains(&reason) || (reason == reason::APPLY_FAILED && is_denied)
 }
 
 /// Whether a 401 is a webhook's or a policy's, who may choose that code. The API server's own has no details.

@@ -134,3 +134,66 @@ fn a_namespace_that_ends_is_known() {
     )));
     assert!(!is_namespace_gone(&status(403, "no", &deployment())));
 }
+
+#[test]
+fn what_admission_refuses_is_for_the_author_and_what_breaks_on_the_way_is_not() {
+    const FAILED: &str = "failed to patch deployments.apps web in namespace ns: ";
+    for (of_author, reason, message) in [
+        (true, "InvalidSpec", "spec.port: 8012 is reserved"),
+        (true, "NameConflict", "Service web already exists"),
+        (true, "BuildFailed", "no buildpack groups passed detection"),
+        (
+            true,
+            "ApplyFailed",
+            r#"deployments.apps "web" is forbidden: exceeded quota: small, requested: count/deployments.apps=1"#,
+        ),
+        (
+            true,
+            "ApplyFailed",
+            r#"pods "web" is forbidden: [maximum cpu usage per Container is 500m, but limit is 2]"#,
+        ),
+        (
+            true,
+            "ApplyFailed",
+            r#"pods "web" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true"#,
+        ),
+        (
+            true,
+            "ApplyFailed",
+            r#"deployments.apps "web" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no"#,
+        ),
+        (
+            true,
+            "ApplyFailed",
+            r#"admission webhook "policy.example.com" denied the request: images must have a digest"#,
+        ),
+        (
+            true,
+            "ApplyFailed",
+            r#"admission webhook "policy.example.com" denied the request without explanation"#,
+        ),
+        (
+            false,
+            "ApplyFailed",
+            r#"Internal error occurred: failed calling webhook "policy.example.com": connection refused"#,
+        ),
+        (false, "ApplyFailed", "no answer within 12 s"),
+        (false, "ApplyFailed", "Too many requests, please try again later."),
+        (false, "ApplyFailed", r#"Deployment.apps "web" is invalid: spec.replicas: must be positive"#),
+        (
+            false,
+            "ApplyFailed",
+            r#"deployments.apps "web" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"#,
+        ),
+        (
+            false,
+            "Forbidden",
+            r#"deployments.apps "web" is forbidden: User "eve" cannot patch resource "deployments" in API group "apps""#,
+        ),
+        (false, "Progressing", "Knative Service web: has not observed generation 1 yet"),
+        (false, "RevisionFailed", "Container failed with: the program ended."),
+    ] {
+        let message = format!("{FAILED}{message}");
+        assert_eq!(is_of_author(reason, &message), of_author, "{reason}: {message}");
+    }
+}

@@ -38,7 +38,7 @@ use crate::{
             write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
         },
     },
-    telemetry::{ErrorType, EventOutcome, Metrics, Traces, current_ids},
+    telemetry::{CallingReconcile, ErrorType, EventOutcome, Metrics, Traces, current_ids},
 };
 
 pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
@@ -100,7 +100,8 @@ impl Recorder {
         }
         let ids = regarding.ids.clone().or_else(current_ids);
         inner.traces.emit_event(&event_record(regarding, event));
-        let (name, action) = inner.state.lock().add(regarding, event, ids, now(), Instant::now());
+        let caller = CallingReconcile::current();
+        let (name, action) = inner.state.lock().add(regarding, event, ids, caller, now(), Instant::now());
         match action {
             PublishAction::Write => inner.write(&name).await,
             PublishAction::Defer => {
@@ -208,10 +209,13 @@ impl Inner {
         while self.is_leader() {
             let Some(write) = self.state.lock().begin(name) else { return };
             let mut running = RunningWrite { inner: self, name, ended: false };
-            let result = match &write.draft {
-                Some(draft) => self.create(name, &write, draft).await,
-                None => self.patch_series(name, &write).await,
+            let call = async {
+                match &write.draft {
+                    Some(draft) => self.create(name, &write, draft).await,
+                    None => self.patch_series(name, &write).await,
+                }
             };
+            let result = CallingReconcile::run(write.caller.as_ref(), call).await;
             running.ended = true;
             let (result, error) = match result {
                 Ok(result) => (result, None),

@@ -15,7 +15,7 @@ use crate::{
         object::{FoundEvent, Regarding},
         write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
     },
-    telemetry::{EventOutcome, SpanIds},
+    telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
 
 /// From the third occurrence on, a series is written at most once in this time, and once after it has been
@@ -46,6 +46,8 @@ pub struct Series {
     first: Timestamp,
     last: Timestamp,
     last_trace: Option<String>,
+    /// Kept until they are written.
+    caller: Option<CallingReconcile>,
     /// Occurrences whose outcome is not known yet.
     open: u32,
     in_flight: bool,
@@ -75,6 +77,7 @@ impl Series {
             first: at,
             last: at,
             last_trace: None,
+            caller: None,
             open: 0,
             in_flight: false,
             retry: None,
@@ -112,6 +115,11 @@ impl Series {
         self.draft.get_or_insert_with(|| Draft { regarding: regarding.clone(), event: event.clone(), ids });
     }
 
+    /// The reconcile whose call it is that is to be made.
+    pub fn set_caller(&mut self, caller: Option<CallingReconcile>) {
+        self.caller = caller;
+    }
+
     /// Begins a call, unless one is running or nothing is to be written.
     pub fn begin(&mut self) -> Option<EventWrite> {
         let creates = self.recorded == 0;
@@ -129,6 +137,7 @@ impl Series {
             first: self.first,
             last: self.last,
             last_trace: self.last_trace.clone(),
+            caller: self.caller.clone(),
         })
     }
 
@@ -205,6 +214,7 @@ impl Series {
         self.recorded_at = now;
         self.retry = None;
         self.draft = None;
+        self.caller = None;
         match (&write.draft, std::mem::take(&mut self.open)) {
             (Some(_), open @ 1..) => {
                 vec![(EventOutcome::Created, 1), (EventOutcome::Aggregated, open - 1)]
@@ -244,6 +254,7 @@ impl Series {
     }
 
     fn close(&mut self, outcome: EventOutcome) -> Vec<(EventOutcome, u32)> {
+        self.caller = None;
         vec![(outcome, std::mem::take(&mut self.open))]
     }
 

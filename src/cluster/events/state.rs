@@ -17,7 +17,7 @@ use crate::{
         },
         table,
     },
-    telemetry::SpanIds,
+    telemetry::{CallingReconcile, SpanIds},
 };
 
 /// Calls that one object's Events may cause at once, and how long it takes until one more is allowed. Retries
@@ -47,6 +47,7 @@ impl RecorderState {
         regarding: &Regarding,
         event: &NewEvent,
         ids: Option<SpanIds>,
+        caller: Option<CallingReconcile>,
         at: Timestamp,
         now: Instant,
     ) -> (String, PublishAction) {
@@ -61,6 +62,9 @@ impl RecorderState {
             } else {
                 action = PublishAction::Drop;
             }
+        }
+        if action == PublishAction::Write || series.is_unwritten() {
+            series.set_caller(caller);
         }
         (name, action)
     }

@@ -24,7 +24,7 @@ fn regarding(uid: &str) -> Regarding {
 fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAction) {
     let event =
         NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None };
-    state.add(&regarding(uid), &event, None, Timestamp::UNIX_EPOCH, now)
+    state.add(&regarding(uid), &event, None, None, Timestamp::UNIX_EPOCH, now)
 }
 
 fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> AfterWrite {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     api::event::NewEvent,
     cluster::events::object::{FoundEvent, Regarding},
-    telemetry::{EventOutcome, SpanIds},
+    telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
 
 /// What an occurrence leads to.
@@ -55,6 +55,8 @@ pub struct EventWrite {
     pub last: Timestamp,
     /// The trace of the last of them.
     pub last_trace: Option<String>,
+    /// The reconcile that published the last of them.
+    pub caller: Option<CallingReconcile>,
 }
 
 /// What became of a call.

@@ -12,6 +12,7 @@ use crate::{
         condition::{self, Condition},
         policy::TraceParentPolicy,
     },
+    cluster::client::error_class::is_of_author,
     controller::kinds::{Kind, Object},
     status::{
         build::{FinishedBuild, FinishedTask},
@@ -273,7 +274,7 @@ fn ready<K: Kind>(object: &Object<K>) -> Option<&Condition> {
 /// How a rollout counts that has ended.
 fn result<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> RolloutResult {
     let outcome = end.rollout().outcome.unwrap_or(RolloutOutcome::Ready);
-    let of_author = ready::<K>(object).is_some_and(|c| condition::reason::OF_AUTHOR.contains(&&*c.reason));
+    let of_author = ready::<K>(object).is_some_and(|c| is_of_author(&c.reason, &c.message));
     if outcome == RolloutOutcome::TimedOut && of_author { RolloutResult::AuthorError } else { outcome.into() }
 }
 

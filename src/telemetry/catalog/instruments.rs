@@ -91,7 +91,8 @@ pub const ENGINES: &[&str] = &{
     labels
 };
 /// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
-pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER"];
+pub const METHODS: &[&str] =
+    &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", "_OTHER"];
 /// The one lease of the operator.
 pub const LEASE: &str = "elpio-operator";
 
@@ -259,7 +260,7 @@ pub static ROLLOUTS: InstrumentDef = InstrumentDef {
         InstrumentKind::Counter,
         "{rollout}",
         "elpio_rollouts_total",
-        "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0. author_error: timed out, while the object was InvalidSpec, NameConflict or BuildFailed",
+        "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0. author_error: timed out, while the object was InvalidSpec, NameConflict or BuildFailed, or ApplyFailed by a quota, a limit, a policy or a webhook",
     )
 };
 /// How long rollouts took.

@@ -119,8 +119,9 @@ pub static STEP: SpanDef = SpanDef {
     name: "STEP",
     placeholders: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
     kind: "internal",
-    what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is an error of the calls",
-    parents: &[Parent::Of("reconcile KIND")],
+    what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is an error of the calls. An Event that is written after \
+           its run (again, or the count of a series) is an `event` below the first",
+    parents: &[Parent::Of("reconcile KIND"), Parent::Of("STEP")],
     link: None,
     attributes: &[],
     statuses: &[(SpanStatus::Unset, "always")],

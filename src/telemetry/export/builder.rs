@@ -211,6 +211,7 @@ impl TelemetryBuilder {
         let scope = InstrumentationScope::builder("elpio-operator").with_version(self.identity.version);
         let scope = scope.with_schema_url(SCHEMA_URL).build();
         let readers = std::mem::take(&mut self.readers);
+        let is_pushed = !readers.is_empty();
         let meters =
             providers::meters(self.page, readers, &self.delivery, &self.identity, (&resource, &scope))?;
         let records = (!self.records.is_empty()).then(|| {
@@ -239,6 +240,7 @@ impl TelemetryBuilder {
         let telemetry = Telemetry {
             metrics: Metrics {
                 instruments: meters.as_ref().map(|meters| Arc::clone(&meters.instruments)),
+                pusher: meters.as_ref().filter(|_| is_pushed).map(|meters| meters.provider.clone()),
                 propagate: self.settings.propagate && exports,
                 audit_ids: exports,
             },

@@ -6,6 +6,7 @@ pub(in crate::telemetry) mod typed;
 use std::{sync::Arc, time::Duration};
 
 use opentelemetry::metrics::Meter;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use crate::telemetry::{
     catalog::{
@@ -28,6 +29,8 @@ use crate::telemetry::{
 #[derive(Clone, Default)]
 pub struct Metrics {
     pub(in crate::telemetry) instruments: Option<Arc<Instruments>>,
+    /// What pushes them; none where nothing does.
+    pub(in crate::telemetry) pusher: Option<SdkMeterProvider>,
     /// Whether `traceparent` is sent to the API server.
     pub(in crate::telemetry) propagate: bool,
     /// Whether a call carries its span's ids as `Audit-ID`: where spans go nowhere, the ids lead nowhere.
@@ -106,6 +109,15 @@ impl Metrics {
     #[must_use]
     pub fn disabled() -> Self {
         Self::default()
+    }
+
+    /// Pushes all metrics now, in the background: at a change of leader two replicas would show one state until
+    /// each pushes the next time.
+    pub fn push_now(&self) {
+        if let Some(pusher) = self.pusher.clone() {
+            // Blocks for as long as an export may take; what fails is counted and logged by the exporter's wrapper.
+            std::thread::spawn(move || pusher.force_flush());
+        }
     }
 
     /// A rollout ended; `ctx` are the ids of its root span, when it is sampled.

@@ -1,6 +1,7 @@
 //! The wrapper round every reconcile: its span, its metrics, its one log line. It never changes what a reconcile
 //! returns; one that panics returns nothing, and is a failed reconcile in every signal.
 
+pub mod late_calls;
 pub mod report;
 pub mod steps;
 

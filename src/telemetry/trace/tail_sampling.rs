@@ -11,7 +11,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, KeyValue, StringValue, Value,
+    Array, Context, KeyValue, StringValue, Value,
     trace::{Span as _, SpanId, TraceContextExt, TraceId},
 };
 use opentelemetry_sdk::{
@@ -145,13 +145,21 @@ fn truncate_all(span: &mut SpanData, limit: usize) {
     }
 }
 
-/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings alone (OpenTelemetry
-/// specification, attribute limits).
+/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings and of each string of an array
+/// (OpenTelemetry specification, attribute limits).
 fn truncate(attribute: &mut KeyValue, limit: usize) {
-    if let Value::String(text) = &attribute.value
-        && let Some((end, _)) = text.as_str().char_indices().nth(limit)
-    {
-        attribute.value = Value::String(StringValue::from(text.as_str()[..end].to_owned()));
+    match &mut attribute.value {
+        Value::String(text) => truncate_text(text, limit),
+        Value::Array(Array::String(texts)) => {
+            texts.iter_mut().for_each(|text| truncate_text(text, limit));
+        }
+        _ => {}
+    }
+}
+
+fn truncate_text(text: &mut StringValue, limit: usize) {
+    if let Some((end, _)) = text.as_str().char_indices().nth(limit) {
+        *text = StringValue::from(text.as_str()[..end].to_owned());
     }
 }
 
@@ -166,5 +174,19 @@ mod tests {
         assert_eq!(attribute.value.as_str(), "äö");
         truncate(&mut attribute, 2);
         assert_eq!(attribute.value.as_str(), "äö");
+    }
+
+    #[test]
+    fn each_string_of_an_array_is_cut_and_nothing_else() {
+        let texts = |all: [&'static str; 3]| Value::Array(Array::String(all.map(StringValue::from).to_vec()));
+        for (value, expected) in [
+            (texts(["äöü", "ab", ""]), texts(["äö", "ab", ""])),
+            (Value::Array(Array::I64(vec![12345])), Value::Array(Array::I64(vec![12345]))),
+            (Value::I64(12345), Value::I64(12345)),
+        ] {
+            let mut attribute = KeyValue::new("a", value);
+            truncate(&mut attribute, 2);
+            assert_eq!(attribute.value, expected);
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use elpio_cluster::{Cluster, rbac::wait_for_permission};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::{Api, api::PostParams};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 
 /// Every group that the operator writes to.
@@ -43,6 +46,15 @@ impl User {
     /// Grants what was withheld; when it returns, the API server knows.
     pub async fn grant(&self) {
         allow(self.name, "rest", &[self.withheld]).await;
+    }
+
+    /// Withholds again what was granted; when it returns, the API server knows.
+    pub async fn revoke(&self) {
+        let (client, name) = (Cluster::shared().await.client().await, format!("{}-rest", self.name));
+        let params = DeleteParams::default();
+        Api::<ClusterRoleBinding>::all(client.clone()).delete(&name, &params).await.unwrap();
+        Api::<ClusterRole>::all(client.clone()).delete(&name, &params).await.unwrap();
+        wait_for_permission(&client, self.name, false, ["update", self.withheld, "*"]).await;
     }
 }
 

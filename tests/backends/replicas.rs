@@ -1,0 +1,233 @@
+//! Two replicas over a lost lead and a killed leader: no sum over both ever exceeds the truth, and every total is
+//! what the objects and the audit log have; scraped, and pushed through the collector.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use elpio_cluster::{Cluster, Operator, TimeRange, eventually};
+use elpio_operator::api::ElpioService;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::{
+    backends::{Backends, target},
+    report::table,
+    rights::User,
+    stage::{SOON, Stage, binary, find, image, with},
+};
+
+const SERVICES: usize = 5;
+/// A claim that is not renewed ends after so long, and what a busy machine adds.
+const TAKE_OVER: Duration = Duration::from_mins(2);
+
+/// Sums over both replicas.
+const STATES: [(&str, &str); 4] = [
+    ("services ready", "sum(elpio_services_ready{@})"),
+    ("objects", "sum(elpio_resources{@})"),
+    ("objects that are ready", "sum(elpio_resources{@,ready=\"true\"})"),
+    ("leaders", "sum(leader_election_master_status{@})"),
+];
+/// The same as in the panels.
+const AS_IN_PANELS: [(&str, &str); 3] = [
+    ("services ready", "sum(max by (cluster, namespace, job) (elpio_services_ready{@}))"),
+    ("objects", "sum(max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@}))"),
+    (
+        "objects that are ready",
+        "sum(max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,ready=\"true\"}))",
+    ),
+];
+/// What a process counted stays true when it ends.
+const TOTALS: [(&str, &str); 4] = [
+    ("rollouts", "sum(max_over_time(elpio_rollouts_total{@,outcome=\"ready\"}[10m]))"),
+    ("children written", "sum(max_over_time(elpio_apply_total{@,outcome=\"changed\"}[10m]))"),
+    ("Events created", "sum(max_over_time(elpio_events_total{@,outcome=\"created\"}[10m]))"),
+    (
+        "calls that write",
+        "sum(max_over_time(http_client_request_duration_seconds_count{@,http_request_method!=\"GET\",url_template=~\".*/namespaces/.*\",url_template!~\".*/leases.*\"}[10m]))",
+    ),
+];
+const RECONCILES: &str = "sum(max_over_time(elpio_reconcile_total{@}[10m]))";
+
+/// The selectors of the two outputs.
+struct Outputs([(&'static str, String); 2]);
+
+impl Outputs {
+    fn of(first: &Operator, second: &Operator) -> Self {
+        let scraped = format!("job=\"elpio-operator\",instance=~\"{}|{}\"", target(first), target(second));
+        let pushed = "job=\"elpio/elpio-operator\",instance=~\"replica-.\"".to_owned();
+        Self([("scraped", scraped), ("pushed", pushed)])
+    }
+}
+
+/// The second replica, which pushes so often that it is never late.
+async fn second_replica(backends: &Backends, stage: &Stage) -> Operator {
+    let (namespace, endpoint) = (stage.namespace.as_str(), backends.collector.endpoint());
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace),
+        ("POD_NAMESPACE", namespace),
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=replica-b"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+    ];
+    let mut operator = Operator::spawn(binary(), &Cluster::shared().await.kubeconfig(), &environment);
+    operator.wait_ready().await;
+    backends.scrape(&operator).await;
+    operator
+}
+
+async fn leads(operator: &Operator) {
+    eventually("it leads", TAKE_OVER, async || {
+        match operator.sample("leader_election_master_status", &[]).await {
+            Some(1.0) => Ok(()),
+            other => Err(format!("{other:?}\n{}", operator.log_tail())),
+        }
+    })
+    .await;
+}
+
+/// An edit of each service, each to its end.
+async fn edit_all(stage: &Stage, tag: &str) {
+    for index in 0..SERVICES {
+        let name = format!("web-{index}");
+        let generation = stage.apply(&name, &image(tag)).await.metadata.generation;
+        let is_done = |object: &ElpioService| {
+            let rollout = object.status.as_ref().and_then(|status| status.rollout.as_ref());
+            rollout.is_some_and(|r| Some(r.generation) == generation && r.ended_at.is_some())
+        };
+        stage.service(&name, "its rollout has ended", is_done).await;
+    }
+    stage.quiet().await;
+}
+
+/// What the objects and the audit log have.
+async fn truth(stage: &Stage, mark: u64) -> BTreeMap<&'static str, usize> {
+    let objects = stage.services().list(&ListParams::default()).await.unwrap().items;
+    let ready: Vec<&ElpioService> = objects
+        .iter()
+        .filter(|object| find(object, "Ready").is_some_and(|condition| condition.status == "True"))
+        .collect();
+    let rollouts: i64 = ready.iter().filter_map(|object| object.metadata.generation).sum();
+    let writes =
+        stage.asked_since(mark).writes().filter(|line| !line.matches_resource("leases.coordination.k8s.io"));
+    let children = writes.clone().resource("services.serving.knative.dev").filter(|line| line.code < 300);
+    let events =
+        writes.clone().resource("events.events.k8s.io").verb("create").filter(|line| line.code < 300);
+    BTreeMap::from([
+        ("services ready", ready.len()),
+        ("objects", objects.len()),
+        ("objects that are ready", ready.len()),
+        ("leaders", 1),
+        ("rollouts", usize::try_from(rollouts).unwrap()),
+        ("children written", children.len()),
+        ("Events created", events.len()),
+        ("calls that write", writes.len()),
+    ])
+}
+
+/// Waits until both outputs say what is true, and returns the rows of a table.
+async fn both_are_true(
+    backends: &Backends,
+    stage: &Stage,
+    outputs: &Outputs,
+    (mark, when): (u64, &str),
+    wanted: &[(&'static str, &'static str)],
+) -> Vec<Vec<String>> {
+    eventually(&format!("{when}: both outputs are true"), SOON, async || {
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        for (what, query) in wanted {
+            let expected = truth(stage, mark).await[what];
+            let mut row = vec![when.to_owned(), (*what).to_owned(), expected.to_string()];
+            for (output, selector) in &outputs.0 {
+                let found = backends.prometheus.query(&query.replace('@', selector)).await?;
+                let value = found.first().map_or("nothing".to_owned(), |series| series.value.to_string());
+                if value != expected.to_string() {
+                    wrong.push(format!("{what}, {output}: {value}, and not {expected}"));
+                }
+                row.push(value);
+            }
+            rows.push(row);
+        }
+        if wrong.is_empty() { Ok(rows) } else { Err(wrong.join("\n")) }
+    })
+    .await
+}
+
+/// No sum was ever more than the truth, second by second.
+async fn never_more(
+    backends: &Backends,
+    states: &[(&'static str, &'static str)],
+    outputs: &[(&str, String)],
+    since: Instant,
+    true_now: &BTreeMap<&'static str, usize>,
+) {
+    let range = TimeRange { step: Duration::from_secs(1), ..TimeRange::last(since.elapsed()) };
+    for (what, query) in states {
+        for (output, selector) in outputs {
+            let all = backends.prometheus.query_range(&query.replace('@', selector), range).await.unwrap();
+            let most =
+                all.iter().flat_map(|series| &series.points).map(|(_, value)| *value).fold(0.0, f64::max);
+            #[allow(clippy::cast_precision_loss, reason = "few")]
+            let allowed = true_now[what] as f64;
+            assert!(most <= allowed, "{what}, {output}: {most} of {allowed}: {all:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
+    let backends = Backends::shared().await;
+    let user = User::without("elpio-test-30", "coordination.k8s.io").await;
+    user.grant().await;
+    let mark = Cluster::shared().await.audit_offset();
+    let election = [
+        ("ELPIO_LEADER_ELECT", "on"),
+        ("POD_NAMESPACE", "{}"),
+        // Rarely: what it says no longer must not wait for this.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
+    ];
+    let stage = backends.stage_as("replica-a", &user.kubeconfig().await, &election).await;
+    leads(&stage.operator).await;
+    let mut second = second_replica(backends, &stage).await;
+    let outputs = Outputs::of(&stage.operator, &second);
+    edit_all(&stage, "v1").await;
+    let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
+    stage.apply("mistake", &invalid).await;
+    stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    stage.event("mistake", "Warning", "ReconcileFailed").await;
+    let all = [&STATES[..], &TOTALS[..]].concat();
+    let mut rows = both_are_true(backends, &stage, &outputs, (mark, "one leads"), &all).await;
+
+    let since = Instant::now();
+    user.revoke().await;
+    leads(&second).await;
+    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "lead lost"), &all).await);
+    never_more(backends, &STATES, &outputs.0, since, &truth(&stage, mark).await).await;
+    edit_all(&stage, "v2").await;
+    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "the other leads"), &all).await);
+    let pages = [&stage.operator, &second].map(|operator| operator.sample("elpio_reconcile_total", &[]));
+    let reconciles: f64 = futures::future::join_all(pages).await.into_iter().flatten().sum();
+    for (output, selector) in &outputs.0 {
+        let found = backends.prometheus.query(&RECONCILES.replace('@', selector)).await.unwrap();
+        assert_eq!(found[0].value.to_string(), reconciles.to_string(), "reconciles, {output}");
+    }
+
+    let since = Instant::now();
+    second.kill();
+    user.grant().await;
+    leads(&stage.operator).await;
+    // A killed process takes nothing back of what it pushed: Prometheus shows it for five minutes, and panels take
+    // the largest of the replicas.
+    let killed = [&AS_IN_PANELS[..], &TOTALS[..]].concat();
+    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "leader killed"), &killed).await);
+    let [scraped, _] = &outputs.0;
+    never_more(backends, &STATES, std::slice::from_ref(scraped), since, &truth(&stage, mark).await).await;
+    never_more(backends, &AS_IN_PANELS, &outputs.0, since, &truth(&stage, mark).await).await;
+    edit_all(&stage, "v3").await;
+    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "the first again"), &TOTALS).await);
+    table("Two replicas, summed", &["when", "what", "truth", "scraped", "pushed"], &rows);
+}
