@@ -112,6 +112,28 @@ fn the_intervals_agree() {
 }
 
 #[test]
+fn the_scrape_finds_every_replica_until_its_end() {
+    let root = elpio_cluster::repository_root();
+    let file = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let scrape: Value = serde_saphyr::from_str(&file("otel/prometheus.yml")).unwrap();
+    let target = &scrape["scrape_configs"][0]["dns_sd_configs"][0];
+    let install = file("deploy/install.yaml");
+    let objects = install.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).unwrap());
+    let name = |object: &Value| {
+        let (name, namespace) = (&object["metadata"]["name"], &object["metadata"]["namespace"]);
+        format!("{}.{}.svc", name.as_str().unwrap_or_default(), namespace.as_str().unwrap_or_default())
+    };
+    let service = objects
+        .filter(|object| object["kind"] == "Service")
+        .find(|object| target["names"][0] == name(object))
+        .expect("the Service that is scraped");
+    let spec = &service["spec"];
+    assert_eq!(spec["clusterIP"], "None", "an address for each replica");
+    assert_eq!(spec["publishNotReadyAddresses"], true, "a replica that drains is not ready");
+    assert_eq!(spec["ports"][0]["port"], target["port"]);
+}
+
+#[test]
 fn annotations_name_what_exists() {
     for board in dashboard::all().unwrap() {
         let list = board.json["annotations"]["list"].as_array().unwrap();
