@@ -10,21 +10,22 @@ pub mod reconcile;
 mod state_metrics;
 mod takeover;
 mod trigger;
+mod workers;
 pub mod workqueue;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::{Api, Client, ResourceExt, core::DynamicObject};
-use tokio::{sync::watch, task::JoinSet};
+use kube::{Api, Client, core::DynamicObject};
+use tokio::sync::watch;
 
 use crate::{
-    api::{API_VERSION, VERSION},
+    api::VERSION,
     cluster::{
-        ObjectKey, clock,
+        ObjectKey,
         store::{
-            ObjectChange, ObjectStore, reflector, resource_version,
+            ObjectChange, ObjectStore, reflector,
             watch_handle::{WatchContext, WatchHandle, WatchTarget},
         },
     },
@@ -32,25 +33,19 @@ use crate::{
         hosts::HostClaim,
         kinds::{Kind, Object},
         observer::{ChangeSource, ObjectObserver, unobserved_generation},
-        reconcile::{ReconcileRequest, Reconciler},
+        reconcile::Reconciler,
         takeover::Republish,
         trigger::trigger,
-        workqueue::{
-            Requeue, WorkItem, WorkQueue, retry,
-            slots::{WorkerSlot, WorkerSlots},
-        },
+        workqueue::WorkQueue,
     },
     foreign::ChildKind,
-    telemetry::{self, ReconcileInfo, Trigger},
+    telemetry::{self, Trigger},
 };
 
 pub use self::{
     any_controller::AnyController, kinds::controllers, observer::ObjectObserver as Observer,
     reconcile::rollout_telemetry::RolloutTelemetry, state_metrics::KindStates,
 };
-
-/// So many times as many may wait to report as may apply at once: those that only report cost memory.
-const MAX_REPORTING_PER_SLOT: usize = 16;
 
 /// One kind's controller.
 #[derive(Debug)]
@@ -105,8 +100,16 @@ impl<K: Kind> Controller<K> {
             // A status may be that of the reconcile in flight: `process` compares the versions at its end.
             && (trigger == Trigger::Spec || !is_processing)
         {
-            self.queue.add(key, trigger);
+            self.enqueue(key, trigger);
         }
+    }
+
+    /// Puts an object into the lane of the engine that its children are written for.
+    fn enqueue(&self, key: ObjectKey, trigger: Trigger) {
+        let lane = self.store.get(&key).map_or(0, |object| {
+            K::lane(object.spec.as_ref().ok(), object.status.as_ref(), &self.reconciler.defaults)
+        });
+        self.queue.add_to(lane, key, trigger);
     }
 
     /// Takes note of the host that an object asks for. Those that wait for one that is free now go on.
@@ -120,76 +123,9 @@ impl<K: Kind> Controller<K> {
         let waiting = self.reconciler.hosts.observe(key, claim);
         if self.observer.is_leader() {
             for key in waiting {
-                self.queue.add(key, Trigger::Dependency);
+                self.enqueue(key, Trigger::Dependency);
             }
         }
-    }
-
-    async fn work(self, workers: usize, mut stop: watch::Receiver<bool>) {
-        self.observer.rollouts.metrics.workers(K::KIND, workers);
-        let (slots, mut running) = (WorkerSlots::new(workers), JoinSet::new());
-        let mut leading = self.observer.leading();
-        loop {
-            let next = async {
-                let slot = slots.acquire_apply().await;
-                let _ = leading.wait_for(|leading| *leading).await;
-                (slot, self.queue.get().await)
-            };
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                (slot, item) = next => running.spawn(self.clone().process(item, slot)),
-            };
-            while running.try_join_next().is_some()
-                || (running.len() >= workers * MAX_REPORTING_PER_SLOT && running.join_next().await.is_some())
-            {
-            }
-        }
-        while running.join_next().await.is_some() {}
-    }
-
-    async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        let (requeue, settled_version) = self.reconcile_key(&item, &mut slot).await;
-        self.queue.done(&item.key, &requeue);
-        // Another writer may have changed the status since it was written, as while Events were published.
-        let now = settled_version.and_then(|version| Some((version, self.store.get(&item.key)?)));
-        if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
-            self.queue.add(item.key, Trigger::Resync);
-        }
-    }
-
-    /// Reconciles an object. Returns when it is due again, and the version that it was left at.
-    async fn reconcile_key(&self, item: &WorkItem, slot: &mut WorkerSlot) -> (Requeue, Option<u64>) {
-        let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
-        let Some(object) = object.filter(|_| self.observer.is_leader()) else {
-            return (Requeue::default(), None);
-        };
-        let rollouts = &self.observer.rollouts;
-        let rollout = rollouts.current::<K>(&object, clock::now());
-        let info = ReconcileInfo {
-            kind: K::KIND,
-            api_version: API_VERSION,
-            namespace: item.key.namespace.clone(),
-            name: item.key.name.clone(),
-            uid: object.uid().unwrap_or_default(),
-            generation: object.metadata.generation.unwrap_or(0),
-            trigger: item.trigger,
-            attempt: item.failures,
-            parent: rollout.telemetry.clone(),
-        };
-        let republish = self.republish.take(&item.key);
-        let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
-        let reconcile = self.reconciler.reconcile(&request, slot);
-        let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
-        if reconciled.as_ref().map_or(true, |result| result.report.failure.is_some()) {
-            self.observer.note_failure();
-        }
-        if let Ok(result) = reconciled {
-            return (result.requeue, result.settled_version);
-        }
-        // It panicked, which telemetry has recorded. It must not cost the others their worker.
-        let delay = retry::BACKOFF.jittered(item.failures);
-        (Requeue { retry_after: Some(delay), ..Requeue::default() }, None)
     }
 }
 
@@ -230,7 +166,7 @@ impl<K: Kind> AnyController for Controller<K> {
         }
         let keys = mapper::owners_to_enqueue::<K>(kind, change);
         let known = keys.into_iter().filter(|key| self.store.get(key).is_some());
-        known.for_each(|key| self.queue.add(key, Trigger::Child));
+        known.for_each(|key| self.enqueue(key, Trigger::Child));
     }
 
     fn enqueue_all(&self, namespace: &str, trigger: Trigger) {
@@ -239,11 +175,11 @@ impl<K: Kind> AnyController for Controller<K> {
         }
         let keys = self.store.all().into_iter().map(|object| ObjectKey::from_object(&*object));
         let of_namespace = keys.filter(|key| namespace.is_empty() || key.namespace == namespace);
-        of_namespace.for_each(|key| self.queue.add(key, trigger));
+        of_namespace.for_each(|key| self.enqueue(key, trigger));
     }
 
     fn on_definition_change(&self) {
-        self.reconciler.pruned.drain().into_iter().for_each(|key| self.queue.add(key, Trigger::Resync));
+        self.reconciler.pruned.drain().into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
     }
 
     fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()> {
@@ -254,7 +190,7 @@ impl<K: Kind> AnyController for Controller<K> {
             for object in self.store.all() {
                 let is_new = unobserved_generation::<K>(&object).is_some();
                 let trigger = if is_new { Trigger::Spec } else { Trigger::Resync };
-                self.queue.add(ObjectKey::from_object(&*object), trigger);
+                self.enqueue(ObjectKey::from_object(&*object), trigger);
             }
         })
     }

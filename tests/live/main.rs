@@ -13,6 +13,7 @@
 mod adoption_cases;
 mod apply_cases;
 mod audit_cases;
+mod bulkhead;
 mod canary;
 mod cause_cases;
 mod check;
@@ -53,5 +54,6 @@ mod store_cases;
 mod switch;
 mod tenant_cases;
 mod watch_outage;
+mod writes;
 
 use elpio_support::stage;

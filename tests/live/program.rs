@@ -211,7 +211,7 @@ async fn help_version_and_crds_need_no_cluster() {
     assert!(reported("crds").await.contains("kind: CustomResourceDefinition"));
 }
 
-/// While the reconcile that wrote it still publishes its Events.
+/// While the Events of the reconcile that wrote it still wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_spoiled_behind_a_reconcile_in_flight_is_mended() {
     let stage = Stage::new("prog-spoiled-early").await;

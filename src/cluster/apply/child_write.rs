@@ -82,12 +82,14 @@ impl ApplyRun<'_> {
 
     /// A child that the cache does not know as this owner's: the API server is asked first whose it is.
     async fn create_or_adopt(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
-        self.check_owner().await?;
         let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
         let _lock = self.applier.name_locks.lock(child.id.kind, key).await;
         let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
-        let (name_owner, found) =
-            ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await?;
+        let look = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource);
+        // Both at once: a new child waits for one answer, not for two.
+        let (owner, found) = tokio::join!(self.check_owner(), look);
+        owner?;
+        let (name_owner, found) = found?;
         match (name_owner, found) {
             (NameOwner::Controller(other), _) => {
                 Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())

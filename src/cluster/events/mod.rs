@@ -14,7 +14,9 @@
 //! # }
 //! ```
 
+mod background;
 pub mod object;
+mod queue;
 pub mod recorder;
 mod series;
 mod state;

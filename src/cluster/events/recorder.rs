@@ -1,7 +1,7 @@
 //! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
 //! series. It never fails a reconcile, and writes nothing while another replica leads.
 //!
-//! A call that fails is retried by [`Recorder::run`], so that [`Recorder::publish`] takes one call at most. The
+//! A call that waits or failed is made by [`Recorder::run`], so that [`Recorder::publish`] takes one call at most. The
 //! API server lets an update change only metadata and `series`.
 
 use std::{
@@ -17,7 +17,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     api::{
@@ -34,6 +34,7 @@ use crate::{
             object::{
                 CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
             },
+            queue::{CONCURRENT_WRITES, EventQueue, WritesGuard},
             state::RecorderState,
             write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
         },
@@ -43,24 +44,21 @@ use crate::{
 
 pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
 
-/// So many calls that are due are made at the same time.
-const CONCURRENT_WRITES: usize = 16;
-
 /// How long [`Recorder::flush`] tries, and its first pause.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
 const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Publishes Events.
 #[derive(Clone)]
-pub struct Recorder(Arc<Inner>);
+pub struct Recorder(pub(super) Arc<RecorderParts>);
 
-struct Inner {
+pub(super) struct RecorderParts {
     client: Client,
     instance: String,
     metrics: Metrics,
     traces: Traces,
-    state: Mutex<RecorderState>,
-    due_changed: Notify,
+    pub(super) state: Mutex<RecorderState>,
+    pub(super) queue: EventQueue,
     leading: OnceLock<Mutex<watch::Receiver<bool>>>,
 }
 
@@ -75,13 +73,13 @@ impl Recorder {
     #[must_use]
     pub fn new(client: Client, instance: &str, metrics: Metrics, traces: Traces) -> Self {
         let instance = truncate(instance, 128).to_owned();
-        Self(Arc::new(Inner {
+        Self(Arc::new(RecorderParts {
             client,
             instance,
             metrics,
             traces,
             state: Mutex::default(),
-            due_changed: Notify::new(),
+            queue: EventQueue::default(),
             leading: OnceLock::new(),
         }))
     }
@@ -94,23 +92,22 @@ impl Recorder {
 
     /// I/O: publishes one occurrence, with one attempt.
     pub async fn publish(&self, regarding: &Regarding, event: &NewEvent) {
-        let inner = &*self.0;
-        if !inner.is_leader() {
-            return;
+        if let Some(name) = self.0.add(regarding, event) {
+            self.0.write(&name).await;
         }
-        let ids = regarding.ids.clone().or_else(current_ids);
-        inner.traces.emit_event(&event_record(regarding, event));
-        let caller = CallingReconcile::current();
-        let (name, action) = inner.state.lock().add(regarding, event, ids, caller, now(), Instant::now());
-        match action {
-            PublishAction::Write => inner.write(&name).await,
-            PublishAction::Defer => {
-                inner.count(event.type_, event.reason, &[(EventOutcome::Aggregated, 1)]);
-                inner.due_changed.notify_one();
-            }
-            PublishAction::Await => {}
-            PublishAction::Drop => inner.count(event.type_, event.reason, &[(EventOutcome::Dropped, 1)]),
+    }
+
+    /// Publishes one occurrence as soon as it has its turn: see [`Recorder::run`].
+    pub fn enqueue(&self, regarding: &Regarding, event: &NewEvent) {
+        if let Some(name) = self.0.add(regarding, event) {
+            self.0.queue.push(name);
         }
+    }
+
+    /// Until the guard is dropped, Events that have no hurry make room for another's writes.
+    #[must_use]
+    pub fn give_way(&self) -> WritesGuard {
+        self.0.queue.give_way()
     }
 
     /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: the names are
@@ -124,25 +121,6 @@ impl Recorder {
                 tracing::debug!(%error, "failed to list Events");
                 BTreeSet::new()
             }
-        }
-    }
-
-    /// I/O: writes the series that are due, until it is cancelled.
-    pub async fn run(&self) {
-        loop {
-            let next = self.0.state.lock().next_due();
-            let due = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.0.due_changed.notified() => continue,
-            }
-            let names = self.0.state.lock().due(Instant::now());
-            self.0.write_all(names).await;
         }
     }
 
@@ -173,7 +151,7 @@ impl Recorder {
 
 /// Marks a call as cancelled when its future is dropped.
 struct RunningWrite<'a> {
-    inner: &'a Inner,
+    inner: &'a RecorderParts,
     name: &'a str,
     ended: bool,
 }
@@ -182,12 +160,32 @@ impl Drop for RunningWrite<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.inner.state.lock().cancel(self.name, Instant::now());
-            self.inner.due_changed.notify_one();
+            self.inner.queue.wake();
         }
     }
 }
 
-impl Inner {
+impl RecorderParts {
+    /// Counts an occurrence; the name of its series where that leads to a call.
+    fn add(&self, regarding: &Regarding, event: &NewEvent) -> Option<String> {
+        if !self.is_leader() {
+            return None;
+        }
+        let ids = regarding.ids.clone().or_else(current_ids);
+        self.traces.emit_event(&event_record(regarding, event));
+        let caller = CallingReconcile::current();
+        let (name, action) = self.state.lock().add(regarding, event, ids, caller, now(), Instant::now());
+        let outcome = match action {
+            PublishAction::Write => return Some(name),
+            PublishAction::Await => return None,
+            PublishAction::Defer => EventOutcome::Aggregated,
+            PublishAction::Drop => EventOutcome::Dropped,
+        };
+        self.count(event.type_, event.reason, &[(outcome, 1)]);
+        self.queue.wake();
+        None
+    }
+
     /// Whether this replica leads. After a change of the leader the series in memory are out of date.
     fn is_leader(&self) -> bool {
         let Some(leading) = self.leading.get() else { return true };
@@ -205,7 +203,7 @@ impl Inner {
     }
 
     /// I/O: makes the calls that a series needs now.
-    async fn write(&self, name: &str) {
+    pub(super) async fn write(&self, name: &str) {
         while self.is_leader() {
             let Some(write) = self.state.lock().begin(name) else { return };
             let mut running = RunningWrite { inner: self, name, ended: false };
@@ -229,7 +227,7 @@ impl Inner {
             }
             if let AfterWrite::Done(outcomes) | AfterWrite::Forget(outcomes) = after {
                 self.count(write.type_, write.reason, &outcomes);
-                self.due_changed.notify_one();
+                self.queue.wake();
                 return;
             }
         }

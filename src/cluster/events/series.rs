@@ -50,6 +50,8 @@ pub struct Series {
     caller: Option<CallingReconcile>,
     /// Occurrences whose outcome is not known yet.
     open: u32,
+    /// Its call waits for its turn.
+    queued: bool,
     in_flight: bool,
     retry: Option<Retry>,
 }
@@ -79,6 +81,7 @@ impl Series {
             last_trace: None,
             caller: None,
             open: 0,
+            queued: false,
             in_flight: false,
             retry: None,
         }
@@ -112,6 +115,7 @@ impl Series {
     /// Takes what a call needs, for an occurrence that leads to one.
     pub fn open(&mut self, regarding: &Regarding, event: &NewEvent, ids: Option<SpanIds>) {
         self.open += 1;
+        self.queued = true;
         self.draft.get_or_insert_with(|| Draft { regarding: regarding.clone(), event: event.clone(), ids });
     }
 
@@ -122,6 +126,7 @@ impl Series {
 
     /// Begins a call, unless one is running or nothing is to be written.
     pub fn begin(&mut self) -> Option<EventWrite> {
+        self.queued = false;
         let creates = self.recorded == 0;
         if self.in_flight || self.count <= self.recorded || (creates && self.draft.is_none()) {
             return None;
@@ -174,9 +179,18 @@ impl Series {
         self.retry = self.next_retry(None, now).or(self.retry);
     }
 
+    /// Whether its call waits for its turn.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        self.queued
+    }
+
     /// When the next call is due.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
+        if self.queued {
+            return None;
+        }
         match (self.in_flight, self.retry, self.recorded) {
             (true, ..) => None,
             (false, Some(retry), _) => Some(retry.at),
@@ -186,10 +200,10 @@ impl Series {
         }
     }
 
-    /// Whether a call is running or due.
+    /// Whether a call is running, waits for its turn or is due.
     #[must_use]
     pub fn is_unwritten(&self) -> bool {
-        self.in_flight || self.due_at().is_some()
+        self.queued || self.in_flight || self.due_at().is_some()
     }
 
     /// When the API server had the last word of it.
@@ -204,9 +218,9 @@ impl Series {
         (self.open > 0).then_some((self.type_, self.reason, self.open))
     }
 
-    /// Whether a call is running or has failed: the next one counts later occurrences too.
+    /// Whether a call is running, waits or has failed: the next one counts later occurrences too.
     fn is_pending(&self) -> bool {
-        self.in_flight || self.retry.is_some()
+        self.queued || self.in_flight || self.retry.is_some()
     }
 
     fn written(&mut self, write: &EventWrite, now: Instant) -> Vec<(EventOutcome, u32)> {

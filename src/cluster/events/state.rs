@@ -1,7 +1,7 @@
 //! All series of Events and how many calls each object's Events may still cause. Pure; the clock is handed in.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,10 @@ const SPAM_REFILL: Duration = Duration::from_secs(10);
 /// A series that has been quiet for so long is forgotten here. The API server keeps it for an hour, and it is
 /// continued from there.
 const SERIES_TTL: Duration = Duration::from_mins(10);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
+/// So many calls may wait for their turn. Beyond it an occurrence is only counted, on the series' next call.
+const MAX_QUEUED: usize = 16_384;
 
 /// The occurrences of one type and reason that were lost.
 pub type Lost = (&'static str, &'static str, u32);
@@ -36,6 +40,10 @@ pub type Lost = (&'static str, &'static str, u32);
 #[derive(Debug, Default)]
 pub struct RecorderState {
     series: HashMap<String, Series>,
+    /// When each series that has something to write is due.
+    due: BTreeSet<(Instant, String)>,
+    /// How many series wait for their turn.
+    queued: usize,
     budgets: HashMap<String, (f64, Instant)>,
     swept: Option<Instant>,
 }
@@ -51,14 +59,16 @@ impl RecorderState {
         at: Timestamp,
         now: Instant,
     ) -> (String, PublishAction) {
-        self.gc(now);
+        self.sweep(now);
         let name = event_name(regarding, event);
         let series =
             self.series.entry(name.clone()).or_insert_with(|| Series::new(regarding, event, at, now));
+        let was_due = series.due_at();
         let mut action = series.add(regarding.since, ids.as_ref(), at, now);
         if action == PublishAction::Write {
-            if take_token(&mut self.budgets, &regarding.uid, now) {
+            if self.queued < MAX_QUEUED && take_token(&mut self.budgets, &regarding.uid, now) {
                 series.open(regarding, event, ids);
+                self.queued += 1;
             } else {
                 action = PublishAction::Drop;
             }
@@ -66,12 +76,18 @@ impl RecorderState {
         if action == PublishAction::Write || series.is_unwritten() {
             series.set_caller(caller);
         }
+        self.reschedule(&name, was_due);
         (name, action)
     }
 
     /// Begins the call for a series, unless one is running or nothing is to be written.
     pub fn begin(&mut self, name: &str) -> Option<EventWrite> {
-        self.series.get_mut(name)?.begin()
+        let series = self.series.get_mut(name)?;
+        let was_due = series.due_at();
+        self.queued -= usize::from(series.is_queued());
+        let write = series.begin();
+        self.reschedule(name, was_due);
+        write
     }
 
     /// Records what became of a call.
@@ -83,55 +99,73 @@ impl RecorderState {
         now: Instant,
     ) -> AfterWrite {
         let Some(series) = self.series.get_mut(name) else { return AfterWrite::Done(Vec::new()) };
+        let was_due = series.due_at();
         let after = series.end(write, result, now);
         if matches!(after, AfterWrite::Forget(_)) {
             self.series.remove(name);
         }
+        self.reschedule(name, was_due);
         after
     }
 
     /// A call that was cancelled.
     pub fn cancel(&mut self, name: &str, now: Instant) {
-        if let Some(series) = self.series.get_mut(name) {
-            series.cancel(now);
-        }
+        let Some(series) = self.series.get_mut(name) else { return };
+        let was_due = series.due_at();
+        series.cancel(now);
+        self.reschedule(name, was_due);
     }
 
-    /// The series that have something to write by now.
+    /// So many series, at most, that have something to write by now.
     #[must_use]
-    pub fn due(&self, now: Instant) -> Vec<String> {
-        self.names(|series| series.due_at().is_some_and(|at| at <= now))
+    pub fn due(&self, now: Instant, limit: usize) -> Vec<String> {
+        let due = self.due.iter().take(limit);
+        due.take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()).collect()
     }
 
-    /// When the next one has.
+    /// When the next one has, or when what has been quiet for long is forgotten.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.series.values().filter_map(Series::due_at).min()
+        let sweep = self.swept.filter(|_| !self.series.is_empty() || !self.budgets.is_empty());
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(sweep.map(|at| at + SWEEP_INTERVAL)).min()
     }
 
     /// Every series that has something to write, or is being written.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
-        self.names(Series::is_unwritten)
+        let unwritten = self.series.iter().filter(|(_, series)| series.is_unwritten());
+        unwritten.map(|(name, _)| name.clone()).collect()
     }
 
     /// Gives up what is not written yet.
     pub fn give_up(&mut self) -> Vec<Lost> {
-        std::mem::take(&mut self.series).values().filter_map(Series::lost).collect()
+        let lost = self.series.values().filter_map(Series::lost).collect();
+        self.clear();
+        lost
     }
 
     /// Forgets every series: another replica has led meanwhile, and has counted on.
     pub fn clear(&mut self) {
         self.series.clear();
+        self.due.clear();
+        self.queued = 0;
     }
 
-    fn names(&self, wanted: impl Fn(&Series) -> bool) -> Vec<String> {
-        self.series.iter().filter(|(_, series)| wanted(series)).map(|(name, _)| name.clone()).collect()
+    /// Keeps `due` in step with a series that was due at this time before.
+    fn reschedule(&mut self, name: &str, was_due: Option<Instant>) {
+        let is_due = self.series.get(name).and_then(Series::due_at);
+        if is_due != was_due {
+            if let Some(at) = was_due {
+                self.due.remove(&(at, name.to_owned()));
+            }
+            self.due.extend(is_due.map(|at| (at, name.to_owned())));
+        }
     }
 
     /// Forgets what has been quiet for long.
-    fn gc(&mut self, now: Instant) {
-        if self.swept.is_some_and(|at| at + SERIES_TTL / 10 > now) {
+    pub fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| at + SWEEP_INTERVAL > now) {
             return;
         }
         self.swept = Some(now);

@@ -59,11 +59,11 @@ fn what_is_not_written_is_not_forgotten() {
     write(&mut state, &written, EventWriteResult::Written, now);
     let (failed, _) = add(&mut state, "failed", now);
     write(&mut state, &failed, EventWriteResult::Failed(None), now);
-    state.gc(now + SERIES_TTL * 2);
+    state.sweep(now + SERIES_TTL * 2);
     assert_eq!(state.series.keys().collect::<Vec<_>>(), [&failed]);
     assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
-    assert!(state.due(now).is_empty(), "not before its time");
-    assert_eq!(state.next_due().map(|at| state.due(at)), Some(vec![failed]));
+    assert!(state.due(now, 9).is_empty(), "not before its time");
+    assert_eq!(state.next_due().map(|at| state.due(at, 9)), Some(vec![failed]));
     assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
 }
 
@@ -93,4 +93,35 @@ fn after_a_change_of_the_leader_the_server_is_right() {
         write(&mut state, &name, EventWriteResult::Written, now),
         AfterWrite::Done(vec![(EventOutcome::Aggregated, 1)])
     );
+}
+
+#[test]
+fn what_waits_is_bounded_and_still_counted() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let names: Vec<_> = (0..MAX_QUEUED).map(|n| add(&mut state, &n.to_string(), now)).collect();
+    assert!(names.iter().all(|(_, action)| *action == PublishAction::Write));
+    let (late, action) = add(&mut state, "late", now);
+    assert_eq!(action, PublishAction::Drop);
+    assert!(state.begin(&late).is_none(), "nothing was kept of it but its count");
+    assert_eq!(add(&mut state, "0", now).1, PublishAction::Await, "its call counts this one too");
+    assert_eq!(state.begin(&names[0].0).map(|write| write.count), Some(2));
+    assert_eq!(add(&mut state, "late", now).1, PublishAction::Write, "there is room again");
+    assert_eq!(state.begin(&late).map(|write| write.count), Some(2), "none is forgotten");
+    assert_eq!(state.unwritten().len(), MAX_QUEUED + 1);
+    state.clear();
+    assert_eq!(state.queued, 0);
+}
+
+#[test]
+fn what_is_quiet_is_forgotten_without_another_event() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (name, _) = add(&mut state, "u", now);
+    write(&mut state, &name, EventWriteResult::Written, now);
+    let mut at = now;
+    while let Some(due) = state.next_due() {
+        assert!(due > at && due <= now + SERIES_TTL * 2, "it wakes up once a minute");
+        at = due;
+        state.sweep(at);
+    }
+    assert!(state.series.is_empty() && state.budgets.is_empty());
 }

@@ -25,6 +25,7 @@ use crate::{
         hosts::HostClaims,
         observer::ObjectObserver,
         reconcile::{Reconciler, pruned::PrunedStatuses},
+        workqueue::Lane,
     },
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
@@ -123,6 +124,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
     #[must_use]
     fn extra_rollout_time(_spec: &Self::Spec) -> SignedDuration {
         SignedDuration::ZERO
+    }
+
+    /// The lane in which it waits: objects of another one are written through other webhooks.
+    #[must_use]
+    fn lane(_spec: Option<&Self::Spec>, _previous: Option<&Self::Status>, _defaults: &Defaults) -> Lane {
+        0
     }
 
     /// The generation that the status speaks of.

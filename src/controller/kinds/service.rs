@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{ElpioServiceSpec, ElpioServiceStatus, label},
-    controller::kinds::{Kind, ReconcileContext},
+    api::{ElpioServiceSpec, ElpioServiceStatus, Engine, label},
+    controller::{
+        kinds::{Kind, ReconcileContext},
+        workqueue::Lane,
+    },
     foreign::ChildKind,
     render::{self, Defaults, Desired, FieldError, ValidService},
     status::{self, Observation, StatusInput, StatusUpdate},
@@ -50,6 +53,14 @@ impl Kind for Service {
 
     fn host(spec: &Self::Spec) -> Option<&str> {
         spec.ingress.host.as_deref()
+    }
+
+    fn lane(spec: Option<&Self::Spec>, previous: Option<&Self::Status>, defaults: &Defaults) -> Lane {
+        let named = spec.and_then(|spec| spec.engine);
+        match named.or(previous.and_then(|status| status.engine)).unwrap_or(defaults.engine) {
+            Engine::Knative => 0,
+            Engine::Keda => 1,
+        }
     }
 
     fn compute_status(

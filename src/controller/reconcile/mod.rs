@@ -16,10 +16,9 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, future::join_all};
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
-use tracing::Instrument;
 
 use crate::{
     api::event::{NewEvent, event_type},
@@ -51,7 +50,7 @@ use crate::{
     telemetry::{ReconcilePanicked, ReconcileStep, Trigger, step},
 };
 
-/// Publishing Events holds a reconcile up for no longer than this.
+/// Publishing the Event of a panic takes no longer than this.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every reconcile of a kind works with.
@@ -153,7 +152,8 @@ impl<K: Kind> Reconciler<K> {
         let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
-            Ok(valid) => self.apply(&ctx, request.object, valid).await, // render: pure; apply: I/O
+            // render: pure; apply: I/O
+            Ok(valid) => slot.while_applying(self.apply(&ctx, request.object, valid)).await,
             Err(errors) => Applied::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
@@ -165,7 +165,7 @@ impl<K: Kind> Reconciler<K> {
             slot.move_to_reporting().await;
         }
         let written = self.write_status(request.object, &update.status).await; // I/O
-        let published = self.publish_events(request, &update.events, &written).await; // I/O, bounded
+        let published = self.publish_events(request, &update.events, &written); // I/O, later
         let deadline = self.rollout_timeout(request.object);
         ReconcileResult::new(request, &live, &applied, &update.status, &written, published, deadline)
     }
@@ -258,9 +258,9 @@ impl<K: Kind> Reconciler<K> {
         defaults
     }
 
-    /// I/O: publishes the Events of a status that is stored, or that it could not be written. Returns what was
-    /// worth one.
-    async fn publish_events(
+    /// Publishes the Events of a status that is stored, or that it could not be written, when they have their
+    /// turn. Returns what was worth one.
+    fn publish_events(
         &self,
         request: &ReconcileRequest<'_, K>,
         events: &[NewEvent],
@@ -287,14 +287,7 @@ impl<K: Kind> Reconciler<K> {
         }
         let warning =
             events.iter().find(|event| event.type_ == event_type::WARNING).map(|event| event.reason);
-        let recorder = self.recorder.clone();
-        let publish =
-            async move { join_all(events.iter().map(|event| recorder.publish(&regarding, event))).await };
-        // A task of its own, so that what takes longer is still published while the next reconcile begins.
-        let publishing = tokio::spawn(publish.instrument(step(ReconcileStep::Event)));
-        if tokio::time::timeout(EVENT_TIMEOUT, publishing).await.is_err() {
-            tracing::warn!("publishing Events takes longer than {} s", EVENT_TIMEOUT.as_secs());
-        }
+        events.iter().for_each(|event| self.recorder.enqueue(&regarding, event));
         warning.map_or(Published::Normal, Published::Warning)
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
-pub use self::state::WorkItem;
+pub use self::{
+    ready::{LANES, Lane},
+    state::WorkItem,
+};
 
 /// When an object is due again without anything happening to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub struct Requeue {
 #[derive(Debug, Default)]
 pub struct WorkQueue {
     state: Mutex<QueueState>,
-    wake: Notify,
+    wake: [Notify; LANES],
     metrics: OnceLock<QueueMetrics>,
 }
 
@@ -74,10 +77,20 @@ impl WorkQueue {
 
     /// Something happened to an object. An edit resets its failures.
     pub fn add(&self, key: ObjectKey, trigger: Trigger) {
-        if self.state.lock().add(key, Instant::now(), trigger) {
+        self.add_to(0, key, trigger);
+    }
+
+    /// As [`WorkQueue::add`], in this lane from now on.
+    pub fn add_to(&self, lane: Lane, key: ObjectKey, trigger: Trigger) {
+        if self.state.lock().add(key, lane, Instant::now(), trigger) {
             self.measure(QueueMetrics::added);
         }
-        self.wake.notify_one();
+        self.wake_all();
+    }
+
+    /// What became due may be in any lane.
+    fn wake_all(&self) {
+        self.wake.iter().for_each(Notify::notify_one);
     }
 
     /// The object is deleted: nothing is due for it any more.
@@ -87,21 +100,30 @@ impl WorkQueue {
 
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
+        self.get_from(0).await
+    }
+
+    /// The next item of a lane, as soon as there is one.
+    pub async fn get_from(&self, lane: Lane) -> WorkItem {
         loop {
-            let woken = self.wake.notified();
+            let woken = self.wake[lane].notified();
             let due = {
                 let mut state = self.state.lock();
                 let now = Instant::now();
-                for _ in 0..state.promote_due(now) {
+                let promoted = state.promote_due(now);
+                for _ in 0..promoted {
                     self.measure(QueueMetrics::added);
                 }
-                if let Some((item, waited)) = state.pop(now) {
+                if promoted > 0 {
+                    self.wake_all();
+                }
+                if let Some((item, waited)) = state.pop(lane, now) {
                     // Another worker has to see what is left, and the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);
                     self.measure(|m| m.dequeued(waited));
                     if more {
-                        self.wake.notify_one();
+                        self.wake[lane].notify_one();
                     }
                     return item;
                 }
@@ -125,7 +147,7 @@ impl WorkQueue {
         if requeue.retry_after.is_some() || requeue.immediate {
             self.measure(QueueMetrics::retried);
         }
-        self.wake.notify_one();
+        self.wake_all();
     }
 
     /// What is measured at collection.

@@ -209,8 +209,25 @@ async fn another_writer_of_the_status_is_slowed_down_and_named() {
 async fn a_key_that_waits_is_not_added_again() {
     let mut state = QueueState::default();
     let now = Instant::now();
-    assert!(state.add(key("a"), now, Trigger::Child));
-    assert!(!state.add(key("a"), now, Trigger::Spec));
-    state.pop(now);
-    assert!(state.add(key("a"), now, Trigger::Child), "it is processed, and due again");
+    assert!(state.add(key("a"), 0, now, Trigger::Child));
+    assert!(!state.add(key("a"), 0, now, Trigger::Spec));
+    state.pop(0, now);
+    assert!(state.add(key("a"), 0, now, Trigger::Child), "it is processed, and due again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_gets_what_is_due_in_it_and_nothing_else() {
+    let queue = WorkQueue::default();
+    for n in 0..3 {
+        queue.add_to(0, key(&n.to_string()), Trigger::Spec);
+    }
+    queue.add_to(1, key("other"), Trigger::Resync);
+    assert_eq!(queue.get_from(1).await.key, key("other"));
+    queue.done(&key("other"), &retry(1));
+    // The other lane's worker is the one that sees the time pass.
+    let (other, first) = tokio::join!(queue.get_from(1), async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        queue.get_from(0).await
+    });
+    assert_eq!((other.key, first.key), (key("other"), key("0")));
 }

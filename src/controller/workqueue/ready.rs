@@ -1,5 +1,5 @@
 //! In which order what is due gets its turn: edits before retries, and one namespace after the other, so that
-//! nobody's flood holds up the others. It knows no clock and no object.
+//! nobody's flood holds up the others. Lanes do not wait for each other at all. It knows no clock and no object.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -26,42 +26,65 @@ impl From<Trigger> for Urgency {
     }
 }
 
+/// A part of what waits, that no other part holds up: what is written through other webhooks, by other engines.
+pub type Lane = usize;
+
+/// How many lanes there are.
+pub const LANES: usize = 2;
+
 /// The keys that wait, each once.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
+    lanes: [LaneQueue; LANES],
+    /// Where each key counts: one that became urgent, or moved to another lane, is still where it was, and is
+    /// skipped there.
+    waiting: HashMap<ObjectKey, (Lane, Urgency)>,
+}
+
+#[derive(Debug, Default)]
+struct LaneQueue {
     urgent: RoundRobin,
     background: RoundRobin,
-    /// Where each key counts: one that became urgent is still in `background`, and is skipped there.
-    waiting: HashMap<ObjectKey, Urgency>,
     urgent_in_a_row: u32,
 }
 
-impl ReadyQueue {
-    /// At the end of its namespace's queue, unless it waits with that urgency already.
-    pub(super) fn push(&mut self, key: ObjectKey, urgency: Urgency) {
-        let known = self.waiting.get(&key);
-        if known.is_some_and(|known| *known <= urgency) {
-            return;
-        }
-        self.waiting.insert(key.clone(), urgency);
-        self.queue(urgency).push(key);
+impl LaneQueue {
+    /// The queue whose turn it is.
+    fn next(&self) -> Urgency {
+        let background_is_due = self.urgent_in_a_row >= URGENT_IN_A_ROW || self.urgent.is_empty();
+        if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
     }
 
-    /// The next key.
-    pub(super) fn pop(&mut self) -> Option<ObjectKey> {
+    fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin {
+        match urgency {
+            Urgency::Urgent => &mut self.urgent,
+            Urgency::Background => &mut self.background,
+        }
+    }
+}
+
+impl ReadyQueue {
+    /// At the end of its namespace's queue, unless it waits there with that urgency already.
+    pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, urgency: Urgency) {
+        let known = self.waiting.get(&key);
+        if known.is_some_and(|(at, known)| *at == lane && *known <= urgency) {
+            return;
+        }
+        self.waiting.insert(key.clone(), (lane, urgency));
+        self.lanes[lane].queue(urgency).push(key);
+    }
+
+    /// The next key of a lane.
+    pub(super) fn pop(&mut self, lane: Lane) -> Option<ObjectKey> {
         loop {
-            let background_is_due = self.urgent_in_a_row >= URGENT_IN_A_ROW || self.urgent.is_empty();
-            let urgency = if background_is_due && !self.background.is_empty() {
-                Urgency::Background
-            } else {
-                Urgency::Urgent
-            };
-            let key = self.queue(urgency).pop()?;
-            if self.waiting.get(&key) != Some(&urgency) {
+            let queue = &mut self.lanes[lane];
+            let urgency = queue.next();
+            let key = queue.queue(urgency).pop()?;
+            if self.waiting.get(&key) != Some(&(lane, urgency)) {
                 continue;
             }
             self.waiting.remove(&key);
-            self.urgent_in_a_row = if urgency == Urgency::Urgent { self.urgent_in_a_row + 1 } else { 0 };
+            queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
                 *self = Self::default();
@@ -70,7 +93,7 @@ impl ReadyQueue {
         }
     }
 
-    /// How many keys wait.
+    /// How many keys wait, in all lanes.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -78,13 +101,6 @@ impl ReadyQueue {
     /// Whether none does.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin {
-        match urgency {
-            Urgency::Urgent => &mut self.urgent,
-            Urgency::Background => &mut self.background,
-        }
     }
 }
 

@@ -10,10 +10,11 @@ fn key(id: &str) -> ObjectKey {
 fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     let mut ready = ReadyQueue::default();
     for (id, trigger) in added {
-        ready.push(key(id), (*trigger).into());
+        ready.push(key(id), 0, (*trigger).into());
     }
-    let order = std::iter::from_fn(|| ready.pop()).map(|key| key.to_string()).collect();
-    assert!(ready.is_empty() && ready.urgent.is_empty() && ready.background.is_empty());
+    let order = std::iter::from_fn(|| ready.pop(0)).map(|key| key.to_string()).collect();
+    let lane = &ready.lanes[0];
+    assert!(ready.is_empty() && lane.urgent.is_empty() && lane.background.is_empty());
     order
 }
 
@@ -53,12 +54,24 @@ fn retries_do_not_starve() {
 #[test]
 fn a_key_that_became_urgent_waits_again_where_it_is_put() {
     let mut ready = ReadyQueue::default();
-    ready.push(key("a/1"), Urgency::Background);
-    ready.push(key("a/1"), Urgency::Urgent);
-    ready.push(key("a/2"), Urgency::Background);
-    assert_eq!((ready.len(), ready.pop()), (2, Some(key("a/1"))));
-    ready.push(key("a/1"), Urgency::Background);
+    ready.push(key("a/1"), 0, Urgency::Background);
+    ready.push(key("a/1"), 0, Urgency::Urgent);
+    ready.push(key("a/2"), 0, Urgency::Background);
+    assert_eq!((ready.len(), ready.pop(0)), (2, Some(key("a/1"))));
+    ready.push(key("a/1"), 0, Urgency::Background);
     assert_eq!(ready.len(), 2);
-    let left: Vec<ObjectKey> = std::iter::from_fn(|| ready.pop()).collect();
+    let left: Vec<ObjectKey> = std::iter::from_fn(|| ready.pop(0)).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn lanes_do_not_wait_for_each_other() {
+    let mut ready = ReadyQueue::default();
+    for n in 0..9 {
+        ready.push(key(&format!("a/{n}")), 0, Urgency::Urgent);
+    }
+    ready.push(key("a/other"), 1, Urgency::Background);
+    assert_eq!((ready.len(), ready.pop(1), ready.pop(1)), (10, Some(key("a/other")), None));
+    ready.push(key("a/0"), 1, Urgency::Urgent);
+    assert_eq!((ready.pop(0), ready.pop(1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
 }

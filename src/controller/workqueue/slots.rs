@@ -1,12 +1,18 @@
 //! How many reconciles apply children and how many report (status, Events) at once. It knows nothing of what
 //! they do.
 //!
-//! When many objects come at once they all wait for the API server. Children first means that everything that
-//! is desired is there soonest; statuses and Events follow with slots of their own.
+//! A reconcile writes its children, and then its status, without another one's children in between: what was
+//! begun is finished first. A status has a slot of its own, so that no child waits for it. Events have none:
+//! see [`crate::cluster::events`].
+//!
+//! A write that takes long gives its slot back, so that a webhook that hangs keeps no slot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Children that take longer to be written give their slot to another reconcile, and are still written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The slots of one kind.
 #[derive(Clone, Debug)]
@@ -24,11 +30,17 @@ pub struct WorkerSlot {
 }
 
 impl WorkerSlots {
-    /// So many that apply at once, and half as many that report.
+    /// So many that apply at once, and as many that report.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        let reporting = Arc::new(Semaphore::new(count.div_ceil(2)));
-        Self { applying: Arc::new(Semaphore::new(count)), reporting }
+        let semaphore = || Arc::new(Semaphore::new(count));
+        Self { applying: semaphore(), reporting: semaphore() }
+    }
+
+    /// The slots of another lane: as many that apply, while those that report are shared.
+    #[must_use]
+    pub fn another_lane(&self, count: usize) -> Self {
+        Self { applying: Arc::new(Semaphore::new(count)), reporting: self.reporting.clone() }
     }
 
     /// A slot among those that apply, as soon as there is one.
@@ -39,6 +51,16 @@ impl WorkerSlots {
 }
 
 impl WorkerSlot {
+    /// Runs what applies; it keeps the slot for no longer than [`PATIENCE`].
+    pub async fn while_applying<T>(&mut self, apply: impl Future<Output = T>) -> T {
+        let mut apply = std::pin::pin!(apply);
+        if let Ok(applied) = tokio::time::timeout(PATIENCE, &mut apply).await {
+            return applied;
+        }
+        self.applying = None;
+        apply.await
+    }
+
     /// Moves to those that report, which frees the slot among those that apply.
     pub async fn move_to_reporting(&mut self) {
         if self.reporting.is_none() {
@@ -49,9 +71,8 @@ impl WorkerSlot {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -60,14 +81,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reporting_frees_a_slot_for_applying() {
-        let slots = WorkerSlots::new(2);
-        let (mut first, mut second) = (slots.acquire_apply().await, slots.acquire_apply().await);
+        let slots = WorkerSlots::new(1);
+        let mut first = slots.acquire_apply().await;
         assert!(in_time(slots.acquire_apply()).await.is_none(), "all slots are taken");
         first.move_to_reporting().await;
-        let third = in_time(slots.acquire_apply()).await;
-        assert!(third.is_some(), "one is free");
-        assert!(in_time(second.move_to_reporting()).await.is_none(), "half as many report");
+        let mut second = in_time(slots.acquire_apply()).await.unwrap();
+        assert!(in_time(second.move_to_reporting()).await.is_none(), "as many report as apply");
         drop(first);
         assert!(in_time(second.move_to_reporting()).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_hangs_keeps_no_slot() {
+        let slots = WorkerSlots::new(1);
+        let mut first = slots.acquire_apply().await;
+        let hangs = first.while_applying(tokio::time::sleep(PATIENCE * 10));
+        let other = async {
+            let started = tokio::time::Instant::now();
+            let _second = slots.acquire_apply().await;
+            started.elapsed()
+        };
+        let ((), waited) = tokio::join!(hangs, other);
+        assert!(waited >= PATIENCE && waited < PATIENCE * 2, "{waited:?}");
     }
 }

@@ -10,7 +10,11 @@ use tokio::time::Instant;
 
 use crate::{
     cluster::{ObjectKey, table},
-    controller::workqueue::{Requeue, ready::ReadyQueue, retry::IMMEDIATE_DELAY},
+    controller::workqueue::{
+        Requeue,
+        ready::{Lane, ReadyQueue},
+        retry::IMMEDIATE_DELAY,
+    },
     telemetry::Trigger,
 };
 
@@ -50,6 +54,7 @@ pub(super) struct ItemState {
     pub(super) dirty: Option<Dirty>,
     /// Processed since.
     pub(super) processing_since: Option<Instant>,
+    lane: Lane,
     /// In `timers`.
     scheduled: Option<(Instant, Trigger)>,
     failures: u32,
@@ -122,9 +127,9 @@ impl ItemState {
 
 impl QueueState {
     /// Something happened to an object. Returns whether it is due now and was not before.
-    pub(super) fn add(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
+    pub(super) fn add(&mut self, key: ObjectKey, lane: Lane, now: Instant, trigger: Trigger) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
-        entry.deleted = false;
+        (entry.deleted, entry.lane) = (false, lane);
         if trigger == Trigger::Spec {
             (entry.failures, entry.not_before) = (0, None);
         }
@@ -143,25 +148,26 @@ impl QueueState {
     /// Returns whether it is new in the queue.
     fn enqueue(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
+        let lane = entry.lane;
         if let Some(dirty) = &mut entry.dirty {
             if priority(dirty.trigger) < priority(trigger) {
                 dirty.trigger = trigger;
                 if entry.processing_since.is_none() {
-                    self.ready.push(key, trigger.into());
+                    self.ready.push(key, lane, trigger.into());
                 }
             }
             return false;
         }
         entry.dirty = Some(Dirty { since: now, trigger });
         if entry.processing_since.is_none() {
-            self.ready.push(key, trigger.into());
+            self.ready.push(key, lane, trigger.into());
         }
         true
     }
 
-    /// The next item, and how long it waited.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(WorkItem, Duration)> {
-        let key = self.ready.pop()?;
+    /// The next item of a lane, and how long it waited.
+    pub(super) fn pop(&mut self, lane: Lane, now: Instant) -> Option<(WorkItem, Duration)> {
+        let key = self.ready.pop(lane)?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
@@ -219,8 +225,8 @@ impl QueueState {
             if let Some(at) = requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
                 self.add_after(key, at, dirty.trigger);
             } else {
-                self.ready.push(key.clone(), dirty.trigger.into());
                 if let Some(entry) = self.entries.get_mut(key) {
+                    self.ready.push(key.clone(), entry.lane, dirty.trigger.into());
                     // As client-go, it has waited since it became due.
                     entry.dirty = Some(dirty);
                 }

@@ -1,0 +1,110 @@
+//! The order of calls for Events: after children and statuses. An Event waits in a queue, and holds up no
+//! reconcile; while a reconcile runs, one call is made at a time, or more where many wait. It knows no Event but
+//! by its name.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// So many calls are made at the same time while no reconcile runs.
+pub(super) const CONCURRENT_WRITES: usize = 16;
+
+/// While reconciles run, one more call is made at a time for so many that wait.
+const BACKLOG: usize = 2048;
+
+/// The calls that wait, first come, first served.
+#[derive(Debug, Default)]
+pub(super) struct EventQueue {
+    waiting: Mutex<VecDeque<String>>,
+    pub(super) wake: Notify,
+    pub(super) busy: Arc<Busy>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    writers: AtomicUsize,
+    pub(super) idle: Notify,
+}
+
+/// See [`Recorder::give_way`].
+#[derive(Debug)]
+pub struct WritesGuard(Arc<Busy>);
+
+impl Drop for WritesGuard {
+    fn drop(&mut self) {
+        if self.0.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+impl EventQueue {
+    /// At the end.
+    pub(super) fn push(&self, name: String) {
+        self.waiting.lock().push_back(name);
+        self.wake.notify_one();
+    }
+
+    /// Something is due at another time than before.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn give_way(&self) -> WritesGuard {
+        self.busy.writers.fetch_add(1, Ordering::AcqRel);
+        WritesGuard(self.busy.clone())
+    }
+
+    pub(super) fn pop(&self) -> Option<String> {
+        let mut waiting = self.waiting.lock();
+        let next = waiting.pop_front();
+        if waiting.is_empty() {
+            // A wave leaves no room behind that it needed.
+            *waiting = VecDeque::new();
+        }
+        next
+    }
+
+    /// How many calls may run now.
+    pub(super) fn allowed(&self) -> usize {
+        if self.busy.writers.load(Ordering::Acquire) == 0 {
+            return CONCURRENT_WRITES;
+        }
+        (1 + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_make_room_for_every_reconcile() {
+        let queue = EventQueue::default();
+        assert_eq!(queue.allowed(), CONCURRENT_WRITES);
+        let (first, second) = (queue.give_way(), queue.give_way());
+        assert_eq!(queue.allowed(), 1);
+        drop(first);
+        assert_eq!(queue.allowed(), 1, "another one writes");
+        (0..BACKLOG * 3).for_each(|n| queue.push(n.to_string()));
+        assert_eq!(queue.allowed(), 4, "they do not starve");
+        drop(second);
+        assert_eq!(queue.allowed(), CONCURRENT_WRITES);
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let queue = EventQueue::default();
+        queue.push("a".to_owned());
+        queue.push("b".to_owned());
+        let next = || queue.pop();
+        assert_eq!([next(), next(), next()], [Some("a".to_owned()), Some("b".to_owned()), None]);
+    }
+}

@@ -1,0 +1,102 @@
+//! The workers of a kind: they take items from the queue, and each item is one reconcile.
+
+use futures::future::join_all;
+use kube::ResourceExt;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    api::API_VERSION,
+    cluster::{clock, store::resource_version},
+    controller::{
+        Controller,
+        kinds::Kind,
+        reconcile::ReconcileRequest,
+        workqueue::{
+            LANES, Lane, Requeue, WorkItem, retry,
+            slots::{WorkerSlot, WorkerSlots},
+        },
+    },
+    telemetry::{ReconcileInfo, Trigger},
+};
+
+/// So many times as many may wait to report, or for a write that is slow, as may apply at once: they cost memory.
+const MAX_REPORTING_PER_SLOT: usize = 16;
+
+impl<K: Kind> Controller<K> {
+    pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
+        self.observer.rollouts.metrics.workers(K::KIND, workers);
+        let slots = WorkerSlots::new(workers);
+        let lanes = (0..LANES).map(|lane| {
+            let slots = slots.another_lane(workers);
+            self.clone().work_in(lane, workers, slots, stop.clone())
+        });
+        join_all(lanes).await;
+    }
+
+    async fn work_in(self, lane: Lane, workers: usize, slots: WorkerSlots, mut stop: watch::Receiver<bool>) {
+        let mut running = JoinSet::new();
+        let mut leading = self.observer.leading();
+        loop {
+            let next = async {
+                let slot = slots.acquire_apply().await;
+                let _ = leading.wait_for(|leading| *leading).await;
+                (slot, self.queue.get_from(lane).await)
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                (slot, item) = next => running.spawn(self.clone().process(item, slot)),
+            };
+            while running.try_join_next().is_some()
+                || (running.len() >= workers * MAX_REPORTING_PER_SLOT && running.join_next().await.is_some())
+            {
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
+        let _writing = self.reconciler.recorder.give_way();
+        let (requeue, settled_version) = self.reconcile_key(&item, &mut slot).await;
+        self.queue.done(&item.key, &requeue);
+        // Another writer may have changed the status while the answer to its write was on the way.
+        let now = settled_version.and_then(|version| Some((version, self.store.get(&item.key)?)));
+        if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
+            self.enqueue(item.key, Trigger::Resync);
+        }
+    }
+
+    /// Reconciles an object. Returns when it is due again, and the version that it was left at.
+    async fn reconcile_key(&self, item: &WorkItem, slot: &mut WorkerSlot) -> (Requeue, Option<u64>) {
+        let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
+        let Some(object) = object.filter(|_| self.observer.is_leader()) else {
+            return (Requeue::default(), None);
+        };
+        let rollouts = &self.observer.rollouts;
+        let rollout = rollouts.current::<K>(&object, clock::now());
+        let info = ReconcileInfo {
+            kind: K::KIND,
+            api_version: API_VERSION,
+            namespace: item.key.namespace.clone(),
+            name: item.key.name.clone(),
+            uid: object.uid().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or(0),
+            trigger: item.trigger,
+            attempt: item.failures,
+            parent: rollout.telemetry.clone(),
+        };
+        let republish = self.republish.take(&item.key);
+        let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
+        let reconcile = self.reconciler.reconcile(&request, slot);
+        let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
+        if reconciled.as_ref().map_or(true, |result| result.report.failure.is_some()) {
+            self.observer.note_failure();
+        }
+        if let Ok(result) = reconciled {
+            return (result.requeue, result.settled_version);
+        }
+        // It panicked, which telemetry has recorded. It must not cost the others their worker.
+        let delay = retry::BACKOFF.jittered(item.failures);
+        (Requeue { retry_after: Some(delay), ..Requeue::default() }, None)
+    }
+}

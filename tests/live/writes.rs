@@ -1,0 +1,79 @@
+//! What one service costs the API server, by its audit log: nothing is written twice, and nothing is read that
+//! a watch brings.
+
+use std::collections::BTreeMap;
+
+use elpio_cluster::{Audit, eventually};
+use serde_json::json;
+
+use crate::stage::{SOON, Stage, image, with};
+
+/// Requests by verb and resource, without watches and the Lease.
+fn requests(audit: Audit) -> BTreeMap<String, usize> {
+    let mut count = BTreeMap::new();
+    for entry in audit.filter(|entry| entry.verb != "watch" && entry.resource != "leases").0 {
+        let sub = if entry.subresource.is_empty() { "" } else { "/" };
+        *count.entry(format!("{} {}{sub}{}", entry.verb, entry.resource, entry.subresource)).or_default() +=
+            1;
+    }
+    count
+}
+
+/// Waits for these requests, and for no others to come.
+async fn expect(stage: &Stage, mark: u64, what: &str, expected: &[(&str, usize)]) {
+    let expected: BTreeMap<String, usize> =
+        expected.iter().map(|(request, count)| ((*request).to_owned(), *count)).collect();
+    eventually(what, SOON, async || {
+        let seen = requests(stage.asked_since(mark));
+        if seen.values().sum::<usize>() >= expected.values().sum() {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    })
+    .await;
+    stage.quiet().await;
+    assert_eq!(requests(stage.asked_since(mark)), expected, "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_on_knative() {
+    let stage = Stage::new("writes-knative").await;
+    stage.quiet().await;
+    stage.engine.hold();
+    let mark = stage.cluster.audit_offset();
+    stage.apply("web", &image("v1")).await;
+    let first_wait =
+        [("get services", 1), ("patch services", 1), ("patch elpioservices/status", 1), ("create events", 2)];
+    expect(&stage, mark, "from create to the first wait", &first_wait).await;
+
+    let mark = stage.cluster.audit_offset();
+    stage.engine.release();
+    expect(&stage, mark, "ready", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
+
+    stage.engine.hold();
+    let mark = stage.cluster.audit_offset();
+    stage.apply("web", &image("v2")).await;
+    let edit = [("patch services", 1), ("patch elpioservices/status", 1), ("create events", 2)];
+    expect(&stage, mark, "an edit", &edit).await;
+
+    let mark = stage.cluster.audit_offset();
+    stage.engine.release();
+    expect(&stage, mark, "ready again", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_child_on_keda_is_applied_once() {
+    let stage = Stage::with("writes-keda", &[("ELPIO_ENGINE", "keda")]).await;
+    stage.engine.hold();
+    stage.quiet().await;
+    let mark = stage.cluster.audit_offset();
+    stage.apply("web", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
+    stage.condition("web", "Ready", "False", "Progressing").await;
+    stage.quiet().await;
+    let seen = requests(stage.asked_since(mark));
+    for child in ["patch deployments", "patch services", "patch httpscaledobjects"] {
+        assert_eq!(seen.get(child), Some(&1), "{child}: {seen:?}");
+    }
+    assert!(seen.get("create events").is_none_or(|events| *events <= 2), "{seen:?}");
+}
