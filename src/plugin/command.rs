@@ -191,6 +191,9 @@ impl View {
         if self.is_json {
             return Ok(serde_json::to_string_pretty(&lines)? + "\n");
         }
+        if lines.is_empty() {
+            return Ok(format!("no ElpioFunction or ElpioService {}\n", reader.place()));
+        }
         Ok(status_table(&lines, object.is_some(), self.palette))
     }
 
@@ -205,6 +208,10 @@ impl View {
         let lines = event_lines(&events);
         if self.is_json {
             return Ok(serde_json::to_string_pretty(&lines)? + "\n");
+        }
+        if lines.is_empty() {
+            let about = object.map_or_else(String::new, |object| format!(" about {}", object.name));
+            return Ok(format!("no Event of Elpio's{about} {}\n", reader.place()));
         }
         Ok(event_table(&lines, Timestamp::now(), self.palette))
     }

@@ -57,6 +57,14 @@ impl Reader {
         Self { client, namespace }
     }
 
+    /// Where it reads, for people.
+    pub fn place(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("in namespace {namespace}"),
+            None => "in this cluster".to_owned(),
+        }
+    }
+
     fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),

@@ -43,7 +43,7 @@ async fn judged_by(helm: Component) {
     assert!(logs.contains("POD LOGS") && logs.contains(" 0 errors"), "the check's rows: {passed:?}");
 
     // Without the right to hold the Lease.
-    let role = format!("rolebinding/elpio-elpio-operator-leader-election");
+    let role = "rolebinding/elpio-elpio-operator-leader-election";
     let _ = site.kubectl(&format!("-n {NAMESPACE} delete {role}"));
     let failed = helm_test(&site).await;
     assert!(!failed.success, "{failed:?}");

@@ -18,7 +18,7 @@ use crate::{
     eventually, repository_root,
 };
 
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The CRDs of one project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
