@@ -43,8 +43,14 @@ async fn a_rollout_on_knative() {
     stage.engine.hold();
     let mark = stage.cluster.audit_offset();
     stage.apply("web", &image("v1")).await;
-    let first_wait =
-        [("get services", 1), ("patch services", 1), ("patch elpioservices/status", 1), ("create events", 2)];
+    // Whether the owner still exists and its child's name is free, before the child is created.
+    let first_wait = [
+        ("get elpioservices", 1),
+        ("get services", 1),
+        ("patch services", 1),
+        ("patch elpioservices/status", 1),
+        ("create events", 2),
+    ];
     expect(&stage, mark, "from create to the first wait", &first_wait).await;
 
     let mark = stage.cluster.audit_offset();

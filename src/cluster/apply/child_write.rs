@@ -85,9 +85,9 @@ impl ApplyRun<'_> {
         let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
         let _lock = self.applier.name_locks.lock(child.id.kind, key).await;
         let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
-        let look = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource);
+        let asked = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource);
         // Both at once: a new child waits for one answer, not for two.
-        let (owner, found) = tokio::join!(self.check_owner(), look);
+        let (owner, found) = tokio::join!(self.check_owner(), asked);
         owner?;
         let (name_owner, found) = found?;
         match (name_owner, found) {
