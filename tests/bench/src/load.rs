@@ -38,6 +38,14 @@ impl Load {
         .await
     }
 
+    /// Creates one service.
+    pub async fn create_one(&self, name: &str) -> Instant {
+        let object = serde_json::from_value(service(name)).expect("an object");
+        let sent = Instant::now();
+        self.api().create(&PostParams::default(), &object).await.expect("a service");
+        sent
+    }
+
     /// Edits all services; returns when each request was sent, and when answered.
     pub async fn edit(&self) -> (Times, Times) {
         let api = self.api();
@@ -62,7 +70,7 @@ impl Load {
         (sent, answered)
     }
 
-    fn api(&self) -> Api<DynamicObject> {
+    pub fn api(&self) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"));
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }

@@ -1,6 +1,6 @@
 //! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
-//! a real API server; with `--faults`: what a faulty collector costs its reconciles; with `--hostile`: what objects
-//! of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
+//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--fairness`, `--faults` and
+//! `--hostile`: what others' floods, a faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,10 +9,15 @@
     reason = "a command line program: a failure ends it, with the reason"
 )]
 
+mod compare;
+mod contender;
+mod fairness;
 mod faults;
 mod hostile;
 mod load;
 mod observations;
+mod picture;
+mod report;
 mod requests;
 mod results;
 
@@ -23,12 +28,14 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use contender::Contender;
 use elpio_cluster::{
     Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, cargo,
     process::stats,
 };
 use load::Load;
 use observations::{Observation, Observations};
+use report::Comparison;
 use requests::Meter;
 use results::Results;
 
@@ -51,6 +58,9 @@ fn main() -> ExitCode {
     let number = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name).long(name).default_value(default).value_parser(value_parser!(u32)).help(help)
     };
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+    };
     let arguments = Command::new("cargo bench-operator")
         .about("Measures the operator with many ElpioServices at once (fake Knative).")
         .arg(number("services", "200", "Number of services that are created, made ready and edited at once"))
@@ -58,13 +68,7 @@ fn main() -> ExitCode {
         .arg(number("workers", "16", "ELPIO_CONCURRENCY of the operator"))
         .arg(flag("audit", "Compare the operator's count of requests with the API server's audit log"))
         .arg(flag("push", "Push traces, metrics and logs by OTLP too, and sample every reconcile"))
-        .arg(
-            Arg::new("binary")
-                .long("binary")
-                .value_name("PATH")
-                .value_parser(value_parser!(PathBuf))
-                .help("Measure this binary instead of building one"),
-        )
+        .arg(file("binary", "Measure this binary instead of building one"))
         .arg(flag(
             "faults",
             "Compare reconcile durations with a faulty and a healthy collector, instead of all the above",
@@ -73,6 +77,13 @@ fn main() -> ExitCode {
             "hostile",
             "Measure beside 800 objects of 1 MiB of another namespace, instead of all the above",
         ))
+        .arg(flag("compare", "Measure a bare client and a peer in Go too, by the same load; prints ratios"))
+        .arg(flag(
+            "fairness",
+            "Measure what a flood, a hanging webhook and failing objects cost another namespace, instead of all the above",
+        ))
+        .arg(file("json", "With --compare: write what was measured to this file"))
+        .arg(file("picture", "With --compare: draw the distributions (SVG) to this file"))
         .arg(number(
             "rounds",
             "6",
@@ -100,17 +111,62 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let hostile = arguments.get_flag("hostile");
     let (faults, rounds) = (arguments.get_flag("faults"), number("rounds"));
+    if arguments.get_flag("compare") {
+        let output = Output {
+            json: arguments.get_one::<PathBuf>("json").cloned(),
+            picture: arguments.get_one::<PathBuf>("picture").cloned(),
+        };
+        return runtime.block_on(async {
+            tokio::select! {
+                () = compare(&settings, &binary, &output) => ExitCode::SUCCESS,
+                _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+            }
+        });
+    }
+    let fairness = arguments.get_flag("fairness");
     runtime.block_on(async {
         tokio::select! {
+            passed = fairness::measure(&binary, settings.services), if fairness => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             passed = faults::compare(rounds, &binary), if faults => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             passed = hostile::measure(&binary), if hostile => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-            results = measure(&settings, &binary), if !faults && !hostile => {
+            results = measure(&settings, &binary), if !faults && !hostile && !fairness => {
                 results.print();
                 ExitCode::SUCCESS
             }
             _ = tokio::signal::ctrl_c() => ExitCode::from(130),
         }
     })
+}
+
+/// Where a comparison is written to.
+struct Output {
+    json: Option<PathBuf>,
+    picture: Option<PathBuf>,
+}
+
+/// Measures everybody in turns, and writes the results.
+async fn compare(settings: &Settings, binary: &Path, output: &Output) {
+    contender::build_peer();
+    let mut comparison = Comparison {
+        services: settings.services,
+        workers: settings.workers,
+        profile: (if settings.dev { "development build" } else { "release build" }).to_owned(),
+        all: Vec::new(),
+    };
+    for who in Contender::ALL {
+        let measured = compare::measure(who, settings.services, settings.workers, binary).await;
+        comparison.all.push((who, measured));
+    }
+    comparison.print();
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    };
+    if let Some(path) = &output.json {
+        write(path, format!("{:#}\n", comparison.to_json()));
+    }
+    if let Some(path) = &output.picture {
+        write(path, picture::draw(&comparison).expect("a picture"));
+    }
 }
 
 /// The CRDs that the operator watches.

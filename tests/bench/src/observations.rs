@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::load::EDITED_TAG;
 
 /// Much longer than any operator should need.
-const TIMEOUT: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Times by the service's name.
 pub type Times = HashMap<String, Instant>;
@@ -35,6 +35,8 @@ pub enum Observation {
     ChildReady(i64),
     /// The Knative Service has the edited image.
     ChildEdited,
+    /// The status of the `ElpioService` is that of this generation.
+    Observed(i64),
     /// The `ElpioService` is ready, for this generation.
     Ready(i64),
 }
@@ -81,13 +83,29 @@ impl Observations {
         Self { first, watches }
     }
 
+    /// Waits until this service has been in this state, and returns when it was first.
+    pub async fn wait_for(&self, observation: Observation, name: &str) -> Instant {
+        let started = Instant::now();
+        loop {
+            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = first.get(&observation).and_then(|times| times.get(name)).copied();
+            drop(first);
+            if let Some(at) = found {
+                return at;
+            }
+            assert!(started.elapsed() < TIMEOUT, "{name} was never {observation:?}");
+            // The watch records the time: how often it is asked for makes no difference.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until `count` services have been in this state, and returns when each was first.
     pub async fn wait_for_all(&self, observation: Observation, count: usize) -> Times {
         eventually(&format!("{observation:?} of all services"), TIMEOUT, async || {
             let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             let times = first.get(&observation);
             let found = times.map_or(0, HashMap::len);
-            times.filter(|_| found == count).cloned().ok_or_else(|| format!("{found} of {count}"))
+            times.filter(|_| found >= count).cloned().ok_or_else(|| format!("{found} of {count}"))
         })
         .await
     }
@@ -112,7 +130,8 @@ fn observe_child(object: &DynamicObject) -> Vec<Observation> {
 }
 
 fn observe_service(object: &DynamicObject) -> Vec<Observation> {
-    ready_generation(object).map(Observation::Ready).into_iter().collect()
+    let observed = object.data["status"]["observedGeneration"].as_i64().map(Observation::Observed);
+    observed.into_iter().chain(ready_generation(object).map(Observation::Ready)).collect()
 }
 
 /// The current generation, if the object is ready for it.

@@ -151,7 +151,8 @@ pub fn table(head: &[&str]) -> Table {
     table
 }
 
-fn nearest_rank(sorted: &[Duration], percent: usize) -> Duration {
+/// The nearest-rank percentile.
+pub fn nearest_rank(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
 }

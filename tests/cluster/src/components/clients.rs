@@ -27,6 +27,9 @@ pub const KUBECTL: Component = Component {
 /// Answers what kstatus, Argo CD and Flux make of objects, by their own libraries.
 pub const GITOPS: Component = Component::plain("gitops", "gitops", ".");
 
+/// The operator that the benchmark compares Elpio's with.
+pub const BENCH_PEER: Component = Component::plain("bench-peer", "bench-peer", ".");
+
 /// A client program, with a home directory of its own and maybe a kubeconfig.
 #[derive(Clone, Debug)]
 pub struct ClientProgram {

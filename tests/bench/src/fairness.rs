@@ -1,0 +1,143 @@
+//! `--fairness`: what a flood, a webhook that hangs and failing objects in one namespace cost another one,
+//! measured from outside: how long a new service there waits for its child.
+
+use std::{path::Path, time::Duration};
+
+use elpio_cluster::{Cluster, ClusterOptions, Operator, Webhook, webhook::Rule};
+use kube::{Client, api::PostParams};
+use serde_json::json;
+
+use crate::{
+    USER, crds,
+    load::{self, Load},
+    observations::{Observation, Observations},
+    results::{nearest_rank, table},
+};
+
+/// New services that are measured, one after another.
+const SAMPLES: usize = 60;
+/// Services whose webhook hangs or refuses.
+const STUCK: usize = 400;
+const HANG: Duration = Duration::from_secs(10);
+
+/// The median of the others may be so many times as long.
+const MAX_RATIO_FLOOD: f64 = 2.0;
+const MAX_RATIO_STUCK: f64 = 1.5;
+
+struct Bench {
+    client: Client,
+    other: String,
+    seen: Observations,
+    undisturbed: Vec<Duration>,
+    passed: bool,
+}
+
+/// Prints what was measured; whether all is within its bounds.
+pub async fn measure(binary: &Path, services: usize) -> bool {
+    let cluster = Cluster::start(ClusterOptions { crds: crds(), ..ClusterOptions::default() }).await;
+    let client = cluster.client().await;
+    load::bind_cluster_admin(&client, USER).await;
+    let (busy, other) = (cluster.namespace("busy").await, cluster.namespace("other").await);
+    let env = [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "127.0.0.1"), ("ELPIO_ENGINE", "knative")];
+    let mut operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+    operator.wait_ready().await;
+    let seen = Observations::start(&client, &other).await;
+    let busy_seen = Observations::start(&client, &busy).await;
+    let mut bench = Bench { client: client.clone(), other, seen, undisturbed: Vec::new(), passed: true };
+    let mut rows =
+        table(&["create → child in another namespace", "p50", "ratio", "p99", "bound of the ratio"]);
+
+    bench.undisturbed = bench.create("undisturbed", SAMPLES).await;
+    bench.add(&mut rows, "undisturbed", &bench.undisturbed.clone(), None);
+
+    eprintln!("creating {services} services …");
+    let load = Load { client: client.clone(), namespace: busy.clone(), services };
+    load.create().await;
+    busy_seen.wait_for_all(Observation::Observed(1), services).await;
+    eprintln!("editing them, and creating others meanwhile …");
+    let flood = async {
+        load.edit().await;
+        busy_seen.wait_for_all(Observation::ChildEdited, services).await;
+    };
+    let beside = bench.create_until("flood", flood).await;
+    bench.add(&mut rows, &format!("beside {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
+
+    eprintln!("creating {STUCK} services on KEDA whose webhook hangs …");
+    let webhook = Webhook::start(client.clone(), &busy).await;
+    webhook.add(Rule::delay("deployments", HANG));
+    create_stuck(&client, &busy, "stuck").await;
+    while webhook.requests().len() < 16 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let beside = bench.create("hang", SAMPLES).await;
+    bench.add(&mut rows, "beside a webhook of the other engine that hangs", &beside, Some(MAX_RATIO_STUCK));
+
+    eprintln!("letting the webhook refuse them …");
+    webhook.clear();
+    webhook.add(Rule::refuse("deployments", 403, "not today"));
+    create_stuck(&client, &busy, "refused").await;
+    while webhook.refused() < STUCK {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let beside = bench.create("refused", SAMPLES).await;
+    bench.add(&mut rows, "beside objects that fail and are retried", &beside, Some(MAX_RATIO_STUCK));
+    webhook.stop().await;
+    println!("\n{rows}");
+    bench.passed && operator.is_running()
+}
+
+impl Bench {
+    async fn create_one(&self, name: &str) -> Duration {
+        let load = Load { client: self.client.clone(), namespace: self.other.clone(), services: 0 };
+        let sent = load.create_one(name).await;
+        self.seen.wait_for(Observation::Child, name).await.saturating_duration_since(sent)
+    }
+
+    async fn create(&self, prefix: &str, count: usize) -> Vec<Duration> {
+        let mut times = Vec::new();
+        for number in 0..count {
+            times.push(self.create_one(&format!("{prefix}-{number}")).await);
+        }
+        times.sort_unstable();
+        times
+    }
+
+    /// For as long as something goes on.
+    async fn create_until(&self, prefix: &str, end: impl Future<Output = ()>) -> Vec<Duration> {
+        let (mut times, mut end) = (Vec::new(), std::pin::pin!(end));
+        loop {
+            let name = format!("{prefix}-{}", times.len());
+            let one = self.create_one(&name);
+            tokio::select! {
+                took = one => times.push(took),
+                () = &mut end => break,
+            }
+        }
+        times.sort_unstable();
+        times
+    }
+
+    fn add(&mut self, rows: &mut comfy_table::Table, what: &str, times: &[Duration], bound: Option<f64>) {
+        let median = |times: &[Duration]| nearest_rank(times, 50).as_secs_f64();
+        let ratio = median(times) / median(&self.undisturbed);
+        self.passed &= bound.is_none_or(|bound| ratio <= bound);
+        rows.add_row([
+            format!("  {what} ({} samples)", times.len()),
+            format!("{:.1} ms", median(times) * 1e3),
+            format!("{ratio:.2}"),
+            format!("{:.1} ms", nearest_rank(times, 99).as_secs_f64() * 1e3),
+            bound.map_or_else(String::new, |bound| format!("{bound}")),
+        ]);
+    }
+}
+
+async fn create_stuck(client: &Client, namespace: &str, prefix: &str) {
+    let load = Load { client: client.clone(), namespace: namespace.to_owned(), services: 0 };
+    for number in 0..STUCK {
+        let mut service = load::service(&format!("{prefix}-{number}"));
+        service["spec"]["engine"] = json!("keda");
+        service["spec"]["scaling"] = json!({"metric": "rps", "maxScale": 10});
+        let object = serde_json::from_value(service).expect("an object");
+        load.api().create(&PostParams::default(), &object).await.expect("a service");
+    }
+}
