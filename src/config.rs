@@ -45,7 +45,7 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// Those whose wrong values end the program.
-pub const STOPPING: &[&str] = &[
+pub const FATAL_IF_INVALID: &[&str] = &[
     "ELPIO_ENGINE",
     "ELPIO_LEADER_ELECT",
     "ELPIO_METRICS_ADDR",
@@ -137,7 +137,7 @@ impl OperatorConfig {
     /// default.
     ///
     /// # Errors
-    /// [`ConfigError`] for the variables of [`STOPPING`].
+    /// [`ConfigError`] for the variables of [`FATAL_IF_INVALID`].
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Result<(Self, Vec<String>), ConfigError> {
         let mut reader = EnvReader::new(get);
         let env = &mut reader;

@@ -83,7 +83,7 @@ pub mod reason {
     pub const BUILD_SUCCEEDED: &str = "BuildSucceeded";
 
     /// Reasons of `Ready` that only the object's author can mend.
-    pub const OF_AUTHOR: &[&str] = &[INVALID_SPEC, NAME_CONFLICT, BUILD_FAILED];
+    pub const AUTHOR_ERRORS: &[&str] = &[INVALID_SPEC, NAME_CONFLICT, BUILD_FAILED];
 }
 
 attribute_values! {

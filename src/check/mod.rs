@@ -19,7 +19,7 @@ use crate::{
     check::{
         judge::{definition_row, engine_row, lease_row, policy_row, server_row},
         report::CheckRow,
-        rights::{RightGroup, RightScope, right_groups},
+        rights::{PermissionGroup, PermissionScope, right_groups},
     },
     cluster::{
         client::{
@@ -113,7 +113,7 @@ async fn rows(
 /// The rights that are missing, each as `VERB RESOURCE[ in NAMESPACE]`, and how many there are in all.
 async fn missing(
     client: &Client,
-    group: &RightGroup,
+    group: &PermissionGroup,
     own_namespace: &str,
     namespaces: &[String],
 ) -> Result<(Vec<String>, usize), LineError> {
@@ -125,9 +125,9 @@ async fn missing(
     let mut questions = Vec::new();
     for right in &group.rights {
         let scopes = match right.scope {
-            RightScope::ServedNamespaces => &served[..],
-            RightScope::OwnNamespace => &own,
-            RightScope::Cluster => &[None],
+            PermissionScope::ServedNamespaces => &served[..],
+            PermissionScope::OwnNamespace => &own,
+            PermissionScope::Cluster => &[None],
         };
         for scope in scopes {
             questions.extend(right.verbs.iter().map(|verb| (right, *verb, *scope)));
@@ -144,7 +144,7 @@ async fn missing(
     Ok((missing?.into_iter().flatten().collect(), count))
 }
 
-fn full_name(right: &rights::Right) -> String {
+fn full_name(right: &rights::Permission) -> String {
     let name = right.name.map_or_else(String::new, |name| format!(" {name}"));
     let (resource, sub) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
     let dot = if right.group.is_empty() { "" } else { "." };

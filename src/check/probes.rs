@@ -21,7 +21,7 @@ use crate::{
     api::{API_VERSION, GROUP},
     check::{
         judge::{EngineFacts, OwnDefinition},
-        rights::Right,
+        rights::Permission,
     },
     cluster::client::call::{ApiCall, ApiError, call_with_timeout},
     foreign::{ChildKind, support::SupportRow},
@@ -53,7 +53,7 @@ pub async fn user_name(client: &Client) -> Result<String, ApiError> {
 /// Whether a verb is permitted.
 pub async fn is_permitted(
     client: &Client,
-    right: &Right,
+    right: &Permission,
     verb: &str,
     namespace: Option<&str>,
 ) -> Result<bool, ApiError> {

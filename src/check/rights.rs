@@ -13,7 +13,7 @@ const WATCHED: &[&str] = &["get", "list", "watch"];
 
 /// Where a right is needed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum RightScope {
+pub enum PermissionScope {
     /// In every namespace that is served.
     ServedNamespaces,
     /// In the operator's own namespace.
@@ -24,7 +24,7 @@ pub enum RightScope {
 
 /// Verbs on one resource.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Right {
+pub struct Permission {
     /// The API group; empty for the core group.
     pub group: String,
     /// The plural, with `/subresource` where there is one.
@@ -34,32 +34,32 @@ pub struct Right {
     /// The verbs.
     pub verbs: &'static [&'static str],
     /// Where.
-    pub scope: RightScope,
+    pub scope: PermissionScope,
 }
 
 /// Rights that are needed together.
 #[derive(Clone, Debug)]
-pub struct RightGroup {
+pub struct PermissionGroup {
     /// What for, for people.
     pub purpose: String,
     /// The rights.
-    pub rights: Vec<Right>,
+    pub rights: Vec<Permission>,
     /// The project that has to be installed for them to count; `None`: always needed.
     pub project: Option<&'static str>,
     /// What the operator does without them; `None`: it cannot do without.
     pub without: Option<&'static str>,
 }
 
-fn right(group: &str, resource: impl Into<String>, verbs: &'static [&'static str]) -> Right {
-    let scope = RightScope::ServedNamespaces;
-    Right { group: group.to_owned(), resource: resource.into(), name: None, verbs, scope }
+fn right(group: &str, resource: impl Into<String>, verbs: &'static [&'static str]) -> Permission {
+    let scope = PermissionScope::ServedNamespaces;
+    Permission { group: group.to_owned(), resource: resource.into(), name: None, verbs, scope }
 }
 
-fn of_kind(kind: ChildKind) -> Right {
+fn of_kind(kind: ChildKind) -> Permission {
     right(kind.group(), kind.plural(), if kind.is_written() { WRITTEN } else { WATCHED })
 }
 
-fn own_kinds() -> Vec<Right> {
+fn own_kinds() -> Vec<Permission> {
     let plurals = api::crds().into_iter().map(|(_, crd)| crd.spec.names.plural);
     let of_plural = |plural: String| {
         let is_child = plural == ChildKind::ElpioService.plural();
@@ -74,8 +74,8 @@ fn own_kinds() -> Vec<Right> {
 
 /// Every right, for an operator with this default engine.
 #[must_use]
-pub fn right_groups(engine: Engine) -> Vec<RightGroup> {
-    let always = |purpose: &str, rights: Vec<Right>| RightGroup {
+pub fn right_groups(engine: Engine) -> Vec<PermissionGroup> {
+    let always = |purpose: &str, rights: Vec<Permission>| PermissionGroup {
         purpose: purpose.to_owned(),
         rights,
         project: None,
@@ -86,12 +86,12 @@ pub fn right_groups(engine: Engine) -> Vec<RightGroup> {
         always("Events", vec![right("events.k8s.io", "events", &["create", "get", "list", "patch"])]),
         always(
             "leader election",
-            vec![Right {
-                scope: RightScope::OwnNamespace,
+            vec![Permission {
+                scope: PermissionScope::OwnNamespace,
                 ..right("coordination.k8s.io", "leases", &["create", "get", "update"])
             }],
         ),
-        RightGroup {
+        PermissionGroup {
             without: (engine != Engine::Keda).then_some("services on engine keda report Forbidden"),
             project: Some("KEDA"),
             ..always(
@@ -100,27 +100,27 @@ pub fn right_groups(engine: Engine) -> Vec<RightGroup> {
             )
         },
     ];
-    groups.extend(ENGINES.iter().map(|row| RightGroup {
+    groups.extend(ENGINES.iter().map(|row| PermissionGroup {
         project: Some(row.project),
         without: (default_project(engine) != row.project).then_some("objects that need it report Forbidden"),
         ..always(row.project, row.kinds.iter().copied().map(of_kind).collect())
     }));
-    groups.push(RightGroup {
+    groups.push(PermissionGroup {
         without: Some("absent APIs are found by discovery every 30 s"),
         ..always(
             "CustomResourceDefinitions",
-            vec![Right {
-                scope: RightScope::Cluster,
+            vec![Permission {
+                scope: PermissionScope::Cluster,
                 ..right("apiextensions.k8s.io", "customresourcedefinitions", &["watch"])
             }],
         )
     });
-    groups.push(RightGroup {
+    groups.push(PermissionGroup {
         without: Some("telemetry goes without k8s.cluster.uid"),
         ..always(
             "the cluster's uid",
-            vec![Right {
-                scope: RightScope::Cluster,
+            vec![Permission {
+                scope: PermissionScope::Cluster,
                 name: Some("kube-system"),
                 ..right("", "namespaces", &["get"])
             }],

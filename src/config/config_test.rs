@@ -135,7 +135,7 @@ fn the_list_of_variables_is_what_is_read() {
     let mut asked = asked.into_inner();
     asked.remove("RUST_LOG");
     assert_eq!(asked, KNOWN.iter().map(|name| (*name).to_owned()).collect());
-    for name in STOPPING {
+    for name in FATAL_IF_INVALID {
         let read = read(&[(*name, "?/?")]);
         assert!(read.is_err(), "{name}");
     }

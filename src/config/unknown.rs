@@ -1,7 +1,7 @@
 //! Finds `ELPIO_*` variables that the operator does not know: a typing error must not widen what it does. It
 //! reads no value but to tell a service link from a variable.
 
-use crate::config::{ConfigError, KNOWN, STOPPING};
+use crate::config::{ConfigError, FATAL_IF_INVALID, KNOWN};
 
 const PREFIX: &str = "ELPIO_";
 
@@ -18,7 +18,7 @@ pub fn unknown(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<
         }
         let nearest = KNOWN.iter().copied().min_by_key(|known| distance(&upper, known));
         let nearest = nearest.unwrap_or_default();
-        let meant = STOPPING
+        let meant = FATAL_IF_INVALID
             .iter()
             .copied()
             .find(|known| contains_stem(&upper, known) || (*known == nearest && is_near(&upper, known)));

@@ -6,10 +6,10 @@ pub mod hosts;
 pub mod kinds;
 mod mapper;
 mod observer;
+mod predicate;
 pub mod reconcile;
 mod state_metrics;
 mod takeover;
-mod trigger;
 mod workers;
 pub mod workqueue;
 
@@ -33,9 +33,9 @@ use crate::{
         hosts::HostClaim,
         kinds::{Kind, Object},
         observer::{ChangeSource, ObjectObserver, unobserved_generation},
+        predicate::trigger_for,
         reconcile::Reconciler,
-        takeover::Republish,
-        trigger::trigger,
+        takeover::EventReplay,
         workqueue::WorkQueue,
     },
     foreign::ChildKind,
@@ -54,7 +54,7 @@ pub struct Controller<K: Kind> {
     store: Arc<ObjectStore<Object<K>>>,
     observer: ObjectObserver,
     reconciler: Arc<Reconciler<K>>,
-    republish: Arc<Republish>,
+    republish: Arc<EventReplay>,
 }
 
 impl<K: Kind> Clone for Controller<K> {
@@ -96,7 +96,7 @@ impl<K: Kind> Controller<K> {
         };
         if self.observer.is_leader()
             && !change.own_write
-            && let Some(trigger) = trigger::<K>(change.old.as_deref(), new)
+            && let Some(trigger) = trigger_for::<K>(change.old.as_deref(), new)
             // A status may be that of the reconcile in flight: `process` compares the versions at its end.
             && (trigger == Trigger::Spec || !is_processing)
         {

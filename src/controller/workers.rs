@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// So many times as many may wait to report, or for a write that is slow, as may apply at once: they cost memory.
-const MAX_REPORTING_PER_SLOT: usize = 16;
+const MAX_IN_FLIGHT_PER_WORKER: usize = 16;
 
 impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
@@ -48,19 +48,19 @@ impl<K: Kind> Controller<K> {
                 (slot, item) = next => running.spawn(self.clone().process(item, slot)),
             };
             while running.try_join_next().is_some()
-                || (running.len() >= workers * MAX_REPORTING_PER_SLOT && running.join_next().await.is_some())
-            {
-            }
+                || (running.len() >= workers * MAX_IN_FLIGHT_PER_WORKER
+                    && running.join_next().await.is_some())
+            {}
         }
         while running.join_next().await.is_some() {}
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
         let _writing = self.reconciler.recorder.give_way();
-        let (requeue, settled_version) = self.reconcile_key(&item, &mut slot).await;
+        let (requeue, resource_version_after) = self.reconcile_key(&item, &mut slot).await;
         self.queue.done(&item.key, &requeue);
         // Another writer may have changed the status while the answer to its write was on the way.
-        let now = settled_version.and_then(|version| Some((version, self.store.get(&item.key)?)));
+        let now = resource_version_after.and_then(|version| Some((version, self.store.get(&item.key)?)));
         if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
             self.enqueue(item.key, Trigger::Resync);
         }
@@ -93,7 +93,7 @@ impl<K: Kind> Controller<K> {
             self.observer.note_failure();
         }
         if let Ok(result) = reconciled {
-            return (result.requeue, result.settled_version);
+            return (result.requeue, result.resource_version_after);
         }
         // It panicked, which telemetry has recorded. It must not cost the others their worker.
         let delay = retry::BACKOFF.jittered(item.failures);

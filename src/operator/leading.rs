@@ -20,23 +20,23 @@ use crate::{
 /// What a new leader's fresh lists may take.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lists that are not older need no repetition.
-const FRESH: Duration = Duration::from_secs(5);
+const MAX_LIST_AGE: Duration = Duration::from_secs(5);
 
 /// Takes up the work whenever this process begins to lead: with fresh lists, since a watch that hangs would
 /// show objects that were deleted.
-pub(super) async fn on_leadership_acquired(
+pub(super) async fn run_on_leadership(
     controllers: Arc<[Arc<dyn AnyController>]>,
     leadership: Leadership,
     own: Vec<WatchHandle>,
     metrics: Metrics,
 ) {
-    let (mut claims, mut leading) = (leadership.claims(), leadership.subscribe());
+    let (mut claims, mut leading) = (leadership.subscribe_claims(), leadership.subscribe());
     while claims.wait_for(|claimed| *claimed).await.is_ok() {
-        let refreshes = join_all(own.iter().map(|watch| watch.refresh(FRESH)));
+        let refreshes = join_all(own.iter().map(|watch| watch.refresh(MAX_LIST_AGE)));
         if tokio::time::timeout(REFRESH_TIMEOUT, refreshes).await.is_err() {
             tracing::warn!("not every list could be refreshed within {} s", REFRESH_TIMEOUT.as_secs());
         }
-        leadership.begin();
+        leadership.start_leading();
         for controller in &*controllers {
             controller.on_leadership_acquired(leadership.predecessor_exported_until()).await;
         }

@@ -27,14 +27,14 @@ use crate::{
     config::OperatorConfig,
     controller::{
         AnyController, Observer, RolloutTelemetry, controllers,
-        kinds::{self, SharedParts},
+        kinds::{self, SharedDependencies},
     },
     render::Defaults,
     runtime_info::{self, RuntimeInfo},
     telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
 };
 
-pub use self::part::PartEnded;
+pub use self::part::TaskExited;
 
 /// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
@@ -82,7 +82,7 @@ impl Operator {
         let rollouts =
             RolloutTelemetry { traces, metrics: metrics.clone(), trace_parent: config.trace_parent };
         let observer = Observer::new(rollouts, children.clone(), leadership.subscribe());
-        let controllers = controllers(&SharedParts {
+        let controllers = controllers(&SharedDependencies {
             applier: Applier::new(client.clone(), children.clone(), leadership.subscribe()),
             recorder: recorder.clone(),
             observer: observer.clone(),
@@ -103,7 +103,7 @@ impl Operator {
         config: OperatorConfig,
         runtime_info: RuntimeInfo,
         mut stopping: watch::Receiver<bool>,
-    ) -> Result<(), PartEnded> {
+    ) -> Result<(), TaskExited> {
         self.register_state_gauges();
         let own: Vec<WatchHandle> = self
             .controllers
@@ -114,13 +114,13 @@ impl Operator {
         tokio::select! {
             () = self.wait_for_cache_sync(&own) => {}
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-            ended = parts.join_next() => return Err(PartEnded::from(ended)),
+            ended = parts.join_next() => return Err(TaskExited::from(ended)),
         }
         self.synced.send_replace(true);
         tracing::info!("ready: every watch that is permitted has synced");
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
         let metrics = self.metrics.clone();
-        parts.spawn(leading::on_leadership_acquired(controllers, leadership.clone(), own, metrics));
+        parts.spawn(leading::run_on_leadership(controllers, leadership.clone(), own, metrics));
         let (release, released) = watch::channel(false);
         let elected = leading::run_leader_election(
             self.client.clone(),
@@ -137,9 +137,9 @@ impl Operator {
         let ended = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => Ok(()),
-            ended = parts.join_next() => Err(PartEnded::from(ended)),
-            ended = &mut election => Err(PartEnded::from(Some(ended))),
-            ended = working.join_next() => Err(PartEnded::from(ended)),
+            ended = parts.join_next() => Err(TaskExited::from(ended)),
+            ended = &mut election => Err(TaskExited::from(Some(ended))),
+            ended = working.join_next() => Err(TaskExited::from(ended)),
         };
         // The workers end as soon as they are to stop.
         let stopped = if *stopping.borrow() { Ok(()) } else { ended };
@@ -161,7 +161,7 @@ impl Operator {
         let (on_child_change, on_availability_change) = self.change_handlers();
         self.children.start(&on_child_change, &on_availability_change);
         let mut parts = JoinSet::new();
-        let names = kinds::definition_names(&self.children);
+        let names = kinds::crd_names(&self.children);
         parts.spawn(definitions::run(self.client.clone(), names, self.watches.clone()));
         for controller in self.controllers.iter().cloned() {
             let changed = self.watches.shared.definition(controller.kind().as_str());

@@ -5,9 +5,9 @@ use tokio::task::JoinError;
 /// A part of the operator ended while it was to run on.
 #[derive(Debug, thiserror::Error)]
 #[error("a part of the operator ended unexpectedly: {0}")]
-pub struct PartEnded(String);
+pub struct TaskExited(String);
 
-impl From<Option<Result<(), JoinError>>> for PartEnded {
+impl From<Option<Result<(), JoinError>>> for TaskExited {
     fn from(ended: Option<Result<(), JoinError>>) -> Self {
         Self(match ended {
             Some(Err(error)) => error.to_string(),

@@ -8,7 +8,7 @@ use crate::api::FIELD_MANAGER;
 
 /// A field that was applied before, is not applied now, and is still there because others hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldField {
+pub struct CoOwnedField {
     /// Where: `spec.template.spec.containers[web].env[A]`.
     pub path: String,
     /// The managers that hold it.
@@ -37,24 +37,25 @@ pub fn retain_shared(entries: &mut Vec<ManagedFieldsEntry>) {
 /// What is still there of the fields that were applied before and are not any more. `before` are the entries
 /// before the write, `live` is the object after it.
 #[must_use]
-pub fn still_held(
+pub fn co_owned(
     before: &[ManagedFieldsEntry],
     after: &[ManagedFieldsEntry],
     live: &Value,
-) -> Vec<HeldField> {
+) -> Vec<CoOwnedField> {
     let (Some(before), Some(now)) = (applied_fields(before), applied_fields(after)) else {
         return Vec::new();
     };
     let mut dropped = Vec::new();
     collect_dropped(before, Some(now), &mut Vec::new(), &mut dropped);
-    let mut held: Vec<HeldField> = dropped.iter().filter_map(|path| held_field(path, after, live)).collect();
+    let mut held: Vec<CoOwnedField> =
+        dropped.iter().filter_map(|path| held_field(path, after, live)).collect();
     held.sort_by(|one, other| one.path.cmp(&other.path));
     held
 }
 
 /// The JSON patch that removes these fields from the object at this version.
 #[must_use]
-pub fn removal(fields: &[HeldField], resource_version: &str) -> Value {
+pub fn removal(fields: &[CoOwnedField], resource_version: &str) -> Value {
     let mut pointers: Vec<&Vec<Segment>> = fields.iter().map(|field| &field.pointer).collect();
     // Items of a list from the last to the first, so that no removal moves the next one.
     pointers.sort_by(|one, other| other.cmp(one));
@@ -128,7 +129,7 @@ fn collect_dropped<'a>(
     }
 }
 
-fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Option<HeldField> {
+fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Option<CoOwnedField> {
     let holds = |set: &Value| path.iter().try_fold(set, |set, key| set.get(*key)).is_some();
     let managers: Vec<String> =
         others(entries).filter(|(_, set)| holds(set)).map(|(manager, _)| manager.to_owned()).collect();
@@ -145,7 +146,7 @@ fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Op
         append(&mut text, step);
         pointer.push(segment);
     }
-    Some(HeldField { path: text, managers, pointer })
+    Some(CoOwnedField { path: text, managers, pointer })
 }
 
 /// The key or index that a step of a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`) means.

@@ -52,7 +52,7 @@ fn dropped_fields_that_others_hold_are_found_and_removed() {
     ];
     let names = ["X", "A", "B", "C", "D"].map(|name| json!({"name": name, "value": "1"}));
     let live = json!({"metadata": {"labels": {"a/b": "1"}}, "spec": {"containers": [{"name": "proxy"}, {"name": "web", "env": names}]}});
-    let held = still_held(&before, &after, &live);
+    let held = co_owned(&before, &after, &live);
     let paths: Vec<&str> = held.iter().map(|field| field.path.as_str()).collect();
     let env = "spec.containers[web].env";
     assert_eq!(paths, ["metadata.labels.a/b", &format!("{env}[B]"), &format!("{env}[C]")], "D is a default");
@@ -67,6 +67,6 @@ fn dropped_fields_that_others_hold_are_found_and_removed() {
         ])
     );
     let removed = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "env": [{"name": "A"}]}]}});
-    assert_eq!(still_held(&before, &after, &removed), []);
-    assert_eq!(still_held(&before, &[before[0].clone(), after[1].clone()], &live), [], "nothing was dropped");
+    assert_eq!(co_owned(&before, &after, &removed), []);
+    assert_eq!(co_owned(&before, &[before[0].clone(), after[1].clone()], &live), [], "nothing was dropped");
 }

@@ -25,13 +25,13 @@ pub(crate) fn is_dns_1035_label(text: &str, max: usize) -> bool {
 }
 
 /// A DNS-1123 subdomain, which most names of objects are.
-pub(crate) fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_dns_1123_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| is_label(label, lower_or_digit))
 }
 
 /// A domain name: two labels or more, of at most 63 characters.
 pub(crate) fn is_domain(text: &str) -> bool {
-    is_subdomain(text) && text.contains('.') && text.split('.').all(|label| label.len() <= 63)
+    is_dns_1123_subdomain(text) && text.contains('.') && text.split('.').all(|label| label.len() <= 63)
 }
 
 /// Whether the last label is a number, so that a resolver takes the whole for an address.

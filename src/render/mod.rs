@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{Engine, defaults, policy::PodSecurity},
-    render::function::due::BuildPlan,
+    render::function::build_plan::BuildPlan,
 };
 
 /// The values for what an object leaves out.

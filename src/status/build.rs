@@ -77,11 +77,11 @@ pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
 }
 
 /// The `TaskRun`s of a run, in the order in which they began.
-fn tasks<'a>(run: &DynamicObject, details: &'a LiveChildren) -> Vec<&'a DynamicObject> {
+fn tasks<'a>(run: &DynamicObject, grandchildren: &'a LiveChildren) -> Vec<&'a DynamicObject> {
     let of_run = |task: &&DynamicObject| {
         task.owner_references().iter().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref())
     };
-    let mut tasks: Vec<_> = details
+    let mut tasks: Vec<_> = grandchildren
         .iter()
         .filter(|(id, _)| id.kind == ChildKind::TaskRun)
         .map(|(_, task)| &**task)
@@ -98,11 +98,11 @@ fn task_name(task: &DynamicObject) -> String {
 /// Why a run failed: the failing step of its failing task with the first cause, or the run's own reason and
 /// message where no task is known, or where its tasks only ended with it.
 #[must_use]
-pub fn failure_message(run: &DynamicObject, details: &LiveChildren) -> String {
+pub fn failure_message(run: &DynamicObject, grandchildren: &LiveChildren) -> String {
     let is_cause = |task: &&DynamicObject| {
         run_state(task) == RunState::Failed && succeeded_condition(task).0 != TASK_CANCELLED
     };
-    let failed = tasks(run, details).into_iter().find(is_cause);
+    let failed = tasks(run, grandchildren).into_iter().find(is_cause);
     failed.map_or_else(
         || {
             let (reason, message) = succeeded_condition(run);
@@ -149,7 +149,7 @@ fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
 
 /// The run's end, when it has come and its times are known.
 #[must_use]
-pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedBuild> {
+pub fn finished(run: &DynamicObject, grandchildren: &LiveChildren) -> Option<FinishedBuild> {
     let state = run_state(run);
     if state == RunState::Running {
         return None;
@@ -167,11 +167,11 @@ pub fn finished(run: &DynamicObject, details: &LiveChildren) -> Option<FinishedB
         ended,
         result,
         failure_message: if state == RunState::Failed {
-            failure_message(run, details)
+            failure_message(run, grandchildren)
         } else {
             String::new()
         },
-        tasks: tasks(run, details)
+        tasks: tasks(run, grandchildren)
             .into_iter()
             .filter_map(|task| finished_task(task, (state, &succeeded_condition(run)), ended))
             .collect(),

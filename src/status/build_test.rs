@@ -37,11 +37,11 @@ fn a_task_that_has_not_ended_ends_with_its_run() {
             object("TaskRun", "late", &status(11, Some(32), "False", "TaskRunCancelled")),
             object("TaskRun", "never", &json!({})),
         ];
-        let details: LiveChildren = objects
+        let grandchildren: LiveChildren = objects
             .into_iter()
             .map(|task| (ChildId::new(ChildKind::TaskRun, task.name_any()), Arc::new(task)))
             .collect();
-        let end = finished(&run, &details).unwrap();
+        let end = finished(&run, &grandchildren).unwrap();
         assert_eq!(end.result, result);
         let tasks: Vec<_> = end
             .tasks
@@ -101,8 +101,8 @@ fn the_failing_step_is_named_with_the_first_cause() {
         let mut ended = status(1, Some(9), "False", reason);
         (ended["steps"], ended["results"]) = (steps, results);
         let task = object("TaskRun", "t", &ended);
-        let details = LiveChildren::from([(ChildId::new(ChildKind::TaskRun, "t"), Arc::new(task))]);
-        assert_eq!(failure_message(&run, &details), expected);
+        let grandchildren = LiveChildren::from([(ChildId::new(ChildKind::TaskRun, "t"), Arc::new(task))]);
+        assert_eq!(failure_message(&run, &grandchildren), expected);
     }
     assert_eq!(failure_message(&run, &LiveChildren::new()), "Failed: m");
 }

@@ -80,7 +80,7 @@ pub fn ready(
 /// The conditions with the one that kstatus reads where the object is not ready: `Stalled` for what only an
 /// edit heals, `Reconciling` for everything that may pass by itself. A ready object has neither.
 #[must_use]
-pub fn with_progress(mut conditions: Vec<NewCondition>) -> Vec<NewCondition> {
+pub fn with_kstatus_condition(mut conditions: Vec<NewCondition>) -> Vec<NewCondition> {
     let open = conditions.iter().find(|c| c.kind == kind::READY && c.status != ConditionStatus::True);
     let progress = open.map(|ready| {
         let stalled = matches!(ready.reason.as_str(), reason::INVALID_SPEC | reason::BUILD_FAILED);
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn kstatus_reads_one_condition_more_where_it_is_not_ready() {
         let added = |status, why: &str| {
-            let all = with_progress(vec![NewCondition::new(kind::READY, status, why, "m")]);
+            let all = with_kstatus_condition(vec![NewCondition::new(kind::READY, status, why, "m")]);
             all[1..].iter().map(|c| (c.kind, c.status, c.reason.clone())).collect::<Vec<_>>()
         };
         assert_eq!(added(ConditionStatus::True, reason::RECONCILED), []);

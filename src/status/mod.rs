@@ -83,16 +83,16 @@ impl StatusInput {
 
 /// What the status of every kind ends with.
 #[derive(Debug)]
-struct Conclusion {
+struct CommonStatus {
     conditions: Vec<Condition>,
     ready: bool,
     rollout: RolloutStatus,
 }
 
-impl Conclusion {
+impl CommonStatus {
     /// The conditions with their times, whether the object is ready by them, and its rollout.
     fn new(before: &[Condition], conditions: Vec<NewCondition>, input: &StatusInput) -> Self {
-        let conditions = common_conditions::with_progress(conditions);
+        let conditions = common_conditions::with_kstatus_condition(conditions);
         let conditions = set_conditions(before, conditions, input.generation, input.now);
         let ready = is_true(&conditions, kind::READY);
         let rollout = rollout::advance(&input.rollout, ready, input.now, input.deadline);

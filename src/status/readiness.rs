@@ -148,10 +148,10 @@ fn certificate(child: &DynamicObject) -> Readiness {
 /// How many of a Deployment's replicas are available: none that is to be taken away.
 #[must_use]
 pub fn available(child: &DynamicObject) -> i64 {
-    if sleeps(child) { 0 } else { number(child, "/status/availableReplicas") }
+    if is_scaled_to_zero(child) { 0 } else { number(child, "/status/availableReplicas") }
 }
 
-fn sleeps(child: &DynamicObject) -> bool {
+fn is_scaled_to_zero(child: &DynamicObject) -> bool {
     child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0)
 }
 
@@ -168,14 +168,14 @@ pub fn while_scaling(child: &DynamicObject, before: i64, now: Timestamp) -> Opti
     }
     let desired = child.data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
     match before {
-        0 => Some(waking(child, now)),
+        0 => Some(scaling_from_zero(child, now)),
         _ => (available(child) >= before.min(desired).max(1)).then_some(Readiness::Ready),
     }
 }
 
 /// A start from zero has the time of a rollout: the controller's own deadline is over with the rollout, and
 /// never counts again.
-fn waking(child: &DynamicObject, now: Timestamp) -> Readiness {
+fn scaling_from_zero(child: &DynamicObject, now: Timestamp) -> Readiness {
     let deadline = child.data.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64);
     let deadline = SignedDuration::from_secs(deadline.unwrap_or(PROGRESS_DEADLINE));
     let late = condition_with(child, "Available", "False").filter(|unavailable| {
@@ -195,7 +195,7 @@ fn deployment(child: &DynamicObject) -> Readiness {
     }
     let (updated, total, available) =
         (number(child, "/status/updatedReplicas"), number(child, "/status/replicas"), available(child));
-    if sleeps(child) || (updated == total && total == available && available >= 1) {
+    if is_scaled_to_zero(child) || (updated == total && total == available && available >= 1) {
         return Readiness::Ready;
     }
     waiting(

@@ -30,7 +30,7 @@ pub use crate::telemetry::config::{Identity, InitError, LogConfig, LogFormat, Te
 pub use crate::telemetry::export::builder::TelemetryBuilder;
 pub use crate::telemetry::export::probe::{ExporterProbe, probe_exporters};
 pub use crate::telemetry::export::shutdown::Telemetry;
-pub use crate::telemetry::kube::client_layer::ClientLayer;
+pub use crate::telemetry::kube::client_layer::TelemetryLayer;
 pub use crate::telemetry::kube::request_span::drop_as_timed_out;
 pub use crate::telemetry::kube::watch_stream::WatchGuard;
 pub use crate::telemetry::metrics::{Metrics, QueueMetrics};

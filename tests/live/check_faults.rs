@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use elpio_operator::{
     api::Engine,
-    check::rights::{RightScope, right_groups},
+    check::rights::{PermissionScope, right_groups},
 };
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn of_rules(rules: &Value) -> BTreeSet<String> {
 
 #[test]
 fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
-    let asked = |scope: RightScope| -> BTreeSet<String> {
+    let asked = |scope: PermissionScope| -> BTreeSet<String> {
         let groups = right_groups(Engine::Knative);
         let rights = groups.iter().flat_map(|group| &group.rights).filter(|right| right.scope == scope);
         rights
@@ -124,9 +124,9 @@ fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
             .collect()
     };
     for (role, scope) in [
-        ("elpio-operator.elpio-system", RightScope::ServedNamespaces),
-        ("elpio-operator.elpio-system.cluster", RightScope::Cluster),
-        ("elpio-operator-leader-election", RightScope::OwnNamespace),
+        ("elpio-operator.elpio-system", PermissionScope::ServedNamespaces),
+        ("elpio-operator.elpio-system.cluster", PermissionScope::Cluster),
+        ("elpio-operator-leader-election", PermissionScope::OwnNamespace),
     ] {
         let is_role = |object: &&Value| object["metadata"]["name"] == role && !object["rules"].is_null();
         let shipped = shipped();

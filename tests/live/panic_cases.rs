@@ -13,7 +13,7 @@ use elpio_operator::{
     },
     controller::{
         Observer, RolloutTelemetry,
-        kinds::{Kind, ReconcileContext, SharedParts, controller},
+        kinds::{Kind, ReconcileContext, SharedDependencies, controller},
     },
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError},
@@ -80,7 +80,7 @@ async fn a_panic_is_an_event_and_is_tried_again() {
         metrics: metrics.clone(),
         trace_parent: TraceParentPolicy::Join,
     };
-    let controller = controller::<Faulty>(&SharedParts {
+    let controller = controller::<Faulty>(&SharedDependencies {
         applier: Applier::new(client.clone(), children.clone(), leading.1.clone()),
         recorder: Recorder::new(client.clone(), "test", metrics, traces),
         observer: Observer::new(rollouts, children, leading.1.clone()),

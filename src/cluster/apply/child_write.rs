@@ -32,7 +32,7 @@ impl ApplyRun<'_> {
     pub(super) async fn apply_child(&mut self, child: &Child) -> Result<ChildOutcome, StopReason> {
         let span = step_for(ChildStep::Apply, child.id.kind);
         match self.apply_if_changed(child).instrument(span.clone()).await {
-            Ok(WriteResult::Not(outcome)) => Ok(outcome),
+            Ok(WriteResult::NotWritten(outcome)) => Ok(outcome),
             Ok(WriteResult::Written) => Ok(ChildOutcome::Changed),
             Err(WriteError::Stopped(reason)) => Err(reason),
             Err(WriteError::Failed(error)) => {
@@ -44,7 +44,7 @@ impl ApplyRun<'_> {
 
     async fn apply_if_changed(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
         match (&child.mode, self.live.get(&child.id)) {
-            (WriteMode::Retain, _) => Ok(WriteResult::Not(ChildOutcome::Unchanged)),
+            (WriteMode::Retain, _) => Ok(WriteResult::NotWritten(ChildOutcome::Unchanged)),
             (WriteMode::Patch(patch), _) => {
                 let patched = self.applier.merge_patch(self.owner, &child.id, patch).await?;
                 Ok(self.written(&child.id, None, patched))
@@ -67,11 +67,11 @@ impl ApplyRun<'_> {
         let differences = differences(child, known);
         let uid = known.uid().unwrap_or_default();
         if differences.is_empty() {
-            return Ok(WriteResult::Not(ChildOutcome::Unchanged));
+            return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
         if self.applier.persistent_drift.is_known(&uid, &child.hash(), &differences) {
             self.note_persistent_drift(&child.id, &differences);
-            return Ok(WriteResult::Not(ChildOutcome::Unchanged));
+            return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
         let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
         let written = self.applier.server_side_apply(self.owner, child, options).await?;
@@ -140,14 +140,14 @@ impl ApplyRun<'_> {
         };
         let unchanged = written.resource_version().as_deref() == version;
         let result = self.written(&child.id, None, written);
-        Ok(if unchanged { WriteResult::Not(ChildOutcome::Unchanged) } else { result })
+        Ok(if unchanged { WriteResult::NotWritten(ChildOutcome::Unchanged) } else { result })
     }
 
     /// Lays a response into the cache. What left the object as it was is no change.
     fn written(&self, id: &ChildId, known: Option<&DynamicObject>, written: DynamicObject) -> WriteResult {
         let changed = known.is_none_or(|known| has_changed(known, &written));
         self.applier.children.assume(id.kind, written);
-        if changed { WriteResult::Written } else { WriteResult::Not(ChildOutcome::Unchanged) }
+        if changed { WriteResult::Written } else { WriteResult::NotWritten(ChildOutcome::Unchanged) }
     }
 
     /// Server-side apply leaves a field that the spec dropped while another manager holds it too. It was
@@ -163,7 +163,7 @@ impl ApplyRun<'_> {
             return Ok(written);
         }
         let live = serde_json::to_value(&written).unwrap_or_default();
-        let held = field_managers::still_held(before, after, &live);
+        let held = field_managers::co_owned(before, after, &live);
         if held.is_empty() {
             return Ok(written);
         }

@@ -3,13 +3,13 @@
 
 mod child_write;
 mod deletion;
+mod engine_switch;
 pub mod name_locks;
 pub mod ownership;
 pub mod persistent_drift;
 pub mod prune_plan;
 mod requests;
 pub mod result;
-mod switch;
 
 use std::sync::Arc;
 

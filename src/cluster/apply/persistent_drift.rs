@@ -14,7 +14,7 @@ use crate::{
 
 /// What a child still differed in after it was written.
 #[derive(Debug)]
-struct Remainder {
+struct RemainingDrift {
     kind: ChildKind,
     key: ObjectKey,
     hash: String,
@@ -23,7 +23,7 @@ struct Remainder {
 
 /// The remaining differences, by the child's uid.
 #[derive(Debug, Default)]
-pub struct PersistentDrift(Mutex<HashMap<String, Remainder>>);
+pub struct PersistentDrift(Mutex<HashMap<String, RemainingDrift>>);
 
 impl PersistentDrift {
     /// Whether a write of this manifest left exactly these differences.
@@ -50,6 +50,6 @@ impl PersistentDrift {
         known.retain(|uid, of| {
             children.get(of.kind, &of.key).is_some_and(|now| now.meta().uid.as_ref() == Some(uid))
         });
-        known.insert(uid.to_owned(), Remainder { kind, key, hash, differences });
+        known.insert(uid.to_owned(), RemainingDrift { kind, key, hash, differences });
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct ApplyOptions<'a> {
 }
 
 impl Applier {
-    fn leads(&self) -> Result<(), StopReason> {
+    fn ensure_leading(&self) -> Result<(), StopReason> {
         if *self.leading.borrow() { Ok(()) } else { Err(StopReason::LeadershipLost) }
     }
 
@@ -51,7 +51,7 @@ impl Applier {
         child: &Child,
         options: ApplyOptions<'_>,
     ) -> Result<DynamicObject, WriteError> {
-        self.leads()?;
+        self.ensure_leading()?;
         let params = PatchParams {
             force: options.force,
             dry_run: options.dry_run,
@@ -76,7 +76,7 @@ impl Applier {
         child: &Child,
         dry_run: bool,
     ) -> Result<DynamicObject, WriteError> {
-        self.leads()?;
+        self.ensure_leading()?;
         let object = serde_json::from_value(child.manifest())
             .map_err(|error| ApplyError::new(ErrorType::Internal, error.to_string()))?;
         let params = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
@@ -112,7 +112,7 @@ impl Applier {
         id: &ChildId,
         patch: &Patch<P>,
     ) -> Result<DynamicObject, WriteError> {
-        self.leads()?;
+        self.ensure_leading()?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(owner, id.kind);
         Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, patch)).await?)
@@ -125,7 +125,7 @@ impl Applier {
         id: &ChildId,
         known: &DynamicObject,
     ) -> Result<Option<DynamicObject>, WriteError> {
-        self.leads()?;
+        self.ensure_leading()?;
         let preconditions = Preconditions { uid: known.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);

@@ -39,7 +39,7 @@ pub enum WriteResult {
     /// It was written.
     Written,
     /// It was not.
-    Not(ChildOutcome),
+    NotWritten(ChildOutcome),
 }
 
 /// Why one child could not be written.
@@ -122,7 +122,7 @@ impl ApplyError {
 /// The desired name is still in use by what is being deleted.
 #[must_use]
 pub fn name_terminating(holder: String) -> WriteResult {
-    WriteResult::Not(ChildOutcome::NameInUse { holder })
+    WriteResult::NotWritten(ChildOutcome::NameInUse { holder })
 }
 
 /// The desired name belongs to an object that this owner does not control.

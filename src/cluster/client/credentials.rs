@@ -23,8 +23,8 @@ use tower::{BoxError, Layer, Service};
 use crate::{
     cluster::client::{
         error_class::is_unauthorized,
-        health::{Answer, ApiServerHealth, HealthChange},
-        retry_after::AnswerBody,
+        health::{ApiServerHealth, HealthChange, RequestOutcome},
+        retry_after::ResponseBody,
     },
     telemetry::error_chain,
 };
@@ -150,7 +150,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<AnswerBody<B>>;
+    type Response = Response<ResponseBody<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -185,7 +185,7 @@ impl CredentialsLayer {
     async fn checked<B>(
         &self,
         answer: Result<Response<B>, BoxError>,
-    ) -> Result<(Response<AnswerBody<B>>, bool), BoxError>
+    ) -> Result<(Response<ResponseBody<B>>, bool), BoxError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -195,20 +195,27 @@ impl CredentialsLayer {
                 let (parts, body) = answer.into_parts();
                 let text = body.collect().await.map_err(Into::into)?.to_bytes();
                 let unauthorized = is_unauthorized(&text);
-                self.record(if unauthorized { Answer::Unauthorized } else { Answer::Answered }, None);
+                self.record(
+                    if unauthorized { RequestOutcome::Unauthorized } else { RequestOutcome::Answered },
+                    None,
+                );
                 return Ok((Response::from_parts(parts, Either::Right(Full::new(text))), unauthorized));
             }
             Ok(answer) => answer,
             Err(error) => {
-                self.record(Answer::Unreachable, Some(error.as_ref()));
+                self.record(RequestOutcome::Unreachable, Some(error.as_ref()));
                 return Err(error);
             }
         };
-        self.record(Answer::Answered, None);
+        self.record(RequestOutcome::Answered, None);
         Ok((answer.map(Either::Left), false))
     }
 
-    fn record(&self, answer: Answer, error: Option<&(dyn std::error::Error + Send + Sync + 'static)>) {
+    fn record(
+        &self,
+        answer: RequestOutcome,
+        error: Option<&(dyn std::error::Error + Send + Sync + 'static)>,
+    ) {
         let change = self.health.lock().record(answer, Instant::now());
         match change {
             Some(HealthChange::Unreachable) => {

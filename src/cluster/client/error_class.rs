@@ -80,7 +80,7 @@ fn is_denied_by_authorizer(status: &Status) -> bool {
 pub fn is_of_author(reason: &str, message: &str) -> bool {
     let is_denied = message.contains("\" denied the request")
         || (message.contains(" is forbidden: ") && !message.contains(" is forbidden: cannot set "));
-    reason::OF_AUTHOR.contains(&reason) || (reason == reason::APPLY_FAILED && is_denied)
+    reason::AUTHOR_ERRORS.contains(&reason) || (reason == reason::APPLY_FAILED && is_denied)
 }
 
 /// Whether a 401 is a webhook's or a policy's, who may choose that code. The API server's own has no details.

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 /// A single connection that breaks is no outage, and a single answer is no end of one.
-const SETTLED: Duration = Duration::from_secs(1);
+const OUTAGE_THRESHOLD: Duration = Duration::from_secs(1);
 
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum RequestOutcome {
     /// An answer other than 401.
     Answered,
     /// 401.
@@ -20,7 +20,7 @@ pub enum Answer {
 /// A change that is worth a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthChange {
-    /// No request has been answered for [`SETTLED`].
+    /// No request has been answered for [`OUTAGE_THRESHOLD`].
     Unreachable,
     /// Requests are answered again, after this time.
     Reachable(Duration),
@@ -41,10 +41,10 @@ pub struct ApiServerHealth {
 
 impl ApiServerHealth {
     /// Records what became of a request.
-    pub fn record(&mut self, answer: Answer, now: Instant) -> Option<HealthChange> {
-        if answer == Answer::Unreachable {
+    pub fn record(&mut self, answer: RequestOutcome, now: Instant) -> Option<HealthChange> {
+        if answer == RequestOutcome::Unreachable {
             let since = *self.unreachable_since.get_or_insert(now);
-            let report = !self.reported_unreachable && now.duration_since(since) >= SETTLED;
+            let report = !self.reported_unreachable && now.duration_since(since) >= OUTAGE_THRESHOLD;
             self.reported_unreachable |= report;
             return report.then_some(HealthChange::Unreachable);
         }
@@ -54,15 +54,15 @@ impl ApiServerHealth {
             return unreachable_since.map(|since| HealthChange::Reachable(now.duration_since(since)));
         }
         match (answer, self.unauthorized) {
-            (Answer::Unauthorized, Some((first, _))) => {
+            (RequestOutcome::Unauthorized, Some((first, _))) => {
                 self.unauthorized = Some((first, now));
                 None
             }
-            (Answer::Unauthorized, None) => {
+            (RequestOutcome::Unauthorized, None) => {
                 self.unauthorized = Some((now, now));
                 Some(HealthChange::Unauthorized)
             }
-            (_, Some((first, last))) if now.duration_since(last) >= SETTLED => {
+            (_, Some((first, last))) if now.duration_since(last) >= OUTAGE_THRESHOLD => {
                 self.unauthorized = None;
                 Some(HealthChange::Authorized(now.duration_since(first)))
             }
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     /// What is reported at which second, of answers at these milliseconds.
-    fn changes(answers: &[(u64, Answer)]) -> Vec<(u64, HealthChange)> {
+    fn changes(answers: &[(u64, RequestOutcome)]) -> Vec<(u64, HealthChange)> {
         let (mut health, start) = (ApiServerHealth::default(), Instant::now());
-        let mut record = |(at, answer): &(u64, Answer)| {
+        let mut record = |(at, answer): &(u64, RequestOutcome)| {
             Some((*at, health.record(*answer, start + Duration::from_millis(*at))?))
         };
         answers.iter().filter_map(&mut record).collect()
@@ -86,14 +86,18 @@ mod tests {
 
     #[test]
     fn one_broken_connection_is_no_outage() {
-        let broken = [(0, Answer::Unreachable), (10, Answer::Answered), (5000, Answer::Unreachable)];
+        let broken = [
+            (0, RequestOutcome::Unreachable),
+            (10, RequestOutcome::Answered),
+            (5000, RequestOutcome::Unreachable),
+        ];
         assert_eq!(changes(&broken), []);
     }
 
     #[test]
     fn an_outage_is_two_lines_whatever_the_number_of_calls() {
-        let mut answers: Vec<_> = (0..100).map(|n| (n * 100, Answer::Unreachable)).collect();
-        answers.extend([(10_000, Answer::Answered), (10_010, Answer::Answered)]);
+        let mut answers: Vec<_> = (0..100).map(|n| (n * 100, RequestOutcome::Unreachable)).collect();
+        answers.extend([(10_000, RequestOutcome::Answered), (10_010, RequestOutcome::Answered)]);
         let expected =
             [(1000, HealthChange::Unreachable), (10_000, HealthChange::Reachable(Duration::from_secs(10)))];
         assert_eq!(changes(&answers), expected);
@@ -101,9 +105,13 @@ mod tests {
 
     #[test]
     fn refused_credentials_are_two_lines_too() {
-        let mut answers: Vec<_> = (0..100).map(|n| (n * 10, Answer::Unauthorized)).collect();
+        let mut answers: Vec<_> = (0..100).map(|n| (n * 10, RequestOutcome::Unauthorized)).collect();
         // An answer to a request that was sent before.
-        answers.extend([(995, Answer::Answered), (2000, Answer::Answered), (2010, Answer::Answered)]);
+        answers.extend([
+            (995, RequestOutcome::Answered),
+            (2000, RequestOutcome::Answered),
+            (2010, RequestOutcome::Answered),
+        ]);
         let expected =
             [(0, HealthChange::Unauthorized), (2000, HealthChange::Authorized(Duration::from_secs(2)))];
         assert_eq!(changes(&answers), expected);

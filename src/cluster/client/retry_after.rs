@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::{BoxError, Layer, Service};
 
 /// The body of an answer: as it came, or rewritten.
-pub type AnswerBody<B> = Either<B, Full<Bytes>>;
+pub type ResponseBody<B> = Either<B, Full<Bytes>>;
 
 /// Makes [`RetryAfterService`].
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<AnswerBody<B>>;
+    type Response = Response<ResponseBody<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

@@ -28,7 +28,7 @@ const MAX_ATTEMPTS: u32 = 16;
 const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
 /// So many names are tried where foreign Events have taken ours.
-const MAX_NAMES: u32 = 4;
+const MAX_NAME_ATTEMPTS: u32 = 4;
 
 /// One Event of the API server, and the occurrences that it stands for.
 #[derive(Clone, Debug)]
@@ -242,7 +242,7 @@ impl Series {
             FoundEvent::Own { count, first, last } => (count, first, last),
             FoundEvent::Foreign => {
                 self.names_taken += 1;
-                return if self.names_taken < MAX_NAMES {
+                return if self.names_taken < MAX_NAME_ATTEMPTS {
                     AfterWrite::Again
                 } else {
                     AfterWrite::Done(self.close(EventOutcome::Failed))

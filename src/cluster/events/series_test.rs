@@ -169,7 +169,7 @@ fn a_foreign_event_is_left_alone() {
     assert_eq!(steps.series.begin().map(|write| write.names_taken), Some(1), "the series keeps its name");
     let mut besieged = Steps::new(None);
     besieged.occur(0);
-    let answers: Vec<AfterWrite> = (0..MAX_NAMES).map(|_| besieged.write(0, foreign)).collect();
+    let answers: Vec<AfterWrite> = (0..MAX_NAME_ATTEMPTS).map(|_| besieged.write(0, foreign)).collect();
     assert_eq!(answers.last(), Some(&done(Failed, 1)));
 }
 

@@ -26,7 +26,7 @@ pub struct NotLeading;
 /// assert!(!leadership.is_leading(), "a follower writes nothing");
 /// leadership.lead_without_election();
 /// assert!(!leadership.is_leading(), "its lists are not fresh yet");
-/// leadership.begin();
+/// leadership.start_leading();
 /// assert!(leadership.is_leading());
 /// ```
 #[derive(Clone, Debug)]
@@ -75,12 +75,12 @@ impl Leadership {
 
     /// Sees every claim: before the views are refreshed.
     #[must_use]
-    pub fn claims(&self) -> watch::Receiver<bool> {
+    pub fn subscribe_claims(&self) -> watch::Receiver<bool> {
         self.claimed.subscribe()
     }
 
     /// The views are fresh: work may begin, if the claim is still held.
-    pub fn begin(&self) {
+    pub fn start_leading(&self) {
         let claimed = self.claimed.borrow();
         self.leading.send_replace(*claimed);
     }
@@ -161,7 +161,7 @@ mod tests {
         leadership.renew(since_boot() + Duration::from_mins(1));
         assert!(!leadership.is_leading(), "renewed, and not claimed");
         leadership.set(true);
-        leadership.begin();
+        leadership.start_leading();
         assert!(leadership.is_leading());
         leadership.renew(since_boot().saturating_sub(Duration::from_nanos(1)));
         assert!(!leadership.is_leading() && leadership.is_claimed());
@@ -172,11 +172,11 @@ mod tests {
     fn work_begins_with_fresh_views_and_ends_with_the_claim() {
         let leadership = Leadership::default();
         let leading = leadership.subscribe();
-        leadership.begin();
+        leadership.start_leading();
         assert!(!*leading.borrow(), "without a claim");
         leadership.lead_without_election();
         assert!(!*leading.borrow() && !leadership.is_leading());
-        leadership.begin();
+        leadership.start_leading();
         assert!(*leading.borrow() && leadership.is_leading());
         leadership.set(false);
         assert!(!*leading.borrow() && !leadership.is_leading());

@@ -30,10 +30,10 @@ use crate::{
 const FORBIDDEN_PAUSE: Duration = Duration::from_mins(5);
 
 /// The definitions that matter: by name, the label of their kind.
-pub type DefinitionNames = BTreeMap<String, &'static str>;
+pub type CrdNames = BTreeMap<String, &'static str>;
 
 /// Runs for ever.
-pub async fn run(client: Client, names: DefinitionNames, context: WatchContext) {
+pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
     let api: Api<CustomResourceDefinition> = Api::all(client);
     let guard = context.metrics.watch_guard("CustomResourceDefinition", api.resource_url());
     let (mut backoff, mut seen) = (WatchBackoff::default(), HashMap::new());
@@ -56,7 +56,7 @@ pub async fn run(client: Client, names: DefinitionNames, context: WatchContext) 
 /// One watch, from any version: what is there already comes first, and is compared with what was seen.
 async fn follow(
     api: &Api<CustomResourceDefinition>,
-    names: &DefinitionNames,
+    names: &CrdNames,
     shared: &SharedWatchState,
     guard: &WatchGuard,
     seen: &mut HashMap<String, Option<String>>,
@@ -81,7 +81,7 @@ async fn follow(
 
 fn notify(
     definition: &PartialObjectMeta<CustomResourceDefinition>,
-    names: &DefinitionNames,
+    names: &CrdNames,
     shared: &SharedWatchState,
     seen: &mut HashMap<String, Option<String>>,
 ) {

@@ -63,8 +63,11 @@ impl Kind for Function {
         status::function::compute(&ctx.owner, previous, observation, ctx.grandchildren, input)
     }
 
-    fn finished_builds(live: &LiveChildren, details: &LiveChildren) -> Vec<FinishedBuild> {
-        function::runs(live).into_iter().filter_map(|run| status::build::finished(run, details)).collect()
+    fn finished_builds(live: &LiveChildren, grandchildren: &LiveChildren) -> Vec<FinishedBuild> {
+        function::runs(live)
+            .into_iter()
+            .filter_map(|run| status::build::finished(run, grandchildren))
+            .collect()
     }
 
     fn finished_build<'a>(old: Option<&Self::Status>, new: &'a Self::Status) -> Option<&'a str> {

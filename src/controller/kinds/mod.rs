@@ -18,7 +18,7 @@ use crate::{
     cluster::{
         apply::Applier,
         events::recorder::Recorder,
-        store::{ObjectStore, children::ChildStore, definitions::DefinitionNames},
+        store::{ObjectStore, children::ChildStore, definitions::CrdNames},
     },
     controller::{
         AnyController, Controller,
@@ -159,7 +159,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
 
 /// What the controllers of all kinds share.
 #[derive(Clone, Debug)]
-pub struct SharedParts {
+pub struct SharedDependencies {
     /// Writes children.
     pub applier: Applier,
     /// Publishes Events.
@@ -174,7 +174,7 @@ pub struct SharedParts {
 
 /// The controller of every kind: the one list of them.
 #[must_use]
-pub fn controllers(parts: &SharedParts) -> Vec<Arc<dyn AnyController>> {
+pub fn controllers(parts: &SharedDependencies) -> Vec<Arc<dyn AnyController>> {
     vec![controller::<service::Service>(parts), controller::<function::Function>(parts)]
 }
 
@@ -186,7 +186,7 @@ pub fn child_kinds() -> Vec<ChildKind> {
 
 /// The definitions whose arrival wakes a watch: by name, with the resource that is watched.
 #[must_use]
-pub fn definition_names(children: &ChildStore) -> DefinitionNames {
+pub fn crd_names(children: &ChildStore) -> CrdNames {
     let of_children = children.kinds().filter_map(|kind| Some((kind.crd()?, kind.label())));
     let own = [
         (ElpioService::crd_name().to_owned(), service::Service::KIND.as_str()),
@@ -197,7 +197,7 @@ pub fn definition_names(children: &ChildStore) -> DefinitionNames {
 
 /// The controller of a kind.
 #[must_use]
-pub fn controller<K: Kind>(parts: &SharedParts) -> Arc<dyn AnyController> {
+pub fn controller<K: Kind>(parts: &SharedDependencies) -> Arc<dyn AnyController> {
     Arc::new(Controller::<K>::new(Reconciler {
         client: parts.applier.client.clone(),
         store: Arc::new(ObjectStore::new(|_| None)),

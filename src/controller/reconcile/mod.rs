@@ -36,7 +36,7 @@ use crate::{
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
         reconcile::{
-            owner::OwnerNames,
+            owner::OwnerMeta,
             pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
             rollout_telemetry::{REEMIT_WINDOW, RolloutState},
@@ -147,7 +147,7 @@ impl<K: Kind> Reconciler<K> {
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> ReconcileResult {
-        let owner = OwnerNames::of::<K>(request.object);
+        let owner = OwnerMeta::of::<K>(request.object);
         let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&owner.uid)); // no I/O
         let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);

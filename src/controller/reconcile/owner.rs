@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The strings that an [`Owner`] borrows.
-pub(super) struct OwnerNames {
+pub(super) struct OwnerMeta {
     pub namespace: String,
     name: String,
     pub uid: String,
@@ -21,7 +21,7 @@ pub(super) struct OwnerNames {
     no_grandchildren: LiveChildren,
 }
 
-impl OwnerNames {
+impl OwnerMeta {
     pub fn of<K: Kind>(object: &Object<K>) -> Self {
         Self {
             namespace: object.namespace().unwrap_or_default(),

@@ -40,7 +40,7 @@ pub struct ReconcileResult {
     /// For the queue.
     pub requeue: Requeue,
     /// The version of the object that it leaves behind, where it came to its end.
-    pub settled_version: Option<u64>,
+    pub resource_version_after: Option<u64>,
 }
 
 impl HasReport for ReconcileResult {
@@ -107,16 +107,16 @@ impl ReconcileResult {
         let requeue = Requeue {
             retry_after: summary.retry,
             immediate: false,
-            resync_at: times.filter_map(|at| resync_time(at, summary.retry.is_some())).min(),
+            requeue_at: times.filter_map(|at| resync_time(at, summary.retry.is_some())).min(),
             not_before: summary.not_before.map(|delay| Instant::now() + delay),
             corrected_drift: corrected,
         };
-        let settled_version = match written {
+        let resource_version_after = match written {
             StatusWrite::Written(version) => Some(*version),
             StatusWrite::Unchanged => Some(resource_version(request.object)),
             StatusWrite::Stale | StatusWrite::Failed(_) => None,
         };
-        Self { report, requeue, settled_version }
+        Self { report, requeue, resource_version_after }
     }
 
     /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
@@ -146,7 +146,7 @@ impl ReconcileResult {
             ..ReconcileReport::default()
         };
         let requeue = Requeue { immediate: true, ..Requeue::default() };
-        Self { report, requeue, settled_version: None }
+        Self { report, requeue, resource_version_after: None }
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Requeue {
     /// The attempt met a newer state than it knew: again at once, and it counts as no failure.
     pub immediate: bool,
     /// Something ends at this time, whatever happens.
-    pub resync_at: Option<Instant>,
+    pub requeue_at: Option<Instant>,
     /// The API server asked for no request before: only an edit comes sooner.
     pub not_before: Option<Instant>,
     /// A child or the status, which another manager had changed, was corrected.

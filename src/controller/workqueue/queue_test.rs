@@ -91,7 +91,7 @@ async fn the_deadline_wakes_it_and_the_earlier_time_wins() {
     queue.add(key("a"), Trigger::Spec);
     queue.get().await;
     let soon = Instant::now() + Duration::from_millis(10);
-    queue.done(&key("a"), &Requeue { resync_at: Some(soon), ..retry(3600) });
+    queue.done(&key("a"), &Requeue { requeue_at: Some(soon), ..retry(3600) });
     assert_eq!(queue.get().await.trigger, Trigger::Resync);
     assert!(Instant::now() >= soon);
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::{cluster::ObjectKey, telemetry::Trigger};
 
 /// After so many urgent ones in a row, one that can wait gets its turn: nothing starves.
-const URGENT_IN_A_ROW: u32 = 7;
+const MAX_CONSECUTIVE_URGENT: u32 = 7;
 
 /// How soon a reason wants its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +51,7 @@ struct LaneQueue {
 impl LaneQueue {
     /// The queue whose turn it is.
     fn next(&self) -> Urgency {
-        let background_is_due = self.urgent_in_a_row >= URGENT_IN_A_ROW || self.urgent.is_empty();
+        let background_is_due = self.urgent_in_a_row >= MAX_CONSECUTIVE_URGENT || self.urgent.is_empty();
         if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
     }
 

@@ -238,7 +238,7 @@ impl QueueState {
         if let Some(delay) = requeue.retry_after {
             self.add_after(key, now + delay, Trigger::Retry);
         }
-        if let Some(at) = requeue.resync_at {
+        if let Some(at) = requeue.requeue_at {
             self.add_after(key, at, Trigger::Resync);
         }
     }

@@ -1,7 +1,7 @@
 //! What a function needs next: a build, a cancellation, a service. Decided from the valid spec, the status
 //! and the children. Pure.
 
-pub mod due;
+pub mod build_plan;
 pub mod inputs;
 pub mod pipeline_run;
 pub mod published;
@@ -25,7 +25,7 @@ use crate::{
         Child, ChildId, Defaults, Desired, Owner, ValidFunction, WriteMode,
         applied::LiveChildren,
         function::{
-            due::{BuildPlan, BuildState},
+            build_plan::{BuildPlan, BuildState},
             pipeline_run::IMAGE_DIGEST,
         },
         pipeline_run, published_service,
@@ -92,7 +92,7 @@ pub fn plan(
     defaults: &Defaults,
     now: Timestamp,
 ) -> Desired {
-    let build = due::decide(valid, previous, live, now);
+    let build = build_plan::decide(valid, previous, live, now);
     let mut children = existing_runs(owner, valid, &build, live);
     if build.state == BuildState::Due {
         let carrier = traceparent.map(|parent| {
@@ -131,7 +131,8 @@ fn existing_runs(
     live: &LiveChildren,
 ) -> Vec<Child> {
     let current = &plan.build.name;
-    let current_ended = due::find_run(current, live).is_some_and(|run| run_state(run) != RunState::Running);
+    let current_ended =
+        build_plan::find_run(current, live).is_some_and(|run| run_state(run) != RunState::Running);
     let mut finished = 0;
     let mut children = Vec::new();
     for run in runs(live) {

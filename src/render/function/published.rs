@@ -1,4 +1,4 @@
-//! The service that a function publishes once an image is there. Pure; `due` decides which build it runs.
+//! The service that a function publishes once an image is there. Pure; `build_plan` decides which build it runs.
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;

@@ -40,7 +40,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
         format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_ACCOUNT);
-    errors.check(formats::is_subdomain(account), "spec.serviceAccount", || OBJECT_NAME.to_owned());
+    errors.check(formats::is_dns_1123_subdomain(account), "spec.serviceAccount", || OBJECT_NAME.to_owned());
     ValidPod {
         image,
         pinned: spec.image.digest.is_some(),
@@ -62,7 +62,7 @@ fn image_pull_secrets(names: &[String], errors: &mut FieldErrors) -> Vec<String>
     errors.at_most(list, names.len(), 10);
     for (index, name) in names.iter().enumerate() {
         let path = format!("{list}[{index}]");
-        errors.check(formats::is_subdomain(name), &path, || OBJECT_NAME.to_owned());
+        errors.check(formats::is_dns_1123_subdomain(name), &path, || OBJECT_NAME.to_owned());
         errors.check(!names[..index].contains(name), &path, || format!("{name:?} is already in {list}"));
     }
     names.to_vec()
@@ -117,7 +117,7 @@ fn value_source(path: &str, source: &pod::EnvVarSource, errors: &mut FieldErrors
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
     });
     let mut check = |field: &str, key: &KeyRef| {
-        errors.check(formats::is_subdomain(&key.name), &format!("{path}.{field}.name"), || {
+        errors.check(formats::is_dns_1123_subdomain(&key.name), &format!("{path}.{field}.name"), || {
             OBJECT_NAME.to_owned()
         });
         errors.check(formats::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
@@ -155,7 +155,7 @@ fn env_from(sources: &[pod::EnvFrom], errors: &mut FieldErrors) -> Vec<EnvFromSo
             "exactly one of secretRef and configMapRef must be set".to_owned()
         });
         for (field, object) in [("secretRef", secret_ref), ("configMapRef", config_map_ref)] {
-            let named = object.as_ref().is_none_or(|object| formats::is_subdomain(&object.name));
+            let named = object.as_ref().is_none_or(|object| formats::is_dns_1123_subdomain(&object.name));
             errors.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
         }
         EnvFromSource {

@@ -120,7 +120,7 @@ fn inputs(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) -> BuildInputs {
     let push_secret = spec.build.push_secret.clone().filter(|name| !name.is_empty());
     for (field, name) in [("serviceAccount", &service_account), ("pushSecret", &push_secret)] {
         errors.check(
-            name.as_deref().is_none_or(formats::is_subdomain),
+            name.as_deref().is_none_or(formats::is_dns_1123_subdomain),
             &format!("spec.build.{field}"),
             || "must be a lower-case DNS name of at most 253 characters".to_owned(),
         );

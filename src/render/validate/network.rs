@@ -47,7 +47,7 @@ pub(super) fn ingress(ingress: &Ingress, errors: &mut FieldErrors) {
         "needs spec.ingress.host".to_owned()
     });
     if let Some(issuer) = &ingress.issuer {
-        errors.check(formats::is_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
+        errors.check(formats::is_dns_1123_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }
@@ -101,7 +101,7 @@ pub(super) fn traffic(
             "exactly one of revisionName and latestRevision: true must be set".to_owned()
         });
         errors.check(
-            target.revision_name.as_deref().is_none_or(formats::is_subdomain),
+            target.revision_name.as_deref().is_none_or(formats::is_dns_1123_subdomain),
             &format!("{path}.revisionName"),
             || "must be a lower-case DNS name of at most 253 characters".to_owned(),
         );

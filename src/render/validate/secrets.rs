@@ -49,7 +49,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors
     {
         // A bad name that secretName only takes over is one fault, not two.
         let own = field != "secretName" || secret.secret_name.is_some();
-        errors.check(!own || formats::is_subdomain(name), &format!("{path}.{field}"), || {
+        errors.check(!own || formats::is_dns_1123_subdomain(name), &format!("{path}.{field}"), || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
         });
     }

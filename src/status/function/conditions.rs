@@ -12,7 +12,7 @@ use crate::{
         applied::LiveChildren,
         function::{
             RunState,
-            due::{BuildPlan, BuildState, find_run},
+            build_plan::{BuildPlan, BuildState, find_run},
             published_of, run_state,
         },
     },
@@ -32,7 +32,7 @@ pub(super) struct FunctionParts<'a> {
     pub name: &'a str,
     pub plan: &'a BuildPlan,
     pub live: &'a LiveChildren,
-    pub details: &'a LiveChildren,
+    pub grandchildren: &'a LiveChildren,
 }
 
 impl FunctionParts<'_> {
@@ -72,7 +72,7 @@ impl FunctionParts<'_> {
     fn failure(&self, name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
         let failed = run.filter(|run| run_state(run) == RunState::Failed);
         let cause = failed
-            .map(|run| build::failure_message(run, self.details))
+            .map(|run| build::failure_message(run, self.grandchildren))
             .or_else(|| last.and_then(|last| last.message.clone()))
             .unwrap_or_else(|| "failed".to_owned());
         let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());

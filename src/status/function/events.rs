@@ -15,7 +15,7 @@ use crate::{
         applied::{Applied, ChildOutcome, LiveChildren},
         function::{
             self,
-            due::{BuildPlan, BuildState, find_run},
+            build_plan::{BuildPlan, BuildState, find_run},
         },
     },
     status::{
@@ -33,7 +33,7 @@ pub(super) struct FunctionEvents<'a> {
     pub status: &'a ElpioFunctionStatus,
     pub plan: Option<&'a BuildPlan>,
     pub input: &'a StatusInput,
-    pub details: &'a LiveChildren,
+    pub grandchildren: &'a LiveChildren,
 }
 
 impl FunctionEvents<'_> {
@@ -112,7 +112,7 @@ impl FunctionEvents<'_> {
             None => self.is_migrated() && self.was_ended(succeeded),
         };
         let run = find_run(&now.name, live).filter(|_| !known)?;
-        let took = build::finished(run, self.details)
+        let took = build::finished(run, self.grandchildren)
             .map(|end| format!(" after {} s", end.ended.duration_since(end.started).as_secs()))
             .unwrap_or_default();
         Some(if succeeded {
@@ -122,7 +122,7 @@ impl FunctionEvents<'_> {
                 format!("built {}{took}", digest(run)),
             )
         } else {
-            let failure = build::failure_message(run, self.details);
+            let failure = build::failure_message(run, self.grandchildren);
             self.build_event(event_type::WARNING, reason::BUILD_FAILED, format!("{failure}{took}"))
         })
     }

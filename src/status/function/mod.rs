@@ -18,23 +18,23 @@ use crate::{
         applied::LiveChildren,
         function::{
             self,
-            due::{self, BuildPlan, BuildState, created, find_run},
+            build_plan::{self, BuildPlan, BuildState, created, find_run},
         },
     },
     status::{
-        Conclusion, Observation, StatusInput, StatusUpdate, build, common_conditions,
+        CommonStatus, Observation, StatusInput, StatusUpdate, build, common_conditions,
         conditions::{ConditionStatus, NewCondition, find_condition},
         function::{conditions::FunctionParts, events::FunctionEvents},
     },
 };
 
-/// The status of a function after a reconcile; `details` are the `TaskRun`s of its runs.
+/// The status of a function after a reconcile; `grandchildren` are the `TaskRun`s of its runs.
 #[must_use]
 pub fn compute(
     owner: &Owner<'_>,
     previous: Option<&ElpioFunctionStatus>,
     observation: Observation<'_, ValidFunction>,
-    details: &LiveChildren,
+    grandchildren: &LiveChildren,
     input: &StatusInput,
 ) -> StatusUpdate<ElpioFunctionStatus> {
     let mut status = previous.cloned().unwrap_or_default();
@@ -47,15 +47,15 @@ pub fn compute(
         }
         Observation::Applied { valid, desired, applied, live } => {
             let build =
-                desired.build.clone().unwrap_or_else(|| due::decide(valid, previous, live, input.now));
+                desired.build.clone().unwrap_or_else(|| build_plan::decide(valid, previous, live, input.now));
             set_observed_fields(&mut status, valid, &build, live);
-            status.last_build = remembered(&build, live, details);
+            status.last_build = remembered(&build, live, grandchildren);
             status.served.clone_from(&build.served);
             let reconciled = common_conditions::reconciled(
                 applied,
                 input.reconciled_message(reconciled_message(valid, &build.build.name, live)),
             );
-            let parts = FunctionParts { name: owner.name, plan: &build, live, details };
+            let parts = FunctionParts { name: owner.name, plan: &build, live, grandchildren };
             let parts = [parts.build_ready(status.last_build.as_ref()), parts.service_ready()];
             let ready = ready(&reconciled, &parts, &status);
             status.phase = Some(phase(&ready, &parts));
@@ -63,7 +63,7 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    let Conclusion { conditions, ready, rollout } = Conclusion::new(&before, new_conditions, input);
+    let CommonStatus { conditions, ready, rollout } = CommonStatus::new(&before, new_conditions, input);
     (status.conditions, status.ready, status.rollout) = (conditions, ready, Some(rollout));
     if matches!(observation, Observation::Invalid(_)) && status.phase.is_none() {
         status.phase = Some(Phase::Pending);
@@ -72,9 +72,15 @@ pub fn compute(
     let is_republished =
         |kind| find_condition(&before, kind).is_some() && find_condition(&baseline, kind).is_none();
     let previous = previous.filter(|_| !is_republished(kind::BUILD_READY));
-    let events =
-        FunctionEvents { before: &baseline, previous, status: &status, plan: plan.as_ref(), input, details }
-            .collect(observation);
+    let events = FunctionEvents {
+        before: &baseline,
+        previous,
+        status: &status,
+        plan: plan.as_ref(),
+        input,
+        grandchildren,
+    }
+    .collect(observation);
     StatusUpdate { status, events }
 }
 
@@ -83,7 +89,7 @@ fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 }
 
 /// What later reconciles need to know of the last build.
-fn remembered(plan: &BuildPlan, live: &LiveChildren, details: &LiveChildren) -> Option<BuildStatus> {
+fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildren) -> Option<BuildStatus> {
     let run = find_run(&plan.build.name, live);
     let begun = match plan.state {
         BuildState::Due => run.is_some(),
@@ -101,7 +107,7 @@ fn remembered(plan: &BuildPlan, live: &LiveChildren, details: &LiveChildren) -> 
     let message = match plan.state {
         BuildState::Failed => run
             .filter(|run| function::run_state(run) == function::RunState::Failed)
-            .map(|run| build::failure_message(run, details))
+            .map(|run| build::failure_message(run, grandchildren))
             .or_else(|| build.message.clone()),
         _ => None,
     };

@@ -66,7 +66,7 @@ impl ChildStates<'_> {
     /// The child that keeps the service from being ready, and whether it failed: the first that failed, else
     /// the first that is not done.
     pub(super) fn first_unready(&self, name: &str, valid: &ValidService) -> Option<(ChildId, bool)> {
-        let ids = condition_members(name, valid).into_iter().flat_map(|(_, ids)| ids);
+        let ids = dependent_conditions(name, valid).into_iter().flat_map(|(_, ids)| ids);
         let open = ids.filter_map(|id| match self.readiness(&id) {
             Readiness::Ready => None,
             Readiness::Failed { .. } => Some((id, true)),
@@ -99,7 +99,7 @@ impl ChildStates<'_> {
 
 /// The conditions beside `Ready` and `Reconciled`, each with the children that it is made of, in the order in
 /// which they count.
-pub(super) fn condition_members(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
+pub(super) fn dependent_conditions(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
     let engine: &[ChildKind] = match (valid.engine, valid.metric) {
         (Engine::Knative, _) => &[ChildKind::KnativeService],
         (Engine::Keda, Metric::Cpu) => &[ChildKind::ScaledObject, ChildKind::Deployment, ChildKind::Service],
@@ -121,7 +121,11 @@ pub(super) fn condition_members(name: &str, valid: &ValidService) -> Vec<(&'stat
 }
 
 /// One condition: of the first child that failed, else of the first that is not done.
-pub(super) fn part_condition(kind: &'static str, ids: &[ChildId], states: &ChildStates<'_>) -> NewCondition {
+pub(super) fn dependent_condition(
+    kind: &'static str,
+    ids: &[ChildId],
+    states: &ChildStates<'_>,
+) -> NewCondition {
     let mut open = Vec::new();
     for id in ids {
         let (failed, reason, message) = match states.readiness(id) {

@@ -12,10 +12,10 @@ use crate::{
     foreign::ChildKind,
     render::{Defaults, Desired, Owner, ValidService},
     status::{
-        Conclusion, Observation, StatusInput, StatusUpdate, common_conditions,
+        CommonStatus, Observation, StatusInput, StatusUpdate, common_conditions,
         conditions::NewCondition,
         readiness::{self, Readiness},
-        service::children::{ChildStates, condition_members, part_condition},
+        service::children::{ChildStates, dependent_condition, dependent_conditions},
         transitions::{self, Transitions, new_event},
     },
 };
@@ -48,9 +48,9 @@ pub fn compute(
                 applied,
                 input.reconciled_message(reconciled_message(valid, desired)),
             );
-            let parts: Vec<NewCondition> = condition_members(owner.name, valid)
+            let parts: Vec<NewCondition> = dependent_conditions(owner.name, valid)
                 .iter()
-                .map(|(kind, ids)| part_condition(kind, ids, &observed))
+                .map(|(kind, ids)| dependent_condition(kind, ids, &observed))
                 .collect();
             status.url = endpoints::url(owner.name, valid, (live, applied), &parts);
             let ready = common_conditions::ready(&reconciled, &parts, || {
@@ -59,7 +59,7 @@ pub fn compute(
             [ready, reconciled].into_iter().chain(parts).collect()
         }
     };
-    let Conclusion { conditions, ready, rollout } = Conclusion::new(&before, new_conditions, input);
+    let CommonStatus { conditions, ready, rollout } = CommonStatus::new(&before, new_conditions, input);
     (status.conditions, status.ready, status.rollout) = (conditions, ready, Some(rollout));
     if status.ready && is_rolled_out(observation) {
         status.build = owner.build.map(str::to_owned);

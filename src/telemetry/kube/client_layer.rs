@@ -24,20 +24,20 @@ use crate::telemetry::{
 
 /// Layer for `kube::client::ClientBuilder::with_layer`, the outermost.
 #[derive(Clone, Debug)]
-pub struct ClientLayer {
+pub struct TelemetryLayer {
     metrics: Metrics,
     server: Arc<ApiServer>,
 }
 
 impl Metrics {
-    /// The layer of the client to the API server; [`ClientLayer::for_server`] names that.
+    /// The layer of the client to the API server; [`TelemetryLayer::for_server`] names that.
     #[must_use]
-    pub fn client_layer(&self) -> ClientLayer {
-        ClientLayer { metrics: self.clone(), server: Arc::default() }
+    pub fn client_layer(&self) -> TelemetryLayer {
+        TelemetryLayer { metrics: self.clone(), server: Arc::default() }
     }
 }
 
-impl ClientLayer {
+impl TelemetryLayer {
     /// Names the server: what passes this layer holds only paths.
     #[must_use]
     pub fn for_server(self, server: &http::Uri) -> Self {
@@ -45,7 +45,7 @@ impl ClientLayer {
     }
 }
 
-impl<S> Layer<S> for ClientLayer {
+impl<S> Layer<S> for TelemetryLayer {
     type Service = TelemetryService<S>;
 
     fn layer(&self, inner: S) -> TelemetryService<S> {
@@ -53,7 +53,7 @@ impl<S> Layer<S> for ClientLayer {
     }
 }
 
-/// The service that [`ClientLayer`] makes.
+/// The service that [`TelemetryLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct TelemetryService<S> {
     inner: S,

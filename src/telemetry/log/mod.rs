@@ -40,7 +40,7 @@ const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
 
 /// kube's client logs whole answers, and with them values of specs; it logs every connection that fails and
 /// every 5xx, which its caller handles. No setting shows these lines.
-const ANSWERS_TARGET: &str = "kube_client::client";
+const KUBE_CLIENT_TARGET: &str = "kube_client::client";
 
 /// What carries log records to the collector; its lines would make more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
@@ -56,8 +56,8 @@ fn filter(settings: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
     })
 }
 
-fn is_answer(meta: &Metadata<'_>) -> bool {
-    meta.target().starts_with(ANSWERS_TARGET)
+fn is_kube_client(meta: &Metadata<'_>) -> bool {
+    meta.target().starts_with(KUBE_CLIENT_TARGET)
 }
 
 fn is_event(meta: &Metadata<'_>) -> bool {
@@ -96,12 +96,12 @@ where
         .with_writer(to)
         .with_filter(
             filter(settings, warnings)
-                .and(filter_fn(|meta| is_event(meta) && !is_exception(meta) && !is_answer(meta))),
+                .and(filter_fn(|meta| is_event(meta) && !is_exception(meta) && !is_kube_client(meta))),
         );
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
             let is_transport = TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier));
-            is_event(meta) && !is_transport && !is_answer(meta)
+            is_event(meta) && !is_transport && !is_kube_client(meta)
         });
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
             .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))

@@ -95,7 +95,7 @@ pub fn find_run<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a DynamicObj
 }
 
 /// A value of `elpio.io/rebuild` that the last build does not answer; its absence asks for nothing.
-fn asks_rebuild(valid: &ValidFunction, last: Option<&BuildStatus>) -> bool {
+fn is_rebuild_requested(valid: &ValidFunction, last: Option<&BuildStatus>) -> bool {
     valid.rebuild.is_some() && last.is_none_or(|last| last.rebuild != valid.rebuild)
 }
 
@@ -111,7 +111,7 @@ fn is_unremembered(last: &BuildStatus, live: &LiveChildren) -> bool {
 
 fn is_due(valid: &ValidFunction, last: &BuildStatus, live: &LiveChildren) -> bool {
     let marked = last.result.is_none() && find_run(&last.name, live).is_some_and(is_superseded);
-    asks_rebuild(valid, Some(last))
+    is_rebuild_requested(valid, Some(last))
         || last.inputs != valid.inputs.hash()
         || last.result == Some(BuildOutcome::Superseded)
         || marked
@@ -132,7 +132,7 @@ fn next_build(valid: &ValidFunction, last: Option<&BuildStatus>) -> BuildStatus 
 
 /// An earlier build of the same content, which a second build could only repeat.
 fn reusable(valid: &ValidFunction, last: Option<&BuildStatus>, live: &LiveChildren) -> Option<BuildStatus> {
-    if asks_rebuild(valid, last) || !valid.inputs.is_content_addressed() {
+    if is_rebuild_requested(valid, last) || !valid.inputs.is_content_addressed() {
         return None;
     }
     let hash = valid.inputs.hash();
@@ -290,5 +290,5 @@ fn next_burst(last: &BuildStatus, now: Timestamp) -> i32 {
 }
 
 #[cfg(test)]
-#[path = "due_test.rs"]
+#[path = "build_plan_test.rs"]
 mod tests;

@@ -16,7 +16,7 @@ const READ_ANNOTATIONS: [&str; 4] =
     [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT];
 
 /// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
-pub(super) fn trigger<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
+pub(super) fn trigger_for<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
     let Some(old) = old else {
         let is_new = unobserved_generation::<K>(new).is_some();
         return Some(if is_new { Trigger::Spec } else { Trigger::Resync });
