@@ -1,4 +1,7 @@
 //! The exponential back-off and its jitter, wherever something is tried again. It never waits itself.
+//!
+//! Used by `controller/workqueue/retry.rs` (reconciles, by error class: 1 s to 5 min), `cluster/store/backoff.rs`
+//! (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events) and `render/function/build_plan.rs` (builds).
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub enum ListenError {
     },
     /// The address is none of this machine's, or the name has none.
     #[error(
-        "ELPIO_METRICS_ADDR={address:?} cannot be used: {source}; it may hold an address of this machine, or a name of one"
+        "invalid value ELPIO_METRICS_ADDR={address:?}: {source}; expected an IP address or a host name of this machine"
     )]
     Address {
         /// What was asked for.

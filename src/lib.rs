@@ -24,6 +24,21 @@
 //! 7. `telemetry/reconcile/mod.rs`: what every reconcile emits.
 //! 8. `operator/mod.rs`: all of it, joined.
 //!
+//! # Where is …
+//!
+//! | question | file |
+//! |---|---|
+//! | how a back-off is computed, and who uses it | `backoff.rs`; by error class: `controller/workqueue/retry.rs` |
+//! | which objects a child's change enqueues | `controller/mapper.rs` |
+//! | where concurrency is limited | `controller/workqueue/slots.rs` |
+//! | what happens when a status cannot be written | `controller/reconcile/status_write.rs` |
+//! | where the gauges of objects by state come from | `controller/state_metrics.rs` |
+//! | where sampling is decided | `telemetry/trace/sampler.rs` |
+//! | what a log line looks like | `telemetry/log/format.rs` |
+//! | what a work item is | `controller/workqueue/mod.rs` |
+//! | who may own a name that Elpio wants | `cluster/apply/ownership.rs` |
+//! | how a function is planned | `render/function/mod.rs`; whether a build is due: `render/function/build_plan.rs` |
+//!
 //! # Import rule (asserted by `tests/architecture/`)
 //!
 //! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for the part of

@@ -8,7 +8,7 @@ use elpio_operator::{api, check, plugin, run};
 /// The name by which kubectl finds the program as its plugin.
 const PLUGIN: &str = "kubectl-elpio";
 
-const AFTER_HELP: &str = "Configuration is by environment variables, ELPIO_* and OTEL_*: otel/README.md has them all.\n\
+const AFTER_HELP: &str = "Configuration is by environment variables, ELPIO_* and OTEL_*: see otel/README.md.\n\
     In a cluster the pod's service account is used, elsewhere the current kubeconfig.";
 
 fn main() -> ExitCode {

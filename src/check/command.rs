@@ -17,9 +17,13 @@ pub fn command() -> Command {
         .about("Check the cluster, the CRDs, the engines, the rights, the Lease and the OTLP endpoint")
         .args(cluster_options())
         .args([
-            option("namespace", "NAME", "The operator's namespace [default: POD_NAMESPACE, else elpio-system]")
-                .short('n'),
-            option("wait", "SECONDS", "Try again for so long while something is in error")
+            option(
+                "namespace",
+                "NAME",
+                "The operator's namespace [default: POD_NAMESPACE, else elpio-system]",
+            )
+            .short('n'),
+            option("wait", "SECONDS", "Retry for this many seconds until every check passes")
                 .value_parser(value_parser!(u64))
                 .default_value("0"),
             output_option("table or json", ["table", "json"]),
@@ -27,7 +31,7 @@ pub fn command() -> Command {
             color_option(),
         ])
         .after_help(
-            "It reads ELPIO_* and OTEL_* as `run` does, asks with the rights of whoever calls it, and changes \
+            "It reads ELPIO_* and OTEL_* as `run` does, uses the caller's permissions, and changes \
              nothing. Exit code: 0, or 1 when something is in error.",
         )
 }

@@ -161,7 +161,7 @@ pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Ti
 
 /// What a missing policy leaves open.
 const UNPROTECTED: &str =
-    "who may write an object may use any ServiceAccount, Secret, store and issuer through it";
+    "anyone who can write these objects can use any ServiceAccount, Secret, store or issuer of the namespace";
 
 /// Whether policies protect the resource: the actions of the bindings that bind one, `None` where none does.
 #[must_use]

@@ -116,7 +116,7 @@ pub fn right_groups(engine: Engine) -> Vec<PermissionGroup> {
         )
     });
     groups.push(PermissionGroup {
-        without: Some("telemetry goes without k8s.cluster.uid"),
+        without: Some("k8s.cluster.uid is missing from telemetry"),
         ..always(
             "the cluster's uid",
             vec![Permission {

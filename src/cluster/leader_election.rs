@@ -129,7 +129,7 @@ impl LeaderElector {
                 namespace = self.namespace,
                 identity = self.identity,
                 "{}",
-                if leading { "leading" } else { "not leading" }
+                if leading { "became leader" } else { "lost leadership" }
             );
         }
     }

@@ -55,7 +55,7 @@ impl HostClaim {
             "an ElpioService of another namespace".to_owned()
         };
         let message = format!(
-            "host {host} is taken by {owner}; choose another host, or wait until it is free: nothing was written"
+            "host {host} is already used by {owner}; choose another host, or wait until it is released (nothing was applied)"
         );
         ApplyError {
             reason: reason::NAME_CONFLICT,

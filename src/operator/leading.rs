@@ -34,7 +34,10 @@ pub(super) async fn run_on_leadership(
     while claims.wait_for(|claimed| *claimed).await.is_ok() {
         let refreshes = join_all(own.iter().map(|watch| watch.refresh(MAX_LIST_AGE)));
         if tokio::time::timeout(REFRESH_TIMEOUT, refreshes).await.is_err() {
-            tracing::warn!("not every list could be refreshed within {} s", REFRESH_TIMEOUT.as_secs());
+            tracing::warn!(
+                "timed out refreshing the caches after {} s, starting with older lists",
+                REFRESH_TIMEOUT.as_secs()
+            );
         }
         leadership.start_leading();
         for controller in &*controllers {

@@ -4,7 +4,7 @@ use tokio::task::JoinError;
 
 /// A part of the operator ended while it was to run on.
 #[derive(Debug, thiserror::Error)]
-#[error("a part of the operator ended unexpectedly: {0}")]
+#[error("a background task of the operator exited unexpectedly: {0}")]
 pub struct TaskExited(String);
 
 impl From<Option<Result<(), JoinError>>> for TaskExited {

@@ -44,7 +44,7 @@ pub fn commands() -> [Command; 3] {
             .value_parser(ObjectArgument::parse)
     };
     let trace = Command::new("trace")
-        .about("Tell the story of an object's last rollout: children, waits, Events, the longest part")
+        .about("Show an object's last rollout: children, waits, Events, the longest part")
         .arg(object(true))
         .args([
             option("jaeger", "URL", "Add the spans of the trace from Jaeger's query API"),
@@ -53,13 +53,13 @@ pub fn commands() -> [Command; 3] {
         ]);
     let status =
         Command::new("status").about("List objects with state, reason, time and URL").arg(object(false));
-    let events = Command::new("events").about("List Elpio's Events, the last one last").arg(object(false));
+    let events = Command::new("events").about("List Elpio's Events, oldest first").arg(object(false));
     let all = || {
         let help = "In all namespaces";
         Arg::new("all").long("all-namespaces").short('A').help(help).action(ArgAction::SetTrue)
     };
     let common = |command: Command| {
-        let watch = "Show it again when it changes; `trace` ends with the rollout";
+        let watch = "Watch for changes; `trace` exits when the rollout ends";
         command.args(cluster_options()).args([
             option("namespace", "NAME", "The namespace [default: the kubeconfig's]").short('n'),
             output_option("text or json", ["text", "json"]),

@@ -62,7 +62,7 @@ impl ApplyRun<'_> {
     ) -> Result<WriteResult, WriteError> {
         if known.metadata.deletion_timestamp.is_some() {
             let name = format!("{} {}", child.id.kind.display(), child.id.name);
-            return Ok(name_terminating(format!("{name}, which is being deleted,")));
+            return Ok(name_terminating(name));
         }
         let differences = differences(child, known);
         let uid = known.uid().unwrap_or_default();

@@ -156,7 +156,7 @@ fn dependency_missing(kind: ChildKind, name: &str, resource: &str) -> ApplyError
         reason: reason::DEPENDENCY_MISSING,
         class: ErrorType::DependencyMissing,
         message: format!(
-            "{} {name} requires {}, but the cluster does not serve {resource}; install it, reconciliation resumes by itself",
+            "{} {name} requires {}, but the cluster does not serve {resource}; once it is installed, reconciliation resumes",
             kind.display(),
             kind.project()
         ),

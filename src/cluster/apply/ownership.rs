@@ -1,5 +1,5 @@
 //! Who owns a name before its first write, and whether the owner still exists. It reads metadata only and
-//! writes nothing.
+//! writes nothing. Who has a host is decided by `controller/hosts.rs`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use kube::{
@@ -55,7 +55,7 @@ pub fn classify_owner(
     let Some(found) = found else { return NameOwner::Absent };
     let name = format!("{} {}", id.kind.display(), id.name);
     if found.meta().deletion_timestamp.is_some() {
-        return NameOwner::Terminating(format!("{name}, which is being deleted,"));
+        return NameOwner::Terminating(name);
     }
     let labelled = found.labels().get(owner.label.0).map(String::as_str) == Some(owner.label.1);
     match controller_of(found) {
@@ -139,13 +139,7 @@ pub async fn find_owner(
     if exists(other.as_ref(), &controller.uid) {
         return Ok((name_owner, found));
     }
-    let what = format!(
-        "{} {} of {} {}, which is being deleted,",
-        id.kind.display(),
-        id.name,
-        controller.kind,
-        controller.name
-    );
+    let what = format!("{} {} of {} {}", id.kind.display(), id.name, controller.kind, controller.name);
     Ok((NameOwner::Terminating(what), found))
 }
 

@@ -85,7 +85,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
         ),
         (
             json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": controller("apps/v1", "X", "x", "7")}),
-            "terminating: Service web, which is being deleted,",
+            "terminating: Service web",
         ),
     ];
     for (metadata, expected) in rows {

@@ -158,7 +158,7 @@ impl ChildStore {
         };
         if tokio::time::timeout(INITIAL_SYNC_TIMEOUT, all_settled).await.is_err() {
             tracing::warn!(
-                "timed out waiting for the first list of an API; objects that need it wait for it"
+                "timed out waiting for the caches to sync; objects that need a missing API wait for it"
             );
         }
     }

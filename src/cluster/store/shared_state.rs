@@ -159,7 +159,7 @@ impl SharedWatchState {
                 resource = id.0,
                 namespace,
                 error = why,
-                "not permitted to watch: objects that need it wait for the permission, all others are served"
+                "watch forbidden: objects that need this resource wait until it is granted"
             );
         }
         refused.insert(id.0, why.to_owned());

@@ -29,9 +29,11 @@ pub enum StatusWrite {
     Unchanged,
     /// It is stored, at this resourceVersion.
     Written(u64),
-    /// The object is another one by now: deleted, or its status is not the one that this one follows.
+    /// The object is another one by now: deleted, or its status is not the one that this one follows. Reconciled
+    /// again at once; no Event.
     Stale,
-    /// It could not be written, as far as is known.
+    /// It could not be written, as far as is known: `publish_events` reports it, and `ReconcileResult` retries it
+    /// with back-off.
     Failed(ApiError),
 }
 

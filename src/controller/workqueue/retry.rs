@@ -1,4 +1,5 @@
-//! The retry table: what follows from each class of error. The only place where that is decided.
+//! The retry table: what follows from each class of error. Used by `reconcile/failure.rs`; a panic takes the plain
+//! back-off.
 
 use std::time::Duration;
 

@@ -89,11 +89,11 @@ impl FunctionParts<'_> {
         let progressing =
             |message: String| new_condition(ConditionStatus::False, reason::PROGRESSING.to_owned(), message);
         let Some(service) = published_of(name, self.live) else {
-            return progressing(format!("ElpioService {name} is not published yet"));
+            return progressing(format!("ElpioService {name}: not published yet"));
         };
         match child_readiness(ChildKind::ElpioService, service) {
             Readiness::Ready => match self.not_rolled_out(service) {
-                Some(build) => progressing(format!("ElpioService {name} has not rolled out {build} yet")),
+                Some(build) => progressing(format!("ElpioService {name}: {build} not rolled out yet")),
                 None => new_condition(ConditionStatus::True, reason::READY.to_owned(), String::new()),
             },
             Readiness::Waiting { message, .. } => progressing(format!("ElpioService {name}: {message}")),

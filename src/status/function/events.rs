@@ -193,7 +193,9 @@ fn exposed_account(valid: &ValidFunction) -> String {
     let account = valid.inputs.service_account.as_ref().filter(|_| valid.inputs.push_secret.is_none());
     account
         .map(|name| {
-            format!("; the code that is built can read the credentials of service account {name}: use build.pushSecret to prevent that")
+            format!(
+                "; the build can read the credentials of service account {name}: use build.pushSecret instead"
+            )
         })
         .unwrap_or_default()
 }

@@ -140,7 +140,7 @@ fn set_observed_fields(
 fn reconciled_message(valid: &ValidFunction, run: &str, live: &LiveChildren) -> String {
     match function::published_of(&valid.name, live) {
         Some(_) => format!("run {run} and ElpioService {}", valid.name),
-        None => format!("run {run}; the ElpioService follows when it has succeeded"),
+        None => format!("run {run}; the ElpioService is created when it succeeds"),
     }
 }
 

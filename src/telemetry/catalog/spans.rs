@@ -85,7 +85,7 @@ pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
     placeholders: &[KIND_PLACEHOLDER],
     kind: "internal",
-    what: "One run. In a rollout it is a child of it. After it, it is a root with a link, exported only when the run wrote something, published an Event, or failed",
+    what: "One reconcile. During a rollout, a child of the rollout span. Afterwards, a root span linked to it, exported only when it wrote something, published an Event, or failed",
     parents: &[Parent::Of("rollout KIND"), Parent::None],
     link: Some("the rollout that ended before; none where it was not sampled"),
     attributes: &[

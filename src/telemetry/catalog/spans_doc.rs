@@ -17,7 +17,7 @@ const HEAD: &str = "\
 All spans have the scope `elpio-operator`. `RUST_LOG` and `ELPIO_LOG` never change them, and outside a run there are none.
 A failure is an error status, `error.type`, and a log record with `event_name` `exception` of the span; spans have no events.
 A caller's `tracestate` (`elpio.io/tracestate` beside `elpio.io/traceparent`) and its random flag are carried on.
-Words in capitals in a name stand for something.
+Capitalised words are placeholders.
 ";
 
 const TAIL: &str = "

@@ -168,7 +168,7 @@ impl TelemetryConfig {
             unused.push("OTEL_TRACES_SAMPLER_ARG (the sampler takes no argument)");
         }
         if !unused.is_empty() {
-            env.note(UNUSED[0], format!("set, and without effect on this program: {}", unused.join(", ")));
+            env.note(UNUSED[0], format!("not supported, ignored: {}", unused.join(", ")));
         }
         self
     }
@@ -207,7 +207,7 @@ fn output(env: &mut EnvReader<'_>, signal: Signal) -> SignalExporters {
             _ => {
                 wanted |= has_endpoint;
                 let used = if has_endpoint { "otlp" } else { "none" };
-                env.warn(&variable, &list, "may hold otlp, console, none", used);
+                env.warn(&variable, &list, "expected otlp, console, none", used);
             }
         }
     }
@@ -230,7 +230,7 @@ fn propagate(env: &mut EnvReader<'_>) -> bool {
     let lower = list.to_ascii_lowercase();
     let names: Vec<&str> = lower.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.iter().any(|name| !matches!(*name, "tracecontext" | "baggage" | "none")) {
-        env.warn(NAME, &list, "may hold tracecontext, baggage, none", "tracecontext");
+        env.warn(NAME, &list, "expected tracecontext, baggage, none", "tracecontext");
         return true;
     }
     names.contains(&"tracecontext") && !names.contains(&"none")
@@ -244,7 +244,7 @@ fn temporality(env: &mut EnvReader<'_>) -> Temporality {
         "delta" => Temporality::Delta,
         "lowmemory" => Temporality::LowMemory,
         _ => {
-            env.warn(NAME, &value, "may hold cumulative, delta, lowmemory", "cumulative");
+            env.warn(NAME, &value, "expected cumulative, delta, lowmemory", "cumulative");
             Temporality::Cumulative
         }
     }

@@ -112,7 +112,7 @@ fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
         other => {
             let is_http = other.starts_with("http");
             let used = if is_http { "http/protobuf" } else { "grpc" };
-            env.warn(&name, &value, "may hold grpc, http/protobuf", used);
+            env.warn(&name, &value, "expected grpc, http/protobuf", used);
             if is_http { Protocol::HttpProtobuf } else { Protocol::Grpc }
         }
     }
@@ -214,7 +214,7 @@ fn gzip(env: &mut EnvReader<'_>, signal: Signal) -> bool {
             "gzip" => true,
             "none" => false,
             _ => {
-                env.warn(&name, &value, "may hold gzip, none", "none");
+                env.warn(&name, &value, "expected gzip, none", "none");
                 false
             }
         },

@@ -33,7 +33,7 @@ pub(in crate::telemetry) fn sampler(env: &mut EnvReader<'_>) -> SamplerChoice {
         "always_off" => RootSampler::Off,
         "traceidratio" => RootSampler::Ratio(ratio(env)),
         _ => {
-            let known = "may hold always_on, always_off, traceidratio, or one of them after parentbased_";
+            let known = "expected always_on, always_off, traceidratio, or one of them after parentbased_";
             env.warn(NAME, &name, known, "parentbased_always_on");
             return DEFAULT;
         }

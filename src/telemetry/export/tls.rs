@@ -50,7 +50,7 @@ fn read_pem(
     let (variable, path) = file?;
     let why = match fs::read(path) {
         Ok(text) if usable(&text) => return Some(text),
-        Ok(_) => "not what it should be in PEM".to_owned(),
+        Ok(_) => "not a valid PEM file".to_owned(),
         Err(error) => error.to_string(),
     };
     let line = format!("{variable}={:?}: {why}; used instead: {instead}", path.display().to_string());

@@ -1,6 +1,6 @@
-//! Whether a span is sampled: three decisions, and the first that applies counts. It keeps no span.
+//! Whether a span is sampled. 1 or 2 decides when a span starts; 3 may drop it when it ends. It keeps no span.
 //!
-//! 1. A rollout's own, made when it began (`begin_rollout` in this room) and stored in `status.rollout`.
+//! 1. A rollout's own, made when it began (`begin_rollout` in `mod.rs`) and stored in `status.rollout`.
 //! 2. The configured sampler's (`OTEL_TRACES_SAMPLER`, read in `config/sampler.rs`).
 //! 3. After the end of a span that was recorded: `tail_sampling.rs` drops the quiet reconciles.
 

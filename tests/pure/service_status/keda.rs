@@ -33,10 +33,7 @@ fn keda_waits_for_the_autoscaler_and_the_deployment() {
         conditioned("http.keda.sh/v1alpha1", "HTTPScaledObject", "web", ready, "PendingCreation", "not yet")
     };
     let right = [(ChildKind::Deployment, ChildOutcome::Unchanged)];
-    let held = [(
-        ChildKind::Service,
-        ChildOutcome::NameInUse { holder: "Service web of Route web, which is being deleted,".into() },
-    )];
+    let held = [(ChildKind::Service, ChildOutcome::NameInUse { holder: "Service web of Route web".into() })];
     story
         .step("Knative still holds the name", 1, &spec, &[deployment(0)], &held, false)
         .step("it let go", 1, &spec, &[deployment(0), service.clone(), scaler("Unknown")], &[], false)
