@@ -95,8 +95,8 @@ impl LeaderElector {
                 }
                 Ok(_) => self.set_leading(&leadership, false),
                 Err(error) => {
-                    let lost = leadership.is_claimed() && leadership.is_expired();
-                    if lost || !leadership.is_claimed() {
+                    let lost = leadership.holds_lease() && leadership.is_expired();
+                    if lost || !leadership.holds_lease() {
                         tracing::warn!(%error, lease = self.name, namespace = self.namespace, "failed to acquire the Lease, retrying");
                     }
                     if lost {
@@ -117,7 +117,7 @@ impl LeaderElector {
         let due = (begun + RETRY_PERIOD).saturating_sub(since_boot());
         let pause = leadership.remaining().map_or(due, |left| due.min(left));
         let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
-        if leadership.is_claimed() && leadership.is_expired() {
+        if leadership.holds_lease() && leadership.is_expired() {
             self.set_leading(leadership, false);
         }
     }

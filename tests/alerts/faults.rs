@@ -12,9 +12,9 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT, image},
     rights::User,
     scenario::{Record, Scenario},
-    stage::{SOON, Stage, image},
 };
 
 const KSVC: &str = "services.serving.knative.dev";
@@ -26,9 +26,9 @@ const SLOW_CHILD: Duration = Duration::from_secs(4);
 pub async fn killed() -> Record {
     let mut scenario = Scenario::new("ElpioOperatorAbsent", &[]).await;
     scenario.serving("web").await;
-    scenario.stage.operator.kill();
+    scenario.env.operator.kill();
     scenario.fires().await;
-    scenario.stage.restart().await;
+    scenario.env.restart().await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -50,12 +50,12 @@ pub async fn no_lease() -> Record {
 pub async fn no_right() -> Record {
     let user = User::without("elpio-test-11", "serving.knative.dev").await;
     let mut scenario = Scenario::on("ElpioForbidden", &user.kubeconfig().await, &[]).await;
-    scenario.stage.apply("web", &image("v1")).await;
+    scenario.env.apply("web", &image("v1")).await;
     scenario.fires().await;
     user.grant().await;
     // The object does not come back by itself for five minutes: an edit wakes it.
-    scenario.stage.apply("web", &image("v2")).await;
-    scenario.stage.ready("web").await;
+    scenario.env.apply("web", &image("v2")).await;
+    scenario.env.ready("web").await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -63,15 +63,15 @@ pub async fn no_right() -> Record {
 /// Somebody's admission webhook does not work.
 pub async fn rejected() -> Record {
     let mut scenario = Scenario::new("ElpioReconcileErrors", &[]).await;
-    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
+    let webhook = Webhook::start(scenario.env.client.clone(), &scenario.env.namespace).await;
     webhook.refuse(KSVC, 503, "not today");
-    let names = apply_many(&scenario.stage, 8).await;
+    let names = apply_many(&scenario.env, 8).await;
     scenario.fires().await;
     webhook.clear();
     for name in &names {
-        scenario.stage.apply(name, &image("v2")).await;
+        scenario.env.apply(name, &image("v2")).await;
     }
-    all_ready(&scenario.stage, &names).await;
+    all_ready(&scenario.env, &names).await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -79,20 +79,20 @@ pub async fn rejected() -> Record {
 /// Statuses are written so slowly that those who come later wait for long.
 pub async fn slow_status() -> Record {
     let mut scenario = Scenario::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scenario.stage, 12).await;
-    all_ready(&scenario.stage, &names).await;
-    scenario.stage.quiet().await;
-    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
+    let names = apply_many(&scenario.env, 12).await;
+    all_ready(&scenario.env, &names).await;
+    scenario.env.wait_until_idle().await;
+    let webhook = Webhook::start(scenario.env.client.clone(), &scenario.env.namespace).await;
     webhook.add(Rule::delay("elpioservices/status", SLOW_STATUS));
     // An edit that changes no child: children that move would make the objects come again, and wait.
-    let services = scenario.stage.services();
+    let services = scenario.env.services();
     for name in &names {
         let edit = json!({"spec": {"ingress": {"issuer": {"name": "other"}}}});
         services.patch(name, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
     }
     scenario.fires().await;
     webhook.clear();
-    all_ready(&scenario.stage, &names).await;
+    all_ready(&scenario.env, &names).await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -102,30 +102,30 @@ pub async fn silent_watches() -> Record {
     let blackhole = WatchBlackhole::start(&Cluster::shared().await.kubeconfig()).await;
     let mut scenario = Scenario::on("ElpioWatchStale", &blackhole.kubeconfig(), &[]).await;
     scenario.serving("web").await;
-    scenario.stage.quiet().await;
+    scenario.env.wait_until_idle().await;
     blackhole.block();
     scenario.fires().await;
     blackhole.unblock();
     scenario.resolves().await;
-    scenario.stage.apply("web", &image("v2")).await;
-    scenario.stage.ready("web").await;
+    scenario.env.apply("web", &image("v2")).await;
+    scenario.env.ready("web").await;
     scenario.end().await
 }
 
 /// One seat, and children that take long to write: the objects are answered already, and lose their children.
 pub async fn slow_children() -> Record {
     let mut scenario = Scenario::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scenario.stage, 14).await;
-    all_ready(&scenario.stage, &names).await;
-    scenario.stage.quiet().await;
-    let webhook = Webhook::start(scenario.stage.client.clone(), &scenario.stage.namespace).await;
+    let names = apply_many(&scenario.env, 14).await;
+    all_ready(&scenario.env, &names).await;
+    scenario.env.wait_until_idle().await;
+    let webhook = Webhook::start(scenario.env.client.clone(), &scenario.env.namespace).await;
     webhook.add(Rule { operation: "CREATE".to_owned(), ..Rule::delay(KSVC, SLOW_CHILD) });
     for name in &names {
-        scenario.stage.knative().delete(name, &DeleteParams::default()).await.unwrap();
+        scenario.env.knative().delete(name, &DeleteParams::default()).await.unwrap();
     }
     scenario.fires().await;
     webhook.clear();
-    all_ready(&scenario.stage, &names).await;
+    all_ready(&scenario.env, &names).await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -135,11 +135,11 @@ pub async fn broken_build() -> Record {
     let mut scenario = Scenario::new("ElpioBuildsFailing", &[]).await;
     let names = ["one", "two", "three"];
     for name in names {
-        build(&scenario.stage, name, "v1", false).await;
+        build(&scenario.env, name, "v1", false).await;
     }
     scenario.fires().await;
     for name in names {
-        build(&scenario.stage, name, "v2", true).await;
+        build(&scenario.env, name, "v2", true).await;
     }
     scenario.resolves().await;
     scenario.end().await
@@ -152,9 +152,9 @@ pub async fn no_events() -> Record {
     scenario.serving("web").await;
     scenario.fires().await;
     user.grant().await;
-    scenario.stage.apply("web", &image("v2")).await;
-    scenario.stage.ready("web").await;
-    scenario.stage.event("web", "Normal", "Ready").await;
+    scenario.env.apply("web", &image("v2")).await;
+    scenario.env.ready("web").await;
+    scenario.env.event("web", "Normal", "Ready").await;
     scenario.resolves().await;
     scenario.end().await
 }
@@ -165,44 +165,44 @@ pub async fn no_collector() -> Record {
     let environment = [("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"), ("OTEL_METRICS_EXPORTER", "none")];
     let mut scenario = Scenario::new("ElpioTelemetryDropped", &environment).await;
     scenario.serving("web").await;
-    scenario.stage.otlp.stop();
-    scenario.stage.apply("web", &image("v2")).await;
+    scenario.env.otlp.stop();
+    scenario.env.apply("web", &image("v2")).await;
     scenario.fires().await;
-    scenario.stage.otlp.restart().await;
-    scenario.stage.otlp.clear();
+    scenario.env.otlp.restart().await;
+    scenario.env.otlp.clear();
     scenario.serving("other").await;
     scenario
-        .stage
+        .env
         .otlp
-        .wait_for_span("spans arrive again", SOON, |span| span.name == "rollout ElpioService")
+        .wait_for_span("spans arrive again", TIMEOUT, |span| span.name == "rollout ElpioService")
         .await;
     scenario.resolves().await;
     scenario.end().await
 }
 
 /// So many services at once.
-pub async fn apply_many(stage: &Stage, count: usize) -> Vec<String> {
+pub async fn apply_many(env: &LiveEnv, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|index| format!("web-{index}")).collect();
     for name in &names {
-        stage.apply(name, &image("v1")).await;
+        env.apply(name, &image("v1")).await;
     }
     names
 }
 
-pub async fn all_ready(stage: &Stage, names: &[String]) {
+pub async fn all_ready(env: &LiveEnv, names: &[String]) {
     for name in names {
-        stage.ready(name).await;
+        env.ready(name).await;
     }
 }
 
 /// A function's build of that revision, which Tekton says has ended so.
-pub async fn build(stage: &Stage, name: &str, revision: &str, succeeds: bool) {
-    let functions: Api<ElpioFunction> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
+pub async fn build(env: &LiveEnv, name: &str, revision: &str, succeeds: bool) {
+    let functions: Api<ElpioFunction> = Api::namespaced(env.client.clone(), &env.namespace);
+    let runs = env.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": name}, "spec": {
         "source": {"git": {"url": "https://example.com/code.git", "revision": revision}}, "runtime": "go", "image": format!("registry.local/{name}:latest")}});
     functions.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
-    let run = eventually("the run of these inputs", SOON, async || {
+    let run = eventually("the run of these inputs", TIMEOUT, async || {
         let object = functions.get(name).await.map_err(|error| error.to_string())?;
         let status = object
             .status

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::{
     faults::{all_ready, apply_many},
+    live_env::{LiveEnv, TIMEOUT, binary, image},
     scenario::{Record, Scenario},
-    stage::{SOON, Stage, binary, image},
 };
 
 /// Services that were ready in time before the engine hangs: what misses the objective then is less than the slow
@@ -25,7 +25,7 @@ pub async fn two_leases() -> Record {
     let namespaces = [cluster.namespace("one-lease").await, cluster.namespace("other-lease").await];
     let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespaces[0].as_str())];
     let mut scenario = Scenario::new("ElpioTwoLeaders", &election).await;
-    let watched = scenario.stage.namespace.clone();
+    let watched = scenario.env.namespace.clone();
     let environment = [
         ("ELPIO_NAMESPACES", watched.as_str()),
         ("ELPIO_METRICS", "on"),
@@ -35,10 +35,10 @@ pub async fn two_leases() -> Record {
     ];
     let mut second = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
     second.wait_ready().await;
-    let targets = [scenario.stage.operator.metrics_port(), second.metrics_port()];
+    let targets = [scenario.env.operator.metrics_port(), second.metrics_port()];
     scenario.prometheus.set_scrape_targets(&targets.map(|port| format!("127.0.0.1:{port}"))).await;
     scenario.fires().await;
-    second.terminate(SOON).await;
+    second.terminate(TIMEOUT).await;
     scenario.resolves().await;
     scenario.serving("web").await;
     scenario.end().await
@@ -49,8 +49,8 @@ pub async fn crash_loop() -> Record {
     let mut scenario = Scenario::new("ElpioCrashLoop", &[]).await;
     for _ in 0..4 {
         let age = older(&scenario).await;
-        scenario.stage.operator.kill();
-        scenario.stage.restart().await;
+        scenario.env.operator.kill();
+        scenario.env.restart().await;
         younger(&scenario, age).await;
     }
     scenario.fires().await;
@@ -61,7 +61,7 @@ pub async fn crash_loop() -> Record {
 
 /// The age of the process, once Prometheus has scraped it at three seconds.
 async fn older(scenario: &Scenario) -> f64 {
-    eventually("a scrape of this process", SOON, async || {
+    eventually("a scrape of this process", TIMEOUT, async || {
         match scenario.prometheus.query("process_uptime_seconds").await?.first() {
             Some(series) if series.value > 3.0 => Ok(series.value),
             other => Err(format!("{other:?}")),
@@ -72,7 +72,7 @@ async fn older(scenario: &Scenario) -> f64 {
 
 /// Prometheus has scraped the process that came after the one of that age.
 async fn younger(scenario: &Scenario, age: f64) {
-    eventually("a scrape of the new process", SOON, async || {
+    eventually("a scrape of the new process", TIMEOUT, async || {
         match scenario.prometheus.query("process_uptime_seconds").await?.first() {
             Some(series) if series.value < age => Ok(()),
             other => Err(format!("{other:?} is not younger than {age} s")),
@@ -85,11 +85,11 @@ async fn younger(scenario: &Scenario, age: f64) {
 pub async fn hanging_engine() -> Record {
     let mut scenario =
         Scenario::new("ElpioRolloutBudgetBurnsFast", &[("ELPIO_ROLLOUT_DEADLINE", "25s")]).await;
-    let names = apply_many(&scenario.stage, HISTORY).await;
-    all_ready(&scenario.stage, &names).await;
+    let names = apply_many(&scenario.env, HISTORY).await;
+    all_ready(&scenario.env, &names).await;
     scenario.step("history");
-    scenario.stage.operator.terminate(SOON).await;
-    scenario.stage.restart().await;
+    scenario.env.operator.terminate(TIMEOUT).await;
+    scenario.env.restart().await;
     nothing_missed(&scenario).await;
     // The history has left the shorter windows.
     let query =
@@ -100,12 +100,12 @@ pub async fn hanging_engine() -> Record {
     })
     .await;
     scenario.step("an hour");
-    scenario.stage.engine.hold();
+    scenario.env.engine.hold();
     for index in 0..6 {
-        scenario.stage.apply(&format!("late-{index}"), &image("v1")).await;
+        scenario.env.apply(&format!("late-{index}"), &image("v1")).await;
     }
     scenario.fires().await;
-    scenario.stage.engine.release();
+    scenario.env.engine.release();
     scenario.resolves().await;
     scenario.end().await
 }
@@ -114,7 +114,7 @@ pub async fn hanging_engine() -> Record {
 pub async fn nothing_missed(scenario: &Scenario) {
     for window in Settings::read().objective.windows() {
         let query = format!("max(max_over_time(elpio:rollouts_missed:increase_{window}[1h]))");
-        eventually("the window is recorded, and nothing missed", SOON, async || {
+        eventually("the window is recorded, and nothing missed", TIMEOUT, async || {
             match scenario.prometheus.query(&query).await?.first() {
                 Some(series) if series.value == 0.0 => Ok(()),
                 other => Err(format!("{window}: {other:?}")),
@@ -127,8 +127,8 @@ pub async fn nothing_missed(scenario: &Scenario) {
 /// Somebody writes the children's image over and over.
 pub async fn fight() -> Record {
     let mut scenario = Scenario::new("ElpioManagersFight", &[]).await;
-    let names = apply_many(&scenario.stage, 4).await;
-    all_ready(&scenario.stage, &names).await;
+    let names = apply_many(&scenario.env, 4).await;
+    all_ready(&scenario.env, &names).await;
     let mut round = 0_u32;
     let fires = async |scenario: &Scenario| {
         let alerts = scenario.prometheus.alerts().await?;
@@ -138,7 +138,7 @@ pub async fn fight() -> Record {
     eventually("ElpioManagersFight fires", Duration::from_mins(6), async || {
         round += 1;
         for name in &names {
-            overwrite(&scenario.stage, name, round).await?;
+            overwrite(&scenario.env, name, round).await?;
         }
         // Slower than what the operator takes for a hot loop, and within an object's Events.
         tokio::time::sleep(Duration::from_secs(15)).await;
@@ -147,16 +147,16 @@ pub async fn fight() -> Record {
     .await;
     scenario.fires().await;
     scenario.resolves().await;
-    all_ready(&scenario.stage, &names).await;
+    all_ready(&scenario.env, &names).await;
     scenario.end().await
 }
 
-async fn overwrite(stage: &Stage, name: &str, round: u32) -> Result<(), String> {
-    let mut live = stage.knative().get(name).await.map_err(|error| error.to_string())?;
+async fn overwrite(env: &LiveEnv, name: &str, round: u32) -> Result<(), String> {
+    let mut live = env.knative().get(name).await.map_err(|error| error.to_string())?;
     live.data["spec"]["template"]["spec"]["containers"][0]["image"] =
         json!(format!("registry.local/other:{round}"));
     let patch = json!({"spec": live.data["spec"]});
-    let written = stage.knative().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let written = env.knative().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
     written.map(drop).map_err(|error| error.to_string())
 }
 

@@ -20,4 +20,4 @@ mod runbooks;
 mod scenario;
 mod table;
 
-use elpio_support::{promql, rights, stage};
+use elpio_support::{live_env, promql, rights};

@@ -15,9 +15,10 @@ use elpio_cluster::{Cluster, Operator, Webhook, eventually};
 use serde_json::json;
 
 use crate::{
-    faults, load_faults,
+    faults,
+    live_env::{LiveEnv, TIMEOUT, binary, image, with},
+    load_faults,
     scenario::{Record, Scenario},
-    stage::{SOON, Stage, binary, image, with},
 };
 
 type Story = Pin<Box<dyn Future<Output = Record>>>;
@@ -85,16 +86,16 @@ async fn nothing() -> Record {
     let namespace = cluster.namespace("replicas").await;
     let election = [("ELPIO_LEADER_ELECT", "on"), ("POD_NAMESPACE", namespace.as_str())];
     let mut scenario = Scenario::new("None", &election).await;
-    let watched = scenario.stage.namespace.clone();
-    let mut env = vec![
+    let watched = scenario.env.namespace.clone();
+    let mut variables = vec![
         ("ELPIO_NAMESPACES", watched.as_str()),
         ("ELPIO_METRICS", "on"),
         ("ELPIO_METRICS_ADDR", "127.0.0.1"),
     ];
-    env.extend(election);
-    let mut follower = Operator::spawn(binary(), &cluster.kubeconfig(), &env);
+    variables.extend(election);
+    let mut follower = Operator::spawn(binary(), &cluster.kubeconfig(), &variables);
     follower.wait_ready().await;
-    let targets = [scenario.stage.operator.metrics_port(), follower.metrics_port()]
+    let targets = [scenario.env.operator.metrics_port(), follower.metrics_port()]
         .map(|port| format!("127.0.0.1:{port}"));
     scenario.prometheus.set_scrape_targets(&targets).await;
     eventually("one leads, one stands by", Duration::from_mins(2), async || {
@@ -103,23 +104,23 @@ async fn nothing() -> Record {
         if leading.len() == 2 { Ok(()) } else { Err(format!("{leading:?}")) }
     })
     .await;
-    mistakes(&scenario.stage).await;
+    mistakes(&scenario.env).await;
     scenario.serving("web").await;
-    faults::build(&scenario.stage, "hello", "v1", true).await;
-    faults::build(&scenario.stage, "broken", "v1", false).await;
+    faults::build(&scenario.env, "hello", "v1", true).await;
+    faults::build(&scenario.env, "broken", "v1", false).await;
     scenario.step("two replicas");
     // Who leads hands over to the other, and comes back.
-    scenario.stage.operator.terminate(SOON).await;
+    scenario.env.operator.terminate(TIMEOUT).await;
     scenario.serving("after").await;
-    scenario.stage.restart().await;
+    scenario.env.restart().await;
     scenario.step("another leads");
     let mut edits = 0;
     eventually("the faults have come to their end", Duration::from_mins(15), async || {
         // A load: a rollout every few seconds, as one object may not cause more Events than that.
         edits += 1;
         let name = format!("web-{}", edits % 10);
-        scenario.stage.apply(&name, &image(&format!("v{edits}"))).await;
-        scenario.stage.ready(&name).await;
+        scenario.env.apply(&name, &image(&format!("v{edits}"))).await;
+        scenario.env.ready(&name).await;
         tokio::time::sleep(EDITS).await;
         match OPEN.load(Ordering::SeqCst) {
             0 => Ok(()),
@@ -133,21 +134,21 @@ async fn nothing() -> Record {
 }
 
 /// What users do wrong: a spec that is none, and a quota that is spent. Both are theirs to mend.
-async fn mistakes(stage: &Stage) {
+async fn mistakes(env: &LiveEnv) {
     let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
-    stage.apply("mistake", &invalid).await;
-    stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    env.apply("mistake", &invalid).await;
+    env.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.refuse("services.serving.knative.dev", 403, "exceeded quota: services");
     let names: Vec<String> = (0..8).map(|index| format!("quota-{index}")).collect();
     for name in &names {
-        stage.apply(name, &image("v1")).await;
-        stage.condition(name, "Reconciled", "False", "ApplyFailed").await;
+        env.apply(name, &image("v1")).await;
+        env.condition(name, "Reconciled", "False", "ApplyFailed").await;
     }
     webhook.clear();
     for name in &names {
-        stage.apply(name, &image("v2")).await;
-        stage.ready(name).await;
+        env.apply(name, &image("v2")).await;
+        env.ready(name).await;
     }
 }
 

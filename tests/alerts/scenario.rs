@@ -14,15 +14,15 @@ use elpio_cluster::{
 };
 
 use crate::{
+    live_env::{LiveEnv, image},
     runbooks::queries,
-    stage::{Stage, image},
 };
 
 /// Windows, `for:` and what a busy machine adds.
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 pub struct Scenario {
-    pub stage: Stage,
+    pub env: LiveEnv,
     pub prometheus: Prometheus,
     alert: &'static str,
     last: Instant,
@@ -57,11 +57,11 @@ impl Scenario {
         let port = free_port().to_string();
         let extra = [extra, &[("ELPIO_METRICS_PORT", port.as_str())]].concat();
         let cluster = Cluster::shared().await;
-        let stage = Stage::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
+        let env = LiveEnv::on(cluster, &alert.to_lowercase(), kubeconfig, &extra).await;
         let prometheus =
             Prometheus::start_with_rules(&[format!("127.0.0.1:{port}")], &rules(Windows::SHORT)).await;
         let mut scenario = Self {
-            stage,
+            env,
             prometheus,
             alert,
             last: begun,
@@ -82,7 +82,7 @@ impl Scenario {
 
     /// Every rule is evaluated, the operator is seen, and nothing fires.
     async fn calm(&self) {
-        eventually("Prometheus sees the operator and evaluates the rules", PATIENCE, async || {
+        eventually("Prometheus sees the operator and evaluates the rules", TIMEOUT, async || {
             let rules = self.prometheus.rules().await?;
             let seen = self.prometheus.query("elpio_build_info").await?;
             if seen.is_empty() || rules.is_empty() || rules.iter().any(|rule| rule.health != "ok") {
@@ -97,8 +97,8 @@ impl Scenario {
 
     /// A service that serves.
     pub async fn serving(&self, name: &str) {
-        self.stage.apply(name, &image("v1")).await;
-        self.stage.ready(name).await;
+        self.env.apply(name, &image("v1")).await;
+        self.env.ready(name).await;
     }
 
     /// Waits until the alert fires, and does what its runbook says.
@@ -126,17 +126,17 @@ impl Scenario {
     /// matrix is whole.
     async fn comes(&mut self, firing: bool) {
         let (begun, what) = (Instant::now(), if firing { "fires" } else { "resolves" });
-        let seen = eventually(&format!("{} {what}", self.alert), PATIENCE * 2, async || {
+        let seen = eventually(&format!("{} {what}", self.alert), TIMEOUT * 2, async || {
             let alerts = self.prometheus.alerts().await?;
             if alerts.iter().any(|alert| alert.is_firing() && alert.name == self.alert) == firing {
                 return Ok(None);
             }
             let seen = format!(
-                "not within {PATIENCE:?}: {} {what}\n{alerts:#?}\n{}",
+                "not within {TIMEOUT:?}: {} {what}\n{alerts:#?}\n{}",
                 self.alert,
-                self.stage.operator.log_tail()
+                self.env.operator.log_tail()
             );
-            if begun.elapsed() > PATIENCE { Ok(Some(seen)) } else { Err(seen) }
+            if begun.elapsed() > TIMEOUT { Ok(Some(seen)) } else { Err(seen) }
         })
         .await;
         self.missed.extend(seen);

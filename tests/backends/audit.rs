@@ -12,8 +12,8 @@ use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT, image},
     report::table,
-    stage::{SOON, Stage, image},
 };
 
 const OPERATOR: &str = "elpio-operator";
@@ -50,7 +50,7 @@ async fn service_account(cluster: &Cluster) -> (String, PathBuf) {
 
 /// The one span of that service and kind that a search for the id finds.
 async fn found(jaeger: &Jaeger, service: &str, kind: &str, tag: &str, line: &AuditEntry) -> Span {
-    eventually(&format!("Jaeger finds a span of {service} for {line:?}"), SOON, async || {
+    eventually(&format!("Jaeger finds a span of {service} for {line:?}"), TIMEOUT, async || {
         let mut spans = jaeger.find(service, &[("span.kind", kind), (tag, &line.id)]).await;
         match (spans.pop(), spans.as_slice()) {
             (Some(span), []) => Ok(span),
@@ -86,20 +86,21 @@ async fn every_audit_line_of_a_service_account_leads_to_its_span_in_jaeger_and_b
     let cluster = traced_cluster(&jaeger, &folder).await;
     let (user, kubeconfig) = service_account(cluster).await;
     let endpoint = format!("http://{}", jaeger.otlp());
-    let stage =
-        Stage::on(cluster, "audit", &kubeconfig, &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]).await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env =
+        LiveEnv::on(cluster, "audit", &kubeconfig, &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())])
+            .await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     let refused = "services.serving.knative.dev";
     webhook.add(Rule::refuse(refused, 503, "not now").times(2));
     // Events are written again in the background.
     webhook.add(Rule::refuse("events.events.k8s.io", 503, "not now").times(2));
     let mark = cluster.audit_offset();
-    let object = stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
+    let object = env.apply("web", &image("v1")).await;
+    env.ready("web").await;
     for (type_, reason) in [("Warning", "ReconcileFailed"), ("Normal", "Reconciled"), ("Normal", "Ready")] {
-        stage.event("web", type_, reason).await;
+        env.event("web", type_, reason).await;
     }
-    stage.quiet().await;
+    env.wait_until_idle().await;
 
     // Watches run beside the rollout: they are of no reconcile, and have no span.
     let of_watches = |line: &AuditEntry| ["list", "watch"].contains(&line.verb.as_str());
@@ -129,7 +130,7 @@ async fn every_audit_line_of_a_service_account_leads_to_its_span_in_jaeger_and_b
         assert_eq!(own.len(), 1, "one line for {span:?}");
     }
     assert_eq!(calls.len(), lines.len());
-    let rollout = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
+    let rollout = env.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
     let trace = rollout.trace_id.unwrap();
     let in_rollout = lines.0.iter().filter(|line| line.id.starts_with(&trace)).count();
     assert!(in_rollout >= 5, "{in_rollout} lines are of the rollout {trace} of {object:?}");

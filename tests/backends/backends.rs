@@ -10,7 +10,7 @@ use elpio_cluster::{
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::stage::Stage;
+use crate::live_env::LiveEnv;
 
 /// What is gone shall be gone while a test looks on; users push every minute, and their files say five.
 const SHORT: &str = "exporters: {prometheus: {metric_expiration: 2s}}";
@@ -44,12 +44,12 @@ impl Backends {
 
     /// An operator that pushes to the collector every fifth of a second and is scraped; `name` is its
     /// `service.instance.id` too.
-    pub async fn stage(&self, name: &str, extra: &[(&str, &str)]) -> Stage {
+    pub async fn env(&self, name: &str, extra: &[(&str, &str)]) -> LiveEnv {
         self.stage_as(name, &Cluster::shared().await.kubeconfig(), extra).await
     }
 
     /// The same as another user.
-    pub async fn stage_as(&self, name: &str, kubeconfig: &Path, extra: &[(&str, &str)]) -> Stage {
+    pub async fn stage_as(&self, name: &str, kubeconfig: &Path, extra: &[(&str, &str)]) -> LiveEnv {
         let (endpoint, instance) = (self.collector.endpoint(), format!("service.instance.id={name}"));
         let mut environment = vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
@@ -57,9 +57,9 @@ impl Backends {
             ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
         ];
         environment.extend(extra);
-        let stage = Stage::on(Cluster::shared().await, name, kubeconfig, &environment).await;
-        self.scrape(&stage.operator).await;
-        stage
+        let env = LiveEnv::on(Cluster::shared().await, name, kubeconfig, &environment).await;
+        self.scrape(&env.operator).await;
+        env
     }
 
     /// From now on Prometheus scrapes this operator too.

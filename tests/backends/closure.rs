@@ -10,14 +10,14 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{
     backends::{Backends, Record, target},
+    live_env::{LiveEnv, TIMEOUT},
     load::load,
     report::table,
-    stage::{SOON, Stage},
 };
 
 /// The operator's Events of that namespace.
-pub async fn events(stage: &Stage) -> Vec<Event> {
-    let api: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+pub async fn events(env: &LiveEnv) -> Vec<Event> {
+    let api: Api<Event> = Api::namespaced(env.client.clone(), &env.namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
     all.into_iter()
         .filter(|event| event.reporting_controller.as_deref() == Some("elpio.io/operator"))
@@ -27,11 +27,11 @@ pub async fn events(stage: &Stage) -> Vec<Event> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_leads_to_the_reconcile_that_wrote_it() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("closure", &[]).await;
-    load(&stage).await;
+    let env = backends.env("closure", &[]).await;
+    load(&env).await;
 
-    let events = events(&stage).await;
-    assert!(events.len() >= 12, "{}", crate::stage::summary(&events));
+    let events = events(&env).await;
+    assert!(events.len() >= 12, "{}", crate::live_env::summary(&events));
     let objects: BTreeSet<_> =
         events.iter().filter_map(|event| event.regarding.as_ref()?.uid.clone()).collect();
     let mut found = Found::default();
@@ -39,7 +39,7 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
         let (trace, span) = ids(event);
         let spans = backends
             .jaeger
-            .wait_for_trace(&trace, SOON, |spans| reconcile_of(spans, &span, event).is_some())
+            .wait_for_trace(&trace, TIMEOUT, |spans| reconcile_of(spans, &span, event).is_some())
             .await;
         assert!(spans.iter().all(|other| other.trace_id == trace), "Jaeger answers another trace");
         found.traces += 1;
@@ -47,11 +47,11 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
         assert!(covers(reconcile, event), "not written during its reconcile: {event:?}\n{reconcile:?}");
         found.reconciles += 1;
     }
-    let lifted = eventually("every Event is lifted", SOON, async || {
+    let lifted = eventually("every Event is lifted", TIMEOUT, async || {
         counted(&events, |event| is_lifted(backends, event))
     })
     .await;
-    let records = eventually("every Event has its record", SOON, async || {
+    let records = eventually("every Event has its record", TIMEOUT, async || {
         counted(&events, |event| is_recorded(backends, event))
     })
     .await;
@@ -80,7 +80,7 @@ async fn every_event_leads_to_the_reconcile_that_wrote_it() {
             ),
         ],
     );
-    log_lines_point_to_traces(backends, &stage).await;
+    log_lines_point_to_traces(backends, &env).await;
 }
 
 #[derive(Default)]
@@ -151,8 +151,8 @@ fn is_recorded(backends: &Backends, event: &Event) -> bool {
 }
 
 /// Log records by OTLP and lines on stderr that name a trace name one that is in Jaeger.
-async fn log_lines_point_to_traces(backends: &Backends, stage: &Stage) {
-    let lines = stage.operator.log();
+async fn log_lines_point_to_traces(backends: &Backends, env: &LiveEnv) {
+    let lines = env.operator.log();
     let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let named: Vec<(String, String)> = lines
         .filter_map(|line| {
@@ -163,10 +163,10 @@ async fn log_lines_point_to_traces(backends: &Backends, stage: &Stage) {
     for (trace, span) in &named {
         backends
             .jaeger
-            .wait_for_trace(trace, SOON, |spans| spans.iter().any(|other| other.span_id == *span))
+            .wait_for_trace(trace, TIMEOUT, |spans| spans.iter().any(|other| other.span_id == *span))
             .await;
     }
-    eventually("every line has its record", SOON, async || {
+    eventually("every line has its record", TIMEOUT, async || {
         let records = backends.records("logs");
         let has = |(trace, span): &&(String, String)| {
             records.iter().any(|record| record.trace_id == *trace && record.span_id == *span)
@@ -189,8 +189,8 @@ async fn log_lines_point_to_traces(backends: &Backends, stage: &Stage) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_exemplar_leads_to_the_span_that_was_measured() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("exemplars", &[]).await;
-    load(&stage).await;
+    let env = backends.env("exemplars", &[]).await;
+    load(&env).await;
 
     let mut rows = Vec::new();
     for family in [
@@ -198,17 +198,17 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
         "elpio_rollout_duration_seconds",
         "http_client_request_duration_seconds",
     ] {
-        let query = format!("{family}_bucket{{instance=\"{}\"}}", target(&stage.operator));
+        let query = format!("{family}_bucket{{instance=\"{}\"}}", target(&env.operator));
         let what = format!("Prometheus has exemplars of {family}");
         let exemplars =
-            eventually(&what, SOON, async || match backends.prometheus.query_exemplars(&query).await {
+            eventually(&what, TIMEOUT, async || match backends.prometheus.query_exemplars(&query).await {
                 Ok(found) if found.is_empty() => {
                     Err(format!("none; targets {:?}", backends.prometheus.targets().await))
                 }
                 other => other,
             })
             .await;
-        let bounds = bounds(&stage.operator.metrics("text/plain").await, family);
+        let bounds = bounds(&env.operator.metrics("text/plain").await, family);
         let mut worst: f64 = 0.0;
         for exemplar in &exemplars {
             worst = worst.max(resolve(backends, exemplar, &bounds).await);
@@ -226,7 +226,7 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
         &rows,
     );
     let targets = backends.prometheus.targets().await.unwrap();
-    let own = targets.iter().find(|(url, ..)| url.contains(&target(&stage.operator))).unwrap();
+    let own = targets.iter().find(|(url, ..)| url.contains(&target(&env.operator))).unwrap();
     assert!(own.1 && own.2.is_empty(), "scraped without an error: {own:?}");
 }
 
@@ -235,7 +235,7 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
 async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> f64 {
     let is_it = |span: &Span| span.span_id == exemplar.span_id;
     let spans =
-        backends.jaeger.wait_for_trace(&exemplar.trace_id, SOON, |spans| spans.iter().any(is_it)).await;
+        backends.jaeger.wait_for_trace(&exemplar.trace_id, TIMEOUT, |spans| spans.iter().any(is_it)).await;
     let span = spans.iter().find(|span| is_it(span)).unwrap();
     let upper: f64 = exemplar.series.label("le").parse().unwrap();
     let lower = bounds.iter().copied().filter(|bound| *bound < upper).fold(f64::NEG_INFINITY, f64::max);

@@ -12,18 +12,18 @@ use serde_json::json;
 
 use crate::{
     backends::{Backends, Record, records},
+    live_env::{LiveEnv, TIMEOUT, image},
     receiving::{END, Pushing, case},
-    stage::{SOON, Stage, image},
 };
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// An Event that somebody lays beside the operator's.
-async fn lay(stage: &Stage, name: &str, controller: &str, kind: &str) {
-    let api: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+async fn lay(env: &LiveEnv, name: &str, controller: &str, kind: &str) {
+    let api: Api<Event> = Api::namespaced(env.client.clone(), &env.namespace);
     let event = json!({"metadata": {"name": name, "annotations": {"elpio.io/traceparent": TRACEPARENT}}, "type": "Warning", "reason": "Ready",
         "action": "Reconcile", "note": "it is not", "eventTime": "2026-01-02T03:04:05.678901Z", "reportingController": controller, "reportingInstance": "x",
-        "regarding": {"apiVersion": "elpio.io/v1alpha1", "kind": kind, "namespace": stage.namespace, "name": "web"}});
+        "regarding": {"apiVersion": "elpio.io/v1alpha1", "kind": kind, "namespace": env.namespace, "name": "web"}});
     api.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
 }
 
@@ -38,29 +38,29 @@ fn named<'a>(all: &'a [Record], namespace: &str, name: &str) -> Vec<&'a Record> 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_have_a_time_and_a_severity_and_only_the_operators_are_lifted() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("lifted", &[]).await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    let own = stage.event("web", "Normal", "Ready").await;
+    let env = backends.env("lifted", &[]).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    let own = env.event("web", "Normal", "Ready").await;
     for (name, controller, kind) in
         [("by-another", "example.com/other", "ElpioService"), ("of-another", "elpio.io/operator", "Pod")]
     {
-        lay(&stage, name, controller, kind).await;
+        lay(&env, name, controller, kind).await;
     }
-    let all = eventually("all three Events are records", SOON, async || {
+    let all = eventually("all three Events are records", TIMEOUT, async || {
         let all = backends.records("events");
         let names = [own.name_any(), "by-another".to_owned(), "of-another".to_owned()];
         let missing: Vec<&String> =
-            names.iter().filter(|name| named(&all, &stage.namespace, name).is_empty()).collect();
+            names.iter().filter(|name| named(&all, &env.namespace, name).is_empty()).collect();
         if missing.is_empty() { Ok(all) } else { Err(format!("without {missing:?}")) }
     })
     .await;
     for name in ["by-another", "of-another"] {
-        let record = named(&all, &stage.namespace, name)[0];
+        let record = named(&all, &env.namespace, name)[0];
         assert_eq!((record.trace_id.as_str(), record.span_id.as_str()), ("", ""), "{name}");
         assert_eq!((record.severity.as_str(), record.time), ("WARN", 1_767_323_045_678_901_000), "{name}");
     }
-    let record = *named(&all, &stage.namespace, &own.name_any()).last().unwrap();
+    let record = *named(&all, &env.namespace, &own.name_any()).last().unwrap();
     assert_eq!(record.trace_id.len(), 32, "{record:?}");
     let time = own.event_time.unwrap().0.as_nanosecond();
     assert!(record.severity == "INFO" && record.time >= time, "{record:?} {time}");
@@ -76,23 +76,23 @@ async fn of_two_collectors_with_one_lease_one_reads_events() {
         ..CollectorTargets::default()
     };
     let (first, second) = tokio::join!(Collector::start(targets.clone()), Collector::start(targets));
-    let stage = Stage::new("one-reader").await;
+    let env = LiveEnv::new("one-reader").await;
     let read = |name: &str| -> [usize; 2] {
-        [&first, &second].map(|one| named(&records(one, "events"), &stage.namespace, name).len())
+        [&first, &second].map(|one| named(&records(one, "events"), &env.namespace, name).len())
     };
     // The first may be laid before a reader has begun; the last is read by whoever reads.
     let count = std::sync::atomic::AtomicU32::new(0);
-    eventually("one of them reads", SOON, async || {
+    eventually("one of them reads", TIMEOUT, async || {
         let name = format!("probe-{}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        lay(&stage, &name, "example.com/other", "Pod").await;
+        lay(&env, &name, "example.com/other", "Pod").await;
         let seen = read("probe-0");
         if seen.iter().sum::<usize>() > 0 { Ok(()) } else { Err(format!("{seen:?}")) }
     })
     .await;
     for name in ["a", "b", "c"] {
-        lay(&stage, name, "example.com/other", "Pod").await;
+        lay(&env, name, "example.com/other", "Pod").await;
     }
-    eventually("the last is read", SOON, async || {
+    eventually("the last is read", TIMEOUT, async || {
         let seen = read("c");
         if seen.iter().sum::<usize>() > 0 { Ok(()) } else { Err(format!("{seen:?}")) }
     })
@@ -133,8 +133,12 @@ async fn a_collector_that_is_asked_to_takes_nothing_without_its_token() {
             let reported = pushing.telemetry.shutdown(END).await;
             assert_eq!(reported.is_empty(), arrives, "{protocol} {more:?}: {reported:?}");
             if arrives {
-                eventually("its spans arrive", SOON, async || if spans(&case) > 0 { Ok(()) } else { Err(0) })
-                    .await;
+                eventually(
+                    "its spans arrive",
+                    TIMEOUT,
+                    async || if spans(&case) > 0 { Ok(()) } else { Err(0) },
+                )
+                .await;
             } else {
                 assert_eq!(spans(&case), 0, "{protocol}");
             }
@@ -150,11 +154,11 @@ async fn what_is_pushed_has_the_cluster_and_the_namespace_as_labels() {
         let name = format!("pushed-{cluster}");
         let resource =
             format!("service.instance.id={name},k8s.cluster.name={cluster},k8s.namespace.name=elpio-system");
-        let _stage = backends.stage(&name, &[("OTEL_RESOURCE_ATTRIBUTES", &resource)]).await;
+        let _env = backends.env(&name, &[("OTEL_RESOURCE_ATTRIBUTES", &resource)]).await;
         let query = format!(
             "sum by (cluster, namespace, job) (elpio_build_info{{instance=\"{name}\",job=\"elpio/elpio-operator\"}})"
         );
-        let labels = eventually("the pushed series", SOON, async || {
+        let labels = eventually("the pushed series", TIMEOUT, async || {
             let found = backends.prometheus.query(&query).await?;
             found.first().map(|series| series.labels.clone()).ok_or_else(|| "nothing".to_owned())
         })

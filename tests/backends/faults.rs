@@ -12,8 +12,8 @@ use elpio_cluster::{
 };
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT, image},
     report::table,
-    stage::{SOON, Stage, image},
 };
 
 /// How long the collector stays away: more than it takes for anything to overflow, or to be said twice.
@@ -34,22 +34,22 @@ const GROWTH: u64 = 24 << 20;
 struct Row(Vec<String>);
 
 /// What is to be seen of a phase from outside; `since` is the place in the log and the time where it began.
-async fn observe(stage: &Stage, phase: &str, ready: Duration, since: (usize, Instant)) -> Row {
+async fn observe(env: &LiveEnv, phase: &str, ready: Duration, since: (usize, Instant)) -> Row {
     let sum = async |name: &str, result: &str| {
-        stage.operator.sample(name, &[("result", result)]).await.unwrap_or(0.0)
+        env.operator.sample(name, &[("result", result)]).await.unwrap_or(0.0)
     };
-    let lines = delivery_lines(stage, since.0);
+    let lines = delivery_lines(env, since.0);
     // One that it fails, one a minute, and one that it works again.
     let most = 2 + since.1.elapsed().as_secs().div_ceil(60);
-    assert!(lines as u64 <= most, "{phase}: {lines} lines\n{}", stage.operator.log_tail());
+    assert!(lines as u64 <= most, "{phase}: {lines} lines\n{}", env.operator.log_tail());
     Row(vec![
         phase.to_owned(),
         format!("{:.2} s", ready.as_secs_f64()),
         sum("elpio_telemetry_exports_total", "success").await.to_string(),
         sum("elpio_telemetry_exports_total", "error").await.to_string(),
-        lost(stage).await.to_string(),
+        lost(env).await.to_string(),
         lines.to_string(),
-        format!("{:.1} MB", mib(stage.operator.rss())),
+        format!("{:.1} MB", mib(env.operator.rss())),
     ])
 }
 
@@ -58,13 +58,13 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn delivery_lines(stage: &Stage, since: usize) -> usize {
-    let log = stage.operator.log();
+fn delivery_lines(env: &LiveEnv, since: usize) -> usize {
+    let log = env.operator.log();
     log[since..].lines().filter(|line| line.contains("delivered") || line.contains("opentelemetry")).count()
 }
 
 /// Makes services, then edits them in turn, until `until`, each becoming ready; the slowest.
-async fn work(stage: &Stage, prefix: &str, least: usize, until: Instant) -> Duration {
+async fn work(env: &LiveEnv, prefix: &str, least: usize, until: Instant) -> Duration {
     let (mut slowest, mut count) = (Duration::ZERO, 0);
     let mut pace = tokio::time::interval(EDITS);
     while count < least || Instant::now() < until {
@@ -73,8 +73,8 @@ async fn work(stage: &Stage, prefix: &str, least: usize, until: Instant) -> Dura
         }
         // No more of them the longer it takes: the operator's memory is looked at.
         let (name, start) = (format!("{prefix}-{}", count % MOST), Instant::now());
-        stage.apply(&name, &image(&format!("v{count}"))).await;
-        stage.ready(&name).await;
+        env.apply(&name, &image(&format!("v{count}"))).await;
+        env.ready(&name).await;
         slowest = slowest.max(start.elapsed());
         count += 1;
     }
@@ -82,35 +82,34 @@ async fn work(stage: &Stage, prefix: &str, least: usize, until: Instant) -> Dura
 }
 
 /// Spans, records and metrics that were lost, as the page counts them.
-async fn lost(stage: &Stage) -> f64 {
+async fn lost(env: &LiveEnv) -> f64 {
     let mut sum = 0.0;
     for why in ["error", "queue_full"] {
-        sum +=
-            stage.operator.sample("elpio_telemetry_dropped_total", &[("result", why)]).await.unwrap_or(0.0);
+        sum += env.operator.sample("elpio_telemetry_dropped_total", &[("result", why)]).await.unwrap_or(0.0);
     }
     sum
 }
 
 /// The start of a phase.
-fn mark(stage: &Stage) -> (usize, Instant) {
-    (stage.operator.log().len(), Instant::now())
+fn mark(env: &LiveEnv) -> (usize, Instant) {
+    (env.operator.log().len(), Instant::now())
 }
 
-async fn failures(stage: &Stage) -> f64 {
-    stage.operator.sample("elpio_telemetry_exports_total", &[("result", "error")]).await.unwrap_or(0.0)
+async fn failures(env: &LiveEnv) -> f64 {
+    env.operator.sample("elpio_telemetry_exports_total", &[("result", "error")]).await.unwrap_or(0.0)
 }
 
-fn grown_little(stage: &Stage, at_rest: u64) {
-    let grown = stage.operator.rss().saturating_sub(at_rest);
+fn grown_little(env: &LiveEnv, at_rest: u64) {
+    let grown = env.operator.rss().saturating_sub(at_rest);
     assert!(grown < GROWTH, "{} MB more than at the start", mib(grown));
 }
 
 /// Spans of an object's rollout arrive: the push works again, without a restart.
-async fn arrives(collector: &Collector, stage: &Stage, name: &str) {
-    stage.apply(name, &image("v1")).await;
-    let object = stage.ready(name).await;
+async fn arrives(collector: &Collector, env: &LiveEnv, name: &str) {
+    env.apply(name, &image("v1")).await;
+    let object = env.ready(name).await;
     let trace = object.status.unwrap().rollout.unwrap().trace_id.expect("sampled");
-    eventually("the push works again", SOON, async || {
+    eventually("the push works again", TIMEOUT, async || {
         let found = collector.file("traces").iter().any(|batch| batch.to_string().contains(&trace));
         if found { Ok(()) } else { Err(collector.log_tail()) }
     })
@@ -127,7 +126,7 @@ async fn a_collector_absent_killed_silent_and_back() {
     };
     let mut collector = Collector::prepare(targets).await;
     let endpoint = collector.endpoint();
-    let mut stage = Stage::with(
+    let mut env = LiveEnv::with(
         "faults",
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
@@ -138,48 +137,48 @@ async fn a_collector_absent_killed_silent_and_back() {
     .await;
     let (mut rows, start) = (Vec::new(), (0, Instant::now()));
 
-    let ready = work(&stage, "absent", 3, Instant::now()).await;
-    eventually("failed exports are counted", SOON, async || {
-        if failures(&stage).await > 0.0 { Ok(()) } else { Err("none") }
+    let ready = work(&env, "absent", 3, Instant::now()).await;
+    eventually("failed exports are counted", TIMEOUT, async || {
+        if failures(&env).await > 0.0 { Ok(()) } else { Err("none") }
     })
     .await;
-    rows.push(observe(&stage, "absent at start", ready, start).await);
-    let at_rest = stage.operator.rss();
+    rows.push(observe(&env, "absent at start", ready, start).await);
+    let at_rest = env.operator.rss();
 
-    let begun = mark(&stage);
+    let begun = mark(&env);
     collector.restart().await;
-    arrives(&collector, &stage, "there").await;
-    let ready = work(&stage, "up", 3, Instant::now()).await;
-    rows.push(observe(&stage, "there", ready, begun).await);
+    arrives(&collector, &env, "there").await;
+    let ready = work(&env, "up", 3, Instant::now()).await;
+    rows.push(observe(&env, "there", ready, begun).await);
 
-    let (begun, failed, removed) = (mark(&stage), failures(&stage).await, lost(&stage).await);
+    let (begun, failed, removed) = (mark(&env), failures(&env).await, lost(&env).await);
     collector.kill();
-    let ready = work(&stage, "killed", 3, Instant::now() + absence()).await;
+    let ready = work(&env, "killed", 3, Instant::now() + absence()).await;
     assert!(
-        failures(&stage).await > failed && lost(&stage).await > removed,
+        failures(&env).await > failed && lost(&env).await > removed,
         "losses are counted while it is away"
     );
-    rows.push(observe(&stage, &format!("killed for {} s", absence().as_secs()), ready, begun).await);
-    grown_little(&stage, at_rest);
+    rows.push(observe(&env, &format!("killed for {} s", absence().as_secs()), ready, begun).await);
+    grown_little(&env, at_rest);
 
-    let begun = mark(&stage);
+    let begun = mark(&env);
     collector.restart().await;
-    arrives(&collector, &stage, "back").await;
-    rows.push(observe(&stage, "back", Duration::ZERO, begun).await);
+    arrives(&collector, &env, "back").await;
+    rows.push(observe(&env, "back", Duration::ZERO, begun).await);
 
-    let (begun, before) = (mark(&stage), failures(&stage).await);
+    let (begun, before) = (mark(&env), failures(&env).await);
     collector.pause();
-    let ready = work(&stage, "silent", 3, Instant::now() + Duration::from_secs(4)).await;
-    eventually("silence is counted", SOON, async || {
-        if failures(&stage).await > before { Ok(()) } else { Err("no failure") }
+    let ready = work(&env, "silent", 3, Instant::now() + Duration::from_secs(4)).await;
+    eventually("silence is counted", TIMEOUT, async || {
+        if failures(&env).await > before { Ok(()) } else { Err("no failure") }
     })
     .await;
-    rows.push(observe(&stage, "silent (SIGSTOP)", ready, begun).await);
-    grown_little(&stage, at_rest);
+    rows.push(observe(&env, "silent (SIGSTOP)", ready, begun).await);
+    grown_little(&env, at_rest);
 
     let start = Instant::now();
-    let exit = stage.operator.terminate(Duration::from_secs(30)).await;
-    assert_eq!(exit, Exit::Code(0), "{}", stage.operator.log_tail());
+    let exit = env.operator.terminate(Duration::from_secs(30)).await;
+    assert_eq!(exit, Exit::Code(0), "{}", env.operator.log_tail());
     assert!(start.elapsed() < Duration::from_secs(15), "the end took {:?}", start.elapsed());
     let nothing = String::new;
     rows.push(Row(vec![
@@ -199,7 +198,7 @@ async fn a_collector_absent_killed_silent_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_answers_429_or_503_or_is_slow_and_recovers() {
     let receiver = OtlpReceiver::start().await;
-    let stage = Stage::with(
+    let env = LiveEnv::with(
         "refusals",
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
@@ -210,27 +209,27 @@ async fn a_collector_that_answers_429_or_503_or_is_slow_and_recovers() {
     )
     .await;
     let (mut rows, start) = (Vec::new(), (0, Instant::now()));
-    let ready = work(&stage, "well", 3, Instant::now()).await;
-    rows.push(observe(&stage, "well", ready, start).await.0);
+    let ready = work(&env, "well", 3, Instant::now()).await;
+    rows.push(observe(&env, "well", ready, start).await.0);
     for (phase, answer) in [
         // gRPC's RESOURCE_EXHAUSTED and UNAVAILABLE, which the receiver says as these over HTTP.
         ("429", ReceiverFault::Status(8.into(), "too much".to_owned())),
         ("503", ReceiverFault::Status(14.into(), "not now".to_owned())),
         ("slow", ReceiverFault::Slow(Duration::from_secs(3))),
     ] {
-        let (begun, before) = (mark(&stage), failures(&stage).await);
+        let (begun, before) = (mark(&env), failures(&env).await);
         receiver.set_fault(answer);
-        let ready = work(&stage, &format!("during-{phase}"), 3, Instant::now()).await;
-        eventually(&format!("{phase} is counted"), SOON, async || {
-            if failures(&stage).await > before { Ok(()) } else { Err("no failure") }
+        let ready = work(&env, &format!("during-{phase}"), 3, Instant::now()).await;
+        eventually(&format!("{phase} is counted"), TIMEOUT, async || {
+            if failures(&env).await > before { Ok(()) } else { Err("no failure") }
         })
         .await;
-        rows.push(observe(&stage, phase, ready, begun).await.0);
+        rows.push(observe(&env, phase, ready, begun).await.0);
         receiver.set_fault(ReceiverFault::None);
         let name = format!("after-{phase}");
-        stage.apply(&name, &image("v1")).await;
-        let trace = stage.ready(&name).await.status.unwrap().rollout.unwrap().trace_id.expect("sampled");
-        receiver.wait_for_span("the push works again", SOON, |span| span.trace_id == trace).await;
+        env.apply(&name, &image("v1")).await;
+        let trace = env.ready(&name).await.status.unwrap().rollout.unwrap().trace_id.expect("sampled");
+        receiver.wait_for_span("the push works again", TIMEOUT, |span| span.trace_id == trace).await;
     }
     let head = ["collector", "slowest to ready", "exports", "failed", "items lost", "log lines", "memory"];
     table("A collector that refuses or is slow", &head, &rows);

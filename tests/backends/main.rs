@@ -23,4 +23,4 @@ mod rotation;
 mod unsampled;
 mod variables;
 
-use elpio_support::{load, report, rights, stage, telemetry_rig as rig};
+use elpio_support::{live_env, load, report, rights, telemetry_harness as harness};

@@ -19,9 +19,9 @@ use futures::future::join_all;
 use tracing::{Dispatch, Instrument as _, instrument::WithSubscriber};
 
 use crate::{
+    harness::{Lines, identity, info, log, settings, wrote},
+    live_env::TIMEOUT,
     report::table,
-    rig::{Lines, identity, info, log, settings, wrote},
-    stage::SOON,
 };
 
 /// Reconciles of each in a round: so many at once, so many times.
@@ -236,7 +236,7 @@ async fn a_reconcile_is_as_quick_as_with_a_healthy_collector() {
 
 /// Its exports do fail, it ends in time, and what it lost is said; how much that was by then.
 async fn fails(name: &str, ill: Pushing) -> f64 {
-    eventually("the failure is counted", SOON, async || {
+    eventually("the failure is counted", TIMEOUT, async || {
         if ill.value("elpio_telemetry_exports_total") > 0.0 { Ok(()) } else { Err("none") }
     })
     .await;

@@ -11,9 +11,9 @@ use elpio_cluster::{
 
 use crate::{
     backends::{Backends, target},
+    live_env::{LiveEnv, TIMEOUT},
     load::load,
     report::table,
-    stage::{SOON, Stage},
 };
 
 /// Labels that a backend adds to say whose series it is, and a series that tells of the resource.
@@ -32,11 +32,11 @@ struct Shown {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_and_the_backends_show_the_same_series_and_values() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("parity", &[]).await;
-    load(&stage).await;
+    let env = backends.env("parity", &[]).await;
+    load(&env).await;
 
     let volatile = volatile();
-    let (page, collector, prometheus) = at_rest(backends, &stage, &volatile).await;
+    let (page, collector, prometheus) = at_rest(backends, &env, &volatile).await;
     let mut rows = Vec::new();
     let mut families: Vec<&String> = page.types.keys().collect();
     families.sort();
@@ -82,7 +82,7 @@ async fn the_page_and_the_backends_show_the_same_series_and_values() {
 
 /// The three at a moment when nothing but the volatile instruments moves: seen by reading the page before and
 /// after the others.
-async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>) -> (Shown, Shown, Shown) {
+async fn at_rest(backends: &Backends, env: &LiveEnv, volatile: &BTreeSet<String>) -> (Shown, Shown, Shown) {
     let still = |page: &Shown| -> Values {
         let moves = |name: &str| volatile.iter().any(|family| is_of(name, family, "histogram"));
         page.values
@@ -91,12 +91,12 @@ async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>
             .map(|(key, value)| (key.clone(), *value))
             .collect()
     };
-    eventually("nothing moves while it is read", SOON, async || {
-        let before = on_page(&stage.operator.metrics("text/plain").await);
-        pushed_since(stage).await;
+    eventually("nothing moves while it is read", TIMEOUT, async || {
+        let before = on_page(&env.operator.metrics("text/plain").await);
+        pushed_since(env).await;
         let collector = collector(backends).await;
         let prometheus = prometheus(backends).await;
-        let after = on_page(&stage.operator.metrics("text/plain").await);
+        let after = on_page(&env.operator.metrics("text/plain").await);
         let (first, second) = (still(&before), still(&after));
         if first != second {
             return Err("the page moves".to_owned());
@@ -115,11 +115,11 @@ async fn at_rest(backends: &Backends, stage: &Stage, volatile: &BTreeSet<String>
 }
 
 /// Two exports of metrics ended well after now.
-async fn pushed_since(stage: &Stage) {
+async fn pushed_since(env: &LiveEnv) {
     let labels = [("signal", "metrics"), ("result", "success")];
-    let before = stage.counted("elpio_telemetry_exports_total", &labels).await;
-    eventually("metrics are pushed", SOON, async || {
-        match stage.counted("elpio_telemetry_exports_total", &labels).await - before {
+    let before = env.counted("elpio_telemetry_exports_total", &labels).await;
+    eventually("metrics are pushed", TIMEOUT, async || {
+        match env.counted("elpio_telemetry_exports_total", &labels).await - before {
             exports if exports >= 3.0 => Ok(()),
             exports => Err(exports),
         }
@@ -208,9 +208,9 @@ fn volatile() -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("promtool", &[]).await;
-    load(&stage).await;
-    let page = stage.operator.metrics("text/plain").await;
+    let env = backends.env("promtool", &[]).await;
+    load(&env).await;
+    let page = env.operator.metrics("text/plain").await;
     let (good, reported) =
         tokio::task::spawn_blocking(move || promtool(&["check", "metrics"], &page)).await.unwrap();
     assert!(good && reported.is_empty(), "{reported}");
@@ -220,11 +220,11 @@ async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
     assert!(good, "{reported}");
 
     let series = elpio_cluster::exposition::series(
-        &stage.operator.metrics("application/openmetrics-text; version=1.0.0").await,
+        &env.operator.metrics("application/openmetrics-text; version=1.0.0").await,
     )
     .len();
-    let query = format!("scrape_samples_scraped{{instance=\"{}\"}}", target(&stage.operator));
-    eventually("Prometheus takes every series of the page", SOON, async || {
+    let query = format!("scrape_samples_scraped{{instance=\"{}\"}}", target(&env.operator));
+    eventually("Prometheus takes every series of the page", TIMEOUT, async || {
         let scraped = backends.prometheus.query(&query).await?.first().map_or(0.0, |found| found.value);
         #[allow(clippy::cast_precision_loss, reason = "thousands")]
         if (scraped - series as f64).abs() < 30.0 && scraped > 300.0 {
@@ -234,7 +234,7 @@ async fn promtool_finds_no_fault_and_prometheus_scrapes_openmetrics() {
         }
     })
     .await;
-    let target_url = target(&stage.operator);
+    let target_url = target(&env.operator);
     let up = backends
         .prometheus
         .targets()

@@ -23,8 +23,8 @@ use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
     backends::{attributes, list},
-    rig::{Lines, identity, info, log, settings, wrote},
-    stage::SOON,
+    harness::{Lines, identity, info, log, settings, wrote},
+    live_env::TIMEOUT,
 };
 
 pub const END: Duration = Duration::from_secs(30);
@@ -131,7 +131,7 @@ impl Receiving {
     }
 
     pub async fn wait_for(&self, case: &str, signals: &[&str]) -> Received {
-        eventually(&format!("{signals:?} arrive"), SOON, async || {
+        eventually(&format!("{signals:?} arrive"), TIMEOUT, async || {
             let received = self.received(case);
             let arrived = received.signals();
             if signals.iter().all(|signal| arrived.contains(signal)) {

@@ -7,10 +7,10 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_
 use serde_json::Value;
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT},
     load::load,
     registry_files::{Registry, text},
     report::table,
-    stage::{SOON, Stage},
 };
 
 /// Declared, and not to be seen in this run: why.
@@ -53,8 +53,8 @@ impl Seen {
         }
     }
 
-    fn spans(&mut self, registry: &Registry, stage: &Stage) {
-        for span in stage.otlp.spans() {
+    fn spans(&mut self, registry: &Registry, env: &LiveEnv) {
+        for span in env.otlp.spans() {
             let Some(group) = registry.span(&span.name) else {
                 self.undeclared.insert(format!("span {}", span.name));
                 continue;
@@ -67,8 +67,8 @@ impl Seen {
         }
     }
 
-    fn events(&mut self, registry: &Registry, stage: &Stage) {
-        for log in stage.otlp.logs().iter().filter(|log| !log.event_name.is_empty()) {
+    fn events(&mut self, registry: &Registry, env: &LiveEnv) {
+        for log in env.otlp.logs().iter().filter(|log| !log.event_name.is_empty()) {
             let Some(group) = registry.of("event").find(|group| group["name"] == log.event_name) else {
                 self.undeclared.insert(format!("event {}", log.event_name));
                 continue;
@@ -83,8 +83,8 @@ impl Seen {
         }
     }
 
-    fn metrics(&mut self, registry: &Registry, stage: &Stage) {
-        for of_resource in stage.otlp.metrics() {
+    fn metrics(&mut self, registry: &Registry, env: &LiveEnv) {
+        for of_resource in env.otlp.metrics() {
             let resource = of_resource.resource.unwrap_or_default();
             let entity = registry.of("entity").next().unwrap().clone();
             let pairs = elpio_cluster::otlp::attributes(resource.attributes);
@@ -141,13 +141,13 @@ fn points(data: Option<Data>) -> (&'static str, Vec<Pairs>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_is_declared_and_what_is_declared_is_sent() {
     let registry = Registry::read();
-    let stage = Stage::with("registry", &[("OTEL_METRIC_EXPORT_INTERVAL", "500")]).await;
-    load(&stage).await;
-    stage.services().delete("two", &kube::api::DeleteParams::default()).await.unwrap();
-    stage.wait_until_deleted(&stage.knative(), "two").await;
-    let keda = crate::stage::with(crate::stage::image("v1"), &serde_json::json!({"engine": "keda"}));
-    stage.apply("three", &keda).await;
-    stage.ready("three").await;
+    let env = LiveEnv::with("registry", &[("OTEL_METRIC_EXPORT_INTERVAL", "500")]).await;
+    load(&env).await;
+    env.services().delete("two", &kube::api::DeleteParams::default()).await.unwrap();
+    env.wait_until_deleted(&env.knative(), "two").await;
+    let keda = crate::live_env::with(crate::live_env::image("v1"), &serde_json::json!({"engine": "keda"}));
+    env.apply("three", &keda).await;
+    env.ready("three").await;
     let missing = |seen: &Seen| -> Vec<String> {
         let unseen: BTreeSet<&str> = UNSEEN.iter().map(|(name, _)| *name).collect();
         registry
@@ -156,11 +156,11 @@ async fn what_is_sent_is_declared_and_what_is_declared_is_sent() {
             .filter(|name| !seen.declared.contains(name) && !unseen.contains(name.as_str()))
             .collect()
     };
-    let seen = elpio_cluster::eventually("everything that is declared is sent", SOON, async || {
+    let seen = elpio_cluster::eventually("everything that is declared is sent", TIMEOUT, async || {
         let mut seen = Seen::default();
-        seen.spans(&registry, &stage);
-        seen.events(&registry, &stage);
-        seen.metrics(&registry, &stage);
+        seen.spans(&registry, &env);
+        seen.events(&registry, &env);
+        seen.metrics(&registry, &env);
         let missing = missing(&seen);
         if missing.is_empty() {
             Ok(seen)

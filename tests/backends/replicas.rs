@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::{
     backends::{Backends, target},
+    live_env::{LiveEnv, TIMEOUT, binary, find, image, with},
     report::table,
     rights::User,
-    stage::{SOON, Stage, binary, find, image, with},
 };
 
 const SERVICES: usize = 5;
@@ -62,8 +62,8 @@ impl Outputs {
 }
 
 /// The second replica, which pushes so often that it is never late.
-async fn second_replica(backends: &Backends, stage: &Stage) -> Operator {
-    let (namespace, endpoint) = (stage.namespace.as_str(), backends.collector.endpoint());
+async fn second_replica(backends: &Backends, env: &LiveEnv) -> Operator {
+    let (namespace, endpoint) = (env.namespace.as_str(), backends.collector.endpoint());
     let environment = [
         ("ELPIO_NAMESPACES", namespace),
         ("POD_NAMESPACE", namespace),
@@ -91,29 +91,29 @@ async fn leads(operator: &Operator) {
 }
 
 /// An edit of each service, each to its end.
-async fn edit_all(stage: &Stage, tag: &str) {
+async fn edit_all(env: &LiveEnv, tag: &str) {
     for index in 0..SERVICES {
         let name = format!("web-{index}");
-        let generation = stage.apply(&name, &image(tag)).await.metadata.generation;
+        let generation = env.apply(&name, &image(tag)).await.metadata.generation;
         let is_done = |object: &ElpioService| {
             let rollout = object.status.as_ref().and_then(|status| status.rollout.as_ref());
             rollout.is_some_and(|r| Some(r.generation) == generation && r.ended_at.is_some())
         };
-        stage.service(&name, "its rollout has ended", is_done).await;
+        env.service(&name, "its rollout has ended", is_done).await;
     }
-    stage.quiet().await;
+    env.wait_until_idle().await;
 }
 
 /// What the objects and the audit log have.
-async fn truth(stage: &Stage, mark: u64) -> BTreeMap<&'static str, usize> {
-    let objects = stage.services().list(&ListParams::default()).await.unwrap().items;
+async fn truth(env: &LiveEnv, mark: u64) -> BTreeMap<&'static str, usize> {
+    let objects = env.services().list(&ListParams::default()).await.unwrap().items;
     let ready: Vec<&ElpioService> = objects
         .iter()
         .filter(|object| find(object, "Ready").is_some_and(|condition| condition.status == "True"))
         .collect();
     let rollouts: i64 = ready.iter().filter_map(|object| object.metadata.generation).sum();
     let writes =
-        stage.asked_since(mark).writes().filter(|line| !line.matches_resource("leases.coordination.k8s.io"));
+        env.requests_since(mark).writes().filter(|line| !line.matches_resource("leases.coordination.k8s.io"));
     let children = writes.clone().resource("services.serving.knative.dev").filter(|line| line.code < 300);
     let events =
         writes.clone().resource("events.events.k8s.io").verb("create").filter(|line| line.code < 300);
@@ -132,15 +132,15 @@ async fn truth(stage: &Stage, mark: u64) -> BTreeMap<&'static str, usize> {
 /// Waits until both outputs say what is true, and returns the rows of a table.
 async fn both_are_true(
     backends: &Backends,
-    stage: &Stage,
+    env: &LiveEnv,
     outputs: &Outputs,
     (mark, when): (u64, &str),
     wanted: &[(&'static str, &'static str)],
 ) -> Vec<Vec<String>> {
-    eventually(&format!("{when}: both outputs are true"), SOON, async || {
+    eventually(&format!("{when}: both outputs are true"), TIMEOUT, async || {
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());
         for (what, query) in wanted {
-            let expected = truth(stage, mark).await[what];
+            let expected = truth(env, mark).await[what];
             let mut row = vec![when.to_owned(), (*what).to_owned(), expected.to_string()];
             for (output, selector) in &outputs.0 {
                 let found = backends.prometheus.query(&query.replace('@', selector)).await?;
@@ -190,26 +190,26 @@ async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
         // Longer than it takes to lose the lead, which begins just after a push.
         ("OTEL_METRIC_EXPORT_INTERVAL", "30000"),
     ];
-    let stage = backends.stage_as("replica-a", &user.kubeconfig().await, &election).await;
-    leads(&stage.operator).await;
-    let mut second = second_replica(backends, &stage).await;
-    let outputs = Outputs::of(&stage.operator, &second);
-    edit_all(&stage, "v1").await;
+    let env = backends.stage_as("replica-a", &user.kubeconfig().await, &election).await;
+    leads(&env.operator).await;
+    let mut second = second_replica(backends, &env).await;
+    let outputs = Outputs::of(&env.operator, &second);
+    edit_all(&env, "v1").await;
     let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
-    stage.apply("mistake", &invalid).await;
-    stage.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
-    stage.event("mistake", "Warning", "ReconcileFailed").await;
+    env.apply("mistake", &invalid).await;
+    env.condition("mistake", "Reconciled", "False", "InvalidSpec").await;
+    env.event("mistake", "Warning", "ReconcileFailed").await;
     let all = [&STATES[..], &TOTALS[..]].concat();
-    let mut rows = both_are_true(backends, &stage, &outputs, (mark, "one leads"), &all).await;
+    let mut rows = both_are_true(backends, &env, &outputs, (mark, "one leads"), &all).await;
 
     let since = Instant::now();
     user.revoke().await;
     leads(&second).await;
-    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "lead lost"), &all).await);
-    never_more(backends, &STATES, &outputs.0, since, &truth(&stage, mark).await).await;
-    edit_all(&stage, "v2").await;
-    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "the other leads"), &all).await);
-    let pages = [&stage.operator, &second].map(|operator| operator.sample("elpio_reconcile_total", &[]));
+    rows.extend(both_are_true(backends, &env, &outputs, (mark, "lead lost"), &all).await);
+    never_more(backends, &STATES, &outputs.0, since, &truth(&env, mark).await).await;
+    edit_all(&env, "v2").await;
+    rows.extend(both_are_true(backends, &env, &outputs, (mark, "the other leads"), &all).await);
+    let pages = [&env.operator, &second].map(|operator| operator.sample("elpio_reconcile_total", &[]));
     let reconciles: f64 = futures::future::join_all(pages).await.into_iter().flatten().sum();
     for (output, selector) in &outputs.0 {
         let found = backends.prometheus.query(&RECONCILES.replace('@', selector)).await.unwrap();
@@ -219,15 +219,15 @@ async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
     let since = Instant::now();
     second.kill();
     user.grant().await;
-    leads(&stage.operator).await;
+    leads(&env.operator).await;
     // A killed process takes nothing back of what it pushed: Prometheus shows it for five minutes, and panels take
     // the largest of the replicas.
     let killed = [&AS_IN_PANELS[..], &TOTALS[..]].concat();
-    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "leader killed"), &killed).await);
+    rows.extend(both_are_true(backends, &env, &outputs, (mark, "leader killed"), &killed).await);
     let [scraped, _] = &outputs.0;
-    never_more(backends, &STATES, std::slice::from_ref(scraped), since, &truth(&stage, mark).await).await;
-    never_more(backends, &AS_IN_PANELS, &outputs.0, since, &truth(&stage, mark).await).await;
-    edit_all(&stage, "v3").await;
-    rows.extend(both_are_true(backends, &stage, &outputs, (mark, "the first again"), &TOTALS).await);
+    never_more(backends, &STATES, std::slice::from_ref(scraped), since, &truth(&env, mark).await).await;
+    never_more(backends, &AS_IN_PANELS, &outputs.0, since, &truth(&env, mark).await).await;
+    edit_all(&env, "v3").await;
+    rows.extend(both_are_true(backends, &env, &outputs, (mark, "the first again"), &TOTALS).await);
     table("Two replicas, summed", &["when", "what", "truth", "scraped", "pushed"], &rows);
 }

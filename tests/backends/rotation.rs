@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use elpio_cluster::{eventually, pki::Authority};
 
 use crate::{
+    live_env::TIMEOUT,
     receiving::{END, Pushing, Receiving, case},
     report::table,
-    stage::SOON,
 };
 
 /// Of each step; some exports are under way when files change, and some come after.
@@ -33,7 +33,7 @@ impl Load<'_> {
             self.pushing.reconcile(None, self.sent).await;
         }
         let sent = usize::try_from(self.sent).unwrap();
-        eventually("every span of the step arrived", SOON, async || {
+        eventually("every span of the step arrived", TIMEOUT, async || {
             let spans = self.receiving.received(&self.case).spans();
             self.arrived.extend(spans.iter().map(|span| span["spanId"].to_string()));
             let arrived = self.arrived.len();

@@ -4,30 +4,30 @@ use elpio_cluster::eventually;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 
-use crate::{backends::Backends, closure::events, load::load, stage::SOON};
+use crate::{backends::Backends, closure::events, live_env::TIMEOUT, load::load};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sampling_there_is_no_id_anywhere() {
     let backends = Backends::shared().await;
-    let stage = backends.stage("unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
-    load(&stage).await;
+    let env = backends.env("unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    load(&env).await;
 
-    let events = events(&stage).await;
+    let events = events(&env).await;
     assert!(!events.is_empty(), "the load has its Events");
     for event in &events {
         assert!(event.annotations().keys().all(|key| !key.contains("trace")), "{:?}", event.annotations());
     }
     for name in ["one", "four"] {
-        let object = stage.services().get(name).await.unwrap();
+        let object = env.services().get(name).await.unwrap();
         let rollout = object.status.unwrap().rollout.unwrap();
         assert_eq!(rollout.trace_id, None, "{rollout:?}");
     }
-    assert!(!stage.operator.log().contains("trace_id"), "{}", stage.operator.log_tail());
-    let page = stage.operator.metrics("application/openmetrics-text; version=1.0.0").await;
+    assert!(!env.operator.log().contains("trace_id"), "{}", env.operator.log_tail());
+    let page = env.operator.metrics("application/openmetrics-text; version=1.0.0").await;
     assert!(page.ends_with("# EOF\n") && !page.contains("trace_id"), "an exemplar of no span");
 
     let is_own = |instance: &str| instance == "unsampled";
-    let records = eventually("its log records are there", SOON, async || {
+    let records = eventually("its log records are there", TIMEOUT, async || {
         let mut records = backends.records("logs");
         records.retain(|record| record.resource.get("service.instance.id").is_some_and(|id| is_own(id)));
         if records.iter().any(|record| record.event_name == "k8s.event") {
@@ -41,9 +41,9 @@ async fn without_sampling_there_is_no_id_anywhere() {
         records.iter().all(|record| record.trace_id.is_empty() && record.span_id.is_empty()),
         "{records:?}"
     );
-    let lifted = eventually("every Event is lifted", SOON, async || {
+    let lifted = eventually("every Event is lifted", TIMEOUT, async || {
         let mut lifted = backends.records("events");
-        lifted.retain(|record| record.attribute("k8s.namespace.name") == stage.namespace);
+        lifted.retain(|record| record.attribute("k8s.namespace.name") == env.namespace);
         let of = |event: &Event| {
             lifted.iter().any(|record| record.body["object"]["metadata"]["name"] == event.name_any())
         };

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     backends::{attributes, list, text},
+    live_env::{LiveEnv, TIMEOUT, image},
     receiving::{ALL, END, Pushing, Receiving, case},
-    stage::{SOON, Stage, image},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,16 +256,16 @@ async fn console_shows_spans_and_wrong_values_are_one_warning_each() {
         ("OTEL_TRACES_EXPORTER", "otlp,console"),
         ("OTEL_RESOURCE_ATTRIBUTES", "case=wrong-values"),
     ]);
-    let stage = Stage::with("wrong-values", &variables).await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
+    let env = LiveEnv::with("wrong-values", &variables).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
     receiving.wait_for("wrong-values", &["traces", "logs"]).await;
-    eventually("the console shows the rollout", SOON, async || {
-        let log = stage.operator.log();
-        if log.contains("rollout ElpioService") { Ok(()) } else { Err(stage.operator.log_tail()) }
+    eventually("the console shows the rollout", TIMEOUT, async || {
+        let log = env.operator.log();
+        if log.contains("rollout ElpioService") { Ok(()) } else { Err(env.operator.log_tail()) }
     })
     .await;
-    let log = stage.operator.log();
+    let log = env.operator.log();
     for (variable, value) in wrong {
         let lines: Vec<&str> = log.lines().filter(|line| text_of(line).contains(variable)).collect();
         assert_eq!(lines.len(), 1, "{variable}: {lines:?}");

@@ -13,7 +13,7 @@ use elpio_cluster::{
 
 use crate::{
     chart,
-    site::{SOON, Site},
+    site::{Site, TIMEOUT},
 };
 
 const NAMESPACE: &str = "elpio-system";
@@ -57,7 +57,7 @@ async fn judged_by(helm: Component) {
     let _ = site.helm(&format!("upgrade elpio {chart} -n {NAMESPACE} --reuse-values"));
     let restored = helm_test(&site).await;
     assert!(restored.success, "{restored:?}");
-    operator.terminate(SOON).await;
+    operator.terminate(TIMEOUT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

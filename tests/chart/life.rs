@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     chart,
-    site::{SOON, Site},
+    site::{Site, TIMEOUT},
     values_file,
 };
 
@@ -61,7 +61,7 @@ async fn life(helm: Component) {
     let _ = site.kubectl(&format!("-n {namespace} delete esvc kept --cascade=foreground"));
     assert_eq!(site.kubectl(&format!("-n {namespace} get ksvc -o name")), "");
     let _ = site.helm("uninstall elpio -n elpio-system");
-    eventually("the CRDs are gone", SOON, async || {
+    eventually("the CRDs are gone", TIMEOUT, async || {
         let crds = site.kubectl("get crd -o name");
         if crds.contains(".elpio.io") { Err(crds) } else { Ok(()) }
     })

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::program;
 
-pub(crate) const SOON: Duration = Duration::from_mins(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Site {
     pub(crate) cluster: Arc<Cluster>,
@@ -63,7 +63,7 @@ impl Site {
 
     pub(crate) async fn ready(&self, namespace: &str, name: &str) {
         let args = ["-n", namespace, "get", "esvc", name, "-o", "jsonpath={.status.ready}"];
-        eventually(&format!("{name} is ready"), SOON, async || {
+        eventually(&format!("{name} is ready"), TIMEOUT, async || {
             let printed = self.kubectl.run(&args, "");
             if printed.stdout == "true" { Ok(()) } else { Err(format!("{printed:?}")) }
         })

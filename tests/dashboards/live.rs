@@ -14,9 +14,9 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT, image, with},
     load::{begin_build, end_build},
     report::table,
-    stage::{SOON, Stage, image, with},
 };
 
 const KSVC: &str = "services.serving.knative.dev";
@@ -25,41 +25,41 @@ const RATE_INTERVAL: &str = "20s";
 
 /// What happens to users within a minute; each round in other names, so that every counter and histogram
 /// grows between two scrapes.
-async fn round(stage: &Stage, webhook: &Webhook, number: u32) {
+async fn round(env: &LiveEnv, webhook: &Webhook, number: u32) {
     let named = |name: &str| format!("{name}-{number}");
     let keda = with(image("v1"), &json!({"engine": "keda"}));
     for (name, spec) in [("web", image("v1")), ("api", keda)] {
-        stage.apply(&named(name), &spec).await;
-        stage.ready(&named(name)).await;
+        env.apply(&named(name), &spec).await;
+        env.ready(&named(name)).await;
     }
-    stage.apply(&named("web"), &image("v2")).await;
-    stage.ready(&named("web")).await;
+    env.apply(&named("web"), &image("v2")).await;
+    env.ready(&named("web")).await;
     for (name, code) in [("rejected", 422), ("unavailable", 503)] {
         webhook.add(Rule::refuse(KSVC, code, "not today"));
-        stage.apply(&named(name), &image("v1")).await;
-        stage.event(&named(name), "Warning", "ReconcileFailed").await;
+        env.apply(&named(name), &image("v1")).await;
+        env.event(&named(name), "Warning", "ReconcileFailed").await;
         webhook.clear();
-        stage.ready(&named(name)).await;
+        env.ready(&named(name)).await;
     }
     let invalid = with(image("v1"), &json!({"port": 8012, "env": [{"name": "PORT", "value": "1"}]}));
-    stage.apply(&named("invalid"), &invalid).await;
-    stage.event(&named("invalid"), "Warning", "ReconcileFailed").await;
+    env.apply(&named("invalid"), &invalid).await;
+    env.event(&named("invalid"), "Warning", "ReconcileFailed").await;
     for (name, succeeded, (kind, reason)) in
         [("built", "True", ("Normal", "Ready")), ("unbuilt", "False", ("Warning", "BuildFailed"))]
     {
-        let run = begin_build(stage, &named(name)).await;
-        end_build(stage, &run, succeeded).await;
-        stage.event(&named(name), kind, reason).await;
+        let run = begin_build(env, &named(name)).await;
+        end_build(env, &run, succeeded).await;
+        env.event(&named(name), kind, reason).await;
     }
-    stage.services().delete(&named("web"), &DeleteParams::default()).await.unwrap();
-    stage.wait_until_deleted(&stage.knative(), &named("web")).await;
-    stage.quiet().await;
+    env.services().delete(&named("web"), &DeleteParams::default()).await.unwrap();
+    env.wait_until_deleted(&env.knative(), &named("web")).await;
+    env.wait_until_idle().await;
 }
 
 /// Returns when everything that has happened until now was scraped.
 async fn scraped(prometheus: &Prometheus) {
     let now = Timestamp::now();
-    eventually("a scrape after all that", SOON, async || {
+    eventually("a scrape after all that", TIMEOUT, async || {
         let last = prometheus.query("timestamp(up == 1)").await?.first().map_or(0.0, |series| series.value);
         #[allow(clippy::cast_precision_loss, reason = "until the year 2255")]
         if last > now.as_millisecond() as f64 / 1000.0 {
@@ -119,14 +119,13 @@ fn rows(board: &Dashboard, seen: &[Seen<'_>]) -> Vec<Vec<String>> {
 }
 
 /// Each exemplar's trace was exported.
-async fn exemplars(prometheus: &Prometheus, stage: &Stage, board: &Dashboard) -> Vec<String> {
+async fn exemplars(prometheus: &Prometheus, env: &LiveEnv, board: &Dashboard) -> Vec<String> {
     let variables = board.select_all(prometheus).await.unwrap();
     let mut missing = Vec::new();
     for panel in &board.panels {
         for query in panel.queries.iter().filter(|query| query.exemplar) {
             let found = prometheus.query_exemplars(&query.resolve(RATE_INTERVAL, &variables)).await.unwrap();
-            let lost =
-                found.iter().filter(|exemplar| stage.otlp.trace(&exemplar.trace_id).is_empty()).count();
+            let lost = found.iter().filter(|exemplar| env.otlp.trace(&exemplar.trace_id).is_empty()).count();
             if found.is_empty() || lost > 0 {
                 missing.push(format!(
                     "{}, {}: {lost} of {} exemplars have no trace",
@@ -162,14 +161,14 @@ fn keep(file: &str, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_has_data_and_every_exemplar_a_trace() {
-    let stage = Stage::new("dashboards").await;
-    let prometheus = Prometheus::start(&[format!("127.0.0.1:{}", stage.operator.metrics_port())]).await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env = LiveEnv::new("dashboards").await;
+    let prometheus = Prometheus::start(&[format!("127.0.0.1:{}", env.operator.metrics_port())]).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     scraped(&prometheus).await;
     let start = Timestamp::now();
-    begin_build(&stage, "endless").await;
+    begin_build(&env, "endless").await;
     for number in 1..=2 {
-        round(&stage, &webhook, number).await;
+        round(&env, &webhook, number).await;
         scraped(&prometheus).await;
     }
     let boards = dashboard::all().unwrap();
@@ -177,7 +176,7 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
     let mut all = Vec::new();
     let (mut panels, mut queries) = (0, 0);
     for board in &boards {
-        let seen = eventually(&format!("every panel of {} has data", board.file), SOON, async || {
+        let seen = eventually(&format!("every panel of {} has data", board.file), TIMEOUT, async || {
             let seen = ask(
                 &prometheus,
                 board,
@@ -193,8 +192,8 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
             if empty.is_empty() { Ok(seen) } else { Err(empty.join("\n")) }
         })
         .await;
-        eventually("every exemplar has a trace", SOON, async || {
-            let missing = exemplars(&prometheus, &stage, board).await;
+        eventually("every exemplar has a trace", TIMEOUT, async || {
+            let missing = exemplars(&prometheus, &env, board).await;
             if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
         })
         .await;
@@ -204,7 +203,7 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
         queries += seen.len();
         all.extend(rows);
     }
-    let trace = stage
+    let trace = env
         .services()
         .get("unavailable-2")
         .await
@@ -215,7 +214,7 @@ async fn every_panel_has_data_and_every_exemplar_a_trace() {
         .unwrap()
         .trace_id
         .expect("sampled");
-    keep("rollout.svg", &picture::trace("The rollout of unavailable-2", &stage.otlp.trace(&trace)));
+    keep("rollout.svg", &picture::trace("The rollout of unavailable-2", &env.otlp.trace(&trace)));
     let title = format!("{} dashboards, {panels} panels, {queries} queries: all have data", boards.len());
     table(&title, &["dashboard", "panel", "queries", "series", "last value", "unit"], &all);
 }

@@ -19,6 +19,6 @@ mod services;
 mod static_checks;
 mod thresholds;
 
-use elpio_support::{load, promql, report, stage};
+use elpio_support::{live_env, load, promql, report};
 
 static BOARDS: [&board::Board; 4] = [&operator::BOARD, &services::BOARD, &builds::BOARD, &clients::BOARD];

@@ -12,21 +12,21 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, world};
+use crate::e2e_env::{E2eEnv, env};
 
 /// What takes 2 s on a quiet machine.
-pub const BOUND: Duration = Duration::from_mins(2);
+pub const TIMEOUT: Duration = Duration::from_mins(2);
 
 pub struct Environment {
-    pub world: &'static World,
+    pub env: &'static E2eEnv,
     pub client: Client,
     pub namespace: String,
 }
 
 impl Environment {
     pub async fn new(name: &str) -> Self {
-        let world = world().await;
-        Self { world, client: world.cluster.client().await, namespace: world.cluster.namespace(name).await }
+        let env = env().await;
+        Self { env, client: env.cluster.client().await, namespace: env.cluster.namespace(name).await }
     }
 
     pub fn services(&self) -> Api<ElpioService> {
@@ -68,7 +68,7 @@ impl Environment {
 
     /// Waits until a condition of a service is so, for its current generation.
     pub async fn condition(&self, name: &str, kind: &str, is: impl Fn(&Condition) -> bool) -> Condition {
-        eventually(&format!("{name}: {kind}"), BOUND, async || {
+        eventually(&format!("{name}: {kind}"), TIMEOUT, async || {
             let object = self.services().get(name).await.map_err(|error| error.to_string())?;
             let status = object.status.unwrap_or_default();
             let found = status
@@ -94,14 +94,14 @@ impl Environment {
         what: &str,
         wanted: impl Fn(&DynamicObject) -> bool,
     ) -> DynamicObject {
-        wait_for_object(api, name, what, BOUND, wanted).await
+        wait_for_object(api, name, what, TIMEOUT, wanted).await
     }
 
     /// Waits until there is no object of these kinds here.
     pub async fn none_left(&self, kinds: &[(&str, &str)]) {
         for (version, kind) in kinds {
             let api = self.any(version, kind);
-            eventually(&format!("no {kind} is left"), BOUND, async || {
+            eventually(&format!("no {kind} is left"), TIMEOUT, async || {
                 let left = api.list(&ListParams::default()).await.map_err(|error| error.to_string())?.items;
                 if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
             })
@@ -110,12 +110,12 @@ impl Environment {
     }
 
     pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
-        elpio_cluster::wait_until_deleted(api, name, BOUND).await;
+        elpio_cluster::wait_until_deleted(api, name, TIMEOUT).await;
     }
 
     /// What the operator asked of the API server here since `mark`.
-    pub fn asked_since(&self, mark: u64) -> Audit {
-        self.world.cluster.audit_since(mark).user_agent("elpio-operator").namespace(&self.namespace)
+    pub fn requests_since(&self, mark: u64) -> Audit {
+        self.env.cluster.audit_since(mark).user_agent("elpio-operator").namespace(&self.namespace)
     }
 
     /// The Events of an object, oldest first.
@@ -142,7 +142,7 @@ impl Environment {
     pub async fn expect_events(&self, kind: &str, name: &str, expected: &[(&str, i32)]) {
         let expected: BTreeMap<String, i32> =
             expected.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect();
-        eventually(&format!("the Events of {name}"), BOUND, async || {
+        eventually(&format!("the Events of {name}"), TIMEOUT, async || {
             let events = self.events(kind, name).await;
             let mut reported = BTreeMap::new();
             for event in &events {

@@ -6,7 +6,7 @@ use elpio_cluster::{eventually, suite::StepTimer, trace_tree};
 use elpio_operator::api::{ElpioFunction, condition::Condition};
 use serde_json::{Value, json};
 
-use crate::environment::{BOUND, Environment};
+use crate::environment::{Environment, TIMEOUT};
 
 fn git(name: &str, revision: &str) -> Value {
     json!({"source": {"git": {"url": "https://git.example/shop/cart.git", "revision": revision}}, "runtime": "python",
@@ -14,7 +14,7 @@ fn git(name: &str, revision: &str) -> Value {
 }
 
 async fn phase(environment: &Environment, name: &str, phase: &str) -> ElpioFunction {
-    eventually(&format!("{name} is {phase}"), BOUND, async || {
+    eventually(&format!("{name} is {phase}"), TIMEOUT, async || {
         let object = environment.functions().get(name).await.map_err(|error| error.to_string())?;
         let status =
             object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
@@ -72,30 +72,31 @@ pub async fn built_served_rebuilt_and_one_trace() {
 
 /// Every span but the root has its parent among them.
 async fn one_tree(environment: &Environment, trace: &str) {
-    let otlp = &environment.world.otlp;
+    let otlp = &environment.env.otlp;
     for name in
         ["rollout ElpioFunction", "BUILD cart", "task build", "rollout ElpioService", "apply KnativeService"]
     {
-        otlp.wait_for_span(name, BOUND, |span| span.trace_id == trace && span.name == name).await;
+        otlp.wait_for_span(name, TIMEOUT, |span| span.trace_id == trace && span.name == name).await;
     }
     // Those of Tekton follow their parents' ends.
-    let loose = eventually("every span has its parent, and Tekton's own are among them", BOUND, async || {
-        let spans = otlp.trace(trace);
-        let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-        let loose: Vec<_> = spans
-            .iter()
-            .filter(|span| !ids.contains(span.parent_id.as_str()))
-            .map(|span| span.name.clone())
-            .collect();
-        // Tekton exports its own spans in batches.
-        let is_tekton = |name: &str| name.starts_with("PipelineRun") || name.starts_with("TaskRun");
-        if loose.len() == 1 && spans.iter().any(|span| is_tekton(&span.name)) {
-            Ok(loose)
-        } else {
-            Err(format!("{loose:?} in\n{}", trace_tree::render(&spans, false)))
-        }
-    })
-    .await;
+    let loose =
+        eventually("every span has its parent, and Tekton's own are among them", TIMEOUT, async || {
+            let spans = otlp.trace(trace);
+            let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
+            let loose: Vec<_> = spans
+                .iter()
+                .filter(|span| !ids.contains(span.parent_id.as_str()))
+                .map(|span| span.name.clone())
+                .collect();
+            // Tekton exports its own spans in batches.
+            let is_tekton = |name: &str| name.starts_with("PipelineRun") || name.starts_with("TaskRun");
+            if loose.len() == 1 && spans.iter().any(|span| is_tekton(&span.name)) {
+                Ok(loose)
+            } else {
+                Err(format!("{loose:?} in\n{}", trace_tree::render(&spans, false)))
+            }
+        })
+        .await;
     assert_eq!(loose, ["rollout ElpioFunction"]);
 }
 

@@ -15,7 +15,7 @@ fn on_keda(ingress: &Value) -> Value {
 
 /// The Service that answers for this host, as the interceptor routes it.
 async fn who_answers(environment: &Environment, host: &str) -> String {
-    let interceptor = environment.world.interceptor.trim_start_matches("http://");
+    let interceptor = environment.env.interceptor.trim_start_matches("http://");
     let answer = request(interceptor, host).await;
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
     body.lines().next().unwrap_or_default().to_owned()
@@ -62,7 +62,7 @@ pub async fn the_second_claimant_gets_no_request() {
     first.services().delete("web", &DeleteParams::default()).await.unwrap();
     second.ready("web").await;
     first.none_left(&[("http.keda.sh/v1alpha1", "HTTPScaledObject")]).await;
-    elpio_cluster::eventually("the second answers", crate::environment::BOUND, async || {
+    elpio_cluster::eventually("the second answers", crate::environment::TIMEOUT, async || {
         let name = who_answers(&second, host).await;
         if name == format!("web.{}", second.namespace) { Ok(()) } else { Err(name) }
     })

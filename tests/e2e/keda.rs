@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::environment::{BOUND, Environment, engine_condition, image, notes, with};
+use crate::environment::{Environment, TIMEOUT, engine_condition, image, notes, with};
 
 fn replicas(deployment: &DynamicObject, of: &str) -> i64 {
     deployment.data.pointer(of).and_then(Value::as_i64).unwrap_or_default()
@@ -51,7 +51,7 @@ pub async fn load_scales_and_nobody_fights_it() {
     );
     clock.step("KEDA has made its autoscaler");
 
-    let mark = environment.world.cluster.audit_offset();
+    let mark = environment.env.cluster.audit_offset();
     let pods: Api<Pod> = Api::namespaced(environment.client.clone(), &environment.namespace);
     let pod = pods.list(&ListParams::default().labels("elpio.io/service=worker")).await.unwrap().items[0]
         .name_any();
@@ -67,7 +67,7 @@ pub async fn load_scales_and_nobody_fights_it() {
     environment.ready("worker").await;
     // What an engine scales is no drift.
     let written = environment
-        .asked_since(mark)
+        .requests_since(mark)
         .writes()
         .filter(|entry| !entry.summary().contains("status") && !entry.summary().contains("events"));
     assert!(written.is_empty(), "{:?}", written.count());
@@ -148,7 +148,7 @@ pub async fn a_request_wakes_what_sleeps() {
 }
 
 pub async fn request(address: &str, host: &str) -> String {
-    eventually("an answer", BOUND, async || {
+    eventually("an answer", TIMEOUT, async || {
         let mut stream = TcpStream::connect(address).await?;
         stream
             .write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())

@@ -13,6 +13,7 @@
     reason = "a test has to fail at once, and says what it saw"
 )]
 
+mod e2e_env;
 mod environment;
 mod function;
 mod hosts;
@@ -20,7 +21,6 @@ mod keda;
 mod knative;
 mod restricted;
 mod switch;
-mod world;
 
 use std::process::ExitCode;
 

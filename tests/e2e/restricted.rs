@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::environment::{BOUND, Environment, image, with};
+use crate::environment::{Environment, TIMEOUT, image, with};
 
 const LABELS: [&str; 3] =
     ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/part-of"];
@@ -19,12 +19,12 @@ const LABELS: [&str; 3] =
 /// A namespace that enforces `restricted`, with an operator of its own.
 async fn restricted(name: &str, pod_security: &str) -> (Environment, Operator) {
     let environment = Environment::new(name).await;
-    environment.world.stop_operator();
+    environment.env.stop_operator();
     let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     let namespaces: Api<Namespace> = Api::all(environment.client.clone());
     namespaces.patch(&environment.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
     let variables = [("ELPIO_NAMESPACES", &*environment.namespace), ("ELPIO_POD_SECURITY", pod_security)];
-    let operator = environment.world.spawn_operator(&variables).await;
+    let operator = environment.env.spawn_operator(&variables).await;
     (environment, operator)
 }
 
@@ -60,7 +60,7 @@ pub async fn enabled_runs_everything_where_restricted_is_enforced() {
     }
     clock.step("the services of both engines are ready");
     for name in samples::names(&all, "ElpioFunction") {
-        eventually(&format!("{name} is ready"), BOUND, async || {
+        eventually(&format!("{name} is ready"), TIMEOUT, async || {
             let status = environment.functions().get(&name).await.map_err(|error| error.to_string())?.status;
             if status.as_ref().is_some_and(|status| status.ready) {
                 Ok(())

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::run::{BOUND, Run, cluster, succeeded};
+use crate::run::{Run, TIMEOUT, cluster, succeeded};
 
 /// The steps, and Tekton's own init containers, in their order.
 const CONTAINERS: [&str; 9] = [
@@ -52,7 +52,7 @@ async fn strict_namespace(client: &Client) -> String {
     )
     .await;
     let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), &namespace);
-    eventually("the quota is counted", BOUND, async || {
+    eventually("the quota is counted", TIMEOUT, async || {
         let status = quotas.get("quota").await.map_err(|error| error.to_string())?.status;
         if status.as_ref().is_some_and(|it| it.hard.is_some()) { Ok(()) } else { Err(format!("{status:?}")) }
     })

@@ -20,7 +20,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::run::{BOUND, cluster};
+use crate::run::{TIMEOUT, cluster};
 
 struct Life {
     cluster: &'static Cluster,
@@ -76,7 +76,7 @@ impl Life {
     }
 
     async fn phase(&self, name: &str, phase: &str) -> ElpioFunction {
-        eventually(&format!("{name} is {phase}"), BOUND * 2, async || {
+        eventually(&format!("{name} is {phase}"), TIMEOUT * 2, async || {
             let object = self.functions.get(name).await.map_err(|error| error.to_string())?;
             let status = object
                 .status
@@ -130,14 +130,14 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     let trace = ready.status.unwrap().rollout.unwrap().trace_id.unwrap();
     let build = life
         .otlp
-        .wait_for_span("the build", BOUND, |span| span.name == "BUILD cart" && span.trace_id == trace)
+        .wait_for_span("the build", TIMEOUT, |span| span.name == "BUILD cart" && span.trace_id == trace)
         .await;
     let task =
-        life.otlp.wait_for_span("its task", BOUND, |s| s.name == "task build" && s.trace_id == trace).await;
+        life.otlp.wait_for_span("its task", TIMEOUT, |s| s.name == "task build" && s.trace_id == trace).await;
     assert_eq!(task.parent_id, build.span_id);
     assert!(task.start >= build.start && task.end <= build.end, "the task lies within the build");
     life.otlp
-        .wait_for_span("the service's apply", BOUND, |span| {
+        .wait_for_span("the service's apply", TIMEOUT, |span| {
             span.name == "apply KnativeService" && span.trace_id == trace
         })
         .await;
@@ -154,7 +154,7 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     life.phase("cart", "BuildFailed").await;
     clock.step("a rebuild failed");
     // That its task has failed is told by another watch than that the run has.
-    eventually("the task is named", BOUND, async || {
+    eventually("the task is named", TIMEOUT, async || {
         let reported = message(&life.functions.get("cart").await.unwrap(), "BuildReady");
         if reported.contains("step fetch: exit code 1") { Ok(()) } else { Err(reported) }
     })
@@ -162,7 +162,7 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     assert_eq!(life.digest("cart").await, second, "and the last good build still serves");
 
     life.apply("cart", "kwok-hold", &json!({"timeout": "6s"})).await;
-    eventually("the build times out", BOUND, async || {
+    eventually("the build times out", TIMEOUT, async || {
         let object = life.functions.get("cart").await.unwrap();
         let reported = message(&object, "BuildReady");
         if reported.contains("PipelineRunTimeout") { Ok(()) } else { Err(reported) }
@@ -177,7 +177,7 @@ pub async fn a_function_is_built_served_rebuilt_and_survives_a_failed_build() {
     life.apply("late", "v3", &json!({})).await;
     life.phase("late", "Ready").await;
     clock.step("newer inputs took the place of a running build");
-    eventually("the older run is cancelled", BOUND, async || {
+    eventually("the older run is cancelled", TIMEOUT, async || {
         let run = life.runs.get(&held).await.map_err(|error| error.to_string())?;
         if run.data["status"]["conditions"][0]["reason"] == "Cancelled" {
             Ok(())
@@ -230,7 +230,7 @@ pub async fn twenty_restarts_at_random_moments_build_each_of_ten_functions_once(
         life.cluster.audit_since(mark).namespace(&life.namespace).resource("pipelineruns").verb("delete");
     assert!(deleted.is_empty(), "{:?}", deleted.count());
     for name in &names {
-        let events = eventually("each Event is there once", BOUND, async || {
+        let events = eventually("each Event is there once", TIMEOUT, async || {
             let events = life.events_of(name).await;
             let mut reported: Vec<String> =
                 events.iter().map(|event| event.reason.clone().unwrap()).collect();

@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use crate::ENGINES;
 
 /// What takes 2 s on a quiet machine.
-pub const BOUND: Duration = Duration::from_mins(1);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The cluster that all tests share, with its engines.
 pub async fn cluster() -> &'static Cluster {
@@ -96,7 +96,7 @@ impl Run {
     /// Waits until it has ended; answers its status.
     pub async fn ended(&self) -> Value {
         let runs = self.api("PipelineRun");
-        eventually(&format!("{} has ended", self.name), BOUND, async || {
+        eventually(&format!("{} has ended", self.name), TIMEOUT, async || {
             let status =
                 runs.get(&self.name).await.map_err(|error| error.to_string())?.data["status"].clone();
             if ["True", "False"].contains(&succeeded(&status)["status"].as_str().unwrap_or_default()) {
@@ -111,7 +111,7 @@ impl Run {
     /// Waits until a pod of that task runs.
     pub async fn runs(&self, task: &str) {
         let labels = ListParams::default().labels(&self.labels(task));
-        eventually(&format!("{task} runs"), BOUND, async || {
+        eventually(&format!("{task} runs"), TIMEOUT, async || {
             let pods = self.pods().list(&labels).await.map_err(|error| error.to_string())?.items;
             let phases: Vec<_> = pods.into_iter().filter_map(|pod| pod.status?.phase).collect();
             if phases.iter().any(|phase| phase == "Running") { Ok(()) } else { Err(format!("{phases:?}")) }

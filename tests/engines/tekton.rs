@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::run::{BOUND, Run, succeeded};
+use crate::run::{Run, TIMEOUT, succeeded};
 
 const STEPS: [&str; 7] = ["fetch", "analyze", "detect", "restore", "build", "export", "digest"];
 
@@ -138,13 +138,13 @@ pub async fn a_cancelled_run_leaves_nothing_behind() {
     let ended = succeeded(&status);
     assert_eq!((&ended["status"], &ended["reason"]), (&json!("False"), &json!("Cancelled")), "{status}");
     // Tekton says that the run has ended a moment before it says so of the task.
-    eventually("the build is cancelled", BOUND, async || {
+    eventually("the build is cancelled", TIMEOUT, async || {
         let build = succeeded(&run.task(BUILD_TASK).await.unwrap());
         if build["reason"] == "TaskRunCancelled" { Ok(()) } else { Err(build.to_string()) }
     })
     .await;
     let build = ListParams::default().labels(&run.labels(BUILD_TASK));
-    eventually("the build's pod is gone", BOUND, async || {
+    eventually("the build's pod is gone", TIMEOUT, async || {
         let left = run.pods().list(&build).await.map_err(|error| error.to_string())?.items;
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
@@ -178,7 +178,7 @@ pub async fn its_own_spans_join_the_trace() {
     export_traces_to(&client, &receiver.http_endpoint()).await;
     let mut clock = StepTimer::start("its_own_spans_join_the_trace");
     // It follows its configuration when it has seen the change, so a first run may come too soon.
-    let run = eventually("a run's spans arrive", BOUND, async || {
+    let run = eventually("a run's spans arrive", TIMEOUT, async || {
         let carrier = json!({"traceparent": format!("00-{TRACE}-{PARENT}-01")}).to_string();
         let run = Run::create(&json!({}), &json!({annotation::TEKTON_SPAN_CONTEXT: carrier})).await;
         let status = run.ended().await;
@@ -196,7 +196,7 @@ pub async fn its_own_spans_join_the_trace() {
     })
     .await;
     let of_build = |span: &Span| span.trace_id == TRACE && span.name.starts_with("TaskRun");
-    receiver.wait_for_span("the tasks' spans are there", BOUND, of_build).await;
+    receiver.wait_for_span("the tasks' spans are there", TIMEOUT, of_build).await;
     clock.step("Tekton's spans are in the trace");
     let spans = receiver.trace(TRACE);
     assert!(

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{made, members};
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn crane(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(CRANE.binary().unwrap()).args(arguments).output().unwrap();
@@ -37,7 +37,7 @@ async fn it_survives_a_registry_with_the_same_digest() {
         dir: dir.path(),
     })
     .unwrap();
-    eventually("the registry listens", SOON, async || {
+    eventually("the registry listens", TIMEOUT, async || {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop).map_err(|error| error.to_string())
     })
     .await;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{object, objects};
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Without the right to `update` their owner's finalizers, this plugin refuses children whose owner
 /// references block deletion.
@@ -67,7 +67,7 @@ async fn settled(client: &Client, namespace: &str, name: &str, children: &[&str]
     let gvk = GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService");
     let (resource, _) = pinned_kind(client, &gvk).await.unwrap();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    eventually(&format!("{name} is ready, with {children:?}"), SOON, async || {
+    eventually(&format!("{name} is ready, with {children:?}"), TIMEOUT, async || {
         let status = api.get(name).await.map_err(|error| error.to_string())?.data["status"].take();
         let kinds: Vec<&str> = status["children"]
             .as_array()
@@ -123,7 +123,7 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     assert!(operator.sample("elpio_events_total", &[("outcome", "created")]).await.unwrap() > 0.0);
     assert_eq!(operator.sample("elpio_events_total", &[("outcome", "failed")]).await, Some(0.0));
     assert_eq!(operator.sample("leader_election_master_status", &[]).await, Some(1.0));
-    assert_eq!(operator.terminate(SOON).await, Exit::Code(0), "{}", operator.log_tail());
+    assert_eq!(operator.terminate(TIMEOUT).await, Exit::Code(0), "{}", operator.log_tail());
 }
 
 /// The namespace's Pod Security admission takes the Deployment's pod, and would not take a careless one.

@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 
 use crate::{
     apply_cases::{create, merge},
-    stage::{SOON, Stage, version},
+    live_env::{LiveEnv, TIMEOUT, version},
 };
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 struct Functions {
-    stage: Stage,
+    env: LiveEnv,
     api: Api<ElpioFunction>,
     runs: Api<DynamicObject>,
 }
 
 impl Functions {
     async fn new(name: &str) -> Self {
-        let stage = Stage::new(name).await;
-        let api = Api::namespaced(stage.client.clone(), &stage.namespace);
-        let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
-        Self { stage, api, runs }
+        let env = LiveEnv::new(name).await;
+        let api = Api::namespaced(env.client.clone(), &env.namespace);
+        let runs = env.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
+        Self { env, api, runs }
     }
 
     async fn apply(&self) {
@@ -38,7 +38,7 @@ impl Functions {
     }
 
     async fn run(&self) -> DynamicObject {
-        eventually("a run", SOON, async || {
+        eventually("a run", TIMEOUT, async || {
             let all = self.runs.list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
             all.items.into_iter().next().ok_or_else(|| "none".to_owned())
         })
@@ -53,7 +53,7 @@ impl Functions {
     }
 
     async fn condition(&self, kind: &str, status: &str, reason: &str) -> ElpioFunction {
-        eventually(&format!("{kind}={status}/{reason}"), SOON, async || {
+        eventually(&format!("{kind}={status}/{reason}"), TIMEOUT, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
             let conditions = object.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
             let is = conditions.iter().any(|c| c.type_ == kind && c.status == status && c.reason == reason);
@@ -66,13 +66,13 @@ impl Functions {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_56_a_function_takes_no_service_of_a_user() {
     let f = Functions::new("adopt-56").await;
-    f.stage.apply("hello", &json!({"image": {"repository": "registry.local/hello", "tag": "v1"}})).await;
-    f.stage.ready("hello").await;
+    f.env.apply("hello", &json!({"image": {"repository": "registry.local/hello", "tag": "v1"}})).await;
+    f.env.ready("hello").await;
     f.apply().await;
     let run = f.run().await;
     f.succeed(&run.name_any()).await;
     f.condition("Reconciled", "False", "NameConflict").await;
-    let service = f.stage.services().get("hello").await.unwrap();
+    let service = f.env.services().get("hello").await.unwrap();
     assert!(service.owner_references().is_empty(), "{:?}", service.owner_references());
     assert_eq!(service.spec.image.digest, None);
 }
@@ -81,14 +81,14 @@ async fn replayed_56_a_function_takes_no_service_of_a_user() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_64_a_restored_function_adopts_its_run() {
     let mut f = Functions::new("adopt-64").await;
-    f.stage.operator.kill();
+    f.env.operator.kill();
     f.apply().await;
-    f.stage.restart().await;
+    f.env.restart().await;
     let run = f.run().await;
-    f.stage.operator.kill();
+    f.env.operator.kill();
     f.api.delete("hello", &DeleteParams::default()).await.unwrap();
     let spec: Value = run.data["spec"].clone();
-    eventually("the run is collected", SOON, async || {
+    eventually("the run is collected", TIMEOUT, async || {
         match f.runs.get_opt(&run.name_any()).await.map_err(|e| e.to_string())? {
             None => Ok(()),
             Some(_) => Err("it is there".to_owned()),
@@ -99,9 +99,9 @@ async fn replayed_64_a_restored_function_adopts_its_run() {
         "metadata": {"name": run.name_any(), "labels": run.labels(), "annotations": run.annotations()}, "spec": spec});
     let restored = create(&f.runs, restored).await;
     f.apply().await;
-    f.stage.restart().await;
+    f.env.restart().await;
     let adopted =
-        f.stage.object(&f.runs, &run.name_any(), "is adopted", |o| !o.owner_references().is_empty()).await;
+        f.env.object(&f.runs, &run.name_any(), "is adopted", |o| !o.owner_references().is_empty()).await;
     assert_eq!(adopted.uid(), restored.uid());
     let owner = f.api.get("hello").await.unwrap();
     assert_eq!(Some(adopted.owner_references()[0].uid.clone()), owner.uid());
@@ -120,7 +120,7 @@ async fn replayed_65_a_run_gets_its_labels_back() {
         json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null, "elpio.io/function": null}}});
     merge(&f.runs, &run.name_any(), labels).await;
     let labelled = f
-        .stage
+        .env
         .object(&f.runs, &run.name_any(), "has its labels", |o| {
             o.labels().get("elpio.io/function").is_some_and(|name| name == "hello")
                 && o.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == "elpio")
@@ -137,9 +137,9 @@ async fn a_run_without_our_label_is_left_alone() {
     let mut f = Functions::new("adopt-run").await;
     f.apply().await;
     let run = f.run().await;
-    f.stage.operator.kill();
+    f.env.operator.kill();
     f.api.delete("hello", &DeleteParams::default()).await.unwrap();
-    eventually("the run is collected", SOON, async || {
+    eventually("the run is collected", TIMEOUT, async || {
         match f.runs.get_opt(&run.name_any()).await.map_err(|e| e.to_string())? {
             None => Ok(()),
             Some(_) => Err("it is there".to_owned()),
@@ -151,7 +151,7 @@ async fn a_run_without_our_label_is_left_alone() {
     let theirs =
         f.runs.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
     f.apply().await;
-    f.stage.restart().await;
+    f.env.restart().await;
     f.condition("Reconciled", "False", "NameConflict").await;
     assert_eq!(version(&f.runs.get(&run.name_any()).await.unwrap()), version(&theirs));
 }

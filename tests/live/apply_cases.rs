@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage, binary, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image, with};
 
 const KSVC: &str = "services.serving.knative.dev";
 
@@ -33,41 +33,40 @@ pub(crate) async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_51_a_refused_switch_keeps_the_old_engine() {
-    let stage = Stage::new("apply-51").await;
-    stage.apply("web", &on("keda")).await;
-    stage.ready("web").await;
-    let before = stage.keda_uids("web").await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env = LiveEnv::new("apply-51").await;
+    env.apply("web", &on("keda")).await;
+    env.ready("web").await;
+    let before = env.keda_uids("web").await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.refuse(KSVC, 422, "no Knative here");
-    stage.apply("web", &on("knative")).await;
-    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("web", &on("knative")).await;
+    let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
     for part in ["no Knative here", "Deployment web", "Service web", "HTTPScaledObject web"] {
         assert!(condition.message.contains(part), "{part}: {}", condition.message);
     }
-    assert_eq!(stage.keda_uids("web").await, before, "what serves is as it was");
+    assert_eq!(env.keda_uids("web").await, before, "what serves is as it was");
     webhook.clear();
-    stage.ready("web").await;
-    stage.wait_until_deleted(&stage.deployments(), "web").await;
-    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
+    env.ready("web").await;
+    env.wait_until_deleted(&env.deployments(), "web").await;
+    env.wait_until_deleted(&env.http_scaled_objects(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_52_a_finalizer_holds_up_only_what_clashes() {
-    let stage = Stage::new("apply-52").await;
-    stage.apply("web", &on("keda")).await;
-    stage.ready("web").await;
+    let env = LiveEnv::new("apply-52").await;
+    env.apply("web", &on("keda")).await;
+    env.ready("web").await;
     let hangs = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
-    merge(&stage.http_scaled_objects(), "web", hangs(json!(["example.org/hangs"]))).await;
-    stage.apply("web", &on("knative")).await;
-    stage.ready("web").await;
-    stage
-        .object(&stage.http_scaled_objects(), "web", "is being deleted", |o| {
-            o.metadata.deletion_timestamp.is_some()
-        })
-        .await;
-    stage.wait_until_deleted(&stage.deployments(), "web").await;
-    merge(&stage.http_scaled_objects(), "web", hangs(Value::Null)).await;
-    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
+    merge(&env.http_scaled_objects(), "web", hangs(json!(["example.org/hangs"]))).await;
+    env.apply("web", &on("knative")).await;
+    env.ready("web").await;
+    env.object(&env.http_scaled_objects(), "web", "is being deleted", |o| {
+        o.metadata.deletion_timestamp.is_some()
+    })
+    .await;
+    env.wait_until_deleted(&env.deployments(), "web").await;
+    merge(&env.http_scaled_objects(), "web", hangs(Value::Null)).await;
+    env.wait_until_deleted(&env.http_scaled_objects(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,66 +74,66 @@ async fn replayed_53_a_missing_engine_keeps_the_domain() {
     let crds = vec![Crds::ELPIO, Crds::KNATIVE, Crds::CERT_MANAGER];
     let options = ClusterOptions { crds, audit: true, ..ClusterOptions::default() };
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(options).await));
-    let stage = Stage::on(cluster, "apply-53", &cluster.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "apply-53", &cluster.kubeconfig(), &[]).await;
     let tls = host("web.apps.example.org", true);
-    stage.apply("web", &with(on("knative"), &tls)).await;
-    stage.ready("web").await;
-    let mapping = stage.domain_mappings().get("web.apps.example.org").await.unwrap().uid();
-    stage.apply("web", &with(on("keda"), &tls)).await;
-    stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
-    stage.quiet().await;
-    assert_eq!(stage.domain_mappings().get("web.apps.example.org").await.unwrap().uid(), mapping);
-    assert_eq!(stage.deployments().get_opt("web").await.unwrap(), None, "the new set is not begun");
-    stage.knative().get("web").await.unwrap();
+    env.apply("web", &with(on("knative"), &tls)).await;
+    env.ready("web").await;
+    let mapping = env.domain_mappings().get("web.apps.example.org").await.unwrap().uid();
+    env.apply("web", &with(on("keda"), &tls)).await;
+    env.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    env.wait_until_idle().await;
+    assert_eq!(env.domain_mappings().get("web.apps.example.org").await.unwrap().uid(), mapping);
+    assert_eq!(env.deployments().get_opt("web").await.unwrap(), None, "the new set is not begun");
+    env.knative().get("web").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_54_another_host_keeps_the_old_one_until_it_is_accepted() {
-    let stage = Stage::new("apply-54").await;
-    let mappings = stage.domain_mappings();
-    stage.apply("web", &with(on("knative"), &host("a.apps.example.org", false))).await;
-    stage.ready("web").await;
+    let env = LiveEnv::new("apply-54").await;
+    let mappings = env.domain_mappings();
+    env.apply("web", &with(on("knative"), &host("a.apps.example.org", false))).await;
+    env.ready("web").await;
     let before = mappings.get("a.apps.example.org").await.unwrap().uid();
     let theirs = json!({"apiVersion": "serving.knative.dev/v1beta1", "kind": "DomainMapping",
         "metadata": {"name": "b.apps.example.org"},
         "spec": {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "theirs"}}});
     create(&mappings, theirs).await;
-    stage.apply("web", &with(on("knative"), &host("b.apps.example.org", false))).await;
-    let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
+    env.apply("web", &with(on("knative"), &host("b.apps.example.org", false))).await;
+    let condition = env.condition("web", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("DomainMapping a.apps.example.org"), "{}", condition.message);
-    stage.quiet().await;
+    env.wait_until_idle().await;
     assert_eq!(mappings.get("a.apps.example.org").await.unwrap().uid(), before);
     mappings.delete("b.apps.example.org", &DeleteParams::default()).await.unwrap();
-    stage.ready("web").await;
-    stage.wait_until_deleted(&mappings, "a.apps.example.org").await;
+    env.ready("web").await;
+    env.wait_until_deleted(&mappings, "a.apps.example.org").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
-    let stage = Stage::new("apply-78").await;
-    stage.apply("web", &on("keda")).await;
-    stage.ready("web").await;
-    let before = stage.keda_uids("web").await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env = LiveEnv::new("apply-78").await;
+    env.apply("web", &on("keda")).await;
+    env.ready("web").await;
+    let before = env.keda_uids("web").await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.add(Rule::refuse("scaledobjects.keda.sh", 422, "no cpu scaler"));
     let cpu = json!({"scaling": {"metric": "cpu", "target": 50}, "resources": {"limits": {"cpu": 1}}});
-    stage.apply("web", &with(on("keda"), &cpu)).await;
-    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("web", &with(on("keda"), &cpu)).await;
+    let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
     assert!(condition.message.contains("no cpu scaler"), "{}", condition.message);
-    assert_eq!(stage.keda_uids("web").await, before);
+    assert_eq!(env.keda_uids("web").await, before);
     webhook.clear();
-    stage.ready("web").await;
-    stage.wait_until_deleted(&stage.http_scaled_objects(), "web").await;
+    env.ready("web").await;
+    env.wait_until_deleted(&env.http_scaled_objects(), "web").await;
 }
 
 /// The owner's deletion is not in the cache yet, and a retry is due.
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
     let cluster = Cluster::shared().await;
-    // A stage for its verbs; its own operator watches another namespace.
-    let stage = Stage::with("apply-60", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
-    let namespace = stage.namespace.as_str();
-    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), namespace);
+    // A env for its verbs; its own operator watches another namespace.
+    let env = LiveEnv::with("apply-60", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let namespace = env.namespace.as_str();
+    let leases: Api<Lease> = Api::namespaced(env.client.clone(), namespace);
     let environment = [
         ("ELPIO_NAMESPACES", namespace),
         ("POD_NAMESPACE", namespace),
@@ -144,21 +143,21 @@ async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
     ];
     let mut operator = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
     operator.wait_ready().await;
-    let webhook = Webhook::start(stage.client.clone(), namespace).await;
+    let webhook = Webhook::start(env.client.clone(), namespace).await;
     webhook.add(Rule::delay("externalsecrets.external-secrets.io", Duration::from_secs(2)));
     let secrets: Vec<Value> = (0..30)
         .map(|n| json!({"name": format!("s{n}"), "storeRef": "vault", "data": [{"secretKey": "a", "remoteKey": "a"}]}))
         .collect();
-    stage.apply("web", &with(image("v1"), &json!({"externalSecrets": secrets}))).await;
+    env.apply("web", &with(image("v1"), &json!({"externalSecrets": secrets}))).await;
     let seen = |webhook: &Webhook| {
         webhook.requests().iter().filter(|seen| seen.resource == "externalsecrets").count()
     };
-    eventually("it writes", SOON, async || match seen(&webhook) {
+    eventually("it writes", TIMEOUT, async || match seen(&webhook) {
         0 | 1 => Err("nothing yet"),
         _ => Ok(()),
     })
     .await;
-    let lease = eventually("the Lease", SOON, async || {
+    let lease = eventually("the Lease", TIMEOUT, async || {
         let all = leases.list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
         all.items.into_iter().next().ok_or_else(|| "none".to_owned())
     })
@@ -166,7 +165,7 @@ async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
     let stolen = json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 3600,
         "renewTime": format!("{:.6}", jiff::Timestamp::now())}});
     leases.patch(&lease.name_any(), &PatchParams::default(), &Patch::Merge(stolen)).await.unwrap();
-    eventually("it does not lead", SOON, async || {
+    eventually("it does not lead", TIMEOUT, async || {
         match operator.sample("leader_election_master_status", &[]).await {
             Some(0.0) => Ok(()),
             other => Err(format!("{other:?}")),
@@ -175,7 +174,7 @@ async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
     .await;
     let at_loss = seen(&webhook);
     assert!(at_loss < 20, "the Lease was lost too late for this test: {at_loss} of 30 were written");
-    eventually("nothing runs", SOON, async || {
+    eventually("nothing runs", TIMEOUT, async || {
         match operator.sample("elpio_reconcile_active", &[("kind", "ElpioService")]).await {
             Some(0.0) => Ok(()),
             other => Err(format!("{other:?} run, {} written", seen(&webhook))),

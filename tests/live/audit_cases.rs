@@ -10,17 +10,17 @@ use elpio_cluster::Cluster;
 
 use crate::{
     fault_proxy::{FaultProxy, status},
-    stage::{Stage, image},
+    live_env::{LiveEnv, image},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsampled_call_has_its_own_id_in_the_audit_log() {
-    let stage = Stage::with("audit-unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
-    let mark = stage.cluster.audit_offset();
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage.quiet().await;
-    let asked = stage.asked_since(mark).writes();
+    let env = LiveEnv::with("audit-unsampled", &[("OTEL_TRACES_SAMPLER", "always_off")]).await;
+    let mark = env.cluster.audit_offset();
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.wait_until_idle().await;
+    let asked = env.requests_since(mark).writes();
     let mut ids: Vec<&str> = asked.0.iter().map(|entry| entry.id.as_str()).collect();
     let is_ours = |id: &&str| {
         let (trace, span) = id.split_once('-').unwrap_or_default();
@@ -33,14 +33,14 @@ async fn an_unsampled_call_has_its_own_id_in_the_audit_log() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count, "an id for each call");
-    assert!(stage.otlp.spans().is_empty());
+    assert!(env.otlp.spans().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_has_an_id_of_its_own() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let stage = Stage::on(cluster, "audit-retry", proxy.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "audit-retry", proxy.kubeconfig(), &[]).await;
     let ids = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let sent = Arc::clone(&ids);
     proxy.set(move |parts| {
@@ -52,8 +52,8 @@ async fn a_retry_has_an_id_of_its_own() {
         }
         (applies && sent.len() <= 2).then(|| status(503, "ServiceUnavailable", "not now"))
     });
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
     let ids = ids.lock().clone();
     let different: HashSet<_> = ids.iter().collect();
     assert!(ids.len() >= 3 && different.len() == ids.len(), "{ids:?}");

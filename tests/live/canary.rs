@@ -14,7 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{SOON, Stage, image, with},
+    live_env::{LiveEnv, TIMEOUT, image, with},
     store_cases::own,
 };
 
@@ -59,41 +59,41 @@ fn function(source: &Value, image: &str) -> Value {
         {"name": "AUTHORIZATION", "value": "Bearer env-c4f5"}, {"name": "TOKEN", "value": "env-c4f5"}]})
 }
 
-async fn create(stage: &Stage, kind: &str, name: &str, spec: &Value) {
-    let api = stage.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
+async fn create(env: &LiveEnv, kind: &str, name: &str, spec: &Value) {
+    let api = env.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
     let object =
         json!({"apiVersion": "elpio.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let object: DynamicObject = serde_json::from_value(object).unwrap();
     // The looser schema holds a moment after it was written.
-    eventually(&format!("{kind} {name} is created"), SOON, async || {
+    eventually(&format!("{kind} {name} is created"), TIMEOUT, async || {
         api.create(&PostParams::default(), &object).await.map(drop).map_err(|error| error.to_string())
     })
     .await;
 }
 
 /// Waits until a condition of an object has this reason.
-async fn wait_for(stage: &Stage, kind: &str, name: &str, condition: &str, reason: &str) {
-    let api = stage.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
+async fn wait_for(env: &LiveEnv, kind: &str, name: &str, condition: &str, reason: &str) {
+    let api = env.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
     let is = |object: &DynamicObject| {
         let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
         conditions.into_iter().flatten().any(|it| it["type"] == condition && it["reason"] == reason)
     };
-    stage.object(&api, name, &format!("{condition}/{reason}"), is).await;
+    env.object(&api, name, &format!("{condition}/{reason}"), is).await;
 }
 
 /// A build that fails as Tekton would report it, with the URL in each of its messages.
-async fn fail_build(stage: &Stage, name: &str) {
-    let functions: Api<ElpioFunction> = Api::namespaced(stage.client.clone(), &stage.namespace);
-    let build = eventually("the build begins", SOON, async || {
+async fn fail_build(env: &LiveEnv, name: &str) {
+    let functions: Api<ElpioFunction> = Api::namespaced(env.client.clone(), &env.namespace);
+    let build = eventually("the build begins", TIMEOUT, async || {
         let status = functions.get(name).await.map_err(|error| error.to_string())?.status;
         status.and_then(|status| status.build).ok_or_else(|| "no build".to_owned())
     })
     .await;
     let (runs, tasks) = (
-        stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns"),
-        stage.any("tekton.dev/v1", "TaskRun", "taskruns"),
+        env.any("tekton.dev/v1", "PipelineRun", "pipelineruns"),
+        env.any("tekton.dev/v1", "TaskRun", "taskruns"),
     );
-    let run = stage.object(&runs, &build, "created", |_| true).await;
+    let run = env.object(&runs, &build, "created", |_| true).await;
     let url = "unable to access 'https://tekton-c4f9:tekton-c4f9@git.example/x?token=tekton-c4f9/': 403";
     let ended = |results: Value, steps: Value| {
         json!({"status": {"podName": "pod", "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:42Z", "results": results, "steps": steps,
@@ -112,29 +112,29 @@ async fn fail_build(stage: &Stage, name: &str) {
 }
 
 /// What the operator let out, by its kind.
-async fn documents(stage: &Stage) -> Vec<(&'static str, Vec<String>)> {
+async fn documents(env: &LiveEnv) -> Vec<(&'static str, Vec<String>)> {
     let all = ListParams::default();
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let events: Api<Event> = Api::namespaced(env.client.clone(), &env.namespace);
     let events = events.list(&all).await.unwrap().items;
     let mut statuses = Vec::new();
     for kind in ["ElpioService", "ElpioFunction"] {
-        let api = stage.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
+        let api = env.any("elpio.io/v1alpha1", kind, &format!("{}s", kind.to_lowercase()));
         let objects = api.list(&all).await.unwrap().items;
         statuses
             .extend(objects.iter().map(|object| format!("{} {}", object.name_any(), object.data["status"])));
     }
-    let mut pages = vec![stage.operator.metrics("application/openmetrics-text").await];
+    let mut pages = vec![env.operator.metrics("application/openmetrics-text").await];
     for path in ["/readyz", "/livez", "/version"] {
-        pages.push(stage.operator.get(path).await.unwrap().1);
+        pages.push(env.operator.get(path).await.unwrap().1);
     }
     vec![
         ("Events", events.iter().map(|event| serde_json::to_string(event).unwrap()).collect()),
         ("statuses", statuses),
-        ("spans", stage.otlp.spans().iter().map(|span| format!("{span:?}")).collect()),
-        ("log records", stage.otlp.logs().iter().map(|log| format!("{log:?}")).collect()),
-        ("metrics", stage.otlp.metrics().iter().map(|metrics| format!("{metrics:?}")).collect()),
+        ("spans", env.otlp.spans().iter().map(|span| format!("{span:?}")).collect()),
+        ("log records", env.otlp.logs().iter().map(|log| format!("{log:?}")).collect()),
+        ("metrics", env.otlp.metrics().iter().map(|metrics| format!("{metrics:?}")).collect()),
         ("pages", pages),
-        ("log lines", stage.operator.log().lines().map(str::to_owned).collect()),
+        ("log lines", env.operator.log().lines().map(str::to_owned).collect()),
     ]
 }
 
@@ -148,36 +148,36 @@ async fn no_canary_comes_out() {
     loosen(cluster).await;
     let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20header-c4f4");
     let variables = [("ELPIO_LOG", "trace,kube_client::client=trace"), headers];
-    let stage = Stage::on(cluster, PLANTED, &cluster.kubeconfig(), &variables).await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env = LiveEnv::on(cluster, PLANTED, &cluster.kubeconfig(), &variables).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     let refusal = "refused by https://webhook-c4f8:webhook-c4f8@policy.example/?key=webhook-c4f8";
     webhook.refuse("domainmappings.serving.knative.dev", 422, refusal);
     let message =
         "cannot pull https://engine-c4f7:engine-c4f7@registry.example/v2/?sig=engine-c4f7".to_owned();
     let failed = FakeStatus::NotReady { reason: "RevisionFailed".into(), message };
-    stage.engine.set_status("Service", "failing", failed);
+    env.engine.set_status("Service", "failing", failed);
 
     let git = |url: &str| json!({"git": {"url": url}});
     let userinfo = git("https://userinfo-c4f1:userinfo-c4f1@git.example/x.git");
-    create(&stage, "ElpioFunction", "userinfo", &function(&userinfo, "registry.example/x")).await;
+    create(&env, "ElpioFunction", "userinfo", &function(&userinfo, "registry.example/x")).await;
     let plain = json!({"archive": "http://files.example/x.zip?X-Amz-Signature=plain-c4f3"});
     create(
-        &stage,
+        &env,
         "ElpioFunction",
         "plain",
         &function(&plain, "https://plain-c4f3:plain-c4f3@registry.example/x"),
     )
     .await;
     let query = json!({"archive": "https://files.example/x.zip?X-Amz-Signature=query-c4f2#query-c4f2"});
-    create(&stage, "ElpioFunction", PLANTED, &function(&query, "registry.example/x")).await;
-    let env = json!({"env": [{"name": "TOKEN", "value": "env-c4f5"}]});
-    create(&stage, "ElpioService", "failing", &with(image("v1"), &env)).await;
-    let host = json!({"env": env["env"], "ingress": {"host": "canary.apps.example.org"}});
-    create(&stage, "ElpioService", "refused", &with(image("v1"), &host)).await;
+    create(&env, "ElpioFunction", PLANTED, &function(&query, "registry.example/x")).await;
+    let variables = json!({"env": [{"name": "TOKEN", "value": "env-c4f5"}]});
+    create(&env, "ElpioService", "failing", &with(image("v1"), &variables)).await;
+    let host = json!({"env": variables["env"], "ingress": {"host": "canary.apps.example.org"}});
+    create(&env, "ElpioService", "refused", &with(image("v1"), &host)).await;
     let undecodable = json!({"port": "undecodable-c4f6", "env": [{"name": 7, "value": "undecodable-c4f6"}]});
-    create(&stage, "ElpioService", "undecodable", &with(image("v1"), &undecodable)).await;
+    create(&env, "ElpioService", "undecodable", &with(image("v1"), &undecodable)).await;
 
-    fail_build(&stage, PLANTED).await;
+    fail_build(&env, PLANTED).await;
     for (kind, name, condition, reason) in [
         ("ElpioFunction", "userinfo", "Reconciled", "InvalidSpec"),
         ("ElpioFunction", "plain", "Reconciled", "InvalidSpec"),
@@ -186,10 +186,10 @@ async fn no_canary_comes_out() {
         ("ElpioService", "refused", "Reconciled", "ApplyFailed"),
         ("ElpioService", "undecodable", "Reconciled", "InvalidSpec"),
     ] {
-        wait_for(&stage, kind, name, condition, reason).await;
+        wait_for(&env, kind, name, condition, reason).await;
     }
-    let documents = eventually("everything has been exported", SOON, async || {
-        let documents = documents(&stage).await;
+    let documents = eventually("everything has been exported", TIMEOUT, async || {
+        let documents = documents(&env).await;
         let missing: Vec<_> = documents
             .iter()
             .filter(|(kind, all)| hits(all, planted(kind)).is_empty())

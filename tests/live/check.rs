@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use crate::{
     check_faults::{Fault, faults},
     fault_proxy::{Fault as ProxyFault, FaultProxy},
-    stage::binary,
+    live_env::binary,
 };
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const NAMESPACE: &str = "elpio-system";
 
 /// What installs Elpio, but for its CRDs and its process.
@@ -100,7 +100,7 @@ impl Installed {
 
     /// Waits until exactly this row is in error, or none is.
     async fn expect(&self, kubeconfig: &Path, more: &[(&str, &str)], expected: Option<&str>) -> String {
-        eventually(&format!("the row in error is {expected:?}"), SOON, async || {
+        eventually(&format!("the row in error is {expected:?}"), TIMEOUT, async || {
             let (code, rows, errors) = self.rows(kubeconfig, more).await;
             let red: Vec<&Value> = rows.iter().filter(|row| row["state"] == "error").collect();
             let names: Vec<&str> = red.iter().filter_map(|row| row["check"].as_str()).collect();

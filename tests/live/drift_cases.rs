@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 
 use crate::{
     apply_cases::{create, merge},
-    stage::{SOON, Stage, image, version, with},
+    live_env::{LiveEnv, TIMEOUT, image, version, with},
 };
 
-fn env() -> Value {
+fn variables() -> Value {
     json!({"env": [{"name": "PLACE", "value": "db.example.com"}, {"name": "ADDRESS", "value": "https://$(PLACE)/v1"},
         {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "not-there", "key": "token", "optional": true}}}]})
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_07_env_reordered_in_ui() {
-    let stage = Stage::new("drift-07").await;
+    let env = LiveEnv::new("drift-07").await;
     for engine in ["keda", "knative"] {
-        stage.apply(engine, &with(with(image("v1"), &env()), &json!({"engine": engine}))).await;
-        stage.ready(engine).await;
+        env.apply(engine, &with(with(image("v1"), &variables()), &json!({"engine": engine}))).await;
+        env.ready(engine).await;
     }
-    for (name, api) in [("keda", stage.deployments()), ("knative", stage.knative())] {
+    for (name, api) in [("keda", env.deployments()), ("knative", env.knative())] {
         let mut object = api.get(name).await.unwrap();
         let list = object.data.pointer_mut("/spec/template/spec/containers/0/env").unwrap();
         let mut sorted = list.as_array().unwrap().clone();
@@ -41,7 +41,7 @@ async fn case_07_env_reordered_in_ui() {
             names.filter(|name| name != "PORT").collect()
         };
         assert_eq!(names(&replaced), ["ADDRESS", "PLACE", "TOKEN", "ZZ"]);
-        let restored = stage
+        let restored = env
             .object(&api, name, "the order of the spec is back", |object| {
                 let own = names(object).into_iter().filter(|name| name != "ZZ");
                 own.eq(["PLACE", "ADDRESS", "TOKEN"])
@@ -58,68 +58,67 @@ async fn case_07_env_reordered_in_ui() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_34_odd_quantities() {
-    let stage = Stage::new("drift-34").await;
+    let env = LiveEnv::new("drift-34").await;
     let amounts = json!({"engine": "keda", "resources": {
         "requests": {"cpu": "0.5", "memory": 1_073_741_824, "ephemeral-storage": "1e9"},
         "limits": {"cpu": "1e0", "memory": "1Gi", "ephemeral-storage": "1G"}}});
-    let mark = stage.cluster.audit_offset();
-    stage.apply("odd", &with(image("v1"), &amounts)).await;
-    stage.ready("odd").await;
-    stage.quiet().await;
-    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    let mark = env.cluster.audit_offset();
+    env.apply("odd", &with(image("v1"), &amounts)).await;
+    env.ready("odd").await;
+    env.wait_until_idle().await;
+    let writes = env.requests_since(mark).writes().resource("deployments.apps");
     assert_eq!(writes.len(), 1, "it is sent as the API server stores it: {:?}", writes.count());
     let requests = |cpu: &str| {
         json!({"spec": {"template": {"spec": {"containers": [{"name": "odd",
             "resources": {"requests": {"cpu": cpu, "memory": "1048576Ki"}}}]}}}})
     };
-    let api = stage.deployments();
+    let api = env.deployments();
     let params = PatchParams::default();
-    let mark = stage.cluster.audit_offset();
+    let mark = env.cluster.audit_offset();
     api.patch("odd", &params, &Patch::Strategic(requests("500m"))).await.unwrap();
-    stage.quiet().await;
-    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    env.wait_until_idle().await;
+    let writes = env.requests_since(mark).writes().resource("deployments.apps");
     assert!(writes.is_empty(), "the same amount in another form: {:?}", writes.count());
     api.patch("odd", &params, &Patch::Strategic(requests("501m"))).await.unwrap();
-    stage
-        .object(&api, "odd", "the amount of the spec is back", |object| {
-            let path = "/spec/template/spec/containers/0/resources/requests/cpu";
-            object.data.pointer(path) == Some(&json!("500m"))
-        })
-        .await;
+    env.object(&api, "odd", "the amount of the spec is back", |object| {
+        let path = "/spec/template/spec/containers/0/resources/requests/cpu";
+        object.data.pointer(path) == Some(&json!("500m"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_76_a_restart_on_keda_writes_nothing() {
-    let mut stage = Stage::with("drift-76", &[("ELPIO_ENGINE", "keda")]).await;
+    let mut env = LiveEnv::with("drift-76", &[("ELPIO_ENGINE", "keda")]).await;
     for name in ["a", "b", "c"] {
-        stage.apply(name, &with(image("v1"), &env())).await;
-        stage.ready(name).await;
+        env.apply(name, &with(image("v1"), &variables())).await;
+        env.ready(name).await;
     }
-    stage.quiet().await;
-    let mark = stage.cluster.audit_offset();
-    stage.restart().await;
+    env.wait_until_idle().await;
+    let mark = env.cluster.audit_offset();
+    env.restart().await;
     let success = [("kind", "ElpioService"), ("result", "success")];
-    eventually("each service was reconciled", SOON, async || {
-        match stage.operator.sample("elpio_reconcile_total", &success).await {
+    eventually("each service was reconciled", TIMEOUT, async || {
+        match env.operator.sample("elpio_reconcile_total", &success).await {
             Some(count) if count >= 3.0 => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
-    stage.quiet().await;
-    let writes = stage.asked_since(mark).writes();
+    env.wait_until_idle().await;
+    let writes = env.requests_since(mark).writes();
     assert!(writes.is_empty(), "{:?}", writes.count());
 }
 
 /// An admission policy that sets a JSON pointer of Deployments in one namespace to a CEL expression.
-async fn policy(stage: &Stage, name: &str, unless: &str, pointer: &str, value: &str) {
+async fn policy(env: &LiveEnv, name: &str, unless: &str, pointer: &str, value: &str) {
     let api = |kind: &str, plural: &str| -> Api<DynamicObject> {
         let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1beta1", kind);
-        Api::all_with(stage.client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
+        Api::all_with(env.client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
     };
     let expression = format!("[JSONPatch{{op: \"replace\", path: \"{pointer}\", value: {value}}}]");
     let spec = json!({"failurePolicy": "Fail", "reinvocationPolicy": "Never",
-        "matchConstraints": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}},
+        "matchConstraints": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}},
             "resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
         "matchConditions": [{"name": "once", "expression": format!("!({unless})")}],
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}]});
@@ -135,8 +134,8 @@ async fn policy(stage: &Stage, name: &str, unless: &str, pointer: &str, value: &
     let before = probe.pointer(&pointer.replace("~1", "/")).or_else(|| probe.pointer(pointer)).cloned();
     let probe: DynamicObject = serde_json::from_value(probe).unwrap();
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    eventually("the policy is in force", SOON, async || {
-        let answer = stage.deployments().create(&dry_run, &probe).await.map_err(|e| e.to_string())?;
+    eventually("the policy is in force", TIMEOUT, async || {
+        let answer = env.deployments().create(&dry_run, &probe).await.map_err(|e| e.to_string())?;
         let answer = serde_json::to_value(&answer).unwrap();
         if answer.pointer(pointer).cloned() == before { Err("not changed".to_owned()) } else { Ok(()) }
     })
@@ -158,117 +157,112 @@ async fn cluster_with_policies() -> &'static Cluster {
 }
 
 /// Ten events of the Deployment, none of which is Elpio's business.
-async fn annotate_ten_times(stage: &Stage) {
+async fn annotate_ten_times(env: &LiveEnv) {
     for n in 0..10 {
-        merge(&stage.deployments(), "web", json!({"metadata": {"annotations": {"note": n.to_string()}}}))
-            .await;
+        merge(&env.deployments(), "web", json!({"metadata": {"annotations": {"note": n.to_string()}}})).await;
     }
-    stage.quiet().await;
+    env.wait_until_idle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_12_image_rewriting_policy() {
     let cluster = cluster_with_policies().await;
-    let mut stage = Stage::on(cluster, "drift-12", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    let mut env = LiveEnv::on(cluster, "drift-12", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
     let image_of = "object.spec.template.spec.containers[0].image";
     let mirrored = format!("\"mirror.example.com/\" + {image_of}");
     let is_mirrored = format!("{image_of}.startsWith(\"mirror.\")");
-    policy(&stage, "mirror", &is_mirrored, "/spec/template/spec/containers/0/image", &mirrored).await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage.quiet().await;
+    policy(&env, "mirror", &is_mirrored, "/spec/template/spec/containers/0/image", &mirrored).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.wait_until_idle().await;
     let image_is = |object: &DynamicObject, image: &str| {
         object.data.pointer("/spec/template/spec/containers/0/image") == Some(&json!(image))
     };
     assert!(image_is(
-        &stage.deployments().get("web").await.unwrap(),
+        &env.deployments().get("web").await.unwrap(),
         "mirror.example.com/registry.local/web:v1"
     ));
 
-    let mark = stage.cluster.audit_offset();
-    annotate_ten_times(&stage).await;
-    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    let mark = env.cluster.audit_offset();
+    annotate_ten_times(&env).await;
+    let writes = env.requests_since(mark).writes().resource("deployments.apps");
     assert!(writes.is_empty(), "a write that changes nothing: {:?}", writes.count());
     let changed = |child| [("kind", "ElpioService"), ("child", child), ("outcome", "changed")];
-    stage.reaches("elpio_apply_total", &changed("Deployment"), 1.0).await;
+    env.wait_for_metric("elpio_apply_total", &changed("Deployment"), 1.0).await;
 
     // After a restart it may be tried once, and that is no change.
-    let before = version(&stage.deployments().get("web").await.unwrap());
-    stage.restart().await;
-    stage.ready("web").await;
+    let before = version(&env.deployments().get("web").await.unwrap());
+    env.restart().await;
+    env.ready("web").await;
     // Another's write during that try would count as its change.
-    stage.quiet().await;
-    annotate_ten_times(&stage).await;
-    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    env.wait_until_idle().await;
+    annotate_ten_times(&env).await;
+    let writes = env.requests_since(mark).writes().resource("deployments.apps");
     assert!(writes.len() <= 1, "{:?}", writes.count());
     assert!(matches!(
-        stage.operator.sample("elpio_apply_total", &changed("Deployment")).await,
+        env.operator.sample("elpio_apply_total", &changed("Deployment")).await,
         None | Some(0.0)
     ));
-    assert_ne!(version(&stage.deployments().get("web").await.unwrap()), before, "by the annotations alone");
+    assert_ne!(version(&env.deployments().get("web").await.unwrap()), before, "by the annotations alone");
 
     // An edit is written, and settles again.
-    stage.apply("web", &image("v2")).await;
-    stage
-        .object(&stage.deployments(), "web", "the new image", |object| {
-            image_is(object, "mirror.example.com/registry.local/web:v2")
-        })
-        .await;
+    env.apply("web", &image("v2")).await;
+    env.object(&env.deployments(), "web", "the new image", |object| {
+        image_is(object, "mirror.example.com/registry.local/web:v2")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_11_managed_by_label_rewritten() {
     let cluster = cluster_with_policies().await;
-    let stage = Stage::on(cluster, "drift-11", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
+    let env = LiveEnv::on(cluster, "drift-11", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
     let label = |object: &DynamicObject| object.labels().get("app.kubernetes.io/managed-by").cloned();
     let relabel = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "platform"}}});
-    merge(&stage.deployments(), "web", relabel).await;
-    stage
-        .object(&stage.deployments(), "web", "the label is back", |o| label(o).as_deref() == Some("elpio"))
+    merge(&env.deployments(), "web", relabel).await;
+    env.object(&env.deployments(), "web", "the label is back", |o| label(o).as_deref() == Some("elpio"))
         .await;
 
     let pointer = "/metadata/labels/app.kubernetes.io~1managed-by";
     let rewritten =
         "object.metadata.?labels[?\"app.kubernetes.io/managed-by\"].orValue(\"platform\") == \"platform\"";
-    policy(&stage, "relabel", rewritten, pointer, "\"platform\"").await;
-    stage.apply("web", &image("v2")).await;
-    stage.ready("web").await;
-    stage.apply("new", &image("v1")).await;
-    stage.ready("new").await;
-    assert_eq!(label(&stage.deployments().get("new").await.unwrap()).as_deref(), Some("platform"));
-    stage.quiet().await;
-    let mark = stage.cluster.audit_offset();
-    annotate_ten_times(&stage).await;
-    let writes = stage.asked_since(mark).writes().resource("deployments.apps");
+    policy(&env, "relabel", rewritten, pointer, "\"platform\"").await;
+    env.apply("web", &image("v2")).await;
+    env.ready("web").await;
+    env.apply("new", &image("v1")).await;
+    env.ready("new").await;
+    assert_eq!(label(&env.deployments().get("new").await.unwrap()).as_deref(), Some("platform"));
+    env.wait_until_idle().await;
+    let mark = env.cluster.audit_offset();
+    annotate_ten_times(&env).await;
+    let writes = env.requests_since(mark).writes().resource("deployments.apps");
     assert!(writes.is_empty(), "{:?}", writes.count());
-    stage.ready("web").await;
+    env.ready("web").await;
 }
 
 /// A field that kubectl holds too stays when Elpio's apply drops it, unless it is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_field_is_gone_though_another_manager_holds_it() {
-    let stage = Stage::with("drift-held", &[("ELPIO_ENGINE", "keda")]).await;
-    let env =
+    let env = LiveEnv::with("drift-held", &[("ELPIO_ENGINE", "keda")]).await;
+    let variables =
         |names: &[&str]| -> Value { names.iter().map(|name| json!({"name": name, "value": "1"})).collect() };
-    stage.apply("web", &with(image("v1"), &json!({"env": env(&["A", "B", "C"])}))).await;
-    stage.ready("web").await;
+    env.apply("web", &with(image("v1"), &json!({"env": variables(&["A", "B", "C"])}))).await;
+    env.ready("web").await;
     let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-        "template": {"spec": {"containers": [{"name": "web", "env": env(&["A", "B", "C", "ZZ"])}]}}}});
-    let api = stage.deployments();
+        "template": {"spec": {"containers": [{"name": "web", "env": variables(&["A", "B", "C", "ZZ"])}]}}}});
+    let api = env.deployments();
     api.patch("web", &PatchParams::apply("kubectl"), &Patch::Apply(object)).await.unwrap();
-    stage.quiet().await;
-    stage.apply("web", &with(image("v1"), &json!({"env": env(&["A"])}))).await;
-    stage
-        .object(&api, "web", "the dropped variables are gone, the other's stays", |object| {
-            let list =
-                object.data.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
-            list.iter()
-                .map(|variable| variable["name"].as_str().unwrap())
-                .filter(|name| *name != "PORT")
-                .eq(["A", "ZZ"])
-        })
-        .await;
-    stage.ready("web").await;
+    env.wait_until_idle().await;
+    env.apply("web", &with(image("v1"), &json!({"env": variables(&["A"])}))).await;
+    env.object(&api, "web", "the dropped variables are gone, the other's stays", |object| {
+        let list = object.data.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
+        list.iter()
+            .map(|variable| variable["name"].as_str().unwrap())
+            .filter(|name| *name != "PORT")
+            .eq(["A", "ZZ"])
+    })
+    .await;
+    env.ready("web").await;
 }

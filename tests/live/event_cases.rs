@@ -13,14 +13,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, image, with};
 
 fn keda() -> Value {
     with(image("v1"), &json!({"engine": "keda", "scaling": {"minScale": 1, "maxScale": 2}}))
 }
 
-pub async fn no_event_is_lost(stage: &Stage) {
-    let metrics = stage.operator.metrics("").await;
+pub async fn no_event_is_lost(env: &LiveEnv) {
+    let metrics = env.operator.metrics("").await;
     let lost: Vec<&str> = metrics
         .lines()
         .filter(|line| line.starts_with("elpio_events_total{") && !line.ends_with(" 0"))
@@ -31,53 +31,53 @@ pub async fn no_event_is_lost(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_01_quota_exceeded_403() {
-    let stage = Stage::new("case-01").await;
-    let quotas: Api<ResourceQuota> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let env = LiveEnv::new("case-01").await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(env.client.clone(), &env.namespace);
     let quota = |limit: &str| json!({"metadata": {"name": "small"}, "spec": {"hard": {"count/deployments.apps": limit}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota("1")).unwrap()).await.unwrap();
     let used = async |number: &str| {
-        eventually(&format!("the quota counts {number}"), SOON, async || {
+        eventually(&format!("the quota counts {number}"), TIMEOUT, async || {
             let status = serde_json::to_value(quotas.get("small").await.unwrap().status).unwrap();
             if status["used"]["count/deployments.apps"] == number { Ok(()) } else { Err(status.to_string()) }
         })
         .await;
     };
     used("0").await;
-    stage.apply("one", &keda()).await;
-    stage.ready("one").await;
+    env.apply("one", &keda()).await;
+    env.ready("one").await;
     used("1").await;
-    stage.apply("two", &keda()).await;
-    let condition = stage.condition("two", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("two", &keda()).await;
+    let condition = env.condition("two", "Reconciled", "False", "ApplyFailed").await;
     for part in
         ["exceeded quota: small", "used: count/deployments.apps=1", "limited: count/deployments.apps=1"]
     {
         assert!(condition.message.contains(part), "{part}: {}", condition.message);
     }
-    let event = stage.event("two", "Warning", "ReconcileFailed").await;
+    let event = env.event("two", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("rejected: "), "{:?}", event.note);
-    stage.failed("rejected").await;
-    assert_eq!(stage.errors("forbidden").await, 0.0, "no right of the operator is missing");
+    env.failed("rejected").await;
+    assert_eq!(env.errors("forbidden").await, 0.0, "no right of the operator is missing");
     // Nobody edits the service.
     quotas.patch("small", &PatchParams::default(), &Patch::Merge(quota("2"))).await.unwrap();
-    stage.ready("two").await;
+    env.ready("two").await;
 }
 
 /// A policy that denies Deployments in one namespace.
 struct Policy<'a> {
-    stage: &'a Stage,
+    env: &'a LiveEnv,
     name: String,
 }
 
 impl<'a> Policy<'a> {
-    async fn deny(stage: &'a Stage, validation: Value) -> Self {
-        let name = format!("test-{}", stage.namespace);
+    async fn deny(env: &'a LiveEnv, validation: Value) -> Self {
+        let name = format!("test-{}", env.namespace);
         let policy = json!({"metadata": {"name": name}, "spec": {"failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
             "validations": [validation]}});
         let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}}});
-        let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
-        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}}}}});
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(env.client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(env.client.clone());
         let params = PostParams::default();
         policies.create(&params, &serde_json::from_value(policy).unwrap()).await.unwrap();
         bindings.create(&params, &serde_json::from_value(binding).unwrap()).await.unwrap();
@@ -85,94 +85,94 @@ impl<'a> Policy<'a> {
             "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "c"}]}}}}))
         .unwrap();
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        eventually("the policy is in force", SOON, async || {
-            match stage.deployments().create(&dry_run, &probe).await {
+        eventually("the policy is in force", TIMEOUT, async || {
+            match env.deployments().create(&dry_run, &probe).await {
                 Err(kube::Error::Api(answer)) if answer.message.contains(&name) => Ok(()),
                 other => Err(format!("{other:?}")),
             }
         })
         .await;
-        Self { stage, name }
+        Self { env, name }
     }
 
     async fn remove(&self) {
-        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.stage.client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.env.client.clone());
         bindings.delete(&self.name, &DeleteParams::default()).await.unwrap();
-        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.stage.client.clone());
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.env.client.clone());
         policies.delete(&self.name, &DeleteParams::default()).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_33_event_note_multibyte() {
-    let stage = Stage::new("case-33").await;
+    let env = LiveEnv::new("case-33").await;
     let text = "([1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30]).map(i, '許可されていません👩‍💻です' + string(i)).join('・')";
-    let policy = Policy::deny(&stage, json!({"expression": "false", "messageExpression": text})).await;
+    let policy = Policy::deny(&env, json!({"expression": "false", "messageExpression": text})).await;
     let greeting = json!([{"name": "GREETING", "value": "Grüße, 世界 👩‍💻 \t\u{202e} \"quoted\" $(NOT_A_VAR) $$(ESCAPED)"}]);
-    stage.apply("long", &with(keda(), &json!({"env": greeting}))).await;
-    let condition = stage.condition("long", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("long", &with(keda(), &json!({"env": greeting}))).await;
+    let condition = env.condition("long", "Reconciled", "False", "ApplyFailed").await;
     assert!(condition.message.contains("許可されていません👩‍💻です30"), "{}", condition.message);
-    let event = stage.event("long", "Warning", "ReconcileFailed").await;
+    let event = env.event("long", "Warning", "ReconcileFailed").await;
     let note = event.note.unwrap();
     assert!(note.len() <= 1024 && note.len() > 1000 && note.contains('…'), "{}: {note}", note.len());
     let trace = note.rsplit_once(" (trace ").and_then(|(_, end)| end.strip_suffix(')')).unwrap_or_default();
     assert!(trace.len() == 32 && trace.bytes().all(|b| b.is_ascii_hexdigit()), "{note}");
-    stage.failed("rejected").await;
-    no_event_is_lost(&stage).await;
+    env.failed("rejected").await;
+    no_event_is_lost(&env).await;
     policy.remove().await;
-    stage.ready("long").await;
+    env.ready("long").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_68_policy_403_is_not_forbidden() {
-    let stage = Stage::new("replayed-68").await;
+    let env = LiveEnv::new("replayed-68").await;
     let denied = json!({"expression": "false", "reason": "Forbidden", "message": "User \"eve\" cannot patch resource \"deployments\""});
-    let policy = Policy::deny(&stage, denied).await;
-    stage.apply("web", &keda()).await;
-    stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
-    stage.failed("rejected").await;
-    assert_eq!(stage.errors("forbidden").await, 0.0);
+    let policy = Policy::deny(&env, denied).await;
+    env.apply("web", &keda()).await;
+    env.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    env.failed("rejected").await;
+    assert_eq!(env.errors("forbidden").await, 0.0);
     policy.remove().await;
-    stage.ready("web").await;
+    env.ready("web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_40_webhook_down() {
-    let stage = Stage::new("case-40").await;
+    let env = LiveEnv::new("case-40").await;
     let hook = |group: &str, resource: &str| {
         json!({"name": format!("{resource}.case-40.example.com"), "clientConfig": {"url": "https://127.0.0.1:9/no"}, "failurePolicy": "Fail",
             "timeoutSeconds": 5, "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}},
             "rules": [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}]})
     };
-    let name = format!("test-{}", stage.namespace);
+    let name = format!("test-{}", env.namespace);
     let configuration = json!({"metadata": {"name": name}, "webhooks": [hook("apps", "deployments"), hook("events.k8s.io", "events")]});
-    let configurations: Api<ValidatingWebhookConfiguration> = Api::all(stage.client.clone());
+    let configurations: Api<ValidatingWebhookConfiguration> = Api::all(env.client.clone());
     let configuration = serde_json::from_value(configuration).unwrap();
     configurations.create(&PostParams::default(), &configuration).await.unwrap();
     let probe: DynamicObject = serde_json::from_value(
         json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "probe"}, "eventTime": "2026-01-01T00:00:00.000000Z",
             "reason": "R", "action": "A", "type": "Normal", "reportingController": "test.elpio.io/x", "reportingInstance": "x",
-            "regarding": {"namespace": stage.namespace}}),
+            "regarding": {"namespace": env.namespace}}),
     )
     .unwrap();
-    let events = stage.any("events.k8s.io/v1", "Event", "events");
+    let events = env.any("events.k8s.io/v1", "Event", "events");
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    eventually("the webhooks are asked", SOON, async || match events.create(&dry_run, &probe).await {
+    eventually("the webhooks are asked", TIMEOUT, async || match events.create(&dry_run, &probe).await {
         Err(kube::Error::Api(answer)) if answer.code == 500 => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    stage.apply("web", &keda()).await;
-    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("web", &keda()).await;
+    let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
     assert!(condition.message.contains("deployments.case-40.example.com"), "{}", condition.message);
-    stage.failed("unavailable").await;
-    let services = stage.any("v1", "Service", "services");
-    stage.object(&services, "web", "applied all the same", |_| true).await;
-    assert_eq!(stage.events("web").await.len(), 0, "the Event's webhook is down too");
+    env.failed("unavailable").await;
+    let services = env.any("v1", "Service", "services");
+    env.object(&services, "web", "applied all the same", |_| true).await;
+    assert_eq!(env.events("web").await.len(), 0, "the Event's webhook is down too");
     configurations.delete(&name, &DeleteParams::default()).await.unwrap();
-    stage.ready("web").await;
+    env.ready("web").await;
     // The Event of the failure arrives late, and is not lost.
-    stage.event("web", "Warning", "ReconcileFailed").await;
-    no_event_is_lost(&stage).await;
+    env.event("web", "Warning", "ReconcileFailed").await;
+    no_event_is_lost(&env).await;
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     event_cases::no_event_is_lost,
     fault_proxy::{FaultProxy, status, too_many_requests, writes_event},
-    stage::{SOON, Stage, image, reasons, summary},
+    live_env::{LiveEnv, TIMEOUT, image, reasons, summary},
 };
 
 const KSVC: &str = "services.serving.knative.dev";
@@ -25,7 +25,7 @@ const KSVC: &str = "services.serving.knative.dev";
 async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let stage = Stage::on(cluster, "event-flood", proxy.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "event-flood", proxy.kubeconfig(), &[]).await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     proxy.set(move |parts| {
@@ -34,21 +34,21 @@ async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
     });
     let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
     for tag in ["v1", "v2"] {
-        stage.engine.hold();
+        env.engine.hold();
         for name in &names {
-            stage.apply(name, &image(tag)).await;
+            env.apply(name, &image(tag)).await;
         }
         for name in &names {
-            stage.condition(name, "Ready", "False", "Progressing").await;
+            env.condition(name, "Ready", "False", "Progressing").await;
         }
-        stage.engine.release();
+        env.engine.release();
         for name in &names {
-            stage.ready(name).await;
+            env.ready(name).await;
         }
     }
     for name in &names {
-        eventually(&format!("{name}: three Events for each generation"), 3 * SOON, async || {
-            let events = stage.events(name).await;
+        eventually(&format!("{name}: three Events for each generation"), 3 * TIMEOUT, async || {
+            let events = env.events(name).await;
             let mut reasons = reasons(&events);
             reasons.sort();
             let expected = [
@@ -65,14 +65,14 @@ async fn no_event_is_lost_where_half_of_the_calls_are_refused() {
         .await;
     }
     assert!(calls.load(Ordering::Relaxed) >= 240, "{calls:?}");
-    no_event_is_lost(&stage).await;
+    no_event_is_lost(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_obeyed_as_a_header_too() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let stage = Stage::on(cluster, "event-throttled", proxy.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "event-throttled", proxy.kubeconfig(), &[]).await;
     let attempts = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let seen = Arc::clone(&attempts);
     proxy.set(move |parts| {
@@ -86,16 +86,16 @@ async fn retry_after_is_obeyed_as_a_header_too() {
         }
         (applies && seen.len() == 1).then(|| too_many_requests(5))
     });
-    stage.apply("web", &image("v1")).await;
-    let condition = stage.condition("web", "Reconciled", "False", "ApplyFailed").await;
+    env.apply("web", &image("v1")).await;
+    let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
     assert!(
         condition.message.starts_with(&format!("failed to patch {KSVC} web in namespace ")),
         "{}",
         condition.message
     );
     assert!(condition.message.contains("Too many requests"), "{}", condition.message);
-    stage.ready("web").await;
-    assert_eq!(stage.errors("throttled").await, 1.0);
+    env.ready("web").await;
+    assert_eq!(env.errors("throttled").await, 1.0);
     let attempts = attempts.lock();
     let pause = attempts[1].duration_since(attempts[0]);
     assert!(pause >= Duration::from_secs(5), "{pause:?}");
@@ -114,9 +114,9 @@ async fn a_revoked_token_is_read_again_at_once() {
     let file = cluster.kubeconfig().with_file_name("revoked.token");
     std::fs::write(&file, "token-admin").unwrap();
     let proxy = FaultProxy::start(&cluster.kubeconfig(), Some(&file)).await;
-    let mut stage = Stage::on(cluster, "event-token", proxy.kubeconfig(), &[]).await;
-    stage.apply("before", &image("v1")).await;
-    stage.ready("before").await;
+    let mut env = LiveEnv::on(cluster, "event-token", proxy.kubeconfig(), &[]).await;
+    env.apply("before", &image("v1")).await;
+    env.ready("before").await;
     let refused = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&refused);
     std::fs::write(&file, format!("token-{user}\n")).unwrap();
@@ -126,25 +126,25 @@ async fn a_revoked_token_is_read_again_at_once() {
         revoked.then(|| status(401, "Unauthorized", "Unauthorized"))
     });
     for n in 0..10 {
-        stage.apply(&format!("web-{n}"), &image("v1")).await;
+        env.apply(&format!("web-{n}"), &image("v1")).await;
     }
     for n in 0..10 {
-        stage.ready(&format!("web-{n}")).await;
+        env.ready(&format!("web-{n}")).await;
     }
     assert!(refused.load(Ordering::Relaxed) >= 1, "the old token was used");
     for class in ["forbidden", "rejected"] {
-        assert_eq!(stage.errors(class).await, 0.0, "{class}");
+        assert_eq!(env.errors(class).await, 0.0, "{class}");
     }
-    no_event_is_lost(&stage).await;
+    no_event_is_lost(&env).await;
 
     // A token that is refused for good is one line, not one for each object.
     proxy.set(|_| Some(status(401, "Unauthorized", "Unauthorized")));
     for n in 0..10 {
-        stage.apply(&format!("web-{n}"), &image("v2")).await;
+        env.apply(&format!("web-{n}"), &image("v2")).await;
     }
-    stage.failed("forbidden").await;
-    stage.operator.terminate(Duration::from_secs(40)).await;
-    let log = stage.operator.log();
+    env.failed("forbidden").await;
+    env.operator.terminate(Duration::from_secs(40)).await;
+    let log = env.operator.log();
     // One for each of the two incidents.
     assert!(log.matches("does not accept the credentials").count() <= 2, "{log}");
 }

@@ -9,9 +9,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    function_stage::{DIGEST, Functions, OTHER, condition, spec},
+    function_env::{DIGEST, Functions, OTHER, condition, spec},
+    live_env::{TIMEOUT, reasons, summary},
     span_rows::are_of_the_table,
-    stage::{SOON, reasons, summary},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn built_served_rebuilt_and_one_trace() {
         serde_json::from_str(&run.annotations()["tekton.dev/pipelinerunSpanContext"]).unwrap();
     assert_eq!(carrier["traceparent"], json!(rollout.traceparent));
     assert!(
-        f.stage.services().get_opt("hello").await.unwrap().is_none(),
+        f.env.services().get_opt("hello").await.unwrap().is_none(),
         "no service before the build of these inputs has succeeded"
     );
 
@@ -38,11 +38,8 @@ async fn built_served_rebuilt_and_one_trace() {
         (status.image_digest.as_deref(), status.service_name.as_deref()),
         (Some(DIGEST), Some("hello"))
     );
-    assert_eq!(
-        status.url.as_deref(),
-        Some(format!("http://hello.{}.example.com", f.stage.namespace).as_str())
-    );
-    let service = f.stage.services().get("hello").await.unwrap();
+    assert_eq!(status.url.as_deref(), Some(format!("http://hello.{}.example.com", f.env.namespace).as_str()));
+    let service = f.env.services().get("hello").await.unwrap();
     assert_eq!(service.annotations()["elpio.io/build"], run.name_any());
     assert_eq!(service.annotations()["elpio.io/traceparent"], rollout.traceparent.clone().unwrap());
 
@@ -54,57 +51,59 @@ async fn built_served_rebuilt_and_one_trace() {
         "Normal Progressing",
         "Normal Ready",
     ];
-    f.stage.expect_events("ElpioFunction", "hello", &reported).await;
-    let events = f.stage.events("hello").await;
+    f.env.expect_events("ElpioFunction", "hello", &reported).await;
+    let events = f.env.events("hello").await;
     assert!(events.iter().all(|e| e.note.as_ref().unwrap().contains(&trace)), "{}", summary(&events));
     let root = f
-        .stage
+        .env
         .otlp
-        .wait_for_span("the function's root", SOON, |s| {
+        .wait_for_span("the function's root", TIMEOUT, |s| {
             s.name == "rollout ElpioFunction" && s.trace_id == trace
         })
         .await;
     let inner = f
-        .stage
+        .env
         .otlp
-        .wait_for_span("the service's root", SOON, |s| {
+        .wait_for_span("the service's root", TIMEOUT, |s| {
             s.name == "rollout ElpioService" && s.trace_id == trace
         })
         .await;
     assert_eq!(inner.parent_id, root.span_id);
     let build = f
-        .stage
+        .env
         .otlp
-        .wait_for_span("the build", SOON, |s| s.name == "BUILD hello" && s.trace_id == trace)
+        .wait_for_span("the build", TIMEOUT, |s| s.name == "BUILD hello" && s.trace_id == trace)
         .await;
     assert_eq!(
         (build.parent_id.as_str(), build.duration().as_secs(), build.attribute("cicd.pipeline.result")),
         (root.span_id.as_str(), 42, "success")
     );
-    f.stage
+    f.env
         .otlp
-        .wait_for_span("the child's apply", SOON, |s| s.name == "apply KnativeService" && s.trace_id == trace)
+        .wait_for_span("the child's apply", TIMEOUT, |s| {
+            s.name == "apply KnativeService" && s.trace_id == trace
+        })
         .await;
-    are_of_the_table(&f.stage.otlp.spans());
-    f.stage.reaches("elpio_build_duration_seconds_count", &[("result", "success")], 1.0).await;
+    are_of_the_table(&f.env.otlp.spans());
+    f.env.wait_for_metric("elpio_build_duration_seconds_count", &[("result", "success")], 1.0).await;
 
     // A new revision is built; meanwhile the old one serves.
     f.apply(&spec("v2"), &json!({})).await;
     let second = f.run().await;
     assert_ne!(second.name_any(), run.name_any());
     f.phase("Building").await;
-    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
+    assert_eq!(f.env.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
     f.end(&second.name_any(), "True", "Succeeded", "", OTHER).await;
     f.phase("Ready").await;
-    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(OTHER));
+    assert_eq!(f.env.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(OTHER));
 
     // Env reaches the service at once, without a build.
     let mut more = spec("v2");
     more["env"] = json!([{"name": "A", "value": "1"}]);
     f.apply(&more, &json!({})).await;
-    eventually("the service has the variable", SOON, async || {
-        let env = f.stage.services().get("hello").await.unwrap().spec.env;
-        if env.len() == 1 { Ok(()) } else { Err(format!("{env:?}")) }
+    eventually("the service has the variable", TIMEOUT, async || {
+        let variables = f.env.services().get("hello").await.unwrap().spec.env;
+        if variables.len() == 1 { Ok(()) } else { Err(format!("{variables:?}")) }
     })
     .await;
     assert_eq!(f.all_runs().await.len(), 2);
@@ -112,7 +111,7 @@ async fn built_served_rebuilt_and_one_trace() {
     // A rebuild of the same inputs is a rollout of the same generation.
     let before = f.phase("Ready").await.status.unwrap().rollout.unwrap();
     f.apply(&more, &json!({"elpio.io/rebuild": "now"})).await;
-    eventually("a third run", SOON, async || match f.all_runs().await.len() {
+    eventually("a third run", TIMEOUT, async || match f.all_runs().await.len() {
         3 => Ok(()),
         n => Err(format!("{n} runs")),
     })
@@ -137,15 +136,15 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
     let task = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": format!("{}-build", bad.name_any()), "labels": {
         "app.kubernetes.io/managed-by": "elpio", "elpio.io/function": "hello", "tekton.dev/pipelineTask": "build"},
         "ownerReferences": [{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": bad.name_any(), "uid": bad.uid().unwrap(), "controller": true}]}, "spec": {}});
-    let tasks = f.stage.any("tekton.dev/v1", "TaskRun", "taskruns");
+    let tasks = f.env.any("tekton.dev/v1", "TaskRun", "taskruns");
     let name = task["metadata"]["name"].as_str().unwrap().to_owned();
     tasks.create(&kube::api::PostParams::default(), &serde_json::from_value(task).unwrap()).await.unwrap();
     let status = json!({"status": {"podName": "hello-pod", "startTime": "2026-01-01T00:00:01Z", "completionTime": "2026-01-01T00:00:41Z",
         "conditions": [{"type": "Succeeded", "status": "False", "reason": "Failed", "message": "no buildpack groups passed detection"}]}});
     tasks.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     // Each kind has a watch of its own, and none waits for another.
-    eventually("the operator has seen how the task ended", SOON, async || {
-        let seen = f.stage.counted("elpio_watch_events_total", &[("resource", "TaskRun")]).await;
+    eventually("the operator has seen how the task ended", TIMEOUT, async || {
+        let seen = f.env.counted("elpio_watch_events_total", &[("resource", "TaskRun")]).await;
         if seen >= 2.0 { Ok(()) } else { Err(format!("{seen} events")) }
     })
     .await;
@@ -161,22 +160,22 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
         assert!(build.message.contains(part), "{part}: {}", build.message);
     }
     assert_eq!(condition(&failed, "ServiceReady").status, "True", "the last good build serves");
-    assert_eq!(f.stage.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
-    let event = f.stage.event("hello", "Warning", "BuildFailed").await;
+    assert_eq!(f.env.services().get("hello").await.unwrap().spec.image.digest.as_deref(), Some(DIGEST));
+    let event = f.env.event("hello", "Warning", "BuildFailed").await;
     assert!(event.note.unwrap().contains("no buildpack groups"));
-    let span = f.stage.otlp.wait_for_span("the failed task", SOON, |s| s.name == "task build").await;
+    let span = f.env.otlp.wait_for_span("the failed task", TIMEOUT, |s| s.name == "task build").await;
     assert_eq!(span.status, "error");
-    are_of_the_table(&f.stage.otlp.spans());
+    are_of_the_table(&f.env.otlp.spans());
     assert_eq!(
-        f.stage.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await,
+        f.env.counted("elpio_reconcile_total", &[("kind", "ElpioFunction"), ("result", "error")]).await,
         0.0,
         "a build that fails is no failed reconcile"
     );
 
     // A failed build stays failed when its run is deleted or pruned: a pruner must not make it build for ever.
     f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
-    f.stage.wait_until_deleted(&f.runs, &bad.name_any()).await;
-    f.stage.quiet().await;
+    f.env.wait_until_deleted(&f.runs, &bad.name_any()).await;
+    f.env.wait_until_idle().await;
     let still = f.phase("BuildFailed").await;
     assert!(condition(&still, "BuildReady").message.contains("no buildpack groups"), "it is remembered");
     assert_eq!(f.all_runs().await, [first.name_any()]);
@@ -189,8 +188,8 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
 
     // A run that is pruned after its success is not built again.
     f.runs.delete(&again.name_any(), &DeleteParams::default()).await.unwrap();
-    f.stage.wait_until_deleted(&f.runs, &again.name_any()).await;
-    f.stage.quiet().await;
+    f.env.wait_until_deleted(&f.runs, &again.name_any()).await;
+    f.env.wait_until_idle().await;
     let still = f.phase("Ready").await;
     assert!(condition(&still, "BuildReady").message.contains("pruned"));
     assert_eq!(f.all_runs().await, [first.name_any()]);
@@ -207,7 +206,7 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     f.apply(&short, &json!({})).await;
     let second = f.run().await;
     let cancelled = f
-        .stage
+        .env
         .object(&f.runs, &first.name_any(), "cancelled", |o| {
             o.data.pointer("/spec/status") == Some(&json!("Cancelled"))
         })
@@ -216,7 +215,7 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
     f.end(&first.name_any(), "False", "Cancelled", "cancelled", "").await;
     f.end(&second.name_any(), "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
-    f.stage.wait_until_deleted(&f.runs, &first.name_any()).await;
+    f.env.wait_until_deleted(&f.runs, &first.name_any()).await;
     assert_eq!(f.all_runs().await, [second.name_any()]);
 
     // Back to the inputs whose run was cancelled and gone: they are built.
@@ -231,23 +230,23 @@ async fn newer_inputs_cancel_what_runs_and_history_is_kept_short() {
 async fn restarts_at_every_stage_build_once_and_publish_each_event_once() {
     let mut f = Functions::new("fn-restart").await;
     f.apply(&spec("v1"), &json!({})).await;
-    f.stage.operator.kill();
-    f.stage.restart().await;
+    f.env.operator.kill();
+    f.env.restart().await;
     let run = f.run().await;
     f.phase("Building").await;
-    f.stage.operator.kill();
-    f.stage.engine.hold();
+    f.env.operator.kill();
+    f.env.engine.hold();
     f.end(&run.name_any(), "True", "Succeeded", "", DIGEST).await;
-    f.stage.restart().await;
+    f.env.restart().await;
     f.phase("Deploying").await;
-    f.stage.operator.kill();
-    f.stage.engine.release();
-    f.stage.restart().await;
+    f.env.operator.kill();
+    f.env.engine.release();
+    f.env.restart().await;
     let ready = f.phase("Ready").await;
     assert_eq!(f.all_runs().await, [run.name_any()]);
     let expected = ["Normal BuildStarted", "Normal BuildSucceeded", "Normal Ready", "Normal Reconciled"];
-    let events = eventually("each Event is there once", SOON, async || {
-        let mut events = f.stage.events("hello").await;
+    let events = eventually("each Event is there once", TIMEOUT, async || {
+        let mut events = f.env.events("hello").await;
         events.retain(|e| e.regarding.as_ref().unwrap().kind.as_deref() == Some("ElpioFunction"));
         let mut reported = reasons(&events);
         reported.sort();

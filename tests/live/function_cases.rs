@@ -13,8 +13,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    function_stage::{DIGEST, Functions, OTHER, condition, spec},
-    stage::SOON,
+    function_env::{DIGEST, Functions, OTHER, condition, spec},
+    live_env::TIMEOUT,
 };
 
 const FINALIZER: &str = "chains.tekton.dev/pipelinerun";
@@ -30,7 +30,7 @@ async fn hang_in_deletion(f: &Functions, run: &str) {
 
 /// Waits until `BuildReady` names what holds the run; as the function was then.
 async fn reports_what_holds(f: &Functions, run: &str) -> ElpioFunction {
-    eventually("BuildReady names what holds the run", SOON, async || {
+    eventually("BuildReady names what holds the run", TIMEOUT, async || {
         let object = f.api.get("hello").await.map_err(|e| e.to_string())?;
         let message = condition(&object, "BuildReady").message;
         let named = [run, "being deleted", FINALIZER].iter().all(|part| message.contains(part));
@@ -48,13 +48,13 @@ async fn case_17_run_stuck_deleting() {
     hang_in_deletion(&f, &run.name_any()).await;
     let held = reports_what_holds(&f, &run.name_any()).await;
     assert_eq!(condition(&held, "Ready").reason, "Progressing");
-    let mark = f.stage.cluster.audit_offset();
-    f.stage.quiet().await;
+    let mark = f.env.cluster.audit_offset();
+    f.env.wait_until_idle().await;
     assert_eq!(f.all_runs().await, [run.name_any()], "none is made beside it");
 
     patch(&f.runs, &run.name_any(), json!({"metadata": {"finalizers": null}})).await;
-    let other = f.stage.object(&f.runs, &run.name_any(), "made again", |o| o.uid() != run.uid()).await;
-    let creations = f.stage.asked_since(mark).verb("create").resource("pipelineruns").len();
+    let other = f.env.object(&f.runs, &run.name_any(), "made again", |o| o.uid() != run.uid()).await;
+    let creations = f.env.requests_since(mark).verb("create").resource("pipelineruns").len();
     assert_eq!(creations, 1, "exactly one, and none while it hung");
 
     // One that failed stays failed, as it does when it is pruned.
@@ -65,8 +65,8 @@ async fn case_17_run_stuck_deleting() {
     assert_eq!(condition(&held, "BuildReady").reason, "BuildFailed");
     assert!(condition(&held, "BuildReady").message.contains("it does not compile"));
     patch(&f.runs, &other.name_any(), json!({"metadata": {"finalizers": null}})).await;
-    f.stage.wait_until_deleted(&f.runs, &other.name_any()).await;
-    f.stage.quiet().await;
+    f.env.wait_until_deleted(&f.runs, &other.name_any()).await;
+    f.env.wait_until_idle().await;
     f.phase("BuildFailed").await;
     assert!(f.all_runs().await.is_empty());
 }
@@ -126,7 +126,7 @@ async fn replayed_58_rebuild_annotation_removed() {
     f.serves(OTHER).await;
     for value in [None, Some("1")] {
         f.rebuild(value).await;
-        f.stage.quiet().await;
+        f.env.wait_until_idle().await;
         let ready = f.phase("Ready").await;
         assert_eq!(ready.status.unwrap().build.as_ref(), Some(&second), "{value:?}");
         f.serves(OTHER).await;
@@ -141,7 +141,7 @@ async fn replayed_62_tag_build_not_ready_early() {
     let first = f.run().await.name_any();
     f.end(&first, "True", "Succeeded", "", "").await;
     f.phase("Ready").await;
-    let service = f.stage.service("hello", "it names its build", |o| {
+    let service = f.env.service("hello", "it names its build", |o| {
         o.status.as_ref().and_then(|s| s.build.as_ref()) == Some(&first)
     });
     service.await;
@@ -151,22 +151,20 @@ async fn replayed_62_tag_build_not_ready_early() {
         };
         events.iter().filter(of_function).filter(|e| e.reason.as_deref() == Some("Ready")).count()
     };
-    f.stage.event("hello", "Normal", "Ready").await;
-    let before = readies(&f.stage.events("hello").await);
+    f.env.event("hello", "Normal", "Ready").await;
+    let before = readies(&f.env.events("hello").await);
 
-    f.stage.engine.hold();
+    f.env.engine.hold();
     f.rebuild(Some("1")).await;
     let second = f.other_run(std::slice::from_ref(&first)).await.name_any();
     f.end(&second, "True", "Succeeded", "", "").await;
-    f.stage
-        .service("hello", "the new build", |o| o.annotations().get("elpio.io/build") == Some(&second))
-        .await;
+    f.env.service("hello", "the new build", |o| o.annotations().get("elpio.io/build") == Some(&second)).await;
     let deploying = f.phase("Deploying").await;
-    f.stage.quiet().await;
+    f.env.wait_until_idle().await;
     let rollout = deploying.status.unwrap().rollout.unwrap();
     assert_eq!((rollout.rebuild.as_deref(), rollout.outcome), (Some("1"), None), "its rollout has not ended");
-    assert_eq!(readies(&f.stage.events("hello").await), before, "and no Event claims it");
-    f.stage.engine.release();
+    assert_eq!(readies(&f.env.events("hello").await), before, "and no Event claims it");
+    f.env.engine.release();
     let ready = f.phase("Ready").await;
     assert_eq!(ready.status.unwrap().rollout.unwrap().rebuild.as_deref(), Some("1"));
 }
@@ -179,13 +177,13 @@ async fn replayed_63_image_edited_after_prune() {
     f.end(&run, "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
     f.runs.delete(&run, &DeleteParams::default()).await.unwrap();
-    f.stage.wait_until_deleted(&f.runs, &run).await;
+    f.env.wait_until_deleted(&f.runs, &run).await;
     let evil = json!({"spec": {"image": {"repository": "evil.example/x", "digest": OTHER}}});
     let edit = async || {
-        let service: Api<DynamicObject> = f.stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
+        let service: Api<DynamicObject> = f.env.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
         patch(&service, "hello", evil.clone()).await;
         let own = |o: &elpio_operator::api::ElpioService| o.spec.image.repository == "registry.local/hello";
-        f.stage.service("hello", "its own image is back", own).await;
+        f.env.service("hello", "its own image is back", own).await;
         f.serves(DIGEST).await;
     };
     edit().await;
@@ -206,15 +204,15 @@ async fn replayed_64_restored_function_adopts() {
     let name = f.run().await.name_any();
     f.end(&name, "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
-    let (run, service) = (f.runs.get(&name).await.unwrap(), f.stage.services().get("hello").await.unwrap());
-    f.stage.operator.kill();
+    let (run, service) = (f.runs.get(&name).await.unwrap(), f.env.services().get("hello").await.unwrap());
+    f.env.operator.kill();
     let background = DeleteParams::background();
     f.api.delete("hello", &background).await.unwrap();
     let _ = f.runs.delete(&name, &background).await;
-    let _ = f.stage.services().delete("hello", &background).await;
-    f.stage.wait_until_deleted(&f.runs, &name).await;
-    eventually("the service is gone", SOON, async || {
-        match f.stage.services().get_opt("hello").await.map_err(|e| e.to_string())? {
+    let _ = f.env.services().delete("hello", &background).await;
+    f.env.wait_until_deleted(&f.runs, &name).await;
+    eventually("the service is gone", TIMEOUT, async || {
+        match f.env.services().get_opt("hello").await.map_err(|e| e.to_string())? {
             None => Ok(()),
             Some(_) => Err("it is there".to_owned()),
         }
@@ -228,18 +226,18 @@ async fn replayed_64_restored_function_adopts() {
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",
         "metadata": restored(&service.metadata), "spec": service.spec});
     let params = PatchParams::apply("elpio").force();
-    f.stage.services().patch("hello", &params, &Patch::Apply(object)).await.unwrap();
+    f.env.services().patch("hello", &params, &Patch::Apply(object)).await.unwrap();
     f.apply(&spec("main"), &json!({})).await;
-    f.stage.restart().await;
+    f.env.restart().await;
 
     let uid = f.api.get("hello").await.unwrap().uid().unwrap();
     let owned =
         |o: &DynamicObject| o.owner_references().iter().any(|r| r.uid == uid && r.controller == Some(true));
-    f.stage.object(&f.runs, &name, "adopted", owned).await;
+    f.env.object(&f.runs, &name, "adopted", owned).await;
     f.end(&name, "True", "Succeeded", "", DIGEST).await;
     f.phase("Ready").await;
-    let services = f.stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
-    f.stage.object(&services, "hello", "adopted", owned).await;
+    let services = f.env.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
+    f.env.object(&services, "hello", "adopted", owned).await;
     assert_eq!(f.all_runs().await, [name]);
 }
 
@@ -252,7 +250,7 @@ async fn replayed_65_run_loses_its_label() {
     f.phase("Building").await;
     for label in ["app.kubernetes.io/managed-by", "elpio.io/function"] {
         patch(&f.runs, &name, json!({"metadata": {"labels": {label: null}}})).await;
-        f.stage.object(&f.runs, &name, label, |o| o.labels().contains_key(label)).await;
+        f.env.object(&f.runs, &name, label, |o| o.labels().contains_key(label)).await;
     }
     assert_eq!(f.runs.get(&name).await.unwrap().uid(), run.uid());
     patch(&f.runs, &name, json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}}))
@@ -272,7 +270,7 @@ async fn a_loop_of_rebuilds_begins_a_build_in_10_s_and_then_in_20_s() {
         f.rebuild(Some(&value.to_string())).await;
     }
     let ended = tokio::time::Instant::now() + Duration::from_secs(40);
-    eventually("three builds", SOON, async || {
+    eventually("three builds", TIMEOUT, async || {
         let runs = f.runs.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
         let mut begun: Vec<i64> =
             runs.iter().map(|run| run.creation_timestamp().unwrap().0.as_second()).collect();

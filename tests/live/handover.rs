@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use elpio_cluster::{Cluster, Operator, eventually, otlp::Span, process::Exit};
 
-use crate::stage::{SOON, Stage, binary, image};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image};
 
 const SERVICES: usize = 10;
 const END: Duration = Duration::from_secs(40);
 
 /// The roots by their ids: how often each was received, and how many different spans that were.
-fn roots(stage: &Stage) -> BTreeMap<String, Vec<Span>> {
+fn roots(env: &LiveEnv) -> BTreeMap<String, Vec<Span>> {
     let mut roots: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    for span in stage.otlp.spans() {
+    for span in env.otlp.spans() {
         if span.name == "rollout ElpioService" {
             roots.entry(span.span_id.clone()).or_default().push(span);
         }
@@ -20,17 +20,17 @@ fn roots(stage: &Stage) -> BTreeMap<String, Vec<Span>> {
     roots
 }
 
-async fn all_ready(stage: &Stage) {
+async fn all_ready(env: &LiveEnv) {
     for n in 0..SERVICES {
-        stage.apply(&format!("web-{n}"), &image("v1")).await;
+        env.apply(&format!("web-{n}"), &image("v1")).await;
     }
     for n in 0..SERVICES {
-        stage.ready(&format!("web-{n}")).await;
+        env.ready(&format!("web-{n}")).await;
     }
 }
 
 async fn leads(operator: &Operator) {
-    eventually("it leads", SOON, async || {
+    eventually("it leads", TIMEOUT, async || {
         match operator.sample("leader_election_master_status", &[]).await {
             Some(1.0) => Ok(()),
             other => Err(format!("{other:?}\n{}", operator.log_tail())),
@@ -43,11 +43,11 @@ async fn leads(operator: &Operator) {
 async fn after_an_orderly_end_no_root_is_sent_again() {
     let cluster = Cluster::shared().await;
     // Its own operator has nothing to do: two of the test's share a Lease.
-    let stage = Stage::with("handover", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
-    let endpoint = stage.otlp.endpoint();
+    let env = LiveEnv::with("handover", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let endpoint = env.otlp.endpoint();
     let environment = [
-        ("ELPIO_NAMESPACES", stage.namespace.as_str()),
-        ("POD_NAMESPACE", stage.namespace.as_str()),
+        ("ELPIO_NAMESPACES", env.namespace.as_str()),
+        ("POD_NAMESPACE", env.namespace.as_str()),
         ("ELPIO_LEADER_ELECT", "on"),
         ("ELPIO_METRICS", "on"),
         ("ELPIO_METRICS_ADDR", "127.0.0.1"),
@@ -63,42 +63,41 @@ async fn after_an_orderly_end_no_root_is_sent_again() {
     let mut first = start().await;
     leads(&first).await;
     let mut second = start().await;
-    all_ready(&stage).await;
+    all_ready(&env).await;
     assert_eq!(first.terminate(END).await, Exit::Code(0), "{}", first.log_tail());
     leads(&second).await;
     // It works: whatever it was to send again was sent before.
-    stage.apply("web-0", &image("v2")).await;
-    stage
-        .service("web-0", "the second generation is ready", |o| {
-            o.status
-                .as_ref()
-                .and_then(|s| s.rollout.as_ref())
-                .is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
-        })
-        .await;
+    env.apply("web-0", &image("v2")).await;
+    env.service("web-0", "the second generation is ready", |o| {
+        o.status
+            .as_ref()
+            .and_then(|s| s.rollout.as_ref())
+            .is_some_and(|r| r.generation == 2 && r.ended_at.is_some())
+    })
+    .await;
     assert_eq!(second.terminate(END).await, Exit::Code(0), "{}", second.log_tail());
-    let sent: Vec<usize> = roots(&stage).values().map(Vec::len).collect();
+    let sent: Vec<usize> = roots(&env).values().map(Vec::len).collect();
     eprintln!("{} rollouts, {} roots received", sent.len(), sent.iter().sum::<usize>());
     assert_eq!(sent, [1; SERVICES + 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_each_root_is_sent_again_and_is_equal() {
-    let mut stage = Stage::new("handover-kill").await;
-    all_ready(&stage).await;
-    eventually("every root", SOON, async || match roots(&stage).len() {
+    let mut env = LiveEnv::new("handover-kill").await;
+    all_ready(&env).await;
+    eventually("every root", TIMEOUT, async || match roots(&env).len() {
         SERVICES => Ok(()),
         other => Err(other),
     })
     .await;
-    stage.operator.kill();
-    stage.restart().await;
-    eventually("every root again", SOON, async || {
-        let sent: Vec<usize> = roots(&stage).values().map(Vec::len).collect();
+    env.operator.kill();
+    env.restart().await;
+    eventually("every root again", TIMEOUT, async || {
+        let sent: Vec<usize> = roots(&env).values().map(Vec::len).collect();
         if sent == [2; SERVICES] { Ok(()) } else { Err(format!("{sent:?}")) }
     })
     .await;
-    for mut spans in roots(&stage).into_values() {
+    for mut spans in roots(&env).into_values() {
         // The processes differ.
         for span in &mut spans {
             span.resource.clear();

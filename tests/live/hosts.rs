@@ -9,32 +9,32 @@ use serde_json::{Value, json};
 
 use crate::{
     apply_cases::{host, on},
-    stage::{Stage, find, with},
+    live_env::{LiveEnv, find, with},
 };
 
 /// Two namespaces under one operator.
 struct TwoNamespaces {
-    first: Stage,
+    first: LiveEnv,
     second: Namespace,
     _engine: FakeEngines,
 }
 
-/// The verbs of a stage, in another namespace.
+/// The verbs of a env, in another namespace.
 struct Namespace(String);
 
 impl TwoNamespaces {
     async fn new(name: &str) -> Self {
         let cluster = Cluster::shared().await;
         let other = cluster.namespace(&format!("{name}-b")).await;
-        let first = Stage::with(name, &[("ELPIO_NAMESPACES", &format!("{{}},{other}"))]).await;
+        let first = LiveEnv::with(name, &[("ELPIO_NAMESPACES", &format!("{{}},{other}"))]).await;
         let pods = cluster.has_controller_manager();
         let options = FakeEngineOptions { pods, ..FakeEngineOptions::in_namespace(&other) };
         let engine = FakeEngines::start(first.client.clone(), options);
         Self { first, second: Namespace(other), _engine: engine }
     }
 
-    /// Runs `verbs` of the stage in the other namespace.
-    async fn in_second<T>(&mut self, verbs: impl AsyncFnOnce(&Stage) -> T) -> T {
+    /// Runs `verbs` of the env in the other namespace.
+    async fn in_second<T>(&mut self, verbs: impl AsyncFnOnce(&LiveEnv) -> T) -> T {
         std::mem::swap(&mut self.first.namespace, &mut self.second.0);
         let result = verbs(&self.first).await;
         std::mem::swap(&mut self.first.namespace, &mut self.second.0);
@@ -43,15 +43,15 @@ impl TwoNamespaces {
 }
 
 /// Every object that Elpio could have written here.
-async fn children(stage: &Stage) -> Vec<String> {
+async fn children(env: &LiveEnv) -> Vec<String> {
     let mut found = Vec::new();
     let apis = [
-        stage.deployments(),
-        stage.core_services(),
-        stage.http_scaled_objects(),
-        stage.knative(),
-        stage.domain_mappings(),
-        stage.any("cert-manager.io/v1", "Certificate", "certificates"),
+        env.deployments(),
+        env.core_services(),
+        env.http_scaled_objects(),
+        env.knative(),
+        env.domain_mappings(),
+        env.any("cert-manager.io/v1", "Certificate", "certificates"),
     ];
     for api in apis {
         let labelled = ListParams::default().labels("elpio.io/service");
@@ -60,8 +60,8 @@ async fn children(stage: &Stage) -> Vec<String> {
     found
 }
 
-async fn delete(stage: &Stage, name: &str) {
-    stage.services().delete(name, &DeleteParams::default()).await.unwrap();
+async fn delete(env: &LiveEnv, name: &str) {
+    env.services().delete(name, &DeleteParams::default()).await.unwrap();
 }
 
 fn asks(engine: &str, name: &str) -> Value {
@@ -70,128 +70,126 @@ fn asks(engine: &str, name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_namespace_waits_for_the_host_and_goes_on_by_itself() {
-    let mut stage = TwoNamespaces::new("hosts").await;
+    let mut env = TwoNamespaces::new("hosts").await;
     for (n, (engine, other)) in [("knative", "keda"), ("keda", "knative")].into_iter().enumerate() {
         let (old, young, shop) = (format!("old{n}"), format!("young{n}"), format!("shop{n}.example.org"));
-        stage.first.apply(&old, &asks(engine, &shop)).await;
-        stage.first.ready(&old).await;
-        stage
-            .in_second(async |b| {
-                b.apply(&young, &asks(other, &shop)).await;
-                let condition = b.condition(&young, "Reconciled", "False", "NameConflict").await;
-                assert!(!condition.message.contains(&old), "another namespace's name: {}", condition.message);
-                assert_eq!(children(b).await, Vec::<String>::new(), "nothing is written");
-                let url = b.services().get(&young).await.unwrap().status.unwrap().url;
-                assert_eq!(url, None, "it serves nowhere");
-            })
-            .await;
-        stage.first.ready(&old).await;
+        env.first.apply(&old, &asks(engine, &shop)).await;
+        env.first.ready(&old).await;
+        env.in_second(async |b| {
+            b.apply(&young, &asks(other, &shop)).await;
+            let condition = b.condition(&young, "Reconciled", "False", "NameConflict").await;
+            assert!(!condition.message.contains(&old), "another namespace's name: {}", condition.message);
+            assert_eq!(children(b).await, Vec::<String>::new(), "nothing is written");
+            let url = b.services().get(&young).await.unwrap().status.unwrap().url;
+            assert_eq!(url, None, "it serves nowhere");
+        })
+        .await;
+        env.first.ready(&old).await;
         if n == 0 {
-            delete(&stage.first, &old).await;
+            delete(&env.first, &old).await;
         } else {
-            stage.first.apply(&old, &on(engine)).await;
+            env.first.apply(&old, &on(engine)).await;
         }
-        stage
-            .in_second(async |b| {
-                b.ready(&young).await;
-                delete(b, &young).await;
-                for api in [b.knative(), b.deployments(), b.core_services(), b.http_scaled_objects()] {
-                    b.wait_until_deleted(&api, &young).await;
-                }
-                b.wait_until_deleted(&b.domain_mappings(), &shop).await;
-            })
-            .await;
+        env.in_second(async |b| {
+            b.ready(&young).await;
+            delete(b, &young).await;
+            for api in [b.knative(), b.deployments(), b.core_services(), b.http_scaled_objects()] {
+                b.wait_until_deleted(&api, &young).await;
+            }
+            b.wait_until_deleted(&b.domain_mappings(), &shop).await;
+        })
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_host_frees_the_one_that_waits() {
-    let stage = Stage::new("hosts-edit").await;
-    stage.apply("old", &asks("keda", "a.example.org")).await;
-    stage.ready("old").await;
-    stage.apply("young", &asks("keda", "a.example.org")).await;
-    let condition = stage.condition("young", "Reconciled", "False", "NameConflict").await;
+    let env = LiveEnv::new("hosts-edit").await;
+    env.apply("old", &asks("keda", "a.example.org")).await;
+    env.ready("old").await;
+    env.apply("young", &asks("keda", "a.example.org")).await;
+    let condition = env.condition("young", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("ElpioService old"), "its own namespace: {}", condition.message);
-    stage.apply("young", &asks("keda", "b.example.org")).await;
-    stage.ready("young").await;
+    env.apply("young", &asks("keda", "b.example.org")).await;
+    env.ready("young").await;
 }
 
 /// Age alone is no claim on a host that serves: neither by an edit nor after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_object_takes_no_host_that_serves() {
-    let mut stage = Stage::new("hosts-age").await;
-    stage.apply("old", &on("keda")).await;
-    stage.ready("old").await;
-    let before = stage.keda_uids("old").await;
-    stage.apply("young", &asks("knative", "a.example.org")).await;
-    stage.ready("young").await;
+    let mut env = LiveEnv::new("hosts-age").await;
+    env.apply("old", &on("keda")).await;
+    env.ready("old").await;
+    let before = env.keda_uids("old").await;
+    env.apply("young", &asks("knative", "a.example.org")).await;
+    env.ready("young").await;
     for edit in ["once", "again"] {
-        let env = json!({"env": [{"name": "EDIT", "value": edit}]});
-        stage.apply("old", &with(asks("keda", "a.example.org"), &env)).await;
-        stage.condition("old", "Reconciled", "False", "NameConflict").await;
-        assert_eq!(stage.keda_uids("old").await, before, "what it ran runs on");
-        stage.apply("young", &with(asks("knative", "a.example.org"), &env)).await;
-        stage.ready("young").await;
-        stage.restart().await;
+        let variables = json!({"env": [{"name": "EDIT", "value": edit}]});
+        env.apply("old", &with(asks("keda", "a.example.org"), &variables)).await;
+        env.condition("old", "Reconciled", "False", "NameConflict").await;
+        assert_eq!(env.keda_uids("old").await, before, "what it ran runs on");
+        env.apply("young", &with(asks("knative", "a.example.org"), &variables)).await;
+        env.ready("young").await;
+        env.restart().await;
     }
-    delete(&stage, "young").await;
-    stage.ready("old").await;
+    delete(&env, "young").await;
+    env.ready("old").await;
 }
 
 /// Nobody has it yet when the operator starts: the oldest gets it, whichever is reconciled first.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_start_the_oldest_gets_the_host() {
-    let mut stage = Stage::new("hosts-start").await;
-    stage.operator.kill();
+    let mut env = LiveEnv::new("hosts-start").await;
+    env.operator.kill();
     // A second apart, since creation times are whole seconds.
     for name in ["zz", "mm", "aa"] {
-        let created = stage.apply(name, &asks("keda", "a.example.org")).await;
+        let created = env.apply(name, &asks("keda", "a.example.org")).await;
         let created = created.metadata.creation_timestamp.unwrap().0.as_second();
-        elpio_cluster::eventually("the next second", crate::stage::SOON, async || {
+        elpio_cluster::eventually("the next second", crate::live_env::TIMEOUT, async || {
             if jiff::Timestamp::now().as_second() > created { Ok(()) } else { Err("not yet") }
         })
         .await;
     }
-    stage.restart().await;
-    stage.ready("zz").await;
+    env.restart().await;
+    env.ready("zz").await;
     for name in ["mm", "aa"] {
-        stage.condition(name, "Reconciled", "False", "NameConflict").await;
+        env.condition(name, "Reconciled", "False", "NameConflict").await;
     }
-    delete(&stage, "zz").await;
-    stage.ready("mm").await;
-    let object = stage.services().get("aa").await.unwrap();
+    delete(&env, "zz").await;
+    env.ready("mm").await;
+    let object = env.services().get("aa").await.unwrap();
     assert_eq!(find(&object, "Reconciled").unwrap().reason, "NameConflict");
 }
 
 /// One host, many at once: one serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_that_are_created_at_once_one_has_the_host() {
-    let mut stage = TwoNamespaces::new("hosts-race").await;
+    let mut env = TwoNamespaces::new("hosts-race").await;
     let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
     let engine = |n: usize| if n.is_multiple_of(2) { "keda" } else { "knative" };
     let specs: Vec<Value> = (0..12).map(|n| asks(engine(n), "a.example.org")).collect();
-    let created = names.iter().zip(&specs).map(|(name, spec)| stage.first.apply(name, spec));
+    let created = names.iter().zip(&specs).map(|(name, spec)| env.first.apply(name, spec));
     futures::future::join_all(created).await;
-    let all = async |stage: &Stage| -> Vec<(String, String)> {
-        let api: Api<elpio_operator::api::ElpioService> = stage.services();
+    let all = async |env: &LiveEnv| -> Vec<(String, String)> {
+        let api: Api<elpio_operator::api::ElpioService> = env.services();
         let listed = api.list(&ListParams::default()).await.unwrap().items;
         let reason = |o: &elpio_operator::api::ElpioService| find(o, "Reconciled").map(|c| c.reason);
         let known = |o| Some((kube::ResourceExt::name_any(&o), reason(&o)?));
         listed.into_iter().filter_map(known).collect()
     };
-    stage.in_second(async |b| b.apply("late", &asks("keda", "a.example.org")).await).await;
-    stage.in_second(async |b| b.condition("late", "Reconciled", "False", "NameConflict").await).await;
+    env.in_second(async |b| b.apply("late", &asks("keda", "a.example.org")).await).await;
+    env.in_second(async |b| b.condition("late", "Reconciled", "False", "NameConflict").await).await;
     let winner =
-        elpio_cluster::eventually("one is reconciled, eleven wait", crate::stage::SOON, async || {
-            let reasons = all(&stage.first).await;
+        elpio_cluster::eventually("one is reconciled, eleven wait", crate::live_env::TIMEOUT, async || {
+            let reasons = all(&env.first).await;
             let (has, waits): (Vec<_>, Vec<_>) =
                 reasons.iter().partition(|(_, reason)| reason == "Reconciled");
             let waiting = waits.iter().filter(|(_, reason)| reason == "NameConflict").count();
             if has.len() == 1 && waiting == 11 { Ok(has[0].0.clone()) } else { Err(format!("{reasons:?}")) }
         })
         .await;
-    stage.first.ready(&winner).await;
-    let hosts = stage.first.http_scaled_objects().list(&ListParams::default()).await.unwrap().items.len();
-    let mappings = stage.first.domain_mappings().list(&ListParams::default()).await.unwrap().items.len();
+    env.first.ready(&winner).await;
+    let hosts = env.first.http_scaled_objects().list(&ListParams::default()).await.unwrap().items.len();
+    let mappings = env.first.domain_mappings().list(&ListParams::default()).await.unwrap().items.len();
     assert_eq!(hosts + mappings, 1, "one child claims the host");
 }

@@ -9,14 +9,14 @@ use kube::Api;
 use nix::sys::signal::Signal;
 
 use crate::{
-    stage::{SOON, Stage},
+    live_env::{LiveEnv, TIMEOUT},
     store_cases::{NO_NAMESPACE, keda, leads, make_admin, may_list, start, wait_until_leading},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
-    let stage = Stage::with("case-25", &[NO_NAMESPACE]).await;
-    let (cluster, namespace) = (stage.cluster, stage.namespace.clone());
+    let env = LiveEnv::with("case-25", &[NO_NAMESPACE]).await;
+    let (cluster, namespace) = (env.cluster, env.namespace.clone());
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
         ("POD_NAMESPACE", namespace.as_str()),
@@ -24,7 +24,7 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
     ];
     let users = ["elpio-test-21", "elpio-test-22"];
     for user in users {
-        make_admin(&stage.client, user).await;
+        make_admin(&env.client, user).await;
         may_list(cluster, user, &namespace, true).await;
     }
     let a = start(cluster, users[0], &environment).await;
@@ -32,17 +32,17 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
     let b = start(cluster, users[1], &environment).await;
     let names = ["a1", "a2", "a3", "a4", "a5"];
     for name in names {
-        stage.apply(name, &keda("v1")).await;
+        env.apply(name, &keda("v1")).await;
     }
     for name in names {
-        stage.ready(name).await;
+        env.ready(name).await;
     }
     // Busy at the moment of the pause.
     let mark = cluster.audit_offset();
     for name in names {
-        stage.apply(name, &keda("v2")).await;
+        env.apply(name, &keda("v2")).await;
     }
-    eventually("it is in the midst of it", SOON, async || {
+    eventually("it is in the midst of it", TIMEOUT, async || {
         match cluster.audit_since(mark).user(users[0]).writes().len() {
             0 => Err("no write yet"),
             _ => Ok(()),
@@ -52,14 +52,14 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
     a.signal(Signal::SIGSTOP);
     wait_until_leading(&b).await;
     for name in names {
-        stage.apply(name, &keda("v9")).await;
+        env.apply(name, &keda("v9")).await;
     }
     for name in names {
-        stage.ready(name).await;
+        env.ready(name).await;
     }
     let mark = cluster.audit_offset();
     a.signal(Signal::SIGCONT);
-    eventually("it stands by", SOON, async || {
+    eventually("it stands by", TIMEOUT, async || {
         let holder = a.log().contains("another process holds the Lease");
         if holder && !leads(&a).await { Ok(()) } else { Err(a.log_tail()) }
     })
@@ -72,7 +72,7 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
     assert!(late.len() <= 1, "at most the one that was in flight: {:?}", late.0);
     assert!(leads(&b).await);
     for name in names {
-        let deployment = stage.deployments().get(name).await.unwrap();
+        let deployment = env.deployments().get(name).await.unwrap();
         let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], "registry.local/web:v9", "{name}");
     }
@@ -80,16 +80,16 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
-    let stage = Stage::with("replayed-77", &[NO_NAMESPACE]).await;
-    let namespace = stage.namespace.clone();
+    let env = LiveEnv::with("replayed-77", &[NO_NAMESPACE]).await;
+    let namespace = env.namespace.clone();
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
         ("POD_NAMESPACE", &namespace),
         ("ELPIO_LEADER_ELECT", "on"),
     ];
-    let operator = start(stage.cluster, "admin", &environment).await;
+    let operator = start(env.cluster, "admin", &environment).await;
     wait_until_leading(&operator).await;
-    let webhook = Webhook::start(stage.client.clone(), &namespace).await;
+    let webhook = Webhook::start(env.client.clone(), &namespace).await;
     webhook.add(Rule::delay("leases.coordination.k8s.io", Duration::from_secs(8)));
     let renewals = || webhook.requests().iter().filter(|s| s.resource.starts_with("leases")).count();
     eventually("four slow renewals", Duration::from_mins(2), async || {
@@ -101,8 +101,8 @@ async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_81_two_installations_in_one_namespace_both_lead() {
-    let stage = Stage::with("replayed-81", &[NO_NAMESPACE]).await;
-    let (cluster, home) = (stage.cluster, stage.namespace.clone());
+    let env = LiveEnv::with("replayed-81", &[NO_NAMESPACE]).await;
+    let (cluster, home) = (env.cluster, env.namespace.clone());
     let namespaces = [cluster.namespace("replayed-81-a").await, cluster.namespace("replayed-81-b").await];
     let environment = |n: usize| {
         [("ELPIO_NAMESPACES", namespaces[n].as_str()), ("POD_NAMESPACE", &home), ("ELPIO_LEADER_ELECT", "on")]
@@ -111,7 +111,7 @@ async fn replayed_81_two_installations_in_one_namespace_both_lead() {
     let second = start(cluster, "admin", &environment(1)).await;
     wait_until_leading(&first).await;
     wait_until_leading(&second).await;
-    let leases: Api<Lease> = Api::namespaced(stage.client.clone(), &home);
+    let leases: Api<Lease> = Api::namespaced(env.client.clone(), &home);
     let mut holders = Vec::new();
     for namespace in &namespaces {
         let lease = leases.get(&lease_name(std::slice::from_ref(namespace))).await.unwrap();
@@ -119,7 +119,7 @@ async fn replayed_81_two_installations_in_one_namespace_both_lead() {
     }
     assert_ne!(holders[0], holders[1]);
     let replica = start(cluster, "admin", &environment(0)).await;
-    eventually("a replica names the holder", SOON, async || {
+    eventually("a replica names the holder", TIMEOUT, async || {
         if replica.log().contains(&holders[0]) { Ok(()) } else { Err(replica.log_tail()) }
     })
     .await;

@@ -6,30 +6,30 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::stage::{Stage, children, find, image, version, with};
+use crate::live_env::{LiveEnv, children, find, image, version, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn knative_create_edit_delete() {
-    let stage = Stage::new("life-knative").await;
-    let mark = stage.cluster.audit_offset();
+    let env = LiveEnv::new("life-knative").await;
+    let mark = env.cluster.audit_offset();
     // An engine that is faster than a reconcile leaves nothing to wait for.
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.engine.release();
-    let ready = stage.ready("web").await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.engine.release();
+    let ready = env.ready("web").await;
     let status = ready.status.clone().unwrap();
-    assert_eq!(status.url.as_deref(), Some(format!("http://web.{}.example.com", stage.namespace).as_str()));
+    assert_eq!(status.url.as_deref(), Some(format!("http://web.{}.example.com", env.namespace).as_str()));
     assert_eq!(
         status.address.as_deref(),
-        Some(format!("http://web.{}.svc.cluster.local", stage.namespace).as_str())
+        Some(format!("http://web.{}.svc.cluster.local", env.namespace).as_str())
     );
     assert_eq!(
         children(&ready).iter().map(|c| (c.kind.as_str(), c.name.as_str(), c.ready)).collect::<Vec<_>>(),
         [("Service", "web", true)]
     );
 
-    let child = stage.knative().get("web").await.unwrap();
+    let child = env.knative().get("web").await.unwrap();
     assert_eq!(child.labels()["app.kubernetes.io/managed-by"], "elpio");
     assert_eq!(child.owner_references()[0].uid, ready.uid().unwrap());
     assert_eq!(
@@ -37,11 +37,10 @@ async fn knative_create_edit_delete() {
         "registry.local/web:v1"
     );
 
-    stage
-        .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+    env.expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
         .await;
-    stage.quiet().await;
-    let asked = stage.asked_since(mark).writes();
+    env.wait_until_idle().await;
+    let asked = env.requests_since(mark).writes();
     let count = asked.count();
     assert_eq!(
         asked.clone().resource("services.serving.knative.dev").len(),
@@ -52,79 +51,77 @@ async fn knative_create_edit_delete() {
     let patches = asked.resource("elpioservices/status").len();
     assert!((1..=3).contains(&patches), "{count:?}");
 
-    stage.apply("web", &image("v2")).await;
-    stage
-        .object(&stage.knative(), "web", "image v2", |o| {
-            o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v2"
-        })
-        .await;
-    stage.ready("web").await;
+    env.apply("web", &image("v2")).await;
+    env.object(&env.knative(), "web", "image v2", |o| {
+        o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v2"
+    })
+    .await;
+    env.ready("web").await;
 
-    stage.services().delete("web", &DeleteParams::default()).await.unwrap();
-    stage.wait_until_deleted(&stage.knative(), "web").await;
+    env.services().delete("web", &DeleteParams::default()).await.unwrap();
+    env.wait_until_deleted(&env.knative(), "web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keda_http_and_cpu() {
-    let stage = Stage::with("life-keda", &[("ELPIO_ENGINE", "keda")]).await;
-    stage.apply("api", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
+    let env = LiveEnv::with("life-keda", &[("ELPIO_ENGINE", "keda")]).await;
+    env.apply("api", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
     let spec = with(
         image("v1"),
         &json!({"scaling": {"metric": "cpu", "target": 70}, "resources": {"requests": {"cpu": "100m"}}}),
     );
-    stage.apply("worker", &spec).await;
+    env.apply("worker", &spec).await;
 
-    let api = stage.ready("api").await;
+    let api = env.ready("api").await;
     let status = api.status.clone().unwrap();
     assert_eq!((status.url.as_deref(), status.engine.unwrap().as_str()), (None, "keda"));
     assert!(status.address.unwrap().contains("interceptor"));
     let message = find(&api, "Ready").unwrap().message;
-    assert!(message.contains(&format!("Host: api.{}", stage.namespace)), "{message}");
+    assert!(message.contains(&format!("Host: api.{}", env.namespace)), "{message}");
     assert_eq!(
         children(&api).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
         ["Deployment", "Service", "HTTPScaledObject"]
     );
 
-    let worker = stage.ready("worker").await;
+    let worker = env.ready("worker").await;
     assert_eq!(
         children(&worker).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
         ["Deployment", "Service", "ScaledObject"]
     );
     assert_eq!(
         worker.status.unwrap().address.as_deref(),
-        Some(format!("http://worker.{}.svc.cluster.local", stage.namespace).as_str())
+        Some(format!("http://worker.{}.svc.cluster.local", env.namespace).as_str())
     );
 
     // An autoscaler owns the replicas: what it sets stays, and is no drift.
     let scale = json!({"spec": {"replicas": 3}});
-    stage.deployments().patch("worker", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
-    stage
-        .object(&stage.deployments(), "worker", "3 available", |o| {
-            o.data.pointer("/status/availableReplicas") == Some(&json!(3))
-        })
-        .await;
-    stage.quiet().await;
-    let deployment = stage.deployments().get("worker").await.unwrap();
+    env.deployments().patch("worker", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
+    env.object(&env.deployments(), "worker", "3 available", |o| {
+        o.data.pointer("/status/availableReplicas") == Some(&json!(3))
+    })
+    .await;
+    env.wait_until_idle().await;
+    let deployment = env.deployments().get("worker").await.unwrap();
     assert_eq!(deployment.data.pointer("/spec/replicas"), Some(&json!(3)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_right_is_not_written() {
-    let stage = Stage::new("life-noop").await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage.quiet().await;
-    let mark = stage.cluster.audit_offset();
-    let turns = stage
+    let env = LiveEnv::new("life-noop").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.wait_until_idle().await;
+    let mark = env.cluster.audit_offset();
+    let turns = env
         .operator
         .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
         .await
         .unwrap();
     // An annotation that the operator reads causes a reconcile, which finds everything in place.
     let note = json!({"metadata": {"annotations": {"elpio.io/rebuild": "1"}}});
-    stage.services().patch("web", &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
-    elpio_cluster::eventually("the operator has looked", crate::stage::SOON, async || {
-        let now = stage
+    env.services().patch("web", &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
+    elpio_cluster::eventually("the operator has looked", crate::live_env::TIMEOUT, async || {
+        let now = env
             .operator
             .sample("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")])
             .await
@@ -132,49 +129,44 @@ async fn what_is_right_is_not_written() {
         if now > turns { Ok(()) } else { Err(format!("{now} reconciles")) }
     })
     .await;
-    stage.quiet().await;
-    let asked = stage.asked_since(mark);
+    env.wait_until_idle().await;
+    let asked = env.requests_since(mark);
     assert!(asked.is_empty(), "a settled object costs no request: {:?}", asked.count());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_corrected_and_additions_of_others_stay() {
-    let stage = Stage::new("life-drift").await;
-    stage
-        .apply(
-            "web",
-            &with(
-                image("v1"),
-                &json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]}),
-            ),
-        )
-        .await;
-    stage.ready("web").await;
+    let env = LiveEnv::new("life-drift").await;
+    env.apply(
+        "web",
+        &with(image("v1"), &json!({"env": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}]})),
+    )
+    .await;
+    env.ready("web").await;
     let edit = json!({"spec": {"template": {"spec": {"containers": [{"image": "evil"}]}}}});
-    stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
-    stage
-        .object(&stage.knative(), "web", "the image is back", |o| {
-            o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v1"
-        })
-        .await;
+    env.knative().patch("web", &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+    env.object(&env.knative(), "web", "the image is back", |o| {
+        o.data.pointer("/spec/template/spec/containers/0/image").unwrap() == "registry.local/web:v1"
+    })
+    .await;
 
     let addition = json!({"metadata": {"annotations": {"somebody": "else"}}});
-    stage.knative().patch("web", &PatchParams::default(), &Patch::Merge(addition)).await.unwrap();
-    stage.quiet().await;
-    assert_eq!(stage.knative().get("web").await.unwrap().annotations()["somebody"], "else");
+    env.knative().patch("web", &PatchParams::default(), &Patch::Merge(addition)).await.unwrap();
+    env.wait_until_idle().await;
+    assert_eq!(env.knative().get("web").await.unwrap().annotations()["somebody"], "else");
 
-    stage.knative().delete("web", &DeleteParams::default()).await.unwrap();
-    stage.ready("web").await;
-    stage.object(&stage.knative(), "web", "made again", |_| true).await;
+    env.knative().delete("web", &DeleteParams::default()).await.unwrap();
+    env.ready("web").await;
+    env.object(&env.knative(), "web", "made again", |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_longer_asked_for_is_deleted() {
-    let stage = Stage::new("life-prune").await;
+    let env = LiveEnv::new("life-prune").await;
     let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
     let host = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
-    stage.apply("web", &with(with(image("v1"), &secret), &host)).await;
-    let ready = stage.ready("web").await;
+    env.apply("web", &with(with(image("v1"), &secret), &host)).await;
+    let ready = env.ready("web").await;
     assert_eq!(
         children(&ready).iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(),
         ["ExternalSecret", "Certificate", "Service", "DomainMapping"]
@@ -183,35 +175,32 @@ async fn what_is_no_longer_asked_for_is_deleted() {
     for kind in ["DomainReady", "SecretsReady"] {
         assert_eq!(find(&ready, kind).map(|c| c.status), Some("True".into()), "{kind}");
     }
-    let before = version(&stage.knative().get("web").await.unwrap());
+    let before = version(&env.knative().get("web").await.unwrap());
 
-    stage.apply("web", &image("v1")).await;
-    stage
-        .wait_until_deleted(
-            &stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"),
-            "web.apps.example.org",
-        )
+    env.apply("web", &image("v1")).await;
+    env.wait_until_deleted(
+        &env.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"),
+        "web.apps.example.org",
+    )
+    .await;
+    env.wait_until_deleted(
+        &env.any("cert-manager.io/v1", "Certificate", "certificates"),
+        "web.apps.example.org",
+    )
+    .await;
+    env.wait_until_deleted(&env.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db")
         .await;
-    stage
-        .wait_until_deleted(
-            &stage.any("cert-manager.io/v1", "Certificate", "certificates"),
-            "web.apps.example.org",
-        )
-        .await;
-    stage
-        .wait_until_deleted(&stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets"), "db")
-        .await;
-    let ready = stage.ready("web").await;
+    let ready = env.ready("web").await;
     assert_eq!(children(&ready).len(), 1);
     assert_eq!(find(&ready, "DomainReady"), None);
-    assert_eq!(version(&stage.knative().get("web").await.unwrap()), before, "what stays is not written");
+    assert_eq!(version(&env.knative().get("web").await.unwrap()), before, "what stays is not written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_cannot_become_ready_names_the_child_and_the_reason() {
-    let stage = Stage::new("life-broken").await;
-    stage.apply("bad", &json!({"image": {"repository": "registry.local/broken", "tag": "v1"}})).await;
-    let object = stage
+    let env = LiveEnv::new("life-broken").await;
+    env.apply("bad", &json!({"image": {"repository": "registry.local/broken", "tag": "v1"}})).await;
+    let object = env
         .service("bad", "Ready=False with the engine's own reason", |o| {
             find(o, "Ready").is_some_and(|c| c.status == "False" && c.reason != "Progressing")
         })
@@ -219,7 +208,7 @@ async fn a_service_that_cannot_become_ready_names_the_child_and_the_reason() {
     let (ready, engine) = (find(&object, "Ready").unwrap(), find(&object, "EngineReady").unwrap());
     assert_eq!((&ready.reason, &ready.message), (&engine.reason, &engine.message));
     assert!(ready.message.starts_with("Knative Service bad: "), "{}", ready.message);
-    let event = stage.event("bad", "Warning", "Progressing").await;
+    let event = env.event("bad", "Warning", "Progressing").await;
     assert!(event.note.as_ref().unwrap().contains(&ready.reason), "{:?}", event.note);
     assert_eq!(event.related.as_ref().unwrap().kind.as_deref(), Some("Service"));
     let rollout = object.status.unwrap().rollout.unwrap();
@@ -231,17 +220,17 @@ async fn a_service_that_cannot_become_ready_names_the_child_and_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ready_service_that_falls_reports_it_and_rises_again() {
     use elpio_cluster::FakeStatus;
-    let stage = Stage::new("life-flap").await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage.engine.set_status(
+    let env = LiveEnv::new("life-flap").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.engine.set_status(
         "Service",
         "web",
         FakeStatus::NotReady { reason: "RevisionFailed".into(), message: "out of memory".into() },
     );
-    stage.condition("web", "Ready", "False", "RevisionFailed").await;
-    let event = stage.event("web", "Warning", "Progressing").await;
+    env.condition("web", "Ready", "False", "RevisionFailed").await;
+    let event = env.event("web", "Warning", "Progressing").await;
     assert!(event.note.unwrap().contains("out of memory"));
-    stage.engine.set_status("Service", "web", FakeStatus::Ready);
-    stage.ready("web").await;
+    env.engine.set_status("Service", "web", FakeStatus::Ready);
+    env.ready("web").await;
 }

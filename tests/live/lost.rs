@@ -8,8 +8,8 @@ use elpio_operator::api::RolloutStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
-    relay::Relay,
-    stage::{SOON, Stage, image},
+    live_env::{LiveEnv, TIMEOUT, image},
+    tcp_proxy::TcpProxy,
 };
 
 const STATUS: &str = "elpioservices/status";
@@ -25,19 +25,19 @@ fn is_root_of(span: &Span, rollout: &RolloutStatus) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     let cluster = Cluster::shared().await;
-    let relay = Relay::to(&cluster.kubeconfig()).await;
-    let stage = Stage::on(cluster, "lost-answer", relay.kubeconfig(), &[]).await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.quiet().await;
+    let proxy = TcpProxy::to(&cluster.kubeconfig()).await;
+    let env = LiveEnv::on(cluster, "lost-answer", proxy.kubeconfig(), &[]).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.wait_until_idle().await;
 
     // Late, so that there is time to hold its answer back.
     webhook.add(Rule::delay(STATUS, Duration::from_secs(6)).times(1));
     let before = webhook.requests().len();
-    stage.engine.release();
-    eventually("the status is being written", SOON, async || {
+    env.engine.release();
+    eventually("the status is being written", TIMEOUT, async || {
         let seen = webhook.requests().split_off(before);
         if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) {
             Ok(())
@@ -46,72 +46,72 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
         }
     })
     .await;
-    relay.hold();
+    proxy.hold();
     let ended = |rollout: &RolloutStatus| rollout.ended_at.is_some();
-    let written = stage
+    let written = env
         .service("web", "it was written", |o| {
             o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(ended)
         })
         .await;
-    let event = stage.event("web", "Warning", "ReconcileFailed").await;
+    let event = env.event("web", "Warning", "ReconcileFailed").await;
     assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
     // The next attempt begins with the object as it was, comes to an end of its own and does not even reach
     // the API server.
-    eventually("another attempt has failed", SOON, async || {
-        let failed = [stage.errors("timeout").await, stage.errors("unavailable").await];
+    eventually("another attempt has failed", TIMEOUT, async || {
+        let failed = [env.errors("timeout").await, env.errors("unavailable").await];
         if failed.iter().sum::<f64>() >= 2.0 { Ok(()) } else { Err(format!("{failed:?}")) }
     })
     .await;
     assert!(
-        stage.otlp.spans().iter().all(|span| span.name != "rollout ElpioService"),
+        env.otlp.spans().iter().all(|span| span.name != "rollout ElpioService"),
         "told before anything is known"
     );
-    relay.release();
+    proxy.release();
 
     let rollout = written.status.unwrap().rollout.unwrap();
-    let root = stage.otlp.wait_for_span("the root", SOON, |s| is_root_of(s, &rollout)).await;
-    stage.quiet().await;
+    let root = env.otlp.wait_for_span("the root", TIMEOUT, |s| is_root_of(s, &rollout)).await;
+    env.wait_until_idle().await;
     // Should it have been written once more, it is that end that counts.
-    let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
+    let rollout = env.ready("web").await.status.unwrap().rollout.unwrap();
     assert_eq!(
         (root.start / 1000, root.end / 1000),
         (microseconds(rollout.started_at.as_ref()), microseconds(rollout.ended_at.as_ref()))
     );
-    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
+    env.wait_for_metric("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_superseded_is_sent_again_by_the_next_process() {
     // Nothing is sent before the process ends, and one that is killed sends nothing.
-    let mut stage = Stage::with("lost-superseded", &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]).await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
+    let mut env = LiveEnv::with("lost-superseded", &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]).await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
     let rollout = async |generation: i64| {
         let of = |o: &elpio_operator::api::ElpioService| {
             o.status.clone()?.rollout.filter(|r| r.generation == generation)
         };
-        of(&stage.service("web", &format!("rollout {generation}"), |o| of(o).is_some()).await).unwrap()
+        of(&env.service("web", &format!("rollout {generation}"), |o| of(o).is_some()).await).unwrap()
     };
     let first = rollout(1).await;
-    stage.apply("web", &image("v2")).await;
+    env.apply("web", &image("v2")).await;
     let second = rollout(2).await;
-    stage.operator.kill();
-    assert!(stage.otlp.spans().is_empty());
-    stage.restart().await;
-    eventually("the next process has looked", SOON, async || {
+    env.operator.kill();
+    assert!(env.otlp.spans().is_empty());
+    env.restart().await;
+    eventually("the next process has looked", TIMEOUT, async || {
         let seen =
-            stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+            env.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
         if seen > 0.0 { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
     assert_eq!(
-        stage.operator.terminate(Duration::from_secs(40)).await,
+        env.operator.terminate(Duration::from_secs(40)).await,
         Exit::Code(0),
         "{}",
-        stage.operator.log_tail()
+        env.operator.log_tail()
     );
-    let root = stage.otlp.wait_for_span("the first root", SOON, |s| is_root_of(s, &first)).await;
+    let root = env.otlp.wait_for_span("the first root", TIMEOUT, |s| is_root_of(s, &first)).await;
     assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));
     assert_eq!(
         Some(root.span_id.as_str()),

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{SOON, Stage, image},
+    live_env::{LiveEnv, TIMEOUT, image},
     store_cases::{keda, own},
 };
 
@@ -18,30 +18,30 @@ const CRD: &str = "elpioservices.elpio.io";
 const UNSETTLED: &str = "elpio_resources_unsettled_age_seconds";
 
 /// To the millisecond, since a wait that has just begun is one.
-async fn nothing_waits(stage: &Stage) {
-    let age = stage.counted(UNSETTLED, &[("kind", "ElpioService")]).await;
+async fn nothing_waits(env: &LiveEnv) {
+    let age = env.counted(UNSETTLED, &[("kind", "ElpioService")]).await;
     assert!(age < 0.001, "an object waits for {age} s for its status");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_05_deletion_bumps_generation() {
-    let mut stage = Stage::new("case-05").await;
-    stage.apply("held", &image("v1")).await;
-    stage.ready("held").await;
+    let mut env = LiveEnv::new("case-05").await;
+    env.apply("held", &image("v1")).await;
+    env.ready("held").await;
     let finalizers = |list: Value| Patch::Merge(json!({"metadata": {"finalizers": list}}));
     let params = PatchParams::default();
-    stage.services().patch("held", &params, &finalizers(json!(["example.com/backup"]))).await.unwrap();
-    stage.services().delete("held", &DeleteParams::default()).await.unwrap();
-    let held = stage.services().get("held").await.unwrap();
+    env.services().patch("held", &params, &finalizers(json!(["example.com/backup"]))).await.unwrap();
+    env.services().delete("held", &DeleteParams::default()).await.unwrap();
+    let held = env.services().get("held").await.unwrap();
     let observed = held.status.as_ref().and_then(|status| status.observed_generation);
     assert!(held.metadata.generation > observed, "the API server counts the deletion as a generation");
-    stage.quiet().await;
-    nothing_waits(&stage).await;
-    stage.restart().await;
-    stage.quiet().await;
-    nothing_waits(&stage).await;
-    stage.services().patch("held", &params, &finalizers(Value::Null)).await.unwrap();
-    eventually("held is deleted", SOON, async || match stage.services().get_opt("held").await.unwrap() {
+    env.wait_until_idle().await;
+    nothing_waits(&env).await;
+    env.restart().await;
+    env.wait_until_idle().await;
+    nothing_waits(&env).await;
+    env.services().patch("held", &params, &finalizers(Value::Null)).await.unwrap();
+    eventually("held is deleted", TIMEOUT, async || match env.services().get_opt("held").await.unwrap() {
         None => Ok(()),
         Some(object) => Err(format!("{:?}", object.finalizers())),
     })
@@ -49,8 +49,8 @@ async fn case_05_deletion_bumps_generation() {
 }
 
 /// Takes one field out of the schema of the CRD, and waits until the API server drops it.
-async fn forget(stage: &Stage, path: &[&str], field: &str) -> CustomResourceDefinition {
-    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+async fn forget(env: &LiveEnv, path: &[&str], field: &str) -> CustomResourceDefinition {
+    let crds: Api<CustomResourceDefinition> = Api::all(env.client.clone());
     let known = crds.get(CRD).await.unwrap();
     let mut older = serde_json::to_value(&known).unwrap();
     let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
@@ -63,40 +63,39 @@ async fn forget(stage: &Stage, path: &[&str], field: &str) -> CustomResourceDefi
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_crd_older_than_operator() {
     let cluster = own(Crds::ALL.to_vec()).await;
-    let mut stage = Stage::on(cluster, "case-24", &cluster.kubeconfig(), &[]).await;
-    stage.apply("web", &keda("v1")).await;
-    let ready = stage.ready("web").await;
-    stage.quiet().await;
-    let known =
-        forget(&stage, &["status", "properties", "children", "items", "properties"], "available").await;
+    let mut env = LiveEnv::on(cluster, "case-24", &cluster.kubeconfig(), &[]).await;
+    env.apply("web", &keda("v1")).await;
+    let ready = env.ready("web").await;
+    env.wait_until_idle().await;
+    let known = forget(&env, &["status", "properties", "children", "items", "properties"], "available").await;
     let available = |object: &ElpioService| {
         object.status.as_ref().is_some_and(|status| status.children.iter().any(|c| c.available.is_some()))
     };
     assert!(available(&ready));
-    eventually("the API server drops what the older definition lacks", SOON, async || {
-        let now = stage.services().get("web").await.unwrap();
+    eventually("the API server drops what the older definition lacks", TIMEOUT, async || {
+        let now = env.services().get("web").await.unwrap();
         if available(&now) { Err("it is still served") } else { Ok(()) }
     })
     .await;
 
     for start in 0..2 {
         if start > 0 {
-            stage.restart().await;
+            env.restart().await;
         }
-        stage.quiet().await;
-        let mark = stage.cluster.audit_offset();
+        env.wait_until_idle().await;
+        let mark = env.cluster.audit_offset();
         for n in 0..10 {
             let patch = json!({"metadata": {"annotations": {"x": format!("{start}-{n}")}}});
-            let before = stage.operator.sample("elpio_reconcile_total", &[]).await;
-            stage.deployments().patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-            eventually("the Deployment's change is reconciled", SOON, async || {
-                let now = stage.operator.sample("elpio_reconcile_total", &[]).await;
+            let before = env.operator.sample("elpio_reconcile_total", &[]).await;
+            env.deployments().patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+            eventually("the Deployment's change is reconciled", TIMEOUT, async || {
+                let now = env.operator.sample("elpio_reconcile_total", &[]).await;
                 if now > before { Ok(()) } else { Err(format!("{now:?}")) }
             })
             .await;
         }
-        stage.quiet().await;
-        let writes = stage.asked_since(mark).writes().resource("elpioservices.elpio.io/status");
+        env.wait_until_idle().await;
+        let writes = env.requests_since(mark).writes().resource("elpioservices.elpio.io/status");
         let count: usize = writes.count().values().sum();
         assert!(
             count <= 3,
@@ -104,24 +103,24 @@ async fn case_24_crd_older_than_operator() {
             writes.count()
         );
     }
-    let log = stage.operator.log();
+    let log = env.operator.log();
     let warnings = log.lines().filter(|line| line.contains("older than the operator")).count();
-    assert_eq!(warnings, 1, "{}", stage.operator.log_tail());
+    assert_eq!(warnings, 1, "{}", env.operator.log_tail());
     assert!(log.contains("deploy/crds"), "what to do");
 
-    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let crds: Api<CustomResourceDefinition> = Api::all(env.client.clone());
     let mut current = crds.get(CRD).await.unwrap();
     current.spec = known.spec;
     crds.replace(CRD, &PostParams::default(), &current).await.unwrap();
-    eventually("what was dropped is stored without a restart and without an edit", SOON, async || {
-        let now = stage.services().get("web").await.unwrap();
+    eventually("what was dropped is stored without a restart and without an edit", TIMEOUT, async || {
+        let now = env.services().get("web").await.unwrap();
         if available(&now) { Ok(()) } else { Err(format!("{:?}", now.status)) }
     })
     .await;
-    stage.restart().await;
-    let mark = stage.cluster.audit_offset();
-    stage.ready("web").await;
-    stage.quiet().await;
-    let _ = stage.asked_since(mark);
-    assert!(!stage.operator.log().contains("older than the operator"));
+    env.restart().await;
+    let mark = env.cluster.audit_offset();
+    env.ready("web").await;
+    env.wait_until_idle().await;
+    let _ = env.requests_since(mark);
+    assert!(!env.operator.log().contains("older than the operator"));
 }

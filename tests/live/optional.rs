@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::stage::{SOON, Stage, binary, find, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, find, image, with};
 
 /// A cluster of the test's own, kept for the life of the process.
 async fn own(options: ClusterOptions) -> &'static Cluster {
@@ -22,47 +22,46 @@ async fn own(options: ClusterOptions) -> &'static Cluster {
 async fn apis_come_and_go() {
     let cluster =
         own(ClusterOptions { crds: vec![Crds::ELPIO], audit: true, ..ClusterOptions::default() }).await;
-    let stage = Stage::on(cluster, "optional", &cluster.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "optional", &cluster.kubeconfig(), &[]).await;
     let tls = json!({"ingress": {"host": "web.apps.example.org", "tls": true}});
-    stage.apply("web", &with(image("v1"), &tls)).await;
-    let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    env.apply("web", &with(image("v1"), &tls)).await;
+    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
     assert!(
         condition.message.contains("Knative Serving") && condition.message.contains("cert-manager"),
         "{}",
         condition.message
     );
-    stage.event("web", "Warning", "ReconcileFailed").await;
-    stage.failed("dependency_missing").await;
+    env.event("web", "Warning", "ReconcileFailed").await;
+    env.failed("dependency_missing").await;
 
     cluster.apply_crds(&[Crds::KNATIVE]).await;
-    stage.object(&stage.knative(), "web", "made when Knative came", |_| true).await;
+    env.object(&env.knative(), "web", "made when Knative came", |_| true).await;
     // A definition is served a moment after another: the DomainMapping may be named until its own has come.
     let only_cert_manager =
         |message: &str| message.contains("cert-manager") && !message.contains("Knative Serving");
-    stage
-        .service("web", "only cert-manager is missing", |o| {
-            find(o, "Reconciled").is_some_and(|c| only_cert_manager(&c.message))
-        })
-        .await;
-    let mappings = stage.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings");
+    env.service("web", "only cert-manager is missing", |o| {
+        find(o, "Reconciled").is_some_and(|c| only_cert_manager(&c.message))
+    })
+    .await;
+    let mappings = env.any("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings");
     assert_eq!(mappings.get_opt("web.apps.example.org").await.unwrap(), None, "it waits for its Certificate");
 
     cluster.apply_crds(&[Crds::CERT_MANAGER]).await;
-    stage.ready("web").await;
+    env.ready("web").await;
 
-    Crds::KNATIVE.delete(&stage.client).await;
-    let condition = stage.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    Crds::KNATIVE.delete(&env.client).await;
+    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
     assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
     cluster.apply_crds(&[Crds::KNATIVE]).await;
-    stage.ready("web").await;
+    env.ready("web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_waits_for_tekton() {
     let cluster =
         own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
-    let stage = Stage::on(cluster, "no-tekton", &cluster.kubeconfig(), &[]).await;
-    let functions = stage.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
+    let env = LiveEnv::on(cluster, "no-tekton", &cluster.kubeconfig(), &[]).await;
+    let functions = env.any("elpio.io/v1alpha1", "ElpioFunction", "elpiofunctions");
     let spec = json!({"source": {"archive": "https://files.example.com/hello.tgz"}, "runtime": "python", "image": "registry.local/hello"});
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": "hello"}, "spec": spec});
     functions
@@ -72,19 +71,18 @@ async fn a_function_waits_for_tekton() {
     let mentions = |o: &kube::core::DynamicObject, part: &str| {
         o.data.pointer("/status/conditions").is_some_and(|c| c.to_string().contains(part))
     };
-    let waiting = stage
+    let waiting = env
         .object(&functions, "hello", "DependencyMissing", |o| {
             mentions(o, "DependencyMissing") && mentions(o, "Tekton Pipelines")
         })
         .await;
     assert_eq!(waiting.data.pointer("/status/phase"), Some(&json!("Pending")));
     cluster.apply_crds(&[Crds::TEKTON]).await;
-    stage
-        .object(&functions, "hello", "building", |o| {
-            o.data.pointer("/status/phase") == Some(&json!("Building"))
-        })
-        .await;
-    stage.expect_events("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
+    env.object(&functions, "hello", "building", |o| {
+        o.data.pointer("/status/phase") == Some(&json!("Building"))
+    })
+    .await;
+    env.expect_events("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,36 +111,36 @@ async fn an_older_external_secrets_is_written_at_its_version() {
     )
     .await
     .unwrap();
-    let stage = Stage::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
     let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
-    stage.apply("web", &with(image("v1"), &secret)).await;
-    let beta = stage.any("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets");
-    stage.object(&beta, "db", "written", |_| true).await;
-    stage.ready("web").await;
+    env.apply("web", &with(image("v1"), &secret)).await;
+    let beta = env.any("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets");
+    env.object(&beta, "db", "written", |_| true).await;
+    env.ready("web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_goes_away_and_comes_back() {
     let cluster = own(ClusterOptions { crds: Crds::ALL.to_vec(), ..ClusterOptions::default() }).await;
-    let mut stage = Stage::on(cluster, "outage", &cluster.kubeconfig(), &[]).await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
+    let mut env = LiveEnv::on(cluster, "outage", &cluster.kubeconfig(), &[]).await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
     cluster.stop_api_server().await;
-    eventually("the operator has noticed", SOON, async || {
-        let log = stage.operator.log();
+    eventually("the operator has noticed", TIMEOUT, async || {
+        let log = env.operator.log();
         if log.contains("watch failed") { Ok(()) } else { Err(log) }
     })
     .await;
     assert!(
-        stage.operator.is_running() && stage.operator.is_ready().await,
+        env.operator.is_running() && env.operator.is_ready().await,
         "an outage is no reason to be restarted"
     );
     cluster.start_api_server().await;
-    stage.engine.release();
-    stage.ready("web").await;
-    stage.apply("next", &image("v1")).await;
-    stage.ready("next").await;
+    env.engine.release();
+    env.ready("web").await;
+    env.apply("next", &image("v1")).await;
+    env.ready("next").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,11 +162,11 @@ async fn one_undecodable_object_stops_nobody() {
     }
     crd.metadata.managed_fields = None;
     api.replace("elpioservices.elpio.io", &kube::api::PostParams::default(), &crd).await.unwrap();
-    let stage = Stage::on(cluster, "undecodable", &cluster.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "undecodable", &cluster.kubeconfig(), &[]).await;
     let bad = json!({"image": {"repository": "registry.local/web"}, "port": "eighty", "env": [{"name": 7}]});
-    let services = stage.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
+    let services = env.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "bad"}, "spec": bad});
-    eventually("the loose schema takes it", SOON, async || {
+    eventually("the loose schema takes it", TIMEOUT, async || {
         services
             .create(&kube::api::PostParams::default(), &serde_json::from_value(object.clone()).unwrap())
             .await
@@ -176,7 +174,7 @@ async fn one_undecodable_object_stops_nobody() {
             .map_err(|e| e.to_string())
     })
     .await;
-    let bad = stage
+    let bad = env
         .object(&services, "bad", "InvalidSpec", |o| {
             let conditions =
                 o.data.pointer("/status/conditions").and_then(|c| c.as_array().cloned()).unwrap_or_default();
@@ -188,16 +186,16 @@ async fn one_undecodable_object_stops_nobody() {
         })
         .await;
     let _ = bad;
-    stage.apply("good", &image("v1")).await;
-    stage.ready("good").await;
-    stage.failed("invalid_spec").await;
+    env.apply("good", &image("v1")).await;
+    env.ready("good").await;
+    env.failed("invalid_spec").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_own_definitions_it_waits_and_reports_it() {
     let cluster = own(ClusterOptions { crds: vec![Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let operator = Operator::spawn(binary(), &cluster.kubeconfig(), &[]);
-    eventually("it mentions what is missing", SOON, async || {
+    eventually("it mentions what is missing", TIMEOUT, async || {
         let log = operator.log();
         if log.contains("CustomResourceDefinition of ElpioService is not installed") {
             Ok(())
@@ -218,13 +216,13 @@ async fn without_its_own_definitions_it_waits_and_reports_it() {
 async fn a_paused_api_server_is_waited_out() {
     let cluster =
         own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
-    let stage = Stage::on(cluster, "paused", &cluster.kubeconfig(), &[]).await;
-    stage.apply("web", &image("v1")).await;
-    let ready = stage.ready("web").await;
+    let env = LiveEnv::on(cluster, "paused", &cluster.kubeconfig(), &[]).await;
+    env.apply("web", &image("v1")).await;
+    let ready = env.ready("web").await;
     cluster.pause_api_server();
-    assert!(stage.operator.is_ready().await, "readiness mentions what we know, not what the API server does");
+    assert!(env.operator.is_ready().await, "readiness mentions what we know, not what the API server does");
     cluster.resume_api_server();
-    stage.apply("web", &image("v2")).await;
-    stage.ready("web").await;
+    env.apply("web", &image("v2")).await;
+    env.ready("web").await;
     assert!(find(&ready, "Ready").is_some());
 }

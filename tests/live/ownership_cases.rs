@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apply_cases::{create, host, on},
-    stage::{SOON, Stage, find, image, with},
+    live_env::{LiveEnv, TIMEOUT, find, image, with},
 };
 
 fn secret(name: &str) -> Value {
@@ -21,40 +21,40 @@ fn secret(name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_55_equal_fields_are_no_permission() {
-    let stage = Stage::new("apply-55").await;
+    let env = LiveEnv::new("apply-55").await;
     let alias = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"type": "ExternalName", "externalName": "legacy.example.org"}});
-    let alias = create(&stage.core_services(), alias).await;
+    let alias = create(&env.core_services(), alias).await;
     let certificate = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
         "metadata": {"name": "x.apps.example.org"},
         "spec": {"secretName": "site-tls", "dnsNames": ["x.apps.example.org"],
             "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letsencrypt"}}});
-    let certificates = stage.any("cert-manager.io/v1", "Certificate", "certificates");
+    let certificates = env.any("cert-manager.io/v1", "Certificate", "certificates");
     let certificate = create(&certificates, certificate).await;
 
-    stage.apply("web", &on("keda")).await;
-    let condition = stage.condition("web", "Reconciled", "False", "NameConflict").await;
+    env.apply("web", &on("keda")).await;
+    let condition = env.condition("web", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("Service web"), "{}", condition.message);
-    stage.apply("site", &with(on("knative"), &host("x.apps.example.org", true))).await;
-    stage.condition("site", "Reconciled", "False", "NameConflict").await;
-    stage.quiet().await;
+    env.apply("site", &with(on("knative"), &host("x.apps.example.org", true))).await;
+    env.condition("site", "Reconciled", "False", "NameConflict").await;
+    env.wait_until_idle().await;
     // Their statuses may be written by others.
     let own = |object: &DynamicObject| {
         let owners = object.owner_references().to_vec();
         (object.uid(), object.metadata.labels.clone(), owners, object.data["spec"].clone())
     };
-    assert_eq!(own(&stage.core_services().get("web").await.unwrap()), own(&alias));
+    assert_eq!(own(&env.core_services().get("web").await.unwrap()), own(&alias));
     assert_eq!(own(&certificates.get("x.apps.example.org").await.unwrap()), own(&certificate));
-    stage.services().delete("site", &DeleteParams::default()).await.unwrap();
-    stage.core_services().delete("web", &DeleteParams::default()).await.unwrap();
-    stage.ready("web").await;
+    env.services().delete("site", &DeleteParams::default()).await.unwrap();
+    env.core_services().delete("web", &DeleteParams::default()).await.unwrap();
+    env.ready("web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
-    let stage = Stage::new("apply-88").await;
+    let env = LiveEnv::new("apply-88").await;
     // Long enough for both to have begun.
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.add(Rule::delay("externalsecrets.external-secrets.io", Duration::from_millis(300)));
     webhook.add(Rule::delay("domainmappings.serving.knative.dev", Duration::from_millis(300)));
     let pairs: Vec<(String, String)> = (0..16).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
@@ -63,14 +63,13 @@ async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
         _ => with(image("v1"), &host(&format!("shared{n}.apps.example.org"), false)),
     };
     let specs: Vec<Value> = (0..pairs.len()).map(spec).collect();
-    let both =
-        pairs.iter().zip(&specs).flat_map(|((a, b), spec)| [stage.apply(a, spec), stage.apply(b, spec)]);
+    let both = pairs.iter().zip(&specs).flat_map(|((a, b), spec)| [env.apply(a, spec), env.apply(b, spec)]);
     futures::future::join_all(both).await;
     for (a, b) in &pairs {
-        eventually(&format!("one of {a} and {b} is reconciled, the other conflicts"), SOON, async || {
+        eventually(&format!("one of {a} and {b} is reconciled, the other conflicts"), TIMEOUT, async || {
             let mut reasons = BTreeMap::new();
             for name in [a, b] {
-                let object = stage.services().get(name).await.map_err(|e| e.to_string())?;
+                let object = env.services().get(name).await.map_err(|e| e.to_string())?;
                 let reason = find(&object, "Reconciled").map_or_else(String::new, |c| c.reason);
                 reasons.insert(reason, name.clone());
             }
@@ -85,59 +84,59 @@ async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
 async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
     let cluster = Cluster::shared().await;
     let blackhole = WatchBlackhole::start(&cluster.kubeconfig()).await;
-    let stage = Stage::on(cluster, "apply-79", &blackhole.kubeconfig(), &[]).await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
+    let env = LiveEnv::on(cluster, "apply-79", &blackhole.kubeconfig(), &[]).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.refuse("httpscaledobjects.http.keda.sh", 422, "not yet");
     for name in ["deleted", "orphaned"] {
-        stage.apply(name, &on("keda")).await;
-        stage.condition(name, "Reconciled", "False", "ApplyFailed").await;
+        env.apply(name, &on("keda")).await;
+        env.condition(name, "Reconciled", "False", "ApplyFailed").await;
     }
     blackhole.block();
     // A retry that is due may ask before the webhook is cleared.
-    let before = stage.cluster.audit_offset();
-    stage.services().delete("deleted", &DeleteParams::default()).await.unwrap();
+    let before = env.cluster.audit_offset();
+    env.services().delete("deleted", &DeleteParams::default()).await.unwrap();
     let orphan =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
-    stage.services().delete("orphaned", &orphan).await.unwrap();
-    let requested = stage.cluster.audit_offset();
+    env.services().delete("orphaned", &orphan).await.unwrap();
+    let requested = env.cluster.audit_offset();
     let deleted = "their owners are deleted";
-    eventually(deleted, SOON, async || {
+    eventually(deleted, TIMEOUT, async || {
         for name in ["deleted", "orphaned"] {
-            if stage.services().get_opt(name).await.map_err(|e| e.to_string())?.is_some() {
+            if env.services().get_opt(name).await.map_err(|e| e.to_string())?.is_some() {
                 return Err(format!("{name} is there"));
             }
         }
         Ok(())
     })
     .await;
-    let mark = stage.cluster.audit_offset();
+    let mark = env.cluster.audit_offset();
     webhook.clear();
-    eventually("the operator has found that both owners are deleted", SOON, async || {
+    eventually("the operator has found that both owners are deleted", TIMEOUT, async || {
         let is_get = |entry: &AuditEntry| entry.resource == "elpioservices" && entry.verb == "get";
-        let absent = stage.asked_since(before).filter(|entry| is_get(entry) && entry.code == 404);
+        let absent = env.requests_since(before).filter(|entry| is_get(entry) && entry.code == 404);
         // Until its finalizer is removed, an owner is still found, and is being deleted.
-        let asked = [absent, stage.asked_since(requested).filter(is_get)];
+        let asked = [absent, env.requests_since(requested).filter(is_get)];
         let names: std::collections::BTreeSet<String> =
             asked.iter().flat_map(|asked| &asked.0).map(|entry| entry.name.clone()).collect();
         if names.len() == 2 { Ok(()) } else { Err(format!("{names:?}")) }
     })
     .await;
-    let writes = stage.asked_since(mark).writes();
+    let writes = env.requests_since(mark).writes();
     assert!(writes.is_empty(), "{:?}", writes.count());
-    assert_eq!(stage.http_scaled_objects().get_opt("orphaned").await.unwrap(), None);
-    let orphan = stage.deployments().get("orphaned").await.unwrap();
+    assert_eq!(env.http_scaled_objects().get_opt("orphaned").await.unwrap(), None);
+    let orphan = env.deployments().get("orphaned").await.unwrap();
     assert!(orphan.owner_references().is_empty(), "{:?}", orphan.owner_references());
     blackhole.unblock();
 
     // A service of that name takes the orphans over.
-    stage.apply("orphaned", &on("keda")).await;
-    stage.ready("orphaned").await;
-    assert_eq!(stage.deployments().get("orphaned").await.unwrap().uid(), orphan.uid(), "it is adopted");
+    env.apply("orphaned", &on("keda")).await;
+    env.ready("orphaned").await;
+    assert_eq!(env.deployments().get("orphaned").await.unwrap().uid(), orphan.uid(), "it is adopted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_28_label_explosion_by_owner() {
-    let stage = Stage::with("apply-28", &[("ELPIO_ENGINE", "keda")]).await;
+    let env = LiveEnv::with("apply-28", &[("ELPIO_ENGINE", "keda")]).await;
     for n in 0..8 {
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("web-{n}"),
             "labels": {"app.kubernetes.io/managed-by": "elpio", "elpio.io/service": format!("web-{n}")},
@@ -145,35 +144,35 @@ async fn case_28_label_explosion_by_owner() {
                 "uid": format!("00000000-0000-0000-0000-0000000000{n:02}"), "controller": true}]},
             "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": {
                 "metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "registry.local/x"}]}}}});
-        create(&stage.deployments(), deployment).await;
-        stage.apply(&format!("web-{n}"), &image("v1")).await;
+        create(&env.deployments(), deployment).await;
+        env.apply(&format!("web-{n}"), &image("v1")).await;
     }
-    let secrets = stage.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets");
+    let secrets = env.any("external-secrets.io/v1", "ExternalSecret", "externalsecrets");
     // Alive, and cluster-scoped: a GET of it in the namespace would answer 404.
     let cluster_secrets: Api<DynamicObject> = {
         let gvk = GroupVersionKind::gvk("external-secrets.io", "v1", "ClusterExternalSecret");
         let resource = ApiResource::from_gvk_with_plural(&gvk, "clusterexternalsecrets");
-        Api::all_with(stage.client.clone(), &resource)
+        Api::all_with(env.client.clone(), &resource)
     };
-    let owner = json!({"apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "metadata": {"name": stage.namespace},
+    let owner = json!({"apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "metadata": {"name": env.namespace},
         "spec": {"externalSecretSpec": {}}});
     let owner = create(&cluster_secrets, owner).await;
     let db = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "db",
         "ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ClusterExternalSecret", "name": owner.name_any(),
             "uid": owner.uid(), "controller": true}]}, "spec": {}});
     create(&secrets, db).await;
-    stage.apply("db", &with(image("v1"), &secret("db"))).await;
+    env.apply("db", &with(image("v1"), &secret("db"))).await;
 
     for n in 0..8 {
-        let condition = stage.condition(&format!("web-{n}"), "Reconciled", "False", "NameConflict").await;
+        let condition = env.condition(&format!("web-{n}"), "Reconciled", "False", "NameConflict").await;
         assert!(condition.message.contains(&format!("Thing{n} x")), "{}", condition.message);
     }
-    let condition = stage.condition("db", "Reconciled", "False", "NameConflict").await;
+    let condition = env.condition("db", "Reconciled", "False", "NameConflict").await;
     assert!(condition.message.contains("ClusterExternalSecret apply-28"), "{}", condition.message);
-    let page = stage.operator.metrics("").await;
+    let page = env.operator.metrics("").await;
     let lines: Vec<&str> = page.lines().filter(|line| line.contains(".example.com")).collect();
     assert!(lines.is_empty(), "{lines:#?}");
-    let agent = stage.cluster.audit().user_agent("elpio-operator");
+    let agent = env.cluster.audit().user_agent("elpio-operator");
     let foreign = agent
         .filter(|entry| entry.uri.contains("example.com") || entry.uri.contains("clusterexternalsecrets"));
     assert!(foreign.is_empty(), "{:?}", foreign.count());

@@ -23,7 +23,7 @@ use elpio_operator::{
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
-use crate::stage::{SOON, Stage, image};
+use crate::live_env::{LiveEnv, TIMEOUT, image};
 
 const FAULT: &str = "a fault in the code";
 
@@ -66,14 +66,14 @@ impl Kind for Faulty {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_an_event_and_is_tried_again() {
     // Its own operator has nothing to do.
-    let stage = Stage::with("panics", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let env = LiveEnv::with("panics", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
     let (client, leading) = (Cluster::shared().await.client().await, watch::channel(true));
     let log = LogConfig { filter: "off".into(), format: LogFormat::Json, ansi: false };
     let builder = TelemetryBuilder::new(TelemetryConfig::off(), Identity::default()).with_page(true);
     let (telemetry, _, _) = builder.build(&log, std::io::sink).unwrap();
     let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
     let context = WatchContext { shared: Arc::default(), metrics: metrics.clone() };
-    let namespaces = [stage.namespace.clone()];
+    let namespaces = [env.namespace.clone()];
     let children = Arc::new(ChildStore::new(client.clone(), &[], &namespaces, context.clone()));
     let rollouts = RolloutTelemetry {
         traces: traces.clone(),
@@ -90,12 +90,12 @@ async fn a_panic_is_an_event_and_is_tried_again() {
     let _watches = controller.watch(&client, &namespaces, &context);
     let (_stop, stopping) = watch::channel(false);
     let _workers = tokio::spawn(controller.run_workers(1, stopping));
-    stage.apply("web", &image("v1")).await;
+    env.apply("web", &image("v1")).await;
 
-    let event = stage.event("web", "Warning", "ReconcileFailed").await;
+    let event = env.event("web", "Warning", "ReconcileFailed").await;
     let note = event.note.unwrap();
     assert!(note.starts_with("internal: ") && note.contains(FAULT), "{note}");
-    elpio_cluster::eventually("it is tried again", SOON, async || {
+    elpio_cluster::eventually("it is tried again", TIMEOUT, async || {
         let page = String::from_utf8(telemetry.page().unwrap().render(None).1).unwrap();
         let labels = [("kind", "ElpioService"), ("error_type", "internal")];
         match exposition::sample(&page, "elpio_reconcile_errors_total", &labels) {

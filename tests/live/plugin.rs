@@ -17,9 +17,9 @@ use elpio_cluster::{
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, binary, image};
+use crate::live_env::{LiveEnv, binary, image};
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The binary under the name by which kubectl finds it.
 pub fn plugin() -> PathBuf {
@@ -68,7 +68,7 @@ fn micros(part: &Value) -> u128 {
 }
 
 struct Rollout {
-    stage: Stage,
+    env: LiveEnv,
     jaeger: Jaeger,
     kubeconfig: PathBuf,
 }
@@ -78,17 +78,17 @@ impl Rollout {
         let jaeger = Jaeger::start().await;
         let endpoint = format!("http://{}", jaeger.otlp());
         let extra = [&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str())], more].concat();
-        let stage = Stage::with(name, &extra).await;
-        let kubeconfig = stage.cluster.kubeconfig();
-        Self { stage, jaeger, kubeconfig }
+        let env = LiveEnv::with(name, &extra).await;
+        let kubeconfig = env.cluster.kubeconfig();
+        Self { env, jaeger, kubeconfig }
     }
 
     /// The story when the rollout has this outcome, its root span has come, and its longest part is the longest
     /// wait of the spans.
     async fn ended(&self, outcome: &str) -> (Value, Vec<Span>) {
         let url = self.jaeger.url();
-        let arguments = ["service/web", "-n", &self.stage.namespace, "--jaeger", &url];
-        eventually(&format!("the story ends with {outcome}"), SOON, async || {
+        let arguments = ["service/web", "-n", &self.env.namespace, "--jaeger", &url];
+        eventually(&format!("the story ends with {outcome}"), TIMEOUT, async || {
             let story = self.story(&arguments).await;
             let spans = self.jaeger.trace(story["traceId"].as_str().unwrap_or_default()).await;
             if story["outcome"] != outcome || !spans.iter().any(|span| span.parent_id.is_empty()) {
@@ -113,11 +113,11 @@ impl Rollout {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_of_a_rollout_has_its_longest_part_as_the_spans_have_it() {
     let rollout = Rollout::new("plugin", &[]).await;
-    let (stage, kubeconfig) = (&rollout.stage, &rollout.kubeconfig);
-    let here = ["-n", stage.namespace.as_str()];
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
+    let (env, kubeconfig) = (&rollout.env, &rollout.kubeconfig);
+    let here = ["-n", env.namespace.as_str()];
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
 
     // While it waits: nothing is over, and a pipe that follows ends with the rollout.
     let running = story(kubeconfig, &[&["web"], &here[..]].concat()).await;
@@ -128,8 +128,8 @@ async fn the_story_of_a_rollout_has_its_longest_part_as_the_spans_have_it() {
         for _ in 0..3 {
             text(kubeconfig, &[&["status"], &here[..]].concat()).await;
         }
-        stage.engine.release();
-        stage.ready("web").await;
+        env.engine.release();
+        env.ready("web").await;
     };
     let (followed, ()) = tokio::join!(text(kubeconfig, &follow), followed);
     assert!(followed.contains("Running") && followed.contains("Ready after"), "{followed}");
@@ -166,21 +166,21 @@ async fn the_story_of_a_rollout_has_its_longest_part_as_the_spans_have_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_of_a_rollout_that_fails_has_its_reason() {
     let rollout = Rollout::new("plugin-late", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
-    let stage = &rollout.stage;
+    let env = &rollout.env;
     let message = "the container \u{1b}[2Jends".to_owned();
-    stage.engine.set_status(
+    env.engine.set_status(
         "Service",
         "web",
         FakeStatus::NotReady { reason: "RevisionFailed".to_owned(), message },
     );
-    stage.apply("web", &image("v1")).await;
+    env.apply("web", &image("v1")).await;
     let (story, _) = rollout.ended("TimedOut").await;
     assert_eq!(story["ready"]["reason"], "RevisionFailed", "{story:#}");
     assert_eq!(story["children"][0]["ready"], false);
     let warnings = story["events"].as_array().unwrap().iter().filter(|event| event["type"] == "Warning");
     assert!(warnings.count() > 0, "{story:#}");
     assert!(!story["spans"]["failed"].as_array().unwrap().is_empty(), "the root is in error: {story:#}");
-    let here = ["-n", stage.namespace.as_str()];
+    let here = ["-n", env.namespace.as_str()];
     let drawn = text(&rollout.kubeconfig, &[&["trace", "web"], &here[..]].concat()).await;
     println!("{drawn}");
     assert!(drawn.contains("TimedOut after") && drawn.contains("RevisionFailed"), "{drawn}");

@@ -18,11 +18,11 @@ use serde_json::json;
 
 use crate::{
     fault_proxy::{Fault, FaultProxy},
+    live_env::{LiveEnv, image},
     plugin::{plugin, run},
-    stage::{Stage, image},
 };
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// The plugin with what it wrote so far; killed on drop.
@@ -80,7 +80,7 @@ impl Watched {
     }
 
     async fn shows(&self, part: &str) {
-        eventually(&format!("it shows {part:?}"), SOON, async || {
+        eventually(&format!("it shows {part:?}"), TIMEOUT, async || {
             let text = self.text();
             if text.contains(part) { Ok(()) } else { Err(format!("{text:?} {}", self.errors())) }
         })
@@ -88,7 +88,7 @@ impl Watched {
     }
 
     async fn complains(&self, part: &str) {
-        eventually(&format!("it complains of {part:?}"), SOON, async || {
+        eventually(&format!("it complains of {part:?}"), TIMEOUT, async || {
             let errors = self.errors();
             if errors.contains(part) { Ok(()) } else { Err(errors) }
         })
@@ -96,7 +96,7 @@ impl Watched {
     }
 
     async fn ended(&mut self) -> ExitStatus {
-        eventually("it ends", SOON, async || self.child.try_wait().unwrap().ok_or("it runs")).await
+        eventually("it ends", TIMEOUT, async || self.child.try_wait().unwrap().ok_or("it runs")).await
     }
 }
 
@@ -109,12 +109,12 @@ impl Drop for Watched {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_gets_colours_is_redrawn_and_ends_with_the_rollout_or_ctrl_c() {
-    let stage = Stage::new("plugin-terminal").await;
-    let kubeconfig = stage.cluster.kubeconfig();
-    let here = ["-n", stage.namespace.as_str()];
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
+    let env = LiveEnv::new("plugin-terminal").await;
+    let kubeconfig = env.cluster.kubeconfig();
+    let here = ["-n", env.namespace.as_str()];
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
 
     let trace = [&["trace", "web", "--watch"], &here[..]].concat();
     let mut terminal = Watched::on_terminal(&kubeconfig, &trace, &[]);
@@ -126,8 +126,8 @@ async fn a_terminal_gets_colours_is_redrawn_and_ends_with_the_rollout_or_ctrl_c(
     following.shows("\x1b[33mFalse\x1b[0m").await;
     assert!(terminal.text().starts_with(CLEAR), "{:?}", terminal.text());
 
-    stage.engine.release();
-    stage.ready("web").await;
+    env.engine.release();
+    env.ready("web").await;
     assert!(terminal.ended().await.success(), "{}", terminal.text());
     assert!(plain.ended().await.success(), "{}", plain.text());
     terminal.shows("\x1b[32mReady after").await;
@@ -148,12 +148,12 @@ async fn a_terminal_gets_colours_is_redrawn_and_ends_with_the_rollout_or_ctrl_c(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_tries_again_after_a_read_that_fails() {
-    let stage = Stage::new("plugin-again").await;
-    let proxy = FaultProxy::start(&stage.cluster.kubeconfig(), None).await;
-    let here = ["-n", stage.namespace.as_str()];
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
+    let env = LiveEnv::new("plugin-again").await;
+    let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
+    let here = ["-n", env.namespace.as_str()];
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
     let trace = [&["trace", "service/web", "--watch"], &here[..]].concat();
     let mut watched = Watched::on_pipes(proxy.kubeconfig(), &trace);
     watched.shows("Running for").await;
@@ -166,8 +166,8 @@ async fn a_watch_tries_again_after_a_read_that_fails() {
         watched.complains(&format!("{message}; trying again")).await;
     }
     proxy.set(|_| None);
-    stage.engine.release();
-    stage.ready("web").await;
+    env.engine.release();
+    env.ready("web").await;
     assert!(watched.ended().await.success(), "{} {}", watched.text(), watched.errors());
     watched.shows("Ready after").await;
     let errors = watched.errors();
@@ -180,7 +180,7 @@ async fn a_watch_tries_again_after_a_read_that_fails() {
     let events = [&["events", "service/web", "--watch"], &here[..]].concat();
     let mut watched = Watched::on_pipes(proxy.kubeconfig(), &events);
     watched.shows("Reconciled").await;
-    stage.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    env.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
     let ended = watched.ended().await;
     assert_eq!(ended.code(), Some(1), "{}", watched.errors());
     watched.complains("there is no ElpioService web").await;

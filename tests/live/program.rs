@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use crate::stage::{SOON, Stage, binary, image};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image};
 
 const END: Duration = Duration::from_secs(40);
 
@@ -71,8 +71,8 @@ async fn case_27_an_address_that_protects_is_never_widened() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_never_ask_keep_nobody_out() {
-    let stage = Stage::new("prog-flood").await;
-    for port in [stage.operator.health_port(), stage.operator.metrics_port()] {
+    let env = LiveEnv::new("prog-flood").await;
+    for port in [env.operator.health_port(), env.operator.metrics_port()] {
         let mut half_open = Vec::new();
         for _ in 0..700 {
             let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -80,8 +80,8 @@ async fn connections_that_never_ask_keep_nobody_out() {
             half_open.push(stream);
         }
         let asked = std::time::Instant::now();
-        let (status, _) = stage.operator.get("/livez").await.unwrap();
-        stage.operator.metrics("text/plain").await;
+        let (status, _) = env.operator.get("/livez").await.unwrap();
+        env.operator.metrics("text/plain").await;
         assert!(status == 200 && asked.elapsed() < Duration::from_secs(1), "{status} {:?}", asked.elapsed());
     }
 }
@@ -146,32 +146,32 @@ async fn metrics_off_opens_no_socket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_health_and_version() {
-    let stage = Stage::new("prog-pages").await;
+    let env = LiveEnv::new("prog-pages").await;
     for (path, body) in [("/livez", "alive"), ("/readyz", "ready"), ("/version", "\"version\":")] {
-        let (status, reported) = stage.operator.get(path).await.unwrap();
+        let (status, reported) = env.operator.get(path).await.unwrap();
         assert!(status == 200 && reported.contains(body), "{path}: {status} {reported}");
     }
-    assert_eq!(stage.operator.get("/nothing").await.unwrap().0, 404);
+    assert_eq!(env.operator.get("/nothing").await.unwrap().0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_finishes_what_runs_and_flushes() {
-    let mut stage = Stage::with(
+    let mut env = LiveEnv::with(
         "prog-term",
         &[("OTEL_BSP_SCHEDULE_DELAY", "60000"), ("OTEL_METRIC_EXPORT_INTERVAL", "600000")],
     )
     .await;
-    stage.engine.hold();
+    env.engine.hold();
     let names: Vec<String> = (0..20).map(|n| format!("web-{n}")).collect();
     for name in &names {
-        stage.apply(name, &image("v1")).await;
+        env.apply(name, &image("v1")).await;
     }
-    let exit = stage.operator.terminate(END).await;
-    assert_eq!(exit, Exit::Code(0), "{}", stage.operator.log());
+    let exit = env.operator.terminate(END).await;
+    assert_eq!(exit, Exit::Code(0), "{}", env.operator.log());
     // Whatever a service's status says was written, its span was sent: nothing of it stayed in a queue.
-    let spans = stage.otlp.spans();
+    let spans = env.otlp.spans();
     for name in &names {
-        let object = stage.services().get(name).await.unwrap();
+        let object = env.services().get(name).await.unwrap();
         let Some(rollout) = object.status.and_then(|s| s.rollout) else { continue };
         let trace = rollout.trace_id.unwrap();
         assert!(
@@ -179,12 +179,12 @@ async fn sigterm_finishes_what_runs_and_flushes() {
             "{name}: the reconcile of trace {trace} was not flushed"
         );
     }
-    assert!(!stage.otlp.metrics().is_empty(), "the last metrics were not flushed");
+    assert!(!env.otlp.metrics().is_empty(), "the last metrics were not flushed");
     // And the next one goes on where it stopped.
-    stage.restart().await;
-    stage.engine.release();
+    env.restart().await;
+    env.engine.release();
     for name in &names {
-        stage.ready(name).await;
+        env.ready(name).await;
     }
 }
 
@@ -214,34 +214,34 @@ async fn help_version_and_crds_need_no_cluster() {
 /// While the Events of the reconcile that wrote it still wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_spoiled_behind_a_reconcile_in_flight_is_mended() {
-    let stage = Stage::new("prog-spoiled-early").await;
-    let webhook = Webhook::start(stage.client.clone(), &stage.namespace).await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.quiet().await;
+    let env = LiveEnv::new("prog-spoiled-early").await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.wait_until_idle().await;
     webhook.add(Rule::delay("events", Duration::from_secs(4)));
     let before = webhook.requests().len();
-    stage.engine.release();
-    stage.ready("web").await;
-    eventually("the Event waits", SOON, async || {
+    env.engine.release();
+    env.ready("web").await;
+    eventually("the Event waits", TIMEOUT, async || {
         let seen = webhook.requests().split_off(before);
         if seen.iter().any(|seen| seen.resource == "events") { Ok(()) } else { Err(format!("{seen:?}")) }
     })
     .await;
     let spoil = json!({"status": {"ready": false, "url": "http://evil", "conditions": []}});
-    stage.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
-    let mended = stage.ready("web").await;
+    env.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
+    let mended = env.ready("web").await;
     assert_ne!(mended.status.unwrap().url.as_deref(), Some("http://evil"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_that_somebody_spoils_is_mended() {
-    let stage = Stage::new("prog-status").await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
+    let env = LiveEnv::new("prog-status").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
     let spoil = json!({"status": {"ready": false, "url": "http://evil", "conditions": []}});
-    stage.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
-    let mended = stage.ready("web").await;
+    env.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
+    let mended = env.ready("web").await;
     assert_ne!(mended.status.unwrap().url.as_deref(), Some("http://evil"));
 }

@@ -25,7 +25,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     fault_proxy::{Fault, FaultProxy, status, writes_event},
-    stage::{SOON, summary},
+    live_env::{TIMEOUT, summary},
 };
 
 /// A recorder whose calls go through a proxy, and what it counts.
@@ -71,7 +71,7 @@ impl Setup {
 
     /// Waits until there is one Event, with that count.
     async fn counted(&self, count: i32) -> Event {
-        eventually(&format!("one Event, counted {count} times"), SOON, async || {
+        eventually(&format!("one Event, counted {count} times"), TIMEOUT, async || {
             let events = self.events().await;
             let right = events.len() == 1 && events[0].series.as_ref().map_or(1, |s| s.count) == count;
             if right { Ok(events[0].clone()) } else { Err(summary(&events)) }
@@ -125,7 +125,7 @@ async fn a_failed_event_is_retried_in_the_background() {
     assert_eq!((setup.events().await.len(), setup.outcome("failed")), (0, 0));
     setup.recorder.publish(&setup.regarding, &ready()).await;
     setup.counted(2).await;
-    eventually("both are counted", SOON, async || {
+    eventually("both are counted", TIMEOUT, async || {
         let counts = ["created", "aggregated", "failed", "dropped"].map(|outcome| setup.outcome(outcome));
         if counts == [1, 1, 0, 0] { Ok(()) } else { Err(format!("{counts:?}")) }
     })
@@ -141,7 +141,7 @@ async fn an_event_whose_answer_was_lost_is_counted_once() {
         first.then_some(Fault::LoseAnswer)
     });
     setup.recorder.publish(&setup.regarding, &ready()).await;
-    eventually("the retry has found it", SOON, async || match setup.outcome("created") {
+    eventually("the retry has found it", TIMEOUT, async || match setup.outcome("created") {
         1 => Ok(()),
         other => Err(format!("created: {other}")),
     })
@@ -179,7 +179,7 @@ async fn a_namespace_under_deletion_loses_no_event() {
     configs.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
     let namespaces: Api<Namespace> = Api::all(setup.client.clone());
     namespaces.delete(namespace, &DeleteParams::default()).await.unwrap();
-    eventually("the API server refuses new objects", SOON, async || {
+    eventually("the API server refuses new objects", TIMEOUT, async || {
         let probe = ConfigMap {
             metadata: kube::api::ObjectMeta { generate_name: Some("p-".into()), ..Default::default() },
             ..ConfigMap::default()
@@ -197,7 +197,7 @@ async fn a_namespace_under_deletion_loses_no_event() {
 
     let release = json!({"metadata": {"finalizers": null}});
     configs.patch("held", &PatchParams::default(), &Patch::Merge(release)).await.unwrap();
-    eventually("the namespace is gone", SOON, async || match namespaces.get_opt(namespace).await {
+    eventually("the namespace is gone", TIMEOUT, async || match namespaces.get_opt(namespace).await {
         Ok(None) => Ok(()),
         other => Err(format!("{other:?}")),
     })

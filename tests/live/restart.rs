@@ -8,49 +8,48 @@ use elpio_operator::cluster::leader_election::lease::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 
-use crate::stage::{SOON, Stage, binary, image, summary};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image, summary};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_on_a_settled_cluster_writes_nothing() {
-    let mut stage = Stage::new("restart-settled").await;
+    let mut env = LiveEnv::new("restart-settled").await;
     for name in ["a", "b", "c"] {
-        stage.apply(name, &image("v1")).await;
+        env.apply(name, &image("v1")).await;
     }
     for name in ["a", "b", "c"] {
-        stage.ready(name).await;
+        env.ready(name).await;
     }
-    stage.quiet().await;
-    stage.operator.terminate(Duration::from_secs(40)).await;
-    let mark = stage.cluster.audit_offset();
-    stage.restart().await;
-    eventually("every object was looked at", SOON, async || {
+    env.wait_until_idle().await;
+    env.operator.terminate(Duration::from_secs(40)).await;
+    let mark = env.cluster.audit_offset();
+    env.restart().await;
+    eventually("every object was looked at", TIMEOUT, async || {
         let seen =
-            stage.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
+            env.counted("elpio_reconcile_total", &[("kind", "ElpioService"), ("result", "success")]).await;
         if seen >= 3.0 { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
-    stage.quiet().await;
-    let asked = stage.asked_since(mark).filter(|e| !matches!(e.verb.as_str(), "list" | "watch"));
+    env.wait_until_idle().await;
+    let asked = env.requests_since(mark).filter(|e| !matches!(e.verb.as_str(), "list" | "watch"));
     assert!(asked.is_empty(), "{:?}", asked.count());
-    assert_eq!(stage.counted("elpio_services_ready", &[]).await, 3.0);
+    assert_eq!(env.counted("elpio_services_ready", &[]).await, 3.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rollouts_trace_goes_on_after_kill_9() {
-    let mut stage = Stage::new("restart-kill").await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    let before = stage.condition("web", "Ready", "False", "Progressing").await;
-    let rollout = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
-    stage.event("web", "Normal", "Progressing").await;
-    stage
-        .otlp
-        .wait_for_span("the first process's reconcile", SOON, |s| s.name == "reconcile ElpioService")
+    let mut env = LiveEnv::new("restart-kill").await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    let before = env.condition("web", "Ready", "False", "Progressing").await;
+    let rollout = env.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
+    env.event("web", "Normal", "Progressing").await;
+    env.otlp
+        .wait_for_span("the first process's reconcile", TIMEOUT, |s| s.name == "reconcile ElpioService")
         .await;
-    stage.operator.kill();
-    stage.restart().await;
-    stage.engine.release();
-    let ready = stage.ready("web").await;
+    env.operator.kill();
+    env.restart().await;
+    env.engine.release();
+    let ready = env.ready("web").await;
     let after = ready.status.clone().unwrap().rollout.unwrap();
     assert_eq!(
         (&after.trace_id, &after.traceparent, &after.started_at),
@@ -58,21 +57,21 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
         "{before:?}"
     );
     let trace = rollout.trace_id.clone().unwrap();
-    let root = stage
+    let root = env
         .otlp
-        .wait_for_span("the rollout's root", SOON, |s| {
+        .wait_for_span("the rollout's root", TIMEOUT, |s| {
             s.name == "rollout ElpioService" && s.trace_id == trace
         })
         .await;
     let parent = rollout.traceparent.unwrap();
     assert_eq!(root.span_id, parent.split('-').nth(2).unwrap());
     let reconciles: Vec<_> =
-        stage.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
+        env.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
     let processes: std::collections::BTreeSet<String> =
         reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
     assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
     assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
-    let all = stage
+    let all = env
         .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
         .await;
     assert!(all.iter().all(|e| e.series.is_none()), "no Event was doubled: {}", summary(&all));
@@ -81,9 +80,9 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_leads_and_the_other_takes_over() {
     let cluster = Cluster::shared().await;
-    let stage = Stage::with("lease-own", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let env = LiveEnv::with("lease-own", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
     let (namespace, leases) =
-        (stage.namespace.clone(), Api::<Lease>::namespaced(stage.client.clone(), &stage.namespace));
+        (env.namespace.clone(), Api::<Lease>::namespaced(env.client.clone(), &env.namespace));
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
         ("POD_NAMESPACE", namespace.as_str()),
@@ -106,18 +105,18 @@ async fn one_of_two_leads_and_the_other_takes_over() {
         }
         leading
     };
-    let first = eventually("one leads", SOON, async || {
+    let first = eventually("one leads", TIMEOUT, async || {
         let leading = leaders(&operators).await;
         if leading.len() == 1 { Ok(leading[0]) } else { Err(format!("{leading:?} lead")) }
     })
     .await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.engine.release();
-    stage.ready("web").await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.engine.release();
+    env.ready("web").await;
     let three = ["Normal Reconciled", "Normal Progressing", "Normal Ready"];
-    stage.expect_events("ElpioService", "web", &three).await;
+    env.expect_events("ElpioService", "web", &three).await;
     assert_eq!(operators[first].sample("elpio_services_ready", &[]).await, Some(1.0));
     assert_eq!(
         operators[1 - first].sample("elpio_services_ready", &[]).await,
@@ -139,7 +138,7 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     assert!(held_by.is_some());
     assert_eq!(leader.terminate(Duration::from_secs(40)).await, Exit::Code(0));
     assert_ne!(holder().await, held_by, "the Lease was given back");
-    eventually("the follower leads", SOON, async || {
+    eventually("the follower leads", TIMEOUT, async || {
         if leaders(&operators).await.len() == 1 {
             Ok(())
         } else {
@@ -147,17 +146,17 @@ async fn one_of_two_leads_and_the_other_takes_over() {
         }
     })
     .await;
-    stage.apply("next", &image("v1")).await;
-    stage.ready("next").await;
+    env.apply("next", &image("v1")).await;
+    env.ready("next").await;
     // The take-over said nothing again.
-    stage.expect_events("ElpioService", "web", &three).await;
+    env.expect_events("ElpioService", "web", &three).await;
 
     // A leader that is killed gives nothing back: its claim has to expire.
     let mut third = Operator::spawn(binary(), &cluster.kubeconfig(), &environment);
     third.wait_ready().await;
     operators[0].kill();
     operators[0] = third;
-    eventually("the claim expires and the third leads", SOON, async || {
+    eventually("the claim expires and the third leads", TIMEOUT, async || {
         if leaders(&operators).await.len() == 1 { Ok(()) } else { Err("nobody leads") }
     })
     .await;

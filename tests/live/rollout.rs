@@ -5,22 +5,22 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::{
+    live_env::{LiveEnv, TIMEOUT, image, with},
     span_rows::are_of_the_table,
-    stage::{SOON, Stage, image, with},
 };
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_edit_to_ready() {
-    let stage = Stage::new("trace-one").await;
-    stage.apply("web", &image("v1")).await;
-    let ready = stage.ready("web").await;
+    let env = LiveEnv::new("trace-one").await;
+    env.apply("web", &image("v1")).await;
+    let ready = env.ready("web").await;
     let rollout = ready.status.clone().unwrap().rollout.unwrap();
     let trace = rollout.trace_id.clone().unwrap();
-    let root = stage
+    let root = env
         .otlp
-        .wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id == trace)
+        .wait_for_span("the root", TIMEOUT, |s| s.name == "rollout ElpioService" && s.trace_id == trace)
         .await;
     assert_eq!((root.parent_id.as_str(), root.status), ("", "ok"));
     let nanos = |t: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| {
@@ -32,8 +32,8 @@ async fn one_trace_from_edit_to_ready() {
         "its times are those of the status"
     );
     assert_eq!(root.attribute("k8s.object.uid"), ready.uid().unwrap());
-    let spans = eventually("the whole tree", SOON, async || {
-        let spans = stage.otlp.trace(&trace);
+    let spans = eventually("the whole tree", TIMEOUT, async || {
+        let spans = env.otlp.trace(&trace);
         let missing: Vec<&str> = ["observe", "validate", "render", "apply KnativeService", "status", "event"]
             .into_iter()
             .filter(|name| !spans.iter().any(|s| s.name == *name))
@@ -49,7 +49,7 @@ async fn one_trace_from_edit_to_ready() {
     for span in spans.iter().filter(|span| span.kind == "client") {
         let name = &span.name;
         assert!(
-            name.contains("{namespace}") && !name.contains(&stage.namespace),
+            name.contains("{namespace}") && !name.contains(&env.namespace),
             "{name}: the template, never the path"
         );
     }
@@ -72,13 +72,13 @@ async fn one_trace_from_edit_to_ready() {
         .find(|(key, _)| key.contains("audit"))
         .map(|(_, id)| id.clone())
         .expect("the Audit-Id");
-    assert!(!stage.cluster.audit().filter(|e| e.id == audit).is_empty(), "the API server knows {audit}");
-    for event in stage.events("web").await {
+    assert!(!env.cluster.audit().filter(|e| e.id == audit).is_empty(), "the API server knows {audit}");
+    for event in env.events("web").await {
         assert!(event.note.as_ref().unwrap().ends_with(&format!("(trace {trace})")), "{:?}", event.note);
         let reason = event.reason.clone().unwrap();
-        let log = stage
+        let log = env
             .otlp
-            .wait_for_log("the Event as a log record", SOON, |l| {
+            .wait_for_log("the Event as a log record", TIMEOUT, |l| {
                 l.event_name == "k8s.event"
                     && l.attributes.get("k8s.event.reason") == Some(&reason)
                     && l.trace_id == trace
@@ -90,22 +90,22 @@ async fn one_trace_from_edit_to_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callers_trace_is_joined_once() {
-    let stage = Stage::new("trace-caller").await;
+    let env = LiveEnv::new("trace-caller").await;
     let note = json!({"elpio.io/traceparent": CALLER});
-    stage.try_apply("web", &image("v1"), &note).await.unwrap();
-    let first = stage.ready("web").await.status.unwrap().rollout.unwrap();
+    env.try_apply("web", &image("v1"), &note).await.unwrap();
+    let first = env.ready("web").await.status.unwrap().rollout.unwrap();
     assert_eq!(
         (first.trace_id.as_deref(), first.parent.as_deref()),
         (Some("0af7651916cd43dd8448eb211c80319c"), Some(CALLER))
     );
-    let root = stage.otlp.wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService").await;
+    let root = env.otlp.wait_for_span("the root", TIMEOUT, |s| s.name == "rollout ElpioService").await;
     assert_eq!(
         (root.trace_id.as_str(), root.parent_id.as_str()),
         ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
     );
 
-    stage.try_apply("web", &image("v2"), &note).await.unwrap();
-    let second = stage
+    env.try_apply("web", &image("v2"), &note).await.unwrap();
+    let second = env
         .service("web", "the second rollout ended", |o| {
             o.metadata.generation == Some(2)
                 && o.status
@@ -120,9 +120,9 @@ async fn a_callers_trace_is_joined_once() {
         Some("0af7651916cd43dd8448eb211c80319c"),
         "a later edit is not that caller's doing"
     );
-    let root = stage
+    let root = env
         .otlp
-        .wait_for_span("the second root", SOON, |s| {
+        .wait_for_span("the second root", TIMEOUT, |s| {
             s.name == "rollout ElpioService" && Some(&s.trace_id) == second.trace_id.as_ref()
         })
         .await;
@@ -131,40 +131,39 @@ async fn a_callers_trace_is_joined_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_supersedes_and_a_deletion_ends() {
-    let stage = Stage::new("trace-ends").await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.apply("web", &image("v2")).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    let root = stage.otlp.wait_for_span("the first root", SOON, |s| s.name == "rollout ElpioService").await;
+    let env = LiveEnv::new("trace-ends").await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.apply("web", &image("v2")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    let root = env.otlp.wait_for_span("the first root", TIMEOUT, |s| s.name == "rollout ElpioService").await;
     assert_eq!((root.attribute("elpio.outcome"), root.attribute("elpio.generation")), ("superseded", "1"));
-    stage.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
-    stage
-        .otlp
-        .wait_for_span("the second root", SOON, |s| {
+    env.services().delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    env.otlp
+        .wait_for_span("the second root", TIMEOUT, |s| {
             s.name == "rollout ElpioService" && s.attribute("elpio.outcome") == "deleted"
         })
         .await;
-    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")], 1.0).await;
-    stage.reaches("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")], 1.0).await;
+    env.wait_for_metric("elpio_rollout_duration_seconds_count", &[("outcome", "superseded")], 1.0).await;
+    env.wait_for_metric("elpio_rollout_duration_seconds_count", &[("outcome", "deleted")], 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_is_late_ends_in_error_and_the_object_is_not_given_up() {
-    let stage = Stage::with("trace-late", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
-    stage.engine.hold();
-    stage.apply("web", &image("v1")).await;
-    let root = stage.otlp.wait_for_span("the root", SOON, |s| s.name == "rollout ElpioService").await;
+    let env = LiveEnv::with("trace-late", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
+    env.engine.hold();
+    env.apply("web", &image("v1")).await;
+    let root = env.otlp.wait_for_span("the root", TIMEOUT, |s| s.name == "rollout ElpioService").await;
     assert_eq!((root.status, root.attribute("elpio.outcome")), ("error", "timed_out"));
     assert!(root.status_message.contains("Progressing"), "{}", root.status_message);
     assert_eq!(root.duration().as_secs(), 2);
     let trace = root.trace_id.clone();
-    stage.engine.release();
-    stage.ready("web").await;
-    let late = stage
+    env.engine.release();
+    env.ready("web").await;
+    let late = env
         .otlp
-        .wait_for_span("the reconcile that made it ready", SOON, |s| {
+        .wait_for_span("the reconcile that made it ready", TIMEOUT, |s| {
             s.name == "reconcile ElpioService" && s.trace_id != trace
         })
         .await;
@@ -181,49 +180,47 @@ async fn without_sampling_there_is_no_id_anywhere() {
         ("trace-off", [("OTEL_TRACES_SAMPLER", "always_off")]),
         ("trace-none", [("OTEL_TRACES_EXPORTER", "none")]),
     ] {
-        let stage = Stage::with(name, &environment).await;
-        stage.apply("web", &image("v1")).await;
-        let rollout = stage.ready("web").await.status.unwrap().rollout.unwrap();
+        let env = LiveEnv::with(name, &environment).await;
+        env.apply("web", &image("v1")).await;
+        let rollout = env.ready("web").await.status.unwrap().rollout.unwrap();
         assert_eq!((rollout.trace_id, rollout.traceparent), (None, None));
         assert!(rollout.ended_at.is_some());
-        for event in stage.events("web").await {
+        for event in env.events("web").await {
             assert!(!event.note.as_ref().unwrap().contains("(trace "), "{:?}", event.note);
             assert_eq!(event.metadata.annotations, None);
         }
-        let log = stage.operator.log();
+        let log = env.operator.log();
         assert!(!log.contains("trace_id"), "{log}");
-        let page = stage.operator.metrics("application/openmetrics-text").await;
+        let page = env.operator.metrics("application/openmetrics-text").await;
         assert!(!page.contains("trace_id"), "{page}");
-        assert!(stage.otlp.spans().is_empty());
+        assert!(env.otlp.spans().is_empty());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_operator_makes_no_spans() {
-    let stage = Stage::new("trace-quiet").await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage.quiet().await;
-    let trace = stage.services().get("web").await.unwrap().status.unwrap().rollout.unwrap().trace_id.unwrap();
-    let turns = stage.counted("elpio_reconcile_total", &[("result", "success")]).await;
+    let env = LiveEnv::new("trace-quiet").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.wait_until_idle().await;
+    let trace = env.services().get("web").await.unwrap().status.unwrap().rollout.unwrap().trace_id.unwrap();
+    let turns = env.counted("elpio_reconcile_total", &[("result", "success")]).await;
     let note = json!({"metadata": {"annotations": {"elpio.io/rebuild": "1"}}});
-    stage
-        .services()
+    env.services()
         .patch("web", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(note))
         .await
         .unwrap();
-    eventually("it has looked", SOON, async || {
-        let now = stage.counted("elpio_reconcile_total", &[("result", "success")]).await;
+    eventually("it has looked", TIMEOUT, async || {
+        let now = env.counted("elpio_reconcile_total", &[("result", "success")]).await;
         if now > turns { Ok(()) } else { Err(now.to_string()) }
     })
     .await;
     // The next rollout's spans come after whatever that look would have sent.
-    stage.apply("web", &with(image("v2"), &json!({}))).await;
-    stage
-        .otlp
-        .wait_for_span("the next root", SOON, |s| s.name == "rollout ElpioService" && s.trace_id != trace)
+    env.apply("web", &with(image("v2"), &json!({}))).await;
+    env.otlp
+        .wait_for_span("the next root", TIMEOUT, |s| s.name == "rollout ElpioService" && s.trace_id != trace)
         .await;
-    let strangers: Vec<_> = stage
+    let strangers: Vec<_> = env
         .otlp
         .spans()
         .into_iter()

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage, find, image, summary, version, with};
+use crate::live_env::{LiveEnv, TIMEOUT, find, image, summary, version, with};
 
 pub const RESTRICTED: &str = "pod-security.kubernetes.io/enforce";
 
@@ -31,8 +31,8 @@ fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
 }
 
 /// How many reconciles of services have ended.
-async fn reconciles(stage: &Stage) -> f64 {
-    let page = stage.operator.metrics("").await;
+async fn reconciles(env: &LiveEnv) -> f64 {
+    let page = env.operator.metrics("").await;
     elpio_cluster::exposition::series(&page)
         .iter()
         .filter(|s| s.name == "elpio_reconcile_duration_seconds_count" && s.label("kind") == "ElpioService")
@@ -41,94 +41,94 @@ async fn reconciles(stage: &Stage) -> f64 {
 }
 
 /// Waits until a change has been reconciled.
-async fn reconciled_since(stage: &Stage, before: f64) {
-    eventually("the change is reconciled", SOON, async || {
-        let now = reconciles(stage).await;
+async fn reconciled_since(env: &LiveEnv, before: f64) {
+    eventually("the change is reconciled", TIMEOUT, async || {
+        let now = reconciles(env).await;
         if now > before { Ok(()) } else { Err(format!("{now} reconciles")) }
     })
     .await;
-    stage.quiet().await;
+    env.wait_until_idle().await;
 }
 
-async fn warnings(stage: &Stage, name: &str) -> Vec<String> {
-    let mut events = stage.events(name).await;
+async fn warnings(env: &LiveEnv, name: &str) -> Vec<String> {
+    let mut events = env.events(name).await;
     events.retain(|e| e.type_.as_deref() == Some("Warning"));
     events.iter().map(|e| summary(std::slice::from_ref(e))).collect()
 }
 
 /// What the API server answers to this spec, without storing it.
-pub async fn refusal(stage: &Stage, spec: &Value) -> Option<String> {
+pub async fn refusal(env: &LiveEnv, spec: &Value) -> Option<String> {
     let object = json!({"apiVersion": api::API_VERSION, "kind": "ElpioService", "metadata": {"name": "app"}, "spec": spec});
     let params = PatchParams::apply("test").force().dry_run();
     let answer: kube::Result<ElpioService> =
-        stage.services().patch("app", &params, &Patch::Apply(object)).await;
+        env.services().patch("app", &params, &Patch::Apply(object)).await;
     answer.err().map(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_03_certificate_renewing() {
-    let stage = Stage::new("case-03").await;
-    stage.engine.set_status("Certificate", "*", FakeStatus::Unchanged);
+    let env = LiveEnv::new("case-03").await;
+    env.engine.set_status("Certificate", "*", FakeStatus::Unchanged);
     let host = "shop.example.com";
     let spec =
         json!({"ingress": {"host": host, "tls": true, "issuer": {"name": "corporate", "kind": "Issuer"}}});
-    stage.apply("shop", &with(image("v1"), &spec)).await;
-    let certificates = stage.any("cert-manager.io/v1", "Certificate", "certificates");
-    stage.object(&certificates, host, "created", |_| true).await;
+    env.apply("shop", &with(image("v1"), &spec)).await;
+    let certificates = env.any("cert-manager.io/v1", "Certificate", "certificates");
+    env.object(&certificates, host, "created", |_| true).await;
     let valid = condition("Ready", "True", "Ready", "Certificate is up to date and has not expired");
     set_status(&certificates, host, &json!({"conditions": [valid]})).await;
-    let ready = stage.ready("shop").await;
+    let ready = env.ready("shop").await;
 
-    let before = reconciles(&stage).await;
+    let before = reconciles(&env).await;
     let renewing = condition("Issuing", "True", "Renewing", "Renewing certificate as renewal was scheduled");
     set_status(&certificates, host, &json!({"conditions": [valid, renewing]})).await;
-    reconciled_since(&stage, before).await;
-    let renewed = stage.ready("shop").await;
+    reconciled_since(&env, before).await;
+    let renewed = env.ready("shop").await;
     assert_eq!(version(&renewed), version(&ready), "a renewal writes nothing");
     assert_eq!(renewed.status, ready.status);
-    stage.reaches("elpio_services_ready", &[], 1.0).await;
-    assert_eq!(warnings(&stage, "shop").await, [""; 0]);
+    env.wait_for_metric("elpio_services_ready", &[], 1.0).await;
+    assert_eq!(warnings(&env, "shop").await, [""; 0]);
 
     let cause = "The certificate request has failed to complete and will be retried: no such domain";
     let expired = condition("Ready", "False", "Expired", "Certificate expired");
     let failed = condition("Issuing", "False", "Failed", cause);
     set_status(&certificates, host, &json!({"conditions": [expired, failed]})).await;
-    let domain = stage.condition("shop", "DomainReady", "False", "Failed").await;
+    let domain = env.condition("shop", "DomainReady", "False", "Failed").await;
     assert!(domain.message.ends_with(cause), "{}", domain.message);
-    stage.condition("shop", "Ready", "False", "Failed").await;
+    env.condition("shop", "Ready", "False", "Failed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_09_kn_pinned_traffic() {
-    let stage = Stage::new("case-09").await;
-    stage.apply("pinned", &image("v1")).await;
-    stage.ready("pinned").await;
+    let env = LiveEnv::new("case-09").await;
+    env.apply("pinned", &image("v1")).await;
+    env.ready("pinned").await;
     let pin = json!([{"revisionName": "pinned-00001", "percent": 100}]);
-    merge(&stage.knative(), "pinned", &json!({"spec": {"traffic": pin}})).await;
+    merge(&env.knative(), "pinned", &json!({"spec": {"traffic": pin}})).await;
     let latest = |o: &DynamicObject| {
         o.data.pointer("/spec/traffic") == Some(&json!([{"latestRevision": true, "percent": 100}]))
     };
-    stage.object(&stage.knative(), "pinned", "all to the latest revision", latest).await;
-    stage.apply("pinned", &image("v2")).await;
-    stage.ready("pinned").await;
-    stage.object(&stage.knative(), "pinned", "still all to the latest revision", latest).await;
+    env.object(&env.knative(), "pinned", "all to the latest revision", latest).await;
+    env.apply("pinned", &image("v2")).await;
+    env.ready("pinned").await;
+    env.object(&env.knative(), "pinned", "still all to the latest revision", latest).await;
 
     let own =
         json!([{"revisionName": "pinned-00001", "percent": 20}, {"latestRevision": true, "percent": 80}]);
-    stage.apply("pinned", &with(image("v2"), &json!({"traffic": own}))).await;
+    env.apply("pinned", &with(image("v2"), &json!({"traffic": own}))).await;
     let split = |o: &DynamicObject| o.data.pointer("/spec/traffic") == Some(&own);
-    stage.object(&stage.knative(), "pinned", "split as asked", split).await;
-    stage.apply("pinned", &image("v2")).await;
-    stage.object(&stage.knative(), "pinned", "all to the latest revision again", latest).await;
+    env.object(&env.knative(), "pinned", "split as asked", split).await;
+    env.apply("pinned", &image("v2")).await;
+    env.object(&env.knative(), "pinned", "all to the latest revision again", latest).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_13_cold_start_flap() {
-    let stage = Stage::with("case-13", &[("ELPIO_ENGINE", "keda")]).await;
+    let env = LiveEnv::with("case-13", &[("ELPIO_ENGINE", "keda")]).await;
     let spec = json!({"scaling": {"maxScale": 3, "target": 20, "metric": "rps"}, "ingress": {"host": "sleepy.example.com"}});
-    stage.apply("sleepy", &with(image("v1"), &spec)).await;
-    let ready = stage.ready("sleepy").await;
-    let deployments = stage.deployments();
+    env.apply("sleepy", &with(image("v1"), &spec)).await;
+    let ready = env.ready("sleepy").await;
+    let deployments = env.deployments();
     let has = |replicas: i64, available: i64| {
         move |o: &DynamicObject| {
             let number = |field: &str| {
@@ -143,91 +143,91 @@ async fn case_13_cold_start_flap() {
     };
     for _ in 0..3 {
         scale(0).await;
-        stage.object(&deployments, "sleepy", "asleep", has(0, 0)).await;
-        let before = reconciles(&stage).await;
-        stage.engine.set_status("Pod", "*", FakeStatus::Pending);
+        env.object(&deployments, "sleepy", "asleep", has(0, 0)).await;
+        let before = reconciles(&env).await;
+        env.engine.set_status("Pod", "*", FakeStatus::Pending);
         scale(1).await;
-        stage.object(&deployments, "sleepy", "waking", has(1, 0)).await;
-        reconciled_since(&stage, before).await;
-        let waking = stage.ready("sleepy").await;
+        env.object(&deployments, "sleepy", "waking", has(1, 0)).await;
+        reconciled_since(&env, before).await;
+        let waking = env.ready("sleepy").await;
         assert_eq!(find(&waking, "Ready"), find(&ready, "Ready"));
-        stage.engine.set_status("Pod", "*", FakeStatus::Ready);
-        stage.object(&deployments, "sleepy", "awake", has(1, 1)).await;
-        stage.quiet().await;
+        env.engine.set_status("Pod", "*", FakeStatus::Ready);
+        env.object(&deployments, "sleepy", "awake", has(1, 1)).await;
+        env.wait_until_idle().await;
     }
-    let awake = stage.ready("sleepy").await;
+    let awake = env.ready("sleepy").await;
     assert_eq!(find(&awake, "Ready"), find(&ready, "Ready"), "not for a moment");
-    assert_eq!(warnings(&stage, "sleepy").await, [""; 0]);
+    assert_eq!(warnings(&env, "sleepy").await, [""; 0]);
 
     // A start that is refused is no start.
     scale(0).await;
-    stage.object(&deployments, "sleepy", "asleep", has(0, 0)).await;
-    enforce_restricted(&stage).await;
+    env.object(&deployments, "sleepy", "asleep", has(0, 0)).await;
+    enforce_restricted(&env).await;
     scale(1).await;
-    let failed = stage.condition("sleepy", "EngineReady", "False", "FailedCreate").await;
+    let failed = env.condition("sleepy", "EngineReady", "False", "FailedCreate").await;
     assert!(failed.message.contains("violates PodSecurity"), "{}", failed.message);
-    stage.condition("sleepy", "Ready", "False", "FailedCreate").await;
-    stage.event("sleepy", "Warning", "Progressing").await;
+    env.condition("sleepy", "Ready", "False", "FailedCreate").await;
+    env.event("sleepy", "Warning", "Progressing").await;
 }
 
-pub async fn enforce_restricted(stage: &Stage) {
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+pub async fn enforce_restricted(env: &LiveEnv) {
+    let namespaces: Api<Namespace> = Api::all(env.client.clone());
     let patch = Patch::Merge(json!({"metadata": {"labels": {RESTRICTED: "restricted"}}}));
-    namespaces.patch(&stage.namespace, &PatchParams::default(), &patch).await.unwrap();
+    namespaces.patch(&env.namespace, &PatchParams::default(), &patch).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_35_names_at_limits() {
-    let stage = Stage::new("case-35").await;
+    let env = LiveEnv::new("case-35").await;
     let long = format!("a{}", "23456789-1".repeat(6) + "23");
     assert_eq!(long.len(), 63);
     let tag = "a-tag-that-makes-the-name-longer-than-a-label-may-be";
     let traffic = json!({"traffic": [{"latestRevision": true, "percent": 100, "tag": tag}]});
-    stage.apply(&long, &with(image("v1"), &traffic)).await;
-    stage.ready(&long).await;
+    env.apply(&long, &with(image("v1"), &traffic)).await;
+    env.ready(&long).await;
     // What an engine makes of such a name is the engine's to report.
     let cause =
         FakeStatus::NotReady { reason: "ErrDomainName".into(), message: "not a DNS 1035 label".into() };
-    stage.engine.set_status("Service", &long, cause);
-    let ready = stage.condition(&long, "Ready", "False", "ErrDomainName").await;
+    env.engine.set_status("Service", &long, cause);
+    let ready = env.condition(&long, "Ready", "False", "ErrDomainName").await;
     assert!(ready.message.ends_with("not a DNS 1035 label"), "{}", ready.message);
 
     let on_keda = format!("b{}", &long[1..]);
     let keda = json!({"engine": "keda", "scaling": {"minScale": 1}});
-    stage.apply(&on_keda, &with(image("v1"), &keda)).await;
-    stage.ready(&on_keda).await;
+    env.apply(&on_keda, &with(image("v1"), &keda)).await;
+    env.ready(&on_keda).await;
 
     let host = format!("{}.{}.example.com", "a".repeat(63), "b".repeat(63));
-    stage.apply("host", &with(image("v1"), &json!({"ingress": {"host": host, "tls": true}}))).await;
-    stage.ready("host").await;
-    let too_long = stage.try_apply(&format!("{long}4"), &image("v1"), &json!({})).await.unwrap_err();
+    env.apply("host", &with(image("v1"), &json!({"ingress": {"host": host, "tls": true}}))).await;
+    env.ready("host").await;
+    let too_long = env.try_apply(&format!("{long}4"), &image("v1"), &json!({})).await.unwrap_err();
     assert!(too_long.to_string().contains("at most 63 characters"), "{too_long}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_37_traffic_to_missing_revision() {
-    let stage = Stage::new("case-37").await;
-    stage.engine.set_status("Service", "split", FakeStatus::Unchanged);
+    let env = LiveEnv::new("case-37").await;
+    env.engine.set_status("Service", "split", FakeStatus::Unchanged);
     let traffic = json!([{"revisionName": "split-00009", "percent": 80, "tag": "old"}, {"latestRevision": true, "percent": 20}]);
-    stage.apply("split", &with(image("v1"), &json!({"traffic": traffic}))).await;
-    let live = stage.object(&stage.knative(), "split", "created", |_| true).await;
+    env.apply("split", &with(image("v1"), &json!({"traffic": traffic}))).await;
+    let live = env.object(&env.knative(), "split", "created", |_| true).await;
     let message = "Revision \"split-00009\" referenced in traffic not found";
     let missing = ["Ready", "RoutesReady"].map(|kind| condition(kind, "False", "RevisionMissing", message));
     let conditions = [missing.to_vec(), vec![condition("ConfigurationsReady", "True", "", "")]].concat();
     let status = json!({"observedGeneration": live.metadata.generation, "conditions": conditions});
-    set_status(&stage.knative(), "split", &status).await;
+    set_status(&env.knative(), "split", &status).await;
     for kind in ["EngineReady", "Ready"] {
-        let condition = stage.condition("split", kind, "False", "RevisionMissing").await;
+        let condition = env.condition("split", kind, "False", "RevisionMissing").await;
         assert!(condition.message.ends_with(message), "{}", condition.message);
     }
-    stage.engine.set_status("Service", "split", FakeStatus::Ready);
-    stage.ready("split").await;
+    env.engine.set_status("Service", "split", FakeStatus::Ready);
+    env.ready("split").await;
     let fields = [
         ("spec.traffic", json!({"traffic": [{"revisionName": "a-1", "percent": 99}]})),
         ("spec.traffic", json!({"engine": "keda", "traffic": [{"latestRevision": true, "percent": 100}]})),
     ];
     for (field, fields) in fields {
-        let refused = refusal(&stage, &with(image("v1"), &fields)).await;
+        let refused = refusal(&env, &with(image("v1"), &fields)).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains(field)), "{fields}: {refused:?}");
     }
 }
@@ -253,16 +253,16 @@ async fn case_42_http_addon_three_ready_conditions() {
     crd.metadata.managed_fields = None;
     crds.replace("httpscaledobjects.http.keda.sh", &PostParams::default(), &crd).await.unwrap();
 
-    let stage = Stage::on(cluster, "case-42", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
-    stage.engine.set_status("HTTPScaledObject", "*", FakeStatus::Unchanged);
-    stage.apply("old", &with(image("v1"), &json!({"ingress": {"host": "old.example.com"}}))).await;
-    let scaled = stage.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");
-    stage.object(&scaled, "old", "created", |_| true).await;
+    let env = LiveEnv::on(cluster, "case-42", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    env.engine.set_status("HTTPScaledObject", "*", FakeStatus::Unchanged);
+    env.apply("old", &with(image("v1"), &json!({"ingress": {"host": "old.example.com"}}))).await;
+    let scaled = env.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");
+    env.object(&scaled, "old", "created", |_| true).await;
     let pending = condition("Ready", "Unknown", "PendingCreation", "creation signal");
     let created = condition("Ready", "True", "AppScaledObjectCreated", "created");
     let last = condition("Ready", "True", "HTTPScaledObjectIsReady", "finished");
     let repeated = json!({"conditions": [pending, created, last]});
-    eventually("the loose schema takes it", SOON, async || {
+    eventually("the loose schema takes it", TIMEOUT, async || {
         let patch = Patch::Merge(json!({"status": repeated}));
         scaled
             .patch_status("old", &PatchParams::default(), &patch)
@@ -271,8 +271,8 @@ async fn case_42_http_addon_three_ready_conditions() {
             .map_err(|e| e.to_string())
     })
     .await;
-    stage.ready("old").await;
+    env.ready("old").await;
     let failed = condition("Ready", "False", "ErrorCreatingAppScaledObject", "no such workload");
     set_status(&scaled, "old", &json!({"conditions": [pending, created, failed]})).await;
-    stage.condition("old", "Ready", "False", "ErrorCreatingAppScaledObject").await;
+    env.condition("old", "Ready", "False", "ErrorCreatingAppScaledObject").await;
 }

@@ -14,8 +14,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    live_env::{LiveEnv, find, image, with},
     service_cases::{RESTRICTED, enforce_restricted, refusal},
-    stage::{Stage, find, image, with},
 };
 
 fn repository(repository: &str) -> Value {
@@ -24,11 +24,11 @@ fn repository(repository: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_36_odd_hosts() {
-    let stage = Stage::new("case-36").await;
+    let env = LiveEnv::new("case-36").await;
     for (engine, host) in [("keda", "xn--mller-kva.example.com"), ("knative", "xn--mller-kva.example.org")] {
         let spec = json!({"engine": engine, "ingress": {"host": host}});
-        stage.apply(&format!("puny-{engine}"), &with(image("v1"), &spec)).await;
-        stage.ready(&format!("puny-{engine}")).await;
+        env.apply(&format!("puny-{engine}"), &with(image("v1"), &spec)).await;
+        env.ready(&format!("puny-{engine}")).await;
     }
     for host in [
         "Shop.example.com",
@@ -48,16 +48,16 @@ async fn case_36_odd_hosts() {
         "shop.example.com ",
         "shop.123",
     ] {
-        let refused = refusal(&stage, &with(image("v1"), &json!({"ingress": {"host": host}}))).await;
+        let refused = refusal(&env, &with(image("v1"), &json!({"ingress": {"host": host}}))).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains("spec.ingress.host")), "{host}: {refused:?}");
     }
     let good = with(image("v1"), &json!({"ingress": {"host": "1.2.3.example"}}));
-    assert_eq!(refusal(&stage, &good).await, None);
+    assert_eq!(refusal(&env, &good).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_38_private_registry() {
-    let stage = Stage::new("case-38").await;
+    let env = LiveEnv::new("case-38").await;
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     for bad in [
         "registry.example/team/app:v1",
@@ -65,15 +65,15 @@ async fn case_38_private_registry() {
         "Registry.Example/Team/App",
         "https://registry.example/app",
     ] {
-        let refused = refusal(&stage, &repository(bad)).await;
+        let refused = refusal(&env, &repository(bad)).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains("spec.image.repository")), "{bad}: {refused:?}");
     }
     let private = json!({"image": {"repository": "registry.example:5000/team/private", "digest": digest},
         "serviceAccount": "puller", "imagePullSecrets": ["registry-login"]});
-    stage.apply("on-knative", &private).await;
-    stage.apply("on-keda", &with(private.clone(), &json!({"engine": "keda"}))).await;
-    for (api, name) in [(stage.knative(), "on-knative"), (stage.deployments(), "on-keda")] {
-        let child = stage.object(&api, name, "created", |_| true).await;
+    env.apply("on-knative", &private).await;
+    env.apply("on-keda", &with(private.clone(), &json!({"engine": "keda"}))).await;
+    for (api, name) in [(env.knative(), "on-knative"), (env.deployments(), "on-keda")] {
+        let child = env.object(&api, name, "created", |_| true).await;
         let pod = &child.data["spec"]["template"]["spec"];
         assert_eq!(pod["serviceAccountName"], "puller", "{name}");
         assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry-login"}]), "{name}");
@@ -104,9 +104,9 @@ fn pod(security: PodSecurity) -> Pod {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_psa_and_limitrange() {
-    let stage = Stage::with("case-39", &[("ELPIO_ENGINE", "keda")]).await;
-    enforce_restricted(&stage).await;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let env = LiveEnv::with("case-39", &[("ELPIO_ENGINE", "keda")]).await;
+    enforce_restricted(&env).await;
+    let pods: Api<Pod> = Api::namespaced(env.client.clone(), &env.namespace);
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let answer = async |security| pods.create(&dry_run, &pod(security)).await.map_err(|e| e.to_string());
     answer(PodSecurity::Enabled).await.expect("a restricted namespace takes it");
@@ -116,25 +116,25 @@ async fn case_39_psa_and_limitrange() {
     assert!(refused.contains("seccompProfile"), "{refused}");
 
     // By default, the refusal's own sentence, within seconds.
-    stage.apply("strict", &with(image("v1"), &json!({"scaling": {"minScale": 1}}))).await;
-    let engine = stage.condition("strict", "EngineReady", "False", "FailedCreate").await;
+    env.apply("strict", &with(image("v1"), &json!({"scaling": {"minScale": 1}}))).await;
+    let engine = env.condition("strict", "EngineReady", "False", "FailedCreate").await;
     assert!(engine.message.contains("violates PodSecurity"), "{}", engine.message);
 
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    let namespaces: Api<Namespace> = Api::all(env.client.clone());
     let patch = Patch::Merge(json!({"metadata": {"labels": {RESTRICTED: null}}}));
-    namespaces.patch(&stage.namespace, &PatchParams::default(), &patch).await.unwrap();
-    stage.ready("strict").await;
+    namespaces.patch(&env.namespace, &PatchParams::default(), &patch).await.unwrap();
+    env.ready("strict").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_41_service_links_and_port() {
-    let stage = Stage::with("case-41", &[("ELPIO_ENGINE", "keda")]).await;
+    let env = LiveEnv::with("case-41", &[("ELPIO_ENGINE", "keda")]).await;
     let probe = json!({"path": "/healthz?full=1", "periodSeconds": 5});
     let spec = |port: i32| with(image("v1"), &json!({"port": port, "readinessProbe": probe}));
-    stage.apply("app", &spec(3000)).await;
-    stage.ready("app").await;
+    env.apply("app", &spec(3000)).await;
+    env.ready("app").await;
     let pod = |o: &DynamicObject| o.data["spec"]["template"]["spec"].clone();
-    let live = pod(&stage.deployments().get("app").await.unwrap());
+    let live = pod(&env.deployments().get("app").await.unwrap());
     assert_eq!(
         (&live["enableServiceLinks"], &live["serviceAccountName"]),
         (&json!(false), &json!("default"))
@@ -142,9 +142,9 @@ async fn case_41_service_links_and_port() {
     assert_eq!(live["containers"][0]["env"], json!([{"name": "PORT", "value": "3000"}]));
     assert_eq!(live["containers"][0]["readinessProbe"]["httpGet"]["path"], "/healthz?full=1");
 
-    stage.apply("app", &spec(3001)).await;
-    stage.ready("app").await;
-    let live = pod(&stage.deployments().get("app").await.unwrap());
+    env.apply("app", &spec(3001)).await;
+    env.ready("app").await;
+    let live = pod(&env.deployments().get("app").await.unwrap());
     let container = &live["containers"][0];
     assert_eq!(container["ports"].as_array().map(Vec::len), Some(1), "{container}");
     assert_eq!(container["ports"][0]["containerPort"], 3001);
@@ -152,40 +152,39 @@ async fn case_41_service_links_and_port() {
     assert_eq!(container["env"], json!([{"name": "PORT", "value": "3001"}]));
 
     let own = json!({"env": [{"name": "PORT", "value": "9"}]});
-    stage.apply("app", &with(image("v1"), &own)).await;
-    stage
-        .object(&stage.deployments(), "app", "the user's PORT, and a probe of the port", |o| {
-            let container = &pod(o)["containers"][0];
-            container["env"] == own["env"] && container["readinessProbe"]["tcpSocket"]["port"] == 8080
-        })
-        .await;
+    env.apply("app", &with(image("v1"), &own)).await;
+    env.object(&env.deployments(), "app", "the user's PORT, and a probe of the port", |o| {
+        let container = &pod(o)["containers"][0];
+        container["env"] == own["env"] && container["readinessProbe"]["tcpSocket"]["port"] == 8080
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_66_two_writers_of_one_secret() {
-    let stage = Stage::new("replayed-66").await;
+    let env = LiveEnv::new("replayed-66").await;
     let secret = |name: &str, target: &str| json!({"name": name, "storeRef": "vault", "secretName": target, "data": [{"secretKey": "k", "remoteKey": "r"}]});
     let twice = json!({"externalSecrets": [secret("a", "db"), secret("b", "db")]});
     let tls =
         json!({"externalSecrets": [secret("a", "app-tls")], "ingress": {"host": "a.example", "tls": true}});
     for fields in [twice, tls] {
-        let refused = refusal(&stage, &with(image("v1"), &fields)).await;
+        let refused = refusal(&env, &with(image("v1"), &fields)).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains("externalSecrets")), "{fields}: {refused:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_89_internal_host_of_another_namespace() {
-    let stage = Stage::with("replayed-89", &[("ELPIO_ENGINE", "keda")]).await;
-    stage.apply("web", &image("v1")).await;
-    let scaled = stage.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");
-    let live = stage.object(&scaled, "web", "created", |_| true).await;
-    let inside = format!("web.{}.svc", stage.namespace);
+    let env = LiveEnv::with("replayed-89", &[("ELPIO_ENGINE", "keda")]).await;
+    env.apply("web", &image("v1")).await;
+    let scaled = env.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");
+    let live = env.object(&scaled, "web", "created", |_| true).await;
+    let inside = format!("web.{}.svc", env.namespace);
     assert_eq!(live.data["spec"]["hosts"], json!([inside, format!("{inside}.cluster.local")]));
-    let ready = find(&stage.ready("web").await, "Ready").unwrap();
+    let ready = find(&env.ready("web").await, "Ready").unwrap();
     assert!(ready.message.ends_with(&format!("with Host: {inside}")), "{}", ready.message);
     for host in live.data["spec"]["hosts"].as_array().unwrap() {
-        let refused = refusal(&stage, &with(image("v1"), &json!({"ingress": {"host": host}}))).await;
+        let refused = refusal(&env, &with(image("v1"), &json!({"ingress": {"host": host}}))).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains("spec.ingress.host")), "{host}: {refused:?}");
     }
 }
@@ -193,20 +192,19 @@ async fn replayed_89_internal_host_of_another_namespace() {
 /// What the engine cannot do is named for as long as it is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn stranger_15_ignored_fields_stay_named() {
-    let stage = Stage::with("stranger-15", &[("ELPIO_ENGINE", "keda")]).await;
-    stage.apply("web", &with(image("v1"), &json!({"ingress": {"enabled": false}}))).await;
-    stage.ready("web").await;
-    let named = stage.condition("web", "Reconciled", "True", "Reconciled").await;
+    let env = LiveEnv::with("stranger-15", &[("ELPIO_ENGINE", "keda")]).await;
+    env.apply("web", &with(image("v1"), &json!({"ingress": {"enabled": false}}))).await;
+    env.ready("web").await;
+    let named = env.condition("web", "Reconciled", "True", "Reconciled").await;
     assert!(named.message.contains("ingress.enabled"), "{}", named.message);
-    stage.event("web", "Warning", "FieldIgnored").await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    let silent = stage.condition("web", "Reconciled", "True", "Reconciled").await;
+    env.event("web", "Warning", "FieldIgnored").await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    let silent = env.condition("web", "Reconciled", "True", "Reconciled").await;
     assert!(!silent.message.contains("ingress.enabled"), "{}", silent.message);
     // Only the operator knows its default engine.
-    stage
-        .apply("web", &with(image("v1"), &json!({"traffic": [{"latestRevision": true, "percent": 100}]})))
+    env.apply("web", &with(image("v1"), &json!({"traffic": [{"latestRevision": true, "percent": 100}]})))
         .await;
-    let invalid = stage.condition("web", "Reconciled", "False", "InvalidSpec").await;
+    let invalid = env.condition("web", "Reconciled", "False", "InvalidSpec").await;
     assert!(invalid.message.starts_with("spec.traffic: "), "{}", invalid.message);
 }

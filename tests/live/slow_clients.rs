@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::stage::{SOON, Stage};
+use crate::live_env::{LiveEnv, TIMEOUT};
 
 const HALF_OPEN: usize = 3000;
 const MIB: u64 = 1 << 20;
@@ -34,8 +34,8 @@ async fn assert_answers(operator: &Operator) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_keep_nobody_from_an_answer() {
-    let stage = Stage::new("slow-clients").await;
-    let operator = &stage.operator;
+    let env = LiveEnv::new("slow-clients").await;
+    let operator = &env.operator;
     assert_answers(operator).await;
     let before = operator.rss();
     let mut connections = Vec::new();
@@ -55,7 +55,7 @@ async fn half_open_connections_keep_nobody_from_an_answer() {
     assert_answers(operator).await;
     let growth = operator.rss().saturating_sub(before);
     assert!(growth < 16 * MIB, "{growth} bytes more");
-    eventually("all are closed, as nothing more is sent", SOON, async || {
+    eventually("all are closed, as nothing more is sent", TIMEOUT, async || {
         let mut open = 0;
         for stream in &mut connections {
             let read = tokio::time::timeout(Duration::ZERO, stream.read(&mut [0; 512])).await;
@@ -69,8 +69,8 @@ async fn half_open_connections_keep_nobody_from_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_has_a_bound() {
-    let stage = Stage::new("slow-heads").await;
-    for port in [stage.operator.health_port(), stage.operator.metrics_port()] {
+    let env = LiveEnv::new("slow-heads").await;
+    for port in [env.operator.health_port(), env.operator.metrics_port()] {
         for (bytes, status) in [(7 << 10, "HTTP/1.1 404"), (9 << 10, "HTTP/1.1 431")] {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
             let padding = "a".repeat(bytes);
@@ -82,5 +82,5 @@ async fn a_head_has_a_bound() {
             assert_eq!(String::from_utf8_lossy(&answer), status, "{bytes} bytes");
         }
     }
-    assert_answers(&stage.operator).await;
+    assert_answers(&env.operator).await;
 }

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage, binary, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image, with};
 
 /// A namespace whose operator is not the test's.
 pub const NO_NAMESPACE: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
@@ -61,7 +61,7 @@ pub async fn make_admin(client: &Client, user: &str) {
 /// Waits until the user may, or may not, list services there.
 pub async fn may_list(cluster: &Cluster, user: &str, namespace: &str, expected: bool) {
     let api: Api<ElpioService> = Api::namespaced(cluster.client_as(user).await, namespace);
-    eventually(&format!("{user} may list in {namespace}: {expected}"), SOON, async || {
+    eventually(&format!("{user} may list in {namespace}: {expected}"), TIMEOUT, async || {
         match api.list(&ListParams::default()).await {
             Ok(_) if expected => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 403 && !expected => Ok(()),
@@ -86,7 +86,7 @@ pub async fn leads(operator: &Operator) -> bool {
 pub async fn wait_until_leading(operator: &Operator) {
     eventually(
         "it leads",
-        SOON,
+        TIMEOUT,
         async || if leads(operator).await { Ok(()) } else { Err(operator.log_tail()) },
     )
     .await;
@@ -98,16 +98,16 @@ pub fn keda(tag: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_15_one_forbidden_namespace_stops_no_other() {
-    let stage = Stage::with("case-15-a", &[NO_NAMESPACE]).await;
-    let (cluster, user, a) = (stage.cluster, "elpio-test-20", stage.namespace.clone());
+    let env = LiveEnv::with("case-15-a", &[NO_NAMESPACE]).await;
+    let (cluster, user, a) = (env.cluster, "elpio-test-20", env.namespace.clone());
     let b = cluster.namespace("case-15-b").await;
-    grant(&stage.client, user, &a).await;
+    grant(&env.client, user, &a).await;
     may_list(cluster, user, &a, true).await;
     let namespaces = format!("{a},{b},case-15-never-was");
     let operator =
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespaces), ("ELPIO_LEADER_ELECT", "off")]).await;
-    stage.apply("web", &keda("v1")).await;
-    stage.ready("web").await;
+    env.apply("web", &keda("v1")).await;
+    env.ready("web").await;
     wait_until_leading(&operator).await;
     let ready_text = async || operator.get("/readyz").await.unwrap().1;
     for namespace in [&b, "case-15-never-was"] {
@@ -122,20 +122,20 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
     assert!(!operator.log().contains("error with 403"), "{}", operator.log());
 
     // The rights come: it joins by itself.
-    grant(&stage.client, user, &b).await;
-    let in_b: Api<ElpioService> = Api::namespaced(stage.client.clone(), &b);
+    grant(&env.client, user, &b).await;
+    let in_b: Api<ElpioService> = Api::namespaced(env.client.clone(), &b);
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "web"}, "spec": keda("v1")});
     in_b.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     let _engine = FakeEngines::start(
-        stage.client.clone(),
+        env.client.clone(),
         FakeEngineOptions { pods: true, ..FakeEngineOptions::in_namespace(&b) },
     );
-    eventually("the service in b is ready", SOON, async || {
+    eventually("the service in b is ready", TIMEOUT, async || {
         let status = in_b.get("web").await.unwrap().status;
         if status.as_ref().is_some_and(|s| s.ready) { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
-    eventually("b is no longer named", SOON, async || {
+    eventually("b is no longer named", TIMEOUT, async || {
         let text = ready_text().await;
         if text.contains(&b) { Err(text) } else { Ok(()) }
     })
@@ -146,58 +146,57 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let stage = Stage::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
-    let (user, a) = ("elpio-test-0", stage.namespace.clone());
+    let env = LiveEnv::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
+    let (user, a) = ("elpio-test-0", env.namespace.clone());
     let b = cluster.namespace("replayed-50-b").await;
     for namespace in [&a, &b] {
-        grant(&stage.client, user, namespace).await;
+        grant(&env.client, user, namespace).await;
         may_list(cluster, user, namespace, true).await;
     }
     let namespaces = format!("{a},{b}");
     let environment = [("ELPIO_NAMESPACES", namespaces.as_str()), ("ELPIO_LEADER_ELECT", "off")];
     let mut operator = start(cluster, user, &environment).await;
-    stage.apply("web", &image("v1")).await;
-    let ready = stage.ready("web").await;
+    env.apply("web", &image("v1")).await;
+    let ready = env.ready("web").await;
 
-    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &b);
+    let bindings: Api<RoleBinding> = Api::namespaced(env.client.clone(), &b);
     bindings.delete(user, &DeleteParams::default()).await.unwrap();
     may_list(cluster, user, &b, false).await;
     // Ends every watch.
     cluster.restart_api_server(&[]).await;
-    eventually("the operator has lost b", SOON, async || {
+    eventually("the operator has lost b", TIMEOUT, async || {
         let text = operator.get("/readyz").await.unwrap().1;
         if text.contains(&format!("namespace {b}: forbidden")) { Ok(()) } else { Err(text) }
     })
     .await;
-    stage.apply("web", &image("v2")).await;
-    let after = stage.ready("web").await;
-    let since = |o: &ElpioService| crate::stage::find(o, "Reconciled").unwrap().last_transition_time;
+    env.apply("web", &image("v2")).await;
+    let after = env.ready("web").await;
+    let since = |o: &ElpioService| crate::live_env::find(o, "Reconciled").unwrap().last_transition_time;
     assert_eq!(since(&ready), since(&after), "it was reconciled all the time");
 
-    operator.terminate(SOON).await;
+    operator.terminate(TIMEOUT).await;
     operator = start(cluster, user, &environment).await;
-    stage.apply("web", &image("v3")).await;
-    stage.ready("web").await;
+    env.apply("web", &image("v3")).await;
+    env.ready("web").await;
     assert!(operator.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_61_one_403_is_not_a_state() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let stage = Stage::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
-    let (user, namespace) = ("elpio-test-0", stage.namespace.clone());
-    grant(&stage.client, user, &namespace).await;
+    let env = LiveEnv::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
+    let (user, namespace) = ("elpio-test-0", env.namespace.clone());
+    grant(&env.client, user, &namespace).await;
     may_list(cluster, user, &namespace, true).await;
     let operator =
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespace), ("ELPIO_LEADER_ELECT", "off")]).await;
-    stage.apply("web", &image("v1")).await;
-    stage.ready("web").await;
-    stage
-        .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
         .await;
-    let before = stage.services().get("web").await.unwrap();
+    let before = env.services().get("web").await.unwrap();
 
-    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), &namespace);
+    let bindings: Api<RoleBinding> = Api::namespaced(env.client.clone(), &namespace);
     bindings.delete(user, &DeleteParams::default()).await.unwrap();
     may_list(cluster, user, &namespace, false).await;
     let mark = cluster.audit_offset();
@@ -206,21 +205,21 @@ async fn replayed_61_one_403_is_not_a_state() {
         let watched = cluster.audit_since(mark).user(user).resource("elpioservices.elpio.io");
         watched.filter(|e| e.code == code).len()
     };
-    eventually("its watch was refused", SOON, async || match answers(403) {
+    eventually("its watch was refused", TIMEOUT, async || match answers(403) {
         0 => Err("no 403 yet"),
         _ => Ok(()),
     })
     .await;
-    grant(&stage.client, user, &namespace).await;
+    grant(&env.client, user, &namespace).await;
     may_list(cluster, user, &namespace, true).await;
     // What the edit shows: the watches are back, and everything that followed from the refusal is done.
     let mut edited = image("v2");
     edited["port"] = json!(8081);
-    let between = stage.services().get("web").await.unwrap();
+    let between = env.services().get("web").await.unwrap();
     assert_eq!(between.resource_version(), before.resource_version(), "nothing was written meanwhile");
-    stage.apply("web", &edited).await;
-    stage.ready("web").await;
-    let reasons = crate::stage::reasons(&stage.events("web").await);
+    env.apply("web", &edited).await;
+    env.ready("web").await;
+    let reasons = crate::live_env::reasons(&env.events("web").await);
     assert!(!reasons.contains(&"Warning ReconcileFailed".to_owned()), "{reasons:?}");
     assert!(!operator.log().contains("not permitted"), "{}", operator.log());
 }
@@ -228,41 +227,41 @@ async fn replayed_61_one_403_is_not_a_state() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_22_an_etcd_that_was_restored_is_listed_again() {
     let cluster = own(Crds::ALL.to_vec()).await;
-    let mut stage = Stage::on(cluster, "case-22", &cluster.kubeconfig(), &[]).await;
-    stage.apply("web", &keda("v1")).await;
-    stage.ready("web").await;
+    let mut env = LiveEnv::on(cluster, "case-22", &cluster.kubeconfig(), &[]).await;
+    env.apply("web", &keda("v1")).await;
+    env.ready("web").await;
     cluster.save_etcd().await;
-    let play = FakeEngineOptions { pods: false, ..FakeEngineOptions::in_namespace(&stage.namespace) };
-    stage.engine = FakeEngines::start(stage.client.clone(), play);
+    let play = FakeEngineOptions { pods: false, ..FakeEngineOptions::in_namespace(&env.namespace) };
+    env.engine = FakeEngines::start(env.client.clone(), play);
     // The operator follows into a future that will be lost.
     let filler = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "filler"}});
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), &env.namespace);
     maps.create(&PostParams::default(), &serde_json::from_value(filler).unwrap()).await.unwrap();
     for n in 0..300 {
         let patch = json!({"metadata": {"annotations": {"n": n.to_string()}}});
         maps.patch("filler", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
-    stage.apply("web", &keda("v2")).await;
-    let lost = stage.ready("web").await;
-    stage.apply("lost", &keda("v1")).await;
-    stage.ready("lost").await;
+    env.apply("web", &keda("v2")).await;
+    let lost = env.ready("web").await;
+    env.apply("lost", &keda("v1")).await;
+    env.ready("lost").await;
 
     cluster.restore_etcd().await;
     // Its watches are deaf now.
-    let play = FakeEngineOptions { pods: false, ..FakeEngineOptions::in_namespace(&stage.namespace) };
-    stage.engine = FakeEngines::start(stage.client.clone(), play);
-    let restored = stage.services().get("web").await.unwrap();
+    let play = FakeEngineOptions { pods: false, ..FakeEngineOptions::in_namespace(&env.namespace) };
+    env.engine = FakeEngines::start(env.client.clone(), play);
+    let restored = env.services().get("web").await.unwrap();
     let number = |o: &ElpioService| o.resource_version().unwrap().parse::<u64>().unwrap();
     assert!(number(&restored) < number(&lost), "the versions went backwards");
-    let deployment = stage.deployments().get("web").await.unwrap();
-    stage.deployments().delete("web", &DeleteParams::default()).await.unwrap();
-    stage.apply("web", &keda("v3")).await;
-    stage.apply("next", &keda("v1")).await;
-    stage.ready("web").await;
-    stage.ready("next").await;
-    let again = stage.deployments().get("web").await.unwrap();
+    let deployment = env.deployments().get("web").await.unwrap();
+    env.deployments().delete("web", &DeleteParams::default()).await.unwrap();
+    env.apply("web", &keda("v3")).await;
+    env.apply("next", &keda("v1")).await;
+    env.ready("web").await;
+    env.ready("next").await;
+    let again = env.deployments().get("web").await.unwrap();
     assert_ne!(again.uid(), deployment.uid());
-    assert!(stage.services().get_opt("lost").await.unwrap().is_none(), "what was lost does not rise");
-    assert!(stage.deployments().get_opt("lost").await.unwrap().is_none(), "nor do its children");
-    assert!(stage.operator.log().contains("went backwards"), "{}", stage.operator.log_tail());
+    assert!(env.services().get_opt("lost").await.unwrap().is_none(), "what was lost does not rise");
+    assert!(env.deployments().get_opt("lost").await.unwrap().is_none(), "nor do its children");
+    assert!(env.operator.log().contains("went backwards"), "{}", env.operator.log_tail());
 }

@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::stage::{SOON, Stage, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, image, with};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -25,9 +25,9 @@ const RATIO: [(&str, &str); 2] =
     [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.1")];
 
 /// The same sampler as the operator's, in this process.
-fn sampler(stage: &Stage) -> (Telemetry, Traces) {
+fn sampler(env: &LiveEnv) -> (Telemetry, Traces) {
     let mut variables: HashMap<&str, String> = RATIO.map(|(name, value)| (name, value.to_owned())).into();
-    variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT", stage.otlp.endpoint());
+    variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT", env.otlp.endpoint());
     let (config, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());
     assert!(warnings.is_empty(), "{warnings:?}");
     let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
@@ -38,34 +38,34 @@ fn sampler(stage: &Stage) -> (Telemetry, Traces) {
 }
 
 /// Services, every other with a caller that asks to be sampled, the others with one that asks not to be.
-async fn with_callers(stage: &Stage, count: usize) -> Vec<ElpioService> {
+async fn with_callers(env: &LiveEnv, count: usize) -> Vec<ElpioService> {
     for n in 0..count {
         let caller = format!("00-{TRACE}-{SPAN}-0{}", n % 2);
         let annotations = json!({"elpio.io/traceparent": caller, "elpio.io/tracestate": "tenant=a"});
-        stage.try_apply(&format!("web-{n}"), &image("v1"), &annotations).await.unwrap();
+        env.try_apply(&format!("web-{n}"), &image("v1"), &annotations).await.unwrap();
     }
     for n in 0..count {
-        stage.ready(&format!("web-{n}")).await;
+        env.ready(&format!("web-{n}")).await;
     }
-    stage.quiet().await;
-    stage.services().list(&ListParams::default()).await.unwrap().items
+    env.wait_until_idle().await;
+    env.services().list(&ListParams::default()).await.unwrap().items
 }
 
 /// Neither a span nor the id of a call names the caller's trace.
-fn nothing_is_in_the_callers_trace(stage: &Stage, mark: u64) {
-    let spans = stage.otlp.spans();
+fn nothing_is_in_the_callers_trace(env: &LiveEnv, mark: u64) {
+    let spans = env.otlp.spans();
     assert!(spans.iter().all(|span| span.trace_id != TRACE), "{spans:?}");
-    let asked = stage.asked_since(mark);
+    let asked = env.requests_since(mark);
     assert!(!asked.is_empty() && asked.0.iter().all(|entry| !entry.id.starts_with(TRACE)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_link_a_tenant_decides_nothing_and_is_in_no_trace_of_ours() {
     const COUNT: usize = 100;
-    let stage = Stage::with("tenant-link", &[RATIO[0], RATIO[1], ("ELPIO_TRACE_PARENT", "link")]).await;
-    let mark = stage.cluster.audit_offset();
-    let services = with_callers(&stage, COUNT).await;
-    let (_telemetry, traces) = sampler(&stage);
+    let env = LiveEnv::with("tenant-link", &[RATIO[0], RATIO[1], ("ELPIO_TRACE_PARENT", "link")]).await;
+    let mark = env.cluster.audit_offset();
+    let services = with_callers(&env, COUNT).await;
+    let (_telemetry, traces) = sampler(&env);
     let is_sampled_alone = |service: &ElpioService| {
         let uid = service.uid().unwrap();
         traces
@@ -82,46 +82,46 @@ async fn with_link_a_tenant_decides_nothing_and_is_in_no_trace_of_ours() {
     eprintln!("{} of {COUNT} rollouts are sampled at a ratio of 0.1", sampled.len());
     assert_eq!(sampled, expected, "the id of each rollout decides, and no flag of a caller");
     assert!(sampled.len() < COUNT / 3, "{sampled:?}");
-    nothing_is_in_the_callers_trace(&stage, mark);
-    for root in stage.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService") {
+    nothing_is_in_the_callers_trace(&env, mark);
+    for root in env.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService") {
         assert_eq!(root.links, [(TRACE.to_owned(), SPAN.to_owned())], "{root:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_ignore_there_is_not_even_a_link() {
-    let stage = Stage::with("tenant-ignore", &[("ELPIO_TRACE_PARENT", "ignore")]).await;
-    let mark = stage.cluster.audit_offset();
-    for service in with_callers(&stage, 4).await {
+    let env = LiveEnv::with("tenant-ignore", &[("ELPIO_TRACE_PARENT", "ignore")]).await;
+    let mark = env.cluster.audit_offset();
+    for service in with_callers(&env, 4).await {
         let rollout = service.status.unwrap().rollout.unwrap();
         assert_eq!((rollout.parent, rollout.trace_id.is_some()), (None, true));
     }
-    nothing_is_in_the_callers_trace(&stage, mark);
+    nothing_is_in_the_callers_trace(&env, mark);
     let roots: Vec<_> =
-        stage.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService").collect();
+        env.otlp.spans().into_iter().filter(|span| span.name == "rollout ElpioService").collect();
     assert!(roots.iter().all(|root| root.links.is_empty()), "{roots:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_a_quota_refuses_is_no_missed_objective() {
-    let stage = Stage::with("tenant-quota", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
-    let quotas: Api<ResourceQuota> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let env = LiveEnv::with("tenant-quota", &[("ELPIO_ROLLOUT_DEADLINE", "2s")]).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(env.client.clone(), &env.namespace);
     let quota = json!({"metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
-    eventually("the quota is in force", SOON, async || {
+    eventually("the quota is in force", TIMEOUT, async || {
         let status = serde_json::to_value(quotas.get("none").await.unwrap().status).unwrap();
         if status["used"]["count/deployments.apps"] == "0" { Ok(()) } else { Err(status.to_string()) }
     })
     .await;
     let keda = json!({"engine": "keda", "scaling": {"minScale": 1, "maxScale": 2}});
-    stage.apply("refused", &with(image("v1"), &keda)).await;
-    stage.condition("refused", "Reconciled", "False", "ApplyFailed").await;
-    stage.engine.hold();
-    stage.apply("hanging", &image("v1")).await;
+    env.apply("refused", &with(image("v1"), &keda)).await;
+    env.condition("refused", "Reconciled", "False", "ApplyFailed").await;
+    env.engine.hold();
+    env.apply("hanging", &image("v1")).await;
     let labels = |engine, outcome| [("kind", "ElpioService"), ("engine", engine), ("outcome", outcome)];
-    stage.reaches("elpio_rollouts_total", &labels("keda", "author_error"), 1.0).await;
-    stage.reaches("elpio_rollouts_total", &labels("knative", "timed_out"), 1.0).await;
+    env.wait_for_metric("elpio_rollouts_total", &labels("keda", "author_error"), 1.0).await;
+    env.wait_for_metric("elpio_rollouts_total", &labels("knative", "timed_out"), 1.0).await;
     for (engine, outcome) in [("keda", "timed_out"), ("knative", "author_error")] {
-        assert_eq!(stage.counted("elpio_rollouts_total", &labels(engine, outcome)).await, 0.0, "{engine}");
+        assert_eq!(env.counted("elpio_rollouts_total", &labels(engine, outcome)).await, 0.0, "{engine}");
     }
 }

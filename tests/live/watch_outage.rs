@@ -6,8 +6,8 @@ use elpio_cluster::{Cluster, eventually};
 use kube::{api::DeleteParams, core::DynamicObject};
 
 use crate::{
-    relay::Relay,
-    stage::{SOON, Stage, image},
+    live_env::{LiveEnv, TIMEOUT, image},
+    tcp_proxy::TcpProxy,
 };
 
 /// As long as it takes until a watch that fails waits for 6.4 s before it tries again, and longer.
@@ -17,18 +17,18 @@ const OUTAGE: Duration = Duration::from_secs(14);
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_are_back_soon_after_an_outage() {
     let cluster = Cluster::shared().await;
-    let relay = Relay::to(&cluster.kubeconfig()).await;
-    let stage = Stage::on(cluster, "watch-outage", relay.kubeconfig(), &[]).await;
+    let proxy = TcpProxy::to(&cluster.kubeconfig()).await;
+    let env = LiveEnv::on(cluster, "watch-outage", proxy.kubeconfig(), &[]).await;
     for name in ["drift", "edit"] {
-        stage.apply(name, &image("v1")).await;
-        stage.ready(name).await;
+        env.apply(name, &image("v1")).await;
+        env.ready(name).await;
     }
-    stage.quiet().await;
+    env.wait_until_idle().await;
 
     let cut = Instant::now();
-    relay.cut();
-    eventually("the outage lasts", SOON, async || {
-        let (elapsed, refused) = (cut.elapsed(), relay.refused());
+    proxy.cut();
+    eventually("the outage lasts", TIMEOUT, async || {
+        let (elapsed, refused) = (cut.elapsed(), proxy.refused());
         if elapsed >= OUTAGE && refused > 0 {
             Ok(())
         } else {
@@ -37,17 +37,16 @@ async fn watches_are_back_soon_after_an_outage() {
     })
     .await;
     // What happens meanwhile is seen by the watches alone.
-    let children = stage.knative();
+    let children = env.knative();
     children.delete("drift", &DeleteParams::default()).await.unwrap();
-    stage.apply("edit", &image("v2")).await;
+    env.apply("edit", &image("v2")).await;
     let outage = cut.elapsed();
-    relay.release();
+    proxy.release();
     let released = Instant::now();
-    stage
-        .object(&children, "drift", "created again", |child| child.metadata.deletion_timestamp.is_none())
+    env.object(&children, "drift", "created again", |child| child.metadata.deletion_timestamp.is_none())
         .await;
     let is_v2 = |child: &DynamicObject| child.data.to_string().contains(":v2");
-    stage.object(&children, "edit", "of the new spec", is_v2).await;
+    env.object(&children, "edit", "of the new spec", is_v2).await;
     let healed = released.elapsed();
     println!("an outage of {outage:.1?}: both are right {healed:.1?} after it");
     assert!(healed * 3 < outage, "{healed:?} after an outage of {outage:?}: the watches slept on");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use elpio_cluster::{Audit, eventually};
 use serde_json::json;
 
-use crate::stage::{SOON, Stage, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, image, with};
 
 /// Requests by verb and resource, without watches and the Lease.
 fn requests(audit: Audit) -> BTreeMap<String, usize> {
@@ -20,11 +20,11 @@ fn requests(audit: Audit) -> BTreeMap<String, usize> {
 }
 
 /// Waits for these requests, and for no others to come.
-async fn expect(stage: &Stage, mark: u64, what: &str, expected: &[(&str, usize)]) {
+async fn expect(env: &LiveEnv, mark: u64, what: &str, expected: &[(&str, usize)]) {
     let expected: BTreeMap<String, usize> =
         expected.iter().map(|(request, count)| ((*request).to_owned(), *count)).collect();
-    eventually(what, SOON, async || {
-        let seen = requests(stage.asked_since(mark));
+    eventually(what, TIMEOUT, async || {
+        let seen = requests(env.requests_since(mark));
         if seen.values().sum::<usize>() >= expected.values().sum() {
             Ok(())
         } else {
@@ -32,17 +32,17 @@ async fn expect(stage: &Stage, mark: u64, what: &str, expected: &[(&str, usize)]
         }
     })
     .await;
-    stage.quiet().await;
-    assert_eq!(requests(stage.asked_since(mark)), expected, "{what}");
+    env.wait_until_idle().await;
+    assert_eq!(requests(env.requests_since(mark)), expected, "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_on_knative() {
-    let stage = Stage::new("writes-knative").await;
-    stage.quiet().await;
-    stage.engine.hold();
-    let mark = stage.cluster.audit_offset();
-    stage.apply("web", &image("v1")).await;
+    let env = LiveEnv::new("writes-knative").await;
+    env.wait_until_idle().await;
+    env.engine.hold();
+    let mark = env.cluster.audit_offset();
+    env.apply("web", &image("v1")).await;
     // Whether the owner still exists and its child's name is free, before the child is created.
     let first_wait = [
         ("get elpioservices", 1),
@@ -51,33 +51,33 @@ async fn a_rollout_on_knative() {
         ("patch elpioservices/status", 1),
         ("create events", 2),
     ];
-    expect(&stage, mark, "from create to the first wait", &first_wait).await;
+    expect(&env, mark, "from create to the first wait", &first_wait).await;
 
-    let mark = stage.cluster.audit_offset();
-    stage.engine.release();
-    expect(&stage, mark, "ready", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
+    let mark = env.cluster.audit_offset();
+    env.engine.release();
+    expect(&env, mark, "ready", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
 
-    stage.engine.hold();
-    let mark = stage.cluster.audit_offset();
-    stage.apply("web", &image("v2")).await;
+    env.engine.hold();
+    let mark = env.cluster.audit_offset();
+    env.apply("web", &image("v2")).await;
     let edit = [("patch services", 1), ("patch elpioservices/status", 1), ("create events", 2)];
-    expect(&stage, mark, "an edit", &edit).await;
+    expect(&env, mark, "an edit", &edit).await;
 
-    let mark = stage.cluster.audit_offset();
-    stage.engine.release();
-    expect(&stage, mark, "ready again", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
+    let mark = env.cluster.audit_offset();
+    env.engine.release();
+    expect(&env, mark, "ready again", &[("patch elpioservices/status", 1), ("create events", 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_child_on_keda_is_applied_once() {
-    let stage = Stage::with("writes-keda", &[("ELPIO_ENGINE", "keda")]).await;
-    stage.engine.hold();
-    stage.quiet().await;
-    let mark = stage.cluster.audit_offset();
-    stage.apply("web", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
-    stage.condition("web", "Ready", "False", "Progressing").await;
-    stage.quiet().await;
-    let seen = requests(stage.asked_since(mark));
+    let env = LiveEnv::with("writes-keda", &[("ELPIO_ENGINE", "keda")]).await;
+    env.engine.hold();
+    env.wait_until_idle().await;
+    let mark = env.cluster.audit_offset();
+    env.apply("web", &with(image("v1"), &json!({"scaling": {"metric": "rps", "minScale": 1}}))).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.wait_until_idle().await;
+    let seen = requests(env.requests_since(mark));
     for child in ["patch deployments", "patch services", "patch httpscaledobjects"] {
         assert_eq!(seen.get(child), Some(&1), "{child}: {seen:?}");
     }

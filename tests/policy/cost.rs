@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 
 use crate::{
     columns::{Kind, columns, merged},
+    policy_env::{self, api, installed, object},
     row::Outcome,
     table::in_force,
-    world::{self, api, installed, object},
     writers::{ELPIO_ONLY, Identity, WRITERS},
 };
 
 /// As many names of Secrets as a spec can hold, 253 characters each.
 fn secrets(round: &str) -> Value {
     let name = |number: usize| format!("{round}{}{number:0>3}", "s".repeat(249));
-    let env = |number: usize| json!({"name": format!("V{number}"), "valueFrom": {"secretKeyRef": {"name": name(number), "key": "k"}}});
-    let env: Vec<Value> = (0..500).map(env).collect();
+    let variables = |number: usize| json!({"name": format!("V{number}"), "valueFrom": {"secretKeyRef": {"name": name(number), "key": "k"}}});
+    let variables: Vec<Value> = (0..500).map(variables).collect();
     let from: Vec<Value> = (500..600).map(|number| json!({"secretRef": {"name": name(number)}})).collect();
     let pull: Vec<String> = (600..610).map(name).collect();
-    json!({"env": env, "envFrom": from, "imagePullSecrets": pull})
+    json!({"env": variables, "envFrom": from, "imagePullSecrets": pull})
 }
 
 /// Fifty external secrets of a hundred entries, in one order or the other.
@@ -41,8 +41,8 @@ async fn the_biggest_objects_are_judged_and_not_refused_for_their_size() {
     in_force(cluster, &columns(), &namespace).await;
     let admin = cluster.client().await;
     let editor = WRITERS.iter().find(|writer| writer.identity == Identity::User(11)).unwrap();
-    let editor = world::client(cluster, editor, &namespace).await;
-    let restricted = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+    let editor = policy_env::client(cluster, editor, &namespace).await;
+    let restricted = policy_env::client(cluster, &ELPIO_ONLY, &namespace).await;
     let others = json!({"serviceAccount": "runner", "ingress": {"host": "a.example.com", "tls": true, "issuer": {"name": "ca"}}});
     for kind in Kind::ALL {
         let own = match kind {

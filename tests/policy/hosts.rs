@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::{
     columns::{Kind, merged},
     manifest,
+    policy_env::{self, TIMEOUT, api, installed, object},
     row::Outcome,
-    world::{self, SOON, api, installed, object},
     writers::{ELPIO_ONLY, OPERATOR},
 };
 
@@ -51,7 +51,7 @@ async fn ask(api: &Api<DynamicObject>, kind: Kind, host: &str) -> Outcome {
 /// A namespace where the policy is in force.
 async fn tenant(cluster: &Cluster, name: &str) -> (String, Client) {
     let namespace = cluster.namespace(name).await;
-    let client = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+    let client = policy_env::client(cluster, &ELPIO_ONLY, &namespace).await;
     cluster
         .apply_objects(&manifest::policy("policies/hosts.yaml", "elpio-hosts").only_in(&namespace).objects())
         .await;
@@ -70,7 +70,7 @@ async fn a_namespace_asks_only_for_the_hosts_of_its_annotation() {
             let api = api(&client, kind, &namespace);
             let what = format!("{} for {host} with {hosts:?}: {accepted}", kind.name());
             // The API server learns of the annotation by a watch.
-            let outcome = eventually(&what, SOON, async || {
+            let outcome = eventually(&what, TIMEOUT, async || {
                 let outcome = ask(&api, kind, host).await;
                 let right = matches!(
                     (accepted, &outcome),
@@ -106,22 +106,24 @@ async fn an_older_host_and_the_operator_are_not_judged() {
     let user = api(&client, kind, &namespace);
     annotate(&admin, &namespace, Some("old.example.com")).await;
     let spec = merged(&kind.base(), &json!({"engine": "keda", "ingress": {"host": "old.example.com"}}));
-    eventually("the annotation counts", SOON, async || match ask(&user, kind, "old.example.com").await {
+    eventually("the annotation counts", TIMEOUT, async || match ask(&user, kind, "old.example.com").await {
         Outcome::Accepted => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
     user.create(&PostParams::default(), &object(kind, "old", &spec)).await.unwrap();
     annotate(&admin, &namespace, None).await;
-    eventually("no host may be asked for", SOON, async || match ask(&user, kind, "old.example.com").await {
-        Outcome::Forbidden(_) => Ok(()),
-        other => Err(format!("{other:?}")),
+    eventually("no host may be asked for", TIMEOUT, async || {
+        match ask(&user, kind, "old.example.com").await {
+            Outcome::Forbidden(_) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
     user.patch("old", &PatchParams::default(), &Patch::Merge(json!({"spec": {"port": 9999}}))).await.unwrap();
     let other = Patch::Merge(json!({"spec": {"ingress": {"host": "new.example.com"}}}));
     let refused = Outcome::of(user.patch("old", &PatchParams::default(), &other).await);
     assert!(matches!(refused, Outcome::Forbidden(_)), "{refused:?}");
-    let operator = api(&world::client(cluster, &OPERATOR, &namespace).await, kind, &namespace);
+    let operator = api(&policy_env::client(cluster, &OPERATOR, &namespace).await, kind, &namespace);
     assert_eq!(ask(&operator, kind, "new.example.com").await, Outcome::Accepted);
 }

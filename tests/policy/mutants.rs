@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::{
     columns::{Column, Kind, columns},
     manifest::{self, Policy, path},
+    policy_env::{self, TIMEOUT},
     row::{Outcome, Stored},
     table::expected,
-    world::{self, SOON},
     writers::{ELPIO_ONLY, OPERATOR, Writer},
 };
 
@@ -111,7 +111,7 @@ async fn judge(cluster: &Cluster, client: &Client, mutant: &Mutant) -> Vec<Strin
     let wanted: Vec<String> =
         columns.iter().zip(&shipped).map(|(column, letters)| (mutant.effect)(column, letters)).collect();
     // It is in force once the table is as it must be.
-    let row = eventually(&format!("{} of {}", mutant.name, mutant.kind.name()), SOON, async || {
+    let row = eventually(&format!("{} of {}", mutant.name, mutant.kind.name()), TIMEOUT, async || {
         let row = stored.row(client, &columns).await;
         let row: Vec<String> = row.iter().map(|cell| cell.iter().map(Outcome::letter).collect()).collect();
         if row == wanted { Ok(row) } else { Err(format!("\nwanted {wanted:?}\ngot    {row:?}")) }
@@ -137,8 +137,8 @@ async fn a_policy_without_one_of_its_rules_changes_the_table() {
         matches!(kind, Some("Namespace" | "ServiceAccount" | "ClusterRole"))
     });
     cluster.apply_objects(&roles.collect::<Vec<_>>()).await;
-    let elpio_only = world::bind_everywhere(&cluster, "elpio-test-0").await;
-    let operator = world::bind_operator_everywhere(&cluster).await;
+    let elpio_only = policy_env::bind_everywhere(&cluster, "elpio-test-0").await;
+    let operator = policy_env::bind_operator_everywhere(&cluster).await;
     let mut mutants = without_a_validation();
     mutants.extend(Kind::ALL.into_iter().flat_map(otherwise_changed));
     let mut rows = Vec::new();

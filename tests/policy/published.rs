@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::{
     columns::{Kind, columns, merged},
+    policy_env::{self, TIMEOUT, api, installed, object},
     table::in_force,
-    world::{self, SOON, api, installed, object},
     writers::{Identity, WRITERS},
 };
 
@@ -29,7 +29,7 @@ async fn the_service_of_a_function_is_published() {
     operator.wait_ready().await;
 
     let editor = WRITERS.iter().find(|writer| writer.identity == Identity::User(11)).unwrap();
-    let editor = world::client(cluster, editor, &namespace).await;
+    let editor = policy_env::client(cluster, editor, &namespace).await;
     let key = json!({"name": "P", "valueFrom": {"secretKeyRef": {"name": "s1", "key": "k"}}});
     let lent = json!({"serviceAccount": "runner", "env": [key], "envFrom": [{"secretRef": {"name": "s2"}}],
         "imagePullSecrets": ["s3"], "ingress": {"host": "a.example.com", "tls": true, "issuer": {"name": "ca"}}});
@@ -43,7 +43,7 @@ async fn the_service_of_a_function_is_published() {
         &namespace,
         &ApiResource::from_gvk_with_plural(&gvk, "pipelineruns"),
     );
-    let run = eventually("the build is begun", SOON, async || {
+    let run = eventually("the build is begun", TIMEOUT, async || {
         let runs = runs.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         runs.items.into_iter().next().ok_or_else(|| "no run".to_owned())
     })
@@ -57,7 +57,7 @@ async fn the_service_of_a_function_is_published() {
     runs.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 
     let services = api(&client, Kind::Service, &namespace);
-    let service = eventually("the service is published", SOON, async || {
+    let service = eventually("the service is published", TIMEOUT, async || {
         let service = services.get_opt("hello").await.map_err(|error| error.to_string())?;
         service.ok_or_else(|| operator.log_tail())
     })

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::{
     columns::{Kind, columns, merged},
     manifest,
+    policy_env::{self, TIMEOUT, api, installed, object},
     row::Outcome,
     table::in_force,
-    world::{self, SOON, api, installed, object},
     writers::{ELPIO_ONLY, Right, Writer},
 };
 
@@ -31,7 +31,7 @@ impl Tenant {
         let cluster = installed().await;
         let namespace = cluster.namespace(name).await;
         in_force(cluster, &columns(), &namespace).await;
-        let client = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+        let client = policy_env::client(cluster, &ELPIO_ONLY, &namespace).await;
         Self { admin: cluster.client().await, client, namespace }
     }
 
@@ -169,7 +169,7 @@ async fn the_policies_have_no_type_warnings() {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client().await);
     for kind in Kind::ALL {
         let name = manifest::installed_policy(kind);
-        let checked = eventually(&format!("{name} is checked"), SOON, async || {
+        let checked = eventually(&format!("{name} is checked"), TIMEOUT, async || {
             let policy = policies.get(&name).await.map_err(|error| error.to_string())?;
             let status = policy.status.unwrap_or_default();
             let current = status.observed_generation == policy.metadata.generation;
@@ -187,7 +187,7 @@ async fn rights_by_name_are_enough_for_one_secret_at_a_time() {
     let granted: &[Right] = &[Right::GetSecrets("s1"), Right::GetSecrets("s2")];
     let writer =
         Writer { granted, held: granted, identity: crate::writers::Identity::User(20), ..ELPIO_ONLY };
-    let client = world::client(installed().await, &writer, &tenant.namespace).await;
+    let client = policy_env::client(installed().await, &writer, &tenant.namespace).await;
     tenant.stored(Kind::Service, "held", &json!({})).await;
     let user = tenant.of(&client, Kind::Service);
     let pull = |names: &[&str]| Patch::Merge(json!({"spec": {"imagePullSecrets": names}}));
@@ -202,7 +202,7 @@ async fn rights_by_name_are_enough_for_one_secret_at_a_time() {
 async fn a_binding_may_warn_instead() {
     let cluster = installed().await;
     let namespace = cluster.namespace("warned").await;
-    let client = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+    let client = policy_env::client(cluster, &ELPIO_ONLY, &namespace).await;
     let mut policy = manifest::policy("policies/hosts.yaml", "elpio-hosts");
     policy.set_actions(&["Warn", "Audit"]);
     cluster.apply_objects(&policy.only_in(&namespace).objects()).await;
@@ -210,7 +210,7 @@ async fn a_binding_may_warn_instead() {
         merged(&Kind::Service.base(), &json!({"engine": "keda", "ingress": {"host": "a.example.com"}}));
     let body = serde_json::to_vec(&object(Kind::Service, "warned", &spec)).unwrap();
     let uri = format!("/apis/elpio.io/v1alpha1/namespaces/{namespace}/elpioservices?dryRun=All");
-    let warning = eventually("the answer has a warning", SOON, async || {
+    let warning = eventually("the answer has a warning", TIMEOUT, async || {
         let request = http::Request::post(&uri).header("content-type", "application/json");
         let request = request.body(kube::client::Body::from(body.clone())).unwrap();
         let answer = client.send(request).await.map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     columns::{Column, merged},
-    world::{api, object},
+    policy_env::{api, object},
 };
 
 /// How many requests are on their way at once.

@@ -6,8 +6,8 @@ use elpio_support::report;
 
 use crate::{
     columns::{Column, Kind, columns},
+    policy_env::{self, TIMEOUT, api, installed},
     row::{self, LEGEND, Outcome, Stored},
-    world::{self, SOON, api, installed},
     writers::{ELPIO_ONLY, Right, WRITERS, Writer},
 };
 
@@ -26,18 +26,17 @@ fn letters(cell: &[Outcome; 6]) -> String {
 /// Waits until the policies of both kinds refuse what they must: they are in force a little after they are
 /// written.
 pub async fn in_force(cluster: &Cluster, columns: &[Column], namespace: &str) {
-    let client = world::client(cluster, &ELPIO_ONLY, namespace).await;
+    let client = policy_env::client(cluster, &ELPIO_ONLY, namespace).await;
     for kind in Kind::ALL {
         let column = columns.iter().find(|column| column.kind == kind && column.path.is_some()).unwrap();
-        eventually(&format!("the policy of {} is in force", kind.name()), SOON, async || match row::create(
-            &api(&client, kind, namespace),
-            column,
+        eventually(
+            &format!("the policy of {} is in force", kind.name()),
+            TIMEOUT,
+            async || match row::create(&api(&client, kind, namespace), column).await {
+                Outcome::Forbidden(_) => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
         )
-        .await
-        {
-            Outcome::Forbidden(_) => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
         .await;
     }
 }
@@ -53,7 +52,7 @@ async fn every_cell_is_as_the_rights_of_its_writer() {
     let titles: Vec<String> =
         columns.iter().enumerate().map(|(at, column)| format!("{at:>2} {}", column.title())).collect();
     for writer in WRITERS {
-        let client = world::client(cluster, writer, &namespace).await;
+        let client = policy_env::client(cluster, writer, &namespace).await;
         let row = stored.row(&client, &columns).await;
         for (at, (cell, column)) in row.iter().zip(&columns).enumerate() {
             if letters(cell) != expected(writer, column) {
@@ -82,7 +81,7 @@ async fn a_refusal_names_field_verb_resource_and_namespace() {
     let columns = columns();
     let namespace = cluster.namespace("message").await;
     in_force(cluster, &columns, &namespace).await;
-    let client = world::client(cluster, &ELPIO_ONLY, &namespace).await;
+    let client = policy_env::client(cluster, &ELPIO_ONLY, &namespace).await;
     for column in columns.iter().filter(|column| column.path.is_some()) {
         let outcome = row::create(&api(&client, column.kind, &namespace), column).await;
         let Outcome::Forbidden(message) = outcome else { panic!("{}: {outcome:?}", column.title()) };

@@ -22,7 +22,7 @@ use opentelemetry::{
 use tower::{BoxError, Layer, Service, service_fn};
 use tracing::Instrument;
 
-use super::rig::{Rig, attributes, named, rig, rig_with, settled, wrote};
+use super::harness::{TelemetryHarness, attributes, harness, named, rig_with, settled, wrote};
 
 pub const PATCH: &str = "/apis/serving.knative.dev/v1/namespaces/shop/services/cart?fieldManager=elpio";
 const TEMPLATE: &str = "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}";
@@ -30,14 +30,19 @@ const TEMPLATE: &str = "/apis/serving.knative.dev/v1/namespaces/{namespace}/serv
 type Sent = Arc<Mutex<Vec<HeaderMap>>>;
 
 /// Makes a call to a server that answers so; returns the `traceparent` that it was sent.
-pub async fn call(rig: &Rig, method: &str, path: &str, answer: Result<u16, io::ErrorKind>) -> Option<String> {
-    let headers = call_headers(rig, method, path, answer).await.expect("the request arrived");
+pub async fn call(
+    harness: &TelemetryHarness,
+    method: &str,
+    path: &str,
+    answer: Result<u16, io::ErrorKind>,
+) -> Option<String> {
+    let headers = call_headers(harness, method, path, answer).await.expect("the request arrived");
     headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned())
 }
 
 /// The same; returns all headers.
 pub async fn call_headers(
-    rig: &Rig,
+    harness: &TelemetryHarness,
     method: &str,
     path: &str,
     answer: Result<u16, io::ErrorKind>,
@@ -58,19 +63,19 @@ pub async fn call_headers(
         }
     });
     let layer =
-        rig.telemetry.metrics().client_layer().for_server(&"https://api.example:6443".parse().unwrap());
+        harness.telemetry.metrics().client_layer().for_server(&"https://api.example:6443".parse().unwrap());
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let _ = layer.layer(server).call(request).await;
     sent.lock().unwrap().pop()
 }
 
 async fn in_rollout(
-    rig: &Rig,
+    harness: &TelemetryHarness,
     method: &str,
     path: &str,
     answer: Result<u16, io::ErrorKind>,
 ) -> Option<String> {
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+    let rollout = harness.telemetry.traces().begin_rollout(&RolloutSeed {
         uid: "uid-1",
         generation: 7,
         rebuild: "",
@@ -78,20 +83,22 @@ async fn in_rollout(
         tracestate: None,
     });
     let mut sent = None;
-    rig.reconcile(SpanParent::InRollout(rollout), async {
-        sent =
-            call(rig, method, path, answer).instrument(step_for(ChildStep::Apply, ChildKind::Service)).await;
-        wrote()
-    })
-    .await;
+    harness
+        .reconcile(SpanParent::InRollout(rollout), async {
+            sent = call(harness, method, path, answer)
+                .instrument(step_for(ChildStep::Apply, ChildKind::Service))
+                .await;
+            wrote()
+        })
+        .await;
     sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_a_reconcile_is_a_client_span_that_the_server_can_join() {
-    let rig = rig();
-    let sent = in_rollout(&rig, "PATCH", PATCH, Ok(200)).await.expect("traceparent is sent");
-    let spans = rig.spans();
+    let harness = harness();
+    let sent = in_rollout(&harness, "PATCH", PATCH, Ok(200)).await.expect("traceparent is sent");
+    let spans = harness.spans();
     let span = named(&spans, &format!("PATCH {TEMPLATE}"));
     assert_eq!(span.span_kind, SpanKind::Client);
     assert_eq!(span.status, Status::Unset);
@@ -111,8 +118,8 @@ async fn a_call_in_a_reconcile_is_a_client_span_that_the_server_can_join() {
     }
     let labels = "http_request_method=\"PATCH\",http_response_status_code=\"200\",server_address=\"api.example\",server_port=\"6443\"";
     let count = format!("http_client_request_duration_seconds_count{{{labels},url_template=\"{TEMPLATE}\"}}");
-    assert_eq!(rig.value(&count), Some(1.0), "{}", rig.page());
-    let text = rig.openmetrics();
+    assert_eq!(harness.value(&count), Some(1.0), "{}", harness.page());
+    let text = harness.openmetrics();
     let exemplar = text.lines().find(|line| {
         line.starts_with("http_client_request_duration_seconds_bucket") && line.contains(" # {")
     });
@@ -134,17 +141,18 @@ async fn what_is_an_error() {
         ("GET", Err(io::ErrorKind::ConnectionRefused), Some("connection")),
         ("GET", Err(io::ErrorKind::TimedOut), Some("timeout")),
     ] {
-        let rig = rig();
-        in_rollout(&rig, method, PATCH, answer).await;
-        let spans = rig.spans();
+        let harness = harness();
+        in_rollout(&harness, method, PATCH, answer).await;
+        let spans = harness.spans();
         let span = named(&spans, &format!("{method} {TEMPLATE}"));
         let what = format!("{method} {answer:?}");
         assert_eq!(attributes(span).get("error.type"), error.map(Value::from).as_ref(), "{what}");
         assert_eq!(matches!(span.status, Status::Error { .. }), error.is_some(), "{what}");
-        assert_eq!(rig.page().contains("error_type=\"404\""), error == Some("404"), "{what}");
+        assert_eq!(harness.page().contains("error_type=\"404\""), error == Some("404"), "{what}");
         if let Some(error) = error {
             assert!(
-                rig.page()
+                harness
+                    .page()
                     .contains(&format!("http_client_request_duration_seconds_count{{error_type=\"{error}\"")),
                 "{what}"
             );
@@ -154,66 +162,69 @@ async fn what_is_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_a_reconcile_a_call_is_counted_and_makes_no_span() {
-    let rig = rig();
+    let harness = harness();
     let sent = tracing::instrument::WithSubscriber::with_subscriber(
-        call(&rig, "GET", "/version", Ok(200)),
-        rig.dispatch.clone(),
+        call(&harness, "GET", "/version", Ok(200)),
+        harness.dispatch.clone(),
     )
     .await;
     assert_eq!(sent, None);
-    assert!(rig.spans().is_empty());
-    assert!(rig.page().contains("url_template=\"/version\""));
+    assert!(harness.spans().is_empty());
+    assert!(harness.page().contains("url_template=\"/version\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_given_up_is_seen() {
-    let rig = rig();
+    let harness = harness();
     let silent =
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
-    let layer = rig.telemetry.metrics().client_layer();
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        let request = Request::builder()
-            .method("PUT")
-            .uri("/api/v1/namespaces/shop/services/x")
-            .body(Body::empty())
-            .unwrap();
-        let mut hanging = layer.layer(silent).call(request);
-        assert!(futures::poll!(hanging.as_mut()).is_pending());
-        drop(hanging);
-        wrote()
-    })
-    .await;
-    assert!(rig.page().contains("error_type=\"cancelled\""));
-    let spans = rig.spans();
+    let layer = harness.telemetry.metrics().client_layer();
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            let request = Request::builder()
+                .method("PUT")
+                .uri("/api/v1/namespaces/shop/services/x")
+                .body(Body::empty())
+                .unwrap();
+            let mut hanging = layer.layer(silent).call(request);
+            assert!(futures::poll!(hanging.as_mut()).is_pending());
+            drop(hanging);
+            wrote()
+        })
+        .await;
+    assert!(harness.page().contains("error_type=\"cancelled\""));
+    let spans = harness.spans();
     let span = named(&spans, "PUT /api/v1/namespaces/{namespace}/services/{name}");
     assert_eq!(attributes(span).get("error.type"), Some(&Value::from("cancelled")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
-    let rig = rig();
+    let harness = harness();
     let mut sent = None;
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        sent = call(&rig, "GET", PATCH, Ok(200)).await;
-        settled()
-    })
-    .await;
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            sent = call(&harness, "GET", PATCH, Ok(200)).await;
+            settled()
+        })
+        .await;
     assert_eq!(sent, None);
-    assert!(rig.spans().is_empty());
-    assert!(!rig.openmetrics().contains("trace_id"), "no exemplar of a trace that nobody has");
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        call(&rig, "GET", PATCH, Ok(200)).await;
-        sent = call(&rig, "PATCH", PATCH, Ok(200)).await;
-        settled()
-    })
-    .await;
-    let spans = rig.spans();
+    assert!(harness.spans().is_empty());
+    assert!(!harness.openmetrics().contains("trace_id"), "no exemplar of a trace that nobody has");
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            call(&harness, "GET", PATCH, Ok(200)).await;
+            sent = call(&harness, "PATCH", PATCH, Ok(200)).await;
+            settled()
+        })
+        .await;
+    let spans = harness.spans();
     assert_eq!(spans.len(), 3);
     assert!(
         sent.unwrap().contains(&named(&spans, "reconcile ElpioService").span_context.trace_id().to_string())
     );
     assert_eq!(
-        rig.openmetrics().matches("# {trace_id").count(),
+        harness.openmetrics().matches("# {trace_id").count(),
         3,
         "of the reconcile and, after all, of both calls"
     );
@@ -221,58 +232,60 @@ async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn propagation_can_be_turned_off() {
-    let rig = rig_with(&[("OTEL_PROPAGATORS", "none")], "info");
-    assert_eq!(in_rollout(&rig, "PATCH", PATCH, Ok(200)).await, None);
+    let harness = rig_with(&[("OTEL_PROPAGATORS", "none")], "info");
+    assert_eq!(in_rollout(&harness, "PATCH", PATCH, Ok(200)).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsampled_call_forwards_that_it_is_not_sampled() {
-    let rig = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
-    let sent = in_rollout(&rig, "PATCH", PATCH, Ok(200)).await.expect("traceparent is sent");
+    let harness = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
+    let sent = in_rollout(&harness, "PATCH", PATCH, Ok(200)).await.expect("traceparent is sent");
     assert!(sent.starts_with("00-") && sent.ends_with("-00"), "{sent}");
-    assert!(rig.spans().is_empty());
-    let rig = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
+    assert!(harness.spans().is_empty());
+    let harness = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
     let mut sent = None;
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        sent = call(&rig, "GET", PATCH, Ok(200)).await;
-        settled()
-    })
-    .await;
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            sent = call(&harness, "GET", PATCH, Ok(200)).await;
+            settled()
+        })
+        .await;
     assert!(sent.is_some_and(|sent| sent.ends_with("-00")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn series_beyond_the_limit_are_counted_together() {
-    let rig = rig();
+    let harness = harness();
     for method in ["GET", "PATCH", "PUT"] {
         for status in 200..540 {
-            call(&rig, method, "/version", Ok(status)).await;
+            call(&harness, method, "/version", Ok(status)).await;
         }
     }
-    let overflow = rig.value("http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"}");
+    let overflow = harness.value("http_client_request_duration_seconds_count{otel_metric_overflow=\"true\"}");
     assert!(overflow.is_some_and(|count| count >= 10.0), "{overflow:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_lasts_until_the_answer_as_the_duration_does() {
     const ANSWER: Duration = Duration::from_millis(50);
-    let rig = rig();
+    let harness = harness();
     let slow = service_fn(|_: Request<Body>| async {
         tokio::time::sleep(ANSWER).await;
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
-    let mut client = rig.telemetry.metrics().client_layer().layer(slow);
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        let request = Request::builder()
-            .method("PUT")
-            .uri("/api/v1/namespaces/shop/services/x")
-            .body(Body::empty())
-            .unwrap();
-        client.call(request).await.unwrap();
-        wrote()
-    })
-    .await;
-    let spans = rig.spans();
+    let mut client = harness.telemetry.metrics().client_layer().layer(slow);
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            let request = Request::builder()
+                .method("PUT")
+                .uri("/api/v1/namespaces/shop/services/x")
+                .body(Body::empty())
+                .unwrap();
+            client.call(request).await.unwrap();
+            wrote()
+        })
+        .await;
+    let spans = harness.spans();
     let span = named(&spans, "PUT /api/v1/namespaces/{namespace}/services/{name}");
     let took = span.end_time.duration_since(span.start_time).unwrap();
     assert!(took >= ANSWER, "the span ended after {took:?}");

@@ -12,45 +12,48 @@ use tower::{Layer, Service, service_fn};
 
 use super::{
     calls::{PATCH, call_headers},
-    rig::{attributes, named, rig, rig_with, settled, wrote},
+    harness::{attributes, harness, named, rig_with, settled, wrote},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_time_out_is_a_timeout() {
-    let rig = rig();
+    let harness = harness();
     let silent =
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
-    let layer = rig.telemetry.metrics().client_layer();
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        let request = Request::put("/api/v1/namespaces/shop/services/x").body(Body::empty()).unwrap();
-        let mut hanging = layer.layer(silent).call(request);
-        assert!(futures::poll!(hanging.as_mut()).is_pending());
-        drop_as_timed_out(hanging);
-        wrote()
-    })
-    .await;
-    let page = rig.page();
+    let layer = harness.telemetry.metrics().client_layer();
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            let request = Request::put("/api/v1/namespaces/shop/services/x").body(Body::empty()).unwrap();
+            let mut hanging = layer.layer(silent).call(request);
+            assert!(futures::poll!(hanging.as_mut()).is_pending());
+            drop_as_timed_out(hanging);
+            wrote()
+        })
+        .await;
+    let page = harness.page();
     assert!(page.contains("error_type=\"timeout\"") && !page.contains("error_type=\"cancelled\""), "{page}");
-    let spans = rig.spans();
+    let spans = harness.spans();
     let span = named(&spans, "PUT /api/v1/namespaces/{namespace}/services/{name}");
     assert_eq!(attributes(span).get("error.type"), Some(&Value::from("timeout")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_a_reconcile_has_the_ids_of_its_span_as_audit_id() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", ..RolloutSeed::default() });
+    let harness = harness();
+    let rollout =
+        harness.telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", ..RolloutSeed::default() });
     let mut sent = Vec::new();
-    rig.reconcile(SpanParent::InRollout(rollout), async {
-        for method in ["GET", "PATCH", "PATCH"] {
-            sent.extend(call_headers(&rig, method, PATCH, Ok(503)).await);
-        }
-        wrote()
-    })
-    .await;
+    harness
+        .reconcile(SpanParent::InRollout(rollout), async {
+            for method in ["GET", "PATCH", "PATCH"] {
+                sent.extend(call_headers(&harness, method, PATCH, Ok(503)).await);
+            }
+            wrote()
+        })
+        .await;
     let ids: Vec<String> =
         sent.iter().map(|headers| headers["audit-id"].to_str().unwrap().to_owned()).collect();
-    let spans = rig.spans();
+    let spans = harness.spans();
     let of_spans: Vec<String> = spans
         .iter()
         .filter(|span| span.span_kind == SpanKind::Client)
@@ -67,7 +70,7 @@ async fn every_call_of_a_reconcile_has_the_ids_of_its_span_as_audit_id() {
         })
         .await;
     assert_eq!(sent.unwrap()["audit-id"].len(), 32 + 1 + 16);
-    let outside = call_headers(&rig, "GET", PATCH, Ok(200)).await.unwrap();
+    let outside = call_headers(&harness, "GET", PATCH, Ok(200)).await.unwrap();
     assert!(!outside.contains_key("audit-id"), "outside a reconcile there is no span");
 }
 
@@ -79,18 +82,19 @@ async fn replayed_86_the_server_is_named_as_it_was_called() {
         ("https://api.example", "https://api.example:443/version", "api.example", 443),
         ("http://proxy", "http://proxy:80/version", "proxy", 80),
     ] {
-        let rig = rig();
-        let layer = rig.telemetry.metrics().client_layer().for_server(&server.parse().unwrap());
+        let harness = harness();
+        let layer = harness.telemetry.metrics().client_layer().for_server(&server.parse().unwrap());
         let answer = service_fn(|_: Request<Body>| async {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
         });
-        rig.reconcile(SpanParent::AfterRollout(None), async {
-            let request = Request::builder().method("PURGE").uri("/version").body(Body::empty()).unwrap();
-            layer.layer(answer).call(request).await.unwrap();
-            wrote()
-        })
-        .await;
-        let spans = rig.spans();
+        harness
+            .reconcile(SpanParent::AfterRollout(None), async {
+                let request = Request::builder().method("PURGE").uri("/version").body(Body::empty()).unwrap();
+                layer.layer(answer).call(request).await.unwrap();
+                wrote()
+            })
+            .await;
+        let spans = harness.spans();
         let found = attributes(named(&spans, "HTTP /version"));
         for (key, value) in [
             ("url.full", Value::from(url)),
@@ -101,7 +105,7 @@ async fn replayed_86_the_server_is_named_as_it_was_called() {
         ] {
             assert_eq!(found.get(key), Some(&value), "{server}: {key}");
         }
-        let page = rig.page();
+        let page = harness.page();
         assert!(page.contains(&format!("server_address=\"{address}\",server_port=\"{port}\"")), "{page}");
     }
 }

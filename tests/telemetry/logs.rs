@@ -8,21 +8,21 @@ use elpio_operator::telemetry::{
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
-use super::rig::{Lines, failed, identity, log, named, rig, rig_with, settings, settled, wrote};
+use super::harness::{Lines, failed, harness, identity, log, named, rig_with, settings, settled, wrote};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { settled() }).await;
-    assert_eq!(rig.lines.text(), "");
-    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { wrote() }).await;
-    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Throttled) }).await;
-    rig.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Internal) }).await;
-    let lines = rig.lines.json();
+    let harness = harness();
+    let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+    harness.reconcile(SpanParent::InRollout(rollout.clone()), async { settled() }).await;
+    assert_eq!(harness.lines.text(), "");
+    harness.reconcile(SpanParent::InRollout(rollout.clone()), async { wrote() }).await;
+    harness.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Throttled) }).await;
+    harness.reconcile(SpanParent::InRollout(rollout.clone()), async { failed(ErrorType::Internal) }).await;
+    let lines = harness.lines.json();
     let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
     assert_eq!(levels, ["INFO", "WARN", "ERROR"]);
     for line in &lines {
@@ -42,16 +42,17 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_in_a_reconcile_names_its_object() {
-    let rig = rig_with(&[], "warn,elpio=debug,telemetry=debug");
-    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(SpanParent::InRollout(rollout), async {
-        tracing::debug!(target: "elpio::x", attempt = 3, name = "its own", "deep \"inside\"\n");
-        tracing::info!(target: "somebody", "not shown");
-        settled()
-    })
-    .await;
-    let lines = rig.lines.json();
-    assert_eq!(lines.len(), 1, "{}", rig.lines.text());
+    let harness = rig_with(&[], "warn,elpio=debug,telemetry=debug");
+    let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+    harness
+        .reconcile(SpanParent::InRollout(rollout), async {
+            tracing::debug!(target: "elpio::x", attempt = 3, name = "its own", "deep \"inside\"\n");
+            tracing::info!(target: "somebody", "not shown");
+            settled()
+        })
+        .await;
+    let lines = harness.lines.json();
+    assert_eq!(lines.len(), 1, "{}", harness.lines.text());
     assert_eq!(lines[0]["message"], "deep \"inside\"\n");
     assert_eq!((&lines[0]["attempt"], &lines[0]["namespace"]), (&3.into(), &"shop".into()));
     assert_eq!(lines[0]["name"], "its own", "an event's own field wins");
@@ -59,11 +60,11 @@ async fn every_line_in_a_reconcile_names_its_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_go_to_the_collector_with_the_object_and_the_ids() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
-    let spans = rig.spans();
-    let records = rig.logs.get_emitted_logs().unwrap();
+    let harness = harness();
+    let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+    harness.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
+    let spans = harness.spans();
+    let records = harness.logs.get_emitted_logs().unwrap();
     assert_eq!(records.len(), 1);
     let record = &records[0].record;
     let context = record.trace_context().unwrap();
@@ -88,27 +89,28 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
     for (variable, limit) in
         [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 3)]
     {
-        let rig = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
-        let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-        let traces = rig.telemetry.traces();
-        rig.reconcile(SpanParent::InRollout(rollout), async {
-            tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
-            traces.emit_event(&EventRecord {
-                kind: Kind::ElpioService,
-                api_version: "elpio.io/v1alpha1",
-                namespace: "shop".into(),
-                name: "cart-cart".into(),
-                uid: "uid-1".into(),
-                type_: "Normal",
-                reason: "Reconciled",
-                action: "Apply",
-                note: "a long note".into(),
-            });
-            settled()
-        })
-        .await;
-        rig.telemetry.flush();
-        let records = rig.logs.get_emitted_logs().unwrap();
+        let harness = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
+        let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+        let traces = harness.telemetry.traces();
+        harness
+            .reconcile(SpanParent::InRollout(rollout), async {
+                tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
+                traces.emit_event(&EventRecord {
+                    kind: Kind::ElpioService,
+                    api_version: "elpio.io/v1alpha1",
+                    namespace: "shop".into(),
+                    name: "cart-cart".into(),
+                    uid: "uid-1".into(),
+                    type_: "Normal",
+                    reason: "Reconciled",
+                    action: "Apply",
+                    note: "a long note".into(),
+                });
+                settled()
+            })
+            .await;
+        harness.telemetry.flush();
+        let records = harness.logs.get_emitted_logs().unwrap();
         assert_eq!(records.len(), 2, "{records:?}");
         let cut = |text: &str| text.chars().take(limit).collect::<String>();
         let (line, event) = (&records[0].record, &records[1].record);
@@ -142,15 +144,15 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
-    let rig = rig_with(&[], "trace");
-    tracing::dispatcher::with_default(&rig.dispatch, || {
+    let harness = rig_with(&[], "trace");
+    tracing::dispatcher::with_default(&harness.dispatch, || {
         for_each_target();
     });
-    rig.telemetry.flush();
-    let records = rig.logs.get_emitted_logs().unwrap();
+    harness.telemetry.flush();
+    let records = harness.logs.get_emitted_logs().unwrap();
     assert_eq!(records.len(), 1, "{records:?}");
     let targets: Vec<_> =
-        rig.lines.json().iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
+        harness.lines.json().iter().map(|line| line["target"].as_str().unwrap().to_owned()).collect();
     assert_eq!(
         targets,
         ["h2::client", "tonic", "elpio::x"],

@@ -19,4 +19,4 @@ mod table;
 mod tls;
 mod watches;
 
-use elpio_support::{span_rows, telemetry_rig as rig};
+use elpio_support::{span_rows, telemetry_harness as harness};

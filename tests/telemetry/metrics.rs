@@ -19,12 +19,12 @@ use elpio_operator::{
 };
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 
-use super::rig::{Rig, failed, identity, log, rig, settings, wrote};
+use super::harness::{TelemetryHarness, failed, harness, identity, log, settings, wrote};
 
 /// Something in every instrument.
-pub async fn used() -> Rig {
-    let rig = rig();
-    let metrics = rig.telemetry.metrics();
+pub async fn used() -> TelemetryHarness {
+    let harness = harness();
+    let metrics = harness.telemetry.metrics();
     for kind in Kind::ALL {
         let queue = metrics.queue(kind, || QueueStats {
             depth: 3,
@@ -54,16 +54,16 @@ pub async fn used() -> Rig {
     metrics.workers(Kind::ElpioFunction, 16);
     metrics.build_ended(BuildResult::Success, Duration::from_secs(70));
     metrics.event(EventType::Normal, EventReason::Ready, EventOutcome::Created);
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+    let rollout = harness.telemetry.traces().begin_rollout(&RolloutSeed {
         uid: "uid-1",
         generation: 7,
         rebuild: "",
         parent: None,
         tracestate: None,
     });
-    rig.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
-    rig.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
-    rig
+    harness.reconcile(SpanParent::InRollout(rollout), async { wrote() }).await;
+    harness.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Forbidden) }).await;
+    harness
 }
 
 /// Family → type, help.
@@ -106,8 +106,8 @@ fn series(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_three_that_users_depend_on_are_exactly_these() {
-    let rig = used().await;
-    let page = rig.page();
+    let harness = used().await;
+    let page = harness.page();
     for line in [
         "# TYPE elpio_reconcile_total counter",
         "# TYPE elpio_reconcile_duration_seconds histogram",
@@ -143,8 +143,8 @@ async fn the_three_that_users_depend_on_are_exactly_these() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_the_instruments_of_the_table_and_no_others() {
-    let rig = used().await;
-    let page = rig.page();
+    let harness = used().await;
+    let page = harness.page();
     let found = families(&page);
     for row in INSTRUMENTS {
         // Made by calls and watches alone, which other tests make.
@@ -186,8 +186,8 @@ async fn the_page_shows_the_instruments_of_the_table_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_closed_counter_starts_at_zero() {
-    let rig = rig();
-    let page = rig.page();
+    let harness = harness();
+    let page = harness.page();
     let all = series(&page);
     for row in INSTRUMENTS.iter().filter(|row| {
         matches!(
@@ -218,10 +218,10 @@ async fn every_closed_counter_starts_at_zero() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn push_and_page_agree() {
-    let rig = used().await;
-    rig.telemetry.flush();
-    let page = rig.page();
-    let pushed = rig.metrics.get_finished_metrics().unwrap();
+    let harness = used().await;
+    harness.telemetry.flush();
+    let page = harness.page();
+    let pushed = harness.metrics.get_finished_metrics().unwrap();
     let mut names = BTreeSet::new();
     for metric in pushed.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics) {
         let row = INSTRUMENTS

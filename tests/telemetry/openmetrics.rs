@@ -11,17 +11,17 @@ use super::metrics::used;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
-    let rig = used().await;
+    let harness = used().await;
     let parent: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
     let ids = SpanIds::from(parent);
-    rig.telemetry.metrics().rollout_ended(
+    harness.telemetry.metrics().rollout_ended(
         Kind::ElpioService,
         Some(Engine::Knative),
         RolloutOutcome::Ready,
         Duration::from_millis(2_750),
         Some(&ids),
     );
-    let text = rig.openmetrics();
+    let text = harness.openmetrics();
     assert!(text.ends_with("# EOF\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
     let bucket = "elpio_rollout_duration_seconds_bucket{engine=\"knative\",kind=\"ElpioService\",outcome=\"ready\",le=\"5.0\"} 2 # \
@@ -33,7 +33,7 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
     }
     assert!(text.contains("\n# UNIT process_cpu_time_seconds seconds\n"), "without the suffix of a counter");
     assert!(text.contains("\nelpio_reconcile_total{kind=\"ElpioService\",result=\"success\"} 1.0\n"));
-    let spans = rig.spans();
+    let spans = harness.spans();
     let trace = spans
         .iter()
         .filter(|span| span.name == "reconcile ElpioService")
@@ -47,5 +47,5 @@ async fn openmetrics_has_exemplars_of_sampled_spans_and_its_own_shape() {
         let (_, after) = line.split_once("} ").or(line.split_once(' ')).unwrap();
         assert!(after.split(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
     }
-    assert!(!rig.page().contains("trace_id"), "plain text has no exemplars");
+    assert!(!harness.page().contains("trace_id"), "plain text has no exemplars");
 }

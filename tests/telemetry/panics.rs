@@ -3,7 +3,7 @@
 use elpio_operator::telemetry::{ErrorType, ReconcileReport, RolloutSeed, SpanParent};
 use opentelemetry::{Value, trace::Status};
 
-use super::rig::{attributes, named, rig, wrote};
+use super::harness::{attributes, harness, named, wrote};
 
 fn panics() -> ReconcileReport {
     panic!("index out of bounds")
@@ -11,8 +11,9 @@ fn panics() -> ReconcileReport {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_a_failed_reconcile_in_every_signal() {
-    let rig = rig();
-    let panicked = rig.try_reconcile(SpanParent::AfterRollout(None), async { panics() }).await.unwrap_err();
+    let harness = harness();
+    let panicked =
+        harness.try_reconcile(SpanParent::AfterRollout(None), async { panics() }).await.unwrap_err();
     assert_eq!(panicked.to_string(), "the reconcile panicked: index out of bounds");
     for (series, value) in [
         ("elpio_reconcile_total{kind=\"ElpioService\",result=\"error\"}", 1.0),
@@ -20,9 +21,9 @@ async fn a_panic_is_a_failed_reconcile_in_every_signal() {
         ("elpio_reconcile_active{kind=\"ElpioService\"}", 0.0),
         ("elpio_reconcile_duration_seconds_count{kind=\"ElpioService\"}", 1.0),
     ] {
-        assert_eq!(rig.value(series), Some(value), "{series}");
+        assert_eq!(harness.value(series), Some(value), "{series}");
     }
-    let spans = rig.spans();
+    let spans = harness.spans();
     let span = named(&spans, "reconcile ElpioService");
     assert_eq!(span.status, Status::error("the reconcile panicked: index out of bounds"));
     let found = attributes(span);
@@ -30,7 +31,7 @@ async fn a_panic_is_a_failed_reconcile_in_every_signal() {
         (found.get("error.type"), found.get("elpio.outcome")),
         (Some(&Value::from("internal")), Some(&Value::from("failed")))
     );
-    let lines = rig.lines.json();
+    let lines = harness.lines.json();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(
         (lines[0]["level"].as_str(), lines[0]["error"].as_str(), lines[0]["trace_id"].as_str()),
@@ -40,19 +41,20 @@ async fn a_panic_is_a_failed_reconcile_in_every_signal() {
             Some(span.span_context.trace_id().to_string().as_str())
         )
     );
-    let exceptions = rig.exceptions();
+    let exceptions = harness.exceptions();
     assert_eq!(exceptions.len(), 1, "{exceptions:?}");
     assert_eq!(exceptions[0].1["exception.type"], "internal");
     // The next reconcile is none the worse.
-    rig.reconcile(SpanParent::AfterRollout(None), async { wrote() }).await;
-    let ok = rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}");
+    harness.reconcile(SpanParent::AfterRollout(None), async { wrote() }).await;
+    let ok = harness.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}");
     assert_eq!(ok, Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_reconcile() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", ..RolloutSeed::default() });
+    let harness = harness();
+    let rollout =
+        harness.telemetry.traces().begin_rollout(&RolloutSeed { uid: "u", ..RolloutSeed::default() });
     let not_ready = |warning_event| ReconcileReport {
         ready_reason: Some("RevisionFailed".into()),
         ready_message: Some("container exited with 1".into()),
@@ -60,9 +62,9 @@ async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_re
         ..wrote()
     };
     for warning_event in [Some("Progressing"), None] {
-        rig.reconcile(SpanParent::InRollout(rollout.clone()), async { not_ready(warning_event) }).await;
+        harness.reconcile(SpanParent::InRollout(rollout.clone()), async { not_ready(warning_event) }).await;
     }
-    let spans = rig.spans();
+    let spans = harness.spans();
     let statuses: Vec<_> = spans.iter().map(|span| span.status.clone()).collect();
     assert_eq!(statuses, [Status::error("RevisionFailed: container exited with 1"), Status::Unset]);
     for span in &spans {
@@ -70,7 +72,7 @@ async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_re
         assert_eq!(found.get("elpio.ready.reason"), Some(&Value::from("RevisionFailed")));
         assert_eq!(found.get("elpio.ready.message"), Some(&Value::from("container exited with 1")));
     }
-    let lines = rig.lines.json();
+    let lines = harness.lines.json();
     let levels: Vec<_> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
     assert_eq!(levels, ["WARN", "INFO"]);
     assert_eq!(
@@ -82,7 +84,7 @@ async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_re
     let errors: f64 = ErrorType::ALL
         .iter()
         .filter_map(|class| {
-            rig.value(&format!(
+            harness.value(&format!(
                 "elpio_reconcile_errors_total{{error_type=\"{class}\",kind=\"ElpioService\"}}"
             ))
         })

@@ -6,7 +6,7 @@ use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
-use super::rig::{Lines, identity, info, log, settings, wrote};
+use super::harness::{Lines, identity, info, log, settings, wrote};
 
 /// Longer than any test lasts.
 const NEVER: Duration = Duration::from_mins(30);

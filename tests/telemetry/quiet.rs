@@ -5,32 +5,37 @@ use elpio_operator::telemetry::{
     ErrorType, EventRecord, Kind, ReconcileStep, RolloutSeed, SpanParent, current_ids, step,
 };
 
-use super::rig::{failed, named, rig, rig_with, settled, wrote};
+use super::harness::{failed, harness, named, rig_with, settled, wrote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_that_writes_nothing_is_not_exported() {
-    let rig = rig();
+    let harness = harness();
     for _ in 0..3 {
-        rig.reconcile(SpanParent::AfterRollout(None), async {
-            step(ReconcileStep::Observe).in_scope(|| tracing::info!("a line in passing"));
-            settled()
-        })
-        .await;
+        harness
+            .reconcile(SpanParent::AfterRollout(None), async {
+                step(ReconcileStep::Observe).in_scope(|| tracing::info!("a line in passing"));
+                settled()
+            })
+            .await;
     }
-    assert!(rig.spans().is_empty());
+    assert!(harness.spans().is_empty());
     assert_eq!(
-        rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"),
+        harness.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"),
         Some(3.0),
         "but it is counted"
     );
-    assert!(rig.lines.json().iter().all(|line| line.get("trace_id").is_none()), "{}", rig.lines.text());
-    assert!(!rig.openmetrics().contains("trace_id"), "no exemplar either");
+    assert!(
+        harness.lines.json().iter().all(|line| line.get("trace_id").is_none()),
+        "{}",
+        harness.lines.text()
+    );
+    assert!(!harness.openmetrics().contains("trace_id"), "no exemplar either");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&RolloutSeed {
+    let harness = harness();
+    let rollout = harness.telemetry.traces().begin_rollout(&RolloutSeed {
         uid: "uid-1",
         generation: 7,
         rebuild: "",
@@ -43,19 +48,21 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
         step(ReconcileStep::Observe).in_scope(|| {});
         report
     };
-    rig.reconcile(location.clone(), observed(wrote())).await;
-    rig.reconcile(location.clone(), observed(failed(ErrorType::Throttled))).await;
-    rig.reconcile(location.clone(), async {
-        tracing::warn!(target: "elpio_operator::x", "said");
-        observed(settled()).await
-    })
-    .await;
-    rig.reconcile(location, async {
-        assert!(current_ids().is_some());
-        observed(settled()).await
-    })
-    .await;
-    let spans = rig.spans();
+    harness.reconcile(location.clone(), observed(wrote())).await;
+    harness.reconcile(location.clone(), observed(failed(ErrorType::Throttled))).await;
+    harness
+        .reconcile(location.clone(), async {
+            tracing::warn!(target: "elpio_operator::x", "said");
+            observed(settled()).await
+        })
+        .await;
+    harness
+        .reconcile(location, async {
+            assert!(current_ids().is_some());
+            observed(settled()).await
+        })
+        .await;
+    let spans = harness.spans();
     assert_eq!(spans.len(), 8, "{spans:?}");
     let roots: Vec<_> = spans.iter().filter(|span| span.name == "reconcile ElpioService").collect();
     assert_eq!(roots.len(), 4);
@@ -70,11 +77,11 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_about_a_kept_trace_has_its_ids() {
-    let rig = rig();
-    rig.reconcile(SpanParent::AfterRollout(None), async { wrote() }).await;
-    let spans = rig.spans();
+    let harness = harness();
+    harness.reconcile(SpanParent::AfterRollout(None), async { wrote() }).await;
+    let spans = harness.spans();
     let root = named(&spans, "reconcile ElpioService");
-    let lines = rig.lines.json();
+    let lines = harness.lines.json();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["trace_id"], root.span_context.trace_id().to_string());
     assert_eq!(lines[0]["span_id"], root.span_context.span_id().to_string());
@@ -96,16 +103,17 @@ fn event() -> EventRecord {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_makes_its_trace_one_that_is_exported() {
-    let rig = rig();
-    let traces = rig.telemetry.traces();
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        traces.emit_event(&event());
-        settled()
-    })
-    .await;
-    let spans = rig.spans();
+    let harness = harness();
+    let traces = harness.telemetry.traces();
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            traces.emit_event(&event());
+            settled()
+        })
+        .await;
+    let spans = harness.spans();
     let root = named(&spans, "reconcile ElpioService");
-    let records = rig.logs.get_emitted_logs().unwrap();
+    let records = harness.logs.get_emitted_logs().unwrap();
     let record = &records.iter().find(|log| log.record.event_name() == Some("k8s.event")).unwrap().record;
     let context = record.trace_context().unwrap();
     assert_eq!(
@@ -127,8 +135,8 @@ async fn an_event_makes_its_trace_one_that_is_exported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unsampled_means_no_id_anywhere() {
     for sampler in ["always_off", "parentbased_always_off"] {
-        let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
-        let traces = rig.telemetry.traces();
+        let harness = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
+        let traces = harness.telemetry.traces();
         let rollout = traces.begin_rollout(&RolloutSeed {
             uid: "uid-1",
             generation: 7,
@@ -138,21 +146,22 @@ async fn unsampled_means_no_id_anywhere() {
         });
         assert_eq!((rollout.ids(), rollout.traceparent()), (None, None));
         for location in [SpanParent::InRollout(rollout.clone()), SpanParent::AfterRollout(Some(rollout))] {
-            rig.reconcile(location, async {
-                assert_eq!(current_ids(), None);
-                traces.emit_event(&event());
-                wrote()
-            })
-            .await;
+            harness
+                .reconcile(location, async {
+                    assert_eq!(current_ids(), None);
+                    traces.emit_event(&event());
+                    wrote()
+                })
+                .await;
         }
-        assert!(rig.spans().is_empty());
-        for line in rig.lines.json() {
+        assert!(harness.spans().is_empty());
+        for line in harness.lines.json() {
             assert!(line.get("trace_id").is_none() && line.get("span_id").is_none(), "{line}");
             assert_eq!(line["name"], "cart", "it still says what it is about");
         }
-        let records = rig.logs.get_emitted_logs().unwrap();
+        let records = harness.logs.get_emitted_logs().unwrap();
         assert_eq!(records.len(), 4, "two Events and two lines");
         assert!(records.iter().all(|log| log.record.trace_context().is_none()), "{records:?}");
-        assert!(!rig.openmetrics().contains("trace_id"));
+        assert!(!harness.openmetrics().contains("trace_id"));
     }
 }

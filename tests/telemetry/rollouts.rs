@@ -10,7 +10,7 @@ use opentelemetry::{Value, trace::Status};
 
 use super::{
     calls::call_headers,
-    rig::{Rig, attributes, named, rig, rig_with, settled},
+    harness::{TelemetryHarness, attributes, harness, named, rig_with, settled},
 };
 
 const SEED: RolloutSeed<'_> =
@@ -38,17 +38,17 @@ fn span(ctx: RolloutContext, outcome: RolloutOutcome) -> RolloutSpan {
     }
 }
 
-fn emit(rig: &Rig, span: RolloutSpan) {
-    rig.telemetry.traces().emit_rollout(span);
+fn emit(harness: &TelemetryHarness, span: RolloutSpan) {
+    harness.telemetry.traces().emit_rollout(span);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
-    let rig = rig();
-    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    let harness = harness();
+    let ctx = harness.telemetry.traces().begin_rollout(&SEED);
     let ids = ctx.ids().unwrap();
-    emit(&rig, span(ctx, RolloutOutcome::Ready));
-    let spans = rig.spans();
+    emit(&harness, span(ctx, RolloutOutcome::Ready));
+    let spans = harness.spans();
     let root = named(&spans, "rollout ElpioService");
     assert_eq!(root.span_context.trace_id().to_string(), ids.trace_id);
     assert_eq!(root.span_context.span_id().to_string(), ids.span_id);
@@ -65,12 +65,12 @@ async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_rollout_decides_the_status() {
-    let rig = rig();
-    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    let harness = harness();
+    let ctx = harness.telemetry.traces().begin_rollout(&SEED);
     for outcome in [RolloutOutcome::Superseded, RolloutOutcome::Deleted, RolloutOutcome::TimedOut] {
-        emit(&rig, span(ctx.clone(), outcome));
+        emit(&harness, span(ctx.clone(), outcome));
     }
-    let statuses: Vec<_> = rig.spans().into_iter().map(|span| span.status).collect();
+    let statuses: Vec<_> = harness.spans().into_iter().map(|span| span.status).collect();
     assert_eq!(
         statuses,
         [Status::Unset, Status::Unset, Status::error("EngineReady: the image cannot be pulled")]
@@ -79,7 +79,7 @@ async fn the_end_of_a_rollout_decides_the_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_replica_emits_the_same_root() {
-    let (first, second) = (rig(), rig());
+    let (first, second) = (harness(), harness());
     let begun = first.telemetry.traces().begin_rollout(&SEED);
     assert_eq!(
         second.telemetry.traces().begin_rollout(&SEED),
@@ -96,21 +96,22 @@ async fn another_replica_emits_the_same_root() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_wins_and_becomes_the_parent() {
-    let rig = rig();
-    let ctx = rig.telemetry.traces().begin_rollout(&RolloutSeed { parent: Some(CALLER), ..SEED });
+    let harness = harness();
+    let ctx = harness.telemetry.traces().begin_rollout(&RolloutSeed { parent: Some(CALLER), ..SEED });
     let ids = ctx.ids().unwrap();
     assert_eq!(ids.trace_id, "0af7651916cd43dd8448eb211c80319c");
-    let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
+    let resumed =
+        harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
     assert_eq!(resumed, ctx);
-    rig.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
+    harness.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(
-        &rig,
+        &harness,
         RolloutSpan {
             link: Some("00-11111111111111111111111111111111-2222222222222222-01".into()),
             ..span(resumed, RolloutOutcome::Ready)
         },
     );
-    let spans = rig.spans();
+    let spans = harness.spans();
     let root = named(&spans, "rollout ElpioService");
     assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
     assert!(root.parent_span_is_remote);
@@ -123,8 +124,8 @@ async fn a_caller_wins_and_becomes_the_parent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_caller_is_ignored() {
-    let rig = rig();
-    let traces = rig.telemetry.traces();
+    let harness = harness();
+    let traces = harness.telemetry.traces();
     let ctx = traces.begin_rollout(&RolloutSeed { parent: Some("00-junk-01"), ..SEED });
     assert_eq!(ctx, traces.begin_rollout(&SEED));
 }
@@ -142,23 +143,23 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
         ("always_on", "", Some(CALLER_UNSAMPLED), true),
         ("always_off", "", Some(CALLER), false),
     ] {
-        let rig = rig_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)], "info");
+        let harness = rig_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)], "info");
         let seed = RolloutSeed { parent, ..SEED };
-        let ctx = rig.telemetry.traces().begin_rollout(&seed);
+        let ctx = harness.telemetry.traces().begin_rollout(&seed);
         assert_eq!(ctx.ids().is_some(), sampled, "{sampler} {arg} {parent:?}");
-        rig.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
-        emit(&rig, span(ctx.clone(), RolloutOutcome::Ready));
-        let spans = rig.spans();
+        harness.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
+        emit(&harness, span(ctx.clone(), RolloutOutcome::Ready));
+        let spans = harness.spans();
         assert_eq!(spans.len(), if sampled { 2 } else { 0 }, "{sampler} {arg} {parent:?}");
         // None in the status says that it was not sampled, and nobody is asked again.
-        let resumed = rig.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), parent, &seed);
+        let resumed = harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), parent, &seed);
         assert_eq!(resumed, ctx, "{sampler} {arg} {parent:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
-    let before = rig();
+    let before = harness();
     let traceparent = before.telemetry.traces().begin_rollout(&SEED).traceparent();
     let after =
         rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
@@ -170,39 +171,40 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_83_a_callers_random_flag_and_tracestate_are_carried_on() {
-    let rig = rig();
+    let harness = harness();
     let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
     let seed = RolloutSeed { parent: Some(caller), tracestate: Some("ot=rv:1,vendor=x"), ..SEED };
-    let ctx = rig.telemetry.traces().begin_rollout(&seed);
+    let ctx = harness.telemetry.traces().begin_rollout(&seed);
     let traceparent = ctx.traceparent().unwrap();
     assert!(traceparent.ends_with("-03"), "{traceparent}");
-    let resumed = rig.telemetry.traces().resume_rollout(Some(&traceparent), Some(caller), &seed);
+    let resumed = harness.telemetry.traces().resume_rollout(Some(&traceparent), Some(caller), &seed);
     assert_eq!(resumed, ctx);
     let mut sent = None;
-    rig.reconcile(SpanParent::InRollout(resumed), async {
-        sent = call_headers(&rig, "PATCH", "/api/v1/namespaces/shop/services/cart", Ok(200)).await;
-        settled()
-    })
-    .await;
+    harness
+        .reconcile(SpanParent::InRollout(resumed), async {
+            sent = call_headers(&harness, "PATCH", "/api/v1/namespaces/shop/services/cart", Ok(200)).await;
+            settled()
+        })
+        .await;
     let headers = sent.expect("a request");
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(text("tracestate").as_deref(), Some("ot=rv:1,vendor=x"));
     assert!(text("traceparent").is_some_and(|value| value.ends_with("-03")), "{headers:?}");
-    let derived = rig.telemetry.traces().begin_rollout(&SEED).traceparent().unwrap();
+    let derived = harness.telemetry.traces().begin_rollout(&SEED).traceparent().unwrap();
     assert!(derived.ends_with("-01"), "an id that an author can choose is not random: {derived}");
     let malformed = RolloutSeed { tracestate: Some("=,=\u{7f}"), ..seed };
-    assert!(rig.telemetry.traces().begin_rollout(&malformed).traceparent().is_some());
+    assert!(harness.telemetry.traces().begin_rollout(&malformed).traceparent().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_is_equal_however_exact_the_clock_was() {
-    let rig = rig();
-    let ctx = rig.telemetry.traces().begin_rollout(&SEED);
+    let harness = harness();
+    let ctx = harness.telemetry.traces().begin_rollout(&SEED);
     let exact = span(ctx.clone(), RolloutOutcome::Ready);
     let started = exact.started + Duration::from_nanos(123_456_789);
     let stored = exact.started + Duration::from_micros(123_456);
-    emit(&rig, RolloutSpan { started, ..exact.clone() });
-    emit(&rig, RolloutSpan { started: stored, ..exact });
-    let spans = rig.spans();
+    emit(&harness, RolloutSpan { started, ..exact.clone() });
+    emit(&harness, RolloutSpan { started: stored, ..exact });
+    let spans = harness.spans();
     assert_eq!(spans[0], spans[1], "the API server keeps microseconds");
 }

@@ -25,7 +25,7 @@ use tracing::{Instrument, instrument::WithSubscriber};
 
 use super::{
     calls::call,
-    rig::{Rig, attributes, failed, rig, wrote},
+    harness::{TelemetryHarness, attributes, failed, harness, wrote},
     span_rows::{row, state},
 };
 
@@ -83,29 +83,32 @@ fn emitted(spans: &[SpanData], exceptions: &[String]) -> BTreeSet<String> {
 }
 
 /// A run with all its steps and a call in each, and one call outside of them.
-async fn run(rig: &Rig, location: SpanParent) {
-    rig.reconcile(location, async {
-        for next in ReconcileStep::ALL {
-            call(rig, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
-        }
-        for next in ChildStep::ALL {
-            call(rig, "PATCH", OBJECT, Ok(200)).instrument(step_for(next, ChildKind::KnativeService)).await;
-        }
-        let refused = step_for(ChildStep::Apply, ChildKind::Deployment);
-        call(rig, "PATCH", OBJECT, Ok(403)).instrument(refused.clone()).await;
-        fail_step(&refused, ErrorType::Forbidden, "no");
-        call(rig, "GET", OBJECT, Err(io::ErrorKind::ConnectionRefused)).await;
-        call(rig, "PURGE", OBJECT, Ok(405)).await;
-        wrote()
-    })
-    .await;
+async fn run(harness: &TelemetryHarness, location: SpanParent) {
+    harness
+        .reconcile(location, async {
+            for next in ReconcileStep::ALL {
+                call(harness, "GET", OBJECT, Ok(404)).instrument(step(next)).await;
+            }
+            for next in ChildStep::ALL {
+                call(harness, "PATCH", OBJECT, Ok(200))
+                    .instrument(step_for(next, ChildKind::KnativeService))
+                    .await;
+            }
+            let refused = step_for(ChildStep::Apply, ChildKind::Deployment);
+            call(harness, "PATCH", OBJECT, Ok(403)).instrument(refused.clone()).await;
+            fail_step(&refused, ErrorType::Forbidden, "no");
+            call(harness, "GET", OBJECT, Err(io::ErrorKind::ConnectionRefused)).await;
+            call(harness, "PURGE", OBJECT, Ok(405)).await;
+            wrote()
+        })
+        .await;
 }
 
-fn end(rig: &Rig, ctx: RolloutContext, outcome: RolloutOutcome, link: Option<&str>) {
+fn end(harness: &TelemetryHarness, ctx: RolloutContext, outcome: RolloutOutcome, link: Option<&str>) {
     let now = SystemTime::now();
     let error = (outcome == RolloutOutcome::TimedOut)
         .then(|| "EngineNotReady: the image cannot be pulled".to_owned());
-    rig.telemetry.traces().emit_rollout(RolloutSpan {
+    harness.telemetry.traces().emit_rollout(RolloutSpan {
         ctx,
         kind: Kind::ElpioFunction,
         api_version: "elpio.io/v1alpha1",
@@ -151,31 +154,31 @@ fn build(ctx: &RolloutContext, result: BuildResult) -> BuildSpan {
 }
 
 /// An Event that is written after its run.
-async fn late(rig: &Rig, location: SpanParent) {
+async fn late(harness: &TelemetryHarness, location: SpanParent) {
     let mut caller = None;
     let published = async {
         let publish = async { caller = CallingReconcile::current() };
         publish.instrument(step(ReconcileStep::Event)).await;
         wrote()
     };
-    rig.reconcile(location, published).await;
-    let write = async { call(rig, "POST", OBJECT, Ok(201)).await };
-    CallingReconcile::run(caller.as_ref(), write).with_subscriber(rig.dispatch.clone()).await;
+    harness.reconcile(location, published).await;
+    let write = async { call(harness, "POST", OBJECT, Ok(201)).await };
+    CallingReconcile::run(caller.as_ref(), write).with_subscriber(harness.dispatch.clone()).await;
 }
 
 /// Emits all there is.
-async fn all(rig: &Rig) {
-    let traces = rig.telemetry.traces();
+async fn all(harness: &TelemetryHarness) {
+    let traces = harness.telemetry.traces();
     let begin = |generation, parent: Option<&str>| {
         traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent, tracestate: None })
     };
     let first = begin(1, Some(CALLER));
-    run(rig, SpanParent::InRollout(first.clone())).await;
-    late(rig, SpanParent::InRollout(first.clone())).await;
-    end(rig, first.clone(), RolloutOutcome::Superseded, None);
+    run(harness, SpanParent::InRollout(first.clone())).await;
+    late(harness, SpanParent::InRollout(first.clone())).await;
+    end(harness, first.clone(), RolloutOutcome::Superseded, None);
     let second = begin(2, None);
     let nothing_yet = async { ReconcileReport { engine: None, ..failed(ErrorType::InvalidSpec) } };
-    rig.reconcile(SpanParent::InRollout(second.clone()), nothing_yet).await;
+    harness.reconcile(SpanParent::InRollout(second.clone()), nothing_yet).await;
     let not_ready = async {
         ReconcileReport {
             ready_reason: Some("EngineNotReady".into()),
@@ -184,29 +187,29 @@ async fn all(rig: &Rig) {
             ..wrote()
         }
     };
-    rig.reconcile(SpanParent::InRollout(second.clone()), not_ready).await;
+    harness.reconcile(SpanParent::InRollout(second.clone()), not_ready).await;
     for result in BuildResult::ALL {
         traces.emit_build(&build(&second, result));
     }
-    end(rig, second.clone(), RolloutOutcome::Ready, Some(CALLER));
+    end(harness, second.clone(), RolloutOutcome::Ready, Some(CALLER));
     // As a function calls its service.
     let caller = second.traceparent();
-    end(rig, begin(3, caller.as_deref()), RolloutOutcome::TimedOut, None);
-    run(rig, SpanParent::AfterRollout(Some(second))).await;
+    end(harness, begin(3, caller.as_deref()), RolloutOutcome::TimedOut, None);
+    run(harness, SpanParent::AfterRollout(Some(second))).await;
     // One that is cut short in a rollout.
     let fourth = begin(4, None);
-    let mut cut = Box::pin(rig.reconcile(SpanParent::InRollout(fourth.clone()), std::future::pending()));
+    let mut cut = Box::pin(harness.reconcile(SpanParent::InRollout(fourth.clone()), std::future::pending()));
     assert!(futures::poll!(cut.as_mut()).is_pending());
     drop(cut);
-    end(rig, fourth, RolloutOutcome::Deleted, None);
+    end(harness, fourth, RolloutOutcome::Deleted, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_the_table_are_emitted_and_no_others() {
-    let rig = rig();
-    all(&rig).await;
-    let spans = rig.spans();
-    let exceptions: Vec<String> = rig.exceptions().into_iter().map(|(span, _)| span).collect();
+    let harness = harness();
+    all(&harness).await;
+    let spans = harness.spans();
+    let exceptions: Vec<String> = harness.exceptions().into_iter().map(|(span, _)| span).collect();
     let (stated, emitted) = (stated(), emitted(&spans, &exceptions));
     let (never, beyond): (Vec<_>, Vec<_>) =
         (stated.difference(&emitted).collect(), emitted.difference(&stated).collect());

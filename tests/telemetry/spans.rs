@@ -12,22 +12,23 @@ use opentelemetry::{
 };
 use tracing::Instrument;
 
-use super::rig::{attributes, failed, named, rig, rig_with, settled, wrote};
+use super::harness::{attributes, failed, harness, named, rig_with, settled, wrote};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_of_the_reconcile() {
-    let rig = rig();
-    let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-    rig.reconcile(SpanParent::InRollout(rollout.clone()), async {
-        step(ReconcileStep::Observe).in_scope(|| {});
-        async {}.instrument(step_for(ChildStep::Apply, ChildKind::Service)).await;
-        wrote()
-    })
-    .await;
-    let spans = rig.spans();
+    let harness = harness();
+    let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+    harness
+        .reconcile(SpanParent::InRollout(rollout.clone()), async {
+            step(ReconcileStep::Observe).in_scope(|| {});
+            async {}.instrument(step_for(ChildStep::Apply, ChildKind::Service)).await;
+            wrote()
+        })
+        .await;
+    let spans = harness.spans();
     let reconcile = named(&spans, "reconcile ElpioService");
     let ids = rollout.ids().expect("sampled");
     assert_eq!(reconcile.span_context.trace_id().to_string(), ids.trace_id);
@@ -62,14 +63,15 @@ async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_sets_status_and_class_and_is_a_log_record_of_its_span() {
-    let rig = rig();
-    rig.reconcile(SpanParent::AfterRollout(None), async {
-        let step = step_for(ChildStep::Apply, ChildKind::Service);
-        fail_step(&step, ErrorType::Rejected, "no");
-        failed(ErrorType::Rejected)
-    })
-    .await;
-    let (spans, exceptions) = (rig.spans(), rig.exceptions());
+    let harness = harness();
+    harness
+        .reconcile(SpanParent::AfterRollout(None), async {
+            let step = step_for(ChildStep::Apply, ChildKind::Service);
+            fail_step(&step, ErrorType::Rejected, "no");
+            failed(ErrorType::Rejected)
+        })
+        .await;
+    let (spans, exceptions) = (harness.spans(), harness.exceptions());
     for (name, description, message) in [
         (
             "reconcile ElpioService",
@@ -91,38 +93,45 @@ async fn a_failure_sets_status_and_class_and_is_a_log_record_of_its_span() {
             "{name}"
         );
     }
-    assert_eq!(rig.lines.json().len(), 1, "on stderr the line of the reconcile alone: {}", rig.lines.text());
+    assert_eq!(
+        harness.lines.json().len(),
+        1,
+        "on stderr the line of the reconcile alone: {}",
+        harness.lines.text()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_a_reconcile_there_are_no_spans() {
-    let rig = rig();
-    tracing::dispatcher::with_default(&rig.dispatch, || {
+    let harness = harness();
+    tracing::dispatcher::with_default(&harness.dispatch, || {
         assert!(step(ReconcileStep::Observe).is_none());
         assert!(step_for(ChildStep::Apply, ChildKind::Service).is_none());
         assert_eq!(current_ids(), None);
         tracing::info_span!("somebody's span").in_scope(|| {});
     });
-    assert!(rig.spans().is_empty());
+    assert!(harness.spans().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_settings_change_no_span() {
     for filter in ["off", "error", "trace"] {
-        let rig = rig_with(&[], filter);
-        let rollout = rig.telemetry.traces().begin_rollout(&SEED);
-        rig.reconcile(SpanParent::InRollout(rollout), async {
-            step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
-            settled()
-        })
-        .await;
+        let harness = rig_with(&[], filter);
+        let rollout = harness.telemetry.traces().begin_rollout(&SEED);
+        harness
+            .reconcile(SpanParent::InRollout(rollout), async {
+                step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
+                settled()
+            })
+            .await;
         // The same, where a debug line could make a quiet trace be kept.
-        rig.reconcile(SpanParent::AfterRollout(None), async {
-            step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
-            settled()
-        })
-        .await;
-        let spans = rig.spans();
+        harness
+            .reconcile(SpanParent::AfterRollout(None), async {
+                step(ReconcileStep::Observe).in_scope(|| tracing::debug!("looked"));
+                settled()
+            })
+            .await;
+        let spans = harness.spans();
         let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
         assert_eq!(names, ["observe", "reconcile ElpioService"], "{filter}");
         assert!(spans.iter().all(|span| span.events.events.is_empty()), "log lines are not span events");
@@ -131,24 +140,24 @@ async fn log_settings_change_no_span() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_values_are_cut_where_asked() {
-    let rig = rig_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
-    rig.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
-    let spans = rig.spans_as_cut();
+    let harness = rig_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
+    harness.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
+    let spans = harness.spans_as_cut();
     let span = named(&spans, "reconcile ElpioService");
     assert_eq!(attributes(span).get("k8s.object.kind"), Some(&Value::from("Elpi")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_that_is_cancelled_leaves_nothing_active() {
-    let rig = rig();
-    let mut never = Box::pin(rig.reconcile(SpanParent::AfterRollout(None), std::future::pending()));
+    let harness = harness();
+    let mut never = Box::pin(harness.reconcile(SpanParent::AfterRollout(None), std::future::pending()));
     assert!(futures::poll!(never.as_mut()).is_pending());
-    assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(1.0));
+    assert_eq!(harness.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(1.0));
     drop(never);
-    assert_eq!(rig.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(0.0));
+    assert_eq!(harness.value("elpio_reconcile_active{kind=\"ElpioService\"}"), Some(0.0));
     assert_eq!(
-        rig.value("elpio_reconcile_triggers_total{kind=\"ElpioService\",trigger=\"spec\"}"),
+        harness.value("elpio_reconcile_triggers_total{kind=\"ElpioService\",trigger=\"spec\"}"),
         Some(1.0)
     );
-    assert_eq!(rig.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(0.0));
+    assert_eq!(harness.value("elpio_reconcile_total{kind=\"ElpioService\",result=\"success\"}"), Some(0.0));
 }

@@ -7,7 +7,7 @@ use elpio_operator::{
     telemetry::{Kind, ReadyValue, ResourceCounts, catalog::instruments::RESOURCES_BY_STATE},
 };
 
-use super::rig::{Rig, rig};
+use super::harness::{TelemetryHarness, harness};
 
 fn one(reason: StateReason) -> ResourceCounts {
     ResourceCounts {
@@ -17,26 +17,26 @@ fn one(reason: StateReason) -> ResourceCounts {
     }
 }
 
-fn lines(rig: &Rig, family: &str) -> Vec<String> {
-    rig.page().lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
+fn lines(harness: &TelemetryHarness, family: &str) -> Vec<String> {
+    harness.page().lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_has_never_led_shows_no_states() {
-    let rig = rig();
-    rig.telemetry.metrics().resources(|| None);
-    rig.telemetry.metrics().leader(|| false);
+    let harness = harness();
+    harness.telemetry.metrics().resources(|| None);
+    harness.telemetry.metrics().leader(|| false);
     for family in ["elpio_services_ready ", "elpio_resources{", "elpio_resources_unsettled_age_seconds{"] {
-        assert!(lines(&rig, family).is_empty(), "{family}: {}", rig.page());
+        assert!(lines(&harness, family).is_empty(), "{family}: {}", harness.page());
     }
-    assert_eq!(rig.value("leader_election_master_status{name=\"elpio-operator\"}"), Some(0.0));
+    assert_eq!(harness.value("leader_election_master_status{name=\"elpio-operator\"}"), Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_is_shown_also_one_that_no_object_has() {
-    let rig = rig();
-    rig.telemetry.metrics().resources(|| Some(one(StateReason::Forbidden)));
-    let shown = lines(&rig, "elpio_resources{");
+    let harness = harness();
+    harness.telemetry.metrics().resources(|| Some(one(StateReason::Forbidden)));
+    let shown = lines(&harness, "elpio_resources{");
     assert_eq!(shown.len(), RESOURCES_BY_STATE.combinations().len(), "{shown:?}");
     let (set, zero): (Vec<_>, Vec<_>) = shown.into_iter().partition(|line| !line.ends_with(" 0"));
     assert_eq!(
@@ -51,19 +51,19 @@ async fn every_state_is_shown_also_one_that_no_object_has() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_lead_no_sum_doubles() {
-    let rig = rig();
-    let metrics = rig.telemetry.metrics();
+    let harness = harness();
+    let metrics = harness.telemetry.metrics();
     metrics.resources(|| Some(one(StateReason::Forbidden)));
-    assert_eq!(rig.value("elpio_services_ready"), Some(3.0));
+    assert_eq!(harness.value("elpio_services_ready"), Some(3.0));
     metrics.resources(|| None);
     let families = ["elpio_services_ready ", "elpio_resources{", "elpio_resources_unsettled_age_seconds{"];
     for family in families {
-        let shown = lines(&rig, family);
+        let shown = lines(&harness, family);
         assert!(!shown.is_empty() && shown.iter().all(|line| line.ends_with(" 0")), "{family}: {shown:?}");
     }
     metrics.resources(|| panic!("a probe that panics"));
     for family in families {
-        assert!(lines(&rig, family).is_empty(), "{family}: a panic is no zero");
+        assert!(lines(&harness, family).is_empty(), "{family}: a panic is no zero");
     }
-    assert!(rig.page().contains("elpio_reconcile_total"), "the rest of the page stays");
+    assert!(harness.page().contains("elpio_reconcile_total"), "the rest of the page stays");
 }

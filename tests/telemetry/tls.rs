@@ -12,8 +12,8 @@ use elpio_cluster::{pki::Authority, process::TempDir};
 use elpio_operator::telemetry::TelemetryBuilder;
 
 use super::{
+    harness::{identity, log, settings},
     push::{Pushing, pushing},
-    rig::{identity, log, settings},
 };
 
 /// Each protocol: its name, what TLS negotiates, and what the client sends first.

@@ -9,19 +9,19 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tower::{Layer, Service, service_fn};
 
-use super::rig::rig;
+use super::harness::harness;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ages_from_its_last_byte_while_it_runs() {
-    let rig = rig();
-    let metrics = rig.telemetry.metrics();
+    let harness = harness();
+    let metrics = harness.telemetry.metrics();
     let guard = metrics.watch_guard("Service", "/api/v1/services");
     guard.record_events(1);
     guard.record_events(1);
     guard.record_restart();
-    assert_eq!(rig.value("elpio_watch_events_total{resource=\"Service\"}"), Some(2.0));
-    assert_eq!(rig.value("elpio_watch_restarts_total{resource=\"Service\"}"), Some(1.0));
-    let age = || rig.value("elpio_watch_age_seconds{resource=\"Service\"}");
+    assert_eq!(harness.value("elpio_watch_events_total{resource=\"Service\"}"), Some(2.0));
+    assert_eq!(harness.value("elpio_watch_restarts_total{resource=\"Service\"}"), Some(1.0));
+    let age = || harness.value("elpio_watch_age_seconds{resource=\"Service\"}");
     assert_eq!(age(), None, "nothing heard yet");
 
     let (send, frames) = tokio::sync::mpsc::channel::<Bytes>(1);

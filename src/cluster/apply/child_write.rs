@@ -11,7 +11,7 @@ use crate::{
     cluster::{
         ObjectKey,
         apply::{
-            ApplyRun,
+            ApplyAttempt,
             ownership::{self, Metadata, NameOwner},
             requests::ApplyOptions,
             result::{ApplyError, StopReason, WriteError, WriteResult, name_conflict, name_terminating},
@@ -27,7 +27,7 @@ use crate::{
     telemetry::{ChildStep, fail_step, step_for},
 };
 
-impl ApplyRun<'_> {
+impl ApplyAttempt<'_> {
     /// Applies one child, in a span of its own.
     pub(super) async fn apply_child(&mut self, child: &Child) -> Result<ChildOutcome, StopReason> {
         let span = step_for(ChildStep::Apply, child.id.kind);

@@ -5,14 +5,14 @@ use tracing::Instrument;
 
 use crate::{
     cluster::apply::{
-        ApplyRun,
+        ApplyAttempt,
         result::{StopReason, WriteError},
     },
     render::ChildId,
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
 
-impl ApplyRun<'_> {
+impl ApplyAttempt<'_> {
     /// Deletes what clashes with the new children. Returns what is not deleted yet.
     pub(super) async fn delete_blocking(&mut self, blocking: &[ChildId]) -> Result<Vec<ChildId>, StopReason> {
         let mut kept = Vec::new();

@@ -9,7 +9,7 @@ use tracing::Instrument;
 use crate::{
     api::annotation,
     cluster::apply::{
-        ApplyRun,
+        ApplyAttempt,
         ownership::{self, NameOwner},
         prune_plan::PrunePlan,
         requests::ApplyOptions,
@@ -22,7 +22,7 @@ use crate::{
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
 
-impl ApplyRun<'_> {
+impl ApplyAttempt<'_> {
     /// Whether the blocking children may be deleted. If not, what is live stays as it was last applied, and
     /// the outcomes name what was refused.
     pub(super) async fn accepts_switch(

@@ -72,7 +72,7 @@ impl Applier {
 
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.
     pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &LiveChildren) -> ApplyResult {
-        let mut run = ApplyRun {
+        let mut run = ApplyAttempt {
             applier: self,
             owner,
             live,
@@ -85,7 +85,7 @@ impl Applier {
 }
 
 /// One apply of one owner's children.
-struct ApplyRun<'a> {
+struct ApplyAttempt<'a> {
     applier: &'a Applier,
     owner: &'a Owner<'a>,
     live: &'a LiveChildren,
@@ -94,7 +94,7 @@ struct ApplyRun<'a> {
     result: ApplyResult,
 }
 
-impl ApplyRun<'_> {
+impl ApplyAttempt<'_> {
     async fn execute(&mut self, desired: &[Child], plan: &PrunePlan) -> Result<(), StopReason> {
         if !self.accepts_switch(desired, plan).await? {
             self.result.applied.retained = [&plan.blocking[..], &plan.replaced[..]].concat();

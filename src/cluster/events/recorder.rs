@@ -36,7 +36,7 @@ use crate::{
             },
             queue::{CONCURRENT_WRITES, EventQueue, WritesGuard},
             state::RecorderState,
-            write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
+            write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
         },
     },
     telemetry::{CallingReconcile, ErrorType, EventOutcome, Metrics, Traces, current_ids},
@@ -208,8 +208,8 @@ impl RecorderParts {
             let Some(write) = self.state.lock().begin(name) else { return };
             let mut running = RunningWrite { inner: self, name, ended: false };
             let call = async {
-                match &write.draft {
-                    Some(draft) => self.create(name, &write, draft).await,
+                match &write.pending {
+                    Some(pending) => self.create(name, &write, pending).await,
                     None => self.patch_series(name, &write).await,
                 }
             };
@@ -221,11 +221,11 @@ impl RecorderParts {
             };
             let after = self.state.lock().end(name, &write, result, Instant::now());
             match (&after, error) {
-                (AfterWrite::Forget(_), Some(error)) => tracing::warn!(%error, "an Event is lost"),
+                (NextStep::Forget(_), Some(error)) => tracing::warn!(%error, "an Event is lost"),
                 (_, Some(error)) => tracing::debug!(%error, "an Event is not written yet"),
                 _ => {}
             }
-            if let AfterWrite::Done(outcomes) | AfterWrite::Forget(outcomes) = after {
+            if let NextStep::Done(outcomes) | NextStep::Forget(outcomes) = after {
                 self.count(write.type_, write.reason, &outcomes);
                 self.queue.wake();
                 return;
@@ -247,12 +247,12 @@ impl RecorderParts {
         &self,
         name: &str,
         write: &EventWrite,
-        draft: &Draft,
+        pending: &PendingEvent,
     ) -> Result<EventWriteResult, ApiError> {
         let name = alternative_name(name, write.names_taken);
         let counted =
             EventCount { count: write.count, first: write.first, last: write.last, instance: &self.instance };
-        let event = build_event(&draft.regarding, &draft.event, &name, draft.ids.as_ref(), &counted);
+        let event = build_event(&pending.regarding, &pending.event, &name, pending.ids.as_ref(), &counted);
         let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
         let params = PostParams::default();
         let created = async { unless_namespace_gone(api.create(&params, &event).await) };
@@ -264,7 +264,7 @@ impl RecorderParts {
         let found = call_with_timeout(call("get", &write.namespace, &name), api.get_opt(&name))
             .await?
             .ok_or(error)?;
-        Ok(EventWriteResult::Found(found_event(&found, &draft.regarding)))
+        Ok(EventWriteResult::Found(found_event(&found, &pending.regarding)))
     }
 
     async fn patch_series(&self, name: &str, write: &EventWrite) -> Result<EventWriteResult, ApiError> {

@@ -13,7 +13,7 @@ use crate::{
     backoff::ExponentialBackoff,
     cluster::events::{
         object::{FoundEvent, Regarding},
-        write::{AfterWrite, Draft, EventWrite, EventWriteResult, PublishAction},
+        write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
     },
     telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
@@ -37,7 +37,7 @@ pub struct Series {
     reason: &'static str,
     namespace: String,
     /// Kept until the Event exists.
-    draft: Option<Draft>,
+    pending: Option<PendingEvent>,
     names_taken: u32,
     count: i32,
     /// What the API server has of them; 0: it does not have the Event.
@@ -71,7 +71,7 @@ impl Series {
             type_: event.type_,
             reason: event.reason,
             namespace: regarding.namespace.clone(),
-            draft: None,
+            pending: None,
             names_taken: 0,
             count: 0,
             recorded: 0,
@@ -116,7 +116,11 @@ impl Series {
     pub fn open(&mut self, regarding: &Regarding, event: &NewEvent, ids: Option<SpanIds>) {
         self.open += 1;
         self.queued = true;
-        self.draft.get_or_insert_with(|| Draft { regarding: regarding.clone(), event: event.clone(), ids });
+        self.pending.get_or_insert_with(|| PendingEvent {
+            regarding: regarding.clone(),
+            event: event.clone(),
+            ids,
+        });
     }
 
     /// The reconcile whose call it is that is to be made.
@@ -128,7 +132,7 @@ impl Series {
     pub fn begin(&mut self) -> Option<EventWrite> {
         self.queued = false;
         let creates = self.recorded == 0;
-        if self.in_flight || self.count <= self.recorded || (creates && self.draft.is_none()) {
+        if self.in_flight || self.count <= self.recorded || (creates && self.pending.is_none()) {
             return None;
         }
         self.in_flight = true;
@@ -136,7 +140,7 @@ impl Series {
             type_: self.type_,
             reason: self.reason,
             namespace: self.namespace.clone(),
-            draft: self.draft.clone().filter(|_| creates),
+            pending: self.pending.clone().filter(|_| creates),
             names_taken: self.names_taken,
             count: self.count,
             first: self.first,
@@ -147,28 +151,28 @@ impl Series {
     }
 
     /// Records what became of a call.
-    pub fn end(&mut self, write: &EventWrite, result: EventWriteResult, now: Instant) -> AfterWrite {
+    pub fn end(&mut self, write: &EventWrite, result: EventWriteResult, now: Instant) -> NextStep {
         self.in_flight = false;
         match result {
-            EventWriteResult::Written => AfterWrite::Done(self.written(write, now)),
+            EventWriteResult::Written => NextStep::Done(self.written(write, now)),
             EventWriteResult::Found(found) => self.found(write, found, now),
             EventWriteResult::Expired => {
                 // The next call begins a new Event: this one where the occurrence is at hand, or that of the
                 // next occurrence.
                 self.recorded = 0;
                 self.retry = None;
-                if self.draft.is_some() {
-                    return AfterWrite::Again;
+                if self.pending.is_some() {
+                    return NextStep::Again;
                 }
-                AfterWrite::Done(self.close(EventOutcome::Aggregated))
+                NextStep::Done(self.close(EventOutcome::Aggregated))
             }
-            EventWriteResult::NamespaceGone => AfterWrite::Forget(Vec::new()),
+            EventWriteResult::NamespaceGone => NextStep::Forget(Vec::new()),
             EventWriteResult::Failed(retry_after) => {
                 self.retry = self.next_retry(retry_after, now);
                 if self.retry.is_some() {
-                    return AfterWrite::Done(Vec::new());
+                    return NextStep::Done(Vec::new());
                 }
-                AfterWrite::Forget(self.close(EventOutcome::Failed))
+                NextStep::Forget(self.close(EventOutcome::Failed))
             }
         }
     }
@@ -227,9 +231,9 @@ impl Series {
         self.recorded = write.count;
         self.recorded_at = now;
         self.retry = None;
-        self.draft = None;
+        self.pending = None;
         self.caller = None;
-        match (&write.draft, std::mem::take(&mut self.open)) {
+        match (&write.pending, std::mem::take(&mut self.open)) {
             (Some(_), open @ 1..) => {
                 vec![(EventOutcome::Created, 1), (EventOutcome::Aggregated, open - 1)]
             }
@@ -237,22 +241,22 @@ impl Series {
         }
     }
 
-    fn found(&mut self, write: &EventWrite, found: FoundEvent, now: Instant) -> AfterWrite {
+    fn found(&mut self, write: &EventWrite, found: FoundEvent, now: Instant) -> NextStep {
         let (count, first, last) = match found {
             FoundEvent::Own { count, first, last } => (count, first, last),
             FoundEvent::Foreign => {
                 self.names_taken += 1;
                 return if self.names_taken < MAX_NAME_ATTEMPTS {
-                    AfterWrite::Again
+                    NextStep::Again
                 } else {
-                    AfterWrite::Done(self.close(EventOutcome::Failed))
+                    NextStep::Done(self.close(EventOutcome::Failed))
                 };
             }
         };
         // Created by a call of ours whose answer was lost: it counts what we had counted by then.
         let own = first == Some(self.first);
         // Published before a restart or a take-over: it is no second occurrence.
-        let since = write.draft.as_ref().and_then(|draft| draft.regarding.since);
+        let since = write.pending.as_ref().and_then(|pending| pending.regarding.since);
         let republished = since.zip(last).is_some_and(|(since, last)| last >= since);
         if !own {
             self.count = self.count.saturating_add(count).saturating_sub(i32::from(republished));
@@ -260,11 +264,11 @@ impl Series {
         self.recorded = count;
         self.recorded_at = now;
         self.retry = None;
-        self.draft = None;
+        self.pending = None;
         if self.count > self.recorded {
-            return AfterWrite::Again;
+            return NextStep::Again;
         }
-        AfterWrite::Done(self.close(if own { EventOutcome::Created } else { EventOutcome::Aggregated }))
+        NextStep::Done(self.close(if own { EventOutcome::Created } else { EventOutcome::Aggregated }))
     }
 
     fn close(&mut self, outcome: EventOutcome) -> Vec<(EventOutcome, u32)> {

@@ -51,7 +51,7 @@ impl Steps {
         action
     }
 
-    fn write(&mut self, seconds: i64, result: EventWriteResult) -> AfterWrite {
+    fn write(&mut self, seconds: i64, result: EventWriteResult) -> NextStep {
         let write = self.series.begin().unwrap();
         self.series.end(&write, result, self.now(seconds))
     }
@@ -61,8 +61,8 @@ impl Steps {
     }
 }
 
-fn done(outcome: EventOutcome, count: u32) -> AfterWrite {
-    AfterWrite::Done(vec![(outcome, count)])
+fn done(outcome: EventOutcome, count: u32) -> NextStep {
+    NextStep::Done(vec![(outcome, count)])
 }
 
 fn own(count: i32, first: i64, last: i64) -> EventWriteResult {
@@ -75,7 +75,7 @@ fn the_first_and_the_second_are_written_and_then_one_in_30_s() {
     assert_eq!(steps.occur(0), PublishAction::Write);
     assert_eq!(
         steps.write(0, EventWriteResult::Written),
-        AfterWrite::Done(vec![(Created, 1), (Aggregated, 0)])
+        NextStep::Done(vec![(Created, 1), (Aggregated, 0)])
     );
     assert_eq!((steps.due(), steps.occur(1)), (None, PublishAction::Write));
     assert_eq!(steps.write(1, EventWriteResult::Written), done(Aggregated, 1));
@@ -91,7 +91,7 @@ fn an_occurrence_during_a_call_is_written_after_it() {
     let write = steps.series.begin().unwrap();
     assert_eq!((steps.occur(0), steps.series.begin().is_none()), (PublishAction::Await, true));
     let after = steps.series.end(&write, EventWriteResult::Written, steps.now(1));
-    assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
+    assert_eq!(after, NextStep::Done(vec![(Created, 1), (Aggregated, 1)]));
     assert_eq!(steps.due(), Some(1), "the second is written at once");
 }
 
@@ -99,17 +99,17 @@ fn an_occurrence_during_a_call_is_written_after_it() {
 fn a_failed_call_is_tried_again_and_counted_once() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    assert_eq!(steps.write(0, EventWriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!(steps.write(0, EventWriteResult::Failed(None)), NextStep::Done(Vec::new()));
     assert_eq!((steps.due(), steps.occur(0)), (Some(1), PublishAction::Await));
-    assert_eq!(steps.write(1, EventWriteResult::Failed(None)), AfterWrite::Done(Vec::new()));
+    assert_eq!(steps.write(1, EventWriteResult::Failed(None)), NextStep::Done(Vec::new()));
     assert_eq!(steps.due(), Some(3));
     assert_eq!(
         steps.write(3, EventWriteResult::Failed(Some(Duration::from_secs(9)))),
-        AfterWrite::Done(Vec::new())
+        NextStep::Done(Vec::new())
     );
     assert_eq!(steps.due(), Some(12), "Retry-After");
     let after = steps.write(12, EventWriteResult::Written);
-    assert_eq!(after, AfterWrite::Done(vec![(Created, 1), (Aggregated, 1)]));
+    assert_eq!(after, NextStep::Done(vec![(Created, 1), (Aggregated, 1)]));
     assert_eq!(steps.series.recorded, 2, "the retry counts what came meanwhile");
 }
 
@@ -127,7 +127,7 @@ fn retries_are_bounded_in_number_and_time() {
                 None => break after,
             }
         };
-        assert_eq!(after, AfterWrite::Forget(vec![(Failed, 1)]));
+        assert_eq!(after, NextStep::Forget(vec![(Failed, 1)]));
         assert!(now <= 600 && (5..=MAX_ATTEMPTS).contains(&attempts), "{attempts} attempts in {now} s");
     }
 }
@@ -135,9 +135,9 @@ fn retries_are_bounded_in_number_and_time() {
 #[test]
 fn an_event_that_is_there_is_counted_on() {
     for (what, since, found, expected, after) in [
-        ("of another process", None, own(3, -90, -60), 4, AfterWrite::Again),
+        ("of another process", None, own(3, -90, -60), 4, NextStep::Again),
         ("published after the transition", Some(at(-61)), own(3, -90, -60), 3, done(Aggregated, 1)),
-        ("published before the transition", Some(at(-59)), own(3, -90, -60), 4, AfterWrite::Again),
+        ("published before the transition", Some(at(-59)), own(3, -90, -60), 4, NextStep::Again),
         ("of a call whose answer was lost", None, own(1, 0, 0), 1, done(Created, 1)),
     ] {
         let mut steps = Steps::new(since);
@@ -162,14 +162,14 @@ fn a_foreign_event_is_left_alone() {
     let mut steps = Steps::new(None);
     steps.occur(0);
     let foreign = EventWriteResult::Found(FoundEvent::Foreign);
-    assert_eq!(steps.write(0, foreign), AfterWrite::Again);
+    assert_eq!(steps.write(0, foreign), NextStep::Again);
     assert_eq!(steps.series.names_taken, 1);
     steps.write(0, EventWriteResult::Written);
     steps.occur(1);
     assert_eq!(steps.series.begin().map(|write| write.names_taken), Some(1), "the series keeps its name");
     let mut besieged = Steps::new(None);
     besieged.occur(0);
-    let answers: Vec<AfterWrite> = (0..MAX_NAME_ATTEMPTS).map(|_| besieged.write(0, foreign)).collect();
+    let answers: Vec<NextStep> = (0..MAX_NAME_ATTEMPTS).map(|_| besieged.write(0, foreign)).collect();
     assert_eq!(answers.last(), Some(&done(Failed, 1)));
 }
 
@@ -177,7 +177,7 @@ fn a_foreign_event_is_left_alone() {
 fn what_a_namespace_under_deletion_refuses_has_no_outcome() {
     let mut steps = Steps::new(None);
     steps.occur(0);
-    assert_eq!(steps.write(0, EventWriteResult::NamespaceGone), AfterWrite::Forget(Vec::new()));
+    assert_eq!(steps.write(0, EventWriteResult::NamespaceGone), NextStep::Forget(Vec::new()));
 }
 
 #[test]
@@ -186,9 +186,9 @@ fn an_expired_event_is_created_anew() {
     steps.occur(0);
     steps.write(0, EventWriteResult::Written);
     steps.occur(1);
-    assert_eq!(steps.write(1, EventWriteResult::Expired), AfterWrite::Again);
+    assert_eq!(steps.write(1, EventWriteResult::Expired), NextStep::Again);
     let write = steps.series.begin().unwrap();
-    assert_eq!((write.draft.is_some(), write.count), (true, 2));
+    assert_eq!((write.pending.is_some(), write.count), (true, 2));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
         events::{
             object::{Regarding, event_name},
             series::Series,
-            write::{AfterWrite, EventWrite, EventWriteResult, PublishAction},
+            write::{EventWrite, EventWriteResult, NextStep, PublishAction},
         },
         table,
     },
@@ -97,11 +97,11 @@ impl RecorderState {
         write: &EventWrite,
         result: EventWriteResult,
         now: Instant,
-    ) -> AfterWrite {
-        let Some(series) = self.series.get_mut(name) else { return AfterWrite::Done(Vec::new()) };
+    ) -> NextStep {
+        let Some(series) = self.series.get_mut(name) else { return NextStep::Done(Vec::new()) };
         let was_due = series.due_at();
         let after = series.end(write, result, now);
-        if matches!(after, AfterWrite::Forget(_)) {
+        if matches!(after, NextStep::Forget(_)) {
             self.series.remove(name);
         }
         self.reschedule(name, was_due);

@@ -27,7 +27,7 @@ fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAc
     state.add(&regarding(uid), &event, None, None, Timestamp::UNIX_EPOCH, now)
 }
 
-fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> AfterWrite {
+fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> NextStep {
     let write = state.begin(name).unwrap();
     state.end(name, &write, result, now)
 }
@@ -71,10 +71,7 @@ fn what_is_not_written_is_not_forgotten() {
 fn what_is_given_up_leaves_no_memory() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
-    assert_eq!(
-        write(&mut state, &name, EventWriteResult::NamespaceGone, now),
-        AfterWrite::Forget(Vec::new())
-    );
+    assert_eq!(write(&mut state, &name, EventWriteResult::NamespaceGone, now), NextStep::Forget(Vec::new()));
     assert!(state.series.is_empty());
 }
 
@@ -84,14 +81,14 @@ fn after_a_change_of_the_leader_the_server_is_right() {
     let (name, _) = add(&mut state, "u", now);
     let running = state.begin(&name).unwrap();
     state.clear();
-    assert_eq!(state.end(&name, &running, EventWriteResult::Written, now), AfterWrite::Done(Vec::new()));
+    assert_eq!(state.end(&name, &running, EventWriteResult::Written, now), NextStep::Done(Vec::new()));
     add(&mut state, "u", now);
     let at = Some(Timestamp::MIN);
     let found = EventWriteResult::Found(FoundEvent::Own { count: 9, first: at, last: at });
-    assert_eq!(write(&mut state, &name, found, now), AfterWrite::Again);
+    assert_eq!(write(&mut state, &name, found, now), NextStep::Again);
     assert_eq!(
         write(&mut state, &name, EventWriteResult::Written, now),
-        AfterWrite::Done(vec![(EventOutcome::Aggregated, 1)])
+        NextStep::Done(vec![(EventOutcome::Aggregated, 1)])
     );
 }
 

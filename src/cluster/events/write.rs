@@ -25,7 +25,7 @@ pub enum PublishAction {
 
 /// What is needed to create the Event of a series.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct PendingEvent {
     /// The object.
     pub regarding: Regarding,
     /// The first occurrence.
@@ -44,7 +44,7 @@ pub struct EventWrite {
     /// The namespace.
     pub namespace: String,
     /// The Event to create; `None`: it exists, and its series is to be patched.
-    pub draft: Option<Draft>,
+    pub pending: Option<PendingEvent>,
     /// How many foreign Events were found under our names.
     pub names_taken: u32,
     /// Occurrences so far.
@@ -76,7 +76,7 @@ pub enum EventWriteResult {
 
 /// What follows from a call. So many occurrences had these outcomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AfterWrite {
+pub enum NextStep {
     /// Another call, now.
     Again,
     /// Nothing now.

@@ -111,14 +111,14 @@ impl Leadership {
     }
 
     /// Whether the claim is held, expired or not.
-    pub(super) fn is_claimed(&self) -> bool {
+    pub(super) fn holds_lease(&self) -> bool {
         *self.claimed.borrow()
     }
 
     /// What is left of the claim; `None` without one.
     pub(super) fn remaining(&self) -> Option<Duration> {
         let expires = Duration::from_nanos(self.expires.load(Ordering::Acquire));
-        self.is_claimed().then(|| expires.saturating_sub(since_boot()))
+        self.holds_lease().then(|| expires.saturating_sub(since_boot()))
     }
 
     /// The claim holds until then, since boot.
@@ -164,7 +164,7 @@ mod tests {
         leadership.start_leading();
         assert!(leadership.is_leading());
         leadership.renew(since_boot().saturating_sub(Duration::from_nanos(1)));
-        assert!(!leadership.is_leading() && leadership.is_claimed());
+        assert!(!leadership.is_leading() && leadership.holds_lease());
         assert_eq!(leadership.remaining(), Some(Duration::ZERO));
     }
 

@@ -26,7 +26,7 @@ use crate::{
 
 /// The pause after a build before the next one of the same function; it doubles while they follow in quick
 /// succession.
-const PAUSES: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(10), Duration::from_mins(5));
+const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(10), Duration::from_mins(5));
 
 /// Where the build of the current inputs stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +271,7 @@ pub fn created(run: &DynamicObject) -> Option<Time> {
 
 fn pause(build: &BuildStatus) -> SignedDuration {
     let earlier = build.burst.and_then(|burst| u32::try_from(burst - 1).ok()).unwrap_or_default();
-    SignedDuration::try_from(PAUSES.delay(earlier)).unwrap_or(SignedDuration::MAX)
+    SignedDuration::try_from(BACKOFF.delay(earlier)).unwrap_or(SignedDuration::MAX)
 }
 
 /// When the build after this one may begin, if that is not yet.

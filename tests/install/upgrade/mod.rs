@@ -27,7 +27,7 @@ fn versions() -> impl Iterator<Item = &'static str> {
 /// The namespace of the golden files.
 const NAMESPACE: &str = "upgrade";
 
-const SOON: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn golden(version: &str, file: &str) -> String {
     format!("tests/golden/upgrade/{version}/{file}")
@@ -63,7 +63,7 @@ fn restarts_are_announced(version: &str) -> bool {
 }
 
 async fn reconciled(operator: &Operator, objects: usize) {
-    eventually("every object is reconciled and the queues are empty", SOON, async || {
+    eventually("every object is reconciled and the queues are empty", TIMEOUT, async || {
         let page = operator.metrics("text/plain").await;
         let sum = |name: &str| -> f64 {
             let lines = page.lines().filter(|line| line.starts_with(name));

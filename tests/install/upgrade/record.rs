@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     live::every_child,
     text, top,
-    upgrade::{NAMESPACE, NEXT, SOON, cluster, golden, stored},
+    upgrade::{NAMESPACE, NEXT, TIMEOUT, cluster, golden, stored},
 };
 
 fn yaml_files(dir: &Path) -> Vec<Value> {
@@ -80,7 +80,7 @@ async fn record() {
     for object in &objects {
         let api = stored::api(&client, object).await;
         let name = object["metadata"]["name"].as_str().unwrap();
-        eventually(&format!("{name} is ready"), SOON, async || {
+        eventually(&format!("{name} is ready"), TIMEOUT, async || {
             let status = api.get(name).await.map_err(|error| error.to_string())?.data["status"].take();
             if status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
         })

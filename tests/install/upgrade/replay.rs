@@ -7,7 +7,7 @@ use elpio_cluster::{Audit, Crds, Operator};
 use serde_json::json;
 
 use crate::upgrade::{
-    NAMESPACE, SOON, cluster, crds, documents, reconciled, restarts_are_announced, stored, versions,
+    NAMESPACE, TIMEOUT, cluster, crds, documents, reconciled, restarts_are_announced, stored, versions,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn replay(version: &str) -> Audit {
     operator.wait_ready().await;
     let published = children.iter().filter(|child| child["kind"] == "ElpioService").count();
     reconciled(&operator, objects.len() + published).await;
-    operator.terminate(SOON).await;
+    operator.terminate(TIMEOUT).await;
     let own = |resource: &str| matches!(resource, "events" | "leases");
     let by_operator = cluster.audit_since(offset).user_agent("elpio-operator").namespace(NAMESPACE).writes();
     by_operator.filter(|entry| {

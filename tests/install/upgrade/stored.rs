@@ -9,13 +9,14 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::upgrade::SOON;
+use crate::upgrade::TIMEOUT;
 
 pub async fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
     let types = serde_json::from_value(object.clone()).unwrap();
     let gvk = GroupVersionKind::try_from(&types).unwrap();
     let (resource, capabilities) =
-        elpio_cluster::eventually("the kind is served", SOON, async || pinned_kind(client, &gvk).await).await;
+        elpio_cluster::eventually("the kind is served", TIMEOUT, async || pinned_kind(client, &gvk).await)
+            .await;
     match (capabilities.scope, object["metadata"]["namespace"].as_str()) {
         (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
         _ => Api::all_with(client.clone(), &resource),
@@ -46,5 +47,5 @@ pub async fn restore(cluster: &Cluster, object: &Value) {
     let key = format!("/registry/{resource}/{namespace}/{}", name(object));
     cluster.put_into_etcd(&key, &object.to_string()).await;
     let api = api(&cluster.client().await, object).await;
-    eventually("the API server has it", SOON, async || api.get(name(object)).await).await;
+    eventually("the API server has it", TIMEOUT, async || api.get(name(object)).await).await;
 }

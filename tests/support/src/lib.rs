@@ -2,13 +2,13 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | [`stage`] | a namespace of a shared cluster, with an operator and fake engines |
+//! | [`live_env`] | a namespace of a shared cluster, with an operator and fake engines |
 //! | [`alerting`] | the rules files, made from `dashboards/settings.yaml` and the template |
 //! | [`objective`] | the objective of `dashboards/settings.yaml` as queries and rules |
 //! | [`load`] | work for an operator: services that change, a rollout that fails |
 //! | [`rights`] | a user who lacks one right until it is granted |
 //! | [`rules`] | specs that are valid or not, one case for each rule |
-//! | [`telemetry_rig`] | telemetry with in-memory exporters, and reconciles that are made up |
+//! | [`telemetry_harness`] | telemetry with in-memory exporters, and reconciles that are made up |
 //! | [`span_rows`] | whether a span is what its row of the catalog states |
 //! | [`promql`] | the names and matchers in a query |
 //! | [`report`] | a table in a test's output |
@@ -27,6 +27,7 @@
 )]
 
 pub mod alerting;
+pub mod live_env;
 pub mod load;
 pub mod objective;
 pub mod promql;
@@ -34,5 +35,4 @@ pub mod report;
 pub mod rights;
 pub mod rules;
 pub mod span_rows;
-pub mod stage;
-pub mod telemetry_rig;
+pub mod telemetry_harness;

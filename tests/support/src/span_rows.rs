@@ -4,7 +4,7 @@ use elpio_operator::telemetry::catalog::spans::{SPANS, SpanDef, SpanStatus, Valu
 use opentelemetry::{Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
 
-use crate::telemetry_rig::attributes;
+use crate::telemetry_harness::attributes;
 
 /// The row of a span.
 pub fn row(span: &SpanData) -> &'static SpanDef {

@@ -27,7 +27,7 @@ pub use children::{children, find};
 pub use events::{reasons, summary};
 
 /// Enough for a machine that builds something else at the same time; a healthy run needs a second.
-pub const SOON: Duration = Duration::from_mins(1);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The operator's binary: cargo builds it for every suite, beside the folder of the suite's own.
 pub fn binary() -> &'static Path {
@@ -39,7 +39,7 @@ pub fn binary() -> &'static Path {
     &BINARY
 }
 
-pub struct Stage {
+pub struct LiveEnv {
     pub cluster: &'static Cluster,
     pub client: Client,
     pub namespace: String,
@@ -50,7 +50,7 @@ pub struct Stage {
     environment: Vec<(String, String)>,
 }
 
-impl Stage {
+impl LiveEnv {
     /// A ready operator on Knative, with its page on and its telemetry pushed to a receiver.
     pub async fn new(name: &str) -> Self {
         Self::with(name, &[]).await
@@ -61,7 +61,7 @@ impl Stage {
         Self::on(cluster, name, &cluster.kubeconfig(), extra).await
     }
 
-    /// On a cluster of the test's own, or as another user. `{}` in a value is the stage's namespace.
+    /// On a cluster of the test's own, or as another user. `{}` in a value is the environment's namespace.
     pub async fn on(
         cluster: &'static Cluster,
         name: &str,
@@ -139,7 +139,7 @@ impl Stage {
         what: &str,
         wanted: impl Fn(&ElpioService) -> bool,
     ) -> ElpioService {
-        eventually(&format!("{name}: {what}"), SOON, async || {
+        eventually(&format!("{name}: {what}"), TIMEOUT, async || {
             let object = self.services().get(name).await.map_err(|e| e.to_string())?;
             if wanted(&object) {
                 Ok(object)
@@ -183,7 +183,7 @@ impl Stage {
 
     /// Waits for an Event.
     pub async fn event(&self, name: &str, type_: &str, reason: &str) -> Event {
-        eventually(&format!("{name}: Event {type_} {reason}"), SOON, async || {
+        eventually(&format!("{name}: Event {type_} {reason}"), TIMEOUT, async || {
             let events = self.events(name).await;
             let found = events
                 .iter()
@@ -196,7 +196,7 @@ impl Stage {
     /// Waits until the Events that regard an object of this kind are these, oldest first: a status does not
     /// wait for its Events for ever.
     pub async fn expect_events(&self, kind: &str, name: &str, expected: &[&str]) -> Vec<Event> {
-        eventually(&format!("the Events of {kind} {name} are {expected:?}"), SOON, async || {
+        eventually(&format!("the Events of {kind} {name} are {expected:?}"), TIMEOUT, async || {
             let mut events = self.events(name).await;
             events.retain(|e| e.regarding.as_ref().is_some_and(|r| r.kind.as_deref() == Some(kind)));
             if reasons(&events) == expected { Ok(events) } else { Err(summary(&events)) }
@@ -212,15 +212,15 @@ impl Stage {
         what: &str,
         wanted: impl Fn(&DynamicObject) -> bool,
     ) -> DynamicObject {
-        wait_for_object(api, name, what, SOON, wanted).await
+        wait_for_object(api, name, what, TIMEOUT, wanted).await
     }
 
     pub async fn wait_until_deleted(&self, api: &Api<DynamicObject>, name: &str) {
-        elpio_cluster::wait_until_deleted(api, name, SOON).await;
+        elpio_cluster::wait_until_deleted(api, name, TIMEOUT).await;
     }
 
     /// What the operator asked of the API server in this namespace since `mark`.
-    pub fn asked_since(&self, mark: u64) -> Audit {
+    pub fn requests_since(&self, mark: u64) -> Audit {
         self.cluster.audit_since(mark).user_agent("elpio-operator").namespace(&self.namespace)
     }
 }

@@ -1,4 +1,4 @@
-//! A stage with the verbs of functions; the test itself decides what becomes of the runs.
+//! A env with the verbs of functions; the test itself decides what becomes of the runs.
 
 use elpio_cluster::eventually;
 use elpio_operator::api::{ElpioFunction, ElpioService, condition::Condition};
@@ -9,14 +9,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::{SOON, Stage};
+use crate::live_env::{LiveEnv, TIMEOUT};
 
 pub const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// A stage with the verbs of functions.
+/// A env with the verbs of functions.
 pub struct Functions {
-    pub stage: Stage,
+    pub env: LiveEnv,
     pub api: Api<ElpioFunction>,
     pub runs: Api<DynamicObject>,
 }
@@ -27,13 +27,13 @@ pub fn spec(revision: &str) -> Value {
 
 impl Functions {
     pub async fn new(name: &str) -> Self {
-        Self::on(Stage::new(name).await)
+        Self::on(LiveEnv::new(name).await)
     }
 
-    pub fn on(stage: Stage) -> Self {
-        let api = Api::namespaced(stage.client.clone(), &stage.namespace);
-        let runs = stage.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
-        Self { stage, api, runs }
+    pub fn on(env: LiveEnv) -> Self {
+        let api = Api::namespaced(env.client.clone(), &env.namespace);
+        let runs = env.any("tekton.dev/v1", "PipelineRun", "pipelineruns");
+        Self { env, api, runs }
     }
 
     pub async fn apply(&self, spec: &Value, annotations: &Value) {
@@ -42,7 +42,7 @@ impl Functions {
     }
 
     pub async fn phase(&self, phase: &str) -> ElpioFunction {
-        eventually(&format!("hello is {phase}"), SOON, async || {
+        eventually(&format!("hello is {phase}"), TIMEOUT, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
             let seen = object
                 .status
@@ -60,7 +60,7 @@ impl Functions {
 
     /// The run of the function's current inputs, once it is there.
     pub async fn run(&self) -> DynamicObject {
-        eventually("the run of the current inputs", SOON, async || {
+        eventually("the run of the current inputs", TIMEOUT, async || {
             let object = self.api.get("hello").await.map_err(|e| e.to_string())?;
             let status = object
                 .status
@@ -74,7 +74,7 @@ impl Functions {
 
     /// A run beside these, once it is there.
     pub async fn other_run(&self, known: &[String]) -> DynamicObject {
-        eventually(&format!("a run beside {known:?}"), SOON, async || {
+        eventually(&format!("a run beside {known:?}"), TIMEOUT, async || {
             let runs = self.runs.list(&ListParams::default()).await.map_err(|e| e.to_string())?.items;
             let names: Vec<_> = runs.iter().map(ResourceExt::name_any).collect();
             runs.into_iter().find(|run| !known.contains(&run.name_any())).ok_or(format!("{names:?}"))
@@ -91,9 +91,9 @@ impl Functions {
     /// The image that the published service has, once it is this.
     pub async fn serves(&self, digest: &str) {
         let is = |o: &ElpioService| o.spec.image.digest.as_deref() == Some(digest);
-        eventually(&format!("the image is {digest}"), SOON, async || {
+        eventually(&format!("the image is {digest}"), TIMEOUT, async || {
             let function = self.api.get("hello").await.map_err(|e| e.to_string())?;
-            match self.stage.services().get_opt("hello").await.map_err(|e| e.to_string())? {
+            match self.env.services().get_opt("hello").await.map_err(|e| e.to_string())? {
                 Some(service) if is(&service) => Ok(()),
                 _ => Err(serde_json::to_string_pretty(&function.status).unwrap()),
             }

@@ -26,14 +26,14 @@ enum Line {
     Cut,
 }
 
-pub struct Relay {
+pub struct TcpProxy {
     kubeconfig: PathBuf,
     line: watch::Sender<Line>,
     refused: Arc<AtomicUsize>,
     _server: JoinSet<()>,
 }
 
-impl Relay {
+impl TcpProxy {
     /// In front of the API server of that kubeconfig.
     pub async fn to(kubeconfig: &Path) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -23,7 +23,7 @@ use crate::{
     writers::{ADD_ONS_EDIT, ELPIO_EDIT, Identity, Right, Writer},
 };
 
-pub const SOON: Duration = Duration::from_mins(2);
+pub const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The control plane of all tests but those that change the policy.
 pub async fn installed() -> &'static Cluster {
@@ -140,7 +140,7 @@ async fn wait_for_rights(client: &Client, writer: &Writer, namespace: &str) {
     // The operator is let through for who it is, not for what it holds.
     let held = held.filter(|_| writer.identity != Identity::Operator);
     for right in elpio.into_iter().chain(held) {
-        eventually(&format!("{} may {right:?}", writer.name), SOON, async || {
+        eventually(&format!("{} may {right:?}", writer.name), TIMEOUT, async || {
             if allowed(client, right, namespace).await { Ok(()) } else { Err("denied") }
         })
         .await;

@@ -3,9 +3,9 @@
 use elpio_operator::api::{ChildStatus, ElpioService, condition::Condition};
 use kube::{Api, ResourceExt, core::DynamicObject};
 
-use crate::stage::Stage;
+use crate::live_env::LiveEnv;
 
-impl Stage {
+impl LiveEnv {
     pub fn knative(&self) -> Api<DynamicObject> {
         self.any("serving.knative.dev/v1", "Service", "services")
     }

@@ -25,7 +25,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::span_rows;
 
-pub struct Rig {
+pub struct TelemetryHarness {
     pub telemetry: Telemetry,
     pub dispatch: Dispatch,
     pub spans: InMemorySpanExporter,
@@ -87,11 +87,11 @@ pub fn log(filter: &str) -> LogConfig {
 }
 
 /// Everything is on.
-pub fn rig() -> Rig {
+pub fn harness() -> TelemetryHarness {
     rig_with(&[], "info")
 }
 
-pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
+pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarness {
     let (spans, metrics, logs) =
         (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
     let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true);
@@ -99,10 +99,10 @@ pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> Rig {
     let lines = Lines::default();
     let (telemetry, dispatch, warnings) = builder.build(&log(filter), lines.clone()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    Rig { telemetry, dispatch, spans, metrics, logs, lines }
+    TelemetryHarness { telemetry, dispatch, spans, metrics, logs, lines }
 }
 
-impl Rig {
+impl TelemetryHarness {
     /// Runs one reconcile.
     pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, parent: SpanParent, run: F) {
         self.try_reconcile(parent, run).await.expect("no panic");

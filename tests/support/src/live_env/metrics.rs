@@ -2,9 +2,9 @@
 
 use elpio_cluster::eventually;
 
-use crate::stage::{SOON, Stage};
+use crate::live_env::{LiveEnv, TIMEOUT};
 
-impl Stage {
+impl LiveEnv {
     /// The value of a counter on the operator's page.
     pub async fn counted(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.operator
@@ -14,8 +14,8 @@ impl Stage {
     }
 
     /// Waits until a counter has this value.
-    pub async fn reaches(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        eventually(&format!("{name}{labels:?} is {value}"), SOON, async || {
+    pub async fn wait_for_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        eventually(&format!("{name}{labels:?} is {value}"), TIMEOUT, async || {
             match self.operator.sample(name, labels).await {
                 // Counters are whole numbers.
                 Some(now) if (now - value).abs() < 0.5 => Ok(()),
@@ -31,7 +31,7 @@ impl Stage {
 
     /// Waits until an error of this class is counted: a moment after the status that tells of it.
     pub async fn failed(&self, class: &str) {
-        eventually(&format!("an error of class {class}"), SOON, async || match self.errors(class).await {
+        eventually(&format!("an error of class {class}"), TIMEOUT, async || match self.errors(class).await {
             0.0 => Err("none"),
             _ => Ok(()),
         })
@@ -39,9 +39,9 @@ impl Stage {
     }
 
     /// Waits until the operator has nothing to do: every queue is empty and nobody works.
-    pub async fn quiet(&self) {
+    pub async fn wait_until_idle(&self) {
         let mut still = 0;
-        eventually("the operator is quiet", SOON, async || {
+        eventually("the operator is quiet", TIMEOUT, async || {
             let page = self.operator.metrics("").await;
             let sum: f64 = ["workqueue_depth", "elpio_reconcile_active"]
                 .iter()

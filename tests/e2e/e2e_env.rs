@@ -12,7 +12,7 @@ use elpio_cluster::{
 };
 use tokio::{runtime::Runtime, sync::OnceCell};
 
-pub struct World {
+pub struct E2eEnv {
     pub cluster: Cluster,
     _engines: Engines,
     pub otlp: OtlpReceiver,
@@ -24,16 +24,16 @@ pub struct World {
     _beside: FakeEngines,
 }
 
-/// Runs what the world itself has to do between two tests.
+/// Runs what the env itself has to do between two tests.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
-pub async fn world() -> &'static World {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    let start = || RUNTIME.block_on(World::start());
-    WORLD.get_or_init(async || tokio::task::spawn_blocking(start).await.expect("the world starts")).await
+pub async fn env() -> &'static E2eEnv {
+    static WORLD: OnceCell<E2eEnv> = OnceCell::const_new();
+    let start = || RUNTIME.block_on(E2eEnv::start());
+    WORLD.get_or_init(async || tokio::task::spawn_blocking(start).await.expect("the env starts")).await
 }
 
-impl World {
+impl E2eEnv {
     async fn start() -> Self {
         let cluster = Cluster::start(ClusterOptions::full()).await;
         let engines = Engines::start(&cluster, &Engine::ALL).await;
@@ -46,7 +46,7 @@ impl World {
             FakeEngineOptions { third_party_only: true, ..FakeEngineOptions::default() },
         );
         let interceptor = format!("http://127.0.0.1:{}", engines.interceptor_port());
-        let world = Self {
+        let env = Self {
             cluster,
             _engines: engines,
             otlp,
@@ -55,9 +55,9 @@ impl World {
             _network: network,
             _beside: beside,
         };
-        let operator = world.spawn_operator(&[]).await;
-        *world.operator.lock().unwrap_or_else(PoisonError::into_inner) = Some(operator);
-        world
+        let operator = env.spawn_operator(&[]).await;
+        *env.operator.lock().unwrap_or_else(PoisonError::into_inner) = Some(operator);
+        env
     }
 
     /// Ends the operator that looks after all namespaces, so that others can look after one each.
