@@ -151,7 +151,9 @@ fn truncate(attribute: &mut KeyValue, limit: usize) {
     match &mut attribute.value {
         Value::String(text) => truncate_text(text, limit),
         Value::Array(Array::String(texts)) => {
-            texts.iter_mut().for_each(|text| truncate_text(text, limit));
+            for text in texts {
+                truncate_text(text, limit);
+            }
         }
         _ => {}
     }
