@@ -139,9 +139,9 @@ pub fn engine_row(row: &SupportRow, facts: &EngineFacts, engine: Engine) -> Chec
 pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Timestamp) -> CheckRow {
     let check = "Lease";
     let action = format!(
-        "start an operator, or see its log: kubectl -n {namespace} logs -l \
-         app.kubernetes.io/part-of=elpio,app.kubernetes.io/component=operator; for other namespaces set \
-         ELPIO_NAMESPACES as it has it"
+        "start the operator, or check its log: kubectl -n {namespace} logs -l \
+         app.kubernetes.io/part-of=elpio,app.kubernetes.io/component=operator; if it serves only some \
+         namespaces, set ELPIO_NAMESPACES to its value"
     );
     let Some(lease) = lease else {
         return CheckRow::error(check, format!("{namespace}/{name} does not exist"), action);

@@ -192,7 +192,7 @@ impl View {
             return Ok(serde_json::to_string_pretty(&lines)? + "\n");
         }
         if lines.is_empty() {
-            return Ok(format!("no ElpioFunction or ElpioService {}\n", reader.place()));
+            return Ok(format!("no ElpioFunction or ElpioService {}\n", reader.scope_phrase()));
         }
         Ok(status_table(&lines, object.is_some(), self.palette))
     }
@@ -211,7 +211,7 @@ impl View {
         }
         if lines.is_empty() {
             let about = object.map_or_else(String::new, |object| format!(" about {}", object.name));
-            return Ok(format!("no Event of Elpio's{about} {}\n", reader.place()));
+            return Ok(format!("no Event of Elpio's{about} {}\n", reader.scope_phrase()));
         }
         Ok(event_table(&lines, Timestamp::now(), self.palette))
     }

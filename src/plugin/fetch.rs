@@ -58,7 +58,7 @@ impl Reader {
     }
 
     /// Where it reads, for people.
-    pub fn place(&self) -> String {
+    pub fn scope_phrase(&self) -> String {
         match &self.namespace {
             Some(namespace) => format!("in namespace {namespace}"),
             None => "in this cluster".to_owned(),
