@@ -28,9 +28,11 @@ pub struct E2eEnv {
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 pub async fn env() -> &'static E2eEnv {
-    static WORLD: OnceCell<E2eEnv> = OnceCell::const_new();
+    static E2E_ENV: OnceCell<E2eEnv> = OnceCell::const_new();
     let start = || RUNTIME.block_on(E2eEnv::start());
-    WORLD.get_or_init(async || tokio::task::spawn_blocking(start).await.expect("the env starts")).await
+    E2E_ENV
+        .get_or_init(async || tokio::task::spawn_blocking(start).await.expect("the environment starts"))
+        .await
 }
 
 impl E2eEnv {

@@ -287,7 +287,9 @@ impl<K: Kind> Reconciler<K> {
         }
         let warning =
             events.iter().find(|event| event.type_ == event_type::WARNING).map(|event| event.reason);
-        events.iter().for_each(|event| self.recorder.enqueue(&regarding, event));
+        for event in &events {
+            self.recorder.enqueue(&regarding, event);
+        }
         warning.map_or(Published::Normal, Published::Warning)
     }
 }

@@ -224,12 +224,10 @@ impl QueueState {
             // It became due while it was processed; the API server's wish counts for it as well.
             if let Some(at) = requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
                 self.add_after(key, at, dirty.trigger);
-            } else {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    self.ready.push(key.clone(), entry.lane, dirty.trigger.into());
-                    // As client-go, it has waited since it became due.
-                    entry.dirty = Some(dirty);
-                }
+            } else if let Some(entry) = self.entries.get_mut(key) {
+                self.ready.push(key.clone(), entry.lane, dirty.trigger.into());
+                // As client-go, it has waited since it became due.
+                entry.dirty = Some(dirty);
             }
         }
         if requeue.immediate {

@@ -27,7 +27,7 @@ const SAMPLES: usize = 100;
 /// The shipped limit is 256 MiB.
 const MAX_RSS: u64 = 128 << 20;
 const MAX_RATIO: f64 = 2.0;
-const TIMEOUT: Duration = Duration::from_mins(5);
+const SOON: Duration = Duration::from_mins(5);
 
 /// Prints what was measured; whether all is within its bounds.
 pub async fn measure(binary: &Path) -> bool {
@@ -119,7 +119,7 @@ async fn create_and_wait(client: &Client, namespace: &str, prefix: &str) -> Vec<
         let name = format!("{prefix}-{n}");
         let sent = Instant::now();
         create(&services, load::service(&name)).await;
-        eventually("the child", TIMEOUT, async || {
+        eventually("the child", SOON, async || {
             children.get_opt(&name).await.map_err(|e| e.to_string())?.ok_or_else(|| "absent".to_owned())
         })
         .await;
@@ -130,7 +130,7 @@ async fn create_and_wait(client: &Client, namespace: &str, prefix: &str) -> Vec<
 }
 
 async fn wait_until_invalid(operator: &Operator) {
-    eventually("every large service is invalid", TIMEOUT, async || {
+    eventually("every large service is invalid", SOON, async || {
         let count = operator.sample("elpio_resources", &[("reason", "InvalidSpec")]).await;
         if count == Some(400.0) { Ok(()) } else { Err(format!("{count:?} of {OBJECTS}")) }
     })

@@ -87,16 +87,18 @@ impl Observations {
     pub async fn wait_for(&self, observation: Observation, name: &str) -> Instant {
         let started = Instant::now();
         loop {
-            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = first.get(&observation).and_then(|times| times.get(name)).copied();
-            drop(first);
-            if let Some(at) = found {
+            if let Some(at) = self.first_seen(observation, name) {
                 return at;
             }
             assert!(started.elapsed() < TIMEOUT, "{name} was never {observation:?}");
             // The watch records the time: how often it is asked for makes no difference.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    fn first_seen(&self, observation: Observation, name: &str) -> Option<Instant> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get(&observation)?.get(name).copied()
     }
 
     /// Waits until `count` services have been in this state, and returns when each was first.

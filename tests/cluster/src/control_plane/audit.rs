@@ -128,7 +128,7 @@ impl Audit {
         let entries = complete
             .lines()
             .filter_map(|line| serde_json::from_str::<Record>(line).ok())
-            .filter(|record| !(record.verb == "watch" && record.env == "ResponseComplete"))
+            .filter(|record| !(record.verb == "watch" && record.stage == "ResponseComplete"))
             .map(AuditEntry::from)
             .collect();
         Self(entries)
@@ -164,7 +164,7 @@ impl AuditEntry {
 struct Record {
     #[serde(rename = "auditID")]
     audit_id: String,
-    env: String,
+    stage: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
     verb: String,

@@ -50,8 +50,8 @@ pub(super) async fn start(host: &Host<'_>, stages: &[String]) -> Vec<Process> {
         manifest::apply(&host.client, &object).await;
     }
     manifest::apply(&host.client, &node()).await;
-    let stages = all_stages(&kustomize.join("env"), stages);
-    futures::future::join_all(stages.iter().map(|env| wait_for_schema(host, env))).await;
+    let stages = all_stages(&kustomize.join("stage"), stages);
+    futures::future::join_all(stages.iter().map(|stage| wait_for_schema(host, stage))).await;
     let metrics = METRICS.iter().flat_map(|dir| manifest::read::<Value>(&kustomize.join(dir)));
     let text: Vec<String> = stages.into_iter().chain(metrics).map(|document| document.to_string()).collect();
     // JSON is YAML.
@@ -92,21 +92,21 @@ fn node() -> DynamicObject {
 fn all_stages(built_in: &Path, stages: &[String]) -> Vec<Value> {
     let extra = stages.iter().map(String::as_str).chain([FAILING_STAGES]);
     let extra = extra.flat_map(|text| {
-        manifest::parse::<Value>(text).unwrap_or_else(|error| panic!("invalid LiveEnv: {error}"))
+        manifest::parse::<Value>(text).unwrap_or_else(|error| panic!("invalid Stage: {error}"))
     });
     let all = BUILT_IN_STAGES
         .iter()
         .flat_map(|dir| manifest::read::<Value>(&built_in.join(dir)))
         .map(exclude_failing_pods)
         .chain(extra);
-    all.filter(|document| document["kind"] == "LiveEnv").collect()
+    all.filter(|document| document["kind"] == "Stage").collect()
 }
 
-/// Waits until the `OpenAPI` schema has the LiveEnv's group, shortly after the kind is served: without it KWOK
+/// Waits until the `OpenAPI` schema has the Stage's group, shortly after the kind is served: without it KWOK
 /// exits.
-async fn wait_for_schema(host: &Host<'_>, env: &Value) {
+async fn wait_for_schema(host: &Host<'_>, stage: &Value) {
     let Some(version) =
-        env["spec"]["resourceRef"]["apiGroup"].as_str().filter(|version| version.contains('/'))
+        stage["spec"]["resourceRef"]["apiGroup"].as_str().filter(|version| version.contains('/'))
     else {
         return;
     };
@@ -122,16 +122,16 @@ async fn wait_for_schema(host: &Host<'_>, env: &Value) {
     .await;
 }
 
-/// Excludes the failing pods from KWOK's LiveEnv that makes every pod ready: of two matching Stages KWOK picks
+/// Excludes the failing pods from KWOK's Stage that makes every pod ready: of two matching Stages KWOK picks
 /// one at random.
-fn exclude_failing_pods(mut env: Value) -> Value {
-    if env["metadata"]["name"] == "pod-ready" {
-        let conditions = env["spec"]["selector"]["matchExpressions"]
+fn exclude_failing_pods(mut stage: Value) -> Value {
+    if stage["metadata"]["name"] == "pod-ready" {
+        let conditions = stage["spec"]["selector"]["matchExpressions"]
             .as_array_mut()
-            .expect("KWOK's LiveEnv has match expressions");
+            .expect("KWOK's Stage has match expressions");
         conditions.push(json!({"key": IS_FAILING_POD, "operator": "NotIn", "values": ["true"]}));
     }
-    env
+    stage
 }
 
 fn spawn_scheduler(host: &Host<'_>) -> Process {

@@ -193,17 +193,13 @@ fn variables(leader_election_config: &str) -> Vec<(&'static str, String)> {
 }
 
 fn spawn_webhook(host: &Host<'_>, port: u16) -> Process {
-    let mut variables = variables("config-leader-election-webhook");
-    variables.extend([
+    let mut env = variables("config-leader-election-webhook");
+    env.extend([
         ("WEBHOOK_SERVICE_NAME", SERVICE.to_owned()),
         ("WEBHOOK_SECRET_NAME", "webhook-certs".to_owned()),
         ("WEBHOOK_PORT", port.to_string()),
     ]);
-    host.spawn(
-        &WEBHOOK,
-        vec![format!("-kubeconfig={}", host.kubeconfig()), "-disable-ha".to_owned()],
-        &variables,
-    )
+    host.spawn(&WEBHOOK, vec![format!("-kubeconfig={}", host.kubeconfig()), "-disable-ha".to_owned()], &env)
 }
 
 fn spawn_controller(host: &Host<'_>) -> Process {
@@ -235,8 +231,8 @@ mod tests {
     fn the_stages_cover_every_outcome() {
         let stages: Vec<Value> = manifest::parse(&stages()).unwrap();
         let mut outcomes = Vec::new();
-        for env in &stages {
-            let conditions = env["spec"]["selector"]["matchExpressions"].as_array().unwrap();
+        for stage in &stages {
+            let conditions = stage["spec"]["selector"]["matchExpressions"].as_array().unwrap();
             let outcome = conditions.iter().find(|condition| condition["key"] == OUTCOME.trim()).unwrap();
             outcomes.push(outcome["values"][0].as_str().unwrap().to_owned());
         }
