@@ -57,7 +57,7 @@ fn page(objective: &Objective) -> String {
     let mut text = format!(
         "# The objective: from an edit to ready\n\n\
          Generated from [`dashboards/settings.yaml`](../dashboards/settings.yaml): `UPDATE_GOLDEN=1 cargo test --test alerts generated`.\n\n\
-         **{} % of the rollouts that nobody took back are ready in time**, for each kind and engine:\n\n\
+         **{} % of the rollouts that were not superseded or deleted become ready in time**, for each kind and engine:\n\n\
          | kind | engine | time from the edit to `Ready` |\n|---|---|---|\n",
         objective.target
     );
