@@ -52,8 +52,9 @@ impl Watched {
     fn on_terminal(kubeconfig: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let pty = openpty(None, None).unwrap();
         let side = || Stdio::from(pty.slave.try_clone().unwrap());
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(plugin()).args(arguments);
+        // A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "setsid", "--ctty", "--wait"]).arg(plugin()).args(arguments);
         command.env_clear().env("KUBECONFIG", kubeconfig).env("PATH", std::env::var_os("PATH").unwrap());
         command.envs(environment.iter().copied()).stdin(side()).stdout(side()).stderr(side());
         let child = command.spawn().unwrap();

@@ -114,7 +114,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
         let text = ready_text().await;
         assert!(text.contains(&format!("namespace {namespace}: forbidden")), "{text}");
         let log = operator.log();
-        let lines = log.lines().filter(|line| line.contains("not permitted") && line.contains(namespace));
+        let lines = log.lines().filter(|line| line.contains("watch forbidden") && line.contains(namespace));
         assert_eq!(lines.count(), 1, "one line, not one for each kind: {log}");
         let refused = operator.sample("elpio_watch_refused", &[("scope", namespace)]).await;
         assert!(refused.is_some_and(|watches| watches > 1.0), "{refused:?}");
@@ -221,7 +221,7 @@ async fn replayed_61_one_403_is_not_a_state() {
     env.ready("web").await;
     let reasons = crate::live_env::reasons(&env.events("web").await);
     assert!(!reasons.contains(&"Warning ReconcileFailed".to_owned()), "{reasons:?}");
-    assert!(!operator.log().contains("not permitted"), "{}", operator.log());
+    assert!(!operator.log().contains("watch forbidden"), "{}", operator.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
