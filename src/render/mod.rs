@@ -49,6 +49,14 @@ pub struct Defaults {
     pub pod_security: PodSecurity,
 }
 
+impl Defaults {
+    /// The engine of a service: the one that its spec names, else the one that serves already, else the default.
+    #[must_use]
+    pub fn engine_for(&self, named: Option<Engine>, current: Option<Engine>) -> Engine {
+        named.or(current).unwrap_or(self.engine)
+    }
+}
+
 impl Default for Defaults {
     fn default() -> Self {
         Self {

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use crate::cluster::events::{queue::CONCURRENT_WRITES, recorder::Recorder};
 
 /// A call that takes longer holds up the next one no more, so that one webhook that hangs does not stop all.
-const PATIENCE: Duration = Duration::from_millis(250);
+const SLOW_CALL: Duration = Duration::from_millis(250);
 
 impl Recorder {
     /// I/O: makes the calls that wait and those that are due, until it is cancelled.
@@ -40,7 +40,7 @@ impl Recorder {
             tokio::select! {
                 biased;
                 Some(()) = running.next(), if !running.is_empty() => slow = 0,
-                () = tokio::time::sleep(PATIENCE), if !has_room && running.len() < CONCURRENT_WRITES => {
+                () = tokio::time::sleep(SLOW_CALL), if !has_room && running.len() < CONCURRENT_WRITES => {
                     slow = running.len();
                 }
                 () = due => {}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{ElpioServiceSpec, ElpioServiceStatus, Engine, label},
+    api::{ElpioServiceSpec, ElpioServiceStatus, label},
     controller::{
         kinds::{Kind, ReconcileContext},
         workqueue::Lane,
@@ -56,11 +56,8 @@ impl Kind for Service {
     }
 
     fn lane(spec: Option<&Self::Spec>, previous: Option<&Self::Status>, defaults: &Defaults) -> Lane {
-        let named = spec.and_then(|spec| spec.engine);
-        match named.or(previous.and_then(|status| status.engine)).unwrap_or(defaults.engine) {
-            Engine::Knative => 0,
-            Engine::Keda => 1,
-        }
+        let (named, current) = (spec.and_then(|spec| spec.engine), previous.and_then(|status| status.engine));
+        defaults.engine_for(named, current) as Lane
     }
 
     fn compute_status(

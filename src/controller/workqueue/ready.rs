@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::{cluster::ObjectKey, telemetry::Trigger};
+use crate::{api::Engine, cluster::ObjectKey, telemetry::Trigger};
 
 /// After so many urgent ones in a row, one that can wait gets its turn: nothing starves.
 const MAX_CONSECUTIVE_URGENT: u32 = 7;
@@ -29,8 +29,8 @@ impl From<Trigger> for Urgency {
 /// A part of what waits, that no other part holds up: what is written through other webhooks, by other engines.
 pub type Lane = usize;
 
-/// How many lanes there are.
-pub const LANES: usize = 2;
+/// How many lanes there are: one for each engine.
+pub const LANES: usize = Engine::ALL.len();
 
 /// The keys that wait, each once.
 #[derive(Debug, Default)]

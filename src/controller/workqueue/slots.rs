@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Children that take longer to be written give their slot to another reconcile, and are still written.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// The slots of one kind.
 #[derive(Clone, Debug)]
@@ -51,10 +51,10 @@ impl WorkerSlots {
 }
 
 impl WorkerSlot {
-    /// Runs what applies; it keeps the slot for no longer than [`PATIENCE`].
+    /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
     pub async fn while_applying<T>(&mut self, apply: impl Future<Output = T>) -> T {
         let mut apply = std::pin::pin!(apply);
-        if let Ok(applied) = tokio::time::timeout(PATIENCE, &mut apply).await {
+        if let Ok(applied) = tokio::time::timeout(SLOW_WRITE, &mut apply).await {
             return applied;
         }
         self.applying = None;
@@ -95,13 +95,13 @@ mod tests {
     async fn a_write_that_hangs_keeps_no_slot() {
         let slots = WorkerSlots::new(1);
         let mut first = slots.acquire_apply().await;
-        let hangs = first.while_applying(tokio::time::sleep(PATIENCE * 10));
+        let hangs = first.while_applying(tokio::time::sleep(SLOW_WRITE * 10));
         let other = async {
             let started = tokio::time::Instant::now();
             let _second = slots.acquire_apply().await;
             started.elapsed()
         };
         let ((), waited) = tokio::join!(hangs, other);
-        assert!(waited >= PATIENCE && waited < PATIENCE * 2, "{waited:?}");
+        assert!(waited >= SLOW_WRITE && waited < SLOW_WRITE * 2, "{waited:?}");
     }
 }

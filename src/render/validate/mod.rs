@@ -130,7 +130,7 @@ pub fn validate(
     defaults: &Defaults,
 ) -> Result<ValidService, Vec<FieldError>> {
     let mut errors = FieldErrors::default();
-    let engine = spec.engine.or(current_engine).unwrap_or(defaults.engine);
+    let engine = defaults.engine_for(spec.engine, current_engine);
     errors.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
         "must be a DNS-1035 label of at most 63 characters".to_owned()
     });
