@@ -34,6 +34,8 @@ pub enum Fault {
     LoseAnswer,
     /// The API server gets it once there is a permit.
     Hold(Arc<Semaphore>),
+    /// The API server gets it; its answer comes once there is a permit.
+    HoldAnswer(Arc<Semaphore>),
 }
 
 type Rule = Box<dyn FnMut(&Parts) -> Option<Fault> + Send>;
@@ -127,6 +129,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let Ok(answer) = shared.client.send(request).await else {
         return Response::builder().status(StatusCode::BAD_GATEWAY).body(Body::empty()).unwrap();
     };
+    if let Some(Fault::HoldAnswer(gate)) = &fault {
+        gate.acquire().await.unwrap().forget();
+    }
     if matches!(fault, Some(Fault::LoseAnswer)) {
         let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("the answer is lost"))]);
         return Response::builder().header(CONTENT_LENGTH, 1000).body(Body::from_stream(broken)).unwrap();

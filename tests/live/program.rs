@@ -1,13 +1,16 @@
 //! The program itself: its faults at start, its ports, its pages, its end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use elpio_cluster::{Cluster, Operator, Webhook, eventually, process::Exit, webhook::Rule};
+use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Semaphore};
 
-use crate::live_env::{LiveEnv, TIMEOUT, binary, image};
+use crate::{
+    fault_proxy::{Fault, FaultProxy},
+    live_env::{LiveEnv, binary, image},
+};
 
 const END: Duration = Duration::from_secs(40);
 
@@ -211,26 +214,29 @@ async fn help_version_and_crds_need_no_cluster() {
     assert!(reported("crds").await.contains("kind: CustomResourceDefinition"));
 }
 
-/// While the Events of the reconcile that wrote it still wait.
+/// While the answer to the write of that status is on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_spoiled_behind_a_reconcile_in_flight_is_mended() {
-    let env = LiveEnv::new("prog-spoiled-early").await;
-    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let env = LiveEnv::on(cluster, "prog-spoiled-early", proxy.kubeconfig(), &[]).await;
     env.engine.hold();
     env.apply("web", &image("v1")).await;
     env.condition("web", "Ready", "False", "Progressing").await;
     env.wait_until_idle().await;
-    webhook.add(Rule::delay("events", Duration::from_secs(4)));
-    let before = webhook.requests().len();
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    proxy.set(move |parts| {
+        parts.uri.path().ends_with("/elpioservices/web/status").then(|| Fault::HoldAnswer(held.clone()))
+    });
     env.engine.release();
     env.ready("web").await;
-    eventually("the Event waits", TIMEOUT, async || {
-        let seen = webhook.requests().split_off(before);
-        if seen.iter().any(|seen| seen.resource == "events") { Ok(()) } else { Err(format!("{seen:?}")) }
-    })
-    .await;
     let spoil = json!({"status": {"ready": false, "url": "http://evil", "conditions": []}});
     env.services().patch_status("web", &PatchParams::default(), &Patch::Merge(spoil)).await.unwrap();
+    // Its watch has shown it.
+    env.wait_for_metric("elpio_resources", &[("kind", "ElpioService"), ("ready", "unknown")], 1.0).await;
+    proxy.clear();
+    gate.add_permits(100);
     let mended = env.ready("web").await;
     assert_ne!(mended.status.unwrap().url.as_deref(), Some("http://evil"));
 }
