@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     backends::{Backends, target},
-    live_env::{LiveEnv, TIMEOUT, binary, find, image, with},
+    live_env::{LiveEnv, TIMEOUT, binary, find, image, wait_until_leading, with},
     report::table,
     rights::User,
 };
@@ -78,16 +78,6 @@ async fn second_replica(backends: &Backends, env: &LiveEnv) -> Operator {
     operator.wait_ready().await;
     backends.scrape(&operator).await;
     operator
-}
-
-async fn leads(operator: &Operator) {
-    eventually("it leads", TAKE_OVER, async || {
-        match operator.sample("leader_election_master_status", &[]).await {
-            Some(1.0) => Ok(()),
-            other => Err(format!("{other:?}\n{}", operator.log_tail())),
-        }
-    })
-    .await;
 }
 
 /// An edit of each service, each to its end.
@@ -191,7 +181,7 @@ async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "30000"),
     ];
     let env = backends.stage_as("replica-a", &user.kubeconfig().await, &election).await;
-    leads(&env.operator).await;
+    wait_until_leading(&env.operator, TAKE_OVER).await;
     let mut second = second_replica(backends, &env).await;
     let outputs = Outputs::of(&env.operator, &second);
     edit_all(&env, "v1").await;
@@ -204,7 +194,7 @@ async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
 
     let since = Instant::now();
     user.revoke().await;
-    leads(&second).await;
+    wait_until_leading(&second, TAKE_OVER).await;
     rows.extend(both_are_true(backends, &env, &outputs, (mark, "lead lost"), &all).await);
     never_more(backends, &STATES, &outputs.0, since, &truth(&env, mark).await).await;
     edit_all(&env, "v2").await;
@@ -219,7 +209,7 @@ async fn over_changes_of_leader_no_sum_doubles_and_every_total_is_true() {
     let since = Instant::now();
     second.kill();
     user.grant().await;
-    leads(&env.operator).await;
+    wait_until_leading(&env.operator, TAKE_OVER).await;
     // A killed process takes nothing back of what it pushed: Prometheus shows it for five minutes, and panels take
     // the largest of the replicas.
     let killed = [&AS_IN_PANELS[..], &TOTALS[..]].concat();

@@ -24,7 +24,7 @@ pub struct E2eEnv {
     _beside: FakeEngines,
 }
 
-/// Runs what the env itself has to do between two tests.
+/// Runs what the environment itself has to do between two tests.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 pub async fn env() -> &'static E2eEnv {

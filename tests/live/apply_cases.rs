@@ -130,7 +130,7 @@ async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
     let cluster = Cluster::shared().await;
-    // A env for its verbs; its own operator watches another namespace.
+    // An environment for its verbs; its own operator watches another namespace.
     let env = LiveEnv::with("apply-60", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
     let namespace = env.namespace.as_str();
     let leases: Api<Lease> = Api::namespaced(env.client.clone(), namespace);

@@ -1,4 +1,4 @@
-//! A env with the verbs of functions; the test itself decides what becomes of the runs.
+//! An environment with the verbs of functions; the test itself decides what becomes of the runs.
 
 use elpio_cluster::eventually;
 use elpio_operator::api::{ElpioFunction, ElpioService, condition::Condition};
@@ -14,7 +14,7 @@ use crate::live_env::{LiveEnv, TIMEOUT};
 pub const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// A env with the verbs of functions.
+/// An environment with the verbs of functions.
 pub struct Functions {
     pub env: LiveEnv,
     pub api: Api<ElpioFunction>,

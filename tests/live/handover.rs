@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use elpio_cluster::{Cluster, Operator, eventually, otlp::Span, process::Exit};
 
-use crate::live_env::{LiveEnv, TIMEOUT, binary, image};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image, wait_until_leading};
 
 const SERVICES: usize = 10;
 const END: Duration = Duration::from_secs(40);
@@ -29,16 +29,6 @@ async fn all_ready(env: &LiveEnv) {
     }
 }
 
-async fn leads(operator: &Operator) {
-    eventually("it leads", TIMEOUT, async || {
-        match operator.sample("leader_election_master_status", &[]).await {
-            Some(1.0) => Ok(()),
-            other => Err(format!("{other:?}\n{}", operator.log_tail())),
-        }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_orderly_end_no_root_is_sent_again() {
     let cluster = Cluster::shared().await;
@@ -61,11 +51,11 @@ async fn after_an_orderly_end_no_root_is_sent_again() {
         operator
     };
     let mut first = start().await;
-    leads(&first).await;
+    wait_until_leading(&first, TIMEOUT).await;
     let mut second = start().await;
     all_ready(&env).await;
     assert_eq!(first.terminate(END).await, Exit::Code(0), "{}", first.log_tail());
-    leads(&second).await;
+    wait_until_leading(&second, TIMEOUT).await;
     // It works: whatever it was to send again was sent before.
     env.apply("web-0", &image("v2")).await;
     env.service("web-0", "the second generation is ready", |o| {

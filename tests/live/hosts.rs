@@ -19,7 +19,7 @@ struct TwoNamespaces {
     _engine: FakeEngines,
 }
 
-/// The verbs of a env, in another namespace.
+/// The verbs of an environment, in another namespace.
 struct Namespace(String);
 
 impl TwoNamespaces {
@@ -33,7 +33,7 @@ impl TwoNamespaces {
         Self { first, second: Namespace(other), _engine: engine }
     }
 
-    /// Runs `verbs` of the env in the other namespace.
+    /// Runs `verbs` of the environment in the other namespace.
     async fn in_second<T>(&mut self, verbs: impl AsyncFnOnce(&LiveEnv) -> T) -> T {
         std::mem::swap(&mut self.first.namespace, &mut self.second.0);
         let result = verbs(&self.first).await;

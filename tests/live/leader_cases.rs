@@ -9,8 +9,8 @@ use kube::Api;
 use nix::sys::signal::Signal;
 
 use crate::{
-    live_env::{LiveEnv, TIMEOUT},
-    store_cases::{NO_NAMESPACE, keda, leads, make_admin, may_list, start, wait_until_leading},
+    live_env::{LiveEnv, TIMEOUT, leads, wait_until_leading},
+    store_cases::{NO_NAMESPACE, keda, make_admin, may_list, start},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
         may_list(cluster, user, &namespace, true).await;
     }
     let a = start(cluster, users[0], &environment).await;
-    wait_until_leading(&a).await;
+    wait_until_leading(&a, TIMEOUT).await;
     let b = start(cluster, users[1], &environment).await;
     let names = ["a1", "a2", "a3", "a4", "a5"];
     for name in names {
@@ -50,7 +50,7 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
     })
     .await;
     a.signal(Signal::SIGSTOP);
-    wait_until_leading(&b).await;
+    wait_until_leading(&b, TIMEOUT).await;
     for name in names {
         env.apply(name, &keda("v9")).await;
     }
@@ -88,7 +88,7 @@ async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
         ("ELPIO_LEADER_ELECT", "on"),
     ];
     let operator = start(env.cluster, "admin", &environment).await;
-    wait_until_leading(&operator).await;
+    wait_until_leading(&operator, TIMEOUT).await;
     let webhook = Webhook::start(env.client.clone(), &namespace).await;
     webhook.add(Rule::delay("leases.coordination.k8s.io", Duration::from_secs(8)));
     let renewals = || webhook.requests().iter().filter(|s| s.resource.starts_with("leases")).count();
@@ -109,8 +109,8 @@ async fn replayed_81_two_installations_in_one_namespace_both_lead() {
     };
     let first = start(cluster, "admin", &environment(0)).await;
     let second = start(cluster, "admin", &environment(1)).await;
-    wait_until_leading(&first).await;
-    wait_until_leading(&second).await;
+    wait_until_leading(&first, TIMEOUT).await;
+    wait_until_leading(&second, TIMEOUT).await;
     let leases: Api<Lease> = Api::namespaced(env.client.clone(), &home);
     let mut holders = Vec::new();
     for namespace in &namespaces {

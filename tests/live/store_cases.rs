@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::live_env::{LiveEnv, TIMEOUT, binary, image, with};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, image, wait_until_leading, with};
 
 /// A namespace whose operator is not the test's.
 pub const NO_NAMESPACE: (&str, &str) = ("ELPIO_NAMESPACES", "nobody-is-here");
@@ -79,19 +79,6 @@ pub async fn start(cluster: &Cluster, user: &str, environment: &[(&str, &str)]) 
     operator
 }
 
-pub async fn leads(operator: &Operator) -> bool {
-    operator.sample("leader_election_master_status", &[]).await == Some(1.0)
-}
-
-pub async fn wait_until_leading(operator: &Operator) {
-    eventually(
-        "it leads",
-        TIMEOUT,
-        async || if leads(operator).await { Ok(()) } else { Err(operator.log_tail()) },
-    )
-    .await;
-}
-
 pub fn keda(tag: &str) -> Value {
     with(image(tag), &json!({"engine": "keda", "scaling": {"minScale": 1, "maxScale": 2}}))
 }
@@ -108,7 +95,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespaces), ("ELPIO_LEADER_ELECT", "off")]).await;
     env.apply("web", &keda("v1")).await;
     env.ready("web").await;
-    wait_until_leading(&operator).await;
+    wait_until_leading(&operator, TIMEOUT).await;
     let ready_text = async || operator.get("/readyz").await.unwrap().1;
     for namespace in [&b, "case-15-never-was"] {
         let text = ready_text().await;

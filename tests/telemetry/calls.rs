@@ -22,12 +22,16 @@ use opentelemetry::{
 use tower::{BoxError, Layer, Service, service_fn};
 use tracing::Instrument;
 
-use super::harness::{TelemetryHarness, attributes, harness, named, rig_with, settled, wrote};
+use super::harness::{TelemetryHarness, attributes, harness, harness_with, named, settled, wrote};
 
 pub const PATCH: &str = "/apis/serving.knative.dev/v1/namespaces/shop/services/cart?fieldManager=elpio";
 const TEMPLATE: &str = "/apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}";
 
 type Sent = Arc<Mutex<Vec<HeaderMap>>>;
+
+fn request(method: &str, path: &str) -> Request<Body> {
+    Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+}
 
 /// Makes a call to a server that answers so; returns the `traceparent` that it was sent.
 pub async fn call(
@@ -64,8 +68,7 @@ pub async fn call_headers(
     });
     let layer =
         harness.telemetry.metrics().client_layer().for_server(&"https://api.example:6443".parse().unwrap());
-    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-    let _ = layer.layer(server).call(request).await;
+    let _ = layer.layer(server).call(request(method, path)).await;
     sent.lock().unwrap().pop()
 }
 
@@ -181,11 +184,7 @@ async fn a_call_that_is_given_up_is_seen() {
     let layer = harness.telemetry.metrics().client_layer();
     harness
         .reconcile(SpanParent::AfterRollout(None), async {
-            let request = Request::builder()
-                .method("PUT")
-                .uri("/api/v1/namespaces/shop/services/x")
-                .body(Body::empty())
-                .unwrap();
+            let request = request("PUT", "/api/v1/namespaces/shop/services/x");
             let mut hanging = layer.layer(silent).call(request);
             assert!(futures::poll!(hanging.as_mut()).is_pending());
             drop(hanging);
@@ -232,17 +231,17 @@ async fn a_quiet_trace_hands_out_no_id_by_reading_and_is_kept_by_writing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn propagation_can_be_turned_off() {
-    let harness = rig_with(&[("OTEL_PROPAGATORS", "none")], "info");
+    let harness = harness_with(&[("OTEL_PROPAGATORS", "none")], "info");
     assert_eq!(in_rollout(&harness, "PATCH", PATCH, Ok(200)).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsampled_call_forwards_that_it_is_not_sampled() {
-    let harness = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
+    let harness = harness_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
     let sent = in_rollout(&harness, "PATCH", PATCH, Ok(200)).await.expect("traceparent is sent");
     assert!(sent.starts_with("00-") && sent.ends_with("-00"), "{sent}");
     assert!(harness.spans().is_empty());
-    let harness = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
+    let harness = harness_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
     let mut sent = None;
     harness
         .reconcile(SpanParent::AfterRollout(None), async {
@@ -276,11 +275,7 @@ async fn a_span_lasts_until_the_answer_as_the_duration_does() {
     let mut client = harness.telemetry.metrics().client_layer().layer(slow);
     harness
         .reconcile(SpanParent::AfterRollout(None), async {
-            let request = Request::builder()
-                .method("PUT")
-                .uri("/api/v1/namespaces/shop/services/x")
-                .body(Body::empty())
-                .unwrap();
+            let request = request("PUT", "/api/v1/namespaces/shop/services/x");
             client.call(request).await.unwrap();
             wrote()
         })

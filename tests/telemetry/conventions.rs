@@ -12,7 +12,7 @@ use tower::{Layer, Service, service_fn};
 
 use super::{
     calls::{PATCH, call_headers},
-    harness::{attributes, harness, named, rig_with, settled, wrote},
+    harness::{attributes, harness, harness_with, named, settled, wrote},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +61,7 @@ async fn every_call_of_a_reconcile_has_the_ids_of_its_span_as_audit_id() {
         .collect();
     assert_eq!(ids, of_spans, "a retry has an id of its own");
     // Sampled or not; but where spans go nowhere there is none.
-    let unsampled = rig_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
+    let unsampled = harness_with(&[("OTEL_TRACES_SAMPLER", "always_off")], "info");
     let mut sent = None;
     unsampled
         .reconcile(SpanParent::AfterRollout(None), async {

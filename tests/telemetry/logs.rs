@@ -8,7 +8,7 @@ use elpio_operator::telemetry::{
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
-use super::harness::{Lines, failed, harness, identity, log, named, rig_with, settings, settled, wrote};
+use super::harness::{Lines, failed, harness, harness_with, identity, log, named, settings, settled, wrote};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
@@ -42,7 +42,7 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_in_a_reconcile_names_its_object() {
-    let harness = rig_with(&[], "warn,elpio=debug,telemetry=debug");
+    let harness = harness_with(&[], "warn,elpio=debug,telemetry=debug");
     let rollout = harness.telemetry.traces().begin_rollout(&SEED);
     harness
         .reconcile(SpanParent::InRollout(rollout), async {
@@ -89,7 +89,7 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
     for (variable, limit) in
         [("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 4), ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 3)]
     {
-        let harness = rig_with(&[(variable, &limit.to_string())], "info,elpio=info");
+        let harness = harness_with(&[(variable, &limit.to_string())], "info,elpio=info");
         let rollout = harness.telemetry.traces().begin_rollout(&SEED);
         let traces = harness.telemetry.traces();
         harness
@@ -144,7 +144,7 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
-    let harness = rig_with(&[], "trace");
+    let harness = harness_with(&[], "trace");
     tracing::dispatcher::with_default(&harness.dispatch, || {
         for_each_target();
     });

@@ -5,7 +5,7 @@ use elpio_operator::telemetry::{
     ErrorType, EventRecord, Kind, ReconcileStep, RolloutSeed, SpanParent, current_ids, step,
 };
 
-use super::harness::{failed, harness, named, rig_with, settled, wrote};
+use super::harness::{failed, harness, harness_with, named, settled, wrote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_that_writes_nothing_is_not_exported() {
@@ -135,7 +135,7 @@ async fn an_event_makes_its_trace_one_that_is_exported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unsampled_means_no_id_anywhere() {
     for sampler in ["always_off", "parentbased_always_off"] {
-        let harness = rig_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
+        let harness = harness_with(&[("OTEL_TRACES_SAMPLER", sampler)], "info");
         let traces = harness.telemetry.traces();
         let rollout = traces.begin_rollout(&RolloutSeed {
             uid: "uid-1",

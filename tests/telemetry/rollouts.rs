@@ -10,7 +10,7 @@ use opentelemetry::{Value, trace::Status};
 
 use super::{
     calls::call_headers,
-    harness::{TelemetryHarness, attributes, harness, named, rig_with, settled},
+    harness::{TelemetryHarness, attributes, harness, harness_with, named, settled},
 };
 
 const SEED: RolloutSeed<'_> =
@@ -143,7 +143,8 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
         ("always_on", "", Some(CALLER_UNSAMPLED), true),
         ("always_off", "", Some(CALLER), false),
     ] {
-        let harness = rig_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)], "info");
+        let harness =
+            harness_with(&[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", arg)], "info");
         let seed = RolloutSeed { parent, ..SEED };
         let ctx = harness.telemetry.traces().begin_rollout(&seed);
         assert_eq!(ctx.ids().is_some(), sampled, "{sampler} {arg} {parent:?}");
@@ -162,7 +163,7 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
     let before = harness();
     let traceparent = before.telemetry.traces().begin_rollout(&SEED).traceparent();
     let after =
-        rig_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
+        harness_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
     let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
     after.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(&after, span(ctx, RolloutOutcome::Ready));

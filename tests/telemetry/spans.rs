@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 use tracing::Instrument;
 
-use super::harness::{attributes, failed, harness, named, rig_with, settled, wrote};
+use super::harness::{attributes, failed, harness, harness_with, named, settled, wrote};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
@@ -116,7 +116,7 @@ async fn outside_a_reconcile_there_are_no_spans() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_settings_change_no_span() {
     for filter in ["off", "error", "trace"] {
-        let harness = rig_with(&[], filter);
+        let harness = harness_with(&[], filter);
         let rollout = harness.telemetry.traces().begin_rollout(&SEED);
         harness
             .reconcile(SpanParent::InRollout(rollout), async {
@@ -140,7 +140,7 @@ async fn log_settings_change_no_span() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_values_are_cut_where_asked() {
-    let harness = rig_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
+    let harness = harness_with(&[("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")], "info");
     harness.reconcile(SpanParent::AfterRollout(None), async { failed(ErrorType::Internal) }).await;
     let spans = harness.spans_as_cut();
     let span = named(&spans, "reconcile ElpioService");

@@ -88,10 +88,10 @@ pub fn log(filter: &str) -> LogConfig {
 
 /// Everything is on.
 pub fn harness() -> TelemetryHarness {
-    rig_with(&[], "info")
+    harness_with(&[], "info")
 }
 
-pub fn rig_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarness {
+pub fn harness_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarness {
     let (spans, metrics, logs) =
         (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
     let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true);

@@ -1,8 +1,25 @@
 //! What the operator's metrics page shows.
 
-use elpio_cluster::eventually;
+use std::time::Duration;
+
+use elpio_cluster::{Operator, eventually};
 
 use crate::live_env::{LiveEnv, TIMEOUT};
+
+/// Whether a replica says that it leads.
+pub async fn leads(operator: &Operator) -> bool {
+    operator.sample("leader_election_master_status", &[]).await == Some(1.0)
+}
+
+/// Waits until a replica leads.
+pub async fn wait_until_leading(operator: &Operator, timeout: Duration) {
+    eventually(
+        "it leads",
+        timeout,
+        async || if leads(operator).await { Ok(()) } else { Err(operator.log_tail()) },
+    )
+    .await;
+}
 
 impl LiveEnv {
     /// The value of a counter on the operator's page.

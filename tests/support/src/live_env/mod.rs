@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 pub use children::{children, find};
 pub use events::{reasons, summary};
+pub use metrics::{leads, wait_until_leading};
 
 /// Enough for a machine that builds something else at the same time; a healthy run needs a second.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
