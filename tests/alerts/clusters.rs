@@ -4,7 +4,7 @@ use elpio_cluster::{process::TempDir, prometheus::promtool};
 use elpio_support::alerting::read;
 use serde_json::{Value, json};
 
-use crate::rules::names;
+use crate::{GROUP_ORDER, rules::names};
 
 /// Where the healthy one differs from the ill one.
 const OTHERS: [(&str, &str); 3] = [
@@ -106,7 +106,7 @@ fn run(rules: &str, tests: &Value) -> (bool, String) {
     let dir = TempDir::new("clusters");
     std::fs::write(dir.path().join("rules.yaml"), rules).unwrap();
     let file = dir.path().join("test.yaml");
-    let text = json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests});
+    let text = json!({"rule_files": ["rules.yaml"], "group_eval_order": GROUP_ORDER, "evaluation_interval": "1m", "tests": tests});
     std::fs::write(&file, text.to_string()).unwrap();
     promtool(&["test", "rules", file.to_str().unwrap()], "")
 }

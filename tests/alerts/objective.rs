@@ -7,6 +7,8 @@ use elpio_support::{
 };
 use serde_json::{Value, json};
 
+use crate::GROUP_ORDER;
+
 const LABELS: &str = r#"kind="ElpioService", engine="knative", cluster="a", namespace="elpio-system", job="elpio-operator", instance="x""#;
 /// Rollouts that end in a step, so that every ratio can be met.
 const RATE: u32 = 1000;
@@ -62,8 +64,8 @@ fn run(name: &str, pace: &Pace, series: &[Value], cases: &[Value]) {
     std::fs::write(dir.path().join("rules.yaml"), read("rules.yaml")).unwrap();
     let file = dir.path().join("test.yaml");
     let tests = json!([{"name": name, "interval": format!("{}s", pace.0), "input_series": series, "promql_expr_test": cases}]);
-    let text =
-        json!({"rule_files": ["rules.yaml"], "evaluation_interval": format!("{}s", pace.0), "tests": tests});
+    let text = json!({"rule_files": ["rules.yaml"], "group_eval_order": GROUP_ORDER,
+        "evaluation_interval": format!("{}s", pace.0), "tests": tests});
     std::fs::write(&file, text.to_string()).unwrap();
     let (passed, reported) = promtool(&["test", "rules", file.to_str().unwrap()], "");
     assert!(passed, "{name}: {reported}");
