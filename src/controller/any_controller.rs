@@ -35,9 +35,12 @@ pub trait AnyController: Send + Sync {
     /// Enqueues the objects whose status the API server has not stored as it was written.
     fn on_definition_change(&self);
 
-    /// Takes up the work: emits and publishes again what a predecessor may not have come to, and enqueues every
-    /// object. `exported_until`: up to then it had exported every span.
-    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()>;
+    /// Before any worker runs: emits again what a predecessor may not have exported. `exported_until`: up to
+    /// then it had exported every span.
+    fn prepare_to_lead(&self, exported_until: Option<Timestamp>);
+
+    /// Takes up the work: finds out which Events a predecessor may not have published, and enqueues every object.
+    fn on_leadership_acquired(&self) -> BoxFuture<'_, ()>;
 
     /// Works on `workers` objects at once until `stop` holds true, and then finishes what is in flight.
     fn run_workers(&self, workers: usize, stop: watch::Receiver<bool>) -> BoxFuture<'static, ()>;

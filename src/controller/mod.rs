@@ -182,11 +182,13 @@ impl<K: Kind> AnyController for Controller<K> {
         self.reconciler.pruned.drain().into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
     }
 
-    fn on_leadership_acquired(&self, exported_until: Option<Timestamp>) -> BoxFuture<'_, ()> {
+    fn prepare_to_lead(&self, exported_until: Option<Timestamp>) {
+        self.observer.prepare_to_lead::<K>(&self.store.all(), exported_until);
+    }
+
+    fn on_leadership_acquired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let objects = self.store.all();
-            self.observer.on_leadership_acquired::<K>(&objects, exported_until);
-            self.republish.collect::<K>(&objects, &self.reconciler.recorder).await;
+            self.republish.collect::<K>(&self.store.all(), &self.reconciler.recorder).await;
             for object in self.store.all() {
                 let is_new = unobserved_generation::<K>(&object).is_some();
                 let trigger = if is_new { Trigger::Spec } else { Trigger::Resync };

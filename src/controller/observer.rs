@@ -123,13 +123,10 @@ impl ObjectObserver {
         (!has_failed && self.rollouts.traces.export_all(bound, window).await).then_some(until)
     }
 
-    /// This process has begun to lead: emits again what ended just before, since the predecessor may not have
-    /// exported it; what it knows to be exported up to a time is not.
-    pub fn on_leadership_acquired<K: Kind>(
-        &self,
-        objects: &[Arc<Object<K>>],
-        exported_until: Option<Timestamp>,
-    ) {
+    /// This process is about to lead: emits again what ended just before, since the predecessor may not have
+    /// exported it; what it knows to be exported up to a time is not. No worker may run yet: what it ends would
+    /// be emitted twice.
+    pub fn prepare_to_lead<K: Kind>(&self, objects: &[Arc<Object<K>>], exported_until: Option<Timestamp>) {
         let now = now();
         *self.leading_since.lock() = Some(now);
         for object in objects {

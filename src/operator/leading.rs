@@ -39,10 +39,10 @@ pub(super) async fn run_on_leadership(
                 REFRESH_TIMEOUT.as_secs()
             );
         }
+        let exported_until = leadership.predecessor_exported_until();
+        controllers.iter().for_each(|controller| controller.prepare_to_lead(exported_until));
         leadership.start_leading();
-        for controller in &*controllers {
-            controller.on_leadership_acquired(leadership.predecessor_exported_until()).await;
-        }
+        join_all(controllers.iter().map(|controller| controller.on_leadership_acquired())).await;
         metrics.push_now();
         if leading.wait_for(|leading| !*leading).await.is_err() {
             return;

@@ -31,6 +31,19 @@ async fn all_ready(env: &LiveEnv) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_orderly_end_no_root_is_sent_again() {
+    // A reconcile that fails, or a flush that takes long, as on a busy machine, leaves it open what was exported.
+    let mut unknown = Vec::new();
+    for _ in 0..3 {
+        match roots_after_an_orderly_end().await {
+            Ok(sent) => return assert_eq!(sent, [1; SERVICES + 1]),
+            Err(log) => unknown.push(log),
+        }
+    }
+    panic!("never known to be exported: {unknown:#?}");
+}
+
+/// How often each root was received, or the log of a first leader that did not know whether all were exported.
+async fn roots_after_an_orderly_end() -> Result<Vec<usize>, String> {
     let cluster = Cluster::shared().await;
     // Its own operator has nothing to do: two of the test's share a Lease.
     let env = LiveEnv::with("handover", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
@@ -55,6 +68,9 @@ async fn after_an_orderly_end_no_root_is_sent_again() {
     let mut second = start().await;
     all_ready(&env).await;
     assert_eq!(first.terminate(END).await, Exit::Code(0), "{}", first.log_tail());
+    if first.log().contains("the next leader emits") {
+        return Err(first.log_tail());
+    }
     wait_until_leading(&second, TIMEOUT).await;
     // It works: whatever it was to send again was sent before.
     env.apply("web-0", &image("v2")).await;
@@ -68,7 +84,7 @@ async fn after_an_orderly_end_no_root_is_sent_again() {
     assert_eq!(second.terminate(END).await, Exit::Code(0), "{}", second.log_tail());
     let sent: Vec<usize> = roots(&env).values().map(Vec::len).collect();
     eprintln!("{} rollouts, {} roots received", sent.len(), sent.iter().sum::<usize>());
-    assert_eq!(sent, [1; SERVICES + 1]);
+    Ok(sent)
 }
 
 #[tokio::test(flavor = "multi_thread")]
