@@ -1,6 +1,6 @@
 //! Pushing to a real OTLP receiver over gRPC and HTTP, and to one that is down.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, pin::pin, time::Duration};
 
 use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
@@ -28,6 +28,11 @@ pub fn pushing(variables: &[(&str, &str)]) -> Pushing {
 
 impl Pushing {
     pub async fn reconcile(&self) {
+        self.reconcile_and_keep_span().await;
+    }
+
+    /// Returns the reconcile's span, as somebody has it who was called by it.
+    async fn reconcile_and_keep_span(&self) -> tracing::Span {
         struct Done;
         impl elpio_operator::telemetry::HasReport for Done {
             fn report(&self) -> elpio_operator::telemetry::ReconcileReport {
@@ -37,12 +42,18 @@ impl Pushing {
         let traces = self.telemetry.traces();
         let seed = RolloutSeed { uid: "uid-1", generation: 7, ..RolloutSeed::default() };
         let rollout = traces.begin_rollout(&seed);
+        let mut span = tracing::Span::none();
+        let run = async {
+            span = tracing::Span::current();
+            Done
+        };
         self.telemetry
             .metrics()
-            .reconcile(&traces, info(SpanParent::InRollout(rollout)), async { Done })
+            .reconcile(&traces, info(SpanParent::InRollout(rollout)), run)
             .with_subscriber(self.dispatch.clone())
             .await
             .expect("no panic");
+        span
     }
 
     fn value(&self, series: &str) -> f64 {
@@ -172,6 +183,20 @@ async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
     let shutdown = pushing.telemetry.shutdown(Duration::from_millis(300));
     let reported = tokio::time::timeout(GUARD, shutdown).await.expect("it does not wait for the export");
     assert!(reported.iter().any(|line| line.starts_with("traces: ")), "{reported:?}");
+}
+
+/// The client's own queue has a handle of a call's span, and drops it after the call.
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_exports_a_span_whose_last_handle_is_dropped_late() {
+    let receiver = OtlpReceiver::start().await;
+    let pushing = pushing(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint())]);
+    let span = pushing.reconcile_and_keep_span().await;
+    let mut shutdown = pin!(pushing.telemetry.shutdown(Duration::from_secs(5)));
+    assert!(futures::poll!(&mut shutdown).is_pending());
+    drop(span);
+    let lost = shutdown.await;
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!(receiver.spans().len(), 1, "{:?}", receiver.spans());
 }
 
 #[tokio::test(flavor = "multi_thread")]

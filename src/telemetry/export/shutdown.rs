@@ -22,6 +22,9 @@ use crate::telemetry::{
     sources::export_stats::ExportStats, trace::Traces,
 };
 
+/// What the last spans may take to end: nothing runs any more, but a handle of one may be dropped by another thread.
+const OPEN_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The running telemetry; ends with [`Telemetry::shutdown`].
 pub struct Telemetry {
     pub(in crate::telemetry) metrics: Metrics,
@@ -76,6 +79,7 @@ impl Telemetry {
     /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
+        self.traces.inner.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
         let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.dropped(*signal).1).collect();
         let running: Vec<_> = self
             .shutdown_fns(bound)
