@@ -22,7 +22,7 @@ use crate::{
         draw::draw,
         fetch::{FetchError, Reader},
         overview::{event_lines, event_table, status_line, status_table},
-        story_builder::{is_observed, story},
+        timeline_builder::{is_observed, timeline},
         values::text,
     },
     terminal::Palette,
@@ -166,20 +166,20 @@ impl View {
     }
 
     async fn trace(&self, reader: &Reader, object: &ObjectArgument) -> Result<(String, bool), LineError> {
-        let mut inputs = reader.story_inputs(object).await?;
+        let mut inputs = reader.timeline_inputs(object).await?;
         let trace_id = text(&inputs.object, "/status/rollout/traceId").to_owned();
         if let Some(backend) = self.backend.as_ref().filter(|_| !trace_id.is_empty()) {
             inputs.link = backend.link(&trace_id);
             inputs.spans = Some(backend.spans(&trace_id).await?);
         }
         let now = Timestamp::now();
-        let story = story(&inputs, now);
+        let timeline = timeline(&inputs, now);
         // Until the newest edit is observed, the rollout is the one before.
-        let is_over = story.outcome != "Running" && is_observed(&inputs.object);
+        let is_over = timeline.outcome != "Running" && is_observed(&inputs.object);
         if self.is_json {
-            return Ok((serde_json::to_string_pretty(&story)? + "\n", is_over));
+            return Ok((serde_json::to_string_pretty(&timeline)? + "\n", is_over));
         }
-        Ok((draw(&story, self.palette), is_over))
+        Ok((draw(&timeline, self.palette), is_over))
     }
 
     async fn status(&self, reader: &Reader, object: Option<&ObjectArgument>) -> Result<String, LineError> {

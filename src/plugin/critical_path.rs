@@ -49,6 +49,8 @@ pub fn critical_path(
     merged(steps)
 }
 
+/// What follows a reconcile that failed.
+const BACK_OFF: &str = "back off after a failed reconcile";
 /// A trace of a foreign service may be as deep as it likes.
 const MAX_DEPTH: usize = 64;
 
@@ -62,13 +64,22 @@ fn descend(
     depth: usize,
 ) {
     let is_rollout = span.name.starts_with("rollout ");
-    let own = |from: u64, to: u64| {
+    // One whose steps succeeded has found a child that is not ready.
+    let is_failed = |reconcile: &TraceSpan| {
+        let steps = children.get(reconcile.id.as_str()).into_iter().flatten();
+        reconcile.failure.is_some() && steps.into_iter().any(|step| step.failure.is_some())
+    };
+    let own = |after: Option<&TraceSpan>, from: u64, to: u64| {
         let kind = match (is_rollout, span.is_call) {
             (true, _) => StepKind::Wait,
             (_, true) => StepKind::Call,
             _ => StepKind::Work,
         };
-        let name = if is_rollout { wait_for(span) } else { name_of(span) };
+        let name = match after {
+            _ if !is_rollout => name_of(span),
+            Some(before) if is_failed(before) => BACK_OFF.to_owned(),
+            _ => wait_for(span),
+        };
         PathStep { name, kind, start: from, end: to }
     };
     let mut cursor = until;
@@ -81,7 +92,7 @@ fn descend(
             continue;
         }
         if end < cursor {
-            steps.push(own(end, cursor));
+            steps.push(own(Some(child), end, cursor));
         }
         descend(child, (start, end), children, wait_for, steps, depth + 1);
         cursor = start;
@@ -89,7 +100,7 @@ fn descend(
         below.sort_by_key(|other| (other.end.min(cursor), other.start));
     }
     if from < cursor {
-        steps.push(own(from, cursor));
+        steps.push(own(None, from, cursor));
     }
 }
 
@@ -147,6 +158,22 @@ mod tests {
         assert_eq!(found.iter().map(|(_, took)| took).sum::<u64>(), 1000);
         assert_eq!(path[4].kind, StepKind::Wait);
         assert_eq!(path[2].kind, StepKind::Call);
+    }
+
+    #[test]
+    fn after_a_failed_reconcile_the_rollout_waits_for_no_child() {
+        let failed = |span: TraceSpan| TraceSpan { failure: Some("forbidden".to_owned()), ..span };
+        let spans = [
+            span("r", "", "rollout ElpioService", 0, 100),
+            failed(span("a", "r", "reconcile", 10, 20)),
+            failed(span("p", "a", "apply Service", 10, 20)),
+            // Not ready: marked as failed, and waits for its child.
+            failed(span("b", "r", "reconcile", 50, 60)),
+        ];
+        let path = critical_path(&spans, &spans[0], &|_| "wait for web".to_owned());
+        let found: Vec<_> = path.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(found, ["wait for web", "apply Service", BACK_OFF, "reconcile", "wait for web"]);
+        assert_eq!(path[2].kind, StepKind::Wait);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Draws a story as lines of text. Pure; every text of others goes through [`printable`].
+//! Draws a timeline as lines of text. Pure; every text of others goes through [`printable`].
 
 use jiff::Timestamp;
 
 use crate::{
     plugin::{
         critical_path::StepKind,
-        story::{Story, StoryChild, StoryEvent, StoryPart},
+        timeline::{Timeline, TimelineChild, TimelineEvent, TimelinePart},
         values::{duration, seconds_between},
     },
     terminal::{Cell, Palette, Tone, columns, printable},
@@ -18,48 +18,48 @@ const NEGLIGIBLE: f64 = 0.01;
 /// How many failed spans are listed.
 const MAX_FAILED: usize = 10;
 
-/// The story.
+/// The timeline.
 #[must_use]
-pub fn draw(story: &Story, palette: Palette) -> String {
+pub fn draw(timeline: &Timeline, palette: Palette) -> String {
     let blocks = [
-        header(story, palette),
-        parts(story, palette),
-        critical_path(story, palette),
-        children(story, palette),
-        events(story, palette),
-        failed(story, palette),
-        notes(story, palette),
+        header(timeline, palette),
+        parts(timeline, palette),
+        critical_path(timeline, palette),
+        children(timeline, palette),
+        events(timeline, palette),
+        failed(timeline, palette),
+        notes(timeline, palette),
     ];
     blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn header(story: &Story, palette: Palette) -> String {
-    let tone = match story.outcome.as_str() {
+fn header(timeline: &Timeline, palette: Palette) -> String {
+    let tone = match timeline.outcome.as_str() {
         "Ready" => Tone::Good,
         "TimedOut" => Tone::Bad,
-        _ if story.ready.status == "False" && story.ready.reason != "Progressing" => Tone::Bad,
+        _ if timeline.ready.status == "False" && timeline.ready.reason != "Progressing" => Tone::Bad,
         _ => Tone::Warning,
     };
-    let took = story.seconds.map_or_else(String::new, |seconds| {
-        let word = if story.ended_at.is_some() { "after" } else { "for" };
+    let took = timeline.seconds.map_or_else(String::new, |seconds| {
+        let word = if timeline.ended_at.is_some() { "after" } else { "for" };
         format!(" {word} {}", duration(seconds))
     });
-    let generation = story.generation.map_or_else(String::new, |n| format!(", generation {n}"));
-    let subject = format!("{} {}/{}{generation}", story.kind, story.namespace, story.name);
-    let outcome = palette.paint(tone, &printable(&format!("{}{took}", story.outcome)));
+    let generation = timeline.generation.map_or_else(String::new, |n| format!(", generation {n}"));
+    let subject = format!("{} {}/{}{generation}", timeline.kind, timeline.namespace, timeline.name);
+    let outcome = palette.paint(tone, &printable(&format!("{}{took}", timeline.outcome)));
     let mut rows = Vec::new();
     let mut row = |name: &str, text: String| {
         rows.push(vec![Cell::new(Tone::Dim, name), Cell::plain(&text)]);
     };
-    let at = story.asked.at.map_or_else(String::new, |at| format!(" at {at}"));
-    row("asked", format!("{} by {}{at}", story.asked.what, story.asked.manager));
-    if let Some(at) = story.started_at {
+    let at = timeline.asked.at.map_or_else(String::new, |at| format!(" at {at}"));
+    row("asked", format!("{} by {}{at}", timeline.asked.what, timeline.asked.manager));
+    if let Some(at) = timeline.started_at {
         row("begun", format!("at {at}"));
     }
-    let ready = &story.ready;
+    let ready = &timeline.ready;
     row("ready", format!("{} {} {}", ready.status, ready.reason, ready.message));
-    if let Some(id) = &story.trace_id {
-        row("trace", format!("{id} {}", story.link.as_deref().unwrap_or_default()));
+    if let Some(id) = &timeline.trace_id {
+        row("trace", format!("{id} {}", timeline.link.as_deref().unwrap_or_default()));
     }
     let rows = columns(&rows, palette);
     let rows = rows.trim_end().replace('\n', "\n  ");
@@ -74,8 +74,8 @@ fn bar(share: f64) -> String {
     "█".repeat(length)
 }
 
-fn share(seconds: f64, story: &Story) -> f64 {
-    let whole = story.seconds.unwrap_or_default();
+fn share(seconds: f64, timeline: &Timeline) -> f64 {
+    let whole = timeline.seconds.unwrap_or_default();
     if whole > 0.0 { seconds / whole } else { 0.0 }
 }
 
@@ -83,33 +83,35 @@ fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| Cell::new(Tone::Dim, name)).collect()
 }
 
-fn is_longest(part: &StoryPart, story: &Story) -> bool {
-    story.longest.as_ref() == Some(part)
+fn is_longest(part: &TimelinePart, timeline: &Timeline) -> bool {
+    timeline.longest.as_ref() == Some(part)
 }
 
-fn parts(story: &Story, palette: Palette) -> String {
-    let Some(start) = story.started_at.filter(|_| !story.parts.is_empty()) else { return String::new() };
+fn parts(timeline: &Timeline, palette: Palette) -> String {
+    let Some(start) = timeline.started_at.filter(|_| !timeline.parts.is_empty()) else {
+        return String::new();
+    };
     let mut rows = vec![head(&["PART", "TOOK", "AT", ""])];
-    rows.extend(story.parts.iter().map(|part| {
-        let longest = is_longest(part, story);
+    rows.extend(timeline.parts.iter().map(|part| {
+        let longest = is_longest(part, timeline);
         let tone = if longest { Tone::Bold } else { Tone::Plain };
         let mark = if longest { " ◀ longest" } else { "" };
         vec![
             Cell::new(tone, &part.name),
             Cell::plain(&duration(part.seconds)),
             Cell::new(Tone::Dim, &offset(start, Some(part.from))),
-            Cell::new(tone, &format!("{}{mark}", bar(share(part.seconds, story)))),
+            Cell::new(tone, &format!("{}{mark}", bar(share(part.seconds, timeline)))),
         ]
     }));
     columns(&rows, palette)
 }
 
-fn critical_path(story: &Story, palette: Palette) -> String {
-    let Some(spans) = story.spans.as_ref().filter(|spans| spans.count > 0) else { return String::new() };
+fn critical_path(timeline: &Timeline, palette: Palette) -> String {
+    let Some(spans) = timeline.spans.as_ref().filter(|spans| spans.count > 0) else { return String::new() };
     let title = format!("CRITICAL PATH of {} spans, {} calls", spans.count, spans.calls);
     let mut rows = vec![head(&[&title, "TOOK", "AT", ""])];
-    let longest = story.longest.as_ref();
-    let relevant = spans.critical_path.iter().filter(|step| share(step.seconds, story) >= NEGLIGIBLE);
+    let longest = timeline.longest.as_ref();
+    let relevant = spans.critical_path.iter().filter(|step| share(step.seconds, timeline) >= NEGLIGIBLE);
     rows.extend(relevant.map(|step| {
         let is_longest = longest
             .is_some_and(|part| part.name == step.name && part.seconds.total_cmp(&step.seconds).is_eq());
@@ -123,7 +125,7 @@ fn critical_path(story: &Story, palette: Palette) -> String {
             Cell::new(tone, &step.name),
             Cell::plain(&duration(step.seconds)),
             Cell::new(Tone::Dim, &format!("+{}", duration(step.offset))),
-            Cell::new(tone, &format!("{}{mark}", bar(share(step.seconds, story)))),
+            Cell::new(tone, &format!("{}{mark}", bar(share(step.seconds, timeline)))),
         ]
     }));
     columns(&rows, palette)
@@ -137,19 +139,19 @@ fn offset(start: Timestamp, at: Option<Timestamp>) -> String {
     })
 }
 
-fn children(story: &Story, palette: Palette) -> String {
-    if story.children.is_empty() {
+fn children(timeline: &Timeline, palette: Palette) -> String {
+    if timeline.children.is_empty() {
         return String::new();
     }
-    let start = story.started_at;
+    let start = timeline.started_at;
     let time = |at: Option<Timestamp>| start.map_or_else(String::new, |start| offset(start, at));
-    let ready = |child: &StoryChild| match child.ready {
+    let ready = |child: &TimelineChild| match child.ready {
         None => Cell::new(Tone::Dim, "-"),
         Some(true) => Cell::new(Tone::Good, &format!("yes {}", time(child.since))),
         Some(false) => Cell::new(Tone::Bad, "no"),
     };
     let mut rows = vec![head(&["CHILD", "APPLIED", "READY", "WHY NOT"])];
-    rows.extend(story.children.iter().map(|child| {
+    rows.extend(timeline.children.iter().map(|child| {
         vec![
             Cell::plain(&format!("{} {}", child.kind, child.name)),
             Cell::new(Tone::Dim, &time(child.applied_at)),
@@ -160,13 +162,13 @@ fn children(story: &Story, palette: Palette) -> String {
     columns(&rows, palette)
 }
 
-fn events(story: &Story, palette: Palette) -> String {
-    if story.events.is_empty() {
+fn events(timeline: &Timeline, palette: Palette) -> String {
+    if timeline.events.is_empty() {
         return String::new();
     }
     let mut rows = vec![head(&["EVENT", "TYPE", "REASON", "COUNT", "NOTE"])];
-    let time = |event: &StoryEvent| story.started_at.map_or_else(String::new, |s| offset(s, event.at));
-    rows.extend(story.events.iter().map(|event| {
+    let time = |event: &TimelineEvent| timeline.started_at.map_or_else(String::new, |s| offset(s, event.at));
+    rows.extend(timeline.events.iter().map(|event| {
         let tone = if event.type_ == "Warning" { Tone::Bad } else { Tone::Plain };
         vec![
             Cell::new(Tone::Dim, &time(event)),
@@ -179,8 +181,8 @@ fn events(story: &Story, palette: Palette) -> String {
     columns(&rows, palette)
 }
 
-fn failed(story: &Story, palette: Palette) -> String {
-    let Some(spans) = story.spans.as_ref().filter(|spans| !spans.failed.is_empty()) else {
+fn failed(timeline: &Timeline, palette: Palette) -> String {
+    let Some(spans) = timeline.spans.as_ref().filter(|spans| !spans.failed.is_empty()) else {
         return String::new();
     };
     let mut rows = vec![head(&["FAILED SPANS"])];
@@ -191,7 +193,7 @@ fn failed(story: &Story, palette: Palette) -> String {
     columns(&rows, palette)
 }
 
-fn notes(story: &Story, palette: Palette) -> String {
+fn notes(timeline: &Timeline, palette: Palette) -> String {
     let line = |note: &String| palette.paint(Tone::Warning, &format!("note: {}", printable(note))) + "\n";
-    story.notes.iter().map(line).collect()
+    timeline.notes.iter().map(line).collect()
 }

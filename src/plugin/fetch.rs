@@ -16,7 +16,7 @@ use crate::{
     foreign::ChildKind,
     plugin::{
         argument::{ObjectArgument, OwnKind},
-        story::StoryInputs,
+        timeline::TimelineInputs,
         values::{list, text},
     },
 };
@@ -140,11 +140,11 @@ impl Reader {
         Ok(all)
     }
 
-    /// What a story needs. What may not be read is left out, and named.
+    /// What a timeline needs. What may not be read is left out, and named.
     ///
     /// # Errors
     /// When the object itself cannot be read.
-    pub async fn story_inputs(&self, argument: &ObjectArgument) -> Result<StoryInputs, FetchError> {
+    pub async fn timeline_inputs(&self, argument: &ObjectArgument) -> Result<TimelineInputs, FetchError> {
         let (kind, object) = self.find(argument).await?;
         let (mut children, mut notes) = (Vec::new(), Vec::new());
         for (child, version, name) in child_names(kind, &object) {
@@ -160,7 +160,7 @@ impl Reader {
                 Vec::new()
             }
         };
-        Ok(StoryInputs { object, children, events, notes, ..StoryInputs::default() })
+        Ok(TimelineInputs { object, children, events, notes, ..TimelineInputs::default() })
     }
 
     /// The Events that regard an object.

@@ -1,4 +1,4 @@
-//! `kubectl elpio`: the story of a rollout, states and Events, for any cluster that has Elpio. It reads, and
+//! `kubectl elpio`: the timeline of a rollout, states and Events, for any cluster that has Elpio. It reads, and
 //! changes nothing; what it shows is computed by pure functions from what it read.
 
 mod argument;
@@ -9,6 +9,6 @@ pub mod draw;
 mod fetch;
 pub mod overview;
 pub mod spans;
-pub mod story;
-pub mod story_builder;
+pub mod timeline;
+pub mod timeline_builder;
 mod values;

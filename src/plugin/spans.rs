@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::plugin::values::{list, text};
 
-/// A span, as far as the story needs it; times in microseconds since 1970.
+/// A span, as far as the timeline needs it; times in microseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceSpan {
     /// 16 hexadecimal digits.

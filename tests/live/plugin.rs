@@ -45,7 +45,7 @@ async fn text(kubeconfig: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn story(kubeconfig: &Path, arguments: &[&str]) -> Value {
+async fn timeline(kubeconfig: &Path, arguments: &[&str]) -> Value {
     let all = [&["trace", "-o", "json"], arguments].concat();
     serde_json::from_str(&text(kubeconfig, &all).await).unwrap()
 }
@@ -83,30 +83,30 @@ impl Rollout {
         Self { env, jaeger, kubeconfig }
     }
 
-    /// The story when the rollout has this outcome, its root span has come, and its longest part is the longest
+    /// The timeline when the rollout has this outcome, its root span has come, and its longest part is the longest
     /// wait of the spans.
     async fn ended(&self, outcome: &str) -> (Value, Vec<Span>) {
         let url = self.jaeger.url();
         let arguments = ["service/web", "-n", &self.env.namespace, "--jaeger", &url];
-        eventually(&format!("the story ends with {outcome}"), TIMEOUT, async || {
-            let story = self.story(&arguments).await;
-            let spans = self.jaeger.trace(story["traceId"].as_str().unwrap_or_default()).await;
-            if story["outcome"] != outcome || !spans.iter().any(|span| span.parent_id.is_empty()) {
-                return Err(format!("{} spans, {story:#}", spans.len()));
+        eventually(&format!("the timeline ends with {outcome}"), TIMEOUT, async || {
+            let timeline = self.timeline(&arguments).await;
+            let spans = self.jaeger.trace(timeline["traceId"].as_str().unwrap_or_default()).await;
+            if timeline["outcome"] != outcome || !spans.iter().any(|span| span.parent_id.is_empty()) {
+                return Err(format!("{} spans, {timeline:#}", spans.len()));
             }
             // The last reconcile ends after the root: its spans may come between the two answers.
             let expected = u128::from(longest_gap(&spans) / 1000);
-            if micros(&story["longest"]) == expected {
-                Ok((story, spans))
+            if micros(&timeline["longest"]) == expected {
+                Ok((timeline, spans))
             } else {
-                Err(format!("not {expected} us: {story:#}"))
+                Err(format!("not {expected} us: {timeline:#}"))
             }
         })
         .await
     }
 
-    async fn story(&self, arguments: &[&str]) -> Value {
-        story(&self.kubeconfig, arguments).await
+    async fn timeline(&self, arguments: &[&str]) -> Value {
+        timeline(&self.kubeconfig, arguments).await
     }
 }
 
@@ -120,7 +120,7 @@ async fn the_story_of_a_rollout_has_its_longest_part_as_the_spans_have_it() {
     env.condition("web", "Ready", "False", "Progressing").await;
 
     // While it waits: nothing is over, and a pipe that follows ends with the rollout.
-    let running = story(kubeconfig, &[&["web"], &here[..]].concat()).await;
+    let running = timeline(kubeconfig, &[&["web"], &here[..]].concat()).await;
     assert_eq!((&running["outcome"], &running["endedAt"]), (&json!("Running"), &Value::Null), "{running:#}");
     let follow = [&["trace", "web", "--watch"], &here[..]].concat();
     let followed = async {
@@ -142,7 +142,7 @@ async fn the_story_of_a_rollout_has_its_longest_part_as_the_spans_have_it() {
     let expected = longest_gap(&spans);
     assert!(calls.max().unwrap() < expected, "the wait is the longest part");
     assert_eq!(longest["name"], "wait for Knative Service web");
-    let plain = story(kubeconfig, &[&["web"], &here[..]].concat()).await;
+    let plain = timeline(kubeconfig, &[&["web"], &here[..]].concat()).await;
     assert_eq!(plain["longest"]["name"], longest["name"], "the API server alone");
     assert_eq!(plain["asked"]["manager"], "test");
     assert_eq!(plain["children"][0]["kind"], "Knative Service");
@@ -174,12 +174,15 @@ async fn the_story_of_a_rollout_that_fails_has_its_reason() {
         FakeStatus::NotReady { reason: "RevisionFailed".to_owned(), message },
     );
     env.apply("web", &image("v1")).await;
-    let (story, _) = rollout.ended("TimedOut").await;
-    assert_eq!(story["ready"]["reason"], "RevisionFailed", "{story:#}");
-    assert_eq!(story["children"][0]["ready"], false);
-    let warnings = story["events"].as_array().unwrap().iter().filter(|event| event["type"] == "Warning");
-    assert!(warnings.count() > 0, "{story:#}");
-    assert!(!story["spans"]["failed"].as_array().unwrap().is_empty(), "the root is in error: {story:#}");
+    let (timeline, _) = rollout.ended("TimedOut").await;
+    assert_eq!(timeline["ready"]["reason"], "RevisionFailed", "{timeline:#}");
+    assert_eq!(timeline["children"][0]["ready"], false);
+    let warnings = timeline["events"].as_array().unwrap().iter().filter(|event| event["type"] == "Warning");
+    assert!(warnings.count() > 0, "{timeline:#}");
+    assert!(
+        !timeline["spans"]["failed"].as_array().unwrap().is_empty(),
+        "the root is in error: {timeline:#}"
+    );
     let here = ["-n", env.namespace.as_str()];
     let drawn = text(&rollout.kubeconfig, &[&["trace", "web"], &here[..]].concat()).await;
     println!("{drawn}");

@@ -1,9 +1,9 @@
-//! Stories of rollouts: each file of what was read becomes exactly the story that is committed beside it.
+//! Stories of rollouts: each file of what was read becomes exactly the timeline that is committed beside it.
 
 use std::{fs, path::Path};
 
 use elpio_operator::{
-    plugin::{draw::draw, spans::of_jaeger, story::StoryInputs, story_builder::story},
+    plugin::{draw::draw, spans::of_jaeger, timeline::TimelineInputs, timeline_builder::timeline},
     terminal::Palette,
 };
 use serde_json::Value;
@@ -14,9 +14,9 @@ fn read(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn inputs(case: &Value) -> StoryInputs {
+fn inputs(case: &Value) -> TimelineInputs {
     let list = |name: &str| case[name].as_array().cloned().unwrap_or_default();
-    StoryInputs {
+    TimelineInputs {
         object: case["object"].clone(),
         children: list("children")
             .iter()
@@ -38,9 +38,9 @@ fn stories_are_as_committed() {
     assert!(cases.len() >= 7, "{cases:?}");
     for path in cases {
         let case = read(&path);
-        let story = story(&inputs(&case), case["now"].as_str().unwrap().parse().unwrap());
-        let json = serde_json::to_string_pretty(&story).unwrap();
-        let text = draw(&story, Palette::default());
+        let timeline = timeline(&inputs(&case), case["now"].as_str().unwrap().parse().unwrap());
+        let json = serde_json::to_string_pretty(&timeline).unwrap();
+        let text = draw(&timeline, Palette::default());
         assert!(!text.contains('\x1b'), "{text}");
         compare_text(&path.with_extension("txt"), &format!("{text}\n{json}\n"));
     }

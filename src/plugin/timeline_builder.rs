@@ -1,4 +1,4 @@
-//! Builds the story of an object's last rollout, from what the API server has, and from spans where there are
+//! Builds the timeline of an object's last rollout, from what the API server has, and from spans where there are
 //! any. Pure: the clock is handed in.
 
 use jiff::Timestamp;
@@ -11,23 +11,24 @@ use crate::{
     plugin::{
         critical_path::{PathStep, critical_path},
         spans::TraceSpan,
-        story::{
-            Asked, ReadyNow, SpanStep, Story, StoryChild, StoryEvent, StoryInputs, StoryPart, StorySpans,
+        timeline::{
+            ReadyNow, SpanStep, SpecChange, Timeline, TimelineChild, TimelineEvent, TimelineInputs,
+            TimelinePart, TimelineSpans,
         },
         values::{condition, list, seconds_between, text, time},
     },
 };
 
-/// The story.
+/// The timeline.
 #[must_use]
-pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
+pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     let object = &inputs.object;
     let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
     let (started, ended) = (time(&rollout, "/startedAt"), time(&rollout, "/endedAt"));
     let trace_id = Some(text(&rollout, "/traceId").to_owned()).filter(|id| !id.is_empty());
     let events = events(&inputs.events, started, ended, trace_id.as_deref());
     let until = ended.unwrap_or(now);
-    let children: Vec<StoryChild> =
+    let children: Vec<TimelineChild> =
         inputs.children.iter().map(|(kind, child)| child_line(kind, child, known(object, child))).collect();
     let waited = waited_for(&children);
     let parts = started.map_or_else(Vec::new, |from| parts(inputs, &waited, (from, until), &events));
@@ -36,7 +37,7 @@ pub fn story(inputs: &StoryInputs, now: Timestamp) -> Story {
     let longest = longest_step(&path).or_else(|| longest(&parts));
     let ready = condition(object, "Ready").cloned().unwrap_or_default();
     let word = |pointer: &str| text(&ready, pointer).to_owned();
-    Story {
+    Timeline {
         kind: text(object, "/kind").to_owned(),
         namespace: text(object, "/metadata/namespace").to_owned(),
         name: text(object, "/metadata/name").to_owned(),
@@ -67,7 +68,7 @@ pub fn is_observed(object: &Value) -> bool {
     object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
-fn notes(inputs: &StoryInputs, started: Option<Timestamp>) -> Vec<String> {
+fn notes(inputs: &TimelineInputs, started: Option<Timestamp>) -> Vec<String> {
     let mut notes = inputs.notes.clone();
     let object = &inputs.object;
     let generation = &object["metadata"]["generation"];
@@ -85,11 +86,11 @@ fn notes(inputs: &StoryInputs, started: Option<Timestamp>) -> Vec<String> {
 }
 
 /// The last manager that changed anything but the status.
-fn asked(object: &Value) -> Asked {
+fn asked(object: &Value) -> SpecChange {
     let is_status = |entry: &Value| text(entry, "/subresource") == "status";
     let entries = list(object, "/metadata/managedFields").filter(|entry| !is_status(entry));
     let last = entries.max_by_key(|entry| time(entry, "/time"));
-    Asked {
+    SpecChange {
         manager: last.map_or("", |entry| text(entry, "/manager")).to_owned(),
         at: last.and_then(|entry| time(entry, "/time")),
         what: summary(&object["spec"]),
@@ -120,8 +121,8 @@ fn events(
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     trace: Option<&str>,
-) -> Vec<StoryEvent> {
-    let mut events: Vec<StoryEvent> = Vec::new();
+) -> Vec<TimelineEvent> {
+    let mut events: Vec<TimelineEvent> = Vec::new();
     for event in all {
         let at = time(event, "/eventTime").or_else(|| time(event, "/firstTimestamp"));
         let own = event["metadata"]["annotations"][annotation::TRACE_ID].as_str();
@@ -130,7 +131,7 @@ fn events(
         if !is_within && (trace.is_none() || own != trace) {
             continue;
         }
-        events.push(StoryEvent {
+        events.push(TimelineEvent {
             at,
             type_: text(event, "/type").to_owned(),
             reason: text(event, "/reason").to_owned(),
@@ -144,11 +145,11 @@ fn events(
 
 /// From each mark to the next.
 fn parts(
-    inputs: &StoryInputs,
+    inputs: &TimelineInputs,
     waited: &str,
     (from, until): (Timestamp, Timestamp),
-    events: &[StoryEvent],
-) -> Vec<StoryPart> {
+    events: &[TimelineEvent],
+) -> Vec<TimelinePart> {
     let at = |reason: &str| {
         events
             .iter()
@@ -169,7 +170,7 @@ fn parts(
     let marks: Vec<(Timestamp, String)> =
         marks.into_iter().filter_map(|(at, name)| Some((at?, name))).collect();
     let ends = marks.iter().skip(1).map(|(at, _)| *at).chain([until]);
-    let part = |((from, name), to): (&(Timestamp, String), Timestamp)| StoryPart {
+    let part = |((from, name), to): (&(Timestamp, String), Timestamp)| TimelinePart {
         name: name.clone(),
         from: *from,
         seconds: seconds_between(*from, to).max(0.0),
@@ -178,14 +179,14 @@ fn parts(
 }
 
 /// The child that decides readiness: that which is not ready, or became so last.
-fn waited_for(children: &[StoryChild]) -> String {
+fn waited_for(children: &[TimelineChild]) -> String {
     let last = children.iter().filter(|child| child.ready.is_some()).max_by_key(|child| {
         (child.ready == Some(false), child.since, child.kind == ChildKind::KnativeService.display())
     });
     last.map_or_else(|| "its children".to_owned(), |child| format!("{} {}", child.kind, child.name))
 }
 
-fn longest(parts: &[StoryPart]) -> Option<StoryPart> {
+fn longest(parts: &[TimelinePart]) -> Option<TimelinePart> {
     parts.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds)).cloned()
 }
 
@@ -198,7 +199,7 @@ fn known<'a>(object: &'a Value, child: &Value) -> Option<&'a Value> {
     list(object, "/status/children").find(is_it)
 }
 
-fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> StoryChild {
+fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> TimelineChild {
     let applied = list(child, "/metadata/managedFields")
         .filter(|entry| text(entry, "/manager") == FIELD_MANAGER && text(entry, "/subresource").is_empty());
     let applied = applied.filter_map(|entry| time(entry, "/time")).max();
@@ -215,7 +216,7 @@ fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> StoryChild {
     let why = telling.as_ref().or(own.as_ref().filter(|own| own["status"] != "True")).map(|found| {
         [text(found, "/reason"), text(found, "/message")].join(": ").trim_matches([':', ' ']).to_owned()
     });
-    StoryChild {
+    TimelineChild {
         kind: kind.to_owned(),
         name: text(child, "/metadata/name").to_owned(),
         applied_at: applied.or_else(|| time(child, "/metadata/creationTimestamp")),
@@ -227,7 +228,7 @@ fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> StoryChild {
 
 /// The critical path below the rollout's root span, which is sent only when the rollout has ended.
 fn path(
-    inputs: &StoryInputs,
+    inputs: &TimelineInputs,
     waited: &str,
     spans: &[TraceSpan],
     (from, until): (Timestamp, Timestamp),
@@ -253,9 +254,9 @@ fn path(
     critical_path(spans, &root, &wait_for)
 }
 
-fn longest_step(path: &[PathStep]) -> Option<StoryPart> {
+fn longest_step(path: &[PathStep]) -> Option<TimelinePart> {
     let step = path.iter().max_by_key(|step| step.end - step.start)?;
-    Some(StoryPart {
+    Some(TimelinePart {
         name: step.name.clone(),
         from: Timestamp::from_microsecond(i64::try_from(step.start).ok()?).ok()?,
         seconds: seconds(step.end - step.start),
@@ -266,7 +267,7 @@ fn seconds(micros: u64) -> f64 {
     std::time::Duration::from_micros(micros).as_secs_f64()
 }
 
-fn span_summary(spans: &[TraceSpan], path: &[PathStep], from: Timestamp) -> StorySpans {
+fn span_summary(spans: &[TraceSpan], path: &[PathStep], from: Timestamp) -> TimelineSpans {
     let from = u64::try_from(from.as_microsecond()).unwrap_or_default();
     let step = |step: &PathStep| SpanStep {
         name: step.name.clone(),
@@ -275,7 +276,7 @@ fn span_summary(spans: &[TraceSpan], path: &[PathStep], from: Timestamp) -> Stor
         seconds: seconds(step.end - step.start),
     };
     let failed = |span: &TraceSpan| Some(format!("{}: {}", span.name, span.failure.as_ref()?));
-    StorySpans {
+    TimelineSpans {
         count: spans.len(),
         calls: spans.iter().filter(|span| span.is_call).count(),
         failed: spans.iter().filter_map(failed).collect(),

@@ -1,4 +1,4 @@
-//! What a story of a rollout is made of, and what it has. Types only.
+//! What a timeline of a rollout is made of, and what it has. Types only.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::plugin::{critical_path::StepKind, spans::TraceSpan};
 
-/// What a story is made of.
+/// What a timeline is made of.
 #[derive(Clone, Debug, Default)]
-pub struct StoryInputs {
+pub struct TimelineInputs {
     /// The object.
     pub object: Value,
     /// Its children, and for a function the service that it publishes.
@@ -26,7 +26,7 @@ pub struct StoryInputs {
 /// One rollout.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Story {
+pub struct Timeline {
     /// `ElpioService` or `ElpioFunction`.
     pub kind: String,
     /// Its namespace.
@@ -44,7 +44,7 @@ pub struct Story {
     /// How long it took, or has taken.
     pub seconds: Option<f64>,
     /// What was asked for, by whom.
-    pub asked: Asked,
+    pub asked: SpecChange,
     /// The condition `Ready`, now.
     pub ready: ReadyNow,
     /// The trace, where it was sampled.
@@ -52,22 +52,22 @@ pub struct Story {
     /// Where a person reads the trace.
     pub link: Option<String>,
     /// The parts of the rollout, in order, from times in objects and Events.
-    pub parts: Vec<StoryPart>,
+    pub parts: Vec<TimelinePart>,
     /// The longest part, by spans where there are any.
-    pub longest: Option<StoryPart>,
+    pub longest: Option<TimelinePart>,
     /// The children.
-    pub children: Vec<StoryChild>,
+    pub children: Vec<TimelineChild>,
     /// The Events of the rollout, oldest first.
-    pub events: Vec<StoryEvent>,
+    pub events: Vec<TimelineEvent>,
     /// What the spans add.
-    pub spans: Option<StorySpans>,
+    pub spans: Option<TimelineSpans>,
     /// What is worth knowing beside.
     pub notes: Vec<String>,
 }
 
 /// The last change of the spec.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Asked {
+pub struct SpecChange {
     /// The field manager that made it.
     pub manager: String,
     /// When.
@@ -89,7 +89,7 @@ pub struct ReadyNow {
 
 /// A part of the rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StoryPart {
+pub struct TimelinePart {
     /// What happened.
     pub name: String,
     /// When it began.
@@ -101,7 +101,7 @@ pub struct StoryPart {
 /// One child.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoryChild {
+pub struct TimelineChild {
     /// Its kind, for people.
     pub kind: String,
     /// Its name.
@@ -118,7 +118,7 @@ pub struct StoryChild {
 
 /// One Event, with the size of its series.
 #[derive(Clone, Debug, Serialize)]
-pub struct StoryEvent {
+pub struct TimelineEvent {
     /// The first occurrence.
     pub at: Option<Timestamp>,
     /// `Normal` or `Warning`.
@@ -135,7 +135,7 @@ pub struct StoryEvent {
 /// What spans add.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StorySpans {
+pub struct TimelineSpans {
     /// How many spans the trace has.
     pub count: usize,
     /// How many of them are requests.
