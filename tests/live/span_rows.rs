@@ -19,7 +19,7 @@ pub fn are_of_the_table(spans: &[Span]) {
                 "{name}: {key}={value} is not in the table: {stated:?}"
             );
         }
-        for attribute in row.attributes.iter().filter(|attribute| attribute.present.is_none()) {
+        for attribute in row.attributes.iter().filter(|attribute| attribute.present_when.is_none()) {
             assert!(span.attributes.contains_key(attribute.key), "{name}: no {}", attribute.key);
         }
         let status = match span.status {

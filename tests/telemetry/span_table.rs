@@ -54,7 +54,7 @@ fn stated() -> BTreeSet<String> {
         all.extend(
             row.attributes.iter().map(|attribute| format!("{}: attribute {}", row.name, attribute.key)),
         );
-        let optional = row.attributes.iter().filter(|attribute| attribute.present.is_some());
+        let optional = row.attributes.iter().filter(|attribute| attribute.present_when.is_some());
         all.extend(optional.map(|attribute| format!("{}: without attribute {}", row.name, attribute.key)));
         all.extend(row.parents.iter().map(|parent| format!("{}: parent {parent:?}", row.name)));
         all.extend(row.statuses.iter().map(|(state, _)| format!("{}: status {state:?}", row.name)));

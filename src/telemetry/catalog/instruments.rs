@@ -32,14 +32,14 @@ const fn bounded(key: &'static str, by: &'static str) -> Attribute {
 
 const fn row(
     name: &'static str,
-    form: InstrumentKind,
+    kind: InstrumentKind,
     unit: &'static str,
     page: &'static str,
     description: &'static str,
 ) -> InstrumentDef {
     InstrumentDef {
         name,
-        kind: form,
+        kind,
         unit,
         description,
         prometheus_name: page,

@@ -31,8 +31,12 @@ fn section(page: &mut String, row: &InstrumentDef) {
     let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
-    let _ =
-        writeln!(page, "- {}, unit {unit}{}", form(row.kind), if row.volatile { ", volatile" } else { "" });
+    let _ = writeln!(
+        page,
+        "- {}, unit {unit}{}",
+        kind_name(row.kind),
+        if row.volatile { ", volatile" } else { "" }
+    );
     let _ = writeln!(page, "- On the Prometheus page: `{}`", row.prometheus_name);
     for attribute in row.attributes {
         let values = match attribute.values {
@@ -56,8 +60,8 @@ fn section(page: &mut String, row: &InstrumentDef) {
     let _ = writeln!(page, "- At most {} series", row.cardinality_limit);
 }
 
-fn form(form: InstrumentKind) -> &'static str {
-    match form {
+fn kind_name(kind: InstrumentKind) -> &'static str {
+    match kind {
         InstrumentKind::Counter | InstrumentKind::ObservableCounter => "Counter",
         InstrumentKind::UpDownCounter | InstrumentKind::ObservableUpDownCounter => "Up-down counter",
         InstrumentKind::ObservableGauge => "Gauge",

@@ -18,7 +18,7 @@ const HEAD: &str =
 /// The attributes of the log record `k8s.event`.
 const EVENT: [SpanAttribute; 7] = {
     const fn of(key: &'static str, values: AllowedValues) -> SpanAttribute {
-        SpanAttribute { key, form: ValueType::Text, values, present: None }
+        SpanAttribute { key, value_type: ValueType::Text, values, present_when: None }
     }
     [
         of("k8s.event.reason", AllowedValues::Closed(EventReason::VALUES)),
@@ -99,7 +99,7 @@ fn merged() -> BTreeMap<&'static str, Merged> {
         all.entry(attribute.key).or_default().merge(attribute.values, false);
     }
     for attribute in SPANS.iter().flat_map(|row| row.attributes).chain(&EVENT) {
-        let is_number = attribute.form == ValueType::Number;
+        let is_number = attribute.value_type == ValueType::Number;
         all.entry(attribute.key).or_default().merge(attribute.values, is_number);
     }
     all.retain(|key, _| !CONVENTIONS.contains(key));
@@ -234,7 +234,7 @@ fn spans() -> String {
 }
 
 fn attribute_of_span(text: &mut String, attribute: &SpanAttribute) {
-    let level = attribute.present.map_or("required".to_owned(), |when| {
+    let level = attribute.present_when.map_or("required".to_owned(), |when| {
         format!("{{conditionally_required: {}}}", quoted(&format!("when {when}")))
     });
     let note = match attribute.values {

@@ -17,11 +17,11 @@ pub struct SpanAttribute {
     /// Its key.
     pub key: &'static str,
     /// What its value is.
-    pub form: ValueType,
+    pub value_type: ValueType,
     /// What it may hold.
     pub values: AllowedValues,
     /// When it is there; `None`: always.
-    pub present: Option<&'static str>,
+    pub present_when: Option<&'static str>,
 }
 
 /// What a span may be a child of.

@@ -13,19 +13,34 @@ use crate::{
 };
 
 const fn text(key: &'static str, by: &'static str) -> SpanAttribute {
-    SpanAttribute { key, form: ValueType::Text, values: AllowedValues::Described(by), present: None }
+    SpanAttribute {
+        key,
+        value_type: ValueType::Text,
+        values: AllowedValues::Described(by),
+        present_when: None,
+    }
 }
 
 const fn word(key: &'static str, words: &'static [&'static str]) -> SpanAttribute {
-    SpanAttribute { key, form: ValueType::Text, values: AllowedValues::Closed(words), present: None }
+    SpanAttribute {
+        key,
+        value_type: ValueType::Text,
+        values: AllowedValues::Closed(words),
+        present_when: None,
+    }
 }
 
 const fn number(key: &'static str, by: &'static str) -> SpanAttribute {
-    SpanAttribute { key, form: ValueType::Number, values: AllowedValues::Described(by), present: None }
+    SpanAttribute {
+        key,
+        value_type: ValueType::Number,
+        values: AllowedValues::Described(by),
+        present_when: None,
+    }
 }
 
 const fn only(when: &'static str, attribute: SpanAttribute) -> SpanAttribute {
-    SpanAttribute { present: Some(when), ..attribute }
+    SpanAttribute { present_when: Some(when), ..attribute }
 }
 
 const NAMESPACE: SpanAttribute = text("k8s.namespace.name", "the object's namespace");
@@ -159,7 +174,12 @@ pub static CALL: SpanDef = SpanDef {
     parents: &[Parent::Of("STEP CHILD"), Parent::Of("STEP"), Parent::Of("reconcile KIND")],
     link: None,
     attributes: &[
-        SpanAttribute { key: "http.request.method", form: ValueType::Text, values: METHOD, present: None },
+        SpanAttribute {
+            key: "http.request.method",
+            value_type: ValueType::Text,
+            values: METHOD,
+            present_when: None,
+        },
         only("the method is `_OTHER`", text("http.request.method_original", "the method as it was sent")),
         text("url.template", "the path with names as placeholders"),
         text("url.full", "the URL, with the scheme that was used"),

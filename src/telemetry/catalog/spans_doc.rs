@@ -89,11 +89,11 @@ fn section(page: &mut String, row: &SpanDef) {
 }
 
 fn attribute_row(page: &mut String, attribute: &SpanAttribute) {
-    let form = match attribute.form {
+    let form = match attribute.value_type {
         ValueType::Text => "string",
         ValueType::Number => "int",
     };
-    let present = attribute.present.unwrap_or("always");
+    let present = attribute.present_when.unwrap_or("always");
     let _ = writeln!(page, "| `{}` | {form} | {} | {present} |", attribute.key, words(attribute.values));
 }
 

@@ -18,7 +18,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Counts {
-    record_export: AtomicU64,
+    succeeded: AtomicU64,
     failed: AtomicU64,
     lost_full: AtomicU64,
     lost_failed: AtomicU64,
@@ -98,7 +98,7 @@ impl ExportStats {
             counts.lost_failed.fetch_add(lost, Ordering::Relaxed);
             *counts.last_loss.lock() = Some(now);
         } else {
-            counts.record_export.fetch_add(1, Ordering::Relaxed);
+            counts.succeeded.fetch_add(1, Ordering::Relaxed);
         }
         self.line(signal, failure, now)
     }
@@ -167,7 +167,7 @@ impl ExportStats {
     /// Exports: well ended, failed.
     pub(in crate::telemetry) fn exports(&self, signal: Signal) -> (u64, u64) {
         let counts = self.of(signal);
-        (counts.record_export.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
+        (counts.succeeded.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
     }
 
     /// Items lost: no room, failed exports.

@@ -31,14 +31,14 @@ pub fn is_of_its_row(span: &SpanData) {
     for (key, value) in &found {
         let stated = row.attributes.iter().find(|attribute| attribute.key == key);
         let stated = stated.unwrap_or_else(|| panic!("{name}: {key} is not in the table"));
-        let fits = match (stated.form, value) {
+        let fits = match (stated.value_type, value) {
             (ValueType::Text, Value::String(text)) => stated.values.allow(text.as_str()),
             (ValueType::Number, Value::I64(_)) => true,
             _ => false,
         };
         assert!(fits, "{name}: {key} is {value:?}, and the table says {stated:?}");
     }
-    for attribute in row.attributes.iter().filter(|attribute| attribute.present.is_none()) {
+    for attribute in row.attributes.iter().filter(|attribute| attribute.present_when.is_none()) {
         assert!(found.contains_key(attribute.key), "{name}: no {}", attribute.key);
     }
     assert!(
