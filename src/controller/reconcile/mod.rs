@@ -101,12 +101,12 @@ enum Published {
 
 /// The children after an attempt to bring them to what the spec says.
 #[allow(clippy::large_enum_variant, reason = "one value, on the stack of its reconcile")]
-enum Applied<K: Kind> {
+enum ApplyStep<K: Kind> {
     Invalid(Vec<FieldError>),
     Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
 }
 
-impl<K: Kind> Applied<K> {
+impl<K: Kind> ApplyStep<K> {
     /// When the objects are to be looked at again, although nothing changes.
     fn due_at(&self) -> Option<Timestamp> {
         match self {
@@ -154,7 +154,7 @@ impl<K: Kind> Reconciler<K> {
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             // render: pure; apply: I/O
             Ok(valid) => slot.while_applying(self.apply(&ctx, request.object, valid)).await,
-            Err(errors) => Applied::Invalid(errors),
+            Err(errors) => ApplyStep::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
             return stale;
@@ -181,7 +181,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Renders the children, and applies them: I/O.
-    async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> Applied<K> {
+    async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> ApplyStep<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
         let result = match self.refused_host(object) {
@@ -189,7 +189,7 @@ impl<K: Kind> Reconciler<K> {
             Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
         let now = self.children.controlled_by(ctx.owner.uid);
-        Applied::Done { valid, desired, result, now }
+        ApplyStep::Done { valid, desired, result, now }
     }
 
     /// Takes the host that a valid object asks for. Returns it with who has it, where another does.
@@ -205,13 +205,15 @@ impl<K: Kind> Reconciler<K> {
         &self,
         ctx: &ReconcileContext<'_>,
         object: &Object<K>,
-        applied: &Applied<K>,
+        applied: &ApplyStep<K>,
         input: &StatusInput,
     ) -> StatusUpdate<K::Status> {
         let previous = object.status.as_ref();
         match applied {
-            Applied::Invalid(errors) => K::compute_status(ctx, previous, Observation::Invalid(errors), input),
-            Applied::Done { valid, desired, result, now } => {
+            ApplyStep::Invalid(errors) => {
+                K::compute_status(ctx, previous, Observation::Invalid(errors), input)
+            }
+            ApplyStep::Done { valid, desired, result, now } => {
                 let grandchildren = self.children.grandchildren_of(now);
                 let ctx = ReconcileContext { live: now, grandchildren: &grandchildren, ..*ctx };
                 let applied = &result.applied;

@@ -19,7 +19,7 @@ use crate::{
     controller::{
         kinds::{Kind, Object},
         reconcile::{
-            Applied, Published, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
+            ApplyStep, Published, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, retry},
@@ -54,7 +54,7 @@ impl ReconcileResult {
     pub(super) fn new<K: Kind>(
         request: &ReconcileRequest<'_, K>,
         live: &LiveChildren,
-        applied: &Applied<K>,
+        applied: &ApplyStep<K>,
         status: &K::Status,
         written: &StatusWrite,
         published: Published,
@@ -62,8 +62,8 @@ impl ReconcileResult {
     ) -> Self {
         let nothing = ApplyResult::default();
         let (invalid, done) = match applied {
-            Applied::Invalid(errors) => (Some(errors.as_slice()), &nothing),
-            Applied::Done { result, .. } => (None, result),
+            ApplyStep::Invalid(errors) => (Some(errors.as_slice()), &nothing),
+            ApplyStep::Done { result, .. } => (None, result),
         };
         let failures = request.item.failures;
         let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
@@ -122,11 +122,11 @@ impl ReconcileResult {
     /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
     /// one it knew; `None` where it counts.
     pub(super) fn stale_after<K: Kind>(
-        applied: &Applied<K>,
+        applied: &ApplyStep<K>,
         request: &ReconcileRequest<'_, K>,
         is_leader: bool,
     ) -> Option<Self> {
-        let Applied::Done { result, .. } = applied else { return None };
+        let ApplyStep::Done { result, .. } = applied else { return None };
         let engine = request.object.status.as_ref().and_then(K::engine);
         if result.stopped.is_some() || !is_leader {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
