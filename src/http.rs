@@ -18,6 +18,7 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, sync::watch};
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::{config::ListenAddress, http::connections::serve, telemetry::PrometheusEndpoint};
 
@@ -119,7 +120,9 @@ pub async fn metrics(listener: TcpListener, page: PrometheusEndpoint, stop: watc
         let (content_type, body) = page.render(Some(&lines.join(",")));
         ([(header::CONTENT_TYPE, content_type)], body)
     };
-    serve(listener, Router::new().route("/metrics", get(scrape)).with_state(page), stop).await;
+    let router = Router::new().route("/metrics", get(scrape)).with_state(page);
+    // A twentieth of the bytes, for whoever accepts it, as Prometheus does.
+    serve(listener, router.layer(CompressionLayer::new().quality(CompressionLevel::Fastest)), stop).await;
 }
 
 /// Serves liveness, readiness and version until `stop` says true.

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 
 use crate::{
     fault_proxy::{Fault, FaultProxy},
@@ -155,6 +159,26 @@ async fn pages_of_health_and_version() {
         assert!(status == 200 && reported.contains(body), "{path}: {status} {reported}");
     }
     assert_eq!(env.operator.get("/nothing").await.unwrap().0, 404);
+}
+
+/// That Prometheus reads it is shown by `backends`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_page_is_compressed_for_whoever_accepts_it() {
+    let env = LiveEnv::new("prog-gzip").await;
+    let ask = async |encoding: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", env.operator.metrics_port())).await.unwrap();
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept-encoding: {encoding}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let head = String::from_utf8_lossy(&answer[..answer.len().min(500)]).to_ascii_lowercase();
+        (head.contains("content-encoding: gzip"), answer.len())
+    };
+    let (plain, gzip) = (ask("identity").await, ask("gzip").await);
+    assert!(!plain.0 && gzip.0, "{plain:?} {gzip:?}");
+    assert!(gzip.1 < plain.1 / 5, "{plain:?} {gzip:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
