@@ -1,6 +1,6 @@
 //! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
-//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--fairness`, `--faults` and
-//! `--hostile`: what others' floods, a faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
+//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--functions`, `--fairness`,
+//! `--faults` and `--hostile`: what functions, others' floods, a faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@ mod compare;
 mod contender;
 mod fairness;
 mod faults;
+mod functions;
 mod hostile;
 mod load;
 mod observations;
@@ -51,7 +52,7 @@ struct Settings {
     workers: usize,
 }
 
-fn main() -> ExitCode {
+fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
     let file = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
     };
-    let arguments = Command::new("cargo bench-operator")
+    Command::new("cargo bench-operator")
         .about("Measures the operator with many ElpioServices at once (fake Knative).")
         .arg(number("services", "200", "Number of services that are created, made ready and edited at once"))
         .arg(number("idle", "30", "Seconds of idle time in which requests are counted"))
@@ -77,6 +78,13 @@ fn main() -> ExitCode {
             "hostile",
             "Measure beside 800 objects of 1 MiB of another namespace, instead of all the above",
         ))
+        .arg(
+            Arg::new("functions")
+                .long("functions")
+                .value_name("N")
+                .value_parser(value_parser!(u32))
+                .help("Measure so many functions with their runs and tasks (fake Tekton), instead of all the above"),
+        )
         .arg(flag("compare", "Measure a bare client and a peer in Go too, by the same load; prints ratios"))
         .arg(flag(
             "fairness",
@@ -90,7 +98,10 @@ fn main() -> ExitCode {
             "With --faults: how often each fault is injected at each of two operators",
         ))
         .arg(flag("dev", "Measure a development build (for work on the benchmark itself)"))
-        .get_matches();
+}
+
+fn main() -> ExitCode {
+    let arguments = command().get_matches();
     let number = |name: &str| *arguments.get_one::<u32>(name).expect("has a default") as usize;
     let settings = Settings {
         services: number("services"),
@@ -124,6 +135,17 @@ fn main() -> ExitCode {
         });
     }
     let fairness = arguments.get_flag("fairness");
+    if let Some(functions) = arguments.get_one::<u32>("functions") {
+        let passed = runtime.block_on(async {
+            tokio::select! {
+                passed = functions::measure(&binary, *functions as usize, settings.workers) => Some(passed),
+                _ = tokio::signal::ctrl_c() => None,
+            }
+        });
+        return passed.map_or(ExitCode::from(130), |passed| {
+            if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        });
+    }
     runtime.block_on(async {
         tokio::select! {
             passed = fairness::measure(&binary, settings.services), if fairness => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },

@@ -19,7 +19,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use crate::engines::fake::fake_status::{
     FakedKind, has_status, image_failure, kinds, retain_transition_times, third_party_kinds,
@@ -29,6 +29,10 @@ pub use fake_status::FakeStatus;
 
 /// How long to wait before looking up an API that is not served once more.
 const DISCOVERY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long to wait before a status that could not be written is written again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_WRITES: usize = 64;
 
 /// Which controllers are faked, and how.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +74,8 @@ type Key = (&'static str, String);
 struct Shared {
     client: Client,
     options: FakeEngineOptions,
+    /// As many as write at once: thousands of connections would be refused.
+    writes: Semaphore,
     state: Mutex<State>,
 }
 
@@ -89,7 +95,8 @@ impl FakeEngines {
     pub fn start(client: Client, options: FakeEngineOptions) -> Self {
         let kinds =
             if options.third_party_only { third_party_kinds() } else { kinds(options.pods, options.builds) };
-        let shared = Arc::new(Shared { client, options, state: Mutex::default() });
+        let shared =
+            Arc::new(Shared { client, options, writes: Semaphore::new(MAX_WRITES), state: Mutex::default() });
         let mut watches = JoinSet::new();
         for kind in kinds {
             watches.spawn(watch(Arc::clone(&shared), kind));
@@ -203,13 +210,19 @@ impl Shared {
 
     /// Writes the object's status if it differs from the desired one.
     async fn update(self: Arc<Self>, key: Key) {
-        let Some((api, object, status)) = self.pending_update(&key) else {
-            return;
-        };
-        let patch = Patch::Merge(json!({"status": status}));
         let params = PatchParams { field_manager: Some("fake-engine".to_owned()), ..PatchParams::default() };
-        // If the object was deleted or changed in between, its watch event triggers the next update.
-        let _ = api.patch_status(&object.name_any(), &params, &patch).await;
+        loop {
+            let Ok(_permit) = self.writes.acquire().await else { return };
+            let Some((api, object, status)) = self.pending_update(&key) else { return };
+            let patch = Patch::Merge(json!({"status": status}));
+            match api.patch_status(&object.name_any(), &params, &patch).await {
+                // If the object was deleted or changed in between, its watch event triggers the next update.
+                Ok(_) => return,
+                Err(kube::Error::Api(status)) if status.code < 429 => return,
+                // Too many at once, or the API server is away.
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
+            }
+        }
     }
 
     fn pending_update(&self, key: &Key) -> Option<(Api<DynamicObject>, DynamicObject, Value)> {

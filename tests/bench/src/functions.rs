@@ -1,0 +1,192 @@
+//! `--functions N`: what functions cost, with their runs and tasks. Tekton is played: every build succeeds. A task of the
+//! size that Tekton writes is added to each run.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use comfy_table::{Table, presets::NOTHING};
+use elpio_cluster::{
+    Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, eventually, process::stats,
+};
+use futures::{StreamExt as _, stream};
+use kube::{
+    Client, ResourceExt as _,
+    api::{Api, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::{Value, json};
+
+use crate::{USER, crds, load};
+
+const TIMEOUT: Duration = Duration::from_mins(10);
+const MAX_IN_FLIGHT: usize = 16;
+/// Between two looks at memory that are to agree.
+const PAUSE: Duration = Duration::from_secs(3);
+/// Each function with its run, its task, its service and that one's child.
+const MAX_BYTES: u64 = 16 << 10;
+
+/// Prints what was measured; whether memory is within its bound.
+pub async fn measure(binary: &Path, functions: usize, workers: usize) -> bool {
+    let crds = [crds(), vec![Crds::TEKTON]].concat();
+    let cluster = Cluster::start(ClusterOptions { crds, ..ClusterOptions::default() }).await;
+    let client = cluster.client().await;
+    load::bind_cluster_admin(&client, USER).await;
+    let namespace = cluster.namespace("bench").await;
+    let operator = start(binary, &cluster, workers).await;
+    let empty = resting(&operator).await;
+    let options = FakeEngineOptions {
+        namespace: Some(namespace.clone()),
+        builds: true,
+        ..FakeEngineOptions::default()
+    };
+    let engines = FakeEngines::start(client.clone(), options);
+
+    eprintln!("creating {functions} functions …");
+    let (begun, cpu) = (Instant::now(), operator.cpu());
+    let api = api(&client, &namespace, "elpio.io", "v1alpha1", "ElpioFunction");
+    for_each(functions, async |n| create(&api, function(&format!("function-{n}"))).await).await;
+    wait_until_ready(&operator, functions).await;
+    let (ready, cpu) = (begun.elapsed(), operator.cpu().saturating_sub(cpu));
+    eprintln!("adding a task to each run …");
+    add_tasks(&client, &namespace).await;
+    let (worked, peak) = (resting(&operator).await, stats::peak_rss(operator.pid()));
+    drop((operator, engines));
+
+    eprintln!("starting another operator …");
+    let begun = Instant::now();
+    let operator = start(binary, &cluster, workers).await;
+    let started = begun.elapsed();
+    wait_until_ready(&operator, functions).await;
+    let (restarted, restart_peak) = (resting(&operator).await, stats::peak_rss(operator.pid()));
+
+    let each = |bytes: u64| bytes.saturating_sub(empty) / functions.max(1) as u64;
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["", "memory", "peak", "each function"]);
+    for (what, bytes, peak) in [
+        ("no functions", empty, empty),
+        ("created and built", worked, peak),
+        ("another operator, settled", restarted, restart_peak),
+    ] {
+        let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
+        table.add_row([
+            what.to_owned(),
+            mebibytes(bytes),
+            mebibytes(peak),
+            format!("{} KiB", each(bytes) >> 10),
+        ]);
+    }
+    println!("\n{functions} functions, {workers} workers");
+    println!(
+        "all ready after {:.1} s; CPU {:.2} ms each",
+        ready.as_secs_f64(),
+        cpu.as_secs_f64() * 1e3 / as_f64(functions)
+    );
+    println!("another operator is ready after {:.2} s\n{table}", started.as_secs_f64());
+    each(restarted) <= MAX_BYTES
+}
+
+async fn start(binary: &Path, cluster: &Cluster, workers: usize) -> Operator {
+    let workers = workers.to_string();
+    let env = [
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ("ELPIO_ENGINE", "knative"),
+        ("ELPIO_CONCURRENCY", workers.as_str()),
+    ];
+    let mut operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+    operator.wait_ready().await;
+    operator
+}
+
+/// Memory once it changes no more.
+async fn resting(operator: &Operator) -> u64 {
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let now = operator.rss();
+        if now.abs_diff(before) < now / 100 {
+            return now;
+        }
+        before = now;
+    }
+}
+
+async fn for_each(count: usize, request: impl AsyncFn(usize)) {
+    stream::iter(0..count).for_each_concurrent(MAX_IN_FLIGHT, async |n| request(n).await).await;
+}
+
+async fn wait_until_ready(operator: &Operator, functions: usize) {
+    eventually("every function is ready", TIMEOUT, async || {
+        let labels = [("kind", "ElpioFunction"), ("ready", "true")];
+        match operator.sample("elpio_resources", &labels).await {
+            Some(ready) if ready >= as_f64(functions) => Ok(()),
+            other => Err(format!("{other:?} of {functions}")),
+        }
+    })
+    .await;
+}
+
+/// A task for each run, which its run refers to.
+async fn add_tasks(client: &Client, namespace: &str) {
+    let runs = api(client, namespace, "tekton.dev", "v1", "PipelineRun");
+    let tasks = api(client, namespace, "tekton.dev", "v1", "TaskRun");
+    let all = runs.list(&ListParams::default()).await.expect("the runs").items;
+    for_each(all.len(), async |n| {
+        let run = &all[n];
+        let name = format!("{}-build", run.name_any());
+        create(&tasks, task(&name, run)).await;
+        let status = Patch::Merge(json!({"status": task_status(&name)}));
+        tasks.patch_status(&name, &PatchParams::default(), &status).await.expect("a status");
+    })
+    .await;
+}
+
+fn function(name: &str) -> Value {
+    json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioFunction", "metadata": {"name": name}, "spec": {
+        "runtime": "python", "source": {"git": {"url": "https://git.example.com/team/app.git", "revision": "main"}},
+        "image": format!("registry.example.com/{name}:latest")}})
+}
+
+fn task(name: &str, run: &DynamicObject) -> Value {
+    let labels = ["tekton.dev/pipelineRun", "elpio.io/function"]
+        .map(|key| (key.to_owned(), run.labels().get(key).cloned().unwrap_or_else(|| run.name_any())));
+    json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": name,
+            "labels": std::collections::BTreeMap::from(labels),
+            "ownerReferences": [{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": run.name_any(),
+                "uid": run.uid(), "controller": true}]},
+        "spec": {"taskSpec": {"steps": steps()}}})
+}
+
+fn steps() -> Value {
+    (0..7)
+        .map(|n| json!({"name": format!("step-{n}"), "image": "registry.example.com/builder", "script": "#".repeat(900)}))
+        .collect()
+}
+
+fn task_status(name: &str) -> Value {
+    let now = "2026-01-01T00:00:00Z";
+    let ended: Value = (0..7)
+        .map(|n| json!({"name": format!("step-{n}"), "container": format!("step-{n}"), "imageID": "x".repeat(120),
+            "terminated": {"exitCode": 0, "reason": "Completed", "containerID": "x".repeat(80), "startedAt": now, "finishedAt": now}}))
+        .collect();
+    json!({"conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": now}],
+        "startTime": now, "completionTime": now, "podName": format!("{name}-pod"), "steps": ended,
+        "taskSpec": {"steps": steps()}})
+}
+
+fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+async fn create(api: &Api<DynamicObject>, object: Value) {
+    let object = serde_json::from_value(object).expect("an object");
+    api.create(&PostParams::default(), &object).await.expect("the API server stores it");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
