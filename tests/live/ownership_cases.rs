@@ -109,6 +109,12 @@ async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
         Ok(())
     })
     .await;
+    // A watch that brought something within the last second is believed.
+    eventually("the watch is silent for two seconds", TIMEOUT, async || {
+        let age = env.counted("elpio_watch_age_seconds", &[("resource", "ElpioService")]).await;
+        if age > 2.0 { Ok(()) } else { Err(age) }
+    })
+    .await;
     let mark = env.cluster.audit_offset();
     webhook.clear();
     eventually("the operator has found that both owners are deleted", TIMEOUT, async || {

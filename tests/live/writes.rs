@@ -43,14 +43,9 @@ async fn a_rollout_on_knative() {
     env.engine.hold();
     let mark = env.cluster.audit_offset();
     env.apply("web", &image("v1")).await;
-    // Whether the owner still exists and its child's name is free, before the child is created.
-    let first_wait = [
-        ("get elpioservices", 1),
-        ("get services", 1),
-        ("patch services", 1),
-        ("patch elpioservices/status", 1),
-        ("create events", 2),
-    ];
+    // Whether the child's name is free, before it is created. That the owner exists the watch told just now.
+    let first_wait =
+        [("get services", 1), ("patch services", 1), ("patch elpioservices/status", 1), ("create events", 2)];
     expect(&env, mark, "from create to the first wait", &first_wait).await;
 
     let mark = env.cluster.audit_offset();

@@ -1,7 +1,7 @@
 //! The write of one child: nothing if it is right already, by force if the owner controls it, and not at all
 //! if another controller does.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
@@ -26,6 +26,9 @@ use crate::{
     },
     telemetry::{ChildStep, fail_step, step_for},
 };
+
+/// An owner whose watch was silent for longer is asked for before something is created for it.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
 
 impl ApplyAttempt<'_> {
     /// Applies one child, in a span of its own.
@@ -87,7 +90,7 @@ impl ApplyAttempt<'_> {
         let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
         let asked = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource);
         // Both at once: a new child waits for one answer, not for two.
-        let (owner, found) = tokio::join!(self.check_owner(), asked);
+        let (owner, found) = tokio::join!(self.check_unseen_owner(), asked);
         owner?;
         let (name_owner, found) = found?;
         match (name_owner, found) {
@@ -96,9 +99,22 @@ impl ApplyAttempt<'_> {
             }
             (NameOwner::Unowned(managers), _) => Err(name_conflict(&child.id, &managers).into()),
             (NameOwner::Terminating(holder), _) => Ok(name_terminating(holder)),
-            (NameOwner::Owned | NameOwner::Orphan, Some(found)) => self.adopt(child, &found).await,
+            (NameOwner::Owned | NameOwner::Orphan, Some(found)) => {
+                self.check_owner().await?;
+                self.adopt(child, &found).await
+            }
             (NameOwner::Absent | NameOwner::Owned | NameOwner::Orphan, _) => self.create(child).await,
         }
+    }
+
+    /// The same, where the watch has been silent: what it brought just now would have told of a deletion. A child
+    /// that is created in the moment between goes with the garbage collector; one that is adopted would, too.
+    async fn check_unseen_owner(&self) -> Result<(), WriteError> {
+        let (kind, namespace) = (self.owner.kind, self.owner.namespace);
+        if self.applier.children.watches().is_current(kind, namespace, MAX_SILENCE) {
+            return Ok(());
+        }
+        self.check_owner().await
     }
 
     /// The owner still exists, or nothing is created or adopted for it.

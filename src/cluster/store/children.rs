@@ -14,6 +14,7 @@ use crate::{
             ObjectChange, ObjectStore,
             compact::CompactObject,
             reflector,
+            shared_state::SharedWatchState,
             watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
         },
     },
@@ -80,6 +81,12 @@ impl ChildStore {
     /// The kinds that there are stores for.
     pub fn kinds(&self) -> impl Iterator<Item = ChildKind> {
         self.stores.keys().copied()
+    }
+
+    /// The state that all watches share.
+    #[must_use]
+    pub fn watches(&self) -> &SharedWatchState {
+        &self.context.shared
     }
 
     /// What the object with this uid controls.

@@ -1,8 +1,8 @@
-//! The list and watch protocol for one resource: pages, positions, bookmarks, and the errors that they end
+//! The list and watch protocol for one resource: pages, resourceVersions, bookmarks, and the errors that they end
 //! in. It keeps no object and waits for nothing but answers.
 //!
-//! kube's own watcher hides bookmarks, positions and the difference between its errors, which decide here how
-//! soon a watch is back and whether its position is still worth something.
+//! kube's own watcher hides bookmarks, resourceVersions and the difference between its errors, which decide here how
+//! soon a watch is back and whether its resourceVersion is still of use.
 
 use std::{future::Future, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
 /// As in client-go.
 const PAGE_SIZE: u32 = 500;
 /// The longest answer to a list. A longer one is asked for again with fewer objects.
-const MAX_PAGE_BYTES: u64 = 4 << 20;
+const MAX_PAGE_BYTES: u64 = 2 << 20;
 /// By how much fewer.
 const PAGE_DIVISOR: u32 = 4;
 /// How long the API server keeps a watch open, as kube's own watcher asks for.
@@ -29,12 +29,12 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A place in the history of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct ResourceVersion {
     text: String,
     number: u64,
 }
 
-impl Position {
+impl ResourceVersion {
     /// From a resourceVersion; `None` where there is none.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
@@ -50,24 +50,24 @@ impl Position {
 
 /// What a watch brings.
 #[derive(Debug)]
-pub enum Change<K> {
+pub enum WatchChange<K> {
     /// An object was added or modified.
     Applied(K),
     /// An object was deleted.
     Deleted(K),
-    /// Nothing, up to the new position.
+    /// Nothing, up to the new resourceVersion.
     Bookmark,
 }
 
-/// Hands everything that there is to `take`, in pages, with the position that it was read at, which is returned.
+/// Hands everything that there is to `take`, in pages, with the resourceVersion that it was read at, which is returned.
 ///
 /// # Errors
 /// [`WatchFailure`].
 pub async fn list<K>(
     api: &Api<K>,
     selector: &str,
-    mut take: impl FnMut(&Position, Vec<K>),
-) -> Result<Position, WatchFailure>
+    mut take: impl FnMut(&ResourceVersion, Vec<K>),
+) -> Result<ResourceVersion, WatchFailure>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
@@ -78,11 +78,11 @@ where
             limit = (limit / PAGE_DIVISOR).max(1);
             continue;
         };
-        let position = position_of(page.metadata.resource_version.as_deref())?;
-        take(&position, page.items);
+        let version = version_of(page.metadata.resource_version.as_deref())?;
+        take(&version, page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(position),
+            None => return Ok(version),
         }
     }
 }
@@ -106,27 +106,27 @@ where
     serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
 }
 
-/// The API server's present position: one object at most is read.
+/// The API server's present resourceVersion: one object at most is read.
 ///
 /// # Errors
 /// [`WatchFailure`].
-pub async fn current_position<K>(api: &Api<K>, selector: &str) -> Result<Position, WatchFailure>
+pub async fn current_version<K>(api: &Api<K>, selector: &str) -> Result<ResourceVersion, WatchFailure>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = ListParams::default().labels(selector).limit(1);
     let page: ObjectList<_> = in_time(CALL_TIMEOUT, api.list_metadata(&params)).await?;
-    position_of(page.metadata.resource_version.as_deref())
+    version_of(page.metadata.resource_version.as_deref())
 }
 
-/// Opens a watch from a position on.
+/// Opens a watch from a resourceVersion on.
 ///
 /// # Errors
 /// [`WatchFailure`].
 pub async fn watch<K>(
     api: &Api<K>,
     selector: &str,
-    from: &Position,
+    from: &ResourceVersion,
 ) -> Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + Unpin + use<K>, WatchFailure>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
@@ -137,20 +137,24 @@ where
     Ok(stream.boxed())
 }
 
-/// What one item of a watch means; the position follows it. `None`: nothing to act upon.
+/// What one item of a watch means; the resourceVersion follows it. `None`: nothing to act upon.
 ///
 /// # Errors
 /// [`WatchFailure`]: the stream is to be left.
 pub fn advance<K: Resource>(
     item: kube::Result<WatchEvent<K>>,
-    position: &mut Position,
-) -> Result<Option<Change<K>>, WatchFailure> {
-    let (version, change) = match item {
+    version: &mut ResourceVersion,
+) -> Result<Option<WatchChange<K>>, WatchFailure> {
+    let (brought, change) = match item {
         Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-            (object.meta().resource_version.clone(), Change::Applied(object))
+            (object.meta().resource_version.clone(), WatchChange::Applied(object))
         }
-        Ok(WatchEvent::Deleted(object)) => (object.meta().resource_version.clone(), Change::Deleted(object)),
-        Ok(WatchEvent::Bookmark(bookmark)) => (Some(bookmark.metadata.resource_version), Change::Bookmark),
+        Ok(WatchEvent::Deleted(object)) => {
+            (object.meta().resource_version.clone(), WatchChange::Deleted(object))
+        }
+        Ok(WatchEvent::Bookmark(bookmark)) => {
+            (Some(bookmark.metadata.resource_version), WatchChange::Bookmark)
+        }
         Ok(WatchEvent::Error(status)) => return Err(of_status(&status)),
         // One object that cannot be read must not keep the others from being seen.
         Err(kube::Error::SerdeError(error)) => {
@@ -159,17 +163,17 @@ pub fn advance<K: Resource>(
         }
         Err(error) => return Err(of_error(&error)),
     };
-    let next = position_of(version.as_deref())?;
-    if next.number < position.number {
+    let next = version_of(brought.as_deref())?;
+    if next.number < version.number {
         return Err(WatchFailure::Expired);
     }
-    *position = next;
+    *version = next;
     Ok(Some(change))
 }
 
-fn position_of(version: Option<&str>) -> Result<Position, WatchFailure> {
+fn version_of(version: Option<&str>) -> Result<ResourceVersion, WatchFailure> {
     let unreadable = || WatchFailure::Failed(format!("resourceVersion {version:?} is no number"));
-    version.and_then(Position::new).ok_or_else(unreadable)
+    version.and_then(ResourceVersion::new).ok_or_else(unreadable)
 }
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
@@ -194,7 +198,7 @@ fn of_status(status: &Status) -> WatchFailure {
         403 => WatchFailure::Forbidden(status.message.clone()),
         404 => WatchFailure::Absent,
         410 => WatchFailure::Expired,
-        // The API server waited in vain to reach the position.
+        // The API server waited in vain to reach the resourceVersion.
         504 if status.details.as_ref().is_some_and(too_large) => WatchFailure::Expired,
         code => WatchFailure::Failed(format!("{code} {}: {}", status.reason, status.message)),
     }
@@ -246,13 +250,13 @@ mod tests {
             (error(404, &json!([])), Err(WatchFailure::Absent), 10),
             (error(500, &json!([])), failed(500), 10),
         ] {
-            let mut position = Position::new("10").unwrap();
-            let meaning = advance(item(&event), &mut position).map(|change| match change.unwrap() {
-                Change::Applied(_) => "applied",
-                Change::Deleted(_) => "deleted",
-                Change::Bookmark => "bookmark",
+            let mut version = ResourceVersion::new("10").unwrap();
+            let meaning = advance(item(&event), &mut version).map(|change| match change.unwrap() {
+                WatchChange::Applied(_) => "applied",
+                WatchChange::Deleted(_) => "deleted",
+                WatchChange::Bookmark => "bookmark",
             });
-            assert_eq!((meaning, position.number()), (expected, at), "{event}");
+            assert_eq!((meaning, version.number()), (expected, at), "{event}");
         }
     }
 }

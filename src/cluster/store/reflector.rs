@@ -17,7 +17,7 @@ use crate::{
         store::{
             ObjectChange, ObjectStore, Relist,
             backoff::{WatchBackoff, WatchFailure},
-            list_watch::{self, Change, Position, WATCH_TIMEOUT},
+            list_watch::{self, ResourceVersion, WATCH_TIMEOUT, WatchChange},
             shared_state::{SharedWatchState, WatchId, WatchSignals},
             watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
         },
@@ -60,8 +60,8 @@ where
         store,
         context: context.clone(),
         guard: None,
-        position: None,
-        known: None,
+        resource_version: None,
+        last_seen: None,
         interrupted: false,
         backoff: WatchBackoff::default(),
         served_soon: None,
@@ -84,9 +84,9 @@ struct Reflector<K, C, T> {
     context: WatchContext,
     guard: Option<WatchGuard>,
     /// From where a watch goes on; `None`: a list is needed.
-    position: Option<Position>,
-    /// The last position, also where it is of no use any more.
-    known: Option<Position>,
+    resource_version: Option<ResourceVersion>,
+    /// The last one that was seen, also where it is of no use any more.
+    last_seen: Option<ResourceVersion>,
     /// The last watch did not end in order: the API server may have come back as another.
     interrupted: bool,
     backoff: WatchBackoff,
@@ -116,7 +116,7 @@ where
             let ended = tokio::select! {
                 ended = self.list_and_watch() => ended,
                 () = relist.notified() => {
-                    self.position = None;
+                    self.resource_version = None;
                     continue;
                 }
             };
@@ -131,37 +131,34 @@ where
         let api = self.apis[self.served].1.clone();
         let selector = self.target.selector;
         if self.interrupted
-            && let Some(position) = &self.position
+            && let Some(version) = &self.resource_version
         {
-            let current = list_watch::current_position(&api, selector).await?;
-            if current.number() < position.number() {
-                tracing::warn!(
-                    resource = self.id.0,
-                    namespace = self.id.1,
-                    "the API server's resourceVersions went backwards; listing again"
-                );
-                self.position = None;
+            let current = list_watch::current_version(&api, selector).await?;
+            if current.number() < version.number() {
+                let (resource, namespace) = (self.id.0, &self.id.1);
+                tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
+                self.resource_version = None;
             }
         }
-        let mut position = match self.position.clone() {
-            Some(position) => position,
+        let mut version = match self.resource_version.clone() {
+            Some(version) => version,
             None => self.list(&api).await?,
         };
         self.interrupted = true;
-        let mut stream = list_watch::watch(&api, selector, &position).await?;
+        let mut stream = list_watch::watch(&api, selector, &version).await?;
         self.context.shared.answered();
         self.context.shared.record_working(&self.id);
         let opened = Instant::now();
         let mut quiet = true;
         while let Some(item) = stream.next().await {
-            let change = list_watch::advance(item, &mut position);
+            let change = list_watch::advance(item, &mut version);
             let Some(change) = change.inspect_err(|_| self.backoff.reset_after(opened.elapsed()))? else {
                 continue;
             };
             quiet = false;
             self.backoff.reset();
-            self.position = Some(position.clone());
-            self.known.clone_from(&self.position);
+            self.resource_version = Some(version.clone());
+            self.last_seen.clone_from(&self.resource_version);
             self.take(change);
         }
         if quiet && opened.elapsed() < MIN_LIFE {
@@ -173,14 +170,16 @@ where
         Ok(())
     }
 
-    async fn list(&mut self, api: &Api<K>) -> Result<Position, WatchFailure> {
+    async fn list(&mut self, api: &Api<K>) -> Result<ResourceVersion, WatchFailure> {
+        let asked = Instant::now();
         let (mut objects, mut unchanged) = (Vec::new(), Vec::new());
-        let is_rewound =
-            |position: &Position| self.known.as_ref().is_some_and(|known| position.number() < known.number());
-        let position = list_watch::list(api, self.target.selector, |position, page: Vec<K>| {
+        let is_rewound = |version: &ResourceVersion| {
+            self.last_seen.as_ref().is_some_and(|seen| version.number() < seen.number())
+        };
+        let version = list_watch::list(api, self.target.selector, |version, page: Vec<K>| {
             // Of most objects nothing is new: only their keys wait for the end of the list.
             for object in page {
-                if !is_rewound(position) && self.store.is_observed(&object) {
+                if !is_rewound(version) && self.store.is_observed(&object) {
                     unchanged.push(ObjectKey::from_object(&object));
                 } else {
                     objects.push(object);
@@ -188,26 +187,28 @@ where
             }
         })
         .await?;
-        let rewound = is_rewound(&position);
+        let rewound = is_rewound(&version);
         let guard = self.guard.get_or_insert_with(|| {
             self.context.metrics.watch_guard(self.target.resource, api.resource_url())
         });
         guard.record_events(objects.len() + unchanged.len());
-        let (scope, version) = (self.target.scope.clone(), position.number());
-        let list = Relist { scope, objects, unchanged, version, rewound };
+        let (scope, number) = (self.target.scope.clone(), version.number());
+        let list = Relist { scope, objects, unchanged, version: number, rewound };
         self.store.replace(list).into_iter().for_each(&self.on_change);
-        self.position = Some(position.clone());
-        self.known.clone_from(&self.position);
+        self.resource_version = Some(version.clone());
+        self.last_seen.clone_from(&self.resource_version);
+        self.context.shared.record_event(&self.id, asked);
         self.lists.send_replace(Some(Instant::now()));
         self.set_state(WatchState::Synced(self.apis[self.served].0));
-        Ok(position)
+        Ok(version)
     }
 
-    fn take(&mut self, change: Change<K>) {
+    fn take(&mut self, change: WatchChange<K>) {
+        self.context.shared.record_event(&self.id, Instant::now());
         let change = match change {
-            Change::Bookmark => return,
-            Change::Applied(object) => self.store.apply(object),
-            Change::Deleted(object) => self.store.delete(object),
+            WatchChange::Bookmark => return,
+            WatchChange::Applied(object) => self.store.apply(object),
+            WatchChange::Deleted(object) => self.store.delete(object),
         };
         if let Some(guard) = &self.guard {
             guard.record_events(1);
@@ -229,14 +230,14 @@ where
         }
         if failure == WatchFailure::Expired {
             // A list settles it, at once; where that does not help either, it is a failure like others.
-            let first = self.position.take().is_some() && self.backoff.failures() == 0;
+            let first = self.resource_version.take().is_some() && self.backoff.failures() == 0;
             if first {
                 self.backoff.record(&failure, Instant::now());
                 return;
             }
         }
         if failure == WatchFailure::Absent {
-            self.position = None;
+            self.resource_version = None;
             self.served = (self.served + 1) % self.apis.len();
             if self.served != 0 {
                 return;
@@ -264,7 +265,7 @@ where
                 // Its objects went with it.
                 let nothing = Relist::empty(self.target.scope.clone());
                 self.store.replace(nothing).into_iter().for_each(&self.on_change);
-                self.known = None;
+                self.last_seen = None;
                 self.set_state(WatchState::Absent);
             }
             WatchFailure::Forbidden(why) | WatchFailure::Unreachable(why) | WatchFailure::Failed(why)

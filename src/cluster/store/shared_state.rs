@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -21,15 +21,15 @@ const MIN_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Something that watches wait for.
 #[derive(Debug)]
-pub struct Signal(watch::Sender<u64>);
+pub struct Broadcast(watch::Sender<u64>);
 
-impl Default for Signal {
+impl Default for Broadcast {
     fn default() -> Self {
         Self(watch::channel(0).0)
     }
 }
 
-impl Signal {
+impl Broadcast {
     /// Wakes everyone who waits, and those who began an attempt before this and come to wait after it.
     pub fn send(&self) {
         self.0.send_modify(|count| *count += 1);
@@ -47,7 +47,9 @@ pub type WatchId = (&'static str, String);
 
 #[derive(Debug, Default)]
 struct ScopeState {
-    permitted: Signal,
+    permitted: Broadcast,
+    /// When a watch brought something last. Its events are in order: what happened before is known.
+    last_events: BTreeMap<&'static str, Instant>,
     refused: BTreeMap<&'static str, String>,
 }
 
@@ -62,9 +64,9 @@ pub(super) struct WatchSignals {
 #[derive(Debug, Default)]
 pub struct SharedWatchState {
     /// The API server answered, after it had not.
-    pub reachable: Signal,
+    pub reachable: Broadcast,
     /// By kind: its `CustomResourceDefinition` came, changed or went.
-    definitions: Mutex<BTreeMap<&'static str, Signal>>,
+    definitions: Mutex<BTreeMap<&'static str, Broadcast>>,
     definitions_watched: AtomicBool,
     awaited: AtomicBool,
     failing: Mutex<BTreeSet<WatchId>>,
@@ -186,6 +188,23 @@ impl SharedWatchState {
         }
     }
 
+    /// A watch brought an event, a bookmark or a list that was asked for at this time.
+    pub(super) fn record_event(&self, (resource, scope): &WatchId, at: Instant) {
+        let mut scopes = self.scopes.lock();
+        match scopes.get_mut(scope) {
+            Some(state) => drop(state.last_events.insert(resource, at)),
+            None => drop(scopes.entry(scope.clone()).or_default().last_events.insert(resource, at)),
+        }
+    }
+
+    /// Whether the watch of this resource has brought something within `age`: no older deletion is unknown.
+    #[must_use]
+    pub fn is_current(&self, resource: &str, namespace: &str, age: Duration) -> bool {
+        let scopes = self.scopes.lock();
+        let mut of_scopes = ["", namespace].into_iter().filter_map(|scope| scopes.get(scope));
+        of_scopes.any(|state| state.last_events.get(resource).is_some_and(|at| at.elapsed() <= age))
+    }
+
     /// How many watches are refused in each namespace that has or had one ("all": in all of them).
     #[must_use]
     pub fn refused_watches(&self) -> Vec<(String, u64)> {
@@ -217,62 +236,5 @@ impl SharedWatchState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_namespace_that_is_refused_as_a_whole_is_named_once() {
-        let state = SharedWatchState::default();
-        let own = ["ElpioService", "ElpioFunction"];
-        for resource in ["ElpioService", "ElpioFunction", "Deployment"] {
-            state.record_refused(&(resource, "team-b".into()), "no");
-        }
-        state.record_refused(&("TaskRun", "team-a".into()), "no");
-        assert_eq!(
-            state.not_watched(&own),
-            ["TaskRun in namespace team-a: forbidden", "namespace team-b: forbidden"]
-        );
-        assert_eq!(state.refused_watches(), [("team-a".to_owned(), 1), ("team-b".to_owned(), 3)]);
-        state.record_working(&("ElpioService", "team-b".into()));
-        assert_eq!(state.not_watched(&own).len(), 3);
-        for resource in ["ElpioFunction", "Deployment"] {
-            state.record_working(&(resource, "team-b".into()));
-        }
-        state.record_working(&("TaskRun", "team-a".into()));
-        assert_eq!(state.not_watched(&own), [""; 0]);
-        assert!(state.refused_watches().iter().all(|(_, count)| *count == 0));
-    }
-
-    #[tokio::test]
-    async fn one_answer_wakes_all_that_wait_for_it() {
-        let state = SharedWatchState::default();
-        let signal = state.reachable.subscribe();
-        let begun = tokio::time::Instant::now();
-        let waiting = state.wait_until_reachable(Duration::from_secs(30), signal.clone());
-        let answered = async {
-            tokio::task::yield_now().await;
-            state.answered();
-        };
-        tokio::join!(waiting, answered);
-        assert!(begun.elapsed() < PROBE_INTERVAL / 2, "{:?}", begun.elapsed());
-    }
-
-    #[tokio::test]
-    async fn one_of_all_probes_each_second() {
-        let state = SharedWatchState::default();
-        let begun = tokio::time::Instant::now();
-        let wait = || state.wait_until_reachable(Duration::from_secs(30), state.reachable.subscribe());
-        tokio::join!(wait(), wait());
-        let took = begun.elapsed();
-        assert!(took >= PROBE_INTERVAL * 3 / 2, "two turns, one after the other: {took:?}");
-        assert!(took <= PROBE_INTERVAL * 4, "{took:?}");
-    }
-
-    #[tokio::test]
-    async fn a_signal_during_the_attempt_is_not_lost() {
-        let signal = Signal::default();
-        let seen = signal.subscribe();
-        signal.send();
-        assert!(SharedWatchState::wait_for(Duration::from_secs(30), seen).await);
-    }
-}
+#[path = "shared_state_test.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! What the watches of one process share, by the clock of tokio.
+
+use super::*;
+
+#[test]
+fn a_namespace_that_is_refused_as_a_whole_is_named_once() {
+    let state = SharedWatchState::default();
+    let own = ["ElpioService", "ElpioFunction"];
+    for resource in ["ElpioService", "ElpioFunction", "Deployment"] {
+        state.record_refused(&(resource, "team-b".into()), "no");
+    }
+    state.record_refused(&("TaskRun", "team-a".into()), "no");
+    assert_eq!(
+        state.not_watched(&own),
+        ["TaskRun in namespace team-a: forbidden", "namespace team-b: forbidden"]
+    );
+    assert_eq!(state.refused_watches(), [("team-a".to_owned(), 1), ("team-b".to_owned(), 3)]);
+    state.record_working(&("ElpioService", "team-b".into()));
+    assert_eq!(state.not_watched(&own).len(), 3);
+    for resource in ["ElpioFunction", "Deployment"] {
+        state.record_working(&(resource, "team-b".into()));
+    }
+    state.record_working(&("TaskRun", "team-a".into()));
+    assert_eq!(state.not_watched(&own), [""; 0]);
+    assert!(state.refused_watches().iter().all(|(_, count)| *count == 0));
+}
+
+#[test]
+fn a_watch_is_current_where_it_brought_something_just_now() {
+    let state = SharedWatchState::default();
+    let (second, now) = (Duration::from_secs(1), Instant::now());
+    let is_current = |resource, namespace| state.is_current(resource, namespace, second);
+    assert!(!is_current("ElpioService", "team-a"), "nothing has come");
+    state.record_event(&("ElpioService", "team-a".into()), now);
+    assert!(is_current("ElpioService", "team-a"));
+    assert!(!is_current("ElpioService", "team-b") && !is_current("ElpioFunction", "team-a"));
+    let before = now.checked_sub(second * 2).unwrap_or(now);
+    state.record_event(&("ElpioService", "team-a".into()), before);
+    assert!(!is_current("ElpioService", "team-a"), "silent for two seconds");
+    state.record_event(&("ElpioService", String::new()), now);
+    assert!(is_current("ElpioService", "team-a"), "one watch of all namespaces");
+}
+
+#[tokio::test]
+async fn one_answer_wakes_all_that_wait_for_it() {
+    let state = SharedWatchState::default();
+    let signal = state.reachable.subscribe();
+    let begun = tokio::time::Instant::now();
+    let waiting = state.wait_until_reachable(Duration::from_secs(30), signal.clone());
+    let answered = async {
+        tokio::task::yield_now().await;
+        state.answered();
+    };
+    tokio::join!(waiting, answered);
+    assert!(begun.elapsed() < PROBE_INTERVAL / 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn one_of_all_probes_each_second() {
+    let state = SharedWatchState::default();
+    let begun = tokio::time::Instant::now();
+    let wait = || state.wait_until_reachable(Duration::from_secs(30), state.reachable.subscribe());
+    tokio::join!(wait(), wait());
+    let took = begun.elapsed();
+    assert!(took >= PROBE_INTERVAL * 3 / 2, "two turns, one after the other: {took:?}");
+    assert!(took <= PROBE_INTERVAL * 4, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_signal_during_the_attempt_is_not_lost() {
+    let signal = Broadcast::default();
+    let seen = signal.subscribe();
+    signal.send();
+    assert!(SharedWatchState::wait_for(Duration::from_secs(30), seen).await);
+}
