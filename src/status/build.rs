@@ -91,6 +91,12 @@ fn tasks<'a>(run: &DynamicObject, grandchildren: &'a LiveChildren) -> Vec<&'a Dy
     tasks
 }
 
+/// Whether tasks of a run are known.
+#[must_use]
+pub fn has_tasks(run: &DynamicObject, grandchildren: &LiveChildren) -> bool {
+    !tasks(run, grandchildren).is_empty()
+}
+
 fn task_name(task: &DynamicObject) -> String {
     task.labels().get(PIPELINE_TASK_LABEL).cloned().unwrap_or_else(|| task.name_any())
 }

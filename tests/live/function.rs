@@ -172,6 +172,14 @@ async fn a_failed_build_names_the_cause_keeps_serving_and_stays_failed() {
         "a build that fails is no failed reconcile"
     );
 
+    // Of a run and its tasks, which go together, either may be seen first.
+    let seen = f.env.counted("elpio_watch_events_total", &[("resource", "TaskRun")]).await;
+    tasks.delete(&name, &DeleteParams::default()).await.unwrap();
+    f.env.wait_for_metric("elpio_watch_events_total", &[("resource", "TaskRun")], seen + 1.0).await;
+    f.env.wait_until_idle().await;
+    let still = f.phase("BuildFailed").await;
+    assert!(condition(&still, "BuildReady").message.contains("no buildpack groups"), "{still:?}");
+
     // A failed build stays failed when its run is deleted or pruned: a pruner must not make it build for ever.
     f.runs.delete(&bad.name_any(), &DeleteParams::default()).await.unwrap();
     f.env.wait_until_deleted(&f.runs, &bad.name_any()).await;

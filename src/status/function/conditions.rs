@@ -11,9 +11,8 @@ use crate::{
     render::{
         applied::LiveChildren,
         function::{
-            RunState,
             build_plan::{BuildPlan, BuildState, find_run},
-            published_of, run_state,
+            published_of,
         },
     },
     status::{
@@ -32,7 +31,6 @@ pub(super) struct FunctionParts<'a> {
     pub name: &'a str,
     pub plan: &'a BuildPlan,
     pub live: &'a LiveChildren,
-    pub grandchildren: &'a LiveChildren,
 }
 
 impl FunctionParts<'_> {
@@ -62,22 +60,11 @@ impl FunctionParts<'_> {
                 (ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded and was pruned"))
             }
             (BuildState::Failed, run) => {
-                (ConditionStatus::False, reason::BUILD_FAILED, self.failure(name, run, last))
+                (ConditionStatus::False, reason::BUILD_FAILED, failure(name, run, last))
             }
             (_, run) => (ConditionStatus::False, reason::BUILDING, progress(name, run)),
         };
         NewCondition::new(kind::BUILD_READY, status, reason, message)
-    }
-
-    fn failure(&self, name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
-        let failed = run.filter(|run| run_state(run) == RunState::Failed);
-        let cause = failed
-            .map(|run| build::failure_message(run, self.grandchildren))
-            .or_else(|| last.and_then(|last| last.message.clone()))
-            .unwrap_or_else(|| "failed".to_owned());
-        let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
-        let deletion = deleting.map(|run| format!("; {}", deletion("its run", run))).unwrap_or_default();
-        format!("{name}: {cause}{deletion}; {RETRY_HINT}")
     }
 
     /// The published service's `Ready`, copied.
@@ -110,6 +97,14 @@ impl FunctionParts<'_> {
         let now = string_at(service, "/status/build")?;
         (now != served.build).then_some(served.build.as_str())
     }
+}
+
+/// Why the last build failed, as the status remembers it.
+fn failure(name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
+    let cause = last.and_then(|last| last.message.as_deref()).unwrap_or("failed");
+    let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
+    let deletion = deleting.map(|run| format!("; {}", deletion("its run", run))).unwrap_or_default();
+    format!("{name}: {cause}{deletion}; {RETRY_HINT}")
 }
 
 /// How far a run is.

@@ -55,7 +55,7 @@ pub fn compute(
                 applied,
                 input.reconciled_message(reconciled_message(valid, &build.build.name, live)),
             );
-            let parts = FunctionParts { name: owner.name, plan: &build, live, grandchildren };
+            let parts = FunctionParts { name: owner.name, plan: &build, live };
             let parts = [parts.build_ready(status.last_build.as_ref()), parts.service_ready()];
             let ready = ready(&reconciled, &parts, &status);
             status.phase = Some(phase(&ready, &parts));
@@ -105,8 +105,10 @@ fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildre
         plan.fallback.as_ref().filter(|last| last.name == plan.build.name && last.started_at == started_at);
     let build = found.unwrap_or(&plan.build).clone();
     let message = match plan.state {
+        // Its tasks may be deleted before it is: what they told is not forgotten.
         BuildState::Failed => run
             .filter(|run| function::run_state(run) == function::RunState::Failed)
+            .filter(|run| build.message.is_none() || build::has_tasks(run, grandchildren))
             .map(|run| build::failure_message(run, grandchildren))
             .or_else(|| build.message.clone()),
         _ => None,
