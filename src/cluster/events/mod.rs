@@ -16,6 +16,7 @@
 
 mod background;
 pub mod object;
+mod published;
 mod queue;
 pub mod recorder;
 mod series;

@@ -5,7 +5,6 @@
 //! API server lets an update change only metadata and `series`.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -13,8 +12,8 @@ use std::{
 use futures::StreamExt as _;
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -31,9 +30,7 @@ use crate::{
         },
         clock::now,
         events::{
-            object::{
-                CONTROLLER, EventCount, alternative_name, build_event, event_record, found_event, truncate,
-            },
+            object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
             queue::{CONCURRENT_WRITES, EventQueue, WritesGuard},
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
@@ -53,7 +50,7 @@ const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
 pub struct Recorder(pub(super) Arc<RecorderParts>);
 
 pub(super) struct RecorderParts {
-    client: Client,
+    pub(super) client: Client,
     instance: String,
     metrics: Metrics,
     traces: Traces,
@@ -108,20 +105,6 @@ impl Recorder {
     #[must_use]
     pub fn give_way(&self) -> WritesGuard {
         self.0.queue.give_way()
-    }
-
-    /// I/O: the names of Elpio's Events that a namespace has. Empty when they cannot be listed: the names are
-    /// derived, so that one that is published again is found by its name.
-    pub async fn published_names(&self, namespace: &str) -> BTreeSet<String> {
-        let api: Api<Event> = Api::namespaced(self.0.client.clone(), namespace);
-        let own = ListParams::default().fields(&format!("reportingController={CONTROLLER}"));
-        match call_with_timeout(call("list", namespace, ""), api.list_metadata(&own)).await {
-            Ok(events) => events.items.iter().map(ResourceExt::name_any).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "failed to list Events");
-                BTreeSet::new()
-            }
-        }
     }
 
     /// I/O: writes every series that has something to write, as at shutdown; what cannot be written in time
@@ -293,6 +276,6 @@ fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<EventWrite
     }
 }
 
-fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
+pub(super) fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
     ApiCall { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
 }

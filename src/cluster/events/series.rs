@@ -36,8 +36,8 @@ pub struct Series {
     type_: &'static str,
     reason: &'static str,
     namespace: String,
-    /// Kept until the Event exists.
-    pending: Option<PendingEvent>,
+    /// Kept until the Event exists; most series are kept for longer, and without it.
+    pending: Option<Box<PendingEvent>>,
     names_taken: u32,
     count: i32,
     /// What the API server has of them; 0: it does not have the Event.
@@ -47,7 +47,7 @@ pub struct Series {
     last: Timestamp,
     last_trace: Option<String>,
     /// Kept until they are written.
-    caller: Option<CallingReconcile>,
+    caller: Option<Box<CallingReconcile>>,
     /// Occurrences whose outcome is not known yet.
     open: u32,
     /// Its call waits for its turn.
@@ -116,16 +116,14 @@ impl Series {
     pub fn open(&mut self, regarding: &Regarding, event: &NewEvent, ids: Option<SpanIds>) {
         self.open += 1;
         self.queued = true;
-        self.pending.get_or_insert_with(|| PendingEvent {
-            regarding: regarding.clone(),
-            event: event.clone(),
-            ids,
+        self.pending.get_or_insert_with(|| {
+            Box::new(PendingEvent { regarding: regarding.clone(), event: event.clone(), ids })
         });
     }
 
     /// The reconcile whose call it is that is to be made.
     pub fn set_caller(&mut self, caller: Option<CallingReconcile>) {
-        self.caller = caller;
+        self.caller = caller.map(Box::new);
     }
 
     /// Begins a call, unless one is running or nothing is to be written.
@@ -140,13 +138,13 @@ impl Series {
             type_: self.type_,
             reason: self.reason,
             namespace: self.namespace.clone(),
-            pending: self.pending.clone().filter(|_| creates),
+            pending: self.pending.as_deref().filter(|_| creates).cloned(),
             names_taken: self.names_taken,
             count: self.count,
             first: self.first,
             last: self.last,
             last_trace: self.last_trace.clone(),
-            caller: self.caller.clone(),
+            caller: self.caller.as_deref().cloned(),
         })
     }
 
