@@ -1,6 +1,6 @@
 //! Names that belong to others, owners that are deleted, and two owners that desire one child.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use elpio_cluster::{AuditEntry, Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
 use kube::{
@@ -9,9 +9,11 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::{
     apply_cases::{create, host, on},
+    fault_proxy::{Fault, FaultProxy},
     live_env::{LiveEnv, TIMEOUT, find, image, with},
 };
 
@@ -48,6 +50,43 @@ async fn replayed_55_equal_fields_are_no_permission() {
     env.services().delete("site", &DeleteParams::default()).await.unwrap();
     env.core_services().delete("web", &DeleteParams::default()).await.unwrap();
     env.ready("web").await;
+}
+
+/// Between the look at the name and the apply.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_created_in_between_and_agrees_stays_its_creators() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let env = LiveEnv::on(cluster, "apply-between", proxy.kubeconfig(), &[]).await;
+    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (held, arrival) = (Arc::clone(&gate), Arc::clone(&arrived));
+    proxy.set(move |parts| {
+        let applies = parts.method == http::Method::PATCH && parts.uri.path().contains("/cert-manager.io/");
+        applies.then(|| {
+            arrival.add_permits(1);
+            Fault::Hold(Arc::clone(&held))
+        })
+    });
+    env.apply("site", &with(on("knative"), &host("y.apps.example.org", true))).await;
+    tokio::time::timeout(TIMEOUT, arrived.acquire())
+        .await
+        .expect("it applies the certificate")
+        .unwrap()
+        .forget();
+    let certificate = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+        "metadata": {"name": "y.apps.example.org"},
+        "spec": {"secretName": "site-tls", "dnsNames": ["y.apps.example.org"],
+            "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letsencrypt"}}});
+    let certificates = env.any("cert-manager.io/v1", "Certificate", "certificates");
+    let certificate = create(&certificates, certificate).await;
+    gate.add_permits(1000);
+    let condition = env.condition("site", "Reconciled", "False", "NameConflict").await;
+    assert!(condition.message.contains("Certificate y.apps.example.org"), "{}", condition.message);
+    env.wait_until_idle().await;
+    let now = certificates.get("y.apps.example.org").await.unwrap();
+    assert_eq!(now.data["spec"], certificate.data["spec"]);
+    assert_eq!((now.labels(), now.annotations()), (certificate.labels(), certificate.annotations()));
+    assert!(now.owner_references().is_empty(), "{:?}", now.owner_references());
 }
 
 #[tokio::test(flavor = "multi_thread")]

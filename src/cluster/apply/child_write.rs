@@ -133,6 +133,10 @@ impl ApplyAttempt<'_> {
         if child.mode != WriteMode::CreateOnly {
             let options = ApplyOptions::default();
             let created = self.applier.server_side_apply(self.owner, child, options).await?;
+            if let Some(managers) = ownership::foreign_managers(&created) {
+                self.applier.give_up_fields(self.owner, &child.id, &created).await?;
+                return Err(name_conflict(&child.id, &managers).into());
+            }
             self.record_persistent_drift(child, &created);
             return Ok(self.written(&child.id, None, created));
         }

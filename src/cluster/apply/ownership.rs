@@ -102,6 +102,20 @@ fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
     }
 }
 
+/// Whose object a first apply fell onto, as text: one that was created after the name was found free, and that
+/// agreed with the child in each field that both set. Controllers of engines write metadata and statuses only.
+#[must_use]
+pub fn foreign_managers(applied: &impl ResourceExt) -> Option<String> {
+    let mut foreign = applied.managed_fields().to_vec();
+    foreign.retain(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        entry.manager.as_deref() != Some(FIELD_MANAGER)
+            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+            && fields.is_some_and(|fields| fields.get("f:spec").is_some())
+    });
+    (!foreign.is_empty()).then(|| display_managers(&foreign))
+}
+
 /// An owner, for people.
 #[must_use]
 pub fn display_owner(owner: &OwnerReference) -> String {

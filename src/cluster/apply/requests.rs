@@ -8,7 +8,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::FIELD_MANAGER,
@@ -67,6 +67,23 @@ impl Applier {
         let patch = Patch::Apply(manifest);
         let request = api.patch(&child.id.name, &params, &patch);
         Ok(call_with_timeout(call("patch", owner, &child.id), request).await?)
+    }
+
+    /// Server-side apply of nothing: what nobody else set is removed, the rest stays as it is.
+    pub(super) async fn give_up_fields(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        applied: &DynamicObject,
+    ) -> Result<(), WriteError> {
+        self.ensure_leading()?;
+        let resource = self.resource(owner, id.kind);
+        let nothing = json!({"apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": {"name": id.name, "namespace": owner.namespace, "uid": applied.uid()}});
+        let (params, patch) = (PatchParams::apply(FIELD_MANAGER), Patch::Apply(nothing));
+        let api = self.api(owner, id.kind);
+        call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, &patch)).await?;
+        Ok(())
     }
 
     /// POST of the child's manifest.
