@@ -250,10 +250,18 @@ async fn a_dropped_field_is_gone_though_another_manager_holds_it() {
         |names: &[&str]| -> Value { names.iter().map(|name| json!({"name": name, "value": "1"})).collect() };
     env.apply("web", &with(image("v1"), &json!({"env": variables(&["A", "B", "C"])}))).await;
     env.ready("web").await;
+    let mut others = variables(&["A", "B", "C", "ZZ"]);
+    others[0]["value"] = "2".into();
     let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-        "template": {"spec": {"containers": [{"name": "web", "env": variables(&["A", "B", "C", "ZZ"])}]}}}});
+        "template": {"spec": {"containers": [{"name": "web", "env": others}]}}}});
     let api = env.deployments();
-    api.patch("web", &PatchParams::apply("kubectl"), &Patch::Apply(object)).await.unwrap();
+    api.patch("web", &PatchParams::apply("kubectl").force(), &Patch::Apply(object)).await.unwrap();
+    // What it corrects, it has seen.
+    env.object(&api, "web", "A is as the spec says", |object| {
+        let list = object.data.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();
+        list.iter().any(|variable| variable["name"] == "A" && variable["value"] == "1")
+    })
+    .await;
     env.wait_until_idle().await;
     env.apply("web", &with(image("v1"), &json!({"env": variables(&["A"])}))).await;
     env.object(&api, "web", "the dropped variables are gone, the other's stays", |object| {

@@ -163,7 +163,7 @@ async fn pages_of_health_and_version() {
 
 /// That Prometheus reads it is shown by `backends`.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metrics_page_is_compressed_for_whoever_accepts_it() {
+async fn the_metrics_page_is_compressed_where_that_is_accepted() {
     let env = LiveEnv::new("prog-gzip").await;
     let ask = async |encoding: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", env.operator.metrics_port())).await.unwrap();

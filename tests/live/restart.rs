@@ -65,11 +65,15 @@ async fn the_rollouts_trace_goes_on_after_kill_9() {
         .await;
     let parent = rollout.traceparent.unwrap();
     assert_eq!(root.span_id, parent.split('-').nth(2).unwrap());
-    let reconciles: Vec<_> =
-        env.otlp.trace(&trace).into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
-    let processes: std::collections::BTreeSet<String> =
-        reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
-    assert_eq!(processes.len(), 2, "reconciles of both processes are in one trace");
+    // The root may be exported before the reconcile that ended it.
+    let reconciles = eventually("reconciles of both processes are in one trace", TIMEOUT, async || {
+        let spans = env.otlp.trace(&trace);
+        let reconciles: Vec<_> = spans.into_iter().filter(|s| s.name == "reconcile ElpioService").collect();
+        let processes: std::collections::BTreeSet<_> =
+            reconciles.iter().filter_map(|s| s.resource.get("service.instance.id").cloned()).collect();
+        if processes.len() == 2 { Ok(reconciles) } else { Err(format!("{processes:?}")) }
+    })
+    .await;
     assert!(reconciles.iter().all(|s| s.parent_id == root.span_id));
     let all = env
         .expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
