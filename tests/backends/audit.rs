@@ -1,7 +1,10 @@
 //! The audit log of the API server, its own traces and those of the operator, joined in Jaeger by the id of each
 //! call.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use elpio_cluster::{
     AuditEntry, Cluster, ClusterOptions, Jaeger, Webhook, eventually, otlp::Span, process::TempDir,
@@ -123,13 +126,20 @@ async fn every_audit_line_of_a_service_account_leads_to_its_span_in_jaeger_and_b
         assert!(count == refusals && codes.len() > refusals, "each attempt is a line: {resource} {codes:?}");
     }
 
-    let calls = jaeger.find(OPERATOR, &[("span.kind", "client")]).await;
-    for span in &calls {
-        let is_its = |line: &&AuditEntry| line.id == format!("{}-{}", span.trace_id, span.span_id);
-        let own: Vec<_> = lines.0.iter().filter(is_its).collect();
-        assert_eq!(own.len(), 1, "one line for {span:?}");
-    }
-    assert_eq!(calls.len(), lines.len());
+    // An Event that waits for its turn or its retry may be written after those lines.
+    let calls = eventually("one line for each span, and one span for each line", TIMEOUT, async || {
+        let calls = jaeger.find(OPERATOR, &[("span.kind", "client")]).await;
+        let now = cluster.audit_since(mark).user(&user).filter(|line| !of_watches(line));
+        let by_line: BTreeSet<String> = now.0.iter().map(|line| line.id.clone()).collect();
+        let by_span: BTreeSet<String> =
+            calls.iter().map(|span| format!("{}-{}", span.trace_id, span.span_id)).collect();
+        if by_line == by_span && calls.len() == now.len() {
+            Ok(calls)
+        } else {
+            Err(format!("{:?}", by_line.symmetric_difference(&by_span).collect::<Vec<_>>()))
+        }
+    })
+    .await;
     let rollout = env.services().get("web").await.unwrap().status.unwrap().rollout.unwrap();
     let trace = rollout.trace_id.unwrap();
     let in_rollout = lines.0.iter().filter(|line| line.id.starts_with(&trace)).count();

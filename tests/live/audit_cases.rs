@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use elpio_cluster::Cluster;
+use elpio_cluster::{Cluster, eventually};
 
 use crate::{
     fault_proxy::{FaultProxy, status},
-    live_env::{LiveEnv, image},
+    live_env::{LiveEnv, TIMEOUT, image},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,12 @@ async fn an_unsampled_call_has_its_own_id_in_the_audit_log() {
     env.apply("web", &image("v1")).await;
     env.ready("web").await;
     env.wait_until_idle().await;
-    let asked = env.requests_since(mark).writes();
+    // Events are written after the status.
+    let asked = eventually("its calls are in the audit log", TIMEOUT, async || {
+        let asked = env.requests_since(mark).writes();
+        if asked.len() >= 4 { Ok(asked) } else { Err(format!("{:?}", asked.count())) }
+    })
+    .await;
     let mut ids: Vec<&str> = asked.0.iter().map(|entry| entry.id.as_str()).collect();
     let is_ours = |id: &&str| {
         let (trace, span) = id.split_once('-').unwrap_or_default();

@@ -87,24 +87,31 @@ async fn case_34_odd_quantities() {
     .await;
 }
 
+/// Waits until this process has reconciled so often: it is ready before it takes up the work.
+async fn wait_until_reconciled(env: &LiveEnv, times: f64) {
+    let success = [("kind", "ElpioService"), ("result", "success")];
+    eventually("each service was reconciled", TIMEOUT, async || {
+        match env.operator.sample("elpio_reconcile_total", &success).await {
+            Some(count) if count >= times => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_76_a_restart_on_keda_writes_nothing() {
     let mut env = LiveEnv::with("drift-76", &[("ELPIO_ENGINE", "keda")]).await;
     for name in ["a", "b", "c"] {
         env.apply(name, &with(image("v1"), &variables())).await;
         env.ready(name).await;
+        // Events are written after the status, this one last.
+        env.event(name, "Normal", "Ready").await;
     }
     env.wait_until_idle().await;
     let mark = env.cluster.audit_offset();
     env.restart().await;
-    let success = [("kind", "ElpioService"), ("result", "success")];
-    eventually("each service was reconciled", TIMEOUT, async || {
-        match env.operator.sample("elpio_reconcile_total", &success).await {
-            Some(count) if count >= 3.0 => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    wait_until_reconciled(&env, 3.0).await;
     env.wait_until_idle().await;
     let writes = env.requests_since(mark).writes();
     assert!(writes.is_empty(), "{:?}", writes.count());
@@ -193,7 +200,7 @@ async fn case_12_image_rewriting_policy() {
     // After a restart it may be tried once, and that is no change.
     let before = version(&env.deployments().get("web").await.unwrap());
     env.restart().await;
-    env.ready("web").await;
+    wait_until_reconciled(&env, 1.0).await;
     // Another's write during that try would count as its change.
     env.wait_until_idle().await;
     annotate_ten_times(&env).await;

@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
 use crate::{
-    live_env::{LiveEnv, TIMEOUT, find, image, summary, with},
+    live_env::{LiveEnv, TIMEOUT, find, image, with},
     span_rows::are_of_the_table,
 };
 
@@ -250,8 +250,7 @@ async fn a_rule_that_only_the_operator_can_know_is_an_invalid_spec() {
         condition.message
     );
     env.wait_until_idle().await;
-    let events = env.events("web").await;
-    assert_eq!(crate::live_env::reasons(&events), ["Warning ReconcileFailed"], "{}", summary(&events));
+    env.expect_events("ElpioService", "web", &["Warning ReconcileFailed"]).await;
     assert_eq!(env.errors("invalid_spec").await, 1.0);
     assert_eq!(env.requests_since(mark).writes().resource(KSVC).len(), 0, "no write to any child");
     env.apply("web", &with(image("v1"), &json!({"port": 8080, "env": []}))).await;

@@ -108,8 +108,15 @@ async fn keda_http_and_cpu() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_right_is_not_written() {
     let env = LiveEnv::new("life-noop").await;
+    // An engine that is faster than a reconcile leaves nothing to wait for.
+    env.engine.hold();
     env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.engine.release();
     env.ready("web").await;
+    // Events are written after the status, and beside the work queue.
+    env.expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
+        .await;
     env.wait_until_idle().await;
     let mark = env.cluster.audit_offset();
     let turns = env

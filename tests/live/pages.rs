@@ -32,7 +32,8 @@ async fn the_pages_answer_until_the_drain_has_ended() {
     env.wait_for_metric("elpio_reconcile_active", &[("kind", "ElpioService")], 1.0).await;
     env.operator.signal(Signal::SIGTERM);
     eventually("it is stopping", TIMEOUT, async || {
-        if env.operator.log().contains("stopping") { Ok(()) } else { Err(env.operator.log_tail()) }
+        let (ready, why) = env.operator.get("/readyz").await.map_err(|error| error.to_string())?;
+        if (ready, why.trim()) == (503, "stopping") { Ok(()) } else { Err(env.operator.log_tail()) }
     })
     .await;
     // The reconcile hangs: all that time every page answers.

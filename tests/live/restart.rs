@@ -121,7 +121,12 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     env.ready("web").await;
     let three = ["Normal Reconciled", "Normal Progressing", "Normal Ready"];
     env.expect_events("ElpioService", "web", &three).await;
-    assert_eq!(operators[first].sample("elpio_services_ready", &[]).await, Some(1.0));
+    // It counts what its watch has brought.
+    eventually("the leader counts it", TIMEOUT, async || {
+        let ready = operators[first].sample("elpio_services_ready", &[]).await;
+        if ready == Some(1.0) { Ok(()) } else { Err(format!("{ready:?}")) }
+    })
+    .await;
     assert_eq!(
         operators[1 - first].sample("elpio_services_ready", &[]).await,
         None,

@@ -174,6 +174,17 @@ pub async fn enforce_restricted(env: &LiveEnv) {
     let namespaces: Api<Namespace> = Api::all(env.client.clone());
     let patch = Patch::Merge(json!({"metadata": {"labels": {RESTRICTED: "restricted"}}}));
     namespaces.patch(&env.namespace, &PatchParams::default(), &patch).await.unwrap();
+    // The admission of pods has a watch of its own.
+    let probe = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
+        "spec": {"containers": [{"name": "c", "image": "registry.local/x"}]}});
+    let probe: DynamicObject = serde_json::from_value(probe).unwrap();
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let pods = env.any("v1", "Pod", "pods");
+    eventually("the policy is in force", TIMEOUT, async || match pods.create(&dry_run, &probe).await {
+        Err(error) if error.to_string().contains("PodSecurity") => Ok(()),
+        other => Err(format!("{:?}", other.map(|_| "accepted"))),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,7 +177,11 @@ async fn replayed_61_one_403_is_not_a_state() {
     may_list(cluster, user, &namespace, true).await;
     let operator =
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespace), ("ELPIO_LEADER_ELECT", "off")]).await;
+    // An engine that is faster than a reconcile leaves nothing to wait for.
+    env.engine.hold();
     env.apply("web", &image("v1")).await;
+    env.condition("web", "Ready", "False", "Progressing").await;
+    env.engine.release();
     env.ready("web").await;
     env.expect_events("ElpioService", "web", &["Normal Reconciled", "Normal Progressing", "Normal Ready"])
         .await;
