@@ -25,10 +25,15 @@ ip link set lo up
 ip route add local 10.244.0.0/16 dev lo
 ip addr add 10.255.0.1/16 dev lo
 if [ -e /etc/resolv.conf ]; then
+  # A signal in between leaves no file behind.
+  names=
+  trap 'rm -f "$names"; exit 130' INT
+  trap 'rm -f "$names"; exit 143' TERM
   names=$(mktemp)
   printf 'nameserver 127.0.0.1\nsearch svc.cluster.local cluster.local\n' >"$names"
   mount --bind "$names" /etc/resolv.conf
   rm "$names"
+  trap - INT TERM
 fi
 exec "$@"
 "#;
