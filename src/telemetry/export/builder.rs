@@ -225,9 +225,7 @@ impl TelemetryBuilder {
             if exports { providers::sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let spans = std::mem::take(&mut self.spans);
         let limits = self.settings.limits;
-        let open_spans = Arc::default();
-        let watched = (&self.delivery, &open_spans);
-        let tracers = providers::tracers(resource, sampler.clone(), limits, spans, watched);
+        let tracers = providers::tracers(resource, sampler.clone(), limits, spans, &self.delivery);
         let tracer = tracers.tracer_with_scope(scope.clone());
         let dispatch =
             log::subscriber(log, to, tracer.clone(), records.as_ref(), &self.delivery, &mut self.warnings);
@@ -235,7 +233,6 @@ impl TelemetryBuilder {
             exports,
             tracer,
             provider: tracers.clone(),
-            open_spans,
             delivery: Arc::clone(&self.delivery),
             sampler,
             logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),

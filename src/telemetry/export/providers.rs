@@ -19,10 +19,7 @@ use crate::telemetry::{
     metrics::Instruments,
     prometheus::{endpoint::PrometheusEndpoint, exemplars::ExemplarReservoir},
     sources::export_stats::ExportStats,
-    trace::{
-        ids::PresetIdGenerator, open_spans::OpenSpans, sampler::RolloutSampler,
-        tail_sampling::TailSamplingProcessor,
-    },
+    trace::{ids::PresetIdGenerator, sampler::RolloutSampler, tail_sampling::TailSamplingProcessor},
 };
 
 /// Adds one reader of metrics to a provider.
@@ -70,7 +67,7 @@ pub(in crate::telemetry) fn tracers(
     sampler: Box<dyn ShouldSample>,
     limits: SpanLimits,
     spans: Vec<Box<dyn SpanProcessor>>,
-    (delivery, open_spans): (&Arc<ExportStats>, &Arc<OpenSpans>),
+    delivery: &Arc<ExportStats>,
 ) -> SdkTracerProvider {
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource)
@@ -89,8 +86,7 @@ pub(in crate::telemetry) fn tracers(
     if spans.is_empty() {
         return builder.build();
     }
-    let tail =
-        TailSamplingProcessor::new(spans, Arc::clone(delivery), Arc::clone(open_spans), limits.value_length);
+    let tail = TailSamplingProcessor::new(spans, Arc::clone(delivery), limits.value_length);
     builder.with_span_processor(tail).build()
 }
 

@@ -79,7 +79,7 @@ impl Telemetry {
     /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
-        self.traces.inner.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
+        self.delivery.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
         let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.dropped(*signal).1).collect();
         let running: Vec<_> = self
             .shutdown_fns(bound)

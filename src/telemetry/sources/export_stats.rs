@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::telemetry::catalog::attributes::Signal;
+use crate::telemetry::{catalog::attributes::Signal, sources::open_spans::OpenSpans};
 
 /// Between two log lines about deliveries.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -53,6 +53,8 @@ pub(in crate::telemetry) enum ExportLogLine {
 /// The tally of all signals.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExportStats {
+    /// What is still to come.
+    pub(in crate::telemetry) open_spans: OpenSpans,
     counts: [Counts; 3],
     throttle: Mutex<LogThrottle>,
 }

@@ -1,7 +1,8 @@
-//! What the gauges read: probes, watch activity, export statistics, the process. It creates no instrument.
+//! What the gauges and the shutdown read: probes, watch activity, export statistics, open spans, the process. It creates no instrument.
 
 pub(in crate::telemetry) mod error_chain;
 pub(in crate::telemetry) mod export_stats;
+pub(in crate::telemetry) mod open_spans;
 pub(in crate::telemetry) mod probes;
 pub(in crate::telemetry) mod process;
 pub(in crate::telemetry) mod watch_activity;

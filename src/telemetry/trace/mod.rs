@@ -5,7 +5,6 @@ pub mod build_spans;
 pub(in crate::telemetry) mod context;
 pub(in crate::telemetry) mod exception;
 pub(in crate::telemetry) mod ids;
-pub(in crate::telemetry) mod open_spans;
 pub mod rollout_context;
 pub(in crate::telemetry) mod sampler;
 pub mod span_ids;
@@ -38,7 +37,6 @@ use crate::telemetry::{
     trace::{
         context::ForcedSampling,
         ids::with_preset,
-        open_spans::OpenSpans,
         rollout_context::{RolloutContext, RolloutSeed, RolloutSpan},
         span_ids::{SpanIds, TraceParent, remote_context},
     },
@@ -56,7 +54,6 @@ pub(in crate::telemetry) struct Inner {
     pub(in crate::telemetry) exports: bool,
     pub(in crate::telemetry) tracer: SdkTracer,
     pub(in crate::telemetry) provider: SdkTracerProvider,
-    pub(in crate::telemetry) open_spans: Arc<OpenSpans>,
     pub(in crate::telemetry) delivery: Arc<ExportStats>,
     pub(in crate::telemetry) sampler: Box<dyn ShouldSample>,
     /// For the records of Events; none when logs are not pushed.
@@ -169,7 +166,7 @@ impl Traces {
     /// Exports every span that has ended, within `bound`. Returns whether none was lost within the time before.
     pub async fn export_all(&self, bound: Duration, before: Duration) -> bool {
         let until = Instant::now() + bound;
-        self.inner.open_spans.wait_until_none(bound).await;
+        self.inner.delivery.open_spans.wait_until_none(bound).await;
         let (exported, outcome) = tokio::sync::oneshot::channel();
         let provider = self.inner.provider.clone();
         // Blocks, and may be left behind.

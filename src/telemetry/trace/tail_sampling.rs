@@ -24,10 +24,7 @@ use parking_lot::Mutex;
 use crate::telemetry::{
     catalog::attributes::Signal,
     sources::export_stats::ExportStats,
-    trace::{
-        context::{CurrentReconcile, DeferredSampling},
-        open_spans::OpenSpans,
-    },
+    trace::context::{CurrentReconcile, DeferredSampling},
 };
 
 /// Spans that are held back for one trace; a reconcile has a few dozen.
@@ -51,7 +48,6 @@ pub(in crate::telemetry) struct TailSamplingProcessor {
     /// Length of `held`, so that the common case takes no lock.
     traces: AtomicUsize,
     delivery: Arc<ExportStats>,
-    open_spans: Arc<OpenSpans>,
     value_limit: Option<usize>,
 }
 
@@ -59,10 +55,9 @@ impl TailSamplingProcessor {
     pub(in crate::telemetry) fn new(
         next: Vec<Box<dyn SpanProcessor>>,
         delivery: Arc<ExportStats>,
-        open_spans: Arc<OpenSpans>,
         value_limit: Option<usize>,
     ) -> Self {
-        Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, open_spans, value_limit }
+        Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, value_limit }
     }
 
     fn forward(&self, mut span: SpanData) {
@@ -105,7 +100,7 @@ impl TailSamplingProcessor {
 
 impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        self.open_spans.span_started();
+        self.delivery.open_spans.span_started();
         let sampling = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.sampling.clone());
         if let Some(sampling) = sampling.filter(|_| !parent.span().span_context().is_valid()) {
             let ctx = span.span_context();
@@ -126,7 +121,7 @@ impl SpanProcessor for TailSamplingProcessor {
 
     fn on_end(&self, span: SpanData) {
         self.release(span).into_iter().for_each(|span| self.forward(span));
-        self.open_spans.span_ended();
+        self.delivery.open_spans.span_ended();
     }
 
     fn force_flush(&self) -> OTelSdkResult {
