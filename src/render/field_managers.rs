@@ -85,8 +85,8 @@ fn applied_fields(entries: &[ManagedFieldsEntry]) -> Option<&Value> {
     applied?.fields_v1.as_ref().map(|fields| &fields.0)
 }
 
-/// The sets of all other managers; what is written through a subresource is an engine's.
-fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)> {
+/// All other managers with their sets; what is written through a subresource is an engine's.
+pub fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)> {
     entries.iter().filter_map(|entry| {
         let manager = entry.manager.as_deref()?;
         let of_object = entry.subresource.as_deref().unwrap_or_default().is_empty();

@@ -107,7 +107,8 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// The same, where the watch has been silent: what it brought just now would have told of a deletion. A child
+    /// Like `check_owner`, but only where the watch has been silent: what it brought just now would have told of a
+    /// deletion. A child
     /// that is created in the moment between goes with the garbage collector; one that is adopted would, too.
     async fn check_unseen_owner(&self) -> Result<(), WriteError> {
         let (kind, namespace) = (self.owner.kind, self.owner.namespace);

@@ -1,6 +1,8 @@
 //! Who owns a name before its first write, and whether the owner still exists. It reads metadata only and
 //! writes nothing. Who has a host is decided by `controller/hosts.rs`.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use kube::{
     Api, Client, ResourceExt,
@@ -14,7 +16,7 @@ use crate::{
         store::compact::controller_of,
     },
     foreign::ChildKind,
-    render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},
+    render::{ChildId, Owner, WriteMode, field_managers, formats::is_dns_1035_label},
     telemetry::{self, ErrorType},
 };
 
@@ -92,9 +94,11 @@ fn was_applied(managed: &[ManagedFieldsEntry]) -> bool {
 
 /// The field managers of an object without a controller: whose work it is.
 fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
-    let names: std::collections::BTreeSet<&str> =
-        managed.iter().filter_map(|entry| entry.manager.as_deref()).collect();
-    let names: Vec<&str> = names.into_iter().collect();
+    display_names(&managed.iter().filter_map(|entry| entry.manager.as_deref()).collect())
+}
+
+fn display_names(names: &BTreeSet<&str>) -> String {
+    let names: Vec<&str> = names.iter().copied().collect();
     match names.as_slice() {
         [] => "no controller".to_owned(),
         [name] => format!("field manager {name}"),
@@ -102,18 +106,14 @@ fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
     }
 }
 
-/// Whose object a first apply fell onto, as text: one that was created after the name was found free, and that
-/// agreed with the child in each field that both set. Controllers of engines write metadata and statuses only.
+/// The managers of an object that was there at the first apply of a child, as text: created after its name was
+/// found free, and equal in each field that both set. Controllers of engines write metadata and statuses only.
 #[must_use]
 pub fn foreign_managers(applied: &impl ResourceExt) -> Option<String> {
-    let mut foreign = applied.managed_fields().to_vec();
-    foreign.retain(|entry| {
-        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-        entry.manager.as_deref() != Some(FIELD_MANAGER)
-            && entry.subresource.as_deref().unwrap_or_default().is_empty()
-            && fields.is_some_and(|fields| fields.get("f:spec").is_some())
-    });
-    (!foreign.is_empty()).then(|| display_managers(&foreign))
+    let others = field_managers::others(applied.managed_fields());
+    let names: BTreeSet<&str> =
+        others.filter(|(_, fields)| fields.get("f:spec").is_some()).map(|(name, _)| name).collect();
+    (!names.is_empty()).then(|| display_names(&names))
 }
 
 /// An owner, for people.

@@ -51,7 +51,6 @@ impl Applier {
         child: &Child,
         options: ApplyOptions<'_>,
     ) -> Result<DynamicObject, WriteError> {
-        self.ensure_leading()?;
         let params = PatchParams {
             force: options.force,
             dry_run: options.dry_run,
@@ -63,10 +62,7 @@ impl Applier {
                 manifest["metadata"][field] = value.into();
             }
         }
-        let api = self.api(owner, child.id.kind);
-        let patch = Patch::Apply(manifest);
-        let request = api.patch(&child.id.name, &params, &patch);
-        Ok(call_with_timeout(call("patch", owner, &child.id), request).await?)
+        self.apply_manifest(owner, &child.id, manifest, &params).await
     }
 
     /// Server-side apply of nothing: what nobody else set is removed, the rest stays as it is.
@@ -76,14 +72,22 @@ impl Applier {
         id: &ChildId,
         applied: &DynamicObject,
     ) -> Result<(), WriteError> {
-        self.ensure_leading()?;
         let resource = self.resource(owner, id.kind);
         let nothing = json!({"apiVersion": resource.api_version, "kind": resource.kind,
             "metadata": {"name": id.name, "namespace": owner.namespace, "uid": applied.uid()}});
-        let (params, patch) = (PatchParams::apply(FIELD_MANAGER), Patch::Apply(nothing));
-        let api = self.api(owner, id.kind);
-        call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, &patch)).await?;
-        Ok(())
+        self.apply_manifest(owner, id, nothing, &PatchParams::apply(FIELD_MANAGER)).await.map(drop)
+    }
+
+    async fn apply_manifest(
+        &self,
+        owner: &Owner<'_>,
+        id: &ChildId,
+        manifest: Value,
+        params: &PatchParams,
+    ) -> Result<DynamicObject, WriteError> {
+        self.ensure_leading()?;
+        let (api, patch) = (self.api(owner, id.kind), Patch::Apply(manifest));
+        Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, params, &patch)).await?)
     }
 
     /// POST of the child's manifest.

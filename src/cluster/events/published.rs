@@ -14,14 +14,12 @@ use crate::cluster::{
         object::CONTROLLER,
         recorder::{Recorder, call},
     },
+    store::list_watch::PAGE_SIZE,
 };
-
-/// As in client-go. A namespace may have tens of thousands.
-const PAGE_SIZE: u32 = 500;
 
 impl Recorder {
     /// I/O: the names of Elpio's Events that a namespace has; fewer when they cannot be listed: the names are
-    /// derived, so that one that is published again is found by its name.
+    /// derived, so that one that is published again is found by its name. There may be tens of thousands.
     pub async fn published_names(&self, namespace: &str) -> BTreeSet<String> {
         let own = ListParams::default().fields(&format!("reportingController={CONTROLLER}"));
         let (mut params, mut names) = (own.limit(PAGE_SIZE), BTreeSet::new());

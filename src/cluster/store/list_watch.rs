@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
 
 /// As in client-go.
-const PAGE_SIZE: u32 = 500;
+pub const PAGE_SIZE: u32 = 500;
 /// The longest answer to a list. A longer one is asked for again with fewer objects.
 const MAX_PAGE_BYTES: u64 = 2 << 20;
 /// By how much fewer.

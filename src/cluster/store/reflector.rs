@@ -204,12 +204,13 @@ where
     }
 
     fn take(&mut self, change: WatchChange<K>) {
-        self.context.shared.record_event(&self.id, Instant::now());
         let change = match change {
-            WatchChange::Bookmark => return,
-            WatchChange::Applied(object) => self.store.apply(object),
-            WatchChange::Deleted(object) => self.store.delete(object),
+            WatchChange::Bookmark => None,
+            WatchChange::Applied(object) => Some(self.store.apply(object)),
+            WatchChange::Deleted(object) => Some(self.store.delete(object)),
         };
+        self.context.shared.record_event(&self.id, Instant::now());
+        let Some(change) = change else { return };
         if let Some(guard) = &self.guard {
             guard.record_events(1);
         }
@@ -230,8 +231,7 @@ where
         }
         if failure == WatchFailure::Expired {
             // A list settles it, at once; where that does not help either, it is a failure like others.
-            let first = self.resource_version.take().is_some() && self.backoff.failures() == 0;
-            if first {
+            if self.resource_version.take().is_some() && self.backoff.failures() == 0 {
                 self.backoff.record(&failure, Instant::now());
                 return;
             }
