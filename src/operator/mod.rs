@@ -40,9 +40,6 @@ pub use self::part::TaskExited;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
 /// What the last spans may take before the Lease is released: a collector that is down must not keep it long.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// For whoever wonders about spans that a backend received twice.
-const EMITTED_AGAIN: &str =
-    "the next leader emits the roots of the last minute again: not every span is known to be exported";
 /// What the last Events, and then the release of the Lease, may take.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -152,7 +149,11 @@ impl Operator {
             if let Some(until) = self.observer.export_all(EXPORT_TIMEOUT).await.filter(|_| drained) {
                 self.leadership.set_exported_until(until);
             } else {
-                tracing::info!("{EMITTED_AGAIN}");
+                // For whoever wonders about spans that a backend received twice.
+                tracing::info!(
+                    "the next leader emits the roots of the last minute again: not every span is known to be \
+                     exported"
+                );
             }
         }
         release.send_replace(true);
