@@ -233,11 +233,11 @@ impl Run<'_> {
     }
 }
 
-fn mebibytes(bytes: u64) -> f64 {
+pub fn mebibytes(bytes: u64) -> f64 {
     to_f64(bytes) / f64::from(1 << 20)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn to_f64(count: u64) -> f64 {
+pub fn to_f64(count: u64) -> f64 {
     count as f64
 }

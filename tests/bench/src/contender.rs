@@ -54,6 +54,18 @@ pub enum Running {
     Elpio(Operator),
 }
 
+/// Starts the operator, with these variables beside those of every measurement.
+pub fn spawn_operator(binary: &Path, cluster: &Cluster, workers: usize, more: &[(&str, &str)]) -> Operator {
+    let workers = workers.to_string();
+    let env = [
+        ("ELPIO_METRICS", "on"),
+        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
+        ("ELPIO_ENGINE", "knative"),
+        ("ELPIO_CONCURRENCY", workers.as_str()),
+    ];
+    Operator::spawn(binary, &cluster.kubeconfig_for(USER), &[&env[..], more].concat())
+}
+
 impl Running {
     /// Starts it, and waits until it is ready; how long that took.
     pub async fn start(who: Contender, cluster: &Cluster, binary: &Path, workers: usize) -> (Self, Duration) {
@@ -66,14 +78,7 @@ impl Running {
                 Self::Peer(process, dir)
             }
             Contender::Elpio => {
-                let workers = workers.to_string();
-                let env = [
-                    ("ELPIO_METRICS", "on"),
-                    ("ELPIO_METRICS_ADDR", "127.0.0.1"),
-                    ("ELPIO_ENGINE", "knative"),
-                    ("ELPIO_CONCURRENCY", workers.as_str()),
-                ];
-                let operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+                let operator = spawn_operator(binary, cluster, workers, &[]);
                 wait_ready(async || operator.get("/readyz").await.map(|answer| answer.0)).await;
                 Self::Elpio(operator)
             }

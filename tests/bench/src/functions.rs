@@ -6,19 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use comfy_table::{Table, presets::NOTHING};
 use elpio_cluster::{
     Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, eventually, process::stats,
 };
 use futures::{StreamExt as _, stream};
 use kube::{
     Client, ResourceExt as _,
-    api::{Api, ListParams, Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    api::{ListParams, Patch, PatchParams},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 
-use crate::{USER, crds, load};
+use crate::{
+    USER,
+    compare::{mebibytes, to_f64},
+    contender::spawn_operator,
+    crds,
+    load::{api, bind_cluster_admin, create},
+    results::table,
+};
 
 const TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_IN_FLIGHT: usize = 16;
@@ -32,7 +38,7 @@ pub async fn measure(binary: &Path, functions: usize, workers: usize) -> bool {
     let crds = [crds(), vec![Crds::TEKTON]].concat();
     let cluster = Cluster::start(ClusterOptions { crds, ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
-    load::bind_cluster_admin(&client, USER).await;
+    bind_cluster_admin(&client, USER).await;
     let namespace = cluster.namespace("bench").await;
     let operator = start(binary, &cluster, workers).await;
     let empty = resting(&operator).await;
@@ -62,18 +68,16 @@ pub async fn measure(binary: &Path, functions: usize, workers: usize) -> bool {
     let (restarted, restart_peak) = (resting(&operator).await, stats::peak_rss(operator.pid()));
 
     let each = |bytes: u64| bytes.saturating_sub(empty) / functions.max(1) as u64;
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["", "memory", "peak", "each function"]);
+    let mut table = table(&["", "memory", "peak", "each function"]);
     for (what, bytes, peak) in [
         ("no functions", empty, empty),
         ("created and built", worked, peak),
         ("another operator, settled", restarted, restart_peak),
     ] {
-        let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
         table.add_row([
             what.to_owned(),
-            mebibytes(bytes),
-            mebibytes(peak),
+            format!("{:.0} MiB", mebibytes(bytes)),
+            format!("{:.0} MiB", mebibytes(peak)),
             format!("{} KiB", each(bytes) >> 10),
         ]);
     }
@@ -81,21 +85,14 @@ pub async fn measure(binary: &Path, functions: usize, workers: usize) -> bool {
     println!(
         "all ready after {:.1} s; CPU {:.2} ms each",
         ready.as_secs_f64(),
-        cpu.as_secs_f64() * 1e3 / as_f64(functions)
+        cpu.as_secs_f64() * 1e3 / to_f64(functions as u64)
     );
     println!("another operator is ready after {:.2} s\n{table}", started.as_secs_f64());
     each(restarted) <= MAX_BYTES
 }
 
 async fn start(binary: &Path, cluster: &Cluster, workers: usize) -> Operator {
-    let workers = workers.to_string();
-    let env = [
-        ("ELPIO_METRICS", "on"),
-        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
-        ("ELPIO_ENGINE", "knative"),
-        ("ELPIO_CONCURRENCY", workers.as_str()),
-    ];
-    let mut operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+    let mut operator = spawn_operator(binary, cluster, workers, &[]);
     operator.wait_ready().await;
     operator
 }
@@ -121,7 +118,7 @@ async fn wait_until_ready(operator: &Operator, functions: usize) {
     eventually("every function is ready", TIMEOUT, async || {
         let labels = [("kind", "ElpioFunction"), ("ready", "true")];
         match operator.sample("elpio_resources", &labels).await {
-            Some(ready) if ready >= as_f64(functions) => Ok(()),
+            Some(ready) if ready >= to_f64(functions as u64) => Ok(()),
             other => Err(format!("{other:?} of {functions}")),
         }
     })
@@ -174,19 +171,4 @@ fn task_status(name: &str) -> Value {
     json!({"conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": now}],
         "startTime": now, "completionTime": now, "podName": format!("{name}-pod"), "steps": ended,
         "taskSpec": {"steps": steps()}})
-}
-
-fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-async fn create(api: &Api<DynamicObject>, object: Value) {
-    let object = serde_json::from_value(object).expect("an object");
-    api.create(&PostParams::default(), &object).await.expect("the API server stores it");
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn as_f64(count: usize) -> f64 {
-    count as f64
 }

@@ -11,14 +11,13 @@ use elpio_cluster::{
     Cluster, ClusterOptions, FakeEngineOptions, FakeEngines, Operator, eventually, process::stats,
 };
 use futures::{StreamExt as _, stream};
-use kube::{
-    Client,
-    api::{Api, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use kube::Client;
 use serde_json::{Value, json};
 
-use crate::{USER, crds, load};
+use crate::{
+    USER, crds,
+    load::{self, api, create},
+};
 
 /// Of each kind.
 const OBJECTS: usize = 400;
@@ -40,8 +39,8 @@ pub async fn measure(binary: &Path) -> bool {
         client.clone(),
         FakeEngineOptions { namespace: Some(other.clone()), ..FakeEngineOptions::default() },
     );
-    let services = api(&client, &hostile, "elpio.io", "ElpioService");
-    let deployments = api(&client, &hostile, "apps", "Deployment");
+    let services = api(&client, &hostile, "elpio.io", "v1alpha1", "ElpioService");
+    let deployments = api(&client, &hostile, "apps", "v1", "Deployment");
 
     eprintln!("creating {SAMPLES} services, one after another …");
     let undisturbed = create_and_wait(&client, &other, "before").await;
@@ -96,24 +95,10 @@ async fn start(binary: &Path, cluster: &Cluster) -> Operator {
     operator
 }
 
-fn api(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<DynamicObject> {
-    let version = match group {
-        "elpio.io" => "v1alpha1",
-        _ => "v1",
-    };
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-async fn create(api: &Api<DynamicObject>, object: Value) {
-    let object = serde_json::from_value(object).expect("an object");
-    api.create(&PostParams::default(), &object).await.expect("the API server stores it");
-}
-
 /// How long each of these services waits for its child, created one after another.
 async fn create_and_wait(client: &Client, namespace: &str, prefix: &str) -> Vec<Duration> {
-    let services = api(client, namespace, "elpio.io", "ElpioService");
-    let children = api(client, namespace, "serving.knative.dev", "Service");
+    let services = api(client, namespace, "elpio.io", "v1alpha1", "ElpioService");
+    let children = api(client, namespace, "serving.knative.dev", "v1", "Service");
     let mut times = Vec::new();
     for n in 0..SAMPLES {
         let name = format!("{prefix}-{n}");

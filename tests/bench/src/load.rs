@@ -71,9 +71,18 @@ impl Load {
     }
 
     pub fn api(&self) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("elpio.io", "v1alpha1", "ElpioService"));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        api(&self.client, &self.namespace, "elpio.io", "v1alpha1", "ElpioService")
     }
+}
+
+pub fn api(client: &Client, namespace: &str, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+pub async fn create(api: &Api<DynamicObject>, object: Value) {
+    let object = serde_json::from_value(object).expect("an object");
+    api.create(&PostParams::default(), &object).await.expect("the API server stores it");
 }
 
 /// The manifest of a service.

@@ -265,17 +265,10 @@ async fn start_operator(
     cluster: &Cluster,
     receiver: &OtlpReceiver,
 ) -> Operator {
-    let (workers, endpoint) = (settings.workers.to_string(), receiver.endpoint());
-    let mut env = vec![
-        ("ELPIO_METRICS", "on"),
-        ("ELPIO_METRICS_ADDR", "127.0.0.1"),
-        ("ELPIO_ENGINE", "knative"),
-        ("ELPIO_CONCURRENCY", workers.as_str()),
-    ];
-    if settings.push {
-        env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()));
-    }
-    let mut operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+    let endpoint = receiver.endpoint();
+    let push = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let more = if settings.push { &push[..] } else { &[] };
+    let mut operator = contender::spawn_operator(binary, cluster, settings.workers, more);
     operator.wait_ready().await;
     operator
 }
