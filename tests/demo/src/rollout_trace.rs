@@ -148,9 +148,14 @@ pub fn show(terminal: &Terminal, trace: &Trace, source: &str) {
 /// Prints the trace of the exemplar with the highest value.
 pub async fn show_exemplar(terminal: &Terminal, backends: &Backends) {
     let Some(exemplar) = backends.highest_exemplar("elpio_rollout_duration_seconds").await else { return };
-    let spans = backends.trace(&exemplar.trace_id).await;
-    let root = spans.iter().find(|span| span.parent_id.is_empty());
-    let name = root.map_or("not in Jaeger", |span| span.name.as_str());
+    // The root comes last.
+    let (name, count) = eventually("the exemplar's rollout is received", TIMEOUT, async || {
+        let spans = backends.trace(&exemplar.trace_id).await;
+        let root = spans.iter().find(|span| span.parent_id.is_empty()).map(|span| span.name.clone());
+        root.map(|name| (name, spans.len()))
+            .ok_or_else(|| format!("{} spans of trace {}", spans.len(), exemplar.trace_id))
+    })
+    .await;
     terminal.heading(
         "From a metric to a trace: the exemplar of the longest rollout (elpio_rollout_duration_seconds_bucket)",
     );
@@ -158,7 +163,7 @@ pub async fn show_exemplar(terminal: &Terminal, backends: &Backends) {
         "{:.3} s → trace {}: {}",
         exemplar.value,
         exemplar.trace_id,
-        terminal.paint(Tone::Dim, format!("{name}, {} spans", spans.len()))
+        terminal.paint(Tone::Dim, format!("{name}, {count} spans"))
     ));
 }
 
