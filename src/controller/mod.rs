@@ -179,7 +179,7 @@ impl<K: Kind> AnyController for Controller<K> {
     }
 
     fn on_definition_change(&self) {
-        self.reconciler.pruned.drain().into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
+        self.reconciler.pruned.mark_outdated().into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
     }
 
     fn prepare_to_lead(&self, exported_until: Option<Timestamp>) {

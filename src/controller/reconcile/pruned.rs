@@ -20,6 +20,8 @@ struct PrunedStatus<S> {
     uid: Option<String>,
     wanted: S,
     stored: Option<S>,
+    /// Another definition is served since: it is written again.
+    outdated: bool,
 }
 
 /// The statuses of one kind that are stored in part.
@@ -38,7 +40,8 @@ impl<K: Kind> PrunedStatuses<K> {
     /// Whether this status was written already and came back as it is stored now.
     pub fn is_known(&self, object: &Object<K>, status: &K::Status) -> bool {
         self.by_object.lock().get(&ObjectKey::from_object(object)).is_some_and(|pruned| {
-            pruned.uid == object.uid() && pruned.wanted == *status && pruned.stored == object.status
+            let same = pruned.wanted == *status && pruned.stored == object.status;
+            same && pruned.uid == object.uid() && !pruned.outdated
         })
     }
 
@@ -47,21 +50,28 @@ impl<K: Kind> PrunedStatuses<K> {
         self.by_object.lock().remove(key);
     }
 
-    /// Forgets all of them, as when another definition is served, and returns the objects that they are of.
-    pub fn drain(&self) -> Vec<ObjectKey> {
-        self.is_reported.store(false, Ordering::Relaxed);
-        self.by_object.lock().drain().map(|(key, _)| key).collect()
+    /// Another definition is served: all of them are written again. Returns the objects that they are of.
+    pub fn mark_outdated(&self) -> Vec<ObjectKey> {
+        let mut by_object = self.by_object.lock();
+        by_object.values_mut().for_each(|pruned| pruned.outdated = true);
+        by_object.keys().cloned().collect()
     }
 
-    /// Compares a response with what was asked for. The first difference is reported.
+    /// Compares a response with what was asked for. The first difference is reported, and the first one after all
+    /// were stored whole.
     pub fn record(&self, written: &Object<K>, wanted: &K::Status) {
         let key = ObjectKey::from_object(written);
         if written.status.as_ref() == Some(wanted) {
-            self.by_object.lock().remove(&key);
+            let mut by_object = self.by_object.lock();
+            if by_object.remove(&key).is_some() && by_object.is_empty() {
+                self.is_reported.store(false, Ordering::Relaxed);
+            }
             return;
         }
         let (uid, stored) = (written.uid(), written.status.clone());
-        self.by_object.lock().insert(key, PrunedStatus { uid, wanted: wanted.clone(), stored });
+        self.by_object
+            .lock()
+            .insert(key, PrunedStatus { uid, wanted: wanted.clone(), stored, outdated: false });
         if !self.is_reported.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 crd = <K::Spec as SpecOf>::Kind::crd_name(),
