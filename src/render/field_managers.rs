@@ -86,7 +86,7 @@ fn applied_fields(entries: &[ManagedFieldsEntry]) -> Option<&Value> {
 }
 
 /// All other managers with their sets; what is written through a subresource is an engine's.
-pub fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)> {
+fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)> {
     entries.iter().filter_map(|entry| {
         let manager = entry.manager.as_deref()?;
         let of_object = entry.subresource.as_deref().unwrap_or_default().is_empty();

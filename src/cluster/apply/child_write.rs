@@ -24,11 +24,15 @@ use crate::{
         drift::{self, Difference},
         field_managers,
     },
-    telemetry::{ChildStep, fail_step, step_for},
+    telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
 
 /// An owner whose watch was silent for longer is asked for before something is created for it.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// No object has this version: the first write to an empty etcd gets a later one. Server-side apply with it creates
+/// an object, and is refused with a conflict where there is one. The API server ignores it in what it creates.
+const NO_VERSION: &str = "1";
 
 impl ApplyAttempt<'_> {
     /// Applies one child, in a span of its own.
@@ -83,17 +87,16 @@ impl ApplyAttempt<'_> {
         Ok(self.written(&child.id, Some(known), written))
     }
 
-    /// A child that the cache does not know as this owner's: the API server is asked first whose it is.
+    /// A child that the cache does not know as this owner's. It is created where its name is free, in one request;
+    /// where that is refused, the API server is asked whose the name is.
     async fn create_or_adopt(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
-        let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
-        let _lock = self.applier.name_locks.lock(child.id.kind, key).await;
+        self.check_unseen_owner().await?;
+        let refused = match self.create(child).await {
+            Err(WriteError::Failed(error)) if may_be_taken(error.class) => error,
+            created => return created,
+        };
         let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
-        let asked = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource);
-        // Both at once: a new child waits for one answer, not for two.
-        let (owner, found) = tokio::join!(self.check_unseen_owner(), asked);
-        owner?;
-        let (name_owner, found) = found?;
-        match (name_owner, found) {
+        match ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await? {
             (NameOwner::Controller(other), _) => {
                 Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())
             }
@@ -103,7 +106,9 @@ impl ApplyAttempt<'_> {
                 self.check_owner().await?;
                 self.adopt(child, &found).await
             }
-            (NameOwner::Absent | NameOwner::Owned | NameOwner::Orphan, _) => self.create(child).await,
+            // The name is free by now.
+            _ if refused.class == ErrorType::Conflict => self.create(child).await,
+            _ => Err(refused.into()),
         }
     }
 
@@ -130,18 +135,16 @@ impl ApplyAttempt<'_> {
         }
     }
 
+    /// Creates it, or fails with a conflict where the name is taken.
     async fn create(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
-        if child.mode != WriteMode::CreateOnly {
-            let options = ApplyOptions::default();
+        let created = if child.mode == WriteMode::CreateOnly {
+            self.applier.create(self.owner, child, false).await?
+        } else {
+            let options = ApplyOptions { resource_version: Some(NO_VERSION), ..ApplyOptions::default() };
             let created = self.applier.server_side_apply(self.owner, child, options).await?;
-            if let Some(managers) = ownership::foreign_managers(&created) {
-                self.applier.give_up_fields(self.owner, &child.id, &created).await?;
-                return Err(name_conflict(&child.id, &managers).into());
-            }
             self.record_persistent_drift(child, &created);
-            return Ok(self.written(&child.id, None, created));
-        }
-        let created = self.applier.create(self.owner, child, false).await?;
+            created
+        };
         Ok(self.written(&child.id, None, created))
     }
 
@@ -226,6 +229,11 @@ impl ApplyAttempt<'_> {
     pub(super) fn is_up_to_date(&self, child: &Child) -> bool {
         self.live.get(&child.id).is_some_and(|known| differences(child, known).is_empty())
     }
+}
+
+/// Whether the name may be taken. Admission may refuse a write before its version is compared.
+fn may_be_taken(class: ErrorType) -> bool {
+    matches!(class, ErrorType::Conflict | ErrorType::Rejected)
 }
 
 /// What is not as it was sent, the annotation with the hash included.

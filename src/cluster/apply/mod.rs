@@ -4,7 +4,6 @@
 mod child_write;
 mod deletion;
 mod engine_switch;
-pub mod name_locks;
 pub mod ownership;
 pub mod persistent_drift;
 pub mod prune_plan;
@@ -20,7 +19,6 @@ use crate::{
     api::condition::reason,
     cluster::{
         apply::{
-            name_locks::NameLocks,
             persistent_drift::PersistentDrift,
             prune_plan::{PrunePlan, clash, plan_prune},
             result::{ApplyError, ApplyResult, StopReason},
@@ -53,7 +51,6 @@ pub struct Applier {
     /// The children, as the watches know them.
     pub children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
-    name_locks: Arc<NameLocks>,
     persistent_drift: Arc<PersistentDrift>,
 }
 
@@ -67,7 +64,7 @@ impl Applier {
     /// An applier that writes while `leading` is true.
     #[must_use]
     pub fn new(client: Client, children: Arc<ChildStore>, leading: watch::Receiver<bool>) -> Self {
-        Self { client, children, leading, name_locks: Arc::default(), persistent_drift: Arc::default() }
+        Self { client, children, leading, persistent_drift: Arc::default() }
     }
 
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.

@@ -16,7 +16,7 @@ use crate::{
         store::compact::controller_of,
     },
     foreign::ChildKind,
-    render::{ChildId, Owner, WriteMode, field_managers, formats::is_dns_1035_label},
+    render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},
     telemetry::{self, ErrorType},
 };
 
@@ -94,26 +94,13 @@ fn was_applied(managed: &[ManagedFieldsEntry]) -> bool {
 
 /// The field managers of an object without a controller: whose work it is.
 fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
-    display_names(&managed.iter().filter_map(|entry| entry.manager.as_deref()).collect())
-}
-
-fn display_names(names: &BTreeSet<&str>) -> String {
-    let names: Vec<&str> = names.iter().copied().collect();
+    let names: BTreeSet<&str> = managed.iter().filter_map(|entry| entry.manager.as_deref()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
     match names.as_slice() {
         [] => "no controller".to_owned(),
         [name] => format!("field manager {name}"),
         _ => format!("field managers {}", names.join(", ")),
     }
-}
-
-/// The managers of an object that was there at the first apply of a child, as text: created after its name was
-/// found free, and equal in each field that both set. Controllers of engines write metadata and statuses only.
-#[must_use]
-pub fn foreign_managers(applied: &impl ResourceExt) -> Option<String> {
-    let others = field_managers::others(applied.managed_fields());
-    let names: BTreeSet<&str> =
-        others.filter(|(_, fields)| fields.get("f:spec").is_some()).map(|(name, _)| name).collect();
-    (!names.is_empty()).then(|| display_names(&names))
 }
 
 /// An owner, for people.

@@ -8,7 +8,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     api::FIELD_MANAGER,
@@ -62,32 +62,10 @@ impl Applier {
                 manifest["metadata"][field] = value.into();
             }
         }
-        self.apply_manifest(owner, &child.id, manifest, &params).await
-    }
-
-    /// Server-side apply of nothing: what nobody else set is removed, the rest stays as it is.
-    pub(super) async fn give_up_fields(
-        &self,
-        owner: &Owner<'_>,
-        id: &ChildId,
-        applied: &DynamicObject,
-    ) -> Result<(), WriteError> {
-        let resource = self.resource(owner, id.kind);
-        let nothing = json!({"apiVersion": resource.api_version, "kind": resource.kind,
-            "metadata": {"name": id.name, "namespace": owner.namespace, "uid": applied.uid()}});
-        self.apply_manifest(owner, id, nothing, &PatchParams::apply(FIELD_MANAGER)).await.map(drop)
-    }
-
-    async fn apply_manifest(
-        &self,
-        owner: &Owner<'_>,
-        id: &ChildId,
-        manifest: Value,
-        params: &PatchParams,
-    ) -> Result<DynamicObject, WriteError> {
         self.ensure_leading()?;
-        let (api, patch) = (self.api(owner, id.kind), Patch::Apply(manifest));
-        Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, params, &patch)).await?)
+        let (api, patch) = (self.api(owner, child.id.kind), Patch::Apply(manifest));
+        let request = api.patch(&child.id.name, &params, &patch);
+        Ok(call_with_timeout(call("patch", owner, &child.id), request).await?)
     }
 
     /// POST of the child's manifest.
