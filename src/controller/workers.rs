@@ -20,28 +20,22 @@ use crate::{
 };
 
 /// So many times as many may wait to report, or for a write that is slow, as may apply at once: they cost memory.
-const MAX_IN_FLIGHT_PER_WORKER: usize = 16;
+const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
 impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
         self.observer.rollouts.metrics.workers(K::KIND, workers);
-        let slots = WorkerSlots::new(workers);
-        let lanes = (0..LANES).map(|lane| {
-            let slots = slots.another_lane(workers);
-            self.clone().work_in(lane, workers, slots, stop.clone())
-        });
-        join_all(lanes).await;
+        join_all((0..LANES).map(|lane| self.clone().work_in(lane, workers, stop.clone()))).await;
     }
 
-    async fn work_in(self, lane: Lane, workers: usize, slots: WorkerSlots, mut stop: watch::Receiver<bool>) {
-        let mut running = JoinSet::new();
+    async fn work_in(self, lane: Lane, workers: usize, mut stop: watch::Receiver<bool>) {
+        let (slots, mut running) = (WorkerSlots::new(workers), JoinSet::new());
         let mut leading = self.observer.leading();
         loop {
-            let next = async {
-                let slot = slots.acquire_apply().await;
+            let next = slots.acquire_with(async {
                 let _ = leading.wait_for(|leading| *leading).await;
-                (slot, self.queue.get_from(lane).await)
-            };
+                self.queue.get_from(lane).await
+            });
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -87,7 +81,8 @@ impl<K: Kind> Controller<K> {
         };
         let republish = self.republish.take(&item.key);
         let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
-        let reconcile = self.reconciler.reconcile(&request, slot);
+        // Each function that it is handed to would hold it once more.
+        let reconcile = Box::pin(self.reconciler.reconcile(&request, slot));
         let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
         if reconciled.as_ref().map_or(true, |result| result.report.failure.is_some()) {
             self.observer.note_failure();

@@ -1,6 +1,7 @@
 //! One reconcile, for every kind: validate → render → apply → status → Events. Each step is marked as I/O or
 //! pure; it enqueues nothing.
 
+mod attempt;
 pub mod failure;
 pub mod merge_patch;
 mod owner;
@@ -23,7 +24,7 @@ use kube::{Client, ResourceExt};
 use crate::{
     api::event::{NewEvent, event_type},
     cluster::{
-        apply::{Applier, result::ApplyResult},
+        apply::Applier,
         clock,
         events::{object::event_name, recorder::Recorder},
         store::{
@@ -36,6 +37,7 @@ use crate::{
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
         reconcile::{
+            attempt::{ApplyStep, Attempt},
             owner::OwnerMeta,
             pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
@@ -45,7 +47,7 @@ use crate::{
         workqueue::{WorkItem, slots::WorkerSlot},
     },
     foreign::ChildKind,
-    render::{Defaults, Desired, FieldError, applied::LiveChildren},
+    render::{Defaults, FieldError},
     status::{Observation, StatusInput, StatusUpdate},
     telemetry::{ReconcilePanicked, ReconcileStep, Trigger, step},
 };
@@ -99,23 +101,6 @@ enum Published {
     Warning(&'static str),
 }
 
-/// The children after an attempt to bring them to what the spec says.
-#[allow(clippy::large_enum_variant, reason = "one value, on the stack of its reconcile")]
-enum ApplyStep<K: Kind> {
-    Invalid(Vec<FieldError>),
-    Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
-}
-
-impl<K: Kind> ApplyStep<K> {
-    /// When the objects are to be looked at again, although nothing changes.
-    fn due_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Invalid(_) => None,
-            Self::Done { desired, .. } => desired.due_at,
-        }
-    }
-}
-
 impl<K: Kind> std::fmt::Debug for Reconciler<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reconciler").field("kind", &K::KIND).finish_non_exhaustive()
@@ -147,27 +132,42 @@ impl<K: Kind> Reconciler<K> {
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> ReconcileResult {
+        // In a box of its own: what waits to report does not keep the memory of what applied.
+        let attempt = match Box::pin(self.attempt(request, slot)).await {
+            Ok(attempt) => attempt,
+            Err(stale) => return stale,
+        };
+        let update = &attempt.update;
+        if request.object.status.as_ref() != Some(&update.status) || !update.events.is_empty() {
+            slot.move_to_reporting().await;
+        }
+        let written = Box::pin(self.write_status(request.object, &update.status)).await; // I/O
+        let published = self.publish_events(request, &update.events, &written); // I/O, later
+        let deadline = self.rollout_timeout(request.object);
+        ReconcileResult::new(request, &attempt, &written, published, deadline)
+    }
+
+    /// Brings the children to what the spec says, and computes the status.
+    async fn attempt(
+        &self,
+        request: &ReconcileRequest<'_, K>,
+        slot: &mut WorkerSlot,
+    ) -> Result<Attempt<K::Status>, ReconcileResult> {
         let owner = OwnerMeta::of::<K>(request.object);
         let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&owner.uid)); // no I/O
         let defaults = self.defaults(&owner.namespace);
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             // render: pure; apply: I/O
-            Ok(valid) => slot.while_applying(self.apply(&ctx, request.object, valid)).await,
+            Ok(valid) => slot.while_applying(Box::pin(self.apply(&ctx, request.object, valid))).await,
             Err(errors) => ApplyStep::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
-            return stale;
+            return Err(stale);
         }
         let input = self.status_input(request);
         let update = self.compute_status(&ctx, request.object, &applied, &input); // pure
-        if request.object.status.as_ref() != Some(&update.status) || !update.events.is_empty() {
-            slot.move_to_reporting().await;
-        }
-        let written = self.write_status(request.object, &update.status).await; // I/O
-        let published = self.publish_events(request, &update.events, &written); // I/O, later
-        let deadline = self.rollout_timeout(request.object);
-        ReconcileResult::new(request, &live, &applied, &update.status, &written, published, deadline)
+        Ok(Attempt::new(applied, update, &live))
     }
 
     /// Pure.

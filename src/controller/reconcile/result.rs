@@ -19,13 +19,16 @@ use crate::{
     controller::{
         kinds::{Kind, Object},
         reconcile::{
-            ApplyStep, Published, ReconcileRequest, failure::FailureSummary, rollout_telemetry::deadline_at,
+            Published, ReconcileRequest,
+            attempt::{ApplyStep, Attempt},
+            failure::FailureSummary,
+            rollout_telemetry::deadline_at,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, retry},
     },
     foreign::ChildKind,
-    render::applied::{ChildOutcome, LiveChildren},
+    render::applied::ChildOutcome,
     status::conditions::find_condition,
     telemetry::{
         ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
@@ -53,19 +56,14 @@ impl ReconcileResult {
     /// Sums an attempt up, once its status was written and its Events were published.
     pub(super) fn new<K: Kind>(
         request: &ReconcileRequest<'_, K>,
-        live: &LiveChildren,
-        applied: &ApplyStep<K>,
-        status: &K::Status,
+        attempt: &Attempt<K::Status>,
         written: &StatusWrite,
         published: Published,
         allowed: SignedDuration,
     ) -> Self {
-        let nothing = ApplyResult::default();
-        let (invalid, done) = match applied {
-            ApplyStep::Invalid(errors) => (Some(errors.as_slice()), &nothing),
-            ApplyStep::Done { result, .. } => (None, result),
-        };
+        let (done, status) = (&attempt.result, &attempt.update.status);
         let failures = request.item.failures;
+        let invalid = attempt.invalid.as_deref();
         let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
         let is_written = matches!(written, StatusWrite::Written(_));
         let stored = match written {
@@ -78,13 +76,8 @@ impl ReconcileResult {
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
             return Self::stale(done, K::engine(status));
         }
-        let child_corrected = done
-            .applied
-            .outcomes
-            .iter()
-            .any(|(id, outcome)| *outcome == ChildOutcome::Changed && live.contains_key(id));
         let corrected = match request.item.trigger {
-            Trigger::Child => child_corrected,
+            Trigger::Child => attempt.child_corrected,
             Trigger::Resync => is_written,
             _ => false,
         };
@@ -103,7 +96,7 @@ impl ReconcileResult {
             },
         };
         let deadline = stored.and_then(|status| deadline_at::<K>(status, allowed));
-        let times = [deadline, applied.due_at()].into_iter().flatten();
+        let times = [deadline, attempt.due_at].into_iter().flatten();
         let requeue = Requeue {
             retry_after: summary.retry,
             immediate: false,

@@ -1,0 +1,49 @@
+//! An attempt to bring an object's children to what its spec says, and what is kept of it while its status waits
+//! to be written. Pure.
+
+use jiff::Timestamp;
+
+use crate::{
+    cluster::apply::result::ApplyResult,
+    controller::kinds::Kind,
+    render::{
+        Desired, FieldError,
+        applied::{ChildOutcome, LiveChildren},
+    },
+    status::StatusUpdate,
+};
+
+/// The children after an attempt to bring them to what the spec says.
+#[allow(clippy::large_enum_variant, reason = "one value, on the stack of its reconcile")]
+pub(super) enum ApplyStep<K: Kind> {
+    Invalid(Vec<FieldError>),
+    Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
+}
+
+/// What an attempt came to: small, since many may wait for their status to be written.
+pub(super) struct Attempt<S> {
+    /// The status, and the Events of the change to it.
+    pub update: StatusUpdate<S>,
+    /// The faults of the spec.
+    pub invalid: Option<Vec<FieldError>>,
+    /// What was achieved.
+    pub result: ApplyResult,
+    /// A child that was there already was changed.
+    pub child_corrected: bool,
+    /// When the objects are to be looked at again, although nothing changes.
+    pub due_at: Option<Timestamp>,
+}
+
+impl<S> Attempt<S> {
+    /// Keeps of an attempt what its result needs; `live` are the children before it.
+    pub fn new<K: Kind>(applied: ApplyStep<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
+        let (invalid, result, due_at) = match applied {
+            ApplyStep::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
+            ApplyStep::Done { desired, result, .. } => (None, result, desired.due_at),
+        };
+        let mut outcomes = result.applied.outcomes.iter();
+        let child_corrected =
+            outcomes.any(|(id, outcome)| *outcome == ChildOutcome::Changed && live.contains_key(id));
+        Self { update, invalid, result, child_corrected, due_at }
+    }
+}
