@@ -32,14 +32,18 @@ impl<K: Kind> Controller<K> {
         let (slots, mut running) = (WorkerSlots::new(workers), JoinSet::new());
         let mut leading = self.observer.leading();
         loop {
-            let next = slots.acquire_with(async {
+            let next = async {
+                let slot = slots.acquire().await;
                 let _ = leading.wait_for(|leading| *leading).await;
-                self.queue.get_from(lane).await
-            });
+                (slot, self.queue.get_from(lane).await)
+            };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                (slot, item) = next => running.spawn(self.clone().process(item, slot)),
+                (slot, item) = next => {
+                    slots.balance(self.queue.len_of(lane));
+                    running.spawn(self.clone().process(item, slot))
+                }
             };
             while running.try_join_next().is_some()
                 || (running.len() >= workers * MAX_IN_FLIGHT_PER_WORKER

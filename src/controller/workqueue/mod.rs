@@ -98,6 +98,12 @@ impl WorkQueue {
         self.state.lock().remove(key);
     }
 
+    /// How many items are due in a lane.
+    #[must_use]
+    pub fn len_of(&self, lane: Lane) -> usize {
+        self.state.lock().ready.len_of(lane)
+    }
+
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
         self.get_from(0).await

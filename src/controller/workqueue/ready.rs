@@ -39,6 +39,7 @@ pub(super) struct ReadyQueue {
     /// Where each key counts: one that became urgent, or moved to another lane, is still where it was, and is
     /// skipped there.
     waiting: HashMap<ObjectKey, (Lane, Urgency)>,
+    waiting_in: [usize; LANES],
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +71,10 @@ impl ReadyQueue {
         if known.is_some_and(|(at, known)| *at == lane && *known <= urgency) {
             return;
         }
-        self.waiting.insert(key.clone(), (lane, urgency));
+        if let Some((left, _)) = self.waiting.insert(key.clone(), (lane, urgency)) {
+            self.waiting_in[left] -= 1;
+        }
+        self.waiting_in[lane] += 1;
         self.lanes[lane].queue(urgency).push(key);
     }
 
@@ -84,6 +88,7 @@ impl ReadyQueue {
                 continue;
             }
             self.waiting.remove(&key);
+            self.waiting_in[lane] -= 1;
             queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
@@ -96,6 +101,11 @@ impl ReadyQueue {
     /// How many keys wait, in all lanes.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many keys wait in a lane.
+    pub(super) fn len_of(&self, lane: Lane) -> usize {
+        self.waiting_in[lane]
     }
 
     /// Whether none does.

@@ -71,7 +71,9 @@ fn lanes_do_not_wait_for_each_other() {
         ready.push(key(&format!("a/{n}")), 0, Urgency::Urgent);
     }
     ready.push(key("a/other"), 1, Urgency::Background);
-    assert_eq!((ready.len(), ready.pop(1), ready.pop(1)), (10, Some(key("a/other")), None));
+    assert_eq!((ready.len(), ready.len_of(0), ready.len_of(1)), (10, 9, 1));
+    assert_eq!((ready.pop(1), ready.pop(1)), (Some(key("a/other")), None));
     ready.push(key("a/0"), 1, Urgency::Urgent);
+    assert_eq!((ready.len_of(0), ready.len_of(1)), (8, 1), "it moved");
     assert_eq!((ready.pop(0), ready.pop(1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
 }

@@ -1,21 +1,23 @@
 //! How many reconciles apply children and how many report (status, Events) at once. It knows nothing of what
 //! they do.
 //!
-//! Children go first: while reconciles wait to apply theirs, few of those that did may write their statuses. When
-//! none waits, as many report as apply. Events have no slot: see [`crate::cluster::events`].
+//! As many report as apply, so that a status is there soon after its children. Where many reconciles wait to apply,
+//! their children go first: few may report then. Events have no slot: see [`crate::cluster::events`].
 //!
 //! A write that takes long gives its slot back, so that a webhook that hangs keeps no slot.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Children that take longer to be written give their slot to another reconcile, and are still written.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
-/// While children wait, so many of 16 slots are for those that report.
+/// Where so many reconciles wait for each slot, their children go first.
+const MANY_PER_SLOT: usize = 16;
+
+/// Then so many of 16 slots are for those that report.
 const REPORTING_BESIDE_APPLYING: usize = 5;
 
 /// The slots of one lane.
@@ -23,6 +25,7 @@ const REPORTING_BESIDE_APPLYING: usize = 5;
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
     reporting: Arc<ReportingSlots>,
+    count: usize,
     max_reserve: usize,
 }
 
@@ -33,7 +36,7 @@ struct ReportingSlots {
     reserve: Mutex<Reserve>,
 }
 
-/// Slots that are kept from those that report, while children wait.
+/// Slots that are kept from those that report.
 #[derive(Debug, Default)]
 struct Reserve {
     kept: Vec<OwnedSemaphorePermit>,
@@ -56,21 +59,19 @@ impl WorkerSlots {
         let beside_applying = (count * REPORTING_BESIDE_APPLYING / 16).max(1);
         let max_reserve = count - beside_applying;
         let reporting = ReportingSlots { free: semaphore(), reserve: Mutex::default() };
-        Self { applying: semaphore(), reporting: Arc::new(reporting), max_reserve }
+        Self { applying: semaphore(), reporting: Arc::new(reporting), count, max_reserve }
     }
 
-    /// The next item that is due, with a slot to apply its children.
-    pub async fn acquire_with<T>(&self, next: impl Future<Output = T>) -> (WorkerSlot, T) {
+    /// A slot among those that apply, as soon as there is one.
+    pub async fn acquire(&self) -> WorkerSlot {
         let applying = self.applying.clone().acquire_owned().await.ok();
-        let mut next = pin!(next);
-        let item = if let Some(item) = (&mut next).now_or_never() {
-            self.reporting.keep(self.max_reserve);
-            item
-        } else {
-            self.reporting.keep(0);
-            next.await
-        };
-        (WorkerSlot { applying, reporting: None, all_reporting: self.reporting.clone() }, item)
+        WorkerSlot { applying, reporting: None, all_reporting: self.reporting.clone() }
+    }
+
+    /// Keeps slots from those that report, or opens them again: so many wait to apply.
+    pub fn balance(&self, waiting: usize) {
+        let many = waiting >= self.count * MANY_PER_SLOT;
+        self.reporting.keep(if many { self.max_reserve } else { 0 });
     }
 }
 
@@ -126,8 +127,6 @@ impl Drop for WorkerSlot {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::future::{pending, ready};
-
     use super::*;
 
     async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -135,7 +134,12 @@ mod tests {
     }
 
     async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
-        in_time(slots.acquire_with(ready(()))).await.map(|(slot, ())| slot)
+        in_time(slots.acquire()).await
+    }
+
+    /// Whether it has its slot among those that report, soon.
+    async fn report(mut slot: WorkerSlot) -> Option<WorkerSlot> {
+        in_time(slot.move_to_reporting()).await.map(|()| slot)
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,33 +155,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_report_while_others_wait_to_apply_and_as_many_when_none_does() {
+    async fn few_report_while_many_wait_to_apply() {
         let slots = WorkerSlots::new(16);
-        let report = async |mut slot: WorkerSlot| in_time(slot.move_to_reporting()).await.map(|()| slot);
+        let report_all = async |reporting: &mut Vec<WorkerSlot>| {
+            while let Some(slot) = report(next(&slots).await.unwrap()).await {
+                reporting.push(slot);
+            }
+            reporting.len()
+        };
         let mut reporting = Vec::new();
-        while let Some(slot) = report(next(&slots).await.unwrap()).await {
-            reporting.push(slot);
-        }
-        assert_eq!(reporting.len(), REPORTING_BESIDE_APPLYING);
-
-        let mut waiting: Vec<WorkerSlot> = Vec::new();
-        for _ in 0..16 {
-            waiting.push(next(&slots).await.unwrap());
-        }
-        let nothing_due = slots.acquire_with(pending::<()>());
-        assert!(in_time(async { tokio::join!(nothing_due) }).await.is_none(), "all apply");
-        let mut waiting = waiting.into_iter();
-        drop(waiting.next());
-        assert!(in_time(slots.acquire_with(pending::<()>())).await.is_none(), "nothing is due");
-        for slot in waiting.by_ref().take(16 - REPORTING_BESIDE_APPLYING) {
-            reporting.push(report(slot).await.unwrap());
-        }
-
-        let late = next(&slots).await.unwrap();
-        let last = waiting.next().unwrap();
+        slots.balance(16 * MANY_PER_SLOT);
+        assert_eq!(report_all(&mut reporting).await, REPORTING_BESIDE_APPLYING);
+        slots.balance(16 * MANY_PER_SLOT - 1);
+        assert_eq!(report_all(&mut reporting).await, 16);
+        slots.balance(16 * MANY_PER_SLOT);
         reporting.truncate(REPORTING_BESIDE_APPLYING);
-        assert!(report(last).await.is_none(), "what is given back is kept again");
-        drop((late, reporting));
+        assert_eq!(report_all(&mut reporting).await, REPORTING_BESIDE_APPLYING, "what is free again is kept");
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,7 +180,7 @@ mod tests {
         let hangs = first.while_applying(tokio::time::sleep(SLOW_WRITE * 10));
         let other = async {
             let started = tokio::time::Instant::now();
-            let _second = slots.acquire_with(ready(())).await;
+            let _second = slots.acquire().await;
             started.elapsed()
         };
         let ((), waited) = tokio::join!(hangs, other);
