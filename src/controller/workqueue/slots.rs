@@ -18,7 +18,7 @@ const SLOW_WRITE: Duration = Duration::from_secs(1);
 const MANY_PER_SLOT: usize = 16;
 
 /// Then so many of 16 slots are for those that report.
-const REPORTING_BESIDE_APPLYING: usize = 5;
+const REPORTING_BESIDE_APPLYING: usize = 4;
 
 /// The slots of one lane.
 #[derive(Debug)]
