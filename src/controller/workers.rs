@@ -22,6 +22,9 @@ use crate::{
 /// So many times as many may wait to report, or for a write that is slow, as may apply at once: they cost memory.
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
+/// Children go first until so many are in flight; then those that wait to report are let through.
+const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER / 2;
+
 impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
         self.observer.rollouts.metrics.workers(K::KIND, workers);
@@ -41,7 +44,8 @@ impl<K: Kind> Controller<K> {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 (slot, item) = next => {
-                    slots.balance(self.queue.len_of(lane));
+                    let is_far_ahead = running.len() >= workers * MAX_AHEAD_PER_WORKER;
+                    slots.balance(if is_far_ahead { 0 } else { self.queue.len_of(lane) });
                     running.spawn(self.clone().process(item, slot))
                 }
             };
@@ -50,6 +54,7 @@ impl<K: Kind> Controller<K> {
                     && running.join_next().await.is_some())
             {}
         }
+        slots.balance(0);
         while running.join_next().await.is_some() {}
     }
 

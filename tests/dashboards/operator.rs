@@ -110,7 +110,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Active",
                     "short",
-                    "Reconciles that run now. Worry when it stays at the line of the workers: keys then wait (see API client and queues).",
+                    "Reconciles that run now, with those that wait to write their status. Worry when it stays above the line of the workers: keys then wait (see API client and queues).",
                     &[
                         ("sum by (kind) (elpio_reconcile_active{@})", "{{kind}}"),
                         ("sum by (kind) (elpio_workers{@})", "{{kind}}: workers"),

@@ -52,7 +52,7 @@ async fn replayed_55_equal_fields_are_no_permission() {
     env.ready("web").await;
 }
 
-/// Between the look at the name and the apply.
+/// While the apply is on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_created_in_between_and_agrees_stays_its_creators() {
     let cluster = Cluster::shared().await;

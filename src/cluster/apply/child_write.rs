@@ -96,7 +96,11 @@ impl ApplyAttempt<'_> {
             created => return created,
         };
         let (client, resource) = (&self.applier.client, self.applier.resource(self.owner, child.id.kind));
-        match ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await? {
+        let found = ownership::find_owner(client, self.owner, (&child.id, &child.mode), &resource).await;
+        if found.is_err() && refused.class != ErrorType::Conflict {
+            return Err(refused.into());
+        }
+        match found? {
             (NameOwner::Controller(other), _) => {
                 Err(name_conflict(&child.id, &ownership::display_owner(&other)).into())
             }
@@ -106,15 +110,13 @@ impl ApplyAttempt<'_> {
                 self.check_owner().await?;
                 self.adopt(child, &found).await
             }
-            // The name is free by now.
-            _ if refused.class == ErrorType::Conflict => self.create(child).await,
+            // It is refused for itself, or its name is free by now.
             _ => Err(refused.into()),
         }
     }
 
     /// Like `check_owner`, but only where the watch has been silent: what it brought just now would have told of a
-    /// deletion. A child
-    /// that is created in the moment between goes with the garbage collector; one that is adopted would, too.
+    /// deletion. A child that is created in the moment between goes with the garbage collector.
     async fn check_unseen_owner(&self) -> Result<(), WriteError> {
         let (kind, namespace) = (self.owner.kind, self.owner.namespace);
         if self.applier.children.watches().is_current(kind, namespace, MAX_SILENCE) {

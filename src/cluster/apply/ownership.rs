@@ -1,4 +1,4 @@
-//! Who owns a name before its first write, and whether the owner still exists. It reads metadata only and
+//! Who owns a name that is taken, or that a switch of the engine needs, and whether the owner still exists. It reads metadata only and
 //! writes nothing. Who has a host is decided by `controller/hosts.rs`.
 
 use std::collections::BTreeSet;

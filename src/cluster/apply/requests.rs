@@ -35,7 +35,7 @@ pub(super) struct ApplyOptions<'a> {
     /// The object must be there, with this uid: a deleted child must not be created again by a write that was
     /// meant for it, nor another owner's of the same name be taken over.
     pub uid: Option<&'a str>,
-    /// The object must be there, at this version.
+    /// Where the object is there, it must have this version. Where it is not, it is created, unless a uid is given.
     pub resource_version: Option<&'a str>,
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The children after an attempt to bring them to what the spec says.
-#[allow(clippy::large_enum_variant, reason = "one value, on the stack of its reconcile")]
+#[allow(clippy::large_enum_variant, reason = "one value, in the future of its reconcile")]
 pub(super) enum ApplyStep<K: Kind> {
     Invalid(Vec<FieldError>),
     Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },

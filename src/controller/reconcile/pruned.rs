@@ -58,7 +58,7 @@ impl<K: Kind> PrunedStatuses<K> {
     }
 
     /// Compares a response with what was asked for. The first difference is reported, and the first one after all
-    /// were stored whole.
+    /// that were stored in part were stored whole.
     pub fn record(&self, written: &Object<K>, wanted: &K::Status) {
         let key = ObjectKey::from_object(written);
         if written.status.as_ref() == Some(wanted) {

@@ -5,6 +5,7 @@
 
 mod ready;
 pub mod retry;
+mod round_robin;
 pub mod slots;
 mod state;
 

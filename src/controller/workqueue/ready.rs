@@ -1,9 +1,11 @@
 //! In which order what is due gets its turn: edits before retries, and one namespace after the other, so that
 //! nobody's flood holds up the others. Lanes do not wait for each other at all. It knows no clock and no object.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use crate::{api::Engine, cluster::ObjectKey, telemetry::Trigger};
+use crate::{
+    api::Engine, cluster::ObjectKey, controller::workqueue::round_robin::RoundRobin, telemetry::Trigger,
+};
 
 /// After so many urgent ones in a row, one that can wait gets its turn: nothing starves.
 const MAX_CONSECUTIVE_URGENT: u32 = 7;
@@ -44,8 +46,8 @@ pub(super) struct ReadyQueue {
 
 #[derive(Debug, Default)]
 struct LaneQueue {
-    urgent: RoundRobin,
-    background: RoundRobin,
+    urgent: RoundRobin<ObjectKey>,
+    background: RoundRobin<ObjectKey>,
     urgent_in_a_row: u32,
 }
 
@@ -56,7 +58,7 @@ impl LaneQueue {
         if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
     }
 
-    fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin {
+    fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin<ObjectKey> {
         match urgency {
             Urgency::Urgent => &mut self.urgent,
             Urgency::Background => &mut self.background,
@@ -75,7 +77,8 @@ impl ReadyQueue {
             self.waiting_in[left] -= 1;
         }
         self.waiting_in[lane] += 1;
-        self.lanes[lane].queue(urgency).push(key);
+        let namespace = key.namespace.clone();
+        self.lanes[lane].queue(urgency).push(&namespace, key);
     }
 
     /// The next key of a lane.
@@ -111,39 +114,6 @@ impl ReadyQueue {
     /// Whether none does.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-}
-
-/// First come, first served within a namespace; the namespaces take turns.
-#[derive(Debug, Default)]
-struct RoundRobin {
-    turns: VecDeque<String>,
-    by_namespace: HashMap<String, VecDeque<ObjectKey>>,
-}
-
-impl RoundRobin {
-    fn push(&mut self, key: ObjectKey) {
-        let queue = self.by_namespace.entry(key.namespace.clone()).or_insert_with(|| {
-            self.turns.push_back(key.namespace.clone());
-            VecDeque::new()
-        });
-        queue.push_back(key);
-    }
-
-    fn pop(&mut self) -> Option<ObjectKey> {
-        let namespace = self.turns.pop_front()?;
-        let queue = self.by_namespace.get_mut(&namespace)?;
-        let key = queue.pop_front();
-        if queue.is_empty() {
-            self.by_namespace.remove(&namespace);
-        } else {
-            self.turns.push_back(namespace);
-        }
-        key
-    }
-
-    fn is_empty(&self) -> bool {
-        self.turns.is_empty()
     }
 }
 

@@ -193,7 +193,7 @@ pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
         "Reconciles that run now",
     )
 };
-/// Reconciles that may run at once.
+/// Reconciles that may apply their children at once.
 pub static WORKERS: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     ..row(
@@ -201,7 +201,7 @@ pub static WORKERS: InstrumentDef = InstrumentDef {
         InstrumentKind::ObservableGauge,
         "{worker}",
         "elpio_workers",
-        "Reconciles that may run at once: the most that elpio.reconcile.active can be",
+        "Reconciles that may apply their children at once, for each engine",
     )
 };
 /// What caused runs.

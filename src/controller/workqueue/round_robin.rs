@@ -1,0 +1,44 @@
+//! First come, first served within a namespace; the namespaces take turns. It knows neither what waits nor for what.
+
+use std::collections::{HashMap, VecDeque};
+
+/// What waits, by namespace.
+#[derive(Debug)]
+pub(super) struct RoundRobin<T> {
+    turns: VecDeque<String>,
+    by_namespace: HashMap<String, VecDeque<T>>,
+}
+
+impl<T> Default for RoundRobin<T> {
+    fn default() -> Self {
+        Self { turns: VecDeque::new(), by_namespace: HashMap::new() }
+    }
+}
+
+impl<T> RoundRobin<T> {
+    /// At the end of its namespace's queue.
+    pub fn push(&mut self, namespace: &str, item: T) {
+        let queue = self.by_namespace.entry(namespace.to_owned()).or_insert_with(|| {
+            self.turns.push_back(namespace.to_owned());
+            VecDeque::new()
+        });
+        queue.push_back(item);
+    }
+
+    /// The first of the namespace whose turn it is.
+    pub fn pop(&mut self) -> Option<T> {
+        let namespace = self.turns.pop_front()?;
+        let queue = self.by_namespace.get_mut(&namespace)?;
+        let item = queue.pop_front();
+        if queue.is_empty() {
+            self.by_namespace.remove(&namespace);
+        } else {
+            self.turns.push_back(namespace);
+        }
+        item
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+}
