@@ -5,7 +5,7 @@
 //! their children go first: few may report then. Namespaces take turns. Events have no slot: see
 //! [`crate::cluster::events`].
 //!
-//! A write that takes long gives its slot back, so that a webhook that hangs keeps no slot.
+//! A child's write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::controller::workqueue::round_robin::RoundRobin;
 
-/// A write that takes longer gives its slot to another reconcile, and goes on.
+/// Children that take longer to be written give their slot to another reconcile, and are still written.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// Where so many reconciles wait for each slot, their children go first.
@@ -116,14 +116,14 @@ impl Drop for ReportingSlot {
 }
 
 impl WorkerSlot {
-    /// Runs a write; it keeps the slot for no longer than [`SLOW_WRITE`].
-    pub async fn while_writing<T>(&mut self, write: impl Future<Output = T>) -> T {
-        let mut write = pin!(write);
-        if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
-            return written;
+    /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
+    pub async fn while_applying<T>(&mut self, apply: impl Future<Output = T>) -> T {
+        let mut apply = pin!(apply);
+        if let Ok(applied) = tokio::time::timeout(SLOW_WRITE, &mut apply).await {
+            return applied;
         }
-        (self.applying, self.reporting) = (None, None);
-        write.await
+        self.applying = None;
+        apply.await
     }
 
     /// Moves to those that report, which frees the slot among those that apply.
