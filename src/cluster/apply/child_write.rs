@@ -30,6 +30,9 @@ use crate::{
 /// An owner whose watch was silent for longer is asked for before something is created for it.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 
+/// So often dropped fields are removed, where another writer was faster.
+const MAX_REMOVALS: u32 = 5;
+
 /// No object has this version: the first write to an empty etcd gets a later one. Server-side apply with it creates
 /// an object, and is refused with a conflict where there is one. The API server ignores it in what it creates.
 const NO_VERSION: &str = "1";
@@ -184,28 +187,39 @@ impl ApplyAttempt<'_> {
         known: &DynamicObject,
         written: DynamicObject,
     ) -> Result<DynamicObject, WriteError> {
-        let (before, after) = (known.managed_fields(), written.managed_fields());
+        let before = known.managed_fields();
         if before.is_empty() {
             return Ok(written);
         }
-        let live = serde_json::to_value(&written).unwrap_or_default();
-        let held = field_managers::co_owned(before, after, &live);
-        if held.is_empty() {
-            return Ok(written);
-        }
-        let patch = field_managers::removal(&held, &written.resource_version().unwrap_or_default());
-        match self.applier.json_patch(self.owner, id, patch).await {
-            Ok(patched) => Ok(patched),
-            Err(WriteError::Stopped(reason)) => Err(reason.into()),
-            Err(WriteError::Failed(error)) => {
-                tracing::debug!(error = error.message, "cannot remove dropped fields");
-                let name = format!("{} {}", id.kind.display(), id.name);
-                self.result.applied.notes.extend(held.iter().map(|field| {
-                    let managers = field.managers.join(", ");
-                    format!("{name}: field {} is also held by manager {managers}", field.path)
-                }));
-                Ok(written)
+        let (mut now, mut tries) = (written, 0);
+        loop {
+            let live = serde_json::to_value(&now).unwrap_or_default();
+            let held = field_managers::co_owned(before, now.managed_fields(), &live);
+            if held.is_empty() {
+                return Ok(now);
             }
+            let patch = field_managers::removal(&held, &now.resource_version().unwrap_or_default());
+            let error = match self.applier.json_patch(self.owner, id, patch).await {
+                Ok(patched) => return Ok(patched),
+                Err(WriteError::Stopped(reason)) => return Err(reason.into()),
+                Err(WriteError::Failed(error)) => error,
+            };
+            // An engine that writes its status meanwhile must not keep the fields for ever.
+            tries += 1;
+            if tries < MAX_REMOVALS {
+                let newer = self.applier.get(self.owner, id).await?;
+                if newer.resource_version() != now.resource_version() {
+                    now = newer;
+                    continue;
+                }
+            }
+            tracing::debug!(error = error.message, "cannot remove dropped fields");
+            let name = format!("{} {}", id.kind.display(), id.name);
+            self.result.applied.notes.extend(held.iter().map(|field| {
+                let managers = field.managers.join(", ");
+                format!("{name}: field {} is also held by manager {managers}", field.path)
+            }));
+            return Ok(now);
         }
     }
 

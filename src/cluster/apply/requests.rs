@@ -117,6 +117,11 @@ impl Applier {
         Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, patch)).await?)
     }
 
+    /// GET of the child.
+    pub(super) async fn get(&self, owner: &Owner<'_>, id: &ChildId) -> Result<DynamicObject, WriteError> {
+        Ok(call_with_timeout(call("get", owner, id), self.api(owner, id.kind).get(&id.name)).await?)
+    }
+
     /// Deletes the child with its uid, in the background. Returns it when a finalizer keeps it.
     pub(super) async fn delete(
         &self,
