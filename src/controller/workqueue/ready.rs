@@ -77,8 +77,7 @@ impl ReadyQueue {
             self.waiting_in[left] -= 1;
         }
         self.waiting_in[lane] += 1;
-        let namespace = key.namespace.clone();
-        self.lanes[lane].queue(urgency).push(&namespace, key);
+        self.lanes[lane].queue(urgency).push(key.namespace.clone(), key);
     }
 
     /// The next key of a lane.

@@ -1,6 +1,6 @@
 //! First come, first served within a namespace; the namespaces take turns. It knows neither what waits nor for what.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 /// What waits, by namespace.
 #[derive(Debug)]
@@ -17,12 +17,14 @@ impl<T> Default for RoundRobin<T> {
 
 impl<T> RoundRobin<T> {
     /// At the end of its namespace's queue.
-    pub fn push(&mut self, namespace: &str, item: T) {
-        let queue = self.by_namespace.entry(namespace.to_owned()).or_insert_with(|| {
-            self.turns.push_back(namespace.to_owned());
-            VecDeque::new()
-        });
-        queue.push_back(item);
+    pub fn push(&mut self, namespace: String, item: T) {
+        match self.by_namespace.entry(namespace) {
+            Entry::Occupied(mut queue) => queue.get_mut().push_back(item),
+            Entry::Vacant(queue) => {
+                self.turns.push_back(queue.key().clone());
+                queue.insert(VecDeque::from([item]));
+            }
+        }
     }
 
     /// The first of the namespace whose turn it is.

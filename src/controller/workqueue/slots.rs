@@ -85,7 +85,7 @@ impl ReportingSlots {
 
     async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<ReportingSlot> {
         let (sender, granted) = oneshot::channel();
-        self.0.lock().waiting.push(namespace, sender);
+        self.0.lock().waiting.push(namespace.to_owned(), sender);
         self.grant();
         granted.await.ok()
     }
