@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use elpio_cluster::{AuditEntry, Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, PropagationPolicy},
+    api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    apply_cases::{create, host, on},
+    apply_cases::{create, host, merge, on},
     fault_proxy::{Fault, FaultProxy},
     live_env::{LiveEnv, TIMEOUT, find, image, with},
 };
@@ -52,27 +52,76 @@ async fn replayed_55_equal_fields_are_no_permission() {
     env.ready("web").await;
 }
 
+/// Holds matching requests for as long as the first semaphore has no permit; each that arrives adds one to the second.
+fn hold(
+    proxy: &FaultProxy,
+    matches: impl Fn(&http::request::Parts) -> bool + Send + 'static,
+) -> (Arc<Semaphore>, Arc<Semaphore>) {
+    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (held, arrival) = (Arc::clone(&gate), Arc::clone(&arrived));
+    proxy.set(move |parts| {
+        matches(parts).then(|| {
+            arrival.add_permits(1);
+            Fault::Hold(Arc::clone(&held))
+        })
+    });
+    (gate, arrived)
+}
+
+async fn arrives(arrived: &Semaphore, what: &str) {
+    tokio::time::timeout(TIMEOUT, arrived.acquire()).await.expect(what).unwrap().forget();
+}
+
+/// The removal of a dropped field that another manager holds too meets a newer object.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_field_is_removed_though_its_object_is_written_meanwhile() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let env = LiveEnv::on(cluster, "apply-dropped", proxy.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    let variables =
+        |names: &[&str]| -> Value { names.iter().map(|n| json!({"name": n, "value": "1"})).collect() };
+    env.apply("web", &with(image("v1"), &json!({"env": variables(&["A", "B"])}))).await;
+    env.ready("web").await;
+    let (deployments, mut theirs) = (env.deployments(), variables(&["A", "B", "ZZ"]));
+    theirs[0]["value"] = "2".into();
+    let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "env": theirs}]}}}});
+    deployments.patch("web", &PatchParams::apply("kubectl").force(), &Patch::Apply(theirs)).await.unwrap();
+    let env_of = |object: &DynamicObject| -> Vec<Value> {
+        object.data.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap().clone()
+    };
+    env.object(&deployments, "web", "what it corrects, it has seen", |object| {
+        env_of(object).iter().any(|variable| variable["name"] == "A" && variable["value"] == "1")
+    })
+    .await;
+    env.wait_until_idle().await;
+
+    let (gate, arrived) = hold(&proxy, |parts| {
+        parts.headers.get("content-type").is_some_and(|value| value == "application/json-patch+json")
+    });
+    env.apply("web", &with(image("v1"), &json!({"env": variables(&["A"])}))).await;
+    arrives(&arrived, "it removes the field").await;
+    merge(&deployments, "web", json!({"metadata": {"annotations": {"example.org/x": "1"}}})).await;
+    gate.add_permits(1000);
+    env.object(&deployments, "web", "B is gone, the other's ZZ stays", |object| {
+        let all = env_of(object);
+        let names = all.iter().map(|variable| variable["name"].as_str().unwrap());
+        names.filter(|name| *name != "PORT").eq(["A", "ZZ"])
+    })
+    .await;
+}
+
 /// While the apply is on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_created_in_between_and_agrees_stays_its_creators() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
     let env = LiveEnv::on(cluster, "apply-between", proxy.kubeconfig(), &[]).await;
-    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (held, arrival) = (Arc::clone(&gate), Arc::clone(&arrived));
-    proxy.set(move |parts| {
-        let applies = parts.method == http::Method::PATCH && parts.uri.path().contains("/cert-manager.io/");
-        applies.then(|| {
-            arrival.add_permits(1);
-            Fault::Hold(Arc::clone(&held))
-        })
+    let (gate, arrived) = hold(&proxy, |parts| {
+        parts.method == http::Method::PATCH && parts.uri.path().contains("/cert-manager.io/")
     });
     env.apply("site", &with(on("knative"), &host("y.apps.example.org", true))).await;
-    tokio::time::timeout(TIMEOUT, arrived.acquire())
-        .await
-        .expect("it applies the certificate")
-        .unwrap()
-        .forget();
+    arrives(&arrived, "it applies the certificate").await;
     let certificate = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
         "metadata": {"name": "y.apps.example.org"},
         "spec": {"secretName": "site-tls", "dnsNames": ["y.apps.example.org"],

@@ -191,7 +191,7 @@ impl ApplyAttempt<'_> {
         if before.is_empty() {
             return Ok(written);
         }
-        let (mut now, mut tries) = (written, 0);
+        let (mut now, mut tries) = (written, 1);
         loop {
             let live = serde_json::to_value(&now).unwrap_or_default();
             let held = field_managers::co_owned(before, now.managed_fields(), &live);
@@ -205,15 +205,12 @@ impl ApplyAttempt<'_> {
                 Err(WriteError::Failed(error)) => error,
             };
             // An engine that writes its status meanwhile must not keep the fields for ever.
-            tries += 1;
-            if tries < MAX_REMOVALS {
-                let newer = self.applier.get(self.owner, id).await?;
-                if newer.resource_version() != now.resource_version() {
-                    now = newer;
-                    continue;
-                }
+            let newer = if tries < MAX_REMOVALS { self.newer_version(id, &now).await } else { None };
+            if let Some(newer) = newer {
+                (now, tries) = (newer, tries + 1);
+                continue;
             }
-            tracing::debug!(error = error.message, "cannot remove dropped fields");
+            tracing::debug!(error = error.message, "failed to remove dropped fields");
             let name = format!("{} {}", id.kind.display(), id.name);
             self.result.applied.notes.extend(held.iter().map(|field| {
                 let managers = field.managers.join(", ");
@@ -221,6 +218,13 @@ impl ApplyAttempt<'_> {
             }));
             return Ok(now);
         }
+    }
+
+    /// I/O: the same object at another version than the one that is known, if it is.
+    async fn newer_version(&self, id: &ChildId, known: &DynamicObject) -> Option<DynamicObject> {
+        let newer = self.applier.get(self.owner, id).await.ok()?;
+        let is_newer = newer.uid() == known.uid() && newer.resource_version() != known.resource_version();
+        is_newer.then_some(newer)
     }
 
     fn record_persistent_drift(&mut self, child: &Child, written: &DynamicObject) {
