@@ -111,7 +111,7 @@ async fn from_init_to_shutdown() {
         (&step.span_id, &reconcile.span_id),
         "also through the client's own queue"
     );
-    assert_eq!(reconcile.parent_id, rollout.ids().unwrap().span_id);
+    assert_eq!(reconcile.parent_id, rollout.ids().unwrap().span_id());
     assert_eq!(spans.len(), 3, "kube's own spans are not ours: {spans:?}");
     let logs = receiver.logs();
     assert!(

@@ -78,6 +78,12 @@ impl TraceParent {
         format!("{:032x}", self.trace_id)
     }
 
+    /// The span id, 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id_hex(&self) -> String {
+        format!("{:016x}", self.span_id)
+    }
+
     /// Whether the trace is sampled.
     #[must_use]
     pub fn is_sampled(&self) -> bool {

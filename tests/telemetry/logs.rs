@@ -33,7 +33,7 @@ async fn one_line_for_what_changed_something_and_none_for_what_did_not() {
         );
         assert_eq!(line["generation"], 7);
         assert!(line["seconds"].as_f64().unwrap() > 0.0, "{line}");
-        assert_eq!(line["trace_id"], rollout.ids().unwrap().trace_id);
+        assert_eq!(line["trace_id"], rollout.ids().unwrap().trace_id());
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }
     assert_eq!(lines[1]["error"], "apply Service: the API server said no: quota", "the whole chain");

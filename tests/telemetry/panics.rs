@@ -80,7 +80,7 @@ async fn a_failure_that_is_seen_first_is_an_error_and_a_warning_and_no_failed_re
         (&"RevisionFailed".into(), &"container exited with 1".into())
     );
     assert_eq!(lines[0]["event"], "Progressing");
-    assert_eq!(lines[0]["trace_id"], rollout.ids().unwrap().trace_id);
+    assert_eq!(lines[0]["trace_id"], rollout.ids().unwrap().trace_id());
     let errors: f64 = ErrorType::ALL
         .iter()
         .filter_map(|class| {

@@ -67,11 +67,11 @@ async fn what_writes_fails_or_speaks_is_exported_whole_with_a_link() {
     let roots: Vec<_> = spans.iter().filter(|span| span.name == "reconcile ElpioService").collect();
     assert_eq!(roots.len(), 4);
     for root in roots {
-        assert_ne!(root.span_context.trace_id().to_string(), ids.trace_id, "a trace of its own");
+        assert_ne!(root.span_context.trace_id().to_string(), ids.trace_id(), "a trace of its own");
         assert_eq!(root.parent_span_id.to_string(), "0000000000000000");
         assert_eq!(root.links.links.len(), 1);
-        assert_eq!(root.links.links[0].span_context.trace_id().to_string(), ids.trace_id);
-        assert_eq!(root.links.links[0].span_context.span_id().to_string(), ids.span_id);
+        assert_eq!(root.links.links[0].span_context.trace_id().to_string(), ids.trace_id());
+        assert_eq!(root.links.links[0].span_context.span_id().to_string(), ids.span_id());
     }
 }
 

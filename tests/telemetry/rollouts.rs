@@ -50,8 +50,8 @@ async fn the_root_has_exactly_the_ids_and_times_it_was_given() {
     emit(&harness, span(ctx, RolloutOutcome::Ready));
     let spans = harness.spans();
     let root = named(&spans, "rollout ElpioService");
-    assert_eq!(root.span_context.trace_id().to_string(), ids.trace_id);
-    assert_eq!(root.span_context.span_id().to_string(), ids.span_id);
+    assert_eq!(root.span_context.trace_id().to_string(), ids.trace_id());
+    assert_eq!(root.span_context.span_id().to_string(), ids.span_id());
     assert_eq!(root.parent_span_id.to_string(), "0000000000000000");
     assert_eq!(root.end_time.duration_since(root.start_time).unwrap(), Duration::from_millis(4_250));
     assert_eq!(root.start_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -99,7 +99,7 @@ async fn a_caller_wins_and_becomes_the_parent() {
     let harness = harness();
     let ctx = harness.telemetry.traces().begin_rollout(&RolloutSeed { parent: Some(CALLER), ..SEED });
     let ids = ctx.ids().unwrap();
-    assert_eq!(ids.trace_id, "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(ids.trace_id(), "0af7651916cd43dd8448eb211c80319c");
     let resumed =
         harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
     assert_eq!(resumed, ctx);
@@ -115,7 +115,7 @@ async fn a_caller_wins_and_becomes_the_parent() {
     let root = named(&spans, "rollout ElpioService");
     assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
     assert!(root.parent_span_is_remote);
-    assert_eq!(root.span_context.span_id().to_string(), ids.span_id);
+    assert_eq!(root.span_context.span_id().to_string(), ids.span_id());
     assert_eq!(root.links.links[0].span_context.span_id().to_string(), "2222222222222222");
     let reconcile = named(&spans, "reconcile ElpioService");
     assert_eq!(reconcile.parent_span_id, root.span_context.span_id());

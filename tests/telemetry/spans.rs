@@ -31,8 +31,8 @@ async fn a_reconcile_in_a_rollout_is_a_child_of_its_root_and_steps_are_children_
     let spans = harness.spans();
     let reconcile = named(&spans, "reconcile ElpioService");
     let ids = rollout.ids().expect("sampled");
-    assert_eq!(reconcile.span_context.trace_id().to_string(), ids.trace_id);
-    assert_eq!(reconcile.parent_span_id.to_string(), ids.span_id);
+    assert_eq!(reconcile.span_context.trace_id().to_string(), ids.trace_id());
+    assert_eq!(reconcile.parent_span_id.to_string(), ids.span_id());
     assert!(reconcile.parent_span_is_remote);
     assert_eq!((reconcile.span_kind.clone(), reconcile.status.clone()), (SpanKind::Internal, Status::Unset));
     let found = attributes(reconcile);

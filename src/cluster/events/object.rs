@@ -98,7 +98,7 @@ pub fn build_event(
 ) -> Event {
     let annotations = ids.map(|ids| {
         [
-            (annotation::TRACE_ID.to_owned(), ids.trace_id.clone()),
+            (annotation::TRACE_ID.to_owned(), ids.trace_id()),
             (annotation::TRACEPARENT.to_owned(), ids.traceparent()),
         ]
         .into()
@@ -121,7 +121,7 @@ pub fn build_event(
         type_: Some(event.type_.to_owned()),
         reason: Some(event.reason.to_owned()),
         action: Some(event.action.to_owned()),
-        note: Some(event_note(&event.note, ids.map(|ids| ids.trace_id.as_str()))),
+        note: Some(event_note(&event.note, ids.map(SpanIds::trace_id).as_deref())),
         regarding: Some(ObjectReference {
             api_version: Some(regarding.api_version.to_owned()),
             kind: Some(regarding.kind.as_str().to_owned()),

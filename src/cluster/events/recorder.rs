@@ -154,7 +154,7 @@ impl RecorderParts {
         if !self.is_leader() {
             return None;
         }
-        let ids = regarding.ids.clone().or_else(current_ids);
+        let ids = regarding.ids.or_else(current_ids);
         self.traces.emit_event(&event_record(regarding, event));
         let caller = CallingReconcile::current();
         let (name, action) = self.state.lock().add(regarding, event, ids, caller, now(), Instant::now());
@@ -204,8 +204,8 @@ impl RecorderParts {
             };
             let after = self.state.lock().end(name, &write, result, Instant::now());
             match (&after, error) {
-                (NextStep::Forget(_), Some(error)) => tracing::warn!(%error, "an Event is lost"),
-                (_, Some(error)) => tracing::debug!(%error, "an Event is not written yet"),
+                (NextStep::Forget(_), Some(error)) => tracing::warn!(%error, "gave up writing an Event"),
+                (_, Some(error)) => tracing::debug!(%error, "failed to write an Event, retrying"),
                 _ => {}
             }
             if let NextStep::Done(outcomes) | NextStep::Forget(outcomes) = after {

@@ -99,7 +99,7 @@ impl Series {
         if !republished {
             self.count = self.count.saturating_add(1);
             self.last = at;
-            self.last_trace = ids.map(|ids| ids.trace_id.clone());
+            self.last_trace = ids.map(SpanIds::trace_id);
         }
         if republished && (self.recorded > 0 || self.is_pending()) {
             return PublishAction::Defer;

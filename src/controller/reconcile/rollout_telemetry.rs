@@ -120,7 +120,7 @@ impl RolloutTelemetry {
                 let status = RolloutStatus {
                     generation,
                     rebuild: Some(rebuild::<K>(object).to_owned()).filter(|text| !text.is_empty()),
-                    trace_id: ctx.ids().map(|ids| ids.trace_id),
+                    trace_id: ctx.ids().map(|ids| ids.trace_id()),
                     traceparent: ctx.traceparent(),
                     parent: caller,
                     started_at: Some(MicroTime(now)),

@@ -72,12 +72,12 @@ impl<'a> EnvReader<'a> {
         }
     }
 
-    /// A whole number from `least` on.
+    /// An integer of at least `least`.
     pub(in crate::telemetry) fn number(&mut self, variable: &str, least: usize) -> Option<usize> {
         let value = self.text(variable)?;
         let parsed = value.parse::<usize>().ok().filter(|number| *number >= least);
         if parsed.is_none() {
-            self.warn(variable, &value, &format!("not a whole number from {least} on"), "the default");
+            self.warn(variable, &value, &format!("not an integer of at least {least}"), "the default");
         }
         parsed
     }

@@ -134,7 +134,7 @@ fn warn_of_headers_in_clear(env: &mut EnvReader<'_>, signal: Signal, config: &Ot
         let to = redact_userinfo(&config.endpoint);
         env.note(
             &name,
-            format!("{name} (value not shown): sent in clear to {to}; with https it is encrypted"),
+            format!("{name} (value not shown): sent unencrypted to {to}; use https to encrypt it"),
         );
     }
 }

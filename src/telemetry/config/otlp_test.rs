@@ -164,7 +164,7 @@ fn headers_in_clear_to_another_host_are_one_warning() {
     assert_eq!(
         warnings,
         [
-            "OTEL_EXPORTER_OTLP_HEADERS (value not shown): sent in clear to http://c:4317; with https it is encrypted"
+            "OTEL_EXPORTER_OTLP_HEADERS (value not shown): sent unencrypted to http://c:4317; use https to encrypt it"
         ]
     );
 }

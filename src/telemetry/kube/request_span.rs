@@ -16,8 +16,9 @@ use crate::telemetry::{
     metrics::{Instruments, Metrics},
     sources::error_chain::error_chain,
     trace::{
-        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, ids_of, traceparent_in},
+        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, traceparent_in},
         exception::record_exception,
+        span_ids::{SpanIds, TraceParent},
     },
 };
 
@@ -74,6 +75,8 @@ impl ApiServer {
 pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
     span: Span,
+    /// Of the span, where it is sampled.
+    ids: Option<SpanIds>,
     sampling: Option<DeferredSampling>,
     attributes: Vec<KeyValue>,
     method: Method,
@@ -107,11 +110,15 @@ impl RequestSpan {
             None => Span::none(),
         };
         let sampling = reconciling.and_then(|reconciling| reconciling.sampling);
-        if metrics.audit_ids && !span.is_disabled() {
-            set_audit_id(&span, request.headers_mut());
+        // Where spans go nowhere, the ids lead nowhere.
+        let is_exported = metrics.exports_spans && !span.is_disabled();
+        let context = if is_exported { span.context() } else { Context::new() };
+        let parent = traceparent_in(&context);
+        if let Some(parent) = parent {
+            set_audit_id(parent, request.headers_mut());
         }
-        if metrics.propagate && !span.is_disabled() {
-            inject(&span, sampling.as_ref(), &method, request.headers_mut());
+        if let Some(parent) = parent.filter(|_| metrics.propagate) {
+            inject(parent, &context, sampling.as_ref(), request);
         }
         let attributes = vec![
             KeyValue::new("http.request.method", method_name(&method)),
@@ -122,6 +129,7 @@ impl RequestSpan {
         Self {
             instruments: metrics.instruments.clone(),
             span,
+            ids: parent.filter(TraceParent::is_sampled).map(SpanIds::from),
             sampling,
             attributes,
             method,
@@ -168,7 +176,7 @@ impl RequestSpan {
         }
         let Some(on) = &self.instruments else { return };
         on.http_duration.record_with(took, &self.attributes);
-        let Some(ids) = ids_of(&self.span.context()) else { return };
+        let Some(ids) = self.ids else { return };
         let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
         let mark = move || on.http_duration.record_exemplar(took, &attributes, Some(ids));
         match &self.sampling {
@@ -210,32 +218,34 @@ fn open(method: &Method, uri: &Uri, server: &ApiServer, template: &str) -> Span 
 
 /// The ids of the span as the id of the request in the API server's audit log, which keeps one that a client
 /// gives; sampled or not, so that a line of the audit log and a log line of the operator can be joined.
-fn set_audit_id(span: &Span, headers: &mut HeaderMap) {
-    let ids = traceparent_in(&span.context());
-    let id = ids.map(|ids| format!("{}-{:016x}", ids.trace_id_hex(), ids.span_id()));
-    if let Some(value) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
+fn set_audit_id(ids: TraceParent, headers: &mut HeaderMap) {
+    let id = format!("{}-{}", ids.trace_id_hex(), ids.span_id_hex());
+    if let Ok(value) = HeaderValue::try_from(id) {
         headers.insert(HeaderName::from_static("audit-id"), value);
     }
 }
 
 /// The trace context, so that the API server's spans join where it allows that, unsampled where the span is. A
 /// read in a trace that may never be exported sends none; a write makes the trace one that is exported.
-fn inject(span: &Span, sampling: Option<&DeferredSampling>, method: &Method, headers: &mut HeaderMap) {
-    let cx = span.context();
-    let Some(parent) = traceparent_in(&cx) else { return };
+fn inject<B>(
+    parent: TraceParent,
+    context: &Context,
+    sampling: Option<&DeferredSampling>,
+    request: &mut Request<B>,
+) {
     if let Some(sampling) = sampling
         && parent.is_sampled()
         && !sampling.is_kept()
     {
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return;
         }
         sampling.keep();
     }
-    let state = cx.span().span_context().trace_state().header();
+    let state = context.span().span_context().trace_state().header();
     for (name, text) in [("traceparent", parent.to_string()), ("tracestate", state)] {
-        if let Some(value) = HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty()) {
-            headers.insert(HeaderName::from_static(name), value);
+        if let Some(value) = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty()) {
+            request.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
 }

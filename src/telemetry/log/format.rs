@@ -114,8 +114,8 @@ impl Fields {
             self.add("generation", subject.generation.into());
         }
         if let Some(ids) = ids_if_kept() {
-            self.add("trace_id", ids.trace_id.into());
-            self.add("span_id", ids.span_id.into());
+            self.add("trace_id", ids.trace_id().into());
+            self.add("span_id", ids.span_id().into());
         }
     }
 

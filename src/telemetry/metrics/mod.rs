@@ -33,8 +33,8 @@ pub struct Metrics {
     pub(in crate::telemetry) pusher: Option<SdkMeterProvider>,
     /// Whether `traceparent` is sent to the API server.
     pub(in crate::telemetry) propagate: bool,
-    /// Whether a call carries its span's ids as `Audit-ID`: where spans go nowhere, the ids lead nowhere.
-    pub(in crate::telemetry) audit_ids: bool,
+    /// Whether spans go anywhere.
+    pub(in crate::telemetry) exports_spans: bool,
 }
 
 /// The instruments that are recorded, one for each row of the table that is not observed.
@@ -132,7 +132,7 @@ impl Metrics {
         if let Some(on) = &self.instruments {
             let values = [kind.into(), engine.into(), result.into().into()];
             on.rollouts.add(1, values);
-            on.rollout_duration.record(took.as_secs_f64(), values, ctx.cloned());
+            on.rollout_duration.record(took.as_secs_f64(), values, ctx.copied());
         }
     }
 

@@ -94,7 +94,7 @@ impl PrometheusEndpoint {
         }
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
-            tracing::warn!(%error, "the Prometheus page is not complete");
+            tracing::warn!(%error, "failed to encode all of /metrics");
         }
         (format.content_type(), text.into_bytes())
     }

@@ -19,11 +19,19 @@ pub(in crate::telemetry) struct Exemplar {
 /// Labels as the page shows them, sorted by name.
 pub(in crate::telemetry) type Labels = Vec<(String, String)>;
 
-type Series = HashMap<Labels, Vec<Option<Exemplar>>>;
+/// The series of one histogram. They are written by their attributes, as they are measured, and read by their
+/// labels, as the page shows them.
+#[derive(Debug, Default)]
+struct Family {
+    by_attributes: HashMap<Box<[KeyValue]>, usize>,
+    by_labels: HashMap<Labels, usize>,
+    /// For each series one exemplar for each bucket.
+    series: Vec<Vec<Option<Exemplar>>>,
+}
 
 /// The exemplars of all histograms.
 #[derive(Debug, Default)]
-pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Series>>);
+pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Family>>);
 
 impl ExemplarReservoir {
     /// Notes the exemplar of the bucket that `value` fell into.
@@ -35,21 +43,42 @@ impl ExemplarReservoir {
         ids: SpanIds,
     ) {
         let bucket = row.buckets.partition_point(|bound| *bound < value);
-        let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
         let mut all = self.0.lock();
-        let series = all.entry(row.prometheus_name).or_default();
-        // The instrument itself shows no more series than this.
-        if series.len() >= row.cardinality_limit && !series.contains_key(&labels) {
-            return;
+        let family = all.entry(row.prometheus_name).or_default();
+        if let Some(series) = family.series_of(row, attributes) {
+            series[bucket] = Some(Exemplar { ids, value, at: SystemTime::now() });
         }
-        let buckets = series.entry(labels).or_insert_with(|| vec![None; row.buckets.len() + 1]);
-        buckets[bucket] = Some(Exemplar { ids, value, at: SystemTime::now() });
     }
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock();
-        all.get(family).and_then(|series| series.get(labels)).cloned().unwrap_or_default()
+        let found = all.get(family).and_then(|family| Some(&family.series[*family.by_labels.get(labels)?]));
+        found.cloned().unwrap_or_default()
+    }
+}
+
+impl Family {
+    /// The series of these attributes; `None` beyond the number of series that the instrument itself shows.
+    fn series_of(
+        &mut self,
+        row: &InstrumentDef,
+        attributes: &[KeyValue],
+    ) -> Option<&mut Vec<Option<Exemplar>>> {
+        let known = self.by_attributes.get(attributes).copied();
+        let index = match known {
+            Some(index) => index,
+            None if self.by_attributes.len() >= row.cardinality_limit => return None,
+            None => {
+                let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned()));
+                let index = *self.by_labels.entry(labels(pairs)).or_insert(self.series.len());
+                self.by_attributes.insert(attributes.into(), index);
+                self.series
+                    .resize_with(self.series.len().max(index + 1), || vec![None; row.buckets.len() + 1]);
+                index
+            }
+        };
+        self.series.get_mut(index)
     }
 }
 

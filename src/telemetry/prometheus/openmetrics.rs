@@ -108,7 +108,7 @@ fn sample_head(
 }
 
 fn exemplar(text: &mut String, mark: &Exemplar) -> std::fmt::Result {
-    let (trace, span) = (&mark.ids.trace_id, &mark.ids.span_id);
+    let (trace, span) = (mark.ids.trace_id(), mark.ids.span_id());
     if "trace_id".len() + trace.len() + "span_id".len() + span.len() > EXEMPLAR_RUNES {
         return Ok(());
     }

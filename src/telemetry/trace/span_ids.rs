@@ -4,27 +4,33 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 pub(in crate::telemetry) use crate::api::trace_parent::TraceParent;
 
-/// Ids of a sampled span, lower hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpanIds {
-    /// 32 hex digits.
-    pub trace_id: String,
-    /// 16 hex digits.
-    pub span_id: String,
-    parent: TraceParent,
-}
+/// Ids of a sampled span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanIds(TraceParent);
 
 impl SpanIds {
+    /// 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        self.0.trace_id_hex()
+    }
+
+    /// 16 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        self.0.span_id_hex()
+    }
+
     /// The W3C `traceparent` of the span; it is sampled, or there were no ids.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        self.parent.to_string()
+        self.0.to_string()
     }
 }
 
 impl From<TraceParent> for SpanIds {
     fn from(parent: TraceParent) -> Self {
-        Self { trace_id: parent.trace_id_hex(), span_id: format!("{:016x}", parent.span_id()), parent }
+        Self(parent)
     }
 }
 
