@@ -1,6 +1,8 @@
 //! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
-//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--functions`, `--fairness`,
-//! `--faults` and `--hostile`: what functions, others' floods, a faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc` and the audit log.
+//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--functions`, `--cycles`,
+//! `--fairness`, `--instructions`, `--faults` and `--hostile`: what functions, deletions, others' floods, telemetry, a
+//! faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc`, valgrind and
+//! the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,10 +13,12 @@
 
 mod compare;
 mod contender;
+mod cycles;
 mod fairness;
 mod faults;
 mod functions;
 mod hostile;
+mod instructions;
 mod load;
 mod observations;
 mod picture;
@@ -28,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use contender::Contender;
 use elpio_cluster::{
     Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, cargo,
@@ -59,6 +63,9 @@ fn command() -> Command {
     let number = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name).long(name).default_value(default).value_parser(value_parser!(u32)).help(help)
     };
+    let optional = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32)).help(help)
+    };
     let file = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
     };
@@ -78,17 +85,16 @@ fn command() -> Command {
             "hostile",
             "Measure beside 800 objects of 1 MiB of another namespace, instead of all the above",
         ))
-        .arg(
-            Arg::new("functions")
-                .long("functions")
-                .value_name("N")
-                .value_parser(value_parser!(u32))
-                .help("Measure so many functions with their runs and tasks (fake Tekton), instead of all the above"),
-        )
+        .arg(optional("functions", "Measure so many functions with their runs and tasks (fake Tekton), instead of all the above"))
+        .arg(optional("cycles", "Measure what so many creations and deletions leave in memory (half an hour), instead of all the above"))
         .arg(flag("compare", "Measure a bare client and a peer in Go too, by the same load; prints ratios"))
         .arg(flag(
             "fairness",
             "Measure what a flood, a hanging webhook and failing objects cost another namespace, instead of all the above",
+        ))
+        .arg(flag(
+            "instructions",
+            "Count what metrics and traces cost in instructions (needs valgrind), instead of all the above",
         ))
         .arg(file("json", "With --compare: write what was measured to this file"))
         .arg(file("picture", "With --compare: draw the distributions (SVG) to this file"))
@@ -120,44 +126,46 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let hostile = arguments.get_flag("hostile");
-    let (faults, rounds) = (arguments.get_flag("faults"), number("rounds"));
-    if arguments.get_flag("compare") {
-        let output = Output {
-            json: arguments.get_one::<PathBuf>("json").cloned(),
-            picture: arguments.get_one::<PathBuf>("picture").cloned(),
-        };
-        return runtime.block_on(async {
-            tokio::select! {
-                () = compare(&settings, &binary, &output) => ExitCode::SUCCESS,
-                _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-            }
-        });
-    }
-    let fairness = arguments.get_flag("fairness");
-    if let Some(functions) = arguments.get_one::<u32>("functions") {
-        let passed = runtime.block_on(async {
-            tokio::select! {
-                passed = functions::measure(&binary, *functions as usize, settings.workers) => Some(passed),
-                _ = tokio::signal::ctrl_c() => None,
-            }
-        });
-        return passed.map_or(ExitCode::from(130), |passed| {
-            if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        });
-    }
     runtime.block_on(async {
         tokio::select! {
-            passed = fairness::measure(&binary, settings.services), if fairness => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-            passed = faults::compare(rounds, &binary), if faults => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-            passed = hostile::measure(&binary), if hostile => if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-            results = measure(&settings, &binary), if !faults && !hostile && !fairness => {
-                results.print();
-                ExitCode::SUCCESS
+            passed = measure_asked(&arguments, &settings, &binary) => {
+                if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             _ = tokio::signal::ctrl_c() => ExitCode::from(130),
         }
     })
+}
+
+/// Measures what the arguments ask for. Returns whether it is within its bounds.
+async fn measure_asked(arguments: &ArgMatches, settings: &Settings, binary: &Path) -> bool {
+    let number = |name: &str| arguments.get_one::<u32>(name).map(|number| *number as usize);
+    let is_set = |name: &str| arguments.get_flag(name);
+    if let Some(functions) = number("functions") {
+        return Box::pin(functions::measure(binary, functions, settings.workers)).await;
+    }
+    if let Some(cycles) = number("cycles") {
+        return Box::pin(cycles::measure(binary, cycles, settings.workers)).await;
+    }
+    if is_set("fairness") {
+        return Box::pin(fairness::measure(binary, settings.services)).await;
+    }
+    if is_set("instructions") {
+        return Box::pin(instructions::measure(binary, settings.services)).await;
+    }
+    if is_set("faults") {
+        return Box::pin(faults::compare(number("rounds").unwrap_or_default(), binary)).await;
+    }
+    if is_set("hostile") {
+        return Box::pin(hostile::measure(binary)).await;
+    }
+    if is_set("compare") {
+        let file = |name: &str| arguments.get_one::<PathBuf>(name).cloned();
+        let output = Output { json: file("json"), picture: file("picture") };
+        Box::pin(compare(settings, binary, &output)).await;
+    } else {
+        Box::pin(measure(settings, binary)).await.print();
+    }
+    true
 }
 
 /// Where a comparison is written to.
