@@ -5,8 +5,10 @@ mod definition;
 mod leading;
 mod part;
 mod readiness;
+mod shutdown;
+mod wiring;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use kube::Client;
@@ -18,7 +20,7 @@ use crate::{
         events::recorder::Recorder,
         leader_election::leadership::Leadership,
         store::{
-            children::{ChildStore, OnAvailabilityChange, OnChildChange},
+            children::ChildStore,
             definitions,
             shared_state::SharedWatchState,
             watch_handle::{WatchContext, WatchHandle},
@@ -29,19 +31,13 @@ use crate::{
         AnyController, Observer, RolloutTelemetry, controllers,
         kinds::{self, SharedDependencies},
     },
+    operator::shutdown::SHUTDOWN_STEP_TIMEOUT,
     render::Defaults,
     runtime_info::{self, RuntimeInfo},
-    telemetry::{Metrics, ResourceCounts, Telemetry, Trigger},
+    telemetry::{Metrics, Telemetry},
 };
 
 pub use self::part::TaskExited;
-
-/// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
-/// What the last spans may take before the Lease is released: a collector that is down must not keep it long.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// What the last Events, and then the release of the Lease, may take.
-const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The operator.
 pub struct Operator {
@@ -144,18 +140,7 @@ impl Operator {
         // The workers end as soon as they are to stop.
         let stopped = if *stopping.borrow() { Ok(()) } else { ended };
         let drained = self.drain(&mut working).await;
-        // The successor sends again what may be missing, and no more.
-        if self.leadership.is_leading() {
-            if let Some(until) = self.observer.export_all(EXPORT_TIMEOUT).await.filter(|_| drained) {
-                self.leadership.set_exported_until(until);
-            } else {
-                // For whoever wonders about spans that a backend received twice.
-                tracing::info!(
-                    "the next leader emits the roots of the last minute again: not every span is known to be \
-                     exported"
-                );
-            }
-        }
+        self.hand_over(drained).await;
         release.send_replace(true);
         let _ = tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, election).await;
         stopped
@@ -175,57 +160,6 @@ impl Operator {
         let recorder = self.recorder.clone();
         parts.spawn(async move { recorder.run().await });
         parts
-    }
-
-    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events. Returns whether
-    /// all have finished.
-    async fn drain(&self, working: &mut JoinSet<()>) -> bool {
-        let drained = async { while working.join_next().await.is_some() {} };
-        let drained = tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_ok();
-        if !drained {
-            // Nothing may be written once the Lease is another's.
-            working.abort_all();
-            let running: usize = self.controllers.iter().map(|controller| controller.in_flight()).sum();
-            tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
-        }
-        if tokio::time::timeout(SHUTDOWN_STEP_TIMEOUT, self.recorder.flush()).await.is_err() {
-            tracing::warn!("timed out flushing Event series");
-        }
-        drained
-    }
-
-    /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.
-    fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
-        let (on_child, on_availability) =
-            (Arc::downgrade(&self.controllers), Arc::downgrade(&self.controllers));
-        let on_child_change: OnChildChange = Arc::new(move |kind, change| {
-            on_child
-                .upgrade()
-                .iter()
-                .flat_map(|all| all.iter())
-                .for_each(|c| c.on_child_change(kind, change));
-        });
-        let on_availability_change: OnAvailabilityChange = Arc::new(move |namespace| {
-            let all = on_availability.upgrade();
-            all.iter().flat_map(|all| all.iter()).for_each(|c| c.enqueue_all(namespace, Trigger::Dependency));
-        });
-        (on_child_change, on_availability_change)
-    }
-
-    /// Lets the state gauges read the stores, while this process leads.
-    fn register_state_gauges(&self) {
-        let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
-        self.metrics.resources(move || {
-            let states = leadership.is_leading().then(|| controllers.iter().map(|c| c.states()))?;
-            let states: Vec<_> = states.collect();
-            let unsettled_age = states.iter().map(|states| (states.kind, states.unobserved_age)).collect();
-            let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
-            Some(ResourceCounts::new(by_state, unsettled_age))
-        });
-        let watches = self.watches.shared.clone();
-        self.metrics.refused_watches(move || watches.refused_watches());
-        let leadership = self.leadership.clone();
-        self.metrics.leader(move || leadership.is_leading());
     }
 }
 

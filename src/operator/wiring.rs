@@ -1,0 +1,45 @@
+//! What reaches the controllers from the stores, and the gauges from both. It starts nothing.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::store::children::{OnAvailabilityChange, OnChildChange},
+    operator::Operator,
+    telemetry::{ResourceCounts, Trigger},
+};
+
+impl Operator {
+    /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.
+    pub(super) fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
+        let (on_child, on_availability) =
+            (Arc::downgrade(&self.controllers), Arc::downgrade(&self.controllers));
+        let on_child_change: OnChildChange = Arc::new(move |kind, change| {
+            on_child
+                .upgrade()
+                .iter()
+                .flat_map(|all| all.iter())
+                .for_each(|c| c.on_child_change(kind, change));
+        });
+        let on_availability_change: OnAvailabilityChange = Arc::new(move |namespace| {
+            let all = on_availability.upgrade();
+            all.iter().flat_map(|all| all.iter()).for_each(|c| c.enqueue_all(namespace, Trigger::Dependency));
+        });
+        (on_child_change, on_availability_change)
+    }
+
+    /// Lets the state gauges read the stores, while this process leads.
+    pub(super) fn register_state_gauges(&self) {
+        let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
+        self.metrics.resources(move || {
+            let states = leadership.is_leading().then(|| controllers.iter().map(|c| c.states()))?;
+            let states: Vec<_> = states.collect();
+            let unsettled_age = states.iter().map(|states| (states.kind, states.unsettled_age)).collect();
+            let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
+            Some(ResourceCounts::new(by_state, unsettled_age))
+        });
+        let watches = self.watches.shared.clone();
+        self.metrics.refused_watches(move || watches.refused_watches());
+        let leadership = self.leadership.clone();
+        self.metrics.leader(move || leadership.is_leading());
+    }
+}
