@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does all the I/O with the API
-//! server. `telemetry` is applied as wrappers: a reconcile, a client and a watch are wrapped, and business code
-//! never calls it.
+//! server. `telemetry` is applied as wrappers round a reconcile, the client and the watches; only it calls OpenTelemetry, and
+//! the rest of the code calls its types.
 //!
 //! # Start reading here
 //!
@@ -35,7 +35,7 @@
 //! | where the gauges of objects by state come from | `controller/state_metrics.rs` |
 //! | where sampling is decided | `telemetry/trace/sampler.rs` |
 //! | what a log line looks like | `telemetry/log/format.rs` |
-//! | what a work item is | `controller/workqueue/mod.rs` |
+//! | what a work item is | `controller/workqueue/mod.rs` (`WorkItem`) |
 //! | who may own a name that Elpio wants | `cluster/apply/ownership.rs` |
 //! | how a function is planned | `render/function/mod.rs`; whether a build is due: `render/function/build_plan.rs` |
 //!

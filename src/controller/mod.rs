@@ -32,7 +32,7 @@ use crate::{
     controller::{
         hosts::HostClaim,
         kinds::{Kind, Object},
-        observer::{ChangeSource, ObjectObserver, unobserved_generation},
+        observer::{ChangeSource, ObjectObserver, unsettled_generation},
         predicate::trigger_for,
         reconcile::Reconciler,
         takeover::EventReplay,
@@ -190,7 +190,7 @@ impl<K: Kind> AnyController for Controller<K> {
         Box::pin(async move {
             self.republish.collect::<K>(&self.store.all(), &self.reconciler.recorder).await;
             for object in self.store.all() {
-                let is_new = unobserved_generation::<K>(&object).is_some();
+                let is_new = unsettled_generation::<K>(&object).is_some();
                 let trigger = if is_new { Trigger::Spec } else { Trigger::Resync };
                 self.enqueue(ObjectKey::from_object(&*object), trigger);
             }
@@ -206,6 +206,6 @@ impl<K: Kind> AnyController for Controller<K> {
     }
 
     fn states(&self) -> KindStates {
-        state_metrics::kind_states::<K>(&self.store, &self.observer.unobserved)
+        state_metrics::kind_states::<K>(&self.store, &self.observer.unsettled)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     controller::{
         kinds::{Kind, Object},
         reconcile::rollout_telemetry::{REEMIT_WINDOW, RolloutTelemetry},
-        state_metrics::UnobservedGenerations,
+        state_metrics::UnsettledGenerations,
     },
     status::{build::FinishedBuild, rollout::rollout_ends},
 };
@@ -35,7 +35,7 @@ pub enum ChangeSource {
 #[derive(Clone, Debug)]
 pub struct ObjectObserver {
     /// Since when an object's generation has not been observed.
-    pub unobserved: Arc<UnobservedGenerations>,
+    pub unsettled: Arc<UnsettledGenerations>,
     /// Traces and metrics of rollouts.
     pub rollouts: RolloutTelemetry,
     children: Arc<ChildStore>,
@@ -54,7 +54,7 @@ impl ObjectObserver {
         leading: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            unobserved: Arc::default(),
+            unsettled: Arc::default(),
             rollouts,
             children,
             leading,
@@ -63,10 +63,10 @@ impl ObjectObserver {
         }
     }
 
-    /// The same for another kind: each counts its own unobserved generations.
+    /// The same for another kind: each counts its own unsettled generations.
     #[must_use]
     pub fn for_kind(&self) -> Self {
-        Self { unobserved: Arc::default(), ..self.clone() }
+        Self { unsettled: Arc::default(), ..self.clone() }
     }
 
     /// Whether this process leads, as it changes.
@@ -84,7 +84,7 @@ impl ObjectObserver {
     /// Takes a new state of an object. What a predecessor wrote before this process led is its own to record.
     pub fn observe<K: Kind>(&self, change: &ObjectChange<Object<K>>, source: ChangeSource) {
         let Some(key) = change.key() else { return };
-        self.unobserved.observe(&key, change.new.as_deref().and_then(unobserved_generation::<K>));
+        self.unsettled.observe(&key, change.new.as_deref().and_then(unsettled_generation::<K>));
         let Some(since) = self.leading_since.lock().filter(|_| self.is_leader() && !change.own_write) else {
             return;
         };
@@ -163,13 +163,13 @@ impl ObjectObserver {
 
     /// The object is gone: nothing of it is waited for.
     pub fn forget(&self, key: &ObjectKey) {
-        self.unobserved.observe(key, None);
+        self.unsettled.observe(key, None);
     }
 }
 
 /// The generation of an object that its status does not describe yet. An object that is being deleted is
 /// nobody's unanswered edit.
-pub fn unobserved_generation<K: Kind>(object: &Object<K>) -> Option<i64> {
+pub fn unsettled_generation<K: Kind>(object: &Object<K>) -> Option<i64> {
     object
         .metadata
         .generation

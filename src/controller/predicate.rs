@@ -6,7 +6,7 @@ use crate::{
     api::annotation,
     controller::{
         kinds::{Kind, Object},
-        observer::unobserved_generation,
+        observer::unsettled_generation,
     },
     telemetry::Trigger,
 };
@@ -18,7 +18,7 @@ const READ_ANNOTATIONS: [&str; 4] =
 /// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
 pub(super) fn trigger_for<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
     let Some(old) = old else {
-        let is_new = unobserved_generation::<K>(new).is_some();
+        let is_new = unsettled_generation::<K>(new).is_some();
         return Some(if is_new { Trigger::Spec } else { Trigger::Resync });
     };
     let is_edited = old.uid() != new.uid()

@@ -18,9 +18,9 @@ use crate::{
 
 /// Since when the generation of an object has not been observed.
 #[derive(Debug, Default)]
-pub struct UnobservedGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
+pub struct UnsettledGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
 
-impl UnobservedGenerations {
+impl UnsettledGenerations {
     /// Takes note of the generation that is not observed yet, or that there is none.
     pub fn observe(&self, key: &ObjectKey, generation: Option<i64>) {
         let mut all = self.0.lock();
@@ -50,15 +50,12 @@ pub struct KindStates {
     /// `ready` (true, false, unknown) and, where it is not, the reason; with the number of objects.
     pub by_state: Vec<(telemetry::Kind, ReadyValue, StateReason, u64)>,
     /// Since when the oldest generation that no status describes is waiting.
-    pub unobserved_age: Duration,
+    pub unsettled_age: Duration,
 }
 
 /// The objects of a kind by state.
-pub fn kind_states<K: Kind>(
-    store: &ObjectStore<Object<K>>,
-    unobserved: &UnobservedGenerations,
-) -> KindStates {
-    KindStates { kind: K::KIND, by_state: count_by_state::<K>(store), unobserved_age: unobserved.max_age() }
+pub fn kind_states<K: Kind>(store: &ObjectStore<Object<K>>, unsettled: &UnsettledGenerations) -> KindStates {
+    KindStates { kind: K::KIND, by_state: count_by_state::<K>(store), unsettled_age: unsettled.max_age() }
 }
 
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
@@ -85,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_age_is_that_of_the_generation_not_of_the_last_note() {
-        let unsettled = UnobservedGenerations::default();
+        let unsettled = UnsettledGenerations::default();
         let key = |name: &str| ObjectKey { namespace: "ns".into(), name: name.into() };
         assert_eq!(unsettled.max_age(), Duration::ZERO);
         unsettled.observe(&key("a"), Some(1));

@@ -1,4 +1,5 @@
-//! The workers of a kind: they take items from the queue, and each item is one reconcile.
+//! The workers of a kind: they take items from the queue, and each item is one reconcile. How many apply and how
+//! many report at once: `workqueue/slots.rs`.
 
 use futures::future::join_all;
 use kube::ResourceExt;

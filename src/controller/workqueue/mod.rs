@@ -20,10 +20,22 @@ use crate::{
     telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
-pub use self::{
-    ready::{LANES, Lane},
-    state::WorkItem,
-};
+pub use self::ready::{LANES, Lane};
+
+/// One object that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkItem {
+    /// The object.
+    pub key: ObjectKey,
+    /// The most important of the reasons.
+    pub trigger: Trigger,
+    /// How many attempts in a row have failed before this one.
+    pub failures: u32,
+    /// How many attempts in a row met a state that was newer than the one they knew.
+    pub conflicts: u32,
+    /// Another manager keeps changing what is corrected: corrections are slowed down.
+    pub contended: bool,
+}
 
 /// When an object is due again without anything happening to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

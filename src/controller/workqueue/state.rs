@@ -11,33 +11,18 @@ use tokio::time::Instant;
 use crate::{
     cluster::{ObjectKey, table},
     controller::workqueue::{
-        Requeue,
+        Requeue, WorkItem,
         ready::{Lane, ReadyQueue},
         retry::IMMEDIATE_DELAY,
     },
     telemetry::Trigger,
 };
 
-/// More than so many corrections of children or of the status in [`HOT_LOOP_WINDOW`] look like another manager that writes the
-/// same fields: from then on, corrections are slowed down.
+/// More than so many corrections of children or of the status in [`HOT_LOOP_WINDOW`] look like another manager that
+/// writes the same fields: from then on, corrections are slowed down.
 pub(super) const HOT_LOOP_THRESHOLD: u32 = 5;
 const HOT_LOOP_WINDOW: Duration = Duration::from_mins(1);
 const HOT_LOOP_DELAY: Duration = Duration::from_secs(10);
-
-/// One object that is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkItem {
-    /// The object.
-    pub key: ObjectKey,
-    /// The most important of the reasons.
-    pub trigger: Trigger,
-    /// How many attempts in a row have failed before this one.
-    pub failures: u32,
-    /// How many attempts in a row met a state that was newer than the one they knew.
-    pub conflicts: u32,
-    /// Another manager keeps changing what is corrected: corrections are slowed down.
-    pub contended: bool,
-}
 
 /// What is due, and when.
 #[derive(Debug, Default)]
