@@ -50,7 +50,7 @@ pub fn output_option(help: &'static str, words: [&'static str; 2]) -> Arg {
 /// `--color`.
 #[must_use]
 pub fn color_option() -> Arg {
-    option("color", "WHEN", "auto, always or never").value_parser(ColorChoice::WORDS).default_value("auto")
+    option("color", "WHEN", "When to use colors").value_parser(ColorChoice::WORDS).default_value("auto")
 }
 
 /// The palette for standard output.

@@ -43,7 +43,7 @@ fn as_plugin() -> ExitCode {
     let command = Command::new("kubectl elpio")
         .bin_name("kubectl elpio")
         .version(run::LONG_VERSION)
-        .about("Shows what Elpio does in a cluster: rollouts, states, Events")
+        .about("Show what Elpio does in a cluster: rollouts, states, Events")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(check::command::command())

@@ -125,7 +125,7 @@ async fn run_until_signal(
         "starting"
     );
     let mut operator = tokio::spawn(async move {
-        if client::reached(&client, &server, stopping.clone()).await {
+        if client::wait_until_reachable(&client, &server, stopping.clone()).await {
             parts.run(config, runtime_info, stopping).await
         } else {
             Ok(())

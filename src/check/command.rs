@@ -14,7 +14,7 @@ use crate::{
 #[must_use]
 pub fn command() -> Command {
     Command::new("check")
-        .about("Check the cluster, the CRDs, the engines, the rights, the Lease and the OTLP endpoint")
+        .about("Check the cluster, the CRDs, the engines, the permissions, the Lease, the policies and the OTLP endpoint")
         .args(cluster_options())
         .args([
             option(
@@ -26,8 +26,8 @@ pub fn command() -> Command {
             option("wait", "SECONDS", "Retry for this many seconds until every check passes")
                 .value_parser(value_parser!(u64))
                 .default_value("0"),
-            output_option("table or json", ["table", "json"]),
-            Arg::new("json").long("json").help("As --output json").action(clap::ArgAction::SetTrue),
+            output_option("Output format", ["table", "json"]),
+            Arg::new("json").long("json").help("Same as --output json").action(clap::ArgAction::SetTrue),
             color_option(),
         ])
         .after_help(

@@ -8,7 +8,7 @@ use k8s_openapi::{
 
 use crate::{
     api::{Engine, VERSION},
-    check::{report::CheckRow, rights::default_project},
+    check::{permissions::default_project, report::CheckRow},
     foreign::support::{MinorVersion, Support, SupportRow},
 };
 

@@ -1,11 +1,11 @@
-//! `elpio-operator check`: whether this cluster, these rights and this configuration let an operator work. It
+//! `elpio-operator check`: whether this cluster, these permissions and this configuration let an operator work. It
 //! reads, and changes nothing.
 
 pub mod command;
 pub mod judge;
+pub mod permissions;
 mod probes;
 pub mod report;
-pub mod rights;
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::{
     api,
     check::{
         judge::{definition_row, engine_row, lease_row, policy_row, server_row},
+        permissions::{PermissionGroup, PermissionScope, permission_groups},
         report::CheckRow,
-        rights::{PermissionGroup, PermissionScope, right_groups},
     },
     cluster::{
         client::{
@@ -35,11 +35,11 @@ use crate::{
     telemetry::{ErrorType, ExporterProbe, TelemetryConfig, probe_exporters},
 };
 
-/// Questions about rights that are asked at once.
+/// Questions about permissions that are asked at once.
 const CONCURRENCY: usize = 16;
 /// Between two attempts of `--wait`.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How many missing rights a row names.
+/// How many missing permissions a row names.
 const NAMED_RIGHTS: usize = 4;
 
 /// What to check.
@@ -110,7 +110,7 @@ async fn rows(
     Ok(rows)
 }
 
-/// The rights that are missing, each as `VERB RESOURCE[ in NAMESPACE]`, and how many there are in all.
+/// The permissions that are missing, each as `VERB RESOURCE[ in NAMESPACE]`, and how many there are in all.
 async fn missing(
     client: &Client,
     group: &PermissionGroup,
@@ -123,33 +123,33 @@ async fn missing(
     };
     let own = [Some(own_namespace)];
     let mut questions = Vec::new();
-    for right in &group.rights {
-        let scopes = match right.scope {
+    for permission in &group.permissions {
+        let scopes = match permission.scope {
             PermissionScope::ServedNamespaces => &served[..],
             PermissionScope::OwnNamespace => &own,
             PermissionScope::Cluster => &[None],
         };
         for scope in scopes {
-            questions.extend(right.verbs.iter().map(|verb| (right, *verb, *scope)));
+            questions.extend(permission.verbs.iter().map(|verb| (permission, *verb, *scope)));
         }
     }
     let count = questions.len();
-    let asked = stream::iter(questions).map(async |(right, verb, scope)| {
-        let permitted = probes::is_permitted(client, right, verb, scope).await?;
+    let asked = stream::iter(questions).map(async |(permission, verb, scope)| {
+        let permitted = probes::is_permitted(client, permission, verb, scope).await?;
         let within = scope.map_or_else(String::new, |name| format!(" in namespace {name}"));
-        Ok::<_, LineError>((!permitted).then(|| format!("{verb} {}{within}", full_name(right))))
+        Ok::<_, LineError>((!permitted).then(|| format!("{verb} {}{within}", full_name(permission))))
     });
     let answers: Vec<_> = asked.buffered(CONCURRENCY).collect().await;
     let missing: Result<Vec<Option<String>>, _> = answers.into_iter().collect();
     Ok((missing?.into_iter().flatten().collect(), count))
 }
 
-fn full_name(right: &rights::Permission) -> String {
-    let name = right.name.map_or_else(String::new, |name| format!(" {name}"));
-    let (resource, sub) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
-    let dot = if right.group.is_empty() { "" } else { "." };
+fn full_name(permission: &permissions::Permission) -> String {
+    let name = permission.name.map_or_else(String::new, |name| format!(" {name}"));
+    let (resource, sub) = permission.resource.split_once('/').unwrap_or((&permission.resource, ""));
+    let dot = if permission.group.is_empty() { "" } else { "." };
     let slash = if sub.is_empty() { "" } else { "/" };
-    format!("{resource}{dot}{}{slash}{sub}{name}", right.group)
+    format!("{resource}{dot}{}{slash}{sub}{name}", permission.group)
 }
 
 async fn rights_rows(
@@ -160,10 +160,10 @@ async fn rights_rows(
     installed: &[&str],
 ) -> Result<Vec<CheckRow>, LineError> {
     let (mut rows, mut granted) = (Vec::new(), 0);
-    for group in right_groups(config.engine) {
+    for group in permission_groups(config.engine) {
         let (missing, count) = missing(client, &group, namespace, &config.namespaces).await?;
         granted += count - missing.len();
-        let name = format!("rights: {}", group.purpose);
+        let name = format!("permissions: {}", group.purpose);
         let mut named = missing.iter().take(NAMED_RIGHTS).cloned().collect::<Vec<_>>().join(", ");
         if missing.len() > NAMED_RIGHTS {
             named = format!("{named} and {} more", missing.len() - NAMED_RIGHTS);

@@ -1,4 +1,4 @@
-//! Every right that the operator's code uses, as a list. Pure; `tests/live/check.rs` compares it with the
+//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check.rs` compares it with the
 //! roles that are shipped.
 
 use crate::{
@@ -11,7 +11,7 @@ const WRITTEN: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// The verbs for a kind that is only followed.
 const WATCHED: &[&str] = &["get", "list", "watch"];
 
-/// Where a right is needed.
+/// Where a permission is needed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum PermissionScope {
     /// In every namespace that is served.
@@ -37,26 +37,26 @@ pub struct Permission {
     pub scope: PermissionScope,
 }
 
-/// Rights that are needed together.
+/// Permissions that are needed together.
 #[derive(Clone, Debug)]
 pub struct PermissionGroup {
     /// What for, for people.
     pub purpose: String,
-    /// The rights.
-    pub rights: Vec<Permission>,
+    /// The permissions.
+    pub permissions: Vec<Permission>,
     /// The project that has to be installed for them to count; `None`: always needed.
     pub project: Option<&'static str>,
     /// What the operator does without them; `None`: it cannot do without.
     pub without: Option<&'static str>,
 }
 
-fn right(group: &str, resource: impl Into<String>, verbs: &'static [&'static str]) -> Permission {
+fn permission(group: &str, resource: impl Into<String>, verbs: &'static [&'static str]) -> Permission {
     let scope = PermissionScope::ServedNamespaces;
     Permission { group: group.to_owned(), resource: resource.into(), name: None, verbs, scope }
 }
 
 fn of_kind(kind: ChildKind) -> Permission {
-    right(kind.group(), kind.plural(), if kind.is_written() { WRITTEN } else { WATCHED })
+    permission(kind.group(), kind.plural(), if kind.is_written() { WRITTEN } else { WATCHED })
 }
 
 fn own_kinds() -> Vec<Permission> {
@@ -64,31 +64,31 @@ fn own_kinds() -> Vec<Permission> {
     let of_plural = |plural: String| {
         let is_child = plural == ChildKind::ElpioService.plural();
         [
-            right(GROUP, format!("{plural}/status"), &["patch"]),
-            right(GROUP, format!("{plural}/finalizers"), &["update"]),
-            right(GROUP, plural, if is_child { WRITTEN } else { WATCHED }),
+            permission(GROUP, format!("{plural}/status"), &["patch"]),
+            permission(GROUP, format!("{plural}/finalizers"), &["update"]),
+            permission(GROUP, plural, if is_child { WRITTEN } else { WATCHED }),
         ]
     };
     plurals.flat_map(of_plural).collect()
 }
 
-/// Every right, for an operator with this default engine.
+/// Every permission, for an operator with this default engine.
 #[must_use]
-pub fn right_groups(engine: Engine) -> Vec<PermissionGroup> {
-    let always = |purpose: &str, rights: Vec<Permission>| PermissionGroup {
+pub fn permission_groups(engine: Engine) -> Vec<PermissionGroup> {
+    let always = |purpose: &str, permissions: Vec<Permission>| PermissionGroup {
         purpose: purpose.to_owned(),
-        rights,
+        permissions,
         project: None,
         without: None,
     };
     let mut groups = vec![
         always("ElpioServices, ElpioFunctions", own_kinds()),
-        always("Events", vec![right("events.k8s.io", "events", &["create", "get", "list", "patch"])]),
+        always("Events", vec![permission("events.k8s.io", "events", &["create", "get", "list", "patch"])]),
         always(
             "leader election",
             vec![Permission {
                 scope: PermissionScope::OwnNamespace,
-                ..right("coordination.k8s.io", "leases", &["create", "get", "update"])
+                ..permission("coordination.k8s.io", "leases", &["create", "get", "update"])
             }],
         ),
         PermissionGroup {
@@ -111,7 +111,7 @@ pub fn right_groups(engine: Engine) -> Vec<PermissionGroup> {
             "CustomResourceDefinitions",
             vec![Permission {
                 scope: PermissionScope::Cluster,
-                ..right("apiextensions.k8s.io", "customresourcedefinitions", &["watch"])
+                ..permission("apiextensions.k8s.io", "customresourcedefinitions", &["watch"])
             }],
         )
     });
@@ -122,7 +122,7 @@ pub fn right_groups(engine: Engine) -> Vec<PermissionGroup> {
             vec![Permission {
                 scope: PermissionScope::Cluster,
                 name: Some("kube-system"),
-                ..right("", "namespaces", &["get"])
+                ..permission("", "namespaces", &["get"])
             }],
         )
     });
@@ -144,10 +144,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_child_is_in_one_group() {
-        let groups = right_groups(Engine::Knative);
+        let groups = permission_groups(Engine::Knative);
         for kind in ChildKind::ALL {
-            let count = groups.iter().flat_map(|group| &group.rights).filter(|right| {
-                (right.group.as_str(), right.resource.as_str()) == (kind.group(), kind.plural())
+            let count = groups.iter().flat_map(|group| &group.permissions).filter(|permission| {
+                (permission.group.as_str(), permission.resource.as_str()) == (kind.group(), kind.plural())
             });
             assert_eq!(count.count(), 1, "{kind:?}");
         }

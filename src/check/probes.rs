@@ -21,7 +21,7 @@ use crate::{
     api::{API_VERSION, GROUP},
     check::{
         judge::{EngineFacts, OwnDefinition},
-        rights::Permission,
+        permissions::Permission,
     },
     cluster::client::call::{ApiCall, ApiError, call_with_timeout},
     foreign::{ChildKind, support::SupportRow},
@@ -53,19 +53,21 @@ pub async fn user_name(client: &Client) -> Result<String, ApiError> {
 /// Whether a verb is permitted.
 pub async fn is_permitted(
     client: &Client,
-    right: &Permission,
+    permission: &Permission,
     verb: &str,
     namespace: Option<&str>,
 ) -> Result<bool, ApiError> {
-    let (resource, subresource) =
-        right.resource.split_once('/').map_or((right.resource.as_str(), None), |(r, s)| (r, Some(s)));
+    let (resource, subresource) = permission
+        .resource
+        .split_once('/')
+        .map_or((permission.resource.as_str(), None), |(r, s)| (r, Some(s)));
     let attributes = ResourceAttributes {
-        group: Some(right.group.clone()),
+        group: Some(permission.group.clone()),
         resource: Some(resource.to_owned()),
         subresource: subresource.map(str::to_owned),
         verb: Some(verb.to_owned()),
         namespace: namespace.map(str::to_owned),
-        name: right.name.map(str::to_owned),
+        name: permission.name.map(str::to_owned),
         ..ResourceAttributes::default()
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
@@ -90,7 +92,7 @@ pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, Ap
     Ok(try_join_all(versions.map(of_version)).await?.into_iter().collect())
 }
 
-/// One definition; it takes no more than the right to watch, which is all that the operator has.
+/// One definition; it takes no more than the permission to watch, which is all that the operator has.
 async fn definition(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>, String> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(10);

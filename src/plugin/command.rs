@@ -55,14 +55,14 @@ pub fn commands() -> [Command; 3] {
         Command::new("status").about("List objects with state, reason, time and URL").arg(object(false));
     let events = Command::new("events").about("List Elpio's Events, oldest first").arg(object(false));
     let all = || {
-        let help = "In all namespaces";
+        let help = "List the objects of all namespaces";
         Arg::new("all").long("all-namespaces").short('A').help(help).action(ArgAction::SetTrue)
     };
     let common = |command: Command| {
         let watch = "Watch for changes; `trace` exits when the rollout ends";
         command.args(cluster_options()).args([
             option("namespace", "NAME", "The namespace [default: the kubeconfig's]").short('n'),
-            output_option("text or json", ["text", "json"]),
+            output_option("Output format", ["text", "json"]),
             color_option(),
             Arg::new("watch").long("watch").short('w').help(watch).action(ArgAction::SetTrue),
         ])
@@ -211,7 +211,7 @@ impl View {
         }
         if lines.is_empty() {
             let about = object.map_or_else(String::new, |object| format!(" about {}", object.name));
-            return Ok(format!("no Event of Elpio's{about} {}\n", reader.scope_phrase()));
+            return Ok(format!("no Elpio Events{about} {}\n", reader.scope_phrase()));
         }
         Ok(event_table(&lines, Timestamp::now(), self.palette))
     }

@@ -52,9 +52,9 @@ fn header(timeline: &Timeline, palette: Palette) -> String {
         rows.push(vec![Cell::new(Tone::Dim, name), Cell::plain(&text)]);
     };
     let at = timeline.asked.at.map_or_else(String::new, |at| format!(" at {at}"));
-    row("asked", format!("{} by {}{at}", timeline.asked.what, timeline.asked.manager));
+    row("change", format!("{} by {}{at}", timeline.asked.what, timeline.asked.manager));
     if let Some(at) = timeline.started_at {
-        row("begun", format!("at {at}"));
+        row("started", format!("at {at}"));
     }
     let ready = &timeline.ready;
     row("ready", format!("{} {} {}", ready.status, ready.reason, ready.message));

@@ -57,7 +57,7 @@ impl Ord for Quantity {
 }
 
 impl Quantity {
-    /// Reads what a user wrote; `None` when it is no quantity or too large for any machine.
+    /// Reads what a user wrote; `None` when it is not a quantity, or too large for any machine.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, unsigned) = match text.as_bytes().first()? {

@@ -56,14 +56,15 @@ impl StatusInput {
     pub fn since_edit(&self) -> String {
         let open = self.rollout.started_at.as_ref().filter(|_| self.rollout.ended_at.is_none());
         let took = open.map(|at| self.now.duration_since(at.0).max(SignedDuration::ZERO));
-        took.map(|took| format!(", {:.1} s after the edit was seen", took.as_secs_f64())).unwrap_or_default()
+        took.map(|took| format!(", {:.1} s after the edit was observed", took.as_secs_f64()))
+            .unwrap_or_default()
     }
 
     /// The message of `Reconciled` when it is true: that another manager writes as well, where one does.
     #[must_use]
     pub fn reconciled_message(&self, done: String) -> String {
         if self.contended {
-            format!("{done}; another manager keeps changing them, so corrections are delayed")
+            format!("{done}; another field manager keeps changing these objects, so corrections are delayed")
         } else {
             done
         }

@@ -113,7 +113,7 @@ impl<'a> Transitions<'a> {
         let note = if failing {
             format!("{}: {}", now.reason, now.message)
         } else {
-            format!("waiting for {}", now.message)
+            format!("not ready yet: {}", now.message)
         };
         Some(NewEvent { related, ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) })
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     live_env::{LiveEnv, TIMEOUT, image},
-    rights::User,
+    permissions::User,
     scenario::{Record, Scenario},
 };
 
@@ -46,7 +46,7 @@ pub async fn no_lease() -> Record {
     scenario.end().await
 }
 
-/// One right is missing, and one object needs it.
+/// One permission is missing, and one object needs it.
 pub async fn no_right() -> Record {
     let user = User::without("elpio-test-11", "serving.knative.dev").await;
     let mut scenario = Scenario::on("ElpioForbidden", &user.kubeconfig().await, &[]).await;
@@ -145,7 +145,7 @@ pub async fn broken_build() -> Record {
     scenario.end().await
 }
 
-/// The right to write Events is missing.
+/// The permission to write Events is missing.
 pub async fn no_events() -> Record {
     let user = User::without("elpio-test-12", "events.k8s.io").await;
     let mut scenario = Scenario::on("ElpioEventsDropped", &user.kubeconfig().await, &[]).await;

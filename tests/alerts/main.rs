@@ -20,7 +20,7 @@ mod runbooks;
 mod scenario;
 mod table;
 
-use elpio_support::{live_env, promql, rights};
+use elpio_support::{live_env, permissions, promql};
 
 /// Alerts read what the first group records. Without an order, promtool takes a new one in each run.
 const GROUP_ORDER: [&str; 2] = ["elpio-objective", "elpio-operator"];

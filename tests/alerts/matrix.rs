@@ -39,7 +39,7 @@ pub static FAULTS: &[Fault] = &[
     fault("ElpioNoLeader", "the Lease may not be written", || Box::pin(faults::no_lease())),
     fault("ElpioTwoLeaders", "two replicas with a Lease each", || Box::pin(load_faults::two_leases())),
     fault("ElpioCrashLoop", "the operator is killed four times", || Box::pin(load_faults::crash_loop())),
-    fault("ElpioForbidden", "one right is missing", || Box::pin(faults::no_right())),
+    fault("ElpioForbidden", "one permission is missing", || Box::pin(faults::no_right())),
     fault("ElpioReconcileErrors", "a webhook does not work", || Box::pin(faults::rejected())),
     fault("ElpioUnsettled", "statuses are written slowly", || Box::pin(faults::slow_status())),
     fault("ElpioWatchStale", "watches fall silent", || Box::pin(faults::silent_watches())),
@@ -239,7 +239,7 @@ fn wrong((what, alert, result): &Row) -> Option<String> {
         Err(panic) => return Some(format!("{what}: {panic}")),
     };
     let wanted: Vec<&str> = alert.iter().copied().collect();
-    let right = record.fired == wanted && record.missed.is_empty();
-    (!right)
+    let matches = record.fired == wanted && record.missed.is_empty();
+    (!matches)
         .then(|| format!("{what}: fired {:?}, wanted {wanted:?}\n{}", record.fired, record.missed.join("\n")))
 }

@@ -23,4 +23,4 @@ mod rotation;
 mod unsampled;
 mod variables;
 
-use elpio_support::{live_env, load, report, rights, telemetry_harness as harness};
+use elpio_support::{live_env, load, permissions, report, telemetry_harness as harness};

@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::{
     backends::{Backends, target},
     live_env::{LiveEnv, TIMEOUT, binary, find, image, wait_until_leading, with},
+    permissions::User,
     report::table,
-    rights::User,
 };
 
 const SERVICES: usize = 5;

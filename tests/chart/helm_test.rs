@@ -42,7 +42,7 @@ async fn judged_by(helm: Component) {
     let logs = &passed.stdout;
     assert!(logs.contains("POD LOGS") && logs.contains(" 0 errors"), "the check's rows: {passed:?}");
 
-    // Without the right to hold the Lease.
+    // Without the permission to hold the Lease.
     let role = "rolebinding/elpio-elpio-operator-leader-election";
     let _ = site.kubectl(&format!("-n {NAMESPACE} delete {role}"));
     let failed = helm_test(&site).await;
@@ -51,7 +51,10 @@ async fn judged_by(helm: Component) {
     println!("{logs}");
     assert!(logs.contains("elpio-elpio-operator-check failed"), "{logs}");
     let kept = site.kubectl(&format!("-n {NAMESPACE} logs elpio-elpio-operator-check"));
-    assert!(kept.contains("rights: leader election") && kept.contains("may not create leases"), "{kept}");
+    assert!(
+        kept.contains("permissions: leader election") && kept.contains("may not create leases"),
+        "{kept}"
+    );
 
     // An upgrade to what is installed restores it.
     let _ = site.helm(&format!("upgrade elpio {chart} -n {NAMESPACE} --reuse-values"));

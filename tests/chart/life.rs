@@ -1,5 +1,5 @@
 //! The life of an installation on a real API server, by both Helms: installed, upgraded, rolled back, removed;
-//! and a second one beside it. The operator runs as a process with the rights that the chart gives.
+//! and a second one beside it. The operator runs as a process with the permissions that the chart gives.
 
 use elpio_cluster::{
     FakeEngineOptions, FakeEngines,

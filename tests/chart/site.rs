@@ -1,4 +1,4 @@
-//! A real API server with one Helm and kubectl, and the operator as a process with the rights that the chart
+//! A real API server with one Helm and kubectl, and the operator as a process with the permissions that the chart
 //! gives it.
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -52,7 +52,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Requests by method and status",
                     "reqps",
-                    "429: the API server throttles; 403: a right is missing; 5xx and no status: it is ill or away.",
+                    "429: the API server throttles; 403: a permission is missing; 5xx and no status: it is ill or away.",
                     &[(
                         "sum by (http_request_method, http_response_status_code) (rate(http_client_request_duration_seconds_count{@}[$__rate_interval]))",
                         "{{http_request_method}} {{http_response_status_code}}",
@@ -112,7 +112,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Refused",
                     "short",
-                    "Watches that the API server does not permit, by the namespace that they are for. Above 0: rights are missing there; the others are served.",
+                    "Watches that the API server does not permit, by the namespace that they are for. Above 0: permissions are missing there; the others are served.",
                     &[("max by (scope) (elpio_watch_refused{@})", "{{scope}}")],
                 ),
             ],

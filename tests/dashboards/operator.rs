@@ -70,7 +70,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Errors by class",
                     "ops",
-                    "Failures by class. forbidden never heals by itself: a right is missing. unavailable, timeout and throttled are the API server's.",
+                    "Failures by class. forbidden never heals by itself: a permission is missing. unavailable, timeout and throttled are the API server's.",
                     &[("sum by (error_type) (rate(elpio_reconcile_errors_total{@}[$__rate_interval]))", "{{error_type}}")],
                 )
                 .stacked()

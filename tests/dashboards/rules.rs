@@ -205,10 +205,10 @@ pub fn units(dashboard: &Dashboard) -> Vec<String> {
     for panel in &dashboard.panels {
         for query in &panel.queries {
             let Ok(named) = names(&query.expr) else { continue };
-            let right = allowed(panel, query, &named);
-            if !right.contains(&panel.unit.as_str()) {
+            let units = allowed(panel, query, &named);
+            if !units.contains(&panel.unit.as_str()) {
                 offences.push(format!(
-                    "{}: the unit {:?} is none of {right:?} ({})",
+                    "{}: the unit {:?} is none of {units:?} ({})",
                     panel.title, panel.unit, query.expr
                 ));
             }

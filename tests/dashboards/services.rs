@@ -63,7 +63,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Services by state and reason",
                     "short",
-                    "Every service once. Progressing that stays: an engine does not get it up. Forbidden: a right of the operator's is missing.",
+                    "Every service once. Progressing that stays: an engine does not get it up. Forbidden: a permission of the operator's is missing.",
                     &[("sum by (ready, reason) (max by (cluster, namespace, job, kind, ready, reason) (elpio_resources{@,kind=\"ElpioService\"}))", "{{ready}}: {{reason}}")],
                 )
                 .stacked()

@@ -1,4 +1,4 @@
-//! The manifest on a real API server: applied as a user would, and the operator at work with the rights that
+//! The manifest on a real API server: applied as a user would, and the operator at work with the permissions that
 //! it grants and no other.
 
 use std::{path::Path, time::Duration};
@@ -19,7 +19,7 @@ use crate::{object, objects};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Without the right to `update` their owner's finalizers, this plugin refuses children whose owner
+/// Without the permission to `update` their owner's finalizers, this plugin refuses children whose owner
 /// references block deletion.
 const STRICT_OWNERS: &str = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
 
@@ -110,7 +110,7 @@ async fn it_installs_and_the_operator_works_with_its_rights() {
     settled(&client, &namespace, "cpu", &["Deployment", "Service", "ScaledObject"]).await;
     settled(&client, &namespace, "rps", &["Deployment", "Service", "HTTPScaledObject"]).await;
 
-    // The right to delete, too.
+    // The permission to delete, too.
     let mut plain = shop.clone();
     plain["spec"] = json!({"image": shop["spec"]["image"]});
     apply(&client, &plain).await;

@@ -1,4 +1,4 @@
-//! `deploy/install.yaml`: its CRDs are the code's, its rights are what the code asks for, and it runs with them.
+//! `deploy/install.yaml`: its CRDs are the code's, its permissions are what the code asks for, and it runs with them.
 //! `tests/chart` renders it.
 #![allow(
     clippy::unwrap_used,
@@ -104,23 +104,23 @@ fn the_image_is_of_this_version() {
 }
 
 /// Verbs by `resource.group`, with the names that they are restricted to.
-type Rights = BTreeMap<(String, Vec<String>), BTreeSet<String>>;
+type Permissions = BTreeMap<(String, Vec<String>), BTreeSet<String>>;
 
-fn rights(rules: Option<Vec<PolicyRule>>) -> Rights {
-    let mut rights = Rights::new();
+fn permissions(rules: Option<Vec<PolicyRule>>) -> Permissions {
+    let mut permissions = Permissions::new();
     for rule in rules.unwrap_or_default() {
         assert!(rule.non_resource_urls.is_none(), "{rule:?}");
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
                 let key = (format!("{resource}.{group}"), rule.resource_names.clone().unwrap_or_default());
-                rights.entry(key).or_default().extend(rule.verbs.iter().cloned());
+                permissions.entry(key).or_default().extend(rule.verbs.iter().cloned());
             }
         }
     }
-    rights
+    permissions
 }
 
-fn wanted<'a>(all: impl IntoIterator<Item = (String, &'a [&'a str], &'a [&'a str])>) -> Rights {
+fn wanted<'a>(all: impl IntoIterator<Item = (String, &'a [&'a str], &'a [&'a str])>) -> Permissions {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     all.into_iter()
         .map(|(resource, names, verbs)| ((resource, owned(names)), owned(verbs).into_iter().collect()))
@@ -144,7 +144,7 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
         [("events.events.k8s.io".into(), &[], &["create", "get", "list", "patch"])];
     // Children last: an ElpioService is one too, of a function, and needs more than our own kinds do.
     let all = wanted(own.chain(others).chain(children));
-    assert_eq!(rights(object::<ClusterRole>("ClusterRole", &cluster_name("")).rules), all);
+    assert_eq!(permissions(object::<ClusterRole>("ClusterRole", &cluster_name("")).rules), all);
 }
 
 #[test]
@@ -153,10 +153,10 @@ fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
         ("customresourcedefinitions.apiextensions.k8s.io".into(), &[][..], &["watch"][..]),
         ("namespaces.".into(), &["kube-system"], &["get"]),
     ]);
-    assert_eq!(rights(object::<ClusterRole>("ClusterRole", &cluster_name(".cluster")).rules), cluster);
+    assert_eq!(permissions(object::<ClusterRole>("ClusterRole", &cluster_name(".cluster")).rules), cluster);
     let leases = || "leases.coordination.k8s.io".to_owned();
     let election = wanted([(leases(), &[][..], &["create", "get", "update"][..])]);
-    assert_eq!(rights(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
+    assert_eq!(permissions(object::<Role>("Role", "elpio-operator-leader-election").rules), election);
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What can be wrong with an installation, each with the row of `check` that has to find it, and the rights
+//! What can be wrong with an installation, each with the row of `check` that has to find it, and the permissions
 //! that are shipped against those that it asks for.
 
 use std::collections::BTreeSet;
 
 use elpio_operator::{
     api::Engine,
-    check::rights::{PermissionScope, right_groups},
+    check::permissions::{PermissionScope, permission_groups},
 };
 use serde_json::{Value, json};
 
@@ -70,17 +70,19 @@ pub fn faults() -> Vec<Fault> {
         }),
         definition("cert-manager", "certificates.cert-manager.io", not_served),
         definition("External Secrets", "externalsecrets.external-secrets.io", not_served),
-        role("rights: ElpioServices, ElpioFunctions", |role| without(role, "elpiofunctions/status", "patch")),
-        role("rights: Events", |role| without(role, "events", "create")),
-        role("rights: Deployments, Services", |role| without(role, "deployments", "delete")),
-        role("rights: KEDA", |role| without(role, "scaledobjects", "watch")),
-        role("rights: Tekton Pipelines", |role| without(role, "taskruns", "list")),
-        role("rights: cert-manager", |role| without(role, "certificates", "patch")),
+        role("permissions: ElpioServices, ElpioFunctions", |role| {
+            without(role, "elpiofunctions/status", "patch");
+        }),
+        role("permissions: Events", |role| without(role, "events", "create")),
+        role("permissions: Deployments, Services", |role| without(role, "deployments", "delete")),
+        role("permissions: KEDA", |role| without(role, "scaledobjects", "watch")),
+        role("permissions: Tekton Pipelines", |role| without(role, "taskruns", "list")),
+        role("permissions: cert-manager", |role| without(role, "certificates", "patch")),
         Fault {
             api_version: "rbac.authorization.k8s.io/v1",
             kind: "Role",
             name: "elpio-operator-leader-election",
-            row: "rights: leader election",
+            row: "permissions: leader election",
             ..lease(|role| without(role, "leases", "update"))
         },
         lease(|lease| lease["spec"]["renewTime"] = json!("2026-01-01T00:00:00.000000Z")),
@@ -111,9 +113,9 @@ fn of_rules(rules: &Value) -> BTreeSet<String> {
 #[test]
 fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
     let asked = |scope: PermissionScope| -> BTreeSet<String> {
-        let groups = right_groups(Engine::Knative);
-        let rights = groups.iter().flat_map(|group| &group.rights).filter(|right| right.scope == scope);
-        rights
+        let groups = permission_groups(Engine::Knative);
+        let permissions = groups.iter().flat_map(|group| &group.permissions).filter(|one| one.scope == scope);
+        permissions
             .flat_map(|right| {
                 let name = right.name.unwrap_or_default();
                 right

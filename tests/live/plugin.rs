@@ -227,7 +227,7 @@ async fn the_plugin_reports_in_one_line_why_there_is_nothing_to_show() {
     let printed = String::from_utf8(none.stdout).unwrap();
     assert_eq!(printed, format!("no ElpioFunction or ElpioService in namespace {namespace}\n"));
     let printed = text(&admin, &["events", "-n", &namespace]).await;
-    assert_eq!(printed, format!("no Event of Elpio's in namespace {namespace}\n"));
+    assert_eq!(printed, format!("no Elpio Events in namespace {namespace}\n"));
     assert_eq!(text(&admin, &["status", "-n", &namespace, "-o", "json"]).await, "[]\n");
 }
 

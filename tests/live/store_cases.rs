@@ -108,7 +108,7 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
     }
     assert!(!operator.log().contains("error with 403"), "{}", operator.log());
 
-    // The rights come: it joins by itself.
+    // The permissions come: it joins by itself.
     grant(&env.client, user, &b).await;
     let in_b: Api<ElpioService> = Api::namespaced(env.client.clone(), &b);
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "web"}, "spec": keda("v1")});

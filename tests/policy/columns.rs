@@ -1,8 +1,8 @@
-//! The fields whose writers are judged, and the right that each needs. Data only: nothing is sent here.
+//! The fields whose writers are judged, and the permission that each needs. Data only: nothing is sent here.
 
 use serde_json::{Value, json};
 
-use crate::writers::{ANY, Right};
+use crate::writers::{ANY, Permission};
 
 /// A kind that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +55,9 @@ pub struct Column {
     /// The spec without the field.
     pub plain: Value,
     /// With it, and what its writer needs.
-    pub with: (Value, Vec<Right>),
+    pub with: (Value, Vec<Permission>),
     /// With another value of it.
-    pub changed: (Value, Vec<Right>),
+    pub changed: (Value, Vec<Permission>),
     /// Where a refusal places the fault; nothing where none is refused.
     pub path: Option<&'static str>,
 }
@@ -88,7 +88,7 @@ pub fn merged(base: &Value, more: &Value) -> Value {
     Value::Object(all)
 }
 
-type Case = (Value, Vec<Right>);
+type Case = (Value, Vec<Permission>);
 
 fn column(kind: Kind, name: &'static str, path: &'static str, with: Case, changed: Case) -> Column {
     let plain = kind.base();
@@ -98,11 +98,11 @@ fn column(kind: Kind, name: &'static str, path: &'static str, with: Case, change
 }
 
 fn secret(field: &dyn Fn(&str) -> Value) -> [Case; 2] {
-    ["s1", "s2"].map(|name| (field(name), vec![Right::GetSecrets(name)]))
+    ["s1", "s2"].map(|name| (field(name), vec![Permission::GetSecrets(name)]))
 }
 
 fn account(field: &dyn Fn(&str) -> Value) -> [Case; 2] {
-    ["runner", "other"].map(|name| (field(name), vec![Right::Impersonate(name)]))
+    ["runner", "other"].map(|name| (field(name), vec![Permission::Impersonate(name)]))
 }
 
 fn free(values: [Value; 2]) -> [Case; 2] {
@@ -112,19 +112,19 @@ fn free(values: [Value; 2]) -> [Case; 2] {
 /// What makes addresses and certificates, for both kinds.
 fn ingress(kind: Kind) -> Vec<Column> {
     let of = |name, path, [with, changed]: [Case; 2]| column(kind, name, path, with, changed);
-    let needs = |right: Right, values: [Value; 2]| values.map(|value| (value, vec![right]));
+    let needs = |permission: Permission, values: [Value; 2]| values.map(|value| (value, vec![permission]));
     let hosts = ["a.example.com", "b.example.com"].map(|host| json!({"ingress": {"host": host}}));
     let tls = hosts.clone().map(|host| merged(&host, &json!({"ingress": {"tls": true}})));
     let issuers =
         ["ca", "other"].map(|name| json!({"ingress": {"issuer": {"name": name, "kind": "Issuer"}}}));
     let keda = json!({"engine": "keda"});
-    let mut with_tls = of("ingress.tls", "spec.ingress.tls", needs(Right::CreateCertificates, tls));
+    let mut with_tls = of("ingress.tls", "spec.ingress.tls", needs(Permission::CreateCertificates, tls));
     with_tls.plain = merged(&with_tls.plain, &hosts[0]);
-    let domain = |name| of(name, "spec.ingress.host", needs(Right::CreateDomainMappings, hosts.clone()));
+    let domain = |name| of(name, "spec.ingress.host", needs(Permission::CreateDomainMappings, hosts.clone()));
     vec![
         // A host on KEDA is free: what is refused here is refused for the certificate.
         with_tls.on(&keda),
-        of("ingress.issuer", "spec.ingress.issuer", needs(Right::CreateCertificates, issuers)),
+        of("ingress.issuer", "spec.ingress.issuer", needs(Permission::CreateCertificates, issuers)),
         domain("ingress.host, knative").on(&json!({"engine": "knative"})),
         domain("ingress.host, default engine"),
         of("ingress.host, keda", "", free(hosts.clone())).on(&keda),
@@ -158,7 +158,7 @@ pub fn columns() -> Vec<Column> {
         let data = json!([{"secretKey": "password", "remoteKey": key, "remoteProperty": "value"}]);
         let secret = json!({"name": "db", "storeRef": "vault", "storeKind": "ClusterSecretStore",
             "secretName": "s1", "refreshInterval": "1h", "data": data});
-        let needs = vec![Right::CreateExternalSecrets, Right::GetSecrets(ANY)];
+        let needs = vec![Permission::CreateExternalSecrets, Permission::GetSecrets(ANY)];
         (json!({"externalSecrets": [secret]}), needs)
     };
     let [secret_a, secret_b] = secret(&|name| json!({"build": {"pushSecret": name}}));

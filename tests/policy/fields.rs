@@ -122,7 +122,7 @@ fn every_field_is_judged_or_free_for_a_reason() {
         let (schema, judged) = (schema(kind), judged(kind));
         let unknown: Vec<_> =
             schema.iter().filter(|field| !judged.contains(*field) && !free.contains(*field)).collect();
-        assert!(unknown.is_empty(), "{}: which right does its writer need? {unknown:?}", kind.name());
+        assert!(unknown.is_empty(), "{}: which permission does its writer need? {unknown:?}", kind.name());
         let both: Vec<_> = judged.intersection(&free).collect();
         assert!(both.is_empty(), "{}: judged and free {both:?}", kind.name());
         known.extend(schema);

@@ -72,11 +72,11 @@ async fn a_namespace_asks_only_for_the_hosts_of_its_annotation() {
             // The API server learns of the annotation by a watch.
             let outcome = eventually(&what, TIMEOUT, async || {
                 let outcome = ask(&api, kind, host).await;
-                let right = matches!(
+                let is_expected = matches!(
                     (accepted, &outcome),
                     (true, Outcome::Accepted) | (false, Outcome::Forbidden(_))
                 );
-                if right { Ok(outcome) } else { Err(format!("{outcome:?}")) }
+                if is_expected { Ok(outcome) } else { Err(format!("{outcome:?}")) }
             })
             .await;
             if let Outcome::Forbidden(message) = &outcome {

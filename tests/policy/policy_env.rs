@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 use crate::{
     columns::Kind,
     manifest,
-    writers::{ADD_ONS_EDIT, ELPIO_EDIT, Identity, Right, Writer},
+    writers::{ADD_ONS_EDIT, ELPIO_EDIT, Identity, Permission, Writer},
 };
 
 pub const TIMEOUT: Duration = Duration::from_mins(2);
@@ -42,8 +42,9 @@ pub async fn installed() -> &'static Cluster {
 /// What the `edit` roles of the add-ons grant. Their charts label them so that `edit` gets it by aggregation;
 /// here it stays apart, so that `edit` is judged without it, too.
 async fn add_ons_role(client: &Client) {
-    let rights = [Right::CreateExternalSecrets, Right::CreateCertificates, Right::CreateDomainMappings];
-    let rules: Vec<_> = rights.map(Right::rule).to_vec();
+    let permissions =
+        [Permission::CreateExternalSecrets, Permission::CreateCertificates, Permission::CreateDomainMappings];
+    let rules: Vec<_> = permissions.map(Permission::rule).to_vec();
     let role = ClusterRole { rules: Some(rules), ..ClusterRole::default() };
     apply(&Api::<ClusterRole>::all(client.clone()), ADD_ONS_EDIT, &role).await;
 }
@@ -119,7 +120,7 @@ async fn bind(cluster: &Cluster, writer: &Writer, namespace: &str) {
         apply(&bindings, &format!("{id}-{role}"), &binding("ClusterRole", role)).await;
     }
     if !writer.granted.is_empty() {
-        let rules = writer.granted.iter().map(|right| right.rule()).collect();
+        let rules = writer.granted.iter().map(|permission| permission.rule()).collect();
         let role = Role { rules: Some(rules), ..Role::default() };
         apply(&Api::namespaced(admin.clone(), namespace), id, &role).await;
         apply(&bindings, id, &binding("Role", id)).await;
@@ -133,15 +134,15 @@ async fn bind(cluster: &Cluster, writer: &Writer, namespace: &str) {
 /// The authorizer learns of roles and bindings by a watch, and `edit` is aggregated by a controller.
 async fn wait_for_rights(client: &Client, writer: &Writer, namespace: &str) {
     let elpio = Kind::ALL.map(|kind| ["create", "elpio.io", kind.plural(), ""]);
-    let held = writer.held.iter().map(|right| {
-        let [verb, group, resource] = right.parts();
-        [verb, group, resource, right.object_name()]
+    let held = writer.held.iter().map(|permission| {
+        let [verb, group, resource] = permission.parts();
+        [verb, group, resource, permission.object_name()]
     });
     // The operator is let through for who it is, not for what it holds.
     let held = held.filter(|_| writer.identity != Identity::Operator);
-    for right in elpio.into_iter().chain(held) {
-        eventually(&format!("{} may {right:?}", writer.name), TIMEOUT, async || {
-            if allowed(client, right, namespace).await { Ok(()) } else { Err("denied") }
+    for permission in elpio.into_iter().chain(held) {
+        eventually(&format!("{} may {permission:?}", writer.name), TIMEOUT, async || {
+            if allowed(client, permission, namespace).await { Ok(()) } else { Err("denied") }
         })
         .await;
     }

@@ -16,7 +16,7 @@ use crate::{
     policy_env::{self, TIMEOUT, api, installed, object},
     row::Outcome,
     table::in_force,
-    writers::{ELPIO_ONLY, Right, Writer},
+    writers::{ELPIO_ONLY, Permission, Writer},
 };
 
 /// A namespace with the policies in force.
@@ -105,7 +105,7 @@ async fn a_status_and_a_finalizer_are_not_judged() {
     }
 }
 
-/// A part of what an object has may go, or move within the object, without any right.
+/// A part of what an object has may go, or move within the object, without any permission.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stays_of_an_older_object_is_not_judged() {
     let tenant = Tenant::new("part").await;
@@ -180,11 +180,11 @@ async fn the_policies_have_no_type_warnings() {
     }
 }
 
-/// Several new Secrets at once need the right to all; one at a time, each needs its own.
+/// Several new Secrets at once need the permission to all; one at a time, each needs its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_by_name_are_enough_for_one_secret_at_a_time() {
     let tenant = Tenant::new("names").await;
-    let granted: &[Right] = &[Right::GetSecrets("s1"), Right::GetSecrets("s2")];
+    let granted: &[Permission] = &[Permission::GetSecrets("s1"), Permission::GetSecrets("s2")];
     let writer =
         Writer { granted, held: granted, identity: crate::writers::Identity::User(20), ..ELPIO_ONLY };
     let client = policy_env::client(installed().await, &writer, &tenant.namespace).await;

@@ -8,13 +8,13 @@ use crate::{
     columns::{Column, Kind, columns},
     policy_env::{self, TIMEOUT, api, installed},
     row::{self, LEGEND, Outcome, Stored},
-    writers::{ELPIO_ONLY, Right, WRITERS, Writer},
+    writers::{ELPIO_ONLY, Permission, WRITERS, Writer},
 };
 
 /// The six letters that the writer must get.
 pub fn expected(writer: &Writer, column: &Column) -> String {
-    let holds = |right: &Right| writer.held.iter().any(|held| held.covers(*right));
-    let letter = |needs: &[Right]| if needs.iter().all(holds) { 'y' } else { '-' };
+    let holds = |permission: &Permission| writer.held.iter().any(|held| held.covers(*permission));
+    let letter = |needs: &[Permission]| if needs.iter().all(holds) { 'y' } else { '-' };
     let (with, changed) = (letter(&column.with.1), letter(&column.changed.1));
     [with, with, changed, 'y', 'y', 'y'].iter().collect()
 }

@@ -1,4 +1,4 @@
-//! Who writes, and which rights each holds. Data only: nothing is created here.
+//! Who writes, and which permissions each holds. Data only: nothing is created here.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -9,9 +9,9 @@ pub const ELPIO_EDIT: &str = "elpio's edit";
 /// What the `edit` roles of External Secrets, cert-manager and Knative grant, as far as it matters here.
 pub const ADD_ONS_EDIT: &str = "add-ons-edit";
 
-/// A right that Elpio could lend, in the namespace of the object.
+/// A permission that Elpio could lend, in the namespace of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Permission {
     CreateExternalSecrets,
     CreateCertificates,
     CreateDomainMappings,
@@ -21,7 +21,7 @@ pub enum Right {
     GetSecrets(&'static str),
 }
 
-impl Right {
+impl Permission {
     /// Whether who holds this one holds the other, too.
     pub fn covers(self, other: Self) -> bool {
         let same = std::mem::discriminant(&self) == std::mem::discriminant(&other);
@@ -82,25 +82,25 @@ pub struct Writer {
     /// Bound in the namespace of the object.
     pub cluster_roles: &'static [&'static str],
     /// Granted by a Role of the namespace.
-    pub granted: &'static [Right],
+    pub granted: &'static [Permission],
     /// Bound in another namespace.
     pub elsewhere: &'static [&'static str],
     /// What all of that adds up to, as far as it matters here.
-    pub held: &'static [Right],
+    pub held: &'static [Permission],
 }
 
-const NONE: &[Right] = &[];
+const NONE: &[Permission] = &[];
 /// Kubernetes' own `edit` and `admin` hold these by themselves.
-const OF_EDIT: &[Right] = &[Right::GetSecrets(ANY), Right::Impersonate(ANY)];
-const ALL: &[Right] = &[
-    Right::CreateExternalSecrets,
-    Right::CreateCertificates,
-    Right::CreateDomainMappings,
-    Right::Impersonate(ANY),
-    Right::GetSecrets(ANY),
+const OF_EDIT: &[Permission] = &[Permission::GetSecrets(ANY), Permission::Impersonate(ANY)];
+const ALL: &[Permission] = &[
+    Permission::CreateExternalSecrets,
+    Permission::CreateCertificates,
+    Permission::CreateDomainMappings,
+    Permission::Impersonate(ANY),
+    Permission::GetSecrets(ANY),
 ];
 
-const fn with(name: &'static str, user: usize, granted: &'static [Right]) -> Writer {
+const fn with(name: &'static str, user: usize, granted: &'static [Permission]) -> Writer {
     Writer {
         name,
         identity: Identity::User(user),
@@ -115,7 +115,7 @@ const fn bound(
     name: &'static str,
     identity: Identity,
     cluster_roles: &'static [&'static str],
-    held: &'static [Right],
+    held: &'static [Permission],
 ) -> Writer {
     Writer { name, identity, cluster_roles, granted: NONE, elsewhere: &[], held }
 }
@@ -126,14 +126,14 @@ pub const OPERATOR: Writer = bound("the operator", Identity::Operator, &[ELPIO_E
 /// The rows. `edit` and `admin` reach Elpio's kinds by aggregation alone, as in a cluster.
 pub const WRITERS: &[Writer] = &[
     ELPIO_ONLY,
-    with("+ create externalsecrets", 1, &[Right::CreateExternalSecrets]),
-    with("+ and get secrets", 2, &[Right::CreateExternalSecrets, Right::GetSecrets(ANY)]),
-    with("+ create certificates", 3, &[Right::CreateCertificates]),
-    with("+ create domainmappings", 4, &[Right::CreateDomainMappings]),
-    with("+ impersonate serviceaccounts", 5, &[Right::Impersonate(ANY)]),
-    with("+ impersonate serviceaccounts/runner", 6, &[Right::Impersonate("runner")]),
-    with("+ get secrets", 7, &[Right::GetSecrets(ANY)]),
-    with("+ get secrets/s1", 8, &[Right::GetSecrets("s1")]),
+    with("+ create externalsecrets", 1, &[Permission::CreateExternalSecrets]),
+    with("+ and get secrets", 2, &[Permission::CreateExternalSecrets, Permission::GetSecrets(ANY)]),
+    with("+ create certificates", 3, &[Permission::CreateCertificates]),
+    with("+ create domainmappings", 4, &[Permission::CreateDomainMappings]),
+    with("+ impersonate serviceaccounts", 5, &[Permission::Impersonate(ANY)]),
+    with("+ impersonate serviceaccounts/runner", 6, &[Permission::Impersonate("runner")]),
+    with("+ get secrets", 7, &[Permission::GetSecrets(ANY)]),
+    with("+ get secrets/s1", 8, &[Permission::GetSecrets("s1")]),
     Writer { elsewhere: &["admin", ADD_ONS_EDIT], ..with("admin of another namespace", 9, NONE) },
     bound("edit", Identity::User(10), &["edit"], OF_EDIT),
     bound("edit, add-ons installed", Identity::User(11), &["edit", ADD_ONS_EDIT], ALL),

@@ -58,7 +58,7 @@ pub fn is_unauthorized(body: &[u8]) -> bool {
     serde_json::from_slice::<Status>(body).map_or(true, |status| !is_denied_by_admission(&status))
 }
 
-/// Whether a right is missing. Admission answers 403 too (quota, limits, policies, webhooks); only the words
+/// Whether a permission is missing. Admission answers 403 too (quota, limits, policies, webhooks); only the words
 /// tell them apart: `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource ...`. Nothing of them is
 /// the object's own text, so no webhook's message can pass for it.
 fn is_denied_by_authorizer(status: &Status) -> bool {

@@ -75,7 +75,7 @@ pub fn client(mut config: Config, metrics: &Metrics, fence: &FenceLayer) -> kube
 
 /// Waits until the API server answers, whatever it answers; names it while it does not. Returns false when
 /// the program has to stop before.
-pub async fn reached(
+pub async fn wait_until_reachable(
     client: &Client,
     server: &impl std::fmt::Display,
     mut stopping: watch::Receiver<bool>,

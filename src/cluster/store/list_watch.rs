@@ -158,7 +158,7 @@ pub fn advance<K: Resource>(
         Ok(WatchEvent::Error(status)) => return Err(of_status(&status)),
         // One object that cannot be read must not keep the others from being seen.
         Err(kube::Error::SerdeError(error)) => {
-            tracing::warn!(%error, "an object in a watch cannot be read");
+            tracing::warn!(%error, "failed to decode a watched object");
             return Ok(None);
         }
         Err(error) => return Err(of_error(&error)),

@@ -208,9 +208,9 @@ fn amounts(
     for (name, amount) in written {
         let field = format!("{path}.{name}");
         match Quantity::parse(&amount.to_string()) {
-            None => errors.add(field, format!("{:?} is no quantity", amount.to_string())),
+            None => errors.add(field, format!("{:?} is not a quantity", amount.to_string())),
             Some(quantity) if quantity.is_negative() => {
-                errors.add(field, format!("must not be negative, as {amount} is"));
+                errors.add(field, format!("must not be negative, not {amount}"));
             }
             Some(quantity) => {
                 read.insert(name.clone(), quantity);

@@ -65,7 +65,7 @@ pub fn validate_function(
     let inputs = inputs(spec, &mut errors);
     let timeout = duration::parse(&spec.build.timeout).filter(|timeout| !timeout.is_zero());
     errors.check(timeout.is_some(), "spec.build.timeout", || {
-        format!("{:?} must be a duration such as 30m, more than nothing", spec.build.timeout)
+        format!("{:?} must be a duration greater than 0, such as 30m", spec.build.timeout)
     });
     errors.range("spec.build.keep", spec.build.keep, 1, 20);
     let build_resources = spec

@@ -28,7 +28,7 @@ pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, errors: &mut Fiel
         return;
     }
     errors.check(scaling.target <= 100, "spec.scaling.target", || {
-        format!("is in per cent with metric cpu, so at most 100, not {}", scaling.target)
+        format!("must be at most 100 (percent) with metric cpu, not {}", scaling.target)
     });
     let cpu = spec.resources.as_ref().is_some_and(|resources| {
         resources.requests.contains_key("cpu") || resources.limits.contains_key("cpu")

@@ -170,7 +170,7 @@ impl FunctionEvents<'_> {
                         type_,
                         reason::PROGRESSING,
                         action::OBSERVE,
-                        format!("waiting for {}", now.message),
+                        format!("not ready yet: {}", now.message),
                     )
                 })
             }
@@ -181,10 +181,10 @@ impl FunctionEvents<'_> {
     fn ready_note(&self, live: &LiveChildren, name: &str) -> String {
         let engine = function::published_of(name, live)
             .and_then(|service| string_at(service, "/status/engine"))
-            .map(|engine| format!("engine {engine} "))
+            .map(|engine| format!(" on engine {engine}"))
             .unwrap_or_default();
         let location = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("{engine}serves{location}{}", self.input.since_edit())
+        format!("ready{location}{engine}{}", self.input.since_edit())
     }
 }
 

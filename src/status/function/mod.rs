@@ -152,7 +152,7 @@ fn ready(reconciled: &NewCondition, parts: &[NewCondition; 2], status: &ElpioFun
         return NewCondition { kind: kind::READY, reason: reason::PROGRESSING.to_owned(), ..build.clone() };
     }
     let location = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    common_conditions::ready(reconciled, parts, || format!("serves{location}"))
+    common_conditions::ready(reconciled, parts, || format!("available{location}"))
 }
 
 fn phase(ready: &NewCondition, [build, _]: &[NewCondition; 2]) -> Phase {

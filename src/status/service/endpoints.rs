@@ -69,14 +69,14 @@ pub(super) fn address(
 pub(super) fn ready_message(owner: &Owner<'_>, valid: &ValidService, status: &ElpioServiceStatus) -> String {
     let through_interceptor = valid.engine == Engine::Keda && valid.metric != Metric::Cpu;
     let host = keda::hosts(owner.name, owner.namespace, valid.host.as_deref()).into_iter().next();
-    let host = host.filter(|_| through_interceptor).map(|host| format!(" with Host: {host}"));
-    let outside = status.url.as_ref().map(|url| format!("serves at {url}"));
+    let host = host.filter(|_| through_interceptor).map(|host| format!(" (send the header Host: {host})"));
+    let outside = status.url.as_ref().map(|url| format!("available at {url}"));
     let inside = status
         .address
         .as_ref()
-        .map(|address| format!("inside the cluster call {address}{}", host.unwrap_or_default()));
+        .map(|address| format!("in the cluster: {address}{}", host.unwrap_or_default()));
     let ways: Vec<String> = outside.into_iter().chain(inside).collect();
-    if ways.is_empty() { "serves".to_owned() } else { ways.join("; ") }
+    if ways.is_empty() { "available".to_owned() } else { ways.join("; ") }
 }
 
 fn string_at(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {

@@ -149,5 +149,5 @@ fn is_engine(kind: ChildKind) -> bool {
 
 fn ready_note(valid: &ValidService, status: &ElpioServiceStatus, input: &StatusInput) -> String {
     let url = status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    format!("engine {} serves{url}{}", valid.engine.as_str(), input.since_edit())
+    format!("ready{url} on engine {}{}", valid.engine.as_str(), input.since_edit())
 }

@@ -6,7 +6,7 @@
 //! | [`alerting`] | the rules files, made from `dashboards/settings.yaml` and the template |
 //! | [`objective`] | the objective of `dashboards/settings.yaml` as queries and rules |
 //! | [`load`] | work for an operator: services that change, a rollout that fails |
-//! | [`rights`] | a user who lacks one right until it is granted |
+//! | [`permissions`] | a user who lacks one permission until it is granted |
 //! | [`rules`] | specs that are valid or not, one case for each rule |
 //! | [`telemetry_harness`] | telemetry with in-memory exporters, and reconciles that are made up |
 //! | [`span_rows`] | whether a span is what its row of the catalog states |
@@ -30,9 +30,9 @@ pub mod alerting;
 pub mod live_env;
 pub mod load;
 pub mod objective;
+pub mod permissions;
 pub mod promql;
 pub mod report;
-pub mod rights;
 pub mod rules;
 pub mod span_rows;
 pub mod telemetry_harness;

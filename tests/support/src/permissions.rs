@@ -29,7 +29,7 @@ pub struct User {
 }
 
 impl User {
-    /// `name` is one of the cluster's users without rights; it may see everything, and write to all groups
+    /// `name` is one of the cluster's users without permissions; it may see everything, and write to all groups
     /// but `withheld`.
     pub async fn without(name: &'static str, withheld: &'static str) -> Self {
         let groups: Vec<&str> = WRITTEN.iter().copied().filter(|group| *group != withheld).collect();

@@ -183,25 +183,25 @@ pub fn resources() -> Vec<Case> {
         bad(
             "a word",
             json!({"resources": {"limits": {"cpu": "much"}}}),
-            "spec.resources.limits.cpu: \"much\" is no quantity",
+            "spec.resources.limits.cpu: \"much\" is not a quantity",
             "spec.resources.limits",
         ),
         bad(
             "a suffix that is none",
             json!({"resources": {"requests": {"memory": "1K"}}}),
-            "spec.resources.requests.memory: \"1K\" is no quantity",
+            "spec.resources.requests.memory: \"1K\" is not a quantity",
             "spec.resources.requests",
         ),
         bad(
             "less than nothing",
             json!({"resources": {"limits": {"cpu": "-1"}}}),
-            "spec.resources.limits.cpu: must not be negative, as -1 is",
+            "spec.resources.limits.cpu: must not be negative, not -1",
             "spec.resources.limits",
         ),
         bad(
             "less than nothing as an integer",
             json!({"resources": {"limits": {"cpu": -1}}}),
-            "spec.resources.limits.cpu: must not be negative, as -1 is",
+            "spec.resources.limits.cpu: must not be negative, not -1",
             "spec.resources.limits",
         ),
         bad(

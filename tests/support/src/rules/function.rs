@@ -192,19 +192,19 @@ pub fn build() -> Vec<Case> {
         bad(
             "a build of no time",
             json!({"build": {"timeout": "0s"}}),
-            "spec.build.timeout: \"0s\" must be a duration such as 30m, more than nothing",
+            "spec.build.timeout: \"0s\" must be a duration greater than 0, such as 30m",
             "build.timeout must be more than nothing",
         ),
         bad(
             "a build of no time, in short",
             json!({"build": {"timeout": "0"}}),
-            "spec.build.timeout: \"0\" must be a duration such as 30m, more than nothing",
+            "spec.build.timeout: \"0\" must be a duration greater than 0, such as 30m",
             "build.timeout must be more than nothing",
         ),
         bad(
             "a time without unit",
             json!({"build": {"timeout": "30"}}),
-            "spec.build.timeout: \"30\" must be a duration such as 30m, more than nothing",
+            "spec.build.timeout: \"30\" must be a duration greater than 0, such as 30m",
             "spec.build.timeout",
         ),
         bad(
@@ -230,7 +230,7 @@ pub fn build() -> Vec<Case> {
         bad(
             "amounts of a step that are none",
             json!({"build": {"resources": {"limits": {"cpu": "x"}}}}),
-            "spec.build.resources.limits.cpu: \"x\" is no quantity",
+            "spec.build.resources.limits.cpu: \"x\" is not a quantity",
             "spec.build.resources.limits",
         ),
         bad(
@@ -276,7 +276,7 @@ pub fn shared() -> Vec<Case> {
         bad(
             "a function's amount that is none",
             json!({"resources": {"limits": {"cpu": "x"}}}),
-            "spec.resources.limits.cpu: \"x\" is no quantity",
+            "spec.resources.limits.cpu: \"x\" is not a quantity",
             "spec.resources.limits",
         ),
         bad(

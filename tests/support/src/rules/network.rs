@@ -43,7 +43,7 @@ pub fn scaling() -> Vec<Case> {
         bad(
             "a target above 100 for cpu",
             json!({"scaling": {"target": 101, "metric": "cpu"}}),
-            "spec.scaling.target: is in per cent with metric cpu, so at most 100, not 101",
+            "spec.scaling.target: must be at most 100 (percent) with metric cpu, not 101",
             "scaling.target is in per cent with metric cpu",
         ),
         good("a limit of 1", json!({"scaling": {"concurrencyLimit": 1}})),
