@@ -29,8 +29,8 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 const SERVICES: usize = 1_000;
 const FUNCTIONS: usize = 200;
 /// Requested bytes. What malloc adds and what lies free between is a quarter more, by the benchmark.
-const SERVICE_BYTES: usize = 6 << 10;
-const FUNCTION_BYTES: usize = 12 << 10;
+const SERVICE_BYTES: usize = 5 << 10;
+const FUNCTION_BYTES: usize = 6 << 10;
 
 fn read<K: DeserializeOwned>(text: &str) -> K {
     serde_json::from_str(text).expect("an object")

@@ -11,6 +11,7 @@ pub mod children;
 pub mod compact;
 pub mod definitions;
 pub mod list_watch;
+mod packed_text;
 pub mod reflector;
 pub mod shared_state;
 pub mod watch_handle;

@@ -1,0 +1,51 @@
+//! A text that is kept for long, compressed. The texts of children are alike, so each is compressed against examples
+//! of them; what it has in common with those takes almost no memory. It knows no object.
+
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+
+/// Examples of all kinds of children, as their texts are. Nothing that is stored outlives the process, so they may
+/// change.
+const DICTIONARY: &[u8] = include_bytes!("packed_text.dictionary");
+
+/// A text that takes little memory.
+#[derive(Clone, Debug)]
+pub struct PackedText(Box<[u8]>);
+
+impl PackedText {
+    /// Compresses a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let packed = compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY);
+        // The buffer is as long as the longest result could be.
+        Self(packed.as_slice().into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn unpack(&self) -> String {
+        let text = decompress_size_prepended_with_dict(&self.0, DICTIONARY);
+        text.ok().and_then(|text| String::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_comes_back() {
+        for text in ["", "a", "äöü", &"x".repeat(1 << 20), &String::from_utf8_lossy(DICTIONARY)] {
+            assert_eq!(PackedText::new(text).unpack(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_like_the_examples_takes_little() {
+        let example = String::from_utf8_lossy(DICTIONARY);
+        for line in example.lines() {
+            let text = line.replace("shop", "cart");
+            let packed = PackedText::new(&text).0.len();
+            assert!(packed * 4 < text.len(), "{packed} of {}: {text}", text.len());
+        }
+    }
+}
