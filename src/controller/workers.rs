@@ -10,7 +10,8 @@ use crate::{
     cluster::{clock, store::resource_version},
     controller::{
         Controller,
-        kinds::Kind,
+        kinds::{Kind, Object},
+        predicate::trigger_for,
         reconcile::ReconcileRequest,
         workqueue::{
             LANES, Lane, Requeue, WorkItem, retry,
@@ -61,7 +62,17 @@ impl<K: Kind> Controller<K> {
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
         let _writing = self.reconciler.recorder.give_way();
-        let (requeue, resource_version_after) = self.reconcile_key(&item, &mut slot).await;
+        let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
+        let Some(object) = object.filter(|_| self.observer.is_leader()) else {
+            return self.queue.done(&item.key, &Requeue::default());
+        };
+        let (requeue, resource_version_after) = self.reconcile_object(&item, &object, &mut slot).await;
+        let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
+        // An edit may have come with the answer to a write of the status, before the watch shows it: the watch's event
+        // is then taken for an echo of the write.
+        if now.is_some_and(|now| trigger_for::<K>(Some(&object), &now) == Some(Trigger::Spec)) {
+            self.enqueue(item.key.clone(), Trigger::Spec);
+        }
         self.queue.done(&item.key, &requeue);
         // Another writer may have changed the status while the answer to its write was on the way.
         let now = resource_version_after.and_then(|version| Some((version, self.store.get(&item.key)?)));
@@ -71,13 +82,14 @@ impl<K: Kind> Controller<K> {
     }
 
     /// Reconciles an object. Returns when it is due again, and the version that it was left at.
-    async fn reconcile_key(&self, item: &WorkItem, slot: &mut WorkerSlot) -> (Requeue, Option<u64>) {
-        let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
-        let Some(object) = object.filter(|_| self.observer.is_leader()) else {
-            return (Requeue::default(), None);
-        };
+    async fn reconcile_object(
+        &self,
+        item: &WorkItem,
+        object: &Object<K>,
+        slot: &mut WorkerSlot,
+    ) -> (Requeue, Option<u64>) {
         let rollouts = &self.observer.rollouts;
-        let rollout = rollouts.current::<K>(&object, clock::now());
+        let rollout = rollouts.current::<K>(object, clock::now());
         let info = ReconcileInfo {
             kind: K::KIND,
             api_version: API_VERSION,
@@ -90,7 +102,7 @@ impl<K: Kind> Controller<K> {
             parent: rollout.telemetry.clone(),
         };
         let republish = self.republish.take(&item.key);
-        let request = ReconcileRequest { object: &object, rollout: &rollout, item, republish };
+        let request = ReconcileRequest { object, rollout: &rollout, item, republish };
         // Each function that it is handed to would hold it once more.
         let reconcile = Box::pin(self.reconciler.reconcile(&request, slot));
         let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;

@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, Webhook, eventually, otlp::Span, process::Exit, webhook::Rule};
+use elpio_cluster::{
+    Cluster, WatchBlackhole, Webhook, eventually,
+    otlp::Span,
+    process::Exit,
+    webhook::{ReviewedRequest, Rule},
+};
 use elpio_operator::api::RolloutStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -13,6 +18,7 @@ use crate::{
 };
 
 const STATUS: &str = "elpioservices/status";
+const CHILD: &str = "services.serving.knative.dev";
 
 fn microseconds(at: Option<&MicroTime>) -> u64 {
     u64::try_from(at.unwrap().0.as_microsecond()).unwrap()
@@ -20,6 +26,19 @@ fn microseconds(at: Option<&MicroTime>) -> u64 {
 
 fn is_root_of(span: &Span, rollout: &RolloutStatus) -> bool {
     span.name == "rollout ElpioService" && Some(&span.trace_id) == rollout.trace_id.as_ref()
+}
+
+/// Waits until the webhook has such a request, `RESOURCE.GROUP` or `RESOURCE/SUBRESOURCE`, after those of `before`.
+async fn is_reviewed(webhook: &Webhook, before: usize, resource: &str) {
+    eventually(&format!("{resource} is being written"), TIMEOUT, async || {
+        let seen = webhook.requests().split_off(before);
+        let is_it = |seen: &ReviewedRequest| {
+            let of_group = format!("{}.{}", seen.resource, seen.group);
+            resource == of_group || resource == format!("{}/{}", seen.resource, seen.subresource)
+        };
+        if seen.iter().any(is_it) { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,15 +56,7 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     webhook.add(Rule::delay(STATUS, Duration::from_secs(6)).times(1));
     let before = webhook.requests().len();
     env.engine.release();
-    eventually("the status is being written", TIMEOUT, async || {
-        let seen = webhook.requests().split_off(before);
-        if seen.iter().any(|seen| format!("{}/{}", seen.resource, seen.subresource) == STATUS) {
-            Ok(())
-        } else {
-            Err(format!("{seen:?}"))
-        }
-    })
-    .await;
+    is_reviewed(&webhook, before, STATUS).await;
     proxy.hold();
     let ended = |rollout: &RolloutStatus| rollout.ended_at.is_some();
     let written = env
@@ -78,6 +89,37 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
         (microseconds(rollout.started_at.as_ref()), microseconds(rollout.ended_at.as_ref()))
     );
     env.wait_for_metric("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
+}
+
+/// Where the watch is slower than the answer, which holds the edit, the watch's event looks like an echo of the write.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_the_answer_to_a_status_brings_is_reconciled() {
+    let cluster = Cluster::shared().await;
+    let blackhole = WatchBlackhole::start(&cluster.kubeconfig()).await;
+    let env = LiveEnv::on(cluster, "lost-edit", &blackhole.kubeconfig(), &[]).await;
+    let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    env.wait_until_idle().await;
+    // No child's change wakes the object.
+    env.engine.hold();
+
+    let before = webhook.requests().len();
+    webhook.add(Rule::delay(CHILD, Duration::from_secs(2)).times(1));
+    webhook.add(Rule::delay(STATUS, Duration::from_secs(2)).times(1));
+    env.apply("web", &image("v2")).await;
+    is_reviewed(&webhook, before, CHILD).await;
+    blackhole.block();
+    is_reviewed(&webhook, before, STATUS).await;
+    // The status meets the edit, and is written again with its version.
+    env.apply("web", &image("v3")).await;
+    env.service("web", "the edit is reconciled", |service| {
+        service.status.as_ref().and_then(|status| status.observed_generation) == Some(3)
+    })
+    .await;
+    blackhole.unblock();
+    env.engine.release();
+    env.ready("web").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

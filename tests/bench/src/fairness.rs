@@ -3,12 +3,15 @@
 
 use std::{path::Path, time::Duration};
 
-use elpio_cluster::{Cluster, ClusterOptions, Operator, Webhook, webhook::Rule};
+use elpio_cluster::{Cluster, ClusterOptions, Webhook, webhook::Rule};
 use kube::{Client, api::PostParams};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    USER, crds,
+    USER,
+    contender::spawn_operator,
+    crds,
     load::{self, Load},
     observations::{Observation, Observations},
     results::{nearest_rank, table},
@@ -41,13 +44,12 @@ struct Sample {
 }
 
 /// Prints what was measured; whether all is within its bounds.
-pub async fn measure(binary: &Path, services: usize) -> bool {
+pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let cluster = Cluster::start(ClusterOptions { crds: crds(), ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
     load::bind_cluster_admin(&client, USER).await;
     let (busy, other) = (cluster.namespace("busy").await, cluster.namespace("other").await);
-    let env = [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "127.0.0.1"), ("ELPIO_ENGINE", "knative")];
-    let mut operator = Operator::spawn(binary, &cluster.kubeconfig_for(USER), &env);
+    let mut operator = spawn_operator(binary, &cluster, workers, &[]);
     operator.wait_ready().await;
     let seen = Observations::start(&client, &other).await;
     let busy_seen = Observations::start(&client, &busy).await;
@@ -75,6 +77,14 @@ pub async fn measure(binary: &Path, services: usize) -> bool {
     };
     let beside = bench.create_until("flood", flood).await;
     bench.add(&mut rows, &format!("beside {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
+
+    eprintln!("editing them while the operator is stopped, and creating others once it goes on …");
+    operator.signal(Signal::SIGSTOP);
+    load.edit_to("3").await;
+    operator.signal(Signal::SIGCONT);
+    let backlog = busy_seen.wait_for_all(Observation::Observed(3), services);
+    let beside = bench.create_until("backlog", async { drop(backlog.await) }).await;
+    bench.add(&mut rows, &format!("beside a backlog of {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
 
     eprintln!("creating {STUCK} services on KEDA whose webhook hangs …");
     let webhook = Webhook::start(client.clone(), &busy).await;

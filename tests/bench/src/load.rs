@@ -48,8 +48,13 @@ impl Load {
 
     /// Edits all services; returns when each request was sent, and when answered.
     pub async fn edit(&self) -> (Times, Times) {
+        self.edit_to(EDITED_TAG).await
+    }
+
+    /// Gives all services another image tag.
+    pub async fn edit_to(&self, tag: &str) -> (Times, Times) {
         let api = self.api();
-        let patch = Patch::Merge(json!({"spec": {"image": {"tag": EDITED_TAG}}}));
+        let patch = Patch::Merge(json!({"spec": {"image": {"tag": tag}}}));
         self.for_each_service(async |name: &str| {
             api.patch(name, &PatchParams::default(), &patch).await.map(drop)
         })

@@ -147,7 +147,7 @@ async fn measure_asked(arguments: &ArgMatches, settings: &Settings, binary: &Pat
         return Box::pin(cycles::measure(binary, cycles, settings.workers)).await;
     }
     if is_set("fairness") {
-        return Box::pin(fairness::measure(binary, settings.services)).await;
+        return Box::pin(fairness::measure(binary, settings.services, settings.workers)).await;
     }
     if is_set("instructions") {
         return Box::pin(instructions::measure(binary, settings.services)).await;
