@@ -113,7 +113,7 @@ fn can_build_for(target: &str) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// The binary, linked statically against glibc: it resolves names by itself.
+/// The binary, linked statically against glibc: it resolves names by itself, and its allocator bears threads.
 fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, ReleaseError> {
     if let Some(binary) = &options.binary {
         return read(binary);
@@ -136,9 +136,6 @@ fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, Rel
         .current_dir(&top)
         .env("RUSTFLAGS", flags)
         .env("CARGO_TARGET_DIR", &folder)
-        // For C compilers: the allocator's code contains the date of its compilation. Cargo compiles it once for all
-        // commits, so this is a constant.
-        .env("SOURCE_DATE_EPOCH", "0")
         .env("ELPIO_REVISION", revision);
     if options.arm64 {
         command.env("CC_aarch64_unknown_linux_gnu", ARM64_LINKER);
