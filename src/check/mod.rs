@@ -40,7 +40,7 @@ const CONCURRENCY: usize = 16;
 /// Between two attempts of `--wait`.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How many missing permissions a row names.
-const NAMED_RIGHTS: usize = 4;
+const NAMED_PERMISSIONS: usize = 4;
 
 /// What to check.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +103,7 @@ async fn rows(
         .collect();
     let engine = config.operator.engine;
     rows.extend(ENGINES.iter().zip(&facts).map(|(row, facts)| engine_row(row, facts, engine)));
-    rows.extend(rights_rows(client, &user, namespace, &config.operator, &installed).await?);
+    rows.extend(permission_rows(client, &user, namespace, &config.operator, &installed).await?);
     rows.push(lease(client, namespace, &config.operator).await);
     rows.extend(policy_rows(client, &config.operator).await);
     rows.extend(otlp_rows(&config.telemetry).await);
@@ -152,7 +152,7 @@ fn full_name(permission: &permissions::Permission) -> String {
     format!("{resource}{dot}{}{slash}{sub}{name}", permission.group)
 }
 
-async fn rights_rows(
+async fn permission_rows(
     client: &Client,
     user: &str,
     namespace: &str,
@@ -164,9 +164,9 @@ async fn rights_rows(
         let (missing, count) = missing(client, &group, namespace, &config.namespaces).await?;
         granted += count - missing.len();
         let name = format!("permissions: {}", group.purpose);
-        let mut named = missing.iter().take(NAMED_RIGHTS).cloned().collect::<Vec<_>>().join(", ");
-        if missing.len() > NAMED_RIGHTS {
-            named = format!("{named} and {} more", missing.len() - NAMED_RIGHTS);
+        let mut named = missing.iter().take(NAMED_PERMISSIONS).cloned().collect::<Vec<_>>().join(", ");
+        if missing.len() > NAMED_PERMISSIONS {
+            named = format!("{named} and {} more", missing.len() - NAMED_PERMISSIONS);
         }
         let is_unused = group.project.is_some_and(|project| !installed.contains(&project));
         let action = "upgrade the Helm release to what is installed, or apply the roles of your manifests, and \

@@ -1,4 +1,4 @@
-//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check.rs` compares it with the
+//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check_faults.rs` compares it with the
 //! roles that are shipped.
 
 use crate::{

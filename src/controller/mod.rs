@@ -87,13 +87,11 @@ impl<K: Kind> Controller<K> {
         let is_processing = self.queue.is_processing(&key);
         let source = if is_processing { ChangeSource::Write } else { ChangeSource::Watch };
         self.observer.observe::<K>(change, source);
-        self.observe_host(&key, change.new.as_deref());
         let Some(new) = &change.new else {
             self.queue.remove(&key);
-            self.observer.forget(&key);
-            self.reconciler.pruned.forget(&key);
-            return;
+            return self.forget(&key);
         };
+        self.observe_host(&key, Some(new));
         if self.observer.is_leader()
             && !change.own_write
             && let Some(trigger) = trigger_for::<K>(change.old.as_deref(), new)
@@ -110,6 +108,13 @@ impl<K: Kind> Controller<K> {
             K::lane(object.spec.as_ref().ok(), object.status.as_ref(), &self.reconciler.defaults)
         });
         self.queue.add_to(lane, key, trigger);
+    }
+
+    /// Nothing is remembered of an object that is gone.
+    fn forget(&self, key: &ObjectKey) {
+        self.observe_host(key, None);
+        self.observer.forget(key);
+        self.reconciler.pruned.forget(key);
     }
 
     /// Takes note of the host that an object asks for. Those that wait for one that is free now go on.

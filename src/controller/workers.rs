@@ -62,7 +62,12 @@ impl<K: Kind> Controller<K> {
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
         let _writing = self.reconciler.recorder.give_way();
-        let object = self.store.get(&item.key).filter(|object| object.metadata.deletion_timestamp.is_none());
+        let known = self.store.get(&item.key);
+        if known.is_none() {
+            // Where an answer showed that it is gone, a list may come before the watch's event.
+            self.forget(&item.key);
+        }
+        let object = known.filter(|object| object.metadata.deletion_timestamp.is_none());
         let Some(object) = object.filter(|_| self.observer.is_leader()) else {
             return self.queue.done(&item.key, &Requeue::default());
         };
@@ -70,7 +75,8 @@ impl<K: Kind> Controller<K> {
         let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
         // An edit may have come with the answer to a write of the status, before the watch shows it: the watch's event
         // is then taken for an echo of the write.
-        if now.is_some_and(|now| trigger_for::<K>(Some(&object), &now) == Some(Trigger::Spec)) {
+        if let Some(now) = now.filter(|now| trigger_for::<K>(Some(&object), now) == Some(Trigger::Spec)) {
+            self.observe_host(&item.key, Some(&now));
             self.enqueue(item.key.clone(), Trigger::Spec);
         }
         self.queue.done(&item.key, &requeue);

@@ -123,7 +123,10 @@ pub async fn a_request_wakes_what_sleeps() {
     // As its status says it is called.
     let host = format!("api.{}.svc", environment.namespace);
     let address = asleep.status.unwrap().address.unwrap();
-    assert!(reported.contains(&format!("call {address} with Host: {host}")), "{reported}");
+    assert!(
+        reported.contains(&format!("in the cluster: {address} (send the header Host: {host})")),
+        "{reported}"
+    );
     let answer = request(address.trim_start_matches("http://"), &host).await;
     clock.step("a request through the interceptor was answered");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(pods::RESPONSE_BODY), "{answer}");

@@ -182,7 +182,7 @@ async fn replayed_89_internal_host_of_another_namespace() {
     let inside = format!("web.{}.svc", env.namespace);
     assert_eq!(live.data["spec"]["hosts"], json!([inside, format!("{inside}.cluster.local")]));
     let ready = find(&env.ready("web").await, "Ready").unwrap();
-    assert!(ready.message.ends_with(&format!("with Host: {inside}")), "{}", ready.message);
+    assert!(ready.message.ends_with(&format!("(send the header Host: {inside})")), "{}", ready.message);
     for host in live.data["spec"]["hosts"].as_array().unwrap() {
         let refused = refusal(&env, &with(image("v1"), &json!({"ingress": {"host": host}}))).await;
         assert!(refused.as_ref().is_some_and(|m| m.contains("spec.ingress.host")), "{host}: {refused:?}");

@@ -35,7 +35,7 @@ fn metadata(kind: &str, name: &str, n: usize, owner: Option<(&str, &str, String)
 fn conditions(kinds: &[&str]) -> Value {
     let condition = |kind: &&str| {
         json!({"type": kind, "status": "True", "reason": "Reconciled", "observedGeneration": 1,
-        "message": "serves at http://service.a-namespace.example.com", "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        "message": "available at http://service.a-namespace.example.com", "lastTransitionTime": "2026-01-01T00:00:00Z"})
     };
     kinds.iter().map(condition).collect()
 }

@@ -1,5 +1,5 @@
 //! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when its
-//! owner is reconciled. As a tree it would take thirty times the memory. It makes no request.
+//! owner is reconciled. As a tree it would take many times the memory. It makes no request.
 
 use std::borrow::Cow;
 

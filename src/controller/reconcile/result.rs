@@ -74,7 +74,8 @@ impl ReconcileResult {
             summary.record(error.class, error.retry_after, error.to_string(), failures);
         }
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
-            return Self::stale(done, K::engine(status));
+            let is_again = request.item.conflicts >= retry::immediate_retries(ErrorType::Conflict);
+            return Self::stale(done, K::engine(status), is_again.then(|| retry::BACKOFF.jittered(failures)));
         }
         let corrected = match request.item.trigger {
             Trigger::Child => attempt.child_corrected,
@@ -123,13 +124,14 @@ impl ReconcileResult {
         let engine = request.object.status.as_ref().and_then(K::engine);
         if result.stopped.is_some() || !is_leader {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
-            return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine) });
+            return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine, None) });
         }
         let retries = result.failures.iter().map(|(class, ..)| retry::immediate_retries(*class)).max()?;
-        (request.item.conflicts < retries).then(|| Self::stale(result, engine))
+        (request.item.conflicts < retries).then(|| Self::stale(result, engine, None))
     }
 
-    fn stale(done: &ApplyResult, engine: Option<&'static str>) -> Self {
+    /// To be made again: at once, or after a pause, where the watch has not brought the newer state for a while.
+    fn stale(done: &ApplyResult, engine: Option<&'static str>, pause: Option<Duration>) -> Self {
         let report = ReconcileReport {
             failure: None,
             engine,
@@ -138,7 +140,7 @@ impl ReconcileResult {
             changed_anything: has_changed(done),
             ..ReconcileReport::default()
         };
-        let requeue = Requeue { immediate: true, ..Requeue::default() };
+        let requeue = Requeue { immediate: pause.is_none(), retry_after: pause, ..Requeue::default() };
         Self { report, requeue, resource_version_after: None }
     }
 }

@@ -128,15 +128,18 @@ impl Bench {
         times
     }
 
-    /// For as long as something goes on.
+    /// For as long as something goes on. What has begun meanwhile counts.
     async fn create_until(&self, prefix: &str, end: impl Future<Output = ()>) -> Vec<Sample> {
-        let (mut times, mut end) = (Vec::new(), std::pin::pin!(end));
-        loop {
+        let (mut times, mut end, mut goes_on) = (Vec::new(), std::pin::pin!(end), true);
+        while goes_on {
             let name = format!("{prefix}-{}", times.len());
-            let one = self.create_one(&name);
+            let mut one = std::pin::pin!(self.create_one(&name));
             tokio::select! {
-                took = one => times.push(took),
-                () = &mut end => break,
+                took = &mut one => times.push(took),
+                () = &mut end => {
+                    goes_on = false;
+                    times.push(one.await);
+                }
             }
         }
         times.sort_unstable();

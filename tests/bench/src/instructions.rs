@@ -1,5 +1,5 @@
-//! `--instructions`: what metrics and traces cost, in instructions that valgrind counts, which no other load of the
-//! machine changes. The same services are created, made ready and edited one after another, so that each run makes
+//! `--instructions`: what metrics and traces cost, in instructions that valgrind counts, which another load of the
+//! machine hardly changes. The page is not read. The same services are created, made ready and edited one after another, so that each run makes
 //! the same reconciles.
 
 use std::{
