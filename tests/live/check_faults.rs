@@ -116,12 +116,9 @@ fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
         let groups = permission_groups(Engine::Knative);
         let permissions = groups.iter().flat_map(|group| &group.permissions).filter(|one| one.scope == scope);
         permissions
-            .flat_map(|right| {
-                let name = right.name.unwrap_or_default();
-                right
-                    .verbs
-                    .iter()
-                    .map(move |verb| format!("{verb} {}.{} {name}", right.resource, right.group))
+            .flat_map(|one| {
+                let name = one.name.unwrap_or_default();
+                one.verbs.iter().map(move |verb| format!("{verb} {}.{} {name}", one.resource, one.group))
             })
             .collect()
     };

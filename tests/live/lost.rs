@@ -3,12 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{
-    Cluster, WatchBlackhole, Webhook, eventually,
-    otlp::Span,
-    process::Exit,
-    webhook::{ReviewedRequest, Rule},
-};
+use elpio_cluster::{Cluster, WatchBlackhole, Webhook, eventually, otlp::Span, process::Exit, webhook::Rule};
 use elpio_operator::api::RolloutStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -28,15 +23,11 @@ fn is_root_of(span: &Span, rollout: &RolloutStatus) -> bool {
     span.name == "rollout ElpioService" && Some(&span.trace_id) == rollout.trace_id.as_ref()
 }
 
-/// Waits until the webhook has such a request, `RESOURCE.GROUP` or `RESOURCE/SUBRESOURCE`, after those of `before`.
+/// Waits until the webhook has such a request, after those of `before`.
 async fn is_reviewed(webhook: &Webhook, before: usize, resource: &str) {
     eventually(&format!("{resource} is being written"), TIMEOUT, async || {
         let seen = webhook.requests().split_off(before);
-        let is_it = |seen: &ReviewedRequest| {
-            let of_group = format!("{}.{}", seen.resource, seen.group);
-            resource == of_group || resource == format!("{}/{}", seen.resource, seen.subresource)
-        };
-        if seen.iter().any(is_it) { Ok(()) } else { Err(format!("{seen:?}")) }
+        if seen.iter().any(|seen| seen.is_of(resource)) { Ok(()) } else { Err(format!("{seen:?}")) }
     })
     .await;
 }
@@ -91,7 +82,7 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
     env.wait_for_metric("elpio_rollout_duration_seconds_count", &[("outcome", "ready")], 1.0).await;
 }
 
-/// Where the watch is slower than the answer, which holds the edit, the watch's event looks like an echo of the write.
+/// Where the watch is slower than the answer, which holds the edit, its event looks like an echo of the write.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_the_answer_to_a_status_brings_is_reconciled() {
     let cluster = Cluster::shared().await;

@@ -11,6 +11,7 @@ use std::{
 use elpio_cluster::{
     Cluster, Operator,
     components::clients::BENCH_PEER,
+    eventually,
     process::{self, CommandSpec, Process, TempDir, stats},
 };
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,10 +24,11 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::USER;
+use crate::{USER, compare::to_f64};
 
 /// Long enough for 10,000 objects on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_mins(3);
+const COUNT_TIMEOUT: Duration = Duration::from_mins(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -64,6 +66,16 @@ pub fn spawn_operator(binary: &Path, cluster: &Cluster, workers: usize, more: &[
         ("ELPIO_CONCURRENCY", workers.as_str()),
     ];
     Operator::spawn(binary, &cluster.kubeconfig_for(USER), &[&env[..], more].concat())
+}
+
+/// Waits until the operator's gauge counts so many objects with these labels.
+pub async fn wait_for_count(operator: &Operator, labels: &[(&str, &str)], expected: usize) {
+    eventually(&format!("{expected} objects of {labels:?}"), COUNT_TIMEOUT, async || {
+        let found = operator.sample("elpio_resources", labels).await;
+        let is_it = (found.unwrap_or_default() - to_f64(expected as u64)).abs() < 0.5;
+        if is_it { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
 }
 
 impl Running {

@@ -1,11 +1,9 @@
-//! `--cycles N`: what creating and deleting services leaves in the operator's memory. Two rounds of N are made,
-//! each followed by a rest in which what is kept for a time is forgotten; the second may add nothing.
+//! `--cycles N`: what creating and deleting services leaves in the operator's memory. Two rounds of N are made, each
+//! followed by a rest in which what is kept for a time is forgotten; the second may add nothing.
 
 use std::{path::Path, time::Duration};
 
-use elpio_cluster::{
-    Cluster, ClusterOptions, FakeEngineOptions, FakeEngines, Operator, eventually, process::stats,
-};
+use elpio_cluster::{Cluster, ClusterOptions, FakeEngineOptions, FakeEngines, Operator, process::stats};
 use kube::{
     Client,
     api::{DeleteParams, ListParams},
@@ -14,7 +12,7 @@ use kube::{
 use crate::{
     USER,
     compare::mebibytes,
-    contender::spawn_operator,
+    contender::{spawn_operator, wait_for_count},
     crds,
     load::{Load, api, bind_cluster_admin},
     results::table,
@@ -22,7 +20,6 @@ use crate::{
 
 /// Services that exist at once.
 const BATCH: usize = 200;
-const TIMEOUT: Duration = Duration::from_mins(5);
 /// Series of Events are forgotten ten minutes after their last occurrence, within a minute.
 const REST: Duration = Duration::from_mins(12);
 /// What the second round may add, as a share of what was there.
@@ -66,24 +63,11 @@ pub async fn measure(binary: &Path, cycles: usize, workers: usize) -> bool {
 /// Creates a batch, waits until all are ready, and deletes it with its children, as the garbage collector does.
 async fn cycle(load: &Load, client: &Client, operator: &Operator) {
     load.create().await;
-    count(operator, &[("kind", "ElpioService"), ("ready", "true")], load.services).await;
+    wait_for_count(operator, &[("kind", "ElpioService"), ("ready", "true")], load.services).await;
     let all = (DeleteParams::default(), ListParams::default());
     let of_engine = api(client, &load.namespace, "serving.knative.dev", "v1", "Service");
     for objects in [load.api(), of_engine] {
         objects.delete_collection(&all.0, &all.1).await.expect("they are deleted");
     }
-    count(operator, &[("kind", "ElpioService")], 0).await;
-}
-
-/// Waits until the operator counts so many objects.
-async fn count(operator: &Operator, labels: &[(&str, &str)], expected: usize) {
-    eventually(&format!("{expected} of {labels:?}"), TIMEOUT, async || {
-        let found = operator.sample("elpio_resources", labels).await.unwrap_or_default();
-        if (found - crate::compare::to_f64(expected as u64)).abs() < 0.5 {
-            Ok(())
-        } else {
-            Err(format!("{found}"))
-        }
-    })
-    .await;
+    wait_for_count(operator, &[("kind", "ElpioService")], 0).await;
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use elpio_cluster::{
-    Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, eventually, process::stats,
+    Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, process::stats,
 };
 use futures::{StreamExt as _, stream};
 use kube::{
@@ -20,13 +20,12 @@ use serde_json::{Value, json};
 use crate::{
     USER,
     compare::{mebibytes, to_f64},
-    contender::spawn_operator,
+    contender::{spawn_operator, wait_for_count},
     crds,
     load::{api, bind_cluster_admin, create},
     results::table,
 };
 
-const TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_IN_FLIGHT: usize = 16;
 /// Between two looks at memory that are to agree.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -115,14 +114,7 @@ async fn for_each(count: usize, request: impl AsyncFn(usize)) {
 }
 
 async fn wait_until_ready(operator: &Operator, functions: usize) {
-    eventually("every function is ready", TIMEOUT, async || {
-        let labels = [("kind", "ElpioFunction"), ("ready", "true")];
-        match operator.sample("elpio_resources", &labels).await {
-            Some(ready) if ready >= to_f64(functions as u64) => Ok(()),
-            other => Err(format!("{other:?} of {functions}")),
-        }
-    })
-    .await;
+    wait_for_count(operator, &[("kind", "ElpioFunction"), ("ready", "true")], functions).await;
 }
 
 /// A task for each run, which its run refers to.

@@ -1,6 +1,6 @@
-//! `--instructions`: what metrics and traces cost, in instructions that valgrind counts, which another load of the
-//! machine hardly changes. The page is not read. The same services are created, made ready and edited one after another, so that each run makes
-//! the same reconciles.
+//! `--instructions`: what metrics and traces cost, in instructions that valgrind counts, which another load of
+//! the machine hardly changes. The page is not read. The same services are created, made ready and edited one
+//! after another, so that each run makes the same reconciles.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use std::{
 
 use elpio_cluster::{
     Cluster, ClusterOptions, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, eventually,
-    process::TempDir,
+    process::{Exit, TempDir},
 };
 use kube::{
     Client, ResourceExt as _,
@@ -123,7 +123,8 @@ async fn run(binary: &Path, cluster: &Cluster, client: &Client, mode: &Mode, ser
         load.api().patch(&name, &PatchParams::default(), &tag).await.expect("an edit");
         wait_until_ready(&load, &name, 2).await;
     }
-    operator.terminate(TIMEOUT).await;
+    let exit = operator.terminate(TIMEOUT).await;
+    assert_eq!(exit, Exit::Code(0), "{}", operator.log_tail());
     let counted = std::fs::read_to_string(&counts).expect("valgrind writes its counts");
     let summary = counted.lines().find_map(|line| line.strip_prefix("summary: "));
     summary.and_then(|total| total.trim().parse().ok()).expect("a number of instructions")

@@ -1,8 +1,8 @@
-//! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against
-//! a real API server; with `--compare`: a bare client and a peer in Go beside it; with `--functions`, `--cycles`,
-//! `--fairness`, `--instructions`, `--faults` and `--hostile`: what functions, deletions, others' floods, telemetry, a
-//! faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the operator's metrics, `/proc`, valgrind and
-//! the audit log.
+//! `cargo bench-operator`: times, requests, CPU and memory of the operator for many services at once, against a
+//! real API server; with `--compare`: a bare client and a peer in Go beside it; with `--functions`, `--cycles`,
+//! `--fairness`, `--instructions`, `--faults` and `--hostile`: what functions, deletions, others' floods,
+//! telemetry, a faulty collector and objects of 1 MiB cost. It may measure from outside only: by watches, the
+//! operator's metrics, `/proc`, valgrind and the audit log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

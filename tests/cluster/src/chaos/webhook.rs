@@ -76,11 +76,7 @@ impl Rule {
     }
 
     pub(crate) fn matches(&self, request: &ReviewedRequest) -> bool {
-        let (plural, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
-        let group = format!("{}.{}", request.resource, request.group);
-        subresource == request.subresource
-            && (plural == "*" || plural == request.resource || plural == group)
-            && (self.operation == "*" || self.operation == request.operation)
+        request.is_of(&self.resource) && (self.operation == "*" || self.operation == request.operation)
     }
 }
 
@@ -101,6 +97,16 @@ pub struct ReviewedRequest {
     pub user: String,
     /// The status code with which it was refused.
     pub refused: Option<u16>,
+}
+
+impl ReviewedRequest {
+    /// Whether it is of this resource: `PLURAL`, `PLURAL.GROUP` or `*`, each also with `/SUBRESOURCE`.
+    #[must_use]
+    pub fn is_of(&self, resource: &str) -> bool {
+        let (plural, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let group = format!("{}.{}", self.resource, self.group);
+        subresource == self.subresource && (plural == "*" || plural == self.resource || plural == group)
+    }
 }
 
 #[derive(Default)]
