@@ -14,7 +14,7 @@ use crate::{
 #[must_use]
 pub fn command() -> Command {
     Command::new("check")
-        .about("Check the cluster, the CRDs, the engines, the permissions, the Lease, the policies and the OTLP endpoint")
+        .about("Check the cluster, the CRDs, the engines, the permissions, the Lease, the policies, the OTLP endpoint")
         .args(cluster_options())
         .args([
             option(

@@ -1,5 +1,5 @@
-//! `elpio-operator check`: whether this cluster, these permissions and this configuration let an operator work. It
-//! reads, and changes nothing.
+//! `elpio-operator check`: whether this cluster, these permissions and this configuration let an operator work.
+//! It reads, and changes nothing.
 
 pub mod command;
 pub mod judge;

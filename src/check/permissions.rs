@@ -1,5 +1,5 @@
-//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check_faults.rs` compares it with the
-//! roles that are shipped.
+//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check_faults.rs` compares it with
+//! the roles that are shipped.
 
 use crate::{
     api::{self, Engine, GROUP},

@@ -1,5 +1,5 @@
-//! The workers of a kind: they take items from the queue, and each item is one reconcile. How many apply and how
-//! many report at once: `workqueue/slots.rs`.
+//! The workers of a kind: they take items from the queue, and each item is one reconcile. How many run at once is
+//! decided in `workqueue/slots.rs`.
 
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -73,8 +73,8 @@ impl<K: Kind> Controller<K> {
         };
         let (requeue, resource_version_after) = self.reconcile_object(&item, &object, &mut slot).await;
         let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
-        // An edit may have come with the answer to a write of the status, before the watch shows it: the watch's event
-        // is then taken for an echo of the write.
+        // An edit may have come with the answer to a write of the status, before the watch shows it. The watch's
+        // event is then taken for an echo of the write.
         if let Some(now) = now.filter(|now| trigger_for::<K>(Some(&object), now) == Some(Trigger::Spec)) {
             self.observe_host(&item.key, Some(&now));
             self.enqueue(item.key.clone(), Trigger::Spec);

@@ -1,10 +1,10 @@
-//! A text that is kept for long, compressed. The texts of children are alike, so each is compressed against examples
-//! of them; what it has in common with those takes almost no memory. It knows no object.
+//! A text that is kept for long, compressed. The texts of children are alike, so each is compressed against
+//! examples of them; what it has in common with those takes almost no memory. It knows no object.
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 
-/// Examples of all kinds of children, as their texts are. Nothing that is stored outlives the process, so they may
-/// change.
+/// Examples of all kinds of children, as their texts are. What is compressed does not outlive the process, so they
+/// may change.
 const DICTIONARY: &[u8] = include_bytes!("packed_text.dictionary");
 
 /// A text that takes little memory.

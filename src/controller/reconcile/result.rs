@@ -74,8 +74,9 @@ impl ReconcileResult {
             summary.record(error.class, error.retry_after, error.to_string(), failures);
         }
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
-            let is_again = request.item.conflicts >= retry::immediate_retries(ErrorType::Conflict);
-            return Self::stale(done, K::engine(status), is_again.then(|| retry::BACKOFF.jittered(failures)));
+            let is_repeated = request.item.conflicts >= retry::immediate_retries(ErrorType::Conflict);
+            let pause = is_repeated.then(|| retry::BACKOFF.jittered(failures));
+            return Self::stale(done, K::engine(status), pause);
         }
         let corrected = match request.item.trigger {
             Trigger::Child => attempt.child_corrected,

@@ -210,7 +210,7 @@ fn amounts(
         match Quantity::parse(&amount.to_string()) {
             None => errors.add(field, format!("{:?} is not a quantity", amount.to_string())),
             Some(quantity) if quantity.is_negative() => {
-                errors.add(field, format!("must not be negative, not {amount}"));
+                errors.add(field, format!("must be at least 0, not {amount}"));
             }
             Some(quantity) => {
                 read.insert(name.clone(), quantity);

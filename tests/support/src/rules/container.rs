@@ -195,13 +195,13 @@ pub fn resources() -> Vec<Case> {
         bad(
             "less than nothing",
             json!({"resources": {"limits": {"cpu": "-1"}}}),
-            "spec.resources.limits.cpu: must not be negative, not -1",
+            "spec.resources.limits.cpu: must be at least 0, not -1",
             "spec.resources.limits",
         ),
         bad(
             "less than nothing as an integer",
             json!({"resources": {"limits": {"cpu": -1}}}),
-            "spec.resources.limits.cpu: must not be negative, not -1",
+            "spec.resources.limits.cpu: must be at least 0, not -1",
             "spec.resources.limits",
         ),
         bad(
