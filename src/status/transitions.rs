@@ -83,9 +83,9 @@ impl<'a> Transitions<'a> {
         Some(new_event(event_type::WARNING, reason::ROLLOUT_TIMED_OUT, action::OBSERVE, note))
     }
 
-    /// It became ready.
+    /// It became ready, or it is ready at a generation that was not: an engine may be faster than the status.
     pub fn ready_event(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
-        let was = find_condition(self.before, kind::READY).is_some_and(|c| c.status == "True");
+        let was = self.previous(kind::READY).is_some_and(|c| c.status == "True");
         let is = self.current(kind::READY).is_some_and(|c| c.status == "True");
         (is && !was).then(|| new_event(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
     }

@@ -45,7 +45,9 @@ fn knative_from_nothing_to_ready_and_through_an_edit() {
             &[],
             false,
         )
-        .step("and rises", 2, &v2, &[ksvc(2, 2, "True", "", "")], &[], false);
+        .step("and rises", 2, &v2, &[ksvc(2, 2, "True", "", "")], &[], false)
+        .step("edited, Knative was faster than the status", 3, &v1, &[ksvc(3, 3, "True", "", "")], &[], false)
+        .step("a resync", 3, &v1, &[ksvc(3, 3, "True", "", "")], &[], false);
     story.compare("knative");
 }
 
