@@ -15,6 +15,7 @@
 //! ```
 
 mod background;
+mod counts;
 pub mod object;
 mod published;
 mod queue;

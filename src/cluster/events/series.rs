@@ -12,6 +12,7 @@ use crate::{
     api::event::NewEvent,
     backoff::ExponentialBackoff,
     cluster::events::{
+        counts::SeriesCounts,
         object::{FoundEvent, Regarding},
         write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
     },
@@ -36,15 +37,9 @@ pub struct Series {
     type_: &'static str,
     reason: &'static str,
     namespace: String,
-    /// Kept until the Event exists; most series are kept for longer, and without it.
+    /// Kept until the Event exists.
     pending: Option<Box<PendingEvent>>,
-    names_taken: u32,
-    count: i32,
-    /// What the API server has of them; 0: it does not have the Event.
-    recorded: i32,
-    recorded_at: Instant,
-    first: Timestamp,
-    last: Timestamp,
+    counts: SeriesCounts,
     last_trace: Option<String>,
     /// Kept until they are written.
     caller: Option<Box<CallingReconcile>>,
@@ -64,20 +59,15 @@ struct Retry {
 }
 
 impl Series {
-    /// A series without occurrences.
+    /// A series with so many occurrences.
     #[must_use]
-    pub fn new(regarding: &Regarding, event: &NewEvent, at: Timestamp, now: Instant) -> Self {
+    pub fn new(regarding: &Regarding, event: &NewEvent, counts: SeriesCounts) -> Self {
         Self {
             type_: event.type_,
             reason: event.reason,
             namespace: regarding.namespace.clone(),
             pending: None,
-            names_taken: 0,
-            count: 0,
-            recorded: 0,
-            recorded_at: now,
-            first: at,
-            last: at,
+            counts,
             last_trace: None,
             caller: None,
             open: 0,
@@ -95,21 +85,21 @@ impl Series {
         at: Timestamp,
         now: Instant,
     ) -> PublishAction {
-        let republished = self.count > 0 && since.is_some_and(|since| self.last >= since);
+        let republished = self.counts.count > 0 && since.is_some_and(|since| self.counts.last >= since);
         if !republished {
-            self.count = self.count.saturating_add(1);
-            self.last = at;
+            self.counts.count = self.counts.count.saturating_add(1);
+            self.counts.last = at;
             self.last_trace = ids.map(SpanIds::trace_id);
         }
-        if republished && (self.recorded > 0 || self.is_pending()) {
+        if republished && (self.counts.recorded > 0 || self.is_pending()) {
             return PublishAction::Defer;
         }
         if self.is_pending() {
             self.open += 1;
             return PublishAction::Await;
         }
-        let recent = self.recorded_at + SERIES_UPDATE_INTERVAL > now;
-        if self.recorded > 1 && recent { PublishAction::Defer } else { PublishAction::Write }
+        let recent = self.counts.recorded_at + SERIES_UPDATE_INTERVAL > now;
+        if self.counts.recorded > 1 && recent { PublishAction::Defer } else { PublishAction::Write }
     }
 
     /// Takes what a call needs, for an occurrence that leads to one.
@@ -129,8 +119,9 @@ impl Series {
     /// Begins a call, unless one is running or nothing is to be written.
     pub fn begin(&mut self) -> Option<EventWrite> {
         self.queued = false;
-        let creates = self.recorded == 0;
-        if self.in_flight || self.count <= self.recorded || (creates && self.pending.is_none()) {
+        let creates = self.counts.recorded == 0;
+        if self.in_flight || self.counts.count <= self.counts.recorded || (creates && self.pending.is_none())
+        {
             return None;
         }
         self.in_flight = true;
@@ -139,10 +130,10 @@ impl Series {
             reason: self.reason,
             namespace: self.namespace.clone(),
             pending: self.pending.as_deref().filter(|_| creates).cloned(),
-            names_taken: self.names_taken,
-            count: self.count,
-            first: self.first,
-            last: self.last,
+            names_taken: self.counts.names_taken,
+            count: self.counts.count,
+            first: self.counts.first,
+            last: self.counts.last,
             last_trace: self.last_trace.clone(),
             caller: self.caller.as_deref().cloned(),
         })
@@ -157,7 +148,7 @@ impl Series {
             EventWriteResult::Expired => {
                 // The next call begins a new Event: this one where the occurrence is at hand, or that of the
                 // next occurrence.
-                self.recorded = 0;
+                self.counts.recorded = 0;
                 self.retry = None;
                 if self.pending.is_some() {
                     return NextStep::Again;
@@ -193,12 +184,12 @@ impl Series {
         if self.queued {
             return None;
         }
-        match (self.in_flight, self.retry, self.recorded) {
+        match (self.in_flight, self.retry, self.counts.recorded) {
             (true, ..) => None,
             (false, Some(retry), _) => Some(retry.at),
-            (false, None, recorded) if recorded == 0 || self.count <= recorded => None,
-            (false, None, 1) => Some(self.recorded_at),
-            (false, None, _) => Some(self.recorded_at + SERIES_UPDATE_INTERVAL),
+            (false, None, recorded) if recorded == 0 || self.counts.count <= recorded => None,
+            (false, None, 1) => Some(self.counts.recorded_at),
+            (false, None, _) => Some(self.counts.recorded_at + SERIES_UPDATE_INTERVAL),
         }
     }
 
@@ -208,10 +199,10 @@ impl Series {
         self.queued || self.in_flight || self.due_at().is_some()
     }
 
-    /// When the API server had the last word of it.
+    /// How often it occurred, and what the API server has of it.
     #[must_use]
-    pub fn recorded_at(&self) -> Instant {
-        self.recorded_at
+    pub fn counts(&self) -> SeriesCounts {
+        self.counts
     }
 
     /// The occurrences whose outcome is not known, as type, reason and number.
@@ -226,8 +217,8 @@ impl Series {
     }
 
     fn written(&mut self, write: &EventWrite, now: Instant) -> Vec<(EventOutcome, u32)> {
-        self.recorded = write.count;
-        self.recorded_at = now;
+        self.counts.recorded = write.count;
+        self.counts.recorded_at = now;
         self.retry = None;
         self.pending = None;
         self.caller = None;
@@ -243,8 +234,8 @@ impl Series {
         let (count, first, last) = match found {
             FoundEvent::Own { count, first, last } => (count, first, last),
             FoundEvent::Foreign => {
-                self.names_taken += 1;
-                return if self.names_taken < MAX_NAME_ATTEMPTS {
+                self.counts.names_taken += 1;
+                return if self.counts.names_taken < MAX_NAME_ATTEMPTS {
                     NextStep::Again
                 } else {
                     NextStep::Done(self.close(EventOutcome::Failed))
@@ -252,18 +243,19 @@ impl Series {
             }
         };
         // Created by a call of ours whose answer was lost: it counts what we had counted by then.
-        let own = first == Some(self.first);
+        let own = first == Some(self.counts.first);
         // Published before a restart or a take-over: it is no second occurrence.
         let since = write.pending.as_ref().and_then(|pending| pending.regarding.since);
         let republished = since.zip(last).is_some_and(|(since, last)| last >= since);
         if !own {
-            self.count = self.count.saturating_add(count).saturating_sub(i32::from(republished));
+            self.counts.count =
+                self.counts.count.saturating_add(count).saturating_sub(i32::from(republished));
         }
-        self.recorded = count;
-        self.recorded_at = now;
+        self.counts.recorded = count;
+        self.counts.recorded_at = now;
         self.retry = None;
         self.pending = None;
-        if self.count > self.recorded {
+        if self.counts.count > self.counts.recorded {
             return NextStep::Again;
         }
         NextStep::Done(self.close(if own { EventOutcome::Created } else { EventOutcome::Aggregated }))

@@ -36,7 +36,11 @@ struct Steps {
 impl Steps {
     fn new(since: Option<Timestamp>) -> Self {
         let start = Instant::now();
-        Self { series: Series::new(&regarding(since), &event(), at(0), start), start, since }
+        Self {
+            series: Series::new(&regarding(since), &event(), SeriesCounts::new(at(0), start)),
+            start,
+            since,
+        }
     }
 
     fn now(&self, seconds: i64) -> Instant {
@@ -110,7 +114,7 @@ fn a_failed_call_is_tried_again_and_counted_once() {
     assert_eq!(steps.due(), Some(12), "Retry-After");
     let after = steps.write(12, EventWriteResult::Written);
     assert_eq!(after, NextStep::Done(vec![(Created, 1), (Aggregated, 1)]));
-    assert_eq!(steps.series.recorded, 2, "the retry counts what came meanwhile");
+    assert_eq!(steps.series.counts.recorded, 2, "the retry counts what came meanwhile");
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn an_event_that_is_there_is_counted_on() {
         let mut steps = Steps::new(since);
         steps.occur(0);
         assert_eq!(steps.write(0, found), after, "{what}");
-        assert_eq!(steps.series.count, expected, "{what}");
+        assert_eq!(steps.series.counts.count, expected, "{what}");
     }
 }
 
@@ -152,9 +156,13 @@ fn a_transition_that_is_republished_is_no_occurrence() {
     let mut steps = Steps::new(Some(at(-1)));
     steps.occur(0);
     steps.write(0, EventWriteResult::Written);
-    assert_eq!((steps.occur(40), steps.series.count, steps.due()), (PublishAction::Defer, 1, None));
+    assert_eq!((steps.occur(40), steps.series.counts.count, steps.due()), (PublishAction::Defer, 1, None));
     steps.since = Some(at(41));
-    assert_eq!((steps.occur(41), steps.series.count), (PublishAction::Write, 2), "a later transition is one");
+    assert_eq!(
+        (steps.occur(41), steps.series.counts.count),
+        (PublishAction::Write, 2),
+        "a later transition is one"
+    );
 }
 
 #[test]
@@ -163,7 +171,7 @@ fn a_foreign_event_is_left_alone() {
     steps.occur(0);
     let foreign = EventWriteResult::Found(FoundEvent::Foreign);
     assert_eq!(steps.write(0, foreign), NextStep::Again);
-    assert_eq!(steps.series.names_taken, 1);
+    assert_eq!(steps.series.counts.names_taken, 1);
     steps.write(0, EventWriteResult::Written);
     steps.occur(1);
     assert_eq!(steps.series.begin().map(|write| write.names_taken), Some(1), "the series keeps its name");

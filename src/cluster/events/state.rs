@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use crate::{
     api::event::NewEvent,
     cluster::{
         events::{
+            counts::SeriesCounts,
             object::{Regarding, event_name},
             series::Series,
             write::{EventWrite, EventWriteResult, NextStep, PublishAction},
@@ -39,12 +41,17 @@ pub type Lost = (&'static str, &'static str, u32);
 /// Every series, and every object's budget.
 #[derive(Debug, Default)]
 pub struct RecorderState {
+    /// Those that have something to write.
     series: HashMap<String, Series>,
+    /// The others, by the hash of their name: there may be several for each object.
+    quiet: HashMap<u64, SeriesCounts>,
+    hasher: RandomState,
     /// When each series that has something to write is due.
     due: BTreeSet<(Instant, String)>,
     /// How many series wait for their turn.
     queued: usize,
-    budgets: HashMap<String, (f64, Instant)>,
+    /// By the hash of an object's uid.
+    budgets: HashMap<u64, Budget>,
     swept: Option<Instant>,
 }
 
@@ -61,12 +68,16 @@ impl RecorderState {
     ) -> (String, PublishAction) {
         self.sweep(now);
         let name = event_name(regarding, event);
-        let series =
-            self.series.entry(name.clone()).or_insert_with(|| Series::new(regarding, event, at, now));
+        let series = self.series.entry(name.clone()).or_insert_with(|| {
+            let counts = self.quiet.remove(&self.hasher.hash_one(&name));
+            Series::new(regarding, event, counts.unwrap_or_else(|| SeriesCounts::new(at, now)))
+        });
         let was_due = series.due_at();
         let mut action = series.add(regarding.since, ids.as_ref(), at, now);
         if action == PublishAction::Write {
-            if self.queued < MAX_QUEUED && take_token(&mut self.budgets, &regarding.uid, now) {
+            let uid = self.hasher.hash_one(&regarding.uid);
+            let budget = self.budgets.entry(uid).or_insert_with(|| Budget::new(now));
+            if self.queued < MAX_QUEUED && budget.take(now) {
                 series.open(regarding, event, ids);
                 self.queued += 1;
             } else {
@@ -76,6 +87,7 @@ impl RecorderState {
         if action == PublishAction::Write || series.is_unwritten() {
             series.set_caller(caller);
         }
+        self.settle(&name);
         self.reschedule(&name, was_due);
         (name, action)
     }
@@ -101,8 +113,10 @@ impl RecorderState {
         let Some(series) = self.series.get_mut(name) else { return NextStep::Done(Vec::new()) };
         let was_due = series.due_at();
         let after = series.end(write, result, now);
-        if matches!(after, NextStep::Forget(_)) {
-            self.series.remove(name);
+        match after {
+            NextStep::Forget(_) => drop(self.series.remove(name)),
+            NextStep::Done(_) => self.settle(name),
+            NextStep::Again => {}
         }
         self.reschedule(name, was_due);
         after
@@ -126,7 +140,7 @@ impl RecorderState {
     /// When the next one has, or when what has been quiet for long is forgotten.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let sweep = self.swept.filter(|_| !self.series.is_empty() || !self.budgets.is_empty());
+        let sweep = self.swept.filter(|_| !self.quiet.is_empty() || !self.budgets.is_empty());
         let due = self.due.first().map(|(at, _)| *at);
         due.into_iter().chain(sweep.map(|at| at + SWEEP_INTERVAL)).min()
     }
@@ -134,8 +148,7 @@ impl RecorderState {
     /// Every series that has something to write, or is being written.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
-        let unwritten = self.series.iter().filter(|(_, series)| series.is_unwritten());
-        unwritten.map(|(name, _)| name.clone()).collect()
+        self.series.keys().cloned().collect()
     }
 
     /// Gives up what is not written yet.
@@ -148,6 +161,7 @@ impl RecorderState {
     /// Forgets every series: another replica has led meanwhile, and has counted on.
     pub fn clear(&mut self) {
         self.series.clear();
+        self.quiet.clear();
         self.due.clear();
         self.queued = 0;
     }
@@ -163,30 +177,54 @@ impl RecorderState {
         }
     }
 
+    /// Keeps no more of a series than its counts, where nothing is to be written.
+    fn settle(&mut self, name: &str) {
+        if self.series.get(name).is_some_and(|series| !series.is_unwritten())
+            && let Some(series) = self.series.remove(name)
+        {
+            self.quiet.insert(self.hasher.hash_one(name), series.counts());
+        }
+    }
+
     /// Forgets what has been quiet for long.
     pub fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| at + SWEEP_INTERVAL > now) {
             return;
         }
         self.swept = Some(now);
-        self.series.retain(|_, series| series.is_unwritten() || series.recorded_at() + SERIES_TTL > now);
-        self.budgets.retain(|_, (_, since)| *since + SERIES_TTL > now);
+        self.quiet.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
+        // A full budget is the same as none.
+        self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(SPAM_BURST));
         table::shrink(&mut self.series);
+        table::shrink(&mut self.quiet);
         table::shrink(&mut self.budgets);
     }
 }
 
-/// Takes one call from an object's budget, if there is one left.
-fn take_token(budgets: &mut HashMap<String, (f64, Instant)>, uid: &str, now: Instant) -> bool {
-    let (tokens, since) = budgets.entry(uid.to_owned()).or_insert((f64::from(SPAM_BURST), now));
-    *tokens = (*tokens + now.duration_since(*since).as_secs_f64() / SPAM_REFILL.as_secs_f64())
-        .min(f64::from(SPAM_BURST));
-    *since = now;
-    let allowed = *tokens >= 1.0;
-    if allowed {
-        *tokens -= 1.0;
+/// How many calls an object's Events may cause.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    tokens: f64,
+    since: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { tokens: f64::from(SPAM_BURST), since: now }
     }
-    allowed
+
+    fn refilled(&self, now: Instant) -> f64 {
+        let refill = now.duration_since(self.since).as_secs_f64() / SPAM_REFILL.as_secs_f64();
+        (self.tokens + refill).min(f64::from(SPAM_BURST))
+    }
+
+    /// Takes one call, if there is one left.
+    fn take(&mut self, now: Instant) -> bool {
+        let tokens = self.refilled(now);
+        let allowed = tokens >= 1.0;
+        *self = Self { tokens: if allowed { tokens - 1.0 } else { tokens }, since: now };
+        allowed
+    }
 }
 
 #[cfg(test)]

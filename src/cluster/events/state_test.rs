@@ -34,12 +34,28 @@ fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: I
 
 #[test]
 fn a_budget_is_spent_and_fills_again() {
-    let (mut budgets, start) = (HashMap::new(), Instant::now());
-    let granted = (0..100).filter(|_| take_token(&mut budgets, "u", start)).count();
+    let start = Instant::now();
+    let mut budget = Budget::new(start);
+    let granted = (0..100).filter(|_| budget.take(start)).count();
     assert_eq!(granted, SPAM_BURST as usize);
-    assert!(take_token(&mut budgets, "other", start), "one object's budget is not another's");
-    assert!(!take_token(&mut budgets, "u", start + SPAM_REFILL / 2));
-    assert!(take_token(&mut budgets, "u", start + SPAM_REFILL * 2));
+    assert!(!budget.take(start + SPAM_REFILL / 2));
+    assert!(budget.take(start + SPAM_REFILL * 2));
+    assert!(budget.refilled(start + SPAM_REFILL * 100) >= f64::from(SPAM_BURST), "it is full again");
+}
+
+#[test]
+fn one_objects_budget_is_not_anothers() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let mut publish = |uid: &str| {
+        let (name, action) = add(&mut state, uid, now);
+        if action == PublishAction::Write {
+            write(&mut state, &name, EventWriteResult::NamespaceGone, now);
+        }
+        action
+    };
+    let actions: Vec<_> = (0..=SPAM_BURST).map(|_| publish("u")).collect();
+    assert_eq!(actions.last(), Some(&PublishAction::Drop), "{actions:?}");
+    assert_eq!(publish("other"), PublishAction::Write);
 }
 
 #[test]
@@ -49,7 +65,8 @@ fn retries_are_not_charged() {
     for _ in 0..5 {
         write(&mut state, &name, EventWriteResult::Failed(None), now);
     }
-    assert!((state.budgets["u"].0 - f64::from(SPAM_BURST - 1)).abs() < 0.01, "{:?}", state.budgets);
+    let left: Vec<f64> = state.budgets.values().map(|budget| budget.refilled(now)).collect();
+    assert!((left[0] - f64::from(SPAM_BURST - 1)).abs() < 0.01, "{left:?}");
 }
 
 #[test]
@@ -59,8 +76,13 @@ fn what_is_not_written_is_not_forgotten() {
     write(&mut state, &written, EventWriteResult::Written, now);
     let (failed, _) = add(&mut state, "failed", now);
     write(&mut state, &failed, EventWriteResult::Failed(None), now);
+    assert_eq!(
+        (state.series.len(), state.quiet.len()),
+        (1, 1),
+        "of what is written only the counts are kept"
+    );
     state.sweep(now + SERIES_TTL * 2);
-    assert_eq!(state.series.keys().collect::<Vec<_>>(), [&failed]);
+    assert_eq!((state.series.keys().collect::<Vec<_>>(), state.quiet.len()), (vec![&failed], 0));
     assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
     assert!(state.due(now, 9).is_empty(), "not before its time");
     assert_eq!(state.next_due().map(|at| state.due(at, 9)), Some(vec![failed]));
@@ -72,7 +94,7 @@ fn what_is_given_up_leaves_no_memory() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
     assert_eq!(write(&mut state, &name, EventWriteResult::NamespaceGone, now), NextStep::Forget(Vec::new()));
-    assert!(state.series.is_empty());
+    assert!(state.series.is_empty() && state.quiet.is_empty());
 }
 
 #[test]
@@ -120,5 +142,5 @@ fn what_is_quiet_is_forgotten_without_another_event() {
         at = due;
         state.sweep(at);
     }
-    assert!(state.series.is_empty() && state.budgets.is_empty());
+    assert!(state.quiet.is_empty() && state.budgets.is_empty());
 }
