@@ -1,6 +1,8 @@
 //! The workers of a kind: they take items from the queue, and each item is one reconcile. How many run at once is
 //! decided in `workqueue/slots.rs`.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 use kube::ResourceExt;
 use tokio::{sync::watch, task::JoinSet};
@@ -14,7 +16,9 @@ use crate::{
         predicate::trigger_for,
         reconcile::ReconcileRequest,
         workqueue::{
-            LANES, Lane, Requeue, WorkItem, retry,
+            LANES, Lane, Requeue, WorkItem,
+            precedence::{Precedence, PrecedenceGate},
+            retry,
             slots::{WorkerSlot, WorkerSlots},
         },
     },
@@ -30,17 +34,27 @@ const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER / 2;
 impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
         self.observer.rollouts.metrics.workers(K::KIND, workers);
-        join_all((0..LANES).map(|lane| self.clone().work_in(lane, workers, stop.clone()))).await;
+        let gate = Arc::new(PrecedenceGate::new(workers));
+        join_all((0..LANES).map(|lane| self.clone().work_in(lane, workers, gate.clone(), stop.clone())))
+            .await;
     }
 
-    async fn work_in(self, lane: Lane, workers: usize, mut stop: watch::Receiver<bool>) {
-        let (slots, mut running) = (WorkerSlots::new(workers), JoinSet::new());
+    async fn work_in(
+        self,
+        lane: Lane,
+        workers: usize,
+        gate: Arc<PrecedenceGate>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let (slots, mut running) = (WorkerSlots::new(workers, gate.clone()), JoinSet::new());
         let mut leading = self.observer.leading();
         loop {
             let next = async {
-                let slot = slots.acquire().await;
+                let mut slot = slots.acquire().await;
                 let _ = leading.wait_for(|leading| *leading).await;
-                (slot, self.queue.get_from(lane).await)
+                let (item, precedence) = self.next_item(lane, &gate).await;
+                slot.begin(precedence);
+                (slot, item)
             };
             tokio::select! {
                 biased;
@@ -58,6 +72,17 @@ impl<K: Kind> Controller<K> {
         }
         slots.balance(0);
         while running.join_next().await.is_some() {}
+    }
+
+    async fn next_item(&self, lane: Lane, gate: &PrecedenceGate) -> (WorkItem, Precedence) {
+        loop {
+            let changed = gate.changed();
+            tokio::select! {
+                biased;
+                next = self.queue.get_from(lane, || gate.admits_yielding()) => return next,
+                () = changed => {}
+            }
+        }
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {

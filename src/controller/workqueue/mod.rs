@@ -3,6 +3,7 @@
 //!
 //! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Users see all three here.
 
+pub mod precedence;
 mod ready;
 pub mod retry;
 mod round_robin;
@@ -16,7 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cluster::ObjectKey,
-    controller::workqueue::state::QueueState,
+    controller::workqueue::{precedence::Precedence, state::QueueState},
     telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
@@ -119,11 +120,11 @@ impl WorkQueue {
 
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
-        self.get_from(0).await
+        self.get_from(0, || true).await.0
     }
 
-    /// The next item of a lane, as soon as there is one.
-    pub async fn get_from(&self, lane: Lane) -> WorkItem {
+    /// The next item of a lane, as soon as there is one; one that yields only where such are admitted.
+    pub async fn get_from(&self, lane: Lane, admits_yielding: impl Fn() -> bool) -> (WorkItem, Precedence) {
         loop {
             let woken = self.wake[lane].notified();
             let due = {
@@ -136,7 +137,7 @@ impl WorkQueue {
                 if promoted > 0 {
                     self.wake_all();
                 }
-                if let Some((item, waited)) = state.pop(lane, now) {
+                if let Some((item, precedence, waited)) = state.pop(lane, admits_yielding(), now) {
                     // Another worker has to see what is left, and the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);
@@ -144,7 +145,7 @@ impl WorkQueue {
                     if more {
                         self.wake[lane].notify_one();
                     }
-                    return item;
+                    return (item, precedence);
                 }
                 state.timers.first().map(|(at, _)| *at)
             };

@@ -4,7 +4,13 @@
 use std::collections::HashMap;
 
 use crate::{
-    api::Engine, cluster::ObjectKey, controller::workqueue::round_robin::RoundRobin, telemetry::Trigger,
+    api::Engine,
+    cluster::ObjectKey,
+    controller::workqueue::{
+        precedence::{CROWD, Precedence},
+        round_robin::RoundRobin,
+    },
+    telemetry::Trigger,
 };
 
 /// After so many urgent ones in a row, one that can wait gets its turn: nothing starves.
@@ -80,12 +86,13 @@ impl ReadyQueue {
         self.lanes[lane].queue(urgency).push(key.namespace.clone(), key);
     }
 
-    /// The next key of a lane.
-    pub(super) fn pop(&mut self, lane: Lane) -> Option<ObjectKey> {
+    /// The next key of a lane; where those that yield are not admitted, the next one that is preferred.
+    pub(super) fn pop(&mut self, lane: Lane, admits_yielding: bool) -> Option<(ObjectKey, Precedence)> {
         loop {
             let queue = &mut self.lanes[lane];
-            let urgency = queue.next();
-            let key = queue.queue(urgency).pop()?;
+            let (urgency, at_most) =
+                if admits_yielding { (queue.next(), usize::MAX) } else { (Urgency::Urgent, CROWD) };
+            let (key, waiting) = queue.queue(urgency).pop_from(at_most)?;
             if self.waiting.get(&key) != Some(&(lane, urgency)) {
                 continue;
             }
@@ -96,7 +103,8 @@ impl ReadyQueue {
                 // A wave leaves no empty tables behind.
                 *self = Self::default();
             }
-            return Some(key);
+            let is_preferred = urgency == Urgency::Urgent && waiting <= CROWD;
+            return Some((key, if is_preferred { Precedence::Preferred } else { Precedence::Yielding }));
         }
     }
 

@@ -12,7 +12,7 @@ fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     for (id, trigger) in added {
         ready.push(key(id), 0, (*trigger).into());
     }
-    let order = std::iter::from_fn(|| ready.pop(0)).map(|key| key.to_string()).collect();
+    let order = std::iter::from_fn(|| ready.pop(0, true)).map(|(key, _)| key.to_string()).collect();
     let lane = &ready.lanes[0];
     assert!(ready.is_empty() && lane.urgent.is_empty() && lane.background.is_empty());
     order
@@ -57,10 +57,10 @@ fn a_key_that_became_urgent_waits_again_where_it_is_put() {
     ready.push(key("a/1"), 0, Urgency::Background);
     ready.push(key("a/1"), 0, Urgency::Urgent);
     ready.push(key("a/2"), 0, Urgency::Background);
-    assert_eq!((ready.len(), ready.pop(0)), (2, Some(key("a/1"))));
+    assert_eq!((ready.len(), pop(&mut ready, 0)), (2, Some(key("a/1"))));
     ready.push(key("a/1"), 0, Urgency::Background);
     assert_eq!(ready.len(), 2);
-    let left: Vec<ObjectKey> = std::iter::from_fn(|| ready.pop(0)).collect();
+    let left: Vec<ObjectKey> = std::iter::from_fn(|| pop(&mut ready, 0)).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
@@ -72,8 +72,26 @@ fn lanes_do_not_wait_for_each_other() {
     }
     ready.push(key("a/other"), 1, Urgency::Background);
     assert_eq!((ready.len(), ready.len_of(0), ready.len_of(1)), (10, 9, 1));
-    assert_eq!((ready.pop(1), ready.pop(1)), (Some(key("a/other")), None));
+    assert_eq!((pop(&mut ready, 1), pop(&mut ready, 1)), (Some(key("a/other")), None));
     ready.push(key("a/0"), 1, Urgency::Urgent);
     assert_eq!((ready.len_of(0), ready.len_of(1)), (8, 1), "it moved");
-    assert_eq!((ready.pop(0), ready.pop(1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
+    assert_eq!((pop(&mut ready, 0), pop(&mut ready, 1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
+}
+
+fn pop(ready: &mut ReadyQueue, lane: Lane) -> Option<ObjectKey> {
+    ready.pop(lane, true).map(|(key, _)| key)
+}
+
+#[test]
+fn a_crowd_and_what_nobody_waits_for_yield() {
+    let mut ready = ReadyQueue::default();
+    (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Urgency::Urgent));
+    ready.push(key("retry/1"), 0, Urgency::Background);
+    ready.push(key("few/1"), 0, Urgency::Urgent);
+    assert_eq!(ready.pop(0, false), Some((key("few/1"), Precedence::Preferred)), "out of turn");
+    assert_eq!(ready.pop(0, false), None);
+    assert_eq!(ready.pop(0, true), Some((key("crowd/0"), Precedence::Yielding)));
+    assert_eq!(ready.pop(0, false), Some((key("crowd/1"), Precedence::Preferred)), "it is no crowd any more");
+    while ready.pop(0, false).is_some() {}
+    assert_eq!(ready.pop(0, true), Some((key("retry/1"), Precedence::Yielding)));
 }

@@ -29,15 +29,23 @@ impl<T> RoundRobin<T> {
 
     /// The first of the namespace whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
-        let namespace = self.turns.pop_front()?;
+        self.pop_from(usize::MAX).map(|(item, _)| item)
+    }
+
+    /// The first of the next namespace in which no more than so many wait, and how many wait there.
+    pub fn pop_from(&mut self, at_most: usize) -> Option<(T, usize)> {
+        let waiting = |namespace: &String| self.by_namespace.get(namespace).map_or(0, VecDeque::len);
+        let turn = self.turns.iter().position(|namespace| waiting(namespace) <= at_most)?;
+        let namespace = self.turns.remove(turn)?;
         let queue = self.by_namespace.get_mut(&namespace)?;
+        let waiting = queue.len();
         let item = queue.pop_front();
         if queue.is_empty() {
             self.by_namespace.remove(&namespace);
         } else {
             self.turns.push_back(namespace);
         }
-        item
+        item.map(|item| (item, waiting))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -12,7 +12,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::controller::workqueue::round_robin::RoundRobin;
+use crate::controller::workqueue::{
+    precedence::{Precedence, PrecedenceGate, PrecedenceGuard},
+    round_robin::RoundRobin,
+};
 
 /// Children that take longer to be written give their slot to another reconcile, and are still written.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ const REPORTING_BESIDE_APPLYING: usize = 5;
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
     reporting: Arc<ReportingSlots>,
+    gate: Arc<PrecedenceGate>,
     count: usize,
 }
 
@@ -52,21 +56,24 @@ pub struct WorkerSlot {
     applying: Option<OwnedSemaphorePermit>,
     reporting: Option<ReportingSlot>,
     all_reporting: Arc<ReportingSlots>,
+    gate: Arc<PrecedenceGate>,
+    precedence: Option<PrecedenceGuard>,
 }
 
 impl WorkerSlots {
-    /// So many that apply at once, and as many that report.
+    /// So many that apply at once, and as many that report, as far as the gate lets them.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub fn new(count: usize, gate: Arc<PrecedenceGate>) -> Self {
         let reporting = ReportingState { open: count, in_use: 0, waiting: RoundRobin::default() };
         let reporting = Arc::new(ReportingSlots(Mutex::new(reporting)));
-        Self { applying: Arc::new(Semaphore::new(count)), reporting, count }
+        Self { applying: Arc::new(Semaphore::new(count)), reporting, gate, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
     pub async fn acquire(&self) -> WorkerSlot {
         let applying = self.applying.clone().acquire_owned().await.ok();
-        WorkerSlot { applying, reporting: None, all_reporting: self.reporting.clone() }
+        let (all_reporting, gate) = (self.reporting.clone(), self.gate.clone());
+        WorkerSlot { applying, reporting: None, all_reporting, gate, precedence: None }
     }
 
     /// Opens few slots for those that report, or all: `waiting` is how many wait to apply.
@@ -81,6 +88,12 @@ impl ReportingSlots {
     fn open(self: &Arc<Self>, count: usize) {
         self.0.lock().open = count;
         self.grant();
+    }
+
+    /// One at once, beyond those that are open: they are never many.
+    fn take(self: &Arc<Self>) -> ReportingSlot {
+        self.0.lock().in_use += 1;
+        ReportingSlot(self.clone())
     }
 
     async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<ReportingSlot> {
@@ -116,22 +129,34 @@ impl Drop for ReportingSlot {
 }
 
 impl WorkerSlot {
+    /// Whose slot it is.
+    pub fn begin(&mut self, precedence: Precedence) {
+        self.precedence = Some(self.gate.enter(precedence));
+    }
+
     /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
     pub async fn while_applying<T>(&mut self, apply: impl Future<Output = T>) -> T {
         let mut apply = pin!(apply);
         if let Ok(applied) = tokio::time::timeout(SLOW_WRITE, &mut apply).await {
             return applied;
         }
-        self.applying = None;
+        (self.applying, self.precedence) = (None, None);
         apply.await
     }
 
     /// Moves to those that report, which frees the slot among those that apply.
     pub async fn move_to_reporting(&mut self, namespace: &str) {
-        if self.reporting.is_none() {
-            self.applying = None;
-            self.reporting = self.all_reporting.acquire(namespace).await;
+        if self.reporting.is_some() {
+            return;
         }
+        self.applying = None;
+        if self.precedence.as_ref().is_some_and(PrecedenceGuard::is_preferred) {
+            self.reporting = Some(self.all_reporting.take());
+            return;
+        }
+        self.precedence = None;
+        self.reporting = self.all_reporting.acquire(namespace).await;
+        self.precedence = Some(self.gate.enter_reporting().await);
     }
 }
 

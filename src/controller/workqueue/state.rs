@@ -12,6 +12,7 @@ use crate::{
     cluster::{ObjectKey, table},
     controller::workqueue::{
         Requeue, WorkItem,
+        precedence::Precedence,
         ready::{Lane, ReadyQueue},
         retry::IMMEDIATE_DELAY,
     },
@@ -150,9 +151,14 @@ impl QueueState {
         true
     }
 
-    /// The next item of a lane, and how long it waited.
-    pub(super) fn pop(&mut self, lane: Lane, now: Instant) -> Option<(WorkItem, Duration)> {
-        let key = self.ready.pop(lane)?;
+    /// The next item of a lane, who it goes before, and how long it waited.
+    pub(super) fn pop(
+        &mut self,
+        lane: Lane,
+        admits_yielding: bool,
+        now: Instant,
+    ) -> Option<(WorkItem, Precedence, Duration)> {
+        let (key, precedence) = self.ready.pop(lane, admits_yielding)?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
@@ -160,7 +166,8 @@ impl QueueState {
         let (failures, conflicts) = (entry.failures, entry.conflicts);
         let waited = now.duration_since(dirty.since);
         let contended = entry.hot_loop_delay(now).is_some();
-        Some((WorkItem { key, trigger: dirty.trigger, failures, conflicts, contended }, waited))
+        let item = WorkItem { key, trigger: dirty.trigger, failures, conflicts, contended };
+        Some((item, precedence, waited))
     }
 
     /// Moves what is due from the timers into the queue. Returns how many are new there.
