@@ -79,7 +79,7 @@ impl<K: Kind> Controller<K> {
             let changed = gate.changed();
             tokio::select! {
                 biased;
-                next = self.queue.get_from(lane, || gate.admits_yielding()) => return next,
+                next = self.queue.get_from(lane, || gate.admission()) => return next,
                 () = changed => {}
             }
         }

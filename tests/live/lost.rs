@@ -55,8 +55,6 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
             o.status.as_ref().and_then(|s| s.rollout.as_ref()).is_some_and(ended)
         })
         .await;
-    let event = env.event("web", "Warning", "ReconcileFailed").await;
-    assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
     // The next attempt begins with the object as it was, comes to an end of its own and does not even reach
     // the API server.
     eventually("another attempt has failed", TIMEOUT, async || {
@@ -69,6 +67,8 @@ async fn a_status_whose_answer_is_lost_ends_its_rollout() {
         "told before anything is known"
     );
     proxy.release();
+    let event = env.event("web", "Warning", "ReconcileFailed").await;
+    assert!(event.note.as_ref().unwrap().starts_with("timeout: "), "{:?}", event.note);
 
     let rollout = written.status.unwrap().rollout.unwrap();
     let root = env.otlp.wait_for_span("the root", TIMEOUT, |s| is_root_of(s, &rollout)).await;

@@ -17,7 +17,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     cluster::ObjectKey,
-    controller::workqueue::{precedence::Precedence, state::QueueState},
+    controller::workqueue::{
+        precedence::{Admission, Precedence},
+        state::QueueState,
+    },
     telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
@@ -120,11 +123,11 @@ impl WorkQueue {
 
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
-        self.get_from(0, || true).await.0
+        self.get_from(0, || Admission::ALL).await.0
     }
 
-    /// The next item of a lane, as soon as there is one; one that yields only where such are admitted.
-    pub async fn get_from(&self, lane: Lane, admits_yielding: impl Fn() -> bool) -> (WorkItem, Precedence) {
+    /// The next item of a lane, as soon as there is one that is admitted.
+    pub async fn get_from(&self, lane: Lane, admission: impl Fn() -> Admission) -> (WorkItem, Precedence) {
         loop {
             let woken = self.wake[lane].notified();
             let due = {
@@ -137,7 +140,7 @@ impl WorkQueue {
                 if promoted > 0 {
                     self.wake_all();
                 }
-                if let Some((item, precedence, waited)) = state.pop(lane, admits_yielding(), now) {
+                if let Some((item, precedence, waited)) = state.pop(lane, admission(), now) {
                     // Another worker has to see what is left, and the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);

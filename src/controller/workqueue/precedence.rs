@@ -1,16 +1,16 @@
-//! Lets the few go before the many: while an item of a namespace with little to do runs, few of those that wait in
-//! crowds, or that nobody waits for, run beside it. It knows no item and no queue.
+//! Lets the few go before the many: while an item of a namespace with little to do runs beside the crowd of another
+//! one, or beside what nobody waits for, few of those run. It knows no item and no queue.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-/// Where more than so many items of a namespace wait, they yield.
+/// More than so many items of a namespace that wait are a crowd.
 pub(super) const CROWD: usize = 16;
 
-/// So many of 16 slots are left to those that yield while one that is preferred runs.
-const YIELDING_BESIDE_PREFERRED: usize = 2;
+/// So many of 16 slots are left to the others while one that is preferred runs.
+const OTHERS_BESIDE_PREFERRED: usize = 2;
 
 /// They are left so few for so long after it: what was done once is often done again.
 const LINGER: Duration = Duration::from_millis(200);
@@ -18,10 +18,26 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// Somebody did something where little happens.
+    /// One of few in its namespace, while another namespace's crowd waits, or background work.
     Preferred,
-    /// It is one of many, or nothing happened.
-    Yielding,
+    /// Somebody did something.
+    Normal,
+    /// Nothing happened: a retry, or all objects after a start.
+    Background,
+}
+
+/// What may be taken from the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Also those that are not preferred.
+    pub all: bool,
+    /// Background work is being done.
+    pub background_runs: bool,
+}
+
+impl Admission {
+    /// Whatever waits.
+    pub const ALL: Self = Self { all: true, background_runs: false };
 }
 
 /// Counts who runs, in all lanes of a kind.
@@ -37,41 +53,34 @@ struct Running {
     preferred: usize,
     /// When the last one that was preferred ended.
     ended: Option<Instant>,
+    /// Of the others.
     applying: usize,
+    background: usize,
     reporting: usize,
-}
-
-/// What those that yield do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Activity {
-    Preferred,
-    Applying,
-    Reporting,
 }
 
 /// One that runs; on drop it does no longer.
 #[derive(Debug)]
 pub struct PrecedenceGuard {
     gate: Arc<PrecedenceGate>,
-    activity: Activity,
+    /// `None`: it reports.
+    precedence: Option<Precedence>,
 }
 
 impl Running {
-    fn count(&mut self, activity: Activity) -> &mut usize {
-        match activity {
-            Activity::Preferred => &mut self.preferred,
-            Activity::Applying => &mut self.applying,
-            Activity::Reporting => &mut self.reporting,
+    /// The count of those that apply with this precedence, or of those that report.
+    fn count(&mut self, precedence: Option<Precedence>) -> &mut usize {
+        match precedence {
+            Some(Precedence::Preferred) => &mut self.preferred,
+            Some(Precedence::Normal) => &mut self.applying,
+            Some(Precedence::Background) => &mut self.background,
+            None => &mut self.reporting,
         }
     }
 
-    /// Whether those that yield make room now.
+    /// Whether the others make room now.
     fn is_restrained(&self) -> bool {
         self.preferred > 0 || self.ended.is_some_and(|at| at.elapsed() < LINGER)
-    }
-
-    fn admits(&mut self, activity: Activity, few: usize) -> bool {
-        !self.is_restrained() || *self.count(activity) < few
     }
 }
 
@@ -79,14 +88,16 @@ impl PrecedenceGate {
     /// For lanes with so many slots each.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        let few = (slots * YIELDING_BESIDE_PREFERRED / 16).max(1);
+        let few = (slots * OTHERS_BESIDE_PREFERRED / 16).max(1);
         Self { running: Mutex::default(), few, changed: Notify::new() }
     }
 
-    /// Whether one that yields may apply now.
+    /// Who may begin to apply now.
     #[must_use]
-    pub fn admits_yielding(&self) -> bool {
-        self.running.lock().admits(Activity::Applying, self.few)
+    pub fn admission(&self) -> Admission {
+        let running = self.running.lock();
+        let all = !running.is_restrained() || running.applying + running.background < self.few;
+        Admission { all, background_runs: running.background > 0 }
     }
 
     /// When that may have changed.
@@ -104,23 +115,19 @@ impl PrecedenceGate {
     /// One begins to apply, whoever runs.
     #[must_use]
     pub fn enter(self: &Arc<Self>, precedence: Precedence) -> PrecedenceGuard {
-        let activity = match precedence {
-            Precedence::Preferred => Activity::Preferred,
-            Precedence::Yielding => Activity::Applying,
-        };
-        *self.running.lock().count(activity) += 1;
-        PrecedenceGuard { gate: self.clone(), activity }
+        *self.running.lock().count(Some(precedence)) += 1;
+        PrecedenceGuard { gate: self.clone(), precedence: Some(precedence) }
     }
 
-    /// One that yields begins to report, as soon as it may.
+    /// One that is not preferred begins to report, as soon as it may.
     pub async fn enter_reporting(self: &Arc<Self>) -> PrecedenceGuard {
         loop {
             let changed = self.changed();
             {
                 let mut running = self.running.lock();
-                if running.admits(Activity::Reporting, self.few) {
+                if !running.is_restrained() || running.reporting < self.few {
                     running.reporting += 1;
-                    return PrecedenceGuard { gate: self.clone(), activity: Activity::Reporting };
+                    return PrecedenceGuard { gate: self.clone(), precedence: None };
                 }
             }
             changed.await;
@@ -132,14 +139,14 @@ impl PrecedenceGuard {
     /// Whether it is one that is preferred.
     #[must_use]
     pub fn is_preferred(&self) -> bool {
-        self.activity == Activity::Preferred
+        self.precedence == Some(Precedence::Preferred)
     }
 }
 
 impl Drop for PrecedenceGuard {
     fn drop(&mut self) {
         let mut running = self.gate.running.lock();
-        *running.count(self.activity) -= 1;
+        *running.count(self.precedence) -= 1;
         if self.is_preferred() {
             running.ended = Some(Instant::now());
         }

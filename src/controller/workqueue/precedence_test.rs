@@ -9,19 +9,21 @@ async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
 #[tokio::test(start_paused = true)]
 async fn few_apply_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
-    let many: Vec<_> = (0..16).map(|_| gate.enter(Precedence::Yielding)).collect();
-    assert!(gate.admits_yielding(), "nobody is preferred");
+    let many: Vec<_> = (0..16).map(|_| gate.enter(Precedence::Normal)).collect();
+    assert!(gate.admission().all, "nobody is preferred");
     let preferred = gate.enter(Precedence::Preferred);
-    assert!(!gate.admits_yielding());
+    assert!(!gate.admission().all);
     drop(many);
-    let _first = gate.enter(Precedence::Yielding);
-    assert!(gate.admits_yielding(), "they do not starve");
-    let _second = gate.enter(Precedence::Yielding);
-    assert!(!gate.admits_yielding());
+    let _first = gate.enter(Precedence::Normal);
+    assert!(gate.admission().all, "they do not starve");
+    let second = gate.enter(Precedence::Background);
+    assert!(!gate.admission().all);
     drop(preferred);
-    assert!(!gate.admits_yielding(), "another may follow");
+    assert!(!gate.admission().all, "another may follow");
     gate.changed().await;
-    assert!(gate.admits_yielding());
+    assert_eq!(gate.admission(), Admission { all: true, background_runs: true });
+    drop(second);
+    assert_eq!(gate.admission(), Admission::ALL);
 }
 
 #[tokio::test(start_paused = true)]

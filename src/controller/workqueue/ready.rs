@@ -7,7 +7,7 @@ use crate::{
     api::Engine,
     cluster::ObjectKey,
     controller::workqueue::{
-        precedence::{CROWD, Precedence},
+        precedence::{Admission, CROWD, Precedence},
         round_robin::RoundRobin,
     },
     telemetry::Trigger,
@@ -64,6 +64,11 @@ impl LaneQueue {
         if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
     }
 
+    /// Whether it has a crowd, or background work.
+    fn is_busy(&self) -> bool {
+        self.urgent.has_crowd() || !self.background.is_empty()
+    }
+
     fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin<ObjectKey> {
         match urgency {
             Urgency::Urgent => &mut self.urgent,
@@ -86,12 +91,12 @@ impl ReadyQueue {
         self.lanes[lane].queue(urgency).push(key.namespace.clone(), key);
     }
 
-    /// The next key of a lane; where those that yield are not admitted, the next one that is preferred.
-    pub(super) fn pop(&mut self, lane: Lane, admits_yielding: bool) -> Option<(ObjectKey, Precedence)> {
+    /// The next key of a lane that is admitted.
+    pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, Precedence)> {
         loop {
             let queue = &mut self.lanes[lane];
             let (urgency, at_most) =
-                if admits_yielding { (queue.next(), usize::MAX) } else { (Urgency::Urgent, CROWD) };
+                if admission.all { (queue.next(), usize::MAX) } else { (Urgency::Urgent, CROWD) };
             let (key, waiting) = queue.queue(urgency).pop_from(at_most)?;
             if self.waiting.get(&key) != Some(&(lane, urgency)) {
                 continue;
@@ -99,12 +104,17 @@ impl ReadyQueue {
             self.waiting.remove(&key);
             self.waiting_in[lane] -= 1;
             queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
+            let others_wait = || admission.background_runs || self.lanes.iter().any(LaneQueue::is_busy);
+            let precedence = match urgency {
+                Urgency::Background => Precedence::Background,
+                Urgency::Urgent if waiting <= CROWD && others_wait() => Precedence::Preferred,
+                Urgency::Urgent => Precedence::Normal,
+            };
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
                 *self = Self::default();
             }
-            let is_preferred = urgency == Urgency::Urgent && waiting <= CROWD;
-            return Some((key, if is_preferred { Precedence::Preferred } else { Precedence::Yielding }));
+            return Some((key, precedence));
         }
     }
 

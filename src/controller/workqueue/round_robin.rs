@@ -2,16 +2,20 @@
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
+use crate::controller::workqueue::precedence::CROWD;
+
 /// What waits, by namespace.
 #[derive(Debug)]
 pub(super) struct RoundRobin<T> {
     turns: VecDeque<String>,
     by_namespace: HashMap<String, VecDeque<T>>,
+    /// Namespaces in which more than [`CROWD`] wait.
+    crowds: usize,
 }
 
 impl<T> Default for RoundRobin<T> {
     fn default() -> Self {
-        Self { turns: VecDeque::new(), by_namespace: HashMap::new() }
+        Self { turns: VecDeque::new(), by_namespace: HashMap::new(), crowds: 0 }
     }
 }
 
@@ -19,7 +23,10 @@ impl<T> RoundRobin<T> {
     /// At the end of its namespace's queue.
     pub fn push(&mut self, namespace: String, item: T) {
         match self.by_namespace.entry(namespace) {
-            Entry::Occupied(mut queue) => queue.get_mut().push_back(item),
+            Entry::Occupied(mut queue) => {
+                self.crowds += usize::from(queue.get().len() == CROWD);
+                queue.get_mut().push_back(item);
+            }
             Entry::Vacant(queue) => {
                 self.turns.push_back(queue.key().clone());
                 queue.insert(VecDeque::from([item]));
@@ -40,12 +47,18 @@ impl<T> RoundRobin<T> {
         let queue = self.by_namespace.get_mut(&namespace)?;
         let waiting = queue.len();
         let item = queue.pop_front();
+        self.crowds -= usize::from(queue.len() == CROWD);
         if queue.is_empty() {
             self.by_namespace.remove(&namespace);
         } else {
             self.turns.push_back(namespace);
         }
         item.map(|item| (item, waiting))
+    }
+
+    /// Whether more than [`CROWD`] wait in some namespace.
+    pub fn has_crowd(&self) -> bool {
+        self.crowds > 0
     }
 
     pub fn is_empty(&self) -> bool {

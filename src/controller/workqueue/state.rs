@@ -12,7 +12,7 @@ use crate::{
     cluster::{ObjectKey, table},
     controller::workqueue::{
         Requeue, WorkItem,
-        precedence::Precedence,
+        precedence::{Admission, Precedence},
         ready::{Lane, ReadyQueue},
         retry::IMMEDIATE_DELAY,
     },
@@ -151,14 +151,14 @@ impl QueueState {
         true
     }
 
-    /// The next item of a lane, who it goes before, and how long it waited.
+    /// The next item of a lane that is admitted, who goes first, and how long it waited.
     pub(super) fn pop(
         &mut self,
         lane: Lane,
-        admits_yielding: bool,
+        admission: Admission,
         now: Instant,
     ) -> Option<(WorkItem, Precedence, Duration)> {
-        let (key, precedence) = self.ready.pop(lane, admits_yielding)?;
+        let (key, precedence) = self.ready.pop(lane, admission)?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
