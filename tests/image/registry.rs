@@ -6,6 +6,7 @@ use elpio_cluster::{
     components::{CRANE, REGISTRY},
     eventually,
     process::{CommandSpec, Process, TempDir, free_port},
+    repository_root,
 };
 use elpio_release::oci::OciLayout;
 use serde_json::Value;
@@ -61,6 +62,11 @@ async fn it_survives_a_registry_with_the_same_digest() {
     assert_eq!(config["config"]["User"], "65532:65532");
     assert_eq!(config["config"]["Entrypoint"][0], "/usr/local/bin/elpio-operator");
     assert_eq!(config["config"]["Labels"]["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
+    let dockerfile = std::fs::read_to_string(repository_root().join("deploy/Dockerfile")).unwrap();
+    for variable in config["config"]["Env"].as_array().unwrap().iter().filter_map(Value::as_str) {
+        let is_there = variable.starts_with("PATH=") || dockerfile.contains(&format!("ENV {variable}\n"));
+        assert!(is_there, "{variable} is not in the Dockerfile");
+    }
     assert_eq!(config["created"], "2026-01-01T00:00:00Z");
 
     let back = dir.path().join("back");

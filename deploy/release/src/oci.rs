@@ -69,7 +69,8 @@ pub fn layout(members: &Members, config: &ImageConfig) -> io::Result<OciLayout> 
         "architecture": config.architecture,
         "config": {
             "Entrypoint": ["/usr/local/bin/elpio-operator"],
-            "Env": ["PATH=/usr/local/bin"],
+            // As in the Dockerfile, which says why.
+            "Env": ["PATH=/usr/local/bin", "MALLOC_MMAP_THRESHOLD_=131072"],
             "ExposedPorts": {"8081/tcp": {}, "9095/tcp": {}},
             "Labels": labels,
             "User": USER,

@@ -14,8 +14,10 @@ use crate::cluster::{
         object::CONTROLLER,
         recorder::{Recorder, call},
     },
-    store::list_watch::PAGE_SIZE,
 };
+
+/// As in client-go; of each only the metadata is read.
+const PAGE_SIZE: u32 = 500;
 
 impl Recorder {
     /// I/O: the names of Elpio's Events that a namespace has; fewer when they cannot be listed: the names are

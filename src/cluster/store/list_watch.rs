@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
 
-/// As in client-go.
-pub const PAGE_SIZE: u32 = 500;
+/// Fewer than client-go's 500: the allocator keeps what a page takes while it is parsed.
+const PAGE_SIZE: u32 = 100;
 /// The longest answer to a list. A longer one is asked for again with fewer objects.
 const MAX_PAGE_BYTES: u64 = 2 << 20;
 /// By how much fewer.

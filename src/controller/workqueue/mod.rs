@@ -123,7 +123,7 @@ impl WorkQueue {
 
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
-        self.get_from(0, || Admission::ALL).await.0
+        self.get_from(0, || Admission::All).await.0
     }
 
     /// The next item of a lane, as soon as there is one that is admitted.

@@ -64,11 +64,6 @@ impl LaneQueue {
         if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
     }
 
-    /// Whether it has a crowd, or background work.
-    fn is_busy(&self) -> bool {
-        self.urgent.has_crowd() || !self.background.is_empty()
-    }
-
     fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin<ObjectKey> {
         match urgency {
             Urgency::Urgent => &mut self.urgent,
@@ -95,8 +90,11 @@ impl ReadyQueue {
     pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, Precedence)> {
         loop {
             let queue = &mut self.lanes[lane];
-            let (urgency, at_most) =
-                if admission.all { (queue.next(), usize::MAX) } else { (Urgency::Urgent, CROWD) };
+            let (urgency, at_most) = match admission {
+                Admission::All => (queue.next(), usize::MAX),
+                Admission::Normal => (Urgency::Urgent, usize::MAX),
+                Admission::Preferred => (Urgency::Urgent, CROWD),
+            };
             let (key, waiting) = queue.queue(urgency).pop_from(at_most)?;
             if self.waiting.get(&key) != Some(&(lane, urgency)) {
                 continue;
@@ -104,10 +102,10 @@ impl ReadyQueue {
             self.waiting.remove(&key);
             self.waiting_in[lane] -= 1;
             queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
-            let others_wait = || admission.background_runs || self.lanes.iter().any(LaneQueue::is_busy);
+            let is_crowded = || self.lanes.iter().any(|lane| lane.urgent.has_crowd());
             let precedence = match urgency {
                 Urgency::Background => Precedence::Background,
-                Urgency::Urgent if waiting <= CROWD && others_wait() => Precedence::Preferred,
+                Urgency::Urgent if waiting <= CROWD && is_crowded() => Precedence::Preferred,
                 Urgency::Urgent => Precedence::Normal,
             };
             if self.waiting.is_empty() {

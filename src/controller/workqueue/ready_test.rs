@@ -12,7 +12,7 @@ fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     for (id, trigger) in added {
         ready.push(key(id), 0, (*trigger).into());
     }
-    let order = std::iter::from_fn(|| ready.pop(0, Admission::ALL)).map(|(key, _)| key.to_string()).collect();
+    let order = std::iter::from_fn(|| ready.pop(0, Admission::All)).map(|(key, _)| key.to_string()).collect();
     let lane = &ready.lanes[0];
     assert!(ready.is_empty() && lane.urgent.is_empty() && lane.background.is_empty());
     order
@@ -79,25 +79,22 @@ fn lanes_do_not_wait_for_each_other() {
 }
 
 fn pop(ready: &mut ReadyQueue, lane: Lane) -> Option<ObjectKey> {
-    ready.pop(lane, Admission::ALL).map(|(key, _)| key)
+    ready.pop(lane, Admission::All).map(|(key, _)| key)
 }
 
 #[test]
-fn the_few_go_before_another_namespaces_crowd_and_background_work() {
-    let preferred_only = Admission { all: false, ..Admission::ALL };
+fn the_few_go_before_another_namespaces_crowd() {
     let mut ready = ReadyQueue::default();
     (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Urgency::Urgent));
     ready.push(key("few/1"), 0, Urgency::Urgent);
     ready.push(key("few/2"), 1, Urgency::Urgent);
-    assert_eq!(ready.pop(0, preferred_only), Some((key("few/1"), Precedence::Preferred)), "out of turn");
-    assert_eq!(ready.pop(1, Admission::ALL), Some((key("few/2"), Precedence::Preferred)), "in any lane");
-    assert_eq!(ready.pop(0, preferred_only), None);
-    assert_eq!(ready.pop(0, Admission::ALL), Some((key("crowd/0"), Precedence::Normal)));
-    assert_eq!(ready.pop(0, Admission::ALL), Some((key("crowd/1"), Precedence::Normal)), "of no other's");
+    let preferred = ready.pop(0, Admission::Preferred);
+    assert_eq!(preferred, Some((key("few/1"), Precedence::Preferred)), "out of turn");
+    assert_eq!(ready.pop(1, Admission::All), Some((key("few/2"), Precedence::Preferred)), "in any lane");
+    assert_eq!(ready.pop(0, Admission::Preferred), None);
+    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/0"), Precedence::Normal)));
+    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/1"), Precedence::Normal)), "before no other's");
     ready.push(key("retry/1"), 1, Urgency::Background);
-    assert_eq!(ready.pop(0, Admission::ALL), Some((key("crowd/2"), Precedence::Preferred)));
-    assert_eq!(ready.pop(1, preferred_only), None);
-    assert_eq!(ready.pop(1, Admission::ALL), Some((key("retry/1"), Precedence::Background)));
-    let beside_background = Admission { background_runs: true, ..Admission::ALL };
-    assert_eq!(ready.pop(0, beside_background), Some((key("crowd/3"), Precedence::Preferred)));
+    assert_eq!(ready.pop(1, Admission::Normal), None);
+    assert_eq!(ready.pop(1, Admission::All), Some((key("retry/1"), Precedence::Background)));
 }

@@ -42,8 +42,8 @@ impl<T> RoundRobin<T> {
     /// The first of the next namespace in which no more than so many wait, and how many wait there.
     pub fn pop_from(&mut self, at_most: usize) -> Option<(T, usize)> {
         let waiting = |namespace: &String| self.by_namespace.get(namespace).map_or(0, VecDeque::len);
-        let turn = self.turns.iter().position(|namespace| waiting(namespace) <= at_most)?;
-        let namespace = self.turns.remove(turn)?;
+        let next = self.turns.iter().position(|namespace| waiting(namespace) <= at_most)?;
+        let namespace = self.turns.remove(next)?;
         let queue = self.by_namespace.get_mut(&namespace)?;
         let waiting = queue.len();
         let item = queue.pop_front();

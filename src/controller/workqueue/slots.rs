@@ -150,13 +150,14 @@ impl WorkerSlot {
             return;
         }
         self.applying = None;
-        if self.precedence.as_ref().is_some_and(PrecedenceGuard::is_preferred) {
+        let precedence = self.precedence.as_ref().map_or(Precedence::Normal, PrecedenceGuard::precedence);
+        if precedence == Precedence::Preferred {
             self.reporting = Some(self.all_reporting.take());
             return;
         }
         self.precedence = None;
         self.reporting = self.all_reporting.acquire(namespace).await;
-        self.precedence = Some(self.gate.enter_reporting().await);
+        self.precedence = Some(self.gate.enter_reporting(precedence).await);
     }
 }
 
