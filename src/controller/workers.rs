@@ -46,7 +46,7 @@ impl<K: Kind> Controller<K> {
         gate: Arc<PrecedenceGate>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let (slots, mut running) = (WorkerSlots::new(workers, gate.clone()), JoinSet::new());
+        let (slots, mut running) = (WorkerSlots::new(workers, lane, gate.clone()), JoinSet::new());
         let mut leading = self.observer.leading();
         loop {
             let next = async {
@@ -79,7 +79,7 @@ impl<K: Kind> Controller<K> {
             let changed = gate.changed();
             tokio::select! {
                 biased;
-                next = self.queue.get_from(lane, || gate.admission()) => return next,
+                next = self.queue.get_from(lane, || gate.admission(lane)) => return next,
                 () = changed => {}
             }
         }

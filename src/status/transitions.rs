@@ -83,7 +83,7 @@ impl<'a> Transitions<'a> {
         Some(new_event(event_type::WARNING, reason::ROLLOUT_TIMED_OUT, action::OBSERVE, note))
     }
 
-    /// It became ready, or it is ready at a generation that was not: an engine may be faster than the status.
+    /// It became ready, or is ready when a new generation is first observed: an engine may be faster than the status.
     pub fn ready_event(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
         let was = self.previous(kind::READY).is_some_and(|c| c.status == "True");
         let is = self.current(kind::READY).is_some_and(|c| c.status == "True");

@@ -196,7 +196,7 @@ impl Series {
     /// Whether a call is running, waits for its turn or is due.
     #[must_use]
     pub fn is_unwritten(&self) -> bool {
-        self.queued || self.in_flight || self.due_at().is_some()
+        self.pending.is_some() || self.queued || self.in_flight || self.due_at().is_some()
     }
 
     /// How often it occurred, and what the API server has of it.
@@ -262,7 +262,7 @@ impl Series {
     }
 
     fn close(&mut self, outcome: EventOutcome) -> Vec<(EventOutcome, u32)> {
-        self.caller = None;
+        (self.pending, self.caller) = (None, None);
         vec![(outcome, std::mem::take(&mut self.open))]
     }
 

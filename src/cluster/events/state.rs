@@ -98,6 +98,7 @@ impl RecorderState {
         let was_due = series.due_at();
         self.queued -= usize::from(series.is_queued());
         let write = series.begin();
+        self.settle(name);
         self.reschedule(name, was_due);
         write
     }

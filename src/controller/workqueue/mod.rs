@@ -3,6 +3,7 @@
 //!
 //! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Users see all three here.
 
+mod lane;
 pub mod precedence;
 mod ready;
 pub mod retry;
@@ -24,7 +25,7 @@ use crate::{
     telemetry::{QueueMetrics, QueueStats, Trigger},
 };
 
-pub use self::ready::{LANES, Lane};
+pub use self::lane::{LANES, Lane};
 
 /// One object that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,26 +1,30 @@
-//! Lets the few go before the many, and what somebody did before what nobody did: while an item goes first, few of
-//! the others run. It knows no item and no queue.
+//! Runs edits in namespaces with little to do before a backlog, and edits before retries: while one goes first, few
+//! of the others begin. It knows no item and no queue.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
+use crate::controller::workqueue::lane::{LANES, Lane};
+
 /// More than so many items of a namespace that wait are a crowd.
 pub(super) const CROWD: usize = 16;
 
-/// So many of 16 slots are left to the others.
+/// Of every 16 slots of a lane, this many remain for the others.
 const FEW_OF_16: usize = 2;
 
-/// They are left so few for so long after it: what was done once is often done again.
+/// How long that lasts afterwards: one edit is often followed by another.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Who goes first. Each goes before those that follow.
+/// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// One of few in its namespace, while another namespace's crowd waits.
+    /// An edit, one of few items in its namespace, while another namespace's crowd waits: before all others.
     Preferred,
-    /// Somebody did something.
+    /// An edit: before background work.
+    Edit,
+    /// Something else happened: before nothing.
     Normal,
     /// Nothing happened: a retry, or all objects after a start.
     Background,
@@ -47,30 +51,32 @@ pub struct PrecedenceGate {
 
 /// By precedence.
 #[derive(Debug, Default)]
-struct Running([RunningClass; 3]);
+struct Running([RunningClass; 4]);
 
 #[derive(Debug, Default)]
 struct RunningClass {
-    applying: usize,
-    reporting: usize,
+    /// By lane.
+    applying: [usize; LANES],
+    reporting: [usize; LANES],
     /// When the last one ended.
     ended: Option<Instant>,
 }
 
-/// One that runs; on drop it does no longer.
+/// Counts one that runs, until it is dropped.
 #[derive(Debug)]
 pub struct PrecedenceGuard {
     gate: Arc<PrecedenceGate>,
+    lane: Lane,
     precedence: Precedence,
     reports: bool,
 }
 
 impl RunningClass {
     fn is_running(&self) -> bool {
-        self.applying + self.reporting > 0
+        self.applying.iter().chain(&self.reporting).any(|count| *count > 0)
     }
 
-    /// When the others need no longer make room; `None`: they need not, or one still runs.
+    /// When the limit ends after the last one; `None` if it has ended, or one still runs.
     fn lingers_until(&self) -> Option<Instant> {
         let until = self.ended.filter(|_| !self.is_running())? + LINGER;
         (until > Instant::now()).then_some(until)
@@ -80,23 +86,28 @@ impl RunningClass {
         self.is_running() || self.lingers_until().is_some()
     }
 
-    fn count(&mut self, reports: bool) -> &mut usize {
+    fn counts(&mut self, reports: bool) -> &mut [usize; LANES] {
         if reports { &mut self.reporting } else { &mut self.applying }
     }
 }
 
 impl Running {
-    /// Whether one more may apply, or report, beside those that go first.
-    fn admits(&self, precedence: Precedence, reports: bool, few: usize) -> bool {
-        let Self([preferred, normal, background]) = self;
-        let count = |class: &RunningClass| if reports { class.reporting } else { class.applying };
-        let (all, retries) = (count(normal) + count(background), count(background));
-        let makes_room_for_preferred = preferred.goes_first() && all >= few;
+    /// Whether one more may apply in a lane beside those that go first.
+    fn may_apply(&self, lane: Lane, precedence: Precedence, few: usize) -> bool {
+        let Self([preferred, edits, normal, background]) = self;
+        let others: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
+        let is_admitted = !preferred.goes_first() || others < few;
         match precedence {
             Precedence::Preferred => true,
-            Precedence::Normal => !makes_room_for_preferred,
-            Precedence::Background => !makes_room_for_preferred && (!normal.goes_first() || retries < few),
+            Precedence::Edit | Precedence::Normal => is_admitted,
+            Precedence::Background => is_admitted && (!edits.goes_first() || background.applying[lane] < few),
         }
+    }
+
+    /// Whether one more of those that are not preferred may report.
+    fn may_report(&self, lane: Lane, few: usize) -> bool {
+        let [preferred, others @ ..] = &self.0;
+        !preferred.goes_first() || others.iter().map(|class| class.reporting[lane]).sum::<usize>() < few
     }
 }
 
@@ -108,13 +119,13 @@ impl PrecedenceGate {
         Self { running: Mutex::default(), few, changed: Notify::new() }
     }
 
-    /// Who may begin to apply now.
+    /// Who may begin to apply in a lane now.
     #[must_use]
-    pub fn admission(&self) -> Admission {
+    pub fn admission(&self, lane: Lane) -> Admission {
         let running = self.running.lock();
-        if running.admits(Precedence::Background, false, self.few) {
+        if running.may_apply(lane, Precedence::Background, self.few) {
             Admission::All
-        } else if running.admits(Precedence::Normal, false, self.few) {
+        } else if running.may_apply(lane, Precedence::Normal, self.few) {
             Admission::Normal
         } else {
             Admission::Preferred
@@ -135,32 +146,20 @@ impl PrecedenceGate {
 
     /// One begins to apply, whoever runs.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, precedence: Precedence) -> PrecedenceGuard {
-        self.running.lock().0[precedence as usize].applying += 1;
-        PrecedenceGuard { gate: self.clone(), precedence, reports: false }
+    pub fn enter(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> PrecedenceGuard {
+        self.running.lock().0[precedence as usize].applying[lane] += 1;
+        PrecedenceGuard { gate: self.clone(), lane, precedence, reports: false }
     }
 
-    /// One begins to report, as soon as it may.
-    pub async fn enter_reporting(self: &Arc<Self>, precedence: Precedence) -> PrecedenceGuard {
-        loop {
-            let changed = self.changed();
-            {
-                let mut running = self.running.lock();
-                if running.admits(precedence, true, self.few) {
-                    running.0[precedence as usize].reporting += 1;
-                    return PrecedenceGuard { gate: self.clone(), precedence, reports: true };
-                }
-            }
-            changed.await;
-        }
-    }
-}
-
-impl PrecedenceGuard {
-    /// Whose it is.
+    /// One begins to report, if it may.
     #[must_use]
-    pub fn precedence(&self) -> Precedence {
-        self.precedence
+    pub fn try_report(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> Option<PrecedenceGuard> {
+        let mut running = self.running.lock();
+        if precedence != Precedence::Preferred && !running.may_report(lane, self.few) {
+            return None;
+        }
+        running.0[precedence as usize].reporting[lane] += 1;
+        Some(PrecedenceGuard { gate: self.clone(), lane, precedence, reports: true })
     }
 }
 
@@ -168,9 +167,9 @@ impl Drop for PrecedenceGuard {
     fn drop(&mut self) {
         let mut running = self.gate.running.lock();
         let class = &mut running.0[self.precedence as usize];
-        *class.count(self.reports) -= 1;
+        class.counts(self.reports)[self.lane] -= 1;
         class.ended = Some(Instant::now());
-        // Else nobody waits that could go on.
+        // Otherwise no waiter could proceed.
         let is_last = !class.is_running();
         if is_last || self.precedence == Precedence::Background || running.0[0].goes_first() {
             self.gate.changed.notify_waiters();

@@ -2,56 +2,61 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 
-async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(Duration::from_millis(20), future).await.ok()
+fn many(gate: &Arc<PrecedenceGate>, count: usize, precedence: Precedence) -> Vec<PrecedenceGuard> {
+    (0..count).map(|_| gate.enter(0, precedence)).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn few_apply_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
-    let many: Vec<_> = (0..16).map(|_| gate.enter(Precedence::Normal)).collect();
-    assert_eq!(gate.admission(), Admission::All, "nobody is preferred");
-    let preferred = gate.enter(Precedence::Preferred);
-    assert_eq!(gate.admission(), Admission::Preferred);
-    drop(many);
-    let _first = gate.enter(Precedence::Normal);
-    assert_eq!(gate.admission(), Admission::All, "they do not starve");
-    let _second = gate.enter(Precedence::Background);
-    assert_eq!(gate.admission(), Admission::Preferred);
+    let crowd = many(&gate, 16, Precedence::Normal);
+    assert_eq!(gate.admission(0), Admission::All, "nobody is preferred");
+    let preferred = gate.enter(1, Precedence::Preferred);
+    assert_eq!(gate.admission(0), Admission::Preferred);
+    assert_eq!(gate.admission(1), Admission::All, "each lane has its own few");
+    drop(crowd);
+    let _first = gate.enter(0, Precedence::Edit);
+    assert_eq!(gate.admission(0), Admission::All, "they do not starve");
+    let _second = gate.enter(0, Precedence::Background);
+    assert_eq!(gate.admission(0), Admission::Preferred);
     drop(preferred);
-    assert_eq!(gate.admission(), Admission::Preferred, "another may follow");
+    assert_eq!(gate.admission(0), Admission::Preferred, "another may follow");
     gate.changed().await;
-    assert_eq!(gate.admission(), Admission::All);
+    assert_eq!(gate.admission(0), Admission::All);
 }
 
 #[tokio::test(start_paused = true)]
 async fn few_retries_apply_beside_an_edit() {
     let gate = Arc::new(PrecedenceGate::new(16));
-    let retries: Vec<_> = (0..2).map(|_| gate.enter(Precedence::Background)).collect();
-    assert_eq!(gate.admission(), Admission::All, "nobody did anything");
-    let edit = gate.enter(Precedence::Normal);
-    assert_eq!(gate.admission(), Admission::Normal);
+    let retries = many(&gate, 2, Precedence::Background);
+    let _normal = gate.enter(0, Precedence::Normal);
+    assert_eq!(gate.admission(0), Admission::All, "nobody edits");
+    let edit = gate.enter(0, Precedence::Edit);
+    assert_eq!(gate.admission(0), Admission::Normal);
     drop(retries);
-    assert_eq!(gate.admission(), Admission::All, "they do not starve");
-    let _retries: Vec<_> = (0..2).map(|_| gate.enter(Precedence::Background)).collect();
-    let reporting = gate.enter_reporting(Precedence::Normal).await;
+    assert_eq!(gate.admission(0), Admission::All, "they do not starve");
+    let _retries = many(&gate, 2, Precedence::Background);
     drop(edit);
-    assert_eq!(gate.admission(), Admission::Normal, "it reports");
-    drop(reporting);
+    assert_eq!(gate.admission(0), Admission::Normal, "another may follow");
     gate.changed().await;
-    assert_eq!(gate.admission(), Admission::All);
+    assert_eq!(gate.admission(0), Admission::All);
 }
 
 #[tokio::test(start_paused = true)]
 async fn few_report_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(1));
-    let preferred = gate.enter_reporting(Precedence::Preferred).await;
-    let report = || in_time(gate.enter_reporting(Precedence::Normal));
-    let one = report().await.unwrap();
-    assert!(report().await.is_none());
+    let _edit = gate.enter(0, Precedence::Edit);
+    let retries: Vec<_> = (0..9).filter_map(|_| gate.try_report(0, Precedence::Background)).collect();
+    assert_eq!(retries.len(), 9, "an edit holds up nobody's report");
+    drop(retries);
+    let preferred = gate.try_report(0, Precedence::Preferred).unwrap();
+    let one = gate.try_report(0, Precedence::Normal).unwrap();
+    assert!(gate.try_report(0, Precedence::Normal).is_none());
+    assert!(gate.try_report(0, Precedence::Preferred).is_some());
     drop(one);
-    let _one = report().await.unwrap();
-    let (other, ()) = tokio::join!(gate.enter_reporting(Precedence::Normal), async { drop(preferred) });
-    assert_eq!(gate.running.lock().0[Precedence::Normal as usize].reporting, 2);
-    drop(other);
+    let one = gate.try_report(0, Precedence::Normal);
+    assert!(one.is_some());
+    tokio::join!(gate.changed(), async { drop(preferred) });
+    gate.changed().await;
+    assert!(gate.try_report(0, Precedence::Normal).is_some());
 }

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use crate::{
-    api::Engine,
     cluster::ObjectKey,
     controller::workqueue::{
-        precedence::{Admission, CROWD, Precedence},
+        lane::{LANES, Lane},
+        precedence::{Admission, CROWD},
         round_robin::RoundRobin,
     },
     telemetry::Trigger,
@@ -33,12 +33,6 @@ impl From<Trigger> for Urgency {
         }
     }
 }
-
-/// A part of what waits, that no other part holds up: what is written through other webhooks, by other engines.
-pub type Lane = usize;
-
-/// How many lanes there are: one for each engine.
-pub const LANES: usize = Engine::ALL.len();
 
 /// The keys that wait, each once.
 #[derive(Debug, Default)]
@@ -86,8 +80,8 @@ impl ReadyQueue {
         self.lanes[lane].queue(urgency).push(key.namespace.clone(), key);
     }
 
-    /// The next key of a lane that is admitted.
-    pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, Precedence)> {
+    /// The next key of a lane that is admitted, and whether it is one of few beside another namespace's crowd.
+    pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, bool)> {
         loop {
             let queue = &mut self.lanes[lane];
             let (urgency, at_most) = match admission {
@@ -95,25 +89,26 @@ impl ReadyQueue {
                 Admission::Normal => (Urgency::Urgent, usize::MAX),
                 Admission::Preferred => (Urgency::Urgent, CROWD),
             };
-            let (key, waiting) = queue.queue(urgency).pop_from(at_most)?;
+            let key = queue.queue(urgency).pop_from(at_most)?;
             if self.waiting.get(&key) != Some(&(lane, urgency)) {
                 continue;
             }
             self.waiting.remove(&key);
             self.waiting_in[lane] -= 1;
             queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
-            let is_crowded = || self.lanes.iter().any(|lane| lane.urgent.has_crowd());
-            let precedence = match urgency {
-                Urgency::Background => Precedence::Background,
-                Urgency::Urgent if waiting <= CROWD && is_crowded() => Precedence::Preferred,
-                Urgency::Urgent => Precedence::Normal,
-            };
+            let is_one_of_few = self.is_beside_a_crowd(&key.namespace);
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
                 *self = Self::default();
             }
-            return Some((key, precedence));
+            return Some((key, is_one_of_few));
         }
+    }
+
+    /// Whether few wait in a namespace, while there is a crowd in another one, in any lanes.
+    fn is_beside_a_crowd(&self, namespace: &str) -> bool {
+        let own: usize = self.lanes.iter().map(|lane| lane.urgent.waiting_of(namespace)).sum();
+        own < CROWD && self.lanes.iter().any(|lane| lane.urgent.has_crowd_beside(namespace))
     }
 
     /// How many keys wait, in all lanes.

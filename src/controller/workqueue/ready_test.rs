@@ -83,18 +83,19 @@ fn pop(ready: &mut ReadyQueue, lane: Lane) -> Option<ObjectKey> {
 }
 
 #[test]
-fn the_few_go_before_another_namespaces_crowd() {
+fn the_few_are_those_beside_another_namespaces_crowd() {
     let mut ready = ReadyQueue::default();
     (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Urgency::Urgent));
+    ready.push(key("crowd/other"), 1, Urgency::Urgent);
     ready.push(key("few/1"), 0, Urgency::Urgent);
     ready.push(key("few/2"), 1, Urgency::Urgent);
-    let preferred = ready.pop(0, Admission::Preferred);
-    assert_eq!(preferred, Some((key("few/1"), Precedence::Preferred)), "out of turn");
-    assert_eq!(ready.pop(1, Admission::All), Some((key("few/2"), Precedence::Preferred)), "in any lane");
+    assert_eq!(ready.pop(0, Admission::Preferred), Some((key("few/1"), true)), "out of turn");
+    assert_eq!(ready.pop(1, Admission::All), Some((key("crowd/other"), false)), "beside its own crowd");
+    assert_eq!(ready.pop(1, Admission::All), Some((key("few/2"), true)), "in any lane");
     assert_eq!(ready.pop(0, Admission::Preferred), None);
-    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/0"), Precedence::Normal)));
-    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/1"), Precedence::Normal)), "before no other's");
+    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/0"), false)));
+    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/1"), false)), "no crowd is left");
     ready.push(key("retry/1"), 1, Urgency::Background);
     assert_eq!(ready.pop(1, Admission::Normal), None);
-    assert_eq!(ready.pop(1, Admission::All), Some((key("retry/1"), Precedence::Background)));
+    assert_eq!(ready.pop(1, Admission::All), Some((key("retry/1"), false)));
 }

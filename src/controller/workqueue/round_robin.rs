@@ -36,16 +36,14 @@ impl<T> RoundRobin<T> {
 
     /// The first of the namespace whose turn it is.
     pub fn pop(&mut self) -> Option<T> {
-        self.pop_from(usize::MAX).map(|(item, _)| item)
+        self.pop_from(usize::MAX)
     }
 
-    /// The first of the next namespace in which no more than so many wait, and how many wait there.
-    pub fn pop_from(&mut self, at_most: usize) -> Option<(T, usize)> {
-        let waiting = |namespace: &String| self.by_namespace.get(namespace).map_or(0, VecDeque::len);
-        let next = self.turns.iter().position(|namespace| waiting(namespace) <= at_most)?;
+    /// The first of the next namespace in which no more than so many wait.
+    pub fn pop_from(&mut self, at_most: usize) -> Option<T> {
+        let next = self.turns.iter().position(|namespace| self.waiting_of(namespace) <= at_most)?;
         let namespace = self.turns.remove(next)?;
         let queue = self.by_namespace.get_mut(&namespace)?;
-        let waiting = queue.len();
         let item = queue.pop_front();
         self.crowds -= usize::from(queue.len() == CROWD);
         if queue.is_empty() {
@@ -53,12 +51,17 @@ impl<T> RoundRobin<T> {
         } else {
             self.turns.push_back(namespace);
         }
-        item.map(|item| (item, waiting))
+        item
     }
 
-    /// Whether more than [`CROWD`] wait in some namespace.
-    pub fn has_crowd(&self) -> bool {
-        self.crowds > 0
+    /// How many wait in a namespace.
+    pub fn waiting_of(&self, namespace: &str) -> usize {
+        self.by_namespace.get(namespace).map_or(0, VecDeque::len)
+    }
+
+    /// Whether more than [`CROWD`] wait in another namespace.
+    pub fn has_crowd_beside(&self, namespace: &str) -> bool {
+        self.crowds > usize::from(self.waiting_of(namespace) > CROWD)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::controller::workqueue::{
+    lane::Lane,
     precedence::{Precedence, PrecedenceGate, PrecedenceGuard},
     round_robin::RoundRobin,
 };
@@ -26,12 +27,16 @@ const MANY_PER_SLOT: usize = 16;
 /// Then so many of 16 slots are for those that report.
 const REPORTING_BESIDE_APPLYING: usize = 5;
 
+/// One that is preferred waits for no slot while fewer are in use.
+const MAX_REPORTING_PREFERRED: usize = 64;
+
 /// The slots of one lane.
 #[derive(Debug)]
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
     reporting: Arc<ReportingSlots>,
     gate: Arc<PrecedenceGate>,
+    lane: Lane,
     count: usize,
 }
 
@@ -57,23 +62,34 @@ pub struct WorkerSlot {
     reporting: Option<ReportingSlot>,
     all_reporting: Arc<ReportingSlots>,
     gate: Arc<PrecedenceGate>,
-    precedence: Option<PrecedenceGuard>,
+    lane: Lane,
+    precedence: Precedence,
+    running: Option<PrecedenceGuard>,
 }
 
 impl WorkerSlots {
     /// So many that apply at once, and as many that report, as far as the gate lets them.
     #[must_use]
-    pub fn new(count: usize, gate: Arc<PrecedenceGate>) -> Self {
+    pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
         let reporting = ReportingState { open: count, in_use: 0, waiting: RoundRobin::default() };
         let reporting = Arc::new(ReportingSlots(Mutex::new(reporting)));
-        Self { applying: Arc::new(Semaphore::new(count)), reporting, gate, count }
+        Self { applying: Arc::new(Semaphore::new(count)), reporting, gate, lane, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
     pub async fn acquire(&self) -> WorkerSlot {
         let applying = self.applying.clone().acquire_owned().await.ok();
         let (all_reporting, gate) = (self.reporting.clone(), self.gate.clone());
-        WorkerSlot { applying, reporting: None, all_reporting, gate, precedence: None }
+        let precedence = Precedence::Normal;
+        WorkerSlot {
+            applying,
+            reporting: None,
+            all_reporting,
+            gate,
+            lane: self.lane,
+            precedence,
+            running: None,
+        }
     }
 
     /// Opens few slots for those that report, or all: `waiting` is how many wait to apply.
@@ -90,10 +106,13 @@ impl ReportingSlots {
         self.grant();
     }
 
-    /// One at once, beyond those that are open: they are never many.
-    fn take(self: &Arc<Self>) -> ReportingSlot {
-        self.0.lock().in_use += 1;
-        ReportingSlot(self.clone())
+    /// One at once, if fewer than so many are in use.
+    fn take_below(self: &Arc<Self>, limit: usize) -> Option<ReportingSlot> {
+        let mut state = self.0.lock();
+        (state.in_use < limit).then(|| {
+            state.in_use += 1;
+            ReportingSlot(self.clone())
+        })
     }
 
     async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<ReportingSlot> {
@@ -129,9 +148,10 @@ impl Drop for ReportingSlot {
 }
 
 impl WorkerSlot {
-    /// Whose slot it is.
+    /// An item begins to apply in it.
     pub fn begin(&mut self, precedence: Precedence) {
-        self.precedence = Some(self.gate.enter(precedence));
+        self.precedence = precedence;
+        self.running = Some(self.gate.enter(self.lane, precedence));
     }
 
     /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
@@ -140,7 +160,7 @@ impl WorkerSlot {
         if let Ok(applied) = tokio::time::timeout(SLOW_WRITE, &mut apply).await {
             return applied;
         }
-        (self.applying, self.precedence) = (None, None);
+        (self.applying, self.running) = (None, None);
         apply.await
     }
 
@@ -149,15 +169,23 @@ impl WorkerSlot {
         if self.reporting.is_some() {
             return;
         }
-        self.applying = None;
-        let precedence = self.precedence.as_ref().map_or(Precedence::Normal, PrecedenceGuard::precedence);
-        if precedence == Precedence::Preferred {
-            self.reporting = Some(self.all_reporting.take());
-            return;
+        (self.applying, self.running) = (None, None);
+        if self.precedence == Precedence::Preferred {
+            self.reporting = self.all_reporting.take_below(MAX_REPORTING_PREFERRED);
         }
-        self.precedence = None;
-        self.reporting = self.all_reporting.acquire(namespace).await;
-        self.precedence = Some(self.gate.enter_reporting(precedence).await);
+        loop {
+            let changed = self.gate.changed();
+            if self.reporting.is_none() {
+                self.reporting = self.all_reporting.acquire(namespace).await;
+            }
+            self.running = self.gate.try_report(self.lane, self.precedence);
+            if self.running.is_some() {
+                return;
+            }
+            // A slot that is not used is another's.
+            self.reporting = None;
+            changed.await;
+        }
     }
 }
 

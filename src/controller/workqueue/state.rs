@@ -12,8 +12,9 @@ use crate::{
     cluster::{ObjectKey, table},
     controller::workqueue::{
         Requeue, WorkItem,
+        lane::Lane,
         precedence::{Admission, Precedence},
-        ready::{Lane, ReadyQueue},
+        ready::ReadyQueue,
         retry::IMMEDIATE_DELAY,
     },
     telemetry::Trigger,
@@ -158,7 +159,7 @@ impl QueueState {
         admission: Admission,
         now: Instant,
     ) -> Option<(WorkItem, Precedence, Duration)> {
-        let (key, precedence) = self.ready.pop(lane, admission)?;
+        let (key, is_one_of_few) = self.ready.pop(lane, admission)?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
@@ -167,6 +168,12 @@ impl QueueState {
         let waited = now.duration_since(dirty.since);
         let contended = entry.hot_loop_delay(now).is_some();
         let item = WorkItem { key, trigger: dirty.trigger, failures, conflicts, contended };
+        let precedence = match item.trigger {
+            Trigger::Spec if is_one_of_few => Precedence::Preferred,
+            Trigger::Spec => Precedence::Edit,
+            Trigger::Child | Trigger::Dependency => Precedence::Normal,
+            Trigger::Retry | Trigger::Resync => Precedence::Background,
+        };
         Some((item, precedence, waited))
     }
 
