@@ -57,7 +57,7 @@ struct Running([RunningClass; 4]);
 struct RunningClass {
     /// By lane.
     applying: [usize; LANES],
-    reporting: [usize; LANES],
+    reporting: usize,
     /// When the last one ended.
     ended: Option<Instant>,
 }
@@ -73,7 +73,7 @@ pub struct PrecedenceGuard {
 
 impl RunningClass {
     fn is_running(&self) -> bool {
-        self.applying.iter().chain(&self.reporting).any(|count| *count > 0)
+        self.reporting > 0 || self.applying.iter().any(|count| *count > 0)
     }
 
     /// When the limit ends after the last one; `None` if it has ended, or one still runs.
@@ -84,10 +84,6 @@ impl RunningClass {
 
     fn goes_first(&self) -> bool {
         self.is_running() || self.lingers_until().is_some()
-    }
-
-    fn counts(&mut self, reports: bool) -> &mut [usize; LANES] {
-        if reports { &mut self.reporting } else { &mut self.applying }
     }
 }
 
@@ -102,12 +98,6 @@ impl Running {
             Precedence::Edit | Precedence::Normal => is_admitted,
             Precedence::Background => is_admitted && (!edits.goes_first() || background.applying[lane] < few),
         }
-    }
-
-    /// Whether one more of those that are not preferred may report.
-    fn may_report(&self, lane: Lane, few: usize) -> bool {
-        let [preferred, others @ ..] = &self.0;
-        !preferred.goes_first() || others.iter().map(|class| class.reporting[lane]).sum::<usize>() < few
     }
 }
 
@@ -151,29 +141,42 @@ impl PrecedenceGate {
         PrecedenceGuard { gate: self.clone(), lane, precedence, reports: false }
     }
 
-    /// One begins to report, if it may.
+    /// How many of those that are not preferred may report in a lane now; `None`: as many as there are slots.
     #[must_use]
-    pub fn try_report(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> Option<PrecedenceGuard> {
-        let mut running = self.running.lock();
-        if precedence != Precedence::Preferred && !running.may_report(lane, self.few) {
-            return None;
+    pub fn report_limit(&self) -> Option<usize> {
+        self.running.lock().0[Precedence::Preferred as usize].goes_first().then_some(self.few)
+    }
+
+    fn end(&self, running: &mut Running, guard: &PrecedenceGuard) {
+        let class = &mut running.0[guard.precedence as usize];
+        if guard.reports {
+            class.reporting -= 1;
+        } else {
+            class.applying[guard.lane] -= 1;
         }
-        running.0[precedence as usize].reporting[lane] += 1;
-        Some(PrecedenceGuard { gate: self.clone(), lane, precedence, reports: true })
+        class.ended = Some(Instant::now());
+        // Otherwise no waiter could proceed.
+        let is_last = !class.is_running();
+        if is_last || guard.precedence == Precedence::Background || running.0[0].goes_first() {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl PrecedenceGuard {
+    /// It no longer applies, and reports or waits for that.
+    pub fn begin_to_report(&mut self) {
+        let mut running = self.gate.running.lock();
+        running.0[self.precedence as usize].reporting += 1;
+        self.gate.end(&mut running, self);
+        drop(running);
+        self.reports = true;
     }
 }
 
 impl Drop for PrecedenceGuard {
     fn drop(&mut self) {
-        let mut running = self.gate.running.lock();
-        let class = &mut running.0[self.precedence as usize];
-        class.counts(self.reports)[self.lane] -= 1;
-        class.ended = Some(Instant::now());
-        // Otherwise no waiter could proceed.
-        let is_last = !class.is_running();
-        if is_last || self.precedence == Precedence::Background || running.0[0].goes_first() {
-            self.gate.changed.notify_waiters();
-        }
+        self.gate.end(&mut self.gate.running.lock(), self);
     }
 }
 

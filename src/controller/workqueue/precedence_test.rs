@@ -44,19 +44,18 @@ async fn few_retries_apply_beside_an_edit() {
 
 #[tokio::test(start_paused = true)]
 async fn few_report_beside_one_that_is_preferred() {
-    let gate = Arc::new(PrecedenceGate::new(1));
-    let _edit = gate.enter(0, Precedence::Edit);
-    let retries: Vec<_> = (0..9).filter_map(|_| gate.try_report(0, Precedence::Background)).collect();
-    assert_eq!(retries.len(), 9, "an edit holds up nobody's report");
-    drop(retries);
-    let preferred = gate.try_report(0, Precedence::Preferred).unwrap();
-    let one = gate.try_report(0, Precedence::Normal).unwrap();
-    assert!(gate.try_report(0, Precedence::Normal).is_none());
-    assert!(gate.try_report(0, Precedence::Preferred).is_some());
-    drop(one);
-    let one = gate.try_report(0, Precedence::Normal);
-    assert!(one.is_some());
-    tokio::join!(gate.changed(), async { drop(preferred) });
+    let gate = Arc::new(PrecedenceGate::new(16));
+    let mut edit = gate.enter(0, Precedence::Edit);
+    edit.begin_to_report();
+    assert_eq!(gate.report_limit(), None, "an edit holds up nobody's report");
+    let mut preferred = gate.enter(0, Precedence::Preferred);
+    assert_eq!(gate.report_limit(), Some(2));
+    preferred.begin_to_report();
+    assert_eq!(gate.report_limit(), Some(2));
+    drop(preferred);
+    assert_eq!(gate.report_limit(), Some(2), "another may follow");
     gate.changed().await;
-    assert!(gate.try_report(0, Precedence::Normal).is_some());
+    assert_eq!(gate.report_limit(), None);
+    drop(edit);
+    assert!(gate.running.lock().0.iter().all(|class| !class.is_running()));
 }

@@ -42,18 +42,26 @@ pub struct WorkerSlots {
 
 /// The slots of those that report.
 #[derive(Debug)]
-struct ReportingSlots(Mutex<ReportingState>);
+struct ReportingSlots {
+    state: Mutex<ReportingState>,
+    gate: Arc<PrecedenceGate>,
+}
 
 #[derive(Debug)]
 struct ReportingState {
     open: usize,
     in_use: usize,
+    /// In use by those that are preferred.
+    preferred: usize,
     waiting: RoundRobin<oneshot::Sender<ReportingSlot>>,
 }
 
 /// A slot of one that reports; free again on drop.
 #[derive(Debug)]
-struct ReportingSlot(Arc<ReportingSlots>);
+struct ReportingSlot {
+    slots: Arc<ReportingSlots>,
+    is_preferred: bool,
+}
 
 /// One reconcile's slot.
 #[derive(Debug)]
@@ -71,8 +79,8 @@ impl WorkerSlots {
     /// So many that apply at once, and as many that report, as far as the gate lets them.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
-        let reporting = ReportingState { open: count, in_use: 0, waiting: RoundRobin::default() };
-        let reporting = Arc::new(ReportingSlots(Mutex::new(reporting)));
+        let state = ReportingState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
+        let reporting = Arc::new(ReportingSlots { state: Mutex::new(state), gate: gate.clone() });
         Self { applying: Arc::new(Semaphore::new(count)), reporting, gate, lane, count }
     }
 
@@ -102,32 +110,33 @@ impl WorkerSlots {
 
 impl ReportingSlots {
     fn open(self: &Arc<Self>, count: usize) {
-        self.0.lock().open = count;
+        self.state.lock().open = count;
         self.grant();
     }
 
-    /// One at once, if fewer than so many are in use.
+    /// One at once for one that is preferred, if fewer than so many are in use.
     fn take_below(self: &Arc<Self>, limit: usize) -> Option<ReportingSlot> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         (state.in_use < limit).then(|| {
-            state.in_use += 1;
-            ReportingSlot(self.clone())
+            (state.in_use, state.preferred) = (state.in_use + 1, state.preferred + 1);
+            ReportingSlot { slots: self.clone(), is_preferred: true }
         })
     }
 
     async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<ReportingSlot> {
         let (sender, granted) = oneshot::channel();
-        self.0.lock().waiting.push(namespace.to_owned(), sender);
+        self.state.lock().waiting.push(namespace.to_owned(), sender);
         self.grant();
         granted.await.ok()
     }
 
-    /// Gives what is free to those that wait.
+    /// Gives what is free to those that wait. At least one is in use while one waits: it calls this when it ends.
     fn grant(self: &Arc<Self>) {
         loop {
             let waiting = {
-                let mut state = self.0.lock();
-                if state.in_use >= state.open {
+                let mut state = self.state.lock();
+                let others = state.in_use - state.preferred;
+                if state.in_use >= state.open || self.gate.report_limit().is_some_and(|few| others >= few) {
                     return;
                 }
                 let Some(waiting) = state.waiting.pop() else { return };
@@ -135,15 +144,19 @@ impl ReportingSlots {
                 waiting
             };
             // Where nobody waits any more, the slot that comes back is dropped, which frees it.
-            let _ = waiting.send(ReportingSlot(self.clone()));
+            let _ = waiting.send(ReportingSlot { slots: self.clone(), is_preferred: false });
         }
     }
 }
 
 impl Drop for ReportingSlot {
     fn drop(&mut self) {
-        self.0.0.lock().in_use -= 1;
-        self.0.grant();
+        {
+            let mut state = self.slots.state.lock();
+            state.in_use -= 1;
+            state.preferred -= usize::from(self.is_preferred);
+        }
+        self.slots.grant();
     }
 }
 
@@ -169,22 +182,15 @@ impl WorkerSlot {
         if self.reporting.is_some() {
             return;
         }
-        (self.applying, self.running) = (None, None);
+        self.applying = None;
+        if let Some(running) = &mut self.running {
+            running.begin_to_report();
+        }
         if self.precedence == Precedence::Preferred {
             self.reporting = self.all_reporting.take_below(MAX_REPORTING_PREFERRED);
         }
-        loop {
-            let changed = self.gate.changed();
-            if self.reporting.is_none() {
-                self.reporting = self.all_reporting.acquire(namespace).await;
-            }
-            self.running = self.gate.try_report(self.lane, self.precedence);
-            if self.running.is_some() {
-                return;
-            }
-            // A slot that is not used is another's.
-            self.reporting = None;
-            changed.await;
+        if self.reporting.is_none() {
+            self.reporting = self.all_reporting.acquire(namespace).await;
         }
     }
 }

@@ -88,3 +88,37 @@ async fn a_childs_write_that_hangs_keeps_no_slot() {
     let ((), waited) = tokio::join!(hangs, other);
     assert!(waited >= SLOW_WRITE && waited < SLOW_WRITE * 2, "{waited:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn few_report_beside_one_that_is_preferred_and_all_do_after_it() {
+    let slots = WorkerSlots::new(16, 0, Arc::new(PrecedenceGate::new(16)));
+    let begin = async |precedence| {
+        let mut slot = next(&slots).await.unwrap();
+        slot.begin(precedence);
+        slot
+    };
+    let preferred = report(begin(Precedence::Preferred).await).await.unwrap();
+    let mut reporting = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..9 {
+        let mut slot = begin(Precedence::Edit).await;
+        waiting.push(tokio::spawn(async move {
+            slot.move_to_reporting("a").await;
+            slot
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in waiting.drain(..2) {
+        reporting.push(in_time(task).await.unwrap().unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    assert!(report(begin(Precedence::Preferred).await).await.is_some(), "it waits for none of them");
+    drop(preferred);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(reporting.pop());
+    for task in waiting {
+        // The end of one lets all go on.
+        reporting.push(in_time(task).await.unwrap().unwrap());
+    }
+}
