@@ -141,7 +141,7 @@ impl PrecedenceGate {
         PrecedenceGuard { gate: self.clone(), lane, precedence, reports: false }
     }
 
-    /// How many of those that are not preferred may report in a lane now; `None`: as many as there are slots.
+    /// How many of those that are not preferred may report in each lane now; `None`: as many as there are slots.
     #[must_use]
     pub fn report_limit(&self) -> Option<usize> {
         self.running.lock().0[Precedence::Preferred as usize].goes_first().then_some(self.few)

@@ -35,7 +35,6 @@ const MAX_REPORTING_PREFERRED: usize = 64;
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
     reporting: Arc<ReportingSlots>,
-    gate: Arc<PrecedenceGate>,
     lane: Lane,
     count: usize,
 }
@@ -69,8 +68,8 @@ pub struct WorkerSlot {
     applying: Option<OwnedSemaphorePermit>,
     reporting: Option<ReportingSlot>,
     all_reporting: Arc<ReportingSlots>,
-    gate: Arc<PrecedenceGate>,
     lane: Lane,
+    /// Of the item that uses it; kept also where `running` is given up.
     precedence: Precedence,
     running: Option<PrecedenceGuard>,
 }
@@ -80,22 +79,19 @@ impl WorkerSlots {
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
         let state = ReportingState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
-        let reporting = Arc::new(ReportingSlots { state: Mutex::new(state), gate: gate.clone() });
-        Self { applying: Arc::new(Semaphore::new(count)), reporting, gate, lane, count }
+        let reporting = Arc::new(ReportingSlots { state: Mutex::new(state), gate });
+        Self { applying: Arc::new(Semaphore::new(count)), reporting, lane, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
     pub async fn acquire(&self) -> WorkerSlot {
         let applying = self.applying.clone().acquire_owned().await.ok();
-        let (all_reporting, gate) = (self.reporting.clone(), self.gate.clone());
-        let precedence = Precedence::Normal;
         WorkerSlot {
             applying,
             reporting: None,
-            all_reporting,
-            gate,
+            all_reporting: self.reporting.clone(),
             lane: self.lane,
-            precedence,
+            precedence: Precedence::Normal,
             running: None,
         }
     }
@@ -164,7 +160,7 @@ impl WorkerSlot {
     /// An item begins to apply in it.
     pub fn begin(&mut self, precedence: Precedence) {
         self.precedence = precedence;
-        self.running = Some(self.gate.enter(self.lane, precedence));
+        self.running = Some(self.all_reporting.gate.enter(self.lane, precedence));
     }
 
     /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].

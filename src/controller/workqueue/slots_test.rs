@@ -6,6 +6,10 @@ async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_millis(20), future).await.ok()
 }
 
+fn slots_of_lane(count: usize) -> WorkerSlots {
+    WorkerSlots::new(count, 0, Arc::new(PrecedenceGate::new(count)))
+}
+
 async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
     in_time(slots.acquire()).await
 }
@@ -17,7 +21,7 @@ async fn report(mut slot: WorkerSlot) -> Option<WorkerSlot> {
 
 #[tokio::test(start_paused = true)]
 async fn reporting_frees_a_slot_for_applying() {
-    let slots = WorkerSlots::new(1, 0, Arc::new(PrecedenceGate::new(1)));
+    let slots = slots_of_lane(1);
     let first = next(&slots).await.unwrap();
     assert!(next(&slots).await.is_none(), "all slots are taken");
     let first = report(first).await.unwrap();
@@ -29,7 +33,7 @@ async fn reporting_frees_a_slot_for_applying() {
 
 #[tokio::test(start_paused = true)]
 async fn few_report_while_many_wait_to_apply() {
-    let slots = WorkerSlots::new(16, 0, Arc::new(PrecedenceGate::new(16)));
+    let slots = slots_of_lane(16);
     let report_all = async |reporting: &mut Vec<WorkerSlot>| {
         while let Some(slot) = report(next(&slots).await.unwrap()).await {
             reporting.push(slot);
@@ -52,7 +56,7 @@ async fn few_report_while_many_wait_to_apply() {
 
 #[tokio::test(start_paused = true)]
 async fn namespaces_take_turns_to_report_and_who_gave_up_takes_none() {
-    let slots = WorkerSlots::new(1, 0, Arc::new(PrecedenceGate::new(1)));
+    let slots = slots_of_lane(1);
     let first = report(next(&slots).await.unwrap()).await.unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiting = Vec::new();
@@ -77,7 +81,7 @@ async fn namespaces_take_turns_to_report_and_who_gave_up_takes_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_childs_write_that_hangs_keeps_no_slot() {
-    let slots = WorkerSlots::new(1, 0, Arc::new(PrecedenceGate::new(1)));
+    let slots = slots_of_lane(1);
     let mut first = next(&slots).await.unwrap();
     let hangs = first.while_applying(tokio::time::sleep(SLOW_WRITE * 10));
     let other = async {
@@ -91,7 +95,7 @@ async fn a_childs_write_that_hangs_keeps_no_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn few_report_beside_one_that_is_preferred_and_all_do_after_it() {
-    let slots = WorkerSlots::new(16, 0, Arc::new(PrecedenceGate::new(16)));
+    let slots = slots_of_lane(16);
     let begin = async |precedence| {
         let mut slot = next(&slots).await.unwrap();
         slot.begin(precedence);
