@@ -90,6 +90,18 @@ fn what_is_not_written_is_not_forgotten() {
 }
 
 #[test]
+fn an_occurrence_that_is_dropped_takes_no_other_with_it() {
+    let (mut state, now) = (RecorderState::default(), Instant::now());
+    let (name, _) = add(&mut state, "u", now);
+    let foreign = EventWriteResult::Found(FoundEvent::Foreign);
+    assert_eq!(write(&mut state, &name, foreign, now), NextStep::Again, "under another name");
+    state.queued = MAX_QUEUED;
+    assert_eq!(add(&mut state, "u", now).1, PublishAction::Drop);
+    state.queued = 0;
+    assert_eq!(state.begin(&name).map(|write| write.count), Some(2), "the first one is still to be written");
+}
+
+#[test]
 fn what_is_given_up_leaves_no_memory() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);

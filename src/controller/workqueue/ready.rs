@@ -108,7 +108,7 @@ impl ReadyQueue {
     /// Whether few wait in a namespace, while there is a crowd in another one, in any lanes.
     fn is_beside_a_crowd(&self, namespace: &str) -> bool {
         let own: usize = self.lanes.iter().map(|lane| lane.urgent.waiting_of(namespace)).sum();
-        own < CROWD && self.lanes.iter().any(|lane| lane.urgent.has_crowd_beside(namespace))
+        own < CROWD && self.lanes.iter().any(|lane| lane.urgent.has_crowd())
     }
 
     /// How many keys wait, in all lanes.

@@ -59,9 +59,9 @@ impl<T> RoundRobin<T> {
         self.by_namespace.get(namespace).map_or(0, VecDeque::len)
     }
 
-    /// Whether more than [`CROWD`] wait in another namespace.
-    pub fn has_crowd_beside(&self, namespace: &str) -> bool {
-        self.crowds > usize::from(self.waiting_of(namespace) > CROWD)
+    /// Whether more than [`CROWD`] wait in some namespace.
+    pub fn has_crowd(&self) -> bool {
+        self.crowds > 0
     }
 
     pub fn is_empty(&self) -> bool {
