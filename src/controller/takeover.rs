@@ -46,7 +46,8 @@ impl EventReplay {
 /// Whether the stored status tells of a transition since then.
 fn changed_since<K: Kind>(object: &Object<K>, since: Timestamp) -> bool {
     let Some(status) = &object.status else { return false };
-    let started = K::rollout(status).and_then(|rollout| rollout.started_at.as_ref());
-    started.is_some_and(|at| at.0 >= since)
+    let rollout = K::rollout(status);
+    let of_rollout = rollout.into_iter().flat_map(|rollout| [&rollout.started_at, &rollout.ended_at]);
+    of_rollout.flatten().any(|at| at.0 >= since)
         || K::conditions(status).iter().any(|condition| condition.last_transition_time.0 >= since)
 }

@@ -12,6 +12,7 @@ pub mod service;
 pub mod transitions;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
     api::{
@@ -75,10 +76,16 @@ impl StatusInput {
     #[must_use]
     pub fn baseline(&self, stored: &[Condition]) -> Vec<Condition> {
         let Some(since) = self.republish_since else { return stored.to_vec() };
-        if self.rollout.started_at.as_ref().is_some_and(|at| at.0 >= since) {
+        let is_recent = |at: &Option<MicroTime>| at.as_ref().is_some_and(|at| at.0 >= since);
+        if is_recent(&self.rollout.started_at) {
             return Vec::new();
         }
-        stored.iter().filter(|condition| condition.last_transition_time.0 < since).cloned().collect()
+        // An object that was ready all along has an Event for its rollout's end, but no transition.
+        let is_old = |condition: &&Condition| {
+            condition.last_transition_time.0 < since
+                && !(condition.type_ == kind::READY && is_recent(&self.rollout.ended_at))
+        };
+        stored.iter().filter(is_old).cloned().collect()
     }
 }
 
@@ -135,3 +142,7 @@ impl<V> Clone for Observation<'_, V> {
     }
 }
 impl<V> Copy for Observation<'_, V> {}
+
+#[cfg(test)]
+#[path = "baseline_test.rs"]
+mod tests;

@@ -132,16 +132,17 @@ impl<K: Kind> Reconciler<K> {
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> ReconcileResult {
-        // In a box of its own: what waits to report does not keep the memory of what applied.
+        // In a box of its own: what waits to write its status does not keep the memory of what applied.
         let attempt = match Box::pin(self.attempt(request, slot)).await {
             Ok(attempt) => attempt,
             Err(stale) => return stale,
         };
         let update = &attempt.update;
         if request.object.status.as_ref() != Some(&update.status) || !update.events.is_empty() {
-            slot.move_to_reporting(&request.item.key.namespace).await;
+            slot.move_to_status(&request.item.key.namespace).await;
         }
-        let written = Box::pin(self.write_status(request.object, &update.status)).await; // I/O
+        let write = Box::pin(self.write_status(request.object, &update.status));
+        let written = slot.while_writing_status(write).await; // I/O
         let published = self.publish_events(request, &update.events, &written); // I/O, later
         let deadline = self.rollout_timeout(request.object);
         ReconcileResult::new(request, &attempt, &written, published, deadline)

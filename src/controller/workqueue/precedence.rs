@@ -57,7 +57,7 @@ struct Running([RunningClass; 4]);
 struct RunningClass {
     /// By lane.
     applying: [usize; LANES],
-    reporting: usize,
+    writing_status: usize,
     /// When the last one ended.
     ended: Option<Instant>,
 }
@@ -68,12 +68,12 @@ pub struct PrecedenceGuard {
     gate: Arc<PrecedenceGate>,
     lane: Lane,
     precedence: Precedence,
-    reports: bool,
+    writes_status: bool,
 }
 
 impl RunningClass {
     fn is_running(&self) -> bool {
-        self.reporting > 0 || self.applying.iter().any(|count| *count > 0)
+        self.writing_status > 0 || self.applying.iter().any(|count| *count > 0)
     }
 
     /// When the limit ends after the last one; `None` if it has ended, or one still runs.
@@ -138,19 +138,20 @@ impl PrecedenceGate {
     #[must_use]
     pub fn enter(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> PrecedenceGuard {
         self.running.lock().0[precedence as usize].applying[lane] += 1;
-        PrecedenceGuard { gate: self.clone(), lane, precedence, reports: false }
+        PrecedenceGuard { gate: self.clone(), lane, precedence, writes_status: false }
     }
 
-    /// How many of those that are not preferred may report in each lane now; `None`: as many as there are slots.
+    /// How many of those that are not preferred may write their status in each lane now; `None`: as many as there are
+    /// slots.
     #[must_use]
-    pub fn report_limit(&self) -> Option<usize> {
+    pub fn status_limit(&self) -> Option<usize> {
         self.running.lock().0[Precedence::Preferred as usize].goes_first().then_some(self.few)
     }
 
     fn end(&self, running: &mut Running, guard: &PrecedenceGuard) {
         let class = &mut running.0[guard.precedence as usize];
-        if guard.reports {
-            class.reporting -= 1;
+        if guard.writes_status {
+            class.writing_status -= 1;
         } else {
             class.applying[guard.lane] -= 1;
         }
@@ -164,13 +165,13 @@ impl PrecedenceGate {
 }
 
 impl PrecedenceGuard {
-    /// It no longer applies, and reports or waits for that.
-    pub fn begin_to_report(&mut self) {
+    /// It no longer applies, and writes its status or waits for that.
+    pub fn begin_status(&mut self) {
         let mut running = self.gate.running.lock();
-        running.0[self.precedence as usize].reporting += 1;
+        running.0[self.precedence as usize].writing_status += 1;
         self.gate.end(&mut running, self);
         drop(running);
-        self.reports = true;
+        self.writes_status = true;
     }
 }
 

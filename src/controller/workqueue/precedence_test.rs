@@ -46,16 +46,16 @@ async fn few_retries_apply_beside_an_edit() {
 async fn few_report_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
     let mut edit = gate.enter(0, Precedence::Edit);
-    edit.begin_to_report();
-    assert_eq!(gate.report_limit(), None, "an edit holds up nobody's report");
+    edit.begin_status();
+    assert_eq!(gate.status_limit(), None, "an edit holds up nobody's status");
     let mut preferred = gate.enter(0, Precedence::Preferred);
-    assert_eq!(gate.report_limit(), Some(2));
-    preferred.begin_to_report();
-    assert_eq!(gate.report_limit(), Some(2));
+    assert_eq!(gate.status_limit(), Some(2));
+    preferred.begin_status();
+    assert_eq!(gate.status_limit(), Some(2));
     drop(preferred);
-    assert_eq!(gate.report_limit(), Some(2), "another may follow");
+    assert_eq!(gate.status_limit(), Some(2), "another may follow");
     gate.changed().await;
-    assert_eq!(gate.report_limit(), None);
+    assert_eq!(gate.status_limit(), None);
     drop(edit);
     assert!(gate.running.lock().0.iter().all(|class| !class.is_running()));
 }

@@ -1,8 +1,7 @@
-//! How many reconciles apply children, and how many report (write their status), at once. It knows nothing of what
-//! they do.
+//! How many reconciles apply children, and how many write their status, at once. It knows nothing of what they do.
 //!
-//! As many report as apply, so that a status is there soon after its children. Where many reconciles wait to apply,
-//! their children go first: few may report then. Namespaces take turns. Events have no slot: see
+//! As many write statuses as apply, so that a status is there soon after its children. Where many reconciles wait to
+//! apply, their children go first: few statuses are written then. Namespaces take turns. Events have no slot: see
 //! [`crate::cluster::events`].
 //!
 //! A child's write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot.
@@ -18,47 +17,48 @@ use crate::controller::workqueue::{
     round_robin::RoundRobin,
 };
 
-/// Children that take longer to be written give their slot to another reconcile, and are still written.
+/// Children that take longer to be written give their slot to another reconcile, and are still written. A status that
+/// takes longer no longer goes before others.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// Where so many reconciles wait for each slot, their children go first.
 const MANY_PER_SLOT: usize = 16;
 
-/// Then so many of 16 slots are for those that report.
-const REPORTING_BESIDE_APPLYING: usize = 5;
+/// Then so many of 16 slots are for statuses.
+const STATUSES_BESIDE_APPLYING: usize = 5;
 
 /// One that is preferred waits for no slot while fewer are in use.
-const MAX_REPORTING_PREFERRED: usize = 64;
+const MAX_PREFERRED_STATUSES: usize = 64;
 
 /// The slots of one lane.
 #[derive(Debug)]
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
-    reporting: Arc<ReportingSlots>,
+    status: Arc<StatusSlots>,
     lane: Lane,
     count: usize,
 }
 
-/// The slots of those that report.
+/// The slots of those that write their status.
 #[derive(Debug)]
-struct ReportingSlots {
-    state: Mutex<ReportingState>,
+struct StatusSlots {
+    state: Mutex<StatusSlotsState>,
     gate: Arc<PrecedenceGate>,
 }
 
 #[derive(Debug)]
-struct ReportingState {
+struct StatusSlotsState {
     open: usize,
     in_use: usize,
     /// In use by those that are preferred.
     preferred: usize,
-    waiting: RoundRobin<oneshot::Sender<ReportingSlot>>,
+    waiting: RoundRobin<oneshot::Sender<StatusSlot>>,
 }
 
-/// A slot of one that reports; free again on drop.
+/// A slot of one that writes its status; free again on drop.
 #[derive(Debug)]
-struct ReportingSlot {
-    slots: Arc<ReportingSlots>,
+struct StatusSlot {
+    slots: Arc<StatusSlots>,
     is_preferred: bool,
 }
 
@@ -66,8 +66,8 @@ struct ReportingSlot {
 #[derive(Debug)]
 pub struct WorkerSlot {
     applying: Option<OwnedSemaphorePermit>,
-    reporting: Option<ReportingSlot>,
-    all_reporting: Arc<ReportingSlots>,
+    status: Option<StatusSlot>,
+    status_slots: Arc<StatusSlots>,
     lane: Lane,
     /// Of the item that uses it; kept also where `running` is given up.
     precedence: Precedence,
@@ -75,12 +75,12 @@ pub struct WorkerSlot {
 }
 
 impl WorkerSlots {
-    /// So many that apply at once, and as many that report, as far as the gate lets them.
+    /// So many that apply at once, and as many that write their status, as far as the gate lets them.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
-        let state = ReportingState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
-        let reporting = Arc::new(ReportingSlots { state: Mutex::new(state), gate });
-        Self { applying: Arc::new(Semaphore::new(count)), reporting, lane, count }
+        let state = StatusSlotsState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
+        let status = Arc::new(StatusSlots { state: Mutex::new(state), gate });
+        Self { applying: Arc::new(Semaphore::new(count)), status, lane, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
@@ -88,38 +88,38 @@ impl WorkerSlots {
         let applying = self.applying.clone().acquire_owned().await.ok();
         WorkerSlot {
             applying,
-            reporting: None,
-            all_reporting: self.reporting.clone(),
+            status: None,
+            status_slots: self.status.clone(),
             lane: self.lane,
             precedence: Precedence::Normal,
             running: None,
         }
     }
 
-    /// Opens few slots for those that report, or all: `waiting` is how many wait to apply.
+    /// Opens few slots for statuses, or all: `waiting` is how many wait to apply.
     pub fn balance(&self, waiting: usize) {
         let many = waiting >= self.count * MANY_PER_SLOT;
-        let few = (self.count * REPORTING_BESIDE_APPLYING / 16).max(1);
-        self.reporting.open(if many { few } else { self.count });
+        let few = (self.count * STATUSES_BESIDE_APPLYING / 16).max(1);
+        self.status.open(if many { few } else { self.count });
     }
 }
 
-impl ReportingSlots {
+impl StatusSlots {
     fn open(self: &Arc<Self>, count: usize) {
         self.state.lock().open = count;
         self.grant();
     }
 
     /// One at once for one that is preferred, if fewer than so many are in use.
-    fn take_below(self: &Arc<Self>, limit: usize) -> Option<ReportingSlot> {
+    fn take_below(self: &Arc<Self>, limit: usize) -> Option<StatusSlot> {
         let mut state = self.state.lock();
         (state.in_use < limit).then(|| {
             (state.in_use, state.preferred) = (state.in_use + 1, state.preferred + 1);
-            ReportingSlot { slots: self.clone(), is_preferred: true }
+            StatusSlot { slots: self.clone(), is_preferred: true }
         })
     }
 
-    async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<ReportingSlot> {
+    async fn acquire(self: &Arc<Self>, namespace: &str) -> Option<StatusSlot> {
         let (sender, granted) = oneshot::channel();
         self.state.lock().waiting.push(namespace.to_owned(), sender);
         self.grant();
@@ -132,7 +132,7 @@ impl ReportingSlots {
             let waiting = {
                 let mut state = self.state.lock();
                 let others = state.in_use - state.preferred;
-                if state.in_use >= state.open || self.gate.report_limit().is_some_and(|few| others >= few) {
+                if state.in_use >= state.open || self.gate.status_limit().is_some_and(|few| others >= few) {
                     return;
                 }
                 let Some(waiting) = state.waiting.pop() else { return };
@@ -140,12 +140,12 @@ impl ReportingSlots {
                 waiting
             };
             // Where nobody waits any more, the slot that comes back is dropped, which frees it.
-            let _ = waiting.send(ReportingSlot { slots: self.clone(), is_preferred: false });
+            let _ = waiting.send(StatusSlot { slots: self.clone(), is_preferred: false });
         }
     }
 }
 
-impl Drop for ReportingSlot {
+impl Drop for StatusSlot {
     fn drop(&mut self) {
         {
             let mut state = self.slots.state.lock();
@@ -160,7 +160,7 @@ impl WorkerSlot {
     /// An item begins to apply in it.
     pub fn begin(&mut self, precedence: Precedence) {
         self.precedence = precedence;
-        self.running = Some(self.all_reporting.gate.enter(self.lane, precedence));
+        self.running = Some(self.status_slots.gate.enter(self.lane, precedence));
     }
 
     /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
@@ -173,20 +173,30 @@ impl WorkerSlot {
         apply.await
     }
 
-    /// Moves to those that report, which frees the slot among those that apply.
-    pub async fn move_to_reporting(&mut self, namespace: &str) {
-        if self.reporting.is_some() {
+    /// Runs what writes the status; it goes before the others for no longer than [`SLOW_WRITE`].
+    pub async fn while_writing_status<T>(&mut self, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
+            return written;
+        }
+        self.running = None;
+        write.await
+    }
+
+    /// Moves to those that write their status, which frees the slot among those that apply.
+    pub async fn move_to_status(&mut self, namespace: &str) {
+        if self.status.is_some() {
             return;
         }
         self.applying = None;
         if let Some(running) = &mut self.running {
-            running.begin_to_report();
+            running.begin_status();
         }
         if self.precedence == Precedence::Preferred {
-            self.reporting = self.all_reporting.take_below(MAX_REPORTING_PREFERRED);
+            self.status = self.status_slots.take_below(MAX_PREFERRED_STATUSES);
         }
-        if self.reporting.is_none() {
-            self.reporting = self.all_reporting.acquire(namespace).await;
+        if self.status.is_none() {
+            self.status = self.status_slots.acquire(namespace).await;
         }
     }
 }

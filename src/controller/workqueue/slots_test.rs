@@ -1,4 +1,4 @@
-//! How many report beside those that apply, and who is next.
+//! How many write their status beside those that apply, and who is next.
 #![allow(clippy::unwrap_used)]
 use super::*;
 
@@ -14,61 +14,61 @@ async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
     in_time(slots.acquire()).await
 }
 
-/// The slot, if it is soon one of those that report.
-async fn report(mut slot: WorkerSlot) -> Option<WorkerSlot> {
-    in_time(slot.move_to_reporting("a")).await.map(|()| slot)
+/// The slot, if it is soon one of those that write their status.
+async fn to_status(mut slot: WorkerSlot) -> Option<WorkerSlot> {
+    in_time(slot.move_to_status("a")).await.map(|()| slot)
 }
 
 #[tokio::test(start_paused = true)]
-async fn reporting_frees_a_slot_for_applying() {
+async fn a_status_frees_a_slot_for_applying() {
     let slots = slots_of_lane(1);
     let first = next(&slots).await.unwrap();
     assert!(next(&slots).await.is_none(), "all slots are taken");
-    let first = report(first).await.unwrap();
+    let first = to_status(first).await.unwrap();
     let mut second = next(&slots).await.unwrap();
-    assert!(in_time(second.move_to_reporting("a")).await.is_none(), "as many report as apply");
+    assert!(in_time(second.move_to_status("a")).await.is_none(), "as many write statuses as apply");
     drop(first);
-    assert!(report(second).await.is_some());
+    assert!(to_status(second).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_report_while_many_wait_to_apply() {
+async fn few_statuses_while_many_wait_to_apply() {
     let slots = slots_of_lane(16);
-    let report_all = async |reporting: &mut Vec<WorkerSlot>| {
-        while let Some(slot) = report(next(&slots).await.unwrap()).await {
-            reporting.push(slot);
+    let all_to_status = async |in_status: &mut Vec<WorkerSlot>| {
+        while let Some(slot) = to_status(next(&slots).await.unwrap()).await {
+            in_status.push(slot);
         }
-        reporting.len()
+        in_status.len()
     };
-    let mut reporting = Vec::new();
+    let mut in_status = Vec::new();
     slots.balance(16 * MANY_PER_SLOT);
-    assert_eq!(report_all(&mut reporting).await, REPORTING_BESIDE_APPLYING);
+    assert_eq!(all_to_status(&mut in_status).await, STATUSES_BESIDE_APPLYING);
     slots.balance(16 * MANY_PER_SLOT - 1);
-    assert_eq!(report_all(&mut reporting).await, 16);
+    assert_eq!(all_to_status(&mut in_status).await, 16);
     slots.balance(16 * MANY_PER_SLOT);
-    reporting.truncate(REPORTING_BESIDE_APPLYING);
+    in_status.truncate(STATUSES_BESIDE_APPLYING);
     assert_eq!(
-        report_all(&mut reporting).await,
-        REPORTING_BESIDE_APPLYING,
+        all_to_status(&mut in_status).await,
+        STATUSES_BESIDE_APPLYING,
         "what is free again stays closed"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn namespaces_take_turns_to_report_and_who_gave_up_takes_none() {
+async fn namespaces_take_turns_to_write_statuses_and_who_gave_up_takes_none() {
     let slots = slots_of_lane(1);
-    let first = report(next(&slots).await.unwrap()).await.unwrap();
+    let first = to_status(next(&slots).await.unwrap()).await.unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiting = Vec::new();
     for namespace in ["a", "a", "gone", "a", "b"] {
         let mut slot = next(&slots).await.unwrap();
         if namespace == "gone" {
-            assert!(in_time(slot.move_to_reporting(namespace)).await.is_none());
+            assert!(in_time(slot.move_to_status(namespace)).await.is_none());
             continue;
         }
         let order = order.clone();
         waiting.push(tokio::spawn(async move {
-            slot.move_to_reporting(namespace).await;
+            slot.move_to_status(namespace).await;
             order.lock().push(namespace);
         }));
         tokio::task::yield_now().await;
@@ -76,7 +76,7 @@ async fn namespaces_take_turns_to_report_and_who_gave_up_takes_none() {
     drop(first);
     futures::future::join_all(waiting).await;
     assert_eq!(*order.lock(), ["a", "b", "a", "a"]);
-    assert!(report(next(&slots).await.unwrap()).await.is_some(), "all slots are free");
+    assert!(to_status(next(&slots).await.unwrap()).await.is_some(), "all slots are free");
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,35 +94,54 @@ async fn a_childs_write_that_hangs_keeps_no_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_report_beside_one_that_is_preferred_and_all_do_after_it() {
+async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     let slots = slots_of_lane(16);
     let begin = async |precedence| {
         let mut slot = next(&slots).await.unwrap();
         slot.begin(precedence);
         slot
     };
-    let preferred = report(begin(Precedence::Preferred).await).await.unwrap();
-    let mut reporting = Vec::new();
+    let preferred = to_status(begin(Precedence::Preferred).await).await.unwrap();
+    let mut in_status = Vec::new();
     let mut waiting = Vec::new();
     for _ in 0..9 {
         let mut slot = begin(Precedence::Edit).await;
         waiting.push(tokio::spawn(async move {
-            slot.move_to_reporting("a").await;
+            slot.move_to_status("a").await;
             slot
         }));
         tokio::task::yield_now().await;
     }
     for task in waiting.drain(..2) {
-        reporting.push(in_time(task).await.unwrap().unwrap());
+        in_status.push(in_time(task).await.unwrap().unwrap());
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(waiting.iter().all(|task| !task.is_finished()));
-    assert!(report(begin(Precedence::Preferred).await).await.is_some(), "it waits for none of them");
+    assert!(to_status(begin(Precedence::Preferred).await).await.is_some(), "it waits for none of them");
     drop(preferred);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    drop(reporting.pop());
+    drop(in_status.pop());
     for task in waiting {
         // The end of one lets all go on.
-        reporting.push(in_time(task).await.unwrap().unwrap());
+        in_status.push(in_time(task).await.unwrap().unwrap());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_hangs_goes_before_the_others_for_a_second() {
+    let slots = slots_of_lane(16);
+    let mut preferred = next(&slots).await.unwrap();
+    preferred.begin(Precedence::Preferred);
+    preferred.move_to_status("a").await;
+    let gate = slots.status.gate.clone();
+    let limited = async || {
+        let started = tokio::time::Instant::now();
+        while gate.status_limit().is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        started.elapsed()
+    };
+    let ((), limited) =
+        tokio::join!(preferred.while_writing_status(tokio::time::sleep(SLOW_WRITE * 10)), limited());
+    assert!(limited >= SLOW_WRITE && limited < SLOW_WRITE * 2, "{limited:?}");
 }

@@ -1,0 +1,52 @@
+//! Which Events are published again after a take-over.
+#![allow(clippy::unwrap_used)]
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn condition(type_: &str, second: i64) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: Time(at(second)),
+        message: String::new(),
+        observed_generation: Some(1),
+        reason: String::new(),
+    }
+}
+
+/// The rollout's start and end, and the conditions that are compared, of `Ready` since 100 and `Reconciled` since 200.
+#[test]
+fn what_is_recent_is_published_again() {
+    let cases: &[(&str, i64, i64, &[&str])] = &[
+        ("all is old", 110, 120, &[kind::READY, kind::RECONCILED]),
+        ("the rollout began just now", 250, 260, &[]),
+        ("ready all along, and the rollout ended just now", 110, 250, &[kind::RECONCILED]),
+    ];
+    let stored = [condition(kind::READY, 100), condition(kind::RECONCILED, 200)];
+    for (what, started, ended, expected) in cases {
+        let rollout = RolloutStatus {
+            started_at: Some(MicroTime(at(*started))),
+            ended_at: Some(MicroTime(at(*ended))),
+            ..RolloutStatus::default()
+        };
+        let input = StatusInput {
+            generation: 1,
+            now: at(300),
+            is_retry: false,
+            rollout_started: false,
+            first_observation: false,
+            rollout,
+            deadline: SignedDuration::from_secs(600),
+            contended: false,
+            republish_since: Some(at(240)),
+        };
+        let baseline = input.baseline(&stored);
+        let kinds: Vec<&str> = baseline.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(&kinds, expected, "{what}");
+    }
+}
