@@ -112,10 +112,11 @@ pub async fn silent_watches() -> Record {
     scenario.end().await
 }
 
-/// One seat, and children that take long to write: the objects are answered already, and lose their children.
+/// One slot, and children that take long to write: the objects are answered already, and lose their children.
+/// A write gives its slot back after a second, so those at the end of forty wait for much longer than the alert asks.
 pub async fn slow_children() -> Record {
     let mut scenario = Scenario::new("ElpioQueueSlow", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scenario.env, 14).await;
+    let names = apply_many(&scenario.env, 40).await;
     all_ready(&scenario.env, &names).await;
     scenario.env.wait_until_idle().await;
     let webhook = Webhook::start(scenario.env.client.clone(), &scenario.env.namespace).await;
