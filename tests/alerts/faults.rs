@@ -79,7 +79,7 @@ pub async fn rejected() -> Record {
 /// Statuses are written so slowly that those who come later wait for long.
 pub async fn slow_status() -> Record {
     let mut scenario = Scenario::new("ElpioUnsettled", &[("ELPIO_CONCURRENCY", "1")]).await;
-    let names = apply_many(&scenario.env, 12).await;
+    let names = apply_many(&scenario.env, 20).await;
     all_ready(&scenario.env, &names).await;
     scenario.env.wait_until_idle().await;
     let webhook = Webhook::start(scenario.env.client.clone(), &scenario.env.namespace).await;
