@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    api::event::NewEvent,
+    api::event::{NewEvent, event_type},
     cluster::{
         events::{
             counts::SeriesCounts,
@@ -25,6 +25,9 @@ use crate::{
 /// Calls that one object's Events may cause at once, and how long it takes until one more is allowed. Retries
 /// are not counted.
 const SPAM_BURST: u32 = 25;
+/// So many more may be caused by Warnings, however many others there were.
+const KEPT_FOR_WARNINGS: u32 = 5;
+const FULL_BUDGET: u32 = SPAM_BURST + KEPT_FOR_WARNINGS;
 const SPAM_REFILL: Duration = Duration::from_secs(10);
 
 /// A series that has been quiet for so long is forgotten here. The API server keeps it for an hour, and it is
@@ -77,7 +80,7 @@ impl RecorderState {
         if action == PublishAction::Write {
             let uid = self.hasher.hash_one(&regarding.uid);
             let budget = self.budgets.entry(uid).or_insert_with(|| Budget::new(now));
-            if self.queued < MAX_QUEUED && budget.take(now) {
+            if self.queued < MAX_QUEUED && budget.take(event.type_, now) {
                 series.open(regarding, event, ids);
                 self.queued += 1;
             } else {
@@ -195,7 +198,7 @@ impl RecorderState {
         self.swept = Some(now);
         self.quiet.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
         // A full budget is the same as none.
-        self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(SPAM_BURST));
+        self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(FULL_BUDGET));
         table::shrink(&mut self.series);
         table::shrink(&mut self.quiet);
         table::shrink(&mut self.budgets);
@@ -211,18 +214,19 @@ struct Budget {
 
 impl Budget {
     fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(SPAM_BURST), since: now }
+        Self { tokens: f64::from(FULL_BUDGET), since: now }
     }
 
     fn refilled(&self, now: Instant) -> f64 {
         let refill = now.duration_since(self.since).as_secs_f64() / SPAM_REFILL.as_secs_f64();
-        (self.tokens + refill).min(f64::from(SPAM_BURST))
+        (self.tokens + refill).min(f64::from(FULL_BUDGET))
     }
 
-    /// Takes one call, if there is one left.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Takes one call for an Event of this type, if there is one left.
+    fn take(&mut self, type_: &str, now: Instant) -> bool {
         let tokens = self.refilled(now);
-        let allowed = tokens >= 1.0;
+        let kept = if type_ == event_type::WARNING { 0 } else { KEPT_FOR_WARNINGS };
+        let allowed = tokens >= f64::from(kept + 1);
         *self = Self { tokens: if allowed { tokens - 1.0 } else { tokens }, since: now };
         allowed
     }

@@ -36,11 +36,13 @@ fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: I
 fn a_budget_is_spent_and_fills_again() {
     let start = Instant::now();
     let mut budget = Budget::new(start);
-    let granted = (0..100).filter(|_| budget.take(start)).count();
-    assert_eq!(granted, SPAM_BURST as usize);
-    assert!(!budget.take(start + SPAM_REFILL / 2));
-    assert!(budget.take(start + SPAM_REFILL * 2));
-    assert!(budget.refilled(start + SPAM_REFILL * 100) >= f64::from(SPAM_BURST), "it is full again");
+    let mut take_all = |type_, at| (0..100).filter(|_| budget.take(type_, at)).count();
+    assert_eq!(take_all(event_type::NORMAL, start), SPAM_BURST as usize);
+    assert_eq!(take_all(event_type::WARNING, start), KEPT_FOR_WARNINGS as usize, "some are kept for Warnings");
+    assert_eq!(take_all(event_type::WARNING, start + SPAM_REFILL / 2), 0);
+    assert_eq!(take_all(event_type::WARNING, start + SPAM_REFILL * 2), 2);
+    assert_eq!(take_all(event_type::NORMAL, start + SPAM_REFILL * 4), 0);
+    assert!(budget.refilled(start + SPAM_REFILL * 100) >= f64::from(FULL_BUDGET), "it is full again");
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn retries_are_not_charged() {
         write(&mut state, &name, EventWriteResult::Failed(None), now);
     }
     let left: Vec<f64> = state.budgets.values().map(|budget| budget.refilled(now)).collect();
-    assert!((left[0] - f64::from(SPAM_BURST - 1)).abs() < 0.01, "{left:?}");
+    assert!((left[0] - f64::from(FULL_BUDGET - 1)).abs() < 0.01, "{left:?}");
 }
 
 #[test]
