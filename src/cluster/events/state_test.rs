@@ -38,7 +38,11 @@ fn a_budget_is_spent_and_fills_again() {
     let mut budget = Budget::new(start);
     let mut take_all = |type_, at| (0..100).filter(|_| budget.take(type_, at)).count();
     assert_eq!(take_all(event_type::NORMAL, start), SPAM_BURST as usize);
-    assert_eq!(take_all(event_type::WARNING, start), KEPT_FOR_WARNINGS as usize, "some are kept for Warnings");
+    assert_eq!(
+        take_all(event_type::WARNING, start),
+        KEPT_FOR_WARNINGS as usize,
+        "some are kept for Warnings"
+    );
     assert_eq!(take_all(event_type::WARNING, start + SPAM_REFILL / 2), 0);
     assert_eq!(take_all(event_type::WARNING, start + SPAM_REFILL * 2), 2);
     assert_eq!(take_all(event_type::NORMAL, start + SPAM_REFILL * 4), 0);

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::controller::workqueue::lane::{LANES, Lane};
+use crate::{
+    controller::workqueue::lane::{LANES, Lane},
+    telemetry::Trigger,
+};
 
 /// More than so many items of a namespace that wait are a crowd.
 pub(super) const CROWD: usize = 16;
@@ -28,6 +31,16 @@ pub enum Precedence {
     Normal,
     /// Nothing happened: a retry, or all objects after a start.
     Background,
+}
+
+impl From<Trigger> for Precedence {
+    fn from(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Spec => Self::Edit,
+            Trigger::Child | Trigger::Dependency => Self::Normal,
+            Trigger::Retry | Trigger::Resync => Self::Background,
+        }
+    }
 }
 
 /// What may begin now.

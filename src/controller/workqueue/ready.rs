@@ -7,95 +7,74 @@ use crate::{
     cluster::ObjectKey,
     controller::workqueue::{
         lane::{LANES, Lane},
-        precedence::{Admission, CROWD},
+        precedence::{Admission, CROWD, Precedence},
         round_robin::RoundRobin,
     },
-    telemetry::Trigger,
 };
 
-/// After so many urgent ones in a row, one that can wait gets its turn: nothing starves.
-const MAX_CONSECUTIVE_URGENT: u32 = 7;
-
-/// How soon a reason wants its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Urgency {
-    /// Somebody did something: an edit, a child's change, the arrival of an API.
-    Urgent,
-    /// Nothing happened: a failed attempt is made again, or all objects after a start.
-    Background,
-}
-
-impl From<Trigger> for Urgency {
-    fn from(trigger: Trigger) -> Self {
-        match trigger {
-            Trigger::Spec | Trigger::Child | Trigger::Dependency => Self::Urgent,
-            Trigger::Retry | Trigger::Resync => Self::Background,
-        }
-    }
-}
+/// After so many others in a row, background work gets its turn: nothing starves.
+const MAX_CONSECUTIVE_FOREGROUND: u32 = 7;
 
 /// The keys that wait, each once.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     lanes: [LaneQueue; LANES],
-    /// Where each key counts: one that became urgent, or moved to another lane, is still where it was, and is
-    /// skipped there.
-    waiting: HashMap<ObjectKey, (Lane, Urgency)>,
+    /// Where each key counts, and whether as background work: one that is that no longer, or moved to another lane, is
+    /// still where it was, and is skipped there.
+    waiting: HashMap<ObjectKey, (Lane, bool)>,
     waiting_in: [usize; LANES],
 }
 
 #[derive(Debug, Default)]
 struct LaneQueue {
-    urgent: RoundRobin<ObjectKey>,
+    foreground: RoundRobin<ObjectKey>,
     background: RoundRobin<ObjectKey>,
-    urgent_in_a_row: u32,
+    foreground_in_a_row: u32,
 }
 
 impl LaneQueue {
-    /// The queue whose turn it is.
-    fn next(&self) -> Urgency {
-        let background_is_due = self.urgent_in_a_row >= MAX_CONSECUTIVE_URGENT || self.urgent.is_empty();
-        if background_is_due && !self.background.is_empty() { Urgency::Background } else { Urgency::Urgent }
+    /// Whether it is the turn of background work.
+    fn is_background_next(&self) -> bool {
+        let is_due = self.foreground_in_a_row >= MAX_CONSECUTIVE_FOREGROUND || self.foreground.is_empty();
+        is_due && !self.background.is_empty()
     }
 
-    fn queue(&mut self, urgency: Urgency) -> &mut RoundRobin<ObjectKey> {
-        match urgency {
-            Urgency::Urgent => &mut self.urgent,
-            Urgency::Background => &mut self.background,
-        }
+    fn queue(&mut self, is_background: bool) -> &mut RoundRobin<ObjectKey> {
+        if is_background { &mut self.background } else { &mut self.foreground }
     }
 }
 
 impl ReadyQueue {
-    /// At the end of its namespace's queue, unless it waits there with that urgency already.
-    pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, urgency: Urgency) {
+    /// At the end of its namespace's queue, unless it waits there already.
+    pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, precedence: Precedence) {
+        let is_background = precedence == Precedence::Background;
         let known = self.waiting.get(&key);
-        if known.is_some_and(|(at, known)| *at == lane && *known <= urgency) {
+        if known.is_some_and(|(at, known)| *at == lane && *known <= is_background) {
             return;
         }
-        if let Some((left, _)) = self.waiting.insert(key.clone(), (lane, urgency)) {
+        if let Some((left, _)) = self.waiting.insert(key.clone(), (lane, is_background)) {
             self.waiting_in[left] -= 1;
         }
         self.waiting_in[lane] += 1;
-        self.lanes[lane].queue(urgency).push(key.namespace.clone(), key);
+        self.lanes[lane].queue(is_background).push(key.namespace.clone(), key);
     }
 
     /// The next key of a lane that is admitted, and whether it is one of few beside another namespace's crowd.
     pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, bool)> {
         loop {
             let queue = &mut self.lanes[lane];
-            let (urgency, at_most) = match admission {
-                Admission::All => (queue.next(), usize::MAX),
-                Admission::Normal => (Urgency::Urgent, usize::MAX),
-                Admission::Preferred => (Urgency::Urgent, CROWD),
+            let (is_background, at_most) = match admission {
+                Admission::All => (queue.is_background_next(), usize::MAX),
+                Admission::Normal => (false, usize::MAX),
+                Admission::Preferred => (false, CROWD),
             };
-            let key = queue.queue(urgency).pop_from(at_most)?;
-            if self.waiting.get(&key) != Some(&(lane, urgency)) {
+            let key = queue.queue(is_background).pop_from(at_most)?;
+            if self.waiting.get(&key) != Some(&(lane, is_background)) {
                 continue;
             }
             self.waiting.remove(&key);
             self.waiting_in[lane] -= 1;
-            queue.urgent_in_a_row = if urgency == Urgency::Urgent { queue.urgent_in_a_row + 1 } else { 0 };
+            queue.foreground_in_a_row = if is_background { 0 } else { queue.foreground_in_a_row + 1 };
             let is_one_of_few = self.is_beside_a_crowd(&key.namespace);
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
@@ -107,8 +86,8 @@ impl ReadyQueue {
 
     /// Whether few wait in a namespace, while there is a crowd in another one, in any lanes.
     fn is_beside_a_crowd(&self, namespace: &str) -> bool {
-        let own: usize = self.lanes.iter().map(|lane| lane.urgent.waiting_of(namespace)).sum();
-        own < CROWD && self.lanes.iter().any(|lane| lane.urgent.has_crowd())
+        let own: usize = self.lanes.iter().map(|lane| lane.foreground.waiting_of(namespace)).sum();
+        own < CROWD && self.lanes.iter().any(|lane| lane.foreground.has_crowd())
     }
 
     /// How many keys wait, in all lanes.

@@ -1,5 +1,6 @@
 //! The order of turns.
 use super::*;
+use crate::telemetry::Trigger;
 
 fn key(id: &str) -> ObjectKey {
     let (namespace, name) = id.split_once('/').unwrap_or(("ns", id));
@@ -14,7 +15,7 @@ fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     }
     let order = std::iter::from_fn(|| ready.pop(0, Admission::All)).map(|(key, _)| key.to_string()).collect();
     let lane = &ready.lanes[0];
-    assert!(ready.is_empty() && lane.urgent.is_empty() && lane.background.is_empty());
+    assert!(ready.is_empty() && lane.foreground.is_empty() && lane.background.is_empty());
     order
 }
 
@@ -52,13 +53,13 @@ fn retries_do_not_starve() {
 }
 
 #[test]
-fn a_key_that_became_urgent_waits_again_where_it_is_put() {
+fn a_key_that_was_edited_waits_again_where_it_is_put() {
     let mut ready = ReadyQueue::default();
-    ready.push(key("a/1"), 0, Urgency::Background);
-    ready.push(key("a/1"), 0, Urgency::Urgent);
-    ready.push(key("a/2"), 0, Urgency::Background);
+    ready.push(key("a/1"), 0, Precedence::Background);
+    ready.push(key("a/1"), 0, Precedence::Edit);
+    ready.push(key("a/2"), 0, Precedence::Background);
     assert_eq!((ready.len(), pop(&mut ready, 0)), (2, Some(key("a/1"))));
-    ready.push(key("a/1"), 0, Urgency::Background);
+    ready.push(key("a/1"), 0, Precedence::Background);
     assert_eq!(ready.len(), 2);
     let left: Vec<ObjectKey> = std::iter::from_fn(|| pop(&mut ready, 0)).collect();
     assert_eq!(left.len(), 2, "{left:?}");
@@ -68,12 +69,12 @@ fn a_key_that_became_urgent_waits_again_where_it_is_put() {
 fn lanes_do_not_wait_for_each_other() {
     let mut ready = ReadyQueue::default();
     for n in 0..9 {
-        ready.push(key(&format!("a/{n}")), 0, Urgency::Urgent);
+        ready.push(key(&format!("a/{n}")), 0, Precedence::Edit);
     }
-    ready.push(key("a/other"), 1, Urgency::Background);
+    ready.push(key("a/other"), 1, Precedence::Background);
     assert_eq!((ready.len(), ready.len_of(0), ready.len_of(1)), (10, 9, 1));
     assert_eq!((pop(&mut ready, 1), pop(&mut ready, 1)), (Some(key("a/other")), None));
-    ready.push(key("a/0"), 1, Urgency::Urgent);
+    ready.push(key("a/0"), 1, Precedence::Edit);
     assert_eq!((ready.len_of(0), ready.len_of(1)), (8, 1), "it moved");
     assert_eq!((pop(&mut ready, 0), pop(&mut ready, 1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
 }
@@ -85,17 +86,17 @@ fn pop(ready: &mut ReadyQueue, lane: Lane) -> Option<ObjectKey> {
 #[test]
 fn the_few_are_those_beside_another_namespaces_crowd() {
     let mut ready = ReadyQueue::default();
-    (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Urgency::Urgent));
-    ready.push(key("crowd/other"), 1, Urgency::Urgent);
-    ready.push(key("few/1"), 0, Urgency::Urgent);
-    ready.push(key("few/2"), 1, Urgency::Urgent);
+    (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Precedence::Edit));
+    ready.push(key("crowd/other"), 1, Precedence::Edit);
+    ready.push(key("few/1"), 0, Precedence::Edit);
+    ready.push(key("few/2"), 1, Precedence::Edit);
     assert_eq!(ready.pop(0, Admission::Preferred), Some((key("few/1"), true)), "out of turn");
     assert_eq!(ready.pop(1, Admission::All), Some((key("crowd/other"), false)), "beside its own crowd");
     assert_eq!(ready.pop(1, Admission::All), Some((key("few/2"), true)), "in any lane");
     assert_eq!(ready.pop(0, Admission::Preferred), None);
     assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/0"), false)));
     assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/1"), false)), "no crowd is left");
-    ready.push(key("retry/1"), 1, Urgency::Background);
+    ready.push(key("retry/1"), 1, Precedence::Background);
     assert_eq!(ready.pop(1, Admission::Normal), None);
     assert_eq!(ready.pop(1, Admission::All), Some((key("retry/1"), false)));
 }

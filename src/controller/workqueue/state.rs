@@ -168,11 +168,9 @@ impl QueueState {
         let waited = now.duration_since(dirty.since);
         let contended = entry.hot_loop_delay(now).is_some();
         let item = WorkItem { key, trigger: dirty.trigger, failures, conflicts, contended };
-        let precedence = match item.trigger {
-            Trigger::Spec if is_one_of_few => Precedence::Preferred,
-            Trigger::Spec => Precedence::Edit,
-            Trigger::Child | Trigger::Dependency => Precedence::Normal,
-            Trigger::Retry | Trigger::Resync => Precedence::Background,
+        let precedence = match Precedence::from(item.trigger) {
+            Precedence::Edit if is_one_of_few => Precedence::Preferred,
+            other => other,
         };
         Some((item, precedence, waited))
     }
