@@ -9,8 +9,8 @@
 //!     → controller::reconcile: validate → render → apply → status → write it → publish its Events
 //! ```
 //!
-//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does all the I/O with the API
-//! server. `telemetry` is applied as wrappers round a reconcile, the client and the watches; only it calls OpenTelemetry, and
+//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does the I/O with the API
+//! server, but for the write of a status, which `controller::reconcile` does. `telemetry` is applied as wrappers round a reconcile, the client and the watches; only it calls OpenTelemetry, and
 //! the rest of the code calls its types.
 //!
 //! # Start reading here
@@ -32,7 +32,7 @@
 //! | which objects a child's change enqueues | `controller/mapper.rs` |
 //! | where concurrency is limited | `controller/workqueue/slots.rs`; who goes first: `controller/workqueue/precedence.rs` |
 //! | what happens when a status cannot be written | `controller/reconcile/status_write.rs` |
-//! | where the gauges of objects by state come from | `controller/state_metrics.rs` |
+//! | where the gauges of objects by state come from | `controller/state_counts.rs` |
 //! | where sampling is decided | `telemetry/trace/sampler.rs` |
 //! | what a log line looks like | `telemetry/log/format.rs` |
 //! | what a work item is | `controller/workqueue/mod.rs` (`WorkItem`) |

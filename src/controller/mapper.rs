@@ -1,4 +1,5 @@
-//! Maps a child's change to the objects that it concerns. Pure.
+//! Maps a child's change to the objects that it concerns. Pure. `on_child_change` in `controller/mod.rs` leaves out own
+//! writes.
 
 use kube::{ResourceExt, core::DynamicObject};
 

@@ -8,7 +8,7 @@ mod mapper;
 mod observer;
 mod predicate;
 pub mod reconcile;
-mod state_metrics;
+mod state_counts;
 mod takeover;
 mod workers;
 pub mod workqueue;
@@ -44,7 +44,7 @@ use crate::{
 
 pub use self::{
     any_controller::AnyController, kinds::controllers, observer::ObjectObserver as Observer,
-    reconcile::rollout_telemetry::RolloutTelemetry, state_metrics::KindStates,
+    reconcile::rollout_telemetry::RolloutTelemetry, state_counts::KindStates,
 };
 
 /// One kind's controller.
@@ -211,6 +211,6 @@ impl<K: Kind> AnyController for Controller<K> {
     }
 
     fn states(&self) -> KindStates {
-        state_metrics::kind_states::<K>(&self.store, &self.observer.unsettled)
+        state_counts::kind_states::<K>(&self.store, &self.observer.unsettled)
     }
 }

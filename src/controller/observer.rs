@@ -17,7 +17,7 @@ use crate::{
     controller::{
         kinds::{Kind, Object},
         reconcile::rollout_telemetry::{REEMIT_WINDOW, RolloutTelemetry},
-        state_metrics::UnsettledGenerations,
+        state_counts::UnsettledGenerations,
     },
     status::{build::FinishedBuild, rollout::rollout_ends},
 };

@@ -1,5 +1,8 @@
-//! The workers of a kind: they take items from the queue, and each item is one reconcile. How many run at once is
-//! decided in `workqueue/slots.rs`.
+//! The workers of a kind: they take items from the queue, and each item is one reconcile.
+//!
+//! Concurrency: in each lane (one for each engine) `ELPIO_CONCURRENCY` reconciles apply, and as many write statuses
+//! (`workqueue/slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight, with
+//! what waits for a slot, is bounded here.
 
 use std::sync::Arc;
 
@@ -79,7 +82,7 @@ impl<K: Kind> Controller<K> {
             let changed = gate.changed();
             tokio::select! {
                 biased;
-                next = self.queue.get_from(lane, || gate.admission(lane)) => return next,
+                next = self.queue.get_from(lane, || gate.eligibility(lane)) => return next,
                 () = changed => {}
             }
         }

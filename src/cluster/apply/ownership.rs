@@ -1,5 +1,7 @@
-//! Who owns a name that is taken, or that a switch of the engine needs, and whether the owner still exists. It reads metadata only and
-//! writes nothing. Who has a host is decided by `controller/hosts.rs`.
+//! Who owns a name that is taken, or that a switch of the engine needs, and whether the owner still exists. It reads
+//! metadata only and writes nothing. `child_write.rs` acts on it: what is `Absent` is created, `Owned` and `Orphan` are
+//! adopted, `Terminating` is waited for, `Controller` and `Unowned` are a name conflict. Who has a host is decided by
+//! `controller/hosts.rs`.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +47,7 @@ pub enum NameOwner {
     Unowned(String),
 }
 
-/// Whether `found` may be written as the child `id` of `owner`. Ownership is the controller reference, never
+/// Whose `found` is, as seen from `owner`, whose child `id` has that name. Ownership is the controller reference, never
 /// a label: equal fields are no permission.
 #[must_use]
 pub fn classify_owner(

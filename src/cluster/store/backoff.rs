@@ -40,7 +40,7 @@ pub struct WatchBackoff {
 }
 
 impl WatchBackoff {
-    /// Counts a failure. Returns the pause before the next attempt, at the middle of its jitter.
+    /// Counts a failure. Returns the pause before the next attempt, before jitter.
     pub fn record(&mut self, failure: &WatchFailure, now: Instant) -> Duration {
         let pause = BACKOFF.delay(self.failures);
         self.failures = self.failures.saturating_add(1);

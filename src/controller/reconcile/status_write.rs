@@ -30,7 +30,7 @@ pub enum StatusWrite {
     /// It is stored, at this resourceVersion.
     Written(u64),
     /// The object is another one by now: deleted, or its status is not the one that this one follows. Reconciled
-    /// again at once; no Event.
+    /// again at once, or with back-off after many conflicts; no Event.
     Stale,
     /// It could not be written, as far as is known: `publish_events` reports it, and `ReconcileResult` retries it
     /// with back-off.

@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     cluster::ObjectKey,
     controller::workqueue::{
-        precedence::{Admission, Precedence},
+        precedence::{Eligibility, Precedence},
         state::QueueState,
     },
     telemetry::{QueueMetrics, QueueStats, Trigger},
@@ -124,11 +124,15 @@ impl WorkQueue {
 
     /// The next item, as soon as there is one.
     pub async fn get(&self) -> WorkItem {
-        self.get_from(0, || Admission::All).await.0
+        self.get_from(0, || Eligibility::All).await.0
     }
 
-    /// The next item of a lane, as soon as there is one that is admitted.
-    pub async fn get_from(&self, lane: Lane, admission: impl Fn() -> Admission) -> (WorkItem, Precedence) {
+    /// The next item of a lane, as soon as there is one that is eligible.
+    pub async fn get_from(
+        &self,
+        lane: Lane,
+        eligibility: impl Fn() -> Eligibility,
+    ) -> (WorkItem, Precedence) {
         loop {
             let woken = self.wake[lane].notified();
             let due = {
@@ -141,7 +145,7 @@ impl WorkQueue {
                 if promoted > 0 {
                     self.wake_all();
                 }
-                if let Some((item, precedence, waited)) = state.pop(lane, admission(), now) {
+                if let Some((item, precedence, waited)) = state.pop(lane, eligibility(), now) {
                     // Another worker has to see what is left, and the clock.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);

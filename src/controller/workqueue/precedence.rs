@@ -11,8 +11,8 @@ use crate::{
     telemetry::Trigger,
 };
 
-/// More than so many items of a namespace that wait are a crowd.
-pub(super) const CROWD: usize = 16;
+/// More than so many items of one namespace that wait are a backlog.
+pub(super) const BACKLOG: usize = 16;
 
 /// Of every 16 slots of a lane, this many remain for the others.
 const FEW_OF_16: usize = 2;
@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// An edit, one of few items in its namespace, while another namespace's crowd waits: before all others.
+    /// An edit, one of few items in its namespace, while another namespace's backlog waits: before all others.
     Preferred,
     /// An edit: before background work.
     Edit,
@@ -45,7 +45,7 @@ impl From<Trigger> for Precedence {
 
 /// What may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Eligibility {
     /// Only what is preferred.
     Preferred,
     /// All but background work.
@@ -105,11 +105,11 @@ impl Running {
     fn may_apply(&self, lane: Lane, precedence: Precedence, few: usize) -> bool {
         let Self([preferred, edits, normal, background]) = self;
         let others: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
-        let is_admitted = !preferred.goes_first() || others < few;
+        let is_eligible = !preferred.goes_first() || others < few;
         match precedence {
             Precedence::Preferred => true,
-            Precedence::Edit | Precedence::Normal => is_admitted,
-            Precedence::Background => is_admitted && (!edits.goes_first() || background.applying[lane] < few),
+            Precedence::Edit | Precedence::Normal => is_eligible,
+            Precedence::Background => is_eligible && (!edits.goes_first() || background.applying[lane] < few),
         }
     }
 }
@@ -124,14 +124,14 @@ impl PrecedenceGate {
 
     /// Who may begin to apply in a lane now.
     #[must_use]
-    pub fn admission(&self, lane: Lane) -> Admission {
+    pub fn eligibility(&self, lane: Lane) -> Eligibility {
         let running = self.running.lock();
         if running.may_apply(lane, Precedence::Background, self.few) {
-            Admission::All
+            Eligibility::All
         } else if running.may_apply(lane, Precedence::Normal, self.few) {
-            Admission::Normal
+            Eligibility::Normal
         } else {
-            Admission::Preferred
+            Eligibility::Preferred
         }
     }
 

@@ -9,20 +9,20 @@ fn many(gate: &Arc<PrecedenceGate>, count: usize, precedence: Precedence) -> Vec
 #[tokio::test(start_paused = true)]
 async fn few_apply_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
-    let crowd = many(&gate, 16, Precedence::Normal);
-    assert_eq!(gate.admission(0), Admission::All, "nobody is preferred");
+    let backlog = many(&gate, 16, Precedence::Normal);
+    assert_eq!(gate.eligibility(0), Eligibility::All, "nobody is preferred");
     let preferred = gate.enter(1, Precedence::Preferred);
-    assert_eq!(gate.admission(0), Admission::Preferred);
-    assert_eq!(gate.admission(1), Admission::All, "each lane has its own few");
-    drop(crowd);
+    assert_eq!(gate.eligibility(0), Eligibility::Preferred);
+    assert_eq!(gate.eligibility(1), Eligibility::All, "each lane has its own few");
+    drop(backlog);
     let _first = gate.enter(0, Precedence::Edit);
-    assert_eq!(gate.admission(0), Admission::All, "they do not starve");
+    assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
     let _second = gate.enter(0, Precedence::Background);
-    assert_eq!(gate.admission(0), Admission::Preferred);
+    assert_eq!(gate.eligibility(0), Eligibility::Preferred);
     drop(preferred);
-    assert_eq!(gate.admission(0), Admission::Preferred, "another may follow");
+    assert_eq!(gate.eligibility(0), Eligibility::Preferred, "another may follow");
     gate.changed().await;
-    assert_eq!(gate.admission(0), Admission::All);
+    assert_eq!(gate.eligibility(0), Eligibility::All);
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,16 +30,16 @@ async fn few_retries_apply_beside_an_edit() {
     let gate = Arc::new(PrecedenceGate::new(16));
     let retries = many(&gate, 2, Precedence::Background);
     let _normal = gate.enter(0, Precedence::Normal);
-    assert_eq!(gate.admission(0), Admission::All, "nobody edits");
+    assert_eq!(gate.eligibility(0), Eligibility::All, "nobody edits");
     let edit = gate.enter(0, Precedence::Edit);
-    assert_eq!(gate.admission(0), Admission::Normal);
+    assert_eq!(gate.eligibility(0), Eligibility::Normal);
     drop(retries);
-    assert_eq!(gate.admission(0), Admission::All, "they do not starve");
+    assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
     let _retries = many(&gate, 2, Precedence::Background);
     drop(edit);
-    assert_eq!(gate.admission(0), Admission::Normal, "another may follow");
+    assert_eq!(gate.eligibility(0), Eligibility::Normal, "another may follow");
     gate.changed().await;
-    assert_eq!(gate.admission(0), Admission::All);
+    assert_eq!(gate.eligibility(0), Eligibility::All);
 }
 
 #[tokio::test(start_paused = true)]

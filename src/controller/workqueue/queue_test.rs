@@ -211,7 +211,7 @@ async fn a_key_that_waits_is_not_added_again() {
     let now = Instant::now();
     assert!(state.add(key("a"), 0, now, Trigger::Child));
     assert!(!state.add(key("a"), 0, now, Trigger::Spec));
-    state.pop(0, Admission::All, now);
+    state.pop(0, Eligibility::All, now);
     assert!(state.add(key("a"), 0, now, Trigger::Child), "it is processed, and due again");
 }
 
@@ -222,12 +222,12 @@ async fn a_lane_gets_what_is_due_in_it_and_nothing_else() {
         queue.add_to(0, key(&n.to_string()), Trigger::Spec);
     }
     queue.add_to(1, key("other"), Trigger::Resync);
-    assert_eq!(queue.get_from(1, || Admission::All).await.0.key, key("other"));
+    assert_eq!(queue.get_from(1, || Eligibility::All).await.0.key, key("other"));
     queue.done(&key("other"), &retry(1));
     // The other lane's worker is the one that sees the time pass.
-    let (other, first) = tokio::join!(queue.get_from(1, || Admission::All), async {
+    let (other, first) = tokio::join!(queue.get_from(1, || Eligibility::All), async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        queue.get_from(0, || Admission::All).await
+        queue.get_from(0, || Eligibility::All).await
     });
     assert_eq!((other.0.key, first.0.key), (key("other"), key("0")));
 }

@@ -7,7 +7,7 @@ use crate::{
     cluster::ObjectKey,
     controller::workqueue::{
         lane::{LANES, Lane},
-        precedence::{Admission, CROWD, Precedence},
+        precedence::{BACKLOG, Eligibility, Precedence},
         round_robin::RoundRobin,
     },
 };
@@ -59,14 +59,14 @@ impl ReadyQueue {
         self.lanes[lane].queue(is_background).push(key.namespace.clone(), key);
     }
 
-    /// The next key of a lane that is admitted, and whether it is one of few beside another namespace's crowd.
-    pub(super) fn pop(&mut self, lane: Lane, admission: Admission) -> Option<(ObjectKey, bool)> {
+    /// The next key of a lane that is eligible, and whether it is one of few beside another namespace's backlog.
+    pub(super) fn pop(&mut self, lane: Lane, eligibility: Eligibility) -> Option<(ObjectKey, bool)> {
         loop {
             let queue = &mut self.lanes[lane];
-            let (is_background, at_most) = match admission {
-                Admission::All => (queue.is_background_next(), usize::MAX),
-                Admission::Normal => (false, usize::MAX),
-                Admission::Preferred => (false, CROWD),
+            let (is_background, at_most) = match eligibility {
+                Eligibility::All => (queue.is_background_next(), usize::MAX),
+                Eligibility::Normal => (false, usize::MAX),
+                Eligibility::Preferred => (false, BACKLOG),
             };
             let key = queue.queue(is_background).pop_from(at_most)?;
             if self.waiting.get(&key) != Some(&(lane, is_background)) {
@@ -75,7 +75,7 @@ impl ReadyQueue {
             self.waiting.remove(&key);
             self.waiting_in[lane] -= 1;
             queue.foreground_in_a_row = if is_background { 0 } else { queue.foreground_in_a_row + 1 };
-            let is_one_of_few = self.is_beside_a_crowd(&key.namespace);
+            let is_one_of_few = self.is_beside_a_backlog(&key.namespace);
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
                 *self = Self::default();
@@ -84,10 +84,10 @@ impl ReadyQueue {
         }
     }
 
-    /// Whether few wait in a namespace, while there is a crowd in another one, in any lanes.
-    fn is_beside_a_crowd(&self, namespace: &str) -> bool {
+    /// Whether few wait in a namespace, while there is a backlog in another one, in any lanes.
+    fn is_beside_a_backlog(&self, namespace: &str) -> bool {
         let own: usize = self.lanes.iter().map(|lane| lane.foreground.waiting_of(namespace)).sum();
-        own < CROWD && self.lanes.iter().any(|lane| lane.foreground.has_crowd())
+        own < BACKLOG && self.lanes.iter().any(|lane| lane.foreground.has_backlog())
     }
 
     /// How many keys wait, in all lanes.

@@ -13,7 +13,8 @@ fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     for (id, trigger) in added {
         ready.push(key(id), 0, (*trigger).into());
     }
-    let order = std::iter::from_fn(|| ready.pop(0, Admission::All)).map(|(key, _)| key.to_string()).collect();
+    let order =
+        std::iter::from_fn(|| ready.pop(0, Eligibility::All)).map(|(key, _)| key.to_string()).collect();
     let lane = &ready.lanes[0];
     assert!(ready.is_empty() && lane.foreground.is_empty() && lane.background.is_empty());
     order
@@ -80,23 +81,23 @@ fn lanes_do_not_wait_for_each_other() {
 }
 
 fn pop(ready: &mut ReadyQueue, lane: Lane) -> Option<ObjectKey> {
-    ready.pop(lane, Admission::All).map(|(key, _)| key)
+    ready.pop(lane, Eligibility::All).map(|(key, _)| key)
 }
 
 #[test]
-fn the_few_are_those_beside_another_namespaces_crowd() {
+fn the_few_are_those_beside_another_namespaces_backlog() {
     let mut ready = ReadyQueue::default();
-    (0..=CROWD).for_each(|n| ready.push(key(&format!("crowd/{n}")), 0, Precedence::Edit));
-    ready.push(key("crowd/other"), 1, Precedence::Edit);
+    (0..=BACKLOG).for_each(|n| ready.push(key(&format!("backlog/{n}")), 0, Precedence::Edit));
+    ready.push(key("backlog/other"), 1, Precedence::Edit);
     ready.push(key("few/1"), 0, Precedence::Edit);
     ready.push(key("few/2"), 1, Precedence::Edit);
-    assert_eq!(ready.pop(0, Admission::Preferred), Some((key("few/1"), true)), "out of turn");
-    assert_eq!(ready.pop(1, Admission::All), Some((key("crowd/other"), false)), "beside its own crowd");
-    assert_eq!(ready.pop(1, Admission::All), Some((key("few/2"), true)), "in any lane");
-    assert_eq!(ready.pop(0, Admission::Preferred), None);
-    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/0"), false)));
-    assert_eq!(ready.pop(0, Admission::All), Some((key("crowd/1"), false)), "no crowd is left");
+    assert_eq!(ready.pop(0, Eligibility::Preferred), Some((key("few/1"), true)), "out of turn");
+    assert_eq!(ready.pop(1, Eligibility::All), Some((key("backlog/other"), false)), "beside its own backlog");
+    assert_eq!(ready.pop(1, Eligibility::All), Some((key("few/2"), true)), "in any lane");
+    assert_eq!(ready.pop(0, Eligibility::Preferred), None);
+    assert_eq!(ready.pop(0, Eligibility::All), Some((key("backlog/0"), false)));
+    assert_eq!(ready.pop(0, Eligibility::All), Some((key("backlog/1"), false)), "no backlog is left");
     ready.push(key("retry/1"), 1, Precedence::Background);
-    assert_eq!(ready.pop(1, Admission::Normal), None);
-    assert_eq!(ready.pop(1, Admission::All), Some((key("retry/1"), false)));
+    assert_eq!(ready.pop(1, Eligibility::Normal), None);
+    assert_eq!(ready.pop(1, Eligibility::All), Some((key("retry/1"), false)));
 }

@@ -1,5 +1,5 @@
-//! The retry table: what follows from each class of error. Used by `reconcile/failure.rs`; a panic takes the plain
-//! back-off.
+//! The retry table: what follows from each class of error. Used by `reconcile/failure.rs`,
+//! `reconcile/result.rs` and `reconcile/status_write.rs`; a panic takes the plain back-off.
 
 use std::time::Duration;
 

@@ -2,20 +2,20 @@
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-use crate::controller::workqueue::precedence::CROWD;
+use crate::controller::workqueue::precedence::BACKLOG;
 
 /// What waits, by namespace.
 #[derive(Debug)]
 pub(super) struct RoundRobin<T> {
     turns: VecDeque<String>,
     by_namespace: HashMap<String, VecDeque<T>>,
-    /// Namespaces in which more than [`CROWD`] wait.
-    crowds: usize,
+    /// Namespaces in which more than [`BACKLOG`] wait.
+    backlogs: usize,
 }
 
 impl<T> Default for RoundRobin<T> {
     fn default() -> Self {
-        Self { turns: VecDeque::new(), by_namespace: HashMap::new(), crowds: 0 }
+        Self { turns: VecDeque::new(), by_namespace: HashMap::new(), backlogs: 0 }
     }
 }
 
@@ -24,7 +24,7 @@ impl<T> RoundRobin<T> {
     pub fn push(&mut self, namespace: String, item: T) {
         match self.by_namespace.entry(namespace) {
             Entry::Occupied(mut queue) => {
-                self.crowds += usize::from(queue.get().len() == CROWD);
+                self.backlogs += usize::from(queue.get().len() == BACKLOG);
                 queue.get_mut().push_back(item);
             }
             Entry::Vacant(queue) => {
@@ -45,7 +45,7 @@ impl<T> RoundRobin<T> {
         let namespace = self.turns.remove(next)?;
         let queue = self.by_namespace.get_mut(&namespace)?;
         let item = queue.pop_front();
-        self.crowds -= usize::from(queue.len() == CROWD);
+        self.backlogs -= usize::from(queue.len() == BACKLOG);
         if queue.is_empty() {
             self.by_namespace.remove(&namespace);
         } else {
@@ -59,9 +59,9 @@ impl<T> RoundRobin<T> {
         self.by_namespace.get(namespace).map_or(0, VecDeque::len)
     }
 
-    /// Whether more than [`CROWD`] wait in some namespace.
-    pub fn has_crowd(&self) -> bool {
-        self.crowds > 0
+    /// Whether more than [`BACKLOG`] wait in some namespace.
+    pub fn has_backlog(&self) -> bool {
+        self.backlogs > 0
     }
 
     pub fn is_empty(&self) -> bool {

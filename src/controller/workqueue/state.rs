@@ -13,7 +13,7 @@ use crate::{
     controller::workqueue::{
         Requeue, WorkItem,
         lane::Lane,
-        precedence::{Admission, Precedence},
+        precedence::{Eligibility, Precedence},
         ready::ReadyQueue,
         retry::IMMEDIATE_DELAY,
     },
@@ -152,14 +152,14 @@ impl QueueState {
         true
     }
 
-    /// The next item of a lane that is admitted, who goes first, and how long it waited.
+    /// The next item of a lane that is eligible, who goes first, and how long it waited.
     pub(super) fn pop(
         &mut self,
         lane: Lane,
-        admission: Admission,
+        eligibility: Eligibility,
         now: Instant,
     ) -> Option<(WorkItem, Precedence, Duration)> {
-        let (key, is_one_of_few) = self.ready.pop(lane, admission)?;
+        let (key, is_one_of_few) = self.ready.pop(lane, eligibility)?;
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);

@@ -1,4 +1,4 @@
-//! `OTEL_TRACES_SAMPLER` and its argument. It samples nothing: `trace/sampler.rs` has every decision.
+//! `OTEL_TRACES_SAMPLER` and its argument. It samples nothing: `trace/sampler.rs` does, and lists every decision.
 
 use crate::telemetry::config::env::EnvReader;
 

@@ -2,7 +2,8 @@
 //!
 //! 1. A rollout's own, made when it began (`begin_rollout` in `mod.rs`) and stored in `status.rollout`.
 //! 2. The configured sampler's (`OTEL_TRACES_SAMPLER`, read in `config/sampler.rs`).
-//! 3. After the end of a span that was recorded: `tail_sampling.rs` drops the quiet reconciles.
+//! 3. At the end of a reconcile: `close_span` in `telemetry/reconcile/mod.rs` keeps one that changed something or failed;
+//!    so does a write request, or an id that is handed out. `tail_sampling.rs` drops the others.
 
 use opentelemetry::{
     Context, KeyValue,

@@ -1,5 +1,6 @@
 //! Counts the objects for the state gauges, at collection, from the store: there is no second count to keep in
-//! step. `operator/mod.rs` registers them while this process leads; `telemetry/metrics/gauges.rs` exports them.
+//! step. `operator/wiring.rs` registers them, and shows none while another process leads;
+//! `telemetry/metrics/gauges.rs` exports them.
 
 use std::{
     collections::{BTreeMap, HashMap},
