@@ -81,7 +81,7 @@ async fn settled(client: &Client, namespace: &str, name: &str, children: &[&str]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_installs_and_the_operator_works_with_its_rights() {
+async fn it_installs_and_the_operator_works_with_its_permissions() {
     let crds = Crds::ALL.into_iter().filter(|crds| *crds != Crds::ELPIO).collect();
     let api_server_flags = vec![STRICT_OWNERS.to_owned()];
     let cluster =

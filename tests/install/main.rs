@@ -128,7 +128,7 @@ fn wanted<'a>(all: impl IntoIterator<Item = (String, &'a [&'a str], &'a [&'a str
 }
 
 #[test]
-fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
+fn its_permissions_in_namespaces_are_what_the_code_asks_for_and_no_more() {
     const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
     const WATCHED: &[&str] = &["get", "list", "watch"];
     let verbs = |kind: ChildKind| if kind == ChildKind::TaskRun { WATCHED } else { CHILD };
@@ -148,7 +148,7 @@ fn its_rights_in_namespaces_are_what_the_code_asks_for_and_no_more() {
 }
 
 #[test]
-fn its_rights_elsewhere_are_what_the_code_asks_for_and_no_more() {
+fn its_permissions_elsewhere_are_what_the_code_asks_for_and_no_more() {
     let cluster = wanted([
         ("customresourcedefinitions.apiextensions.k8s.io".into(), &[][..], &["watch"][..]),
         ("namespaces.".into(), &["kube-system"], &["get"]),

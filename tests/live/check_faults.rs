@@ -111,7 +111,7 @@ fn of_rules(rules: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_rights_that_check_asks_for_are_those_that_are_shipped() {
+fn the_permissions_that_check_asks_for_are_those_that_are_shipped() {
     let asked = |scope: PermissionScope| -> BTreeSet<String> {
         let groups = permission_groups(Engine::Knative);
         let permissions = groups.iter().flat_map(|group| &group.permissions).filter(|one| one.scope == scope);

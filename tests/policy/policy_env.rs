@@ -90,7 +90,7 @@ pub async fn client(cluster: &Cluster, writer: &Writer, namespace: &str) -> Clie
         }
         Identity::Masters => cluster.client().await,
     };
-    wait_for_rights(&client, writer, namespace).await;
+    wait_for_permissions(&client, writer, namespace).await;
     client
 }
 
@@ -132,7 +132,7 @@ async fn bind(cluster: &Cluster, writer: &Writer, namespace: &str) {
 }
 
 /// The authorizer learns of roles and bindings by a watch, and `edit` is aggregated by a controller.
-async fn wait_for_rights(client: &Client, writer: &Writer, namespace: &str) {
+async fn wait_for_permissions(client: &Client, writer: &Writer, namespace: &str) {
     let elpio = Kind::ALL.map(|kind| ["create", "elpio.io", kind.plural(), ""]);
     let held = writer.held.iter().map(|permission| {
         let [verb, group, resource] = permission.parts();

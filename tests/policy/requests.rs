@@ -182,7 +182,7 @@ async fn the_policies_have_no_type_warnings() {
 
 /// Several new Secrets at once need the permission to all; one at a time, each needs its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_by_name_are_enough_for_one_secret_at_a_time() {
+async fn permissions_by_name_are_enough_for_one_secret_at_a_time() {
     let tenant = Tenant::new("names").await;
     let granted: &[Permission] = &[Permission::GetSecrets("s1"), Permission::GetSecrets("s2")];
     let writer =

@@ -42,7 +42,7 @@ pub async fn in_force(cluster: &Cluster, columns: &[Column], namespace: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_cell_is_as_the_rights_of_its_writer() {
+async fn every_cell_is_as_the_permissions_of_its_writer() {
     let cluster = installed().await;
     let columns = columns();
     let namespace = cluster.namespace("table").await;
