@@ -38,7 +38,7 @@ pub static FAULTS: &[Fault] = &[
     fault("ElpioOperatorAbsent", "the operator is killed", || Box::pin(faults::killed())),
     fault("ElpioNoLeader", "the Lease may not be written", || Box::pin(faults::no_lease())),
     fault("ElpioTwoLeaders", "two replicas with a Lease each", || Box::pin(load_faults::two_leases())),
-    fault("ElpioCrashLoop", "the operator is killed four times", || Box::pin(load_faults::crash_loop())),
+    fault("ElpioCrashLoop", "the operator is killed repeatedly", || Box::pin(load_faults::crash_loop())),
     fault("ElpioForbidden", "one permission is missing", || Box::pin(faults::no_right())),
     fault("ElpioReconcileErrors", "a webhook does not work", || Box::pin(faults::rejected())),
     fault("ElpioUnsettled", "statuses are written slowly", || Box::pin(faults::slow_status())),
