@@ -58,7 +58,7 @@ pub async fn crash_loop() -> Record {
         scenario.env.restart().await;
         scrape(&scenario, &format!("timestamp(process_uptime_seconds) - process_uptime_seconds > {killed}"))
             .await;
-        if !scenario.prometheus.query("resets(process_uptime_seconds[60s]) > 2").await.unwrap().is_empty() {
+        if scenario.is_firing(&scenario.prometheus.alerts().await.unwrap()) {
             break;
         }
     }
@@ -129,8 +129,7 @@ pub async fn fight() -> Record {
     let mut round = 0_u32;
     let fires = async |scenario: &Scenario| {
         let alerts = scenario.prometheus.alerts().await?;
-        let firing = alerts.iter().any(|alert| alert.is_firing() && alert.name == "ElpioManagersFight");
-        if firing { Ok(()) } else { Err(format!("{alerts:?}")) }
+        if scenario.is_firing(&alerts) { Ok(()) } else { Err(format!("{alerts:?}")) }
     };
     eventually("ElpioManagersFight fires", Duration::from_mins(6), async || {
         round += 1;

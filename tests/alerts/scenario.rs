@@ -101,6 +101,11 @@ impl Scenario {
         self.env.ready(name).await;
     }
 
+    /// Whether the scenario's own alert is among those that fire.
+    pub fn is_firing(&self, alerts: &[Alert]) -> bool {
+        alerts.iter().any(|alert| alert.is_firing() && alert.name == self.alert)
+    }
+
     /// Waits until the alert fires, and does what its runbook says.
     pub async fn fires(&mut self) {
         self.comes(true).await;
@@ -128,7 +133,7 @@ impl Scenario {
         let (begun, what) = (Instant::now(), if firing { "fires" } else { "resolves" });
         let seen = eventually(&format!("{} {what}", self.alert), TIMEOUT * 2, async || {
             let alerts = self.prometheus.alerts().await?;
-            if alerts.iter().any(|alert| alert.is_firing() && alert.name == self.alert) == firing {
+            if self.is_firing(&alerts) == firing {
                 return Ok(None);
             }
             let seen = format!(

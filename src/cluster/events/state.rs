@@ -25,10 +25,11 @@ use crate::{
 /// Calls that one object's Events may cause at once, and how long it takes until one more is allowed. Retries
 /// are not counted.
 const SPAM_BURST: u32 = 25;
+const SPAM_REFILL: Duration = Duration::from_secs(10);
+
 /// So many more may be caused by Warnings, however many others there were.
 const KEPT_FOR_WARNINGS: u32 = 5;
 const FULL_BUDGET: u32 = SPAM_BURST + KEPT_FOR_WARNINGS;
-const SPAM_REFILL: Duration = Duration::from_secs(10);
 
 /// A series that has been quiet for so long is forgotten here. The API server keeps it for an hour, and it is
 /// continued from there.

@@ -142,7 +142,7 @@ impl<K: Kind> Reconciler<K> {
             slot.move_to_status(&request.item.key.namespace).await;
         }
         let write = Box::pin(self.write_status(request.object, &update.status));
-        let written = slot.while_writing_status(write).await; // I/O
+        let written = slot.while_writing(write).await; // I/O
         let published = self.publish_events(request, &update.events, &written); // I/O, later
         let deadline = self.rollout_timeout(request.object);
         ReconcileResult::new(request, &attempt, &written, published, deadline)
@@ -160,7 +160,7 @@ impl<K: Kind> Reconciler<K> {
         let ctx = owner.context::<K>(request, &live, &defaults);
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             // render: pure; apply: I/O
-            Ok(valid) => slot.while_applying(Box::pin(self.apply(&ctx, request.object, valid))).await,
+            Ok(valid) => slot.while_writing(Box::pin(self.apply(&ctx, request.object, valid))).await,
             Err(errors) => ApplyStep::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {

@@ -19,8 +19,8 @@ const MAX_CONSECUTIVE_FOREGROUND: u32 = 7;
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     lanes: [LaneQueue; LANES],
-    /// Where each key counts, and whether as background work: one that is that no longer, or moved to another lane, is
-    /// still where it was, and is skipped there.
+    /// Where each key counts, and whether as background work. A key that is edited, or moves to another lane, stays in
+    /// its former queue too, and is skipped there.
     waiting: HashMap<ObjectKey, (Lane, bool)>,
     waiting_in: [usize; LANES],
 }

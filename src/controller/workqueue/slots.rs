@@ -163,23 +163,14 @@ impl WorkerSlot {
         self.running = Some(self.status_slots.gate.enter(self.lane, precedence));
     }
 
-    /// Runs what applies; it keeps the slot for no longer than [`SLOW_WRITE`].
-    pub async fn while_applying<T>(&mut self, apply: impl Future<Output = T>) -> T {
-        let mut apply = pin!(apply);
-        if let Ok(applied) = tokio::time::timeout(SLOW_WRITE, &mut apply).await {
-            return applied;
-        }
-        (self.applying, self.running) = (None, None);
-        apply.await
-    }
-
-    /// Runs what writes the status; it goes before the others for no longer than [`SLOW_WRITE`].
-    pub async fn while_writing_status<T>(&mut self, write: impl Future<Output = T>) -> T {
+    /// Runs what writes children or the status; it keeps the slot to apply, and goes before others, for no longer than
+    /// [`SLOW_WRITE`].
+    pub async fn while_writing<T>(&mut self, write: impl Future<Output = T>) -> T {
         let mut write = pin!(write);
         if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
             return written;
         }
-        self.running = None;
+        (self.applying, self.running) = (None, None);
         write.await
     }
 

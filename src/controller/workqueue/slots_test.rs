@@ -83,7 +83,7 @@ async fn namespaces_take_turns_to_write_statuses_and_who_gave_up_takes_none() {
 async fn a_childs_write_that_hangs_keeps_no_slot() {
     let slots = slots_of_lane(1);
     let mut first = next(&slots).await.unwrap();
-    let hangs = first.while_applying(tokio::time::sleep(SLOW_WRITE * 10));
+    let hangs = first.while_writing(tokio::time::sleep(SLOW_WRITE * 10));
     let other = async {
         let started = tokio::time::Instant::now();
         let _second = slots.acquire().await;
@@ -141,7 +141,6 @@ async fn a_status_that_hangs_goes_before_the_others_for_a_second() {
         }
         started.elapsed()
     };
-    let ((), limited) =
-        tokio::join!(preferred.while_writing_status(tokio::time::sleep(SLOW_WRITE * 10)), limited());
+    let ((), limited) = tokio::join!(preferred.while_writing(tokio::time::sleep(SLOW_WRITE * 10)), limited());
     assert!(limited >= SLOW_WRITE && limited < SLOW_WRITE * 2, "{limited:?}");
 }
