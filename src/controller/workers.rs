@@ -28,7 +28,8 @@ use crate::{
     telemetry::{ReconcileInfo, Trigger},
 };
 
-/// So many times as many may wait to write their status, or for a write that is slow, as may apply at once: they cost memory.
+/// So many times as many may wait to write their status, or for a write that is slow, as may apply at once: they cost
+/// memory.
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
 /// Children go first until so many are in flight; then those that wait to write their status are let through.
