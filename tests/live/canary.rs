@@ -1,11 +1,9 @@
 //! No secret that a user, an engine, the API server or the environment hands to the operator comes out of it:
 //! Events, statuses, spans, log records, metrics and log lines are searched, at the most talkative log level.
 
-use elpio_cluster::{Cluster, Crds, FakeStatus, Webhook, eventually, progress::print};
+use elpio_cluster::{Crds, FakeStatus, Webhook, eventually, open_schema, progress::print};
 use elpio_operator::api::ElpioFunction;
-use k8s_openapi::{
-    api::events::v1::Event, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::events::v1::Event;
 use kube::{
     Api, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -37,21 +35,6 @@ const PLANTED: &str = "planted-5e1d";
 /// The same in metrics, which name no object.
 fn planted(kind: &str) -> &'static str {
     if ["metrics", "pages"].contains(&kind) { "ElpioFunction" } else { PLANTED }
-}
-
-/// As a cluster whose objects are older than the schema.
-async fn loosen(cluster: &Cluster) {
-    let api: Api<CustomResourceDefinition> = Api::all(cluster.client().await);
-    for name in ["elpioservices.elpio.io", "elpiofunctions.elpio.io"] {
-        let mut crd = api.get(name).await.unwrap();
-        for version in &mut crd.spec.versions {
-            let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-            let all = json!({"type": "object", "properties": {"spec": open, "status": open}});
-            version.schema = Some(serde_json::from_value(json!({"openAPIV3Schema": all})).unwrap());
-        }
-        crd.metadata.managed_fields = None;
-        api.replace(name, &PostParams::default(), &crd).await.unwrap();
-    }
 }
 
 fn function(source: &Value, image: &str) -> Value {
@@ -145,7 +128,9 @@ fn hits<'a>(documents: &'a [String], text: &str) -> Vec<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_canary_comes_out() {
     let cluster = own(Crds::ALL.to_vec()).await;
-    loosen(cluster).await;
+    for name in ["elpioservices.elpio.io", "elpiofunctions.elpio.io"] {
+        open_schema(&cluster.client().await, name).await;
+    }
     let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20header-c4f4");
     let variables = [("ELPIO_LOG", "trace,kube_client::client=trace"), headers];
     let env = LiveEnv::on(cluster, PLANTED, &cluster.kubeconfig(), &variables).await;

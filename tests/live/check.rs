@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use elpio_cluster::{Cluster, ClusterOptions, Crds, OtlpReceiver, eventually};
+use elpio_cluster::{Cluster, ClusterOptions, Crds, OtlpReceiver, edit, eventually};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     discovery::{Scope, pinned_kind},
 };
@@ -124,13 +124,14 @@ impl Installed {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        let live = api.get(fault.name).await.unwrap();
-        let before = serde_json::to_value(&live).unwrap();
-        let mut after = before.clone();
-        change(&mut after);
-        let after: DynamicObject = serde_json::from_value(after).unwrap();
-        api.replace(fault.name, &PostParams::default(), &after).await.unwrap();
-        before
+        let before = api.get(fault.name).await.unwrap();
+        edit(&api, fault.name, |object| {
+            let mut after = serde_json::to_value(&object).unwrap();
+            change(&mut after);
+            *object = serde_json::from_value(after).unwrap();
+        })
+        .await;
+        serde_json::to_value(before).unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Drift by meaning, and differences that a write cannot remove.
 
-use elpio_cluster::{Cluster, ClusterOptions, Crds, eventually};
+use elpio_cluster::{Cluster, ClusterOptions, Crds, edit, eventually};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -26,13 +26,13 @@ async fn case_07_env_reordered_in_ui() {
         env.ready(engine).await;
     }
     for (name, api) in [("keda", env.deployments()), ("knative", env.knative())] {
-        let mut object = api.get(name).await.unwrap();
-        let list = object.data.pointer_mut("/spec/template/spec/containers/0/env").unwrap();
-        let mut sorted = list.as_array().unwrap().clone();
-        sorted.sort_by_key(|variable| variable["name"].as_str().unwrap().to_owned());
-        sorted.push(json!({"name": "ZZ", "value": "of another"}));
-        *list = sorted.into();
-        let replaced = api.replace(name, &PostParams::default(), &object).await.unwrap();
+        let replaced = edit(&api, name, |object| {
+            let list = object.data.pointer_mut("/spec/template/spec/containers/0/env").unwrap();
+            let variables = list.as_array_mut().unwrap();
+            variables.sort_by_key(|variable| variable["name"].as_str().unwrap().to_owned());
+            variables.push(json!({"name": "ZZ", "value": "of another"}));
+        })
+        .await;
         let names = |object: &DynamicObject| -> Vec<String> {
             let list =
                 object.data.pointer("/spec/template/spec/containers/0/env").unwrap().as_array().unwrap();

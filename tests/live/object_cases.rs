@@ -1,11 +1,11 @@
 //! Objects that are being deleted, and definitions that are older than the operator.
 
-use elpio_cluster::{Crds, eventually};
+use elpio_cluster::{Crds, edit, eventually};
 use elpio_operator::api::ElpioService;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -52,11 +52,14 @@ async fn case_05_deletion_bumps_generation() {
 async fn forget(env: &LiveEnv, path: &[&str], field: &str) -> CustomResourceDefinition {
     let crds: Api<CustomResourceDefinition> = Api::all(env.client.clone());
     let known = crds.get(CRD).await.unwrap();
-    let mut older = serde_json::to_value(&known).unwrap();
-    let schema = &mut older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
-    let properties = path.iter().fold(schema, |at, name| &mut at[*name]);
-    assert!(properties.as_object_mut().unwrap().remove(field).is_some(), "{path:?} has no {field}");
-    crds.replace(CRD, &PostParams::default(), &serde_json::from_value(older).unwrap()).await.unwrap();
+    edit(&crds, CRD, |crd| {
+        let mut older = serde_json::to_value(&crd.spec).unwrap();
+        let schema = &mut older["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        let properties = path.iter().fold(schema, |at, name| &mut at[*name]);
+        assert!(properties.as_object_mut().unwrap().remove(field).is_some(), "{path:?} has no {field}");
+        crd.spec = serde_json::from_value(older).unwrap();
+    })
+    .await;
     known
 }
 
@@ -109,9 +112,7 @@ async fn case_24_crd_older_than_operator() {
     assert!(log.contains("deploy/crds"), "what to do");
 
     let crds: Api<CustomResourceDefinition> = Api::all(env.client.clone());
-    let mut current = crds.get(CRD).await.unwrap();
-    current.spec = known.spec;
-    crds.replace(CRD, &PostParams::default(), &current).await.unwrap();
+    edit(&crds, CRD, |crd| crd.spec = known.spec.clone()).await;
     eventually("what was dropped is stored without a restart and without an edit", TIMEOUT, async || {
         let now = env.services().get("web").await.unwrap();
         if available(&now) { Ok(()) } else { Err(format!("{:?}", now.status)) }

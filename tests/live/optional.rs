@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, eventually};
+use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, eventually, open_schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
@@ -148,20 +148,7 @@ async fn one_undecodable_object_stops_nobody() {
     let cluster =
         own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    // As a cluster whose objects are older than the schema.
-    let mut crd = api.get("elpioservices.elpio.io").await.unwrap();
-    for version in &mut crd.spec.versions {
-        let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        version.schema = Some(
-            serde_json::from_value(
-                json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}}),
-            )
-            .unwrap(),
-        );
-    }
-    crd.metadata.managed_fields = None;
-    api.replace("elpioservices.elpio.io", &kube::api::PostParams::default(), &crd).await.unwrap();
+    open_schema(&client, "elpioservices.elpio.io").await;
     let env = LiveEnv::on(cluster, "undecodable", &cluster.kubeconfig(), &[]).await;
     let bad = json!({"image": {"repository": "registry.local/web"}, "port": "eighty", "env": [{"name": 7}]});
     let services = env.any("elpio.io/v1alpha1", "ElpioService", "elpioservices");

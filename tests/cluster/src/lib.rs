@@ -64,6 +64,7 @@ pub use control_plane::{
     Cluster, ClusterOptions,
     audit::{Audit, AuditEntry},
     crds::Crds,
+    edit::{edit, open_schema},
     pki, rbac, samples,
 };
 pub use engines::{

@@ -4,6 +4,7 @@
 pub mod audit;
 mod clients;
 pub mod crds;
+pub mod edit;
 pub(crate) mod manifest;
 pub mod pki;
 pub(crate) mod processes;
