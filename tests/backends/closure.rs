@@ -209,15 +209,19 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
             })
             .await;
         let bounds = bounds(&env.operator.metrics("text/plain").await, family);
-        let mut worst: f64 = 0.0;
+        let mut offs = Vec::new();
         for exemplar in &exemplars {
-            worst = worst.max(resolve(backends, exemplar, &bounds).await);
+            offs.push(resolve(backends, exemplar, &bounds).await);
         }
+        let near = offs.iter().filter(|off| off.is_near).count();
+        // The thread may lose its core between the end of the span and the reading of the clock.
+        assert!(near * 10 >= offs.len() * 9, "{family}: {near} of {} are near their span", offs.len());
+        let furthest = offs.iter().map(|off| off.seconds).fold(0.0, f64::max);
         rows.push(vec![
             family.to_owned(),
             exemplars.len().to_string(),
             exemplars.len().to_string(),
-            format!("{:.3} ms", worst * 1e3),
+            format!("{:.3} ms", furthest * 1e3),
         ]);
     }
     table(
@@ -230,9 +234,14 @@ async fn every_exemplar_leads_to_the_span_that_was_measured() {
     assert!(own.1 && own.2.is_empty(), "scraped without an error: {own:?}");
 }
 
-/// Its span is in Jaeger, its value in its bucket and near the span's duration; by how much it is off, in
-/// seconds.
-async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> f64 {
+/// How far the value of an exemplar is from the duration of its span.
+struct Offset {
+    seconds: f64,
+    is_near: bool,
+}
+
+/// Its span is in Jaeger, its value in its bucket, and it measured all of the span.
+async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> Offset {
     let is_it = |span: &Span| span.span_id == exemplar.span_id;
     let spans =
         backends.jaeger.wait_for_trace(&exemplar.trace_id, TIMEOUT, |spans| spans.iter().any(is_it)).await;
@@ -244,12 +253,10 @@ async fn resolve(backends: &Backends, exemplar: &Exemplar, bounds: &[f64]) -> f6
         "{exemplar:?} lies outside its bucket, which begins at {lower}"
     );
     let took = span.duration().as_secs_f64();
-    let off = (exemplar.value - took).abs();
-    assert!(
-        off <= (took * 0.05).max(0.005),
-        "{exemplar:?} measured another time than its span, {took} s: {span:?}"
-    );
-    off
+    let seconds = exemplar.value - took;
+    // The wall clock, which times spans, may be adjusted meanwhile.
+    assert!(seconds > -0.005, "{exemplar:?} measured less than its span, {took} s: {span:?}");
+    Offset { seconds, is_near: seconds <= (took * 0.05).max(0.005) }
 }
 
 fn bounds(page: &str, family: &str) -> Vec<f64> {
