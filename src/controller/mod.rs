@@ -2,6 +2,7 @@
 //! is stands in its own file.
 
 mod any_controller;
+mod event_republish;
 pub mod hosts;
 pub mod kinds;
 mod mapper;
@@ -9,7 +10,6 @@ mod observer;
 mod predicate;
 pub mod reconcile;
 mod state_counts;
-mod takeover;
 mod workers;
 pub mod workqueue;
 
@@ -30,12 +30,12 @@ use crate::{
         },
     },
     controller::{
+        event_republish::EventRepublish,
         hosts::HostClaim,
         kinds::{Kind, Object},
         observer::{ChangeSource, ObjectObserver, unsettled_generation},
         predicate::trigger_for,
         reconcile::Reconciler,
-        takeover::EventReplay,
         workqueue::WorkQueue,
     },
     foreign::ChildKind,
@@ -54,7 +54,7 @@ pub struct Controller<K: Kind> {
     store: Arc<ObjectStore<Object<K>>>,
     observer: ObjectObserver,
     reconciler: Arc<Reconciler<K>>,
-    republish: Arc<EventReplay>,
+    republish: Arc<EventRepublish>,
 }
 
 impl<K: Kind> Clone for Controller<K> {

@@ -90,7 +90,7 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        let _writing = self.reconciler.recorder.give_way();
+        let _active = self.reconciler.recorder.begin_reconcile();
         let known = self.store.get(&item.key);
         if known.is_none() {
             // Where an answer showed that it is gone, a list may come before the watch's event.

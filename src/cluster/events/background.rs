@@ -45,7 +45,7 @@ impl Recorder {
                 }
                 () = due => {}
                 () = inner.queue.wake.notified() => {}
-                () = inner.queue.busy.idle.notified() => {}
+                () = inner.queue.reconciles.idle.notified() => {}
             }
         }
     }

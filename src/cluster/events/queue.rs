@@ -24,22 +24,23 @@ const BACKLOG: usize = 2048;
 pub(super) struct EventQueue {
     waiting: Mutex<VecDeque<String>>,
     pub(super) wake: Notify,
-    pub(super) busy: Arc<Busy>,
+    pub(super) reconciles: Arc<ActiveReconciles>,
 }
 
+/// Those whose writes go before Events.
 #[derive(Debug, Default)]
-pub(super) struct Busy {
-    writers: AtomicUsize,
+pub(super) struct ActiveReconciles {
+    count: AtomicUsize,
     pub(super) idle: Notify,
 }
 
-/// See [`Recorder::give_way`].
+/// See [`Recorder::begin_reconcile`].
 #[derive(Debug)]
-pub struct WritesGuard(Arc<Busy>);
+pub struct ActiveReconcileGuard(Arc<ActiveReconciles>);
 
-impl Drop for WritesGuard {
+impl Drop for ActiveReconcileGuard {
     fn drop(&mut self) {
-        if self.0.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.idle.notify_one();
         }
     }
@@ -57,9 +58,9 @@ impl EventQueue {
         self.wake.notify_one();
     }
 
-    pub(super) fn give_way(&self) -> WritesGuard {
-        self.busy.writers.fetch_add(1, Ordering::AcqRel);
-        WritesGuard(self.busy.clone())
+    pub(super) fn begin_reconcile(&self) -> ActiveReconcileGuard {
+        self.reconciles.count.fetch_add(1, Ordering::AcqRel);
+        ActiveReconcileGuard(self.reconciles.clone())
     }
 
     pub(super) fn pop(&self) -> Option<String> {
@@ -74,7 +75,7 @@ impl EventQueue {
 
     /// How many calls may run now.
     pub(super) fn allowed(&self) -> usize {
-        if self.busy.writers.load(Ordering::Acquire) == 0 {
+        if self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
         (1 + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
@@ -89,7 +90,7 @@ mod tests {
     fn events_make_room_for_every_reconcile() {
         let queue = EventQueue::default();
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
-        let (first, second) = (queue.give_way(), queue.give_way());
+        let (first, second) = (queue.begin_reconcile(), queue.begin_reconcile());
         assert_eq!(queue.allowed(), 1);
         drop(first);
         assert_eq!(queue.allowed(), 1, "another one writes");

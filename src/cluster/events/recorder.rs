@@ -31,7 +31,7 @@ use crate::{
         clock::now,
         events::{
             object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
-            queue::{CONCURRENT_WRITES, EventQueue, WritesGuard},
+            queue::{ActiveReconcileGuard, CONCURRENT_WRITES, EventQueue},
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
         },
@@ -101,10 +101,10 @@ impl Recorder {
         }
     }
 
-    /// Until the guard is dropped, Events that have no hurry make room for another's writes.
+    /// Until the guard is dropped, a reconcile runs, whose writes go before Events.
     #[must_use]
-    pub fn give_way(&self) -> WritesGuard {
-        self.0.queue.give_way()
+    pub fn begin_reconcile(&self) -> ActiveReconcileGuard {
+        self.0.queue.begin_reconcile()
     }
 
     /// I/O: writes every series that has something to write, as at shutdown; what cannot be written in time

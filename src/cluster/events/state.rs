@@ -39,6 +39,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// So many calls may wait for their turn. Beyond it an occurrence is only counted, on the series' next call.
 const MAX_QUEUED: usize = 16_384;
 
+/// So many more, of Warnings alone.
+const QUEUE_KEPT_FOR_WARNINGS: usize = 1024;
+
 /// The occurrences of one type and reason that were lost.
 pub type Lost = (&'static str, &'static str, u32);
 
@@ -81,7 +84,7 @@ impl RecorderState {
         if action == PublishAction::Write {
             let uid = self.hasher.hash_one(&regarding.uid);
             let budget = self.budgets.entry(uid).or_insert_with(|| Budget::new(now));
-            if self.queued < MAX_QUEUED && budget.take(event.type_, now) {
+            if self.queued < queue_limit(event.type_) && budget.take(event.type_, now) {
                 series.open(regarding, event, ids);
                 self.queued += 1;
             } else {
@@ -211,6 +214,11 @@ impl RecorderState {
 struct Budget {
     tokens: f64,
     since: Instant,
+}
+
+/// How many calls may wait where one more is for an Event of this type.
+fn queue_limit(type_: &str) -> usize {
+    MAX_QUEUED + if type_ == event_type::WARNING { QUEUE_KEPT_FOR_WARNINGS } else { 0 }
 }
 
 impl Budget {

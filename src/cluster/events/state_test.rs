@@ -22,8 +22,16 @@ fn regarding(uid: &str) -> Regarding {
 }
 
 fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAction) {
-    let event =
-        NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None };
+    add_typed(state, uid, event_type::NORMAL, now)
+}
+
+fn add_typed(
+    state: &mut RecorderState,
+    uid: &str,
+    type_: &'static str,
+    now: Instant,
+) -> (String, PublishAction) {
+    let event = NewEvent { type_, reason: "Ready", action: "Observe", note: "n".into(), related: None };
     state.add(&regarding(uid), &event, None, None, Timestamp::UNIX_EPOCH, now)
 }
 
@@ -140,11 +148,14 @@ fn what_waits_is_bounded_and_still_counted() {
     let (late, action) = add(&mut state, "late", now);
     assert_eq!(action, PublishAction::Drop);
     assert!(state.begin(&late).is_none(), "nothing was kept of it but its count");
+    let (warning, action) = add_typed(&mut state, "failing", event_type::WARNING, now);
+    assert_eq!(action, PublishAction::Write, "a Warning has room of its own");
+    assert!(state.begin(&warning).is_some());
     assert_eq!(add(&mut state, "0", now).1, PublishAction::Await, "its call counts this one too");
     assert_eq!(state.begin(&names[0].0).map(|write| write.count), Some(2));
     assert_eq!(add(&mut state, "late", now).1, PublishAction::Write, "there is room again");
     assert_eq!(state.begin(&late).map(|write| write.count), Some(2), "none is forgotten");
-    assert_eq!(state.unwritten().len(), MAX_QUEUED + 1);
+    assert_eq!(state.unwritten().len(), MAX_QUEUED + 2);
     state.clear();
     assert_eq!(state.queued, 0);
 }

@@ -1,4 +1,5 @@
-//! The instruments that are read at collection; it decides no value.
+//! The instruments that are read at collection; it decides no value. Objects by state are counted by
+//! `controller/state_counts.rs`, which `operator/wiring.rs` connects.
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,9 +20,9 @@ use crate::{
 /// Objects whose status changed within the last minute before this process led, with the names of the Events
 /// that their namespace has.
 #[derive(Debug, Default)]
-pub struct EventReplay(Mutex<HashMap<ObjectKey, Arc<BTreeSet<String>>>>);
+pub struct EventRepublish(Mutex<HashMap<ObjectKey, Arc<BTreeSet<String>>>>);
 
-impl EventReplay {
+impl EventRepublish {
     /// The names of the Events that need not be published again; `None` where nothing is to be.
     pub fn take(&self, key: &ObjectKey) -> Option<Arc<BTreeSet<String>>> {
         self.0.lock().remove(key)
