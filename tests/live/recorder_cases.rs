@@ -1,8 +1,6 @@
 //! The recorder against the real API server: calls that fail, answers that are lost, namespaces that go away,
 //! foreign Events, a lost lead.
 
-use std::time::Duration;
-
 use elpio_cluster::{Cluster, eventually, exposition};
 use elpio_operator::{
     api::event::NewEvent,
@@ -119,10 +117,9 @@ async fn a_failed_event_is_retried_in_the_background() {
         refused += i32::from(writes_event(parts));
         (writes_event(parts) && refused <= 3).then(|| status(403, "Forbidden", "no"))
     });
-    let start = std::time::Instant::now();
     setup.recorder.publish(&setup.regarding, &ready()).await;
-    assert!(start.elapsed() < Duration::from_secs(1), "no retry holds up the caller");
-    assert_eq!((setup.events().await.len(), setup.outcome("failed")), (0, 0));
+    let so_far = (setup.events().await.len(), setup.outcome("failed"));
+    assert_eq!(so_far, (0, 0), "no retry holds up the caller");
     setup.recorder.publish(&setup.regarding, &ready()).await;
     setup.counted(2).await;
     eventually("both are counted", TIMEOUT, async || {
