@@ -216,11 +216,6 @@ struct Budget {
     since: Instant,
 }
 
-/// How many calls may wait where one more is for an Event of this type.
-fn queue_limit(type_: &str) -> usize {
-    MAX_QUEUED + if type_ == event_type::WARNING { QUEUE_KEPT_FOR_WARNINGS } else { 0 }
-}
-
 impl Budget {
     fn new(now: Instant) -> Self {
         Self { tokens: f64::from(FULL_BUDGET), since: now }
@@ -239,6 +234,11 @@ impl Budget {
         *self = Self { tokens: if allowed { tokens - 1.0 } else { tokens }, since: now };
         allowed
     }
+}
+
+/// How many calls may wait where one more is for an Event of this type.
+fn queue_limit(type_: &str) -> usize {
+    MAX_QUEUED + if type_ == event_type::WARNING { QUEUE_KEPT_FOR_WARNINGS } else { 0 }
 }
 
 #[cfg(test)]
