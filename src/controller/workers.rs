@@ -20,7 +20,7 @@ use crate::{
         reconcile::ReconcileRequest,
         workqueue::{
             LANES, Lane, Requeue, WorkItem,
-            precedence::{Precedence, PrecedenceGate},
+            precedence::{LINGER, Precedence, PrecedenceGate},
             retry,
             slots::{WorkerSlot, WorkerSlots},
         },
@@ -100,7 +100,9 @@ impl<K: Kind> Controller<K> {
         let Some(object) = object.filter(|_| self.observer.is_leader()) else {
             return self.queue.done(&item.key, &Requeue::default());
         };
+        self.hold_events(&slot);
         let (requeue, resource_version_after) = self.reconcile_object(&item, &object, &mut slot).await;
+        self.hold_events(&slot);
         let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
         // An edit may have come with the answer to a write of the status, before the watch shows it. The watch's
         // event is then taken for an echo of the write.
@@ -113,6 +115,13 @@ impl<K: Kind> Controller<K> {
         let now = resource_version_after.and_then(|version| Some((version, self.store.get(&item.key)?)));
         if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
             self.enqueue(item.key, Trigger::Resync);
+        }
+    }
+
+    /// Keeps Events back where this one goes first.
+    fn hold_events(&self, slot: &WorkerSlot) {
+        if slot.precedence() == Precedence::Preferred {
+            self.reconciler.recorder.hold(LINGER);
         }
     }
 

@@ -41,7 +41,8 @@ impl Recorder {
                 biased;
                 Some(()) = running.next(), if !running.is_empty() => slow = 0,
                 () = tokio::time::sleep(SLOW_CALL), if !has_room && running.len() < CONCURRENT_WRITES => {
-                    slow = running.len();
+                    // Where Events are held, this one is written all the same.
+                    slow = running.len().max(1);
                 }
                 () = due => {}
                 () = inner.queue.wake.notified() => {}

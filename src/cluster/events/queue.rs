@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ pub(super) struct EventQueue {
     waiting: Mutex<VecDeque<String>>,
     pub(super) wake: Notify,
     pub(super) reconciles: Arc<ActiveReconciles>,
+    /// See [`Recorder::hold`](super::Recorder::hold).
+    held_until: Mutex<Option<Instant>>,
 }
 
 /// Those whose writes go before Events.
@@ -73,12 +76,17 @@ impl EventQueue {
         next
     }
 
+    pub(super) fn hold(&self, time: Duration) {
+        *self.held_until.lock() = Some(Instant::now() + time);
+    }
+
     /// How many calls may run now.
     pub(super) fn allowed(&self) -> usize {
         if self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
-        (1 + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
+        let is_held = self.held_until.lock().is_some_and(|until| until > Instant::now());
+        (usize::from(!is_held) + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
     }
 }
 
@@ -94,6 +102,10 @@ mod tests {
         assert_eq!(queue.allowed(), 1);
         drop(first);
         assert_eq!(queue.allowed(), 1, "another one writes");
+        queue.hold(Duration::from_mins(1));
+        assert_eq!(queue.allowed(), 0);
+        queue.hold(Duration::ZERO);
+        assert_eq!(queue.allowed(), 1, "the time is over");
         (0..BACKLOG * 3).for_each(|n| queue.push(n.to_string()));
         assert_eq!(queue.allowed(), 4, "they do not starve");
         drop(second);

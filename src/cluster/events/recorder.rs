@@ -107,6 +107,11 @@ impl Recorder {
         self.0.queue.begin_reconcile()
     }
 
+    /// One of those that run goes before all else, and another may follow: for so long, few Events are written.
+    pub fn hold(&self, time: Duration) {
+        self.0.queue.hold(time);
+    }
+
     /// I/O: writes every series that has something to write, as at shutdown; what cannot be written in time
     /// is lost.
     pub async fn flush(&self) {

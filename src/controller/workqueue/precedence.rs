@@ -1,5 +1,5 @@
 //! Runs edits in namespaces with little to do before a backlog, and edits before retries: while one goes first, few
-//! of the others begin. It knows no item and no queue.
+//! of the others apply or write a status. It knows no item and no queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
 /// More than so many items of one namespace that wait are a backlog.
 pub(super) const BACKLOG: usize = 16;
 
-/// Of every 16 slots of a lane, this many remain for the others.
-const FEW_OF_16: usize = 2;
+/// Of every 16 slots of a lane, this many remain for the others, to apply and to write statuses.
+const FEW_OF_16: usize = 1;
 
 /// How long that lasts afterwards: one edit is often followed by another.
-const LINGER: Duration = Duration::from_millis(200);
+pub const LINGER: Duration = Duration::from_millis(200);
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +62,18 @@ pub struct PrecedenceGate {
     changed: Notify,
 }
 
-/// By precedence.
 #[derive(Debug, Default)]
-struct Running([RunningClass; 4]);
+struct Running {
+    by_precedence: [RunningClass; 4],
+    /// By lane: how many that are not preferred write their status now.
+    statuses: [usize; LANES],
+}
 
 #[derive(Debug, Default)]
 struct RunningClass {
     /// By lane.
     applying: [usize; LANES],
+    /// They write their status, or wait for that.
     writing_status: usize,
     /// When the last one ended.
     ended: Option<Instant>,
@@ -101,15 +105,27 @@ impl RunningClass {
 }
 
 impl Running {
+    /// Whether a preferred one goes before the others.
+    fn is_limited(&self) -> bool {
+        self.by_precedence[Precedence::Preferred as usize].goes_first()
+    }
+
+    /// Whether one more that is not preferred may write in a lane.
+    fn may_write(&self, lane: Lane, few: usize) -> bool {
+        let [_, edits, normal, background] = &self.by_precedence;
+        let applying: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
+        !self.is_limited() || applying + self.statuses[lane] < few
+    }
+
     /// Whether one more may apply in a lane beside those that go first.
     fn may_apply(&self, lane: Lane, precedence: Precedence, few: usize) -> bool {
-        let Self([preferred, edits, normal, background]) = self;
-        let others: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
-        let is_eligible = !preferred.goes_first() || others < few;
+        let [_, edits, _, background] = &self.by_precedence;
         match precedence {
             Precedence::Preferred => true,
-            Precedence::Edit | Precedence::Normal => is_eligible,
-            Precedence::Background => is_eligible && (!edits.goes_first() || background.applying[lane] < few),
+            Precedence::Edit | Precedence::Normal => self.may_write(lane, few),
+            Precedence::Background => {
+                self.may_write(lane, few) && (!edits.goes_first() || background.applying[lane] < few)
+            }
         }
     }
 }
@@ -138,7 +154,7 @@ impl PrecedenceGate {
     /// When that may have changed.
     pub fn changed(&self) -> impl Future<Output = ()> {
         let (changed, running) = (self.changed.notified(), self.running.lock());
-        let next = running.0.iter().filter_map(RunningClass::lingers_until).min();
+        let next = running.by_precedence.iter().filter_map(RunningClass::lingers_until).min();
         async move {
             match next {
                 Some(at) => drop(tokio::time::timeout_at(at, changed).await),
@@ -150,19 +166,31 @@ impl PrecedenceGate {
     /// One begins to apply, whoever runs.
     #[must_use]
     pub fn enter(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> PrecedenceGuard {
-        self.running.lock().0[precedence as usize].applying[lane] += 1;
+        self.running.lock().by_precedence[precedence as usize].applying[lane] += 1;
         PrecedenceGuard { gate: self.clone(), lane, precedence, writes_status: false }
     }
 
-    /// How many of those that are not preferred may write their status in each lane now; `None`: as many as there are
-    /// slots.
+    /// Counts one more that is not preferred and writes its status in a lane, until [`PrecedenceGate::end_status`].
+    /// Returns whether it may.
     #[must_use]
-    pub fn status_limit(&self) -> Option<usize> {
-        self.running.lock().0[Precedence::Preferred as usize].goes_first().then_some(self.few)
+    pub fn try_begin_status(&self, lane: Lane) -> bool {
+        let mut running = self.running.lock();
+        let may_write = running.may_write(lane, self.few);
+        running.statuses[lane] += usize::from(may_write);
+        may_write
+    }
+
+    /// It no longer writes its status.
+    pub fn end_status(&self, lane: Lane) {
+        let mut running = self.running.lock();
+        running.statuses[lane] -= 1;
+        if running.is_limited() {
+            self.changed.notify_waiters();
+        }
     }
 
     fn end(&self, running: &mut Running, guard: &PrecedenceGuard) {
-        let class = &mut running.0[guard.precedence as usize];
+        let class = &mut running.by_precedence[guard.precedence as usize];
         if guard.writes_status {
             class.writing_status -= 1;
         } else {
@@ -171,7 +199,7 @@ impl PrecedenceGate {
         class.ended = Some(Instant::now());
         // Otherwise no waiter could proceed.
         let is_last = !class.is_running();
-        if is_last || guard.precedence == Precedence::Background || running.0[0].goes_first() {
+        if is_last || guard.precedence == Precedence::Background || running.is_limited() {
             self.changed.notify_waiters();
         }
     }
@@ -181,7 +209,7 @@ impl PrecedenceGuard {
     /// It no longer applies, and writes its status or waits for that.
     pub fn begin_status(&mut self) {
         let mut running = self.gate.running.lock();
-        running.0[self.precedence as usize].writing_status += 1;
+        running.by_precedence[self.precedence as usize].writing_status += 1;
         self.gate.end(&mut running, self);
         drop(running);
         self.writes_status = true;

@@ -15,9 +15,8 @@ async fn few_apply_beside_one_that_is_preferred() {
     assert_eq!(gate.eligibility(0), Eligibility::Preferred);
     assert_eq!(gate.eligibility(1), Eligibility::All, "each lane has its own few");
     drop(backlog);
-    let _first = gate.enter(0, Precedence::Edit);
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
-    let _second = gate.enter(0, Precedence::Background);
+    let _one = gate.enter(0, Precedence::Background);
     assert_eq!(gate.eligibility(0), Eligibility::Preferred);
     drop(preferred);
     assert_eq!(gate.eligibility(0), Eligibility::Preferred, "another may follow");
@@ -28,14 +27,14 @@ async fn few_apply_beside_one_that_is_preferred() {
 #[tokio::test(start_paused = true)]
 async fn few_retries_apply_beside_an_edit() {
     let gate = Arc::new(PrecedenceGate::new(16));
-    let retries = many(&gate, 2, Precedence::Background);
+    let retries = many(&gate, 1, Precedence::Background);
     let _normal = gate.enter(0, Precedence::Normal);
     assert_eq!(gate.eligibility(0), Eligibility::All, "nobody edits");
     let edit = gate.enter(0, Precedence::Edit);
     assert_eq!(gate.eligibility(0), Eligibility::Normal);
     drop(retries);
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
-    let _retries = many(&gate, 2, Precedence::Background);
+    let _retries = many(&gate, 1, Precedence::Background);
     drop(edit);
     assert_eq!(gate.eligibility(0), Eligibility::Normal, "another may follow");
     gate.changed().await;
@@ -43,19 +42,37 @@ async fn few_retries_apply_beside_an_edit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_report_beside_one_that_is_preferred() {
+async fn few_write_their_status_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
     let mut edit = gate.enter(0, Precedence::Edit);
-    edit.begin_status();
-    assert_eq!(gate.status_limit(), None, "an edit holds up nobody's status");
+    assert!(gate.try_begin_status(0), "an edit holds up nobody's status");
     let mut preferred = gate.enter(0, Precedence::Preferred);
-    assert_eq!(gate.status_limit(), Some(2));
     preferred.begin_status();
-    assert_eq!(gate.status_limit(), Some(2));
+    assert!(!gate.try_begin_status(0), "one writes its status");
+    gate.end_status(0);
+    assert!(!gate.try_begin_status(0), "one applies");
+    assert!(gate.try_begin_status(1), "each lane has its own few");
+    edit.begin_status();
+    assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
+    assert!(gate.try_begin_status(0));
+    assert_eq!(gate.eligibility(0), Eligibility::Preferred, "a status counts as those that apply do");
     drop(preferred);
-    assert_eq!(gate.status_limit(), Some(2), "another may follow");
+    assert!(!gate.try_begin_status(0), "another may follow");
     gate.changed().await;
-    assert_eq!(gate.status_limit(), None);
+    assert!(gate.try_begin_status(0));
     drop(edit);
-    assert!(gate.running.lock().0.iter().all(|class| !class.is_running()));
+    let running = gate.running.lock();
+    assert!(running.by_precedence.iter().all(|class| !class.is_running()));
+    assert_eq!(running.statuses[..2], [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_status_lets_the_next_one_apply() {
+    let gate = Arc::new(PrecedenceGate::new(16));
+    let _preferred = gate.enter(0, Precedence::Preferred);
+    assert!(gate.try_begin_status(0));
+    let changed = gate.changed();
+    gate.end_status(0);
+    assert!(tokio::time::timeout(LINGER * 10, changed).await.is_ok(), "nobody was woken");
+    assert_eq!(gate.eligibility(0), Eligibility::All);
 }

@@ -4,7 +4,8 @@
 //! apply, their children go first: few statuses are written then. Namespaces take turns. Events have no slot: see
 //! [`crate::cluster::events`].
 //!
-//! A child's write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot.
+//! A child's write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot. As each of
+//! them takes a seat at the API server, from which other engines' writes would have to wait, their number is bounded.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -21,6 +22,10 @@ use crate::controller::workqueue::{
 /// takes longer no longer goes before others.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
+/// So many times as many writes as may apply at once may go on without a slot. The API server has 49 seats for all
+/// requests of the smallest priority level that an operator may have (`global-default`, of 600).
+const SLOW_WRITES_PER_SLOT: usize = 2;
+
 /// Where so many reconciles wait for each slot, their children go first.
 const MANY_PER_SLOT: usize = 16;
 
@@ -34,6 +39,7 @@ const MAX_PREFERRED_STATUSES: usize = 64;
 #[derive(Debug)]
 pub struct WorkerSlots {
     applying: Arc<Semaphore>,
+    slow_writes: Arc<Semaphore>,
     status: Arc<StatusSlots>,
     lane: Lane,
     count: usize,
@@ -44,14 +50,13 @@ pub struct WorkerSlots {
 struct StatusSlots {
     state: Mutex<StatusSlotsState>,
     gate: Arc<PrecedenceGate>,
+    lane: Lane,
 }
 
 #[derive(Debug)]
 struct StatusSlotsState {
     open: usize,
     in_use: usize,
-    /// In use by those that are preferred.
-    preferred: usize,
     waiting: RoundRobin<oneshot::Sender<StatusSlot>>,
 }
 
@@ -59,13 +64,15 @@ struct StatusSlotsState {
 #[derive(Debug)]
 struct StatusSlot {
     slots: Arc<StatusSlots>,
-    is_preferred: bool,
+    /// By the gate: it is not preferred.
+    is_counted: bool,
 }
 
 /// One reconcile's slot.
 #[derive(Debug)]
 pub struct WorkerSlot {
     applying: Option<OwnedSemaphorePermit>,
+    slow_writes: Arc<Semaphore>,
     status: Option<StatusSlot>,
     status_slots: Arc<StatusSlots>,
     lane: Lane,
@@ -78,9 +85,10 @@ impl WorkerSlots {
     /// So many that apply at once, and as many that write their status, as far as the gate lets them.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
-        let state = StatusSlotsState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
-        let status = Arc::new(StatusSlots { state: Mutex::new(state), gate });
-        Self { applying: Arc::new(Semaphore::new(count)), status, lane, count }
+        let state = StatusSlotsState { open: count, in_use: 0, waiting: RoundRobin::default() };
+        let status = Arc::new(StatusSlots { state: Mutex::new(state), gate, lane });
+        let slow_writes = Arc::new(Semaphore::new(count * SLOW_WRITES_PER_SLOT));
+        Self { applying: Arc::new(Semaphore::new(count)), slow_writes, status, lane, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
@@ -88,6 +96,7 @@ impl WorkerSlots {
         let applying = self.applying.clone().acquire_owned().await.ok();
         WorkerSlot {
             applying,
+            slow_writes: self.slow_writes.clone(),
             status: None,
             status_slots: self.status.clone(),
             lane: self.lane,
@@ -114,8 +123,8 @@ impl StatusSlots {
     fn take_below(self: &Arc<Self>, limit: usize) -> Option<StatusSlot> {
         let mut state = self.state.lock();
         (state.in_use < limit).then(|| {
-            (state.in_use, state.preferred) = (state.in_use + 1, state.preferred + 1);
-            StatusSlot { slots: self.clone(), is_preferred: true }
+            state.in_use += 1;
+            StatusSlot { slots: self.clone(), is_counted: false }
         })
     }
 
@@ -126,13 +135,15 @@ impl StatusSlots {
         granted.await.ok()
     }
 
-    /// Gives what is free to those that wait. At least one is in use while one waits: it calls this when it ends.
+    /// Gives what is free to those that wait. Whoever they wait for calls this when it ends.
     fn grant(self: &Arc<Self>) {
         loop {
             let waiting = {
                 let mut state = self.state.lock();
-                let others = state.in_use - state.preferred;
-                if state.in_use >= state.open || self.gate.status_limit().is_some_and(|few| others >= few) {
+                if state.in_use >= state.open
+                    || state.waiting.is_empty()
+                    || !self.gate.try_begin_status(self.lane)
+                {
                     return;
                 }
                 let Some(waiting) = state.waiting.pop() else { return };
@@ -140,19 +151,32 @@ impl StatusSlots {
                 waiting
             };
             // Where nobody waits any more, the slot that comes back is dropped, which frees it.
-            let _ = waiting.send(StatusSlot { slots: self.clone(), is_preferred: false });
+            let _ = waiting.send(StatusSlot { slots: self.clone(), is_counted: true });
+        }
+    }
+}
+
+impl StatusSlot {
+    /// Others no longer wait for it, except for the slot.
+    fn uncount(&mut self) {
+        if std::mem::take(&mut self.is_counted) {
+            self.slots.gate.end_status(self.slots.lane);
         }
     }
 }
 
 impl Drop for StatusSlot {
     fn drop(&mut self) {
-        {
-            let mut state = self.slots.state.lock();
-            state.in_use -= 1;
-            state.preferred -= usize::from(self.is_preferred);
-        }
+        self.slots.state.lock().in_use -= 1;
+        self.uncount();
         self.slots.grant();
+    }
+}
+
+impl Drop for WorkerSlot {
+    fn drop(&mut self) {
+        (self.status, self.running) = (None, None);
+        self.status_slots.grant();
     }
 }
 
@@ -163,14 +187,28 @@ impl WorkerSlot {
         self.running = Some(self.status_slots.gate.enter(self.lane, precedence));
     }
 
-    /// Runs what writes children or the status; it keeps the slot to apply, and goes before others, for no longer than
-    /// [`SLOW_WRITE`].
+    /// Of the item that uses it.
+    #[must_use]
+    pub fn precedence(&self) -> Precedence {
+        self.precedence
+    }
+
+    /// Runs what writes children or the status; it goes before others for no longer than [`SLOW_WRITE`], and then gives
+    /// the slot to apply back, unless too many writes are slow.
     pub async fn while_writing<T>(&mut self, write: impl Future<Output = T>) -> T {
         let mut write = pin!(write);
         if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
             return written;
         }
-        (self.applying, self.running) = (None, None);
+        self.running = None;
+        self.status.iter_mut().for_each(StatusSlot::uncount);
+        self.status_slots.grant();
+        let slow = self.slow_writes.clone();
+        let _slow = tokio::select! {
+            slow = slow.acquire(), if self.applying.is_some() => slow,
+            written = &mut write => return written,
+        };
+        self.applying = None;
         write.await
     }
 

@@ -1,6 +1,7 @@
 //! How many write their status beside those that apply, and who is next.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::controller::workqueue::precedence::Eligibility;
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_millis(20), future).await.ok()
@@ -94,6 +95,24 @@ async fn a_childs_write_that_hangs_keeps_no_slot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn writes_that_hang_give_up_no_more_slots_than_the_bound() {
+    let slots = slots_of_lane(1);
+    let hang = |mut slot: WorkerSlot| {
+        tokio::spawn(async move { slot.while_writing(tokio::time::sleep(SLOW_WRITE * 10)).await })
+    };
+    for _ in 0..SLOW_WRITES_PER_SLOT {
+        drop(hang(next(&slots).await.unwrap()));
+        tokio::time::sleep(SLOW_WRITE).await;
+    }
+    let last = hang(next(&slots).await.unwrap());
+    let waited = tokio::time::Instant::now();
+    let free = slots.acquire().await;
+    assert!(waited.elapsed() > SLOW_WRITE * 7, "until one of them ended, not {:?}", waited.elapsed());
+    assert!(!last.is_finished(), "it goes on without a slot");
+    drop(free);
+}
+
+#[tokio::test(start_paused = true)]
 async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     let slots = slots_of_lane(16);
     let begin = async |precedence| {
@@ -112,9 +131,7 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
         }));
         tokio::task::yield_now().await;
     }
-    for task in waiting.drain(..2) {
-        in_status.push(in_time(task).await.unwrap().unwrap());
-    }
+    in_status.push(in_time(waiting.remove(0)).await.unwrap().unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(waiting.iter().all(|task| !task.is_finished()));
     assert!(to_status(begin(Precedence::Preferred).await).await.is_some(), "it waits for none of them");
@@ -128,15 +145,43 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beside_one_that_is_preferred_who_ends_or_hangs_lets_the_next_status_be_written() {
+    for (ends_after, expected) in [(Duration::ZERO, SLOW_WRITE), (SLOW_WRITE * 2, SLOW_WRITE * 2)] {
+        let slots = slots_of_lane(16);
+        let begin = async |precedence| {
+            let mut slot = next(&slots).await.unwrap();
+            slot.begin(precedence);
+            slot
+        };
+        let _preferred = to_status(begin(Precedence::Preferred).await).await.unwrap();
+        let (ends, mut hangs) = (begin(Precedence::Edit).await, begin(Precedence::Edit).await);
+        let mut waits = begin(Precedence::Edit).await;
+        let hanging = hangs.while_writing(tokio::time::sleep(SLOW_WRITE * 10));
+        let ending = async {
+            tokio::time::sleep(ends_after).await;
+            drop(ends);
+        };
+        let waiting = async {
+            let started = tokio::time::Instant::now();
+            let _ = tokio::time::timeout(SLOW_WRITE * 9, waits.move_to_status("a")).await;
+            started.elapsed()
+        };
+        let ((), (), waited) = tokio::join!(hanging, ending, waiting);
+        assert!(waited >= expected && waited < expected + SLOW_WRITE, "{waited:?} after {ends_after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_hangs_goes_before_the_others_for_a_second() {
     let slots = slots_of_lane(16);
     let mut preferred = next(&slots).await.unwrap();
     preferred.begin(Precedence::Preferred);
     preferred.move_to_status("a").await;
     let gate = slots.status.gate.clone();
+    let _other = gate.enter(0, Precedence::Edit);
     let limited = async || {
         let started = tokio::time::Instant::now();
-        while gate.status_limit().is_some() && started.elapsed() < SLOW_WRITE * 3 {
+        while gate.eligibility(0) == Eligibility::Preferred && started.elapsed() < SLOW_WRITE * 3 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         started.elapsed()

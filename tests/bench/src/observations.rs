@@ -29,6 +29,8 @@ pub type Times = HashMap<String, Instant>;
 /// An observable state of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Observation {
+    /// A watch reports the `ElpioService`.
+    Reported,
     /// The Knative Service exists.
     Child,
     /// The Knative Service is ready, for this generation of its own.
@@ -133,7 +135,8 @@ fn observe_child(object: &DynamicObject) -> Vec<Observation> {
 
 fn observe_service(object: &DynamicObject) -> Vec<Observation> {
     let observed = object.data["status"]["observedGeneration"].as_i64().map(Observation::Observed);
-    observed.into_iter().chain(ready_generation(object).map(Observation::Ready)).collect()
+    let ready = ready_generation(object).map(Observation::Ready);
+    [Some(Observation::Reported), observed, ready].into_iter().flatten().collect()
 }
 
 /// The current generation, if the object is ready for it.
