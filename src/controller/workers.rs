@@ -4,7 +4,7 @@
 //! (`workqueue/slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight, with
 //! what waits for a slot, is bounded here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -20,7 +20,7 @@ use crate::{
         reconcile::ReconcileRequest,
         workqueue::{
             LANES, Lane, Requeue, WorkItem,
-            precedence::{LINGER, Precedence, PrecedenceGate},
+            precedence::{Precedence, PrecedenceGate},
             retry,
             slots::{WorkerSlot, WorkerSlots},
         },
@@ -34,6 +34,9 @@ const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
 /// Children go first until so many are in flight; then those that wait to write their status are let through.
 const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER / 2;
+
+/// After one that goes before all others has begun, Events wait so long.
+const EVENTS_HELD: Duration = Duration::from_secs(1);
 
 impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
@@ -100,9 +103,10 @@ impl<K: Kind> Controller<K> {
         let Some(object) = object.filter(|_| self.observer.is_leader()) else {
             return self.queue.done(&item.key, &Requeue::default());
         };
-        self.hold_events(&slot);
+        if slot.precedence() == Precedence::Preferred {
+            self.reconciler.recorder.hold(EVENTS_HELD);
+        }
         let (requeue, resource_version_after) = self.reconcile_object(&item, &object, &mut slot).await;
-        self.hold_events(&slot);
         let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
         // An edit may have come with the answer to a write of the status, before the watch shows it. The watch's
         // event is then taken for an echo of the write.
@@ -115,13 +119,6 @@ impl<K: Kind> Controller<K> {
         let now = resource_version_after.and_then(|version| Some((version, self.store.get(&item.key)?)));
         if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
             self.enqueue(item.key, Trigger::Resync);
-        }
-    }
-
-    /// Keeps Events back where this one goes first.
-    fn hold_events(&self, slot: &WorkerSlot) {
-        if slot.precedence() == Precedence::Preferred {
-            self.reconciler.recorder.hold(LINGER);
         }
     }
 

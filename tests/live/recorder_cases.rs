@@ -133,6 +133,28 @@ async fn a_failed_event_is_retried_in_the_background() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_held_are_still_written_while_others_come() {
+    let setup = Setup::new("event-held").await;
+    let _active = setup.recorder.begin_reconcile();
+    setup.recorder.hold(TIMEOUT * 2);
+    let more = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        for generation in 1.. {
+            pause.tick().await;
+            setup.recorder.enqueue(&Regarding { generation, ..setup.regarding.clone() }, &ready());
+        }
+    };
+    let written = eventually("three Events", TIMEOUT, async || match setup.events().await.len() {
+        3.. => Ok(()),
+        other => Err(format!("{other} Events")),
+    });
+    tokio::select! {
+        () = more => unreachable!("it has no end"),
+        () = written => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_whose_answer_was_lost_is_counted_once() {
     let setup = Setup::new("event-lost").await;
     let mut lost = false;

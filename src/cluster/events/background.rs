@@ -7,7 +7,8 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::cluster::events::{queue::CONCURRENT_WRITES, recorder::Recorder};
 
-/// A call that takes longer holds up the next one no more, so that one webhook that hangs does not stop all.
+/// A call that takes longer holds up the next one no more, so that one webhook that hangs does not stop all. As often
+/// one is made where Events are held.
 const SLOW_CALL: Duration = Duration::from_millis(250);
 
 impl Recorder {
@@ -17,6 +18,8 @@ impl Recorder {
         let mut running = FuturesUnordered::new();
         // Calls that are allowed beyond those that run and are slow.
         let mut slow = 0;
+        // When the last call began or ended.
+        let mut stalled_since = tokio::time::Instant::now();
         loop {
             let now = Instant::now();
             let allowed = (inner.queue.allowed() + slow).min(CONCURRENT_WRITES);
@@ -28,6 +31,7 @@ impl Recorder {
             let next = due.into_iter().chain(std::iter::from_fn(|| inner.queue.pop()));
             for name in next.take(allowed.saturating_sub(running.len())) {
                 running.push(async move { inner.write(&name).await });
+                stalled_since = tokio::time::Instant::now();
             }
             let at = inner.state.lock().next_due();
             let has_room = running.len() < allowed;
@@ -39,10 +43,15 @@ impl Recorder {
             };
             tokio::select! {
                 biased;
-                Some(()) = running.next(), if !running.is_empty() => slow = 0,
-                () = tokio::time::sleep(SLOW_CALL), if !has_room && running.len() < CONCURRENT_WRITES => {
-                    // Where Events are held, this one is written all the same.
-                    slow = running.len().max(1);
+                Some(()) = running.next(), if !running.is_empty() => {
+                    (slow, stalled_since) = (0, tokio::time::Instant::now());
+                }
+                () = tokio::time::sleep_until(stalled_since + SLOW_CALL),
+                    if !has_room && running.len() < CONCURRENT_WRITES =>
+                {
+                    // Where Events are held, one is written all the same.
+                    slow = running.len() + usize::from(inner.queue.allowed() == 0);
+                    stalled_since = tokio::time::Instant::now();
                 }
                 () = due => {}
                 () = inner.queue.wake.notified() => {}

@@ -1,6 +1,6 @@
 //! The order of calls for Events: after children and statuses. An Event waits in a queue, and holds up no
-//! reconcile; while a reconcile runs, one call is made at a time, or more where many wait. It knows no Event but
-//! by its name.
+//! reconcile; while a reconcile runs, one call is made at a time, or more where many wait, and none at all while
+//! Events are held. It knows no Event but by its name.
 
 use std::{
     collections::VecDeque,
@@ -82,10 +82,10 @@ impl EventQueue {
 
     /// How many calls may run now.
     pub(super) fn allowed(&self) -> usize {
-        if self.reconciles.count.load(Ordering::Acquire) == 0 {
+        let is_held = self.held_until.lock().is_some_and(|until| until > Instant::now());
+        if !is_held && self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
-        let is_held = self.held_until.lock().is_some_and(|until| until > Instant::now());
         (usize::from(!is_held) + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
     }
 }
@@ -108,7 +108,10 @@ mod tests {
         assert_eq!(queue.allowed(), 1, "the time is over");
         (0..BACKLOG * 3).for_each(|n| queue.push(n.to_string()));
         assert_eq!(queue.allowed(), 4, "they do not starve");
+        queue.hold(Duration::from_mins(1));
         drop(second);
+        assert_eq!(queue.allowed(), 3, "another one that goes first may follow");
+        queue.hold(Duration::ZERO);
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
     }
 

@@ -107,7 +107,7 @@ impl Recorder {
         self.0.queue.begin_reconcile()
     }
 
-    /// One of those that run goes before all else, and another may follow: for so long, few Events are written.
+    /// For so long few Events are written: something else goes before all others.
     pub fn hold(&self, time: Duration) {
         self.0.queue.hold(time);
     }

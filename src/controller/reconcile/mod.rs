@@ -121,7 +121,8 @@ impl<K: Kind> Reconciler<K> {
             Err(payload) => {
                 let event = reconcile_panicked(&ReconcilePanicked::from_payload(&*payload));
                 let regarding = event_reference::<K>(request.object);
-                let _ = tokio::time::timeout(EVENT_TIMEOUT, self.recorder.publish(&regarding, &event)).await;
+                let publish = Box::pin(self.recorder.publish(&regarding, &event));
+                let _ = slot.while_writing(tokio::time::timeout(EVENT_TIMEOUT, publish)).await;
                 resume_unwind(payload)
             }
         }

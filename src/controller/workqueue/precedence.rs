@@ -18,7 +18,7 @@ pub(super) const BACKLOG: usize = 16;
 const FEW_OF_16: usize = 1;
 
 /// How long that lasts afterwards: one edit is often followed by another.
-pub const LINGER: Duration = Duration::from_millis(200);
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,9 +22,9 @@ use crate::controller::workqueue::{
 /// takes longer no longer goes before others.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
-/// So many times as many writes as may apply at once may go on without a slot. The API server has 49 seats for all
-/// requests of the smallest priority level that an operator may have (`global-default`, of 600).
-const SLOW_WRITES_PER_SLOT: usize = 2;
+/// So many times as many writes as may apply at once may go on without a slot. By default the API server has 245 seats
+/// of 600 for the requests of all service accounts (priority level `workload-low`).
+const SLOW_WRITES_PER_SLOT: usize = 8;
 
 /// Where so many reconciles wait for each slot, their children go first.
 const MANY_PER_SLOT: usize = 16;
@@ -56,7 +56,9 @@ struct StatusSlots {
 #[derive(Debug)]
 struct StatusSlotsState {
     open: usize,
+    /// By those that are not preferred.
     in_use: usize,
+    preferred: usize,
     waiting: RoundRobin<oneshot::Sender<StatusSlot>>,
 }
 
@@ -64,7 +66,8 @@ struct StatusSlotsState {
 #[derive(Debug)]
 struct StatusSlot {
     slots: Arc<StatusSlots>,
-    /// By the gate: it is not preferred.
+    is_preferred: bool,
+    /// By the gate.
     is_counted: bool,
 }
 
@@ -85,7 +88,7 @@ impl WorkerSlots {
     /// So many that apply at once, and as many that write their status, as far as the gate lets them.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
-        let state = StatusSlotsState { open: count, in_use: 0, waiting: RoundRobin::default() };
+        let state = StatusSlotsState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
         let status = Arc::new(StatusSlots { state: Mutex::new(state), gate, lane });
         let slow_writes = Arc::new(Semaphore::new(count * SLOW_WRITES_PER_SLOT));
         Self { applying: Arc::new(Semaphore::new(count)), slow_writes, status, lane, count }
@@ -119,12 +122,12 @@ impl StatusSlots {
         self.grant();
     }
 
-    /// One at once for one that is preferred, if fewer than so many are in use.
-    fn take_below(self: &Arc<Self>, limit: usize) -> Option<StatusSlot> {
+    /// One at once for one that is preferred, unless too many are.
+    fn take_preferred(self: &Arc<Self>) -> Option<StatusSlot> {
         let mut state = self.state.lock();
-        (state.in_use < limit).then(|| {
-            state.in_use += 1;
-            StatusSlot { slots: self.clone(), is_counted: false }
+        (state.preferred < MAX_PREFERRED_STATUSES).then(|| {
+            state.preferred += 1;
+            StatusSlot { slots: self.clone(), is_preferred: true, is_counted: false }
         })
     }
 
@@ -151,7 +154,7 @@ impl StatusSlots {
                 waiting
             };
             // Where nobody waits any more, the slot that comes back is dropped, which frees it.
-            let _ = waiting.send(StatusSlot { slots: self.clone(), is_counted: true });
+            let _ = waiting.send(StatusSlot { slots: self.clone(), is_preferred: false, is_counted: true });
         }
     }
 }
@@ -167,7 +170,11 @@ impl StatusSlot {
 
 impl Drop for StatusSlot {
     fn drop(&mut self) {
-        self.slots.state.lock().in_use -= 1;
+        {
+            let mut state = self.slots.state.lock();
+            let count = if self.is_preferred { &mut state.preferred } else { &mut state.in_use };
+            *count -= 1;
+        }
         self.uncount();
         self.slots.grant();
     }
@@ -222,7 +229,7 @@ impl WorkerSlot {
             running.begin_status();
         }
         if self.precedence == Precedence::Preferred {
-            self.status = self.status_slots.take_below(MAX_PREFERRED_STATUSES);
+            self.status = self.status_slots.take_preferred();
         }
         if self.status.is_none() {
             self.status = self.status_slots.acquire(namespace).await;
