@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
+    USER,
     contender::spawn_operator,
     crds,
     load::{self, Load},
@@ -48,11 +49,8 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let cluster = Cluster::start(ClusterOptions { crds: crds(), ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
     let (busy, other) = (cluster.namespace("busy").await, cluster.namespace("other").await);
-    // As in a cluster: how many of its requests the API server serves at once depends on that.
-    load::bind_cluster_admin(&client, &format!("system:serviceaccount:{other}:default")).await;
-    let kubeconfig = cluster.kubeconfig_for_service_account(&other, "default").await;
-    let kubeconfig = kubeconfig.to_str().expect("a path in UTF-8");
-    let mut operator = spawn_operator(binary, &cluster, workers, &[("KUBECONFIG", kubeconfig)]);
+    load::bind_cluster_admin(&client, USER).await;
+    let mut operator = spawn_operator(binary, &cluster, workers, &[]);
     operator.wait_ready().await;
     let seen = Observations::start(&client, &other).await;
     let busy_seen = Observations::start(&client, &busy).await;
