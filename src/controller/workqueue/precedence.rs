@@ -46,7 +46,7 @@ impl From<Trigger> for Precedence {
 /// What may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eligibility {
-    /// Only what is preferred.
+    /// Only what waits in a namespace with little to do.
     Preferred,
     /// All but background work.
     Normal,
@@ -86,6 +86,13 @@ pub struct PrecedenceGuard {
     lane: Lane,
     precedence: Precedence,
     writes_status: bool,
+}
+
+/// Counts one that is not preferred and writes its status, until it is dropped.
+#[derive(Debug)]
+pub struct StatusGuard {
+    gate: Arc<PrecedenceGate>,
+    lane: Lane,
 }
 
 impl RunningClass {
@@ -170,23 +177,14 @@ impl PrecedenceGate {
         PrecedenceGuard { gate: self.clone(), lane, precedence, writes_status: false }
     }
 
-    /// Counts one more that is not preferred and writes its status in a lane, until [`PrecedenceGate::end_status`].
-    /// Returns whether it may.
+    /// One that is not preferred begins to write its status in a lane, if it may.
     #[must_use]
-    pub fn try_begin_status(&self, lane: Lane) -> bool {
+    pub fn try_begin_status(self: &Arc<Self>, lane: Lane) -> Option<StatusGuard> {
         let mut running = self.running.lock();
-        let may_write = running.may_write(lane, self.few);
-        running.statuses[lane] += usize::from(may_write);
-        may_write
-    }
-
-    /// It no longer writes its status.
-    pub fn end_status(&self, lane: Lane) {
-        let mut running = self.running.lock();
-        running.statuses[lane] -= 1;
-        if running.is_limited() {
-            self.changed.notify_waiters();
-        }
+        running.may_write(lane, self.few).then(|| {
+            running.statuses[lane] += 1;
+            StatusGuard { gate: self.clone(), lane }
+        })
     }
 
     fn end(&self, running: &mut Running, guard: &PrecedenceGuard) {
@@ -213,6 +211,16 @@ impl PrecedenceGuard {
         self.gate.end(&mut running, self);
         drop(running);
         self.writes_status = true;
+    }
+}
+
+impl Drop for StatusGuard {
+    fn drop(&mut self) {
+        let mut running = self.gate.running.lock();
+        running.statuses[self.lane] -= 1;
+        if running.is_limited() {
+            self.gate.changed.notify_waiters();
+        }
     }
 }
 

@@ -45,34 +45,40 @@ async fn few_retries_apply_beside_an_edit() {
 async fn few_write_their_status_beside_one_that_is_preferred() {
     let gate = Arc::new(PrecedenceGate::new(16));
     let mut edit = gate.enter(0, Precedence::Edit);
-    assert!(gate.try_begin_status(0), "an edit holds up nobody's status");
+    let status = gate.try_begin_status(0);
+    assert!(status.is_some(), "an edit holds up nobody's status");
     let mut preferred = gate.enter(0, Precedence::Preferred);
     preferred.begin_status();
-    assert!(!gate.try_begin_status(0), "one writes its status");
-    gate.end_status(0);
-    assert!(!gate.try_begin_status(0), "one applies");
-    assert!(gate.try_begin_status(1), "each lane has its own few");
+    assert!(gate.try_begin_status(0).is_none(), "one writes its status");
+    drop(status);
+    assert!(gate.try_begin_status(0).is_none(), "one applies");
+    let other_lane = gate.try_begin_status(1);
+    assert!(other_lane.is_some(), "each lane has its own few");
     edit.begin_status();
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
-    assert!(gate.try_begin_status(0));
+    let first = gate.try_begin_status(0);
+    assert!(first.is_some());
     assert_eq!(gate.eligibility(0), Eligibility::Preferred, "a status counts as those that apply do");
     drop(preferred);
-    assert!(!gate.try_begin_status(0), "another may follow");
+    assert!(gate.try_begin_status(0).is_none(), "another may follow");
     gate.changed().await;
-    assert!(gate.try_begin_status(0));
+    let second = gate.try_begin_status(0);
+    assert!(second.is_some());
     drop(edit);
-    let running = gate.running.lock();
-    assert!(running.by_precedence.iter().all(|class| !class.is_running()));
-    assert_eq!(running.statuses[..2], [2, 1]);
+    assert!(gate.running.lock().by_precedence.iter().all(|class| !class.is_running()));
+    assert_eq!(gate.running.lock().statuses[..2], [2, 1]);
+    drop((other_lane, first, second));
+    assert_eq!(gate.running.lock().statuses, [0; LANES]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_status_lets_the_next_one_apply() {
     let gate = Arc::new(PrecedenceGate::new(16));
     let _preferred = gate.enter(0, Precedence::Preferred);
-    assert!(gate.try_begin_status(0));
+    let status = gate.try_begin_status(0);
+    assert!(status.is_some());
     let changed = gate.changed();
-    gate.end_status(0);
+    drop(status);
     assert!(tokio::time::timeout(LINGER * 10, changed).await.is_ok(), "nobody was woken");
     assert_eq!(gate.eligibility(0), Eligibility::All);
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::controller::workqueue::{
     lane::Lane,
-    precedence::{Precedence, PrecedenceGate, PrecedenceGuard},
+    precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
     round_robin::RoundRobin,
 };
 
@@ -41,7 +41,6 @@ pub struct WorkerSlots {
     applying: Arc<Semaphore>,
     slow_writes: Arc<Semaphore>,
     status: Arc<StatusSlots>,
-    lane: Lane,
     count: usize,
 }
 
@@ -67,8 +66,8 @@ struct StatusSlotsState {
 struct StatusSlot {
     slots: Arc<StatusSlots>,
     is_preferred: bool,
-    /// By the gate.
-    is_counted: bool,
+    /// Unless it is preferred or slow.
+    counted: Option<StatusGuard>,
 }
 
 /// One reconcile's slot.
@@ -78,7 +77,6 @@ pub struct WorkerSlot {
     slow_writes: Arc<Semaphore>,
     status: Option<StatusSlot>,
     status_slots: Arc<StatusSlots>,
-    lane: Lane,
     /// Of the item that uses it; kept also where `running` is given up.
     precedence: Precedence,
     running: Option<PrecedenceGuard>,
@@ -91,7 +89,7 @@ impl WorkerSlots {
         let state = StatusSlotsState { open: count, in_use: 0, preferred: 0, waiting: RoundRobin::default() };
         let status = Arc::new(StatusSlots { state: Mutex::new(state), gate, lane });
         let slow_writes = Arc::new(Semaphore::new(count * SLOW_WRITES_PER_SLOT));
-        Self { applying: Arc::new(Semaphore::new(count)), slow_writes, status, lane, count }
+        Self { applying: Arc::new(Semaphore::new(count)), slow_writes, status, count }
     }
 
     /// A slot among those that apply, as soon as there is one.
@@ -102,7 +100,6 @@ impl WorkerSlots {
             slow_writes: self.slow_writes.clone(),
             status: None,
             status_slots: self.status.clone(),
-            lane: self.lane,
             precedence: Precedence::Normal,
             running: None,
         }
@@ -127,7 +124,7 @@ impl StatusSlots {
         let mut state = self.state.lock();
         (state.preferred < MAX_PREFERRED_STATUSES).then(|| {
             state.preferred += 1;
-            StatusSlot { slots: self.clone(), is_preferred: true, is_counted: false }
+            StatusSlot { slots: self.clone(), is_preferred: true, counted: None }
         })
     }
 
@@ -141,29 +138,18 @@ impl StatusSlots {
     /// Gives what is free to those that wait. Whoever they wait for calls this when it ends.
     fn grant(self: &Arc<Self>) {
         loop {
-            let waiting = {
+            let (waiting, counted) = {
                 let mut state = self.state.lock();
-                if state.in_use >= state.open
-                    || state.waiting.is_empty()
-                    || !self.gate.try_begin_status(self.lane)
-                {
+                if state.in_use >= state.open || state.waiting.is_empty() {
                     return;
                 }
+                let Some(counted) = self.gate.try_begin_status(self.lane) else { return };
                 let Some(waiting) = state.waiting.pop() else { return };
                 state.in_use += 1;
-                waiting
+                (waiting, Some(counted))
             };
             // Where nobody waits any more, the slot that comes back is dropped, which frees it.
-            let _ = waiting.send(StatusSlot { slots: self.clone(), is_preferred: false, is_counted: true });
-        }
-    }
-}
-
-impl StatusSlot {
-    /// Others no longer wait for it, except for the slot.
-    fn uncount(&mut self) {
-        if std::mem::take(&mut self.is_counted) {
-            self.slots.gate.end_status(self.slots.lane);
+            let _ = waiting.send(StatusSlot { slots: self.clone(), is_preferred: false, counted });
         }
     }
 }
@@ -175,7 +161,7 @@ impl Drop for StatusSlot {
             let count = if self.is_preferred { &mut state.preferred } else { &mut state.in_use };
             *count -= 1;
         }
-        self.uncount();
+        self.counted = None;
         self.slots.grant();
     }
 }
@@ -191,7 +177,7 @@ impl WorkerSlot {
     /// An item begins to apply in it.
     pub fn begin(&mut self, precedence: Precedence) {
         self.precedence = precedence;
-        self.running = Some(self.status_slots.gate.enter(self.lane, precedence));
+        self.running = Some(self.status_slots.gate.enter(self.status_slots.lane, precedence));
     }
 
     /// Of the item that uses it.
@@ -208,11 +194,12 @@ impl WorkerSlot {
             return written;
         }
         self.running = None;
-        self.status.iter_mut().for_each(StatusSlot::uncount);
+        if let Some(status) = &mut self.status {
+            status.counted = None;
+        }
         self.status_slots.grant();
-        let slow = self.slow_writes.clone();
         let _slow = tokio::select! {
-            slow = slow.acquire(), if self.applying.is_some() => slow,
+            slow = self.slow_writes.acquire(), if self.applying.is_some() => slow,
             written = &mut write => return written,
         };
         self.applying = None;

@@ -15,6 +15,13 @@ async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
     in_time(slots.acquire()).await
 }
 
+/// The slot of one that begins to apply.
+async fn begin(slots: &WorkerSlots, precedence: Precedence) -> WorkerSlot {
+    let mut slot = next(slots).await.unwrap();
+    slot.begin(precedence);
+    slot
+}
+
 /// The slot, if it is soon one of those that write their status.
 async fn to_status(mut slot: WorkerSlot) -> Option<WorkerSlot> {
     in_time(slot.move_to_status("a")).await.map(|()| slot)
@@ -115,16 +122,11 @@ async fn writes_that_hang_give_up_no_more_slots_than_the_bound() {
 #[tokio::test(start_paused = true)]
 async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     let slots = slots_of_lane(16);
-    let begin = async |precedence| {
-        let mut slot = next(&slots).await.unwrap();
-        slot.begin(precedence);
-        slot
-    };
-    let preferred = to_status(begin(Precedence::Preferred).await).await.unwrap();
+    let preferred = to_status(begin(&slots, Precedence::Preferred).await).await.unwrap();
     let mut in_status = Vec::new();
     let mut waiting = Vec::new();
     for _ in 0..9 {
-        let mut slot = begin(Precedence::Edit).await;
+        let mut slot = begin(&slots, Precedence::Edit).await;
         waiting.push(tokio::spawn(async move {
             slot.move_to_status("a").await;
             slot
@@ -134,7 +136,10 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     in_status.push(in_time(waiting.remove(0)).await.unwrap().unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(waiting.iter().all(|task| !task.is_finished()));
-    assert!(to_status(begin(Precedence::Preferred).await).await.is_some(), "it waits for none of them");
+    assert!(
+        to_status(begin(&slots, Precedence::Preferred).await).await.is_some(),
+        "it waits for none of them"
+    );
     drop(preferred);
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(in_status.pop());
@@ -148,14 +153,10 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
 async fn beside_one_that_is_preferred_who_ends_or_hangs_lets_the_next_status_be_written() {
     for (ends_after, expected) in [(Duration::ZERO, SLOW_WRITE), (SLOW_WRITE * 2, SLOW_WRITE * 2)] {
         let slots = slots_of_lane(16);
-        let begin = async |precedence| {
-            let mut slot = next(&slots).await.unwrap();
-            slot.begin(precedence);
-            slot
-        };
-        let _preferred = to_status(begin(Precedence::Preferred).await).await.unwrap();
-        let (ends, mut hangs) = (begin(Precedence::Edit).await, begin(Precedence::Edit).await);
-        let mut waits = begin(Precedence::Edit).await;
+        let _preferred = to_status(begin(&slots, Precedence::Preferred).await).await.unwrap();
+        let (ends, mut hangs) =
+            (begin(&slots, Precedence::Edit).await, begin(&slots, Precedence::Edit).await);
+        let mut waits = begin(&slots, Precedence::Edit).await;
         let hanging = hangs.while_writing(tokio::time::sleep(SLOW_WRITE * 10));
         let ending = async {
             tokio::time::sleep(ends_after).await;
@@ -174,8 +175,7 @@ async fn beside_one_that_is_preferred_who_ends_or_hangs_lets_the_next_status_be_
 #[tokio::test(start_paused = true)]
 async fn a_status_that_hangs_goes_before_the_others_for_a_second() {
     let slots = slots_of_lane(16);
-    let mut preferred = next(&slots).await.unwrap();
-    preferred.begin(Precedence::Preferred);
+    let mut preferred = begin(&slots, Precedence::Preferred).await;
     preferred.move_to_status("a").await;
     let gate = slots.status.gate.clone();
     let _other = gate.enter(0, Precedence::Edit);

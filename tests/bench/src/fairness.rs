@@ -48,8 +48,8 @@ struct Sample {
 pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let cluster = Cluster::start(ClusterOptions { crds: crds(), ..ClusterOptions::default() }).await;
     let client = cluster.client().await;
-    let (busy, other) = (cluster.namespace("busy").await, cluster.namespace("other").await);
     load::bind_cluster_admin(&client, USER).await;
+    let (busy, other) = (cluster.namespace("busy").await, cluster.namespace("other").await);
     let mut operator = spawn_operator(binary, &cluster, workers, &[]);
     operator.wait_ready().await;
     let seen = Observations::start(&client, &other).await;
@@ -65,14 +65,14 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
         "reported, p50",
     ]);
 
-    let mut undisturbed = bench.create("alone", SAMPLES).await;
+    bench.undisturbed = bench.create("alone", SAMPLES).await;
     eprintln!("creating {services} services …");
     let load = Load { client: client.clone(), namespace: busy.clone(), services };
     load.create().await;
     busy_seen.wait_for_all(Observation::Observed(1), services).await;
-    undisturbed.extend(bench.create("undisturbed", SAMPLES).await);
-    bench.undisturbed.clone_from(&undisturbed);
-    bench.add(&mut rows, "undisturbed, before and after", &undisturbed, None);
+    let more = bench.create("undisturbed", SAMPLES).await;
+    bench.undisturbed.extend(more);
+    bench.add(&mut rows, "undisturbed, before and after", &bench.undisturbed.clone(), None);
     eprintln!("editing them, and creating others meanwhile …");
     let flood = async {
         load.edit().await;
