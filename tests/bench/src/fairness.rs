@@ -65,14 +65,13 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
         "reported, p50",
     ]);
 
-    bench.undisturbed = bench.create("alone", SAMPLES).await;
+    bench.undisturbed = bench.create("undisturbed", SAMPLES).await;
+    bench.add(&mut rows, "undisturbed", &bench.undisturbed.clone(), None);
+
     eprintln!("creating {services} services …");
     let load = Load { client: client.clone(), namespace: busy.clone(), services };
     load.create().await;
     busy_seen.wait_for_all(Observation::Observed(1), services).await;
-    let more = bench.create("undisturbed", SAMPLES).await;
-    bench.undisturbed.extend(more);
-    bench.add(&mut rows, "undisturbed, before and after", &bench.undisturbed.clone(), None);
     eprintln!("editing them, and creating others meanwhile …");
     let flood = async {
         load.edit().await;
