@@ -13,11 +13,11 @@ use crate::{
     status::StatusUpdate,
 };
 
-/// The children after an attempt to bring them to what the spec says.
+/// What became of a spec: it is invalid, or it was applied to the children.
 #[allow(clippy::large_enum_variant, reason = "one value, in the future of its reconcile")]
-pub(super) enum ApplyStep<K: Kind> {
+pub(super) enum AppliedSpec<K: Kind> {
     Invalid(Vec<FieldError>),
-    Done { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
+    Applied { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
 }
 
 /// What an attempt came to: small, since many may wait for their status to be written.
@@ -36,10 +36,10 @@ pub(super) struct Attempt<S> {
 
 impl<S> Attempt<S> {
     /// Keeps of an attempt what its result needs; `live` are the children before it.
-    pub fn new<K: Kind>(applied: ApplyStep<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
+    pub fn new<K: Kind>(applied: AppliedSpec<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
         let (invalid, result, due_at) = match applied {
-            ApplyStep::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
-            ApplyStep::Done { desired, result, .. } => (None, result, desired.due_at),
+            AppliedSpec::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
+            AppliedSpec::Applied { desired, result, .. } => (None, result, desired.due_at),
         };
         let mut outcomes = result.applied.outcomes.iter();
         let child_corrected =
