@@ -3,11 +3,19 @@
 use std::{
     fmt,
     num::{NonZeroU64, NonZeroU128},
+    ops::Range,
     str::FromStr,
 };
 
 /// A later version may be longer than this one; it is copied into the status.
 const MAX_LENGTH: usize = 256;
+/// The shape of what is written.
+const EMPTY: [u8; 55] = *b"00-00000000000000000000000000000000-0000000000000000-00";
+const TRACE_ID: Range<usize> = 3..35;
+const SPAN_ID: Range<usize> = 36..52;
+const FLAGS: Range<usize> = 53..55;
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// The flag of a trace that is sampled.
 const SAMPLED: u8 = 0x01;
 /// The flag of a trace whose id is random in its right-most seven bytes (W3C Trace Context, level 2).
@@ -75,13 +83,38 @@ impl TraceParent {
     /// The trace id, 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id_hex(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        self.part(TRACE_ID)
     }
 
     /// The span id, 16 hexadecimal digits.
     #[must_use]
     pub fn span_id_hex(&self) -> String {
-        format!("{:016x}", self.span_id)
+        self.part(SPAN_ID)
+    }
+
+    /// Both, with a hyphen between them.
+    #[must_use]
+    pub fn ids_hex(&self) -> String {
+        self.part(TRACE_ID.start..SPAN_ID.end)
+    }
+
+    fn part(&self, range: Range<usize>) -> String {
+        String::from_utf8_lossy(&self.text()[range]).into_owned()
+    }
+
+    /// As it is written. Formatting an `u128` is slow, and this is done for each request.
+    fn text(&self) -> [u8; EMPTY.len()] {
+        let mut text = EMPTY;
+        let mut write = |range: Range<usize>, bytes: &[u8]| {
+            for (digits, byte) in text[range].chunks_exact_mut(2).zip(bytes) {
+                digits[0] = HEX_DIGITS[usize::from(byte >> 4)];
+                digits[1] = HEX_DIGITS[usize::from(byte & 0x0f)];
+            }
+        };
+        write(TRACE_ID, &self.trace_id.get().to_be_bytes());
+        write(SPAN_ID, &self.span_id.get().to_be_bytes());
+        write(FLAGS, &[self.flags]);
+        text
     }
 
     /// Whether the trace is sampled.
@@ -105,7 +138,7 @@ impl TraceParent {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 
