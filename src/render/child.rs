@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -166,7 +166,7 @@ impl Child {
     /// object in every version of the operator.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(canonical(&self.body).to_string()), 16)
+        hex(&Sha256::digest(canonical_json(&self.body)), 16)
     }
 
     /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
@@ -196,16 +196,24 @@ pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
     nibbles.take(digits).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
-/// The same value with the keys of every map sorted.
-pub(crate) fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<_, _> =
-                map.iter().map(|(key, value)| (key.clone(), canonical(value))).collect();
-            Value::Object(sorted.into_iter().collect::<Map<_, _>>())
+/// The same value as JSON with the keys of every map sorted.
+pub(crate) fn canonical_json(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(&Canonical(value)).unwrap_or_default()
+}
+
+/// A value that is serialized with the keys of every map sorted.
+struct Canonical<'a>(&'a Value);
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(map) => {
+                let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key, Canonical(value))).collect();
+                serializer.collect_map(sorted)
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Canonical)),
+            other => other.serialize(serializer),
         }
-        Value::Array(items) => items.iter().map(canonical).collect(),
-        other => other.clone(),
     }
 }
 

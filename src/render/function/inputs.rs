@@ -8,7 +8,7 @@ use crate::{
     api::{BuildStatus, function::GitSource},
     render::{
         ValidFunction,
-        child::{canonical, hex},
+        child::{canonical_json, hex},
     },
 };
 
@@ -93,5 +93,5 @@ impl BuildInputs {
 
 /// The first hexadecimal digits of the SHA-256 of a value, its keys sorted.
 fn digest_of(value: &Value, digits: usize) -> String {
-    hex(&Sha256::digest(canonical(value).to_string()), digits)
+    hex(&Sha256::digest(canonical_json(value)), digits)
 }
