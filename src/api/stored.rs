@@ -3,12 +3,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap, io};
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{CustomResourceExt, Resource, core::ObjectMeta};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error},
-};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::api::{
@@ -26,8 +23,7 @@ const MAX_ANNOTATION: usize = 2048;
 /// An object as the API server holds it, whatever its spec holds.
 #[derive(Clone, Debug)]
 pub struct LenientObject<S, T> {
-    /// The object's metadata, as far as it is read: without labels, owners and managed fields, and with the
-    /// annotations that are read.
+    /// The object's metadata, as far as it is read: names, versions, times, and the annotations that are read.
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
     pub spec: Result<S, SpecError>,
@@ -97,35 +93,56 @@ impl<S: SpecOf, T> Resource for LenientObject<S, T> {
     }
 }
 
-impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for LenientObject<S, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Value::Object(mut object) = Value::deserialize(deserializer)? else {
-            return Err(D::Error::custom("an object of our kind must be a map"));
-        };
-        let metadata = object.remove("metadata").unwrap_or_default();
-        let (status, unreadable_status) = read_status(object.remove("status"));
-        Ok(Self {
-            metadata: ObjectMeta::deserialize(metadata).map(trim).map_err(D::Error::custom)?,
-            spec: read_spec(object.remove("spec").unwrap_or_default()),
-            status,
-            unreadable_status,
-        })
-    }
+/// An object as it is sent; what is not named here is passed over, managed fields above all.
+#[derive(Deserialize)]
+struct SentObject {
+    #[serde(default)]
+    metadata: SentMetadata,
+    #[serde(default)]
+    spec: Value,
+    status: Option<Value>,
 }
 
 /// The metadata that is read.
-fn trim(metadata: ObjectMeta) -> ObjectMeta {
-    let annotations = metadata.annotations.unwrap_or_default().into_iter();
-    let read = annotations.filter(|(name, _)| annotation::is_read(name)).map(|(name, mut value)| {
-        value.truncate(value.floor_char_boundary(MAX_ANNOTATION));
-        (name, value)
-    });
-    ObjectMeta {
-        annotations: Some(read.collect()).filter(|read: &BTreeMap<_, _>| !read.is_empty()),
-        labels: None,
-        managed_fields: None,
-        owner_references: None,
-        ..metadata
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SentMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl<'de, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for LenientObject<S, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let SentObject { metadata, spec, status } = SentObject::deserialize(deserializer)?;
+        let (status, unreadable_status) = read_status(status);
+        Ok(Self { metadata: metadata.into(), spec: read_spec(spec), status, unreadable_status })
+    }
+}
+
+impl From<SentMetadata> for ObjectMeta {
+    fn from(sent: SentMetadata) -> Self {
+        let annotations = sent.annotations.unwrap_or_default().into_iter();
+        let read = annotations.filter(|(name, _)| annotation::is_read(name)).map(|(name, mut value)| {
+            value.truncate(value.floor_char_boundary(MAX_ANNOTATION));
+            (name, value)
+        });
+        Self {
+            name: sent.name,
+            namespace: sent.namespace,
+            uid: sent.uid,
+            resource_version: sent.resource_version,
+            generation: sent.generation,
+            creation_timestamp: sent.creation_timestamp,
+            deletion_timestamp: sent.deletion_timestamp,
+            annotations: Some(read.collect()).filter(|read: &BTreeMap<_, _>| !read.is_empty()),
+            ..Self::default()
+        }
     }
 }
 

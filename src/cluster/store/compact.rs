@@ -8,7 +8,7 @@ use kube::{
     Resource, ResourceExt,
     core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -90,7 +90,12 @@ impl From<DynamicObject> for CompactObject {
 
 impl<'de> Deserialize<'de> for CompactObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DynamicObject::deserialize(deserializer).map(Self::from)
+        // As `DynamicObject` does, which keeps a second copy meanwhile.
+        let mut data = Map::deserialize(deserializer)?;
+        let metadata = data.shift_remove("metadata").unwrap_or_default();
+        let metadata = ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?;
+        data.retain(|field, _| field != "apiVersion" && field != "kind");
+        Ok(DynamicObject { types: None, metadata, data: Value::Object(data) }.into())
     }
 }
 
