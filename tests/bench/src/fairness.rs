@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use elpio_cluster::{Cluster, ClusterOptions, Webhook, webhook::Rule};
+use elpio_cluster::{Cluster, ClusterOptions, Operator, Webhook, webhook::Rule};
 use kube::{Client, api::PostParams};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -22,6 +22,8 @@ const SAMPLES: usize = 60;
 /// Services whose webhook hangs or refuses.
 const STUCK: usize = 400;
 const HANG: Duration = Duration::from_secs(10);
+/// Where no Event is written for so long, none waits.
+const EVENTS_PAUSE: Duration = Duration::from_secs(3);
 
 /// The median of the others may be so many times as long.
 const MAX_RATIO_FLOOD: f64 = 2.0;
@@ -72,6 +74,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let load = Load { client: client.clone(), namespace: busy.clone(), services };
     load.create().await;
     busy_seen.wait_for_all(Observation::Observed(1), services).await;
+    wait_for_events(&operator).await;
     eprintln!("editing them, and creating others meanwhile …");
     let flood = async {
         load.edit().await;
@@ -80,6 +83,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let beside = bench.create_until("flood", flood).await;
     bench.add(&mut rows, &format!("beside {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
 
+    wait_for_events(&operator).await;
     eprintln!("editing them while the operator is stopped, and creating others once it goes on …");
     operator.signal(Signal::SIGSTOP);
     load.edit_to("3").await;
@@ -88,6 +92,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     let beside = bench.create_until("backlog", async { drop(backlog.await) }).await;
     bench.add(&mut rows, &format!("beside a backlog of {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
 
+    wait_for_events(&operator).await;
     eprintln!("creating {STUCK} services on KEDA whose webhook hangs …");
     let webhook = Webhook::start(client.clone(), &busy).await;
     webhook.add(Rule::delay("deployments", HANG));
@@ -166,6 +171,20 @@ impl Bench {
             format!("{:.1} ms", median(&sorted(samples, |one| one.request)) * 1e3),
             format!("{:.1} ms", median(&sorted(samples, |one| one.reported)) * 1e3),
         ]);
+    }
+}
+
+/// Waits until no more Events are written: those of one disturbance are no part of the next one.
+async fn wait_for_events(operator: &Operator) {
+    let mut before = String::new();
+    loop {
+        let page = operator.metrics("text/plain").await;
+        let now: String = page.lines().filter(|line| line.starts_with("elpio_events_total")).collect();
+        if now == before {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(EVENTS_PAUSE).await;
     }
 }
 
