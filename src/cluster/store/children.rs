@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kube::{Api, Client, ResourceExt, core::DynamicObject};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DynamicObject, ObjectMeta},
+};
 use parking_lot::RwLock;
 
 use crate::{
@@ -68,6 +71,10 @@ impl std::fmt::Debug for ChildStore {
     }
 }
 
+fn is_same_version(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.uid == other.uid && one.resource_version == other.resource_version
+}
+
 impl ChildStore {
     /// Empty stores for these kinds, over these namespaces (none: all).
     #[must_use]
@@ -91,10 +98,19 @@ impl ChildStore {
 
     /// What the object with this uid controls.
     pub fn controlled_by(&self, uid: &str) -> LiveChildren {
+        self.controlled_now(uid, &LiveChildren::new())
+    }
+
+    /// The same, where `known` is what it controlled before: what is as it was is not unpacked again.
+    pub fn controlled_now(&self, uid: &str, known: &LiveChildren) -> LiveChildren {
         let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<CompactObject>>)| {
             let kind = *kind;
-            let child =
-                move |o: Arc<CompactObject>| (ChildId::new(kind, o.name_any()), Arc::new(o.to_object()));
+            let child = move |now: Arc<CompactObject>| {
+                let id = ChildId::new(kind, now.name_any());
+                let same = known.get(&id).filter(|known| is_same_version(known.meta(), now.meta()));
+                let object = same.cloned().unwrap_or_else(|| Arc::new(now.to_object()));
+                (id, object)
+            };
             store.owned_by(uid).into_iter().map(child)
         };
         self.stores.iter().flat_map(owned).collect()

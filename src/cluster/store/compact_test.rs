@@ -9,8 +9,11 @@ fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
 }
 
+/// What a watch brings; an answer to a write is kept in the same way.
 fn kept(value: Value) -> Value {
-    serde_json::to_value(CompactObject::from(object(value)).to_object()).unwrap()
+    let watched = serde_json::from_str::<CompactObject>(&value.to_string()).unwrap().to_object();
+    assert_eq!(watched, CompactObject::from(object(value)).to_object());
+    serde_json::to_value(watched).unwrap()
 }
 
 fn controller(api_version: &str, kind: &str) -> Value {

@@ -190,7 +190,7 @@ impl<K: Kind> Reconciler<K> {
             None => self.applier.apply(&ctx.owner, &desired.children, ctx.live).await,
             Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
-        let now = self.children.controlled_by(ctx.owner.uid);
+        let now = self.children.controlled_now(ctx.owner.uid, ctx.live);
         AppliedSpec::Applied { valid, desired, result, now }
     }
 
