@@ -68,7 +68,7 @@ impl<K: Kind> Controller<K> {
                 _ = stop.wait_for(|stop| *stop) => break,
                 (slot, item) = next => {
                     let is_far_ahead = running.len() >= workers * MAX_AHEAD_PER_WORKER;
-                    slots.balance(if is_far_ahead { 0 } else { self.queue.len_of(lane) });
+                    slots.balance(if is_far_ahead { 0 } else { self.queue.waiting_to_apply(lane) });
                     running.spawn(self.clone().process(item, slot))
                 }
             };

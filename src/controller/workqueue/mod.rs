@@ -116,10 +116,10 @@ impl WorkQueue {
         self.state.lock().remove(key);
     }
 
-    /// How many items are due in a lane.
+    /// How many items are due in a lane to apply their children.
     #[must_use]
-    pub fn len_of(&self, lane: Lane) -> usize {
-        self.state.lock().ready.len_of(lane)
+    pub fn waiting_to_apply(&self, lane: Lane) -> usize {
+        self.state.lock().ready.waiting_to_apply(lane)
     }
 
     /// The next item, as soon as there is one.

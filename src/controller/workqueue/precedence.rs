@@ -20,8 +20,8 @@ const FEW_OF_16: usize = 1;
 /// How long that lasts afterwards: one edit is often followed by another.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// Who goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who goes first, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precedence {
     /// An edit, one of few items in its namespace, while another namespace's backlog waits: before all others.
     Preferred,

@@ -19,10 +19,10 @@ const MAX_CONSECUTIVE_FOREGROUND: u32 = 7;
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     lanes: [LaneQueue; LANES],
-    /// Where each key counts, and whether as background work. A key that is edited, or moves to another lane, stays in
-    /// its former queue too, and is skipped there.
-    waiting: HashMap<ObjectKey, (Lane, bool)>,
-    waiting_in: [usize; LANES],
+    /// Where each key counts, and as what. A key that is edited, or moves to another lane, may stay in its former queue
+    /// too, and is skipped there.
+    waiting: HashMap<ObjectKey, (Lane, Precedence)>,
+    waiting_to_apply: [usize; LANES],
 }
 
 #[derive(Debug, Default)]
@@ -44,19 +44,29 @@ impl LaneQueue {
     }
 }
 
+/// Where a child has changed, there is mostly a status to write, and no child.
+fn applies(precedence: Precedence) -> bool {
+    precedence != Precedence::Normal
+}
+
 impl ReadyQueue {
     /// At the end of its namespace's queue, unless it waits there already.
     pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, precedence: Precedence) {
         let is_background = precedence == Precedence::Background;
-        let known = self.waiting.get(&key);
-        if known.is_some_and(|(at, known)| *at == lane && *known <= is_background) {
+        let known = self.waiting.get(&key).copied();
+        if known.is_some_and(|(at, known)| at == lane && known <= precedence) {
             return;
         }
-        if let Some((left, _)) = self.waiting.insert(key.clone(), (lane, is_background)) {
-            self.waiting_in[left] -= 1;
+        self.waiting.insert(key.clone(), (lane, precedence));
+        self.waiting_to_apply[lane] += usize::from(applies(precedence));
+        let mut is_queued = false;
+        if let Some((left, known)) = known {
+            self.waiting_to_apply[left] -= usize::from(applies(known));
+            is_queued = left == lane && (known == Precedence::Background) == is_background;
         }
-        self.waiting_in[lane] += 1;
-        self.lanes[lane].queue(is_background).push(key.namespace.clone(), key);
+        if !is_queued {
+            self.lanes[lane].queue(is_background).push(key.namespace.clone(), key);
+        }
     }
 
     /// The next key of a lane that is eligible, and whether it is one of few beside another namespace's backlog.
@@ -69,11 +79,11 @@ impl ReadyQueue {
                 Eligibility::Preferred => (false, BACKLOG),
             };
             let key = queue.queue(is_background).pop_from(at_most)?;
-            if self.waiting.get(&key) != Some(&(lane, is_background)) {
-                continue;
-            }
+            let known = self.waiting.get(&key).copied();
+            let is_here = |(at, known)| at == lane && (known == Precedence::Background) == is_background;
+            let Some((_, precedence)) = known.filter(|known| is_here(*known)) else { continue };
             self.waiting.remove(&key);
-            self.waiting_in[lane] -= 1;
+            self.waiting_to_apply[lane] -= usize::from(applies(precedence));
             queue.foreground_in_a_row = if is_background { 0 } else { queue.foreground_in_a_row + 1 };
             let is_one_of_few = self.is_beside_a_backlog(&key.namespace);
             if self.waiting.is_empty() {
@@ -95,9 +105,9 @@ impl ReadyQueue {
         self.waiting.len()
     }
 
-    /// How many keys wait in a lane.
-    pub(super) fn len_of(&self, lane: Lane) -> usize {
-        self.waiting_in[lane]
+    /// How many keys wait in a lane to apply their children.
+    pub(super) fn waiting_to_apply(&self, lane: Lane) -> usize {
+        self.waiting_to_apply[lane]
     }
 
     /// Whether none does.

@@ -67,16 +67,30 @@ fn a_key_that_was_edited_waits_again_where_it_is_put() {
 }
 
 #[test]
+fn where_only_a_child_has_changed_no_children_wait_to_be_applied() {
+    let mut ready = ReadyQueue::default();
+    let mut count_after = |precedence| {
+        ready.push(key("a/1"), 0, precedence);
+        ready.waiting_to_apply(0)
+    };
+    let counts = [Precedence::Background, Precedence::Normal, Precedence::Edit, Precedence::Normal]
+        .map(&mut count_after);
+    assert_eq!(counts, [1, 0, 1, 1]);
+    assert_eq!((ready.len(), pop(&mut ready, 0), ready.waiting_to_apply(0)), (1, Some(key("a/1")), 0));
+    assert_eq!(pop(&mut ready, 0), None, "each once");
+}
+
+#[test]
 fn lanes_do_not_wait_for_each_other() {
     let mut ready = ReadyQueue::default();
     for n in 0..9 {
         ready.push(key(&format!("a/{n}")), 0, Precedence::Edit);
     }
     ready.push(key("a/other"), 1, Precedence::Background);
-    assert_eq!((ready.len(), ready.len_of(0), ready.len_of(1)), (10, 9, 1));
+    assert_eq!((ready.len(), ready.waiting_to_apply(0), ready.waiting_to_apply(1)), (10, 9, 1));
     assert_eq!((pop(&mut ready, 1), pop(&mut ready, 1)), (Some(key("a/other")), None));
     ready.push(key("a/0"), 1, Precedence::Edit);
-    assert_eq!((ready.len_of(0), ready.len_of(1)), (8, 1), "it moved");
+    assert_eq!((ready.waiting_to_apply(0), ready.waiting_to_apply(1)), (8, 1), "it moved");
     assert_eq!((pop(&mut ready, 0), pop(&mut ready, 1)), (Some(key("a/1")), Some(key("a/0"))), "it moved");
 }
 
