@@ -23,7 +23,8 @@ const MAX_ANNOTATION: usize = 2048;
 /// An object as the API server holds it, whatever its spec holds.
 #[derive(Clone, Debug)]
 pub struct LenientObject<S, T> {
-    /// The object's metadata, as far as it is read: names, versions, times, and the annotations that are read.
+    /// The object's metadata, as far as it is read: what identifies it, its versions and times, and the annotations that
+    /// are read.
     pub metadata: ObjectMeta,
     /// The spec, or where and why it cannot be read (an object may be older than the schema).
     pub spec: Result<S, SpecError>,
@@ -96,7 +97,6 @@ impl<S: SpecOf, T> Resource for LenientObject<S, T> {
 /// An object as it is sent; what is not named here is passed over, managed fields above all.
 #[derive(Deserialize)]
 struct SentObject {
-    #[serde(default)]
     metadata: SentMetadata,
     #[serde(default)]
     spec: Value,
@@ -104,7 +104,7 @@ struct SentObject {
 }
 
 /// The metadata that is read.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SentMetadata {
     name: Option<String>,

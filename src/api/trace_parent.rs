@@ -9,8 +9,8 @@ use std::{
 
 /// A later version may be longer than this one; it is copied into the status.
 const MAX_LENGTH: usize = 256;
-/// The shape of what is written.
-const EMPTY: [u8; 55] = *b"00-00000000000000000000000000000000-0000000000000000-00";
+/// What is written, but for the ids and flags.
+const TEMPLATE: [u8; 55] = *b"00-00000000000000000000000000000000-0000000000000000-00";
 const TRACE_ID: Range<usize> = 3..35;
 const SPAN_ID: Range<usize> = 36..52;
 const FLAGS: Range<usize> = 53..55;
@@ -102,9 +102,9 @@ impl TraceParent {
         String::from_utf8_lossy(&self.text()[range]).into_owned()
     }
 
-    /// As it is written. Formatting an `u128` is slow, and this is done for each request.
-    fn text(&self) -> [u8; EMPTY.len()] {
-        let mut text = EMPTY;
+    /// The `traceparent` text. Formatting a `u128` is slow, and this is done for each request.
+    fn text(&self) -> [u8; TEMPLATE.len()] {
+        let mut text = TEMPLATE;
         let mut write = |range: Range<usize>, bytes: &[u8]| {
             for (digits, byte) in text[range].chunks_exact_mut(2).zip(bytes) {
                 digits[0] = HEX_DIGITS[usize::from(byte >> 4)];

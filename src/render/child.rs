@@ -196,7 +196,7 @@ pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
     nibbles.take(digits).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
-/// The same value as JSON with the keys of every map sorted.
+/// A value as JSON, with the keys of every map sorted.
 pub(crate) fn canonical_json(value: &Value) -> Vec<u8> {
     serde_json::to_vec(&Canonical(value)).unwrap_or_default()
 }

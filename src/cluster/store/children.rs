@@ -71,8 +71,12 @@ impl std::fmt::Debug for ChildStore {
     }
 }
 
-fn is_same_version(one: &ObjectMeta, other: &ObjectMeta) -> bool {
-    one.uid == other.uid && one.resource_version == other.resource_version
+/// A child as it can be read: `known`, where that is the same version of it.
+fn unpack(child: &CompactObject, known: Option<&Arc<DynamicObject>>) -> Arc<DynamicObject> {
+    let version = |meta: &ObjectMeta| meta.uid.clone().zip(meta.resource_version.clone());
+    let now = version(child.meta());
+    let same = known.filter(|known| now.is_some() && version(known.meta()) == now);
+    same.cloned().unwrap_or_else(|| Arc::new(child.to_object()))
 }
 
 impl ChildStore {
@@ -98,17 +102,16 @@ impl ChildStore {
 
     /// What the object with this uid controls.
     pub fn controlled_by(&self, uid: &str) -> LiveChildren {
-        self.controlled_now(uid, &LiveChildren::new())
+        self.controlled_by_reusing(uid, &LiveChildren::new())
     }
 
-    /// The same, where `known` is what it controlled before: what is as it was is not unpacked again.
-    pub fn controlled_now(&self, uid: &str, known: &LiveChildren) -> LiveChildren {
+    /// The same. Children at the same version as in `known` are taken from there, and not unpacked again.
+    pub fn controlled_by_reusing(&self, uid: &str, known: &LiveChildren) -> LiveChildren {
         let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<CompactObject>>)| {
             let kind = *kind;
-            let child = move |now: Arc<CompactObject>| {
-                let id = ChildId::new(kind, now.name_any());
-                let same = known.get(&id).filter(|known| is_same_version(known.meta(), now.meta()));
-                let object = same.cloned().unwrap_or_else(|| Arc::new(now.to_object()));
+            let child = move |child: Arc<CompactObject>| {
+                let id = ChildId::new(kind, child.name_any());
+                let object = unpack(&child, known.get(&id));
                 (id, object)
             };
             store.owned_by(uid).into_iter().map(child)
@@ -221,5 +224,33 @@ impl ChildStore {
             },
             move || on_availability(&namespace),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_version_of_a_child_is_reused() {
+        let child = |uid: &str, version: &str| {
+            let mut object =
+                DynamicObject { types: None, metadata: ObjectMeta::default(), data: version.into() };
+            object.metadata.uid = Some(uid.to_owned());
+            object.metadata.resource_version = Some(version.to_owned());
+            object
+        };
+        let known = Arc::new(child("1", "7"));
+        for (uid, version, is_reused) in [("1", "7", true), ("1", "8", false), ("2", "7", false)] {
+            let unpacked = unpack(&child(uid, version).into(), Some(&known));
+            assert_eq!(Arc::ptr_eq(&unpacked, &known), is_reused, "{uid} at {version}");
+            assert_eq!(unpacked.resource_version().as_deref(), Some(version));
+        }
+        let unnamed = CompactObject::from(DynamicObject {
+            types: None,
+            metadata: ObjectMeta::default(),
+            data: "".into(),
+        });
+        assert!(!Arc::ptr_eq(&unpack(&unnamed, Some(&known)), &known));
     }
 }

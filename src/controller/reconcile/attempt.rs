@@ -15,7 +15,7 @@ use crate::{
 
 /// What became of a spec: it is invalid, or it was applied to the children.
 #[allow(clippy::large_enum_variant, reason = "one value, in the future of its reconcile")]
-pub(super) enum AppliedSpec<K: Kind> {
+pub(super) enum SpecOutcome<K: Kind> {
     Invalid(Vec<FieldError>),
     Applied { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
 }
@@ -36,10 +36,10 @@ pub(super) struct Attempt<S> {
 
 impl<S> Attempt<S> {
     /// Keeps of an attempt what its result needs; `live` are the children before it.
-    pub fn new<K: Kind>(applied: AppliedSpec<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
+    pub fn new<K: Kind>(applied: SpecOutcome<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
         let (invalid, result, due_at) = match applied {
-            AppliedSpec::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
-            AppliedSpec::Applied { desired, result, .. } => (None, result, desired.due_at),
+            SpecOutcome::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
+            SpecOutcome::Applied { desired, result, .. } => (None, result, desired.due_at),
         };
         let mut outcomes = result.applied.outcomes.iter();
         let child_corrected =

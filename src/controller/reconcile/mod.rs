@@ -37,7 +37,7 @@ use crate::{
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
         reconcile::{
-            attempt::{AppliedSpec, Attempt},
+            attempt::{Attempt, SpecOutcome},
             owner::OwnerMeta,
             pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
@@ -162,7 +162,7 @@ impl<K: Kind> Reconciler<K> {
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             // render: pure; apply: I/O
             Ok(valid) => slot.while_writing(Box::pin(self.apply(&ctx, request.object, valid))).await,
-            Err(errors) => AppliedSpec::Invalid(errors),
+            Err(errors) => SpecOutcome::Invalid(errors),
         };
         if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
             return Err(stale);
@@ -183,15 +183,15 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Renders the children, and applies them: I/O.
-    async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> AppliedSpec<K> {
+    async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> SpecOutcome<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
         let result = match self.refused_host(object) {
             None => self.applier.apply(&ctx.owner, &desired.children, ctx.live).await,
             Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
-        let now = self.children.controlled_now(ctx.owner.uid, ctx.live);
-        AppliedSpec::Applied { valid, desired, result, now }
+        let now = self.children.controlled_by_reusing(ctx.owner.uid, ctx.live);
+        SpecOutcome::Applied { valid, desired, result, now }
     }
 
     /// Takes the host that a valid object asks for. Returns it with who has it, where another does.
@@ -207,15 +207,15 @@ impl<K: Kind> Reconciler<K> {
         &self,
         ctx: &ReconcileContext<'_>,
         object: &Object<K>,
-        applied: &AppliedSpec<K>,
+        applied: &SpecOutcome<K>,
         input: &StatusInput,
     ) -> StatusUpdate<K::Status> {
         let previous = object.status.as_ref();
         match applied {
-            AppliedSpec::Invalid(errors) => {
+            SpecOutcome::Invalid(errors) => {
                 K::compute_status(ctx, previous, Observation::Invalid(errors), input)
             }
-            AppliedSpec::Applied { valid, desired, result, now } => {
+            SpecOutcome::Applied { valid, desired, result, now } => {
                 let grandchildren = self.children.grandchildren_of(now);
                 let ctx = ReconcileContext { live: now, grandchildren: &grandchildren, ..*ctx };
                 let applied = &result.applied;

@@ -20,7 +20,7 @@ use crate::{
         kinds::{Kind, Object},
         reconcile::{
             Published, ReconcileRequest,
-            attempt::{AppliedSpec, Attempt},
+            attempt::{Attempt, SpecOutcome},
             failure::FailureSummary,
             rollout_telemetry::deadline_at,
             status_write::StatusWrite,
@@ -117,11 +117,11 @@ impl ReconcileResult {
     /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
     /// one it knew; `None` where it counts.
     pub(super) fn stale_after<K: Kind>(
-        applied: &AppliedSpec<K>,
+        applied: &SpecOutcome<K>,
         request: &ReconcileRequest<'_, K>,
         is_leader: bool,
     ) -> Option<Self> {
-        let AppliedSpec::Applied { result, .. } = applied else { return None };
+        let SpecOutcome::Applied { result, .. } = applied else { return None };
         let engine = request.object.status.as_ref().and_then(K::engine);
         if result.stopped.is_some() || !is_leader {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.

@@ -22,8 +22,9 @@ const SAMPLES: usize = 60;
 /// Services whose webhook hangs or refuses.
 const STUCK: usize = 400;
 const HANG: Duration = Duration::from_secs(10);
-/// Where no Event is written for so long, none waits.
+/// If no Event is written for this long, none is taken to be waiting.
 const EVENTS_PAUSE: Duration = Duration::from_secs(3);
+const EVENTS_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The median of the others may be so many times as long.
 const MAX_RATIO_FLOOD: f64 = 2.0;
@@ -176,16 +177,18 @@ impl Bench {
 
 /// Waits until no more Events are written: those of one disturbance are no part of the next one.
 async fn wait_for_events(operator: &Operator) {
-    let mut before = String::new();
-    loop {
-        let page = operator.metrics("text/plain").await;
-        let now: String = page.lines().filter(|line| line.starts_with("elpio_events_total")).collect();
-        if now == before {
-            return;
+    let quiet = async {
+        let mut before = None;
+        loop {
+            let page = operator.metrics("text/plain").await;
+            let now: String = page.lines().filter(|line| line.starts_with("elpio_events_total")).collect();
+            if before.replace(now.clone()).is_some_and(|before| before == now) {
+                return;
+            }
+            tokio::time::sleep(EVENTS_PAUSE).await;
         }
-        before = now;
-        tokio::time::sleep(EVENTS_PAUSE).await;
-    }
+    };
+    tokio::time::timeout(EVENTS_TIMEOUT, quiet).await.expect("Events are still written");
 }
 
 async fn create_stuck(client: &Client, namespace: &str, prefix: &str) {
