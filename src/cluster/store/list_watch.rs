@@ -24,6 +24,8 @@ const MAX_PAGE_BYTES: u64 = 2 << 20;
 const PAGE_DIVISOR: u32 = 4;
 /// How long the API server keeps a watch open, as kube's own watcher asks for.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(290);
+/// Selects nothing: no object has this name.
+const NO_OBJECT: &str = "metadata.name=-";
 /// What a page of a list may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -106,17 +108,27 @@ where
     serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
 }
 
-/// The API server's present resourceVersion: one object at most is read.
+/// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd: one object at most
+/// is read.
 ///
 /// # Errors
 /// [`WatchFailure`].
-pub async fn current_version<K>(api: &Api<K>, selector: &str) -> Result<ResourceVersion, WatchFailure>
+pub async fn is_rewound<K>(
+    api: &Api<K>,
+    selector: &str,
+    shown: &ResourceVersion,
+) -> Result<bool, WatchFailure>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let params = ListParams::default().labels(selector).limit(1);
-    let page: ObjectList<_> = in_time(CALL_TIMEOUT, api.list_metadata(&params)).await?;
-    version_of(page.metadata.resource_version.as_deref())
+    let is_behind = async |params: ListParams| {
+        let page: ObjectList<_> = in_time(CALL_TIMEOUT, api.list_metadata(&params)).await?;
+        Ok(version_of(page.metadata.resource_version.as_deref())?.number() < shown.number())
+    };
+    // The watch cache answers at once. A consistent read may take seconds while the API server is busy; it is made only
+    // where the cache is behind, since another API server's may just be late. The cache knows no limit.
+    let cached = ListParams::default().labels(selector).fields(NO_OBJECT).match_any();
+    Ok(is_behind(cached).await? && is_behind(ListParams::default().labels(selector).limit(1)).await?)
 }
 
 /// Opens a watch from a resourceVersion on.

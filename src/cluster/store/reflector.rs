@@ -133,8 +133,7 @@ where
         if self.interrupted
             && let Some(version) = &self.resource_version
         {
-            let current = list_watch::current_version(&api, selector).await?;
-            if current.number() < version.number() {
+            if list_watch::is_rewound(&api, selector, version).await? {
                 let (resource, namespace) = (self.id.0, &self.id.1);
                 tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
                 self.resource_version = None;
