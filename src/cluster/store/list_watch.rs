@@ -108,8 +108,8 @@ where
     serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
 }
 
-/// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd: one object at most
-/// is read.
+/// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
+/// restart of the API server: at most one object is sent.
 ///
 /// # Errors
 /// [`WatchFailure`].

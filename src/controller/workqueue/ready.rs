@@ -44,7 +44,7 @@ impl LaneQueue {
     }
 }
 
-/// Where a child has changed, there is mostly a status to write, and no child.
+/// Where a child has changed, or what an object depends on, there is mostly a status to write, and no child.
 fn applies(precedence: Precedence) -> bool {
     precedence != Precedence::Normal
 }
