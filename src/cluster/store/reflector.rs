@@ -132,12 +132,11 @@ where
         let selector = self.target.selector;
         if self.interrupted
             && let Some(version) = &self.resource_version
+            && list_watch::is_rewound(&api, selector, version).await?
         {
-            if list_watch::is_rewound(&api, selector, version).await? {
-                let (resource, namespace) = (self.id.0, &self.id.1);
-                tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
-                self.resource_version = None;
-            }
+            let (resource, namespace) = (self.id.0, &self.id.1);
+            tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
+            self.resource_version = None;
         }
         let mut version = match self.resource_version.clone() {
             Some(version) => version,
