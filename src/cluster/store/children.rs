@@ -73,10 +73,14 @@ impl std::fmt::Debug for ChildStore {
 
 /// A child as it can be read: `known`, where that is the same version of it.
 fn unpack(child: &CompactObject, known: Option<&Arc<DynamicObject>>) -> Arc<DynamicObject> {
-    let version = |meta: &ObjectMeta| meta.uid.clone().zip(meta.resource_version.clone());
     let now = version(child.meta());
     let same = known.filter(|known| now.is_some() && version(known.meta()) == now);
     same.cloned().unwrap_or_else(|| Arc::new(child.to_object()))
+}
+
+/// What tells one state of an object from all others.
+fn version(meta: &ObjectMeta) -> Option<(&str, &str)> {
+    meta.uid.as_deref().zip(meta.resource_version.as_deref())
 }
 
 impl ChildStore {

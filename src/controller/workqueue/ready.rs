@@ -49,23 +49,25 @@ fn applies(precedence: Precedence) -> bool {
     precedence != Precedence::Normal
 }
 
+fn is_background(precedence: Precedence) -> bool {
+    precedence == Precedence::Background
+}
+
 impl ReadyQueue {
     /// At the end of its namespace's queue, unless it waits there already.
     pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, precedence: Precedence) {
-        let is_background = precedence == Precedence::Background;
         let known = self.waiting.get(&key).copied();
         if known.is_some_and(|(at, known)| at == lane && known <= precedence) {
             return;
         }
         self.waiting.insert(key.clone(), (lane, precedence));
         self.waiting_to_apply[lane] += usize::from(applies(precedence));
-        let mut is_queued = false;
         if let Some((left, known)) = known {
             self.waiting_to_apply[left] -= usize::from(applies(known));
-            is_queued = left == lane && (known == Precedence::Background) == is_background;
         }
-        if !is_queued {
-            self.lanes[lane].queue(is_background).push(key.namespace.clone(), key);
+        if known.is_none_or(|(left, known)| (left, is_background(known)) != (lane, is_background(precedence)))
+        {
+            self.lanes[lane].queue(is_background(precedence)).push(key.namespace.clone(), key);
         }
     }
 
@@ -73,18 +75,19 @@ impl ReadyQueue {
     pub(super) fn pop(&mut self, lane: Lane, eligibility: Eligibility) -> Option<(ObjectKey, bool)> {
         loop {
             let queue = &mut self.lanes[lane];
-            let (is_background, at_most) = match eligibility {
+            let (from_background, at_most) = match eligibility {
                 Eligibility::All => (queue.is_background_next(), usize::MAX),
                 Eligibility::Normal => (false, usize::MAX),
                 Eligibility::Preferred => (false, BACKLOG),
             };
-            let key = queue.queue(is_background).pop_from(at_most)?;
-            let known = self.waiting.get(&key).copied();
-            let is_here = |(at, known)| at == lane && (known == Precedence::Background) == is_background;
-            let Some((_, precedence)) = known.filter(|known| is_here(*known)) else { continue };
+            let key = queue.queue(from_background).pop_from(at_most)?;
+            let Some((at, precedence)) = self.waiting.get(&key).copied() else { continue };
+            if (at, is_background(precedence)) != (lane, from_background) {
+                continue;
+            }
             self.waiting.remove(&key);
             self.waiting_to_apply[lane] -= usize::from(applies(precedence));
-            queue.foreground_in_a_row = if is_background { 0 } else { queue.foreground_in_a_row + 1 };
+            queue.foreground_in_a_row = if from_background { 0 } else { queue.foreground_in_a_row + 1 };
             let is_one_of_few = self.is_beside_a_backlog(&key.namespace);
             if self.waiting.is_empty() {
                 // A wave leaves no empty tables behind.
