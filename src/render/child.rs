@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -166,7 +166,7 @@ impl Child {
     /// object in every version of the operator.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(canonical_json(&self.body)), 16)
+        digest_of(&self.body, 16)
     }
 
     /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
@@ -190,31 +190,11 @@ impl Child {
     }
 }
 
-/// The first `digits` hexadecimal digits of a digest.
-pub(crate) fn hex(digest: &[u8], digits: usize) -> String {
+/// The first hexadecimal digits of the SHA-256 of a value as JSON, whose keys `serde_json` keeps sorted.
+pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
+    let digest = Sha256::digest(serde_json::to_vec(value).unwrap_or_default());
     let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     nibbles.take(digits).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
-}
-
-/// A value as JSON, with the keys of every map sorted.
-pub(crate) fn canonical_json(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(&Canonical(value)).unwrap_or_default()
-}
-
-/// A value that is serialized with the keys of every map sorted.
-struct Canonical<'a>(&'a Value);
-
-impl Serialize for Canonical<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Object(map) => {
-                let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key, Canonical(value))).collect();
-                serializer.collect_map(sorted)
-            }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Canonical)),
-            other => other.serialize(serializer),
-        }
-    }
 }
 
 #[cfg(test)]

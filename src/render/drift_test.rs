@@ -244,7 +244,7 @@ fn a_difference_is_named_by_its_path() {
         (
             container("a", &["A"]),
             container("b", &[]),
-            vec![format!("{base}.image"), format!("{base}.env[A]")],
+            vec![format!("{base}.env[A]"), format!("{base}.image")],
         ),
         (
             labels("elpio"),

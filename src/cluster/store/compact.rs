@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for CompactObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The same as `DynamicObject`, whose fields would be buffered a second time.
         let mut data = Map::deserialize(deserializer)?;
-        let metadata = data.shift_remove("metadata").map(ObjectMeta::deserialize).transpose();
+        let metadata = data.remove("metadata").map(ObjectMeta::deserialize).transpose();
         let metadata = metadata.map_err(D::Error::custom)?.unwrap_or_default();
         data.retain(|field, _| field != "apiVersion" && field != "kind");
         Ok(DynamicObject { types: None, metadata, data: Value::Object(data) }.into())

@@ -1,15 +1,10 @@
 //! What a build depends on, and the names that follow from it. Pure.
 
 use serde::Serialize;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     api::{BuildStatus, function::GitSource},
-    render::{
-        ValidFunction,
-        child::{canonical_json, hex},
-    },
+    render::{ValidFunction, child::digest_of},
 };
 
 /// What the outcome of a build depends on.
@@ -89,9 +84,4 @@ impl BuildInputs {
             matches!(git.revision.len(), 40 | 64) && git.revision.bytes().all(|byte| byte.is_ascii_hexdigit())
         })
     }
-}
-
-/// The first hexadecimal digits of the SHA-256 of a value, its keys sorted.
-fn digest_of(value: &Value, digits: usize) -> String {
-    hex(&Sha256::digest(canonical_json(value)), digits)
 }

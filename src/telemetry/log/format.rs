@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Subscriber,
@@ -78,16 +79,22 @@ impl LogFormatter {
     }
 }
 
+/// A line of JSON: what every line has, and the event's own fields after it.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    target: &'a str,
+    message: String,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
 fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
-    let mut line = Map::new();
-    line.insert("timestamp".into(), now.into());
-    line.insert("level".into(), level.as_str().into());
-    line.insert("target".into(), target.into());
-    line.insert("message".into(), fields.message.into());
-    for (key, value) in fields.others {
-        line.entry(key).or_insert(value);
-    }
-    Value::Object(line).to_string()
+    let Fields { message, mut others } = fields;
+    others.retain(|key, _| !matches!(key.as_str(), "timestamp" | "level" | "target" | "message"));
+    let line = JsonLine { timestamp: now, level: level.as_str(), target, message, others };
+    serde_json::to_string(&line).unwrap_or_default()
 }
 
 /// No control character of a message (they may come from users) reaches the terminal.
