@@ -54,12 +54,12 @@ pub struct Child {
     pub id: ChildId,
     /// The children that must have been applied before.
     pub depends_on: Vec<ChildId>,
-    /// The whole object: `apiVersion`, `kind`, `metadata`, `spec`.
-    pub body: Value,
     /// Annotations that are sent but are no part of the hash (trace context).
     pub unhashed_annotations: BTreeMap<String, String>,
     /// How it is written.
     pub mode: WriteMode,
+    body: Value,
+    hash: String,
 }
 
 /// How a child is written.
@@ -119,13 +119,7 @@ impl<S: Serialize> ChildBuilder<S> {
             "metadata": metadata,
             "spec": self.spec,
         });
-        Child {
-            id: self.id,
-            depends_on: self.depends_on,
-            body,
-            unhashed_annotations: BTreeMap::new(),
-            mode: WriteMode::Apply,
-        }
+        Child::new(self.id, self.depends_on, body)
     }
 }
 
@@ -156,17 +150,28 @@ impl Owner<'_> {
 }
 
 impl Child {
+    fn new(id: ChildId, depends_on: Vec<ChildId>, body: Value) -> Self {
+        let hash = digest_of(&body, 16);
+        Self { id, depends_on, unhashed_annotations: BTreeMap::new(), mode: WriteMode::Apply, body, hash }
+    }
+
     /// A child that is there and stays; only `mode` may still change it.
     #[must_use]
     pub fn existing(id: ChildId, mode: WriteMode) -> Self {
-        Self { id, depends_on: Vec::new(), body: Value::Null, unhashed_annotations: BTreeMap::new(), mode }
+        Self { mode, ..Self::new(id, Vec::new(), Value::Null) }
+    }
+
+    /// The whole object: `apiVersion`, `kind`, `metadata`, `spec`.
+    #[must_use]
+    pub fn body(&self) -> &Value {
+        &self.body
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same
     /// object in every version of the operator.
     #[must_use]
-    pub fn hash(&self) -> String {
-        digest_of(&self.body, 16)
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
@@ -183,9 +188,7 @@ impl Child {
     #[must_use]
     pub fn hashed_manifest(&self) -> Value {
         let mut manifest = self.body.clone();
-        let mut annotations = manifest["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-        annotations.insert(annotation::APPLIED.to_owned(), self.hash().into());
-        manifest["metadata"]["annotations"] = annotations.into();
+        manifest["metadata"]["annotations"][annotation::APPLIED] = self.hash.as_str().into();
         manifest
     }
 }
@@ -204,13 +207,7 @@ mod tests {
     /// A newer operator may build the same object in another order.
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_keys() {
-        let child = |body: Value| Child {
-            id: ChildId::new(ChildKind::Service, "a"),
-            depends_on: Vec::new(),
-            body,
-            unhashed_annotations: BTreeMap::new(),
-            mode: WriteMode::Apply,
-        };
+        let child = |body: Value| Child::new(ChildId::new(ChildKind::Service, "a"), Vec::new(), body);
         let one = child(json!({"a": {"x": 1, "y": [{"p": 1, "q": 2}]}, "b": 2}));
         let other = child(json!({"b": 2, "a": {"y": [{"q": 2, "p": 1}], "x": 1}}));
         assert_eq!(one.hash(), other.hash());

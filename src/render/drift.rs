@@ -31,16 +31,23 @@ pub fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
 /// `apiVersion` and `kind` of the object itself are left out, because lists of built-in kinds leave them out.
 #[must_use]
 pub fn differences(sent: &Value, live: &Value) -> Vec<Difference> {
+    differences_by_field(sent, |field| live.get(field))
+}
+
+/// The same for a live object whose fields are kept apart.
+pub fn differences_by_field<'a>(sent: &Value, live: impl Fn(&str) -> Option<&'a Value>) -> Vec<Difference> {
     let mut found = Vec::new();
-    compare(sent, live, ValueContext::Root, &Path::Root, &mut found);
+    let fields = sent.as_object().into_iter().flatten();
+    for (field, sent) in fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind")) {
+        let (context, path) = (ValueContext::Anywhere.below(field), Path::Field(&Path::Root, field));
+        compare(sent, live(field).unwrap_or(&Value::Null), context, &path, &mut found);
+    }
     found
 }
 
 /// The position of a value, as far as its meaning depends on it.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ValueContext {
-    /// The object itself.
-    Root,
     Anywhere,
     /// A list whose order has a meaning.
     Ordered,
@@ -116,9 +123,7 @@ fn compare_maps(
     path: &Path<'_>,
     found: &mut Vec<Difference>,
 ) {
-    let typed = |key: &str| context == ValueContext::Root && matches!(key, "apiVersion" | "kind");
-    let context = if context == ValueContext::Root { ValueContext::Anywhere } else { context };
-    for (key, sent) in sent.iter().filter(|(key, _)| !typed(key)) {
+    for (key, sent) in sent {
         let live = live.get(key).unwrap_or(&Value::Null);
         compare(sent, live, context.below(key), &Path::Field(path, key), found);
     }

@@ -129,6 +129,6 @@ pub fn new_event(type_: &'static str, reason: &'static str, action: &'static str
 #[must_use]
 pub fn related(id: &ChildId, desired: &Desired) -> Option<Related> {
     let child = desired.children.iter().find(|c| c.id == *id)?;
-    let api_version = child.body["apiVersion"].as_str()?.to_owned();
+    let api_version = child.body()["apiVersion"].as_str()?.to_owned();
     Some(Related { api_version, kind: id.kind.kind().to_owned(), name: id.name.clone() })
 }

@@ -98,7 +98,7 @@ fn pod(security: PodSecurity) -> Pod {
     };
     let children = render::render(&owner, &valid, &defaults).children;
     let deployment = children.iter().find(|child| child.id.kind == ChildKind::Deployment).unwrap();
-    let spec = &deployment.body["spec"]["template"]["spec"];
+    let spec = &deployment.body()["spec"]["template"]["spec"];
     serde_json::from_value(json!({"metadata": {"name": "strict"}, "spec": spec})).unwrap()
 }
 

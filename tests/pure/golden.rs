@@ -59,7 +59,7 @@ pub fn golden(desired: &Desired) -> String {
         for id in &child.depends_on {
             writeln!(text, "# after: {} {}", id.kind.display(), id.name).unwrap();
         }
-        text.push_str(&serde_saphyr::to_string(&child.body).unwrap());
+        text.push_str(&serde_saphyr::to_string(child.body()).unwrap());
     }
     text
 }

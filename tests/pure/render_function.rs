@@ -59,7 +59,7 @@ fn what_a_function_publishes_is_a_valid_service() {
         for child in function_children(&case).iter().skip(1) {
             let kept = stored(child.manifest());
             assert!(render::drift::is_satisfied_by(&child.hashed_manifest(), &kept), "{case}: {kept}");
-            let service: ElpioService = serde_json::from_value(child.body.clone()).unwrap();
+            let service: ElpioService = serde_json::from_value(child.body().clone()).unwrap();
             let name = service.metadata.name.as_deref().unwrap();
             assert_eq!(
                 render::validate(name, &service.spec, None, &Defaults::default()).err(),
@@ -128,7 +128,7 @@ fn a_run_is_named_by_its_inputs_and_its_number() {
 fn steps_have_a_script_or_a_command_and_no_text_of_users() {
     let mut steps = 0;
     for case in cases("function") {
-        for task in function_children(&case)[0].body["spec"]["pipelineSpec"]["tasks"].as_array().unwrap() {
+        for task in function_children(&case)[0].body()["spec"]["pipelineSpec"]["tasks"].as_array().unwrap() {
             for step in task["taskSpec"]["steps"].as_array().unwrap() {
                 assert!(step.get("script").is_some() != step.get("command").is_some(), "{case}: {step}");
                 assert!(!step["script"].as_str().unwrap_or_default().contains("$(params."), "{case}: {step}");
@@ -144,7 +144,7 @@ fn steps_have_a_script_or_a_command_and_no_text_of_users() {
 /// The code of buildpacks runs in `detect` and `build`; what it can read is what is mounted there.
 #[test]
 fn credentials_are_mounted_only_where_the_registry_is_asked() {
-    let run = function_children("git-full")[0].body.clone();
+    let run = function_children("git-full")[0].body().clone();
     assert_eq!(run["spec"]["taskRunTemplate"]["podTemplate"]["automountServiceAccountToken"], false);
     assert_eq!(run["spec"]["workspaces"][0]["secret"]["secretName"], "push");
     let steps = run["spec"]["pipelineSpec"]["tasks"][0]["taskSpec"]["steps"].as_array().unwrap().clone();
@@ -162,7 +162,7 @@ fn credentials_are_mounted_only_where_the_registry_is_asked() {
             }
         }
     }
-    let without = function_children("git-minimal")[0].body.clone();
+    let without = function_children("git-minimal")[0].body().clone();
     assert_eq!(without["spec"].get("workspaces"), None, "there is nothing to mount");
 }
 

@@ -3,11 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{ResourceExt, core::DynamicObject};
+use kube::{
+    ResourceExt,
+    core::{DynamicObject, ObjectMeta},
+};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::{
+    api::annotation,
     cluster::{
         ObjectKey,
         apply::{
@@ -79,7 +83,7 @@ impl ApplyAttempt<'_> {
         if differences.is_empty() {
             return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
-        if self.applier.persistent_drift.is_known(&uid, &child.hash(), &differences) {
+        if self.applier.persistent_drift.is_known(&uid, child.hash(), &differences) {
             self.note_persistent_drift(&child.id, &differences);
             return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
@@ -256,23 +260,36 @@ fn may_be_taken(class: ErrorType) -> bool {
     matches!(class, ErrorType::Conflict | ErrorType::Rejected)
 }
 
-/// What is not as it was sent, the annotation with the hash included.
+/// What is not as it was sent, the annotation with the hash included. Of the metadata, children are sent no other
+/// fields.
 fn differences(child: &Child, known: &DynamicObject) -> Vec<Difference> {
-    match serde_json::to_value(known) {
-        Ok(live) => drift::differences(&child.hashed_manifest(), &live),
-        Err(error) => vec![Difference { path: String::new(), live: error.to_string().into() }],
+    let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = &known.metadata;
+    let metadata = json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": annotations,
+        "ownerReferences": owner_references,
+    });
+    let live = |field: &str| if field == "metadata" { Some(&metadata) } else { known.data.get(field) };
+    let mut found = drift::differences_by_field(child.body(), live);
+    let applied = &metadata["annotations"][annotation::APPLIED];
+    if applied != child.hash() {
+        let path = format!("metadata.annotations[{}]", annotation::APPLIED);
+        found.push(Difference { path, live: applied.clone() });
     }
+    found
 }
 
 /// Gives an object the child's labels and its owner, at the version that was found.
 fn adoption_patch(child: &Child, found: &Metadata) -> Value {
-    let controller = &child.body["metadata"]["ownerReferences"][0];
+    let controller = &child.body()["metadata"]["ownerReferences"][0];
     let others = found.owner_references().iter().filter(|other| controller["uid"] != other.uid.as_str());
     let owners: Vec<Value> = others.map(|other| json!(other)).chain([controller.clone()]).collect();
     json!({"metadata": {
         "uid": found.metadata.uid,
         "resourceVersion": found.metadata.resource_version,
-        "labels": child.body["metadata"]["labels"],
+        "labels": child.body()["metadata"]["labels"],
         "ownerReferences": owners,
     }})
 }

@@ -110,10 +110,9 @@ impl ApplyAttempt<'_> {
     /// It is live and the spec changes nothing of it; it may have drifted.
     fn is_as_before(&self, child: &Child) -> bool {
         match child.mode {
-            WriteMode::Apply => self
-                .live
-                .get(&child.id)
-                .is_some_and(|known| known.annotations().get(annotation::APPLIED) == Some(&child.hash())),
+            WriteMode::Apply => self.live.get(&child.id).is_some_and(|known| {
+                known.annotations().get(annotation::APPLIED).is_some_and(|hash| hash == child.hash())
+            }),
             _ => true,
         }
     }

@@ -39,7 +39,7 @@ impl PersistentDrift {
         &self,
         children: &ChildStore,
         (kind, key): (ChildKind, ObjectKey),
-        (uid, hash): (&str, String),
+        (uid, hash): (&str, &str),
         differences: Vec<Difference>,
     ) {
         let mut known = self.0.lock();
@@ -50,6 +50,6 @@ impl PersistentDrift {
         known.retain(|uid, of| {
             children.get(of.kind, &of.key).is_some_and(|now| now.meta().uid.as_ref() == Some(uid))
         });
-        known.insert(uid.to_owned(), RemainingDrift { kind, key, hash, differences });
+        known.insert(uid.to_owned(), RemainingDrift { kind, key, hash: hash.to_owned(), differences });
     }
 }

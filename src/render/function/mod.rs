@@ -98,18 +98,16 @@ pub fn plan(
         let carrier = traceparent.map(|parent| {
             (annotation::TEKTON_SPAN_CONTEXT.to_owned(), json!({"traceparent": parent}).to_string())
         });
-        children.push(Child {
-            mode: WriteMode::CreateOnly,
-            unhashed_annotations: carrier.into_iter().collect(),
-            ..pipeline_run(owner, valid, &build.build, defaults)
-        });
+        let mut run = pipeline_run(owner, valid, &build.build, defaults);
+        run.mode = WriteMode::CreateOnly;
+        run.unhashed_annotations.extend(carrier);
+        children.push(run);
     }
     if let Some(served) = &build.served {
         let carried = traceparent.map(|parent| (annotation::TRACEPARENT.to_owned(), parent.to_owned()));
-        children.push(Child {
-            unhashed_annotations: carried.into_iter().collect(),
-            ..published_service(owner, valid, served)
-        });
+        let mut service = published_service(owner, valid, served);
+        service.unhashed_annotations.extend(carried);
+        children.push(service);
     } else if published_of(&valid.name, live).is_some() {
         // Its annotation was removed before the status remembered a build. It serves, so it stays.
         children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), WriteMode::Retain));

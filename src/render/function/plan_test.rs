@@ -184,7 +184,7 @@ fn an_edit_of_the_published_image_is_drift() {
     let v1 = function("v1", 3);
     let image = |live: Live| {
         let desired = planned(&v1, Some(&built(&v1, Some(BuildOutcome::Failed))), live);
-        desired.children.iter().find(|child| child.id.name == "f").unwrap().body["spec"]["image"].clone()
+        desired.children.iter().find(|child| child.id.name == "f").unwrap().body()["spec"]["image"].clone()
     };
     let expected = json!({"repository": "example.com/f", "digest": DIGEST});
     assert_eq!(image(vec![serving(Some("f-build-old"))]), expected, "the live service has sha256:old");

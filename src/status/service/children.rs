@@ -77,7 +77,7 @@ impl ChildStates<'_> {
 
     /// The children as the status lists them.
     pub(super) fn statuses(&self, desired: &Desired) -> Vec<ChildStatus> {
-        desired.children.iter().map(|child| self.status(&child.id, &child.body["apiVersion"])).collect()
+        desired.children.iter().map(|child| self.status(&child.id, &child.body()["apiVersion"])).collect()
     }
 
     fn status(&self, id: &ChildId, api_version: &Value) -> ChildStatus {
