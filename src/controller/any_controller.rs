@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::{Client, core::DynamicObject};
+use kube::{Client, core::PartialObjectMeta};
 use tokio::sync::watch;
 
 use crate::{
@@ -27,7 +27,7 @@ pub trait AnyController: Send + Sync {
     fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle>;
 
     /// Enqueues the objects that a child's change concerns.
-    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>);
+    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<PartialObjectMeta>);
 
     /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
     fn enqueue_all(&self, namespace: &str, trigger: Trigger);

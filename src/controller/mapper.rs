@@ -1,7 +1,7 @@
 //! Maps a child's change to the objects that it concerns. Pure. `on_child_change` in `controller/mod.rs` leaves out own
 //! writes.
 
-use kube::{ResourceExt, core::DynamicObject};
+use kube::{ResourceExt, core::PartialObjectMeta};
 
 use crate::{
     api::GROUP,
@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// The objects of this kind that control the child, or did, and the one that may have waited for its name.
-pub fn owners_to_enqueue<K: Kind>(kind: ChildKind, change: &ObjectChange<DynamicObject>) -> Vec<ObjectKey> {
+pub fn owners_to_enqueue<K: Kind>(
+    kind: ChildKind,
+    change: &ObjectChange<PartialObjectMeta>,
+) -> Vec<ObjectKey> {
     let owners = [&change.old, &change.new]
         .into_iter()
         .flatten()
@@ -27,7 +30,7 @@ pub fn owners_to_enqueue<K: Kind>(kind: ChildKind, change: &ObjectChange<Dynamic
 }
 
 /// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
-fn controller_owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<ObjectKey> {
+fn controller_owner<K: Kind>(kind: ChildKind, child: &PartialObjectMeta) -> Option<ObjectKey> {
     let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
     let group = reference.api_version.split('/').next();
     if group == Some(GROUP) {
@@ -40,7 +43,7 @@ fn controller_owner<K: Kind>(kind: ChildKind, child: &DynamicObject) -> Option<O
 }
 
 /// The object of this kind that a label names.
-fn owner_by_label<K: Kind>(child: &DynamicObject) -> Option<ObjectKey> {
+fn owner_by_label<K: Kind>(child: &PartialObjectMeta) -> Option<ObjectKey> {
     let name = child.labels().get(K::OWNER_LABEL)?.clone();
     Some(ObjectKey { namespace: child.namespace().unwrap_or_default(), name })
 }
@@ -55,7 +58,7 @@ mod tests {
     use super::*;
     use crate::controller::kinds::{function::Function, service::Service};
 
-    fn child(owner: &str, owner_kind: &str, label: &str) -> Arc<DynamicObject> {
+    fn child(owner: &str, owner_kind: &str, label: &str) -> Arc<PartialObjectMeta> {
         let metadata = json!({"name": "child", "namespace": "shop", "labels": {label: "cart"},
             "ownerReferences": [{"apiVersion": owner, "kind": owner_kind, "name": "cart", "uid": "1", "controller": true}]});
         Arc::new(
@@ -65,8 +68,8 @@ mod tests {
 
     fn enqueued(
         kind: ChildKind,
-        old: Option<Arc<DynamicObject>>,
-        new: Option<Arc<DynamicObject>>,
+        old: Option<Arc<PartialObjectMeta>>,
+        new: Option<Arc<PartialObjectMeta>>,
     ) -> (usize, usize) {
         let change = ObjectChange { old, new, own_write: false };
         (

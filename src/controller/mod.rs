@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::{Api, Client, core::DynamicObject};
+use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::sync::watch;
 
 use crate::{
@@ -165,7 +165,7 @@ impl<K: Kind> AnyController for Controller<K> {
         scopes.into_iter().map(start).collect()
     }
 
-    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<DynamicObject>) {
+    fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<PartialObjectMeta>) {
         if change.own_write || !self.observer.is_leader() {
             return;
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{DynamicObject, ObjectMeta},
+    core::{DynamicObject, ObjectMeta, PartialObjectMeta},
 };
 use parking_lot::RwLock;
 
@@ -29,7 +29,7 @@ use crate::{
 const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What follows from a child's change: its kind, and the change.
-pub type OnChildChange = Arc<dyn Fn(ChildKind, &ObjectChange<DynamicObject>) + Send + Sync>;
+pub type OnChildChange = Arc<dyn Fn(ChildKind, &ObjectChange<PartialObjectMeta>) + Send + Sync>;
 
 /// Called when a kind became available in a namespace ("" for all) or ceased to be.
 pub type OnAvailabilityChange = Arc<dyn Fn(&str) + Send + Sync>;
@@ -221,7 +221,7 @@ impl ChildStore {
             move |change: ObjectChange<CompactObject>| {
                 // What only shows a write of this process concerns nobody.
                 if !change.own_write {
-                    let read = |object: Option<Arc<CompactObject>>| object.map(|o| Arc::new(o.to_object()));
+                    let read = |object: Option<Arc<CompactObject>>| object.map(|o| Arc::new(o.to_metadata()));
                     let (old, new) = (read(change.old), read(change.new));
                     on_change(kind, &ObjectChange { old, new, own_write: false });
                 }

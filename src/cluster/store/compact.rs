@@ -1,14 +1,17 @@
 //! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when its
 //! owner is reconciled. As a tree it would take many times the memory. It makes no request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Resource, ResourceExt,
-    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta},
+    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, IgnoredAny},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -63,11 +66,21 @@ impl CompactObject {
     /// The object as it can be read.
     #[must_use]
     pub fn to_object(&self) -> DynamicObject {
-        let (metadata, data): (ObjectMeta, Value) =
-            serde_json::from_str(&self.text.unpack()).unwrap_or_default();
-        let ObjectMeta { name, namespace, uid, resource_version, .. } = self.metadata.clone();
-        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..metadata };
+        let (metadata, data) = self.parse();
         DynamicObject { types: None, metadata, data }
+    }
+
+    /// Its metadata alone, which takes less than the whole object.
+    #[must_use]
+    pub fn to_metadata(&self) -> PartialObjectMeta {
+        let (metadata, IgnoredAny) = self.parse();
+        PartialObjectMeta { types: None, metadata, _phantom: PhantomData }
+    }
+
+    fn parse<T: DeserializeOwned + Default>(&self) -> (ObjectMeta, T) {
+        let (metadata, data): (ObjectMeta, T) = serde_json::from_str(&self.text.unpack()).unwrap_or_default();
+        let ObjectMeta { name, namespace, uid, resource_version, .. } = self.metadata.clone();
+        (ObjectMeta { name, namespace, uid, resource_version, ..metadata }, data)
     }
 }
 
