@@ -1,7 +1,6 @@
 //! The rows of `check` as a table and as JSON. Pure.
 
 use serde::Serialize;
-use serde_json::json;
 
 use crate::terminal::{Cell, Palette, Tone, columns};
 
@@ -84,11 +83,20 @@ pub fn table(rows: &[CheckRow], palette: Palette) -> String {
     format!("{}{}\n", columns(&lines, palette), palette.paint(tone, &summary))
 }
 
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct CheckReport<'a> {
+    passed: bool,
+    version: &'static str,
+    checks: &'a [CheckRow],
+}
+
 /// The rows as JSON.
 #[must_use]
 pub fn json(rows: &[CheckRow]) -> String {
-    let all = json!({"passed": is_passed(rows), "version": env!("CARGO_PKG_VERSION"), "checks": rows});
-    format!("{all:#}\n")
+    let report = CheckReport { passed: is_passed(rows), version: env!("CARGO_PKG_VERSION"), checks: rows };
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    format!("{text}\n")
 }
 
 #[cfg(test)]

@@ -177,23 +177,18 @@ impl Child {
     /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
     #[must_use]
     pub fn manifest(&self) -> Value {
-        let mut manifest = self.hashed_manifest();
-        for (name, value) in &self.unhashed_annotations {
-            manifest["metadata"]["annotations"][name] = value.clone().into();
-        }
-        manifest
-    }
-
-    /// What is sent but for the carried annotations: what has to be there for the child to be up to date.
-    #[must_use]
-    pub fn hashed_manifest(&self) -> Value {
         let mut manifest = self.body.clone();
-        manifest["metadata"]["annotations"][annotation::APPLIED] = self.hash.as_str().into();
+        let annotations = &mut manifest["metadata"]["annotations"];
+        annotations[annotation::APPLIED] = self.hash.as_str().into();
+        for (name, value) in &self.unhashed_annotations {
+            annotations[name] = value.as_str().into();
+        }
         manifest
     }
 }
 
-/// The first hexadecimal digits of the SHA-256 of a value as JSON, whose keys `serde_json` keeps sorted.
+/// The first `digits` hexadecimal digits of the SHA-256 of a value as JSON. `serde_json` keeps its keys sorted, unless
+/// a dependency turns on its feature `preserve_order`.
 pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
     let digest = Sha256::digest(serde_json::to_vec(value).unwrap_or_default());
     let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);

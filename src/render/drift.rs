@@ -1,9 +1,13 @@
 //! Whether what was sent is still there in meaning, though others add defaults and write values in another
 //! form. Pure.
 
-use serde_json::{Map, Value};
+use kube::core::{DynamicObject, ObjectMeta};
+use serde_json::{Map, Value, json};
 
-use crate::render::{duration, quantity::Quantity};
+use crate::{
+    api::annotation,
+    render::{Child, duration, quantity::Quantity},
+};
 
 /// Keys by which an item of a list is known, the first that all items sent have.
 const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
@@ -17,25 +21,36 @@ pub struct Difference {
     pub live: Value,
 }
 
-/// Whether every field that was sent is still there in the live object.
-#[must_use]
-pub fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
-    differences(sent, live).is_empty()
-}
-
-/// The fields of an object that are not as they were sent.
+/// The fields of a live child that are not as they were sent, the annotation with the hash included.
 ///
 /// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an
 /// absent one. Amounts under `resources` and the refresh interval of an `ExternalSecret` are compared by
 /// value. Order counts where Kubernetes gives it a meaning: `$(NAME)` sees only the variables before it.
 /// `apiVersion` and `kind` of the object itself are left out, because lists of built-in kinds leave them out.
 #[must_use]
-pub fn differences(sent: &Value, live: &Value) -> Vec<Difference> {
-    differences_by_field(sent, |field| live.get(field))
+pub fn differences(sent: &Child, live: &DynamicObject) -> Vec<Difference> {
+    let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = &live.metadata;
+    let annotations = annotations.as_ref().map_or_else(|| json!({}), |annotations| json!(annotations));
+    // Of the metadata, only these fields are ever sent.
+    let metadata = json!({
+        "name": name,
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": annotations,
+        "ownerReferences": owner_references,
+    });
+    let live = |field: &str| if field == "metadata" { Some(&metadata) } else { live.data.get(field) };
+    let mut found = field_differences(sent.body(), live);
+    let applied = &metadata["annotations"][annotation::APPLIED];
+    if applied != sent.hash() {
+        let path = format!("metadata.annotations[{}]", annotation::APPLIED);
+        found.push(Difference { path, live: applied.clone() });
+    }
+    found
 }
 
-/// The same for a live object whose fields are kept apart.
-pub fn differences_by_field<'a>(sent: &Value, live: impl Fn(&str) -> Option<&'a Value>) -> Vec<Difference> {
+/// Compares an object's fields with those that `live` finds by name.
+fn field_differences<'a>(sent: &Value, live: impl Fn(&str) -> Option<&'a Value>) -> Vec<Difference> {
     let mut found = Vec::new();
     let fields = sent.as_object().into_iter().flatten();
     for (field, sent) in fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind")) {

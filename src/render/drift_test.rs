@@ -2,7 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::render::drift::{differences, is_satisfied_by};
+use crate::render::drift::{Difference, field_differences};
+
+fn differences(sent: &Value, live: &Value) -> Vec<Difference> {
+    field_differences(sent, |field| live.get(field))
+}
+
+fn is_satisfied_by(sent: &Value, live: &Value) -> bool {
+    differences(sent, live).is_empty()
+}
 
 fn check(cases: Vec<(&str, Value, Value)>, expected: bool) {
     for (what, sent, live) in cases {

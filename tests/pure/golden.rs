@@ -43,9 +43,9 @@ pub fn read(kind: &str, case: &str) -> Value {
 }
 
 /// What the store keeps of a child that is as it was sent.
-pub fn stored(manifest: Value) -> Value {
+pub fn stored(manifest: Value) -> DynamicObject {
     let object: DynamicObject = serde_json::from_value(manifest).unwrap();
-    serde_json::to_value(CompactObject::from(object).to_object()).unwrap()
+    CompactObject::from(object).to_object()
 }
 
 /// All children as one YAML stream; what is not part of an object stands in comments.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use kube::{ResourceExt, core::DynamicObject};
+
 use crate::golden::{UID, cases, compare, read, stored, unset};
 use elpio_operator::{
     api::{self, ElpioService, Engine, label, policy::PodSecurity},
@@ -93,9 +95,10 @@ fn children_are_owned_labelled_and_in_order() {
                 child.hash(),
                 "{what}"
             );
-            assert!(render::drift::is_satisfied_by(child.body(), &child.manifest()), "{what}");
+            let sent = serde_json::from_value(child.manifest()).unwrap();
+            assert_eq!(render::drift::differences(child, &sent), [], "{what}");
             let kept = stored(child.manifest());
-            assert!(render::drift::is_satisfied_by(&child.hashed_manifest(), &kept), "{what}: {kept}");
+            assert_eq!(render::drift::differences(child, &kept), [], "{what}: {kept:?}");
             if matches!(child.id.kind, ChildKind::Deployment | ChildKind::KnativeService) {
                 assert_eq!(
                     child.body()["spec"]["template"]["metadata"]["labels"],
@@ -126,6 +129,28 @@ fn what_is_carried_does_not_change_the_hash() {
     let mut edited = read("service", "knative-minimal");
     edited["spec"]["image"]["tag"] = "other".into();
     assert_ne!(desired("knative-minimal", edited).children[0].hash(), child.hash());
+}
+
+/// What is compared with the live object: the body, and the annotation with its hash.
+#[test]
+fn what_was_taken_from_a_child_is_named() {
+    type Change = fn(&mut DynamicObject);
+    let child = rendered("knative-minimal").children.remove(0);
+    let cases: [(Change, &str); 4] = [
+        (|live| live.metadata.annotations = None, "metadata.annotations[elpio.io/applied]"),
+        (
+            |live| drop(live.annotations_mut().insert("elpio.io/applied".into(), "other".into())),
+            "metadata.annotations[elpio.io/applied]",
+        ),
+        (|live| live.metadata.owner_references = None, "metadata.ownerReferences"),
+        (|live| drop(live.data["spec"].take()), "spec"),
+    ];
+    for (change, expected) in cases {
+        let mut live = serde_json::from_value(child.manifest()).unwrap();
+        change(&mut live);
+        let paths = render::drift::differences(&child, &live).into_iter().map(|found| found.path);
+        assert_eq!(paths.collect::<Vec<_>>(), [expected]);
+    }
 }
 
 /// A field that no case sets is a field that no golden file proves: so each field stands in some case, for

@@ -3,15 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{
-    ResourceExt,
-    core::{DynamicObject, ObjectMeta},
-};
+use kube::{ResourceExt, core::DynamicObject};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::{
-    api::annotation,
     cluster::{
         ObjectKey,
         apply::{
@@ -25,7 +21,7 @@ use crate::{
     render::{
         Child, ChildId, WriteMode,
         applied::ChildOutcome,
-        drift::{self, Difference},
+        drift::{Difference, differences},
         field_managers,
     },
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
@@ -258,27 +254,6 @@ impl ApplyAttempt<'_> {
 /// Whether the name may be taken. Admission may refuse a write before its version is compared.
 fn may_be_taken(class: ErrorType) -> bool {
     matches!(class, ErrorType::Conflict | ErrorType::Rejected)
-}
-
-/// What is not as it was sent, the annotation with the hash included. Of the metadata, children are sent no other
-/// fields.
-fn differences(child: &Child, known: &DynamicObject) -> Vec<Difference> {
-    let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = &known.metadata;
-    let metadata = json!({
-        "name": name,
-        "namespace": namespace,
-        "labels": labels,
-        "annotations": annotations,
-        "ownerReferences": owner_references,
-    });
-    let live = |field: &str| if field == "metadata" { Some(&metadata) } else { known.data.get(field) };
-    let mut found = drift::differences_by_field(child.body(), live);
-    let applied = &metadata["annotations"][annotation::APPLIED];
-    if applied != child.hash() {
-        let path = format!("metadata.annotations[{}]", annotation::APPLIED);
-        found.push(Difference { path, live: applied.clone() });
-    }
-    found
 }
 
 /// Gives an object the child's labels and its owner, at the version that was found.

@@ -1,5 +1,5 @@
-//! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when its
-//! owner is reconciled. As a tree it would take many times the memory. It makes no request.
+//! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when it changes
+//! and when its owner is reconciled. As a tree it would take many times the memory. It makes no request.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -70,7 +70,7 @@ impl CompactObject {
         DynamicObject { types: None, metadata, data }
     }
 
-    /// Its metadata alone, which takes less than the whole object.
+    /// Its metadata alone, without building the rest.
     #[must_use]
     pub fn to_metadata(&self) -> PartialObjectMeta {
         let (metadata, IgnoredAny) = self.parse();

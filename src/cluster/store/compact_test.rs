@@ -11,7 +11,9 @@ fn object(value: Value) -> DynamicObject {
 
 /// What a watch brings; an answer to a write is kept in the same way.
 fn kept(value: Value) -> Value {
-    let watched = serde_json::from_str::<CompactObject>(&value.to_string()).unwrap().to_object();
+    let compact = serde_json::from_str::<CompactObject>(&value.to_string()).unwrap();
+    let watched = compact.to_object();
+    assert_eq!(compact.to_metadata().metadata, watched.metadata);
     assert_eq!(watched, CompactObject::from(object(value)).to_object());
     serde_json::to_value(watched).unwrap()
 }

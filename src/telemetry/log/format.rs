@@ -3,8 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -79,21 +79,13 @@ impl LogFormatter {
     }
 }
 
-/// A line of JSON: what every line has, and the event's own fields after it.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    timestamp: &'a str,
-    level: &'a str,
-    target: &'a str,
-    message: String,
-    #[serde(flatten)]
-    others: Map<String, Value>,
-}
-
 fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
-    let Fields { message, mut others } = fields;
-    others.retain(|key, _| !matches!(key.as_str(), "timestamp" | "level" | "target" | "message"));
-    let line = JsonLine { timestamp: now, level: level.as_str(), target, message, others };
+    let mut line = Fields::default();
+    line.add("timestamp", now.into());
+    line.add("level", level.as_str().into());
+    line.add("target", target.into());
+    line.add("message", fields.message.into());
+    fields.others.into_iter().for_each(|(key, value)| line.add(&key, value));
     serde_json::to_string(&line).unwrap_or_default()
 }
 
@@ -104,10 +96,17 @@ fn escape_control_chars(text: &str) -> String {
         .collect()
 }
 
+/// The fields of a line, in the order in which they were recorded.
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Map<String, Value>,
+    others: Vec<(String, Value)>,
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.others.iter().map(|(key, value)| (key, value)))
+    }
 }
 
 impl Fields {
@@ -127,13 +126,22 @@ impl Fields {
     }
 
     fn add(&mut self, key: &str, value: Value) {
-        self.others.entry(key).or_insert(value);
+        if self.get_mut(key).is_none() {
+            self.others.push((key.to_owned(), value));
+        }
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.others.iter_mut().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 
     fn set(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
-            (name, value) => drop(self.others.insert(name.to_owned(), value)),
+            (name, value) => match self.get_mut(name) {
+                Some(known) => *known = value,
+                None => self.others.push((name.to_owned(), value)),
+            },
         }
     }
 }
@@ -165,5 +173,22 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.set(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_order_and_none_takes_the_place_of_what_every_line_has() {
+        let mut fields = Fields { message: "reconciled".to_owned(), others: Vec::new() };
+        for (key, value) in [("name", "web"), ("level", "custom"), ("kind", "X"), ("name", "other")] {
+            fields.add(key, value.into());
+        }
+        assert_eq!(
+            json("now", Level::INFO, "elpio", fields),
+            r#"{"timestamp":"now","level":"INFO","target":"elpio","message":"reconciled","name":"web","kind":"X"}"#
+        );
     }
 }
