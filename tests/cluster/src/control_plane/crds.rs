@@ -219,14 +219,20 @@ fn name(yaml: &str) -> Option<String> {
 }
 
 /// The condition Established is not enough: the API server starts to serve slightly later.
+/// Served, and in discovery, which comes a moment later.
 async fn wait_until_served(client: &Client, crd: &CustomResourceDefinition) {
     let (group, plural) = (&crd.spec.group, &crd.spec.names.plural);
     for version in crd.spec.versions.iter().filter(|version| version.served) {
-        let url = format!("/apis/{group}/{}/{plural}?limit=1", version.name);
-        let what = format!("{} of {group} are served", crd.spec.names.kind);
+        let group_version = format!("{group}/{}", version.name);
+        let url = format!("/apis/{group_version}/{plural}?limit=1");
+        let what = format!("{} of {group_version} are served", crd.spec.names.kind);
         eventually(&what, TIMEOUT, async || {
             let request = http::Request::get(&url).body(Vec::new()).expect("a request");
-            client.request_text(request).await.map_err(|error| error.to_string())
+            client.request_text(request).await.map_err(|error| error.to_string())?;
+            let listed = client.list_api_group_resources(&group_version).await;
+            let resources = listed.map_err(|error| error.to_string())?.resources;
+            let is_listed = resources.iter().any(|resource| resource.name == *plural);
+            is_listed.then_some(()).ok_or_else(|| format!("discovery lists no {plural}"))
         })
         .await;
     }
