@@ -117,6 +117,7 @@ mod tests {
                         3 checks, 1 errors, 1 warnings\n";
         assert_eq!(table(&rows, Palette::default()), expected);
         assert!(!is_passed(&rows) && is_passed(&rows[..2]));
-        assert!(json(&rows).contains("\"passed\": false"));
+        let expected = "{\n  \"passed\": true,\n  \"version\": \"VERSION\",\n  \"checks\": [\n    {\n      \"check\": \"API server\",\n      \"state\": \"ok\",\n      \"found\": \"v1.35.4\"\n    }\n  ]\n}\n";
+        assert_eq!(json(&rows[..1]), expected.replace("VERSION", env!("CARGO_PKG_VERSION")));
     }
 }

@@ -1,6 +1,8 @@
 //! Whether what was sent is still there in meaning, though others add defaults and write values in another
 //! form. Pure.
 
+use std::collections::BTreeMap;
+
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value, json};
 
@@ -27,16 +29,18 @@ pub struct Difference {
 /// absent one. Amounts under `resources` and the refresh interval of an `ExternalSecret` are compared by
 /// value. Order counts where Kubernetes gives it a meaning: `$(NAME)` sees only the variables before it.
 /// `apiVersion` and `kind` of the object itself are left out, because lists of built-in kinds leave them out.
+/// Carried annotations (trace context) are not compared.
 #[must_use]
 pub fn differences(sent: &Child, live: &DynamicObject) -> Vec<Difference> {
     let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = &live.metadata;
-    let annotations = annotations.as_ref().map_or_else(|| json!({}), |annotations| json!(annotations));
-    // Of the metadata, only these fields are ever sent.
+    let no_annotations = BTreeMap::new();
+    // Of the metadata, only these fields are ever sent. The store drops an empty map of annotations; each is
+    // named by its key all the same.
     let metadata = json!({
         "name": name,
         "namespace": namespace,
         "labels": labels,
-        "annotations": annotations,
+        "annotations": annotations.as_ref().unwrap_or(&no_annotations),
         "ownerReferences": owner_references,
     });
     let live = |field: &str| if field == "metadata" { Some(&metadata) } else { live.data.get(field) };

@@ -1,5 +1,9 @@
 //! What becomes of an `ElpioFunction`: the run that builds it and the service that it publishes.
 
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+
 use crate::golden::{UID, cases, compare, read, stored, unset};
 use elpio_operator::{
     api::{self, ElpioFunction, ElpioFunctionSpec, ElpioService, label},
@@ -49,6 +53,20 @@ fn function_children(case: &str) -> Vec<Child> {
 #[test]
 fn every_function_becomes_its_run_and_its_service() {
     compare("function", |case| Desired { children: function_children(case), ..Desired::default() });
+}
+
+/// The store drops an empty map of annotations, which the answer to a write may still have: both are the same
+/// differences, or the child would be written at each reconcile where admission takes them.
+#[test]
+fn annotations_that_were_taken_are_named_one_by_one() {
+    let service = function_children("git-minimal").remove(1);
+    for annotations in [None, Some(BTreeMap::new())] {
+        let mut live: DynamicObject = serde_json::from_value(service.manifest()).unwrap();
+        live.metadata.annotations = annotations;
+        let paths = render::drift::differences(&service, &live).into_iter().map(|found| found.path);
+        let expected = ["metadata.annotations[elpio.io/build]", "metadata.annotations[elpio.io/applied]"];
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
+    }
 }
 
 /// What a function publishes is taken as it is: by the types, and by the check that the service's own
