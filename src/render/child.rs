@@ -199,7 +199,7 @@ pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
 mod tests {
     use super::*;
 
-    /// A newer operator may build the same object in another order.
+    /// A newer operator may build the same object in another order, and a dependency may turn on `preserve_order`.
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_keys() {
         let child = |body: Value| Child::new(ChildId::new(ChildKind::Service, "a"), Vec::new(), body);

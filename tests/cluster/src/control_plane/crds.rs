@@ -218,8 +218,8 @@ fn name(yaml: &str) -> Option<String> {
         .map(|name| name.trim().trim_matches('"').to_owned())
 }
 
-/// The condition Established is not enough: the API server starts to serve slightly later.
-/// Served, and in discovery, which comes a moment later.
+/// The condition Established is not enough: the API server starts to serve slightly later, and lists the resource in
+/// discovery later still.
 async fn wait_until_served(client: &Client, crd: &CustomResourceDefinition) {
     let (group, plural) = (&crd.spec.group, &crd.spec.names.plural);
     for version in crd.spec.versions.iter().filter(|version| version.served) {
