@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod engine;
 pub mod event;
 pub mod function;
+pub(crate) mod hex;
 pub mod network;
 pub mod pattern;
 pub mod pod;

@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::api::hex::write_hex;
+
 /// A later version may be longer than this one; it is copied into the status.
 const MAX_LENGTH: usize = 256;
 /// What is written, but for the ids and flags.
@@ -14,7 +16,6 @@ const TEMPLATE: [u8; 55] = *b"00-00000000000000000000000000000000-00000000000000
 const TRACE_ID: Range<usize> = 3..35;
 const SPAN_ID: Range<usize> = 36..52;
 const FLAGS: Range<usize> = 53..55;
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The flag of a trace that is sampled.
 const SAMPLED: u8 = 0x01;
@@ -99,21 +100,15 @@ impl TraceParent {
     }
 
     fn part(&self, range: Range<usize>) -> String {
-        String::from_utf8_lossy(&self.text()[range]).into_owned()
+        as_text(&self.bytes()[range]).to_owned()
     }
 
     /// The `traceparent` text. Formatting a `u128` is slow, and this is done for each request.
-    fn text(&self) -> [u8; TEMPLATE.len()] {
+    fn bytes(&self) -> [u8; TEMPLATE.len()] {
         let mut text = TEMPLATE;
-        let mut write = |range: Range<usize>, bytes: &[u8]| {
-            for (digits, byte) in text[range].chunks_exact_mut(2).zip(bytes) {
-                digits[0] = HEX_DIGITS[usize::from(byte >> 4)];
-                digits[1] = HEX_DIGITS[usize::from(byte & 0x0f)];
-            }
-        };
-        write(TRACE_ID, &self.trace_id.get().to_be_bytes());
-        write(SPAN_ID, &self.span_id.get().to_be_bytes());
-        write(FLAGS, &[self.flags]);
+        write_hex(&self.trace_id.get().to_be_bytes(), &mut text[TRACE_ID]);
+        write_hex(&self.span_id.get().to_be_bytes(), &mut text[SPAN_ID]);
+        write_hex(&[self.flags], &mut text[FLAGS]);
         text
     }
 
@@ -136,9 +131,14 @@ impl TraceParent {
     }
 }
 
+/// Digits and hyphens are text.
+fn as_text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.text()))
+        f.write_str(as_text(&self.bytes()))
     }
 }
 

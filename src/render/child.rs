@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{annotation, label},
+    api::{annotation, hex::hex, label},
     foreign::ChildKind,
 };
 
@@ -190,9 +190,9 @@ impl Child {
 /// The first `digits` hexadecimal digits of the SHA-256 of a value as JSON. `serde_json` keeps its keys sorted, unless
 /// a dependency turns on its feature `preserve_order`.
 pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
-    let digest = Sha256::digest(serde_json::to_vec(value).unwrap_or_default());
-    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles.take(digits).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
+    let mut text = hex(&Sha256::digest(serde_json::to_vec(value).unwrap_or_default()));
+    text.truncate(digits);
+    text
 }
 
 #[cfg(test)]
