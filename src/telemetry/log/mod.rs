@@ -66,7 +66,7 @@ fn is_event(meta: &Metadata<'_>) -> bool {
 
 /// The record of an exception belongs to its span, whatever is logged.
 fn is_exception(meta: &Metadata<'_>) -> bool {
-    meta.is_event() && meta.target() == EXCEPTION_TARGET
+    meta.target() == EXCEPTION_TARGET
 }
 
 /// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
@@ -89,26 +89,27 @@ where
         .with_tracked_inactivity(false)
         .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPAN_TARGET));
     let warned = KeepTraceOnWarning.with_filter(filter_fn(|meta| {
-        is_event(meta) && *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
+        *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
     }));
     let lines = tracing_subscriber::fmt::layer()
         .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
         .with_writer(to)
         .with_filter(
-            filter(settings, warnings)
-                .and(filter_fn(|meta| is_event(meta) && !is_exception(meta) && !is_kube_client(meta))),
+            filter(settings, warnings).and(filter_fn(|meta| !is_exception(meta) && !is_kube_client(meta))),
         );
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
             let is_transport = TRANSPORT_TARGETS.iter().any(|carrier| meta.target().starts_with(carrier));
-            is_event(meta) && !is_transport && !is_kube_client(meta)
+            !is_transport && !is_kube_client(meta)
         });
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
             .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))
     });
     let rejected = PartialSuccessLayer(Arc::clone(delivery)).with_filter(filter_fn(is_of_exporters));
-    let layers = tracing_subscriber::registry().with(spans).with(warned).with(lines);
-    Dispatch::new(layers.with(bridge).with(rejected))
+    // A layer with a filter looks a span up each time it is entered or left: one filter keeps spans from all of these.
+    let events = warned.and_then(lines).and_then(bridge).and_then(rejected);
+    let events = events.with_filter(filter_fn(is_event));
+    Dispatch::new(tracing_subscriber::registry().with(spans).with(events))
 }
 
 /// A warning is something that was logged: the trace of its reconcile is exported, whether or not the line is shown.

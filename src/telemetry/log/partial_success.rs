@@ -16,7 +16,7 @@ pub(in crate::telemetry) struct PartialSuccessLayer(pub(in crate::telemetry) Arc
 
 /// Whether a line is one of the exporters' crate.
 pub(in crate::telemetry) fn is_of_exporters(meta: &Metadata<'_>) -> bool {
-    meta.is_event() && meta.target() == "opentelemetry-otlp"
+    meta.target() == "opentelemetry-otlp"
 }
 
 impl<S: Subscriber> Layer<S> for PartialSuccessLayer {
