@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use either::Either;
 use opentelemetry::{
     Array, Context, KeyValue, StringValue, Value,
     trace::{Span as _, SpanId, TraceContextExt, TraceId},
@@ -72,14 +73,14 @@ impl TailSamplingProcessor {
         }
     }
 
-    /// What is to be forwarded now that `span` ended.
-    fn release(&self, span: SpanData) -> Vec<SpanData> {
+    /// What is to be forwarded now that `span` ended: this span, which nothing holds back, or those of its trace.
+    fn release(&self, span: SpanData) -> Either<SpanData, Vec<SpanData>> {
         if self.traces.load(Ordering::Acquire) == 0 {
-            return vec![span];
+            return Either::Left(span);
         }
         let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
-        let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
+        let Some(tentative) = held.get_mut(&trace) else { return Either::Left(span) };
         // In tracing a parent closes after its children, so the root is the last span of its trace.
         let ended = tentative.root == span.span_context.span_id();
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
@@ -88,13 +89,12 @@ impl TailSamplingProcessor {
             self.delivery.record_queue_full(Signal::Traces, 1);
         }
         if !ended {
-            return Vec::new();
+            return Either::Right(Vec::new());
         }
         let done = held.remove(&trace);
         self.traces.store(held.len(), Ordering::Release);
-        done.filter(|tentative| tentative.sampling.is_kept())
-            .map(|tentative| tentative.spans)
-            .unwrap_or_default()
+        let kept = done.filter(|tentative| tentative.sampling.is_kept());
+        Either::Right(kept.map(|tentative| tentative.spans).unwrap_or_default())
     }
 }
 
@@ -120,7 +120,10 @@ impl SpanProcessor for TailSamplingProcessor {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.release(span).into_iter().for_each(|span| self.forward(span));
+        match self.release(span) {
+            Either::Left(span) => self.forward(span),
+            Either::Right(spans) => spans.into_iter().for_each(|span| self.forward(span)),
+        }
         self.delivery.open_spans.span_ended();
     }
 
