@@ -128,6 +128,31 @@ async fn losses_to_a_refusing_collector_are_counted_and_it_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_busy_collector_refuses_once_is_sent_again() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let receiver = OtlpReceiver::start().await;
+        // gRPC's UNAVAILABLE, and HTTP's 503.
+        receiver.set_fault(ReceiverFault::StatusOnce(14.into(), "busy".into()));
+        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let pushing = pushing(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_LOGS_EXPORTER", "none"),
+        ]);
+        pushing.reconcile().await;
+        let lost = pushing.telemetry.shutdown(Duration::from_secs(5)).await;
+        assert!(lost.is_empty(), "{protocol}: {lost:?}");
+        let accepted: Vec<bool> = receiver.exports().iter().map(|export| export.accepted).collect();
+        assert_eq!(accepted, [false, true], "{protocol}");
+        assert_eq!(receiver.spans().len(), 1, "{protocol}: {:?}", receiver.spans());
+        let agent = receiver.exports()[1].headers.get("user-agent").cloned().unwrap_or_default();
+        assert!(agent.starts_with("Elpio-OTLP-Exporter-Rust/"), "{protocol}: {agent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_was_down_is_found_again() {
     for protocol in ["grpc", "http/protobuf"] {
         let mut receiver = OtlpReceiver::start().await;

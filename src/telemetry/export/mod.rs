@@ -10,4 +10,5 @@ pub(in crate::telemetry) mod probe;
 pub(in crate::telemetry) mod providers;
 pub(in crate::telemetry) mod reloading;
 pub(in crate::telemetry) mod shutdown;
+pub(in crate::telemetry) mod spans;
 pub(in crate::telemetry) mod tls;

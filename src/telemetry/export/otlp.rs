@@ -3,13 +3,16 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT};
 use opentelemetry_otlp::{
-    Compression, LogExporter, MetricExporter, Protocol as Wire, SpanExporter, WithExportConfig,
-    WithHttpConfig, WithTonicConfig, tonic_types::metadata::MetadataMap,
+    Compression, LogExporter, MetricExporter, Protocol as Wire, WithExportConfig, WithHttpConfig,
+    WithTonicConfig,
 };
 use opentelemetry_sdk::{Resource, logs::LogExporter as _, metrics::Temporality, trace::SpanExporter as _};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     api::url::redact_userinfo,
@@ -23,6 +26,7 @@ use crate::{
             dial::{Dialer, ProxyMode},
             http_client::RuntimeHttpClient,
             reloading::ReloadingExporter,
+            spans::{OtlpSpanExporter, SpanSender},
             tls::{Pem, grpc_tls, http_tls},
         },
         sources::export_stats::ExportStats,
@@ -39,24 +43,18 @@ pub(in crate::telemetry) struct OtlpExporters {
     timeout: Duration,
 }
 
-/// Sets on an exporter's builder what every signal has; the three builders share no type.
+/// Sets on an exporter's builder what logs and metrics have in common; the builders share no type.
 macro_rules! build {
-    ($transport:expr, $builder:expr) => {{
-        let OtlpExporters { signal, delivery, otlp, pem, timeout } = $transport;
-        delivery.set_endpoint(signal, redact_userinfo(&otlp.endpoint));
-        match otlp.protocol {
+    ($exporters:expr, $builder:expr) => {{
+        let all: OtlpExporters = $exporters;
+        match all.otlp.protocol {
             Protocol::Grpc => {
                 let mut builder = $builder
                     .with_tonic()
-                    .with_endpoint(&otlp.endpoint)
-                    .with_timeout(timeout)
-                    .with_metadata(MetadataMap::from_headers(header_map(&otlp.headers)));
-                if otlp.proxy.is_some() {
-                    builder = builder.with_channel(proxied_channel(&otlp, &pem, timeout)?);
-                } else if otlp.endpoint.starts_with("https:") {
-                    builder = builder.with_tls_config(grpc_tls(&pem));
-                }
-                if otlp.gzip {
+                    .with_channel(all.channel()?)
+                    .with_timeout(all.timeout)
+                    .with_metadata(MetadataMap::from_headers(header_map(&all.otlp.headers)));
+                if all.otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
                 builder.build().map_err(InitError::from_error)
@@ -65,17 +63,11 @@ macro_rules! build {
                 let mut builder = $builder
                     .with_http()
                     .with_protocol(Wire::HttpBinary)
-                    .with_endpoint(&otlp.endpoint)
-                    .with_timeout(timeout)
-                    .with_headers(http_headers(&otlp))
-                    .with_http_client(RuntimeHttpClient::new(
-                        http_tls(&pem)?,
-                        Dialer::new(otlp.proxy.clone().map(|proxy| (proxy, http_proxy_mode(&otlp)))),
-                        timeout,
-                        signal,
-                        delivery,
-                    )?);
-                if otlp.gzip {
+                    .with_endpoint(&all.otlp.endpoint)
+                    .with_timeout(all.timeout)
+                    .with_headers(escaped(http_headers(&all.otlp)))
+                    .with_http_client(all.http_client()?);
+                if all.otlp.gzip {
                     builder = builder.with_compression(Compression::Gzip);
                 }
                 builder.build().map_err(InitError::from_error)
@@ -93,10 +85,10 @@ impl OtlpExporters {
         delivery: &Arc<ExportStats>,
         warnings: &mut Vec<String>,
     ) -> Self {
-        let delivery = Arc::clone(delivery);
+        delivery.set_endpoint(signal, redact_userinfo(&otlp.endpoint));
         Self {
             signal,
-            delivery,
+            delivery: Arc::clone(delivery),
             pem: Pem::read(&otlp.tls, warnings),
             timeout: otlp.timeout.min(bound),
             otlp: otlp.clone(),
@@ -104,9 +96,9 @@ impl OtlpExporters {
     }
 
     /// Must be called inside a tokio runtime, as the next two.
-    pub(in crate::telemetry) fn spans(self) -> Result<ReloadingExporter<SpanExporter>, InitError> {
-        let build = |all: Self| build!(all, SpanExporter::builder());
-        self.reloading(SpanExporter::set_resource, build)
+    pub(in crate::telemetry) fn spans(self) -> Result<ReloadingExporter<OtlpSpanExporter>, InitError> {
+        let build = |all: Self| Ok(OtlpSpanExporter::new(all.span_sender()?, all.timeout, all.delivery));
+        self.reloading(OtlpSpanExporter::set_resource, build)
     }
 
     pub(in crate::telemetry) fn logs(self) -> Result<ReloadingExporter<LogExporter>, InitError> {
@@ -141,17 +133,43 @@ impl OtlpExporters {
         };
         Ok(ReloadingExporter::new(exporter, files, set_resource, Box::new(rebuild)))
     }
-}
 
-/// gRPC needs a connection of its own to the collector, with TLS or without.
-fn proxied_channel(otlp: &OtlpConfig, pem: &Pem, timeout: Duration) -> Result<Channel, InitError> {
-    let mut endpoint =
-        Endpoint::from_shared(otlp.endpoint.clone()).map_err(InitError::from_error)?.timeout(timeout);
-    if otlp.endpoint.starts_with("https:") {
-        endpoint = endpoint.tls_config(grpc_tls(pem)).map_err(InitError::from_error)?;
+    fn span_sender(&self) -> Result<SpanSender, InitError> {
+        let OtlpConfig { protocol, endpoint, headers, gzip, .. } = &self.otlp;
+        Ok(match protocol {
+            Protocol::Grpc => SpanSender::grpc(self.channel()?, with_user_agent(header_map(headers)), *gzip),
+            Protocol::HttpProtobuf => SpanSender::http(
+                self.http_client()?,
+                endpoint.parse().map_err(InitError::from_error)?,
+                with_user_agent(header_map(&http_headers(&self.otlp))),
+                *gzip,
+            ),
+        })
     }
-    let dialer = Dialer::new(otlp.proxy.clone().map(|proxy| (proxy, ProxyMode::Tunnel)));
-    Ok(endpoint.connect_with_connector_lazy(dialer))
+
+    /// A connection to the collector, opened when it is first needed.
+    fn channel(&self) -> Result<Channel, InitError> {
+        let endpoint = Endpoint::from_shared(self.otlp.endpoint.clone()).map_err(InitError::from_error)?;
+        let mut endpoint = endpoint.timeout(self.timeout);
+        if self.otlp.endpoint.starts_with("https:") {
+            endpoint = endpoint.tls_config(grpc_tls(&self.pem)).map_err(InitError::from_error)?;
+        }
+        Ok(endpoint.connect_with_connector_lazy(self.dialer(ProxyMode::Tunnel)))
+    }
+
+    fn http_client(&self) -> Result<RuntimeHttpClient, InitError> {
+        RuntimeHttpClient::new(
+            http_tls(&self.pem)?,
+            self.dialer(http_proxy_mode(&self.otlp)),
+            self.timeout,
+            self.signal,
+            Arc::clone(&self.delivery),
+        )
+    }
+
+    fn dialer(&self, mode: ProxyMode) -> Dialer {
+        Dialer::new(self.otlp.proxy.clone().map(|proxy| (proxy, mode)))
+    }
 }
 
 /// Many proxies open no tunnel to a port without TLS.
@@ -159,13 +177,24 @@ fn http_proxy_mode(otlp: &OtlpConfig) -> ProxyMode {
     if otlp.endpoint.starts_with("https:") { ProxyMode::Tunnel } else { ProxyMode::Forward }
 }
 
-/// The exporter decodes what it is given, as if it came from the variable.
-fn http_headers(otlp: &OtlpConfig) -> HashMap<String, String> {
-    let mut headers = otlp.headers.clone();
+/// The headers that are set, and the one for a proxy that forwards.
+fn http_headers(otlp: &OtlpConfig) -> Vec<(String, String)> {
     let proxy = otlp.proxy.as_ref().filter(|_| http_proxy_mode(otlp) == ProxyMode::Forward);
     let authorization = proxy.and_then(|proxy| proxy.authorization.as_ref()?.to_str().ok());
-    headers.extend(authorization.map(|text| ("proxy-authorization".to_owned(), text.to_owned())));
+    let authorization = authorization.map(|text| ("proxy-authorization".to_owned(), text.to_owned()));
+    otlp.headers.iter().cloned().chain(authorization).collect()
+}
+
+/// The exporters' crate decodes what it is given, as if it came from the variable.
+fn escaped(headers: Vec<(String, String)>) -> HashMap<String, String> {
     headers.into_iter().map(|(name, value)| (name, value.replace('%', "%25"))).collect()
+}
+
+/// Names the exporter, its language and version (OTLP exporter specification, "User Agent"), unless it is set.
+fn with_user_agent(mut headers: HeaderMap) -> HeaderMap {
+    let own = concat!("Elpio-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(own));
+    headers
 }
 
 fn header_map(headers: &[(String, String)]) -> HeaderMap {

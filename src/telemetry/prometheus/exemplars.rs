@@ -1,8 +1,9 @@
 //! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
 //! read by the page alone.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::time::SystemTime;
 
+use foldhash::HashMap;
 use opentelemetry::KeyValue;
 use parking_lot::Mutex;
 

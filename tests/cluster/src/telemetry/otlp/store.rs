@@ -18,6 +18,8 @@ pub enum ReceiverFault {
     None,
     /// With this code; nothing is stored.
     Status(tonic::Code, String),
+    /// With this code to one request, and successfully to those after it.
+    StatusOnce(tonic::Code, String),
     /// Successfully, after this delay.
     Slow(Duration),
     /// Successfully, but so many items of each request are rejected, for this reason.
@@ -73,9 +75,12 @@ impl SharedStore {
             tokio::time::sleep(delay).await;
         }
         let mut store = self.lock();
-        export.accepted = !matches!(fault, ReceiverFault::Status(..));
+        if let ReceiverFault::StatusOnce(..) = fault {
+            store.fault = ReceiverFault::None;
+        }
+        export.accepted = !matches!(fault, ReceiverFault::Status(..) | ReceiverFault::StatusOnce(..));
         store.exports.push(export);
-        if let ReceiverFault::Status(code, message) = fault {
+        if let ReceiverFault::Status(code, message) | ReceiverFault::StatusOnce(code, message) = fault {
             return Err((code, message));
         }
         save(&mut store);

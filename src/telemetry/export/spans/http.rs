@@ -1,0 +1,107 @@
+//! One export over HTTP with a protobuf body; it knows no span and tries nothing again.
+
+use std::{io::Write as _, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+};
+use opentelemetry_http::HttpClient as _;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+
+use super::retry::{FailedAttempt, Retry};
+use crate::telemetry::{export::http_client::RuntimeHttpClient, sources::error_chain::error_chain};
+
+/// Sends requests to one URL.
+pub(in crate::telemetry) struct HttpSender {
+    client: RuntimeHttpClient,
+    endpoint: Uri,
+    headers: HeaderMap,
+    gzip: bool,
+}
+
+impl HttpSender {
+    pub(super) fn new(client: RuntimeHttpClient, endpoint: Uri, mut headers: HeaderMap, gzip: bool) -> Self {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        if gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Self { client, endpoint, headers, gzip }
+    }
+
+    /// The body of all attempts.
+    pub(super) fn body(&self, request: Vec<u8>) -> Result<Bytes, String> {
+        if !self.gzip {
+            return Ok(request.into());
+        }
+        let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 8), Compression::default());
+        let written = encoder.write_all(&request).and_then(|()| encoder.finish());
+        written.map(Bytes::from).map_err(|error| error_chain(&error))
+    }
+
+    pub(super) async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, FailedAttempt> {
+        let mut request = http::Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = self.headers.clone();
+        let response = self
+            .client
+            .send_bytes(request)
+            .await
+            .map_err(|error| FailedAttempt { message: error_chain(error.as_ref()), retry: Retry::Backoff })?;
+        let status = response.status();
+        if !status.is_success() {
+            let retry = retry(status, response.headers());
+            return Err(FailedAttempt { message: format!("HTTP status {status}"), retry });
+        }
+        // Not every collector responds with a message; an export that is accepted is not sent again for that.
+        Ok(ExportTraceServiceResponse::decode(response.into_body()).unwrap_or_default())
+    }
+}
+
+fn retry(status: StatusCode, headers: &HeaderMap) -> Retry {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Retry::Backoff,
+        _ => Retry::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let rows = [
+            (429, Some("7"), Retry::After(Duration::from_secs(7))),
+            (503, Some(" 7 "), Retry::After(Duration::from_secs(7))),
+            (503, Some("Fri, 31 Dec 1999 23:59:59 GMT"), Retry::Backoff),
+            (503, Some("-1"), Retry::Backoff),
+            (429, None, Retry::Backoff),
+            (502, Some("7"), Retry::Backoff),
+            (504, None, Retry::Backoff),
+            (500, Some("7"), Retry::Never),
+            (400, None, Retry::Never),
+            (401, None, Retry::Never),
+            (404, None, Retry::Never),
+            (301, None, Retry::Never),
+        ];
+        for (status, after, expected) in rows {
+            let mut headers = HeaderMap::new();
+            if let Some(after) = after {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+            }
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(retry(status, &headers), expected, "{status} {after:?}");
+        }
+    }
+}

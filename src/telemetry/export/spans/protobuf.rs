@@ -1,0 +1,102 @@
+//! Writes fields in the wire format of Protocol Buffers; it knows no message.
+
+/// The wire types of the format.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const LENGTH_DELIMITED: u32 = 2;
+const FIXED32: u32 = 5;
+
+/// A message that is being written. A field that is written is there, whatever its value.
+#[derive(Debug, Default)]
+pub(super) struct MessageWriter(Vec<u8>);
+
+impl MessageWriter {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// `bool`, `int64`, `uint32` and enumerations; a negative number as its two's complement.
+    pub(super) fn varint(&mut self, field: u32, value: u64) {
+        self.tag(field, VARINT);
+        self.raw_varint(value);
+    }
+
+    pub(super) fn fixed64(&mut self, field: u32, value: u64) {
+        self.tag(field, FIXED64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn fixed32(&mut self, field: u32, value: u32) {
+        self.tag(field, FIXED32);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// `bytes`, `string`, or a message that is written already.
+    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
+        self.tag(field, LENGTH_DELIMITED);
+        self.raw_varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    /// A message within this one. Its length stands in front of it and is known after it: most need one byte for
+    /// theirs, and those that need more are moved.
+    pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+        self.tag(field, LENGTH_DELIMITED);
+        let start = self.0.len();
+        self.0.push(0);
+        write(self);
+        let end = self.0.len();
+        self.raw_varint((end - start - 1) as u64);
+        let length_bytes = self.0.len() - end;
+        if length_bytes == 1 {
+            self.0[start] = self.0[end];
+            self.0.truncate(end);
+        } else {
+            // From `byte, message, length` to `length, message`.
+            let mut length = [0; 10];
+            length[..length_bytes].copy_from_slice(&self.0[end..]);
+            self.0.copy_within(start + 1..end, start + length_bytes);
+            self.0[start..start + length_bytes].copy_from_slice(&length[..length_bytes]);
+            self.0.truncate(end + length_bytes - 1);
+        }
+    }
+
+    fn tag(&mut self, field: u32, wire_type: u32) {
+        self.raw_varint(u64::from(field << 3 | wire_type));
+    }
+
+    fn raw_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value.to_le_bytes()[0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of the format's documentation, and a message of each length of a length.
+    #[test]
+    fn fields_are_in_the_wire_format() {
+        let mut writer = MessageWriter::default();
+        writer.varint(1, 150);
+        writer.bytes(2, b"testing");
+        writer.message(3, |message| message.varint(1, 150));
+        let expected = b"\x08\x96\x01\x12\x07testing\x1a\x03\x08\x96\x01";
+        assert_eq!(writer.into_bytes(), expected);
+        for length in [0_usize, 1, 127, 128, 129, 16_383, 16_384, 3_000_000] {
+            let content = vec![7; length];
+            let (mut nested, mut flat) = (MessageWriter::default(), MessageWriter::default());
+            nested.message(4, |message| message.0.extend_from_slice(&content));
+            flat.bytes(4, &content);
+            assert!(nested.into_bytes() == flat.into_bytes(), "{length}");
+        }
+    }
+}

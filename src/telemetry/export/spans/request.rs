@@ -1,0 +1,207 @@
+//! Encodes spans as an OTLP `ExportTraceServiceRequest`; it sends nothing.
+//!
+//! The exporters' crate copies each batch, makes a second tree of messages from the copy and encodes that. This
+//! writes the bytes from the spans as they are. Field numbers: `opentelemetry/proto/trace/v1/trace.proto` and
+//! `common/v1/common.proto`, which no later version may change.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use opentelemetry::{
+    Array, InstrumentationScope, KeyValue, SpanId, Value,
+    trace::{Event, Link, SpanKind, Status, TraceId},
+};
+use opentelemetry_sdk::{Resource, trace::SpanData};
+
+use super::protobuf::MessageWriter;
+
+/// Bytes for a span of the operator with its attributes, so that a batch is not moved while it grows.
+const SPAN_BYTES: usize = 768;
+
+/// `SpanFlags`: whether the parent is remote is known, and is so.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// The resource of all spans, encoded once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EncodedResource {
+    message: Vec<u8>,
+    schema_url: String,
+}
+
+impl EncodedResource {
+    pub(super) fn new(resource: &Resource) -> Self {
+        let mut writer = MessageWriter::default();
+        for (key, value) in resource {
+            attribute(&mut writer, 1, key.as_str(), value);
+        }
+        Self {
+            message: writer.into_bytes(),
+            schema_url: resource.schema_url().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The request for these spans.
+pub(super) fn encode(batch: &[SpanData], resource: &EncodedResource) -> Vec<u8> {
+    let mut writer = MessageWriter::with_capacity(batch.len() * SPAN_BYTES + resource.message.len() + 64);
+    writer.message(1, |resource_spans| {
+        resource_spans.bytes(1, &resource.message);
+        for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
+            resource_spans.message(2, |scope_spans| encode_scope(scope_spans, spans));
+        }
+        text(resource_spans, 3, &resource.schema_url);
+    });
+    writer.into_bytes()
+}
+
+/// Spans of one scope.
+fn encode_scope(writer: &mut MessageWriter, spans: &[SpanData]) {
+    let Some(scope) = spans.first().map(|span| &span.instrumentation_scope) else { return };
+    writer.message(1, |message| instrumentation_scope(message, scope));
+    for span in spans {
+        writer.message(2, |message| encode_span(message, span));
+    }
+    text(writer, 3, scope.schema_url().unwrap_or_default());
+}
+
+fn instrumentation_scope(writer: &mut MessageWriter, scope: &InstrumentationScope) {
+    text(writer, 1, scope.name());
+    text(writer, 2, scope.version().unwrap_or_default());
+    attributes(writer, 3, scope.attributes());
+}
+
+fn encode_span(writer: &mut MessageWriter, span: &SpanData) {
+    let context = &span.span_context;
+    ids(writer, context.trace_id(), context.span_id());
+    text(writer, 3, &context.trace_state().header());
+    if span.parent_span_id != SpanId::INVALID {
+        writer.bytes(4, &span.parent_span_id.to_bytes());
+    }
+    text(writer, 5, &span.name);
+    writer.varint(6, kind(&span.span_kind));
+    writer.fixed64(7, unix_nanos(span.start_time));
+    writer.fixed64(8, unix_nanos(span.end_time));
+    attributes(writer, 9, &span.attributes);
+    count(writer, 10, span.dropped_attributes_count);
+    for event in span.events.iter() {
+        writer.message(11, |message| encode_event(message, event));
+    }
+    count(writer, 12, span.events.dropped_count);
+    for link in span.links.iter() {
+        writer.message(13, |message| encode_link(message, link));
+    }
+    count(writer, 14, span.links.dropped_count);
+    writer.message(15, |message| status(message, &span.status));
+    writer.fixed32(16, flags(span.parent_span_is_remote, context.trace_flags().to_u8()));
+}
+
+fn encode_event(writer: &mut MessageWriter, event: &Event) {
+    writer.fixed64(1, unix_nanos(event.timestamp));
+    text(writer, 2, &event.name);
+    attributes(writer, 3, &event.attributes);
+    count(writer, 4, event.dropped_attributes_count);
+}
+
+fn encode_link(writer: &mut MessageWriter, link: &Link) {
+    let context = &link.span_context;
+    ids(writer, context.trace_id(), context.span_id());
+    text(writer, 3, &context.trace_state().header());
+    attributes(writer, 4, &link.attributes);
+    count(writer, 5, link.dropped_attributes_count);
+    writer.fixed32(6, flags(context.is_remote(), context.trace_flags().to_u8()));
+}
+
+fn ids(writer: &mut MessageWriter, trace: TraceId, span: SpanId) {
+    writer.bytes(1, &trace.to_bytes());
+    writer.bytes(2, &span.to_bytes());
+}
+
+fn kind(kind: &SpanKind) -> u64 {
+    match kind {
+        SpanKind::Internal => 1,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
+        SpanKind::Producer => 4,
+        SpanKind::Consumer => 5,
+    }
+}
+
+fn status(writer: &mut MessageWriter, status: &Status) {
+    match status {
+        Status::Unset => {}
+        Status::Ok => writer.varint(3, 1),
+        Status::Error { description } => {
+            text(writer, 2, description);
+            writer.varint(3, 2);
+        }
+    }
+}
+
+fn flags(is_remote: bool, trace_flags: u8) -> u32 {
+    u32::from(trace_flags) | HAS_IS_REMOTE | if is_remote { IS_REMOTE } else { 0 }
+}
+
+fn attributes<'a>(writer: &mut MessageWriter, field: u32, all: impl IntoIterator<Item = &'a KeyValue>) {
+    for KeyValue { key, value, .. } in all {
+        attribute(writer, field, key.as_str(), value);
+    }
+}
+
+fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
+    writer.message(field, |message| {
+        text(message, 1, key);
+        message.message(2, |any| any_value(any, value));
+    });
+}
+
+/// One of several fields: it is written for `false`, 0 and "" too, which tell the type.
+fn any_value(writer: &mut MessageWriter, value: &Value) {
+    match value {
+        Value::String(value) => writer.bytes(1, value.as_str().as_bytes()),
+        Value::Bool(value) => writer.varint(2, u64::from(*value)),
+        Value::I64(value) => writer.varint(3, value.cast_unsigned()),
+        Value::F64(value) => writer.fixed64(4, value.to_bits()),
+        Value::Array(array) => writer.message(5, |message| array_value(message, array)),
+        // A type of a later version; without a field the value is empty.
+        _ => {}
+    }
+}
+
+fn array_value(writer: &mut MessageWriter, array: &Array) {
+    fn each<T: Clone + Into<Value>>(writer: &mut MessageWriter, values: &[T]) {
+        for value in values {
+            writer.message(1, |any| any_value(any, &value.clone().into()));
+        }
+    }
+    match array {
+        Array::Bool(values) => each(writer, values),
+        Array::I64(values) => each(writer, values),
+        Array::F64(values) => each(writer, values),
+        Array::String(values) => each(writer, values),
+        _ => {}
+    }
+}
+
+/// A string; an empty one is left out.
+fn text(writer: &mut MessageWriter, field: u32, value: &str) {
+    if !value.is_empty() {
+        writer.bytes(field, value.as_bytes());
+    }
+}
+
+/// A number; 0 is left out.
+fn count(writer: &mut MessageWriter, field: u32, value: u32) {
+    if value != 0 {
+        writer.varint(field, u64::from(value));
+    }
+}
+
+/// A time before 1970 is 0.
+fn unix_nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[path = "request_test.rs"]
+mod tests;

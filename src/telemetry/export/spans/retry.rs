@@ -1,0 +1,112 @@
+//! When an export is tried again (OTLP specification, "Failures"); it sends nothing itself.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::ExponentialBackoff;
+
+const BACKOFF: ExponentialBackoff =
+    ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1600));
+
+/// After the first attempt.
+const MAX_RETRIES: u32 = 3;
+
+/// Whether an attempt that failed is worth another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would fail again.
+    Never,
+    /// After a pause of ours.
+    Backoff,
+    /// After this pause, which the collector asks for.
+    After(Duration),
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub(super) struct FailedAttempt {
+    /// Without what the collector wrote: it may repeat a header.
+    pub(super) message: String,
+    pub(super) retry: Retry,
+}
+
+/// Makes attempts until one succeeds, none is worth another, or the next would begin after `timeout`.
+pub(super) async fn with_retries<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, FailedAttempt>>,
+{
+    let started = Instant::now();
+    let mut failures = 0;
+    loop {
+        let failed = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(failed) => failed,
+        };
+        let pause = match failed.retry {
+            Retry::Never => return Err(failed.message),
+            Retry::Backoff => BACKOFF.jittered(failures),
+            Retry::After(pause) => pause.max(BACKOFF.jittered(failures)),
+        };
+        failures += 1;
+        if failures > MAX_RETRIES || started.elapsed().saturating_add(pause) >= timeout {
+            return Err(failed.message);
+        }
+        sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Attempts that end so, one after another; the last way goes on. Returns when they began, and the end.
+    async fn attempts(ways: &[Result<(), Retry>]) -> (Vec<Duration>, Result<(), String>) {
+        let (started, mut began) = (Instant::now(), Vec::new());
+        let attempt = || {
+            began.push(started.elapsed());
+            let way = ways.get(began.len() - 1).or(ways.last()).unwrap();
+            let message = format!("attempt {}", began.len());
+            std::future::ready(way.map_err(|retry| FailedAttempt { message, retry }))
+        };
+        let result = with_retries(TIMEOUT, attempt).await;
+        (began, result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_four_times_with_growing_pauses() {
+        let (began, result) = attempts(&[Err(Retry::Backoff)]).await;
+        assert_eq!(result, Err("attempt 4".to_owned()));
+        let pauses: Vec<Duration> = began.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+        assert_eq!(pauses.len(), 3, "{pauses:?}");
+        for (pause, least) in pauses.iter().zip([100, 200, 400].map(Duration::from_millis)) {
+            assert!((least..=least * 3 / 2).contains(pause), "{pauses:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn success_and_what_cannot_pass_end_the_attempts() {
+        assert_eq!(attempts(&[Ok(())]).await.0.len(), 1);
+        let (began, result) = attempts(&[Err(Retry::Backoff), Ok(())]).await;
+        assert_eq!((began.len(), result), (2, Ok(())));
+        let (began, result) = attempts(&[Err(Retry::Backoff), Err(Retry::Never)]).await;
+        assert_eq!((began.len(), result), (2, Err("attempt 2".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_collectors_pause_is_kept_within_the_time_that_there_is() {
+        let asked = |seconds| Err(Retry::After(Duration::from_secs(seconds)));
+        let (began, result) = attempts(&[asked(3), Ok(())]).await;
+        assert_eq!(result, Ok(()));
+        assert!(began[1] >= Duration::from_secs(3), "{began:?}");
+        let (began, result) = attempts(&[asked(11), Ok(())]).await;
+        assert_eq!((began.len(), result), (1, Err("attempt 1".to_owned())));
+        let (began, _) = attempts(&[asked(0)]).await;
+        assert_eq!(began.len(), 4, "a pause of 0 is no hurry: {began:?}");
+        assert!(began[1] >= Duration::from_millis(100), "{began:?}");
+    }
+}
