@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use elpio_cluster::{AuditEntry, Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
+use elpio_cluster::{Cluster, WatchBlackhole, Webhook, eventually, webhook::Rule};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
@@ -186,7 +186,6 @@ async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
     let orphan =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
     env.services().delete("orphaned", &orphan).await.unwrap();
-    let requested = env.cluster.audit_offset();
     let deleted = "their owners are deleted";
     eventually(deleted, TIMEOUT, async || {
         for name in ["deleted", "orphaned"] {
@@ -206,12 +205,14 @@ async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
     let mark = env.cluster.audit_offset();
     webhook.clear();
     eventually("the operator has found that both owners are deleted", TIMEOUT, async || {
-        let is_get = |entry: &AuditEntry| entry.resource == "elpioservices" && entry.verb == "get";
-        let absent = env.requests_since(before).filter(|entry| is_get(entry) && entry.code == 404);
         // Until its finalizer is removed, an owner is still found, and is being deleted.
-        let asked = [absent, env.requests_since(requested).filter(is_get)];
-        let names: std::collections::BTreeSet<String> =
-            asked.iter().flat_map(|asked| &asked.0).map(|entry| entry.name.clone()).collect();
+        let requests = env.cluster.audit_since(before).namespace(&env.namespace).resource("elpioservices");
+        let has_found = |name: &str| {
+            let of_owner = requests.0.iter().filter(|entry| entry.name == name);
+            let mut after = of_owner.skip_while(|entry| entry.verb != "delete");
+            after.any(|entry| entry.verb == "get" && entry.user_agent.starts_with("elpio-operator"))
+        };
+        let names = ["deleted", "orphaned"].into_iter().filter(|name| has_found(name)).collect::<Vec<_>>();
         if names.len() == 2 { Ok(()) } else { Err(format!("{names:?}")) }
     })
     .await;
