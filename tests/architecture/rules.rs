@@ -53,8 +53,13 @@ const ELPIO_TELEMETRY: &[&str] = &[
 ];
 
 /// What knows a standard or none, and nothing of Elpio: every room of telemetry may use it.
-const STANDARDS: &[[&str; 2]] =
-    &[["api", "redaction"], ["api", "trace_parent"], ["api", "url"], ["backoff", "ExponentialBackoff"]];
+const STANDARDS: &[[&str; 2]] = &[
+    ["api", "redaction"],
+    ["api", "trace_parent"],
+    ["api", "url"],
+    ["backoff", "ExponentialBackoff"],
+    ["backoff", "jittered"],
+];
 
 /// The longest that a file may be.
 const LINES: usize = 300;

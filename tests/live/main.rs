@@ -11,6 +11,7 @@
 )]
 
 mod adoption_cases;
+mod api_server_proxy;
 mod apply_cases;
 mod audit_cases;
 mod bulkhead;

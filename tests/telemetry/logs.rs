@@ -160,6 +160,22 @@ async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
     );
 }
 
+/// The transport has hundreds of such events, some of them for each frame.
+#[test]
+fn the_fields_of_an_event_that_nothing_wants_are_not_evaluated() {
+    let builder = TelemetryBuilder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
+    let (_telemetry, dispatch, _) = builder.build(&log("info"), Lines::default()).unwrap();
+    let evaluated = std::cell::Cell::new(0);
+    let count = || evaluated.replace(evaluated.get() + 1);
+    tracing::dispatcher::with_default(&dispatch, || {
+        tracing::trace!(target: "h2::client", n = count(), "x");
+        tracing::debug!(target: "elpio_operator", n = count(), "x");
+        assert_eq!(evaluated.get(), 0, "unwanted");
+        tracing::info!(target: "elpio_operator", n = count(), "x");
+        assert_eq!(evaluated.get(), 1, "wanted");
+    });
+}
+
 fn for_each_target() {
     tracing::error!(target: "opentelemetry_sdk", "x");
     tracing::error!(target: "opentelemetry-otlp", "x");

@@ -153,6 +153,47 @@ async fn what_a_busy_collector_refuses_once_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_headers_with_one_name_the_last_is_sent() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let receiver = OtlpReceiver::start().await;
+        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let pushing = pushing(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a,x-tenant=b"),
+        ]);
+        pushing.reconcile().await;
+        assert!(pushing.telemetry.shutdown(Duration::from_secs(5)).await.is_empty(), "{protocol}");
+        for export in receiver.exports() {
+            let sent = export.headers.get("x-tenant").map(String::as_str);
+            assert_eq!(sent, Some("b"), "{protocol}: {export:?}");
+        }
+    }
+}
+
+/// A load balancer without a backend accepts connections too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_to_a_silent_server_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (protocol, scheme) in [("grpc", "http"), ("grpc", "https"), ("http/protobuf", "https")] {
+        let pushing = pushing(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("{scheme}://127.0.0.1:{port}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+        ]);
+        pushing.reconcile().await;
+        // It waits for five seconds.
+        pushing.telemetry.flush();
+        for signal in ["traces", "logs"] {
+            let lost = format!("elpio_telemetry_dropped_total{{result=\"error\",signal=\"{signal}\"}}");
+            assert!(pushing.value(&lost) >= 1.0, "{protocol} {scheme} {signal}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_was_down_is_found_again() {
     for protocol in ["grpc", "http/protobuf"] {
         let mut receiver = OtlpReceiver::start().await;

@@ -7,6 +7,7 @@ pub mod fence;
 mod health;
 pub mod open;
 mod retry_after;
+mod transport;
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,8 @@ pub fn client(mut config: Config, metrics: &Metrics, fence: &FenceLayer) -> kube
     let telemetry = metrics.client_layer().for_server(&config.cluster_url);
     let credentials = CredentialsLayer::take_from(&mut config.auth_info).map_err(kube::Error::Auth)?;
     // From the connection outwards: each attempt has a span of its own.
-    let builder = ClientBuilder::try_from(config)?.with_layer(&RetryAfterLayer);
+    let transport = transport::transport(&config)?;
+    let builder = ClientBuilder::new(transport, config.default_namespace).with_layer(&RetryAfterLayer);
     Ok(builder.with_layer(&telemetry).with_layer(&credentials).with_layer(fence).build())
 }
 

@@ -60,9 +60,8 @@ impl HttpClient for RuntimeHttpClient {
         let sent = self.runtime.spawn(async move { client.send_bytes(request).await });
         Box::pin(async move {
             let answer = sent.await?;
-            if let Err(error) = &answer {
-                self.delivery.set_cause(self.signal, error_chain(error.as_ref()));
-            }
+            let cause = answer.as_ref().err().map(|error| error_chain(error.as_ref()));
+            self.delivery.set_cause(self.signal, cause);
             answer
         })
     }

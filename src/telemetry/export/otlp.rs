@@ -150,7 +150,7 @@ impl OtlpExporters {
     /// A connection to the collector, opened when it is first needed.
     fn channel(&self) -> Result<Channel, InitError> {
         let endpoint = Endpoint::from_shared(self.otlp.endpoint.clone()).map_err(InitError::from_error)?;
-        let mut endpoint = endpoint.timeout(self.timeout);
+        let mut endpoint = endpoint.timeout(self.timeout).connect_timeout(self.timeout);
         if self.otlp.endpoint.starts_with("https:") {
             endpoint = endpoint.tls_config(grpc_tls(&self.pem)).map_err(InitError::from_error)?;
         }
@@ -197,11 +197,15 @@ fn with_user_agent(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
+/// The last value of a name counts.
 fn header_map(headers: &[(String, String)]) -> HeaderMap {
-    let pair = |(key, value): &(String, String)| {
-        let mut value = HeaderValue::from_str(value).ok()?;
-        value.set_sensitive(true);
-        Some((HeaderName::from_bytes(key.as_bytes()).ok()?, value))
-    };
-    headers.iter().filter_map(pair).collect()
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let pair = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+        if let Some((name, mut value)) = pair {
+            value.set_sensitive(true);
+            map.insert(name, value);
+        }
+    }
+    map
 }

@@ -88,8 +88,7 @@ where
                 Some((Arc::clone(ages), resource, request.uri().path().to_owned()))
             });
         let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, target.template);
-        // kube's own spans, where they are logged, become children.
-        let answer = call.span().in_scope(|| self.inner.call(request));
+        let answer = self.inner.call(request);
         Box::pin(async move {
             match answer.await {
                 Ok(response) => {

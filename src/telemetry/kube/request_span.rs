@@ -138,10 +138,6 @@ impl RequestSpan {
         }
     }
 
-    pub(in crate::telemetry) fn span(&self) -> &Span {
-        &self.span
-    }
-
     /// The head of the answer came.
     pub(in crate::telemetry) fn on_response(&mut self, status: StatusCode, headers: &HeaderMap) {
         let code = i64::from(status.as_u16());

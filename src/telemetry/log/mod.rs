@@ -69,6 +69,10 @@ fn is_exception(meta: &Metadata<'_>) -> bool {
     meta.target() == EXCEPTION_TARGET
 }
 
+fn is_own_warning(meta: &Metadata<'_>) -> bool {
+    *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
+}
+
 /// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
 pub(in crate::telemetry) fn subscriber<W>(
     settings: &LogConfig,
@@ -88,9 +92,7 @@ where
         .with_target(false)
         .with_tracked_inactivity(false)
         .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPAN_TARGET));
-    let warned = KeepTraceOnWarning.with_filter(filter_fn(|meta| {
-        *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
-    }));
+    let warned = KeepTraceOnWarning.with_filter(filter_fn(is_own_warning));
     let lines = tracing_subscriber::fmt::layer()
         .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
         .with_writer(to)
@@ -107,8 +109,13 @@ where
     });
     let rejected = PartialSuccessLayer(Arc::clone(delivery)).with_filter(filter_fn(is_of_exporters));
     // A layer with a filter looks a span up each time it is entered or left: one filter keeps spans from all of these.
-    let events = warned.and_then(lines).and_then(bridge).and_then(rejected);
-    let events = events.with_filter(filter_fn(is_event));
+    // It names what they want, so that other events are found unwanted once and cost nothing.
+    let wanted = filter(settings, warnings)
+        .or(filter_fn(is_exception))
+        .or(filter_fn(is_of_exporters))
+        .or(filter_fn(is_own_warning))
+        .and(filter_fn(is_event));
+    let events = warned.and_then(lines).and_then(bridge).and_then(rejected).with_filter(wanted);
     Dispatch::new(tracing_subscriber::registry().with(spans).with(events))
 }
 

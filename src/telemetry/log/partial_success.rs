@@ -1,5 +1,5 @@
-//! Counts what a collector rejects of an export that it accepts in part: the exporters' crate reports it in a log
-//! line and nowhere else. It shows no line.
+//! Counts what a collector rejects of an export of logs or metrics that it accepts in part: the exporters' crate
+//! reports it in a log line and nowhere else. It shows no line.
 
 use std::{fmt, sync::Arc};
 
@@ -38,7 +38,6 @@ struct PartialSuccess {
 impl Visit for PartialSuccess {
     fn record_i64(&mut self, field: &Field, value: i64) {
         let signal = match field.name() {
-            "rejected_spans" => Signal::Traces,
             "rejected_data_points" => Signal::Metrics,
             "rejected_log_records" => Signal::Logs,
             _ => return,

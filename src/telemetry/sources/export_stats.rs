@@ -11,8 +11,13 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::telemetry::{catalog::attributes::Signal, sources::open_spans::OpenSpans};
+use crate::{
+    api::redaction::redact,
+    telemetry::{catalog::attributes::Signal, sources::open_spans::OpenSpans},
+};
 
+/// The longest that is logged of a collector's message.
+const MAX_MESSAGE: usize = 256;
 /// Between two log lines about deliveries.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -70,9 +75,9 @@ impl ExportStats {
         let _ = self.of(signal).to.set(url);
     }
 
-    /// Why a connection failed.
-    pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: String) {
-        *self.of(signal).cause.lock() = Some(cause);
+    /// Why a connection failed; `None` when the collector answered.
+    pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: Option<String>) {
+        *self.of(signal).cause.lock() = cause;
     }
 
     /// Why the last connection failed, if it was one.
@@ -110,7 +115,9 @@ impl ExportStats {
         let counts = self.of(signal);
         counts.lost_failed.fetch_add(items, Ordering::Relaxed);
         *counts.last_loss.lock() = Some(Instant::now());
-        *counts.rejection.lock() = Some(format!("{items} items: {message}"));
+        // It may repeat what was sent, at any length.
+        let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
+        *counts.rejection.lock() = Some(format!("{items} items: {}", redact(message)));
     }
 
     /// The line to log about items that were rejected, one a minute at most.
@@ -209,6 +216,9 @@ mod tests {
         delivery.record_rejected(Signal::Traces, 4, "too old");
         assert_eq!(delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
         assert_eq!(delivery.dropped(Signal::Traces), (0, 7));
+        delivery.record_rejected(Signal::Traces, 1, &format!("not with Bearer s3cret: {}", "é".repeat(9999)));
+        let line = delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL).unwrap_or_default();
+        assert!(line.contains("not with Bearer [redacted]: éé") && line.len() < 400, "{line}");
     }
 
     #[test]
@@ -216,7 +226,7 @@ mod tests {
         let delivery = ExportStats::default();
         let start = Instant::now();
         delivery.set_endpoint(Signal::Traces, "http://c:4318".to_owned());
-        delivery.set_cause(Signal::Traces, "connection refused".to_owned());
+        delivery.set_cause(Signal::Traces, Some("connection refused".to_owned()));
         let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
         assert_eq!(
             delivery.record_export(Signal::Traces, 10, Some("network error"), start),
@@ -230,6 +240,17 @@ mod tests {
         let up = delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(65));
         assert!(matches!(up, Some(ExportLogLine::Recovered(_))), "{up:?}");
         assert_eq!(delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
+    }
+
+    #[test]
+    fn the_cause_of_an_earlier_attempt_is_not_that_of_a_later_failure() {
+        let (delivery, start) = (ExportStats::default(), Instant::now());
+        delivery.set_cause(Signal::Traces, Some("connection reset".to_owned()));
+        delivery.set_cause(Signal::Traces, None);
+        let line = delivery.record_export(Signal::Traces, 1, Some("HTTP status 401"), start);
+        let is_right =
+            matches!(&line, Some(ExportLogLine::Failing(text)) if text.contains(": HTTP status 401 ("));
+        assert!(is_right, "{line:?}");
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! | `buildpacks` | the real buildpacks lifecycle, a registry in memory, sandboxes that stand for containers |
 //! | `engines` | Knative, KEDA and Tekton, or fakes that write their status |
 //! | `telemetry` | collector, Jaeger, Prometheus, an OTLP receiver, dashboards and alert rules |
-//! | `chaos` | a webhook that rejects writes, a proxy that blocks watches |
+//! | `chaos` | a webhook that rejects writes, a proxy that blocks watches, a proxy as companies have one |
 //!
 //! Every process started here ends with the process that started it, even if that one is killed (see
 //! [`process`]).
@@ -56,6 +56,7 @@ pub mod units;
 mod wait;
 
 pub use chaos::{
+    forward_proxy::ForwardProxy,
     watch_blackhole::WatchBlackhole,
     webhook::{self, Webhook},
 };

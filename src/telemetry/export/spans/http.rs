@@ -8,12 +8,16 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
-use opentelemetry_http::HttpClient as _;
+use jiff::Timestamp;
+use opentelemetry_http::{HttpClient as _, ResponseBodyTooLarge};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 
 use super::retry::{FailedAttempt, Retry};
 use crate::telemetry::{export::http_client::RuntimeHttpClient, sources::error_chain::error_chain};
+
+/// The largest body, before it is compressed (OTLP specification, "OTLP/HTTP Request"); collectors refuse less.
+const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Sends requests to one URL.
 pub(in crate::telemetry) struct HttpSender {
@@ -34,6 +38,12 @@ impl HttpSender {
 
     /// The body of all attempts.
     pub(super) fn body(&self, request: Vec<u8>) -> Result<Bytes, String> {
+        if request.len() > MAX_BODY_BYTES {
+            let bytes = request.len();
+            return Err(format!(
+                "a batch of {bytes} bytes is larger than {MAX_BODY_BYTES}; lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+            ));
+        }
         if !self.gzip {
             return Ok(request.into());
         }
@@ -47,11 +57,11 @@ impl HttpSender {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = self.headers.clone();
-        let response = self
-            .client
-            .send_bytes(request)
-            .await
-            .map_err(|error| FailedAttempt { message: error_chain(error.as_ref()), retry: Retry::Backoff })?;
+        let response = self.client.send_bytes(request).await.map_err(|error| FailedAttempt {
+            message: error_chain(error.as_ref()),
+            // The collector has accepted an export to which its answer is too large.
+            retry: if error.is::<ResponseBodyTooLarge>() { Retry::Never } else { Retry::Backoff },
+        })?;
         let status = response.status();
         if !status.is_success() {
             let retry = retry(status, response.headers());
@@ -62,11 +72,20 @@ impl HttpSender {
     }
 }
 
+/// Seconds or a date (RFC 9110, 10.2.3); one that has passed is no pause.
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?;
+    Some(Duration::try_from(date.timestamp().duration_since(Timestamp::now())).unwrap_or_default())
+}
+
 fn retry(status: StatusCode, headers: &HeaderMap) -> Retry {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+            let pause = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?.trim()));
+            pause.map_or(Retry::Backoff, Retry::After)
         }
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Retry::Backoff,
         _ => Retry::Never,
@@ -84,7 +103,8 @@ mod tests {
         let rows = [
             (429, Some("7"), Retry::After(Duration::from_secs(7))),
             (503, Some(" 7 "), Retry::After(Duration::from_secs(7))),
-            (503, Some("Fri, 31 Dec 1999 23:59:59 GMT"), Retry::Backoff),
+            (503, Some("Fri, 31 Dec 1999 23:59:59 GMT"), Retry::After(Duration::ZERO)),
+            (503, Some("later"), Retry::Backoff),
             (503, Some("-1"), Retry::Backoff),
             (429, None, Retry::Backoff),
             (502, Some("7"), Retry::Backoff),
@@ -103,5 +123,13 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(retry(status, &headers), expected, "{status} {after:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_a_pause_from_now() {
+        let date = Timestamp::now() + Duration::from_hours(1);
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
+        let pause = retry_after(&date).unwrap();
+        assert!((Duration::from_mins(59)..=Duration::from_hours(1)).contains(&pause), "{date}: {pause:?}");
     }
 }

@@ -17,6 +17,7 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     trace::{SpanData, SpanExporter},
 };
+use tokio::task::JoinSet;
 use tonic::{metadata::MetadataMap, transport::Channel};
 
 use crate::telemetry::{
@@ -111,14 +112,16 @@ impl SpanExporter for OtlpSpanExporter {
             let (sender, body) = (Arc::clone(&sender), body.clone());
             async move { sender.send(body).await }
         };
-        let sent = self.runtime.spawn(with_retries(self.timeout, attempt));
-        match sent.await {
-            Ok(Ok(response)) => {
+        // Dropped with this future, it ends.
+        let mut task = JoinSet::new();
+        task.spawn_on(with_retries(self.timeout, attempt), &self.runtime);
+        match task.join_next().await {
+            Some(Ok(Ok(response))) => {
                 self.record_rejected(response);
                 Ok(())
             }
-            Ok(Err(message)) => Err(OTelSdkError::InternalFailure(message)),
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+            Some(Ok(Err(message))) => Err(OTelSdkError::InternalFailure(message)),
+            Some(Err(_)) | None => Err(OTelSdkError::InternalFailure("the runtime has ended".to_owned())),
         }
     }
 

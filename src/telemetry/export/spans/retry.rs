@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backoff::ExponentialBackoff;
+use crate::backoff::{ExponentialBackoff, jittered};
 
 const BACKOFF: ExponentialBackoff =
-    ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1600));
+    ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(400));
 
 /// After the first attempt.
 const MAX_RETRIES: u32 = 3;
+
+/// The longest that a collector may delay the exports behind this one.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether an attempt that failed is worth another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +29,13 @@ pub(super) enum Retry {
 /// An attempt that failed.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
-    /// Without what the collector wrote: it may repeat a header.
+    /// Without the message of a collector's status: it may repeat a header.
     pub(super) message: String,
     pub(super) retry: Retry,
 }
 
-/// Makes attempts until one succeeds, none is worth another, or the next would begin after `timeout`.
+/// Makes attempts until one succeeds, none is worth another, or the next would begin after `timeout`. What still
+/// runs then is given up.
 pub(super) async fn with_retries<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, String>
 where
     F: Future<Output = Result<T, FailedAttempt>>,
@@ -39,14 +43,17 @@ where
     let started = Instant::now();
     let mut failures = 0;
     loop {
-        let failed = match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(failed) => failed,
+        // Connecting, and reading the end of an answer, have no time-out of their own.
+        let remaining = timeout.saturating_sub(started.elapsed());
+        let failed = match tokio::time::timeout(remaining, attempt()).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(failed)) => failed,
+            Err(_) => return Err(format!("no answer within {timeout:?}")),
         };
         let pause = match failed.retry {
             Retry::Never => return Err(failed.message),
             Retry::Backoff => BACKOFF.jittered(failures),
-            Retry::After(pause) => pause.max(BACKOFF.jittered(failures)),
+            Retry::After(pause) => jittered(pause.min(MAX_PAUSE)).max(BACKOFF.jittered(failures)),
         };
         failures += 1;
         if failures > MAX_RETRIES || started.elapsed().saturating_add(pause) >= timeout {
@@ -102,11 +109,19 @@ mod tests {
         let asked = |seconds| Err(Retry::After(Duration::from_secs(seconds)));
         let (began, result) = attempts(&[asked(3), Ok(())]).await;
         assert_eq!(result, Ok(()));
-        assert!(began[1] >= Duration::from_secs(3), "{began:?}");
+        assert!((3.0..=3.75).contains(&began[1].as_secs_f64()), "{began:?}");
         let (began, result) = attempts(&[asked(11), Ok(())]).await;
         assert_eq!((began.len(), result), (1, Err("attempt 1".to_owned())));
         let (began, _) = attempts(&[asked(0)]).await;
         assert_eq!(began.len(), 4, "a pause of 0 is no hurry: {began:?}");
         assert!(began[1] >= Duration::from_millis(100), "{began:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_without_end_is_given_up() {
+        let started = Instant::now();
+        let result = with_retries::<(), _>(TIMEOUT, std::future::pending).await;
+        assert_eq!(result, Err("no answer within 10s".to_owned()));
+        assert_eq!(started.elapsed(), TIMEOUT);
     }
 }

@@ -2,5 +2,6 @@
 //! cluster.
 
 pub(crate) mod admission_server;
+pub mod forward_proxy;
 pub mod watch_blackhole;
 pub mod webhook;

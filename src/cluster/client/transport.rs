@@ -1,0 +1,86 @@
+//! The connections to the API server: direct or through a proxy, with TLS, credentials and time-outs. It reads no
+//! request, and knows nothing of layers above it.
+//!
+//! kube's own builder makes the same, but for the bound on buffers and for the spans and log lines of each request,
+//! of which Elpio has its own.
+
+use http::{Request, Response, Uri};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::{
+        legacy::{
+            Builder,
+            connect::{Connection, HttpConnector, proxy::Tunnel},
+        },
+        proxy::matcher::{Intercept, Matcher},
+    },
+    rt::TokioExecutor,
+};
+use kube::{
+    Config,
+    client::{Body, ConfigExt as _},
+};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxService};
+
+/// Of one connection. Without it a list grows the buffer to a megabyte, which the connection keeps while it waits
+/// for the events of a watch.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+/// Sends requests whose URI is a path on the API server.
+pub(super) type Transport = BoxService<Request<Body>, Response<Incoming>, BoxError>;
+
+/// The transport of this configuration.
+///
+/// # Errors
+/// When the certificates, the credentials or the proxy cannot be used.
+pub(super) fn transport(config: &Config) -> kube::Result<Transport> {
+    let mut tcp = HttpConnector::new();
+    // TLS is a layer above.
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let Some(url) = &config.proxy_url else { return over(tcp, config) };
+    let proxy = Matcher::builder().all(url.to_string()).build().intercept(&config.cluster_url);
+    match (url.scheme_str(), proxy) {
+        (Some("http"), Some(proxy)) => over(tunnel(&proxy, tcp), config),
+        (Some("https"), Some(proxy)) => {
+            over(tunnel(&proxy, config.rustls_https_connector_with_connector(tcp)?), config)
+        }
+        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(url.clone()) }),
+    }
+}
+
+fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
+    let tunnel = Tunnel::new(proxy.uri().clone(), connector);
+    match proxy.basic_auth() {
+        Some(authorization) => tunnel.with_auth(authorization.clone()),
+        None => tunnel,
+    }
+}
+
+/// The transport over the connections that `connector` opens.
+fn over<C>(connector: C, config: &Config) -> kube::Result<Transport>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let client =
+        Builder::new(TokioExecutor::new()).http1_max_buf_size(MAX_BUFFER_BYTES).build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(service.map_err(Into::into).boxed())
+}
