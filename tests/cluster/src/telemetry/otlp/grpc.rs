@@ -10,7 +10,7 @@ use tonic::{
 
 use crate::telemetry::otlp::{
     model,
-    store::{ExportRequest, Rejected, SharedStore, Store},
+    store::{self, ExportRequest, Rejected, SharedStore, Store},
 };
 
 /// Serves until dropped.
@@ -54,7 +54,8 @@ impl Service {
             }
             KeyAndValueRef::Binary(..) => None,
         });
-        let export = ExportRequest { signal, protocol: "grpc", headers: headers.collect(), accepted: false };
+        let export =
+            ExportRequest { signal, protocol: "grpc", headers: store::headers(headers), accepted: false };
         let received = self.0.receive(export, |store| save(store, request.into_inner())).await;
         received.map_err(|(code, message)| Status::new(code, message))
     }

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::telemetry::otlp::{
     model,
-    store::{ExportRequest, Rejected, SharedStore, Store},
+    store::{self, ExportRequest, Rejected, SharedStore, Store},
 };
 
 /// Stores a request's content if it is accepted.
@@ -54,7 +54,7 @@ async fn export(
                 (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             });
             let export =
-                ExportRequest { signal, protocol: "http", headers: headers.collect(), accepted: false };
+                ExportRequest { signal, protocol: "http", headers: store::headers(headers), accepted: false };
             store.receive(export, save).await.map_err(|(code, message)| (status(code), message))
         }
         Err(refused) => Err(refused),

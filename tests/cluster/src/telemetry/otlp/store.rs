@@ -45,6 +45,15 @@ pub struct ExportRequest {
     pub accepted: bool,
 }
 
+/// Headers by name; the values of one that is repeated are joined, as HTTP has it.
+pub(crate) fn headers(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::<String, String>::new();
+    for (name, value) in pairs {
+        headers.entry(name).and_modify(|known| *known = format!("{known}, {value}")).or_insert(value);
+    }
+    headers
+}
+
 #[derive(Default)]
 pub(crate) struct Store {
     pub(crate) spans: Vec<Span>,
