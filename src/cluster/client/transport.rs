@@ -30,6 +30,9 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxService
 /// for the events of a watch.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
+/// Which servers are reached without a proxy, the configuration has decided.
+const ANY_SERVER: &str = "https://kubernetes";
+
 /// Sends requests whose URI is a path on the API server.
 pub(super) type Transport = BoxService<Request<Body>, Response<Incoming>, BoxError>;
 
@@ -43,14 +46,22 @@ pub(super) fn transport(config: &Config) -> kube::Result<Transport> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     let Some(url) = &config.proxy_url else { return over(tcp, config) };
-    let proxy = Matcher::builder().all(url.to_string()).build().intercept(&config.cluster_url);
-    match (url.scheme_str(), proxy) {
-        (Some("http"), Some(proxy)) => over(tunnel(&proxy, tcp), config),
-        (Some("https"), Some(proxy)) => {
-            over(tunnel(&proxy, config.rustls_https_connector_with_connector(tcp)?), config)
+    // Without a scheme it is one of http, as for client-go.
+    let proxy = Matcher::builder().all(url.to_string()).build().intercept(&Uri::from_static(ANY_SERVER));
+    match proxy.as_ref().and_then(|proxy| Some((proxy.uri().scheme_str()?, proxy))) {
+        Some(("http", proxy)) => over(tunnel(proxy, tcp), config),
+        Some(("https", proxy)) => {
+            over(tunnel(proxy, config.rustls_https_connector_with_connector(tcp)?), config)
         }
-        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(url.clone()) }),
+        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(without_userinfo(url)) }),
     }
+}
+
+/// The URL as an error may show it.
+fn without_userinfo(url: &Uri) -> Uri {
+    let host = url.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    let scheme = url.scheme_str().unwrap_or("http");
+    host.and_then(|host| format!("{scheme}://{host}").parse().ok()).unwrap_or_default()
 }
 
 fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
@@ -83,4 +94,29 @@ where
         .map_err(BoxError::from)
         .service(client);
     Ok(service.map_err(Into::into).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(proxy: &str) -> Config {
+        let mut config = Config::new(Uri::from_static("https://127.0.0.1:6443"));
+        config.proxy_url = proxy.parse().ok();
+        assert!(config.proxy_url.is_some(), "{proxy}");
+        config
+    }
+
+    #[tokio::test]
+    async fn proxies_of_http_are_used_and_others_refused_without_their_password() {
+        for proxy in ["http://p:3128", "https://me:s3cret@p", "p:3128", "http://me@[::1]:3128"] {
+            let made = transport(&config(proxy)).map(drop);
+            assert!(made.is_ok(), "{proxy}: {made:?}");
+        }
+        for proxy in ["socks5://me:s3cret@p:1080", "ftp://me:s3cret@p"] {
+            let refused = transport(&config(proxy)).map(drop).map_err(|error| format!("{error} {error:?}"));
+            let is_right = |text: &String| text.contains("://p") && !text.contains("s3cret");
+            assert!(refused.as_ref().is_err_and(is_right), "{proxy}: {refused:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use opentelemetry_http::{HttpClient, HttpError, hyper::HyperClient};
 use rustls::ClientConfig;
+use tokio::task::JoinSet;
 
 use crate::telemetry::{
     catalog::attributes::Signal,
@@ -57,9 +58,12 @@ impl HttpClient for RuntimeHttpClient {
         Self: 'a,
     {
         let client = Arc::clone(&self.client);
-        let sent = self.runtime.spawn(async move { client.send_bytes(request).await });
         Box::pin(async move {
-            let answer = sent.await?;
+            self.delivery.set_cause(self.signal, None);
+            // Dropped with this future, it ends.
+            let mut task = JoinSet::new();
+            task.spawn_on(async move { client.send_bytes(request).await }, &self.runtime);
+            let answer = task.join_next().await.ok_or("no request was sent")??;
             let cause = answer.as_ref().err().map(|error| error_chain(error.as_ref()));
             self.delivery.set_cause(self.signal, cause);
             answer

@@ -121,6 +121,9 @@ impl SpanExporter for OtlpSpanExporter {
                 Ok(())
             }
             Some(Ok(Err(message))) => Err(OTelSdkError::InternalFailure(message)),
+            Some(Err(error)) if error.is_panic() => {
+                Err(OTelSdkError::InternalFailure("the export panicked".to_owned()))
+            }
             Some(Err(_)) | None => Err(OTelSdkError::InternalFailure("the runtime has ended".to_owned())),
         }
     }

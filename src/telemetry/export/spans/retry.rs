@@ -41,14 +41,14 @@ where
     F: Future<Output = Result<T, FailedAttempt>>,
 {
     let started = Instant::now();
-    let mut failures = 0;
+    let (mut failures, mut last) = (0, None);
     loop {
-        // Connecting, and reading the end of an answer, have no time-out of their own.
+        // The end of an answer over gRPC has no time-out of its own.
         let remaining = timeout.saturating_sub(started.elapsed());
         let failed = match tokio::time::timeout(remaining, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(failed)) => failed,
-            Err(_) => return Err(format!("no answer within {timeout:?}")),
+            Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {timeout:?}"))),
         };
         let pause = match failed.retry {
             Retry::Never => return Err(failed.message),
@@ -60,12 +60,15 @@ where
             return Err(failed.message);
         }
         sleep(pause).await;
+        last = Some(failed.message);
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use futures::future::Either;
 
     use super::*;
 
@@ -123,5 +126,12 @@ mod tests {
         let result = with_retries::<(), _>(TIMEOUT, std::future::pending).await;
         assert_eq!(result, Err("no answer within 10s".to_owned()));
         assert_eq!(started.elapsed(), TIMEOUT);
+        let mut first = Some(FailedAttempt { message: "busy".to_owned(), retry: Retry::Backoff });
+        let attempt = || match first.take() {
+            Some(failed) => Either::Left(std::future::ready(Err::<(), _>(failed))),
+            None => Either::Right(std::future::pending()),
+        };
+        let result = with_retries(TIMEOUT, attempt).await;
+        assert_eq!(result, Err("busy".to_owned()), "it tells more");
     }
 }
