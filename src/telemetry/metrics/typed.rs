@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use opentelemetry::{
     KeyValue,
-    metrics::{AsyncInstrument, Counter, Histogram, Meter, UpDownCounter},
+    metrics::{AsyncInstrument, BoundCounter, BoundUpDownCounter, Histogram, Meter},
 };
 
 use crate::telemetry::{
@@ -16,19 +17,37 @@ use crate::telemetry::{
     trace::span_ids::SpanIds,
 };
 
-/// A counter with its row.
-#[derive(Clone)]
-pub(in crate::telemetry) struct TypedCounter {
+/// The series of a row whose sets are all closed, each bound once: the SDK would hash the attributes of each
+/// measurement.
+struct Series<B> {
     row: &'static InstrumentDef,
-    inner: Counter<u64>,
+    bound: HashMap<Vec<&'static str>, B>,
 }
 
-/// An up-down counter with its row.
-#[derive(Clone)]
-pub(in crate::telemetry) struct TypedUpDownCounter {
-    row: &'static InstrumentDef,
-    inner: UpDownCounter<i64>,
+impl<B> Series<B> {
+    fn new(row: &'static InstrumentDef, bind: impl Fn(&[KeyValue]) -> B) -> Self {
+        let mut bound = HashMap::new();
+        for values in row.combinations() {
+            let series = bind(&owned_attributes(row, &values));
+            bound.insert(values, series);
+        }
+        Self { row, bound }
+    }
+
+    /// The series of these values, in the order of the row.
+    fn of<const N: usize>(&self, values: [LabelValue; N]) -> Option<&B> {
+        let words = values.map(LabelValue::as_str);
+        let series = self.bound.get(words.as_slice());
+        debug_assert!(series.is_some(), "{}: {words:?} is not in the table", self.row.name);
+        series
+    }
 }
+
+/// A counter with its row.
+pub(in crate::telemetry) struct TypedCounter(Series<BoundCounter<u64>>);
+
+/// An up-down counter with its row.
+pub(in crate::telemetry) struct TypedUpDownCounter(Series<BoundUpDownCounter<i64>>);
 
 /// A histogram with its row and its exemplars.
 #[derive(Clone)]
@@ -59,14 +78,17 @@ impl TypedCounter {
     pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
         debug_assert_eq!(row.kind, InstrumentKind::Counter);
         let inner = meter.u64_counter(row.name).with_unit(row.unit).with_description(row.description).build();
-        for values in row.combinations() {
-            inner.add(0, &owned_attributes(row, &values));
-        }
-        Self { row, inner }
+        Self(Series::new(row, |attributes| {
+            let series = inner.bind(attributes);
+            series.add(0);
+            series
+        }))
     }
 
     pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [LabelValue; N]) {
-        self.inner.add(n, &attributes(self.row, values));
+        if let Some(series) = self.0.of(values) {
+            series.add(n);
+        }
     }
 }
 
@@ -76,14 +98,17 @@ impl TypedUpDownCounter {
         debug_assert_eq!(row.kind, InstrumentKind::UpDownCounter);
         let inner =
             meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
-        for values in row.combinations() {
-            inner.add(0, &owned_attributes(row, &values));
-        }
-        Self { row, inner }
+        Self(Series::new(row, |attributes| {
+            let series = inner.bind(attributes);
+            series.add(0);
+            series
+        }))
     }
 
     pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [LabelValue; N]) {
-        self.inner.add(n, &attributes(self.row, values));
+        if let Some(series) = self.0.of(values) {
+            series.add(n);
+        }
     }
 }
 
@@ -201,5 +226,22 @@ pub(in crate::telemetry) fn observe_seconds(
         let builder =
             meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
         let _ = builder.with_callback(call).build();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::catalog::instruments;
+
+    /// A series that is not bound is not counted.
+    #[test]
+    fn the_sets_of_counters_are_closed() {
+        let is_bound = |kind| matches!(kind, InstrumentKind::Counter | InstrumentKind::UpDownCounter);
+        let rows: Vec<_> = instruments::INSTRUMENTS.iter().filter(|row| is_bound(row.kind)).collect();
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert!(!row.combinations().is_empty(), "{}", row.name);
+        }
     }
 }
