@@ -100,11 +100,12 @@ impl TraceParent {
     }
 
     fn part(&self, range: Range<usize>) -> String {
-        as_text(&self.bytes()[range]).to_owned()
+        as_text(&self.to_bytes()[range]).to_owned()
     }
 
-    /// The `traceparent` text. Formatting a `u128` is slow, and this is done for each request.
-    fn bytes(&self) -> [u8; TEMPLATE.len()] {
+    /// The text of the header. Formatting a `u128` is slow, and this is done for each request.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; TEMPLATE.len()] {
         let mut text = TEMPLATE;
         write_hex(&self.trace_id.get().to_be_bytes(), &mut text[TRACE_ID]);
         write_hex(&self.span_id.get().to_be_bytes(), &mut text[SPAN_ID]);
@@ -138,7 +139,7 @@ fn as_text(bytes: &[u8]) -> &str {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(as_text(&self.bytes()))
+        f.write_str(as_text(&self.to_bytes()))
     }
 }
 

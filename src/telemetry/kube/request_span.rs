@@ -238,8 +238,8 @@ fn inject<B>(
         sampling.keep();
     }
     let state = context.span().span_context().trace_state().header();
-    for (name, text) in [("traceparent", parent.to_string()), ("tracestate", state)] {
-        if let Some(value) = HeaderValue::try_from(text).ok().filter(|value| !value.is_empty()) {
+    for (name, text) in [("traceparent", parent.to_bytes().as_slice()), ("tracestate", state.as_bytes())] {
+        if let Some(value) = HeaderValue::from_bytes(text).ok().filter(|value| !value.is_empty()) {
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use either::Either;
 use opentelemetry::{
     Array, Context, KeyValue, StringValue, Value,
     trace::{Span as _, SpanId, TraceContextExt, TraceId},
@@ -73,14 +72,16 @@ impl TailSamplingProcessor {
         }
     }
 
-    /// What is to be forwarded now that `span` ended: this span, which nothing holds back, or those of its trace.
-    fn release(&self, span: SpanData) -> Either<SpanData, Vec<SpanData>> {
-        if self.traces.load(Ordering::Acquire) == 0 {
-            return Either::Left(span);
-        }
+    /// Whether spans of this trace are held back.
+    fn holds(&self, trace: TraceId) -> bool {
+        self.traces.load(Ordering::Acquire) > 0 && self.held.lock().contains_key(&trace)
+    }
+
+    /// Holds a span back. Returns what is to be forwarded now: all of a trace that has ended and is kept.
+    fn hold(&self, span: SpanData) -> Vec<SpanData> {
         let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
-        let Some(tentative) = held.get_mut(&trace) else { return Either::Left(span) };
+        let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
         // In tracing a parent closes after its children, so the root is the last span of its trace.
         let ended = tentative.root == span.span_context.span_id();
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
@@ -89,12 +90,13 @@ impl TailSamplingProcessor {
             self.delivery.record_queue_full(Signal::Traces, 1);
         }
         if !ended {
-            return Either::Right(Vec::new());
+            return Vec::new();
         }
         let done = held.remove(&trace);
         self.traces.store(held.len(), Ordering::Release);
-        let kept = done.filter(|tentative| tentative.sampling.is_kept());
-        Either::Right(kept.map(|tentative| tentative.spans).unwrap_or_default())
+        done.filter(|tentative| tentative.sampling.is_kept())
+            .map(|tentative| tentative.spans)
+            .unwrap_or_default()
     }
 }
 
@@ -120,9 +122,10 @@ impl SpanProcessor for TailSamplingProcessor {
     }
 
     fn on_end(&self, span: SpanData) {
-        match self.release(span) {
-            Either::Left(span) => self.forward(span),
-            Either::Right(spans) => spans.into_iter().for_each(|span| self.forward(span)),
+        if self.holds(span.span_context.trace_id()) {
+            self.hold(span).into_iter().for_each(|span| self.forward(span));
+        } else {
+            self.forward(span);
         }
         self.delivery.open_spans.span_ended();
     }

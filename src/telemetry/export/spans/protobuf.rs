@@ -6,6 +6,17 @@ const FIXED64: u32 = 1;
 const LENGTH_DELIMITED: u32 = 2;
 const FIXED32: u32 = 5;
 
+/// The bytes of a field of `bytes`, `string` or a message of this length, of the fields up to 15.
+pub(super) fn length_delimited_len(length: usize) -> usize {
+    1 + varint_len(length as u64) + length
+}
+
+/// The bytes of a number as a varint.
+pub(super) fn varint_len(value: u64) -> usize {
+    let bits = (value | 1).ilog2() as usize;
+    bits / 7 + 1
+}
+
 /// A message that is being written. A field that is written is there, whatever its value.
 #[derive(Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
@@ -37,9 +48,14 @@ impl MessageWriter {
 
     /// `bytes`, `string`, or a message that is written already.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
-        self.tag(field, LENGTH_DELIMITED);
-        self.raw_varint(value.len() as u64);
+        self.begin_message(field, value.len());
         self.0.extend_from_slice(value);
+    }
+
+    /// The beginning of a message of `length` bytes, which follow.
+    pub(super) fn begin_message(&mut self, field: u32, length: usize) {
+        self.tag(field, LENGTH_DELIMITED);
+        self.raw_varint(length as u64);
     }
 
     /// A message within this one. Its length stands in front of it and is known after it: most need one byte for
@@ -81,6 +97,20 @@ impl MessageWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_known_before() {
+        for value in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
+            let mut writer = MessageWriter::default();
+            writer.raw_varint(value);
+            assert_eq!(varint_len(value), writer.into_bytes().len(), "{value}");
+        }
+        for length in [0, 127, 128, 20_000] {
+            let mut writer = MessageWriter::default();
+            writer.bytes(15, &vec![0; length]);
+            assert_eq!(length_delimited_len(length), writer.into_bytes().len(), "{length}");
+        }
+    }
 
     /// The examples of the format's documentation, and a message of each length of a length.
     #[test]

@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{Resource, trace::SpanData};
 
-use super::protobuf::MessageWriter;
+use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 
 /// Bytes for a span of the operator with its attributes, so that a batch is not moved while it grows.
 const SPAN_BYTES: usize = 768;
@@ -147,11 +147,25 @@ fn attributes<'a>(writer: &mut MessageWriter, field: u32, all: impl IntoIterator
     }
 }
 
+/// Most of a span is attributes, so that lengths are computed and not moved into place.
 fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
-    writer.message(field, |message| {
-        text(message, 1, key);
-        message.message(2, |any| any_value(any, value));
-    });
+    let any_length = match value {
+        Value::String(value) => length_delimited_len(value.as_str().len()),
+        Value::Bool(_) => 2,
+        Value::I64(value) => 1 + varint_len(value.cast_unsigned()),
+        Value::F64(_) => 9,
+        _ => {
+            return writer.message(field, |message| {
+                text(message, 1, key);
+                message.message(2, |any| any_value(any, value));
+            });
+        }
+    };
+    let key_length = if key.is_empty() { 0 } else { length_delimited_len(key.len()) };
+    writer.begin_message(field, key_length + length_delimited_len(any_length));
+    text(writer, 1, key);
+    writer.begin_message(2, any_length);
+    any_value(writer, value);
 }
 
 /// One of several fields: it is written for `false`, 0 and "" too, which tell the type.
