@@ -44,6 +44,9 @@ pub struct TraceParent {
 pub struct InvalidTraceParent;
 
 impl TraceParent {
+    /// Where both ids are in the text of the header, with a hyphen between them.
+    pub const IDS: Range<usize> = TRACE_ID.start..SPAN_ID.end;
+
     /// A `traceparent` of these ids; `None` where one of them is all zeros.
     #[must_use]
     pub fn new(trace_id: u128, span_id: u64, sampled: bool, random: bool) -> Option<Self> {
@@ -91,12 +94,6 @@ impl TraceParent {
     #[must_use]
     pub fn span_id_hex(&self) -> String {
         self.part(SPAN_ID)
-    }
-
-    /// Both, with a hyphen between them.
-    #[must_use]
-    pub fn ids_hex(&self) -> String {
-        self.part(TRACE_ID.start..SPAN_ID.end)
     }
 
     fn part(&self, range: Range<usize>) -> String {
