@@ -1,5 +1,6 @@
 //! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work. Its
-//! own half (the catalog, rollouts and builds as spans) may import `api` and `foreign`, the rest no other layer.
+//! own half (the catalog, rollouts and builds as spans) may import `api` and `foreign`, the rest only `backoff` and what
+//! `api` has of standards.
 //!
 //! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`PrometheusEndpoint`])
 //! are cheap to clone; [`init`] is the only function that sets anything global.

@@ -52,8 +52,8 @@ const ELPIO_TELEMETRY: &[&str] = &[
     "src/telemetry/trace/rollout_context.rs",
 ];
 
-/// What knows a standard or none, and nothing of Elpio: every room of telemetry may use it.
-const STANDARDS: &[[&str; 2]] = &[
+/// What knows nothing of Elpio: every room of telemetry may use it.
+const GENERIC: &[[&str; 2]] = &[
     ["api", "redaction"],
     ["api", "trace_parent"],
     ["api", "url"],
@@ -117,7 +117,7 @@ pub fn telemetry_rooms(sources: &[Source]) -> Vec<String> {
                 let mut paths = source.paths().into_iter().filter(|path| path[0] == module).peekable();
                 paths.peek().is_some()
                     && paths.all(|path| {
-                        STANDARDS.iter().any(|standard| path.starts_with(&standard.map(str::to_owned)))
+                        GENERIC.iter().any(|standard| path.starts_with(&standard.map(str::to_owned)))
                     })
             };
             let others = source.uses().into_iter();

@@ -1,4 +1,4 @@
-//! An API server that is reached through an HTTP proxy, as kubeconfigs of companies name one.
+//! An API server that is reached through a forward proxy, which the kubeconfig names.
 
 use elpio_cluster::{Cluster, ForwardProxy, process::TempDir};
 use serde_json::{Value, json};

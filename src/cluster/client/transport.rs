@@ -1,8 +1,8 @@
 //! The connections to the API server: direct or through a proxy, with TLS, credentials and time-outs. It reads no
 //! request, and knows nothing of layers above it.
 //!
-//! kube's own builder makes the same, but for the bound on buffers and for the spans and log lines of each request,
-//! of which Elpio has its own.
+//! Like the transport of kube's `ClientBuilder`, but with bounded buffers and without Nagle's delay, and without kube's
+//! spans and log lines: Elpio has its own.
 
 use http::{Request, Response, Uri};
 use hyper::{
@@ -30,7 +30,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxService
 /// for the events of a watch.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
-/// Which servers are reached without a proxy, the configuration has decided.
+/// Any https URL: whether there is a proxy was decided when the kubeconfig was read.
 const ANY_SERVER: &str = "https://kubernetes";
 
 /// Sends requests whose URI is a path on the API server.
@@ -46,7 +46,7 @@ pub(super) fn transport(config: &Config) -> kube::Result<Transport> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     let Some(url) = &config.proxy_url else { return over(tcp, config) };
-    // Without a scheme it is one of http, as for client-go.
+    // Without a scheme it is taken for http, as Go does for `HTTPS_PROXY`.
     let proxy = Matcher::builder().all(url.to_string()).build().intercept(&Uri::from_static(ANY_SERVER));
     match proxy.as_ref().and_then(|proxy| Some((proxy.uri().scheme_str()?, proxy))) {
         Some(("http", proxy)) => over(tunnel(proxy, tcp), config),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn proxies_of_http_are_used_and_others_refused_without_their_password() {
+    async fn http_and_https_proxies_are_accepted_and_others_refused_without_their_password() {
         for proxy in ["http://p:3128", "https://me:s3cret@p", "p:3128", "http://me@[::1]:3128"] {
             let made = transport(&config(proxy)).map(drop);
             assert!(made.is_ok(), "{proxy}: {made:?}");

@@ -60,7 +60,7 @@ impl HttpClient for RuntimeHttpClient {
         let client = Arc::clone(&self.client);
         Box::pin(async move {
             self.delivery.set_cause(self.signal, None);
-            // Dropped with this future, it ends.
+            // Aborted when this future is dropped.
             let mut task = JoinSet::new();
             task.spawn_on(async move { client.send_bytes(request).await }, &self.runtime);
             let answer = task.join_next().await.ok_or("no request was sent")??;

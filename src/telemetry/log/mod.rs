@@ -38,8 +38,7 @@ use crate::telemetry::{
 /// The SDK's own lines: what is worth one, [`crate::telemetry::sources::export_stats`] logs.
 const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
 
-/// kube's client logs whole answers, and with them values of specs; it logs every connection that fails and
-/// every 5xx, which its caller handles. No setting shows these lines.
+/// kube's client logs whole answers, and with them values of specs. No setting shows these lines.
 const KUBE_CLIENT_TARGET: &str = "kube_client::client";
 
 /// What carries log records to the collector; its lines would make more of themselves.
@@ -108,8 +107,8 @@ where
             .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))
     });
     let rejected = PartialSuccessLayer(Arc::clone(delivery)).with_filter(filter_fn(is_of_exporters));
-    // A layer with a filter looks a span up each time it is entered or left: one filter keeps spans from all of these.
-    // It names what they want, so that other events are found unwanted once and cost nothing.
+    // A filtered layer looks up the span at each enter and exit, so one outer filter keeps spans from all of these. It
+    // also rejects events that no layer wants, so that their fields are not evaluated.
     let wanted = filter(settings, warnings)
         .or(filter_fn(is_exception))
         .or(filter_fn(is_of_exporters))

@@ -17,8 +17,8 @@ use crate::telemetry::{
     trace::span_ids::SpanIds,
 };
 
-/// The series of a row whose sets are all closed, each bound once: the SDK would hash the attributes of each
-/// measurement.
+/// The series of a row's closed sets, each bound once: the SDK would hash the attributes of each measurement. None for
+/// a row with open sets.
 struct Series<B> {
     row: &'static InstrumentDef,
     bound: HashMap<Vec<&'static str>, B>,
@@ -242,7 +242,7 @@ mod tests {
 
     /// A series that is not bound is not counted.
     #[test]
-    fn the_sets_of_what_is_bound_are_closed() {
+    fn only_http_client_request_duration_has_open_sets() {
         use InstrumentKind::{Counter, Histogram, UpDownCounter};
         let is_bound = |kind| matches!(kind, Counter | Histogram | UpDownCounter);
         let bound = instruments::INSTRUMENTS.iter().filter(|row| is_bound(row.kind));

@@ -16,7 +16,7 @@ use crate::{
     telemetry::{catalog::attributes::Signal, sources::open_spans::OpenSpans},
 };
 
-/// The longest that is logged of a collector's message.
+/// Bytes of a collector's message that are logged.
 const MAX_MESSAGE: usize = 256;
 /// Between two log lines about deliveries.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -75,7 +75,7 @@ impl ExportStats {
         let _ = self.of(signal).to.set(url);
     }
 
-    /// Why a connection failed; `None` when the collector answered.
+    /// Why the connection failed in the last attempt; `None` when one begins, and when the collector has answered.
     pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: Option<String>) {
         *self.of(signal).cause.lock() = cause;
     }
@@ -217,7 +217,7 @@ mod tests {
         delivery.record_rejected(Signal::Traces, 4, "too old");
         assert_eq!(delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
         assert_eq!(delivery.dropped(Signal::Traces), (0, 7));
-        // What is cut may be what shows that a word is secret.
+        // Cut first, a message may lose the `@` that shows a password.
         let message = format!("{} http://me:s3cret@host {}", "é".repeat(120), "x".repeat(9999));
         delivery.record_rejected(Signal::Traces, 1, &message);
         let line = delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL).unwrap_or_default();

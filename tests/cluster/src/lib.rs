@@ -28,7 +28,7 @@
 //! | `buildpacks` | the real buildpacks lifecycle, a registry in memory, sandboxes that stand for containers |
 //! | `engines` | Knative, KEDA and Tekton, or fakes that write their status |
 //! | `telemetry` | collector, Jaeger, Prometheus, an OTLP receiver, dashboards and alert rules |
-//! | `chaos` | a webhook that rejects writes, a proxy that blocks watches, a proxy as companies have one |
+//! | `chaos` | a webhook that rejects writes, a proxy that blocks watches, a forward proxy |
 //!
 //! Every process started here ends with the process that started it, even if that one is killed (see
 //! [`process`]).

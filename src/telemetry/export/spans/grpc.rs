@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_retryable_statuses_are_retried() {
         let second = Duration::from_secs(1);
         let rows = [
             (Code::Unavailable, None, Retry::Backoff),

@@ -16,7 +16,7 @@ use prost::Message as _;
 use super::retry::{FailedAttempt, Retry};
 use crate::telemetry::{export::http_client::RuntimeHttpClient, sources::error_chain::error_chain};
 
-/// The largest body, before it is compressed (OTLP specification, "OTLP/HTTP Request"); collectors refuse less.
+/// The largest body, before it is compressed, as in `opentelemetry-otlp`.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Sends requests to one URL.
@@ -59,7 +59,7 @@ impl HttpSender {
         *request.headers_mut() = self.headers.clone();
         let response = self.client.send_bytes(request).await.map_err(|error| FailedAttempt {
             message: error_chain(error.as_ref()),
-            // The collector has accepted an export to which its answer is too large.
+            // The status is not known: the export may have been accepted.
             retry: if error.is::<ResponseBodyTooLarge>() { Retry::Never } else { Retry::Backoff },
         })?;
         let status = response.status();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_retryable_statuses_are_retried() {
         let rows = [
             (429, Some("7"), Retry::After(Duration::from_secs(7))),
             (503, Some(" 7 "), Retry::After(Duration::from_secs(7))),

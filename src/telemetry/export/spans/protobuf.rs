@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_known_before() {
+    fn computed_lengths_equal_written_lengths() {
         for value in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
             let mut writer = MessageWriter::default();
             writer.raw_varint(value);

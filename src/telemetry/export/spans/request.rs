@@ -17,7 +17,7 @@ use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 /// Bytes for a span of the operator with its attributes, so that a batch is not moved while it grows.
 const SPAN_BYTES: usize = 768;
 
-/// `SpanFlags`: whether the parent is remote is known, and is so.
+/// `SpanFlags`: `CONTEXT_HAS_IS_REMOTE` and `CONTEXT_IS_REMOTE`.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
@@ -147,7 +147,7 @@ fn attributes<'a>(writer: &mut MessageWriter, field: u32, all: impl IntoIterator
     }
 }
 
-/// Most of a span is attributes, so that lengths are computed and not moved into place.
+/// Most of a span is attributes: their lengths are computed first, so that nothing is moved.
 fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
     let any_length = match value {
         Value::String(value) => length_delimited_len(value.as_str().len()),
@@ -168,7 +168,7 @@ fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
     any_value(writer, value);
 }
 
-/// One of several fields: it is written for `false`, 0 and "" too, which tell the type.
+/// A `oneof`: `false`, 0 and "" are written too, since the field tells the type.
 fn any_value(writer: &mut MessageWriter, value: &Value) {
     match value {
         Value::String(value) => writer.bytes(1, value.as_str().as_bytes()),

@@ -27,7 +27,7 @@ fn scope(name: &'static str) -> InstrumentationScope {
     InstrumentationScope::builder(name).build()
 }
 
-/// A span with nothing that may be left out.
+/// A span without optional fields.
 fn plain(name: &'static str) -> SpanData {
     SpanData {
         span_context: context(1, false, &[]),
@@ -60,7 +60,7 @@ fn all_attributes() -> Vec<KeyValue> {
         KeyValue::new("negative", -1_i64),
         KeyValue::new("largest", i64::MAX),
         KeyValue::new("float", -0.5),
-        KeyValue::new("not a number", f64::INFINITY),
+        KeyValue::new("infinite", f64::INFINITY),
         KeyValue::new("strings", array(Array::String(strings))),
         KeyValue::new("booleans", array(Array::Bool(vec![true, false]))),
         KeyValue::new("integers", array(Array::I64(vec![0, -3, 300]))),

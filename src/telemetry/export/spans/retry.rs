@@ -34,7 +34,7 @@ pub(super) struct FailedAttempt {
     pub(super) retry: Retry,
 }
 
-/// Makes attempts until one succeeds, none is worth another, or the next would begin after `timeout`. What still
+/// Makes attempts until one succeeds, one fails for good, or the next would begin after `timeout`. What still
 /// runs then is given up.
 pub(super) async fn with_retries<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, String>
 where
@@ -43,7 +43,7 @@ where
     let started = Instant::now();
     let (mut failures, mut last) = (0, None);
     loop {
-        // The end of an answer over gRPC has no time-out of its own.
+        // tonic's time-out ends with the headers of a response; this covers the message and the trailers.
         let remaining = timeout.saturating_sub(started.elapsed());
         let failed = match tokio::time::timeout(remaining, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_four_times_with_growing_pauses() {
+    async fn a_retryable_failure_is_tried_four_times_with_growing_pauses() {
         let (began, result) = attempts(&[Err(Retry::Backoff)]).await;
         assert_eq!(result, Err("attempt 4".to_owned()));
         let pauses: Vec<Duration> = began.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_collectors_pause_is_kept_within_the_time_that_there_is() {
+    async fn the_collectors_retry_delay_is_kept_if_the_timeout_allows() {
         let asked = |seconds| Err(Retry::After(Duration::from_secs(seconds)));
         let (began, result) = attempts(&[asked(3), Ok(())]).await;
         assert_eq!(result, Ok(()));

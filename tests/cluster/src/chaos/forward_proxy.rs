@@ -1,5 +1,5 @@
-//! An HTTP proxy, as a company has one: it opens tunnels and forwards plain requests. It takes every host for this
-//! machine, and decrypts nothing.
+//! A forward proxy: it opens tunnels and forwards plain requests. It takes every host for this machine, and decrypts
+//! nothing.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
