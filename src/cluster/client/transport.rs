@@ -26,6 +26,8 @@ use kube::{
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxService};
 
+use crate::api::url::redact_userinfo;
+
 /// Of one connection. Without it a list grows the buffer to a megabyte, which the connection keeps while it waits
 /// for the events of a watch.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
@@ -53,15 +55,11 @@ pub(super) fn transport(config: &Config) -> kube::Result<Transport> {
         Some(("https", proxy)) => {
             over(tunnel(proxy, config.rustls_https_connector_with_connector(tcp)?), config)
         }
-        _ => Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(without_userinfo(url)) }),
+        _ => {
+            let shown = redact_userinfo(&url.to_string()).parse().unwrap_or_default();
+            Err(kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(shown) })
+        }
     }
-}
-
-/// The URL as an error may show it.
-fn without_userinfo(url: &Uri) -> Uri {
-    let host = url.authority().and_then(|authority| authority.as_str().rsplit('@').next());
-    let scheme = url.scheme_str().unwrap_or("http");
-    host.and_then(|host| format!("{scheme}://{host}").parse().ok()).unwrap_or_default()
 }
 
 fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
