@@ -55,7 +55,7 @@ async fn of_one_protocol() {
     let protocol = std::env::var(PROTOCOL).unwrap();
     let receiver = OtlpReceiver::start().await;
     receiver.set_fault(ReceiverFault::Partial(3, "too old".to_owned()));
-    let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+    let endpoint = receiver.endpoint_for(&protocol);
     let variables =
         HashMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
     let (settings, warnings) = TelemetryConfig::from_env(&|name| variables.get(name).cloned());

@@ -16,7 +16,7 @@ async fn a_plain_endpoint_is_reached_by_the_proxy_of_http() {
         ("http/protobuf", "POST http://collector.example:PORT/v1/"),
     ] {
         let (receiver, proxy) = (OtlpReceiver::start().await, ForwardProxy::start().await);
-        let own = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let own = receiver.endpoint_for(protocol);
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &own.replace("127.0.0.1", "collector.example")),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),

@@ -68,7 +68,7 @@ impl Pushing {
 async fn all_signals_arrive_over_both_protocols_with_headers_and_gzip() {
     for (protocol, label) in [("grpc", "grpc"), ("http/protobuf", "http")] {
         let receiver = OtlpReceiver::start().await;
-        let endpoint = if label == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let endpoint = receiver.endpoint_for(protocol);
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -133,7 +133,7 @@ async fn what_a_busy_collector_refuses_once_is_sent_again() {
         let receiver = OtlpReceiver::start().await;
         // gRPC's UNAVAILABLE, and HTTP's 503.
         receiver.set_fault(ReceiverFault::StatusOnce(14.into(), "busy".into()));
-        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let endpoint = receiver.endpoint_for(protocol);
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -156,7 +156,7 @@ async fn what_a_busy_collector_refuses_once_is_sent_again() {
 async fn of_headers_with_one_name_the_last_is_sent() {
     for protocol in ["grpc", "http/protobuf"] {
         let receiver = OtlpReceiver::start().await;
-        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let endpoint = receiver.endpoint_for(protocol);
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -197,7 +197,7 @@ async fn an_export_to_a_silent_server_ends() {
 async fn a_collector_that_was_down_is_found_again() {
     for protocol in ["grpc", "http/protobuf"] {
         let mut receiver = OtlpReceiver::start().await;
-        let endpoint = if protocol == "grpc" { receiver.endpoint() } else { receiver.http_endpoint() };
+        let endpoint = receiver.endpoint_for(protocol);
         receiver.stop();
         let pushing = pushing(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),

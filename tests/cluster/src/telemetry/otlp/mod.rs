@@ -59,6 +59,12 @@ impl OtlpReceiver {
         format!("http://127.0.0.1:{}", self.http_port)
     }
 
+    /// That of the two which a value of `OTEL_EXPORTER_OTLP_PROTOCOL` names.
+    #[must_use]
+    pub fn endpoint_for(&self, protocol: &str) -> String {
+        if protocol == "grpc" { self.endpoint() } else { self.http_endpoint() }
+    }
+
     /// All spans received.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
