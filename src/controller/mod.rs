@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::{Api, Client, core::PartialObjectMeta};
+use kube::{Client, Resource, core::PartialObjectMeta};
 use tokio::sync::watch;
 
 use crate::{
@@ -25,7 +25,9 @@ use crate::{
     cluster::{
         ObjectKey,
         store::{
-            ObjectChange, ObjectStore, reflector,
+            ObjectChange, ObjectStore,
+            list_watch::ListWatch,
+            reflector,
             watch_handle::{WatchContext, WatchHandle, WatchTarget},
         },
     },
@@ -146,15 +148,12 @@ impl<K: Kind> AnyController for Controller<K> {
     fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
-            let api: Api<Object<K>> = if scope.is_empty() {
-                Api::all(client.clone())
-            } else {
-                Api::namespaced(client.clone(), &scope)
-            };
+            let namespace = Some(scope.as_str()).filter(|scope| !scope.is_empty());
+            let list_watch = ListWatch::new(client.clone(), Object::<K>::url_path(&(), namespace), "");
             let this = self.clone();
-            let target = WatchTarget { resource: K::KIND.as_str(), scope, selector: "" };
+            let target = WatchTarget { resource: K::KIND.as_str(), scope };
             reflector::spawn(
-                vec![(VERSION, api)],
+                vec![(VERSION, list_watch)],
                 target,
                 self.store.clone(),
                 context,

@@ -15,12 +15,8 @@ use std::alloc::System;
 use cap::Cap;
 use elpio_operator::{
     api::{LenientFunction, LenientService},
-    cluster::{
-        ObjectKey,
-        store::{ObjectStore, Relist, compact::CompactObject},
-    },
+    cluster::store::{ObjectStore, Relist, StoredObject, compact::CompactObject},
 };
-use kube::Resource;
 use serde::de::DeserializeOwned;
 
 #[global_allocator]
@@ -38,7 +34,7 @@ fn read<K: DeserializeOwned>(text: &str) -> K {
 
 fn fill<K>(store: &ObjectStore<K>, count: usize, text: impl Fn(usize) -> String)
 where
-    K: Resource + DeserializeOwned,
+    K: StoredObject + DeserializeOwned,
 {
     // In pages, as a list comes in.
     for n in 0..count {
@@ -97,7 +93,7 @@ fn unchanged_relist(children: &ObjectStore<CompactObject>) {
         for n in 0..SERVICES {
             let object: CompactObject = read(&objects::knative_service(n));
             assert!(children.is_observed(&object));
-            unchanged.push(ObjectKey::from_object(&object));
+            unchanged.push(object.key());
         }
         unchanged
     });
@@ -113,10 +109,8 @@ fn unchanged_relist(children: &ObjectStore<CompactObject>) {
 
 /// Nothing is left of what was created and deleted.
 fn cycles(children: &ObjectStore<CompactObject>) {
-    let template: CompactObject = read(&objects::knative_service(SERVICES));
     let cycle = |n: usize| {
-        let mut object = template.clone();
-        object.meta_mut().name = Some(format!("another-{n}"));
+        let object: CompactObject = read(&objects::knative_service(SERVICES + n));
         children.apply(object.clone());
         children.delete(object);
     };

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 
-use kube::Resource as _;
 use parking_lot::Mutex;
 
 use crate::{
-    cluster::{ObjectKey, store::children::ChildStore},
+    cluster::{
+        ObjectKey,
+        store::{StoredObject, children::ChildStore},
+    },
     foreign::ChildKind,
     render::drift::Difference,
 };
@@ -48,7 +50,7 @@ impl PersistentDrift {
             return;
         }
         known.retain(|uid, of| {
-            children.get(of.kind, &of.key).is_some_and(|now| now.meta().uid.as_ref() == Some(uid))
+            children.get(of.kind, &of.key).is_some_and(|now| now.uid() == Some(uid.as_str()))
         });
         known.insert(uid.to_owned(), RemainingDrift { kind, key, hash: hash.to_owned(), differences });
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
-
-use crate::cluster::ObjectKey;
+use crate::cluster::{ObjectKey, store::StoredObject};
 
 /// A complete list of one scope: what it does not have is deleted.
 #[derive(Debug)]
@@ -33,11 +31,11 @@ pub struct ObjectChange<K> {
     pub own_write: bool,
 }
 
-impl<K: ResourceExt> ObjectChange<K> {
+impl<K: StoredObject> ObjectChange<K> {
     /// The object that changed.
     #[must_use]
     pub fn key(&self) -> Option<ObjectKey> {
-        self.new.as_ref().or(self.old.as_ref()).map(|o| ObjectKey::from_object(&**o))
+        self.new.as_ref().or(self.old.as_ref()).map(|o| o.key())
     }
 }
 

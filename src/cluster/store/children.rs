@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::{DynamicObject, ObjectMeta, PartialObjectMeta},
+    Client, Resource, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
 };
 use parking_lot::RwLock;
 
@@ -14,8 +14,9 @@ use crate::{
     cluster::{
         ObjectKey,
         store::{
-            ObjectChange, ObjectStore,
+            ObjectChange, ObjectStore, StoredObject,
             compact::CompactObject,
+            list_watch::ListWatch,
             reflector,
             shared_state::SharedWatchState,
             watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
@@ -73,14 +74,14 @@ impl std::fmt::Debug for ChildStore {
 
 /// A child as it can be read: `known`, where that is the same version of it.
 fn unpack(child: &CompactObject, known: Option<&Arc<DynamicObject>>) -> Arc<DynamicObject> {
-    let now = version(child.meta());
-    let same = known.filter(|known| now.is_some() && version(known.meta()) == now);
+    let now = version(child);
+    let same = known.filter(|known| now.is_some() && version(&***known) == now);
     same.cloned().unwrap_or_else(|| Arc::new(child.to_object()))
 }
 
 /// What tells one state of an object from all others.
-fn version(meta: &ObjectMeta) -> Option<(&str, &str)> {
-    meta.uid.as_deref().zip(meta.resource_version.as_deref())
+fn version(object: &impl StoredObject) -> Option<(&str, u64)> {
+    object.uid().zip(object.resource_version())
 }
 
 impl ChildStore {
@@ -114,7 +115,7 @@ impl ChildStore {
         let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<CompactObject>>)| {
             let kind = *kind;
             let child = move |child: Arc<CompactObject>| {
-                let id = ChildId::new(kind, child.name_any());
+                let id = ChildId::new(kind, child.key().name);
                 let object = unpack(&child, known.get(&id));
                 (id, object)
             };
@@ -125,9 +126,9 @@ impl ChildStore {
 
     /// What these children control in turn, as far as it is watched: the tasks of runs.
     pub fn grandchildren_of(&self, live: &LiveChildren) -> LiveChildren {
-        let runs =
-            live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun).filter_map(|(_, run)| run.uid());
-        runs.flat_map(|uid| self.controlled_by(&uid)).collect()
+        let runs = live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun);
+        let uids = runs.filter_map(|(_, run)| run.metadata.uid.as_deref());
+        uids.flat_map(|uid| self.controlled_by(uid)).collect()
     }
 
     /// One child, whatever controls it; only objects with the owner's label are known.
@@ -201,20 +202,17 @@ impl ChildStore {
         on_change: &OnChildChange,
         on_availability: &OnAvailabilityChange,
     ) -> WatchHandle {
-        let api = |version: &&'static str| {
+        let list_watch = |version: &&'static str| {
             let resource = kind.api_resource(version);
-            let api: Api<CompactObject> = match scope {
-                "" => Api::all_with(self.client.clone(), &resource),
-                namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
-            };
-            (*version, api)
+            let namespace = Some(scope).filter(|scope| !scope.is_empty());
+            let url = DynamicObject::url_path(&resource, namespace);
+            (*version, ListWatch::new(self.client.clone(), url, owner_label(kind)))
         };
-        let target =
-            WatchTarget { resource: kind.label(), scope: scope.to_owned(), selector: owner_label(kind) };
+        let target = WatchTarget { resource: kind.label(), scope: scope.to_owned() };
         let (on_change, on_availability) = (on_change.clone(), on_availability.clone());
         let namespace = scope.to_owned();
         reflector::spawn(
-            kind.versions().iter().map(api).collect(),
+            kind.versions().iter().map(list_watch).collect(),
             target,
             store.clone(),
             &self.context,
@@ -233,6 +231,8 @@ impl ChildStore {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::ObjectMeta;
+
     use super::*;
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
         for (uid, version, is_reused) in [("1", "7", true), ("1", "8", false), ("2", "7", false)] {
             let unpacked = unpack(&child(uid, version).into(), Some(&known));
             assert_eq!(Arc::ptr_eq(&unpacked, &known), is_reused, "{uid} at {version}");
-            assert_eq!(unpacked.resource_version().as_deref(), Some(version));
+            assert_eq!(unpacked.metadata.resource_version.as_deref(), Some(version));
         }
         let unnamed = CompactObject::from(DynamicObject {
             types: None,

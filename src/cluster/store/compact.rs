@@ -1,12 +1,12 @@
 //! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when it changes
 //! and when its owner is reconciled. As a tree it would take many times the memory. It makes no request.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::marker::PhantomData;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    Resource, ResourceExt,
-    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
+    ResourceExt,
+    core::{DynamicObject, ObjectMeta, PartialObjectMeta},
 };
 use serde::{
     Deserialize, Deserializer,
@@ -16,7 +16,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{GROUP, annotation},
-    cluster::store::packed_text::PackedText,
+    cluster::{
+        ObjectKey,
+        store::{packed_text::PackedText, stored_object::StoredObject},
+    },
     render::field_managers,
 };
 
@@ -29,11 +32,14 @@ const MAX_RUN_ITEMS: usize = 64;
 const RUN_SPEC: [&str; 2] = ["status", "params"];
 const RUN_STATUS: [&str; 5] = ["conditions", "startTime", "completionTime", "results", "steps"];
 
-/// An object of a child's kind.
+/// An object of a child's kind. Kubernetes's own type for metadata takes half a kilobyte before there is anything in
+/// it, so what identifies the object is beside the text.
 #[derive(Clone, Debug)]
 pub struct CompactObject {
-    /// Name, namespace, uid and resourceVersion, and nothing else.
-    metadata: ObjectMeta,
+    name: Box<str>,
+    namespace: Box<str>,
+    uid: Option<Box<str>>,
+    resource_version: Option<u64>,
     /// The uid of its controller.
     owner: Option<Box<str>>,
     /// The rest of the metadata, and the other fields.
@@ -79,8 +85,15 @@ impl CompactObject {
 
     fn parse<T: DeserializeOwned + Default>(&self) -> (ObjectMeta, T) {
         let (metadata, data): (ObjectMeta, T) = serde_json::from_str(&self.text.unpack()).unwrap_or_default();
-        let ObjectMeta { name, namespace, uid, resource_version, .. } = self.metadata.clone();
-        (ObjectMeta { name, namespace, uid, resource_version, ..metadata }, data)
+        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let metadata = ObjectMeta {
+            name: text(&self.name),
+            namespace: text(&self.namespace),
+            uid: self.uid.as_deref().and_then(text),
+            resource_version: self.resource_version.map(|version| version.to_string()),
+            ..metadata
+        };
+        (metadata, data)
     }
 }
 
@@ -89,15 +102,12 @@ impl From<DynamicObject> for CompactObject {
         let DynamicObject { mut metadata, data, .. } = trim(object);
         let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         let owner = owner.map(|owner| owner.uid.clone().into_boxed_str());
-        let names = ObjectMeta {
-            name: metadata.name.take(),
-            namespace: metadata.namespace.take(),
-            uid: metadata.uid.take(),
-            resource_version: metadata.resource_version.take(),
-            ..ObjectMeta::default()
-        };
+        let name = metadata.name.take().unwrap_or_default().into_boxed_str();
+        let namespace = metadata.namespace.take().unwrap_or_default().into_boxed_str();
+        let uid = metadata.uid.take().map(String::into_boxed_str);
+        let resource_version = metadata.resource_version.take().and_then(|version| version.parse().ok());
         let text = serde_json::to_string(&(&metadata, &data)).unwrap_or_default();
-        Self { metadata: names, owner, text: PackedText::new(&text) }
+        Self { name, namespace, uid, resource_version, owner, text: PackedText::new(&text) }
     }
 }
 
@@ -112,36 +122,17 @@ impl<'de> Deserialize<'de> for CompactObject {
     }
 }
 
-impl Resource for CompactObject {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
+impl StoredObject for CompactObject {
+    fn key(&self) -> ObjectKey {
+        ObjectKey { namespace: self.namespace.to_string(), name: self.name.to_string() }
     }
 
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
+    fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
     }
 
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
-    }
-
-    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::api_version(resource)
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+    fn resource_version(&self) -> Option<u64> {
+        self.resource_version
     }
 }
 

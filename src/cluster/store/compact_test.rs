@@ -1,8 +1,6 @@
 //! What is kept of an object, by tables.
 #![allow(clippy::unwrap_used)]
 
-use kube::ResourceExt;
-
 use super::*;
 
 fn object(value: Value) -> DynamicObject {
@@ -52,8 +50,8 @@ fn a_child_keeps_all_that_is_compared_and_read() {
     }
     assert_eq!(kept(sent.clone()), expected);
     let compact = CompactObject::from(object(sent));
-    assert_eq!((compact.owner(), compact.name_any().as_str()), (Some("owner"), "web"));
-    assert_eq!(compact.resource_version().as_deref(), Some("7"));
+    assert_eq!((compact.owner(), compact.key().to_string().as_str()), (Some("owner"), "shop/web"));
+    assert_eq!((compact.uid(), compact.resource_version()), (Some("1"), Some(7)));
     // What another manager holds beside Elpio is needed to remove it.
     let mut shared = deployment(&controller("elpio.io/v1alpha1", "ElpioService"));
     let entries = shared["metadata"]["managedFields"].as_array_mut().unwrap();

@@ -8,13 +8,16 @@ use std::{future::Future, time::Duration};
 
 use futures::{AsyncReadExt, Stream, StreamExt};
 use kube::{
-    Api, Resource,
+    Client,
     api::{ListParams, WatchParams},
-    core::{ObjectList, Request, Status, WatchEvent},
+    core::{ObjectList, PartialObjectMeta, Request, Status, WatchEvent},
 };
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{client::call::CALL_TIMEOUT, store::backoff::WatchFailure};
+use crate::cluster::{
+    client::call::CALL_TIMEOUT,
+    store::{backoff::WatchFailure, stored_object::StoredObject},
+};
 
 /// Fewer than client-go's 500: the allocator keeps what a page takes while it is parsed.
 const PAGE_SIZE: u32 = 100;
@@ -29,26 +32,8 @@ const NO_OBJECT: &str = "metadata.name=-";
 /// What a page of a list may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A place in the history of a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResourceVersion {
-    text: String,
-    number: u64,
-}
-
-impl ResourceVersion {
-    /// From a resourceVersion; `None` where there is none.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        Some(Self { text: text.to_owned(), number: text.parse().ok()? })
-    }
-
-    /// As a number: resourceVersions are comparable (KEP-5504).
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-}
+/// A place in the history of a resource: resourceVersions are integers that can be compared (KEP-5504).
+pub type ResourceVersion = u64;
 
 /// What a watch brings.
 #[derive(Debug)]
@@ -61,111 +46,137 @@ pub enum WatchChange<K> {
     Bookmark,
 }
 
-/// Hands everything that there is to `take`, in pages, with the resourceVersion that it was read at, which is returned.
-///
-/// # Errors
-/// [`WatchFailure`].
-pub async fn list<K>(
-    api: &Api<K>,
-    selector: &str,
-    mut take: impl FnMut(&ResourceVersion, Vec<K>),
-) -> Result<ResourceVersion, WatchFailure>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let (mut params, mut limit) = (ListParams::default().labels(selector), PAGE_SIZE);
-    loop {
-        params = params.limit(limit);
-        let Some(page) = in_time(PAGE_TIMEOUT, page(api, &params, limit)).await? else {
-            limit = (limit / PAGE_DIVISOR).max(1);
-            continue;
-        };
-        let version = version_of(page.metadata.resource_version.as_deref())?;
-        take(&version, page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(version),
+/// Lists and watches one resource in one scope.
+#[derive(Clone)]
+pub struct ListWatch {
+    client: Client,
+    url: String,
+    /// Label selector; "" for none.
+    selector: &'static str,
+}
+
+impl ListWatch {
+    /// Of the resource at this path of the API server.
+    #[must_use]
+    pub fn new(client: Client, url: String, selector: &'static str) -> Self {
+        Self { client, url, selector }
+    }
+
+    /// The path of the resource.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn request(&self) -> Request {
+        Request::new(&self.url)
+    }
+
+    fn list_params(&self) -> ListParams {
+        ListParams::default().labels(self.selector)
+    }
+
+    /// Hands everything that there is to `take`, in pages, with the resourceVersion that it was read at, which is
+    /// returned.
+    ///
+    /// # Errors
+    /// [`WatchFailure`].
+    pub async fn list<K: Clone + DeserializeOwned>(
+        &self,
+        mut take: impl FnMut(ResourceVersion, Vec<K>),
+    ) -> Result<ResourceVersion, WatchFailure> {
+        let (mut params, mut limit) = (self.list_params(), PAGE_SIZE);
+        loop {
+            params = params.limit(limit);
+            let Some(page) = in_time(PAGE_TIMEOUT, self.page(&params, limit)).await? else {
+                limit = (limit / PAGE_DIVISOR).max(1);
+                continue;
+            };
+            let version = version_of(page.metadata.resource_version.as_deref())?;
+            take(version, page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(version),
+            }
         }
     }
-}
 
-/// One page; `None` where it is too long to be read. A single object is read whatever its size, which the API
-/// server bounds.
-async fn page<K>(api: &Api<K>, params: &ListParams, limit: u32) -> kube::Result<Option<ObjectList<K>>>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let mut request = Request::new(api.resource_url()).list(params).map_err(kube::Error::BuildRequest)?;
-    request.extensions_mut().insert("list");
-    let answer = api.clone().into_client().request_stream(request).await?;
-    let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
-    let mut text = Vec::new();
-    let read = std::pin::pin!(answer).take(max.saturating_add(1)).read_to_end(&mut text).await;
-    read.map_err(|error| kube::Error::Service(error.into()))?;
-    if text.len() as u64 > max {
-        return Ok(None);
+    /// One page; `None` where it is too long to be read. A single object is read whatever its size, which the API
+    /// server bounds.
+    async fn page<K: Clone + DeserializeOwned>(
+        &self,
+        params: &ListParams,
+        limit: u32,
+    ) -> kube::Result<Option<ObjectList<K>>> {
+        let mut request = self.request().list(params).map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert("list");
+        let answer = self.client.request_stream(request).await?;
+        let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
+        let mut text = Vec::new();
+        let read = std::pin::pin!(answer).take(max.saturating_add(1)).read_to_end(&mut text).await;
+        read.map_err(|error| kube::Error::Service(error.into()))?;
+        if text.len() as u64 > max {
+            return Ok(None);
+        }
+        serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
     }
-    serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
+
+    /// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
+    /// restart of the API server: at most one object is sent.
+    ///
+    /// # Errors
+    /// [`WatchFailure`].
+    pub async fn is_rewound(&self, shown: ResourceVersion) -> Result<bool, WatchFailure> {
+        // The watch cache answers at once. A consistent read may take seconds while the API server is busy; it is made
+        // only where the cache is behind, since another API server's may just be late. The cache knows no limit.
+        let cached = self.list_params().fields(NO_OBJECT).match_any();
+        Ok(self.newest(&cached).await? < shown && self.newest(&self.list_params().limit(1)).await? < shown)
+    }
+
+    /// The resourceVersion at which a list is answered.
+    async fn newest(&self, params: &ListParams) -> Result<ResourceVersion, WatchFailure> {
+        let mut request = self.request().list_metadata(params).map_err(invalid)?;
+        request.extensions_mut().insert("list_metadata");
+        let answer = self.client.request::<ObjectList<PartialObjectMeta>>(request);
+        version_of(in_time(CALL_TIMEOUT, answer).await?.metadata.resource_version.as_deref())
+    }
+
+    /// Opens a watch from a resourceVersion on.
+    ///
+    /// # Errors
+    /// [`WatchFailure`].
+    pub async fn watch<K: Clone + DeserializeOwned + Send + 'static>(
+        &self,
+        from: ResourceVersion,
+    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + Unpin + use<K>, WatchFailure> {
+        let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or_default();
+        let params = WatchParams::default().labels(self.selector).timeout(seconds);
+        let mut request = self.request().watch(&params, &from.to_string()).map_err(invalid)?;
+        request.extensions_mut().insert("watch");
+        let stream = in_time(CALL_TIMEOUT, self.client.request_events(request)).await?;
+        Ok(stream.boxed())
+    }
 }
 
-/// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
-/// restart of the API server: at most one object is sent.
-///
-/// # Errors
-/// [`WatchFailure`].
-pub async fn is_rewound<K>(
-    api: &Api<K>,
-    selector: &str,
-    shown: &ResourceVersion,
-) -> Result<bool, WatchFailure>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let is_behind = async |params: ListParams| {
-        let page: ObjectList<_> = in_time(CALL_TIMEOUT, api.list_metadata(&params)).await?;
-        Ok(version_of(page.metadata.resource_version.as_deref())?.number() < shown.number())
-    };
-    // The watch cache answers at once. A consistent read may take seconds while the API server is busy; it is made only
-    // where the cache is behind, since another API server's may just be late. The cache knows no limit.
-    let cached = ListParams::default().labels(selector).fields(NO_OBJECT).match_any();
-    Ok(is_behind(cached).await? && is_behind(ListParams::default().labels(selector).limit(1)).await?)
-}
-
-/// Opens a watch from a resourceVersion on.
-///
-/// # Errors
-/// [`WatchFailure`].
-pub async fn watch<K>(
-    api: &Api<K>,
-    selector: &str,
-    from: &ResourceVersion,
-) -> Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + Unpin + use<K>, WatchFailure>
-where
-    K: Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or_default();
-    let params = WatchParams::default().labels(selector).timeout(seconds);
-    let stream = in_time(CALL_TIMEOUT, api.watch(&params, &from.text)).await?;
-    Ok(stream.boxed())
+fn invalid(error: kube::core::request::Error) -> WatchFailure {
+    of_error(&kube::Error::BuildRequest(error))
 }
 
 /// What one item of a watch means; the resourceVersion follows it. `None`: nothing to act upon.
 ///
 /// # Errors
 /// [`WatchFailure`]: the stream is to be left.
-pub fn advance<K: Resource>(
+pub fn advance<K: StoredObject>(
     item: kube::Result<WatchEvent<K>>,
     version: &mut ResourceVersion,
 ) -> Result<Option<WatchChange<K>>, WatchFailure> {
     let (brought, change) = match item {
         Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-            (object.meta().resource_version.clone(), WatchChange::Applied(object))
+            (object.resource_version(), WatchChange::Applied(object))
         }
-        Ok(WatchEvent::Deleted(object)) => {
-            (object.meta().resource_version.clone(), WatchChange::Deleted(object))
-        }
+        Ok(WatchEvent::Deleted(object)) => (object.resource_version(), WatchChange::Deleted(object)),
         Ok(WatchEvent::Bookmark(bookmark)) => {
-            (Some(bookmark.metadata.resource_version), WatchChange::Bookmark)
+            (bookmark.metadata.resource_version.parse().ok(), WatchChange::Bookmark)
         }
         Ok(WatchEvent::Error(status)) => return Err(of_status(&status)),
         // One object that cannot be read must not keep the others from being seen.
@@ -175,8 +186,8 @@ pub fn advance<K: Resource>(
         }
         Err(error) => return Err(of_error(&error)),
     };
-    let next = version_of(brought.as_deref())?;
-    if next.number < version.number {
+    let next = brought.ok_or_else(no_version)?;
+    if next < *version {
         return Err(WatchFailure::Expired);
     }
     *version = next;
@@ -184,8 +195,11 @@ pub fn advance<K: Resource>(
 }
 
 fn version_of(version: Option<&str>) -> Result<ResourceVersion, WatchFailure> {
-    let unreadable = || WatchFailure::Failed(format!("resourceVersion {version:?} is no number"));
-    version.and_then(ResourceVersion::new).ok_or_else(unreadable)
+    version.and_then(|version| version.parse().ok()).ok_or_else(no_version)
+}
+
+fn no_version() -> WatchFailure {
+    WatchFailure::Failed("the answer has no resourceVersion, or one that is no number".to_owned())
 }
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
@@ -262,13 +276,13 @@ mod tests {
             (error(404, &json!([])), Err(WatchFailure::Absent), 10),
             (error(500, &json!([])), failed(500), 10),
         ] {
-            let mut version = ResourceVersion::new("10").unwrap();
+            let mut version = 10;
             let meaning = advance(item(&event), &mut version).map(|change| match change.unwrap() {
                 WatchChange::Applied(_) => "applied",
                 WatchChange::Deleted(_) => "deleted",
                 WatchChange::Bookmark => "bookmark",
             });
-            assert_eq!((meaning, version.number()), (expected, at), "{event}");
+            assert_eq!((meaning, version), (expected, at), "{event}");
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod list_watch;
 mod packed_text;
 pub mod reflector;
 pub mod shared_state;
+mod stored_object;
 pub mod watch_handle;
 
 use std::{
@@ -21,12 +22,14 @@ use std::{
     sync::Arc,
 };
 
-use kube::ResourceExt;
 use parking_lot::RwLock;
 
 use crate::cluster::{ObjectKey, table};
 
-pub use crate::cluster::store::change::{ObjectChange, Relist};
+pub use crate::cluster::store::{
+    change::{ObjectChange, Relist},
+    stored_object::StoredObject,
+};
 
 /// How many deletions are remembered, to distinguish a late response from a new object.
 const MAX_TOMBSTONES: usize = 1024;
@@ -61,11 +64,11 @@ struct Inner<K> {
 }
 
 /// An object's resourceVersion as the integer that it is.
-pub fn resource_version<K: ResourceExt>(object: &K) -> u64 {
-    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+pub fn resource_version<K: StoredObject>(object: &K) -> u64 {
+    object.resource_version().unwrap_or(0)
 }
 
-impl<K: ResourceExt> ObjectStore<K> {
+impl<K: StoredObject> ObjectStore<K> {
     /// An empty cache; `owner_of` gives the uid under which [`ObjectStore::owned_by`] finds an object.
     pub fn new(owner_of: fn(&K) -> Option<&str>) -> Self {
         let inner = Inner {
@@ -106,7 +109,7 @@ impl<K: ResourceExt> ObjectStore<K> {
     /// Whether the watch has shown this object at this version: a list brings nothing new of it.
     pub fn is_observed(&self, object: &K) -> bool {
         let inner = self.inner.read();
-        let observed = inner.observed.get(&ObjectKey::from_object(object));
+        let observed = inner.observed.get(&object.key());
         observed.is_some_and(|known| resource_version(&**known) == resource_version(object))
     }
 
@@ -128,8 +131,7 @@ impl<K: ResourceExt> ObjectStore<K> {
     /// Lays the response of a write of this process over what the watch has seen so far. Returns what it changed;
     /// `None` where the watch was faster.
     pub fn assume(&self, object: K) -> Option<ObjectChange<K>> {
-        let (key, version, object) =
-            (ObjectKey::from_object(&object), resource_version(&object), Arc::new(object));
+        let (key, version, object) = (object.key(), resource_version(&object), Arc::new(object));
         let mut inner = self.inner.write();
         let old = inner.newest(&key);
         let buried = inner.deleted.iter().any(|(k, at)| *k == key && *at >= version);
@@ -144,14 +146,14 @@ impl<K: ResourceExt> ObjectStore<K> {
     /// The API server answered that this object is gone.
     pub fn assume_deleted(&self, object: &K) {
         let mut inner = self.inner.write();
-        let known = inner.newest(&ObjectKey::from_object(object)).filter(|known| known.uid() == object.uid());
+        let known = inner.newest(&object.key()).filter(|known| known.uid() == object.uid());
         if let Some(known) = known {
             inner.remove(known, self.owner_of);
         }
     }
 }
 
-impl<K: ResourceExt> Inner<K> {
+impl<K: StoredObject> Inner<K> {
     fn newest(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.assumed.get(key).or_else(|| self.observed.get(key)).cloned()
     }
@@ -185,7 +187,7 @@ impl<K: ResourceExt> Inner<K> {
     }
 
     fn upsert(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<&str>) -> ObjectChange<K> {
-        let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
+        let (key, rv) = (object.key(), resource_version(&*object));
         let old = self.newest(&key);
         let mut echo = false;
         if let Some(written) = self.assumed.get(&key).map(|w| resource_version(&**w)) {
@@ -204,7 +206,7 @@ impl<K: ResourceExt> Inner<K> {
     }
 
     fn remove(&mut self, object: Arc<K>, owner_of: fn(&K) -> Option<&str>) -> ObjectChange<K> {
-        let (key, rv) = (ObjectKey::from_object(&*object), resource_version(&*object));
+        let (key, rv) = (object.key(), resource_version(&*object));
         let old = self.newest(&key);
         if self.assumed.get(&key).is_some_and(|w| resource_version(&**w) > rv) {
             // Deleted, and already created again by Elpio: the watch will show it.
@@ -240,7 +242,7 @@ impl<K: ResourceExt> Inner<K> {
             self.observed.extend::<HashMap<_, _>>(rewound);
         }
         let listed: HashMap<ObjectKey, Arc<K>> =
-            objects.into_iter().map(|o| (ObjectKey::from_object(&o), Arc::new(o))).collect();
+            objects.into_iter().map(|o| (o.key(), Arc::new(o))).collect();
         let unchanged: HashSet<ObjectKey> = unchanged.into_iter().collect();
         let unlisted = |key: &ObjectKey| {
             let is_listed = listed.contains_key(key) || unchanged.contains(key);

@@ -7,20 +7,16 @@ use std::{
 };
 
 use futures::StreamExt;
-use kube::Api;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch as channel};
 
 use crate::{
-    cluster::{
-        ObjectKey,
-        store::{
-            ObjectChange, ObjectStore, Relist,
-            backoff::{WatchBackoff, WatchFailure},
-            list_watch::{self, ResourceVersion, WATCH_TIMEOUT, WatchChange},
-            shared_state::{SharedWatchState, WatchId, WatchSignals},
-            watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
-        },
+    cluster::store::{
+        ObjectChange, ObjectStore, Relist, StoredObject,
+        backoff::{WatchBackoff, WatchFailure},
+        list_watch::{ListWatch, ResourceVersion, WATCH_TIMEOUT, WatchChange, advance},
+        shared_state::{SharedWatchState, WatchId, WatchSignals},
+        watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
     },
     telemetry::WatchGuard,
 };
@@ -37,7 +33,7 @@ const MIN_LIFE: Duration = Duration::from_secs(1);
 /// Starts a watch of the first of these versions that is served. `on_change` is called for every change,
 /// `on_state` after each change of its state.
 pub fn spawn<K, C, T>(
-    apis: Vec<(&'static str, Api<K>)>,
+    apis: Vec<(&'static str, ListWatch)>,
     target: WatchTarget,
     store: Arc<ObjectStore<K>>,
     context: &WatchContext,
@@ -45,7 +41,7 @@ pub fn spawn<K, C, T>(
     on_state: T,
 ) -> WatchHandle
 where
-    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    K: StoredObject + Clone + DeserializeOwned + Send + Sync + 'static,
     C: Fn(ObjectChange<K>) + Send + Sync + 'static,
     T: Fn() + Send + Sync + 'static,
 {
@@ -76,7 +72,7 @@ where
 }
 
 struct Reflector<K, C, T> {
-    apis: Vec<(&'static str, Api<K>)>,
+    apis: Vec<(&'static str, ListWatch)>,
     served: usize,
     id: WatchId,
     target: WatchTarget,
@@ -100,7 +96,7 @@ struct Reflector<K, C, T> {
 
 impl<K, C, T> Reflector<K, C, T>
 where
-    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    K: StoredObject + Clone + DeserializeOwned + Send + Sync + 'static,
     C: Fn(ObjectChange<K>) + Send + Sync,
     T: Fn() + Send + Sync,
 {
@@ -129,34 +125,33 @@ where
     /// One list, where one is needed, and one watch.
     async fn list_and_watch(&mut self) -> Result<(), WatchFailure> {
         let api = self.apis[self.served].1.clone();
-        let selector = self.target.selector;
         if self.interrupted
-            && let Some(version) = &self.resource_version
-            && list_watch::is_rewound(&api, selector, version).await?
+            && let Some(version) = self.resource_version
+            && api.is_rewound(version).await?
         {
             let (resource, namespace) = (self.id.0, &self.id.1);
             tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
             self.resource_version = None;
         }
-        let mut version = match self.resource_version.clone() {
+        let mut version = match self.resource_version {
             Some(version) => version,
             None => self.list(&api).await?,
         };
         self.interrupted = true;
-        let mut stream = list_watch::watch(&api, selector, &version).await?;
+        let mut stream = api.watch(version).await?;
         self.context.shared.answered();
         self.context.shared.record_working(&self.id);
         let opened = Instant::now();
         let mut quiet = true;
         while let Some(item) = stream.next().await {
-            let change = list_watch::advance(item, &mut version);
+            let change = advance(item, &mut version);
             let Some(change) = change.inspect_err(|_| self.backoff.reset_after(opened.elapsed()))? else {
                 continue;
             };
             quiet = false;
             self.backoff.reset();
-            self.resource_version = Some(version.clone());
-            self.last_seen.clone_from(&self.resource_version);
+            self.resource_version = Some(version);
+            self.last_seen = self.resource_version;
             self.take(change);
         }
         if quiet && opened.elapsed() < MIN_LIFE {
@@ -168,33 +163,30 @@ where
         Ok(())
     }
 
-    async fn list(&mut self, api: &Api<K>) -> Result<ResourceVersion, WatchFailure> {
+    async fn list(&mut self, api: &ListWatch) -> Result<ResourceVersion, WatchFailure> {
         let asked = Instant::now();
         let (mut objects, mut unchanged) = (Vec::new(), Vec::new());
-        let is_rewound = |version: &ResourceVersion| {
-            self.last_seen.as_ref().is_some_and(|seen| version.number() < seen.number())
-        };
-        let version = list_watch::list(api, self.target.selector, |version, page: Vec<K>| {
+        let is_rewound = |version: ResourceVersion| self.last_seen.is_some_and(|seen| version < seen);
+        let take = |version, page: Vec<K>| {
             // Of most objects nothing is new: only their keys wait for the end of the list.
             for object in page {
                 if !is_rewound(version) && self.store.is_observed(&object) {
-                    unchanged.push(ObjectKey::from_object(&object));
+                    unchanged.push(object.key());
                 } else {
                     objects.push(object);
                 }
             }
-        })
-        .await?;
-        let rewound = is_rewound(&version);
-        let guard = self.guard.get_or_insert_with(|| {
-            self.context.metrics.watch_guard(self.target.resource, api.resource_url())
-        });
+        };
+        let version = api.list(take).await?;
+        let rewound = is_rewound(version);
+        let guard = self
+            .guard
+            .get_or_insert_with(|| self.context.metrics.watch_guard(self.target.resource, api.url()));
         guard.record_events(objects.len() + unchanged.len());
-        let (scope, number) = (self.target.scope.clone(), version.number());
-        let list = Relist { scope, objects, unchanged, version: number, rewound };
+        let list = Relist { scope: self.target.scope.clone(), objects, unchanged, version, rewound };
         self.store.replace(list).into_iter().for_each(&self.on_change);
-        self.resource_version = Some(version.clone());
-        self.last_seen.clone_from(&self.resource_version);
+        self.resource_version = Some(version);
+        self.last_seen = self.resource_version;
         self.context.shared.record_event(&self.id, asked);
         self.lists.send_replace(Some(Instant::now()));
         self.set_state(WatchState::Synced(self.apis[self.served].0));

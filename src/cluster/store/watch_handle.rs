@@ -86,8 +86,6 @@ pub struct WatchTarget {
     pub resource: &'static str,
     /// The namespace watched; "" for all.
     pub scope: String,
-    /// Label selector; "" for none.
-    pub selector: &'static str,
 }
 
 /// Where a watch runs.
