@@ -4,6 +4,11 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Command;
 use elpio_operator::{api, check, plugin, run};
+use tikv_jemallocator::Jemalloc;
+
+/// It gives back what a list or a wave of changes took, and takes less time than the system's.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The name by which kubectl finds the program as its plugin.
 const PLUGIN: &str = "kubectl-elpio";

@@ -113,7 +113,7 @@ fn can_build_for(target: &str) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// The binary, linked statically against glibc: it resolves names by itself, and its allocator bears threads.
+/// The binary, linked statically against glibc: it resolves names by itself.
 fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, ReleaseError> {
     if let Some(binary) = &options.binary {
         return read(binary);
@@ -139,6 +139,8 @@ fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, Rel
         .env("ELPIO_REVISION", revision);
     if options.arm64 {
         command.env("CC_aarch64_unknown_linux_gnu", ARM64_LINKER);
+        // The pages of a node may have 64 KiB, and jemalloc must know the largest.
+        command.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
         command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", ARM64_LINKER);
     }
     let status = command.status().map_err(|error| ReleaseError::File("cargo".to_owned(), error))?;

@@ -69,8 +69,7 @@ pub fn layout(members: &Members, config: &ImageConfig) -> io::Result<OciLayout> 
         "architecture": config.architecture,
         "config": {
             "Entrypoint": ["/usr/local/bin/elpio-operator"],
-            // As in the Dockerfile, which says why.
-            "Env": ["PATH=/usr/local/bin", "MALLOC_MMAP_THRESHOLD_=131072"],
+            "Env": ["PATH=/usr/local/bin"],
             "ExposedPorts": {"8081/tcp": {}, "9095/tcp": {}},
             "Labels": labels,
             "User": USER,

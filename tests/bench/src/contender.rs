@@ -64,8 +64,6 @@ pub fn spawn_operator(binary: &Path, cluster: &Cluster, workers: usize, more: &[
         ("ELPIO_METRICS_ADDR", "127.0.0.1"),
         ("ELPIO_ENGINE", "knative"),
         ("ELPIO_CONCURRENCY", workers.as_str()),
-        // As the image sets it.
-        ("MALLOC_MMAP_THRESHOLD_", "131072"),
     ];
     Operator::spawn(binary, &cluster.kubeconfig_for(USER), &[&env[..], more].concat())
 }
