@@ -13,7 +13,7 @@ use crate::telemetry::{
         attributes::LabelValue,
         definition::{InstrumentDef, InstrumentKind},
     },
-    prometheus::exemplars::ExemplarReservoir,
+    prometheus::exemplars::{ExemplarReservoir, SeriesExemplars},
     trace::span_ids::SpanIds,
 };
 
@@ -54,8 +54,14 @@ pub(in crate::telemetry) struct TypedHistogram {
     row: &'static InstrumentDef,
     inner: Histogram<f64>,
     /// Bound with the first value: none is shown before.
-    series: Series<OnceLock<BoundHistogram<f64>>>,
+    series: Series<OnceLock<HistogramSeries>>,
     exemplars: Option<Arc<ExemplarReservoir>>,
+}
+
+/// One series of a histogram.
+struct HistogramSeries {
+    values: BoundHistogram<f64>,
+    exemplars: Option<Arc<SeriesExemplars>>,
 }
 
 /// The values are words of the closed sets; that they are in the order of the row is for tests to see.
@@ -138,12 +144,15 @@ impl TypedHistogram {
         values: [LabelValue; N],
         ids: Option<SpanIds>,
     ) {
-        let attributes = || attributes(self.row, values);
-        if let Some(series) = self.series.of(values) {
-            series.get_or_init(|| self.inner.bind(&attributes())).record(value);
-        }
-        if ids.is_some() {
-            self.record_exemplar(value, &attributes(), ids);
+        let Some(series) = self.series.of(values) else { return };
+        let series = series.get_or_init(|| {
+            let attributes = attributes(self.row, values);
+            let exemplars = self.exemplars.as_ref().and_then(|all| all.series(self.row, &attributes));
+            HistogramSeries { values: self.inner.bind(&attributes), exemplars }
+        });
+        series.values.record(value);
+        if let (Some(exemplars), Some(ids)) = (&series.exemplars, ids) {
+            exemplars.offer(value, ids);
         }
     }
 
@@ -159,8 +168,10 @@ impl TypedHistogram {
         attributes: &[KeyValue],
         ids: Option<SpanIds>,
     ) {
-        if let (Some(exemplars), Some(ids)) = (&self.exemplars, ids) {
-            exemplars.offer(self.row, attributes, value, ids);
+        if let (Some(exemplars), Some(ids)) = (&self.exemplars, ids)
+            && let Some(series) = exemplars.series(self.row, attributes)
+        {
+            series.offer(value, ids);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
 //! read by the page alone.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use foldhash::HashMap;
 use opentelemetry::KeyValue;
@@ -26,8 +26,25 @@ pub(in crate::telemetry) type Labels = Vec<(String, String)>;
 struct Family {
     by_attributes: HashMap<Box<[KeyValue]>, usize>,
     by_labels: HashMap<Labels, usize>,
-    /// For each series one exemplar for each bucket.
-    series: Vec<Vec<Option<Exemplar>>>,
+    series: Vec<Arc<SeriesExemplars>>,
+}
+
+/// The exemplars of one series.
+#[derive(Debug)]
+pub(in crate::telemetry) struct SeriesExemplars {
+    bounds: &'static [f64],
+    /// One for each bucket, the last for `+Inf`.
+    by_bucket: Mutex<Vec<Option<Exemplar>>>,
+}
+
+impl SeriesExemplars {
+    /// Notes the exemplar of the bucket that `value` fell into.
+    pub(in crate::telemetry) fn offer(&self, value: f64, ids: SpanIds) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(last) = self.by_bucket.lock().get_mut(bucket) {
+            *last = Some(Exemplar { ids, value, at: SystemTime::now() });
+        }
+    }
 }
 
 /// The exemplars of all histograms.
@@ -35,37 +52,29 @@ struct Family {
 pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Family>>);
 
 impl ExemplarReservoir {
-    /// Notes the exemplar of the bucket that `value` fell into.
-    pub(in crate::telemetry) fn offer(
+    /// The series of these attributes; `None` beyond the number of series that the instrument itself shows.
+    pub(in crate::telemetry) fn series(
         &self,
         row: &'static InstrumentDef,
         attributes: &[KeyValue],
-        value: f64,
-        ids: SpanIds,
-    ) {
-        let bucket = row.buckets.partition_point(|bound| *bound < value);
-        let mut all = self.0.lock();
-        let family = all.entry(row.prometheus_name).or_default();
-        if let Some(series) = family.series_of(row, attributes) {
-            series[bucket] = Some(Exemplar { ids, value, at: SystemTime::now() });
-        }
+    ) -> Option<Arc<SeriesExemplars>> {
+        self.0.lock().entry(row.prometheus_name).or_default().series(row, attributes)
     }
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock();
         let found = all.get(family).and_then(|family| Some(&family.series[*family.by_labels.get(labels)?]));
-        found.cloned().unwrap_or_default()
+        found.map(|series| series.by_bucket.lock().clone()).unwrap_or_default()
     }
 }
 
 impl Family {
-    /// The series of these attributes; `None` beyond the number of series that the instrument itself shows.
-    fn series_of(
+    fn series(
         &mut self,
-        row: &InstrumentDef,
+        row: &'static InstrumentDef,
         attributes: &[KeyValue],
-    ) -> Option<&mut Vec<Option<Exemplar>>> {
+    ) -> Option<Arc<SeriesExemplars>> {
         let known = self.by_attributes.get(attributes).copied();
         let index = match known {
             Some(index) => index,
@@ -74,12 +83,14 @@ impl Family {
                 let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned()));
                 let index = *self.by_labels.entry(labels(pairs)).or_insert(self.series.len());
                 self.by_attributes.insert(attributes.into(), index);
-                self.series
-                    .resize_with(self.series.len().max(index + 1), || vec![None; row.buckets.len() + 1]);
+                if index == self.series.len() {
+                    let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
+                    self.series.push(Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket }));
+                }
                 index
             }
         };
-        self.series.get_mut(index)
+        self.series.get(index).cloned()
     }
 }
 
@@ -106,10 +117,11 @@ mod tests {
     fn a_value_on_a_bound_belongs_to_that_bucket_and_the_last_one_wins() {
         let exemplars = ExemplarReservoir::default();
         let kind = [KeyValue::new("kind", "ElpioService")];
-        exemplars.offer(&RECONCILE_DURATION, &kind, 0.001, ids(1));
-        exemplars.offer(&RECONCILE_DURATION, &kind, 0.0011, ids(2));
-        exemplars.offer(&RECONCILE_DURATION, &kind, 0.002, ids(3));
-        exemplars.offer(&RECONCILE_DURATION, &kind, 99.0, ids(4));
+        let offer = |value, ids| exemplars.series(&RECONCILE_DURATION, &kind).unwrap().offer(value, ids);
+        offer(0.001, ids(1));
+        offer(0.0011, ids(2));
+        offer(0.002, ids(3));
+        offer(99.0, ids(4));
         let found = exemplars
             .for_series(RECONCILE_DURATION.prometheus_name, &vec![("kind".into(), "ElpioService".into())]);
         let traces: Vec<Option<SpanIds>> = found.into_iter().map(|e| e.map(|e| e.ids)).collect();
