@@ -2,7 +2,10 @@
 
 use std::{net::TcpListener, pin::pin, time::Duration};
 
-use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
+use elpio_cluster::{
+    eventually,
+    otlp::{OtlpReceiver, ReceiverFault},
+};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
@@ -249,6 +252,30 @@ async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
     let shutdown = pushing.telemetry.shutdown(Duration::from_millis(300));
     let reported = tokio::time::timeout(GUARD, shutdown).await.expect("it does not wait for the export");
     assert!(reported.iter().any(|line| line.starts_with("traces: ")), "{reported:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_exported_when_it_is_full_and_after_its_delay() {
+    let never = NEVER.as_millis().to_string();
+    // Reconciles, spans of a batch, its delay in milliseconds, and what arrives without a flush.
+    for (reconciles, batch, delay, arrive) in [(3, "2", never.as_str(), 2), (3, "100", "20", 3)] {
+        let receiver = OtlpReceiver::start().await;
+        let pushing = pushing(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint()),
+            ("OTEL_BSP_SCHEDULE_DELAY", delay),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch),
+        ]);
+        for _ in 0..reconciles {
+            pushing.reconcile().await;
+        }
+        eventually(&format!("{arrive} spans in batches of {batch}"), GUARD, async || {
+            let arrived = receiver.spans().len();
+            if arrived == arrive { Ok(()) } else { Err(arrived.to_string()) }
+        })
+        .await;
+        pushing.telemetry.flush();
+        assert_eq!(receiver.spans().len(), reconciles);
+    }
 }
 
 /// The client's own queue has a handle of a call's span, and drops it after the call.

@@ -26,7 +26,9 @@ use crate::telemetry::{
         counting_exporter::CountingExporter,
         otlp::OtlpExporters,
         providers::{self, AddReader},
+        reloading::ReloadingExporter,
         shutdown::Telemetry,
+        spans::{OtlpBatchProcessor, OtlpSpanExporter},
     },
     log::{self, processor::ObjectLogProcessor},
     metrics::Metrics,
@@ -118,13 +120,21 @@ impl TelemetryBuilder {
             .build();
         let watched = CountingExporter::new(exporter, Signal::Traces, &self.delivery, &waiting);
         let batch = BatchSpanProcessor::builder(watched).with_batch_config(config).build();
-        self.spans.push(Box::new(BoundedProcessor::new(
-            batch,
-            Signal::Traces,
-            bounds.queue,
-            waiting,
-            &self.delivery,
-        )));
+        self.bounded_spans(batch, waiting)
+    }
+
+    /// Pushes spans over OTLP.
+    fn otlp_spans(mut self, exporter: ReloadingExporter<OtlpSpanExporter>) -> Self {
+        let waiting = self.queue(Signal::Traces);
+        let watched = CountingExporter::new(exporter, Signal::Traces, &self.delivery, &waiting);
+        let batch = OtlpBatchProcessor::new(watched, self.settings.spans);
+        self.bounded_spans(batch, waiting)
+    }
+
+    fn bounded_spans<P: SpanProcessor + 'static>(mut self, batch: P, waiting: Arc<AtomicUsize>) -> Self {
+        let room = self.settings.spans.queue;
+        let bounded = BoundedProcessor::new(batch, Signal::Traces, room, waiting, &self.delivery);
+        self.spans.push(Box::new(bounded));
         self
     }
 
@@ -170,7 +180,7 @@ impl TelemetryBuilder {
         let logs = otlp(Signal::Logs, &settings.logs.otlp, settings.records.timeout);
         let metrics = otlp(Signal::Metrics, &settings.metrics.otlp, settings.timeout);
         match traces.map(OtlpExporters::spans).transpose() {
-            Ok(exporter) => self = exporter.into_iter().fold(self, Self::spans),
+            Ok(exporter) => self = exporter.into_iter().fold(self, Self::otlp_spans),
             Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
         }
         match logs.map(OtlpExporters::logs).transpose() {

@@ -28,7 +28,7 @@ use crate::telemetry::{
 
 /// An exporter and the tally of its signal.
 pub(in crate::telemetry) struct CountingExporter<E> {
-    inner: E,
+    pub(in crate::telemetry) inner: E,
     signal: Signal,
     delivery: Arc<ExportStats>,
     /// Items accepted by the processor in front and not yet taken by the exporter.
@@ -45,14 +45,14 @@ impl<E> CountingExporter<E> {
         Self { inner, signal, delivery: Arc::clone(delivery), queued: Arc::clone(waiting) }
     }
 
-    fn dequeued(&self, items: usize) {
+    pub(in crate::telemetry) fn dequeued(&self, items: usize) {
         // An item that the processor in front has not counted is not below zero.
         let _ = self
             .queued
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
     }
 
-    fn record_result(&self, lost: usize, result: &OTelSdkResult) {
+    pub(in crate::telemetry) fn record_result(&self, lost: usize, result: &OTelSdkResult) {
         let failure = result.as_ref().err().map(ToString::to_string);
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
         match self.delivery.record_export(self.signal, lost, failure.as_deref(), Instant::now()) {

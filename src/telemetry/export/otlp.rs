@@ -1,4 +1,4 @@
-//! Builds OTLP exporters from settings: the transport and what the exporters' crate leaves to us; it reads no
+//! Builds OTLP exporters from settings: the transport and what `opentelemetry-otlp` leaves to us; it reads no
 //! environment.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -8,7 +8,7 @@ use opentelemetry_otlp::{
     Compression, LogExporter, MetricExporter, Protocol as Wire, WithExportConfig, WithHttpConfig,
     WithTonicConfig,
 };
-use opentelemetry_sdk::{Resource, logs::LogExporter as _, metrics::Temporality, trace::SpanExporter as _};
+use opentelemetry_sdk::{Resource, logs::LogExporter as _, metrics::Temporality};
 use tonic::{
     metadata::MetadataMap,
     transport::{Channel, Endpoint},
@@ -185,7 +185,7 @@ fn http_headers(otlp: &OtlpConfig) -> Vec<(String, String)> {
     otlp.headers.iter().cloned().chain(authorization).collect()
 }
 
-/// The exporters' crate decodes what it is given, as if it came from the variable.
+/// `opentelemetry-otlp` decodes what it is given, as if it came from the variable.
 fn escaped(headers: Vec<(String, String)>) -> HashMap<String, String> {
     headers.into_iter().map(|(name, value)| (name, value.replace('%', "%25"))).collect()
 }

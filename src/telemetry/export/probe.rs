@@ -6,7 +6,6 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     logs::{LogBatch, LogExporter as _},
     metrics::{data::ResourceMetrics, exporter::PushMetricExporter as _},
-    trace::SpanExporter as _,
 };
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     telemetry::{
         catalog::attributes::Signal,
         config::{InitError, TelemetryConfig, otlp::OtlpConfig},
-        export::otlp::OtlpExporters,
+        export::{otlp::OtlpExporters, spans::EncodedSpans},
         sources::{error_chain::error_chain, export_stats::ExportStats},
     },
 };
@@ -61,7 +60,7 @@ async fn failure_of(signal: Signal, otlp: &OtlpConfig, settings: &TelemetryConfi
     }
     let sent: Result<OTelSdkResult, _> = tokio::time::timeout(TIMEOUT, async {
         match signal {
-            Signal::Traces => exporters.spans().map_err(not_built)?.export(Vec::new()).await,
+            Signal::Traces => exporters.spans().map_err(not_built)?.export(EncodedSpans::default()).await,
             Signal::Metrics => {
                 let exporter = exporters.metrics(settings.temporality).map_err(not_built)?;
                 exporter.export(&ResourceMetrics::default()).await

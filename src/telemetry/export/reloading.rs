@@ -13,7 +13,6 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     logs::{LogBatch, LogExporter},
     metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
-    trace::{SpanData, SpanExporter},
 };
 use parking_lot::Mutex;
 
@@ -48,7 +47,7 @@ impl<E> ReloadingExporter<E> {
     }
 
     /// The exporter, as the files are now.
-    fn current(&self) -> Arc<E> {
+    pub(in crate::telemetry) fn current(&self) -> Arc<E> {
         let mut current = self.current.lock();
         let now = version(&self.files);
         if now != current.0 {
@@ -63,7 +62,7 @@ impl<E> ReloadingExporter<E> {
         Arc::clone(&current.1)
     }
 
-    fn keep_resource(&mut self, resource: &Resource) {
+    pub(in crate::telemetry) fn keep_resource(&mut self, resource: &Resource) {
         self.resource = Some(resource.clone());
         if let Some(exporter) = Arc::get_mut(&mut self.current.get_mut().1) {
             (self.set_resource)(exporter, resource);
@@ -83,22 +82,6 @@ fn version(files: &[PathBuf]) -> Version {
 impl<E> fmt::Debug for ReloadingExporter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReloadingExporter").field("files", &self.files).finish_non_exhaustive()
-    }
-}
-
-impl<E: SpanExporter> SpanExporter for ReloadingExporter<E> {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let exporter = self.current();
-        exporter.export(batch).await
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let exporter = Arc::clone(&self.current.lock().1);
-        exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.keep_resource(resource);
     }
 }
 

@@ -30,6 +30,15 @@ impl MessageWriter {
         self.0
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The fields of another message.
+    pub(super) fn fields(&mut self, of: &Self) {
+        self.0.extend_from_slice(&of.0);
+    }
+
     /// `bool`, `int64`, `uint32` and enumerations; a negative number as its two's complement.
     pub(super) fn varint(&mut self, field: u32, value: u64) {
         self.tag(field, VARINT);

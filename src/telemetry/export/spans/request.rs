@@ -1,6 +1,6 @@
 //! Encodes spans as an OTLP `ExportTraceServiceRequest`; it sends nothing.
 //!
-//! The exporters' crate copies each batch, makes a second tree of messages from the copy and encodes that. This
+//! `opentelemetry-otlp` copies each batch, makes a second tree of messages from the copy and encodes that. This
 //! writes the bytes from the spans as they are. Field numbers: `opentelemetry/proto/trace/v1/trace.proto` and
 //! `common/v1/common.proto`, which no later version may change.
 
@@ -14,8 +14,10 @@ use opentelemetry_sdk::{Resource, trace::SpanData};
 
 use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 
-/// Bytes for a span of the operator with its attributes, so that a batch is not moved while it grows.
-const SPAN_BYTES: usize = 768;
+/// The room for the first spans of a scope.
+const INITIAL_BYTES: usize = 8 << 10;
+/// More than a scope and its fields' heads take, so that a request is not moved while it is written.
+const SCOPE_BYTES: usize = 512;
 
 /// `SpanFlags`: `CONTEXT_HAS_IS_REMOTE` and `CONTEXT_IS_REMOTE`.
 const HAS_IS_REMOTE: u32 = 0x100;
@@ -41,27 +43,48 @@ impl EncodedResource {
     }
 }
 
-/// The request for these spans.
-pub(super) fn encode(batch: &[SpanData], resource: &EncodedResource) -> Vec<u8> {
-    let mut writer = MessageWriter::with_capacity(batch.len() * SPAN_BYTES + resource.message.len() + 64);
-    writer.message(1, |resource_spans| {
-        resource_spans.bytes(1, &resource.message);
-        for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
-            resource_spans.message(2, |scope_spans| encode_scope(scope_spans, spans));
-        }
-        text(resource_spans, 3, &resource.schema_url);
-    });
-    writer.into_bytes()
+/// Spans, encoded one after the other, by their scopes.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct EncodedSpans {
+    scopes: Vec<(InstrumentationScope, MessageWriter)>,
+    len: usize,
 }
 
-/// Spans of one scope.
-fn encode_scope(writer: &mut MessageWriter, spans: &[SpanData]) {
-    let Some(scope) = spans.first().map(|span| &span.instrumentation_scope) else { return };
-    writer.message(1, |message| instrumentation_scope(message, scope));
-    for span in spans {
-        writer.message(2, |message| encode_span(message, span));
+impl EncodedSpans {
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
-    text(writer, 3, scope.schema_url().unwrap_or_default());
+
+    pub(super) fn push(&mut self, span: &SpanData) {
+        let scope = &span.instrumentation_scope;
+        if self.scopes.last().is_none_or(|(last, _)| last != scope) {
+            self.scopes.push((scope.clone(), MessageWriter::with_capacity(INITIAL_BYTES)));
+        }
+        if let Some((_, writer)) = self.scopes.last_mut() {
+            writer.message(2, |message| encode_span(message, span));
+            self.len += 1;
+        }
+    }
+
+    /// The request for these spans.
+    pub(super) fn request(&self, resource: &EncodedResource) -> Vec<u8> {
+        let spans: usize = self.scopes.iter().map(|(_, spans)| spans.as_bytes().len()).sum();
+        let mut writer = MessageWriter::with_capacity(
+            spans + resource.message.len() + (1 + self.scopes.len()) * SCOPE_BYTES,
+        );
+        writer.message(1, |resource_spans| {
+            resource_spans.bytes(1, &resource.message);
+            for (scope, spans) in &self.scopes {
+                resource_spans.message(2, |scope_spans| {
+                    scope_spans.message(1, |message| instrumentation_scope(message, scope));
+                    scope_spans.fields(spans);
+                    text(scope_spans, 3, scope.schema_url().unwrap_or_default());
+                });
+            }
+            text(resource_spans, 3, &resource.schema_url);
+        });
+        writer.into_bytes()
+    }
 }
 
 fn instrumentation_scope(writer: &mut MessageWriter, scope: &InstrumentationScope) {

@@ -1,4 +1,4 @@
-//! Tests of the encoding: against the messages that the exporters' crate makes of the same spans.
+//! Tests of the encoding: against the messages that `opentelemetry-proto` makes of the same spans.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -93,14 +93,22 @@ fn full() -> SpanData {
     }
 }
 
-/// What the exporters' crate would send.
+fn request(batch: &[SpanData], resource: &EncodedResource) -> Vec<u8> {
+    let mut spans = EncodedSpans::default();
+    for span in batch {
+        spans.push(span);
+    }
+    spans.request(resource)
+}
+
+/// What `opentelemetry-otlp` would send.
 fn expected(batch: &[SpanData], resource: &Resource) -> ExportTraceServiceRequest {
     let resource = ResourceAttributesWithSchema::from(resource);
     ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(batch.to_vec(), &resource) }
 }
 
 #[test]
-fn requests_equal_those_of_the_exporters_crate() {
+fn requests_equal_those_of_opentelemetry_otlp() {
     let kinds =
         [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
     let of_kinds = kinds.map(|span_kind| SpanData { span_kind, ..plain("kind") });
@@ -128,7 +136,7 @@ fn requests_equal_those_of_the_exporters_crate() {
     ];
     for resource in &resources {
         for (what, batch) in &batches {
-            let bytes = encode(batch, &EncodedResource::new(resource));
+            let bytes = request(batch, &EncodedResource::new(resource));
             let decoded = ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap();
             assert!(decoded == expected(batch, resource), "{what}: {decoded:#?}");
         }
@@ -145,7 +153,7 @@ fn no_span_of_scopes_that_alternate_is_lost() {
             ..plain("x")
         })
         .collect();
-    let bytes = encode(&batch, &EncodedResource::default());
+    let bytes = request(&batch, &EncodedResource::default());
     let decoded = ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap();
     let scopes = &decoded.resource_spans[0].scope_spans;
     let found: Vec<(String, u8)> = scopes

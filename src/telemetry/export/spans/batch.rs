@@ -1,0 +1,234 @@
+//! Batches spans for the OTLP exporter. A span is encoded where it ends: with the SDK's processor it is moved to
+//! another thread, copied into a batch and freed there. It sends nothing itself.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, mpsc as reply},
+    time::Duration,
+};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{Span, SpanData, SpanProcessor},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{OtlpSpanExporter, request::EncodedSpans};
+use crate::telemetry::{
+    config::limits::BatchConfig,
+    export::{counting_exporter::CountingExporter, reloading::ReloadingExporter},
+};
+
+/// What a flush may take, as in the SDK.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What batches are exported with.
+type Exporter = CountingExporter<ReloadingExporter<OtlpSpanExporter>>;
+
+/// Hands spans to the exporter, in batches. How many may wait is bounded in front of it.
+pub(in crate::telemetry) struct OtlpBatchProcessor {
+    queue: Arc<BatchQueue>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// Encoded spans that wait for their export: full batches, and one that is filled.
+struct BatchQueue {
+    batches: Mutex<VecDeque<EncodedSpans>>,
+    batch_size: usize,
+    is_full: Notify,
+}
+
+enum Command {
+    SetResource(Resource),
+    Flush(reply::SyncSender<OTelSdkResult>),
+    Shutdown(reply::SyncSender<OTelSdkResult>),
+}
+
+impl OtlpBatchProcessor {
+    /// Must be called inside a tokio runtime, on which the exports run.
+    pub(in crate::telemetry) fn new(exporter: Exporter, config: BatchConfig) -> Self {
+        let queue = Arc::new(BatchQueue {
+            batches: Mutex::default(),
+            batch_size: config.export,
+            is_full: Notify::new(),
+        });
+        let (commands, received) = mpsc::unbounded_channel();
+        tokio::spawn(run(exporter, queue.clone(), received, config.delay));
+        Self { queue, commands }
+    }
+
+    /// Sends a command and blocks until it is done.
+    fn call(
+        &self,
+        command: fn(reply::SyncSender<OTelSdkResult>) -> Command,
+        timeout: Duration,
+    ) -> OTelSdkResult {
+        let (sender, done) = reply::sync_channel(1);
+        // Where nobody receives it any more, the sender is dropped.
+        let _ = self.commands.send(command(sender));
+        done.recv_timeout(timeout).unwrap_or_else(|error| {
+            Err(match error {
+                reply::RecvTimeoutError::Timeout => OTelSdkError::Timeout(timeout),
+                reply::RecvTimeoutError::Disconnected => OTelSdkError::AlreadyShutdown,
+            })
+        })
+    }
+}
+
+impl fmt::Debug for OtlpBatchProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtlpBatchProcessor")
+            .field("batch_size", &self.queue.batch_size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SpanProcessor for OtlpBatchProcessor {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.queue.push(&span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.call(Command::Flush, FLUSH_TIMEOUT)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.call(Command::Shutdown, timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        let _ = self.commands.send(Command::SetResource(resource.clone()));
+    }
+}
+
+impl BatchQueue {
+    fn push(&self, span: &SpanData) {
+        let mut batches = self.batches.lock();
+        let is_full = |batch: &EncodedSpans| batch.len() >= self.batch_size;
+        if batches.back().is_none_or(is_full) {
+            batches.push_back(EncodedSpans::default());
+        }
+        if let Some(batch) = batches.back_mut() {
+            batch.push(span);
+            if is_full(batch) {
+                self.is_full.notify_one();
+            }
+        }
+    }
+
+    /// The batch that waits longest, if it has so many spans.
+    fn pop(&self, at_least: usize) -> Option<EncodedSpans> {
+        let mut batches = self.batches.lock();
+        batches.pop_front_if(|batch| batch.len() >= at_least)
+    }
+}
+
+/// Exports full batches at once, and what there is after each delay. Runs until it is shut down.
+async fn run(
+    mut exporter: Exporter,
+    queue: Arc<BatchQueue>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    delay: Duration,
+) {
+    let mut due = interval(delay.max(Duration::from_millis(1)));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(Command::SetResource(resource)) => exporter.set_resource(&resource),
+                Some(Command::Flush(done)) => {
+                    let _ = done.send(export(&exporter, &queue, 1).await);
+                }
+                Some(Command::Shutdown(done)) => {
+                    let _ = done.send(export(&exporter, &queue, 1).await);
+                    return;
+                }
+                None => return,
+            },
+            // What fails is counted and logged by the exporter.
+            () = queue.is_full.notified() => {
+                let _ = export(&exporter, &queue, queue.batch_size).await;
+            }
+            _ = due.tick() => {
+                let _ = export(&exporter, &queue, 1).await;
+            }
+        }
+    }
+}
+
+/// Exports every batch of at least so many spans. Returns the first error.
+async fn export(exporter: &Exporter, queue: &BatchQueue, at_least: usize) -> OTelSdkResult {
+    let mut result = Ok(());
+    while let Some(batch) = queue.pop(at_least) {
+        result = result.and(exporter.export_encoded(batch).await);
+    }
+    result
+}
+
+impl ReloadingExporter<OtlpSpanExporter> {
+    pub(in crate::telemetry) async fn export(&self, batch: EncodedSpans) -> OTelSdkResult {
+        self.current().export(batch).await
+    }
+}
+
+impl Exporter {
+    async fn export_encoded(&self, batch: EncodedSpans) -> OTelSdkResult {
+        let items = batch.len();
+        self.dequeued(items);
+        let result = self.inner.export(batch).await;
+        // What it logs goes to standard error alone, as what the SDK's threads log.
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        self.record_result(items, &result);
+        result
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.keep_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
+    use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+
+    use super::*;
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: SpanContext::empty_context(),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: "a".into(),
+            start_time: std::time::UNIX_EPOCH,
+            end_time: std::time::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: opentelemetry::InstrumentationScope::default(),
+        }
+    }
+
+    #[test]
+    fn a_batch_has_so_many_spans_and_no_more() {
+        let queue = BatchQueue { batches: Mutex::default(), batch_size: 2, is_full: Notify::new() };
+        (0..5).for_each(|_| queue.push(&span()));
+        let lens = |at_least| -> Vec<usize> {
+            std::iter::from_fn(|| queue.pop(at_least)).map(|batch| batch.len()).collect()
+        };
+        assert_eq!((lens(2), lens(2), lens(1), lens(1)), (vec![2, 2], vec![], vec![1], vec![]));
+    }
+}
