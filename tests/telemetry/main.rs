@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::disallowed_types, reason = "the exporters' own types are what is looked at")]
 
+mod batches;
 mod calls;
 mod conventions;
 mod logs;

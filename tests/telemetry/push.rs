@@ -2,19 +2,16 @@
 
 use std::{net::TcpListener, pin::pin, time::Duration};
 
-use elpio_cluster::{
-    eventually,
-    otlp::{OtlpReceiver, ReceiverFault},
-};
+use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 use super::harness::{Lines, identity, info, log, settings, wrote};
 
 /// Longer than any test lasts.
-const NEVER: Duration = Duration::from_mins(30);
+pub const NEVER: Duration = Duration::from_mins(30);
 /// For what takes milliseconds on a quiet machine, and else would not come.
-const GUARD: Duration = Duration::from_mins(2);
+pub const GUARD: Duration = Duration::from_mins(2);
 
 pub struct Pushing {
     pub telemetry: Telemetry,
@@ -59,7 +56,7 @@ impl Pushing {
         span
     }
 
-    fn value(&self, series: &str) -> f64 {
+    pub fn value(&self, series: &str) -> f64 {
         let page = String::from_utf8(self.telemetry.page().unwrap().render(None).1).unwrap();
         page.lines()
             .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
@@ -223,58 +220,6 @@ async fn a_collector_that_was_down_is_found_again() {
         pushing.telemetry.flush();
         assert_eq!(receiver.spans().len(), 1, "{protocol}: the first is lost, the second arrives");
         assert_eq!(receiver.logs().len(), 1, "{protocol}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_full_queue_drops_is_counted_and_no_reconcile_waits() {
-    let receiver = OtlpReceiver::start().await;
-    receiver.set_fault(ReceiverFault::Slow(NEVER));
-    let pushing = pushing(&[
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint()),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", &NEVER.as_millis().to_string()),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
-    ]);
-    let all = async {
-        for _ in 0..50 {
-            pushing.reconcile().await;
-        }
-    };
-    // Whoever waited for room would wait for the end of an export, which does not come.
-    tokio::time::timeout(GUARD, all).await.expect("nobody waits");
-    let ended = |result: &str| {
-        pushing.value(&format!("elpio_telemetry_exports_total{{result=\"{result}\",signal=\"traces\"}}"))
-    };
-    assert_eq!((ended("success"), ended("error")), (0.0, 0.0), "no export has ended");
-    // One batch is under way, four spans wait.
-    assert!(pushing.value("elpio_telemetry_dropped_total{result=\"queue_full\",signal=\"traces\"}") >= 44.0);
-    let shutdown = pushing.telemetry.shutdown(Duration::from_millis(300));
-    let reported = tokio::time::timeout(GUARD, shutdown).await.expect("it does not wait for the export");
-    assert!(reported.iter().any(|line| line.starts_with("traces: ")), "{reported:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_exported_when_it_is_full_and_after_its_delay() {
-    let never = NEVER.as_millis().to_string();
-    // Reconciles, spans of a batch, its delay in milliseconds, and what arrives without a flush.
-    for (reconciles, batch, delay, arrive) in [(3, "2", never.as_str(), 2), (3, "100", "20", 3)] {
-        let receiver = OtlpReceiver::start().await;
-        let pushing = pushing(&[
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &receiver.endpoint()),
-            ("OTEL_BSP_SCHEDULE_DELAY", delay),
-            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch),
-        ]);
-        for _ in 0..reconciles {
-            pushing.reconcile().await;
-        }
-        eventually(&format!("{arrive} spans in batches of {batch}"), GUARD, async || {
-            let arrived = receiver.spans().len();
-            if arrived == arrive { Ok(()) } else { Err(arrived.to_string()) }
-        })
-        .await;
-        pushing.telemetry.flush();
-        assert_eq!(receiver.spans().len(), reconciles);
     }
 }
 

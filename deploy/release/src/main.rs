@@ -118,6 +118,8 @@ fn build(target: &str, options: &Options, revision: &str) -> Result<Vec<u8>, Rel
     if let Some(binary) = &options.binary {
         return read(binary);
     }
+    output("make", &["--version"])
+        .map_err(|_| ReleaseError::Refused("jemalloc needs make: apt-get install make".to_owned()))?;
     let home = std::env::var("CARGO_HOME")
         .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap_or_default()));
     let top = top();

@@ -19,7 +19,7 @@ use crate::cluster::{
     store::{backoff::WatchFailure, stored_object::StoredObject},
 };
 
-/// Fewer than client-go's 500: the allocator keeps what a page takes while it is parsed.
+/// Fewer than client-go's 500, so that a list takes little memory while it is parsed.
 const PAGE_SIZE: u32 = 100;
 /// The longest answer to a list. A longer one is asked for again with fewer objects.
 const MAX_PAGE_BYTES: u64 = 2 << 20;

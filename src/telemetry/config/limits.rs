@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::telemetry::config::env::{EnvReader, NO_LIMIT};
 
-/// A delay of 0: the threads of the SDK would spin at less.
+/// A delay of 0: what exports would spin at less.
 const NO_DELAY: Duration = Duration::from_millis(1);
 
 /// A batch processor's bounds.

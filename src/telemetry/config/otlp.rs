@@ -177,7 +177,7 @@ fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'stat
     if protocol == Protocol::HttpProtobuf || env.bool(variable, false) { "http" } else { "https" }
 }
 
-/// Good members of the list. The exporters' crate reads the same variable by itself, and takes those too.
+/// Good members of the list. `opentelemetry-otlp` reads the same variable by itself, and takes those too.
 fn headers(env: &mut EnvReader<'_>, signal: Signal) -> Vec<(String, String)> {
     let Some((name, list)) = VariableNames::new(signal, "HEADERS").find(env) else { return Vec::new() };
     let members: Vec<&str> = list.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();

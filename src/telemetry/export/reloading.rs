@@ -29,7 +29,7 @@ pub(in crate::telemetry) struct ReloadingExporter<E> {
     build: Build<E>,
     resource: Option<Resource>,
     set_resource: fn(&mut E, &Resource),
-    /// An exporter connects on the runtime, and exports are made on threads of the SDK.
+    /// An exporter connects on the runtime, and logs and metrics are exported on threads of the SDK.
     runtime: tokio::runtime::Handle,
 }
 

@@ -16,8 +16,9 @@ use opentelemetry_sdk::{
 };
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{Notify, mpsc},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{OtlpSpanExporter, request::EncodedSpans};
@@ -36,6 +37,10 @@ type Exporter = CountingExporter<ReloadingExporter<OtlpSpanExporter>>;
 pub(in crate::telemetry) struct OtlpBatchProcessor {
     queue: Arc<BatchQueue>,
     commands: mpsc::UnboundedSender<Command>,
+    /// Until the provider sets the resource of all spans.
+    not_started: Option<BatchExport>,
+    /// Exports run on it.
+    runtime: Handle,
 }
 
 /// Encoded spans that wait for their export: full batches, and one that is filled.
@@ -46,13 +51,20 @@ struct BatchQueue {
 }
 
 enum Command {
-    SetResource(Resource),
     Flush(reply::SyncSender<OTelSdkResult>),
     Shutdown(reply::SyncSender<OTelSdkResult>),
 }
 
+/// Takes batches from the queue and exports them.
+struct BatchExport {
+    exporter: Exporter,
+    queue: Arc<BatchQueue>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    delay: Duration,
+}
+
 impl OtlpBatchProcessor {
-    /// Must be called inside a tokio runtime, on which the exports run.
+    /// Must be called inside a tokio runtime. To flush it and to shut it down blocks: not for a thread of that runtime.
     pub(in crate::telemetry) fn new(exporter: Exporter, config: BatchConfig) -> Self {
         let queue = Arc::new(BatchQueue {
             batches: Mutex::default(),
@@ -60,8 +72,8 @@ impl OtlpBatchProcessor {
             is_full: Notify::new(),
         });
         let (commands, received) = mpsc::unbounded_channel();
-        tokio::spawn(run(exporter, queue.clone(), received, config.delay));
-        Self { queue, commands }
+        let export = BatchExport { exporter, queue: queue.clone(), commands: received, delay: config.delay };
+        Self { queue, commands, not_started: Some(export), runtime: Handle::current() }
     }
 
     /// Sends a command and blocks until it is done.
@@ -106,7 +118,10 @@ impl SpanProcessor for OtlpBatchProcessor {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        let _ = self.commands.send(Command::SetResource(resource.clone()));
+        if let Some(mut export) = self.not_started.take() {
+            export.exporter.set_resource(resource);
+            self.runtime.spawn(export.run());
+        }
     }
 }
 
@@ -125,6 +140,10 @@ impl BatchQueue {
         }
     }
 
+    fn has_full(&self) -> bool {
+        self.batches.lock().front().is_some_and(|batch| batch.len() >= self.batch_size)
+    }
+
     /// The batch that waits longest, if it has so many spans.
     fn pop(&self, at_least: usize) -> Option<EncodedSpans> {
         let mut batches = self.batches.lock();
@@ -132,47 +151,56 @@ impl BatchQueue {
     }
 }
 
-/// Exports full batches at once, and what there is after each delay. Runs until it is shut down.
-async fn run(
-    mut exporter: Exporter,
-    queue: Arc<BatchQueue>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-    delay: Duration,
-) {
-    let mut due = interval(delay.max(Duration::from_millis(1)));
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            command = commands.recv() => match command {
-                Some(Command::SetResource(resource)) => exporter.set_resource(&resource),
-                Some(Command::Flush(done)) => {
-                    let _ = done.send(export(&exporter, &queue, 1).await);
+impl BatchExport {
+    /// Exports full batches at once, and what there is after each delay. Runs until it is shut down.
+    async fn run(mut self) {
+        let mut due = interval_at(Instant::now() + self.delay, self.delay);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Flush(done)) => {
+                        let _ = done.send(self.export_all().await);
+                    }
+                    Some(Command::Shutdown(done)) => {
+                        let _ = done.send(self.export_all().await);
+                        return;
+                    }
+                    None => return,
+                },
+                // What fails is counted and logged by the exporter.
+                () = self.queue.is_full.notified() => {
+                    let _ = self.export_next(self.queue.batch_size).await;
+                    // Commands come between two of them.
+                    if self.queue.has_full() {
+                        self.queue.is_full.notify_one();
+                    }
+                    due.reset();
                 }
-                Some(Command::Shutdown(done)) => {
-                    let _ = done.send(export(&exporter, &queue, 1).await);
-                    return;
+                _ = due.tick() => {
+                    let _ = self.export_all().await;
                 }
-                None => return,
-            },
-            // What fails is counted and logged by the exporter.
-            () = queue.is_full.notified() => {
-                let _ = export(&exporter, &queue, queue.batch_size).await;
-            }
-            _ = due.tick() => {
-                let _ = export(&exporter, &queue, 1).await;
             }
         }
     }
-}
 
-/// Exports every batch of at least so many spans. Returns the first error.
-async fn export(exporter: &Exporter, queue: &BatchQueue, at_least: usize) -> OTelSdkResult {
-    let mut result = Ok(());
-    while let Some(batch) = queue.pop(at_least) {
-        result = result.and(exporter.export_encoded(batch).await);
+    /// Exports what waits now, and nothing that comes meanwhile. Returns the first error.
+    async fn export_all(&self) -> OTelSdkResult {
+        let waiting = self.queue.batches.lock().len();
+        let mut result = Ok(());
+        for _ in 0..waiting {
+            result = result.and(self.export_next(1).await);
+        }
+        result
     }
-    result
+
+    async fn export_next(&self, at_least: usize) -> OTelSdkResult {
+        match self.queue.pop(at_least) {
+            Some(batch) => self.exporter.export_encoded(batch).await,
+            None => Ok(()),
+        }
+    }
 }
 
 impl ReloadingExporter<OtlpSpanExporter> {

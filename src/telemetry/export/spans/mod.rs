@@ -1,5 +1,5 @@
-//! Exports spans over OTLP. Elpio's own, since spans are most of what is exported: with `opentelemetry-otlp`, all
-//! traces cost 11 % more instructions instead of 7 % (`docs/benchmark.md`). Logs and metrics still use that crate.
+//! Exports spans over OTLP. Elpio's own, since spans are most of what is exported: `opentelemetry-otlp` and the
+//! SDK's batch processor copy each span several times (`docs/benchmark.md`). Logs and metrics still use both.
 
 mod batch;
 mod grpc;
@@ -71,7 +71,7 @@ pub(in crate::telemetry) struct OtlpSpanExporter {
     sender: Arc<SpanSender>,
     timeout: Duration,
     delivery: Arc<ExportStats>,
-    resource: EncodedResource,
+    resource: Arc<EncodedResource>,
 }
 
 impl OtlpSpanExporter {
@@ -80,7 +80,7 @@ impl OtlpSpanExporter {
         timeout: Duration,
         delivery: Arc<ExportStats>,
     ) -> Self {
-        Self { sender: Arc::new(sender), timeout, delivery, resource: EncodedResource::default() }
+        Self { sender: Arc::new(sender), timeout, delivery, resource: Arc::default() }
     }
 
     fn record_rejected(&self, response: ExportTraceServiceResponse) {
@@ -94,17 +94,21 @@ impl OtlpSpanExporter {
 
     /// Sends a batch, and sends it again where that may help.
     async fn export(&self, spans: EncodedSpans) -> OTelSdkResult {
-        let request = spans.request(&self.resource);
-        drop(spans);
-        let body = self.sender.body(request).map_err(OTelSdkError::InternalFailure)?;
-        let sender = Arc::clone(&self.sender);
-        let attempt = move || {
-            let (sender, body) = (Arc::clone(&sender), body.clone());
-            async move { sender.send(body).await }
+        let (sender, resource) = (Arc::clone(&self.sender), Arc::clone(&self.resource));
+        let timeout = self.timeout;
+        let sending = async move {
+            let request = spans.request(&resource);
+            drop(spans);
+            let body = sender.body(request)?;
+            let attempt = move || {
+                let (sender, body) = (Arc::clone(&sender), body.clone());
+                async move { sender.send(body).await }
+            };
+            with_retries(timeout, attempt).await
         };
         // So that a panic ends this export and no other. Aborted when this future is dropped.
         let mut task = JoinSet::new();
-        task.spawn(with_retries(self.timeout, attempt));
+        task.spawn(sending);
         match task.join_next().await {
             Some(Ok(Ok(response))) => {
                 self.record_rejected(response);
@@ -120,7 +124,7 @@ impl OtlpSpanExporter {
 
     /// Sets the resource of all spans.
     pub(in crate::telemetry) fn set_resource(&mut self, resource: &Resource) {
-        self.resource = EncodedResource::new(resource);
+        self.resource = Arc::new(EncodedResource::new(resource));
     }
 }
 

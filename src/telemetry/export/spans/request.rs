@@ -14,8 +14,6 @@ use opentelemetry_sdk::{Resource, trace::SpanData};
 
 use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 
-/// The room for the first spans of a scope.
-const INITIAL_BYTES: usize = 8 << 10;
 /// More than a scope and its fields' heads take, so that a request is not moved while it is written.
 const SCOPE_BYTES: usize = 512;
 
@@ -58,7 +56,7 @@ impl EncodedSpans {
     pub(super) fn push(&mut self, span: &SpanData) {
         let scope = &span.instrumentation_scope;
         if self.scopes.last().is_none_or(|(last, _)| last != scope) {
-            self.scopes.push((scope.clone(), MessageWriter::with_capacity(INITIAL_BYTES)));
+            self.scopes.push((scope.clone(), MessageWriter::default()));
         }
         if let Some((_, writer)) = self.scopes.last_mut() {
             writer.message(2, |message| encode_span(message, span));
