@@ -24,9 +24,8 @@ pub(in crate::telemetry) type Labels = Vec<(String, String)>;
 /// labels, as the page shows them.
 #[derive(Debug, Default)]
 struct Family {
-    by_attributes: HashMap<Box<[KeyValue]>, usize>,
-    by_labels: HashMap<Labels, usize>,
-    series: Vec<Arc<SeriesExemplars>>,
+    by_attributes: HashMap<Box<[KeyValue]>, Arc<SeriesExemplars>>,
+    by_labels: HashMap<Labels, Arc<SeriesExemplars>>,
 }
 
 /// The exemplars of one series.
@@ -64,7 +63,7 @@ impl ExemplarReservoir {
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock();
-        let found = all.get(family).and_then(|family| Some(&family.series[*family.by_labels.get(labels)?]));
+        let found = all.get(family).and_then(|family| family.by_labels.get(labels));
         found.map(|series| series.by_bucket.lock().clone()).unwrap_or_default()
     }
 }
@@ -75,22 +74,19 @@ impl Family {
         row: &'static InstrumentDef,
         attributes: &[KeyValue],
     ) -> Option<Arc<SeriesExemplars>> {
-        let known = self.by_attributes.get(attributes).copied();
-        let index = match known {
-            Some(index) => index,
-            None if self.by_attributes.len() >= row.cardinality_limit => return None,
-            None => {
-                let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned()));
-                let index = *self.by_labels.entry(labels(pairs)).or_insert(self.series.len());
-                self.by_attributes.insert(attributes.into(), index);
-                if index == self.series.len() {
-                    let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
-                    self.series.push(Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket }));
-                }
-                index
-            }
-        };
-        self.series.get(index).cloned()
+        if let Some(known) = self.by_attributes.get(attributes) {
+            return Some(known.clone());
+        }
+        if self.by_attributes.len() >= row.cardinality_limit {
+            return None;
+        }
+        let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned()));
+        let series = self.by_labels.entry(labels(pairs)).or_insert_with(|| {
+            let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
+            Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket })
+        });
+        self.by_attributes.insert(attributes.into(), series.clone());
+        Some(series.clone())
     }
 }
 

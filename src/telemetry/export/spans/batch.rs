@@ -227,33 +227,13 @@ impl Exporter {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
-    use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
-
     use super::*;
-
-    fn span() -> SpanData {
-        SpanData {
-            span_context: SpanContext::empty_context(),
-            parent_span_id: SpanId::INVALID,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
-            name: "a".into(),
-            start_time: std::time::UNIX_EPOCH,
-            end_time: std::time::UNIX_EPOCH,
-            attributes: Vec::new(),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: Status::Unset,
-            instrumentation_scope: opentelemetry::InstrumentationScope::default(),
-        }
-    }
+    use crate::telemetry::export::spans::request::tests::plain;
 
     #[test]
     fn a_batch_has_so_many_spans_and_no_more() {
         let queue = BatchQueue { batches: Mutex::default(), batch_size: 2, is_full: Notify::new() };
-        (0..5).for_each(|_| queue.push(&span()));
+        (0..5).for_each(|_| queue.push(&plain("a")));
         let lens = |at_least| -> Vec<usize> {
             std::iter::from_fn(|| queue.pop(at_least)).map(|batch| batch.len()).collect()
         };

@@ -239,4 +239,4 @@ fn unix_nanos(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 #[path = "request_test.rs"]
-mod tests;
+pub(super) mod tests;

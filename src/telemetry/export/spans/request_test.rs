@@ -28,7 +28,7 @@ fn scope(name: &'static str) -> InstrumentationScope {
 }
 
 /// A span without optional fields.
-fn plain(name: &'static str) -> SpanData {
+pub fn plain(name: &'static str) -> SpanData {
     SpanData {
         span_context: context(1, false, &[]),
         parent_span_id: SpanId::INVALID,
