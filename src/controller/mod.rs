@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::{Client, Resource, core::PartialObjectMeta};
+use kube::{Client, core::PartialObjectMeta};
 use tokio::sync::watch;
 
 use crate::{
@@ -148,8 +148,7 @@ impl<K: Kind> AnyController for Controller<K> {
     fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle> {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
         let start = |scope: String| {
-            let namespace = Some(scope.as_str()).filter(|scope| !scope.is_empty());
-            let list_watch = ListWatch::new(client.clone(), Object::<K>::url_path(&(), namespace), "");
+            let list_watch = ListWatch::new::<Object<K>>(client.clone(), &(), &scope, "");
             let this = self.clone();
             let target = WatchTarget { resource: K::KIND.as_str(), scope };
             reflector::spawn(

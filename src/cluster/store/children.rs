@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{
-    Client, Resource, ResourceExt,
+    Client, ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
 };
 use parking_lot::RwLock;
@@ -204,9 +204,8 @@ impl ChildStore {
     ) -> WatchHandle {
         let list_watch = |version: &&'static str| {
             let resource = kind.api_resource(version);
-            let namespace = Some(scope).filter(|scope| !scope.is_empty());
-            let url = DynamicObject::url_path(&resource, namespace);
-            (*version, ListWatch::new(self.client.clone(), url, owner_label(kind)))
+            let client = self.client.clone();
+            (*version, ListWatch::new::<DynamicObject>(client, &resource, scope, owner_label(kind)))
         };
         let target = WatchTarget { resource: kind.label(), scope: scope.to_owned() };
         let (on_change, on_availability) = (on_change.clone(), on_availability.clone());

@@ -8,9 +8,9 @@ use std::{future::Future, time::Duration};
 
 use futures::{AsyncReadExt, Stream, StreamExt};
 use kube::{
-    Client,
+    Client, Resource,
     api::{ListParams, WatchParams},
-    core::{ObjectList, PartialObjectMeta, Request, Status, WatchEvent},
+    core::{ObjectList, PartialObjectMeta, Request, Status, WatchEvent, request},
 };
 use serde::de::DeserializeOwned;
 
@@ -56,9 +56,15 @@ pub struct ListWatch {
 }
 
 impl ListWatch {
-    /// Of the resource at this path of the API server.
+    /// Of this resource in a namespace; "" for all.
     #[must_use]
-    pub fn new(client: Client, url: String, selector: &'static str) -> Self {
+    pub fn new<R: Resource>(
+        client: Client,
+        resource: &R::DynamicType,
+        scope: &str,
+        selector: &'static str,
+    ) -> Self {
+        let url = R::url_path(resource, Some(scope).filter(|scope| !scope.is_empty()));
         Self { client, url, selector }
     }
 
@@ -68,8 +74,15 @@ impl ListWatch {
         &self.url
     }
 
-    fn request(&self) -> Request {
-        Request::new(&self.url)
+    /// A request, with the name under which telemetry shows it.
+    fn request(
+        &self,
+        name: &'static str,
+        build: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> kube::Result<http::Request<Vec<u8>>> {
+        let mut request = build(&Request::new(&self.url)).map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert(name);
+        Ok(request)
     }
 
     fn list_params(&self) -> ListParams {
@@ -108,8 +121,7 @@ impl ListWatch {
         params: &ListParams,
         limit: u32,
     ) -> kube::Result<Option<ObjectList<K>>> {
-        let mut request = self.request().list(params).map_err(kube::Error::BuildRequest)?;
-        request.extensions_mut().insert("list");
+        let request = self.request("list", |request| request.list(params))?;
         let answer = self.client.request_stream(request).await?;
         let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
         let mut text = Vec::new();
@@ -135,10 +147,11 @@ impl ListWatch {
 
     /// The resourceVersion at which a list is answered.
     async fn newest(&self, params: &ListParams) -> Result<ResourceVersion, WatchFailure> {
-        let mut request = self.request().list_metadata(params).map_err(invalid)?;
-        request.extensions_mut().insert("list_metadata");
-        let answer = self.client.request::<ObjectList<PartialObjectMeta>>(request);
-        version_of(in_time(CALL_TIMEOUT, answer).await?.metadata.resource_version.as_deref())
+        let page = async {
+            let request = self.request("list_metadata", |request| request.list_metadata(params))?;
+            self.client.request::<ObjectList<PartialObjectMeta>>(request).await
+        };
+        version_of(in_time(CALL_TIMEOUT, page).await?.metadata.resource_version.as_deref())
     }
 
     /// Opens a watch from a resourceVersion on.
@@ -151,15 +164,12 @@ impl ListWatch {
     ) -> Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + Send + Unpin + use<K>, WatchFailure> {
         let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or_default();
         let params = WatchParams::default().labels(self.selector).timeout(seconds);
-        let mut request = self.request().watch(&params, &from.to_string()).map_err(invalid)?;
-        request.extensions_mut().insert("watch");
-        let stream = in_time(CALL_TIMEOUT, self.client.request_events(request)).await?;
-        Ok(stream.boxed())
+        let stream = async {
+            let request = self.request("watch", |request| request.watch(&params, &from.to_string()))?;
+            self.client.request_events(request).await
+        };
+        Ok(in_time(CALL_TIMEOUT, stream).await?.boxed())
     }
-}
-
-fn invalid(error: kube::core::request::Error) -> WatchFailure {
-    of_error(&kube::Error::BuildRequest(error))
 }
 
 /// What one item of a watch means; the resourceVersion follows it. `None`: nothing to act upon.
