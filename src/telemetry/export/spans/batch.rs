@@ -4,7 +4,11 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, mpsc as reply},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc as reply,
+    },
     time::Duration,
 };
 
@@ -46,6 +50,8 @@ pub(in crate::telemetry) struct OtlpBatchProcessor {
 /// Encoded spans that wait for their export: full batches, and one that is filled.
 struct BatchQueue {
     batches: Mutex<VecDeque<EncodedSpans>>,
+    /// Bytes of the last batch that was exported: the next one is about as long.
+    last_bytes: AtomicUsize,
     batch_size: usize,
     is_full: Notify,
 }
@@ -66,11 +72,7 @@ struct BatchExport {
 impl OtlpBatchProcessor {
     /// Must be called inside a tokio runtime. To flush it and to shut it down blocks: not for a thread of that runtime.
     pub(in crate::telemetry) fn new(exporter: Exporter, config: BatchConfig) -> Self {
-        let queue = Arc::new(BatchQueue {
-            batches: Mutex::default(),
-            batch_size: config.export,
-            is_full: Notify::new(),
-        });
+        let queue = Arc::new(BatchQueue::new(config.export));
         let (commands, received) = mpsc::unbounded_channel();
         let export = BatchExport { exporter, queue: queue.clone(), commands: received, delay: config.delay };
         Self { queue, commands, not_started: Some(export), runtime: Handle::current() }
@@ -126,11 +128,20 @@ impl SpanProcessor for OtlpBatchProcessor {
 }
 
 impl BatchQueue {
+    fn new(batch_size: usize) -> Self {
+        Self {
+            batches: Mutex::default(),
+            last_bytes: AtomicUsize::new(0),
+            batch_size,
+            is_full: Notify::new(),
+        }
+    }
+
     fn push(&self, span: &SpanData) {
         let mut batches = self.batches.lock();
         let is_full = |batch: &EncodedSpans| batch.len() >= self.batch_size;
         if batches.back().is_none_or(is_full) {
-            batches.push_back(EncodedSpans::default());
+            batches.push_back(EncodedSpans::with_capacity(self.last_bytes.load(Ordering::Relaxed)));
         }
         if let Some(batch) = batches.back_mut() {
             batch.push(span);
@@ -146,8 +157,9 @@ impl BatchQueue {
 
     /// The batch that waits longest, if it has so many spans.
     fn pop(&self, at_least: usize) -> Option<EncodedSpans> {
-        let mut batches = self.batches.lock();
-        batches.pop_front_if(|batch| batch.len() >= at_least)
+        let batch = self.batches.lock().pop_front_if(|batch| batch.len() >= at_least)?;
+        self.last_bytes.store(batch.bytes(), Ordering::Relaxed);
+        Some(batch)
     }
 }
 
@@ -232,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_batch_has_so_many_spans_and_no_more() {
-        let queue = BatchQueue { batches: Mutex::default(), batch_size: 2, is_full: Notify::new() };
+        let queue = BatchQueue::new(2);
         (0..5).for_each(|_| queue.push(&plain("a")));
         let lens = |at_least| -> Vec<usize> {
             std::iter::from_fn(|| queue.pop(at_least)).map(|batch| batch.len()).collect()

@@ -35,7 +35,10 @@ impl GrpcSender {
         Self { client, metadata }
     }
 
-    pub(super) async fn send(&self, request: Bytes) -> Result<ExportTraceServiceResponse, FailedAttempt> {
+    pub(super) async fn send(
+        &self,
+        request: Vec<Bytes>,
+    ) -> Result<ExportTraceServiceResponse, FailedAttempt> {
         let mut client = self.client.clone();
         client
             .ready()
@@ -72,11 +75,11 @@ fn retry(status: &Status) -> Retry {
     }
 }
 
-/// A request whose bytes are there, and a response that is a message.
+/// A request whose bytes are there, in parts, and a response that is a message.
 struct EncodedRequest;
 
 impl Codec for EncodedRequest {
-    type Encode = Bytes;
+    type Encode = Vec<Bytes>;
     type Decode = ExportTraceServiceResponse;
     type Encoder = Self;
     type Decoder = Self;
@@ -91,12 +94,14 @@ impl Codec for EncodedRequest {
 }
 
 impl Encoder for EncodedRequest {
-    type Item = Bytes;
+    type Item = Vec<Bytes>;
     type Error = Status;
 
-    fn encode(&mut self, request: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.reserve(request.len());
-        into.put(request);
+    fn encode(&mut self, request: Vec<Bytes>, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.reserve(request.iter().map(Bytes::len).sum());
+        for part in request {
+            into.put(part);
+        }
         Ok(())
     }
 }

@@ -36,23 +36,23 @@ impl HttpSender {
         Self { client, endpoint, headers, gzip }
     }
 
-    /// The body of all attempts.
-    pub(super) fn body(&self, request: Vec<u8>) -> Result<Bytes, String> {
-        if request.len() > MAX_BODY_BYTES {
-            let bytes = request.len();
+    fn body(&self, request: &[Bytes]) -> Result<Bytes, String> {
+        let bytes: usize = request.iter().map(Bytes::len).sum();
+        if bytes > MAX_BODY_BYTES {
             return Err(format!(
                 "a batch of {bytes} bytes is larger than {MAX_BODY_BYTES}; lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
             ));
         }
         if !self.gzip {
-            return Ok(request.into());
+            return Ok(request.concat().into());
         }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 8), Compression::default());
-        let written = encoder.write_all(&request).and_then(|()| encoder.finish());
-        written.map(Bytes::from).map_err(|error| error_chain(&error))
+        let mut encoder = GzEncoder::new(Vec::with_capacity(bytes / 8), Compression::default());
+        let written = request.iter().try_for_each(|part| encoder.write_all(part));
+        written.and_then(|()| encoder.finish()).map(Bytes::from).map_err(|error| error_chain(&error))
     }
 
-    pub(super) async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, FailedAttempt> {
+    pub(super) async fn send(&self, request: &[Bytes]) -> Result<ExportTraceServiceResponse, FailedAttempt> {
+        let body = self.body(request).map_err(|message| FailedAttempt { message, retry: Retry::Never })?;
         let mut request = http::Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.endpoint.clone();

@@ -50,18 +50,11 @@ impl SpanSender {
         Self::Http(HttpSender::new(client, endpoint, headers, gzip))
     }
 
-    /// What each attempt sends.
-    fn body(&self, request: Vec<u8>) -> Result<Bytes, String> {
+    /// Sends a request, which is in parts.
+    async fn send(&self, request: Vec<Bytes>) -> Result<ExportTraceServiceResponse, FailedAttempt> {
         match self {
-            Self::Grpc(_) => Ok(request.into()),
-            Self::Http(sender) => sender.body(request),
-        }
-    }
-
-    async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, FailedAttempt> {
-        match self {
-            Self::Grpc(sender) => sender.send(body).await,
-            Self::Http(sender) => sender.send(body).await,
+            Self::Grpc(sender) => sender.send(request).await,
+            Self::Http(sender) => sender.send(&request).await,
         }
     }
 }
@@ -97,12 +90,10 @@ impl OtlpSpanExporter {
         let (sender, resource) = (Arc::clone(&self.sender), Arc::clone(&self.resource));
         let timeout = self.timeout;
         let sending = async move {
-            let request = spans.request(&resource);
-            drop(spans);
-            let body = sender.body(request)?;
+            let request = spans.into_request(&resource);
             let attempt = move || {
-                let (sender, body) = (Arc::clone(&sender), body.clone());
-                async move { sender.send(body).await }
+                let (sender, request) = (Arc::clone(&sender), request.clone());
+                async move { sender.send(request).await }
             };
             with_retries(timeout, attempt).await
         };

@@ -18,7 +18,7 @@ pub(super) fn varint_len(value: u64) -> usize {
 }
 
 /// A message that is being written. A field that is written is there, whatever its value.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
 impl MessageWriter {

@@ -6,6 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use opentelemetry::{
     Array, InstrumentationScope, KeyValue, SpanId, Value,
     trace::{Event, Link, SpanKind, Status, TraceId},
@@ -14,30 +15,24 @@ use opentelemetry_sdk::{Resource, trace::SpanData};
 
 use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 
-/// More than a scope and its fields' heads take, so that a request is not moved while it is written.
-const SCOPE_BYTES: usize = 512;
-
 /// `SpanFlags`: `CONTEXT_HAS_IS_REMOTE` and `CONTEXT_IS_REMOTE`.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// The resource of all spans, encoded once.
+/// The resource of all spans, encoded once: `ResourceSpans` without spans.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EncodedResource {
-    message: Vec<u8>,
-    schema_url: String,
-}
+pub(super) struct EncodedResource(MessageWriter);
 
 impl EncodedResource {
     pub(super) fn new(resource: &Resource) -> Self {
         let mut writer = MessageWriter::default();
-        for (key, value) in resource {
-            attribute(&mut writer, 1, key.as_str(), value);
-        }
-        Self {
-            message: writer.into_bytes(),
-            schema_url: resource.schema_url().unwrap_or_default().to_owned(),
-        }
+        writer.message(1, |message| {
+            for (key, value) in resource {
+                attribute(message, 1, key.as_str(), value);
+            }
+        });
+        text(&mut writer, 3, resource.schema_url().unwrap_or_default());
+        Self(writer)
     }
 }
 
@@ -46,17 +41,30 @@ impl EncodedResource {
 pub(in crate::telemetry) struct EncodedSpans {
     scopes: Vec<(InstrumentationScope, MessageWriter)>,
     len: usize,
+    /// Bytes that the first scope has room for.
+    capacity: usize,
 }
 
 impl EncodedSpans {
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { capacity: bytes, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many bytes the spans have.
+    pub(super) fn bytes(&self) -> usize {
+        self.scopes.iter().map(|(_, spans)| spans.as_bytes().len()).sum()
     }
 
     pub(super) fn push(&mut self, span: &SpanData) {
         let scope = &span.instrumentation_scope;
         if self.scopes.last().is_none_or(|(last, _)| last != scope) {
-            self.scopes.push((scope.clone(), MessageWriter::default()));
+            let capacity = std::mem::take(&mut self.capacity);
+            self.scopes.push((scope.clone(), MessageWriter::with_capacity(capacity)));
         }
         if let Some((_, writer)) = self.scopes.last_mut() {
             writer.message(2, |message| encode_span(message, span));
@@ -64,25 +72,27 @@ impl EncodedSpans {
         }
     }
 
-    /// The request for these spans.
-    pub(super) fn request(&self, resource: &EncodedResource) -> Vec<u8> {
-        let spans: usize = self.scopes.iter().map(|(_, spans)| spans.as_bytes().len()).sum();
-        let mut writer = MessageWriter::with_capacity(
-            spans + resource.message.len() + (1 + self.scopes.len()) * SCOPE_BYTES,
-        );
-        writer.message(1, |resource_spans| {
-            resource_spans.bytes(1, &resource.message);
-            for (scope, spans) in &self.scopes {
-                resource_spans.message(2, |scope_spans| {
-                    scope_spans.message(1, |message| instrumentation_scope(message, scope));
-                    scope_spans.fields(spans);
-                    text(scope_spans, 3, scope.schema_url().unwrap_or_default());
-                });
-            }
-            text(resource_spans, 3, &resource.schema_url);
-        });
-        writer.into_bytes()
+    /// The request for these spans, in parts, so that no span is copied.
+    pub(super) fn into_request(self, resource: &EncodedResource) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        for (scope, spans) in self.scopes {
+            let mut about = MessageWriter::default();
+            about.message(1, |message| instrumentation_scope(message, &scope));
+            text(&mut about, 3, scope.schema_url().unwrap_or_default());
+            parts.push(head(2, &about, spans.as_bytes().len()));
+            parts.push(spans.into_bytes().into());
+        }
+        parts.insert(0, head(1, &resource.0, parts.iter().map(Bytes::len).sum()));
+        parts
     }
+}
+
+/// The beginning of a message of these fields, and of others of so many bytes, which follow.
+fn head(field: u32, fields: &MessageWriter, others: usize) -> Bytes {
+    let mut writer = MessageWriter::default();
+    writer.begin_message(field, fields.as_bytes().len() + others);
+    writer.fields(fields);
+    writer.into_bytes().into()
 }
 
 fn instrumentation_scope(writer: &mut MessageWriter, scope: &InstrumentationScope) {

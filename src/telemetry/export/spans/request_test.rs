@@ -98,7 +98,7 @@ fn request(batch: &[SpanData], resource: &EncodedResource) -> Vec<u8> {
     for span in batch {
         spans.push(span);
     }
-    spans.request(resource)
+    spans.into_request(resource).concat()
 }
 
 /// What `opentelemetry-otlp` would send.
