@@ -20,6 +20,7 @@ pub mod object;
 mod published;
 mod queue;
 pub mod recorder;
+mod request;
 mod series;
 mod state;
 mod write;

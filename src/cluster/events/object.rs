@@ -184,12 +184,12 @@ pub fn alternative_name(name: &str, taken: u32) -> String {
 /// A note within its limit, that always ends with the trace where there is one.
 #[must_use]
 pub fn event_note(text: &str, trace: Option<&str>) -> String {
-    let tail = trace.map(|id| format!(" (trace {id})")).unwrap_or_default();
+    let tail = trace.map(|id| [" (trace ", id, ")"].concat()).unwrap_or_default();
     let room = NOTE_LIMIT - tail.len();
     if text.len() <= room {
-        format!("{text}{tail}")
+        [text, &tail].concat()
     } else {
-        format!("{}…{tail}", truncate(text, room - '…'.len_utf8()))
+        [truncate(text, room - '…'.len_utf8()), "…", &tail].concat()
     }
 }
 

@@ -14,6 +14,7 @@ use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::Mic
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
+    core::request,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -24,14 +25,12 @@ use crate::{
         event::{EventReason, EventType, NewEvent},
     },
     cluster::{
-        client::{
-            call::{ApiCall, ApiError, call_with_timeout},
-            error_class::is_namespace_gone,
-        },
+        client::call::{ApiCall, ApiError, call_with_timeout},
         clock::now,
         events::{
             object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
             queue::{ActiveReconcileGuard, CONCURRENT_WRITES, EventQueue},
+            request::send,
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
         },
@@ -241,13 +240,15 @@ impl RecorderParts {
         let counted =
             EventCount { count: write.count, first: write.first, last: write.last, instance: &self.instance };
         let event = build_event(&pending.regarding, &pending.event, &name, pending.ids.as_ref(), &counted);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
-        let params = PostParams::default();
-        let created = async { unless_namespace_gone(api.create(&params, &event).await) };
+        let created = send(&self.client, "create", &write.namespace, |request| {
+            let body = serde_json::to_vec(&event).map_err(request::Error::SerializeBody)?;
+            request.create(&PostParams::default(), body)
+        });
         let error = match call_with_timeout(call("create", &write.namespace, &name), created).await {
             Err(error) if error.class == ErrorType::Conflict => error,
             result => return result,
         };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
         // Created before a restart, by another replica, or by a call whose answer was lost; or a foreign one.
         let found = call_with_timeout(call("get", &write.namespace, &name), api.get_opt(&name))
             .await?
@@ -262,22 +263,13 @@ impl RecorderParts {
         if let Some(trace) = &write.last_trace {
             patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
         }
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-        let patched = async { unless_namespace_gone(api.patch(&name, &params, &patch).await) };
+        let patched =
+            send(&self.client, "patch", &write.namespace, |request| request.patch(&name, &params, &patch));
         match call_with_timeout(call("patch", &write.namespace, &name), patched).await {
             Err(error) if error.class == ErrorType::NotFound => Ok(EventWriteResult::Expired),
             result => result,
         }
-    }
-}
-
-/// What a namespace that is being deleted refuses is no error.
-fn unless_namespace_gone(answer: kube::Result<Event>) -> kube::Result<EventWriteResult> {
-    match answer {
-        Ok(_) => Ok(EventWriteResult::Written),
-        Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(EventWriteResult::NamespaceGone),
-        Err(error) => Err(error),
     }
 }
 
