@@ -13,6 +13,7 @@ use crate::api::hex::write_hex;
 const MAX_LENGTH: usize = 256;
 /// What is written, but for the ids and flags.
 const TEMPLATE: [u8; 55] = *b"00-00000000000000000000000000000000-0000000000000000-00";
+const VERSION: Range<usize> = 0..2;
 const TRACE_ID: Range<usize> = 3..35;
 const SPAN_ID: Range<usize> = 36..52;
 const FLAGS: Range<usize> = 53..55;
@@ -146,27 +147,35 @@ impl FromStr for TraceParent {
     /// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after
     /// the flags in version 00. Flags that this version does not know are left out.
     fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
-        if text.len() > MAX_LENGTH {
-            return Err(InvalidTraceParent);
-        }
-        let mut parts = text.split('-');
-        let mut hex = |length: usize| {
-            let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            parts.next().filter(|part| part.len() == length && part.bytes().all(lower))
-        };
-        let (version, trace, span, flags) = hex(2)
-            .zip(hex(32))
-            .zip(hex(16).zip(hex(2)))
-            .map(|((version, trace), (span, flags))| (version, trace, span, flags))
-            .ok_or(InvalidTraceParent)?;
-        if version == "ff" || (version == "00" && parts.next().is_some()) {
-            return Err(InvalidTraceParent);
-        }
-        let flags = u8::from_str_radix(flags, 16).map_err(|_| InvalidTraceParent)?;
-        let trace_id = u128::from_str_radix(trace, 16).map_err(|_| InvalidTraceParent)?;
-        let span_id = u64::from_str_radix(span, 16).map_err(|_| InvalidTraceParent)?;
-        Self::new(trace_id, span_id, flags & SAMPLED != 0, flags & RANDOM != 0).ok_or(InvalidTraceParent)
+        let parsed = Some(text.as_bytes()).filter(|text| text.len() <= MAX_LENGTH).and_then(parse);
+        parsed.ok_or(InvalidTraceParent)
     }
+}
+
+fn parse(text: &[u8]) -> Option<TraceParent> {
+    let (known, rest) = text.split_at_checked(TEMPLATE.len())?;
+    let hyphens = [TRACE_ID.start, SPAN_ID.start, FLAGS.start].map(|start| known[start - 1]);
+    let version = hex_digits(&known[VERSION])?;
+    let ends = rest.is_empty() || (version != 0 && rest[0] == b'-');
+    if hyphens != [b'-'; 3] || version == 0xff || !ends {
+        return None;
+    }
+    let (trace_id, span_id) = (hex_digits(&known[TRACE_ID])?, hex_digits(&known[SPAN_ID])?);
+    let flags = hex_digits(&known[FLAGS])?;
+    let is_set = |flag: u8| flags & u128::from(flag) != 0;
+    TraceParent::new(trace_id, u64::try_from(span_id).ok()?, is_set(SAMPLED), is_set(RANDOM))
+}
+
+/// The number that lower-case digits stand for.
+fn hex_digits(text: &[u8]) -> Option<u128> {
+    text.iter().try_fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
 }
 
 #[cfg(test)]

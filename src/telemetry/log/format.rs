@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
@@ -49,7 +49,7 @@ impl LogFormatter {
         fields.add_context();
         let meta = event.metadata();
         match self.format {
-            LogFormat::Json => json(now, *meta.level(), meta.target(), fields),
+            LogFormat::Json => json(now, *meta.level(), meta.target(), &fields),
             LogFormat::Pretty => self.pretty(now, *meta.level(), meta.target(), &fields),
         }
     }
@@ -79,15 +79,31 @@ impl LogFormatter {
     }
 }
 
-fn json(now: &str, level: Level, target: &str, fields: Fields) -> String {
-    // The first of a name stays: nothing takes the place of these four.
-    let mut line = Fields::default();
-    line.add("timestamp", now.into());
-    line.add("level", level.as_str().into());
-    line.add("target", target.into());
-    line.add("message", fields.message.into());
-    fields.others.into_iter().for_each(|(key, value)| line.add(&key, value));
-    serde_json::to_string(&line).unwrap_or_default()
+fn json(now: &str, level: Level, target: &str, fields: &Fields) -> String {
+    let first =
+        [("timestamp", now), ("level", level.as_str()), ("target", target), ("message", &fields.message)];
+    serde_json::to_string(&JsonLine { first, others: &fields.others }).unwrap_or_default()
+}
+
+/// A line with what every line has. Of the other fields, none takes the place of one of these.
+struct JsonLine<'a> {
+    first: [(&'static str, &'a str); 4],
+    others: &'a [(&'static str, Value)],
+}
+
+impl Serialize for JsonLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in &self.first {
+            map.serialize_entry(key, value)?;
+        }
+        for (key, value) in self.others {
+            if self.first.iter().all(|(first, _)| first != key) {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
 }
 
 /// No control character of a message (they may come from users) reaches the terminal.
@@ -101,13 +117,7 @@ fn escape_control_chars(text: &str) -> String {
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Vec<(String, Value)>,
-}
-
-impl Serialize for Fields {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.others.iter().map(|(key, value)| (key, value)))
-    }
+    others: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
@@ -126,14 +136,14 @@ impl Fields {
         }
     }
 
-    fn add(&mut self, key: &str, value: Value) {
+    fn add(&mut self, key: &'static str, value: Value) {
         if self.get_mut(key).is_none() {
-            self.others.push((key.to_owned(), value));
+            self.others.push((key, value));
         }
     }
 
     fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.others.iter_mut().find(|(known, _)| known == key).map(|(_, value)| value)
+        self.others.iter_mut().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
     fn set(&mut self, field: &Field, value: Value) {
@@ -141,7 +151,7 @@ impl Fields {
             ("message", Value::String(text)) => self.message = text,
             (name, value) => match self.get_mut(name) {
                 Some(known) => *known = value,
-                None => self.others.push((name.to_owned(), value)),
+                None => self.others.push((name, value)),
             },
         }
     }
@@ -188,7 +198,7 @@ mod tests {
             fields.add(key, value.into());
         }
         assert_eq!(
-            json("now", Level::INFO, "elpio", fields),
+            json("now", Level::INFO, "elpio", &fields),
             r#"{"timestamp":"now","level":"INFO","target":"elpio","message":"reconciled","name":"web","kind":"X"}"#
         );
     }
