@@ -252,7 +252,6 @@ impl TelemetryBuilder {
                 instruments: meters.as_ref().map(|meters| Arc::clone(&meters.instruments)),
                 pusher: meters.as_ref().filter(|_| is_pushed).map(|meters| meters.provider.clone()),
                 propagate: self.settings.propagate && exports,
-                exports_spans: exports,
             },
             traces: Traces { inner: Arc::new(inner) },
             page: meters.as_ref().and_then(|meters| meters.page.clone()),

@@ -87,7 +87,7 @@ where
                 let ages: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.ages;
                 Some((Arc::clone(ages), resource, request.uri().path().to_owned()))
             });
-        let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, target.template);
+        let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, &target.template);
         let answer = self.inner.call(request);
         Box::pin(async move {
             match answer.await {

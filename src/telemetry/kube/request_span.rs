@@ -3,20 +3,18 @@
 
 use std::{cell::Cell, error::Error, fmt, io, sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 use opentelemetry::{
-    Context, KeyValue,
-    trace::{Status, TraceContextExt},
+    Context, KeyValue, StringValue,
+    trace::{SpanBuilder, SpanKind, Status, TraceContextExt},
 };
-use tracing::{Span, field::Empty};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::{
     catalog::instruments::METHODS,
     metrics::{Instruments, Metrics},
     sources::error_chain::error_chain,
     trace::{
-        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, traceparent_in},
+        context::{CurrentReconcile, DeferredSampling, reconciling, start_span, traceparent_in},
         exception::record_exception,
         span_ids::{SpanIds, TraceParent},
     },
@@ -41,43 +39,50 @@ pub fn drop_as_timed_out<T>(call: T) {
 /// The API server.
 #[derive(Debug)]
 pub(in crate::telemetry) struct ApiServer {
-    scheme: &'static str,
+    /// The URL up to the path.
+    base: String,
     /// Without the brackets of an IPv6 address.
-    host: String,
+    host: StringValue,
     port: u16,
 }
 
 impl Default for ApiServer {
     /// The name that it has inside a cluster.
     fn default() -> Self {
-        Self { scheme: "https", host: "kubernetes.default.svc".to_owned(), port: 443 }
+        Self::new("https", "kubernetes.default.svc", 443)
     }
 }
 
 impl ApiServer {
     pub(in crate::telemetry) fn of(uri: &Uri) -> Self {
         let (scheme, default) = if uri.scheme_str() == Some("http") { ("http", 80) } else { ("https", 443) };
-        uri.host().map_or_else(Self::default, |host| Self {
-            scheme,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: uri.port_u16().unwrap_or(default),
+        uri.host().map_or_else(Self::default, |host| {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Self::new(scheme, host, uri.port_u16().unwrap_or(default))
         })
+    }
+
+    fn new(scheme: &str, host: &str, port: u16) -> Self {
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        // Shared by all spans.
+        let shared = Arc::<str>::from(host);
+        Self { base: format!("{scheme}://{open}{host}{close}:{port}"), host: shared.into(), port }
     }
 
     /// The URL of a path on this server.
     fn url(&self, path: &Uri) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{}://{host}:{}{path}", self.scheme, self.port)
+        [self.base.as_str(), path.path_and_query().map_or("/", PathAndQuery::as_str)].concat()
     }
 }
 
 /// A call under way. One that is dropped was given up by its caller.
 pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
-    span: Span,
+    /// With the span; without one where no reconcile runs and where spans go nowhere.
+    context: Context,
     /// Of the span, where it is sampled.
     ids: Option<SpanIds>,
-    sampling: Option<DeferredSampling>,
+    reconciling: Option<CurrentReconcile>,
     attributes: Vec<KeyValue>,
     method: Method,
     started: Instant,
@@ -100,37 +105,30 @@ impl RequestSpan {
         metrics: &Metrics,
         server: &ApiServer,
         request: &mut Request<B>,
-        template: String,
+        template: &str,
     ) -> Self {
         let method = request.method().clone();
-        let reconciling = Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned());
         let started = Instant::now();
-        let span = match reconciling {
-            Some(_) => open(&method, request.uri(), server, &template),
-            None => Span::none(),
-        };
-        let sampling = reconciling.and_then(|reconciling| reconciling.sampling);
-        // Where spans go nowhere, the ids lead nowhere.
-        let is_exported = metrics.exports_spans && !span.is_disabled();
-        let context = if is_exported { span.context() } else { Context::new() };
+        let attributes = vec![
+            KeyValue::new("http.request.method", method_name(&method)),
+            KeyValue::new("url.template", Arc::<str>::from(template)),
+            KeyValue::new("server.address", server.host.clone()),
+            KeyValue::new("server.port", i64::from(server.port)),
+        ];
+        let reconciling = reconciling();
+        let context = open(&method, template, &attributes, || server.url(request.uri())).unwrap_or_default();
         let parent = traceparent_in(&context);
         if let Some(parent) = parent {
             set_audit_id(parent, request.headers_mut());
         }
         if let Some(parent) = parent.filter(|_| metrics.propagate) {
-            inject(parent, &context, sampling.as_ref(), request);
+            inject(parent, &context, sampling_of(reconciling.as_ref()), request);
         }
-        let attributes = vec![
-            KeyValue::new("http.request.method", method_name(&method)),
-            KeyValue::new("url.template", template),
-            KeyValue::new("server.address", server.host.clone()),
-            KeyValue::new("server.port", i64::from(server.port)),
-        ];
         Self {
             instruments: metrics.instruments.clone(),
-            span,
+            context,
             ids: parent.filter(TraceParent::is_sampled).map(SpanIds::from),
-            sampling,
+            reconciling,
             attributes,
             method,
             started,
@@ -140,13 +138,14 @@ impl RequestSpan {
 
     /// The head of the answer came.
     pub(in crate::telemetry) fn on_response(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let code = i64::from(status.as_u16());
-        self.span.set_attribute("http.response.status_code", code);
+        let code = KeyValue::new("http.response.status_code", i64::from(status.as_u16()));
+        let span = self.context.span();
+        span.set_attribute(code.clone());
         // Finds the call in the API server's audit log.
         if let Some(audit) = headers.get("audit-id").and_then(|id| id.to_str().ok()) {
-            self.span.set_attribute("k8s.audit_id", audit.to_owned());
+            span.set_attribute(KeyValue::new("k8s.audit_id", audit.to_owned()));
         }
-        self.attributes.push(KeyValue::new("http.response.status_code", code));
+        self.attributes.push(code);
         let absent = status == StatusCode::NOT_FOUND && self.method == Method::GET;
         let error = status.is_client_error() || status.is_server_error();
         self.end((error && !absent).then(|| status.as_str().to_owned()));
@@ -155,27 +154,30 @@ impl RequestSpan {
     /// No answer came.
     pub(in crate::telemetry) fn on_error(&mut self, error: &(dyn Error + 'static)) {
         let chain = error_chain(error);
-        record_exception(&self.span, error_type(error), &chain);
-        self.span.set_status(Status::error(chain));
+        if self.reconciling.is_some() {
+            let _current = self.context.has_active_span().then(|| self.context.clone().attach());
+            record_exception(error_type(error), &chain);
+        }
+        self.context.span().set_status(Status::error(chain));
         self.end(Some(error_type(error).to_owned()));
     }
 
     fn end(&mut self, error: Option<String>) {
         self.ended = true;
-        // The span ends where it was last left (tracing-opentelemetry 0.34).
-        self.span.in_scope(|| ());
         let took = self.started.elapsed().as_secs_f64();
+        let span = self.context.span();
         if let Some(error) = error {
-            self.span.set_attribute("error.type", error.clone());
-            self.span.set_status(Status::error(""));
-            self.attributes.push(KeyValue::new("error.type", error));
+            let error = KeyValue::new("error.type", error);
+            span.set_attribute(error.clone());
+            span.set_status(Status::error(""));
+            self.attributes.push(error);
         }
+        span.end();
         let Some(on) = &self.instruments else { return };
-        on.http_duration.record_with(took, &self.attributes);
-        let Some(ids) = self.ids else { return };
-        let (on, attributes) = (Arc::clone(on), std::mem::take(&mut self.attributes));
-        let mark = move || on.http_duration.record_exemplar(took, &attributes, Some(ids));
-        match &self.sampling {
+        let exemplars = on.http_duration.record(took, &self.attributes);
+        let Some((exemplars, ids)) = exemplars.zip(self.ids) else { return };
+        let mark = move || exemplars.offer(took, ids);
+        match sampling_of(self.reconciling.as_ref()) {
             Some(sampling) => sampling.on_keep(mark),
             None => mark(),
         }
@@ -191,25 +193,29 @@ impl Drop for RequestSpan {
     }
 }
 
-fn open(method: &Method, uri: &Uri, server: &ApiServer, template: &str) -> Span {
-    let known = method_name(method);
-    let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
-    let span = tracing::info_span!(
-        target: SPAN_TARGET,
-        "call",
-        otel.name = format!("{in_name} {template}"),
-        otel.kind = "client",
-        http.request.method = known,
-        http.request.method_original = Empty,
-        url.template = template,
-        url.full = server.url(uri),
-        server.address = server.host,
-        server.port = i64::from(server.port),
-    );
-    if known == OTHER_METHOD {
-        span.record("http.request.method_original", method.as_str());
-    }
-    span
+fn sampling_of(reconcile: Option<&CurrentReconcile>) -> Option<&DeferredSampling> {
+    reconcile.and_then(|reconcile| reconcile.sampling.as_ref())
+}
+
+fn open(
+    method: &Method,
+    template: &str,
+    attributes: &[KeyValue],
+    url: impl FnOnce() -> String,
+) -> Option<Context> {
+    start_span(|| {
+        let known = method_name(method);
+        let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
+        // Room for those of the answer.
+        let mut all = Vec::with_capacity(attributes.len() + 4);
+        all.extend_from_slice(attributes);
+        all.push(KeyValue::new("url.full", url()));
+        if known == OTHER_METHOD {
+            all.push(KeyValue::new("http.request.method_original", method.to_string()));
+        }
+        let builder = SpanBuilder::from_name([in_name, " ", template].concat());
+        builder.with_kind(SpanKind::Client).with_attributes(all)
+    })
 }
 
 /// The ids of the span as the id of the request in the API server's audit log, which keeps one that a client

@@ -14,7 +14,7 @@ use crate::telemetry::{
         instruments as table,
     },
     config::Identity,
-    metrics::typed::{TypedCounter, TypedHistogram, TypedUpDownCounter},
+    metrics::typed::{OpenHistogram, TypedCounter, TypedHistogram, TypedUpDownCounter},
     prometheus::exemplars::ExemplarReservoir,
     sources::{
         export_stats::ExportStats,
@@ -33,8 +33,6 @@ pub struct Metrics {
     pub(in crate::telemetry) pusher: Option<SdkMeterProvider>,
     /// Whether `traceparent` is sent to the API server.
     pub(in crate::telemetry) propagate: bool,
-    /// Whether spans go anywhere.
-    pub(in crate::telemetry) exports_spans: bool,
 }
 
 /// The instruments that are recorded, one for each row of the table that is not observed.
@@ -54,7 +52,7 @@ pub(in crate::telemetry) struct Instruments {
     queue_retries: TypedCounter,
     queue_duration: TypedHistogram,
     work_duration: TypedHistogram,
-    pub(in crate::telemetry) http_duration: TypedHistogram,
+    pub(in crate::telemetry) http_duration: OpenHistogram,
     pub(in crate::telemetry) watch_events: TypedCounter,
     pub(in crate::telemetry) watch_restarts: TypedCounter,
     pub(in crate::telemetry) ages: Arc<WatchActivity>,
@@ -95,7 +93,7 @@ impl Instruments {
             queue_retries: count(&table::QUEUE_RETRIES),
             queue_duration: times(&table::QUEUE_DURATION),
             work_duration: times(&table::WORK_DURATION),
-            http_duration: times(&table::HTTP_CLIENT_DURATION),
+            http_duration: OpenHistogram::new(meter, &table::HTTP_CLIENT_DURATION, exemplars),
             watch_events: count(&table::WATCH_EVENTS),
             watch_restarts: count(&table::WATCH_RESTARTS),
             ages,

@@ -8,6 +8,8 @@ use opentelemetry::{
     metrics::{AsyncInstrument, BoundCounter, BoundHistogram, BoundUpDownCounter, Histogram, Meter},
 };
 
+use parking_lot::RwLock;
+
 use crate::telemetry::{
     catalog::{
         attributes::LabelValue,
@@ -55,6 +57,14 @@ pub(in crate::telemetry) struct TypedHistogram {
     inner: Histogram<f64>,
     /// Bound with the first value: none is shown before.
     series: Series<OnceLock<HistogramSeries>>,
+    exemplars: Option<Arc<ExemplarReservoir>>,
+}
+
+/// A histogram of a row with open sets. Its series are bound with their first value.
+pub(in crate::telemetry) struct OpenHistogram {
+    row: &'static InstrumentDef,
+    inner: Histogram<f64>,
+    series: RwLock<HashMap<Box<[KeyValue]>, HistogramSeries>>,
     exemplars: Option<Arc<ExemplarReservoir>>,
 }
 
@@ -127,13 +137,7 @@ impl TypedHistogram {
         row: &'static InstrumentDef,
         exemplars: Option<&Arc<ExemplarReservoir>>,
     ) -> Self {
-        debug_assert_eq!(row.kind, InstrumentKind::Histogram);
-        let inner = meter
-            .f64_histogram(row.name)
-            .with_unit(row.unit)
-            .with_description(row.description)
-            .with_boundaries(row.buckets.to_vec())
-            .build();
+        let inner = histogram(meter, row);
         let exemplars = exemplars.filter(|_| row.exemplars).cloned();
         Self { row, inner, series: Series::new(row, |_| OnceLock::new()), exemplars }
     }
@@ -155,25 +159,51 @@ impl TypedHistogram {
             exemplars.offer(value, ids);
         }
     }
+}
 
-    /// For attributes that are not closed sets.
-    pub(in crate::telemetry) fn record_with(&self, value: f64, attributes: &[KeyValue]) {
-        self.inner.record(value, attributes);
+impl OpenHistogram {
+    /// Makes the histogram; its row has exemplars.
+    pub(in crate::telemetry) fn new(
+        meter: &Meter,
+        row: &'static InstrumentDef,
+        exemplars: Option<&Arc<ExemplarReservoir>>,
+    ) -> Self {
+        let exemplars = exemplars.filter(|_| row.exemplars).cloned();
+        Self { row, inner: histogram(meter, row), series: RwLock::default(), exemplars }
     }
 
-    /// Keeps an exemplar for a value that was recorded.
-    pub(in crate::telemetry) fn record_exemplar(
+    /// Records a value, and returns where its exemplar goes.
+    pub(in crate::telemetry) fn record(
         &self,
         value: f64,
         attributes: &[KeyValue],
-        ids: Option<SpanIds>,
-    ) {
-        if let (Some(exemplars), Some(ids)) = (&self.exemplars, ids)
-            && let Some(series) = exemplars.series(self.row, attributes)
-        {
-            series.offer(value, ids);
+    ) -> Option<Arc<SeriesExemplars>> {
+        let known = self.series.read();
+        if let Some(series) = known.get(attributes) {
+            series.values.record(value);
+            return series.exemplars.clone();
         }
+        let is_full = known.len() >= self.row.cardinality_limit;
+        drop(known);
+        self.inner.record(value, attributes);
+        if is_full {
+            return None;
+        }
+        let exemplars = self.exemplars.as_ref().and_then(|all| all.series(self.row, attributes));
+        let series = HistogramSeries { values: self.inner.bind(attributes), exemplars: exemplars.clone() };
+        self.series.write().insert(attributes.into(), series);
+        exemplars
     }
+}
+
+fn histogram(meter: &Meter, row: &'static InstrumentDef) -> Histogram<f64> {
+    debug_assert_eq!(row.kind, InstrumentKind::Histogram);
+    meter
+        .f64_histogram(row.name)
+        .with_unit(row.unit)
+        .with_description(row.description)
+        .with_boundaries(row.buckets.to_vec())
+        .build()
 }
 
 /// What a callback of an observable instrument gives values to.
@@ -258,7 +288,7 @@ mod tests {
         let is_bound = |kind| matches!(kind, Counter | Histogram | UpDownCounter);
         let bound = instruments::INSTRUMENTS.iter().filter(|row| is_bound(row.kind));
         let open: Vec<&str> = bound.filter(|row| row.combinations().is_empty()).map(|row| row.name).collect();
-        // It is recorded with attributes of its own.
+        // It is an `OpenHistogram`.
         assert_eq!(open, ["http.client.request.duration"]);
     }
 }

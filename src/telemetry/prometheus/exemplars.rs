@@ -20,14 +20,6 @@ pub(in crate::telemetry) struct Exemplar {
 /// Labels as the page shows them, sorted by name.
 pub(in crate::telemetry) type Labels = Vec<(String, String)>;
 
-/// The series of one histogram. They are written by their attributes, as they are measured, and read by their
-/// labels, as the page shows them.
-#[derive(Debug, Default)]
-struct Family {
-    by_attributes: HashMap<Box<[KeyValue]>, Arc<SeriesExemplars>>,
-    by_labels: HashMap<Labels, Arc<SeriesExemplars>>,
-}
-
 /// The exemplars of one series.
 #[derive(Debug)]
 pub(in crate::telemetry) struct SeriesExemplars {
@@ -50,6 +42,9 @@ impl SeriesExemplars {
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Family>>);
 
+/// The series of one histogram, by their labels.
+type Family = HashMap<Labels, Arc<SeriesExemplars>>;
+
 impl ExemplarReservoir {
     /// The series of these attributes; `None` beyond the number of series that the instrument itself shows.
     pub(in crate::telemetry) fn series(
@@ -57,36 +52,24 @@ impl ExemplarReservoir {
         row: &'static InstrumentDef,
         attributes: &[KeyValue],
     ) -> Option<Arc<SeriesExemplars>> {
-        self.0.lock().entry(row.prometheus_name).or_default().series(row, attributes)
+        let mut all = self.0.lock();
+        let family = all.entry(row.prometheus_name).or_default();
+        let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
+        if family.len() >= row.cardinality_limit && !family.contains_key(&labels) {
+            return None;
+        }
+        let series = family.entry(labels).or_insert_with(|| {
+            let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
+            Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket })
+        });
+        Some(series.clone())
     }
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock();
-        let found = all.get(family).and_then(|family| family.by_labels.get(labels));
+        let found = all.get(family).and_then(|family| family.get(labels));
         found.map(|series| series.by_bucket.lock().clone()).unwrap_or_default()
-    }
-}
-
-impl Family {
-    fn series(
-        &mut self,
-        row: &'static InstrumentDef,
-        attributes: &[KeyValue],
-    ) -> Option<Arc<SeriesExemplars>> {
-        if let Some(known) = self.by_attributes.get(attributes) {
-            return Some(known.clone());
-        }
-        if self.by_attributes.len() >= row.cardinality_limit {
-            return None;
-        }
-        let pairs = attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned()));
-        let series = self.by_labels.entry(labels(pairs)).or_insert_with(|| {
-            let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
-            Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket })
-        });
-        self.by_attributes.insert(attributes.into(), series.clone());
-        Some(series.clone())
     }
 }
 

@@ -143,7 +143,12 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
         SpanParent::AfterRollout(_) => (Context::new(), traces.inner.exports.then(DeferredSampling::open)),
     };
     let is_random = matches!(&info.parent, SpanParent::InRollout(ctx) if ctx.is_random());
-    let reconciling = CurrentReconcile { subject: Arc::new(subject), sampling: sampling.clone(), is_random };
+    let reconciling = CurrentReconcile {
+        subject: Arc::new(subject),
+        sampling: sampling.clone(),
+        is_random,
+        tracer: traces.inner.exports.then(|| traces.inner.tracer.clone()),
+    };
     // Without a layer for spans there is nothing to set, which is no fault.
     let _ = span.set_parent(parent.with_value(reconciling));
     if let SpanParent::AfterRollout(Some(ctx)) = &info.parent

@@ -40,5 +40,7 @@ pub fn step_for(step: ChildStep, child: ChildKind) -> Span {
 /// Marks a step as failed: status, `error.type`, the record of the exception.
 pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
     set_error(span, error_type, message);
-    record_exception(span, error_type.as_str(), message);
+    if !span.is_disabled() {
+        span.in_scope(|| record_exception(error_type.as_str(), message));
+    }
 }

@@ -82,7 +82,8 @@ impl TailSamplingProcessor {
         let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
         let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
-        // In tracing a parent closes after its children, so the root is the last span of its trace.
+        // In tracing a parent closes after its children, and a call ends inside its step, so the root is the last span
+        // of its trace.
         let ended = tentative.root == span.span_context.span_id();
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);
@@ -103,8 +104,9 @@ impl TailSamplingProcessor {
 impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         self.delivery.open_spans.span_started();
-        let sampling = parent.get::<CurrentReconcile>().and_then(|reconciling| reconciling.sampling.clone());
-        if let Some(sampling) = sampling.filter(|_| !parent.span().span_context().is_valid()) {
+        let is_root = !parent.span().span_context().is_valid();
+        let reconciling = if is_root { parent.get::<CurrentReconcile>() } else { None };
+        if let Some(sampling) = reconciling.and_then(|reconciling| reconciling.sampling.clone()) {
             let ctx = span.span_context();
             let mut held = self.held.lock();
             if held.len() < MAX_PENDING_TRACES {
