@@ -1,30 +1,34 @@
-//! One request that writes an Event; it decides nothing.
+//! One request that writes an Event; it retries nothing.
 
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::{Resource as _, api::events::v1::Event};
 use kube::{
-    Client, Resource as _,
-    core::{Request, request},
+    Client, Resource,
+    core::{Request, TypeMeta, request},
 };
-use serde::de::IgnoredAny;
+use serde::de::Unexpected;
 
 use crate::cluster::{client::error_class::is_namespace_gone, events::write::EventWriteResult};
 
-/// Sends a request to the Events of a namespace. The Event is not parsed from the answer, which has nothing new.
+/// Sends a request to the Events of a namespace. Of the answer, only its kind is parsed: the rest is known.
 ///
 /// # Errors
-/// What the API server refuses, but in a namespace that is being deleted: that is no error.
+/// What the API server refuses, but in a namespace that is being deleted, and an answer that is no Event.
 pub async fn send(
     client: &Client,
-    name: &'static str,
+    verb: &'static str,
     namespace: &str,
     build: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, request::Error>,
 ) -> kube::Result<EventWriteResult> {
-    let events = Request::new(Event::url_path(&(), Some(namespace)));
+    let events = Request::new(<Event as Resource>::url_path(&(), Some(namespace)));
     let mut request = build(&events).map_err(kube::Error::BuildRequest)?;
     // As kube names it in its own spans.
-    request.extensions_mut().insert(name);
-    match client.request::<IgnoredAny>(request).await {
-        Ok(IgnoredAny) => Ok(EventWriteResult::Written),
+    request.extensions_mut().insert(verb);
+    match client.request::<TypeMeta>(request).await {
+        Ok(written) if written.kind == Event::KIND => Ok(EventWriteResult::Written),
+        Ok(other) => {
+            let kind = Unexpected::Str(&other.kind);
+            Err(kube::Error::SerdeError(serde::de::Error::invalid_value(kind, &Event::KIND)))
+        }
         Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(EventWriteResult::NamespaceGone),
         Err(error) => Err(error),
     }

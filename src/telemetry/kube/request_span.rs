@@ -8,13 +8,14 @@ use opentelemetry::{
     Context, KeyValue, StringValue,
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt},
 };
+use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::telemetry::{
     catalog::instruments::METHODS,
     metrics::{Instruments, Metrics},
     sources::error_chain::error_chain,
     trace::{
-        context::{CurrentReconcile, DeferredSampling, reconciling, start_span, traceparent_in},
+        context::{CurrentReconcile, DeferredSampling, reconciling, traceparent_in},
         exception::record_exception,
         span_ids::{SpanIds, TraceParent},
     },
@@ -116,7 +117,9 @@ impl RequestSpan {
             KeyValue::new("server.port", i64::from(server.port)),
         ];
         let reconciling = reconciling();
-        let context = open(&method, template, &attributes, || server.url(request.uri())).unwrap_or_default();
+        let tracer = reconciling.as_ref().and_then(|reconcile| reconcile.tracer.as_ref());
+        let child = |tracer| start_child(tracer, &method, template, &attributes, server.url(request.uri()));
+        let context = tracer.map(child).unwrap_or_default();
         let parent = traceparent_in(&context);
         if let Some(parent) = parent {
             set_audit_id(parent, request.headers_mut());
@@ -197,25 +200,27 @@ fn sampling_of(reconcile: Option<&CurrentReconcile>) -> Option<&DeferredSampling
     reconcile.and_then(|reconcile| reconcile.sampling.as_ref())
 }
 
-fn open(
+/// Starts a child of the current span, and returns the context with it. It is no span of tracing's, which costs
+/// more: no code runs inside it, so it need not be current.
+fn start_child(
+    tracer: &SdkTracer,
     method: &Method,
     template: &str,
     attributes: &[KeyValue],
-    url: impl FnOnce() -> String,
-) -> Option<Context> {
-    start_span(|| {
-        let known = method_name(method);
-        let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
-        // Room for those of the answer.
-        let mut all = Vec::with_capacity(attributes.len() + 4);
-        all.extend_from_slice(attributes);
-        all.push(KeyValue::new("url.full", url()));
-        if known == OTHER_METHOD {
-            all.push(KeyValue::new("http.request.method_original", method.to_string()));
-        }
-        let builder = SpanBuilder::from_name([in_name, " ", template].concat());
-        builder.with_kind(SpanKind::Client).with_attributes(all)
-    })
+    url: String,
+) -> Context {
+    let known = method_name(method);
+    let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
+    // Room for those of the answer.
+    let mut all = Vec::with_capacity(attributes.len() + 4);
+    all.extend_from_slice(attributes);
+    all.push(KeyValue::new("url.full", url));
+    if known == OTHER_METHOD {
+        all.push(KeyValue::new("http.request.method_original", method.to_string()));
+    }
+    let builder = SpanBuilder::from_name([in_name, " ", template].concat());
+    let span = builder.with_kind(SpanKind::Client).with_attributes(all).start(tracer);
+    Context::current_with_span(span)
 }
 
 /// The ids of the span as the id of the request in the API server's audit log, which keeps one that a client

@@ -64,6 +64,7 @@ pub(in crate::telemetry) struct TypedHistogram {
 pub(in crate::telemetry) struct OpenHistogram {
     row: &'static InstrumentDef,
     inner: Histogram<f64>,
+    /// At most as many as the row allows. The SDK drops no bound series, also where it exports deltas.
     series: RwLock<HashMap<Box<[KeyValue]>, HistogramSeries>>,
     exemplars: Option<Arc<ExemplarReservoir>>,
 }

@@ -1,5 +1,5 @@
-//! How many recording spans have begun and not ended: a span ends when its last handle is dropped, which may be
-//! after the call that it is of has returned (the client's queue has a handle of its own). It ends none.
+//! How many recording spans have begun and not ended: that of a reconcile or a step ends when its last handle
+//! is dropped, which may be after it has returned (the client's queue has a handle of its own). It ends none.
 
 use std::{
     pin::pin,

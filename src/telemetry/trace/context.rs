@@ -1,18 +1,16 @@
-//! What the current OpenTelemetry context holds: the reconcile that runs, and whether its ids may be shown.
+//! What the current OpenTelemetry context holds: the reconcile that runs, and whether its ids may be shown; it
+//! opens no span.
 
 use std::sync::Arc;
 
-use opentelemetry::{
-    Context,
-    trace::{SpanBuilder, TraceContextExt},
-};
+use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_sdk::trace::SdkTracer;
 use parking_lot::Mutex;
 
 use crate::telemetry::trace::span_ids::{SpanIds, TraceParent, traceparent_of};
 
-/// Target of the spans of reconciles and of steps: the layer that exports spans takes these and no others, whatever
-/// `RUST_LOG` is.
+/// Target of the spans of reconciles and steps: the layer that exports spans takes these and no others,
+/// whatever `RUST_LOG` is.
 pub(in crate::telemetry) const SPAN_TARGET: &str = "elpio::span";
 
 /// The object that is reconciled.
@@ -117,14 +115,6 @@ pub(in crate::telemetry) fn ids_of(cx: &Context) -> Option<SpanIds> {
 pub(in crate::telemetry) fn traceparent_in(cx: &Context) -> Option<TraceParent> {
     let is_random = cx.get::<CurrentReconcile>().is_some_and(|reconcile| reconcile.is_random);
     traceparent_of(cx.span().span_context(), is_random)
-}
-
-/// Starts a child of the current span, and returns the context with it. `None` outside a reconcile, and where spans go
-/// nowhere. It is no span of tracing's, which costs more: nothing is awaited in it.
-pub(in crate::telemetry) fn start_span(build: impl FnOnce() -> SpanBuilder) -> Option<Context> {
-    let tracer = Context::map_current(|cx| cx.get::<CurrentReconcile>()?.tracer.clone())?;
-    let span = build().start(&tracer);
-    Some(Context::current_with_span(span))
 }
 
 /// The reconcile that runs here.

@@ -82,8 +82,8 @@ impl TailSamplingProcessor {
         let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
         let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
-        // In tracing a parent closes after its children, and a call ends inside its step, so the root is the last span
-        // of its trace.
+        // In tracing a parent closes after its children, and a reconcile awaits its calls, so the root is the last
+        // span of its trace.
         let ended = tentative.root == span.span_context.span_id();
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);

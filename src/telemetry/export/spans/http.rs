@@ -36,6 +36,7 @@ impl HttpSender {
         Self { client, endpoint, headers, gzip }
     }
 
+    /// Made for each attempt: few exports need a second one.
     fn body(&self, request: &[Bytes]) -> Result<Bytes, String> {
         let bytes: usize = request.iter().map(Bytes::len).sum();
         if bytes > MAX_BODY_BYTES {
