@@ -240,7 +240,7 @@ impl RecorderParts {
         let counted =
             EventCount { count: write.count, first: write.first, last: write.last, instance: &self.instance };
         let event = build_event(&pending.regarding, &pending.event, &name, pending.ids.as_ref(), &counted);
-        let created = send(&self.client, "create", &write.namespace, |request| {
+        let created = send(&self.client, &write.namespace, |request| {
             let body = serde_json::to_vec(&event).map_err(request::Error::SerializeBody)?;
             request.create(&PostParams::default(), body)
         });
@@ -264,8 +264,7 @@ impl RecorderParts {
             patch["metadata"] = serde_json::json!({"annotations": {annotation::LAST_TRACE_ID: trace}});
         }
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-        let patched =
-            send(&self.client, "patch", &write.namespace, |request| request.patch(&name, &params, &patch));
+        let patched = send(&self.client, &write.namespace, |request| request.patch(&name, &params, &patch));
         match call_with_timeout(call("patch", &write.namespace, &name), patched).await {
             Err(error) if error.class == ErrorType::NotFound => Ok(EventWriteResult::Expired),
             result => result,

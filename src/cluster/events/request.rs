@@ -15,15 +15,16 @@ use crate::cluster::{client::error_class::is_namespace_gone, events::write::Even
 /// What the API server refuses, but in a namespace that is being deleted, and an answer that is no Event.
 pub async fn send(
     client: &Client,
-    verb: &'static str,
     namespace: &str,
     build: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, request::Error>,
 ) -> kube::Result<EventWriteResult> {
     let events = Request::new(<Event as Resource>::url_path(&(), Some(namespace)));
-    let mut request = build(&events).map_err(kube::Error::BuildRequest)?;
-    // As kube names it in its own spans.
-    request.extensions_mut().insert(verb);
-    match client.request::<TypeMeta>(request).await {
+    let request = build(&events).map_err(kube::Error::BuildRequest)?;
+    write_result(client.request(request).await)
+}
+
+fn write_result(answer: kube::Result<TypeMeta>) -> kube::Result<EventWriteResult> {
+    match answer {
         Ok(written) if written.kind == Event::KIND => Ok(EventWriteResult::Written),
         Ok(other) => {
             let kind = Unexpected::Str(&other.kind);
@@ -31,5 +32,21 @@ pub async fn send(
         }
         Err(kube::Error::Api(status)) if is_namespace_gone(&status) => Ok(EventWriteResult::NamespaceGone),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn only_an_event_was_written() {
+        let answer = |kind: &str| {
+            write_result(Ok(TypeMeta { api_version: "events.k8s.io/v1".to_owned(), kind: kind.to_owned() }))
+        };
+        assert!(matches!(answer("Event"), Ok(EventWriteResult::Written)));
+        let error = answer("Status").expect_err("no Event").to_string();
+        assert!(error.contains(r#"invalid value: string "Status", expected Event"#), "{error}");
     }
 }

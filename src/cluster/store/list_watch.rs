@@ -74,15 +74,11 @@ impl ListWatch {
         &self.url
     }
 
-    /// A request, with the name under which telemetry shows it.
     fn request(
         &self,
-        name: &'static str,
         build: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, request::Error>,
     ) -> kube::Result<http::Request<Vec<u8>>> {
-        let mut request = build(&Request::new(&self.url)).map_err(kube::Error::BuildRequest)?;
-        request.extensions_mut().insert(name);
-        Ok(request)
+        build(&Request::new(&self.url)).map_err(kube::Error::BuildRequest)
     }
 
     fn list_params(&self) -> ListParams {
@@ -121,7 +117,7 @@ impl ListWatch {
         params: &ListParams,
         limit: u32,
     ) -> kube::Result<Option<ObjectList<K>>> {
-        let request = self.request("list", |request| request.list(params))?;
+        let request = self.request(|request| request.list(params))?;
         let answer = self.client.request_stream(request).await?;
         let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
         let mut text = Vec::new();
@@ -148,7 +144,7 @@ impl ListWatch {
     /// The resourceVersion at which a list is answered.
     async fn newest(&self, params: &ListParams) -> Result<ResourceVersion, WatchFailure> {
         let page = async {
-            let request = self.request("list_metadata", |request| request.list_metadata(params))?;
+            let request = self.request(|request| request.list_metadata(params))?;
             self.client.request::<ObjectList<PartialObjectMeta>>(request).await
         };
         version_of(in_time(CALL_TIMEOUT, page).await?.metadata.resource_version.as_deref())
@@ -165,7 +161,7 @@ impl ListWatch {
         let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or_default();
         let params = WatchParams::default().labels(self.selector).timeout(seconds);
         let stream = async {
-            let request = self.request("watch", |request| request.watch(&params, &from.to_string()))?;
+            let request = self.request(|request| request.watch(&params, &from.to_string()))?;
             self.client.request_events(request).await
         };
         Ok(in_time(CALL_TIMEOUT, stream).await?.boxed())
