@@ -147,8 +147,7 @@ impl FromStr for TraceParent {
     /// W3C Trace Context, section 3.2: lower-case hex, version not `ff`, neither id all zeros, nothing after
     /// the flags in version 00. Flags that this version does not know are left out.
     fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
-        let parsed = Some(text.as_bytes()).filter(|text| text.len() <= MAX_LENGTH).and_then(parse);
-        parsed.ok_or(InvalidTraceParent)
+        parse(text.as_bytes()).ok_or(InvalidTraceParent)
     }
 }
 
@@ -157,7 +156,7 @@ fn parse(text: &[u8]) -> Option<TraceParent> {
     let hyphens = [TRACE_ID.start, SPAN_ID.start, FLAGS.start].map(|start| known[start - 1]);
     let version = hex_digits(&known[VERSION])?;
     let ends = rest.is_empty() || (version != 0 && rest[0] == b'-');
-    if hyphens != [b'-'; 3] || version == 0xff || !ends {
+    if text.len() > MAX_LENGTH || hyphens != [b'-'; 3] || version == 0xff || !ends {
         return None;
     }
     let (trace_id, span_id) = (hex_digits(&known[TRACE_ID])?, hex_digits(&known[SPAN_ID])?);

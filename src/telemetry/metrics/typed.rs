@@ -152,7 +152,7 @@ impl TypedHistogram {
         let Some(series) = self.series.of(values) else { return };
         let series = series.get_or_init(|| {
             let attributes = attributes(self.row, values);
-            let exemplars = self.exemplars.as_ref().and_then(|all| all.series(self.row, &attributes));
+            let exemplars = self.exemplars.as_ref().map(|all| all.series(self.row, &attributes));
             HistogramSeries { values: self.inner.bind(&attributes), exemplars }
         });
         series.values.record(value);
@@ -184,14 +184,14 @@ impl OpenHistogram {
             series.values.record(value);
             return series.exemplars.clone();
         }
-        let is_full = known.len() >= self.row.cardinality_limit;
-        drop(known);
-        self.inner.record(value, attributes);
-        if is_full {
+        if known.len() >= self.row.cardinality_limit {
+            self.inner.record(value, attributes);
             return None;
         }
-        let exemplars = self.exemplars.as_ref().and_then(|all| all.series(self.row, attributes));
+        drop(known);
+        let exemplars = self.exemplars.as_ref().map(|all| all.series(self.row, attributes));
         let series = HistogramSeries { values: self.inner.bind(attributes), exemplars: exemplars.clone() };
+        series.values.record(value);
         self.series.write().insert(attributes.into(), series);
         exemplars
     }

@@ -46,23 +46,20 @@ pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Fa
 type Family = HashMap<Labels, Arc<SeriesExemplars>>;
 
 impl ExemplarReservoir {
-    /// The series of these attributes; `None` beyond the number of series that the instrument itself shows.
+    /// The series of these attributes. The instrument bounds how many there are.
     pub(in crate::telemetry) fn series(
         &self,
         row: &'static InstrumentDef,
         attributes: &[KeyValue],
-    ) -> Option<Arc<SeriesExemplars>> {
+    ) -> Arc<SeriesExemplars> {
         let mut all = self.0.lock();
         let family = all.entry(row.prometheus_name).or_default();
         let labels = labels(attributes.iter().map(|kv| (kv.key.as_str(), kv.value.as_str().into_owned())));
-        if family.len() >= row.cardinality_limit && !family.contains_key(&labels) {
-            return None;
-        }
         let series = family.entry(labels).or_insert_with(|| {
             let by_bucket = Mutex::new(vec![None; row.buckets.len() + 1]);
             Arc::new(SeriesExemplars { bounds: row.buckets, by_bucket })
         });
-        Some(series.clone())
+        series.clone()
     }
 
     /// The exemplars of one series, one for each bucket, the last for `+Inf`.
@@ -96,7 +93,7 @@ mod tests {
     fn a_value_on_a_bound_belongs_to_that_bucket_and_the_last_one_wins() {
         let exemplars = ExemplarReservoir::default();
         let kind = [KeyValue::new("kind", "ElpioService")];
-        let offer = |value, ids| exemplars.series(&RECONCILE_DURATION, &kind).unwrap().offer(value, ids);
+        let offer = |value, ids| exemplars.series(&RECONCILE_DURATION, &kind).offer(value, ids);
         offer(0.001, ids(1));
         offer(0.0011, ids(2));
         offer(0.002, ids(3));
