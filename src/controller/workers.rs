@@ -93,7 +93,7 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        let _active = self.reconciler.recorder.begin_reconcile();
+        slot.go_before_events(self.reconciler.recorder.begin_reconcile());
         let known = self.store.get(&item.key);
         if known.is_none() {
             // Where an answer showed that it is gone, a list may come before the watch's event.

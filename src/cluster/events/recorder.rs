@@ -29,7 +29,7 @@ use crate::{
         clock::now,
         events::{
             object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
-            queue::{ActiveReconcileGuard, CONCURRENT_WRITES, EventQueue},
+            queue::{CONCURRENT_WRITES, EventQueue},
             request::send,
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
@@ -38,7 +38,11 @@ use crate::{
     telemetry::{CallingReconcile, ErrorType, EventOutcome, Metrics, Traces, current_ids},
 };
 
-pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
+pub use crate::cluster::events::{
+    object::Regarding,
+    queue::{ActiveReconcileGuard, ActiveReconciles},
+    series::SERIES_UPDATE_INTERVAL,
+};
 
 /// How long [`Recorder::flush`] tries, and its first pause.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -103,7 +107,7 @@ impl Recorder {
     /// Until the guard is dropped, a reconcile runs, whose writes go before Events.
     #[must_use]
     pub fn begin_reconcile(&self) -> ActiveReconcileGuard {
-        self.0.queue.begin_reconcile()
+        self.0.queue.reconciles.begin()
     }
 
     /// For so long few Events are written: something else goes before all others.
