@@ -42,12 +42,6 @@ impl ExponentialBackoff {
     pub fn jittered(self, failures: u32) -> Duration {
         jittered(self.delay(failures)).min(self.max)
     }
-
-    /// The longest pause.
-    #[must_use]
-    pub const fn max(self) -> Duration {
-        self.max
-    }
 }
 
 /// The pause, up to a quarter longer by chance.
@@ -65,8 +59,8 @@ mod tests {
         let backoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_mins(5));
         let seconds: Vec<u64> = (0..12).map(|failures| backoff.delay(failures).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        assert_eq!(backoff.delay(u32::MAX), backoff.max());
-        assert_eq!(backoff.jittered(u32::MAX), backoff.max(), "chance does not exceed it");
+        assert_eq!(backoff.delay(u32::MAX), Duration::from_mins(5));
+        assert_eq!(backoff.jittered(u32::MAX), Duration::from_mins(5), "chance does not exceed it");
     }
 
     #[test]

@@ -30,7 +30,7 @@
 //! |---|---|
 //! | how a back-off is computed, and who uses it | `backoff.rs`; by error class: `controller/workqueue/retry.rs` |
 //! | which objects a child's change enqueues | `controller/mapper.rs` |
-//! | where concurrency is limited | `controller/workqueue/slots.rs`; who goes first: `controller/workqueue/precedence.rs` |
+//! | where concurrency is limited | `controller/workqueue/slots.rs`; who goes first: `controller/workqueue/precedence.rs`; how many are in flight, and the lanes: `controller/workers.rs` |
 //! | what happens when a status cannot be written | `controller/reconcile/status_write.rs` |
 //! | where the gauges of objects by state come from | `controller/state_counts.rs` |
 //! | where sampling is decided | `telemetry/trace/sampler.rs` |
@@ -44,8 +44,8 @@
 //! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for the part of
 //! telemetry that knows Elpio, which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
 //! but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`. The
-//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster`, `terminal` and what
-//! `command_line` has for both, and nothing of the operator's work.
+//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster`, `telemetry`, `terminal` and what
+//! `command_line` has for both (`check` also `config` and `runtime_info`), and nothing of the operator's work.
 
 pub mod api;
 pub mod backoff;

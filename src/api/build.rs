@@ -25,7 +25,7 @@ pub struct Build {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = OPTIONAL_SUBDOMAIN))]
     pub push_secret: Option<String>,
-    /// How long a build may take.
+    /// How long a build may take, such as `30m` or `1h30m`.
     #[schemars(length(min = 1, max = 32), regex(pattern = DURATION), extend("x-kubernetes-validations" = [
         rule("self != '0' && duration(self) > duration('0s')", "build.timeout must be more than nothing")
     ]))]
@@ -33,8 +33,8 @@ pub struct Build {
     /// How many finished builds stay.
     #[schemars(range(min = 1, max = 20))]
     pub keep: i32,
-    /// What each step of a build requests and may use at most; default: amounts that a namespace with a quota
-    /// admits.
+    /// What each step of a build requests and may use at most; default: the step that builds
+    /// requests 100m cpu and 256Mi (at most 2 and 4Gi), each other one 50m and 64Mi (at most 500m and 1Gi).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

@@ -57,7 +57,8 @@ const NO_USER_INFO: &str = "!self.matches('^https://[^/?#]*@')";
 pub struct ElpioFunctionSpec {
     /// Where the source is.
     pub source: Source,
-    /// What it is written for, such as `python`, `go`, `nodejs` or `java`.
+    /// The language, such as `python`, `go`, `nodejs` or `java`: the label `elpio.io/runtime`, and the variable RUNTIME
+    /// for buildpacks. It does not choose the builder.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_VALUE))]
     pub runtime: String,
     /// Where the build pushes: `repository[:tag]`, without digest.

@@ -49,10 +49,10 @@ pub const FIELD_MANAGER: &str = "elpio";
 pub mod annotation {
     /// On a child: the hash of what was sent ([`crate::render::Child::hash`]).
     pub const APPLIED: &str = "elpio.io/applied";
-    /// On a child or an Event: the W3C `traceparent` of the trace that wrote it.
+    /// On a child or an Event: the W3C `traceparent` of the trace that wrote it. On an object of Elpio's: the caller's.
     pub const TRACEPARENT: &str = "elpio.io/traceparent";
     /// On an object of Elpio's: a caller's trace context by the name that Kubernetes' tracing uses.
-    pub const TEKTON_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
+    pub const KUBERNETES_TRACEPARENT: &str = "tracing.k8s.io/traceparent";
     /// On an object of ours, beside [`TRACEPARENT`]: the W3C `tracestate` of the caller.
     pub const TRACESTATE: &str = "elpio.io/tracestate";
     /// The same by the name that Kubernetes' tracing uses.

@@ -42,13 +42,15 @@ impl Metric {
     rule("self.metric != 'cpu' || self.target <= 100", "scaling.target is in per cent with metric cpu, so at most 100"),
 ]))]
 pub struct Scaling {
-    /// The least number of replicas; 0 lets the service scale to zero.
+    /// The least number of replicas; 0 lets the service scale to zero, except with metric cpu, where one
+    /// replica stays.
     #[schemars(range(min = 0))]
     pub min_scale: i32,
     /// The greatest number of replicas; 0 sets no bound (on KEDA: the larger of 10 and minScale).
     #[schemars(range(min = 0))]
     pub max_scale: i32,
-    /// What one replica should bear, in the unit of the metric.
+    /// What one replica should bear: requests in flight (metric concurrency), requests a second (rps), or per cent of
+    /// the cpu request (cpu).
     #[schemars(range(min = 1))]
     pub target: i32,
     /// The metric that the autoscaler uses.

@@ -166,7 +166,7 @@ pub struct ExternalSecret {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub secret_name: Option<String>,
-    /// How often the store is read.
+    /// How often the store is read, such as `1h` or `90s`.
     #[serde(default = "hourly")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub refresh_interval: String,

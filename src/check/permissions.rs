@@ -106,7 +106,7 @@ pub fn permission_groups(engine: Engine) -> Vec<PermissionGroup> {
         ..always(row.project, row.kinds.iter().copied().map(of_kind).collect())
     }));
     groups.push(PermissionGroup {
-        without: Some("absent APIs are found by discovery every 30 s"),
+        without: Some("APIs that are installed later are noticed within 30 s, not at once"),
         ..always(
             "CustomResourceDefinitions",
             vec![Permission {

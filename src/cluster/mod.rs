@@ -1,4 +1,4 @@
-//! All I/O with the API server: client, caches, apply and prune, discovery, Events, lease. It decides nothing
+//! All I/O with the API server: client, stores, apply and prune, Events, Lease. It decides nothing
 //! about what is desired.
 
 pub mod apply;

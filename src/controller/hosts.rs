@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
-    api::condition::reason,
     cluster::{
         ObjectKey,
         apply::result::{ApplyError, ApplyResult},
@@ -57,12 +56,7 @@ impl HostClaim {
         let message = format!(
             "host {host} is already used by {owner}; choose another host, or wait until it is released (nothing was applied)"
         );
-        ApplyError {
-            reason: reason::NAME_CONFLICT,
-            class: ErrorType::NameConflict,
-            message,
-            retry_after: None,
-        }
+        ApplyError::new(ErrorType::NameConflict, message)
     }
 }
 

@@ -28,7 +28,8 @@ use crate::{
             ObjectChange, ObjectStore,
             list_watch::ListWatch,
             reflector,
-            watch_handle::{WatchContext, WatchHandle, WatchTarget},
+            shared_state::WatchTarget,
+            watch_handle::{WatchContext, WatchHandle},
         },
     },
     controller::{

@@ -13,7 +13,7 @@ use crate::{
 
 /// The annotations whose change is an edit; a stamp by another tool is none.
 const READ_ANNOTATIONS: [&str; 4] =
-    [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT];
+    [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::KUBERNETES_TRACEPARENT];
 
 /// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
 pub(super) fn trigger_for<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {

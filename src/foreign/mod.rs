@@ -21,6 +21,12 @@ pub fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> 
     of_kind.max_by_key(|c| c["lastTransitionTime"].as_str().and_then(|at| at.parse::<Timestamp>().ok()))
 }
 
+/// A resource as client-go's `GroupResource` prints it: `deployments.apps`, or `services` in the core group.
+#[must_use]
+pub fn group_resource(plural: &str, group: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
 /// The kinds of objects that Elpio makes for an owner.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ChildKind {
@@ -154,8 +160,13 @@ impl ChildKind {
     /// The name of the `CustomResourceDefinition` that serves the kind; `None` when every cluster has it.
     #[must_use]
     pub fn crd(self) -> Option<String> {
-        let facts = self.facts();
-        (!facts.built_in).then(|| format!("{}.{}", facts.plural, facts.group))
+        (!self.facts().built_in).then(|| self.group_resource())
+    }
+
+    /// The resource with its group, as errors name it.
+    #[must_use]
+    pub fn group_resource(self) -> String {
+        group_resource(self.plural(), self.group())
     }
 
     /// What kube's dynamic API needs to know about the kind at a version.

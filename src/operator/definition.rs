@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::controller::AnyController;
 
 /// An API server serves a changed definition a moment later, and the last of several later still.
-const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// Runs until nobody watches definitions any more.
 pub(super) async fn on_definition_changes(
@@ -16,7 +16,7 @@ pub(super) async fn on_definition_changes(
     mut changed: watch::Receiver<u64>,
 ) {
     while changed.changed().await.is_ok() {
-        for pause in BACKOFF {
+        for pause in DELAYS {
             tokio::time::sleep(pause).await;
             controller.on_definition_change();
         }

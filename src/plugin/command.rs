@@ -56,7 +56,12 @@ pub fn commands() -> [Command; 3] {
     let events = Command::new("events").about("List Elpio's Events, oldest first").arg(object(false));
     let all = || {
         let help = "List the objects of all namespaces";
-        Arg::new("all").long("all-namespaces").short('A').help(help).action(ArgAction::SetTrue)
+        Arg::new("all")
+            .long("all-namespaces")
+            .short('A')
+            .help(help)
+            .action(ArgAction::SetTrue)
+            .conflicts_with("object")
     };
     let common = |command: Command| {
         let watch = "Watch for changes; `trace` exits when the rollout ends";
@@ -113,7 +118,7 @@ impl View {
         write(&printed)
     }
 
-    /// Prints each change until the rollout is over. Once something was shown, a read that fails is told and
+    /// Prints each change until the rollout is over. Once something was shown, a read that fails is reported and
     /// tried again; only an object that is gone ends it.
     async fn follow(&self, program: &str, reader: &Reader) -> Result<(), LineError> {
         let clear = if std::io::stdout().is_terminal() && !self.is_json { CLEAR } else { "" };
@@ -214,5 +219,26 @@ impl View {
             return Ok(format!("no Elpio Events{about} {}\n", reader.scope_phrase()));
         }
         Ok(event_table(&lines, Timestamp::now(), self.palette))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_namespaces_are_not_asked_for_one_name() {
+        let parse = |arguments: &[&str]| {
+            let command = Command::new("elpio").subcommands(commands());
+            command
+                .try_get_matches_from([&["elpio"], arguments].concat())
+                .map(drop)
+                .map_err(|error| error.kind())
+        };
+        for command in ["status", "events"] {
+            assert_eq!(parse(&[command, "-A"]), Ok(()));
+            assert_eq!(parse(&[command, "web"]), Ok(()));
+            assert_eq!(parse(&[command, "-A", "web"]), Err(clap::error::ErrorKind::ArgumentConflict));
+        }
     }
 }

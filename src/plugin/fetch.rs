@@ -13,7 +13,7 @@ use crate::{
         client::call::{ApiCall, ApiError, call_with_timeout, classify, with_timeout},
         events::object::CONTROLLER,
     },
-    foreign::ChildKind,
+    foreign::{ChildKind, group_resource},
     plugin::{
         argument::{ObjectArgument, OwnKind},
         timeline::TimelineInputs,
@@ -73,10 +73,9 @@ impl Reader {
     }
 
     fn call(&self, verb: &'static str, resource: &ApiResource, name: &str) -> ApiCall {
-        let dot = if resource.group.is_empty() { "" } else { "." };
         ApiCall {
             verb,
-            resource: format!("{}{dot}{}", resource.plural, resource.group),
+            resource: group_resource(&resource.plural, &resource.group),
             namespace: self.namespace.clone().unwrap_or_default(),
             name: name.to_owned(),
         }

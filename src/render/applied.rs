@@ -92,8 +92,7 @@ impl Applied {
     /// What a message adds to a cause: what is retained meanwhile, and the notes.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let retained: Vec<String> =
-            self.retained.iter().map(|id| format!("{} {}", id.kind.display(), id.name)).collect();
+        let retained: Vec<String> = self.retained.iter().map(ChildId::to_string).collect();
         let kept = format!("kept until every new object is in place: {}", retained.join(", "));
         (!retained.is_empty()).then_some(kept).into_iter().chain(self.notes.iter().cloned()).collect()
     }

@@ -40,6 +40,12 @@ pub struct ChildId {
     pub name: String,
 }
 
+impl std::fmt::Display for ChildId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.display(), self.name)
+    }
+}
+
 impl ChildId {
     /// The id of a child.
     pub fn new(kind: ChildKind, name: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     api::{BuildResult, redaction::redact},
-    foreign::ChildKind,
+    foreign::{self, ChildKind},
     render::{
         applied::LiveChildren,
         function::{RunState, pipeline_run::CAUSE, run_state},
@@ -69,8 +69,7 @@ fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
 /// The condition `Succeeded` as (reason, message).
 #[must_use]
 pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
-    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
-    let condition = conditions.and_then(|all| all.iter().find(|c| c["type"] == "Succeeded"));
+    let condition = foreign::condition(object, "Succeeded");
     let field =
         |name: &str| redact(condition.and_then(|c| c[name].as_str()).unwrap_or_default()).into_owned();
     (field("reason"), field("message"))

@@ -14,16 +14,14 @@ pub enum RolloutPhase {
         parent: Option<String>,
     },
     /// The rollout of this generation goes on.
-    InProgress {
-        /// The caller whose trace it joined.
-        parent: Option<String>,
-    },
+    InProgress,
     /// The rollout of this generation has ended.
     Complete,
 }
 
 /// Whether two `traceparent`s are of one trace.
-fn is_same_trace(one: &str, other: Option<&str>) -> bool {
+#[must_use]
+pub fn is_same_trace(one: &str, other: Option<&str>) -> bool {
     let (one, other) = (one.parse::<TraceParent>(), other.and_then(|text| text.parse::<TraceParent>().ok()));
     one.ok().zip(other).is_some_and(|(one, other)| one.is_same_trace(&other))
 }
@@ -34,12 +32,7 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
         Some(rollout) if rollout.generation == generation && rollout.ended_at.is_some() => {
             RolloutPhase::Complete
         }
-        Some(rollout) if rollout.generation == generation => {
-            let own = rollout.traceparent.as_deref();
-            RolloutPhase::InProgress {
-                parent: rollout.parent.clone().filter(|parent| is_same_trace(parent, own)),
-            }
-        }
+        Some(rollout) if rollout.generation == generation => RolloutPhase::InProgress,
         // The same value as for an older generation is not that caller's doing.
         Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => {
             RolloutPhase::New { parent: None }
@@ -50,12 +43,12 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
 
 /// What is kept of a rollout that a new one takes the place of; `None` when it had ended by itself.
 #[must_use]
-pub fn supersede(previous: &RolloutStatus, engine: Option<&str>) -> Option<SupersededRollout> {
+pub fn supersede(previous: &RolloutStatus, engine: Option<Engine>) -> Option<SupersededRollout> {
     let running = previous.ended_at.is_none() && previous.started_at.is_some();
     running.then(|| SupersededRollout {
         generation: previous.generation,
         rebuild: previous.rebuild.clone(),
-        engine: engine.and_then(Engine::parse),
+        engine,
         traceparent: previous.traceparent.clone(),
         parent: previous.parent.clone(),
         started_at: previous.started_at.clone(),
@@ -119,7 +112,7 @@ pub fn duration(rollout: &RolloutStatus) -> Option<SignedDuration> {
 /// A rollout that has ended, with the engine that it ran on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RolloutEnd {
-    /// It became ready, or its deadline passed.
+    /// It became ready, its deadline passed, or its object was deleted.
     Complete(RolloutStatus),
     /// A newer rollout took its place; its engine is known from then.
     Superseded(RolloutStatus, Option<Engine>),
@@ -180,20 +173,8 @@ mod tests {
             (2, Some(&ended), Some(CALLER), begins(Some(CALLER))),
             (2, Some(&open(1, Some(CALLER), Some(CALLER))), Some(CALLER), begins(None)),
             (1, Some(&ended), Some(CALLER), RolloutPhase::Complete),
-            (1, Some(&open(1, Some(OWN), None)), None, RolloutPhase::InProgress { parent: None }),
-            (
-                1,
-                Some(&open(1, Some(CALLER), Some(CALLER))),
-                None,
-                RolloutPhase::InProgress { parent: Some(CALLER.into()) },
-            ),
-            // Kept so that a third generation knows it, yet not the parent of this one.
-            (
-                2,
-                Some(&open(2, Some(OWN), Some(CALLER))),
-                Some(CALLER),
-                RolloutPhase::InProgress { parent: None },
-            ),
+            (1, Some(&open(1, Some(OWN), None)), None, RolloutPhase::InProgress),
+            (2, Some(&open(2, Some(OWN), Some(CALLER))), Some(CALLER), RolloutPhase::InProgress),
         ] {
             assert_eq!(
                 phase(generation, previous, annotation),
@@ -207,7 +188,7 @@ mod tests {
     fn what_was_superseded_ended_when_the_next_began() {
         let (first, second) = (open(1, Some(OWN), Some(CALLER)), open(2, None, None));
         let second = RolloutStatus {
-            superseded: supersede(&first, Some("keda")),
+            superseded: supersede(&first, Some(Engine::Keda)),
             started_at: Some(MicroTime(at(107))),
             ..second
         };

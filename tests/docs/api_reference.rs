@@ -9,7 +9,8 @@ use crate::top;
 
 const HEADER: &str = "# API reference\n\n\
     Group `elpio.io`, version `v1alpha1`. Made of the CRDs by `UPDATE_GOLDEN=1 cargo test --test docs api_reference`; `kubectl explain` shows the\n\
-    same. **Bold** fields are required where their parent is set. The API server refuses what breaks a rule.\n";
+    same. **Bold** fields are required where their parent is set. The API server refuses what breaks a rule. A rule\n\
+    about an engine binds it where the spec names that engine; otherwise the operator checks it, and reports `InvalidSpec`.\n";
 
 /// One row a field; `[]` is an item of a list, `{}` a value of a map.
 fn fields(path: &str, schema: &Value, required: bool, rows: &mut String, rules: &mut BTreeSet<String>) {

@@ -261,7 +261,7 @@ async fn without_page_and_push_nothing_is_kept() {
     let metrics = telemetry.metrics();
     assert_eq!(
         format!("{metrics:?}"),
-        format!("{:?}", Metrics::disabled()).replace("propagate: false", "propagate: true")
+        format!("{:?}", Metrics::default()).replace("propagate: false", "propagate: true")
     );
     metrics.queue(Kind::ElpioService, || panic!("nobody asks")).added();
     metrics.event(EventType::Normal, EventReason::Ready, EventOutcome::Created);
@@ -277,7 +277,7 @@ async fn without_page_and_push_nothing_is_kept() {
     let seed = RolloutSeed { uid: "u", generation: 1, rebuild: "", parent: Some(before), tracestate: None };
     assert_eq!(telemetry.traces().begin_rollout(&seed).ids(), None, "not for a caller either");
     assert_eq!(
-        telemetry.traces().resume_rollout(Some(before), None, &seed).ids(),
+        telemetry.traces().resume_rollout(Some(before), &seed).ids(),
         None,
         "nor for what was sampled before a restart"
     );

@@ -3,9 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use elpio_operator::{
-    api::{Engine, RolloutOutcome},
+    api::{Engine, RolloutOutcome, policy::TraceParentPolicy},
+    controller::{
+        RolloutTelemetry,
+        kinds::{Object, service::Service},
+    },
     telemetry::{Kind, RolloutContext, RolloutSeed, RolloutSpan, SpanParent},
 };
+use jiff::Timestamp;
 use opentelemetry::{Value, trace::Status};
 
 use super::{
@@ -87,7 +92,7 @@ async fn another_replica_emits_the_same_root() {
         "a crash before the first write loses nothing"
     );
     let traceparent = begun.traceparent().unwrap();
-    let resumed = second.telemetry.traces().resume_rollout(Some(&traceparent), None, &SEED);
+    let resumed = second.telemetry.traces().resume_rollout(Some(&traceparent), &SEED);
     assert_eq!(resumed, begun);
     emit(&first, span(begun, RolloutOutcome::Ready));
     emit(&second, span(resumed, RolloutOutcome::Ready));
@@ -97,11 +102,11 @@ async fn another_replica_emits_the_same_root() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_wins_and_becomes_the_parent() {
     let harness = harness();
-    let ctx = harness.telemetry.traces().begin_rollout(&RolloutSeed { parent: Some(CALLER), ..SEED });
+    let seed = RolloutSeed { parent: Some(CALLER), ..SEED };
+    let ctx = harness.telemetry.traces().begin_rollout(&seed);
     let ids = ctx.ids().unwrap();
     assert_eq!(ids.trace_id(), "0af7651916cd43dd8448eb211c80319c");
-    let resumed =
-        harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), Some(CALLER), &SEED);
+    let resumed = harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), &seed);
     assert_eq!(resumed, ctx);
     harness.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(
@@ -153,7 +158,7 @@ async fn the_configured_sampler_is_asked_once_and_its_answer_kept() {
         let spans = harness.spans();
         assert_eq!(spans.len(), if sampled { 2 } else { 0 }, "{sampler} {arg} {parent:?}");
         // None in the status says that it was not sampled, and nobody is asked again.
-        let resumed = harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), parent, &seed);
+        let resumed = harness.telemetry.traces().resume_rollout(ctx.traceparent().as_deref(), &seed);
         assert_eq!(resumed, ctx, "{sampler} {arg} {parent:?}");
     }
 }
@@ -164,7 +169,7 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
     let traceparent = before.telemetry.traces().begin_rollout(&SEED).traceparent();
     let after =
         harness_with(&[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], "info");
-    let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), None, &SEED);
+    let ctx = after.telemetry.traces().resume_rollout(traceparent.as_deref(), &SEED);
     after.reconcile(SpanParent::InRollout(ctx.clone()), async { settled() }).await;
     emit(&after, span(ctx, RolloutOutcome::Ready));
     assert_eq!(after.spans().len(), 2);
@@ -178,7 +183,7 @@ async fn replayed_83_a_callers_random_flag_and_tracestate_are_carried_on() {
     let ctx = harness.telemetry.traces().begin_rollout(&seed);
     let traceparent = ctx.traceparent().unwrap();
     assert!(traceparent.ends_with("-03"), "{traceparent}");
-    let resumed = harness.telemetry.traces().resume_rollout(Some(&traceparent), Some(caller), &seed);
+    let resumed = harness.telemetry.traces().resume_rollout(Some(&traceparent), &seed);
     assert_eq!(resumed, ctx);
     let mut sent = None;
     harness
@@ -208,4 +213,41 @@ async fn a_root_is_equal_however_exact_the_clock_was() {
     emit(&harness, RolloutSpan { started: stored, ..exact });
     let spans = harness.spans();
     assert_eq!(spans[0], spans[1], "the API server keeps microseconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_joined_an_unsampled_caller_stays_in_its_trace() {
+    let harness = harness_with(&[("OTEL_TRACES_SAMPLER", "parentbased_always_on")], "info");
+    let telemetry = |trace_parent| RolloutTelemetry {
+        traces: harness.telemetry.traces(),
+        metrics: harness.telemetry.metrics(),
+        trace_parent,
+    };
+    let object = |status: serde_json::Value| -> Object<Service> {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",
+            "metadata": {
+                "name": "cart", "namespace": "shop", "uid": "uid-1", "generation": 7,
+                "annotations": {"elpio.io/traceparent": CALLER_UNSAMPLED},
+            },
+            "spec": {"image": {"repository": "registry.example.com/app"}},
+            "status": status,
+        }))
+        .unwrap()
+    };
+    for (policy, joins) in [(TraceParentPolicy::Join, true), (TraceParentPolicy::Link, false)] {
+        let (rollouts, now) = (telemetry(policy), Timestamp::from_second(1_700_000_000).unwrap());
+        let begun = rollouts.current::<Service>(&object(serde_json::Value::Null), now);
+        let stored = object(serde_json::json!({"rollout": begun.status}));
+        let resumed = rollouts.current::<Service>(&stored, now);
+        let (SpanParent::InRollout(begun), SpanParent::InRollout(resumed)) =
+            (begun.telemetry, resumed.telemetry)
+        else {
+            panic!("{policy:?}: the rollout goes on")
+        };
+        assert_eq!(begun, resumed, "{policy:?}");
+        let of_caller = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_string();
+        let in_callers_trace = format!("{resumed:?}").contains(&of_caller);
+        assert_eq!(in_callers_trace, joins, "{policy:?}: {resumed:?}");
+    }
 }

@@ -71,7 +71,7 @@ impl ApplyAttempt<'_> {
         known: &Arc<DynamicObject>,
     ) -> Result<WriteResult, WriteError> {
         if known.metadata.deletion_timestamp.is_some() {
-            let name = format!("{} {}", child.id.kind.display(), child.id.name);
+            let name = child.id.to_string();
             return Ok(name_terminating(name));
         }
         let differences = differences(child, known);
@@ -211,7 +211,7 @@ impl ApplyAttempt<'_> {
                 continue;
             }
             tracing::debug!(error = error.message, "failed to remove dropped fields");
-            let name = format!("{} {}", id.kind.display(), id.name);
+            let name = id.to_string();
             self.result.applied.notes.extend(held.iter().map(|field| {
                 let managers = field.managers.join(", ");
                 format!("{name}: field {} is also held by manager {managers}", field.path)
@@ -241,7 +241,7 @@ impl ApplyAttempt<'_> {
             return;
         }
         let paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
-        let (name, paths) = (format!("{} {}", id.kind.display(), id.name), paths.join(", "));
+        let (name, paths) = (id.to_string(), paths.join(", "));
         self.result.applied.notes.push(format!("{name}: admission overrides {paths} on every write"));
     }
 

@@ -13,23 +13,15 @@ use crate::{
 };
 
 impl ApplyAttempt<'_> {
-    /// Deletes what clashes with the new children. Returns what is not deleted yet.
-    pub(super) async fn delete_blocking(&mut self, blocking: &[ChildId]) -> Result<Vec<ChildId>, StopReason> {
+    /// Deletes these. Returns what is not deleted yet: a finalizer may keep it for a while.
+    pub(super) async fn delete_all(&mut self, obsolete: &[ChildId]) -> Result<Vec<ChildId>, StopReason> {
         let mut kept = Vec::new();
-        for id in blocking {
+        for id in obsolete {
             if !self.delete(id).await? {
                 kept.push(id.clone());
             }
         }
         Ok(kept)
-    }
-
-    /// Deletes these, whether or not a finalizer keeps them for a while.
-    pub(super) async fn delete_all(&mut self, obsolete: &[ChildId]) -> Result<(), StopReason> {
-        for id in obsolete {
-            self.delete(id).await?;
-        }
-        Ok(())
     }
 
     /// Deletes one child. Returns whether its name is free.

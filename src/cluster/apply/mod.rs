@@ -16,7 +16,6 @@ use kube::Client;
 use tokio::sync::{OnceCell, watch};
 
 use crate::{
-    api::condition::reason,
     cluster::{
         apply::{
             persistent_drift::PersistentDrift,
@@ -25,7 +24,6 @@ use crate::{
         },
         store::children::{Availability, ChildStore},
     },
-    foreign::ChildKind,
     render::{
         Child, ChildId, Owner,
         applied::{Applied, ChildOutcome, LiveChildren},
@@ -69,15 +67,15 @@ impl Applier {
 
     /// I/O: applies `desired` in order and deletes what `live` has beyond it.
     pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &LiveChildren) -> ApplyResult {
-        let mut run = ApplyAttempt {
+        let mut attempt = ApplyAttempt {
             applier: self,
             owner,
             live,
             owner_exists: OnceCell::new(),
             result: ApplyResult::default(),
         };
-        run.result.stopped = run.execute(desired, &plan_prune(live, desired)).await.err();
-        run.result
+        attempt.result.stopped = attempt.execute(desired, &plan_prune(live, desired)).await.err();
+        attempt.result
     }
 }
 
@@ -95,16 +93,16 @@ impl ApplyAttempt<'_> {
     async fn execute(&mut self, desired: &[Child], plan: &PrunePlan) -> Result<(), StopReason> {
         if !self.accepts_switch(desired, plan).await? {
             self.result.applied.retained = [&plan.blocking[..], &plan.replaced[..]].concat();
-            return self.delete_all(&plan.independent).await;
+            return self.delete_all(&plan.independent).await.map(drop);
         }
-        let kept = self.delete_blocking(&plan.blocking).await?;
+        let kept = self.delete_all(&plan.blocking).await?;
         for child in desired {
             let outcome = self.apply_in_order(child, &kept).await?;
             self.result.applied.outcomes.push((child.id.clone(), outcome));
         }
         self.delete_all(&plan.independent).await?;
         if self.result.applied.is_complete() {
-            self.delete_all(&plan.replaced).await
+            self.delete_all(&plan.replaced).await.map(drop)
         } else {
             self.result.applied.retained.clone_from(&plan.replaced);
             Ok(())
@@ -119,7 +117,7 @@ impl ApplyAttempt<'_> {
         }
         let blocks = |id: &&ChildId| clash(id, &child.id) && !self.live.contains_key(&child.id);
         if let Some(id) = kept.iter().find(blocks) {
-            return Ok(ChildOutcome::NameInUse { holder: format!("{} {}", id.kind.display(), id.name) });
+            return Ok(ChildOutcome::NameInUse { holder: id.to_string() });
         }
         match unmet_dependency(child, &self.result.applied) {
             Some(on) => Ok(ChildOutcome::Blocked { on }),
@@ -130,35 +128,28 @@ impl ApplyAttempt<'_> {
     /// Why children of this kind cannot be written, if so.
     fn unavailable(&self, child: &Child) -> Option<ApplyError> {
         let kind = child.id.kind;
-        let resource = kind.crd().unwrap_or_else(|| kind.plural().to_owned());
+        let resource = kind.group_resource();
         match self.applier.children.availability(kind, self.owner.namespace) {
             Availability::Ready(_) => None,
-            Availability::Forbidden(cause) => Some(ApplyError {
-                reason: reason::FORBIDDEN,
-                class: ErrorType::Forbidden,
-                message: format!("cannot list and watch {resource}: {cause}"),
-                retry_after: None,
-            }),
+            Availability::Forbidden(cause) => Some(ApplyError::new(
+                ErrorType::Forbidden,
+                format!("cannot list and watch {resource}: {cause}"),
+            )),
             Availability::Pending => Some(ApplyError::new(
                 ErrorType::Unavailable,
                 format!("the API server has not yet listed {resource}"),
             )),
-            Availability::Absent => Some(dependency_missing(kind, &child.id.name, &resource)),
+            Availability::Absent => Some(dependency_missing(&child.id, &resource)),
         }
     }
 }
 
-fn dependency_missing(kind: ChildKind, name: &str, resource: &str) -> ApplyError {
-    ApplyError {
-        reason: reason::DEPENDENCY_MISSING,
-        class: ErrorType::DependencyMissing,
-        message: format!(
-            "{} {name} requires {}, but the cluster does not serve {resource}; once it is installed, reconciliation resumes",
-            kind.display(),
-            kind.project()
-        ),
-        retry_after: None,
-    }
+fn dependency_missing(id: &ChildId, resource: &str) -> ApplyError {
+    let message = format!(
+        "{id} requires {}, but the cluster does not serve {resource}; once it is installed, reconciliation resumes",
+        id.kind.project()
+    );
+    ApplyError::new(ErrorType::DependencyMissing, message)
 }
 
 /// The first child that this one depends on and that is not in place.

@@ -17,7 +17,7 @@ use crate::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         store::compact::controller_of,
     },
-    foreign::ChildKind,
+    foreign::{ChildKind, group_resource},
     render::{ChildId, Owner, WriteMode, formats::is_dns_1035_label},
     telemetry::{self, ErrorType},
 };
@@ -57,7 +57,7 @@ pub fn classify_owner(
     found: Option<&impl ResourceExt>,
 ) -> NameOwner {
     let Some(found) = found else { return NameOwner::Absent };
-    let name = format!("{} {}", id.kind.display(), id.name);
+    let name = id.to_string();
     if found.meta().deletion_timestamp.is_some() {
         return NameOwner::Terminating(name);
     }
@@ -142,7 +142,7 @@ pub async fn find_owner(
     if exists(other.as_ref(), &controller.uid) {
         return Ok((name_owner, found));
     }
-    let what = format!("{} {} of {} {}", id.kind.display(), id.name, controller.kind, controller.name);
+    let what = format!("{id} of {} {}", controller.kind, controller.name);
     Ok((NameOwner::Terminating(what), found))
 }
 
@@ -176,12 +176,12 @@ async fn get_metadata(
     resource: &ApiResource,
 ) -> Result<Option<Metadata>, ApiError> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let qualified = match resource.group.as_str() {
-        "" => resource.plural.clone(),
-        group => format!("{}.{group}", resource.plural),
+    let call = ApiCall {
+        verb: "get",
+        resource: group_resource(&resource.plural, &resource.group),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
     };
-    let call =
-        ApiCall { verb: "get", resource: qualified, namespace: namespace.to_owned(), name: name.to_owned() };
     match call_with_timeout(call, api.get_metadata_opt(name)).await {
         Ok(found) => Ok(found),
         Err(error) if error.class == ErrorType::NotFound => Ok(None),

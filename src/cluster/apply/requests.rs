@@ -157,9 +157,10 @@ impl Applier {
 }
 
 fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> ApiCall {
-    let resource = id.kind.crd().unwrap_or_else(|| match id.kind.group() {
-        "" => id.kind.plural().to_owned(),
-        group => format!("{}.{group}", id.kind.plural()),
-    });
-    ApiCall { verb, resource, namespace: owner.namespace.to_owned(), name: id.name.clone() }
+    ApiCall {
+        verb,
+        resource: id.kind.group_resource(),
+        namespace: owner.namespace.to_owned(),
+        name: id.name.clone(),
+    }
 }

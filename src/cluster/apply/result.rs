@@ -66,9 +66,7 @@ pub enum WriteError {
 
 impl From<ApiError> for ApplyError {
     fn from(error: ApiError) -> Self {
-        let reason =
-            if error.class == ErrorType::Forbidden { reason::FORBIDDEN } else { reason::APPLY_FAILED };
-        Self { reason, class: error.class, message: error.to_string(), retry_after: error.retry_after }
+        Self { retry_after: error.retry_after, ..Self::new(error.class, error.to_string()) }
     }
 }
 
@@ -112,10 +110,16 @@ impl ApplyResult {
 }
 
 impl ApplyError {
-    /// A failure of the class, with the condition's reason `ApplyFailed`.
+    /// A failure of the class, from which the condition's reason follows.
     #[must_use]
     pub fn new(class: ErrorType, message: String) -> Self {
-        Self { reason: reason::APPLY_FAILED, class, message, retry_after: None }
+        let reason = match class {
+            ErrorType::Forbidden => reason::FORBIDDEN,
+            ErrorType::NameConflict => reason::NAME_CONFLICT,
+            ErrorType::DependencyMissing => reason::DEPENDENCY_MISSING,
+            _ => reason::APPLY_FAILED,
+        };
+        Self { reason, class, message, retry_after: None }
     }
 }
 
@@ -129,9 +133,7 @@ pub fn name_terminating(holder: String) -> WriteResult {
 #[must_use]
 pub fn name_conflict(id: &ChildId, owner: &str) -> ApplyError {
     let message = format!(
-        "{} {} already exists and belongs to {owner}; rename or delete one of them (Elpio did not modify it)",
-        id.kind.display(),
-        id.name
+        "{id} already exists and belongs to {owner}; rename or delete one of them (Elpio did not modify it)"
     );
-    ApplyError { reason: reason::NAME_CONFLICT, class: ErrorType::NameConflict, message, retry_after: None }
+    ApplyError::new(ErrorType::NameConflict, message)
 }

@@ -20,7 +20,7 @@ use crate::cluster::{
 /// The Lease itself has to be written by those who do not lead.
 const LEASES: &str = "/apis/coordination.k8s.io/";
 
-/// The outermost layer of the client: what it refuses is no call.
+/// A layer outside the one that measures: what it refuses is no call.
 #[derive(Clone, Debug, Default)]
 pub struct FenceLayer {
     /// Whether writes may be sent.

@@ -127,7 +127,7 @@ impl Leadership {
     }
 
     /// Claims or resigns. Returns what was so before. Whoever resigns stops at once; whoever claims begins
-    /// after [`Leadership::begin`].
+    /// after [`Leadership::start_leading`].
     #[allow(clippy::must_use_candidate, reason = "a change, whatever held before")]
     pub fn set(&self, claimed: bool) -> bool {
         let before = self.claimed.send_replace(claimed);

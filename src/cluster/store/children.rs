@@ -18,8 +18,8 @@ use crate::{
             compact::CompactObject,
             list_watch::ListWatch,
             reflector,
-            shared_state::SharedWatchState,
-            watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
+            shared_state::{SharedWatchState, WatchTarget},
+            watch_handle::{WatchContext, WatchHandle, WatchState},
         },
     },
     foreign::ChildKind,
@@ -38,10 +38,7 @@ pub type OnAvailabilityChange = Arc<dyn Fn(&str) + Send + Sync>;
 /// The label that names the owner of a child of this kind: only Elpio's children have it, so a big cluster
 /// costs nothing, and nobody else rewrites it.
 fn owner_label(kind: ChildKind) -> &'static str {
-    match kind {
-        ChildKind::PipelineRun | ChildKind::TaskRun | ChildKind::ElpioService => label::FUNCTION,
-        _ => label::SERVICE,
-    }
+    if kind.is_of_function() { label::FUNCTION } else { label::SERVICE }
 }
 
 /// Whether children of a kind can be created.

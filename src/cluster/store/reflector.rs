@@ -15,8 +15,8 @@ use crate::{
         ObjectChange, ObjectStore, Relist, StoredObject,
         backoff::{WatchBackoff, WatchFailure},
         list_watch::{ListWatch, ResourceVersion, WATCH_TIMEOUT, WatchChange, advance},
-        shared_state::{SharedWatchState, WatchId, WatchSignals},
-        watch_handle::{WatchContext, WatchHandle, WatchState, WatchTarget},
+        shared_state::{SharedWatchState, WatchSignals, WatchTarget},
+        watch_handle::{WatchContext, WatchHandle, WatchState},
     },
     telemetry::WatchGuard,
 };
@@ -51,7 +51,6 @@ where
     let reflector = Reflector {
         apis,
         served: 0,
-        id: (target.resource, target.scope.clone()),
         target: target.clone(),
         store,
         context: context.clone(),
@@ -74,7 +73,6 @@ where
 struct Reflector<K, C, T> {
     apis: Vec<(&'static str, ListWatch)>,
     served: usize,
-    id: WatchId,
     target: WatchTarget,
     store: Arc<ObjectStore<K>>,
     context: WatchContext,
@@ -129,7 +127,7 @@ where
             && let Some(version) = self.resource_version
             && api.is_rewound(version).await?
         {
-            let (resource, namespace) = (self.id.0, &self.id.1);
+            let (resource, namespace) = (self.target.resource, &self.target.scope);
             tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
             self.resource_version = None;
         }
@@ -140,7 +138,7 @@ where
         self.interrupted = true;
         let mut stream = api.watch(version).await?;
         self.context.shared.answered();
-        self.context.shared.record_working(&self.id);
+        self.context.shared.record_working(&self.target);
         let opened = Instant::now();
         let mut quiet = true;
         while let Some(item) = stream.next().await {
@@ -187,7 +185,7 @@ where
         self.store.replace(list).into_iter().for_each(&self.on_change);
         self.resource_version = Some(version);
         self.last_seen = self.resource_version;
-        self.context.shared.record_event(&self.id, asked);
+        self.context.shared.record_event(&self.target, asked);
         self.lists.send_replace(Some(Instant::now()));
         self.set_state(WatchState::Synced(self.apis[self.served].0));
         Ok(version)
@@ -199,7 +197,7 @@ where
             WatchChange::Applied(object) => Some(self.store.apply(object)),
             WatchChange::Deleted(object) => Some(self.store.delete(object)),
         };
-        self.context.shared.record_event(&self.id, Instant::now());
+        self.context.shared.record_event(&self.target, Instant::now());
         let Some(change) = change else { return };
         if let Some(guard) = &self.guard {
             guard.record_events(1);
@@ -245,12 +243,12 @@ where
         let shared = &self.context.shared;
         match failure {
             WatchFailure::Forbidden(why) if lasts => {
-                shared.record_refused(&self.id, why);
+                shared.record_refused(&self.target, why);
                 self.guard = None;
                 self.set_state(WatchState::Forbidden(why.clone()));
             }
             WatchFailure::Absent if lasts => {
-                shared.record_working(&self.id);
+                shared.record_working(&self.target);
                 self.guard = None;
                 // Its objects went with it.
                 let nothing = Relist::empty(self.target.scope.clone());
@@ -261,7 +259,7 @@ where
             WatchFailure::Forbidden(why) | WatchFailure::Unreachable(why) | WatchFailure::Failed(why)
                 if self.backoff.failures() >= LOG_AFTER =>
             {
-                shared.record_failing(&self.id, why);
+                shared.record_failing(&self.target, why);
             }
             _ => {}
         }

@@ -42,8 +42,21 @@ impl Broadcast {
     }
 }
 
-/// A watch: what, and in which namespace ("" for all).
-pub type WatchId = (&'static str, String);
+/// What one watch is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchTarget {
+    /// The kind's label in metrics.
+    pub resource: &'static str,
+    /// The namespace watched; "" for all.
+    pub scope: String,
+}
+
+impl WatchTarget {
+    /// The namespace, for people.
+    pub(super) fn namespace(&self) -> &str {
+        if self.scope.is_empty() { "all" } else { &self.scope }
+    }
+}
 
 #[derive(Debug, Default)]
 struct ScopeState {
@@ -69,7 +82,7 @@ pub struct SharedWatchState {
     definitions: Mutex<BTreeMap<&'static str, Broadcast>>,
     definitions_watched: AtomicBool,
     awaited: AtomicBool,
-    failing: Mutex<BTreeSet<WatchId>>,
+    failing: Mutex<BTreeSet<WatchTarget>>,
     scopes: Mutex<BTreeMap<String, ScopeState>>,
     probe: tokio::sync::Mutex<()>,
 }
@@ -142,54 +155,61 @@ impl SharedWatchState {
     }
 
     /// A watch fails again and again. Logs the first of all.
-    pub(super) fn record_failing(&self, id: &WatchId, error: &str) {
+    pub(super) fn record_failing(&self, watch: &WatchTarget, error: &str) {
         let mut failing = self.failing.lock();
         if failing.is_empty() {
-            tracing::warn!(resource = id.0, namespace = id.1, error, "watch failed, retrying");
+            tracing::warn!(
+                resource = watch.resource,
+                namespace = watch.scope,
+                error,
+                "watch failed, retrying"
+            );
         }
-        failing.insert(id.clone());
+        failing.insert(watch.clone());
     }
 
     /// A watch may not be. Logs the first of its namespace.
-    pub(super) fn record_refused(&self, id: &WatchId, why: &str) {
-        self.record_not_failing(id);
+    pub(super) fn record_refused(&self, watch: &WatchTarget, why: &str) {
+        self.record_not_failing(watch);
         let mut scopes = self.scopes.lock();
-        let refused = &mut scopes.entry(id.1.clone()).or_default().refused;
+        let refused = &mut scopes.entry(watch.scope.clone()).or_default().refused;
         if refused.is_empty() {
-            let namespace = if id.1.is_empty() { "all" } else { id.1.as_str() };
+            let namespace = watch.namespace();
             tracing::warn!(
-                resource = id.0,
+                resource = watch.resource,
                 namespace,
                 error = why,
                 "watch forbidden: objects that need this resource wait until it is granted"
             );
         }
-        refused.insert(id.0, why.to_owned());
+        refused.insert(watch.resource, why.to_owned());
     }
 
-    fn record_not_failing(&self, id: &WatchId) {
+    fn record_not_failing(&self, watch: &WatchTarget) {
         let mut failing = self.failing.lock();
-        if failing.remove(id) && failing.is_empty() {
+        if failing.remove(watch) && failing.is_empty() {
             tracing::info!("all watches recovered");
         }
     }
 
     /// A watch works.
-    pub(super) fn record_working(&self, id: &WatchId) {
-        self.record_not_failing(id);
+    pub(super) fn record_working(&self, watch: &WatchTarget) {
+        self.record_not_failing(watch);
         let mut scopes = self.scopes.lock();
-        let Some(scope) = scopes.get_mut(&id.1).filter(|scope| !scope.refused.is_empty()) else { return };
-        if scope.refused.remove(id.0).is_some() {
+        let Some(scope) = scopes.get_mut(&watch.scope).filter(|scope| !scope.refused.is_empty()) else {
+            return;
+        };
+        if scope.refused.remove(watch.resource).is_some() {
             scope.permitted.send();
             if scope.refused.is_empty() {
-                let namespace = if id.1.is_empty() { "all" } else { id.1.as_str() };
+                let namespace = watch.namespace();
                 tracing::info!(namespace, "every watch of the namespace is permitted again");
             }
         }
     }
 
     /// A watch brought an event, a bookmark or a list that was asked for at this time.
-    pub(super) fn record_event(&self, (resource, scope): &WatchId, at: Instant) {
+    pub(super) fn record_event(&self, WatchTarget { resource, scope }: &WatchTarget, at: Instant) {
         let mut scopes = self.scopes.lock();
         match scopes.get_mut(scope) {
             Some(state) => drop(state.last_events.insert(resource, at)),

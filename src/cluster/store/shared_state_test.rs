@@ -2,25 +2,29 @@
 
 use super::*;
 
+fn watch(resource: &'static str, scope: &str) -> WatchTarget {
+    WatchTarget { resource, scope: scope.to_owned() }
+}
+
 #[test]
 fn a_namespace_that_is_refused_as_a_whole_is_named_once() {
     let state = SharedWatchState::default();
     let own = ["ElpioService", "ElpioFunction"];
     for resource in ["ElpioService", "ElpioFunction", "Deployment"] {
-        state.record_refused(&(resource, "team-b".into()), "no");
+        state.record_refused(&watch(resource, "team-b"), "no");
     }
-    state.record_refused(&("TaskRun", "team-a".into()), "no");
+    state.record_refused(&watch("TaskRun", "team-a"), "no");
     assert_eq!(
         state.not_watched(&own),
         ["TaskRun in namespace team-a: forbidden", "namespace team-b: forbidden"]
     );
     assert_eq!(state.refused_watches(), [("team-a".to_owned(), 1), ("team-b".to_owned(), 3)]);
-    state.record_working(&("ElpioService", "team-b".into()));
+    state.record_working(&watch("ElpioService", "team-b"));
     assert_eq!(state.not_watched(&own).len(), 3);
     for resource in ["ElpioFunction", "Deployment"] {
-        state.record_working(&(resource, "team-b".into()));
+        state.record_working(&watch(resource, "team-b"));
     }
-    state.record_working(&("TaskRun", "team-a".into()));
+    state.record_working(&watch("TaskRun", "team-a"));
     assert_eq!(state.not_watched(&own), [""; 0]);
     assert!(state.refused_watches().iter().all(|(_, count)| *count == 0));
 }
@@ -31,13 +35,13 @@ fn a_watch_is_current_where_it_brought_something_just_now() {
     let (second, now) = (Duration::from_secs(1), Instant::now());
     let is_current = |resource, namespace| state.is_current(resource, namespace, second);
     assert!(!is_current("ElpioService", "team-a"), "nothing has come");
-    state.record_event(&("ElpioService", "team-a".into()), now);
+    state.record_event(&watch("ElpioService", "team-a"), now);
     assert!(is_current("ElpioService", "team-a"));
     assert!(!is_current("ElpioService", "team-b") && !is_current("ElpioFunction", "team-a"));
     let before = now.checked_sub(second * 2).unwrap_or(now);
-    state.record_event(&("ElpioService", "team-a".into()), before);
+    state.record_event(&watch("ElpioService", "team-a"), before);
     assert!(!is_current("ElpioService", "team-a"), "silent for two seconds");
-    state.record_event(&("ElpioService", String::new()), now);
+    state.record_event(&watch("ElpioService", ""), now);
     assert!(is_current("ElpioService", "team-a"), "one watch of all namespaces");
 }
 

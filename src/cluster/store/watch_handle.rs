@@ -10,7 +10,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{cluster::store::shared_state::SharedWatchState, telemetry::Metrics};
+use crate::{
+    cluster::store::shared_state::{SharedWatchState, WatchTarget},
+    telemetry::Metrics,
+};
 
 /// The state of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,15 +80,6 @@ impl WatchHandle {
         self.relist.notify_one();
         let _ = lists.wait_for(|at| at.is_some_and(|at| at >= asked)).await;
     }
-}
-
-/// What one watch is about.
-#[derive(Clone, Debug)]
-pub struct WatchTarget {
-    /// The kind's label in metrics.
-    pub resource: &'static str,
-    /// The namespace watched; "" for all.
-    pub scope: String,
 }
 
 /// Where a watch runs.

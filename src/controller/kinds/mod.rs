@@ -150,10 +150,10 @@ pub trait Kind: Send + Sync + Sized + 'static {
         status.rollout()
     }
 
-    /// The engine in a status, as metrics name it.
+    /// The engine in a status.
     #[must_use]
-    fn engine(status: &Self::Status) -> Option<&'static str> {
-        status.engine().map(Engine::as_str)
+    fn engine(status: &Self::Status) -> Option<Engine> {
+        status.engine()
     }
 }
 

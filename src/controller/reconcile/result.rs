@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        API_VERSION, annotation,
+        API_VERSION, Engine, annotation,
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
@@ -22,14 +22,13 @@ use crate::{
             Published, ReconcileRequest,
             attempt::{Attempt, SpecOutcome},
             failure::FailureSummary,
-            rollout_telemetry::deadline_at,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, retry},
     },
     foreign::ChildKind,
     render::applied::ChildOutcome,
-    status::conditions::find_condition,
+    status::{conditions::find_condition, rollout::deadline},
     telemetry::{
         ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
     },
@@ -85,7 +84,7 @@ impl ReconcileResult {
         };
         let unready = find_condition(K::conditions(status), kind::READY).filter(|c| c.status != "True");
         let report = ReconcileReport {
-            engine: K::engine(status),
+            engine: K::engine(status).map(Engine::as_str),
             outcome: summary.outcome,
             applied: apply_counts(done),
             changed_anything: is_written || published != Published::Nothing || has_changed(done),
@@ -97,7 +96,7 @@ impl ReconcileResult {
                 Published::Nothing | Published::Normal => None,
             },
         };
-        let deadline = stored.and_then(|status| deadline_at::<K>(status, allowed));
+        let deadline = stored.and_then(K::rollout).and_then(|rollout| deadline(rollout, allowed));
         let times = [deadline, attempt.due_at].into_iter().flatten();
         let requeue = Requeue {
             retry_after: summary.retry,
@@ -132,10 +131,9 @@ impl ReconcileResult {
     }
 
     /// To be made again: at once, or after a pause, where the watch has not brought the newer state for a while.
-    fn stale(done: &ApplyResult, engine: Option<&'static str>, pause: Option<Duration>) -> Self {
+    fn stale(done: &ApplyResult, engine: Option<Engine>, pause: Option<Duration>) -> Self {
         let report = ReconcileReport {
-            failure: None,
-            engine,
+            engine: engine.map(Engine::as_str),
             outcome: ReconcileOutcome::Overtaken,
             applied: apply_counts(done),
             changed_anything: has_changed(done),
@@ -156,23 +154,21 @@ fn resync_time(at: Timestamp, is_retried: bool) -> Option<Instant> {
 /// The Event for a status that could not be written.
 #[must_use]
 pub fn status_write_failed(error: &ApiError) -> NewEvent {
-    NewEvent {
-        type_: event_type::WARNING,
-        reason: reason::RECONCILE_FAILED,
-        action: action::APPLY,
-        note: format!("{}: {error}", error.class.as_str()),
-        related: None,
-    }
+    reconcile_failed(error.class, error)
 }
 
 /// The Event for a reconcile that panicked.
 #[must_use]
 pub fn reconcile_panicked(panicked: &ReconcilePanicked) -> NewEvent {
+    reconcile_failed(ErrorType::Internal, panicked)
+}
+
+fn reconcile_failed(class: ErrorType, error: &dyn std::fmt::Display) -> NewEvent {
     NewEvent {
         type_: event_type::WARNING,
         reason: reason::RECONCILE_FAILED,
         action: action::APPLY,
-        note: format!("{}: {panicked}", ErrorType::Internal.as_str()),
+        note: format!("{}: {error}", class.as_str()),
         related: None,
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     status::{
         build::{FinishedBuild, FinishedTask},
         conditions::find_condition,
-        rollout::{RolloutEnd, RolloutPhase, deadline, duration, phase, supersede},
+        rollout::{RolloutEnd, RolloutPhase, duration, is_same_trace, phase, supersede},
     },
     telemetry::{
         self, BuildSpan, Metrics, RolloutContext, RolloutResult, RolloutSeed, RolloutSpan, SpanIds, TaskSpan,
@@ -72,7 +72,7 @@ impl std::fmt::Debug for RolloutTelemetry {
 
 /// The trace context that an object's author gave; malformed ones are ignored.
 fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
-    let given = [annotation::TRACEPARENT, annotation::TEKTON_TRACEPARENT]
+    let given = [annotation::TRACEPARENT, annotation::KUBERNETES_TRACEPARENT]
         .into_iter()
         .find_map(|name| object.annotations().get(name));
     given
@@ -130,7 +130,7 @@ impl RolloutTelemetry {
                 };
                 RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), is_new: true }
             }
-            (RolloutPhase::InProgress { .. }, Some(rollout)) => RolloutState {
+            (RolloutPhase::InProgress, Some(rollout)) => RolloutState {
                 status: RolloutStatus {
                     // A clock that was ahead must not put the deadline off.
                     started_at: rollout.started_at.clone().map(|at| MicroTime(at.0.min(now))),
@@ -153,18 +153,16 @@ impl RolloutTelemetry {
     /// The context of a rollout that the status holds.
     fn trace_context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
         let uid = object.uid().unwrap_or_default();
-        let parent =
-            match phase(rollout.generation, Some(&RolloutStatus { ended_at: None, ..rollout.clone() }), None)
-            {
-                RolloutPhase::InProgress { parent } => parent,
-                RolloutPhase::New { .. } | RolloutPhase::Complete => None,
-            };
-        // One that is not sampled has no ids of its own in the status: they are derived as when it began.
-        let joins = rollout.traceparent.is_some() || self.trace_parent == TraceParentPolicy::Join;
-        let parent = parent.filter(|_| joins);
+        // The caller is kept so that the next generation knows it, also where its trace was not joined. One that is
+        // not sampled has no ids of its own in the status: they are derived as when it began.
+        let has_joined = |caller: &&str| match rollout.traceparent.as_deref() {
+            Some(own) => is_same_trace(caller, Some(own)),
+            None => self.trace_parent == TraceParentPolicy::Join,
+        };
+        let parent = rollout.parent.as_deref().filter(has_joined);
         let rebuild = rollout.rebuild.as_deref().unwrap_or("");
-        let seed = seed::<K>(object, &uid, rollout.generation, rebuild, parent.as_deref());
-        self.traces.resume_rollout(rollout.traceparent.as_deref(), parent.as_deref(), &seed)
+        let seed = seed::<K>(object, &uid, rollout.generation, rebuild, parent);
+        self.traces.resume_rollout(rollout.traceparent.as_deref(), &seed)
     }
 
     /// Records the end of a rollout: its root span and how long it took.
@@ -187,11 +185,8 @@ impl RolloutTelemetry {
         let rollout = end.rollout();
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
         let ctx = self.trace_context::<K>(object, rollout);
-        let link = rollout.parent.clone().filter(|parent| {
-            let own: Option<TraceParent> = rollout.traceparent.as_deref().and_then(|text| text.parse().ok());
-            let parent: Option<TraceParent> = parent.parse().ok();
-            own.zip(parent).is_none_or(|(own, parent)| !own.is_same_trace(&parent))
-        });
+        let own = rollout.traceparent.as_deref();
+        let link = rollout.parent.clone().filter(|caller| !is_same_trace(caller, own));
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
             kind: K::KIND,
@@ -262,7 +257,7 @@ impl RolloutTelemetry {
 /// The engine of a rollout that has ended.
 fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
     match end {
-        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine).and_then(Engine::parse),
+        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine),
         RolloutEnd::Superseded(_, engine) => *engine,
     }
 }
@@ -276,11 +271,6 @@ fn result<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> RolloutResult {
     let outcome = end.rollout().outcome.unwrap_or(RolloutOutcome::Ready);
     let of_author = ready::<K>(object).is_some_and(|c| is_of_author(&c.reason, &c.message));
     if outcome == RolloutOutcome::TimedOut && of_author { RolloutResult::AuthorError } else { outcome.into() }
-}
-
-/// When the rollout of a status is too late; `None` once it has ended.
-pub fn deadline_at<K: Kind>(status: &K::Status, allowed: SignedDuration) -> Option<Timestamp> {
-    K::rollout(status).and_then(|rollout| deadline(rollout, allowed))
 }
 
 fn seed<'a, K: Kind>(

@@ -19,6 +19,7 @@ use crate::{
         reconcile::{Reconciler, merge_patch::merge_patch},
         workqueue::retry,
     },
+    foreign::group_resource,
     telemetry::{ErrorType, ReconcileStep, step},
 };
 
@@ -129,7 +130,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     fn resource() -> String {
-        format!("{}.{}", <Object<K> as kube::Resource>::plural(&()), crate::api::GROUP)
+        group_resource(&<Object<K> as kube::Resource>::plural(&()), crate::api::GROUP)
     }
 
     fn status_call(object: &Object<K>) -> ApiCall {

@@ -6,7 +6,6 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 
 use crate::{
     api::{
-        annotation::REBUILD,
         function::{ARCHIVE_CREDENTIALS, ElpioFunctionSpec, GIT_CREDENTIALS, GitSource, MAX_NAME},
         quantity::RawQuantity,
         service::{ElpioServiceSpec, Image},
@@ -18,9 +17,6 @@ use crate::{
         validate::{FieldError, FieldErrors, container, validate},
     },
 };
-
-/// The longest value of the annotation `elpio.io/rebuild`.
-const MAX_REBUILD: usize = 253;
 
 /// A function whose every field obeys its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +39,7 @@ pub struct ValidFunction {
 
 /// Checks every rule of a function.
 ///
-/// `rebuild` is its annotation `elpio.io/rebuild`.
+/// `rebuild` is its annotation `elpio.io/rebuild`, which [`super::check_annotations`] checks.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the fields.
@@ -57,11 +53,6 @@ pub fn validate_function(
     errors.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
-    errors.check(
-        rebuild.is_none_or(|value| formats::at_most_chars(value, MAX_REBUILD)),
-        &format!("metadata.annotations[{REBUILD}]"),
-        || format!("must have at most {MAX_REBUILD} characters"),
-    );
     let inputs = inputs(spec, &mut errors);
     let timeout = duration::parse(&spec.build.timeout).filter(|timeout| !timeout.is_zero());
     errors.check(timeout.is_some(), "spec.build.timeout", || {

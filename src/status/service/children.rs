@@ -134,7 +134,7 @@ pub(super) fn dependent_condition(
             Readiness::Waiting { reason, message } => (false, reason, message),
         };
         let message = if message.is_empty() { "not ready" } else { &message };
-        open.push((failed, reason, format!("{} {}: {message}", id.kind.display(), id.name)));
+        open.push((failed, reason, format!("{id}: {message}")));
     }
     match open.into_iter().min_by_key(|(failed, ..)| !failed) {
         None => NewCondition::new(kind, ConditionStatus::True, reason::READY, ""),

@@ -93,8 +93,9 @@ pub const ENGINES: &[&str] = &{
 /// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
 pub const METHODS: &[&str] =
     &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", "_OTHER"];
-/// The one lease of the operator.
-pub const LEASE: &str = "elpio-operator";
+/// The leader election's name as a label. It is the same where an installation for some namespaces has a Lease of its
+/// own.
+pub const LEADER_ELECTION: &str = "elpio-operator";
 
 const KIND: Attribute = closed("kind", Kind::VALUES);
 const NAME: Attribute = closed("name", Kind::VALUES);
@@ -470,7 +471,7 @@ pub static WATCH_REFUSED: InstrumentDef = InstrumentDef {
 };
 /// Leadership.
 pub static LEADER: InstrumentDef = InstrumentDef {
-    attributes: &[closed("name", &[LEASE])],
+    attributes: &[closed("name", &[LEADER_ELECTION])],
     ..row(
         "leader_election.master_status",
         InstrumentKind::ObservableGauge,

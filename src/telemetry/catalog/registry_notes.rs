@@ -92,13 +92,11 @@ pub const NOTES: &[(&str, &str)] = &[
 
 /// An example of an attribute whose values are not closed.
 pub const EXAMPLES: &[(&str, &str)] = &[
-    ("elpio.ready.message", "0 of 1 pods are available"),
+    ("elpio.ready.message", "0 of 1 replicas are available"),
     ("elpio.ready.reason", "Progressing"),
     ("k8s.audit_id", "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"),
-    ("k8s.event.action", "Reconcile"),
-    ("k8s.event.reason", "Ready"),
+    ("k8s.event.action", "Apply"),
     ("k8s.object.api_version", "elpio.io/v1alpha1"),
-    ("k8s.object.kind", "ElpioService"),
     ("k8s.object.name", "web"),
     ("k8s.object.uid", "3f1c2a52-9e0c-4a8c-9c0a-0d5ad7b0f6a1"),
     ("revision", "a1b2c3d"),

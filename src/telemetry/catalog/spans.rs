@@ -121,7 +121,7 @@ pub static RECONCILE: SpanDef = SpanDef {
     statuses: &[
         (
             SpanStatus::Error,
-            "when the operator failed to do its work, a panic included, or when it is the first run that saw what is wrong with \
+            "when the operator failed to do its work, a panic included, or when it is the first reconcile that saw what is wrong with \
              the object, described by reason and message",
         ),
         (SpanStatus::Unset, "else"),
@@ -129,13 +129,13 @@ pub static RECONCILE: SpanDef = SpanDef {
     exception: Some("it failed"),
 };
 
-/// A step of a run.
+/// A step of a reconcile.
 pub static STEP: SpanDef = SpanDef {
     name: "STEP",
     placeholders: &[("STEP", AllowedValues::Closed(ReconcileStep::VALUES))],
     kind: "internal",
-    what: "A step of a run. `status` writes the object's status, `event` the Events; what fails in them is an error of the calls. An Event that is written after \
-           its run (again, or the count of a series) is an `event` below the first",
+    what: "A step of a reconcile. `status` writes the object's status, `event` the Events; what fails in them is an error of the calls. An Event that is written after \
+           its reconcile (again, or the count of a series) is an `event` below the first",
     parents: &[Parent::Of("reconcile KIND"), Parent::Of("STEP")],
     link: None,
     attributes: &[],
@@ -143,7 +143,7 @@ pub static STEP: SpanDef = SpanDef {
     exception: None,
 };
 
-/// What a run does to one child.
+/// What a reconcile does to one child.
 pub static CHILD_STEP: SpanDef = SpanDef {
     name: "STEP CHILD",
     placeholders: &[

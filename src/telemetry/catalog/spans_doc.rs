@@ -14,7 +14,7 @@ const HEAD: &str = "\
 
 <!-- Generated from src/telemetry/catalog/spans.rs and spans_doc.rs. Do not edit: UPDATE_GOLDEN=1 cargo test --test telemetry -->
 
-All spans have the scope `elpio-operator`. `RUST_LOG` and `ELPIO_LOG` never change them, and outside a run there are none.
+All spans have the scope `elpio-operator`. `RUST_LOG` and `ELPIO_LOG` never change them, and outside a reconcile there are none.
 A failure is an error status, `error.type`, and a log record with `event_name` `exception` of the span; spans have no events.
 A caller's `tracestate` (`elpio.io/tracestate` beside `elpio.io/traceparent`) and its random flag are carried on.
 Capitalised words are placeholders.
@@ -26,7 +26,8 @@ const TAIL: &str = "
 Roots are sent again where they may be missing. Their ids and times are in the object, so the process that starts or takes over sends those again that
 ended in the last minute, the superseded one included, and the builds of that minute. A leader that ends in order, without a failure or a loss in that minute,
 exports its spans first and leaves the time on the Lease (`elpio.io/exported-until`): nothing before it is sent again. A span that is sent again is equal to the
-nanosecond; some backends keep one of equal spans, Jaeger's memory storage shows both. An end whose write was not answered is sent as soon as the object shows it, also after more attempts that failed. Lost are
+nanosecond; some backends keep one of equal spans, Jaeger's memory storage shows both. Where the API server did not answer the write that ended a rollout, the span is sent once the object
+shows the end, also after more attempts that failed. Lost are
 
 - the roots of objects that were deleted while no replica led: nothing of them is left to read;
 - roots that a killed process had not sent, when nobody led again within a minute of their end;

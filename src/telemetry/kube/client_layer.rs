@@ -1,6 +1,5 @@
-//! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch;
-//! it adds the trace context and
-//! the audit id to a request, and changes nothing else of it.
+//! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch. It adds
+//! the trace context and the audit id to a request, and changes nothing else of it.
 
 use std::{
     future::Future,
@@ -22,7 +21,7 @@ use crate::telemetry::{
     sources::watch_activity::WatchActivity,
 };
 
-/// Layer for `kube::client::ClientBuilder::with_layer`, the outermost.
+/// Layer for `kube::client::ClientBuilder::with_layer`.
 #[derive(Clone, Debug)]
 pub struct TelemetryLayer {
     metrics: Metrics,

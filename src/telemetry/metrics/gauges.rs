@@ -43,7 +43,7 @@ pub(in crate::telemetry) fn register(
     let leader = Arc::clone(probes);
     observe_whole(meter, &table::LEADER, move |to| {
         if let Some(is_leader) = leader.is_leader() {
-            to.set_text(u64::from(is_leader), &[table::LEASE]);
+            to.set_text(u64::from(is_leader), &[table::LEADER_ELECTION]);
         }
     });
     export_gauges(meter, delivery);

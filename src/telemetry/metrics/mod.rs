@@ -103,12 +103,6 @@ impl Instruments {
 }
 
 impl Metrics {
-    /// A handle that records nothing.
-    #[must_use]
-    pub fn disabled() -> Self {
-        Self::default()
-    }
-
     /// Pushes all metrics now, in the background: at a change of leader two replicas would show one state until
     /// each pushes the next time.
     pub fn push_now(&self) {

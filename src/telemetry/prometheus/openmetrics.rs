@@ -39,8 +39,8 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &ExemplarRe
     writeln!(text, "# HELP {name} {}", escaped(family.help()))?;
     for metric in family.get_metric() {
         match kind {
-            "counter" => sample(text, name, "_total", metric, None, metric.get_counter().get_value())?,
-            "gauge" => sample(text, name, "", metric, None, metric.get_gauge().get_value())?,
+            "counter" => sample(text, name, "_total", metric, metric.get_counter().get_value())?,
+            "gauge" => sample(text, name, "", metric, metric.get_gauge().get_value())?,
             _ => histogram(text, name, metric, exemplars)?,
         }
         if kind != "histogram" {
@@ -69,21 +69,14 @@ fn histogram(
         }
         text.push('\n');
     }
-    sample(text, name, "_sum", metric, None, histogram.get_sample_sum())?;
+    sample(text, name, "_sum", metric, histogram.get_sample_sum())?;
     text.push('\n');
     sample_head(text, name, "_count", metric.get_label(), None)?;
     writeln!(text, " {}", histogram.get_sample_count())
 }
 
-fn sample(
-    text: &mut String,
-    name: &str,
-    suffix: &str,
-    metric: &Metric,
-    le: Option<&str>,
-    value: f64,
-) -> std::fmt::Result {
-    sample_head(text, name, suffix, metric.get_label(), le)?;
+fn sample(text: &mut String, name: &str, suffix: &str, metric: &Metric, value: f64) -> std::fmt::Result {
+    sample_head(text, name, suffix, metric.get_label(), None)?;
     write!(text, " {}", float(value))
 }
 

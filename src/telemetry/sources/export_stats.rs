@@ -124,15 +124,19 @@ impl ExportStats {
     /// The line to log about items that were rejected, one a minute at most.
     pub(in crate::telemetry) fn rejection_line(&self, signal: Signal, now: Instant) -> Option<String> {
         let rejection = self.of(signal).rejection.lock().take()?;
-        let mut throttle = self.throttle.lock();
+        let (lost, to) = self.due(&mut self.throttle.lock(), signal, now)?;
+        Some(format!("{signal}: {to} rejected {rejection} ({lost} items lost since the last such line)"))
+    }
+
+    /// Where a line may be logged now: how much was lost since the last one, and where the signal goes.
+    fn due(&self, throttle: &mut LogThrottle, signal: Signal, now: Instant) -> Option<(u64, &str)> {
         if throttle.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
             return None;
         }
         throttle.last = Some(now);
         let total = self.total_lost();
         let lost = total - std::mem::replace(&mut throttle.reported, total);
-        let to = self.of(signal).to.get().map_or("the collector", String::as_str);
-        Some(format!("{signal}: {to} rejected {rejection} ({lost} items lost since the last such line)"))
+        Some((lost, self.of(signal).to.get().map_or("the collector", String::as_str)))
     }
 
     fn line(&self, signal: Signal, failure: Option<&str>, now: Instant) -> Option<ExportLogLine> {
@@ -144,13 +148,7 @@ impl ExportStats {
         if !was_down {
             throttle.down.push(signal);
         }
-        if throttle.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
-            return None;
-        }
-        throttle.last = Some(now);
-        let total = self.total_lost();
-        let lost = total - std::mem::replace(&mut throttle.reported, total);
-        let to = self.of(signal).to.get().map_or("the collector", String::as_str);
+        let (lost, to) = self.due(&mut throttle, signal, now)?;
         let found = self.of(signal).cause.lock().take();
         Some(if let Some(failure) = failure {
             let cause = found.unwrap_or_else(|| failure.to_owned());

@@ -1,5 +1,4 @@
-//! How long each watch has been silent; the client layer records bytes, the stream wrapper which watches
-//! live.
+//! How long each watch has been silent; the client layer records bytes, `kube/watch_stream.rs` which watches live.
 
 use std::{
     collections::HashMap,

@@ -114,16 +114,10 @@ impl Traces {
         ctx.with_sampled(answer.decision == SamplingDecision::RecordAndSample)
     }
 
-    /// Takes a rollout up again from `status.rollout`: its `traceparent` (none: it was not sampled) and the
-    /// caller's.
+    /// Takes a rollout up again from `status.rollout` and its `traceparent` (none: it was not sampled).
     #[must_use]
-    pub fn resume_rollout(
-        &self,
-        traceparent: Option<&str>,
-        parent: Option<&str>,
-        seed: &RolloutSeed<'_>,
-    ) -> RolloutContext {
-        let parent = parent.and_then(|text| text.parse().ok());
+    pub fn resume_rollout(&self, traceparent: Option<&str>, seed: &RolloutSeed<'_>) -> RolloutContext {
+        let parent = seed.parent.and_then(|text| text.parse().ok());
         match traceparent.and_then(|text| text.parse::<TraceParent>().ok()) {
             // Without an exporter there is no span to find, whatever an earlier run had.
             Some(root) => RolloutContext::from_root(root, parent, seed.tracestate)

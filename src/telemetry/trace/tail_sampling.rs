@@ -29,8 +29,8 @@ use crate::telemetry::{
 
 /// Spans that are held back for one trace; a reconcile has a few dozen.
 const MAX_SPANS_PER_TRACE: usize = 512;
-/// Traces that are held back at once; more than reconciles run at once. Beyond it a trace is exported at
-/// once.
+/// Traces that are held back at once; more than there are reconciles before their first write, after which a trace is
+/// kept. Beyond it a trace is exported at once.
 const MAX_PENDING_TRACES: usize = 1024;
 
 #[derive(Debug)]
