@@ -33,7 +33,7 @@ use crate::{
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
 /// Children go first until so many are in flight; then those that wait to write their status are let through.
-const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER / 2;
+const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER * 3 / 8;
 
 /// After one that goes before all others has begun, Events wait so long.
 const EVENTS_HELD: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl<K: Kind> Controller<K> {
     }
 
     async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
-        slot.go_before_events(self.reconciler.recorder.begin_reconcile());
+        let _active = self.reconciler.recorder.begin_reconcile();
         let known = self.store.get(&item.key);
         if known.is_none() {
             // Where an answer showed that it is gone, a list may come before the watch's event.

@@ -1,6 +1,6 @@
 //! The order of calls for Events: after children and statuses. An Event waits in a queue, and holds up no
-//! reconcile. While a reconcile runs, one call is made at a time, or more where many wait. While many reconciles run,
-//! or Events are held, that one is left out. It knows no Event but by its name.
+//! reconcile; while a reconcile runs, one call is made at a time, or more where many wait, and none at all while
+//! Events are held. It knows no Event but by its name.
 
 use std::{
     collections::VecDeque,
@@ -20,10 +20,6 @@ pub(super) const CONCURRENT_WRITES: usize = 16;
 /// While reconciles run, one more call is made at a time for so many that wait.
 const BACKLOG: usize = 2048;
 
-/// So many reconciles that run are a wave: their writes go before all Events but for few. By default as many have a
-/// slot, to apply or to write their status, of both kinds and engines.
-const MANY_RECONCILES: usize = 128;
-
 /// The calls that wait, first come, first served.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
@@ -36,29 +32,14 @@ pub(super) struct EventQueue {
 
 /// Those whose writes go before Events.
 #[derive(Debug, Default)]
-pub struct ActiveReconciles {
+pub(super) struct ActiveReconciles {
     count: AtomicUsize,
     pub(super) idle: Notify,
 }
 
-/// Counts a reconcile whose writes go before Events, until it is dropped.
+/// See [`Recorder::begin_reconcile`].
 #[derive(Debug)]
 pub struct ActiveReconcileGuard(Arc<ActiveReconciles>);
-
-impl ActiveReconciles {
-    /// One more, until the guard is dropped.
-    #[must_use]
-    pub fn begin(self: &Arc<Self>) -> ActiveReconcileGuard {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        ActiveReconcileGuard(self.clone())
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
-}
 
 impl Drop for ActiveReconcileGuard {
     fn drop(&mut self) {
@@ -80,6 +61,11 @@ impl EventQueue {
         self.wake.notify_one();
     }
 
+    pub(super) fn begin_reconcile(&self) -> ActiveReconcileGuard {
+        self.reconciles.count.fetch_add(1, Ordering::AcqRel);
+        ActiveReconcileGuard(self.reconciles.clone())
+    }
+
     pub(super) fn pop(&self) -> Option<String> {
         let mut waiting = self.waiting.lock();
         let next = waiting.pop_front();
@@ -96,10 +82,8 @@ impl EventQueue {
 
     /// How many calls may run now.
     pub(super) fn allowed(&self) -> usize {
-        let running = self.reconciles.count();
-        let is_held =
-            running >= MANY_RECONCILES || self.held_until.lock().is_some_and(|until| until > Instant::now());
-        if !is_held && running == 0 {
+        let is_held = self.held_until.lock().is_some_and(|until| until > Instant::now());
+        if !is_held && self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
         (usize::from(!is_held) + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
@@ -114,7 +98,7 @@ mod tests {
     fn events_make_room_for_every_reconcile() {
         let queue = EventQueue::default();
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
-        let (first, second) = (queue.reconciles.begin(), queue.reconciles.begin());
+        let (first, second) = (queue.begin_reconcile(), queue.begin_reconcile());
         assert_eq!(queue.allowed(), 1);
         drop(first);
         assert_eq!(queue.allowed(), 1, "another one writes");
@@ -129,17 +113,6 @@ mod tests {
         assert_eq!(queue.allowed(), 3, "another one that goes first may follow");
         queue.hold(Duration::ZERO);
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
-    }
-
-    #[test]
-    fn events_come_after_a_wave() {
-        let queue = EventQueue::default();
-        let mut wave: Vec<_> = (0..MANY_RECONCILES).map(|_| queue.reconciles.begin()).collect();
-        assert_eq!(queue.allowed(), 0);
-        (0..BACKLOG).for_each(|n| queue.push(n.to_string()));
-        assert_eq!(queue.allowed(), 1, "they do not starve");
-        wave.pop();
-        assert_eq!(queue.allowed(), 2);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
 //! series. It never fails a reconcile, and writes nothing while another replica leads.
 //!
-//! A call that waits or failed is made by [`Recorder::run`], so that [`Recorder::publish`] takes one call at most. The
-//! API server lets an update change only metadata and `series`.
+//! A call that waits or failed is made by [`Recorder::run`]; [`Recorder::publish`] tries once. The API server lets an update change only metadata and `series`.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -29,7 +28,7 @@ use crate::{
         clock::now,
         events::{
             object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
-            queue::{CONCURRENT_WRITES, EventQueue},
+            queue::{ActiveReconcileGuard, CONCURRENT_WRITES, EventQueue},
             request::send,
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
@@ -38,11 +37,7 @@ use crate::{
     telemetry::{CallingReconcile, ErrorType, EventOutcome, Metrics, Traces, current_ids},
 };
 
-pub use crate::cluster::events::{
-    object::Regarding,
-    queue::{ActiveReconcileGuard, ActiveReconciles},
-    series::SERIES_UPDATE_INTERVAL,
-};
+pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
 
 /// How long [`Recorder::flush`] tries, and its first pause.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -107,7 +102,7 @@ impl Recorder {
     /// Until the guard is dropped, a reconcile runs, whose writes go before Events.
     #[must_use]
     pub fn begin_reconcile(&self) -> ActiveReconcileGuard {
-        self.0.queue.reconciles.begin()
+        self.0.queue.begin_reconcile()
     }
 
     /// For so long few Events are written: something else goes before all others.

@@ -17,8 +17,9 @@ pub(super) const BACKLOG: usize = 16;
 /// Of every 16 slots of a lane, this many remain for the others, to apply and to write statuses.
 const FEW_OF_16: usize = 1;
 
-/// How long that lasts afterwards: one edit is often followed by another.
-const LINGER: Duration = Duration::from_millis(200);
+/// How long that lasts afterwards: one edit is often followed by another. An API server that is saturated brings the next
+/// one late, and is saturated for as long as the others go on.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Who goes first, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +50,7 @@ pub enum Eligibility {
     /// Only what waits in a namespace with little to do.
     Preferred,
     /// All but background work.
-    Normal,
+    Foreground,
     /// Whatever waits.
     All,
 }
@@ -124,15 +125,15 @@ impl Running {
         !self.is_limited() || applying + self.statuses[lane] < few
     }
 
-    /// Whether one more may apply in a lane beside those that go first.
-    fn may_apply(&self, lane: Lane, precedence: Precedence, few: usize) -> bool {
+    /// What may begin to apply in a lane beside those that go first.
+    fn eligibility(&self, lane: Lane, few: usize) -> Eligibility {
         let [_, edits, _, background] = &self.by_precedence;
-        match precedence {
-            Precedence::Preferred => true,
-            Precedence::Edit | Precedence::Normal => self.may_write(lane, few),
-            Precedence::Background => {
-                self.may_write(lane, few) && (!edits.goes_first() || background.applying[lane] < few)
-            }
+        if !self.may_write(lane, few) {
+            Eligibility::Preferred
+        } else if edits.goes_first() && background.applying[lane] >= few {
+            Eligibility::Foreground
+        } else {
+            Eligibility::All
         }
     }
 }
@@ -148,14 +149,7 @@ impl PrecedenceGate {
     /// Who may begin to apply in a lane now.
     #[must_use]
     pub fn eligibility(&self, lane: Lane) -> Eligibility {
-        let running = self.running.lock();
-        if running.may_apply(lane, Precedence::Background, self.few) {
-            Eligibility::All
-        } else if running.may_apply(lane, Precedence::Normal, self.few) {
-            Eligibility::Normal
-        } else {
-            Eligibility::Preferred
-        }
+        self.running.lock().eligibility(lane, self.few)
     }
 
     /// When that may have changed.

@@ -31,12 +31,12 @@ async fn few_retries_apply_beside_an_edit() {
     let _normal = gate.enter(0, Precedence::Normal);
     assert_eq!(gate.eligibility(0), Eligibility::All, "nobody edits");
     let edit = gate.enter(0, Precedence::Edit);
-    assert_eq!(gate.eligibility(0), Eligibility::Normal);
+    assert_eq!(gate.eligibility(0), Eligibility::Foreground);
     drop(retries);
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
     let _retries = many(&gate, 1, Precedence::Background);
     drop(edit);
-    assert_eq!(gate.eligibility(0), Eligibility::Normal, "another may follow");
+    assert_eq!(gate.eligibility(0), Eligibility::Foreground, "another may follow");
     gate.changed().await;
     assert_eq!(gate.eligibility(0), Eligibility::All);
 }

@@ -77,7 +77,7 @@ impl ReadyQueue {
             let queue = &mut self.lanes[lane];
             let (from_background, at_most) = match eligibility {
                 Eligibility::All => (queue.is_background_next(), usize::MAX),
-                Eligibility::Normal => (false, usize::MAX),
+                Eligibility::Foreground => (false, usize::MAX),
                 Eligibility::Preferred => (false, BACKLOG),
             };
             let key = queue.queue(from_background).pop_from(at_most)?;

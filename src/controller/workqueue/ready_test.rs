@@ -112,6 +112,6 @@ fn the_few_are_those_beside_another_namespaces_backlog() {
     assert_eq!(ready.pop(0, Eligibility::All), Some((key("backlog/0"), false)));
     assert_eq!(ready.pop(0, Eligibility::All), Some((key("backlog/1"), false)), "no backlog is left");
     ready.push(key("retry/1"), 1, Precedence::Background);
-    assert_eq!(ready.pop(1, Eligibility::Normal), None);
+    assert_eq!(ready.pop(1, Eligibility::Foreground), None);
     assert_eq!(ready.pop(1, Eligibility::All), Some((key("retry/1"), false)));
 }

@@ -12,13 +12,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{
-    cluster::events::recorder::ActiveReconcileGuard,
-    controller::workqueue::{
-        lane::Lane,
-        precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
-        round_robin::RoundRobin,
-    },
+use crate::controller::workqueue::{
+    lane::Lane,
+    precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
+    round_robin::RoundRobin,
 };
 
 /// Children that take longer to be written give their slot to another reconcile, and are still written. A status that
@@ -83,7 +80,6 @@ pub struct WorkerSlot {
     /// Of the item that uses it; kept also where `running` is given up.
     precedence: Precedence,
     running: Option<PrecedenceGuard>,
-    before_events: Option<ActiveReconcileGuard>,
 }
 
 impl WorkerSlots {
@@ -106,7 +102,6 @@ impl WorkerSlots {
             status_slots: self.status.clone(),
             precedence: Precedence::Normal,
             running: None,
-            before_events: None,
         }
     }
 
@@ -185,11 +180,6 @@ impl WorkerSlot {
         self.running = Some(self.status_slots.gate.enter(self.status_slots.lane, precedence));
     }
 
-    /// From now on its writes go before Events.
-    pub fn go_before_events(&mut self, guard: ActiveReconcileGuard) {
-        self.before_events = Some(guard);
-    }
-
     /// Of the item that uses it.
     #[must_use]
     pub fn precedence(&self) -> Precedence {
@@ -203,7 +193,7 @@ impl WorkerSlot {
         if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
             return written;
         }
-        (self.running, self.before_events) = (None, None);
+        self.running = None;
         if let Some(status) = &mut self.status {
             status.counted = None;
         }

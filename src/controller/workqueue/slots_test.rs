@@ -1,7 +1,7 @@
 //! How many write their status beside those that apply, and who is next.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::{cluster::events::recorder::ActiveReconciles, controller::workqueue::precedence::Eligibility};
+use crate::controller::workqueue::precedence::Eligibility;
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_millis(20), future).await.ok()
@@ -99,24 +99,6 @@ async fn a_childs_write_that_hangs_keeps_no_slot() {
     };
     let ((), waited) = tokio::join!(hangs, other);
     assert!(waited >= SLOW_WRITE && waited < SLOW_WRITE * 2, "{waited:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_childs_write_that_hangs_holds_up_no_event() {
-    let (slots, reconciles) = (slots_of_lane(1), Arc::new(ActiveReconciles::default()));
-    let mut slot = next(&slots).await.unwrap();
-    slot.go_before_events(reconciles.begin());
-    let hangs = slot.while_writing(tokio::time::sleep(SLOW_WRITE * 10));
-    let counted = async {
-        let mut counted = Vec::new();
-        for pause in [SLOW_WRITE / 2, SLOW_WRITE] {
-            tokio::time::sleep(pause).await;
-            counted.push(reconciles.count());
-        }
-        counted
-    };
-    let ((), counted) = tokio::join!(hangs, counted);
-    assert_eq!(counted, [1, 0]);
 }
 
 #[tokio::test(start_paused = true)]
