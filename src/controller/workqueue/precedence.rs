@@ -19,7 +19,7 @@ const FEW_OF_16: usize = 1;
 
 /// How long that lasts afterwards: one edit is often followed by another. An API server that is saturated brings the next
 /// one late, and is saturated for as long as the others go on.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Who goes first, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
