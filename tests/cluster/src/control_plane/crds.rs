@@ -224,7 +224,9 @@ async fn wait_until_served(client: &Client, crd: &CustomResourceDefinition) {
     let (group, plural) = (&crd.spec.group, &crd.spec.names.plural);
     for version in crd.spec.versions.iter().filter(|version| version.served) {
         let group_version = format!("{group}/{}", version.name);
-        let url = format!("/apis/{group_version}/{plural}?limit=1");
+        // Where no object is: one that a controller has created already may need a conversion webhook.
+        let namespace = if crd.spec.scope == "Namespaced" { "namespaces/nobody-is-here/" } else { "" };
+        let url = format!("/apis/{group_version}/{namespace}{plural}?limit=1");
         let what = format!("{} of {group_version} are served", crd.spec.names.kind);
         eventually(&what, TIMEOUT, async || {
             let request = http::Request::get(&url).body(Vec::new()).expect("a request");
