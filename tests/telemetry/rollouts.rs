@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use elpio_operator::{
-    api::{Engine, RolloutOutcome, policy::TraceParentPolicy},
+    api::{Engine, RolloutOutcome, RolloutStatus, policy::TraceParentPolicy},
     controller::{
         RolloutTelemetry,
         kinds::{Object, service::Service},
@@ -215,39 +215,61 @@ async fn a_root_is_equal_however_exact_the_clock_was() {
     assert_eq!(spans[0], spans[1], "the API server keeps microseconds");
 }
 
+fn rollout_telemetry(harness: &TelemetryHarness, trace_parent: TraceParentPolicy) -> RolloutTelemetry {
+    let (traces, metrics) = (harness.telemetry.traces(), harness.telemetry.metrics());
+    RolloutTelemetry { traces, metrics, trace_parent }
+}
+
+fn service(caller: &str, status: &serde_json::Value) -> Object<Service> {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",
+        "metadata": {
+            "name": "cart", "namespace": "shop", "uid": "uid-1", "generation": 7,
+            "annotations": {"elpio.io/traceparent": caller},
+        },
+        "spec": {"image": {"repository": "registry.example.com/app"}},
+        "status": status,
+    }))
+    .unwrap()
+}
+
+/// The rollout that an object is in: what the status is to hold, and its context.
+fn current(rollouts: &RolloutTelemetry, object: &Object<Service>) -> (RolloutStatus, RolloutContext) {
+    let state = rollouts.current::<Service>(object, Timestamp::from_second(1_700_000_000).unwrap());
+    let SpanParent::InRollout(ctx) = state.telemetry else { panic!("{object:?}: the rollout goes on") };
+    (state.status, ctx)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_that_joined_an_unsampled_caller_stays_in_its_trace() {
     let harness = harness_with(&[("OTEL_TRACES_SAMPLER", "parentbased_always_on")], "info");
-    let telemetry = |trace_parent| RolloutTelemetry {
-        traces: harness.telemetry.traces(),
-        metrics: harness.telemetry.metrics(),
-        trace_parent,
-    };
-    let object = |status: serde_json::Value| -> Object<Service> {
-        serde_json::from_value(serde_json::json!({
-            "apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",
-            "metadata": {
-                "name": "cart", "namespace": "shop", "uid": "uid-1", "generation": 7,
-                "annotations": {"elpio.io/traceparent": CALLER_UNSAMPLED},
-            },
-            "spec": {"image": {"repository": "registry.example.com/app"}},
-            "status": status,
-        }))
-        .unwrap()
-    };
     for (policy, joins) in [(TraceParentPolicy::Join, true), (TraceParentPolicy::Link, false)] {
-        let (rollouts, now) = (telemetry(policy), Timestamp::from_second(1_700_000_000).unwrap());
-        let begun = rollouts.current::<Service>(&object(serde_json::Value::Null), now);
-        let stored = object(serde_json::json!({"rollout": begun.status}));
-        let resumed = rollouts.current::<Service>(&stored, now);
-        let (SpanParent::InRollout(begun), SpanParent::InRollout(resumed)) =
-            (begun.telemetry, resumed.telemetry)
-        else {
-            panic!("{policy:?}: the rollout goes on")
-        };
+        let rollouts = rollout_telemetry(&harness, policy);
+        let (status, begun) = current(&rollouts, &service(CALLER_UNSAMPLED, &serde_json::Value::Null));
+        let stored = service(CALLER_UNSAMPLED, &serde_json::json!({"rollout": status}));
+        let (_, resumed) = current(&rollouts, &stored);
         assert_eq!(begun, resumed, "{policy:?}");
         let of_caller = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_string();
         let in_callers_trace = format!("{resumed:?}").contains(&of_caller);
         assert_eq!(in_callers_trace, joins, "{policy:?}: {resumed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_the_parent_only_in_its_own_trace() {
+    const OWN: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+    let harness = harness();
+    let rollouts = rollout_telemetry(&harness, TraceParentPolicy::Join);
+    for (own, caller, is_parent) in [
+        (OWN, None, false),
+        (CALLER, Some(CALLER), true),
+        // Kept so that the next generation knows it, yet not the parent of this one.
+        (OWN, Some(CALLER), false),
+    ] {
+        let rollout = serde_json::json!({
+            "generation": 7, "traceparent": own, "parent": caller, "startedAt": "2023-11-14T22:13:20.000000Z",
+        });
+        let (_, ctx) = current(&rollouts, &service(CALLER, &serde_json::json!({"rollout": rollout})));
+        assert_eq!(format!("{ctx:?}").contains("parent: Some"), is_parent, "{own} {caller:?}: {ctx:?}");
     }
 }

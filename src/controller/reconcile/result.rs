@@ -28,7 +28,7 @@ use crate::{
     },
     foreign::ChildKind,
     render::applied::ChildOutcome,
-    status::{conditions::find_condition, rollout::deadline},
+    status::{conditions::find_condition, rollout::deadline, transitions::new_event},
     telemetry::{
         ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
     },
@@ -164,13 +164,8 @@ pub fn reconcile_panicked(panicked: &ReconcilePanicked) -> NewEvent {
 }
 
 fn reconcile_failed(class: ErrorType, error: &dyn std::fmt::Display) -> NewEvent {
-    NewEvent {
-        type_: event_type::WARNING,
-        reason: reason::RECONCILE_FAILED,
-        action: action::APPLY,
-        note: format!("{}: {error}", class.as_str()),
-        related: None,
-    }
+    let note = format!("{}: {error}", class.as_str());
+    new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
 }
 
 fn has_changed(done: &ApplyResult) -> bool {

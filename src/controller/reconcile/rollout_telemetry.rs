@@ -153,13 +153,10 @@ impl RolloutTelemetry {
     /// The context of a rollout that the status holds.
     fn trace_context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
         let uid = object.uid().unwrap_or_default();
-        // The caller is kept so that the next generation knows it, also where its trace was not joined. One that is
-        // not sampled has no ids of its own in the status: they are derived as when it began.
-        let has_joined = |caller: &&str| match rollout.traceparent.as_deref() {
-            Some(own) => is_same_trace(caller, Some(own)),
-            None => self.trace_parent == TraceParentPolicy::Join,
-        };
-        let parent = rollout.parent.as_deref().filter(has_joined);
+        // One that is not sampled has no ids of its own in the status: they are derived as when it began. Of others the
+        // ids tell whether the caller's trace was joined.
+        let may_join = rollout.traceparent.is_some() || self.trace_parent == TraceParentPolicy::Join;
+        let parent = rollout.parent.as_deref().filter(|_| may_join);
         let rebuild = rollout.rebuild.as_deref().unwrap_or("");
         let seed = seed::<K>(object, &uid, rollout.generation, rebuild, parent);
         self.traces.resume_rollout(rollout.traceparent.as_deref(), &seed)
