@@ -67,7 +67,7 @@ fn page(objective: &Objective) -> String {
     let _ = write!(
         text,
         "\n## What counts\n\n\
-         - **Counted:** rollouts that became ready, and rollouts that missed `ELPIO_ROLLOUT_DEADLINE` (`elpio_rollouts_total`, `outcome=\"ready\"` and `\"timed_out\"`).\n\
+         - **Counted:** rollouts that became ready, and rollouts that missed their deadline, `ELPIO_ROLLOUT_DEADLINE` plus `spec.build.timeout` for a function (`elpio_rollouts_total`, `outcome=\"ready\"` and `\"timed_out\"`).\n\
          - **Missed:** those that timed out, and those that were ready after the time above (`elpio_rollout_duration_seconds`).\n\
          - **Left out:** what was superseded or deleted; and `outcome=\"author_error\"`, a rollout that timed out while its object was `InvalidSpec`, `NameConflict` or\n  \
          `BuildFailed`, or `ApplyFailed` because a quota, a limit, a policy or a webhook refused a child: its author, or the owner of its namespace, can mend that.\n\

@@ -109,7 +109,7 @@ pub static BOARD: Board = Board {
                 graph(
                     "Rollouts by outcome",
                     "ops",
-                    "How rollouts end. timed_out: not ready within ELPIO_ROLLOUT_DEADLINE; many superseded: edits come faster than the engine.",
+                    "How rollouts end. timed_out: not ready within ELPIO_ROLLOUT_DEADLINE (plus build.timeout for a function); many superseded: edits come faster than the engine.",
                     &[(
                         "sum by (engine, outcome) (rate(elpio_rollouts_total{@,kind=\"ElpioService\"}[$__rate_interval]))",
                         "{{engine}} {{outcome}}",
