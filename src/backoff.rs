@@ -1,7 +1,8 @@
 //! The exponential back-off and its jitter, wherever something is tried again. It never waits itself.
 //!
 //! Used by `controller/workqueue/retry.rs` (reconciles, by error class: 1 s to 5 min), `cluster/store/backoff.rs`
-//! (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events: 1 s to 10 s), `telemetry/export/spans/retry.rs`
+//! (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events: 1 s to 10 s), `cluster/events/recorder.rs` (the
+//! last Events before the end: from 0.1 s), `telemetry/export/spans/retry.rs`
 //! (exports of spans: 0.1 s to 0.4 s) and `render/function/build_plan.rs` (builds: 10 s to 5 min).
 
 use std::time::Duration;

@@ -23,6 +23,7 @@ use crate::{
         annotation,
         event::{EventReason, EventType, NewEvent},
     },
+    backoff::ExponentialBackoff,
     cluster::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         clock::now,
@@ -41,7 +42,7 @@ pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERV
 
 /// How long [`Recorder::flush`] tries, and its first pause.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
-const FLUSH_BACKOFF: Duration = Duration::from_millis(100);
+const FLUSH_BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(100), FLUSH_TIMEOUT);
 
 /// Publishes Events.
 #[derive(Clone)]
@@ -115,15 +116,13 @@ impl Recorder {
     pub async fn flush(&self) {
         let inner = &*self.0;
         let written = async {
-            let mut pause = FLUSH_BACKOFF;
-            loop {
+            for failures in 0.. {
                 let names = inner.state.lock().unwritten();
                 inner.write_all(names).await;
                 if inner.state.lock().unwritten().is_empty() {
                     return;
                 }
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                tokio::time::sleep(FLUSH_BACKOFF.delay(failures)).await;
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {

@@ -160,7 +160,7 @@ impl SharedWatchState {
         if failing.is_empty() {
             tracing::warn!(
                 resource = watch.resource,
-                namespace = watch.scope,
+                namespace = watch.namespace(),
                 error,
                 "watch failed, retrying"
             );
