@@ -79,7 +79,7 @@ pub struct OperatorConfig {
     pub pod_security: PodSecurity,
     /// `ELPIO_TRACE_PARENT`.
     pub trace_parent: TraceParentPolicy,
-    /// `ELPIO_CONCURRENCY`: objects of each kind and engine whose children are written at once.
+    /// `ELPIO_CONCURRENCY`: about so many objects of each kind and engine have children or the status written at once.
     pub concurrency: usize,
     /// `ELPIO_ROLLOUT_DEADLINE`.
     pub rollout_deadline: Duration,

@@ -1,10 +1,10 @@
 //! The workers of a kind: they take items from the queue, and each item is one reconcile.
 //!
-//! Concurrency: in each lane (one for each engine) `ELPIO_CONCURRENCY` reconciles apply, and as many write statuses
-//! (`workqueue/slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight, with
+//! Concurrency: in each lane (one for each engine) about `ELPIO_CONCURRENCY` reconciles apply or write their status
+//! (`workqueue/shared_slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight, with
 //! what waits for a slot, is bounded here.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -58,8 +58,17 @@ impl<K: Kind> Controller<K> {
         loop {
             let next = async {
                 let mut slot = slots.acquire().await;
-                let _ = leading.wait_for(|leading| *leading).await;
-                let (item, precedence) = self.next_item(lane, &gate).await;
+                let mut next = pin!(async {
+                    let _ = leading.wait_for(|leading| *leading).await;
+                    self.next_item(lane, &gate).await
+                });
+                let (item, precedence) = match futures::poll!(&mut next) {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => {
+                        slot.wait_for_item();
+                        next.await
+                    }
+                };
                 slot.begin(precedence);
                 (slot, item)
             };

@@ -8,6 +8,7 @@ pub mod precedence;
 mod ready;
 pub mod retry;
 mod round_robin;
+mod shared_slots;
 pub mod slots;
 mod state;
 

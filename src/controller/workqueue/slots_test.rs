@@ -1,7 +1,13 @@
 //! How many write their status beside those that apply, and who is next.
 #![allow(clippy::unwrap_used)]
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
 use super::*;
-use crate::controller::workqueue::precedence::{Eligibility, LINGER};
+use crate::controller::workqueue::{
+    precedence::{Eligibility, LINGER},
+    shared_slots::{CHILDREN_FIRST, IN_STEP, MANY_PER_SLOT, Split},
+};
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_millis(20), future).await.ok()
@@ -11,15 +17,18 @@ fn slots_of_lane(count: usize) -> WorkerSlots {
     WorkerSlots::new(count, 0, Arc::new(PrecedenceGate::new(count)))
 }
 
-async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
-    in_time(slots.acquire()).await
-}
-
 /// The slot of one that begins to apply.
 async fn begin(slots: &WorkerSlots, precedence: Precedence) -> WorkerSlot {
-    let mut slot = next(slots).await.unwrap();
+    let mut slot = in_time(slots.acquire()).await.unwrap();
     slot.begin(precedence);
     slot
+}
+
+/// The slot of one that begins to apply, if there is one.
+async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
+    let mut slot = in_time(slots.acquire()).await?;
+    slot.begin(Precedence::Normal);
+    Some(slot)
 }
 
 /// The slot, if it is soon one of those that write their status.
@@ -27,44 +36,112 @@ async fn to_status(mut slot: WorkerSlot) -> Option<WorkerSlot> {
     in_time(slot.move_to_status("a")).await.map(|()| slot)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_status_frees_a_slot_for_applying() {
-    let slots = slots_of_lane(1);
-    let first = next(&slots).await.unwrap();
-    assert!(next(&slots).await.is_none(), "all slots are taken");
-    let first = to_status(first).await.unwrap();
-    let mut second = next(&slots).await.unwrap();
-    assert!(in_time(second.move_to_status("a")).await.is_none(), "as many write statuses as apply");
-    drop(first);
-    assert!(to_status(second).await.is_some());
+/// The same without an end.
+fn spawn_to_status(mut slot: WorkerSlot, namespace: &'static str) -> JoinHandle<WorkerSlot> {
+    tokio::spawn(async move {
+        slot.move_to_status(namespace).await;
+        slot
+    })
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_statuses_while_many_wait_to_apply() {
+async fn what_applies_and_what_writes_a_status_share_the_slots() {
+    let slots = slots_of_lane(2);
+    let first = next(&slots).await.unwrap();
+    let second = next(&slots).await.unwrap();
+    assert!(next(&slots).await.is_none(), "both apply");
+    let first = to_status(first).await.unwrap();
+    assert!(next(&slots).await.is_none(), "one writes its status");
+    drop(second);
+    let second = next(&slots).await.unwrap();
+    assert!(next(&slots).await.is_none(), "one writes its status, and one applies");
+    drop((first, second));
+    let _both = (next(&slots).await.unwrap(), next(&slots).await.unwrap());
+    assert!(next(&slots).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_an_item_keeps_no_slot_from_statuses() {
+    let slots = slots_of_lane(2);
+    let (first, second) = (next(&slots).await.unwrap(), next(&slots).await.unwrap());
+    let (first, second) = (spawn_to_status(first, "a"), spawn_to_status(second, "a"));
+    let mut waits = in_time(slots.acquire()).await.unwrap();
+    waits.wait_for_item();
+    let written = (in_time(first).await.unwrap().unwrap(), in_time(second).await.unwrap().unwrap());
+    waits.begin(Precedence::Normal);
+    assert!(next(&slots).await.is_none(), "one more than there are slots");
+    drop(written.0);
+    assert!(next(&slots).await.is_none(), "it is used");
+    drop(written.1);
+    assert!(next(&slots).await.is_some());
+}
+
+#[test]
+fn a_split_of_few_slots_leaves_one_for_each() {
+    for (count, in_step, children_first) in [(1, (1, 1), (2, 1)), (2, (2, 1), (3, 1)), (4, (3, 2), (5, 1))] {
+        let split = |split: Split| (split.of(count).open, split.of(count).for_statuses);
+        assert_eq!((split(IN_STEP), split(CHILDREN_FIRST)), (in_step, children_first), "{count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_slots_are_for_statuses_while_many_wait_to_apply() {
     let slots = slots_of_lane(16);
-    let all_to_status = async |in_status: &mut Vec<WorkerSlot>| {
-        while let Some(slot) = to_status(next(&slots).await.unwrap()).await {
-            in_status.push(slot);
+    slots.balance(16 * MANY_PER_SLOT);
+    let mut waiting: Vec<JoinHandle<WorkerSlot>> = Vec::new();
+    for _ in 0..32 {
+        waiting.push(spawn_to_status(next(&slots).await.unwrap(), "a"));
+        tokio::task::yield_now().await;
+    }
+    let (mut applying, mut in_status) = (Vec::new(), Vec::new());
+    for split in [CHILDREN_FIRST, IN_STEP, CHILDREN_FIRST] {
+        slots.balance(16 * MANY_PER_SLOT - usize::from(split == IN_STEP));
+        // All end, but for those that wait.
+        drop((std::mem::take(&mut applying), std::mem::take(&mut in_status)));
+        loop {
+            let slot = next(&slots).await;
+            tokio::task::yield_now().await;
+            while let Some(done) = waiting.iter().position(JoinHandle::is_finished) {
+                in_status.push(waiting.swap_remove(done).await.unwrap());
+            }
+            let Some(slot) = slot else { break };
+            applying.push(slot);
         }
-        in_status.len()
+        let open = in_status.len() + applying.len();
+        assert_eq!(Split { open, for_statuses: in_status.len() }, split);
+    }
+    drop(applying);
+    let mut waits = in_time(slots.acquire()).await.unwrap();
+    waits.wait_for_item();
+    tokio::task::yield_now().await;
+    let written = waiting.iter().filter(|task| task.is_finished()).count();
+    assert_eq!(in_status.len() + written, 16, "any may write a status where nothing waits to apply");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_hangs_keeps_no_slot_from_children() {
+    let slots = slots_of_lane(1);
+    let mut first = to_status(next(&slots).await.unwrap()).await.unwrap();
+    let hangs = async {
+        first.while_writing(tokio::time::sleep(SLOW_WRITE * 10)).await;
+        drop(first);
     };
-    let mut in_status = Vec::new();
-    slots.balance(16 * MANY_PER_SLOT);
-    assert_eq!(all_to_status(&mut in_status).await, STATUSES_BESIDE_APPLYING);
-    slots.balance(16 * MANY_PER_SLOT - 1);
-    assert_eq!(all_to_status(&mut in_status).await, 16);
-    slots.balance(16 * MANY_PER_SLOT);
-    in_status.truncate(STATUSES_BESIDE_APPLYING);
-    assert_eq!(
-        all_to_status(&mut in_status).await,
-        STATUSES_BESIDE_APPLYING,
-        "what is free again stays closed"
-    );
+    let other = async {
+        let started = tokio::time::Instant::now();
+        let mut second = slots.acquire().await;
+        second.begin(Precedence::Normal);
+        let applied = started.elapsed();
+        second.move_to_status("a").await;
+        (applied, started.elapsed())
+    };
+    let ((), (applied, written)) = tokio::join!(hangs, other);
+    assert!(applied >= SLOW_WRITE && applied < SLOW_WRITE * 2, "{applied:?}");
+    assert!(written >= SLOW_WRITE * 10, "no more statuses at once than slots: {written:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn namespaces_take_turns_to_write_statuses_and_who_gave_up_takes_none() {
-    let slots = slots_of_lane(1);
+    let slots = slots_of_lane(2);
     let first = to_status(next(&slots).await.unwrap()).await.unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiting = Vec::new();
@@ -125,12 +202,8 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     let preferred = to_status(begin(&slots, Precedence::Preferred).await).await.unwrap();
     let mut in_status = Vec::new();
     let mut waiting = Vec::new();
-    for _ in 0..9 {
-        let mut slot = begin(&slots, Precedence::Edit).await;
-        waiting.push(tokio::spawn(async move {
-            slot.move_to_status("a").await;
-            slot
-        }));
+    for _ in 0..=IN_STEP.for_statuses {
+        waiting.push(spawn_to_status(begin(&slots, Precedence::Edit).await, "a"));
         tokio::task::yield_now().await;
     }
     in_status.push(in_time(waiting.remove(0)).await.unwrap().unwrap());
@@ -174,10 +247,10 @@ async fn beside_one_that_is_preferred_who_ends_or_hangs_lets_the_next_status_be_
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_hangs_goes_before_the_others_for_a_second_and_then_lingers() {
-    let slots = slots_of_lane(16);
+    let gate = Arc::new(PrecedenceGate::new(16));
+    let slots = WorkerSlots::new(16, 0, gate.clone());
     let mut preferred = begin(&slots, Precedence::Preferred).await;
     preferred.move_to_status("a").await;
-    let gate = slots.status.gate.clone();
     let _other = gate.enter(0, Precedence::Edit);
     let limited = async || {
         let started = tokio::time::Instant::now();
