@@ -28,8 +28,7 @@ use crate::{
     telemetry::{ReconcileInfo, Trigger},
 };
 
-/// So many times as many may wait to write their status, or for a write that is slow, as may apply at once: they cost
-/// memory.
+/// So many times `ELPIO_CONCURRENCY` may wait to write their status, or for a write that is slow: they cost memory.
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
 /// Children go first until so many are in flight; then those that wait to write their status are let through.
@@ -81,12 +80,13 @@ impl<K: Kind> Controller<K> {
                     running.spawn(self.clone().process(item, slot))
                 }
             };
-            while running.try_join_next().is_some()
-                || (running.len() >= workers * MAX_IN_FLIGHT_PER_WORKER
-                    && running.join_next().await.is_some())
-            {}
+            while running.try_join_next().is_some() {}
+            while running.len() >= workers * MAX_IN_FLIGHT_PER_WORKER {
+                slots.set_idle();
+                running.join_next().await;
+            }
         }
-        slots.balance(0);
+        slots.set_idle();
         while running.join_next().await.is_some() {}
     }
 

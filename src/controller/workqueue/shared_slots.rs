@@ -20,7 +20,7 @@ use crate::controller::workqueue::{
 /// Where so many reconciles wait for each slot, their children go first.
 pub(super) const MANY_PER_SLOT: usize = 16;
 
-/// For each 16 slots.
+/// How `ELPIO_CONCURRENCY` is used, where it is 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     /// How many write at once.
@@ -47,9 +47,9 @@ pub(super) struct SharedSlots {
 
 #[derive(Debug)]
 struct SlotsState {
-    /// Of as many as there are.
+    /// For the number of slots.
     split: Split,
-    /// Nothing waits to apply.
+    /// No item may begin to apply: statuses may use all slots.
     is_idle: bool,
     applying: usize,
     statuses: StatusCounts,
@@ -59,9 +59,9 @@ struct SlotsState {
 
 #[derive(Debug, Default)]
 struct StatusCounts {
-    /// But for preferred ones.
+    /// Without the preferred ones.
     writing: usize,
-    /// Of these: they gave their slot back.
+    /// How many of these gave their slot back.
     slow: usize,
     preferred: usize,
 }
@@ -92,9 +92,15 @@ impl Split {
     }
 }
 
+impl StatusCounts {
+    fn in_slots(&self) -> usize {
+        self.writing - self.slow
+    }
+}
+
 impl SlotsState {
     fn is_free(&self) -> bool {
-        self.applying + self.statuses.writing - self.statuses.slow < self.split.open
+        self.applying + self.statuses.in_slots() < self.split.open
     }
 }
 
@@ -120,6 +126,12 @@ impl SharedSlots {
     pub(super) fn balance(self: &Arc<Self>, waiting: usize) {
         let split = if waiting >= self.count * MANY_PER_SLOT { CHILDREN_FIRST } else { IN_STEP };
         self.state.lock().split = split.of(self.count);
+        self.grant();
+    }
+
+    /// Nobody acquires a slot to apply for a while.
+    pub(super) fn set_idle(self: &Arc<Self>) {
+        self.state.lock().is_idle = true;
         self.grant();
     }
 
@@ -166,13 +178,18 @@ impl SharedSlots {
 
     fn next_for_status(self: &Arc<Self>) -> Option<(oneshot::Sender<StatusSlot>, StatusSlot)> {
         let mut state = self.state.lock();
-        let has_turn = state.statuses.writing < state.split.for_statuses || state.is_idle;
+        let has_turn = state.statuses.in_slots() < state.split.for_statuses || state.is_idle;
         let is_bounded = state.statuses.writing < self.count;
         if !has_turn || !is_bounded || !state.is_free() || state.waiting_for_status.is_empty() {
             return None;
         }
         let counted = self.gate.try_begin_status(self.lane)?;
-        let waiting = state.waiting_for_status.pop()?;
+        let waiting = loop {
+            let waiting = state.waiting_for_status.pop()?;
+            if !waiting.is_closed() {
+                break waiting;
+            }
+        };
         state.statuses.writing += 1;
         let slots = self.clone();
         Some((waiting, StatusSlot { slots, is_preferred: false, is_slow: false, counted: Some(counted) }))

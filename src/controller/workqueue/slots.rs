@@ -62,6 +62,11 @@ impl WorkerSlots {
         }
     }
 
+    /// Nobody acquires a slot for a while: statuses may use all.
+    pub fn set_idle(&self) {
+        self.shared.set_idle();
+    }
+
     /// Lets children go first, or in step with statuses: `waiting` is how many wait to apply.
     pub fn balance(&self, waiting: usize) {
         self.shared.balance(waiting);

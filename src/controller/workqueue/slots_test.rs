@@ -77,7 +77,7 @@ async fn what_waits_for_an_item_keeps_no_slot_from_statuses() {
 }
 
 #[test]
-fn a_split_of_few_slots_leaves_one_for_each() {
+fn a_split_of_few_slots_has_one_for_statuses() {
     for (count, in_step, children_first) in [(1, (1, 1), (2, 1)), (2, (2, 1), (3, 1)), (4, (3, 2), (5, 1))] {
         let split = |split: Split| (split.of(count).open, split.of(count).for_statuses);
         assert_eq!((split(IN_STEP), split(CHILDREN_FIRST)), (in_step, children_first), "{count}");
@@ -137,6 +137,38 @@ async fn a_status_that_hangs_keeps_no_slot_from_children() {
     let ((), (applied, written)) = tokio::join!(hangs, other);
     assert!(applied >= SLOW_WRITE && applied < SLOW_WRITE * 2, "{applied:?}");
     assert!(written >= SLOW_WRITE * 10, "no more statuses at once than slots: {written:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_that_hang_keep_no_slot_from_other_statuses() {
+    let slots = slots_of_lane(16);
+    let mut hanging = Vec::new();
+    for _ in 0..IN_STEP.for_statuses {
+        let mut slot = to_status(next(&slots).await.unwrap()).await.unwrap();
+        hanging.push(tokio::spawn(async move { slot.while_writing(std::future::pending::<()>()).await }));
+    }
+    let other = next(&slots).await.unwrap();
+    assert!(next(&slots).await.is_some(), "children wait too");
+    let other = spawn_to_status(other, "b");
+    tokio::time::sleep(SLOW_WRITE * 2).await;
+    assert!(other.is_finished());
+    assert!(hanging.iter().all(|task| !task.is_finished()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_slots_are_for_statuses_where_nobody_acquires_one() {
+    let slots = slots_of_lane(16);
+    let mut waiting = Vec::new();
+    for _ in 0..IN_STEP.open {
+        waiting.push(spawn_to_status(next(&slots).await.unwrap(), "a"));
+        tokio::task::yield_now().await;
+    }
+    let written =
+        |waiting: &[JoinHandle<WorkerSlot>]| waiting.iter().filter(|task| task.is_finished()).count();
+    assert_eq!(written(&waiting), IN_STEP.for_statuses);
+    slots.set_idle();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(written(&waiting), IN_STEP.open);
 }
 
 #[tokio::test(start_paused = true)]
