@@ -1,8 +1,8 @@
 //! The workers of a kind: they take items from the queue, and each item is one reconcile.
 //!
 //! Concurrency: in each lane (one for each engine) about `ELPIO_CONCURRENCY` reconciles apply or write their status
-//! (`workqueue/shared_slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight, with
-//! what waits for a slot, is bounded here.
+//! (`workqueue/shared_slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight,
+//! with what waits for a slot, is bounded here.
 
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 

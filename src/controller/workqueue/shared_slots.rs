@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::controller::workqueue::{
     lane::Lane,
@@ -33,6 +33,10 @@ pub(super) struct Split {
 pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 6 };
 pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 4 };
 
+/// So many times as many children's writes as there are slots may go on without one. By default the API server has 245
+/// seats of 600 for the requests of all service accounts (priority level `workload-low`).
+pub(super) const SLOW_WRITES_PER_SLOT: usize = 8;
+
 /// One that is preferred waits for no slot while fewer are in use.
 const MAX_PREFERRED_STATUSES: usize = 64;
 
@@ -40,6 +44,8 @@ const MAX_PREFERRED_STATUSES: usize = 64;
 #[derive(Debug)]
 pub(super) struct SharedSlots {
     state: Mutex<SlotsState>,
+    /// Of children, that go on without a slot.
+    pub(super) slow_writes: Semaphore,
     gate: Arc<PrecedenceGate>,
     lane: Lane,
     count: usize,
@@ -70,8 +76,6 @@ struct StatusCounts {
 #[derive(Debug)]
 pub(super) struct ApplySlot {
     slots: Arc<SharedSlots>,
-    /// Otherwise it waits for an item, and statuses may use it.
-    is_used: bool,
 }
 
 /// A slot of one that writes its status; free again on drop.
@@ -114,7 +118,8 @@ impl SharedSlots {
             waiting_to_apply: None,
             waiting_for_status: RoundRobin::default(),
         };
-        Self { state: Mutex::new(state), gate, lane, count }
+        let slow_writes = Semaphore::new(count * SLOW_WRITES_PER_SLOT);
+        Self { state: Mutex::new(state), slow_writes, gate, lane, count }
     }
 
     /// One begins to apply, whoever runs.
@@ -129,7 +134,7 @@ impl SharedSlots {
         self.grant();
     }
 
-    /// Nobody acquires a slot to apply for a while.
+    /// Nothing applies for a while: statuses may use all slots.
     pub(super) fn set_idle(self: &Arc<Self>) {
         self.state.lock().is_idle = true;
         self.grant();
@@ -201,30 +206,25 @@ impl SharedSlots {
             return None;
         }
         let waiting = state.waiting_to_apply.take()?;
-        state.applying += 1;
-        Some((waiting, ApplySlot { slots: self.clone(), is_used: true }))
+        Some((waiting, self.count_applying(&mut state)))
     }
-}
 
-impl ApplySlot {
-    pub(super) fn set_used(&mut self, is_used: bool) {
-        if self.is_used == is_used {
-            return;
-        }
-        self.is_used = is_used;
-        let mut state = self.slots.state.lock();
-        state.is_idle = !is_used;
-        state.applying = if is_used { state.applying + 1 } else { state.applying - 1 };
-        drop(state);
-        self.slots.grant();
+    /// One for an item that came while the slots were there for statuses: it waits for none of them.
+    pub(super) fn take_to_apply(self: &Arc<Self>) -> ApplySlot {
+        let mut state = self.state.lock();
+        state.is_idle = false;
+        self.count_applying(&mut state)
+    }
+
+    fn count_applying(self: &Arc<Self>, state: &mut SlotsState) -> ApplySlot {
+        state.applying += 1;
+        ApplySlot { slots: self.clone() }
     }
 }
 
 impl Drop for ApplySlot {
     fn drop(&mut self) {
-        if self.is_used {
-            self.slots.state.lock().applying -= 1;
-        }
+        self.slots.state.lock().applying -= 1;
         self.slots.grant();
     }
 }

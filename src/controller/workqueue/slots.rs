@@ -1,13 +1,11 @@
 //! How many reconciles write, and whether that is children or a status. It knows nothing of what they write.
 //!
-//! Whose turn it is: [`shared_slots`](super::shared_slots). Events have no slot: see [`crate::cluster::events`].
+//! Whose turn it is: `shared_slots.rs`. Events have no slot: see [`crate::cluster::events`].
 //!
 //! A write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot. As each of them
 //! takes a seat at the API server, from which other engines' writes would have to wait, their number is bounded.
 
 use std::{pin::pin, sync::Arc, time::Duration};
-
-use tokio::sync::Semaphore;
 
 use crate::controller::workqueue::{
     lane::Lane,
@@ -19,22 +17,16 @@ use crate::controller::workqueue::{
 /// status, which then no longer goes before others either.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
-/// So many times as many children's writes as there are slots may go on without one. By default the API server has 245
-/// seats of 600 for the requests of all service accounts (priority level `workload-low`).
-const SLOW_WRITES_PER_SLOT: usize = 8;
-
 /// The slots of one lane.
 #[derive(Debug)]
 pub struct WorkerSlots {
     shared: Arc<SharedSlots>,
-    slow_writes: Arc<Semaphore>,
 }
 
 /// One reconcile's slot.
 #[derive(Debug)]
 pub struct WorkerSlot {
     applying: Option<ApplySlot>,
-    slow_writes: Arc<Semaphore>,
     status: Option<StatusSlot>,
     slots: Arc<SharedSlots>,
     /// Of the item that uses it; kept also where `running` is given up.
@@ -46,15 +38,13 @@ impl WorkerSlots {
     /// So many, as far as the gate lets them be used.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
-        let shared = Arc::new(SharedSlots::new(count, lane, gate));
-        Self { shared, slow_writes: Arc::new(Semaphore::new(count * SLOW_WRITES_PER_SLOT)) }
+        Self { shared: Arc::new(SharedSlots::new(count, lane, gate)) }
     }
 
     /// A slot for one that applies, as soon as there is one. One caller at a time.
     pub async fn acquire(&self) -> WorkerSlot {
         WorkerSlot {
             applying: self.shared.acquire_to_apply().await,
-            slow_writes: self.slow_writes.clone(),
             status: None,
             slots: self.shared.clone(),
             precedence: Precedence::Normal,
@@ -83,16 +73,13 @@ impl Drop for WorkerSlot {
 impl WorkerSlot {
     /// There is no item yet: statuses may use it until one begins.
     pub fn wait_for_item(&mut self) {
-        if let Some(applying) = &mut self.applying {
-            applying.set_used(false);
-        }
+        self.applying = None;
+        self.slots.set_idle();
     }
 
     /// An item begins to apply in it.
     pub fn begin(&mut self, precedence: Precedence) {
-        if let Some(applying) = &mut self.applying {
-            applying.set_used(true);
-        }
+        self.applying.get_or_insert_with(|| self.slots.take_to_apply());
         self.precedence = precedence;
         self.running = Some(self.slots.enter(precedence));
     }
@@ -116,7 +103,7 @@ impl WorkerSlot {
         }
         self.slots.grant();
         let _slow = tokio::select! {
-            slow = self.slow_writes.acquire(), if self.applying.is_some() => slow,
+            slow = self.slots.slow_writes.acquire(), if self.applying.is_some() => slow,
             written = &mut write => return written,
         };
         self.applying = None;

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::controller::workqueue::{
     precedence::{Eligibility, LINGER},
-    shared_slots::{CHILDREN_FIRST, IN_STEP, MANY_PER_SLOT, Split},
+    shared_slots::{CHILDREN_FIRST, IN_STEP, MANY_PER_SLOT, SLOW_WRITES_PER_SLOT, Split},
 };
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
