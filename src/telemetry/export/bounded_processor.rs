@@ -26,7 +26,7 @@ pub(in crate::telemetry) struct BoundedProcessor<P> {
     signal: Signal,
     room: usize,
     queued: Arc<AtomicUsize>,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
 }
 
 impl<P> BoundedProcessor<P> {
@@ -35,16 +35,16 @@ impl<P> BoundedProcessor<P> {
         signal: Signal,
         room: usize,
         waiting: Arc<AtomicUsize>,
-        delivery: &Arc<ExportStats>,
+        export_stats: &Arc<ExportStats>,
     ) -> Self {
-        Self { inner, signal, room, queued: waiting, delivery: Arc::clone(delivery) }
+        Self { inner, signal, room, queued: waiting, export_stats: Arc::clone(export_stats) }
     }
 
     fn try_enqueue(&self) -> bool {
         let room = |waiting| (waiting < self.room).then_some(waiting + 1);
         let admitted = self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
         if !admitted {
-            self.delivery.record_queue_full(self.signal, 1);
+            self.export_stats.record_queue_full(self.signal, 1);
         }
         admitted
     }

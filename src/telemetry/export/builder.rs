@@ -57,7 +57,7 @@ pub struct TelemetryBuilder {
     settings: TelemetryConfig,
     identity: Identity,
     page: bool,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
     spans: Vec<Box<dyn SpanProcessor>>,
     records: Vec<Box<dyn LogProcessor>>,
     readers: Vec<AddReader>,
@@ -82,7 +82,7 @@ impl TelemetryBuilder {
             settings,
             identity,
             page: false,
-            delivery: Arc::default(),
+            export_stats: Arc::default(),
             spans: Vec::new(),
             records: Vec::new(),
             readers: Vec::new(),
@@ -118,7 +118,7 @@ impl TelemetryBuilder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = CountingExporter::new(exporter, Signal::Traces, &self.delivery, &waiting);
+        let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
         let batch = BatchSpanProcessor::builder(watched).with_batch_config(config).build();
         self.bounded_spans(batch, waiting)
     }
@@ -126,14 +126,14 @@ impl TelemetryBuilder {
     /// Pushes spans over OTLP.
     fn otlp_spans(mut self, exporter: ReloadingExporter<OtlpSpanExporter>) -> Self {
         let waiting = self.queue(Signal::Traces);
-        let watched = CountingExporter::new(exporter, Signal::Traces, &self.delivery, &waiting);
+        let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
         let batch = OtlpBatchProcessor::new(watched, self.settings.spans);
         self.bounded_spans(batch, waiting)
     }
 
     fn bounded_spans<P: SpanProcessor + 'static>(mut self, batch: P, waiting: Arc<AtomicUsize>) -> Self {
         let room = self.settings.spans.queue;
-        let bounded = BoundedProcessor::new(batch, Signal::Traces, room, waiting, &self.delivery);
+        let bounded = BoundedProcessor::new(batch, Signal::Traces, room, waiting, &self.export_stats);
         self.spans.push(Box::new(bounded));
         self
     }
@@ -147,14 +147,14 @@ impl TelemetryBuilder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = CountingExporter::new(exporter, Signal::Logs, &self.delivery, &waiting);
+        let watched = CountingExporter::new(exporter, Signal::Logs, &self.export_stats, &waiting);
         let batch = BatchLogProcessor::builder(watched).with_batch_config(config).build();
         self.records.push(Box::new(BoundedProcessor::new(
             batch,
             Signal::Logs,
             bounds.queue,
             waiting,
-            &self.delivery,
+            &self.export_stats,
         )));
         self
     }
@@ -162,7 +162,7 @@ impl TelemetryBuilder {
     /// Pushes metrics through this exporter.
     #[must_use]
     pub fn metrics<E: PushMetricExporter>(mut self, exporter: E) -> Self {
-        let watched = CountingExporter::new(exporter, Signal::Metrics, &self.delivery, &Arc::default());
+        let watched = CountingExporter::new(exporter, Signal::Metrics, &self.export_stats, &Arc::default());
         let reader = PeriodicReader::builder(watched).with_interval(self.settings.interval).build();
         self.readers.push(Box::new(|builder| builder.with_reader(reader)));
         self
@@ -174,7 +174,7 @@ impl TelemetryBuilder {
         let settings = self.settings.clone();
         let mut otlp = |signal, otlp: &Option<OtlpConfig>, bound| {
             let otlp = otlp.as_ref()?;
-            Some(OtlpExporters::new(signal, otlp, bound, &self.delivery, &mut self.warnings))
+            Some(OtlpExporters::new(signal, otlp, bound, &self.export_stats, &mut self.warnings))
         };
         let traces = otlp(Signal::Traces, &settings.traces.otlp, settings.spans.timeout);
         let logs = otlp(Signal::Logs, &settings.logs.otlp, settings.records.timeout);
@@ -223,7 +223,7 @@ impl TelemetryBuilder {
         let readers = std::mem::take(&mut self.readers);
         let is_pushed = !readers.is_empty();
         let meters =
-            providers::meters(self.page, readers, &self.delivery, &self.identity, (&resource, &scope))?;
+            providers::meters(self.page, readers, &self.export_stats, &self.identity, (&resource, &scope))?;
         let records = (!self.records.is_empty()).then(|| {
             let about =
                 ObjectLogProcessor::new(std::mem::take(&mut self.records), self.settings.record_limits);
@@ -235,15 +235,21 @@ impl TelemetryBuilder {
             if exports { providers::sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let spans = std::mem::take(&mut self.spans);
         let limits = self.settings.limits;
-        let tracers = providers::tracers(resource, sampler.clone(), limits, spans, &self.delivery);
+        let tracers = providers::tracers(resource, sampler.clone(), limits, spans, &self.export_stats);
         let tracer = tracers.tracer_with_scope(scope.clone());
-        let dispatch =
-            log::subscriber(log, to, tracer.clone(), records.as_ref(), &self.delivery, &mut self.warnings);
+        let dispatch = log::subscriber(
+            log,
+            to,
+            tracer.clone(),
+            records.as_ref(),
+            &self.export_stats,
+            &mut self.warnings,
+        );
         let inner = trace::Inner {
             exports,
             tracer,
             provider: tracers.clone(),
-            delivery: Arc::clone(&self.delivery),
+            export_stats: Arc::clone(&self.export_stats),
             sampler,
             logger: records.as_ref().map(|provider| provider.logger_with_scope(scope)),
         };
@@ -255,7 +261,7 @@ impl TelemetryBuilder {
             },
             traces: Traces { inner: Arc::new(inner) },
             page: meters.as_ref().and_then(|meters| meters.page.clone()),
-            delivery: self.delivery,
+            export_stats: self.export_stats,
             waiting: self.waiting,
             tracers,
             records,

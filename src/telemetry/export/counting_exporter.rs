@@ -30,7 +30,7 @@ use crate::telemetry::{
 pub(in crate::telemetry) struct CountingExporter<E> {
     pub(in crate::telemetry) inner: E,
     signal: Signal,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
     /// Items accepted by the processor in front and not yet taken by the exporter.
     queued: Arc<AtomicUsize>,
 }
@@ -39,10 +39,10 @@ impl<E> CountingExporter<E> {
     pub(in crate::telemetry) fn new(
         inner: E,
         signal: Signal,
-        delivery: &Arc<ExportStats>,
+        export_stats: &Arc<ExportStats>,
         waiting: &Arc<AtomicUsize>,
     ) -> Self {
-        Self { inner, signal, delivery: Arc::clone(delivery), queued: Arc::clone(waiting) }
+        Self { inner, signal, export_stats: Arc::clone(export_stats), queued: Arc::clone(waiting) }
     }
 
     pub(in crate::telemetry) fn dequeued(&self, items: usize) {
@@ -55,12 +55,12 @@ impl<E> CountingExporter<E> {
     pub(in crate::telemetry) fn record_result(&self, lost: usize, result: &OTelSdkResult) {
         let failure = result.as_ref().err().map(ToString::to_string);
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-        match self.delivery.record_export(self.signal, lost, failure.as_deref(), Instant::now()) {
+        match self.export_stats.record_export(self.signal, lost, failure.as_deref(), Instant::now()) {
             Some(ExportLogLine::Failing(text)) => tracing::warn!("{text}"),
             Some(ExportLogLine::Recovered(text)) => tracing::info!("{text}"),
             None => {}
         }
-        if let Some(text) = self.delivery.rejection_line(self.signal, Instant::now()) {
+        if let Some(text) = self.export_stats.rejection_line(self.signal, Instant::now()) {
             tracing::warn!("{text}");
         }
     }

@@ -20,7 +20,7 @@ pub(in crate::telemetry) struct RuntimeHttpClient {
     client: Arc<dyn HttpClient>,
     runtime: tokio::runtime::Handle,
     signal: Signal,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
 }
 
 impl RuntimeHttpClient {
@@ -29,7 +29,7 @@ impl RuntimeHttpClient {
         dialer: Dialer,
         timeout: Duration,
         signal: Signal,
-        delivery: Arc<ExportStats>,
+        export_stats: Arc<ExportStats>,
     ) -> Result<Self, InitError> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -37,7 +37,8 @@ impl RuntimeHttpClient {
             .enable_http1()
             .wrap_connector(dialer);
         let runtime = tokio::runtime::Handle::try_current().map_err(InitError::from_error)?;
-        Ok(Self { client: Arc::new(HyperClient::new(connector, timeout, None)), runtime, signal, delivery })
+        let client = Arc::new(HyperClient::new(connector, timeout, None));
+        Ok(Self { client, runtime, signal, export_stats })
     }
 }
 
@@ -59,13 +60,13 @@ impl HttpClient for RuntimeHttpClient {
     {
         let client = Arc::clone(&self.client);
         Box::pin(async move {
-            self.delivery.set_cause(self.signal, None);
+            self.export_stats.set_cause(self.signal, None);
             // Aborted when this future is dropped.
             let mut task = JoinSet::new();
             task.spawn_on(async move { client.send_bytes(request).await }, &self.runtime);
             let answer = task.join_next().await.ok_or("no request was sent")??;
             let cause = answer.as_ref().err().map(|error| error_chain(error.as_ref()));
-            self.delivery.set_cause(self.signal, cause);
+            self.export_stats.set_cause(self.signal, cause);
             answer
         })
     }

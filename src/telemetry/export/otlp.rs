@@ -37,7 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub(in crate::telemetry) struct OtlpExporters {
     signal: Signal,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
     otlp: OtlpConfig,
     pem: Pem,
     timeout: Duration,
@@ -82,13 +82,13 @@ impl OtlpExporters {
         signal: Signal,
         otlp: &OtlpConfig,
         bound: Duration,
-        delivery: &Arc<ExportStats>,
+        export_stats: &Arc<ExportStats>,
         warnings: &mut Vec<String>,
     ) -> Self {
-        delivery.set_endpoint(signal, redact_userinfo(&otlp.endpoint));
+        export_stats.set_endpoint(signal, redact_userinfo(&otlp.endpoint));
         Self {
             signal,
-            delivery: Arc::clone(delivery),
+            export_stats: Arc::clone(export_stats),
             pem: Pem::read(&otlp.tls, warnings),
             timeout: otlp.timeout.min(bound),
             otlp: otlp.clone(),
@@ -97,7 +97,7 @@ impl OtlpExporters {
 
     /// Must be called inside a tokio runtime, as the next two.
     pub(in crate::telemetry) fn spans(self) -> Result<ReloadingExporter<OtlpSpanExporter>, InitError> {
-        let build = |all: Self| Ok(OtlpSpanExporter::new(all.span_sender()?, all.timeout, all.delivery));
+        let build = |all: Self| Ok(OtlpSpanExporter::new(all.span_sender()?, all.timeout, all.export_stats));
         self.reloading(OtlpSpanExporter::set_resource, build)
     }
 
@@ -163,7 +163,7 @@ impl OtlpExporters {
             self.dialer(http_proxy_mode(&self.otlp)),
             self.timeout,
             self.signal,
-            Arc::clone(&self.delivery),
+            Arc::clone(&self.export_stats),
         )
     }
 

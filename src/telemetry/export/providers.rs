@@ -36,7 +36,7 @@ pub(in crate::telemetry) struct Meters {
 pub(in crate::telemetry) fn meters(
     with_page: bool,
     readers: Vec<AddReader>,
-    delivery: &Arc<ExportStats>,
+    export_stats: &Arc<ExportStats>,
     identity: &Identity,
     (resource, scope): (&Resource, &InstrumentationScope),
 ) -> Result<Option<Meters>, InitError> {
@@ -57,7 +57,7 @@ pub(in crate::telemetry) fn meters(
     }
     let provider = readers.into_iter().fold(builder, |builder, add| add(builder)).build();
     let meter = provider.meter_with_scope(scope.clone());
-    let instruments = Arc::new(Instruments::new(&meter, delivery, exemplars.as_ref(), identity));
+    let instruments = Arc::new(Instruments::new(&meter, export_stats, exemplars.as_ref(), identity));
     Ok(Some(Meters { instruments, page, provider }))
 }
 
@@ -67,7 +67,7 @@ pub(in crate::telemetry) fn tracers(
     sampler: Box<dyn ShouldSample>,
     limits: SpanLimits,
     spans: Vec<Box<dyn SpanProcessor>>,
-    delivery: &Arc<ExportStats>,
+    export_stats: &Arc<ExportStats>,
 ) -> SdkTracerProvider {
     let mut builder = SdkTracerProvider::builder()
         .with_resource(resource)
@@ -86,7 +86,7 @@ pub(in crate::telemetry) fn tracers(
     if spans.is_empty() {
         return builder.build();
     }
-    let tail = TailSamplingProcessor::new(spans, Arc::clone(delivery), limits.value_length);
+    let tail = TailSamplingProcessor::new(spans, Arc::clone(export_stats), limits.value_length);
     builder.with_span_processor(tail).build()
 }
 

@@ -30,7 +30,7 @@ pub struct Telemetry {
     pub(in crate::telemetry) metrics: Metrics,
     pub(in crate::telemetry) traces: Traces,
     pub(in crate::telemetry) page: Option<PrometheusEndpoint>,
-    pub(in crate::telemetry) delivery: Arc<ExportStats>,
+    pub(in crate::telemetry) export_stats: Arc<ExportStats>,
     pub(in crate::telemetry) waiting: Vec<(Signal, Arc<AtomicUsize>)>,
     pub(in crate::telemetry) tracers: SdkTracerProvider,
     pub(in crate::telemetry) records: Option<SdkLoggerProvider>,
@@ -79,8 +79,9 @@ impl Telemetry {
     /// afterwards.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
-        self.delivery.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
-        let before: Vec<u64> = Signal::ALL.iter().map(|signal| self.delivery.dropped(*signal).1).collect();
+        self.export_stats.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
+        let before: Vec<u64> =
+            Signal::ALL.iter().map(|signal| self.export_stats.dropped(*signal).1).collect();
         let running: Vec<_> = self
             .shutdown_fns(bound)
             .into_iter()
@@ -94,7 +95,7 @@ impl Telemetry {
                 Ok(Err(_)) => Some("its thread ended".to_owned()),
                 Err(_) => Some(format!("not done within {} s", bound.as_secs_f64())),
             };
-            let lost = self.waiting(signal) + self.delivery.dropped(signal).1 - before[signal as usize];
+            let lost = self.waiting(signal) + self.export_stats.dropped(signal).1 - before[signal as usize];
             match error {
                 Some(error) => losses.push(format!("{signal}: {error}; {lost} items lost")),
                 None if lost > 0 => losses.push(format!("{signal}: {lost} items lost")),

@@ -78,7 +78,7 @@ pub(in crate::telemetry) fn subscriber<W>(
     to: W,
     tracer: SdkTracer,
     records: Option<&SdkLoggerProvider>,
-    delivery: &Arc<ExportStats>,
+    export_stats: &Arc<ExportStats>,
     warnings: &mut Vec<String>,
 ) -> Dispatch
 where
@@ -106,7 +106,7 @@ where
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
             .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))
     });
-    let rejected = PartialSuccessLayer(Arc::clone(delivery)).with_filter(filter_fn(is_of_exporters));
+    let rejected = PartialSuccessLayer(Arc::clone(export_stats)).with_filter(filter_fn(is_of_exporters));
     // A filtered layer looks up the span at each enter and exit, so one outer filter keeps spans from all of these. It
     // also rejects events that no layer wants, so that their fields are not evaluated.
     let wanted = filter(settings, warnings)

@@ -25,7 +25,7 @@ pub(in crate::telemetry) fn register(
     meter: &Meter,
     probes: &Arc<Probes>,
     ages: &Arc<WatchActivity>,
-    delivery: &Arc<ExportStats>,
+    export_stats: &Arc<ExportStats>,
     identity: &Identity,
 ) {
     resources(meter, probes);
@@ -46,7 +46,7 @@ pub(in crate::telemetry) fn register(
             to.set_text(u64::from(is_leader), &[table::LEADER_ELECTION]);
         }
     });
-    export_gauges(meter, delivery);
+    export_gauges(meter, export_stats);
     let (version, revision, rustc) = (identity.version, identity.revision, identity.rustc);
     observe_whole(meter, &table::BUILD_INFO, move |to| to.set_text(1, &[version, revision, rustc]));
     process_gauges(meter);
@@ -102,8 +102,8 @@ fn queues(meter: &Meter, probes: &Arc<Probes>) {
     seconds(&table::LONGEST_PROCESSOR, |found| found.longest);
 }
 
-fn export_gauges(meter: &Meter, delivery: &Arc<ExportStats>) {
-    let exports = Arc::clone(delivery);
+fn export_gauges(meter: &Meter, export_stats: &Arc<ExportStats>) {
+    let exports = Arc::clone(export_stats);
     observe_whole(meter, &table::EXPORTS, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (ok, failed) = exports.exports(signal);
@@ -111,7 +111,7 @@ fn export_gauges(meter: &Meter, delivery: &Arc<ExportStats>) {
             to.set(failed, &[signal.into(), ExportResult::Error.into()]);
         }
     });
-    let dropped = Arc::clone(delivery);
+    let dropped = Arc::clone(export_stats);
     observe_whole(meter, &table::DROPPED, move |to: &Observer<'_, u64>| {
         for signal in Signal::ALL {
             let (full, failed) = dropped.dropped(signal);

@@ -69,14 +69,14 @@ impl Instruments {
     /// Makes every instrument of the table.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
-        delivery: &Arc<ExportStats>,
+        export_stats: &Arc<ExportStats>,
         exemplars: Option<&Arc<ExemplarReservoir>>,
         identity: &Identity,
     ) -> Self {
         let count = |row| TypedCounter::new(meter, row);
         let times = |row| TypedHistogram::new(meter, row, exemplars);
         let (probes, ages) = (Arc::<Probes>::default(), Arc::<WatchActivity>::default());
-        gauges::register(meter, &probes, &ages, delivery, identity);
+        gauges::register(meter, &probes, &ages, export_stats, identity);
         Self {
             reconcile: count(&table::RECONCILE),
             reconcile_duration: times(&table::RECONCILE_DURATION),

@@ -55,7 +55,7 @@ pub(in crate::telemetry) enum ExportLogLine {
     Recovered(String),
 }
 
-/// The tally of all signals.
+/// Export statistics of all signals.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExportStats {
     /// What is still to come.
@@ -191,64 +191,65 @@ mod tests {
 
     #[test]
     fn a_dead_collector_costs_one_line_a_minute_and_its_losses_are_counted() {
-        let delivery = ExportStats::default();
+        let export_stats = ExportStats::default();
         let start = Instant::now();
         let mut lines = Vec::new();
         for second in (0..180).step_by(5) {
             let now = start + Duration::from_secs(second);
-            lines.extend(delivery.record_export(Signal::Traces, 10, Some("refused"), now));
-            lines.extend(delivery.record_export(Signal::Logs, 1, Some("refused"), now));
+            lines.extend(export_stats.record_export(Signal::Traces, 10, Some("refused"), now));
+            lines.extend(export_stats.record_export(Signal::Logs, 1, Some("refused"), now));
         }
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert_eq!(delivery.exports(Signal::Traces), (0, 36));
-        assert_eq!(delivery.dropped(Signal::Traces), (0, 360));
-        assert_eq!(delivery.dropped(Signal::Logs), (0, 36));
+        assert_eq!(export_stats.exports(Signal::Traces), (0, 36));
+        assert_eq!(export_stats.dropped(Signal::Traces), (0, 360));
+        assert_eq!(export_stats.dropped(Signal::Logs), (0, 36));
     }
 
     #[test]
     fn replayed_74_what_is_rejected_is_lost_and_reported_once_a_minute() {
-        let (delivery, start) = (ExportStats::default(), Instant::now());
-        assert_eq!(delivery.rejection_line(Signal::Traces, start), None);
-        delivery.record_rejected(Signal::Traces, 3, "too old");
+        let (export_stats, start) = (ExportStats::default(), Instant::now());
+        assert_eq!(export_stats.rejection_line(Signal::Traces, start), None);
+        export_stats.record_rejected(Signal::Traces, 3, "too old");
         let line = "traces: the collector rejected 3 items: too old (3 items lost since the last such line)";
-        assert_eq!(delivery.rejection_line(Signal::Traces, start).as_deref(), Some(line));
-        delivery.record_rejected(Signal::Traces, 4, "too old");
-        assert_eq!(delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
-        assert_eq!(delivery.dropped(Signal::Traces), (0, 7));
+        assert_eq!(export_stats.rejection_line(Signal::Traces, start).as_deref(), Some(line));
+        export_stats.record_rejected(Signal::Traces, 4, "too old");
+        assert_eq!(export_stats.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
+        assert_eq!(export_stats.dropped(Signal::Traces), (0, 7));
         // Cut first, a message may lose the `@` that shows a password.
         let message = format!("{} http://me:s3cret@host {}", "é".repeat(120), "x".repeat(9999));
-        delivery.record_rejected(Signal::Traces, 1, &message);
-        let line = delivery.rejection_line(Signal::Traces, start + LOG_INTERVAL).unwrap_or_default();
+        export_stats.record_rejected(Signal::Traces, 1, &message);
+        let line = export_stats.rejection_line(Signal::Traces, start + LOG_INTERVAL).unwrap_or_default();
         assert!(line.contains("éé") && !line.contains("s3c") && line.len() < 400, "{line}");
     }
 
     #[test]
     fn recovery_is_logged_once() {
-        let delivery = ExportStats::default();
+        let export_stats = ExportStats::default();
         let start = Instant::now();
-        delivery.set_endpoint(Signal::Traces, "http://c:4318".to_owned());
-        delivery.set_cause(Signal::Traces, Some("connection refused".to_owned()));
+        export_stats.set_endpoint(Signal::Traces, "http://c:4318".to_owned());
+        export_stats.set_cause(Signal::Traces, Some("connection refused".to_owned()));
         let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
         assert_eq!(
-            delivery.record_export(Signal::Traces, 10, Some("network error"), start),
+            export_stats.record_export(Signal::Traces, 10, Some("network error"), start),
             Some(ExportLogLine::Failing(down))
         );
         assert_eq!(
-            delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(5)),
+            export_stats.record_export(Signal::Traces, 0, None, start + Duration::from_secs(5)),
             None,
             "within the minute"
         );
-        let up = delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(65));
+        let up = export_stats.record_export(Signal::Traces, 0, None, start + Duration::from_secs(65));
         assert!(matches!(up, Some(ExportLogLine::Recovered(_))), "{up:?}");
-        assert_eq!(delivery.record_export(Signal::Traces, 0, None, start + Duration::from_secs(200)), None);
+        let later = start + Duration::from_secs(200);
+        assert_eq!(export_stats.record_export(Signal::Traces, 0, None, later), None);
     }
 
     #[test]
     fn the_cause_of_an_earlier_attempt_is_not_that_of_a_later_failure() {
-        let (delivery, start) = (ExportStats::default(), Instant::now());
-        delivery.set_cause(Signal::Traces, Some("connection reset".to_owned()));
-        delivery.set_cause(Signal::Traces, None);
-        let line = delivery.record_export(Signal::Traces, 1, Some("HTTP status 401"), start);
+        let (export_stats, start) = (ExportStats::default(), Instant::now());
+        export_stats.set_cause(Signal::Traces, Some("connection reset".to_owned()));
+        export_stats.set_cause(Signal::Traces, None);
+        let line = export_stats.record_export(Signal::Traces, 1, Some("HTTP status 401"), start);
         let is_right =
             matches!(&line, Some(ExportLogLine::Failing(text)) if text.contains(": HTTP status 401 ("));
         assert!(is_right, "{line:?}");
@@ -256,8 +257,8 @@ mod tests {
 
     #[test]
     fn success_logs_nothing() {
-        let delivery = ExportStats::default();
-        assert_eq!(delivery.record_export(Signal::Metrics, 0, None, Instant::now()), None);
-        assert_eq!(delivery.exports(Signal::Metrics), (1, 0));
+        let export_stats = ExportStats::default();
+        assert_eq!(export_stats.record_export(Signal::Metrics, 0, None, Instant::now()), None);
+        assert_eq!(export_stats.exports(Signal::Metrics), (1, 0));
     }
 }

@@ -54,7 +54,7 @@ pub(in crate::telemetry) struct Inner {
     pub(in crate::telemetry) exports: bool,
     pub(in crate::telemetry) tracer: SdkTracer,
     pub(in crate::telemetry) provider: SdkTracerProvider,
-    pub(in crate::telemetry) delivery: Arc<ExportStats>,
+    pub(in crate::telemetry) export_stats: Arc<ExportStats>,
     pub(in crate::telemetry) sampler: Box<dyn ShouldSample>,
     /// For the records of Events; none when logs are not pushed.
     pub(in crate::telemetry) logger: Option<SdkLogger>,
@@ -160,13 +160,13 @@ impl Traces {
     /// Exports every span that has ended, within `bound`. Returns whether none was lost within the time before.
     pub async fn export_all(&self, bound: Duration, before: Duration) -> bool {
         let until = Instant::now() + bound;
-        self.inner.delivery.open_spans.wait_until_none(bound).await;
+        self.inner.export_stats.open_spans.wait_until_none(bound).await;
         let (exported, outcome) = tokio::sync::oneshot::channel();
         let provider = self.inner.provider.clone();
         // Blocks, and may be left behind.
         std::thread::spawn(move || exported.send(provider.force_flush()));
         let is_exported = matches!(timeout_at(until, outcome).await, Ok(Ok(Ok(()))));
-        is_exported && !self.inner.delivery.has_lost_within(Signal::Traces, before)
+        is_exported && !self.inner.export_stats.has_lost_within(Signal::Traces, before)
     }
 
     /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.

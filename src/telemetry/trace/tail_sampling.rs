@@ -47,17 +47,17 @@ pub(in crate::telemetry) struct TailSamplingProcessor {
     held: Mutex<HashMap<TraceId, PendingTrace>>,
     /// Length of `held`, so that the common case takes no lock.
     traces: AtomicUsize,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
     value_limit: Option<usize>,
 }
 
 impl TailSamplingProcessor {
     pub(in crate::telemetry) fn new(
         next: Vec<Box<dyn SpanProcessor>>,
-        delivery: Arc<ExportStats>,
+        export_stats: Arc<ExportStats>,
         value_limit: Option<usize>,
     ) -> Self {
-        Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), delivery, value_limit }
+        Self { next, held: Mutex::default(), traces: AtomicUsize::new(0), export_stats, value_limit }
     }
 
     fn forward(&self, mut span: SpanData) {
@@ -88,7 +88,7 @@ impl TailSamplingProcessor {
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);
         } else {
-            self.delivery.record_queue_full(Signal::Traces, 1);
+            self.export_stats.record_queue_full(Signal::Traces, 1);
         }
         if !ended {
             return Vec::new();
@@ -103,7 +103,7 @@ impl TailSamplingProcessor {
 
 impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
-        self.delivery.open_spans.span_started();
+        self.export_stats.open_spans.span_started();
         let is_root = !parent.span().span_context().is_valid();
         let reconciling = if is_root { parent.get::<CurrentReconcile>() } else { None };
         if let Some(sampling) = reconciling.and_then(|reconciling| reconciling.sampling.clone()) {
@@ -129,7 +129,7 @@ impl SpanProcessor for TailSamplingProcessor {
         } else {
             self.forward(span);
         }
-        self.delivery.open_spans.span_ended();
+        self.export_stats.open_spans.span_ended();
     }
 
     fn force_flush(&self) -> OTelSdkResult {

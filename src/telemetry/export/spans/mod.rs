@@ -63,7 +63,7 @@ impl SpanSender {
 pub(in crate::telemetry) struct OtlpSpanExporter {
     sender: Arc<SpanSender>,
     timeout: Duration,
-    delivery: Arc<ExportStats>,
+    export_stats: Arc<ExportStats>,
     resource: Arc<EncodedResource>,
 }
 
@@ -71,9 +71,9 @@ impl OtlpSpanExporter {
     pub(in crate::telemetry) fn new(
         sender: SpanSender,
         timeout: Duration,
-        delivery: Arc<ExportStats>,
+        export_stats: Arc<ExportStats>,
     ) -> Self {
-        Self { sender: Arc::new(sender), timeout, delivery, resource: Arc::default() }
+        Self { sender: Arc::new(sender), timeout, export_stats, resource: Arc::default() }
     }
 
     fn record_rejected(&self, response: ExportTraceServiceResponse) {
@@ -81,7 +81,7 @@ impl OtlpSpanExporter {
         let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
         // A message without a number is a warning.
         if rejected > 0 || !partial.error_message.is_empty() {
-            self.delivery.record_rejected(Signal::Traces, rejected, &partial.error_message);
+            self.export_stats.record_rejected(Signal::Traces, rejected, &partial.error_message);
         }
     }
 
