@@ -71,14 +71,14 @@ fn start() -> Result<ExitCode, StartError> {
 
 async fn run_until_signal(
     config: OperatorConfig,
-    settings: TelemetryConfig,
+    telemetry_config: TelemetryConfig,
     warnings: Vec<String>,
 ) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new()?;
     let kube_config = client::config().await?;
     let runtime_info = runtime_info::runtime_info(&kube_config);
     let server = runtime_info.server(&kube_config);
-    let visible = config.metrics || settings.exports_anything();
+    let visible = config.metrics || telemetry_config.exports_anything();
     let identity = runtime_info.telemetry_identity(if visible {
         runtime_info::cluster_uid(&kube_config).await
     } else {
@@ -94,7 +94,7 @@ async fn run_until_signal(
         0 => None,
         port => Some(http::bind(None, port, Endpoint::Health).await?),
     };
-    let telemetry = telemetry::init(settings, identity, log_settings(&config), config.metrics)?;
+    let telemetry = telemetry::init(telemetry_config, identity, log_config(&config), config.metrics)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -165,7 +165,7 @@ async fn run_until_signal(
     }
 }
 
-fn log_settings(config: &OperatorConfig) -> LogConfig {
+fn log_config(config: &OperatorConfig) -> LogConfig {
     let terminal = std::io::stderr().is_terminal();
     let format = if config.log_json.unwrap_or(!terminal) { LogFormat::Json } else { LogFormat::Pretty };
     LogConfig { filter: config.log_filter.clone(), format, ansi: terminal }

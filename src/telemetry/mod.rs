@@ -54,12 +54,12 @@ pub use crate::telemetry::trace::{EventRecord, Traces, current_ids};
 /// When a subscriber is installed already, or the page cannot be joined to the instruments.
 #[allow(clippy::needless_pass_by_value)] // everything is handed over whole
 pub fn init(
-    settings: TelemetryConfig,
+    config: TelemetryConfig,
     identity: Identity,
     log: LogConfig,
     page: bool,
 ) -> Result<Telemetry, InitError> {
-    let builder = TelemetryBuilder::new(settings, identity).with_page(page).with_configured_exporters();
+    let builder = TelemetryBuilder::new(config, identity).with_page(page).with_configured_exporters();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(InitError::from_error)?;
     for warning in warnings {

@@ -19,7 +19,7 @@ use futures::future::join_all;
 use tracing::{Dispatch, Instrument as _, instrument::WithSubscriber};
 
 use crate::{
-    harness::{Lines, identity, info, log, settings, wrote},
+    harness::{Lines, config, identity, info, log, wrote},
     live_env::TIMEOUT,
     report::table,
 };
@@ -58,7 +58,7 @@ impl Pushing {
             ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
         ];
-        let builder = TelemetryBuilder::new(settings(&variables), identity())
+        let builder = TelemetryBuilder::new(config(&variables), identity())
             .with_page(true)
             .with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("warn"), Lines::default()).unwrap();

@@ -23,7 +23,7 @@ use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
     backends::{attributes, list},
-    harness::{Lines, identity, info, log, settings, wrote},
+    harness::{Lines, config, identity, info, log, wrote},
     live_env::TIMEOUT,
 };
 
@@ -226,7 +226,7 @@ impl Pushing {
             variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
         let builder =
-            TelemetryBuilder::new(settings(&all), identity()).with_page(false).with_configured_exporters();
+            TelemetryBuilder::new(config(&all), identity()).with_page(false).with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }

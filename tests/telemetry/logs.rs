@@ -8,7 +8,7 @@ use elpio_operator::telemetry::{
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
-use super::harness::{Lines, failed, harness, harness_with, identity, log, named, settings, settled, wrote};
+use super::harness::{Lines, config, failed, harness, harness_with, identity, log, named, settled, wrote};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
@@ -163,7 +163,7 @@ async fn what_carries_records_makes_none_and_the_sdk_is_silent() {
 /// The transport has hundreds of such events, some of them for each frame.
 #[test]
 fn the_fields_of_an_event_that_nothing_wants_are_not_evaluated() {
-    let builder = TelemetryBuilder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
+    let builder = TelemetryBuilder::new(config(&[]), identity()).records(InMemoryLogExporter::default());
     let (_telemetry, dispatch, _) = builder.build(&log("info"), Lines::default()).unwrap();
     let evaluated = std::cell::Cell::new(0);
     let count = || evaluated.replace(evaluated.get() + 1);
@@ -187,7 +187,7 @@ fn for_each_target() {
 #[test]
 fn a_broken_filter_is_one_warning_and_info() {
     let lines = Lines::default();
-    let builder = TelemetryBuilder::new(settings(&[]), identity()).records(InMemoryLogExporter::default());
+    let builder = TelemetryBuilder::new(config(&[]), identity()).records(InMemoryLogExporter::default());
     let (_telemetry, dispatch, warnings) = builder.build(&log("elpio=loud"), lines.clone()).unwrap();
     assert!(
         warnings.len() == 1 && warnings[0].contains("ELPIO_LOG") && warnings[0].contains("elpio=loud"),
@@ -206,7 +206,7 @@ fn a_person_gets_one_readable_line_without_control_characters() {
         let lines = Lines::default();
         let pretty = LogConfig { filter: "info".into(), format: LogFormat::Pretty, ansi };
         let (_telemetry, dispatch, _) =
-            TelemetryBuilder::new(settings(&[]), identity()).build(&pretty, lines.clone()).unwrap();
+            TelemetryBuilder::new(config(&[]), identity()).build(&pretty, lines.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || tracing::info!(user = "a\x1b[31m", "hello\nworld"));
         let text = lines.text();
         assert_eq!(text.lines().count(), 1, "{text:?}");

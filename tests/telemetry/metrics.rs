@@ -19,7 +19,7 @@ use elpio_operator::{
 };
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 
-use super::harness::{TelemetryHarness, failed, harness, identity, log, settings, wrote};
+use super::harness::{TelemetryHarness, config, failed, harness, identity, log, wrote};
 
 /// Something in every instrument.
 pub async fn used() -> TelemetryHarness {
@@ -253,7 +253,7 @@ async fn push_and_page_agree() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_page_and_push_nothing_is_kept() {
-    let (telemetry, _, warnings) = TelemetryBuilder::new(settings(&[]), identity())
+    let (telemetry, _, warnings) = TelemetryBuilder::new(config(&[]), identity())
         .with_configured_exporters()
         .build(&log("info"), std::io::sink)
         .unwrap();
@@ -286,7 +286,7 @@ async fn without_page_and_push_nothing_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disabled_means_disabled() {
-    let builder = TelemetryBuilder::new(settings(&[("OTEL_SDK_DISABLED", "true")]), identity())
+    let builder = TelemetryBuilder::new(config(&[("OTEL_SDK_DISABLED", "true")]), identity())
         .with_page(true)
         .with_configured_exporters();
     let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();

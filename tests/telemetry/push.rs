@@ -6,7 +6,7 @@ use elpio_cluster::otlp::{OtlpReceiver, ReceiverFault};
 use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
-use super::harness::{Lines, identity, info, log, settings, wrote};
+use super::harness::{Lines, config, identity, info, log, wrote};
 
 /// Longer than any test lasts.
 pub const NEVER: Duration = Duration::from_mins(30);
@@ -20,7 +20,7 @@ pub struct Pushing {
 
 pub fn pushing(variables: &[(&str, &str)]) -> Pushing {
     let builder =
-        TelemetryBuilder::new(settings(variables), identity()).with_page(true).with_configured_exporters();
+        TelemetryBuilder::new(config(variables), identity()).with_page(true).with_configured_exporters();
     let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     Pushing { telemetry, dispatch }

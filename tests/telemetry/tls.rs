@@ -12,7 +12,7 @@ use elpio_cluster::{pki::Authority, process::TempDir};
 use elpio_operator::telemetry::TelemetryBuilder;
 
 use super::{
-    harness::{identity, log, settings},
+    harness::{config, identity, log},
     push::{Pushing, pushing},
 };
 
@@ -139,7 +139,7 @@ async fn a_file_that_cannot_be_used_is_one_warning() {
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
     ] {
         let builder = TelemetryBuilder::new(
-            settings(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
+            config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), (variable, value)]),
             identity(),
         );
         let (telemetry, _, warnings) =

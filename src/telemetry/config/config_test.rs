@@ -15,18 +15,18 @@ pub(super) fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>)
 
 /// No warning is given.
 pub(super) fn good(variables: &[(&str, &str)]) -> TelemetryConfig {
-    let (settings, warnings) = read(variables);
+    let (config, warnings) = read(variables);
     assert!(warnings.is_empty(), "{variables:?}: {warnings:?}");
-    settings
+    config
 }
 
 /// Exactly one warning is given, which names the variable and what it held.
 pub(super) fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
-    let (settings, warnings) = read(variables);
+    let (config, warnings) = read(variables);
     let (name, value) = variables.last().unwrap();
     assert_eq!(warnings.len(), 1, "{variables:?}: {warnings:?}");
     assert!(warnings[0].contains(name) && warnings[0].contains(value), "{variables:?}: {warnings:?}");
-    settings
+    config
 }
 
 pub(super) const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
@@ -107,7 +107,7 @@ fn batches() {
     for (prefix, delay) in [("OTEL_BSP", 5), ("OTEL_BLRP", 1)] {
         let name = |option: &str| format!("{prefix}_{option}");
         let pick =
-            |settings: &TelemetryConfig| if prefix == "OTEL_BSP" { settings.spans } else { settings.records };
+            |config: &TelemetryConfig| if prefix == "OTEL_BSP" { config.spans } else { config.records };
         let default = pick(&good(&[]));
         assert_eq!((default.delay, default.queue, default.export), (Duration::from_secs(delay), 2048, 512));
         assert_eq!(default.timeout, Duration::from_secs(30));
@@ -199,11 +199,11 @@ fn metrics_and_limits() {
 
 #[test]
 fn service_and_resource() {
-    let settings =
+    let config =
         good(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,team=a%2Cb")]);
-    assert_eq!(settings.service_name.as_deref(), Some("mine"));
+    assert_eq!(config.service_name.as_deref(), Some("mine"));
     assert_eq!(
-        settings.resource,
+        config.resource,
         [("service.name".to_owned(), "other".to_owned()), ("team".to_owned(), "a,b".to_owned())]
     );
 }
@@ -232,8 +232,8 @@ fn case_31_otel_resource_escapes() {
         assert_eq!(found, expected, "{list}");
     }
     for list in ["team", "token=secret,c", "token=secret%zz"] {
-        let (settings, warnings) = read(&[(NAME, list)]);
-        assert!(settings.resource.is_empty(), "a broken list is dropped as a whole: {list}");
+        let (config, warnings) = read(&[(NAME, list)]);
+        assert!(config.resource.is_empty(), "a broken list is dropped as a whole: {list}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(NAME) && !warnings[0].contains("secret"), "{warnings:?}");
     }
@@ -250,9 +250,9 @@ fn a_variable_shared_by_all_signals_is_warned_about_once() {
 fn case_29_prometheus_pushes_nothing_and_names_the_way_to_the_page() {
     const NAME: &str = "OTEL_METRICS_EXPORTER";
     for (value, pushed) in [("prometheus", false), ("Prometheus", false), ("prometheus,otlp", true)] {
-        let (settings, warnings) = read(&[ON, (NAME, value)]);
-        assert_eq!(settings.metrics.otlp.is_some(), pushed, "{value}");
-        assert!(settings.traces.otlp.is_some(), "the other signals are none of its business");
+        let (config, warnings) = read(&[ON, (NAME, value)]);
+        assert_eq!(config.metrics.otlp.is_some(), pushed, "{value}");
+        assert!(config.traces.otlp.is_some(), "the other signals are none of its business");
         assert_eq!(warnings.len(), 1, "{value}: {warnings:?}");
         assert!(warnings[0].contains(NAME) && warnings[0].contains("ELPIO_METRICS=on"), "{warnings:?}");
     }
@@ -279,7 +279,7 @@ fn case_29_what_has_no_effect_is_named_in_one_line() {
 
 #[test]
 fn replayed_84_words_are_read_in_any_case() {
-    let settings = good(&[
+    let config = good(&[
         ON,
         ("OTEL_TRACES_EXPORTER", "OTLP"),
         ("OTEL_LOGS_EXPORTER", "None"),
@@ -288,7 +288,7 @@ fn replayed_84_words_are_read_in_any_case() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "HTTP/PROTOBUF"),
     ]);
-    assert!(settings.traces.otlp.as_ref().is_some_and(|otlp| otlp.gzip) && !settings.logs.is_on());
-    assert_eq!((settings.sampler.parent_based, settings.sampler.root), (true, RootSampler::Off));
-    assert!(settings.propagate);
+    assert!(config.traces.otlp.as_ref().is_some_and(|otlp| otlp.gzip) && !config.logs.is_on());
+    assert_eq!((config.sampler.parent_based, config.sampler.root), (true, RootSampler::Off));
+    assert!(config.propagate);
 }

@@ -130,8 +130,8 @@ impl TelemetryConfig {
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (TelemetryConfig, Vec<String>) {
         let mut env = EnvReader::new(get);
         let disabled = env.bool("OTEL_SDK_DISABLED", false);
-        let settings = if disabled { Self::off() } else { Self::read(&mut env) };
-        (Self { disabled, propagate: propagate(&mut env), ..settings }, env.into_warnings())
+        let config = if disabled { Self::off() } else { Self::read(&mut env) };
+        (Self { disabled, propagate: propagate(&mut env), ..config }, env.into_warnings())
     }
 
     /// Nothing is pushed.

@@ -10,8 +10,8 @@ use crate::telemetry::config::{
     otlp::{OtlpConfig, Protocol},
 };
 
-fn traces(settings: &TelemetryConfig) -> OtlpConfig {
-    settings.traces.otlp.clone().expect("traces are pushed")
+fn traces(config: &TelemetryConfig) -> OtlpConfig {
+    config.traces.otlp.clone().expect("traces are pushed")
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn protocols_and_endpoints() {
     }
     assert_eq!(traces(&good(&[ON])).protocol, Protocol::Grpc, "the default");
     for (unknown, used) in [("http/json", Protocol::HttpProtobuf), ("carrier-pigeon", Protocol::Grpc)] {
-        let settings = wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", unknown)]);
-        assert_eq!(traces(&settings).protocol, used, "{unknown}");
+        let config = wrong(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", unknown)]);
+        assert_eq!(traces(&config).protocol, used, "{unknown}");
     }
     for bad in ["ftp://c", "http://", "http://a b"] {
         assert!(!wrong(&[("OTEL_EXPORTER_OTLP_ENDPOINT", bad)]).exports_anything(), "{bad}");
@@ -74,14 +74,14 @@ fn protocols_and_endpoints() {
 fn headers_are_decoded_and_never_shown() {
     let secret = "Bearer%20s3cr3t";
     let local = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
-    let settings = good(&[
+    let config = good(&[
         local,
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=b"),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &format!("Authorization={secret}")),
     ]);
-    assert_eq!(traces(&settings).headers, [("authorization".to_owned(), "Bearer s3cr3t".to_owned())]);
-    assert_eq!(settings.logs.otlp.as_ref().unwrap().headers, [("a".to_owned(), "b".to_owned())]);
-    assert!(!format!("{settings:?}").contains("s3cr3t"), "{settings:?}");
+    assert_eq!(traces(&config).headers, [("authorization".to_owned(), "Bearer s3cr3t".to_owned())]);
+    assert_eq!(config.logs.otlp.as_ref().unwrap().headers, [("a".to_owned(), "b".to_owned())]);
+    assert!(!format!("{config:?}").contains("s3cr3t"), "{config:?}");
 
     let (broken, warnings) = read(&[ON, ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cr3t,c=%zz,d e=f")]);
     assert_eq!(traces(&broken).headers, [("a".to_owned(), "b".to_owned())]);
@@ -159,8 +159,8 @@ fn headers_in_clear_to_another_host_are_one_warning() {
     {
         good(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), HEADERS]);
     }
-    let (settings, warnings) = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:s3cr3t@c:4317"), HEADERS]);
-    assert_eq!(traces(&settings).headers.len(), 1, "they are sent all the same");
+    let (config, warnings) = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:s3cr3t@c:4317"), HEADERS]);
+    assert_eq!(traces(&config).headers.len(), 1, "they are sent all the same");
     assert_eq!(
         warnings,
         [

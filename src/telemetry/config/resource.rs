@@ -16,7 +16,7 @@ const SERVICE: &str = "elpio-operator";
 pub(in crate::telemetry) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.
-pub(in crate::telemetry) fn resource(settings: &TelemetryConfig, identity: &Identity) -> Resource {
+pub(in crate::telemetry) fn resource(config: &TelemetryConfig, identity: &Identity) -> Resource {
     let mut attributes = vec![
         KeyValue::new("service.name", SERVICE),
         KeyValue::new("service.namespace", "elpio"),
@@ -31,8 +31,8 @@ pub(in crate::telemetry) fn resource(settings: &TelemetryConfig, identity: &Iden
         ("k8s.cluster.uid", &identity.cluster_uid),
     ];
     attributes.extend(known.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value.clone()?))));
-    attributes.extend(settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
-    attributes.extend(settings.service_name.clone().map(|name| KeyValue::new("service.name", name)));
+    attributes.extend(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    attributes.extend(config.service_name.clone().map(|name| KeyValue::new("service.name", name)));
     Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_schema_url(attributes, SCHEMA_URL)
@@ -59,13 +59,13 @@ mod tests {
 
     #[test]
     fn the_service_name_beats_the_list_and_the_list_beats_us() {
-        let mut settings = TelemetryConfig::off();
+        let mut config = TelemetryConfig::off();
         let identity = Identity { version: "1.2.3", pod_uid: Some("u".into()), ..Identity::default() };
-        assert_eq!(get(&resource(&settings, &identity), "service.name").as_deref(), Some("elpio-operator"));
-        settings.resource = vec![("service.name".into(), "list".into()), ("team".into(), "a,b".into())];
-        assert_eq!(get(&resource(&settings, &identity), "service.name").as_deref(), Some("list"));
-        settings.service_name = Some("own".into());
-        let all = resource(&settings, &identity);
+        assert_eq!(get(&resource(&config, &identity), "service.name").as_deref(), Some("elpio-operator"));
+        config.resource = vec![("service.name".into(), "list".into()), ("team".into(), "a,b".into())];
+        assert_eq!(get(&resource(&config, &identity), "service.name").as_deref(), Some("list"));
+        config.service_name = Some("own".into());
+        let all = resource(&config, &identity);
         assert_eq!(get(&all, "service.name").as_deref(), Some("own"));
         assert_eq!(get(&all, "team").as_deref(), Some("a,b"));
         assert_eq!(get(&all, "service.instance.id").as_deref(), Some("u"));

@@ -54,7 +54,7 @@ use crate::telemetry::{
 /// # });
 /// ```
 pub struct TelemetryBuilder {
-    settings: TelemetryConfig,
+    config: TelemetryConfig,
     identity: Identity,
     page: bool,
     export_stats: Arc<ExportStats>,
@@ -68,7 +68,7 @@ pub struct TelemetryBuilder {
 impl std::fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TelemetryBuilder")
-            .field("settings", &self.settings)
+            .field("config", &self.config)
             .field("page", &self.page)
             .finish_non_exhaustive()
     }
@@ -77,9 +77,9 @@ impl std::fmt::Debug for TelemetryBuilder {
 impl TelemetryBuilder {
     /// Neither page nor exporters yet.
     #[must_use]
-    pub fn new(settings: TelemetryConfig, identity: Identity) -> Self {
+    pub fn new(config: TelemetryConfig, identity: Identity) -> Self {
         Self {
-            settings,
+            config,
             identity,
             page: false,
             export_stats: Arc::default(),
@@ -94,8 +94,8 @@ impl TelemetryBuilder {
     /// With the Prometheus page, or without.
     #[must_use]
     pub fn with_page(mut self, on: bool) -> Self {
-        self.page = on && !self.settings.disabled;
-        if on && self.settings.disabled {
+        self.page = on && !self.config.disabled;
+        if on && self.config.disabled {
             self.warnings.push(
                 "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned(),
             );
@@ -112,14 +112,14 @@ impl TelemetryBuilder {
     /// Pushes spans through this exporter.
     #[must_use]
     pub fn spans<E: SpanExporter + 'static>(mut self, exporter: E) -> Self {
-        let (waiting, bounds) = (self.queue(Signal::Traces), self.settings.spans);
-        let config = BatchConfigBuilder::default()
+        let (waiting, bounds) = (self.queue(Signal::Traces), self.config.spans);
+        let batch_config = BatchConfigBuilder::default()
             .with_max_queue_size(bounds.queue)
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
         let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
-        let batch = BatchSpanProcessor::builder(watched).with_batch_config(config).build();
+        let batch = BatchSpanProcessor::builder(watched).with_batch_config(batch_config).build();
         self.bounded_spans(batch, waiting)
     }
 
@@ -127,12 +127,12 @@ impl TelemetryBuilder {
     fn otlp_spans(mut self, exporter: ReloadingExporter<OtlpSpanExporter>) -> Self {
         let waiting = self.queue(Signal::Traces);
         let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
-        let batch = OtlpBatchProcessor::new(watched, self.settings.spans);
+        let batch = OtlpBatchProcessor::new(watched, self.config.spans);
         self.bounded_spans(batch, waiting)
     }
 
     fn bounded_spans<P: SpanProcessor + 'static>(mut self, batch: P, waiting: Arc<AtomicUsize>) -> Self {
-        let room = self.settings.spans.queue;
+        let room = self.config.spans.queue;
         let bounded = BoundedProcessor::new(batch, Signal::Traces, room, waiting, &self.export_stats);
         self.spans.push(Box::new(bounded));
         self
@@ -141,14 +141,14 @@ impl TelemetryBuilder {
     /// Pushes log records through this exporter.
     #[must_use]
     pub fn records<E: LogExporter + 'static>(mut self, exporter: E) -> Self {
-        let (waiting, bounds) = (self.queue(Signal::Logs), self.settings.records);
-        let config = LogBatchConfig::default()
+        let (waiting, bounds) = (self.queue(Signal::Logs), self.config.records);
+        let batch_config = LogBatchConfig::default()
             .with_max_queue_size(bounds.queue)
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
         let watched = CountingExporter::new(exporter, Signal::Logs, &self.export_stats, &waiting);
-        let batch = BatchLogProcessor::builder(watched).with_batch_config(config).build();
+        let batch = BatchLogProcessor::builder(watched).with_batch_config(batch_config).build();
         self.records.push(Box::new(BoundedProcessor::new(
             batch,
             Signal::Logs,
@@ -163,7 +163,7 @@ impl TelemetryBuilder {
     #[must_use]
     pub fn metrics<E: PushMetricExporter>(mut self, exporter: E) -> Self {
         let watched = CountingExporter::new(exporter, Signal::Metrics, &self.export_stats, &Arc::default());
-        let reader = PeriodicReader::builder(watched).with_interval(self.settings.interval).build();
+        let reader = PeriodicReader::builder(watched).with_interval(self.config.interval).build();
         self.readers.push(Box::new(|builder| builder.with_reader(reader)));
         self
     }
@@ -171,14 +171,14 @@ impl TelemetryBuilder {
     /// Adds the exporters that the settings name. One that cannot be built is a warning.
     #[must_use]
     pub fn with_configured_exporters(mut self) -> Self {
-        let settings = self.settings.clone();
+        let config = self.config.clone();
         let mut otlp = |signal, otlp: &Option<OtlpConfig>, bound| {
             let otlp = otlp.as_ref()?;
             Some(OtlpExporters::new(signal, otlp, bound, &self.export_stats, &mut self.warnings))
         };
-        let traces = otlp(Signal::Traces, &settings.traces.otlp, settings.spans.timeout);
-        let logs = otlp(Signal::Logs, &settings.logs.otlp, settings.records.timeout);
-        let metrics = otlp(Signal::Metrics, &settings.metrics.otlp, settings.timeout);
+        let traces = otlp(Signal::Traces, &config.traces.otlp, config.spans.timeout);
+        let logs = otlp(Signal::Logs, &config.logs.otlp, config.records.timeout);
+        let metrics = otlp(Signal::Metrics, &config.metrics.otlp, config.timeout);
         match traces.map(OtlpExporters::spans).transpose() {
             Ok(exporter) => self = exporter.into_iter().fold(self, Self::otlp_spans),
             Err(error) => self.warnings.push(format!("traces are not pushed: {error}")),
@@ -187,23 +187,23 @@ impl TelemetryBuilder {
             Ok(exporter) => self = exporter.into_iter().fold(self, Self::records),
             Err(error) => self.warnings.push(format!("logs are not pushed: {error}")),
         }
-        match metrics.map(|exporters| exporters.metrics(settings.temporality)).transpose() {
+        match metrics.map(|exporters| exporters.metrics(config.temporality)).transpose() {
             Ok(exporter) => self = exporter.into_iter().fold(self, Self::metrics),
             Err(error) => self.warnings.push(format!("metrics are not pushed: {error}")),
         }
-        self.console(&settings)
+        self.console(&config)
     }
 
-    fn console(mut self, settings: &TelemetryConfig) -> Self {
-        if settings.traces.console {
+    fn console(mut self, config: &TelemetryConfig) -> Self {
+        if config.traces.console {
             self = self.spans(opentelemetry_stdout::SpanExporter::default());
         }
-        if settings.logs.console {
+        if config.logs.console {
             self = self.records(opentelemetry_stdout::LogExporter::default());
         }
-        if settings.metrics.console {
+        if config.metrics.console {
             let exporter =
-                opentelemetry_stdout::MetricExporter::builder().with_temporality(settings.temporality);
+                opentelemetry_stdout::MetricExporter::builder().with_temporality(config.temporality);
             self = self.metrics(exporter.build());
         }
         self
@@ -217,7 +217,7 @@ impl TelemetryBuilder {
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        let resource = resource(&self.settings, &self.identity);
+        let resource = resource(&self.config, &self.identity);
         let scope = InstrumentationScope::builder("elpio-operator").with_version(self.identity.version);
         let scope = scope.with_schema_url(SCHEMA_URL).build();
         let readers = std::mem::take(&mut self.readers);
@@ -226,15 +226,15 @@ impl TelemetryBuilder {
             providers::meters(self.page, readers, &self.export_stats, &self.identity, (&resource, &scope))?;
         let records = (!self.records.is_empty()).then(|| {
             let about =
-                ObjectLogProcessor::new(std::mem::take(&mut self.records), self.settings.record_limits);
+                ObjectLogProcessor::new(std::mem::take(&mut self.records), self.config.record_limits);
             SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(about).build()
         });
         let exports = !self.spans.is_empty();
         // With nowhere to go no span is recorded, so that no id points to a trace that is not stored.
         let sampler: Box<dyn ShouldSample> =
-            if exports { providers::sampler(self.settings.sampler) } else { Box::new(Sampler::AlwaysOff) };
+            if exports { providers::sampler(self.config.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let spans = std::mem::take(&mut self.spans);
-        let limits = self.settings.limits;
+        let limits = self.config.limits;
         let tracers = providers::tracers(resource, sampler.clone(), limits, spans, &self.export_stats);
         let tracer = tracers.tracer_with_scope(scope.clone());
         let dispatch = log::subscriber(
@@ -257,7 +257,7 @@ impl TelemetryBuilder {
             metrics: Metrics {
                 instruments: meters.as_ref().map(|meters| Arc::clone(&meters.instruments)),
                 pusher: meters.as_ref().filter(|_| is_pushed).map(|meters| meters.provider.clone()),
-                propagate: self.settings.propagate && exports,
+                propagate: self.config.propagate && exports,
             },
             traces: Traces { inner: Arc::new(inner) },
             page: meters.as_ref().and_then(|meters| meters.page.clone()),

@@ -33,15 +33,15 @@ pub struct ExporterProbe {
 }
 
 /// One empty export for each signal that is pushed over OTLP; none where nothing is.
-pub async fn probe_exporters(settings: &TelemetryConfig) -> Vec<ExporterProbe> {
+pub async fn probe_exporters(config: &TelemetryConfig) -> Vec<ExporterProbe> {
     let outputs = [
-        (Signal::Traces, &settings.traces.otlp),
-        (Signal::Metrics, &settings.metrics.otlp),
-        (Signal::Logs, &settings.logs.otlp),
+        (Signal::Traces, &config.traces.otlp),
+        (Signal::Metrics, &config.metrics.otlp),
+        (Signal::Logs, &config.logs.otlp),
     ];
     let mut probes = Vec::new();
     for (signal, otlp) in outputs.into_iter().filter_map(|(signal, otlp)| Some((signal, otlp.as_ref()?))) {
-        let failure = failure_of(signal, otlp, settings).await;
+        let failure = failure_of(signal, otlp, config).await;
         probes.push(ExporterProbe { signal, endpoint: redact_userinfo(&otlp.endpoint), failure });
     }
     probes
@@ -52,7 +52,7 @@ fn not_built(error: InitError) -> OTelSdkError {
     OTelSdkError::InternalFailure(error.0)
 }
 
-async fn failure_of(signal: Signal, otlp: &OtlpConfig, settings: &TelemetryConfig) -> Option<String> {
+async fn failure_of(signal: Signal, otlp: &OtlpConfig, config: &TelemetryConfig) -> Option<String> {
     let (stats, mut warnings) = (Arc::<ExportStats>::default(), Vec::new());
     let exporters = OtlpExporters::new(signal, otlp, TIMEOUT, &stats, &mut warnings);
     if !warnings.is_empty() {
@@ -62,7 +62,7 @@ async fn failure_of(signal: Signal, otlp: &OtlpConfig, settings: &TelemetryConfi
         match signal {
             Signal::Traces => exporters.spans().map_err(not_built)?.export(EncodedSpans::default()).await,
             Signal::Metrics => {
-                let exporter = exporters.metrics(settings.temporality).map_err(not_built)?;
+                let exporter = exporters.metrics(config.temporality).map_err(not_built)?;
                 exporter.export(&ResourceMetrics::default()).await
             }
             Signal::Logs => exporters.logs().map_err(not_built)?.export(LogBatch::new(&[])).await,

@@ -45,9 +45,9 @@ const KUBE_CLIENT_TARGET: &str = "kube_client::client";
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
 
 /// The filter that is asked for, or `info` with a warning.
-fn filter(settings: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
-    EnvFilter::try_new(format!("{SDK_OFF_DIRECTIVE},{}", settings.filter)).unwrap_or_else(|error| {
-        let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", settings.filter);
+fn filter(config: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
+    EnvFilter::try_new(format!("{SDK_OFF_DIRECTIVE},{}", config.filter)).unwrap_or_else(|error| {
+        let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", config.filter);
         if !warnings.contains(&line) {
             warnings.push(line);
         }
@@ -74,7 +74,7 @@ fn is_own_warning(meta: &Metadata<'_>) -> bool {
 
 /// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
 pub(in crate::telemetry) fn subscriber<W>(
-    settings: &LogConfig,
+    config: &LogConfig,
     to: W,
     tracer: SdkTracer,
     records: Option<&SdkLoggerProvider>,
@@ -93,10 +93,10 @@ where
         .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == SPAN_TARGET));
     let warned = KeepTraceOnWarning.with_filter(filter_fn(is_own_warning));
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(LogFormatter { format: settings.format, ansi: settings.ansi })
+        .event_format(LogFormatter { format: config.format, ansi: config.ansi })
         .with_writer(to)
         .with_filter(
-            filter(settings, warnings).and(filter_fn(|meta| !is_exception(meta) && !is_kube_client(meta))),
+            filter(config, warnings).and(filter_fn(|meta| !is_exception(meta) && !is_kube_client(meta))),
         );
     let bridge = records.map(|provider| {
         let foreign = filter_fn(|meta| {
@@ -104,12 +104,12 @@ where
             !is_transport && !is_kube_client(meta)
         });
         OtlpLogLayer(OpenTelemetryTracingBridge::new(provider))
-            .with_filter(filter(settings, warnings).and(foreign).or(filter_fn(is_exception)))
+            .with_filter(filter(config, warnings).and(foreign).or(filter_fn(is_exception)))
     });
     let rejected = PartialSuccessLayer(Arc::clone(export_stats)).with_filter(filter_fn(is_of_exporters));
     // A filtered layer looks up the span at each enter and exit, so one outer filter keeps spans from all of these. It
     // also rejects events that no layer wants, so that their fields are not evaluated.
-    let wanted = filter(settings, warnings)
+    let wanted = filter(config, warnings)
         .or(filter_fn(is_exception))
         .or(filter_fn(is_of_exporters))
         .or(filter_fn(is_own_warning))

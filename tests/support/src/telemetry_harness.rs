@@ -70,12 +70,12 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-pub fn settings(variables: &[(&str, &str)]) -> TelemetryConfig {
+pub fn config(variables: &[(&str, &str)]) -> TelemetryConfig {
     let all: HashMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let (settings, warnings) = TelemetryConfig::from_env(&|name| all.get(name).cloned());
+    let (config, warnings) = TelemetryConfig::from_env(&|name| all.get(name).cloned());
     assert!(warnings.is_empty(), "{warnings:?}");
-    settings
+    config
 }
 
 pub fn identity() -> Identity {
@@ -94,7 +94,7 @@ pub fn harness() -> TelemetryHarness {
 pub fn harness_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarness {
     let (spans, metrics, logs) =
         (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
-    let builder = TelemetryBuilder::new(settings(variables), identity()).with_page(true);
+    let builder = TelemetryBuilder::new(config(variables), identity()).with_page(true);
     let builder = builder.spans(spans.clone()).metrics(metrics.clone()).records(logs.clone());
     let lines = Lines::default();
     let (telemetry, dispatch, warnings) = builder.build(&log(filter), lines.clone()).unwrap();
