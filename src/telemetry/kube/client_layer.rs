@@ -83,8 +83,8 @@ where
         let target = path_template::parse(request.uri().path());
         let watched =
             target.resource.filter(|_| path_template::is_watch(request.uri())).and_then(|resource| {
-                let ages: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.ages;
-                Some((Arc::clone(ages), resource, request.uri().path().to_owned()))
+                let watch_activity: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.watch_activity;
+                Some((Arc::clone(watch_activity), resource, request.uri().path().to_owned()))
             });
         let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, &target.template);
         let answer = self.inner.call(request);

@@ -37,8 +37,8 @@ impl<B> WatchBody<B> {
     }
 
     fn record_activity(&self) {
-        if let Some((ages, resource, path)) = &self.watch {
-            ages.record(resource, path);
+        if let Some((watch_activity, resource, path)) = &self.watch {
+            watch_activity.record(resource, path);
         }
     }
 }

@@ -34,7 +34,7 @@ impl WatchGuard {
 impl Drop for WatchGuard {
     fn drop(&mut self) {
         if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
-            on.ages.end(resource.as_str(), &self.path);
+            on.watch_activity.end(resource.as_str(), &self.path);
         }
     }
 }
@@ -48,7 +48,7 @@ impl Metrics {
         let resource = watched(resource);
         debug_assert!(resource.is_some(), "the resource of {path} is not in the table");
         if let Some((on, resource)) = self.instruments.as_ref().zip(resource) {
-            on.ages.begin(resource.as_str());
+            on.watch_activity.begin(resource.as_str());
         }
         WatchGuard { instruments: self.instruments.clone(), resource, path: path.to_owned() }
     }

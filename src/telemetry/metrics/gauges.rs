@@ -24,15 +24,15 @@ use crate::telemetry::{
 pub(in crate::telemetry) fn register(
     meter: &Meter,
     probes: &Arc<Probes>,
-    ages: &Arc<WatchActivity>,
+    watch_activity: &Arc<WatchActivity>,
     export_stats: &Arc<ExportStats>,
     identity: &Identity,
 ) {
     resources(meter, probes);
     queues(meter, probes);
-    let ages = Arc::clone(ages);
+    let watch_activity = Arc::clone(watch_activity);
     observe_seconds(meter, &table::WATCH_AGE, move |to| {
-        ages.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]));
+        watch_activity.for_each_age(|resource, age| to.set_text(age.as_secs_f64(), &[resource]));
     });
     let refused = Arc::clone(probes);
     observe_whole(meter, &table::WATCH_REFUSED, move |to| {

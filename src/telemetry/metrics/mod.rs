@@ -55,7 +55,7 @@ pub(in crate::telemetry) struct Instruments {
     pub(in crate::telemetry) http_duration: OpenHistogram,
     pub(in crate::telemetry) watch_events: TypedCounter,
     pub(in crate::telemetry) watch_restarts: TypedCounter,
-    pub(in crate::telemetry) ages: Arc<WatchActivity>,
+    pub(in crate::telemetry) watch_activity: Arc<WatchActivity>,
     probes: Arc<Probes>,
 }
 
@@ -75,8 +75,8 @@ impl Instruments {
     ) -> Self {
         let count = |row| TypedCounter::new(meter, row);
         let times = |row| TypedHistogram::new(meter, row, exemplars);
-        let (probes, ages) = (Arc::<Probes>::default(), Arc::<WatchActivity>::default());
-        gauges::register(meter, &probes, &ages, export_stats, identity);
+        let (probes, watch_activity) = (Arc::<Probes>::default(), Arc::<WatchActivity>::default());
+        gauges::register(meter, &probes, &watch_activity, export_stats, identity);
         Self {
             reconcile: count(&table::RECONCILE),
             reconcile_duration: times(&table::RECONCILE_DURATION),
@@ -96,7 +96,7 @@ impl Instruments {
             http_duration: OpenHistogram::new(meter, &table::HTTP_CLIENT_DURATION, exemplars),
             watch_events: count(&table::WATCH_EVENTS),
             watch_restarts: count(&table::WATCH_RESTARTS),
-            ages,
+            watch_activity,
             probes,
         }
     }

@@ -15,7 +15,7 @@ struct ResourceActivity {
     record: HashMap<String, Instant>,
 }
 
-/// The ages of all watches.
+/// The activity of all watches.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct WatchActivity(Mutex<HashMap<&'static str, ResourceActivity>>);
 
@@ -63,32 +63,32 @@ impl WatchActivity {
 mod tests {
     use super::*;
 
-    fn seen(ages: &WatchActivity) -> Vec<&'static str> {
+    fn seen(watch_activity: &WatchActivity) -> Vec<&'static str> {
         let mut seen = Vec::new();
-        ages.for_each_age(|resource, _| seen.push(resource));
+        watch_activity.for_each_age(|resource, _| seen.push(resource));
         seen
     }
 
     #[test]
     fn an_age_is_shown_only_while_a_stream_lives() {
-        let ages = WatchActivity::default();
-        ages.begin("Service");
-        assert!(seen(&ages).is_empty(), "no activity yet");
-        ages.record("Service", "/api/v1/services");
-        assert_eq!(seen(&ages), ["Service"]);
-        ages.end("Service", "/api/v1/services");
-        assert!(seen(&ages).is_empty(), "the watch was given up on purpose");
+        let watch_activity = WatchActivity::default();
+        watch_activity.begin("Service");
+        assert!(seen(&watch_activity).is_empty(), "no activity yet");
+        watch_activity.record("Service", "/api/v1/services");
+        assert_eq!(seen(&watch_activity), ["Service"]);
+        watch_activity.end("Service", "/api/v1/services");
+        assert!(seen(&watch_activity).is_empty(), "the watch was given up on purpose");
     }
 
     #[test]
     fn a_namespace_that_is_given_up_does_not_age() {
-        let ages = WatchActivity::default();
+        let watch_activity = WatchActivity::default();
         for path in ["/api/v1/namespaces/a/services", "/api/v1/namespaces/b/services"] {
-            ages.begin("Service");
-            ages.record("Service", path);
+            watch_activity.begin("Service");
+            watch_activity.record("Service", path);
         }
-        ages.end("Service", "/api/v1/namespaces/a/services");
-        let all = ages.0.lock();
+        watch_activity.end("Service", "/api/v1/namespaces/a/services");
+        let all = watch_activity.0.lock();
         let left: Vec<_> =
             all.get("Service").into_iter().flat_map(|watched| watched.record.keys().cloned()).collect();
         assert_eq!(left, ["/api/v1/namespaces/b/services"]);
