@@ -112,15 +112,15 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> 
 }
 
 /// Serves the Prometheus page until `stop` says true.
-pub async fn metrics(listener: TcpListener, page: PrometheusEndpoint, stop: watch::Receiver<bool>) {
-    let scrape = async |State(page): State<PrometheusEndpoint>, headers: HeaderMap| {
+pub async fn metrics(listener: TcpListener, endpoint: PrometheusEndpoint, stop: watch::Receiver<bool>) {
+    let scrape = async |State(endpoint): State<PrometheusEndpoint>, headers: HeaderMap| {
         // Several lines are one list (RFC 9110, section 5.3).
         let lines: Vec<&str> =
             headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
-        let (content_type, body) = page.render(Some(&lines.join(",")));
+        let (content_type, body) = endpoint.render(Some(&lines.join(",")));
         ([(header::CONTENT_TYPE, content_type)], body)
     };
-    let router = Router::new().route("/metrics", get(scrape)).with_state(page);
+    let router = Router::new().route("/metrics", get(scrape)).with_state(endpoint);
     // A twentieth of the bytes, for whoever accepts it, as Prometheus does.
     serve(listener, router.layer(CompressionLayer::new().quality(CompressionLevel::Fastest)), stop).await;
 }

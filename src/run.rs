@@ -85,7 +85,7 @@ async fn run_until_signal(
         None
     });
     // Ports first: one that is taken ends the program before anything was touched.
-    let page_listener = if config.metrics {
+    let metrics_listener = if config.metrics {
         Some(http::bind(config.metrics_addr.as_ref(), config.metrics_port, Endpoint::Metrics).await?)
     } else {
         None
@@ -104,9 +104,9 @@ async fn run_until_signal(
     let (stop, stopping) = watch::channel(false);
     // The pages answer until the drain has ended: the last reconciles can be scraped.
     let (close, closing) = watch::channel(false);
-    if let (Some(listener), Some(page)) = (page_listener, telemetry.page()) {
+    if let (Some(listener), Some(endpoint)) = (metrics_listener, telemetry.prometheus_endpoint()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");
-        tokio::spawn(http::metrics(listener, page, closing.clone()));
+        tokio::spawn(http::metrics(listener, endpoint, closing.clone()));
     }
     if let Some(listener) = health_listener {
         tokio::spawn(http::health(

@@ -66,10 +66,10 @@ async fn of_one_protocol() {
     let flushing = Arc::clone(&telemetry);
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
 
-    let page = telemetry.page().unwrap();
+    let endpoint = telemetry.prometheus_endpoint().unwrap();
     for signal in ["traces", "metrics", "logs"] {
         let value = |family: &str, result: &str| {
-            let text = String::from_utf8(page.render(None).1).unwrap();
+            let text = String::from_utf8(endpoint.render(None).1).unwrap();
             let series = format!("{family}{{result=\"{result}\",signal=\"{signal}\"}} ");
             text.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).unwrap_or(0)
         };

@@ -225,8 +225,9 @@ impl Pushing {
         let mut all: Vec<(&str, &str)> =
             variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
-        let builder =
-            TelemetryBuilder::new(config(&all), identity()).with_page(false).with_configured_exporters();
+        let builder = TelemetryBuilder::new(config(&all), identity())
+            .with_prometheus(false)
+            .with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         Self { telemetry, dispatch }

@@ -34,7 +34,7 @@ const fn row(
     name: &'static str,
     kind: InstrumentKind,
     unit: &'static str,
-    page: &'static str,
+    prometheus_name: &'static str,
     description: &'static str,
 ) -> InstrumentDef {
     InstrumentDef {
@@ -42,7 +42,7 @@ const fn row(
         kind,
         unit,
         description,
-        prometheus_name: page,
+        prometheus_name,
         buckets: &[],
         attributes: &[],
         is_valid: None,

@@ -17,27 +17,27 @@ underscores. *Volatile* instruments move between two collections of a quiet oper
 A series beyond an instrument's limit is counted under `otel_metric_overflow=\"true\"`.
 ";
 
-/// The page.
+/// The document.
 #[must_use]
 pub fn render() -> String {
-    let mut page = String::from(HEAD);
+    let mut doc = String::from(HEAD);
     for row in INSTRUMENTS {
-        section(&mut page, row);
+        section(&mut doc, row);
     }
-    page
+    doc
 }
 
-fn section(page: &mut String, row: &InstrumentDef) {
+fn section(doc: &mut String, row: &InstrumentDef) {
     let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
     // Writing to a String cannot fail.
-    let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
+    let _ = write!(doc, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
     let _ = writeln!(
-        page,
+        doc,
         "- {}, unit {unit}{}",
         kind_name(row.kind),
         if row.volatile { ", volatile" } else { "" }
     );
-    let _ = writeln!(page, "- On the Prometheus page: `{}`", row.prometheus_name);
+    let _ = writeln!(doc, "- On the Prometheus page: `{}`", row.prometheus_name);
     for attribute in row.attributes {
         let values = match attribute.values {
             AllowedValues::Closed(values) => {
@@ -45,19 +45,19 @@ fn section(page: &mut String, row: &InstrumentDef) {
             }
             AllowedValues::Described(by) => by.to_owned(),
         };
-        let _ = writeln!(page, "- Attribute `{}`: {values}", attribute.key);
+        let _ = writeln!(doc, "- Attribute `{}`: {values}", attribute.key);
     }
     if row.is_valid.is_some() {
-        let _ = writeln!(page, "- {} of the combinations can occur", row.combinations().len());
+        let _ = writeln!(doc, "- {} of the combinations can occur", row.combinations().len());
     }
     if !row.buckets.is_empty() {
         let bounds = row.buckets.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(page, "- Buckets: {bounds}");
+        let _ = writeln!(doc, "- Buckets: {bounds}");
     }
     if row.exemplars {
-        let _ = writeln!(page, "- Exemplars: the last sampled span of each bucket (OpenMetrics)");
+        let _ = writeln!(doc, "- Exemplars: the last sampled span of each bucket (OpenMetrics)");
     }
-    let _ = writeln!(page, "- At most {} series", row.cardinality_limit);
+    let _ = writeln!(doc, "- At most {} series", row.cardinality_limit);
 }
 
 fn kind_name(kind: InstrumentKind) -> &'static str {

@@ -43,15 +43,15 @@ something or failed is one line, at WARN where it published a Warning Event, wit
 of an Event is a record with `event_name` `k8s.event`, `k8s.event.reason`, `k8s.event.action` and the object's attributes.
 ";
 
-/// The page.
+/// The document.
 #[must_use]
 pub fn render() -> String {
-    let mut page = String::from(HEAD);
-    page.push_str("\n| span | kind | parent |\n|---|---|---|\n");
+    let mut doc = String::from(HEAD);
+    doc.push_str("\n| span | kind | parent |\n|---|---|---|\n");
     for row in SPANS {
         // Writing to a String cannot fail.
         let _ = writeln!(
-            page,
+            doc,
             "| [`{}`](#{}) | {} | {} |",
             row.name,
             row.name.to_lowercase().replace(' ', "-"),
@@ -60,42 +60,42 @@ pub fn render() -> String {
         );
     }
     for row in SPANS {
-        section(&mut page, row);
+        section(&mut doc, row);
     }
-    page + TAIL
+    doc + TAIL
 }
 
-fn section(page: &mut String, row: &SpanDef) {
-    let _ = write!(page, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
+fn section(doc: &mut String, row: &SpanDef) {
+    let _ = write!(doc, "\n## `{}`\n\n{}.\n\n", row.name, row.what);
     for (location, values) in row.placeholders {
-        let _ = writeln!(page, "- `{location}`: {}", words(*values));
+        let _ = writeln!(doc, "- `{location}`: {}", words(*values));
     }
     if let Some(link) = row.link {
-        let _ = writeln!(page, "- Link: {link}");
+        let _ = writeln!(doc, "- Link: {link}");
     }
     let statuses: Vec<_> =
         row.statuses.iter().map(|(state, when)| format!("{} {when}", name(*state))).collect();
-    let _ = writeln!(page, "- Status: {}", statuses.join("; "));
+    let _ = writeln!(doc, "- Status: {}", statuses.join("; "));
     if let Some(when) = row.exception {
         let [(first, of_first), (second, of_second)] = EXCEPTION;
         let _ = writeln!(
-            page,
+            doc,
             "- Log record `exception` of the span, when {when}: `{first}` ({of_first}), `{second}` ({of_second})"
         );
     }
     if !row.attributes.is_empty() {
-        page.push_str("\n| attribute | type | values | there when |\n|---|---|---|---|\n");
-        row.attributes.iter().for_each(|attribute| attribute_row(page, attribute));
+        doc.push_str("\n| attribute | type | values | there when |\n|---|---|---|---|\n");
+        row.attributes.iter().for_each(|attribute| attribute_row(doc, attribute));
     }
 }
 
-fn attribute_row(page: &mut String, attribute: &SpanAttribute) {
+fn attribute_row(doc: &mut String, attribute: &SpanAttribute) {
     let form = match attribute.value_type {
         ValueType::Text => "string",
         ValueType::Number => "int",
     };
     let present = attribute.present_when.unwrap_or("always");
-    let _ = writeln!(page, "| `{}` | {form} | {} | {present} |", attribute.key, words(attribute.values));
+    let _ = writeln!(doc, "| `{}` | {form} | {} | {present} |", attribute.key, words(attribute.values));
 }
 
 fn words(values: AllowedValues) -> String {

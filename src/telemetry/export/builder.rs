@@ -50,13 +50,13 @@ use crate::telemetry::{
 /// let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
 /// let builder = TelemetryBuilder::new(config, Identity::default()).spans(spans.clone());
 /// let (telemetry, _dispatch, _warnings) = builder.build(&log, std::io::sink).unwrap();
-/// assert!(telemetry.page().is_none(), "with_page(true) opens the metrics page");
+/// assert!(telemetry.prometheus_endpoint().is_none(), "with_prometheus(true) opens the metrics page");
 /// # });
 /// ```
 pub struct TelemetryBuilder {
     config: TelemetryConfig,
     identity: Identity,
-    page: bool,
+    with_prometheus: bool,
     export_stats: Arc<ExportStats>,
     spans: Vec<Box<dyn SpanProcessor>>,
     records: Vec<Box<dyn LogProcessor>>,
@@ -69,7 +69,7 @@ impl std::fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TelemetryBuilder")
             .field("config", &self.config)
-            .field("page", &self.page)
+            .field("with_prometheus", &self.with_prometheus)
             .finish_non_exhaustive()
     }
 }
@@ -81,7 +81,7 @@ impl TelemetryBuilder {
         Self {
             config,
             identity,
-            page: false,
+            with_prometheus: false,
             export_stats: Arc::default(),
             spans: Vec::new(),
             records: Vec::new(),
@@ -93,8 +93,8 @@ impl TelemetryBuilder {
 
     /// With the Prometheus page, or without.
     #[must_use]
-    pub fn with_page(mut self, on: bool) -> Self {
-        self.page = on && !self.config.disabled;
+    pub fn with_prometheus(mut self, on: bool) -> Self {
+        self.with_prometheus = on && !self.config.disabled;
         if on && self.config.disabled {
             self.warnings.push(
                 "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned(),
@@ -222,8 +222,13 @@ impl TelemetryBuilder {
         let scope = scope.with_schema_url(SCHEMA_URL).build();
         let readers = std::mem::take(&mut self.readers);
         let is_pushed = !readers.is_empty();
-        let meters =
-            providers::meters(self.page, readers, &self.export_stats, &self.identity, (&resource, &scope))?;
+        let meters = providers::meters(
+            self.with_prometheus,
+            readers,
+            &self.export_stats,
+            &self.identity,
+            (&resource, &scope),
+        )?;
         let records = (!self.records.is_empty()).then(|| {
             let about =
                 ObjectLogProcessor::new(std::mem::take(&mut self.records), self.config.record_limits);
@@ -260,7 +265,7 @@ impl TelemetryBuilder {
                 propagate: self.config.propagate && exports,
             },
             traces: Traces { inner: Arc::new(inner) },
-            page: meters.as_ref().and_then(|meters| meters.page.clone()),
+            prometheus_endpoint: meters.as_ref().and_then(|meters| meters.prometheus_endpoint.clone()),
             export_stats: self.export_stats,
             waiting: self.waiting,
             tracers,

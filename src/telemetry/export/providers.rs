@@ -28,24 +28,24 @@ pub(in crate::telemetry) type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -
 /// The instruments, and what they are read through.
 pub(in crate::telemetry) struct Meters {
     pub(in crate::telemetry) instruments: Arc<Instruments>,
-    pub(in crate::telemetry) page: Option<PrometheusEndpoint>,
+    pub(in crate::telemetry) prometheus_endpoint: Option<PrometheusEndpoint>,
     pub(in crate::telemetry) provider: SdkMeterProvider,
 }
 
 /// The instruments; `None` where nothing reads them.
 pub(in crate::telemetry) fn meters(
-    with_page: bool,
+    with_prometheus: bool,
     readers: Vec<AddReader>,
     export_stats: &Arc<ExportStats>,
     identity: &Identity,
     (resource, scope): (&Resource, &InstrumentationScope),
 ) -> Result<Option<Meters>, InitError> {
-    if !with_page && readers.is_empty() {
+    if !with_prometheus && readers.is_empty() {
         return Ok(None);
     }
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(limits);
-    let mut page = None;
-    let exemplars = with_page.then(Arc::<ExemplarReservoir>::default);
+    let mut prometheus_endpoint = None;
+    let exemplars = with_prometheus.then(Arc::<ExemplarReservoir>::default);
     if let Some(exemplars) = &exemplars {
         let registry = prometheus::Registry::new();
         let reader = opentelemetry_prometheus::exporter()
@@ -53,12 +53,12 @@ pub(in crate::telemetry) fn meters(
             .scope_info_enabled(false)
             .build();
         builder = builder.with_reader(reader.map_err(InitError::from_error)?);
-        page = Some(PrometheusEndpoint::new(registry, Arc::clone(exemplars)));
+        prometheus_endpoint = Some(PrometheusEndpoint::new(registry, Arc::clone(exemplars)));
     }
     let provider = readers.into_iter().fold(builder, |builder, add| add(builder)).build();
     let meter = provider.meter_with_scope(scope.clone());
     let instruments = Arc::new(Instruments::new(&meter, export_stats, exemplars.as_ref(), identity));
-    Ok(Some(Meters { instruments, page, provider }))
+    Ok(Some(Meters { instruments, prometheus_endpoint, provider }))
 }
 
 /// The tracer's provider, with the processor that holds spans back in front of the others.

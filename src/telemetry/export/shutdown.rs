@@ -29,7 +29,7 @@ const OPEN_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Telemetry {
     pub(in crate::telemetry) metrics: Metrics,
     pub(in crate::telemetry) traces: Traces,
-    pub(in crate::telemetry) page: Option<PrometheusEndpoint>,
+    pub(in crate::telemetry) prometheus_endpoint: Option<PrometheusEndpoint>,
     pub(in crate::telemetry) export_stats: Arc<ExportStats>,
     pub(in crate::telemetry) waiting: Vec<(Signal, Arc<AtomicUsize>)>,
     pub(in crate::telemetry) tracers: SdkTracerProvider,
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Telemetry")
             .field("metrics", &self.metrics)
-            .field("page", &self.page)
+            .field("prometheus_endpoint", &self.prometheus_endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -63,8 +63,8 @@ impl Telemetry {
 
     /// The Prometheus page; none when `ELPIO_METRICS` is off.
     #[must_use]
-    pub fn page(&self) -> Option<PrometheusEndpoint> {
-        self.page.clone()
+    pub fn prometheus_endpoint(&self) -> Option<PrometheusEndpoint> {
+        self.prometheus_endpoint.clone()
     }
 
     /// Exports what waits. Blocks: not for a thread of the runtime.

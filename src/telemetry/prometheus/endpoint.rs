@@ -59,8 +59,8 @@ impl Format {
 ///
 /// ```
 /// # use elpio_operator::telemetry::PrometheusEndpoint;
-/// fn openmetrics(page: &PrometheusEndpoint) -> String {
-///     let (content_type, body) = page.render(Some("application/openmetrics-text;version=1.0.0"));
+/// fn openmetrics(endpoint: &PrometheusEndpoint) -> String {
+///     let (content_type, body) = endpoint.render(Some("application/openmetrics-text;version=1.0.0"));
 ///     assert!(content_type.starts_with("application/openmetrics-text"));
 ///     String::from_utf8_lossy(&body).into_owned()
 /// }
