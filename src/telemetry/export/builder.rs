@@ -118,16 +118,16 @@ impl TelemetryBuilder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
-        let batch = BatchSpanProcessor::builder(watched).with_batch_config(batch_config).build();
+        let counting = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
+        let batch = BatchSpanProcessor::builder(counting).with_batch_config(batch_config).build();
         self.bounded_spans(batch, waiting)
     }
 
     /// Pushes spans over OTLP.
     fn otlp_spans(mut self, exporter: ReloadingExporter<OtlpSpanExporter>) -> Self {
         let waiting = self.queue(Signal::Traces);
-        let watched = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
-        let batch = OtlpBatchProcessor::new(watched, self.config.spans);
+        let counting = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
+        let batch = OtlpBatchProcessor::new(counting, self.config.spans);
         self.bounded_spans(batch, waiting)
     }
 
@@ -147,8 +147,8 @@ impl TelemetryBuilder {
             .with_max_export_batch_size(bounds.export)
             .with_scheduled_delay(bounds.delay)
             .build();
-        let watched = CountingExporter::new(exporter, Signal::Logs, &self.export_stats, &waiting);
-        let batch = BatchLogProcessor::builder(watched).with_batch_config(batch_config).build();
+        let counting = CountingExporter::new(exporter, Signal::Logs, &self.export_stats, &waiting);
+        let batch = BatchLogProcessor::builder(counting).with_batch_config(batch_config).build();
         self.records.push(Box::new(BoundedProcessor::new(
             batch,
             Signal::Logs,
@@ -162,8 +162,8 @@ impl TelemetryBuilder {
     /// Pushes metrics through this exporter.
     #[must_use]
     pub fn metrics<E: PushMetricExporter>(mut self, exporter: E) -> Self {
-        let watched = CountingExporter::new(exporter, Signal::Metrics, &self.export_stats, &Arc::default());
-        let reader = PeriodicReader::builder(watched).with_interval(self.config.interval).build();
+        let counting = CountingExporter::new(exporter, Signal::Metrics, &self.export_stats, &Arc::default());
+        let reader = PeriodicReader::builder(counting).with_interval(self.config.interval).build();
         self.readers.push(Box::new(|builder| builder.with_reader(reader)));
         self
     }
@@ -230,9 +230,9 @@ impl TelemetryBuilder {
             (&resource, &scope),
         )?;
         let records = (!self.records.is_empty()).then(|| {
-            let about =
+            let processor =
                 ObjectLogProcessor::new(std::mem::take(&mut self.records), self.config.record_limits);
-            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(about).build()
+            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(processor).build()
         });
         let exports = !self.spans.is_empty();
         // With nowhere to go no span is recorded, so that no id points to a trace that is not stored.

@@ -15,7 +15,7 @@ use crate::telemetry::{
     metrics::{Instruments, Metrics},
     sources::error_chain::error_chain,
     trace::{
-        context::{CurrentReconcile, DeferredSampling, reconciling, traceparent_in},
+        context::{CurrentReconcile, DeferredSampling, current_reconcile, traceparent_in},
         exception::record_exception,
         span_ids::{SpanIds, TraceParent},
     },
@@ -83,7 +83,7 @@ pub(in crate::telemetry) struct RequestSpan {
     context: Context,
     /// Of the span, where it is sampled.
     ids: Option<SpanIds>,
-    reconciling: Option<CurrentReconcile>,
+    reconcile: Option<CurrentReconcile>,
     attributes: Vec<KeyValue>,
     method: Method,
     started: Instant,
@@ -116,8 +116,8 @@ impl RequestSpan {
             KeyValue::new("server.address", server.host.clone()),
             KeyValue::new("server.port", i64::from(server.port)),
         ];
-        let reconciling = reconciling();
-        let tracer = reconciling.as_ref().and_then(|reconcile| reconcile.tracer.as_ref());
+        let reconcile = current_reconcile();
+        let tracer = reconcile.as_ref().and_then(|reconcile| reconcile.tracer.as_ref());
         let child = |tracer| start_child(tracer, &method, template, &attributes, server.url(request.uri()));
         let context = tracer.map(child).unwrap_or_default();
         let parent = traceparent_in(&context);
@@ -125,13 +125,13 @@ impl RequestSpan {
             set_audit_id(parent, request.headers_mut());
         }
         if let Some(parent) = parent.filter(|_| metrics.propagate) {
-            inject(parent, &context, sampling_of(reconciling.as_ref()), request);
+            inject(parent, &context, sampling_of(reconcile.as_ref()), request);
         }
         Self {
             instruments: metrics.instruments.clone(),
             context,
             ids: parent.filter(TraceParent::is_sampled).map(SpanIds::from),
-            reconciling,
+            reconcile,
             attributes,
             method,
             started,
@@ -157,7 +157,7 @@ impl RequestSpan {
     /// No answer came.
     pub(in crate::telemetry) fn on_error(&mut self, error: &(dyn Error + 'static)) {
         let chain = error_chain(error);
-        if self.reconciling.is_some() {
+        if self.reconcile.is_some() {
             let _current = self.context.has_active_span().then(|| self.context.clone().attach());
             record_exception(error_type(error), &chain);
         }
@@ -180,7 +180,7 @@ impl RequestSpan {
         let exemplars = on.http_duration.record(took, &self.attributes);
         let Some((exemplars, ids)) = exemplars.zip(self.ids) else { return };
         let mark = move || exemplars.offer(took, ids);
-        match sampling_of(self.reconciling.as_ref()) {
+        match sampling_of(self.reconcile.as_ref()) {
             Some(sampling) => sampling.on_keep(mark),
             None => mark(),
         }

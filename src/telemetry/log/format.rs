@@ -17,7 +17,7 @@ use tracing_subscriber::{
 use crate::telemetry::{
     config::LogFormat,
     sources::error_chain::error_chain,
-    trace::context::{ids_if_kept, reconciling},
+    trace::context::{current_reconcile, ids_if_kept},
 };
 
 /// Formats events; spans are not shown.
@@ -123,12 +123,12 @@ struct Fields {
 impl Fields {
     /// The object and the ids; a field that the event itself has wins.
     fn add_context(&mut self) {
-        if let Some(reconciling) = reconciling() {
-            let subject = reconciling.subject;
-            self.add("kind", subject.kind.into());
-            self.add("namespace", subject.namespace.as_str().into());
-            self.add("name", subject.name.as_str().into());
-            self.add("generation", subject.generation.into());
+        if let Some(reconcile) = current_reconcile() {
+            let object = reconcile.object;
+            self.add("kind", object.kind.into());
+            self.add("namespace", object.namespace.as_str().into());
+            self.add("name", object.name.as_str().into());
+            self.add("generation", object.generation.into());
         }
         if let Some(ids) = ids_if_kept() {
             self.add("trace_id", ids.trace_id().into());

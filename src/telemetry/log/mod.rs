@@ -30,7 +30,7 @@ use crate::telemetry::{
     },
     sources::export_stats::ExportStats,
     trace::{
-        context::{self, SPAN_TARGET, ids_if_kept, reconciling},
+        context::{self, SPAN_TARGET, current_reconcile, ids_if_kept},
         exception::EXCEPTION_TARGET,
     },
 };
@@ -136,8 +136,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for OtlpLogLayer {
         if Context::is_current_telemetry_suppressed() {
             return;
         }
-        let _bare = ids_if_kept().is_none().then(|| match reconciling() {
-            Some(reconciling) => Context::new().with_value(reconciling).attach(),
+        let _bare = ids_if_kept().is_none().then(|| match current_reconcile() {
+            Some(reconcile) => Context::new().with_value(reconcile).attach(),
             None => Context::new().attach(),
         });
         self.0.on_event(event, ctx);

@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 use crate::telemetry::{
     config::limits::RecordLimits,
     trace::{
-        context::reconciling,
+        context::current_reconcile,
         exception::{EXCEPTION, EXCEPTION_TARGET},
     },
 };
@@ -79,15 +79,15 @@ impl LogProcessor for ObjectLogProcessor {
             record.set_event_name(EXCEPTION);
             record.add_attributes([("exception.type", class), ("exception.message", message)]);
         }
-        if let Some(reconciling) = reconciling().filter(|_| record.event_name() != Some("k8s.event")) {
-            let subject = reconciling.subject;
+        if let Some(reconcile) = current_reconcile().filter(|_| record.event_name() != Some("k8s.event")) {
+            let object = reconcile.object;
             record.add_attributes([
-                ("k8s.namespace.name", AnyValue::from(subject.namespace.clone())),
-                ("k8s.object.kind", AnyValue::from(subject.kind)),
-                ("k8s.object.api_version", AnyValue::from(subject.api_version)),
-                ("k8s.object.name", AnyValue::from(subject.name.clone())),
-                ("k8s.object.uid", AnyValue::from(subject.uid.clone())),
-                ("elpio.generation", AnyValue::from(subject.generation)),
+                ("k8s.namespace.name", AnyValue::from(object.namespace.clone())),
+                ("k8s.object.kind", AnyValue::from(object.kind)),
+                ("k8s.object.api_version", AnyValue::from(object.api_version)),
+                ("k8s.object.name", AnyValue::from(object.name.clone())),
+                ("k8s.object.uid", AnyValue::from(object.uid.clone())),
+                ("elpio.generation", AnyValue::from(object.generation)),
             ]);
         }
         if let Some(limited) = self.within_limits(record) {

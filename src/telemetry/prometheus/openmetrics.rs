@@ -54,18 +54,18 @@ fn histogram(
     text: &mut String,
     name: &str,
     metric: &Metric,
-    exemplars: &ExemplarReservoir,
+    reservoir: &ExemplarReservoir,
 ) -> std::fmt::Result {
     let histogram = metric.get_histogram();
     let key = labels(metric.get_label().iter().map(|pair| (pair.name(), pair.value().to_owned())));
-    let marks = exemplars.for_series(name, &key);
+    let exemplars = reservoir.for_series(name, &key);
     let bounds = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
     let buckets = bounds.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()));
     for (i, (bound, count)) in buckets.chain([(f64::INFINITY, histogram.get_sample_count())]).enumerate() {
         sample_head(text, name, "_bucket", metric.get_label(), Some(&float(bound)))?;
         write!(text, " {count}")?;
-        if let Some(Some(mark)) = marks.get(i) {
-            exemplar(text, mark)?;
+        if let Some(Some(last)) = exemplars.get(i) {
+            exemplar(text, last)?;
         }
         text.push('\n');
     }
@@ -100,16 +100,16 @@ fn sample_head(
     Ok(())
 }
 
-fn exemplar(text: &mut String, mark: &Exemplar) -> std::fmt::Result {
-    let (trace, span) = (mark.ids.trace_id(), mark.ids.span_id());
+fn exemplar(text: &mut String, exemplar: &Exemplar) -> std::fmt::Result {
+    let (trace, span) = (exemplar.ids.trace_id(), exemplar.ids.span_id());
     if "trace_id".len() + trace.len() + "span_id".len() + span.len() > EXEMPLAR_RUNES {
         return Ok(());
     }
-    let at = mark.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = exemplar.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     write!(
         text,
         " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {}.{:03}",
-        float(mark.value),
+        float(exemplar.value),
         at.as_secs(),
         at.subsec_millis()
     )

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use crate::telemetry::{
     catalog::attributes::ReconcileStep,
     reconcile::steps::step,
-    trace::context::{CurrentReconcile, ForcedSampling, reconciling},
+    trace::context::{CurrentReconcile, ForcedSampling, current_reconcile},
 };
 
 /// A reconcile, and the span in it, that asked for a call which may be made later.
@@ -26,13 +26,13 @@ impl CallingReconcile {
     /// The one that runs here. Whether its trace is exported must be decided: see `current_ids`.
     #[must_use]
     pub fn current() -> Option<Self> {
-        let reconcile = CurrentReconcile { sampling: None, ..reconciling()? };
+        let reconcile = CurrentReconcile { sampling: None, ..current_reconcile()? };
         Some(Self { span: Context::map_current(|cx| cx.span().span_context().clone()), reconcile })
     }
 
     /// Awaits `call`, in a step of `caller` where no reconcile runs here.
     pub async fn run<T>(caller: Option<&Self>, call: impl Future<Output = T>) -> T {
-        let Some(caller) = caller.filter(|_| reconciling().is_none()) else { return call.await };
+        let Some(caller) = caller.filter(|_| current_reconcile().is_none()) else { return call.await };
         let span = {
             let _current = caller.context().attach();
             step(ReconcileStep::Event)

@@ -112,7 +112,7 @@ impl Drop for InFlightGuard {
 
 /// Opens the span of a run. The parent must be set before the span is first entered.
 fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
-    let subject = ReconciledObject {
+    let object = ReconciledObject {
         kind: info.kind.as_str(),
         api_version: info.api_version,
         namespace: info.namespace.clone(),
@@ -143,14 +143,14 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
         SpanParent::AfterRollout(_) => (Context::new(), traces.inner.exports.then(DeferredSampling::open)),
     };
     let is_random = matches!(&info.parent, SpanParent::InRollout(ctx) if ctx.is_random());
-    let reconciling = CurrentReconcile {
-        subject: Arc::new(subject),
+    let reconcile = CurrentReconcile {
+        object: Arc::new(object),
         sampling: sampling.clone(),
         is_random,
         tracer: traces.inner.exports.then(|| traces.inner.tracer.clone()),
     };
     // Without a layer for spans there is nothing to set, which is no fault.
-    let _ = span.set_parent(parent.with_value(reconciling));
+    let _ = span.set_parent(parent.with_value(reconcile));
     if let SpanParent::AfterRollout(Some(ctx)) = &info.parent
         && ctx.is_sampled()
     {

@@ -7,7 +7,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::telemetry::{
     catalog::attributes::{ChildKind, ChildStep, ErrorType, ReconcileStep},
     trace::{
-        context::{SPAN_TARGET, reconciling},
+        context::{SPAN_TARGET, current_reconcile},
         exception::record_exception,
     },
 };
@@ -21,7 +21,7 @@ pub(in crate::telemetry) fn set_error(span: &Span, error_type: ErrorType, messag
 /// Span of a step. Outside a reconcile there is none.
 #[must_use]
 pub fn step(step: ReconcileStep) -> Span {
-    if reconciling().is_none() {
+    if current_reconcile().is_none() {
         return Span::none();
     }
     tracing::info_span!(target: SPAN_TARGET, "step", otel.name = step.as_str())
@@ -30,7 +30,7 @@ pub fn step(step: ReconcileStep) -> Span {
 /// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
 #[must_use]
 pub fn step_for(step: ChildStep, child: ChildKind) -> Span {
-    if reconciling().is_none() {
+    if current_reconcile().is_none() {
         return Span::none();
     }
     let child = child.label();

@@ -27,7 +27,7 @@ pub(in crate::telemetry) struct ReconciledObject {
 /// Lies in the context of a reconcile and of every span in it.
 #[derive(Clone, Debug)]
 pub(in crate::telemetry) struct CurrentReconcile {
-    pub(in crate::telemetry) subject: Arc<ReconciledObject>,
+    pub(in crate::telemetry) object: Arc<ReconciledObject>,
     /// Set when it is still open whether this trace is exported.
     pub(in crate::telemetry) sampling: Option<DeferredSampling>,
     /// The trace id is random, as a caller's flag has it; the SDK keeps no flag but the sampled one.
@@ -118,7 +118,7 @@ pub(in crate::telemetry) fn traceparent_in(cx: &Context) -> Option<TraceParent> 
 }
 
 /// The reconcile that runs here.
-pub(in crate::telemetry) fn reconciling() -> Option<CurrentReconcile> {
+pub(in crate::telemetry) fn current_reconcile() -> Option<CurrentReconcile> {
     Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned())
 }
 

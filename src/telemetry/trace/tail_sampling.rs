@@ -105,8 +105,8 @@ impl SpanProcessor for TailSamplingProcessor {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         self.export_stats.open_spans.span_started();
         let is_root = !parent.span().span_context().is_valid();
-        let reconciling = if is_root { parent.get::<CurrentReconcile>() } else { None };
-        if let Some(sampling) = reconciling.and_then(|reconciling| reconciling.sampling.clone()) {
+        let reconcile = if is_root { parent.get::<CurrentReconcile>() } else { None };
+        if let Some(sampling) = reconcile.and_then(|reconcile| reconcile.sampling.clone()) {
             let ctx = span.span_context();
             let mut held = self.held.lock();
             if held.len() < MAX_PENDING_TRACES {
