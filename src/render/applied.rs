@@ -74,16 +74,16 @@ impl Applied {
 
     /// Every failure with its child, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&ChildId, &ChildFailure)> {
-        let steps = self.outcomes.iter().filter_map(|(id, step)| match step {
+        let failed = self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
             ChildOutcome::Failed(failure) => Some((id, failure)),
             _ => None,
         });
-        steps.chain(self.delete_failures.iter().map(|(id, failure)| (id, failure)))
+        failed.chain(self.delete_failures.iter().map(|(id, failure)| (id, failure)))
     }
 
     /// What still has a desired name.
     pub fn names_in_use(&self) -> impl Iterator<Item = &str> {
-        self.outcomes.iter().filter_map(|(_, step)| match step {
+        self.outcomes.iter().filter_map(|(_, outcome)| match outcome {
             ChildOutcome::NameInUse { holder } => Some(holder.as_str()),
             _ => None,
         })

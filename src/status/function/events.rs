@@ -136,8 +136,8 @@ impl FunctionEvents<'_> {
     /// The service was published or changed: one Event for each image, and one for each generation.
     fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<NewEvent> {
         let id = ChildId::new(ChildKind::ElpioService, &valid.name);
-        let done = applied.outcomes.iter().any(|(step_of, step)| {
-            *step_of == id && matches!(step, ChildOutcome::Changed | ChildOutcome::Unchanged)
+        let done = applied.outcomes.iter().any(|(child, outcome)| {
+            *child == id && matches!(outcome, ChildOutcome::Changed | ChildOutcome::Unchanged)
         });
         let news = self.input.first_observation
             || self.previous.and_then(|p| p.image.as_ref()) != self.status.image.as_ref();

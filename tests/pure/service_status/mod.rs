@@ -115,7 +115,7 @@ impl Story<ElpioServiceStatus> {
 
 fn applied(desired: &Desired, fates: &[Fate]) -> Applied {
     let fate = |kind| {
-        fates.iter().find(|(of, _)| *of == kind).map_or(ChildOutcome::Changed, |(_, step)| step.clone())
+        fates.iter().find(|(of, _)| *of == kind).map_or(ChildOutcome::Changed, |(_, outcome)| outcome.clone())
     };
     Applied {
         outcomes: desired.children.iter().map(|c| (c.id.clone(), fate(c.id.kind))).collect(),
