@@ -74,7 +74,7 @@ async fn from_init_to_shutdown() {
         parent: None,
         tracestate: None,
     });
-    let run = async {
+    let work = async {
         let found = services
             .get_opt("cart")
             .instrument(step_for(ChildStep::Apply, ChildKind::Service))
@@ -91,7 +91,7 @@ async fn from_init_to_shutdown() {
             ..ReconcileReport::default()
         })
     };
-    metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), run).await.expect("no panic");
+    metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), work).await.expect("no panic");
 
     tracing::error!(target: "shop", "the shelf is empty");
 

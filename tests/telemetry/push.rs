@@ -44,13 +44,13 @@ impl Pushing {
         let seed = RolloutSeed { uid: "uid-1", generation: 7, ..RolloutSeed::default() };
         let rollout = traces.begin_rollout(&seed);
         let mut span = tracing::Span::none();
-        let run = async {
+        let reconcile = async {
             span = tracing::Span::current();
             Done
         };
         self.telemetry
             .metrics()
-            .reconcile(&traces, info(SpanParent::InRollout(rollout)), run)
+            .reconcile(&traces, info(SpanParent::InRollout(rollout)), reconcile)
             .with_subscriber(self.dispatch.clone())
             .await
             .expect("no panic");

@@ -82,8 +82,8 @@ fn emitted(spans: &[SpanData], exceptions: &[String]) -> BTreeSet<String> {
     all
 }
 
-/// A run with all its steps and a call in each, and one call outside of them.
-async fn run(harness: &TelemetryHarness, location: SpanParent) {
+/// A reconcile with all its steps and a call in each, and one call outside of them.
+async fn full_reconcile(harness: &TelemetryHarness, location: SpanParent) {
     harness
         .reconcile(location, async {
             for next in ReconcileStep::ALL {
@@ -153,7 +153,7 @@ fn build(ctx: &RolloutContext, result: BuildResult) -> BuildSpan {
     }
 }
 
-/// An Event that is written after its run.
+/// An Event that is written after its reconcile.
 async fn late(harness: &TelemetryHarness, location: SpanParent) {
     let mut caller = None;
     let published = async {
@@ -173,7 +173,7 @@ async fn all(harness: &TelemetryHarness) {
         traces.begin_rollout(&RolloutSeed { uid: "uid-1", generation, rebuild: "", parent, tracestate: None })
     };
     let first = begin(1, Some(CALLER));
-    run(harness, SpanParent::InRollout(first.clone())).await;
+    full_reconcile(harness, SpanParent::InRollout(first.clone())).await;
     late(harness, SpanParent::InRollout(first.clone())).await;
     end(harness, first.clone(), RolloutOutcome::Superseded, None);
     let second = begin(2, None);
@@ -195,7 +195,7 @@ async fn all(harness: &TelemetryHarness) {
     // As a function calls its service.
     let caller = second.traceparent();
     end(harness, begin(3, caller.as_deref()), RolloutOutcome::TimedOut, None);
-    run(harness, SpanParent::AfterRollout(Some(second))).await;
+    full_reconcile(harness, SpanParent::AfterRollout(Some(second))).await;
     // One that is cut short in a rollout.
     let fourth = begin(4, None);
     let mut cut = Box::pin(harness.reconcile(SpanParent::InRollout(fourth.clone()), std::future::pending()));

@@ -57,7 +57,7 @@ attribute_values! {
         Spec = "spec",
         /// A child changed.
         Child = "child",
-        /// The run before failed.
+        /// The reconcile before failed.
         Retry = "retry",
         /// Time passed.
         Resync = "resync",

@@ -140,7 +140,7 @@ fn state_of_kind(values: &[&str]) -> bool {
     of_kind && (ready != ReadyValue::True || reason == StateReason::Reconciled)
 }
 
-/// Runs of the reconciler.
+/// Reconciles.
 pub static RECONCILE: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("result", ExportResult::VALUES)],
     ..row(
@@ -183,7 +183,7 @@ pub static RECONCILE_ERRORS: InstrumentDef = InstrumentDef {
         "Reconciles that failed, by the class of the failure",
     )
 };
-/// Runs under way.
+/// Reconciles under way.
 pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     ..row(
@@ -205,7 +205,7 @@ pub static WORKERS: InstrumentDef = InstrumentDef {
         "Reconciles that may apply their children at once, for each engine",
     )
 };
-/// What caused runs.
+/// What caused reconciles.
 pub static RECONCILE_TRIGGERS: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("trigger", Trigger::VALUES)],
     ..row(

@@ -95,7 +95,7 @@ pub static ROLLOUT: SpanDef = SpanDef {
     exception: None,
 };
 
-/// A run of the reconciler.
+/// A reconcile.
 pub static RECONCILE: SpanDef = SpanDef {
     name: "reconcile KIND",
     placeholders: &[KIND_PLACEHOLDER],

@@ -43,13 +43,13 @@ impl Metrics {
         &self,
         traces: &Traces,
         info: ReconcileInfo,
-        run: F,
+        reconcile: F,
     ) -> Result<T, ReconcilePanicked> {
         let active = InFlightGuard::begin(self.instruments.clone(), &info);
         let started = Instant::now();
         let (span, sampling) = start_span(traces, &info);
         // A reconcile that panics leaves nothing behind that another one reads: what it holds is its own.
-        let result = AssertUnwindSafe(run).catch_unwind().instrument(span.clone()).await;
+        let result = AssertUnwindSafe(reconcile).catch_unwind().instrument(span.clone()).await;
         let result = result.map_err(|payload| ReconcilePanicked::from_payload(&*payload));
         let report = match &result {
             Ok(done) => done.report(),
@@ -63,7 +63,7 @@ impl Metrics {
     }
 }
 
-/// Counts a run as active for as long as it lives, also when it is cancelled.
+/// Counts a reconcile as active for as long as it lives, also when it is cancelled.
 struct InFlightGuard {
     instruments: Option<Arc<Instruments>>,
     kind: Kind,
@@ -110,7 +110,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// Opens the span of a run. The parent must be set before the span is first entered.
+/// Opens the span of a reconcile. The parent must be set before the span is first entered.
 fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
     let object = ReconciledObject {
         kind: info.kind.as_str(),
@@ -186,8 +186,8 @@ fn close_span(span: &Span, sampling: Option<&DeferredSampling>, report: &Reconci
     }
 }
 
-/// One line for a run that changed something or failed; none for any other. The line of a failure is the record
-/// of its exception, too.
+/// One line for a reconcile that changed something or failed; none for any other. The line of a failure is the
+/// record of its exception, too.
 fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
     macro_rules! line {
         ($level:ident, $text:literal $(, $key:literal = $value:expr)*) => {

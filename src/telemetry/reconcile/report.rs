@@ -22,7 +22,7 @@ pub struct ReconcileInfo {
     pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
-    /// What caused this run.
+    /// What caused this reconcile.
     pub trigger: Trigger,
     /// 0 for a first try.
     pub attempt: u32,
@@ -35,8 +35,8 @@ pub struct ReconcileInfo {
 pub enum SpanParent {
     /// A child in the rollout's trace.
     InRollout(RolloutContext),
-    /// A trace of its own with a link to the rollout; exported only if the run wrote something, published an
-    /// Event, or failed.
+    /// A trace of its own with a link to the rollout; exported only if the reconcile wrote something, published
+    /// an Event, or failed.
     AfterRollout(Option<RolloutContext>),
 }
 
@@ -95,7 +95,7 @@ impl ReconcileReport {
 
 /// Implemented by what a reconcile returns.
 pub trait HasReport {
-    /// What the run did.
+    /// What the reconcile did.
     fn report(&self) -> ReconcileReport;
 }
 

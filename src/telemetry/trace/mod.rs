@@ -119,7 +119,7 @@ impl Traces {
     pub fn resume_rollout(&self, traceparent: Option<&str>, seed: &RolloutSeed<'_>) -> RolloutContext {
         let parent = seed.parent.and_then(|text| text.parse().ok());
         match traceparent.and_then(|text| text.parse::<TraceParent>().ok()) {
-            // Without an exporter there is no span to find, whatever an earlier run had.
+            // Without an exporter there is no span to find, whatever an earlier process had.
             Some(root) => RolloutContext::from_root(root, parent, seed.tracestate)
                 .with_sampled(root.is_sampled() && self.inner.exports),
             None => RolloutContext::derive(seed, parent),

@@ -73,7 +73,7 @@ impl RolloutContext {
         Self { root: self.root.with_sampled(is_sampled), ..self }
     }
 
-    /// The root span of a rollout that another run (perhaps of another replica) began.
+    /// The root span of a rollout that another process (perhaps of another replica) began.
     pub(in crate::telemetry) fn from_root(
         root: TraceParent,
         parent: Option<TraceParent>,

@@ -104,17 +104,17 @@ pub fn harness_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarnes
 
 impl TelemetryHarness {
     /// Runs one reconcile.
-    pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, parent: SpanParent, run: F) {
-        self.try_reconcile(parent, run).await.expect("no panic");
+    pub async fn reconcile<F: Future<Output = ReconcileReport>>(&self, parent: SpanParent, reconcile: F) {
+        self.try_reconcile(parent, reconcile).await.expect("no panic");
     }
 
     /// Runs one reconcile that may panic.
     pub async fn try_reconcile<F: Future<Output = ReconcileReport>>(
         &self,
         parent: SpanParent,
-        run: F,
+        reconcile: F,
     ) -> Result<(), ReconcilePanicked> {
-        let work = async { Done(run.await) };
+        let work = async { Done(reconcile.await) };
         self.telemetry
             .metrics()
             .reconcile(&self.telemetry.traces(), info(parent), work)
