@@ -60,8 +60,8 @@ pub(super) struct Dirty {
     trigger: Trigger,
 }
 
-/// The most important trigger names the attempt.
-fn priority(trigger: Trigger) -> u8 {
+/// Which trigger is reported when several are pending; the order of the queue is `precedence.rs`.
+fn trigger_rank(trigger: Trigger) -> u8 {
     match trigger {
         Trigger::Spec => 4,
         Trigger::Dependency => 3,
@@ -137,7 +137,7 @@ impl QueueState {
         let entry = self.entries.entry(key.clone()).or_default();
         let lane = entry.lane;
         if let Some(dirty) = &mut entry.dirty {
-            if priority(dirty.trigger) < priority(trigger) {
+            if trigger_rank(dirty.trigger) < trigger_rank(trigger) {
                 dirty.trigger = trigger;
                 if entry.processing_since.is_none() {
                     self.ready.push(key, lane, trigger.into());
