@@ -41,31 +41,31 @@ pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
     }
 }
 
-/// What is known of one of our own definitions.
+/// What is known of one of our own CRDs.
 #[derive(Debug)]
-pub enum OwnDefinition {
+pub enum OwnCrd {
     /// The API server does not serve the kind.
     NotServed,
-    /// It is served; its definition cannot be read for this reason.
+    /// It is served; its CRD cannot be read for this reason.
     Unreadable(String),
     /// It is served as this says.
     Read(Box<CustomResourceDefinition>),
 }
 
-/// One of our own definitions against that of this program.
+/// One of our own CRDs against that of this program.
 #[must_use]
-pub fn definition_row(own: &CustomResourceDefinition, found: &OwnDefinition) -> CheckRow {
+pub fn crd_row(own: &CustomResourceDefinition, found: &OwnCrd) -> CheckRow {
     let name = format!("CRD {}", own.spec.names.plural);
     match found {
-        OwnDefinition::NotServed => {
+        OwnCrd::NotServed => {
             CheckRow::error(name, format!("{VERSION} is not served"), APPLY_CRDS.to_owned())
         }
-        OwnDefinition::Unreadable(why) => CheckRow::warning(
+        OwnCrd::Unreadable(why) => CheckRow::warning(
             name,
             format!("served; its schema is unknown: {why}"),
             "permit `watch` on customresourcedefinitions.apiextensions.k8s.io to compare it",
         ),
-        OwnDefinition::Read(live) => match difference(own, live) {
+        OwnCrd::Read(live) => match difference(own, live) {
             None => CheckRow::ok(name, format!("served, as of {}", env!("CARGO_PKG_VERSION"))),
             Some(differs) => {
                 let found = format!("{differs} differs from that of {}", env!("CARGO_PKG_VERSION"));
@@ -97,7 +97,7 @@ pub struct EngineFacts {
     pub is_installed: bool,
     /// Kinds that are not served at a version that Elpio uses, as `plural.group at VERSION`.
     pub missing: Vec<String>,
-    /// The version that its definitions name.
+    /// The version that its CRDs name.
     pub version: Option<String>,
 }
 

@@ -26,20 +26,20 @@ fn api_servers() {
 }
 
 #[test]
-fn own_definitions() {
+fn own_crds() {
     let own = api::crds().remove(0).1;
     let read = |change: fn(&mut CustomResourceDefinition)| {
         let mut live = own.clone();
         change(&mut live);
-        definition_row(&own, &OwnDefinition::Read(Box::new(live)))
+        crd_row(&own, &OwnCrd::Read(Box::new(live)))
     };
     is(&read(|crd| crd.metadata.labels = Some([("by".into(), "helm".into())].into())), Fine, "as of");
     is(&read(|crd| crd.spec.versions[0].schema = None), Error, "the schema");
     is(&read(|crd| crd.spec.versions[0].subresources = None), Error, "the subresources");
     is(&read(|crd| crd.spec.versions[0].additional_printer_columns = None), Error, "columns");
     is(&read(|crd| crd.spec.versions[0].served = false), Error, "versions");
-    is(&definition_row(&own, &OwnDefinition::NotServed), Error, "not served");
-    is(&definition_row(&own, &OwnDefinition::Unreadable("no".into())), Warning, "unknown");
+    is(&crd_row(&own, &OwnCrd::NotServed), Error, "not served");
+    is(&crd_row(&own, &OwnCrd::Unreadable("no".into())), Warning, "unknown");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use kube::{Api, Client};
 use crate::{
     api,
     check::{
-        judge::{definition_row, engine_row, lease_row, policy_row, server_row},
+        judge::{crd_row, engine_row, lease_row, policy_row, server_row},
         permissions::{PermissionGroup, PermissionScope, permission_groups},
         report::CheckRow,
     },
@@ -90,11 +90,11 @@ async fn rows(
     });
     let own = api::crds().into_iter().map(|(_, own)| own).collect::<Vec<_>>();
     // Each waits for a watch.
-    let (definitions, facts) = tokio::join!(
-        join_all(own.iter().map(|own| probes::own_definition(client, &served, own))),
+    let (crds, facts) = tokio::join!(
+        join_all(own.iter().map(|own| probes::own_crd(client, &served, own))),
         join_all(ENGINES.iter().map(|row| probes::engine(client, &served, row))),
     );
-    rows.extend(own.iter().zip(&definitions).map(|(own, found)| definition_row(own, found)));
+    rows.extend(own.iter().zip(&crds).map(|(own, found)| crd_row(own, found)));
     let installed: Vec<&str> = ENGINES
         .iter()
         .zip(&facts)

@@ -20,16 +20,16 @@ use kube::{
 use crate::{
     api::{API_VERSION, GROUP},
     check::{
-        judge::{EngineFacts, OwnDefinition},
+        judge::{EngineFacts, OwnCrd},
         permissions::Permission,
     },
     cluster::client::call::{ApiCall, ApiError, call_with_timeout},
     foreign::{ChildKind, support::SupportRow},
 };
 
-/// A definition that exists comes at once.
-const DEFINITION_TIMEOUT: Duration = Duration::from_secs(5);
-/// Labels of a definition that name its project's version.
+/// A CRD that exists comes at once.
+const CRD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Labels of a CRD that name its project's version.
 const VERSION_LABELS: [&str; 4] = [
     "app.kubernetes.io/version",
     "serving.knative.dev/release",
@@ -92,14 +92,14 @@ pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, Ap
     Ok(try_join_all(versions.map(of_version)).await?.into_iter().collect())
 }
 
-/// One definition; it takes no more than the permission to watch, which is all that the operator has.
-async fn definition(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>, String> {
+/// One CRD; it takes no more than the permission to watch, which is all that the operator has.
+async fn crd(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>, String> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(10);
     let stream = api.watch(&params, "0");
     let stream = call_with_timeout(to("watch", "customresourcedefinitions.apiextensions.k8s.io"), stream);
     let mut stream = std::pin::pin!(stream.await.map_err(|error| error.cause)?);
-    match tokio::time::timeout(DEFINITION_TIMEOUT, stream.next()).await {
+    match tokio::time::timeout(CRD_TIMEOUT, stream.next()).await {
         Ok(Some(Ok(WatchEvent::Added(found) | WatchEvent::Modified(found)))) => Ok(Some(found)),
         Ok(Some(Ok(WatchEvent::Error(status)))) => Err(status.message),
         Ok(Some(Err(error))) => Err(error.to_string()),
@@ -107,20 +107,20 @@ async fn definition(client: &Client, name: &str) -> Result<Option<CustomResource
     }
 }
 
-/// One of our own definitions.
-pub async fn own_definition(
+/// One of our own CRDs.
+pub async fn own_crd(
     client: &Client,
     served: &BTreeMap<String, Vec<String>>,
     own: &CustomResourceDefinition,
-) -> OwnDefinition {
+) -> OwnCrd {
     let is_served = served.get(API_VERSION).is_some_and(|all| all.contains(&own.spec.names.plural));
     if !is_served {
-        return OwnDefinition::NotServed;
+        return OwnCrd::NotServed;
     }
-    match definition(client, own.metadata.name.as_deref().unwrap_or_default()).await {
-        Ok(Some(found)) => OwnDefinition::Read(Box::new(found)),
-        Ok(None) => OwnDefinition::Unreadable("the API server did not send it in time".to_owned()),
-        Err(why) => OwnDefinition::Unreadable(why),
+    match crd(client, own.metadata.name.as_deref().unwrap_or_default()).await {
+        Ok(Some(found)) => OwnCrd::Read(Box::new(found)),
+        Ok(None) => OwnCrd::Unreadable("the API server did not send it in time".to_owned()),
+        Err(why) => OwnCrd::Unreadable(why),
     }
 }
 
@@ -141,7 +141,7 @@ pub async fn engine(
     let is_installed = row.kinds.iter().any(of_group);
     let mut version = None;
     if let Some(name) = row.kinds.first().and_then(|kind| kind.crd()).filter(|_| is_installed)
-        && let Ok(Some(found)) = definition(client, &name).await
+        && let Ok(Some(found)) = crd(client, &name).await
     {
         let labels = found.metadata.labels.unwrap_or_default();
         version = VERSION_LABELS.iter().find_map(|label| labels.get(*label)).cloned();

@@ -33,7 +33,7 @@ pub trait AnyController: Send + Sync {
     fn enqueue_all(&self, namespace: &str, trigger: Trigger);
 
     /// Enqueues the objects whose status the API server has not stored as it was written.
-    fn on_definition_change(&self);
+    fn on_crd_change(&self);
 
     /// Before any worker runs: emits again what a predecessor may not have exported. `exported_until`: up to
     /// then it had exported every span.

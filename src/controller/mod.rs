@@ -182,7 +182,7 @@ impl<K: Kind> AnyController for Controller<K> {
         of_namespace.for_each(|key| self.enqueue(key, trigger));
     }
 
-    fn on_definition_change(&self) {
+    fn on_crd_change(&self) {
         self.reconciler.pruned.mark_outdated().into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
     }
 

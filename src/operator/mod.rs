@@ -1,7 +1,7 @@
 //! The operator's parts, joined: watches, stores, controllers, Lease. It lives from the first list to the last
 //! flushed Event, and knows no kind.
 
-mod definition;
+mod crd_change;
 mod leading;
 mod part;
 mod readiness;
@@ -21,7 +21,7 @@ use crate::{
         leader_election::leadership::Leadership,
         store::{
             children::ChildStore,
-            definitions,
+            crd_watch,
             shared_state::SharedWatchState,
             watch_handle::{WatchContext, WatchHandle},
         },
@@ -152,10 +152,10 @@ impl Operator {
         self.children.start(&on_child_change, &on_availability_change);
         let mut parts = JoinSet::new();
         let names = kinds::crd_names(&self.children);
-        parts.spawn(definitions::run(self.client.clone(), names, self.watches.clone()));
+        parts.spawn(crd_watch::run(self.client.clone(), names, self.watches.clone()));
         for controller in self.controllers.iter().cloned() {
-            let changed = self.watches.shared.definition(controller.kind().as_str());
-            parts.spawn(definition::on_definition_changes(controller, changed));
+            let changed = self.watches.shared.crd_change(controller.kind().as_str());
+            parts.spawn(crd_change::on_crd_changes(controller, changed));
         }
         let recorder = self.recorder.clone();
         parts.spawn(async move { recorder.run().await });

@@ -21,7 +21,7 @@ pub struct Fault {
     pub change: fn(&mut Value),
 }
 
-fn definition(row: &'static str, name: &'static str, change: fn(&mut Value)) -> Fault {
+fn crd(row: &'static str, name: &'static str, change: fn(&mut Value)) -> Fault {
     let (api_version, kind) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
     Fault { row, api_version, kind, namespace: None, name, change }
 }
@@ -57,19 +57,19 @@ fn without(role: &mut Value, resource: &str, verb: &str) {
 /// Every fault that an edit of one object makes.
 pub fn faults() -> Vec<Fault> {
     vec![
-        definition("CRD elpioservices", "elpioservices.elpio.io", |crd| {
+        crd("CRD elpioservices", "elpioservices.elpio.io", |crd| {
             let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
             schema["properties"]["spec"]["properties"]["port"]["description"] = json!("Another.");
         }),
-        definition("CRD elpiofunctions", "elpiofunctions.elpio.io", not_served),
-        definition("Knative Serving", "services.serving.knative.dev", not_served),
-        definition("KEDA", "scaledobjects.keda.sh", not_served),
-        definition("Tekton Pipelines", "pipelineruns.tekton.dev", |crd| {
+        crd("CRD elpiofunctions", "elpiofunctions.elpio.io", not_served),
+        crd("Knative Serving", "services.serving.knative.dev", not_served),
+        crd("KEDA", "scaledobjects.keda.sh", not_served),
+        crd("Tekton Pipelines", "pipelineruns.tekton.dev", |crd| {
             crd["metadata"]["labels"]["pipeline.tekton.dev/release"] = json!("v0.44.0");
             crd["metadata"]["labels"]["app.kubernetes.io/version"] = json!("v0.44.0");
         }),
-        definition("cert-manager", "certificates.cert-manager.io", not_served),
-        definition("External Secrets", "externalsecrets.external-secrets.io", not_served),
+        crd("cert-manager", "certificates.cert-manager.io", not_served),
+        crd("External Secrets", "externalsecrets.external-secrets.io", not_served),
         role("permissions: ElpioServices, ElpioFunctions", |role| {
             without(role, "elpiofunctions/status", "patch");
         }),

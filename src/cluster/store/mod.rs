@@ -9,7 +9,7 @@ pub mod backoff;
 mod change;
 pub mod children;
 pub mod compact;
-pub mod definitions;
+pub mod crd_watch;
 pub mod list_watch;
 mod packed_text;
 pub mod reflector;

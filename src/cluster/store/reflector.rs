@@ -23,9 +23,9 @@ use crate::{
 
 /// A single failure is part of every watch's life, as when the API server restarts.
 const LOG_AFTER: u32 = 2;
-/// Without a signal, an absent API is asked for this rarely where definitions are watched.
+/// Without a signal, an absent API is asked for this rarely where CRDs are watched.
 const ABSENT_PAUSE: Duration = Duration::from_mins(10);
-/// A definition is seen before it is served: how long it is asked for quickly.
+/// A CRD is seen before it is served: how long it is asked for quickly.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
 /// A watch that ends sooner, and brought nothing, has failed.
 const MIN_LIFE: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ where
             let shared = &self.context.shared;
             let signals = WatchSignals {
                 reachable: shared.reachable.subscribe(),
-                definition: shared.definition(self.target.resource),
+                crd_change: shared.crd_change(self.target.resource),
                 permitted: shared.permitted(&self.target.scope),
             };
             let ended = tokio::select! {
@@ -270,8 +270,8 @@ where
         match failure {
             WatchFailure::Absent => {
                 let soon = self.served_soon.is_some_and(|until| Instant::now() < until);
-                let pause = if shared.definitions_watched() && !soon { ABSENT_PAUSE } else { pause };
-                if SharedWatchState::wait_for(pause, signals.definition).await {
+                let pause = if shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
+                if SharedWatchState::wait_for(pause, signals.crd_change).await {
                     self.served_soon = Some(Instant::now() + SERVED_WITHIN);
                     self.backoff.reset();
                 }

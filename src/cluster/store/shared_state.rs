@@ -69,7 +69,7 @@ struct ScopeState {
 /// The signals as they were when an attempt began, so that none is lost during it.
 pub(super) struct WatchSignals {
     pub reachable: watch::Receiver<u64>,
-    pub definition: watch::Receiver<u64>,
+    pub crd_change: watch::Receiver<u64>,
     pub permitted: watch::Receiver<u64>,
 }
 
@@ -79,8 +79,8 @@ pub struct SharedWatchState {
     /// The API server answered, after it had not.
     pub reachable: Broadcast,
     /// By kind: its `CustomResourceDefinition` came, changed or went.
-    definitions: Mutex<BTreeMap<&'static str, Broadcast>>,
-    definitions_watched: AtomicBool,
+    crd_changes: Mutex<BTreeMap<&'static str, Broadcast>>,
+    crds_watched: AtomicBool,
     awaited: AtomicBool,
     failing: Mutex<BTreeSet<WatchTarget>>,
     scopes: Mutex<BTreeMap<String, ScopeState>>,
@@ -128,14 +128,14 @@ impl SharedWatchState {
         }
     }
 
-    /// The signal that the definition of this kind came, changed or went.
+    /// The signal that the CRD of this kind came, changed or went.
     #[must_use]
-    pub fn definition(&self, resource: &'static str) -> watch::Receiver<u64> {
-        self.definitions.lock().entry(resource).or_default().subscribe()
+    pub fn crd_change(&self, resource: &'static str) -> watch::Receiver<u64> {
+        self.crd_changes.lock().entry(resource).or_default().subscribe()
     }
 
-    pub(super) fn definition_changed(&self, resource: &'static str) {
-        self.definitions.lock().entry(resource).or_default().send();
+    pub(super) fn crd_changed(&self, resource: &'static str) {
+        self.crd_changes.lock().entry(resource).or_default().send();
     }
 
     /// The signal that something is permitted again in this scope.
@@ -144,14 +144,14 @@ impl SharedWatchState {
         self.scopes.lock().entry(scope.to_owned()).or_default().permitted.subscribe()
     }
 
-    /// Whether definitions are watched, so that an absent API needs no polling.
+    /// Whether CRDs are watched, so that an absent API needs no polling.
     #[must_use]
-    pub fn definitions_watched(&self) -> bool {
-        self.definitions_watched.load(Ordering::Relaxed)
+    pub fn crds_watched(&self) -> bool {
+        self.crds_watched.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_definitions_watched(&self, watched: bool) {
-        self.definitions_watched.store(watched, Ordering::Relaxed);
+    pub(super) fn set_crds_watched(&self, watched: bool) {
+        self.crds_watched.store(watched, Ordering::Relaxed);
     }
 
     /// A watch fails again and again. Logs the first of all.

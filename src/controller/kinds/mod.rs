@@ -18,7 +18,7 @@ use crate::{
     cluster::{
         apply::Applier,
         events::recorder::Recorder,
-        store::{ObjectStore, children::ChildStore, definitions::CrdNames},
+        store::{ObjectStore, children::ChildStore, crd_watch::CrdNames},
     },
     controller::{
         AnyController, Controller,
@@ -184,7 +184,7 @@ pub fn child_kinds() -> Vec<ChildKind> {
     [service::Service::CHILD_KINDS, function::Function::CHILD_KINDS].concat()
 }
 
-/// The definitions whose arrival wakes a watch: by name, with the resource that is watched.
+/// The CRDs whose arrival wakes a watch: by name, with the resource that is watched.
 #[must_use]
 pub fn crd_names(children: &ChildStore) -> CrdNames {
     let of_children = children.kinds().filter_map(|kind| Some((kind.crd()?, kind.label())));

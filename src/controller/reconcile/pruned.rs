@@ -1,5 +1,5 @@
 //! Statuses that the API server stores without some of their fields, as a CRD that is older than the operator makes
-//! it do: written once, and again when the definition changes, not at every reconcile. It writes nothing itself.
+//! it do: written once, and again when the CRD changes, not at every reconcile. It writes nothing itself.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ struct PrunedStatus<S> {
     uid: Option<String>,
     wanted: S,
     stored: Option<S>,
-    /// Another definition is served since: it is written again.
+    /// Another CRD is served since: it is written again.
     outdated: bool,
 }
 
@@ -50,7 +50,7 @@ impl<K: Kind> PrunedStatuses<K> {
         self.by_object.lock().remove(key);
     }
 
-    /// Another definition is served: all of them are written again. Returns the objects that they are of.
+    /// Another CRD is served: all of them are written again. Returns the objects that they are of.
     pub fn mark_outdated(&self) -> Vec<ObjectKey> {
         let mut by_object = self.by_object.lock();
         by_object.values_mut().for_each(|pruned| pruned.outdated = true);

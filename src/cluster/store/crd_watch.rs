@@ -29,7 +29,7 @@ use crate::{
 /// How often a role is tried that does not permit it: absent APIs are polled meanwhile.
 const FORBIDDEN_PAUSE: Duration = Duration::from_mins(5);
 
-/// The definitions that matter: by name, the label of their kind.
+/// The CRDs that matter: by name, the label of their kind.
 pub type CrdNames = BTreeMap<String, &'static str>;
 
 /// Runs for ever.
@@ -45,7 +45,7 @@ pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
         guard.record_restart();
         let pause = backoff.record(&failure, Instant::now());
         if matches!(failure, WatchFailure::Forbidden(_)) {
-            context.shared.set_definitions_watched(false);
+            context.shared.set_crds_watched(false);
             sleep(jittered(FORBIDDEN_PAUSE)).await;
         } else {
             context.shared.wait_until_reachable(pause, context.shared.reachable.subscribe()).await;
@@ -63,7 +63,7 @@ async fn follow(
     backoff: &mut WatchBackoff,
 ) -> Result<(), WatchFailure> {
     let stream = api.watch_metadata(&WatchParams::default(), "0").await.map_err(|error| of_error(&error))?;
-    shared.set_definitions_watched(true);
+    shared.set_crds_watched(true);
     backoff.reset();
     let mut stream = std::pin::pin!(stream);
     while let Some(item) = stream.next().await {
@@ -80,17 +80,16 @@ async fn follow(
 }
 
 fn notify(
-    definition: &PartialObjectMeta<CustomResourceDefinition>,
+    crd: &PartialObjectMeta<CustomResourceDefinition>,
     names: &CrdNames,
     shared: &SharedWatchState,
     seen: &mut HashMap<String, Option<String>>,
 ) {
-    let Some((name, resource)) = definition.metadata.name.as_ref().and_then(|name| names.get_key_value(name))
-    else {
+    let Some((name, resource)) = crd.metadata.name.as_ref().and_then(|name| names.get_key_value(name)) else {
         return;
     };
-    let version = definition.metadata.resource_version.clone();
+    let version = crd.metadata.resource_version.clone();
     if seen.insert(name.clone(), version.clone()) != Some(version) {
-        shared.definition_changed(resource);
+        shared.crd_changed(resource);
     }
 }
