@@ -41,7 +41,7 @@ fn what_is_recent_is_published_again() {
             rollout_started: false,
             first_observation: false,
             rollout,
-            deadline: SignedDuration::from_secs(600),
+            rollout_timeout: SignedDuration::from_secs(600),
             contended: false,
             republish_since: Some(at(240)),
         };

@@ -44,7 +44,7 @@ pub struct StatusInput {
     /// The rollout of this generation.
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
-    pub deadline: SignedDuration,
+    pub rollout_timeout: SignedDuration,
     /// Another manager keeps changing what Elpio writes.
     pub contended: bool,
     /// After a start or a take-over: the Events of transitions since this time are published again.
@@ -103,7 +103,7 @@ impl CommonStatus {
         let conditions = common_conditions::with_kstatus_condition(conditions);
         let conditions = set_conditions(before, conditions, input.generation, input.now);
         let ready = is_true(&conditions, kind::READY);
-        let rollout = rollout::advance(&input.rollout, ready, input.now, input.deadline);
+        let rollout = rollout::advance(&input.rollout, ready, input.now, input.rollout_timeout);
         Self { conditions, ready, rollout }
     }
 }

@@ -77,11 +77,11 @@ pub fn superseded_rollout(rollout: &RolloutStatus) -> Option<(RolloutStatus, Opt
     Some((ended, old.engine))
 }
 
-/// The moment at which a rollout is too late.
+/// When a rollout is too late.
 #[must_use]
-pub fn deadline(rollout: &RolloutStatus, allowed: SignedDuration) -> Option<Timestamp> {
+pub fn deadline_at(rollout: &RolloutStatus, rollout_timeout: SignedDuration) -> Option<Timestamp> {
     let started = rollout.started_at.as_ref().filter(|_| rollout.ended_at.is_none())?;
-    started.0.checked_add(allowed).ok()
+    started.0.checked_add(rollout_timeout).ok()
 }
 
 /// The rollout after a look at `now`.
@@ -90,13 +90,13 @@ pub fn advance(
     rollout: &RolloutStatus,
     ready: bool,
     now: Timestamp,
-    allowed: SignedDuration,
+    rollout_timeout: SignedDuration,
 ) -> RolloutStatus {
-    let Some(late) = deadline(rollout, allowed) else { return rollout.clone() };
+    let Some(deadline_at) = deadline_at(rollout, rollout_timeout) else { return rollout.clone() };
     let started = rollout.started_at.as_ref().map_or(now, |at| at.0);
-    let (ended, outcome) = match (ready, now >= late) {
+    let (ended, outcome) = match (ready, now >= deadline_at) {
         (true, _) => (now.max(started), RolloutOutcome::Ready),
-        (false, true) => (late, RolloutOutcome::TimedOut),
+        (false, true) => (deadline_at, RolloutOutcome::TimedOut),
         (false, false) => return rollout.clone(),
     };
     RolloutStatus { ended_at: Some(MicroTime(ended)), outcome: Some(outcome), ..rollout.clone() }
@@ -206,22 +206,22 @@ mod tests {
 
     #[test]
     fn a_rollout_ends_once() {
-        let allowed = SignedDuration::from_secs(10);
+        let rollout_timeout = SignedDuration::from_secs(10);
         let rollout = open(1, None, None);
-        assert_eq!(advance(&rollout, false, at(105), allowed), rollout);
-        let ready = advance(&rollout, true, at(105), allowed);
+        assert_eq!(advance(&rollout, false, at(105), rollout_timeout), rollout);
+        let ready = advance(&rollout, true, at(105), rollout_timeout);
         assert_eq!(
             (ready.outcome, duration(&ready)),
             (Some(RolloutOutcome::Ready), Some(SignedDuration::from_secs(5)))
         );
-        let late = advance(&rollout, false, at(500), allowed);
+        let late = advance(&rollout, false, at(500), rollout_timeout);
         assert_eq!(
             (late.outcome, duration(&late)),
-            (Some(RolloutOutcome::TimedOut), Some(allowed)),
+            (Some(RolloutOutcome::TimedOut), Some(rollout_timeout)),
             "it ends at the deadline, whenever that is seen"
         );
-        assert_eq!(advance(&late, true, at(600), allowed), late);
-        assert_eq!(deadline(&late, allowed), None);
+        assert_eq!(advance(&late, true, at(600), rollout_timeout), late);
+        assert_eq!(deadline_at(&late, rollout_timeout), None);
     }
 
     #[test]

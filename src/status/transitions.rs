@@ -78,8 +78,8 @@ impl<'a> Transitions<'a> {
         let rollout = rollout.filter(|r| r.outcome == Some(RolloutOutcome::TimedOut))?;
         let is_known = self.input.rollout.outcome.is_some() && self.input.republish_since.is_none();
         let ready = self.current(kind::READY).filter(|ready| ready.status != "True" && !is_known)?;
-        let deadline = rollout::duration(rollout)?.as_secs();
-        let note = format!("not ready after {deadline} s: {}: {}", ready.reason, ready.message);
+        let seconds = rollout::duration(rollout)?.as_secs();
+        let note = format!("not ready after {seconds} s: {}: {}", ready.reason, ready.message);
         Some(new_event(event_type::WARNING, reason::ROLLOUT_TIMED_OUT, action::OBSERVE, note))
     }
 

@@ -34,7 +34,7 @@ impl<S> Default for Story<S> {
 
 impl<S: StatusParts> Story<S> {
     /// The facts of a reconcile at this second; a new generation begins a rollout.
-    pub fn input(&mut self, generation: i64, is_retry: bool, deadline: SignedDuration) -> StatusInput {
+    pub fn input(&mut self, generation: i64, is_retry: bool, rollout_timeout: SignedDuration) -> StatusInput {
         let now = Timestamp::from_second(EPOCH + self.second).unwrap();
         let rollout_started = self.rollout.as_ref().is_none_or(|rollout| rollout.generation != generation);
         if rollout_started {
@@ -49,7 +49,7 @@ impl<S: StatusParts> Story<S> {
             rollout_started,
             first_observation: observed != Some(generation),
             rollout: self.rollout.clone().unwrap(),
-            deadline,
+            rollout_timeout,
             contended: false,
             republish_since: None,
         }

@@ -126,7 +126,7 @@ impl Kind for Alias {
         };
         let conditions = set_conditions(&before, new_conditions, input.generation, input.now);
         let is_ready = is_true(&conditions, kind::READY);
-        let rollout = rollout::advance(&input.rollout, is_ready, input.now, input.deadline);
+        let rollout = rollout::advance(&input.rollout, is_ready, input.now, input.rollout_timeout);
         let observed_generation = Some(input.generation);
         let status = AliasStatus { observed_generation, conditions, rollout: Some(rollout) };
         StatusUpdate { status, events: Vec::new() }
@@ -161,7 +161,7 @@ fn reconcile<K: Kind>(spec: &K::Spec, previous: Option<&K::Status>) -> (Vec<Chil
         rollout_started: previous.is_none(),
         first_observation: previous.is_none(),
         rollout: rollout.clone(),
-        deadline: SignedDuration::from_mins(10),
+        rollout_timeout: SignedDuration::from_mins(10),
         contended: false,
         republish_since: None,
     };

@@ -145,8 +145,8 @@ impl<K: Kind> Reconciler<K> {
         let write = Box::pin(self.write_status(request.object, &update.status));
         let written = slot.while_writing(write).await; // I/O
         let published = self.publish_events(request, &update.events, &written); // I/O, later
-        let deadline = self.rollout_timeout(request.object);
-        ReconcileResult::new(request, &attempt, &written, published, deadline)
+        let rollout_timeout = self.rollout_timeout(request.object);
+        ReconcileResult::new(request, &attempt, &written, published, rollout_timeout)
     }
 
     /// Brings the children to what the spec says, and computes the status.
@@ -240,7 +240,7 @@ impl<K: Kind> Reconciler<K> {
             rollout_started: rollout.is_new,
             first_observation: rollout.is_new || !is_observed || republishes_start,
             rollout: rollout.status.clone(),
-            deadline: self.rollout_timeout(object),
+            rollout_timeout: self.rollout_timeout(object),
             contended: request.item.contended,
             republish_since,
         }

@@ -28,7 +28,7 @@ use crate::{
     },
     foreign::ChildKind,
     render::applied::ChildOutcome,
-    status::{conditions::find_condition, rollout::deadline, transitions::new_event},
+    status::{conditions::find_condition, rollout::deadline_at, transitions::new_event},
     telemetry::{
         ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
     },
@@ -58,7 +58,7 @@ impl ReconcileResult {
         attempt: &Attempt<K::Status>,
         written: &StatusWrite,
         published: Published,
-        allowed: SignedDuration,
+        rollout_timeout: SignedDuration,
     ) -> Self {
         let (done, status) = (&attempt.result, &attempt.update.status);
         let failures = request.item.failures;
@@ -96,8 +96,9 @@ impl ReconcileResult {
                 Published::Nothing | Published::Normal => None,
             },
         };
-        let deadline = stored.and_then(K::rollout).and_then(|rollout| deadline(rollout, allowed));
-        let times = [deadline, attempt.due_at].into_iter().flatten();
+        let deadline_at =
+            stored.and_then(K::rollout).and_then(|rollout| deadline_at(rollout, rollout_timeout));
+        let times = [deadline_at, attempt.due_at].into_iter().flatten();
         let requeue = Requeue {
             retry_after: summary.retry,
             immediate: false,
