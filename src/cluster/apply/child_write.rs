@@ -59,23 +59,23 @@ impl ApplyAttempt<'_> {
                 let patched = self.applier.merge_patch(self.owner, &child.id, patch).await?;
                 Ok(self.written(&child.id, None, patched))
             }
-            (WriteMode::Apply, Some(known)) => self.apply_to_known(child, known).await,
+            (WriteMode::Apply, Some(live)) => self.apply_to_live(child, live).await,
             (WriteMode::Apply | WriteMode::CreateOnly, _) => self.create_or_adopt(child).await,
         }
     }
 
     /// A child that the cache knows as this owner's.
-    async fn apply_to_known(
+    async fn apply_to_live(
         &mut self,
         child: &Child,
-        known: &Arc<DynamicObject>,
+        live: &Arc<DynamicObject>,
     ) -> Result<WriteResult, WriteError> {
-        if known.metadata.deletion_timestamp.is_some() {
+        if live.metadata.deletion_timestamp.is_some() {
             let name = child.id.to_string();
             return Ok(name_terminating(name));
         }
-        let differences = differences(child, known);
-        let uid = known.uid().unwrap_or_default();
+        let differences = differences(child, live);
+        let uid = live.uid().unwrap_or_default();
         if differences.is_empty() {
             return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
@@ -85,9 +85,9 @@ impl ApplyAttempt<'_> {
         }
         let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
         let written = self.applier.server_side_apply(self.owner, child, options).await?;
-        let written = self.remove_dropped(&child.id, known, written).await?;
+        let written = self.remove_dropped(&child.id, live, written).await?;
         self.record_persistent_drift(child, &written);
-        Ok(self.written(&child.id, Some(known), written))
+        Ok(self.written(&child.id, Some(live), written))
     }
 
     /// A child that the cache does not know as this owner's. It is created where its name is free, in one request;
@@ -173,8 +173,8 @@ impl ApplyAttempt<'_> {
     }
 
     /// Lays a response into the cache. What left the object as it was is no change.
-    fn written(&self, id: &ChildId, known: Option<&DynamicObject>, written: DynamicObject) -> WriteResult {
-        let changed = known.is_none_or(|known| has_changed(known, &written));
+    fn written(&self, id: &ChildId, live: Option<&DynamicObject>, written: DynamicObject) -> WriteResult {
+        let changed = live.is_none_or(|live| has_changed(live, &written));
         self.applier.children.assume(id.kind, written);
         if changed { WriteResult::Written } else { WriteResult::NotWritten(ChildOutcome::Unchanged) }
     }
@@ -184,17 +184,17 @@ impl ApplyAttempt<'_> {
     async fn remove_dropped(
         &mut self,
         id: &ChildId,
-        known: &DynamicObject,
+        live: &DynamicObject,
         written: DynamicObject,
     ) -> Result<DynamicObject, WriteError> {
-        let before = known.managed_fields();
+        let before = live.managed_fields();
         if before.is_empty() {
             return Ok(written);
         }
         let (mut now, mut tries) = (written, 1);
         loop {
-            let live = serde_json::to_value(&now).unwrap_or_default();
-            let held = field_managers::co_owned(before, now.managed_fields(), &live);
+            let value = serde_json::to_value(&now).unwrap_or_default();
+            let held = field_managers::co_owned(before, now.managed_fields(), &value);
             if held.is_empty() {
                 return Ok(now);
             }
@@ -221,9 +221,9 @@ impl ApplyAttempt<'_> {
     }
 
     /// I/O: the same object at another version than the one that is known, if it is.
-    async fn newer_version(&self, id: &ChildId, known: &DynamicObject) -> Option<DynamicObject> {
+    async fn newer_version(&self, id: &ChildId, live: &DynamicObject) -> Option<DynamicObject> {
         let newer = self.applier.get(self.owner, id).await.ok()?;
-        let is_newer = newer.uid() == known.uid() && newer.resource_version() != known.resource_version();
+        let is_newer = newer.uid() == live.uid() && newer.resource_version() != live.resource_version();
         is_newer.then_some(newer)
     }
 
@@ -247,7 +247,7 @@ impl ApplyAttempt<'_> {
 
     /// It is live, and nothing has to be written.
     pub(super) fn is_up_to_date(&self, child: &Child) -> bool {
-        self.live.get(&child.id).is_some_and(|known| differences(child, known).is_empty())
+        self.live.get(&child.id).is_some_and(|live| differences(child, live).is_empty())
     }
 }
 

@@ -26,14 +26,14 @@ impl ApplyAttempt<'_> {
 
     /// Deletes one child. Returns whether its name is free.
     async fn delete(&mut self, id: &ChildId) -> Result<bool, StopReason> {
-        let Some(known) = self.live.get(id) else { return Ok(true) };
-        if known.metadata.deletion_timestamp.is_some() {
+        let Some(live) = self.live.get(id) else { return Ok(true) };
+        if live.metadata.deletion_timestamp.is_some() {
             return Ok(false);
         }
         let span = step_for(ChildStep::Delete, id.kind);
-        let answer = self.applier.delete(self.owner, id, known).instrument(span.clone()).await;
+        let answer = self.applier.delete(self.owner, id, live).instrument(span.clone()).await;
         match answer {
-            Ok(kept) => Ok(self.deleted(id, known, kept)),
+            Ok(kept) => Ok(self.deleted(id, live, kept)),
             Err(WriteError::Stopped(reason)) => Err(reason),
             // Deleted or recreated by others: the watch delivers it.
             Err(WriteError::Failed(error))
@@ -50,12 +50,12 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    fn deleted(&mut self, id: &ChildId, known: &DynamicObject, kept: Option<DynamicObject>) -> bool {
+    fn deleted(&mut self, id: &ChildId, live: &DynamicObject, kept: Option<DynamicObject>) -> bool {
         self.result.applied.deleted.push(id.clone());
         let free = kept.is_none();
         match kept {
             Some(kept) => self.applier.children.assume(id.kind, kept),
-            None => self.applier.children.assume_deleted(id.kind, known),
+            None => self.applier.children.assume_deleted(id.kind, live),
         }
         free
     }

@@ -127,10 +127,10 @@ impl Applier {
         &self,
         owner: &Owner<'_>,
         id: &ChildId,
-        known: &DynamicObject,
+        live: &DynamicObject,
     ) -> Result<Option<DynamicObject>, WriteError> {
         self.ensure_leading()?;
-        let preconditions = Preconditions { uid: known.uid(), resource_version: None };
+        let preconditions = Preconditions { uid: live.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);
         let answer: Result<_, ApiError> =

@@ -28,7 +28,7 @@ impl FailureSummary {
     /// Of an attempt that `failures` failed ones in a row preceded; its status is not written yet.
     pub fn from_attempt(
         invalid: Option<&[FieldError]>,
-        done: &ApplyResult,
+        apply_result: &ApplyResult,
         conditions: &[Condition],
         failures: u32,
     ) -> Self {
@@ -39,11 +39,11 @@ impl FailureSummary {
             summary.record(ErrorType::InvalidSpec, None, listed, failures);
             summary.outcome = ReconcileOutcome::Invalid;
         }
-        for (class, retry_after, cause) in &done.failures {
+        for (class, retry_after, cause) in &apply_result.failures {
             summary.record(*class, *retry_after, cause.clone(), failures);
         }
         if summary.failure.is_none() {
-            let blocked = done.applied.names_in_use().next().is_some();
+            let blocked = apply_result.applied.names_in_use().next().is_some();
             // What an engine still holds is no child of ours, so no watch reports when it is gone.
             summary.retry = blocked.then(|| retry::BACKOFF.jittered(failures));
             let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");

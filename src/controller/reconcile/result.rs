@@ -60,10 +60,11 @@ impl ReconcileResult {
         published: Published,
         rollout_timeout: SignedDuration,
     ) -> Self {
-        let (done, status) = (&attempt.result, &attempt.update.status);
+        let (apply_result, status) = (&attempt.result, &attempt.update.status);
         let failures = request.item.failures;
         let invalid = attempt.invalid.as_deref();
-        let mut summary = FailureSummary::from_attempt(invalid, done, K::conditions(status), failures);
+        let mut summary =
+            FailureSummary::from_attempt(invalid, apply_result, K::conditions(status), failures);
         let is_written = matches!(written, StatusWrite::Written(_));
         let stored = match written {
             StatusWrite::Written(_) | StatusWrite::Unchanged => Some(status),
@@ -75,7 +76,7 @@ impl ReconcileResult {
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
             let is_repeated = request.item.conflicts >= retry::immediate_retries(ErrorType::Conflict);
             let pause = is_repeated.then(|| retry::BACKOFF.jittered(failures));
-            return Self::stale(done, K::engine(status), pause);
+            return Self::stale(apply_result, K::engine(status), pause);
         }
         let corrected = match request.item.trigger {
             Trigger::Child => attempt.child_corrected,
@@ -86,8 +87,8 @@ impl ReconcileResult {
         let report = ReconcileReport {
             engine: K::engine(status).map(Engine::as_str),
             outcome: summary.outcome,
-            applied: apply_counts(done),
-            changed_anything: is_written || published != Published::Nothing || has_changed(done),
+            applied: apply_counts(apply_result),
+            changed_anything: is_written || published != Published::Nothing || has_changed(apply_result),
             failure: summary.failure,
             ready_reason: unready.map(|condition| condition.reason.clone()),
             ready_message: unready.map(|condition| condition.message.clone()),
@@ -132,12 +133,12 @@ impl ReconcileResult {
     }
 
     /// To be made again: at once, or after a pause, where the watch has not brought the newer state for a while.
-    fn stale(done: &ApplyResult, engine: Option<Engine>, pause: Option<Duration>) -> Self {
+    fn stale(apply_result: &ApplyResult, engine: Option<Engine>, pause: Option<Duration>) -> Self {
         let report = ReconcileReport {
             engine: engine.map(Engine::as_str),
             outcome: ReconcileOutcome::Overtaken,
-            applied: apply_counts(done),
-            changed_anything: has_changed(done),
+            applied: apply_counts(apply_result),
+            changed_anything: has_changed(apply_result),
             ..ReconcileReport::default()
         };
         let requeue = Requeue { immediate: pause.is_none(), retry_after: pause, ..Requeue::default() };
@@ -169,19 +170,19 @@ fn reconcile_failed(class: ErrorType, error: &dyn std::fmt::Display) -> NewEvent
     new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
 }
 
-fn has_changed(done: &ApplyResult) -> bool {
+fn has_changed(apply_result: &ApplyResult) -> bool {
     let changed = |(_, outcome): &(_, ChildOutcome)| *outcome == ChildOutcome::Changed;
-    done.applied.outcomes.iter().any(changed) || !done.applied.deleted.is_empty()
+    apply_result.applied.outcomes.iter().any(changed) || !apply_result.applied.deleted.is_empty()
 }
 
 /// What applying did to each child, for metrics.
-fn apply_counts(done: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
-    let outcomes = done.applied.outcomes.iter().filter_map(|(id, outcome)| match outcome {
+fn apply_counts(apply_result: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
+    let outcomes = apply_result.applied.outcomes.iter().filter_map(|(id, outcome)| match outcome {
         ChildOutcome::Changed => Some((id.kind, ApplyOutcome::Changed)),
         ChildOutcome::Unchanged => Some((id.kind, ApplyOutcome::Unchanged)),
         _ => None,
     });
-    outcomes.chain(done.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
+    outcomes.chain(apply_result.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
 }
 
 /// The object as Events name it.
