@@ -139,8 +139,8 @@ async fn missing(
         let within = scope.map_or_else(String::new, |name| format!(" in namespace {name}"));
         Ok::<_, LineError>((!permitted).then(|| format!("{verb} {}{within}", full_name(permission))))
     });
-    let answers: Vec<_> = asked.buffered(CONCURRENCY).collect().await;
-    let missing: Result<Vec<Option<String>>, _> = answers.into_iter().collect();
+    let results: Vec<_> = asked.buffered(CONCURRENCY).collect().await;
+    let missing: Result<Vec<Option<String>>, _> = results.into_iter().collect();
     Ok((missing?.into_iter().flatten().collect(), count))
 }
 

@@ -74,8 +74,8 @@ pub async fn is_permitted(
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let call = to("create", "selfsubjectaccessreviews.authorization.k8s.io");
-    let answer = call_with_timeout(call, api.create(&PostParams::default(), &review)).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let response = call_with_timeout(call, api.create(&PostParams::default(), &review)).await?;
+    Ok(response.status.is_some_and(|status| status.allowed))
 }
 
 /// The plurals that the API server serves, by `group/version`; of the groups that Elpio uses.

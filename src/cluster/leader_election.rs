@@ -251,8 +251,8 @@ impl LeaderElector {
     }
 
     /// A conflict means that another was faster.
-    fn acquired(&mut self, answer: Result<Lease, ApiError>) -> Result<bool, ApiError> {
-        match answer {
+    fn acquired(&mut self, response: Result<Lease, ApiError>) -> Result<bool, ApiError> {
+        match response {
             Ok(lease) => {
                 self.own_lease = Some(lease);
                 self.logged_holder.clear();

@@ -73,13 +73,13 @@ impl TraceBackend {
         let path = format!("/api/traces/{trace_id}");
         let fail =
             |cause: String| format!("cannot read the trace from {}: {cause}", redact_userinfo(&self.url));
-        let answer = match tokio::time::timeout(TIMEOUT, self.get(&path)).await {
-            Ok(answer) => answer.map_err(fail)?,
+        let response = match tokio::time::timeout(TIMEOUT, self.get(&path)).await {
+            Ok(result) => result.map_err(fail)?,
             Err(_) => return Err(fail(format!("no answer within {} s", TIMEOUT.as_secs()))),
         };
         Ok(match self.kind {
-            BackendKind::Jaeger => of_jaeger(&answer),
-            BackendKind::Tempo => of_otlp(&answer),
+            BackendKind::Jaeger => of_jaeger(&response),
+            BackendKind::Tempo => of_otlp(&response),
         })
     }
 
@@ -87,12 +87,12 @@ impl TraceBackend {
     async fn get(&self, path: &str) -> Result<Value, String> {
         let request = http::Request::get(path).header(http::header::ACCEPT, "application/json");
         let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-        let answer = self.client.send(request).await.map_err(|error| error_chain(&error))?;
-        let status = answer.status();
+        let response = self.client.send(request).await.map_err(|error| error_chain(&error))?;
+        let status = response.status();
         if status == http::StatusCode::NOT_FOUND {
             return Ok(Value::Null);
         }
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         if !status.is_success() {
             return Err(format!("HTTP {status}"));
         }

@@ -27,9 +27,9 @@ pub struct TraceSpan {
 
 /// What Jaeger answers at `/api/traces/ID`.
 #[must_use]
-pub fn of_jaeger(answer: &Value) -> Vec<TraceSpan> {
+pub fn of_jaeger(response: &Value) -> Vec<TraceSpan> {
     let mut spans = Vec::new();
-    for trace in list(answer, "/data") {
+    for trace in list(response, "/data") {
         for span in list(trace, "/spans") {
             let process = &trace["processes"][text(span, "/processID")];
             let tag = |key: &str| list(span, "/tags").find(|tag| tag["key"] == key).map(|tag| &tag["value"]);
@@ -61,10 +61,10 @@ pub fn of_jaeger(answer: &Value) -> Vec<TraceSpan> {
 /// What Tempo answers at `/api/traces/ID` or `/api/v2/traces/ID`, and Jaeger at `/api/v3/traces/ID`: OTLP as
 /// JSON, with ids in hexadecimal or in base64.
 #[must_use]
-pub fn of_otlp(answer: &Value) -> Vec<TraceSpan> {
+pub fn of_otlp(response: &Value) -> Vec<TraceSpan> {
     let roots = ["/batches", "/resourceSpans", "/trace/resourceSpans", "/result/resourceSpans"];
     let mut spans = Vec::new();
-    for of_resource in roots.iter().flat_map(|root| list(answer, root)) {
+    for of_resource in roots.iter().flat_map(|root| list(response, root)) {
         let service = attribute(&of_resource["resource"], "service.name");
         let scopes =
             list(of_resource, "/scopeSpans").chain(list(of_resource, "/instrumentationLibrarySpans"));

@@ -31,8 +31,8 @@ impl ApplyAttempt<'_> {
             return Ok(false);
         }
         let span = step_for(ChildStep::Delete, id.kind);
-        let answer = self.applier.delete(self.owner, id, live).instrument(span.clone()).await;
-        match answer {
+        let response = self.applier.delete(self.owner, id, live).instrument(span.clone()).await;
+        match response {
             Ok(kept) => Ok(self.deleted(id, live, kept)),
             Err(WriteError::Stopped(reason)) => Err(reason),
             // Deleted or recreated by others: the watch delivers it.

@@ -102,7 +102,7 @@ impl ApplyAttempt<'_> {
             // API server finds the name taken, so that answer is as good as an acceptance.
             NameOwner::Terminating(_) => match self.applier.create(self.owner, child, true).await {
                 Err(WriteError::Failed(error)) if error.class == ErrorType::Conflict => Ok(()),
-                answer => answer.map(drop),
+                result => result.map(drop),
             },
         }
     }

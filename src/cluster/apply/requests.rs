@@ -133,9 +133,9 @@ impl Applier {
         let preconditions = Preconditions { uid: live.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let api = self.api(owner, id.kind);
-        let answer: Result<_, ApiError> =
+        let response: Result<_, ApiError> =
             call_with_timeout(call("delete", owner, id), api.delete(&id.name, &params)).await;
-        match answer {
+        match response {
             Ok(Either::Left(kept)) if !kept.finalizers().is_empty() => Ok(Some(kept)),
             Ok(_) => Ok(None),
             Err(error) => Err(error.into()),

@@ -60,8 +60,8 @@ pub async fn call_with_timeout<T>(
     call: ApiCall,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    let answer = with_timeout(&call, request).await?;
-    answer.map_err(|error| classify(call, &error))
+    let result = with_timeout(&call, request).await?;
+    result.map_err(|error| classify(call, &error))
 }
 
 /// The same for a caller that reads the API server's answer itself.

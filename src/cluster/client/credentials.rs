@@ -160,39 +160,39 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(token) = self.layer.token.clone() else {
-            let (answer, layer) = (self.inner.lock().call(request), self.layer.clone());
-            return Box::pin(async move { layer.checked(answer.await).await.map(|(answer, _)| answer) });
+            let (future, layer) = (self.inner.lock().call(request), self.layer.clone());
+            return Box::pin(async move { layer.checked(future.await).await.map(|(response, _)| response) });
         };
         let header = token.header(Instant::now());
         request.headers_mut().insert(AUTHORIZATION, header.clone());
         let repeated = copy(&request);
-        let answer = self.inner.lock().call(request);
+        let future = self.inner.lock().call(request);
         let (inner, layer) = (Arc::clone(&self.inner), self.layer.clone());
         Box::pin(async move {
-            let (answer, unauthorized) = layer.checked(answer.await).await?;
+            let (response, unauthorized) = layer.checked(future.await).await?;
             let replacement = if unauthorized { token.replacement(&header).await } else { None };
-            let (Some(header), Some(mut request)) = (replacement, repeated) else { return Ok(answer) };
+            let (Some(header), Some(mut request)) = (replacement, repeated) else { return Ok(response) };
             request.headers_mut().insert(AUTHORIZATION, header);
             poll_fn(|cx| inner.lock().poll_ready(cx)).await?;
-            let answer = inner.lock().call(request);
-            layer.checked(answer.await).await.map(|(answer, _)| answer)
+            let future = inner.lock().call(request);
+            layer.checked(future.await).await.map(|(response, _)| response)
         })
     }
 }
 
 impl CredentialsLayer {
-    /// The answer, and whether it says that the credentials are not accepted.
+    /// The response, and whether it says that the credentials are not accepted.
     async fn checked<B>(
         &self,
-        answer: Result<Response<B>, BoxError>,
+        result: Result<Response<B>, BoxError>,
     ) -> Result<(Response<ResponseBody<B>>, bool), BoxError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let answer = match answer {
-            Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
-                let (parts, body) = answer.into_parts();
+        let response = match result {
+            Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                let (parts, body) = response.into_parts();
                 let text = body.collect().await.map_err(Into::into)?.to_bytes();
                 let unauthorized = is_unauthorized(&text);
                 self.record(
@@ -201,22 +201,22 @@ impl CredentialsLayer {
                 );
                 return Ok((Response::from_parts(parts, Either::Right(Full::new(text))), unauthorized));
             }
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(error) => {
                 self.record(RequestOutcome::Unreachable, Some(error.as_ref()));
                 return Err(error);
             }
         };
         self.record(RequestOutcome::Answered, None);
-        Ok((answer.map(Either::Left), false))
+        Ok((response.map(Either::Left), false))
     }
 
     fn record(
         &self,
-        answer: RequestOutcome,
+        outcome: RequestOutcome,
         error: Option<&(dyn std::error::Error + Send + Sync + 'static)>,
     ) {
-        let change = self.health.lock().record(answer, Instant::now());
+        let change = self.health.lock().record(outcome, Instant::now());
         match change {
             Some(HealthChange::Unreachable) => {
                 let error = error.map(|error| error_chain(error)).unwrap_or_default();

@@ -69,16 +69,16 @@ where
         if fenced && !leadership.is_leading() {
             return Box::pin(async { Err(NotLeading.into()) });
         }
-        let mut answer = Box::pin(self.inner.call(request));
+        let mut future = Box::pin(self.inner.call(request));
         Box::pin(async move {
             // Each time: a process that was paused may resume before the request was sent.
-            let answer = std::future::poll_fn(|cx| {
+            let fenced_future = std::future::poll_fn(|cx| {
                 if fenced && !leadership.is_leading() {
                     return Poll::Ready(Err(NotLeading.into()));
                 }
-                answer.as_mut().poll(cx).map_err(Into::into)
+                future.as_mut().poll(cx).map_err(Into::into)
             });
-            let response = answer.await?;
+            let response = fenced_future.await?;
             let status = response.status();
             if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
                 watches.answered();

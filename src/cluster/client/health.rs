@@ -41,8 +41,8 @@ pub struct ApiServerHealth {
 
 impl ApiServerHealth {
     /// Records what became of a request.
-    pub fn record(&mut self, answer: RequestOutcome, now: Instant) -> Option<HealthChange> {
-        if answer == RequestOutcome::Unreachable {
+    pub fn record(&mut self, outcome: RequestOutcome, now: Instant) -> Option<HealthChange> {
+        if outcome == RequestOutcome::Unreachable {
             let since = *self.unreachable_since.get_or_insert(now);
             let report = !self.reported_unreachable && now.duration_since(since) >= OUTAGE_THRESHOLD;
             self.reported_unreachable |= report;
@@ -53,7 +53,7 @@ impl ApiServerHealth {
             // A 401 that ends an outage is reported by the next one.
             return unreachable_since.map(|since| HealthChange::Reachable(now.duration_since(since)));
         }
-        match (answer, self.unauthorized) {
+        match (outcome, self.unauthorized) {
             (RequestOutcome::Unauthorized, Some((first, _))) => {
                 self.unauthorized = Some((first, now));
                 None
@@ -75,13 +75,13 @@ impl ApiServerHealth {
 mod tests {
     use super::*;
 
-    /// What is reported at which second, of answers at these milliseconds.
-    fn changes(answers: &[(u64, RequestOutcome)]) -> Vec<(u64, HealthChange)> {
+    /// What is reported at which second, of outcomes at these milliseconds.
+    fn changes(outcomes: &[(u64, RequestOutcome)]) -> Vec<(u64, HealthChange)> {
         let (mut health, start) = (ApiServerHealth::default(), Instant::now());
-        let mut record = |(at, answer): &(u64, RequestOutcome)| {
-            Some((*at, health.record(*answer, start + Duration::from_millis(*at))?))
+        let mut record = |(at, outcome): &(u64, RequestOutcome)| {
+            Some((*at, health.record(*outcome, start + Duration::from_millis(*at))?))
         };
-        answers.iter().filter_map(&mut record).collect()
+        outcomes.iter().filter_map(&mut record).collect()
     }
 
     #[test]
@@ -96,24 +96,24 @@ mod tests {
 
     #[test]
     fn an_outage_is_two_lines_whatever_the_number_of_calls() {
-        let mut answers: Vec<_> = (0..100).map(|n| (n * 100, RequestOutcome::Unreachable)).collect();
-        answers.extend([(10_000, RequestOutcome::Answered), (10_010, RequestOutcome::Answered)]);
+        let mut outcomes: Vec<_> = (0..100).map(|n| (n * 100, RequestOutcome::Unreachable)).collect();
+        outcomes.extend([(10_000, RequestOutcome::Answered), (10_010, RequestOutcome::Answered)]);
         let expected =
             [(1000, HealthChange::Unreachable), (10_000, HealthChange::Reachable(Duration::from_secs(10)))];
-        assert_eq!(changes(&answers), expected);
+        assert_eq!(changes(&outcomes), expected);
     }
 
     #[test]
     fn refused_credentials_are_two_lines_too() {
-        let mut answers: Vec<_> = (0..100).map(|n| (n * 10, RequestOutcome::Unauthorized)).collect();
+        let mut outcomes: Vec<_> = (0..100).map(|n| (n * 10, RequestOutcome::Unauthorized)).collect();
         // An answer to a request that was sent before.
-        answers.extend([
+        outcomes.extend([
             (995, RequestOutcome::Answered),
             (2000, RequestOutcome::Answered),
             (2010, RequestOutcome::Answered),
         ]);
         let expected =
             [(0, HealthChange::Unauthorized), (2000, HealthChange::Authorized(Duration::from_secs(2)))];
-        assert_eq!(changes(&answers), expected);
+        assert_eq!(changes(&outcomes), expected);
     }
 }

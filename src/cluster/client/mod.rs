@@ -84,11 +84,11 @@ pub async fn wait_until_reachable(
 ) -> bool {
     let mut logged: Option<Instant> = None;
     loop {
-        let answer = tokio::select! {
-            answer = tokio::time::timeout(REACH_TIMEOUT, client.apiserver_version()) => answer,
+        let result = tokio::select! {
+            result = tokio::time::timeout(REACH_TIMEOUT, client.apiserver_version()) => result,
             _ = stopping.wait_for(|stop| *stop) => return false,
         };
-        let cause = match answer {
+        let cause = match result {
             Ok(Ok(_) | Err(kube::Error::Api(_) | kube::Error::SerdeError(_))) => break,
             Ok(Err(error)) => error_chain(&error),
             Err(_) => format!("no answer within {} s", REACH_TIMEOUT.as_secs()),

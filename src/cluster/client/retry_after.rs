@@ -50,14 +50,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.0.call(request);
+        let future = self.0.call(request);
         Box::pin(async move {
-            let answer = answer.await.map_err(Into::into)?;
-            let status = answer.status();
-            let Some(seconds) = retry_after(status, answer.headers()) else {
-                return Ok(answer.map(Either::Left));
+            let response = future.await.map_err(Into::into)?;
+            let status = response.status();
+            let Some(seconds) = retry_after(status, response.headers()) else {
+                return Ok(response.map(Either::Left));
             };
-            let (mut parts, body) = answer.into_parts();
+            let (mut parts, body) = response.into_parts();
             let text = body.collect().await.map_err(Into::into)?.to_bytes();
             parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
@@ -75,19 +75,19 @@ fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<u32> {
 
 /// The `Status` of an answer, with the pause in `details`. What the API server wrote there itself stays.
 fn with_retry_after(status: StatusCode, body: &[u8], seconds: u32) -> Value {
-    let answer = serde_json::from_slice::<Value>(body).ok().filter(|answer| answer["kind"] == "Status");
-    let mut answer = answer.unwrap_or_else(|| {
+    let object = serde_json::from_slice::<Value>(body).ok().filter(|object| object["kind"] == "Status");
+    let mut object = object.unwrap_or_else(|| {
         let reason = if status == StatusCode::TOO_MANY_REQUESTS { "TooManyRequests" } else { "" };
         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(), "reason": reason,
             "message": String::from_utf8_lossy(body).trim()})
     });
-    if !answer["details"].is_object() {
-        answer["details"] = json!({});
+    if !object["details"].is_object() {
+        object["details"] = json!({});
     }
-    if answer["details"]["retryAfterSeconds"].as_u64().unwrap_or(0) == 0 {
-        answer["details"]["retryAfterSeconds"] = json!(seconds);
+    if object["details"]["retryAfterSeconds"].as_u64().unwrap_or(0) == 0 {
+        object["details"]["retryAfterSeconds"] = json!(seconds);
     }
-    answer
+    object
 }
 
 #[cfg(test)]

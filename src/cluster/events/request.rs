@@ -23,8 +23,8 @@ pub async fn send(
     write_result(client.request(request).await)
 }
 
-fn write_result(answer: kube::Result<TypeMeta>) -> kube::Result<EventWriteResult> {
-    match answer {
+fn write_result(response: kube::Result<TypeMeta>) -> kube::Result<EventWriteResult> {
+    match response {
         Ok(written) if written.kind == Event::KIND => Ok(EventWriteResult::Written),
         Ok(other) => {
             let kind = Unexpected::Str(&other.kind);
@@ -42,11 +42,11 @@ mod tests {
 
     #[test]
     fn only_an_event_was_written() {
-        let answer = |kind: &str| {
+        let result_for = |kind: &str| {
             write_result(Ok(TypeMeta { api_version: "events.k8s.io/v1".to_owned(), kind: kind.to_owned() }))
         };
-        assert!(matches!(answer("Event"), Ok(EventWriteResult::Written)));
-        let error = answer("Status").expect_err("no Event").to_string();
+        assert!(matches!(result_for("Event"), Ok(EventWriteResult::Written)));
+        let error = result_for("Status").expect_err("no Event").to_string();
         assert!(error.contains(r#"invalid value: string "Status", expected Event"#), "{error}");
     }
 }

@@ -118,10 +118,10 @@ impl ListWatch {
         limit: u32,
     ) -> kube::Result<Option<ObjectList<K>>> {
         let request = self.request(|request| request.list(params))?;
-        let answer = self.client.request_stream(request).await?;
+        let response = self.client.request_stream(request).await?;
         let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
         let mut text = Vec::new();
-        let read = std::pin::pin!(answer).take(max.saturating_add(1)).read_to_end(&mut text).await;
+        let read = std::pin::pin!(response).take(max.saturating_add(1)).read_to_end(&mut text).await;
         read.map_err(|error| kube::Error::Service(error.into()))?;
         if text.len() as u64 > max {
             return Ok(None);
@@ -210,7 +210,7 @@ fn no_version() -> WatchFailure {
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
     match tokio::time::timeout(bound, call).await {
-        Ok(answer) => answer.map_err(|error| of_error(&error)),
+        Ok(result) => result.map_err(|error| of_error(&error)),
         Err(_) => Err(WatchFailure::Unreachable(format!("no answer within {} s", bound.as_secs()))),
     }
 }

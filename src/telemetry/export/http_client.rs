@@ -64,10 +64,10 @@ impl HttpClient for RuntimeHttpClient {
             // Aborted when this future is dropped.
             let mut task = JoinSet::new();
             task.spawn_on(async move { client.send_bytes(request).await }, &self.runtime);
-            let answer = task.join_next().await.ok_or("no request was sent")??;
-            let cause = answer.as_ref().err().map(|error| error_chain(error.as_ref()));
+            let result = task.join_next().await.ok_or("no request was sent")??;
+            let cause = result.as_ref().err().map(|error| error_chain(error.as_ref()));
             self.export_stats.set_cause(self.signal, cause);
-            answer
+            result
         })
     }
 }

@@ -60,7 +60,7 @@ pub struct TelemetryService<S> {
     server: Arc<ApiServer>,
 }
 
-/// The answer to a request.
+/// The response to a request.
 pub type ResponseFuture<B> =
     Pin<Box<dyn Future<Output = Result<http::Response<WatchBody<B>>, BoxError>> + Send>>;
 
@@ -87,9 +87,9 @@ where
                 Some((Arc::clone(watch_activity), resource, request.uri().path().to_owned()))
             });
         let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, &target.template);
-        let answer = self.inner.call(request);
+        let future = self.inner.call(request);
         Box::pin(async move {
-            match answer.await {
+            match future.await {
                 Ok(response) => {
                     call.on_response(response.status(), response.headers());
                     Ok(response.map(|body| WatchBody::new(body, watched)))

@@ -103,7 +103,7 @@ impl Traces {
         let ctx = RolloutContext::derive(seed, parent);
         let caller = parent.map(|parent| remote_context(&parent, ctx.span_context().trace_state().clone()));
         let cx = caller.map_or_else(Context::new, |caller| Context::new().with_remote_span_context(caller));
-        let answer = self.inner.sampler.should_sample(
+        let sampling = self.inner.sampler.should_sample(
             Some(&cx),
             ctx.span_context().trace_id(),
             "rollout",
@@ -111,7 +111,7 @@ impl Traces {
             &[],
             &[],
         );
-        ctx.with_sampled(answer.decision == SamplingDecision::RecordAndSample)
+        ctx.with_sampled(sampling.decision == SamplingDecision::RecordAndSample)
     }
 
     /// Takes a rollout up again from `status.rollout` and its `traceparent` (none: it was not sampled).
