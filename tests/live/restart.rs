@@ -146,7 +146,7 @@ async fn one_of_two_leads_and_the_other_takes_over() {
     let (mut leader, held_by) = (operators.remove(first), holder().await);
     assert!(held_by.is_some());
     assert_eq!(leader.terminate(Duration::from_secs(40)).await, Exit::Code(0));
-    assert_ne!(holder().await, held_by, "the Lease was given back");
+    assert_ne!(holder().await, held_by, "the Lease was released");
     eventually("the follower leads", TIMEOUT, async || {
         if leaders(&operators).await.len() == 1 {
             Ok(())

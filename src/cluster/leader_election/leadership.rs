@@ -41,9 +41,9 @@ pub struct Leadership {
 /// Up to when every span was exported; `None` where that is not known.
 #[derive(Clone, Copy, Debug, Default)]
 struct Exports {
-    /// By the predecessor, when it gave the Lease back.
+    /// By the predecessor, when it released the Lease.
     predecessor: Option<Timestamp>,
-    /// By this process, when it is to give the Lease back.
+    /// By this process, when it is to release the Lease.
     own: Option<Timestamp>,
 }
 
@@ -91,7 +91,7 @@ impl Leadership {
         self.set(true);
     }
 
-    /// Up to when the predecessor had exported every span, if it said so when it gave the Lease back.
+    /// Up to when the predecessor had exported every span, if it said so when it released the Lease.
     #[must_use]
     pub fn predecessor_exported_until(&self) -> Option<Timestamp> {
         self.exports.lock().predecessor
@@ -126,7 +126,7 @@ impl Leadership {
         self.expires.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// Claims or resigns. Returns what was so before. Whoever resigns stops at once; whoever claims begins
+    /// Acquires or releases. Returns what was so before. Whoever releases stops at once; whoever acquires begins
     /// after [`Leadership::start_leading`].
     #[allow(clippy::must_use_candidate, reason = "a change, whatever held before")]
     pub fn set(&self, claimed: bool) -> bool {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_that_expired_permits_nothing_though_nobody_resigned() {
+    fn a_claim_that_expired_permits_nothing_though_nobody_released_it() {
         let leadership = Leadership::default();
         assert!(!leadership.is_leading());
         leadership.renew(since_boot() + Duration::from_mins(1));

@@ -1,4 +1,4 @@
-//! The Lease as an object: its name, and what a leader that gives it back leaves on it. It makes no request.
+//! The Lease as an object: its name, and what a leader that releases it leaves on it. It makes no request.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 /// The Lease of an installation for all namespaces, and what the names of others begin with.
 pub const LEASE_NAME: &str = "elpio-operator";
 
-/// On a Lease that was given back: every span up to then was exported, so that the next leader sends none again.
+/// On a Lease that was released: every span up to then was exported, so that the next leader sends none again.
 const EXPORTED_UNTIL: &str = "elpio.io/exported-until";
 
 /// The name of an installation's Lease: two installations in one namespace, for different namespaces, must
