@@ -20,6 +20,9 @@ pub(super) const CONCURRENT_WRITES: usize = 16;
 /// While reconciles run, one more call is made at a time for so many that wait.
 const BACKLOG: usize = 2048;
 
+/// While Events are held, for so many.
+const HELD_BACKLOG: usize = 4 * BACKLOG;
+
 /// The calls that wait, first come, first served.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
@@ -86,7 +89,9 @@ impl EventQueue {
         if !is_held && self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
-        (usize::from(!is_held) + self.waiting.lock().len() / BACKLOG).min(CONCURRENT_WRITES)
+        let waiting = self.waiting.lock().len();
+        let calls = if is_held { waiting / HELD_BACKLOG } else { 1 + waiting / BACKLOG };
+        calls.min(CONCURRENT_WRITES)
     }
 }
 
@@ -110,7 +115,9 @@ mod tests {
         assert_eq!(queue.allowed(), 4, "they do not starve");
         queue.hold(Duration::from_mins(1));
         drop(second);
-        assert_eq!(queue.allowed(), 3, "another one that goes first may follow");
+        assert_eq!(queue.allowed(), 0, "another one that goes first may follow");
+        (0..BACKLOG).for_each(|n| queue.push(n.to_string()));
+        assert_eq!(queue.allowed(), 1, "they do not starve");
         queue.hold(Duration::ZERO);
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
     }

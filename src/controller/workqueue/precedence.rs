@@ -1,5 +1,5 @@
 //! Runs edits in namespaces with little to do before a backlog, and edits before retries: while one goes first, few
-//! of the others apply or write a status. It knows no item and no queue.
+//! of the others apply or write a status, and pause after it. It knows no item and no queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -144,6 +144,13 @@ impl PrecedenceGate {
     pub fn new(slots: usize) -> Self {
         let few = (slots * FEW_OF_16 / 16).max(1);
         Self { running: Mutex::default(), few, changed: Notify::new() }
+    }
+
+    /// While a preferred reconcile goes first, the others leave the API server to it for half as long as they used it.
+    pub async fn pause(&self, precedence: Precedence, used: Duration) {
+        if precedence != Precedence::Preferred && self.running.lock().is_limited() {
+            tokio::time::sleep(used / 2).await;
+        }
     }
 
     /// Who may begin to apply in a lane now.

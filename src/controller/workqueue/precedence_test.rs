@@ -82,3 +82,19 @@ async fn the_end_of_a_status_lets_the_next_one_apply() {
     assert!(tokio::time::timeout(LINGER * 10, changed).await.is_ok(), "nobody was woken");
     assert_eq!(gate.eligibility(0), Eligibility::All);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_others_pause_beside_one_that_is_preferred() {
+    let (gate, used) = (Arc::new(PrecedenceGate::new(16)), Duration::from_millis(20));
+    let paused = async |precedence| {
+        let started = Instant::now();
+        gate.pause(precedence, used).await;
+        started.elapsed()
+    };
+    assert_eq!(paused(Precedence::Edit).await, Duration::ZERO, "nobody is preferred");
+    let preferred = gate.enter(0, Precedence::Preferred);
+    assert_eq!(paused(Precedence::Preferred).await, Duration::ZERO);
+    assert!(paused(Precedence::Edit).await == used / 2);
+    drop(preferred);
+    assert!(paused(Precedence::Background).await == used / 2, "another may follow");
+}

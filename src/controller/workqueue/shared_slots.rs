@@ -6,7 +6,7 @@
 //! delay its watches, by which everybody learns what was written. Where many reconciles wait to apply, their children
 //! go first: more write at once, and few of them statuses. Namespaces take turns.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
@@ -125,6 +125,11 @@ impl SharedSlots {
     /// One begins to apply, whoever runs.
     pub(super) fn enter(&self, precedence: Precedence) -> PrecedenceGuard {
         self.gate.enter(self.lane, precedence)
+    }
+
+    /// One of them has written, which took so long.
+    pub(super) async fn pause(&self, precedence: Precedence, used: Duration) {
+        self.gate.pause(precedence, used).await;
     }
 
     /// Lets children go first, or in step with statuses: `waiting` is how many wait to apply.

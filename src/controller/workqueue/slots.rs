@@ -7,6 +7,8 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::controller::workqueue::{
     lane::Lane,
     precedence::{Precedence, PrecedenceGate, PrecedenceGuard},
@@ -93,8 +95,9 @@ impl WorkerSlot {
     /// Runs what writes children or the status; it goes before others for no longer than [`SLOW_WRITE`], and then gives
     /// the slot back, unless too many children's writes are slow.
     pub async fn while_writing<T>(&mut self, write: impl Future<Output = T>) -> T {
-        let mut write = pin!(write);
+        let (mut write, started) = (pin!(write), Instant::now());
         if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
+            self.slots.pause(self.precedence, started.elapsed()).await;
             return written;
         }
         self.running = None;
