@@ -13,8 +13,8 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// The name by which kubectl finds the program as its plugin.
 const PLUGIN: &str = "kubectl-elpio";
 
-const AFTER_HELP: &str = "Configuration is by environment variables, ELPIO_* and OTEL_*: see otel/README.md.\n\
-    In a cluster the pod's service account is used, elsewhere the current kubeconfig.";
+const AFTER_HELP: &str = "Configured by environment variables, ELPIO_* and OTEL_*: see otel/README.md.\n\
+    Uses the pod's service account in a cluster, otherwise the current kubeconfig.";
 
 fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();

@@ -27,13 +27,13 @@ pub struct Build {
     pub push_secret: Option<String>,
     /// How long a build may take, such as `30m` or `1h30m`.
     #[schemars(length(min = 1, max = 32), regex(pattern = DURATION), extend("x-kubernetes-validations" = [
-        rule("self != '0' && duration(self) > duration('0s')", "build.timeout must be more than nothing")
+        rule("self != '0' && duration(self) > duration('0s')", "build.timeout must be greater than 0")
     ]))]
     pub timeout: String,
-    /// How many finished builds stay.
+    /// How many finished builds to retain.
     #[schemars(range(min = 1, max = 20))]
     pub keep: i32,
-    /// What each step of a build requests and may use at most; default: the step that builds
+    /// Compute resources of each step of a build; default: the step that builds
     /// requests 100m cpu and 256Mi (at most 2 and 4Gi), each other one 50m and 64Mi (at most 500m and 1Gi).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -60,13 +60,13 @@ pub enum BuildOutcome {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildStatus {
-    /// Name of its run.
+    /// Name of its `PipelineRun`.
     pub name: String,
     /// How many builds of the function began, this one included.
     pub number: i64,
     /// Hash of its inputs.
     pub inputs: String,
-    /// The newest value of `elpio.io/rebuild` that it answers.
+    /// The newest value of `elpio.io/rebuild` that this build was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<String>,
     /// When its run was created.
@@ -87,7 +87,7 @@ pub struct BuildStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServedBuild {
-    /// Name of its run, which may have been deleted since.
+    /// Name of its `PipelineRun`, which may have been deleted since.
     pub build: String,
     /// The repository that it pushed to.
     pub repository: String,

@@ -14,12 +14,12 @@ pub(super) fn rule_at(field_path: &str, cel: &str, message: &str) -> Value {
     json!({ "rule": cel, "message": message, "fieldPath": field_path })
 }
 
-/// A port that Knative keeps for itself, where the engine is Knative by name.
+/// A port that Knative reserves, where the engine is Knative by name.
 pub(super) fn knative_port() -> Value {
     rule_at(
         ".port",
         "!has(self.engine) || self.engine != 'knative' || !(self.port in [8008, 8012, 8013, 8022, 9090, 9091])",
-        "port is one that Knative keeps for itself: 8008, 8012, 8013, 8022, 9090, 9091",
+        "port must not be one that Knative reserves: 8008, 8012, 8013, 8022, 9090, 9091",
     )
 }
 
@@ -32,7 +32,7 @@ pub(super) fn knative_env() -> Value {
     )
 }
 
-/// Without a request or a limit there is nothing that per cent of cpu could mean, where the engine is KEDA by
+/// Without a request or a limit there is nothing that percent of cpu could mean, where the engine is KEDA by
 /// name.
 pub(super) fn keda_cpu() -> Value {
     rule_at(

@@ -64,7 +64,7 @@ pub struct ElpioFunctionSpec {
     /// Where the build pushes: `repository[:tag]`, without digest.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9][^\s@]*$"))]
     pub image: String,
-    /// The process to start; default: what the build finds.
+    /// Command of the `web` process; replaces the source's Procfile. Default: the process that the buildpacks detect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096), regex(pattern = r"^[^\r\n]*$"))]
     pub entrypoint: Option<String>,
@@ -90,7 +90,7 @@ pub struct ElpioFunctionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
     pub env_from: Vec<EnvFrom>,
-    /// What the container asks for and may use at most.
+    /// Compute resources of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// How to find out whether the container can serve.
@@ -130,7 +130,7 @@ pub struct Source {
     /// The URL of an archive: .tar.gz, .tgz, .tar.bz2, .tar.xz, .tar or .zip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
-        rule(NO_USER_INFO, &format!("source.archive must not hold credentials: {ARCHIVE_CREDENTIALS}"))
+        rule(NO_USER_INFO, &format!("source.archive must not contain credentials: {ARCHIVE_CREDENTIALS}"))
     ]))]
     pub archive: Option<String>,
 }
@@ -141,7 +141,7 @@ pub struct Source {
 pub struct GitSource {
     /// Its URL, by https, without user name or password: those belong in a Secret.
     #[schemars(length(max = 2048), regex(pattern = r"^https://\S+$"), extend("x-kubernetes-validations" = [
-        rule(NO_USER_INFO, &format!("source.git.url must not hold credentials: {GIT_CREDENTIALS}"))
+        rule(NO_USER_INFO, &format!("source.git.url must not contain credentials: {GIT_CREDENTIALS}"))
     ]))]
     pub url: String,
     /// A branch, a tag or a commit.
@@ -151,7 +151,7 @@ pub struct GitSource {
     /// The folder in it that is built; default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^([^/\r\n][^\r\n]*)?$"), extend("x-kubernetes-validations" = [
-        rule("!self.matches('(^|/)[.][.](/|$)')", "source.git.subPath must not hold ..")
+        rule("!self.matches('(^|/)[.][.](/|$)')", "source.git.subPath must not contain ..")
     ]))]
     pub sub_path: Option<String>,
 }
@@ -160,7 +160,7 @@ fn main_branch() -> String {
     "main".to_owned()
 }
 
-/// Where a function stands, in one word.
+/// Current phase of the function.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Phase {
     /// Nothing runs yet.
@@ -198,21 +198,21 @@ impl Phase {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ElpioFunctionStatus {
-    /// The generation that this status speaks of.
+    /// The generation that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether it serves, at that generation.
     pub ready: bool,
-    /// Where it stands, in one word.
+    /// Current phase of the function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// The image that serves, or will.
+    /// The image of the published `ElpioService`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Digest of the last image that was built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_digest: Option<String>,
-    /// Name of the run that builds the current inputs, or did.
+    /// Name of the `PipelineRun` for the current inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
     /// The last build that began; a new one is due when it differs from what is asked now.
@@ -227,7 +227,7 @@ pub struct ElpioFunctionStatus {
     /// The engine that serves; a function whose spec names none keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
-    /// What a client outside the cluster calls.
+    /// URL for clients outside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The rollout of the current generation.

@@ -18,7 +18,7 @@ pub enum Metric {
     Concurrency,
     /// Requests each second.
     Rps,
-    /// CPU in per cent of what was requested.
+    /// CPU in percent of what was requested.
     Cpu,
 }
 
@@ -39,23 +39,23 @@ impl Metric {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("self.maxScale == 0 || self.minScale <= self.maxScale", "scaling.minScale must be at most scaling.maxScale, unless that is 0"),
-    rule("self.metric != 'cpu' || self.target <= 100", "scaling.target is in per cent with metric cpu, so at most 100"),
+    rule("self.metric != 'cpu' || self.target <= 100", "scaling.target must be at most 100 (percent) with metric cpu"),
 ]))]
 pub struct Scaling {
-    /// The least number of replicas; 0 lets the service scale to zero, except with metric cpu, where one
+    /// Minimum number of replicas; 0 lets the service scale to zero, except with metric cpu, where one
     /// replica stays.
     #[schemars(range(min = 0))]
     pub min_scale: i32,
-    /// The greatest number of replicas; 0 sets no bound (on KEDA: the larger of 10 and minScale).
+    /// Maximum number of replicas; 0 means no limit (on KEDA: the larger of 10 and minScale).
     #[schemars(range(min = 0))]
     pub max_scale: i32,
-    /// What one replica should bear: requests in flight (metric concurrency), requests a second (rps), or per cent of
-    /// the cpu request (cpu).
+    /// Target value for each replica: concurrent requests (metric concurrency), requests per second (rps), or
+    /// percent of the CPU request (cpu).
     #[schemars(range(min = 1))]
     pub target: i32,
     /// The metric that the autoscaler uses.
     pub metric: Metric,
-    /// A hard limit of requests in flight for each replica; never implied by target.
+    /// Hard limit on concurrent requests per replica. Not derived from target.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency_limit: Option<i32>,
@@ -67,7 +67,7 @@ impl Default for Scaling {
     }
 }
 
-/// From where a service can be called.
+/// Where a service is reachable from.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Visibility {
@@ -89,7 +89,7 @@ pub enum Visibility {
 pub struct Ingress {
     /// Whether the service has a public address of any kind.
     pub enabled: bool,
-    /// From where it can be called.
+    /// Where the service is reachable from.
     pub visibility: Visibility,
     /// A custom domain.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ pub struct Ingress {
     rule("!self.matches('[.][0-9]+$')", "ingress.host must be a domain name, not an address"),
 ]))]
     pub host: Option<String>,
-    /// Whether a certificate is asked for the host.
+    /// Whether to request a certificate for the host.
     pub tls: bool,
     /// Who signs the certificate; default: the operator's `ELPIO_CLUSTER_ISSUER`.
     #[serde(skip_serializing_if = "Option::is_none")]

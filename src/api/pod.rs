@@ -95,7 +95,7 @@ pub struct ObjectRef {
     pub optional: Option<bool>,
 }
 
-/// What a container asks for and may use at most.
+/// Compute resources of a container.
 ///
 /// The rule names the resources: Kubernetes 1.32 takes the length of an integer or string for unbounded, so that
 /// comparing up to 50 of them exceeds what a rule may cost. The operator itself compares all.
@@ -106,11 +106,11 @@ pub struct ObjectRef {
     "resources.requests must be at most resources.limits"
 )]))]
 pub struct Resources {
-    /// What the scheduler sets aside, by resource name.
+    /// Minimum amount of each resource required, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     pub requests: BTreeMap<String, RawQuantity>,
-    /// What the container may use at most, by resource name.
+    /// Maximum amount of each resource allowed, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     pub limits: BTreeMap<String, RawQuantity>,

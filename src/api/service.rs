@@ -75,7 +75,7 @@ pub struct ElpioServiceSpec {
             "externalSecrets: two of them must not write one Secret",
         )]))]
     pub external_secrets: Vec<ExternalSecret>,
-    /// What the container asks for and may use at most.
+    /// Compute resources of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// How to find out whether the container can serve.
@@ -122,7 +122,7 @@ pub struct Image {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = IMAGE_TAG))]
     pub tag: Option<String>,
-    /// Digest; it decides what runs, also beside a tag.
+    /// Digest; takes precedence over the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = IMAGE_DIGEST))]
     pub digest: Option<String>,
@@ -206,14 +206,14 @@ pub struct TrafficTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub revision_name: Option<String>,
-    /// Whether the latest ready revision is meant; false counts as absent.
+    /// Route to the latest ready revision; false is the same as absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_revision: Option<bool>,
-    /// Per cent of the requests.
+    /// Percentage of requests.
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub percent: i32,
-    /// Gives the revision an address of its own.
+    /// Gives the revision its own URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub tag: Option<String>,
@@ -223,7 +223,7 @@ pub struct TrafficTarget {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ElpioServiceStatus {
-    /// The generation that this status speaks of.
+    /// The generation that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Whether it serves, at that generation.
@@ -231,10 +231,10 @@ pub struct ElpioServiceStatus {
     /// The engine that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
-    /// What a client outside the cluster calls.
+    /// URL for clients outside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// What a client inside the cluster calls.
+    /// URL for clients inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The build that serves, when a function published the service: its annotation `elpio.io/build` as it was

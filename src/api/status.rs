@@ -8,7 +8,7 @@ use crate::api::engine::Engine;
 
 /// What the statuses of both kinds have in common.
 pub trait StatusParts {
-    /// The generation that the status speaks of.
+    /// The generation that the status describes.
     fn observed_generation(&self) -> Option<i64>;
 
     /// The conditions.

@@ -32,11 +32,11 @@ pub fn command() -> Command {
         ])
         .after_help(
             "It reads ELPIO_* and OTEL_* as `run` does, uses the caller's permissions, and changes \
-             nothing. Exit code: 0, or 1 when something is in error.",
+             nothing. Exits with 1 if a check fails.",
         )
 }
 
-/// Checks, prints, and returns 1 when something is in error; `program` opens the line of a failure.
+/// Checks, prints, and returns 1 if a check fails; `program` opens the line of a failure.
 #[must_use]
 pub fn main(program: &str, matches: &ArgMatches) -> ExitCode {
     let text = |name: &str| matches.get_one::<String>(name).cloned();

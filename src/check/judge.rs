@@ -22,8 +22,8 @@ pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
     let Some(git_version) = git_version else {
         return CheckRow::warning(
             NAME,
-            "it answers; this user may not read its version",
-            "bind the ClusterRole system:public-info-viewer, or check as an administrator",
+            "reachable, but this user cannot read its version",
+            "bind the ClusterRole system:public-info-viewer, or run the check as an administrator",
         );
     };
     match MinorVersion::parse(git_version).map(|version| row.support(version)) {
@@ -35,7 +35,7 @@ pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
         Some(Support::Newer(tested)) => CheckRow::warning(
             NAME,
             format!("{git_version}, newer than the {tested} that is tested"),
-            "look for a newer Elpio",
+            "upgrade Elpio",
         ),
         _ => CheckRow::ok(NAME, git_version),
     }
@@ -66,7 +66,7 @@ pub fn crd_row(own: &CustomResourceDefinition, found: &OwnCrd) -> CheckRow {
             "permit `watch` on customresourcedefinitions.apiextensions.k8s.io to compare it",
         ),
         OwnCrd::Read(live) => match difference(own, live) {
-            None => CheckRow::ok(name, format!("served, as of {}", env!("CARGO_PKG_VERSION"))),
+            None => CheckRow::ok(name, format!("served, matches {}", env!("CARGO_PKG_VERSION"))),
             Some(differs) => {
                 let found = format!("{differs} differs from that of {}", env!("CARGO_PKG_VERSION"));
                 CheckRow::error(name, found, APPLY_CRDS.to_owned())
@@ -148,7 +148,7 @@ pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Ti
     };
     let holder = lease.holder_identity.as_deref().unwrap_or_default();
     if holder.is_empty() {
-        return CheckRow::error(check, format!("{namespace}/{name} is held by no replica"), action);
+        return CheckRow::error(check, format!("{namespace}/{name} has no holder"), action);
     }
     let lasts = i64::from(lease.lease_duration_seconds.unwrap_or(15));
     let age = lease.renew_time.as_ref().map_or(i64::MAX, |at| now.as_second() - at.0.as_second());

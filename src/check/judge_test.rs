@@ -22,7 +22,7 @@ fn api_servers() {
     is(&server_row(Some("v1.32.0"), &KUBERNETES), Fine, "v1.32.0");
     is(&server_row(Some("v1.36.0+k3s1"), &KUBERNETES), Warning, "newer than the 1.35");
     is(&server_row(Some("odd"), &KUBERNETES), Fine, "odd");
-    is(&server_row(None, &KUBERNETES), Warning, "may not read its version");
+    is(&server_row(None, &KUBERNETES), Warning, "cannot read its version");
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn own_crds() {
         change(&mut live);
         crd_row(&own, &OwnCrd::Read(Box::new(live)))
     };
-    is(&read(|crd| crd.metadata.labels = Some([("by".into(), "helm".into())].into())), Fine, "as of");
+    is(&read(|crd| crd.metadata.labels = Some([("by".into(), "helm".into())].into())), Fine, "matches");
     is(&read(|crd| crd.spec.versions[0].schema = None), Error, "the schema");
     is(&read(|crd| crd.spec.versions[0].subresources = None), Error, "the subresources");
     is(&read(|crd| crd.spec.versions[0].additional_printer_columns = None), Error, "columns");
@@ -74,7 +74,7 @@ fn leases() {
     };
     let row = |spec: Option<&LeaseSpec>| lease_row("elpio-operator", "elpio-system", spec, now);
     is(&row(None), Error, "does not exist");
-    is(&row(Some(&lease("", "2026-01-01T00:00:59Z"))), Error, "no replica");
+    is(&row(Some(&lease("", "2026-01-01T00:00:59Z"))), Error, "has no holder");
     is(&row(Some(&lease("a", "2026-01-01T00:00:58Z"))), Fine, "renewed 2 s ago");
     is(&row(Some(&lease("a", "2026-01-01T00:01:09Z"))), Fine, "renewed 0 s ago");
     is(&row(Some(&lease("a", "2026-01-01T00:00:20Z"))), Error, "last renewed");

@@ -84,9 +84,9 @@ async fn rows(
     let served = probes::served(client).await?;
     let mut rows = vec![server_row(version, &KUBERNETES), CheckRow::ok("user", &user)];
     rows.push(if config.warnings.is_empty() {
-        CheckRow::ok("configuration", "ELPIO_* and OTEL_* are understood")
+        CheckRow::ok("configuration", "ELPIO_* and OTEL_* are valid")
     } else {
-        CheckRow::warning("configuration", config.warnings.join("; "), "correct these variables")
+        CheckRow::warning("configuration", config.warnings.join("; "), "fix these variables")
     });
     let own = api::crds().into_iter().map(|(_, own)| own).collect::<Vec<_>>();
     // Each waits for a watch.
@@ -177,13 +177,13 @@ async fn permission_rows(
             (all, Some(without)) if all == count => {
                 CheckRow::warning(name, format!("not granted: {without}"), action)
             }
-            _ => CheckRow::error(name, format!("{user} may not {named}"), action),
+            _ => CheckRow::error(name, format!("{user} cannot {named}"), action),
         });
     }
     if granted == 0 {
         return Err(format!(
-            "{user} may do nothing that the operator does: grant it the roles of deploy/install.yaml, or check \
-             as the operator's ServiceAccount"
+            "{user} has none of the operator's permissions: bind it to the roles in deploy/install.yaml, or \
+             run the check as the operator's ServiceAccount"
         )
         .into());
     }
@@ -217,8 +217,8 @@ async fn policy_rows(client: &Client, config: &OperatorConfig) -> Vec<CheckRow> 
         Ok(found) => policy_row(resource, found.get(resource).map(Vec::as_slice), config.engine),
         Err(error) if error.class == ErrorType::Forbidden => CheckRow::warning(
             format!("policy for {resource}"),
-            "unknown: this user may not list validatingadmissionpolicies and their bindings",
-            "check it as an administrator",
+            "unknown: this user cannot list validatingadmissionpolicies and their bindings",
+            "run the check as an administrator",
         ),
         Err(error) => CheckRow::warning(format!("policy for {resource}"), error.to_string(), "try again"),
     };
@@ -237,7 +237,7 @@ async fn otlp_rows(config: &TelemetryConfig) -> Vec<CheckRow> {
             Some(cause) => CheckRow::error(
                 name,
                 format!("{}: {cause}", probe.endpoint),
-                "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT and the variables beside it",
+                "start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT and related variables",
             ),
         }
     };

@@ -39,9 +39,9 @@ pub struct HttpTarget {
 /// Bounds of the number of replicas.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Replicas {
-    /// The least.
+    /// Minimum number of replicas.
     pub min: u32,
-    /// The greatest.
+    /// Maximum number of replicas.
     pub max: u32,
 }
 
@@ -52,7 +52,7 @@ pub enum HttpMetric {
     /// Requests in flight.
     #[serde(rename_all = "camelCase")]
     Concurrency {
-        /// What one replica should bear.
+        /// Target value for each replica.
         target_value: u32,
     },
     /// Requests each second.
@@ -60,7 +60,7 @@ pub enum HttpMetric {
     RequestRate {
         /// Width of one sample, a Go duration.
         granularity: &'static str,
-        /// What one replica should bear.
+        /// Target value for each replica.
         target_value: u32,
         /// How far back samples count, a Go duration.
         window: &'static str,
@@ -73,9 +73,9 @@ pub enum HttpMetric {
 pub struct ScaledObjectSpec {
     /// What is scaled.
     pub scale_target_ref: ScaleTarget,
-    /// The least number of replicas.
+    /// Minimum number of replicas.
     pub min_replica_count: u32,
-    /// The greatest.
+    /// Maximum number of replicas.
     pub max_replica_count: u32,
     /// The metric that the autoscaler uses.
     pub triggers: Vec<Trigger>,

@@ -11,11 +11,11 @@ pub mod name {
     pub const CLASS: &str = "autoscaling.knative.dev/class";
     /// The metric that it uses.
     pub const METRIC: &str = "autoscaling.knative.dev/metric";
-    /// What one replica should bear.
+    /// Target value for each replica.
     pub const TARGET: &str = "autoscaling.knative.dev/target";
-    /// The least number of replicas.
+    /// Minimum number of replicas.
     pub const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
-    /// The greatest number of replicas.
+    /// Maximum number of replicas.
     pub const MAX_SCALE: &str = "autoscaling.knative.dev/max-scale";
     /// The label that takes a Service off the public gateway, with the value [`CLUSTER_LOCAL`].
     pub const VISIBILITY: &str = "networking.knative.dev/visibility";
@@ -77,7 +77,7 @@ pub struct RevisionSpec {
     /// The Secrets with the credentials to pull the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// A hard limit of requests in flight for each replica.
+    /// Hard limit on concurrent requests per replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_concurrency: Option<u32>,
 }
@@ -97,12 +97,12 @@ pub struct TrafficTarget {
     /// Name of a revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision_name: Option<String>,
-    /// Whether the latest ready revision is meant.
+    /// Route to the latest ready revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_revision: Option<bool>,
-    /// Per cent of the requests.
+    /// Percentage of requests.
     pub percent: u32,
-    /// Gives the revision an address of its own.
+    /// Gives the revision its own URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }

@@ -144,7 +144,7 @@ pub struct Step {
     /// Workspaces of the task that no other step sees.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<StepWorkspace>,
-    /// What it requests and may use at most.
+    /// Its compute resources.
     pub compute_resources: ResourceRequirements,
     /// What its processes may do.
     pub security_context: SecurityContext,

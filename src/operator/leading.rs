@@ -35,7 +35,7 @@ pub(super) async fn run_on_leadership(
         let refreshes = join_all(own.iter().map(|watch| watch.refresh(MAX_LIST_AGE)));
         if tokio::time::timeout(REFRESH_TIMEOUT, refreshes).await.is_err() {
             tracing::warn!(
-                "timed out refreshing the caches after {} s, starting with older lists",
+                "timed out refreshing the caches after {} s, starting with stale caches",
                 REFRESH_TIMEOUT.as_secs()
             );
         }

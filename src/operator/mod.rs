@@ -113,7 +113,7 @@ impl Operator {
             ended = parts.join_next() => return Err(TaskExited::from(ended)),
         }
         self.synced.send_replace(true);
-        tracing::info!("ready: every watch that is permitted has synced");
+        tracing::info!("ready: all permitted watches have synced");
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
         let metrics = self.metrics.clone();
         parts.spawn(leading::run_on_leadership(controllers, leadership.clone(), own, metrics));

@@ -43,8 +43,8 @@ impl Operator {
         } else {
             // For whoever wonders about spans that a backend received twice.
             tracing::info!(
-                "not all spans are known to be exported; the next leader emits the root spans of the last minute \
-                 again"
+                "some spans may not have been exported; the next leader re-emits the root spans of the last \
+                 minute"
             );
         }
     }

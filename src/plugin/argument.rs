@@ -40,10 +40,10 @@ impl ObjectArgument {
             Some("function" | "functions" | "efn" | "elpiofunction" | "elpiofunctions") => {
                 Some(OwnKind::Function)
             }
-            Some(other) => return Err(format!("{other} is neither service nor function")),
+            Some(other) => return Err(format!("unknown kind {other}: use service or function")),
         };
         if name.is_empty() || name.contains('/') {
-            return Err(format!("{argument:?} is no NAME, service/NAME or function/NAME"));
+            return Err(format!("invalid name {argument:?}: expected NAME, service/NAME or function/NAME"));
         }
         Ok(Self { kind, name: name.to_owned() })
     }

@@ -48,7 +48,7 @@ impl TraceBackend {
 
     /// kube's client speaks HTTP and TLS as any other.
     fn new(kind: BackendKind, url: &str) -> Result<Self, String> {
-        let fail = |cause: String| format!("{} is no URL of a query API: {cause}", redact_userinfo(url));
+        let fail = |cause: String| format!("invalid query API URL {}: {cause}", redact_userinfo(url));
         let base: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| fail(error.to_string()))?;
         if base.scheme().is_none() || base.host().is_none() {
             return Err(fail("it needs http:// or https://, and a host".to_owned()));

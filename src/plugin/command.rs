@@ -138,7 +138,7 @@ impl View {
                 }
                 Err(error) if shown.is_none() || is_gone(&error) => return Err(error),
                 Err(error) => {
-                    let line = format!("{error}; trying again");
+                    let line = format!("{error}; retrying");
                     if failure.as_ref() != Some(&line) {
                         print_line(program, &line);
                         failure = Some(line);

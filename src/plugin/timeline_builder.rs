@@ -73,7 +73,7 @@ fn notes(inputs: &TimelineInputs, started: Option<Timestamp>) -> Vec<String> {
     let object = &inputs.object;
     let generation = &object["metadata"]["generation"];
     if started.is_none() {
-        notes.push("no operator has begun a rollout of it: run `elpio-operator check`".to_owned());
+        notes.push("no operator has started its rollout: run `elpio-operator check`".to_owned());
     } else if !is_observed(object) {
         notes.push(format!("generation {generation} is not observed yet"));
     }

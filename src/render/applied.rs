@@ -93,7 +93,7 @@ impl Applied {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let retained: Vec<String> = self.retained.iter().map(ChildId::to_string).collect();
-        let kept = format!("kept until every new object is in place: {}", retained.join(", "));
+        let kept = format!("retained until all new objects are applied: {}", retained.join(", "));
         (!retained.is_empty()).then_some(kept).into_iter().chain(self.notes.iter().cloned()).collect()
     }
 }

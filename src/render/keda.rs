@@ -28,7 +28,7 @@ use crate::{
 /// The port of the Service.
 const SERVICE_PORT: u16 = 80;
 
-/// The greatest number of replicas where the spec sets no bound and asks for fewer at least.
+/// Maximum number of replicas where the spec sets no limit and asks for fewer at least.
 const DEFAULT_MAX: u32 = 10;
 
 /// Seconds without a request before the last replica goes.
@@ -161,7 +161,7 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
     ChildBuilder::new(ChildId::new(ChildKind::Service, &valid.name), spec).build(owner)
 }
 
-/// The greatest number of replicas: KEDA needs one.
+/// Maximum number of replicas: KEDA needs one.
 fn max(valid: &ValidService) -> u32 {
     valid.max_scale.unwrap_or_else(|| DEFAULT_MAX.max(valid.min_scale))
 }

@@ -60,7 +60,8 @@ fn mib(bytes: u64) -> f64 {
 
 fn delivery_lines(env: &LiveEnv, since: usize) -> usize {
     let log = env.operator.log();
-    log[since..].lines().filter(|line| line.contains("delivered") || line.contains("opentelemetry")).count()
+    let marks = ["failed to export ", "exporting ", "opentelemetry"];
+    log[since..].lines().filter(|line| marks.iter().any(|mark| line.contains(mark))).count()
 }
 
 /// Makes services, then edits them in turn, until `until`, each becoming ready; the slowest.

@@ -52,7 +52,8 @@ async fn judged_by(helm: Component) {
     assert!(logs.contains("elpio-elpio-operator-check failed"), "{logs}");
     let kept = site.kubectl(&format!("-n {NAMESPACE} logs elpio-elpio-operator-check"));
     assert!(
-        kept.contains("permissions: leader election") && kept.contains("may not create leases"),
+        kept.contains("permissions: leader election")
+            && kept.contains("cannot create leases.coordination.k8s.io"),
         "{kept}"
     );
 

@@ -244,5 +244,6 @@ async fn check_without_any_right_is_one_line() {
     let output = run(&kubeconfig, &["check"], &[]).await;
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && line.lines().count() == 1, "{line}");
-    assert!(line.contains("system:serviceaccount:default:nobody may do nothing"), "{line}");
+    let refused = "system:serviceaccount:default:nobody has none of the operator's permissions";
+    assert!(line.contains(refused), "{line}");
 }

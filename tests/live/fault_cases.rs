@@ -146,5 +146,5 @@ async fn a_revoked_token_is_read_again_at_once() {
     env.operator.terminate(Duration::from_secs(40)).await;
     let log = env.operator.log();
     // One for each of the two incidents.
-    assert!(log.matches("does not accept the credentials").count() <= 2, "{log}");
+    assert!(log.matches("rejects the credentials").count() <= 2, "{log}");
 }

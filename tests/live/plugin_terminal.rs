@@ -164,7 +164,7 @@ async fn a_watch_tries_again_after_a_read_that_fails() {
             let is_object = parts.uri.path().ends_with("/elpioservices/web");
             is_object.then(|| refused(code, message))
         });
-        watched.complains(&format!("{message}; trying again")).await;
+        watched.complains(&format!("{message}; retrying")).await;
     }
     proxy.set(|_| None);
     env.engine.release();
@@ -210,7 +210,7 @@ async fn an_api_server_that_answers_is_not_unreachable() {
     let output = run(proxy.kubeconfig(), &["check"]).await;
     let table = String::from_utf8(output.stdout).unwrap();
     let row = table.lines().find(|line| line.starts_with("API server")).unwrap();
-    assert!(row.contains("warning") && row.contains("may not read its version"), "{row}");
+    assert!(row.contains("warning") && row.contains("cannot read its version"), "{row}");
     for (code, message) in [(429, "too many requests, please try again later"), (500, "etcd is gone")] {
         answer_version(code, message);
         for command in ["status", "check"] {

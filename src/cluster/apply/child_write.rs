@@ -214,7 +214,7 @@ impl ApplyAttempt<'_> {
             let name = id.to_string();
             self.result.applied.notes.extend(held.iter().map(|field| {
                 let managers = field.managers.join(", ");
-                format!("{name}: field {} is also held by manager {managers}", field.path)
+                format!("{name}: field {} is also owned by field manager {managers}", field.path)
             }));
             return Ok(now);
         }
@@ -242,7 +242,8 @@ impl ApplyAttempt<'_> {
         }
         let paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
         let (name, paths) = (id.to_string(), paths.join(", "));
-        self.result.applied.notes.push(format!("{name}: admission overrides {paths} on every write"));
+        let note = format!("{name}: an admission webhook or policy overrides {paths} on every write");
+        self.result.applied.notes.push(note);
     }
 
     /// It is live, and nothing has to be written.

@@ -137,7 +137,7 @@ impl ApplyAttempt<'_> {
             )),
             Availability::Pending => Some(ApplyError::new(
                 ErrorType::Unavailable,
-                format!("the API server has not yet listed {resource}"),
+                format!("waiting for the initial list of {resource}"),
             )),
             Availability::Absent => Some(dependency_missing(&child.id, &resource)),
         }
@@ -146,7 +146,8 @@ impl ApplyAttempt<'_> {
 
 fn dependency_missing(id: &ChildId, resource: &str) -> ApplyError {
     let message = format!(
-        "{id} requires {}, but the cluster does not serve {resource}; once it is installed, reconciliation resumes",
+        "{id} requires {}, but the cluster does not serve {resource}; reconciliation resumes once it is \
+         installed",
         id.kind.project()
     );
     ApplyError::new(ErrorType::DependencyMissing, message)

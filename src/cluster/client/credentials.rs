@@ -1,5 +1,5 @@
 //! The tower layer for the bearer token of a file: it is read again from time to time and at once after a 401,
-//! which is then retried once. Reports when the API server cannot be reached. It knows no other credentials.
+//! which is then retried once. Reports when the API server is unreachable. It knows no other credentials.
 
 use std::{
     future::{Future, poll_fn},
@@ -220,16 +220,16 @@ impl CredentialsLayer {
         match change {
             Some(HealthChange::Unreachable) => {
                 let error = error.map(|error| error_chain(error)).unwrap_or_default();
-                tracing::warn!(error, "the API server cannot be reached");
+                tracing::warn!(error, "the API server is unreachable");
             }
             Some(HealthChange::Reachable(after)) => {
-                tracing::info!("the API server can be reached again, after {} s", after.as_secs());
+                tracing::info!("the API server is reachable again after {} s", after.as_secs());
             }
             Some(HealthChange::Unauthorized) => {
-                tracing::warn!("the API server does not accept the credentials (401 Unauthorized)");
+                tracing::warn!("the API server rejects the credentials (401 Unauthorized)");
             }
             Some(HealthChange::Authorized(after)) => {
-                tracing::info!("the API server accepts the credentials again, after {} s", after.as_secs());
+                tracing::info!("the API server accepts the credentials again after {} s", after.as_secs());
             }
             None => {}
         }

@@ -32,7 +32,7 @@ pub fn class_of(status: &Status) -> ErrorType {
 pub fn cause_of(status: &Status) -> String {
     match status.code {
         401 if !is_denied_by_admission(status) => {
-            "unauthorized: the API server does not accept the operator's credentials".to_owned()
+            "unauthorized: the API server rejects the operator's credentials".to_owned()
         }
         _ if status.message.is_empty() => {
             format!("HTTP {} {}", status.code, status.reason).trim_end().to_owned()

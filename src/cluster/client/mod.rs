@@ -100,7 +100,7 @@ pub async fn wait_until_reachable(
         let _ = tokio::time::timeout(REACH_INTERVAL, stopping.wait_for(|stop| *stop)).await;
     }
     if logged.is_some() {
-        tracing::info!("the API server answers");
+        tracing::info!("connected to the API server");
     }
     true
 }

@@ -85,7 +85,7 @@ pub async fn open(choice: &ClusterChoice) -> Result<OpenCluster, OpenError> {
         }
         Ok(Err(kube::Error::Api(status))) if status.code == 401 => Err(OpenError::Credentials {
             address: address.clone(),
-            cause: "unauthorized: the API server does not accept them".to_owned(),
+            cause: "unauthorized: the API server rejects them".to_owned(),
         }),
         Ok(Err(kube::Error::Api(status))) => Err(OpenError::Unavailable {
             address: address.clone(),

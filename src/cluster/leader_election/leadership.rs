@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 /// A process that does not lead writes nothing but the Lease.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("not the leader (any more): nothing is written")]
+#[error("not the leader: write refused")]
 pub struct NotLeading;
 
 /// The claim of this process; cheap to clone and to ask.

@@ -179,7 +179,7 @@ impl SharedWatchState {
                 resource = watch.resource,
                 namespace,
                 error = why,
-                "watch forbidden: objects that need this resource wait until it is granted"
+                "watch forbidden: objects that need this resource wait until the permission is granted"
             );
         }
         refused.insert(watch.resource, why.to_owned());

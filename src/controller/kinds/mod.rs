@@ -132,7 +132,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
         0
     }
 
-    /// The generation that the status speaks of.
+    /// The generation that the status describes.
     #[must_use]
     fn observed_generation(status: &Self::Status) -> Option<i64> {
         status.observed_generation()

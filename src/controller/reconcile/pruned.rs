@@ -77,7 +77,7 @@ impl<K: Kind> PrunedStatuses<K> {
                 crd = <K::Spec as SpecOf>::Kind::crd_name(),
                 namespace = written.namespace(),
                 name = written.name_any(),
-                "the API server drops fields of the status: the CRD is older than the operator, apply deploy/crds"
+                "the API server prunes status fields: the CRD is older than the operator; apply deploy/crds"
             );
         }
     }

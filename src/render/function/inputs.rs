@@ -26,7 +26,7 @@ pub struct BuildInputs {
     pub builder: String,
     /// The runtime.
     pub runtime: String,
-    /// The process to start.
+    /// Command of the `web` process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
     /// The service account of the build.

@@ -37,7 +37,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
     errors.range("spec.port", spec.port, 1, 65535);
     let port = u16::try_from(spec.port).unwrap_or_default();
     errors.check(engine != Engine::Knative || !RESERVED_PORTS.contains(&port), "spec.port", || {
-        format!("{port} is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)")
+        format!("{port} is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_ACCOUNT);
     errors.check(formats::is_dns_1123_subdomain(account), "spec.serviceAccount", || OBJECT_NAME.to_owned());

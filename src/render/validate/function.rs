@@ -29,9 +29,9 @@ pub struct ValidFunction {
     pub rebuild: Option<String>,
     /// How long a build may take.
     pub timeout: Duration,
-    /// How many finished runs stay.
+    /// How many finished runs to retain.
     pub keep: usize,
-    /// What each step of a build requests and may use at most, where the user chose it.
+    /// Compute resources of each step of a build, where the user chose them.
     pub build_resources: Option<ResourceRequirements>,
     /// The service, but for the digest of its image.
     pub service: ElpioServiceSpec,
@@ -159,7 +159,7 @@ fn source(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) {
 
 fn url(path: &str, url: &str, instead: &str, errors: &mut FieldErrors) {
     if has_user_info(url) {
-        errors.add(path, format!("must not hold credentials: {instead}"));
+        errors.add(path, format!("must not contain credentials: {instead}"));
     } else {
         errors.check(is_https(url), path, || format!("{url:?} must be an https:// URL"));
     }

@@ -37,13 +37,13 @@ pub struct ValidService {
     pub secrets: Vec<ValidSecret>,
     /// The metric that the autoscaler uses.
     pub metric: Metric,
-    /// What one replica should bear.
+    /// Target value for each replica.
     pub target: u32,
-    /// The least number of replicas.
+    /// Minimum number of replicas.
     pub min_scale: u32,
-    /// The greatest number of replicas, when there is a bound.
+    /// Maximum number of replicas, when there is a limit.
     pub max_scale: Option<u32>,
-    /// A hard limit of requests in flight for each replica.
+    /// Hard limit on concurrent requests per replica.
     pub concurrency_limit: Option<u32>,
     /// Whether ingress is enabled.
     pub ingress: bool,
@@ -53,7 +53,7 @@ pub struct ValidService {
     pub visibility: Visibility,
     /// The custom domain.
     pub host: Option<String>,
-    /// Whether a certificate is asked for the host.
+    /// Whether to request a certificate for the host.
     pub tls: bool,
     /// Who signs it.
     pub issuer: IssuerRef,
@@ -74,7 +74,7 @@ pub struct ValidPod {
     pub env: Vec<EnvVar>,
     /// Secrets and `ConfigMaps` as environment variables, in order.
     pub env_from: Vec<EnvFromSource>,
-    /// What it asks for and may use at most, in canonical form.
+    /// Compute resources, in canonical form.
     pub resources: Option<ResourceRequirements>,
     /// How to find out whether it can serve.
     pub readiness_probe: Option<Probe>,

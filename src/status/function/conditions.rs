@@ -46,12 +46,12 @@ impl FunctionParts<'_> {
             (BuildState::Delayed(at), _) => (
                 ConditionStatus::False,
                 reason::PROGRESSING,
-                format!("{name} begins at {at}, since another build began shortly before"),
+                format!("{name} is delayed until {at} because another build started recently"),
             ),
             (BuildState::Terminating, Some(run)) => (
                 ConditionStatus::False,
                 reason::PROGRESSING,
-                format!("{}; a new run is created once it is deleted", deletion(name, run)),
+                format!("{}; a new PipelineRun is created once it is deleted", deletion(name, run)),
             ),
             (BuildState::Succeeded, Some(_)) => {
                 (ConditionStatus::True, reason::BUILD_SUCCEEDED, format!("{name} succeeded"))
@@ -103,7 +103,7 @@ impl FunctionParts<'_> {
 fn failure(name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
     let cause = last.and_then(|last| last.message.as_deref()).unwrap_or("failed");
     let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
-    let deletion = deleting.map(|run| format!("; {}", deletion("its run", run))).unwrap_or_default();
+    let deletion = deleting.map(|run| format!("; {}", deletion("its PipelineRun", run))).unwrap_or_default();
     format!("{name}: {cause}{deletion}; {RETRY_HINT}")
 }
 

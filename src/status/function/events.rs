@@ -123,7 +123,11 @@ impl FunctionEvents<'_> {
             )
         } else {
             let failure = build::failure_message(run, self.grandchildren);
-            self.build_event(event_type::WARNING, reason::BUILD_FAILED, format!("{failure}{took}"))
+            self.build_event(
+                event_type::WARNING,
+                reason::BUILD_FAILED,
+                format!("build failed{took}: {failure}"),
+            )
         })
     }
 

@@ -53,7 +53,7 @@ pub fn compute(
             status.served.clone_from(&build.served);
             let reconciled = common_conditions::reconciled(
                 applied,
-                input.reconciled_message(reconciled_message(valid, &build.build.name, live)),
+                input.reconciled_message(reconciled_message(valid, &build, live)),
             );
             let parts = FunctionParts { name: owner.name, plan: &build, live };
             let parts = [parts.build_ready(status.last_build.as_ref()), parts.service_ready()];
@@ -139,10 +139,17 @@ fn set_observed_fields(
     }
 }
 
-fn reconciled_message(valid: &ValidFunction, run: &str, live: &LiveChildren) -> String {
-    match function::published_of(&valid.name, live) {
-        Some(_) => format!("run {run} and ElpioService {}", valid.name),
-        None => format!("run {run}; the ElpioService is created when it succeeds"),
+fn reconciled_message(valid: &ValidFunction, plan: &BuildPlan, live: &LiveChildren) -> String {
+    let (name, run) = (&valid.name, &plan.build.name);
+    match (function::published_of(name, live), plan.state) {
+        (Some(_), BuildState::Delayed(_)) => {
+            format!("ElpioService {name} applied; PipelineRun {run} is delayed")
+        }
+        (Some(_), _) => format!("PipelineRun {run} and ElpioService {name} applied"),
+        (None, BuildState::Delayed(_)) => {
+            format!("PipelineRun {run} is delayed; the ElpioService is created when it succeeds")
+        }
+        (None, _) => format!("PipelineRun {run} applied; the ElpioService is created when it succeeds"),
     }
 }
 

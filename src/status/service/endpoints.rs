@@ -15,7 +15,7 @@ use crate::{
     status::conditions::{ConditionStatus, NewCondition},
 };
 
-/// What a client outside the cluster calls.
+/// URL for clients outside the cluster.
 pub(super) fn url(
     name: &str,
     valid: &ValidService,
@@ -45,7 +45,7 @@ pub(super) fn url(
     }
 }
 
-/// What a client inside the cluster calls.
+/// URL for clients inside the cluster.
 pub(super) fn address(
     owner: &Owner<'_>,
     valid: &ValidService,

@@ -113,7 +113,7 @@ pub static RECONCILE: SpanDef = SpanDef {
         word("elpio.trigger", Trigger::VALUES),
         number("elpio.attempt", "0 for a first try"),
         only("the engine is known", word("elpio.engine", ENGINES)),
-        only("the run was not cut short", word("elpio.outcome", ReconcileOutcome::VALUES)),
+        only("the reconcile was not cancelled", word("elpio.outcome", ReconcileOutcome::VALUES)),
         only("`Ready` is not true", text("elpio.ready.reason", "the reason of the condition `Ready`")),
         only("`Ready` is not true", text("elpio.ready.message", "the message of the condition `Ready`")),
         only("it failed", word("error.type", ErrorType::VALUES)),
@@ -167,7 +167,7 @@ pub static CALL: SpanDef = SpanDef {
         ("TEMPLATE", AllowedValues::Described("the path with names as placeholders, as in `url.template`")),
     ],
     kind: "client",
-    what: "A call to the API server in a run, until the head of its answer, as \
+    what: "A call to the API server in a reconcile, until the head of its answer, as \
            `PATCH /apis/serving.knative.dev/v1/namespaces/{namespace}/services/{name}`. Semantic conventions for HTTP. Each carries `Audit-ID: <trace id>-<span id>` of the \
            span, sampled or not, which the API server keeps in its audit log; and `traceparent` and `tracestate` (the flag is `00` where the span is not sampled), which an API server joins only \
            for callers of `system:masters` and `system:monitoring`: for a service account it begins a trace of its own with a link",

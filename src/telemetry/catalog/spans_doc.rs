@@ -38,7 +38,7 @@ is killed before its metrics were read or sent takes its last counts with it.
 
 ## Log records
 
-Every log line in a run carries `trace_id` and `span_id` of a sampled span that is exported, and the object. A run that changed
+Every log line of a reconcile carries `trace_id` and `span_id` of a sampled span that is exported, and the object. A reconcile that changed
 something or failed is one line, at WARN where it published a Warning Event, with `outcome`, `trigger` and how many `seconds` it took. Each occurrence
 of an Event is a record with `event_name` `k8s.event`, `k8s.event.reason`, `k8s.event.action` and the object's attributes.
 ";

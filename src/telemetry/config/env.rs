@@ -46,7 +46,7 @@ impl<'a> EnvReader<'a> {
 
     /// One warning: what the variable held, and what is used instead.
     pub fn warn(&mut self, variable: &str, value: &str, why: &str, used: &str) {
-        self.push(variable, format!("{variable}={value:?}: {why}; used instead: {used}"));
+        self.push(variable, format!("invalid value {variable}={value:?}: {why}; using {used}"));
     }
 
     /// One line about a variable whose value is used as it is.
@@ -56,7 +56,7 @@ impl<'a> EnvReader<'a> {
 
     /// The same for a value that may hold a secret.
     pub(in crate::telemetry) fn warn_hidden(&mut self, variable: &str, why: &str, used: &str) {
-        self.push(variable, format!("{variable} (value not shown): {why}; used instead: {used}"));
+        self.push(variable, format!("invalid value {variable} (not shown): {why}; using {used}"));
     }
 
     /// `true` or `false` in any case.

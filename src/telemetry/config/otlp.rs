@@ -158,7 +158,7 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
             &name,
             &redact_userinfo(&url),
             "not the URL of a collector",
-            "nothing, and nothing is pushed there",
+            "no endpoint, so nothing is pushed there",
         );
         return None;
     }

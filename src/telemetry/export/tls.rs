@@ -29,7 +29,10 @@ impl Pem {
         if certificate.is_some() != key.is_some() && files.certificate.is_some() != files.key.is_some() {
             let (set, missing) =
                 if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
-            warnings.push(format!("OTEL_EXPORTER_OTLP_*: a client {set} without a client {missing}; used instead: no client certificate"));
+            warnings.push(format!(
+                "invalid OTEL_EXPORTER_OTLP_*: a client {set} without a client {missing}; \
+                 using no client certificate"
+            ));
         }
         Self { authorities, identity: certificate.zip(key) }
     }
@@ -53,7 +56,7 @@ fn read_pem(
         Ok(_) => "not a valid PEM file".to_owned(),
         Err(error) => error.to_string(),
     };
-    let line = format!("{variable}={:?}: {why}; used instead: {instead}", path.display().to_string());
+    let line = format!("invalid value {variable}={:?}: {why}; using {instead}", path.display().to_string());
     if !warnings.contains(&line) {
         warnings.push(line);
     }

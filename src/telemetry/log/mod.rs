@@ -47,7 +47,7 @@ const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "t
 /// The filter that is asked for, or `info` with a warning.
 fn filter(config: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
     EnvFilter::try_new(format!("{SDK_OFF_DIRECTIVE},{}", config.filter)).unwrap_or_else(|error| {
-        let line = format!("ELPIO_LOG or RUST_LOG={:?}: {error}; used instead: info", config.filter);
+        let line = format!("invalid value ELPIO_LOG or RUST_LOG={:?}: {error}; using info", config.filter);
         if !warnings.contains(&line) {
             warnings.push(line);
         }

@@ -125,7 +125,7 @@ impl ExportStats {
     pub(in crate::telemetry) fn rejection_line(&self, signal: Signal, now: Instant) -> Option<String> {
         let rejection = self.of(signal).rejection.lock().take()?;
         let (lost, to) = self.due(&mut self.throttle.lock(), signal, now)?;
-        Some(format!("{signal}: {to} rejected {rejection} ({lost} items lost since the last such line)"))
+        Some(format!("{signal}: {to} rejected {rejection} ({lost} items dropped since the last message)"))
     }
 
     /// Where a line may be logged now: how much was lost since the last one, and where the signal goes.
@@ -153,12 +153,12 @@ impl ExportStats {
         Some(if let Some(failure) = failure {
             let cause = found.unwrap_or_else(|| failure.to_owned());
             ExportLogLine::Failing(format!(
-                "{signal} cannot be delivered to {to}: {cause} ({lost} items lost since the last such line)"
+                "failed to export {signal} to {to}: {cause} ({lost} items dropped since the last message)"
             ))
         } else {
             throttle.down.retain(|other| *other != signal);
             ExportLogLine::Recovered(format!(
-                "{signal} are delivered to {to} again ({lost} items lost since the last such line)"
+                "exporting {signal} to {to} again ({lost} items dropped since the last message)"
             ))
         })
     }
@@ -210,7 +210,7 @@ mod tests {
         let (export_stats, start) = (ExportStats::default(), Instant::now());
         assert_eq!(export_stats.rejection_line(Signal::Traces, start), None);
         export_stats.record_rejected(Signal::Traces, 3, "too old");
-        let line = "traces: the collector rejected 3 items: too old (3 items lost since the last such line)";
+        let line = "traces: the collector rejected 3 items: too old (3 items dropped since the last message)";
         assert_eq!(export_stats.rejection_line(Signal::Traces, start).as_deref(), Some(line));
         export_stats.record_rejected(Signal::Traces, 4, "too old");
         assert_eq!(export_stats.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
@@ -228,10 +228,11 @@ mod tests {
         let start = Instant::now();
         export_stats.set_endpoint(Signal::Traces, "http://c:4318".to_owned());
         export_stats.set_cause(Signal::Traces, Some("connection refused".to_owned()));
-        let down = "traces cannot be delivered to http://c:4318: connection refused (10 items lost since the last such line)".to_owned();
+        let down = "failed to export traces to http://c:4318: connection refused \
+                    (10 items dropped since the last message)";
         assert_eq!(
             export_stats.record_export(Signal::Traces, 10, Some("network error"), start),
-            Some(ExportLogLine::Failing(down))
+            Some(ExportLogLine::Failing(down.to_owned()))
         );
         assert_eq!(
             export_stats.record_export(Signal::Traces, 0, None, start + Duration::from_secs(5)),

@@ -124,7 +124,7 @@ pub fn container() -> Vec<Case> {
             "a port of Knative's by default",
             "knative",
             json!({"port": 8022}),
-            "spec.port: 8022 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)",
+            "spec.port: 8022 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)",
         ),
         Case { engine: "keda", ..good("a port of Knative's, KEDA by default", json!({"port": 8012})) },
         good("no service account is the same as an empty one", json!({"serviceAccount": ""})),
@@ -156,19 +156,19 @@ pub fn container() -> Vec<Case> {
         ),
     ];
     let faults = [
-        (8008, "spec.port: 8008 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
-        (8012, "spec.port: 8012 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
-        (8013, "spec.port: 8013 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
-        (8022, "spec.port: 8022 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
-        (9090, "spec.port: 9090 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
-        (9091, "spec.port: 9091 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (8008, "spec.port: 8008 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (8012, "spec.port: 8012 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (8013, "spec.port: 8013 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (8022, "spec.port: 8022 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (9090, "spec.port: 9090 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
+        (9091, "spec.port: 9091 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)"),
     ];
     cases.extend(faults.map(|(port, fault)| {
         bad(
             "a port of Knative's",
             json!({"engine": "knative", "port": port}),
             fault,
-            "port is one that Knative keeps for itself",
+            "port must not be one that Knative reserves",
         )
     }));
     cases

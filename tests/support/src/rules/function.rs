@@ -48,7 +48,7 @@ pub fn names() -> Vec<Case> {
 pub fn source() -> Vec<Case> {
     let one = "spec.source: exactly one of git and archive must be set";
     let refused = "source: exactly one of git and archive must be set";
-    let dots = "source.git.subPath must not hold ..";
+    let dots = "source.git.subPath must not contain ..";
     vec![
         bad("no source", json!({"source": {}}), one, refused),
         bad(
@@ -84,15 +84,16 @@ pub fn source() -> Vec<Case> {
         bad(
             "git with a token",
             git(json!({"url": "https://user:canary@example.com/r"})),
-            "spec.source.git.url: must not hold credentials: \
+            "spec.source.git.url: must not contain credentials: \
              give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead",
-            "source.git.url must not hold credentials: give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead",
+            "source.git.url must not contain credentials: \
+             give build.serviceAccount a Secret with the annotation tekton.dev/git-0 instead",
         ),
         bad(
             "an archive with a user",
             json!({"source": {"archive": "https://user@example.com/a.zip"}}),
-            "spec.source.archive: must not hold credentials: give a signed URL that expires instead",
-            "source.archive must not hold credentials: give a signed URL that expires instead",
+            "spec.source.archive: must not contain credentials: give a signed URL that expires instead",
+            "source.archive must not contain credentials: give a signed URL that expires instead",
         ),
         good("a URL with an @ in its path", git(json!({"url": "https://example.com/a@b?c=d@e"}))),
         good("a revision with a slash and a dash", git(json!({"revision": "feature/a-b"}))),
@@ -193,13 +194,13 @@ pub fn build() -> Vec<Case> {
             "a build of no time",
             json!({"build": {"timeout": "0s"}}),
             "spec.build.timeout: \"0s\" must be a duration greater than 0, such as 30m",
-            "build.timeout must be more than nothing",
+            "build.timeout must be greater than 0",
         ),
         bad(
             "a build of no time, in short",
             json!({"build": {"timeout": "0"}}),
             "spec.build.timeout: \"0\" must be a duration greater than 0, such as 30m",
-            "build.timeout must be more than nothing",
+            "build.timeout must be greater than 0",
         ),
         bad(
             "a time without unit",
@@ -251,8 +252,8 @@ pub fn shared() -> Vec<Case> {
         bad(
             "a function's port of Knative's",
             json!({"engine": "knative", "port": 8012}),
-            "spec.port: 8012 is one that Knative keeps for itself (8008, 8012, 8013, 8022, 9090, 9091)",
-            "port is one that Knative keeps for itself",
+            "spec.port: 8012 is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)",
+            "port must not be one that Knative reserves",
         ),
         bad(
             "a function's PORT on Knative",

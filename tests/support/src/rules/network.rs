@@ -44,7 +44,7 @@ pub fn scaling() -> Vec<Case> {
             "a target above 100 for cpu",
             json!({"scaling": {"target": 101, "metric": "cpu"}}),
             "spec.scaling.target: must be at most 100 (percent) with metric cpu, not 101",
-            "scaling.target is in per cent with metric cpu",
+            "scaling.target must be at most 100 (percent) with metric cpu",
         ),
         good("a limit of 1", json!({"scaling": {"concurrencyLimit": 1}})),
         good("a limit of 1000", json!({"scaling": {"concurrencyLimit": 1000}})),
@@ -224,7 +224,7 @@ pub fn traffic() -> Vec<Case> {
         ),
         bad("no target", json!({"traffic": [{"percent": 100}]}), target, refused),
         bad(
-            "latestRevision: false counts as absent",
+            "latestRevision: false is the same as absent",
             json!({"traffic": [{"latestRevision": false, "percent": 100}]}),
             target,
             refused,
