@@ -57,9 +57,7 @@ pub enum OwnCrd {
 pub fn crd_row(own: &CustomResourceDefinition, found: &OwnCrd) -> CheckRow {
     let name = format!("CRD {}", own.spec.names.plural);
     match found {
-        OwnCrd::NotServed => {
-            CheckRow::error(name, format!("{VERSION} is not served"), APPLY_CRDS.to_owned())
-        }
+        OwnCrd::NotServed => CheckRow::error(name, format!("{VERSION} is not served"), APPLY_CRDS.to_owned()),
         OwnCrd::Unreadable(why) => CheckRow::warning(
             name,
             format!("served; its schema is unknown: {why}"),

@@ -59,9 +59,8 @@ pub fn init(
     log: LogConfig,
     with_prometheus: bool,
 ) -> Result<Telemetry, InitError> {
-    let builder = TelemetryBuilder::new(config, identity)
-        .with_prometheus(with_prometheus)
-        .with_configured_exporters();
+    let builder =
+        TelemetryBuilder::new(config, identity).with_prometheus(with_prometheus).with_configured_exporters();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(InitError::from_error)?;
     for warning in warnings {
