@@ -17,8 +17,8 @@ use crate::{
     results::{nearest_rank, table},
 };
 
-/// New services that are measured, one after another.
-const SAMPLES: usize = 60;
+/// How long new services are measured, one after another, where nothing else says when to end.
+const SAMPLE_TIME: Duration = Duration::from_secs(5);
 /// Services whose webhook hangs or refuses.
 const STUCK: usize = 400;
 const HANG: Duration = Duration::from_secs(10);
@@ -68,14 +68,12 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
         "reported, p50",
     ]);
 
-    bench.undisturbed = bench.create("undisturbed", SAMPLES).await;
-    bench.add(&mut rows, "undisturbed", &bench.undisturbed.clone(), None);
-
     eprintln!("creating {services} services …");
     let load = Load { client: client.clone(), namespace: busy.clone(), services };
     load.create().await;
     busy_seen.wait_for_all(Observation::Observed(1), services).await;
     wait_for_events(&operator).await;
+    bench.measure_undisturbed(&mut rows, "edits").await;
     eprintln!("editing them, and creating others meanwhile …");
     let flood = async {
         load.edit().await;
@@ -85,6 +83,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     bench.add(&mut rows, &format!("beside {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
 
     wait_for_events(&operator).await;
+    bench.measure_undisturbed(&mut rows, "stop").await;
     eprintln!("editing them while the operator is stopped, and creating others once it goes on …");
     operator.signal(Signal::SIGSTOP);
     load.edit_to("3").await;
@@ -94,6 +93,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     bench.add(&mut rows, &format!("beside a backlog of {services} edits"), &beside, Some(MAX_RATIO_FLOOD));
 
     wait_for_events(&operator).await;
+    bench.measure_undisturbed(&mut rows, "webhook").await;
     eprintln!("creating {STUCK} services on KEDA whose webhook hangs …");
     let webhook = Webhook::start(client.clone(), &busy).await;
     webhook.add(Rule::delay("deployments", HANG));
@@ -101,7 +101,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     while webhook.requests().len() < 16 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let beside = bench.create("hang", SAMPLES).await;
+    let beside = bench.create("hang").await;
     bench.add(&mut rows, "beside a webhook of the other engine that hangs", &beside, Some(MAX_RATIO_STUCK));
 
     eprintln!("letting the webhook refuse them …");
@@ -111,7 +111,7 @@ pub async fn measure(binary: &Path, services: usize, workers: usize) -> bool {
     while webhook.refused() < STUCK {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let beside = bench.create("refused", SAMPLES).await;
+    let beside = bench.create("refused").await;
     bench.add(&mut rows, "beside objects that fail and are retried", &beside, Some(MAX_RATIO_STUCK));
     webhook.stop().await;
     println!("\n{rows}");
@@ -128,12 +128,15 @@ impl Bench {
         Sample { child, request, reported }
     }
 
-    async fn create(&self, prefix: &str, count: usize) -> Vec<Sample> {
-        let mut times = Vec::new();
-        for number in 0..count {
-            times.push(self.create_one(&format!("{prefix}-{number}")).await);
-        }
-        times
+    async fn create(&self, prefix: &str) -> Vec<Sample> {
+        self.create_until(prefix, tokio::time::sleep(SAMPLE_TIME)).await
+    }
+
+    /// What the next disturbances are compared with: the machine's speed and what the API server holds change.
+    async fn measure_undisturbed(&mut self, rows: &mut comfy_table::Table, prefix: &str) {
+        eprintln!("creating services while nothing else goes on …");
+        self.undisturbed = self.create(prefix).await;
+        self.add(rows, "undisturbed", &self.undisturbed.clone(), None);
     }
 
     /// For as long as something goes on. What has begun meanwhile counts.
