@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn replayed_83_the_known_flags_are_kept_and_no_others() {
+    fn the_known_flags_are_kept_and_no_others() {
         for (given, kept) in [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03")] {
             let parsed: TraceParent = format!("00-{TRACE}-{SPAN}-{given}").parse().unwrap();
             assert_eq!(parsed.to_string(), format!("00-{TRACE}-{SPAN}-{kept}"));

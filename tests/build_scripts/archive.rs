@@ -57,7 +57,7 @@ fn unpacked(room: &Room, archive: Vec<u8>) -> Vec<String> {
 }
 
 #[test]
-fn case_20_archive_odd_names() {
+fn archives_with_odd_names_are_unpacked() {
     let dos = |name| Zipped { name, data: b"x", ..Zipped::default() };
     let rows: [(&str, Vec<u8>, &[&str]); 15] = [
         ("zip made on DOS", zip(&[dos("app\\a.py"), dos("app\\lib\\b.py")]), &["a.py", "lib/b.py"]),
@@ -96,7 +96,7 @@ fn case_20_archive_odd_names() {
 
 /// Bytes before or after the archive: gzip and unzip warn by their exit code.
 #[test]
-fn case_20_archive_tools_that_warn() {
+fn an_archive_whose_tool_only_warns_is_unpacked() {
     let room = Room::new("warn");
     room.write("src/a.py", "a");
     room.run("src", "tar", &["-czf", "../archive", "a.py"]);

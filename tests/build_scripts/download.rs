@@ -24,7 +24,7 @@ fn room(name: &str, server: &Server) -> Room {
 }
 
 #[test]
-fn case_20_archive_odd_names_in_the_url() {
+fn odd_names_in_a_url_are_requested_as_they_are() {
     let server = Server::new(|_| archive());
     let room = room("urls", &server);
     for path in

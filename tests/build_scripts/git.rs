@@ -83,21 +83,21 @@ fn every_revision(room: &Room, revisions: &Revisions) {
 }
 
 #[test]
-fn case_19_git_branch_slash_no_shallow() {
+fn every_kind_of_revision_is_fetched_from_a_server_without_git() {
     let (room, server, revisions) = served("static", false, |_| false, 0);
     every_revision(&room, &revisions);
     assert!(server.asked().iter().any(|asked| asked.contains("/objects/")), "it was a server without git");
 }
 
 #[test]
-fn case_19_git_branch_slash_smart() {
+fn every_kind_of_revision_is_fetched_from_a_git_server() {
     let (room, server, revisions) = served("smart", true, |_| false, 0);
     every_revision(&room, &revisions);
     assert!(server.asked().iter().all(|asked| !asked.contains("/objects/")));
 }
 
 #[test]
-fn case_19_git_branch_slash_where_shallow_is_refused() {
+fn a_branch_and_a_tag_are_fetched_where_shallow_is_refused() {
     let mut room = Room::new("no-shallow");
     repository(&room);
     for code in [400, 500] {

@@ -48,7 +48,7 @@ fn all_there(room: &Room) {
 }
 
 #[test]
-fn case_18_git_submodules() {
+fn nested_submodules_are_fetched() {
     let mut room = Room::new("submodules");
     nested(&room);
     mirrors(&room, &["app", "lib", "base"]);
@@ -64,7 +64,7 @@ fn case_18_git_submodules() {
 
 /// The requests of the submodule come after those of the source itself.
 #[test]
-fn case_18_git_submodules_of_a_server_that_fails_once() {
+fn submodules_are_fetched_from_a_server_that_fails_once() {
     for wrong in [4..5, 6..7, 7..8] {
         let mut room = Room::new(&format!("submodule-{}", wrong.start));
         nested(&room);
@@ -90,7 +90,7 @@ fn submodule_at(room: &Room, url: &str) {
 }
 
 #[test]
-fn case_18_git_submodules_that_cannot_be_fetched() {
+fn a_submodule_that_cannot_be_fetched_is_named() {
     let secret = Room::new("submodule-secret");
     nested(&secret);
     let file = format!("file://{}", secret.path("lib").display());
@@ -112,7 +112,7 @@ fn case_18_git_submodules_that_cannot_be_fetched() {
 
 /// People clone by ssh; a build has no key, and the same host serves https.
 #[test]
-fn case_18_git_submodules_by_ssh_on_the_source_s_own_host() {
+fn a_submodule_by_ssh_on_the_source_s_own_host_is_fetched() {
     let room = Room::new("submodule-own");
     let server = Server::new(git(room.path("served")));
     submodule_at(&room, &format!("ssh://git@{}/lib", server.host()));
@@ -121,7 +121,7 @@ fn case_18_git_submodules_by_ssh_on_the_source_s_own_host() {
 }
 
 #[test]
-fn case_18_git_submodules_that_nothing_names() {
+fn a_submodule_that_gitmodules_does_not_name_is_a_warning() {
     let room = Room::new("submodule-unnamed");
     nested(&room);
     room.git("app", &["rm", "--quiet", "--cached", ".gitmodules"]);

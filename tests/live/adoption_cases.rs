@@ -64,8 +64,8 @@ impl Functions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_56_a_function_takes_no_service_of_a_user() {
-    let f = Functions::new("adopt-56").await;
+async fn a_function_takes_over_no_service_of_a_user() {
+    let f = Functions::new("adopt-service").await;
     f.env.apply("hello", &json!({"image": {"repository": "registry.local/hello", "tag": "v1"}})).await;
     f.env.ready("hello").await;
     f.apply().await;
@@ -79,8 +79,8 @@ async fn replayed_56_a_function_takes_no_service_of_a_user() {
 
 /// What a backup tool restores: labels, annotations and spec, without owner and status.
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_64_a_restored_function_adopts_its_run() {
-    let mut f = Functions::new("adopt-64").await;
+async fn a_restored_function_adopts_its_run() {
+    let mut f = Functions::new("adopt-restored").await;
     f.env.operator.kill();
     f.apply().await;
     f.env.restart().await;
@@ -111,8 +111,8 @@ async fn replayed_64_a_restored_function_adopts_its_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_65_a_run_gets_its_labels_back() {
-    let f = Functions::new("adopt-65").await;
+async fn a_run_gets_its_labels_back() {
+    let f = Functions::new("adopt-label").await;
     f.apply().await;
     let run = f.run().await;
     f.condition("BuildReady", "False", "Building").await;

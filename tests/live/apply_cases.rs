@@ -32,8 +32,8 @@ pub(crate) async fn merge(api: &Api<DynamicObject>, name: &str, patch: Value) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_51_a_refused_switch_keeps_the_old_engine() {
-    let env = LiveEnv::new("apply-51").await;
+async fn a_refused_switch_keeps_the_old_engine() {
+    let env = LiveEnv::new("switch-refused").await;
     env.apply("web", &on("keda")).await;
     env.ready("web").await;
     let before = env.keda_uids("web").await;
@@ -52,8 +52,8 @@ async fn replayed_51_a_refused_switch_keeps_the_old_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_52_a_finalizer_holds_up_only_what_clashes() {
-    let env = LiveEnv::new("apply-52").await;
+async fn a_finalizer_does_not_hold_up_a_switch_without_a_clash() {
+    let env = LiveEnv::new("switch-finalizer").await;
     env.apply("web", &on("keda")).await;
     env.ready("web").await;
     let hangs = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
@@ -70,11 +70,11 @@ async fn replayed_52_a_finalizer_holds_up_only_what_clashes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_53_a_missing_engine_keeps_the_domain() {
+async fn a_missing_engine_keeps_the_domain() {
     let crds = vec![Crds::ELPIO, Crds::KNATIVE, Crds::CERT_MANAGER];
     let options = ClusterOptions { crds, audit: true, ..ClusterOptions::default() };
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start(options).await));
-    let env = LiveEnv::on(cluster, "apply-53", &cluster.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "switch-missing", &cluster.kubeconfig(), &[]).await;
     let tls = host("web.apps.example.org", true);
     env.apply("web", &with(on("knative"), &tls)).await;
     env.ready("web").await;
@@ -88,8 +88,8 @@ async fn replayed_53_a_missing_engine_keeps_the_domain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_54_another_host_keeps_the_old_one_until_it_is_accepted() {
-    let env = LiveEnv::new("apply-54").await;
+async fn the_old_host_stays_until_the_new_one_is_accepted() {
+    let env = LiveEnv::new("switch-host").await;
     let mappings = env.domain_mappings();
     env.apply("web", &with(on("knative"), &host("a.apps.example.org", false))).await;
     env.ready("web").await;
@@ -109,8 +109,8 @@ async fn replayed_54_another_host_keeps_the_old_one_until_it_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
-    let env = LiveEnv::new("apply-78").await;
+async fn a_refused_metric_keeps_the_autoscaler() {
+    let env = LiveEnv::new("switch-autoscaler").await;
     env.apply("web", &on("keda")).await;
     env.ready("web").await;
     let before = env.keda_uids("web").await;
@@ -128,10 +128,10 @@ async fn replayed_78_a_refused_metric_keeps_the_autoscaler() {
 
 /// The owner's deletion is not in the cache yet, and a retry is due.
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_60_a_lost_lease_stops_writes_in_the_middle() {
+async fn a_lost_lease_stops_writes_in_the_middle() {
     let cluster = Cluster::shared().await;
     // An environment for its verbs; its own operator watches another namespace.
-    let env = LiveEnv::with("apply-60", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
+    let env = LiveEnv::with("lost-lease", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
     let namespace = env.namespace.as_str();
     let leases: Api<Lease> = Api::namespaced(env.client.clone(), namespace);
     let environment = [

@@ -19,8 +19,8 @@ fn variables() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_07_env_reordered_in_ui() {
-    let env = LiveEnv::new("drift-07").await;
+async fn the_order_of_variables_is_restored() {
+    let env = LiveEnv::new("drift-order").await;
     for engine in ["keda", "knative"] {
         env.apply(engine, &with(with(image("v1"), &variables()), &json!({"engine": engine}))).await;
         env.ready(engine).await;
@@ -57,8 +57,8 @@ async fn case_07_env_reordered_in_ui() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_34_odd_quantities() {
-    let env = LiveEnv::new("drift-34").await;
+async fn an_equal_quantity_in_another_form_is_no_drift() {
+    let env = LiveEnv::new("drift-quantity").await;
     let amounts = json!({"engine": "keda", "resources": {
         "requests": {"cpu": "0.5", "memory": 1_073_741_824, "ephemeral-storage": "1e9"},
         "limits": {"cpu": "1e0", "memory": "1Gi", "ephemeral-storage": "1G"}}});
@@ -100,8 +100,8 @@ async fn wait_until_reconciled(env: &LiveEnv, times: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_76_a_restart_on_keda_writes_nothing() {
-    let mut env = LiveEnv::with("drift-76", &[("ELPIO_ENGINE", "keda")]).await;
+async fn a_restart_on_keda_writes_nothing() {
+    let mut env = LiveEnv::with("drift-restart", &[("ELPIO_ENGINE", "keda")]).await;
     for name in ["a", "b", "c"] {
         env.apply(name, &with(image("v1"), &variables())).await;
         env.ready(name).await;
@@ -172,9 +172,9 @@ async fn annotate_ten_times(env: &LiveEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_image_rewriting_policy() {
+async fn a_policy_that_rewrites_images_causes_no_write_loop() {
     let cluster = cluster_with_policies().await;
-    let mut env = LiveEnv::on(cluster, "drift-12", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    let mut env = LiveEnv::on(cluster, "mirror", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
     let image_of = "object.spec.template.spec.containers[0].image";
     let mirrored = format!("\"mirror.example.com/\" + {image_of}");
     let is_mirrored = format!("{image_of}.startsWith(\"mirror.\")");
@@ -221,9 +221,9 @@ async fn case_12_image_rewriting_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_11_managed_by_label_rewritten() {
+async fn a_policy_that_rewrites_a_label_causes_no_write_loop() {
     let cluster = cluster_with_policies().await;
-    let env = LiveEnv::on(cluster, "drift-11", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    let env = LiveEnv::on(cluster, "drift-label", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
     env.apply("web", &image("v1")).await;
     env.ready("web").await;
     let label = |object: &DynamicObject| object.labels().get("app.kubernetes.io/managed-by").cloned();

@@ -30,8 +30,8 @@ pub async fn no_event_is_lost(env: &LiveEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_01_quota_exceeded_403() {
-    let env = LiveEnv::new("case-01").await;
+async fn an_exceeded_quota_is_rejected_and_retried() {
+    let env = LiveEnv::new("event-quota").await;
     let quotas: Api<ResourceQuota> = Api::namespaced(env.client.clone(), &env.namespace);
     let quota = |limit: &str| json!({"metadata": {"name": "small"}, "spec": {"hard": {"count/deployments.apps": limit}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota("1")).unwrap()).await.unwrap();
@@ -104,8 +104,8 @@ impl<'a> Policy<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_33_event_note_multibyte() {
-    let env = LiveEnv::new("case-33").await;
+async fn a_long_note_is_cut_at_a_character_and_keeps_its_trace() {
+    let env = LiveEnv::new("event-note").await;
     let text = "([1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30]).map(i, '許可されていません👩‍💻です' + string(i)).join('・')";
     let policy = Policy::deny(&env, json!({"expression": "false", "messageExpression": text})).await;
     let greeting = json!([{"name": "GREETING", "value": "Grüße, 世界 👩‍💻 \t\u{202e} \"quoted\" $(NOT_A_VAR) $$(ESCAPED)"}]);
@@ -124,8 +124,8 @@ async fn case_33_event_note_multibyte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_68_policy_403_is_not_forbidden() {
-    let env = LiveEnv::new("replayed-68").await;
+async fn a_403_of_a_policy_is_rejected_not_forbidden() {
+    let env = LiveEnv::new("event-policy").await;
     let denied = json!({"expression": "false", "reason": "Forbidden", "message": "User \"eve\" cannot patch resource \"deployments\""});
     let policy = Policy::deny(&env, denied).await;
     env.apply("web", &keda()).await;
@@ -137,10 +137,10 @@ async fn replayed_68_policy_403_is_not_forbidden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_webhook_down() {
-    let env = LiveEnv::new("case-40").await;
+async fn a_webhook_that_is_down_loses_no_event() {
+    let env = LiveEnv::new("event-webhook").await;
     let hook = |group: &str, resource: &str| {
-        json!({"name": format!("{resource}.case-40.example.com"), "clientConfig": {"url": "https://127.0.0.1:9/no"}, "failurePolicy": "Fail",
+        json!({"name": format!("{resource}.event-webhook.example.com"), "clientConfig": {"url": "https://127.0.0.1:9/no"}, "failurePolicy": "Fail",
             "timeoutSeconds": 5, "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.namespace}},
             "rules": [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}]})
@@ -165,7 +165,7 @@ async fn case_40_webhook_down() {
     .await;
     env.apply("web", &keda()).await;
     let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
-    assert!(condition.message.contains("deployments.case-40.example.com"), "{}", condition.message);
+    assert!(condition.message.contains("deployments.event-webhook.example.com"), "{}", condition.message);
     env.failed("unavailable").await;
     let services = env.any("v1", "Service", "services");
     env.object(&services, "web", "applied all the same", |_| true).await;

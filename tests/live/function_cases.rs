@@ -40,8 +40,8 @@ async fn reports_what_holds(f: &Functions, run: &str) -> ElpioFunction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_17_run_stuck_deleting() {
-    let f = Functions::new("case-17").await;
+async fn a_run_that_is_stuck_in_deletion_is_reported() {
+    let f = Functions::new("fn-stuck").await;
     f.apply(&spec("v1"), &json!({})).await;
     let run = f.run().await;
     f.phase("Building").await;
@@ -74,8 +74,8 @@ async fn case_17_run_stuck_deleting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_57_inputs_that_come_back() {
-    let f = Functions::new("replayed-57").await;
+async fn inputs_that_return_to_an_earlier_value_are_built_again() {
+    let f = Functions::new("fn-return").await;
     let timeout = |timeout: &str| {
         let mut spec = spec("main");
         spec["build"] = json!({"timeout": timeout});
@@ -116,8 +116,8 @@ async fn inputs_that_name_a_commit_use_the_run_that_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_58_rebuild_annotation_removed() {
-    let f = Functions::new("replayed-58").await;
+async fn removing_the_rebuild_annotation_starts_no_build() {
+    let f = Functions::new("fn-annotation").await;
     f.apply(&spec("main"), &json!({})).await;
     let first = f.run().await.name_any();
     f.end(&first, "True", "Succeeded", "", DIGEST).await;
@@ -137,8 +137,8 @@ async fn replayed_58_rebuild_annotation_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_62_tag_build_not_ready_early() {
-    let f = Functions::new("replayed-62").await;
+async fn a_build_by_tag_is_not_ready_before_it_serves() {
+    let f = Functions::new("fn-tag").await;
     f.apply(&spec("main"), &json!({})).await;
     let first = f.run().await.name_any();
     f.end(&first, "True", "Succeeded", "", "").await;
@@ -178,8 +178,8 @@ async fn replayed_62_tag_build_not_ready_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_63_image_edited_after_prune() {
-    let f = Functions::new("replayed-63").await;
+async fn an_edited_image_is_corrected_after_its_run_is_pruned() {
+    let f = Functions::new("fn-edited").await;
     f.apply(&spec("main"), &json!({})).await;
     let run = f.run().await.name_any();
     f.end(&run, "True", "Succeeded", "", DIGEST).await;
@@ -206,8 +206,8 @@ async fn replayed_63_image_edited_after_prune() {
 
 /// What a backup tool does: ownerReferences and status are not restored.
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_64_restored_function_adopts() {
-    let mut f = Functions::new("replayed-64").await;
+async fn a_restored_function_adopts_its_run_and_its_service() {
+    let mut f = Functions::new("fn-restored").await;
     f.apply(&spec("main"), &json!({})).await;
     let name = f.run().await.name_any();
     f.end(&name, "True", "Succeeded", "", DIGEST).await;
@@ -250,8 +250,8 @@ async fn replayed_64_restored_function_adopts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_65_run_loses_its_label() {
-    let f = Functions::new("replayed-65").await;
+async fn a_run_that_loses_a_label_gets_it_back() {
+    let f = Functions::new("fn-label").await;
     f.apply(&spec("main"), &json!({})).await;
     let run = f.run().await;
     let name = run.name_any();

@@ -14,8 +14,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
-    let env = LiveEnv::with("case-25", &[NO_NAMESPACE]).await;
+async fn a_paused_leader_writes_nothing_when_it_resumes() {
+    let env = LiveEnv::with("leader-paused", &[NO_NAMESPACE]).await;
     let (cluster, namespace) = (env.cluster, env.namespace.clone());
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
@@ -79,8 +79,8 @@ async fn case_25_a_paused_leader_writes_nothing_when_it_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
-    let env = LiveEnv::with("replayed-77", &[NO_NAMESPACE]).await;
+async fn slow_renewals_that_succeed_keep_the_lead() {
+    let env = LiveEnv::with("leader-slow", &[NO_NAMESPACE]).await;
     let namespace = env.namespace.clone();
     let environment = [
         ("ELPIO_NAMESPACES", namespace.as_str()),
@@ -100,10 +100,10 @@ async fn replayed_77_slow_renewals_that_succeed_keep_the_lead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_81_two_installations_in_one_namespace_both_lead() {
-    let env = LiveEnv::with("replayed-81", &[NO_NAMESPACE]).await;
+async fn two_installations_in_one_namespace_both_lead() {
+    let env = LiveEnv::with("leaders", &[NO_NAMESPACE]).await;
     let (cluster, home) = (env.cluster, env.namespace.clone());
-    let namespaces = [cluster.namespace("replayed-81-a").await, cluster.namespace("replayed-81-b").await];
+    let namespaces = [cluster.namespace("leaders-a").await, cluster.namespace("leaders-b").await];
     let environment = |n: usize| {
         [("ELPIO_NAMESPACES", namespaces[n].as_str()), ("POD_NAMESPACE", &home), ("ELPIO_LEADER_ELECT", "on")]
     };

@@ -24,8 +24,8 @@ async fn nothing_waits(env: &LiveEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_deletion_bumps_generation() {
-    let mut env = LiveEnv::new("case-05").await;
+async fn an_object_that_a_finalizer_holds_waits_for_no_status() {
+    let mut env = LiveEnv::new("held").await;
     env.apply("held", &image("v1")).await;
     env.ready("held").await;
     let finalizers = |list: Value| Patch::Merge(json!({"metadata": {"finalizers": list}}));
@@ -64,9 +64,9 @@ async fn forget(env: &LiveEnv, path: &[&str], field: &str) -> CustomResourceDefi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_crd_older_than_operator() {
+async fn an_older_crd_causes_one_warning_and_no_write_loop() {
     let cluster = own(Crds::ALL.to_vec()).await;
-    let mut env = LiveEnv::on(cluster, "case-24", &cluster.kubeconfig(), &[]).await;
+    let mut env = LiveEnv::on(cluster, "old-crd", &cluster.kubeconfig(), &[]).await;
     env.apply("web", &keda("v1")).await;
     let ready = env.ready("web").await;
     env.wait_until_idle().await;

@@ -22,8 +22,8 @@ fn secret(name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_55_equal_fields_are_no_permission() {
-    let env = LiveEnv::new("apply-55").await;
+async fn an_object_with_equal_fields_is_not_taken_over() {
+    let env = LiveEnv::new("owner-equal").await;
     let alias = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"type": "ExternalName", "externalName": "legacy.example.org"}});
     let alias = create(&env.core_services(), alias).await;
@@ -139,8 +139,8 @@ async fn an_object_that_is_created_in_between_and_agrees_stays_its_creators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
-    let env = LiveEnv::new("apply-88").await;
+async fn of_two_owners_of_one_child_one_wins_and_the_other_reports_it() {
+    let env = LiveEnv::new("owner-two").await;
     // Long enough for both to have begun.
     let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.add(Rule::delay("externalsecrets.external-secrets.io", Duration::from_millis(300)));
@@ -169,10 +169,10 @@ async fn replayed_88_of_two_owners_of_one_child_one_wins_and_the_other_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
+async fn nothing_is_created_or_adopted_for_a_deleted_owner() {
     let cluster = Cluster::shared().await;
     let blackhole = WatchBlackhole::start(&cluster.kubeconfig()).await;
-    let env = LiveEnv::on(cluster, "apply-79", &blackhole.kubeconfig(), &[]).await;
+    let env = LiveEnv::on(cluster, "owner-gone", &blackhole.kubeconfig(), &[]).await;
     let webhook = Webhook::start(env.client.clone(), &env.namespace).await;
     webhook.refuse("httpscaledobjects.http.keda.sh", 422, "not yet");
     for name in ["deleted", "orphaned"] {
@@ -230,8 +230,8 @@ async fn replayed_79_80_nothing_is_created_or_adopted_for_a_deleted_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_28_label_explosion_by_owner() {
-    let env = LiveEnv::with("apply-28", &[("ELPIO_ENGINE", "keda")]).await;
+async fn owners_of_unknown_kinds_add_no_series_and_no_request() {
+    let env = LiveEnv::with("owner-unknown", &[("ELPIO_ENGINE", "keda")]).await;
     for n in 0..8 {
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("web-{n}"),
             "labels": {"app.kubernetes.io/managed-by": "elpio", "elpio.io/service": format!("web-{n}")},
@@ -263,7 +263,7 @@ async fn case_28_label_explosion_by_owner() {
         assert!(condition.message.contains(&format!("Thing{n} x")), "{}", condition.message);
     }
     let condition = env.condition("db", "Reconciled", "False", "NameConflict").await;
-    assert!(condition.message.contains("ClusterExternalSecret apply-28"), "{}", condition.message);
+    assert!(condition.message.contains("ClusterExternalSecret owner-unknown"), "{}", condition.message);
     let page = env.operator.metrics("").await;
     let lines: Vec<&str> = page.lines().filter(|line| line.contains(".example.com")).collect();
     assert!(lines.is_empty(), "{lines:#?}");

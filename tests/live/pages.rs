@@ -57,7 +57,7 @@ async fn the_pages_answer_until_the_drain_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_32_two_accept_lines_are_one_list() {
+async fn two_accept_lines_are_one_list() {
     let env = LiveEnv::new("page-accept").await;
     let mut socket = TcpStream::connect(("127.0.0.1", env.operator.metrics_port())).unwrap();
     let request = "GET /metrics HTTP/1.1\r\nhost: elpio\r\nconnection: close\r\naccept: text/plain;q=0.3\r\n\

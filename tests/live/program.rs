@@ -54,9 +54,9 @@ async fn a_near_miss_of_a_variable_that_narrows_stops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_27_an_address_that_protects_is_never_widened() {
+async fn a_restrictive_address_is_never_widened() {
     let cluster = Cluster::shared().await;
-    let namespace = cluster.namespace("case-27").await;
+    let namespace = cluster.namespace("prog-address").await;
     for address in ["localhost", "127.0.0.1", " 127.0.0.1 "] {
         let environment =
             [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", address), ("ELPIO_NAMESPACES", &namespace)];

@@ -66,8 +66,8 @@ pub async fn refusal(env: &LiveEnv, spec: &Value) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_03_certificate_renewing() {
-    let env = LiveEnv::new("case-03").await;
+async fn a_certificate_that_is_renewed_stays_ready() {
+    let env = LiveEnv::new("certificate").await;
     env.engine.set_status("Certificate", "*", FakeStatus::Unchanged);
     let host = "shop.example.com";
     let spec =
@@ -99,8 +99,8 @@ async fn case_03_certificate_renewing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_09_kn_pinned_traffic() {
-    let env = LiveEnv::new("case-09").await;
+async fn traffic_pinned_by_another_tool_returns_to_the_spec() {
+    let env = LiveEnv::new("traffic-pinned").await;
     env.apply("pinned", &image("v1")).await;
     env.ready("pinned").await;
     let pin = json!([{"revisionName": "pinned-00001", "percent": 100}]);
@@ -123,8 +123,8 @@ async fn case_09_kn_pinned_traffic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_13_cold_start_flap() {
-    let env = LiveEnv::with("case-13", &[("ELPIO_ENGINE", "keda")]).await;
+async fn a_cold_start_keeps_a_service_ready() {
+    let env = LiveEnv::with("cold-start", &[("ELPIO_ENGINE", "keda")]).await;
     let spec = json!({"scaling": {"maxScale": 3, "target": 20, "metric": "rps"}, "ingress": {"host": "sleepy.example.com"}});
     env.apply("sleepy", &with(image("v1"), &spec)).await;
     let ready = env.ready("sleepy").await;
@@ -188,8 +188,8 @@ pub async fn enforce_restricted(env: &LiveEnv) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_35_names_at_limits() {
-    let env = LiveEnv::new("case-35").await;
+async fn names_of_the_greatest_length_are_accepted() {
+    let env = LiveEnv::new("names").await;
     let long = format!("a{}", "23456789-1".repeat(6) + "23");
     assert_eq!(long.len(), 63);
     let tag = "a-tag-that-makes-the-name-longer-than-a-label-may-be";
@@ -216,8 +216,8 @@ async fn case_35_names_at_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_37_traffic_to_missing_revision() {
-    let env = LiveEnv::new("case-37").await;
+async fn traffic_to_a_missing_revision_is_reported() {
+    let env = LiveEnv::new("traffic-missing").await;
     env.engine.set_status("Service", "split", FakeStatus::Unchanged);
     let traffic = json!([{"revisionName": "split-00009", "percent": 80, "tag": "old"}, {"latestRevision": true, "percent": 20}]);
     env.apply("split", &with(image("v1"), &json!({"traffic": traffic}))).await;
@@ -245,7 +245,7 @@ async fn case_37_traffic_to_missing_revision() {
 
 /// The add-on up to 0.11 appends a condition of one type at each step.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_42_http_addon_three_ready_conditions() {
+async fn the_last_of_several_ready_conditions_counts() {
     let options = ClusterOptions {
         controller_manager: true,
         crds: vec![Crds::ELPIO, Crds::KEDA, Crds::HTTP_ADD_ON],
@@ -264,7 +264,7 @@ async fn case_42_http_addon_three_ready_conditions() {
     crd.metadata.managed_fields = None;
     crds.replace("httpscaledobjects.http.keda.sh", &PostParams::default(), &crd).await.unwrap();
 
-    let env = LiveEnv::on(cluster, "case-42", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
+    let env = LiveEnv::on(cluster, "conditions", &cluster.kubeconfig(), &[("ELPIO_ENGINE", "keda")]).await;
     env.engine.set_status("HTTPScaledObject", "*", FakeStatus::Unchanged);
     env.apply("old", &with(image("v1"), &json!({"ingress": {"host": "old.example.com"}}))).await;
     let scaled = env.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");

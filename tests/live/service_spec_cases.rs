@@ -23,8 +23,8 @@ fn repository(repository: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_36_odd_hosts() {
-    let env = LiveEnv::new("case-36").await;
+async fn invalid_and_internal_hosts_are_rejected() {
+    let env = LiveEnv::new("hosts").await;
     for (engine, host) in [("keda", "xn--mller-kva.example.com"), ("knative", "xn--mller-kva.example.org")] {
         let spec = json!({"engine": engine, "ingress": {"host": host}});
         env.apply(&format!("puny-{engine}"), &with(image("v1"), &spec)).await;
@@ -56,8 +56,8 @@ async fn case_36_odd_hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_38_private_registry() {
-    let env = LiveEnv::new("case-38").await;
+async fn a_private_registry_and_its_credentials_reach_the_pods() {
+    let env = LiveEnv::new("registry").await;
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     for bad in [
         "registry.example/team/app:v1",
@@ -103,8 +103,8 @@ fn pod(security: PodSecurity) -> Pod {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_psa_and_limitrange() {
-    let env = LiveEnv::with("case-39", &[("ELPIO_ENGINE", "keda")]).await;
+async fn pod_security_is_obeyed_and_a_refusal_is_reported() {
+    let env = LiveEnv::with("pod-security", &[("ELPIO_ENGINE", "keda")]).await;
     enforce_restricted(&env).await;
     let pods: Api<Pod> = Api::namespaced(env.client.clone(), &env.namespace);
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
@@ -127,8 +127,8 @@ async fn case_39_psa_and_limitrange() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_41_service_links_and_port() {
-    let env = LiveEnv::with("case-41", &[("ELPIO_ENGINE", "keda")]).await;
+async fn a_port_reaches_the_container_its_probe_and_its_variable() {
+    let env = LiveEnv::with("port", &[("ELPIO_ENGINE", "keda")]).await;
     let probe = json!({"path": "/healthz?full=1", "periodSeconds": 5});
     let spec = |port: i32| with(image("v1"), &json!({"port": port, "readinessProbe": probe}));
     env.apply("app", &spec(3000)).await;
@@ -161,8 +161,8 @@ async fn case_41_service_links_and_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_66_two_writers_of_one_secret() {
-    let env = LiveEnv::new("replayed-66").await;
+async fn two_writers_of_one_secret_are_rejected() {
+    let env = LiveEnv::new("one-secret").await;
     let secret = |name: &str, target: &str| json!({"name": name, "storeRef": "vault", "secretName": target, "data": [{"secretKey": "k", "remoteKey": "r"}]});
     let twice = json!({"externalSecrets": [secret("a", "db"), secret("b", "db")]});
     let tls =
@@ -174,8 +174,8 @@ async fn replayed_66_two_writers_of_one_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_89_internal_host_of_another_namespace() {
-    let env = LiveEnv::with("replayed-89", &[("ELPIO_ENGINE", "keda")]).await;
+async fn no_custom_domain_takes_an_internal_host() {
+    let env = LiveEnv::with("internal-host", &[("ELPIO_ENGINE", "keda")]).await;
     env.apply("web", &image("v1")).await;
     let scaled = env.any("http.keda.sh/v1alpha1", "HTTPScaledObject", "httpscaledobjects");
     let live = env.object(&scaled, "web", "created", |_| true).await;
@@ -191,8 +191,8 @@ async fn replayed_89_internal_host_of_another_namespace() {
 
 /// What the engine cannot do is named for as long as it is asked for.
 #[tokio::test(flavor = "multi_thread")]
-async fn stranger_15_ignored_fields_stay_named() {
-    let env = LiveEnv::with("stranger-15", &[("ELPIO_ENGINE", "keda")]).await;
+async fn ignored_fields_are_reported_while_they_are_set() {
+    let env = LiveEnv::with("ignored", &[("ELPIO_ENGINE", "keda")]).await;
     env.apply("web", &with(image("v1"), &json!({"ingress": {"enabled": false}}))).await;
     env.ready("web").await;
     let named = env.condition("web", "Reconciled", "True", "Reconciled").await;

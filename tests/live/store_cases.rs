@@ -84,20 +84,20 @@ pub fn keda(tag: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_one_forbidden_namespace_stops_no_other() {
-    let env = LiveEnv::with("case-15-a", &[NO_NAMESPACE]).await;
+async fn one_forbidden_namespace_stops_no_other() {
+    let env = LiveEnv::with("scope-a", &[NO_NAMESPACE]).await;
     let (cluster, user, a) = (env.cluster, "elpio-test-20", env.namespace.clone());
-    let b = cluster.namespace("case-15-b").await;
+    let b = cluster.namespace("scope-b").await;
     grant(&env.client, user, &a).await;
     may_list(cluster, user, &a, true).await;
-    let namespaces = format!("{a},{b},case-15-never-was");
+    let namespaces = format!("{a},{b},scope-never-was");
     let operator =
         start(cluster, user, &[("ELPIO_NAMESPACES", &namespaces), ("ELPIO_LEADER_ELECT", "off")]).await;
     env.apply("web", &keda("v1")).await;
     env.ready("web").await;
     wait_until_leading(&operator, TIMEOUT).await;
     let ready_text = async || operator.get("/readyz").await.unwrap().1;
-    for namespace in [&b, "case-15-never-was"] {
+    for namespace in [&b, "scope-never-was"] {
         let text = ready_text().await;
         assert!(text.contains(&format!("namespace {namespace}: forbidden")), "{text}");
         let log = operator.log();
@@ -131,11 +131,11 @@ async fn case_15_one_forbidden_namespace_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
+async fn the_loss_of_one_namespace_stops_no_other() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let env = LiveEnv::on(cluster, "replayed-50-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
+    let env = LiveEnv::on(cluster, "loss-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
     let (user, a) = ("elpio-test-0", env.namespace.clone());
-    let b = cluster.namespace("replayed-50-b").await;
+    let b = cluster.namespace("loss-b").await;
     for namespace in [&a, &b] {
         grant(&env.client, user, namespace).await;
         may_list(cluster, user, namespace, true).await;
@@ -169,9 +169,9 @@ async fn replayed_50_the_loss_of_a_namespace_is_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_61_one_403_is_not_a_state() {
+async fn one_refused_watch_changes_no_status() {
     let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
-    let env = LiveEnv::on(cluster, "replayed-61", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
+    let env = LiveEnv::on(cluster, "watch-refused", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
     let (user, namespace) = ("elpio-test-0", env.namespace.clone());
     grant(&env.client, user, &namespace).await;
     may_list(cluster, user, &namespace, true).await;
@@ -216,9 +216,9 @@ async fn replayed_61_one_403_is_not_a_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_an_etcd_that_was_restored_is_listed_again() {
+async fn an_etcd_that_was_restored_is_listed_again() {
     let cluster = own(Crds::ALL.to_vec()).await;
-    let mut env = LiveEnv::on(cluster, "case-22", &cluster.kubeconfig(), &[]).await;
+    let mut env = LiveEnv::on(cluster, "etcd-restored", &cluster.kubeconfig(), &[]).await;
     env.apply("web", &keda("v1")).await;
     env.ready("web").await;
     cluster.save_etcd().await;

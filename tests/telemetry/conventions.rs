@@ -75,7 +75,7 @@ async fn every_call_of_a_reconcile_has_the_ids_of_its_span_as_audit_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_86_the_server_is_named_as_it_was_called() {
+async fn the_server_is_named_as_it_was_called() {
     for (server, url, address, port) in [
         ("http://127.0.0.1:8001", "http://127.0.0.1:8001/version", "127.0.0.1", 8001),
         ("https://[::1]:6443", "https://[::1]:6443/version", "::1", 6443),

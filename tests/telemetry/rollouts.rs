@@ -176,7 +176,7 @@ async fn a_rollout_that_was_sampled_stays_so_when_the_sampler_is_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replayed_83_a_callers_random_flag_and_tracestate_are_carried_on() {
+async fn a_callers_random_flag_and_tracestate_are_carried_on() {
     let harness = harness();
     let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
     let seed = RolloutSeed { parent: Some(caller), tracestate: Some("ot=rv:1,vendor=x"), ..SEED };

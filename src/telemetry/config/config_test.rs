@@ -209,7 +209,7 @@ fn service_and_resource() {
 }
 
 #[test]
-fn case_31_otel_resource_escapes() {
+fn resource_attributes_are_decoded_and_a_broken_list_is_dropped() {
     const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
     let long = format!("a={}", "x".repeat(5_000));
     for (list, expected) in [
@@ -247,7 +247,7 @@ fn a_variable_shared_by_all_signals_is_warned_about_once() {
 }
 
 #[test]
-fn case_29_prometheus_pushes_nothing_and_names_the_way_to_the_page() {
+fn prometheus_pushes_nothing_and_names_the_way_to_the_page() {
     const NAME: &str = "OTEL_METRICS_EXPORTER";
     for (value, pushed) in [("prometheus", false), ("Prometheus", false), ("prometheus,otlp", true)] {
         let (config, warnings) = read(&[ON, (NAME, value)]);
@@ -260,7 +260,7 @@ fn case_29_prometheus_pushes_nothing_and_names_the_way_to_the_page() {
 }
 
 #[test]
-fn case_29_what_has_no_effect_is_named_in_one_line() {
+fn variables_without_effect_are_named_in_one_line() {
     let (_, warnings) = read(&[("OTEL_TRACES_SAMPLER_ARG", "0.1")]);
     assert_eq!(warnings, ["not supported, ignored: OTEL_TRACES_SAMPLER_ARG (the sampler takes no argument)"]);
     let variables = [("OTEL_CONFIG_FILE", "/f"), ("OTEL_LOG_LEVEL", "debug"), ("OTEL_ENTITIES", "x")];
@@ -278,7 +278,7 @@ fn case_29_what_has_no_effect_is_named_in_one_line() {
 }
 
 #[test]
-fn replayed_84_words_are_read_in_any_case() {
+fn words_are_read_in_any_case() {
     let config = good(&[
         ON,
         ("OTEL_TRACES_EXPORTER", "OTLP"),

@@ -129,7 +129,7 @@ fn timeouts_compression_and_files() {
 }
 
 #[test]
-fn case_30_a_port_or_a_path_of_http_means_http_where_no_protocol_is_named() {
+fn a_port_or_a_path_of_http_means_http_where_no_protocol_is_named() {
     const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
     const OWN: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
     const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";

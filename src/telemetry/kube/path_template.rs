@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn case_28_an_invented_resource_has_a_constant_template() {
+    fn an_invented_resource_has_a_constant_template() {
         for n in 0..30 {
             for (path, template) in [
                 (

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_32_the_page_is_what_was_asked_for() {
+    fn the_page_has_the_format_that_accept_prefers() {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         for (accept, format) in [
             (prometheus, Format::OpenMetrics100Utf8),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn replayed_72_every_content_type_of_version_1_names_the_escaping() {
+    fn every_content_type_of_version_1_names_the_escaping() {
         for format in
             [Format::Text100, Format::Text100Utf8, Format::OpenMetrics100, Format::OpenMetrics100Utf8]
         {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn replayed_74_what_is_rejected_is_lost_and_reported_once_a_minute() {
+    fn rejected_items_are_lost_and_reported_once_a_minute() {
         let (export_stats, start) = (ExportStats::default(), Instant::now());
         assert_eq!(export_stats.rejection_line(Signal::Traces, start), None);
         export_stats.record_rejected(Signal::Traces, 3, "too old");
