@@ -3,7 +3,8 @@
 //! Used by `controller/workqueue/retry.rs` (reconciles, by error class: 1 s to 5 min), `cluster/store/backoff.rs`
 //! (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events: 1 s to 10 s), `cluster/events/recorder.rs` (the
 //! last Events before the end: from 0.1 s), `telemetry/export/spans/retry.rs`
-//! (exports of spans: 0.1 s to 0.4 s) and `render/function/build_plan.rs` (builds: 10 s to 5 min).
+//! (exports of spans: 0.1 s to 0.4 s) and `render/function/build_plan.rs` (builds: 10 s to 5 min). Jitter alone:
+//! `cluster/store/{definitions,shared_state}.rs`.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Elpio: turns `ElpioService` and `ElpioFunction` objects into the objects of a serverless engine, observable end
 //! to end.
 //!
-//! # The way of the data
+//! # Data flow
 //!
 //! ```text
 //! watch event → cluster::store → controller::workqueue (one reconcile an object at a time)
@@ -41,11 +41,23 @@
 //!
 //! # Import rule (asserted by `tests/architecture/`)
 //!
-//! `backoff` is for all; `api`, `foreign`, `telemetry` import none of the others, but for the part of
-//! telemetry that knows Elpio, which may import the first two; `render` ← `api`, `foreign`; `status` ← those and `render`; `cluster` ← those
-//! but `status`, and `telemetry`; `controller` ← all of these; `operator` joins them; `run` ← `operator`. The
-//! commands that people run, `check` and `plugin`, use `api`, `foreign`, `cluster`, `telemetry`, `terminal` and what
-//! `command_line` has for both (`check` also `config` and `runtime_info`), and nothing of the operator's work.
+//! | module | may import |
+//! |---|---|
+//! | `api`, `backoff`, `foreign`, `signals`, `terminal` | nothing |
+//! | `telemetry` | `api`, `backoff`, `foreign` (generic files: only parts that know nothing of Elpio) |
+//! | `render` | `api`, `backoff`, `foreign` |
+//! | `status` | `api`, `foreign`, `render` |
+//! | `cluster` | `api`, `backoff`, `foreign`, `render`, `telemetry` |
+//! | `config` | `api`, `telemetry` |
+//! | `controller` | `api`, `backoff`, `cluster`, `config`, `foreign`, `render`, `status`, `telemetry` |
+//! | `http` | `config`, `telemetry` |
+//! | `runtime_info` | `telemetry` |
+//! | `operator` | as `controller`, without `backoff`; also `controller`, `http`, `runtime_info` |
+//! | `run` | `cluster`, `config`, `http`, `operator`, `runtime_info`, `signals`, `telemetry` |
+//! | `command_line` | `cluster`, `terminal` |
+//! | `plugin` | `api`, `cluster`, `command_line`, `foreign`, `telemetry`, `terminal` |
+//! | `check` | as `plugin`; also `config`, `runtime_info` |
+//! | `main` | `api`, `check`, `plugin`, `run` |
 
 pub mod api;
 pub mod backoff;

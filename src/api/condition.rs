@@ -6,7 +6,7 @@ use crate::api::attribute_values::attribute_values;
 
 /// Condition types.
 pub mod kind {
-    /// The user's answer: it serves, at this generation.
+    /// Summary: the object is ready at its current generation.
     pub const READY: &str = "Ready";
     /// The children are as the spec says.
     pub const RECONCILED: &str = "Reconciled";
@@ -22,7 +22,7 @@ pub mod kind {
     pub const SERVICE_READY: &str = "ServiceReady";
     /// For kstatus: on its way, or failing in a way that may pass. Present only when True.
     pub const RECONCILING: &str = "Reconciling";
-    /// For kstatus: no retry heals it, only an edit. Present only when True.
+    /// For kstatus: only an edit can fix it. Present only when True.
     pub const STALLED: &str = "Stalled";
 
     /// Every condition type.

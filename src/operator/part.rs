@@ -1,8 +1,8 @@
-//! The error of a part that ended while it was to run on. No more.
+//! The error for a background task that exited unexpectedly.
 
 use tokio::task::JoinError;
 
-/// A part of the operator ended while it was to run on.
+/// A background task of the operator exited unexpectedly.
 #[derive(Debug, thiserror::Error)]
 #[error("a background task of the operator exited unexpectedly: {0}")]
 pub struct TaskExited(String);

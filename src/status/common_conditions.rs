@@ -59,7 +59,7 @@ pub fn reconciled(applied: &Applied, message_when_true: String) -> NewCondition 
     NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message)
 }
 
-/// The user's answer: a copy of the first part that failed, else of the first that is not done.
+/// The summary: a copy of the first part that failed, else of the first that is not done.
 pub fn ready(
     reconciled: &NewCondition,
     parts: &[NewCondition],

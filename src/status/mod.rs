@@ -1,5 +1,7 @@
 //! Pure: what was asked, what was achieved and what the children say become a status and the Events of its
 //! transitions. No client, no clock, no tracing: `now` is handed in.
+//!
+//! It is written by `controller/reconcile/status_write.rs`.
 
 pub mod build;
 pub mod common_conditions;

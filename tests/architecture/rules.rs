@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::source::Source;
 
-/// Who may use what; itself goes without saying. `src/lib.rs` tells the same in words.
+/// What each module may import besides itself. `src/lib.rs` has the same as a table.
 const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("backoff", &[]),

@@ -1,5 +1,5 @@
 //! The list and watch protocol for one resource: pages, resourceVersions, bookmarks, and the errors that they end
-//! in. It keeps no object and waits for nothing but answers.
+//! in. It stores no objects and never backs off.
 //!
 //! kube's own watcher hides bookmarks, resourceVersions and the difference between its errors, which decide here how
 //! soon a watch is back and whether its resourceVersion is still of use.

@@ -11,14 +11,14 @@ use crate::{
     telemetry::Trigger,
 };
 
-/// More than so many items of one namespace that wait are a backlog.
+/// A namespace with more waiting items than this has a backlog.
 pub(super) const BACKLOG: usize = 16;
 
-/// Of every 16 slots of a lane, this many remain for the others, to apply and to write statuses.
+/// Of every 16 slots of a lane, this many remain for the other reconciles, to apply and to write statuses.
 const FEW_OF_16: usize = 1;
 
-/// How long that lasts afterwards: one edit is often followed by another. An API server that is saturated brings the next
-/// one late, and is saturated for as long as the others go on.
+/// How long the limit lasts afterwards, since one edit often follows another. A saturated API server delivers the
+/// next edit late, and stays saturated while the other reconciles continue.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Who goes first, in this order.
@@ -55,7 +55,7 @@ pub enum Eligibility {
     All,
 }
 
-/// Counts who runs, in all lanes of a kind.
+/// Counts the running reconciles in all lanes of a kind.
 #[derive(Debug)]
 pub struct PrecedenceGate {
     running: Mutex<Running>,
@@ -66,7 +66,7 @@ pub struct PrecedenceGate {
 #[derive(Debug, Default)]
 struct Running {
     by_precedence: [RunningClass; 4],
-    /// By lane: how many that are not preferred write their status now.
+    /// By lane: how many reconciles that are not preferred are writing their status.
     statuses: [usize; LANES],
 }
 
@@ -74,13 +74,13 @@ struct Running {
 struct RunningClass {
     /// By lane.
     applying: [usize; LANES],
-    /// They write their status, or wait for that.
+    /// How many write their status, or wait to.
     writing_status: usize,
-    /// When the last one ended.
+    /// When the last reconcile ended.
     ended: Option<Instant>,
 }
 
-/// Counts one that runs, until it is dropped.
+/// Counts a running reconcile until it is dropped.
 #[derive(Debug)]
 pub struct PrecedenceGuard {
     gate: Arc<PrecedenceGate>,
@@ -89,7 +89,7 @@ pub struct PrecedenceGuard {
     writes_status: bool,
 }
 
-/// Counts one that is not preferred and writes its status, until it is dropped.
+/// Counts a status write that is not preferred until it is dropped.
 #[derive(Debug)]
 pub struct StatusGuard {
     gate: Arc<PrecedenceGate>,
@@ -101,7 +101,7 @@ impl RunningClass {
         self.writing_status > 0 || self.applying.iter().any(|count| *count > 0)
     }
 
-    /// When the limit ends after the last one; `None` if it has ended, or one still runs.
+    /// When the limit ends after the last reconcile; `None` if it has ended, or a reconcile still runs.
     fn lingers_until(&self) -> Option<Instant> {
         let until = self.ended.filter(|_| !self.is_running())? + LINGER;
         (until > Instant::now()).then_some(until)
@@ -113,19 +113,19 @@ impl RunningClass {
 }
 
 impl Running {
-    /// Whether a preferred one goes before the others.
+    /// Whether preferred reconciles limit the others.
     fn is_limited(&self) -> bool {
         self.by_precedence[Precedence::Preferred as usize].goes_first()
     }
 
-    /// Whether one more that is not preferred may write in a lane.
+    /// Whether another reconcile that is not preferred may write in a lane.
     fn may_write(&self, lane: Lane, few: usize) -> bool {
         let [_, edits, normal, background] = &self.by_precedence;
         let applying: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
         !self.is_limited() || applying + self.statuses[lane] < few
     }
 
-    /// What may begin to apply in a lane beside those that go first.
+    /// Which reconciles may begin to apply in a lane beside those that go first.
     fn eligibility(&self, lane: Lane, few: usize) -> Eligibility {
         let [_, edits, _, background] = &self.by_precedence;
         if !self.may_write(lane, few) {
@@ -139,7 +139,7 @@ impl Running {
 }
 
 impl PrecedenceGate {
-    /// For lanes with so many slots each.
+    /// A gate for lanes of `slots` slots each.
     #[must_use]
     pub fn new(slots: usize) -> Self {
         let few = (slots * FEW_OF_16 / 16).max(1);
@@ -153,13 +153,13 @@ impl PrecedenceGate {
         }
     }
 
-    /// Who may begin to apply in a lane now.
+    /// Which reconciles may begin to apply in a lane now.
     #[must_use]
     pub fn eligibility(&self, lane: Lane) -> Eligibility {
         self.running.lock().eligibility(lane, self.few)
     }
 
-    /// When that may have changed.
+    /// Completes when the eligibility may have changed.
     pub fn changed(&self) -> impl Future<Output = ()> {
         let (changed, running) = (self.changed.notified(), self.running.lock());
         let next = running.by_precedence.iter().filter_map(RunningClass::lingers_until).min();
@@ -171,14 +171,14 @@ impl PrecedenceGate {
         }
     }
 
-    /// One begins to apply, whoever runs.
+    /// Counts a reconcile that begins to apply, whatever the limit.
     #[must_use]
     pub fn enter(self: &Arc<Self>, lane: Lane, precedence: Precedence) -> PrecedenceGuard {
         self.running.lock().by_precedence[precedence as usize].applying[lane] += 1;
         PrecedenceGuard { gate: self.clone(), lane, precedence, writes_status: false }
     }
 
-    /// One that is not preferred begins to write its status in a lane, if it may.
+    /// Counts a status write that is not preferred, if the limit allows one in this lane.
     #[must_use]
     pub fn try_begin_status(self: &Arc<Self>, lane: Lane) -> Option<StatusGuard> {
         let mut running = self.running.lock();
@@ -205,7 +205,7 @@ impl PrecedenceGate {
 }
 
 impl PrecedenceGuard {
-    /// It no longer applies, and writes its status or waits for that.
+    /// The reconcile has applied: it now writes its status, or waits to.
     pub fn begin_status(&mut self) {
         let mut running = self.gate.running.lock();
         running.by_precedence[self.precedence as usize].writing_status += 1;

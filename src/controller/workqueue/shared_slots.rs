@@ -1,10 +1,10 @@
-//! Who uses the slots of a lane: counts those that apply and those that write a status, and grants what is free. It
+//! The slots of a lane: counts the reconciles that apply and those that write a status, and grants free slots. It
 //! writes nothing.
 //!
-//! What applies and what writes a status share the slots. Where both wait, half of them are for statuses, so that a
-//! status is there soon after its children. Some slots stay free then: requests in flight at a saturated API server
-//! delay its watches, by which everybody learns what was written. Where many reconciles wait to apply, their children
-//! go first: more write at once, and few of them statuses. Namespaces take turns.
+//! Reconciles that apply and those that write a status share the slots. If both wait, half of the slots in use are
+//! for statuses, so that a status follows soon after its children. Some slots then stay free: requests in flight at a
+//! saturated API server delay its watches, through which every client sees the writes. If many reconciles wait to
+//! apply, children go first: more slots are used, and few of them for statuses. Namespaces take turns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,34 +17,34 @@ use crate::controller::workqueue::{
     round_robin::RoundRobin,
 };
 
-/// Where so many reconciles wait for each slot, their children go first.
+/// If this many reconciles wait per slot, children go first.
 pub(super) const MANY_PER_SLOT: usize = 16;
 
-/// How `ELPIO_CONCURRENCY` is used, where it is 16.
+/// How the slots are used if `ELPIO_CONCURRENCY` is 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
-    /// How many write at once.
+    /// How many reconciles write at once.
     pub(super) open: usize,
-    /// How many of these write a status, where children wait too.
+    /// How many of these write a status if children wait too.
     pub(super) for_statuses: usize,
 }
 
-/// Measured at an API server with two cores, as is [`CHILDREN_FIRST`]: docs/benchmark.md.
+/// Measured with an API server on two cores, as is [`CHILDREN_FIRST`]: docs/benchmark.md.
 pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 6 };
 pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 4 };
 
-/// So many times as many children's writes as there are slots may go on without one. By default the API server has 245
-/// seats of 600 for the requests of all service accounts (priority level `workload-low`).
+/// Slow child writes that may continue without a slot, per slot. By default the API server has 245 of its 600 seats
+/// for the requests of all service accounts (priority level `workload-low`).
 pub(super) const SLOW_WRITES_PER_SLOT: usize = 8;
 
-/// One that is preferred waits for no slot while fewer are in use.
+/// A preferred status write does not wait for a slot while fewer than this many are in use.
 const MAX_PREFERRED_STATUSES: usize = 64;
 
-/// The slots, as each of those that use one knows them.
+/// The slots, shared by all that use them.
 #[derive(Debug)]
 pub(super) struct SharedSlots {
     state: Mutex<SlotsState>,
-    /// Of children, that go on without a slot.
+    /// Permits for slow child writes that continue without a slot.
     pub(super) slow_writes: Semaphore,
     gate: Arc<PrecedenceGate>,
     lane: Lane,
@@ -53,9 +53,9 @@ pub(super) struct SharedSlots {
 
 #[derive(Debug)]
 struct SlotsState {
-    /// For the number of slots.
+    /// Scaled to `count`.
     split: Split,
-    /// No item may begin to apply: statuses may use all slots.
+    /// No item is about to apply: statuses may use all slots.
     is_idle: bool,
     applying: usize,
     statuses: StatusCounts,
@@ -65,31 +65,31 @@ struct SlotsState {
 
 #[derive(Debug, Default)]
 struct StatusCounts {
-    /// Without the preferred ones.
+    /// Status writes that are not preferred.
     writing: usize,
-    /// How many of these gave their slot back.
+    /// How many of these released their slot.
     slow: usize,
     preferred: usize,
 }
 
-/// A slot of one that applies; free again on drop.
+/// The slot of a reconcile that applies; released on drop.
 #[derive(Debug)]
 pub(super) struct ApplySlot {
     slots: Arc<SharedSlots>,
 }
 
-/// A slot of one that writes its status; free again on drop.
+/// The slot of a status write; released on drop.
 #[derive(Debug)]
 pub(super) struct StatusSlot {
     slots: Arc<SharedSlots>,
     is_preferred: bool,
     is_slow: bool,
-    /// Unless it is preferred or slow.
+    /// `None` if the write is preferred or slow.
     counted: Option<StatusGuard>,
 }
 
 impl Split {
-    /// The same of so many slots.
+    /// The split, scaled to `count` slots.
     pub(super) fn of(self, count: usize) -> Self {
         let scale = |of_16: usize| (count * of_16).div_ceil(16);
         Self { open: scale(self.open), for_statuses: scale(self.for_statuses) }
@@ -122,7 +122,7 @@ impl SharedSlots {
         Self { state: Mutex::new(state), slow_writes, gate, lane, count }
     }
 
-    /// One begins to apply, whoever runs.
+    /// Counts a reconcile that begins to apply, whatever the limit.
     pub(super) fn enter(&self, precedence: Precedence) -> PrecedenceGuard {
         self.gate.enter(self.lane, precedence)
     }
@@ -132,20 +132,20 @@ impl SharedSlots {
         self.gate.pause(precedence, used).await;
     }
 
-    /// Lets children go first, or in step with statuses: `waiting` is how many wait to apply.
+    /// Lets children go first, or in step with statuses: `waiting` is how many reconciles wait to apply.
     pub(super) fn balance(self: &Arc<Self>, waiting: usize) {
         let split = if waiting >= self.count * MANY_PER_SLOT { CHILDREN_FIRST } else { IN_STEP };
         self.state.lock().split = split.of(self.count);
         self.grant();
     }
 
-    /// Nothing applies for a while: statuses may use all slots.
+    /// No reconcile begins to apply for a while: statuses may use all slots.
     pub(super) fn set_idle(self: &Arc<Self>) {
         self.state.lock().is_idle = true;
         self.grant();
     }
 
-    /// One caller at a time.
+    /// Waits for a slot to apply in. Only one caller may wait at a time.
     pub(super) async fn acquire_to_apply(self: &Arc<Self>) -> Option<ApplySlot> {
         let (sender, granted) = oneshot::channel();
         {
@@ -156,7 +156,7 @@ impl SharedSlots {
         granted.await.ok()
     }
 
-    /// One at once for one that is preferred, unless too many are.
+    /// A slot for a preferred status write, without waiting; `None` if too many of them run.
     pub(super) fn take_preferred(self: &Arc<Self>) -> Option<StatusSlot> {
         let mut state = self.state.lock();
         (state.statuses.preferred < MAX_PREFERRED_STATUSES).then(|| {
@@ -172,9 +172,9 @@ impl SharedSlots {
         granted.await.ok()
     }
 
-    /// Gives what is free to those that wait. Whoever they wait for calls this when it ends.
+    /// Grants free slots to waiting reconciles. Called whenever a slot may have become free.
     pub(super) fn grant(self: &Arc<Self>) {
-        // Where nobody waits any more, the slot that comes back is dropped, which frees it.
+        // If the receiver no longer waits, the slot comes back and is dropped, which frees it.
         loop {
             if let Some((waiting, slot)) = self.next_for_status() {
                 drop(waiting.send(slot));
@@ -214,7 +214,7 @@ impl SharedSlots {
         Some((waiting, self.count_applying(&mut state)))
     }
 
-    /// One for an item that came while the slots were there for statuses: it waits for none of them.
+    /// A slot for an item that arrived while statuses could use all slots: it does not wait for them.
     pub(super) fn take_to_apply(self: &Arc<Self>) -> ApplySlot {
         let mut state = self.state.lock();
         state.is_idle = false;
@@ -235,7 +235,7 @@ impl Drop for ApplySlot {
 }
 
 impl StatusSlot {
-    /// It takes long: others may use the slot, and it no longer goes before them.
+    /// The write is slow: other reconciles may use the slot, and the write loses its precedence.
     pub(super) fn give_up(&mut self) {
         self.counted = None;
         if !self.is_preferred && !self.is_slow {

@@ -1,9 +1,10 @@
-//! How many reconciles write, and whether that is children or a status. It knows nothing of what they write.
+//! The slot of one reconcile: what it writes, and when a slow write releases the slot. It knows no objects.
 //!
-//! Whose turn it is: `shared_slots.rs`. Events have no slot: see [`crate::cluster::events`].
+//! How many slots there are, and whose turn it is: `shared_slots.rs`. Events need no slot: see
+//! [`crate::cluster::events`].
 //!
-//! A write that takes long gives its slot back, so that an engine's webhook that hangs keeps no slot. As each of them
-//! takes a seat at the API server, from which other engines' writes would have to wait, their number is bounded.
+//! A slow write releases its slot, so that a hanging webhook of an engine blocks no slot. The number of slow writes
+//! is bounded, since each occupies a seat at the API server that another engine's write may need.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -15,8 +16,8 @@ use crate::controller::workqueue::{
     shared_slots::{ApplySlot, SharedSlots, StatusSlot},
 };
 
-/// Children that take longer to be written give their slot to another reconcile, and are still written. So does a
-/// status, which then no longer goes before others either.
+/// A write of children or of a status that takes longer releases its slot to another reconcile, and continues. The
+/// status then also loses its precedence.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// The slots of one lane.
@@ -31,19 +32,19 @@ pub struct WorkerSlot {
     applying: Option<ApplySlot>,
     status: Option<StatusSlot>,
     slots: Arc<SharedSlots>,
-    /// Of the item that uses it; kept also where `running` is given up.
+    /// The precedence of the item that uses the slot; kept when `running` is dropped.
     precedence: Precedence,
     running: Option<PrecedenceGuard>,
 }
 
 impl WorkerSlots {
-    /// So many, as far as the gate lets them be used.
+    /// `count` slots, which are used as far as the gate allows.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
         Self { shared: Arc::new(SharedSlots::new(count, lane, gate)) }
     }
 
-    /// A slot for one that applies, as soon as there is one. One caller at a time.
+    /// Waits for a slot to apply in. Only one caller may wait at a time.
     pub async fn acquire(&self) -> WorkerSlot {
         WorkerSlot {
             applying: self.shared.acquire_to_apply().await,
@@ -54,12 +55,12 @@ impl WorkerSlots {
         }
     }
 
-    /// Nobody acquires a slot for a while: statuses may use all.
+    /// No reconcile acquires a slot for a while: statuses may use all slots.
     pub fn set_idle(&self) {
         self.shared.set_idle();
     }
 
-    /// Lets children go first, or in step with statuses: `waiting` is how many wait to apply.
+    /// Lets children go first, or in step with statuses: `waiting` is how many reconciles wait to apply.
     pub fn balance(&self, waiting: usize) {
         self.shared.balance(waiting);
     }
@@ -73,7 +74,7 @@ impl Drop for WorkerSlot {
 }
 
 impl WorkerSlot {
-    /// There is no item yet: statuses may use it until one begins.
+    /// Releases the slot to statuses until there is an item.
     pub fn wait_for_item(&mut self) {
         self.applying = None;
         self.slots.set_idle();
@@ -86,14 +87,14 @@ impl WorkerSlot {
         self.running = Some(self.slots.enter(precedence));
     }
 
-    /// Of the item that uses it.
+    /// The precedence of the item that uses the slot.
     #[must_use]
     pub fn precedence(&self) -> Precedence {
         self.precedence
     }
 
-    /// Runs what writes children or the status; it goes before others for no longer than [`SLOW_WRITE`], and then gives
-    /// the slot back, unless too many children's writes are slow.
+    /// Runs a write of children or of the status. After [`SLOW_WRITE`] the write loses its precedence and releases
+    /// the slot, unless too many children's writes are slow.
     pub async fn while_writing<T>(&mut self, write: impl Future<Output = T>) -> T {
         let (mut write, started) = (pin!(write), Instant::now());
         if let Ok(written) = tokio::time::timeout(SLOW_WRITE, &mut write).await {
@@ -113,7 +114,7 @@ impl WorkerSlot {
         write.await
     }
 
-    /// Moves to those that write their status, which frees the slot among those that apply.
+    /// Releases the slot for applying, and waits for one to write the status.
     pub async fn move_to_status(&mut self, namespace: &str) {
         if self.status.is_some() {
             return;

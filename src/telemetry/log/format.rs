@@ -1,5 +1,7 @@
 //! The format of a log line on stderr: JSON, or for a person; the object is taken from the reconcile that
 //! runs.
+//!
+//! The line of a reconcile: `telemetry/reconcile/mod.rs` (`log_result`).
 
 use std::fmt::{self, Write as _};
 
