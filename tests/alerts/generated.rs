@@ -69,13 +69,13 @@ fn page(objective: &Objective) -> String {
         "\n## What counts\n\n\
          - **Counted:** rollouts that became ready, and rollouts that missed their deadline, `ELPIO_ROLLOUT_DEADLINE` plus `spec.build.timeout` for a function (`elpio_rollouts_total`, `outcome=\"ready\"` and `\"timed_out\"`).\n\
          - **Missed:** those that timed out, and those that were ready after the time above (`elpio_rollout_duration_seconds`).\n\
-         - **Left out:** what was superseded or deleted; and `outcome=\"author_error\"`, a rollout that timed out while its object was `InvalidSpec`, `NameConflict` or\n  \
-         `BuildFailed`, or `ApplyFailed` because a quota, a limit, a policy or a webhook refused a child: its author, or the owner of its namespace, can mend that.\n\
-         - A workload that crashes counts: what an engine reports does not tell whose fault it is. So the target leaves {:.0} % for that, and fewer than {}\n  \
+         - **Left out:** rollouts that were superseded or deleted; and `outcome=\"author_error\"`, a rollout that timed out while its object was `InvalidSpec`, `NameConflict` or\n  \
+         `BuildFailed`, or `ApplyFailed` because a quota, a limit, a policy or a webhook rejected a child: its author, or the owner of its namespace, can fix that.\n\
+         - A workload that crashes counts: the engine's report does not tell whose fault it is. The target therefore leaves {:.0} % for that, and fewer than {}\n  \
          missed rollouts in the longer window raise no alert.\n\
-         - A restart or a change of leader burns nothing: an end is counted once, by the process that wrote it, and every series starts at 0.\n\n\
+         - A restart or a change of leader consumes no error budget: each rollout end is counted once, by the process that wrote it, and every series starts at 0.\n\n\
          ## Alerts\n\n\
-         Each fires while the budget burns too fast in both of its windows: the longer one shows that it matters, the shorter one that it still goes on.\n\n\
+         Each alert fires while the budget burns too fast in both of its windows: the longer one shows that the problem matters, the shorter one that it is still ongoing.\n\n\
          | alert | severity | windows | burn rate | missed, more than | 30 days' budget is spent in |\n|---|---|---|---|---|---|\n",
         100.0 - objective.target,
         objective.at_least
@@ -105,8 +105,8 @@ fn page(objective: &Objective) -> String {
         text,
         "\n## Recorded\n\n{}\nand `…:increase_…`, by cluster, namespace, job, kind and engine. The panels *Error budget left* and *Missed the objective* of\n\
          `dashboards/services.json` show the same from the raw series.\n\n\
-         ## Another objective\n\nChange `dashboards/settings.yaml` and generate rules, panels and this page anew, with the commands at its head. A time has to be a bound of a bucket\n\
-         ([`otel/instruments.md`](../otel/instruments.md)); a test says so.\n",
+         ## Another objective\n\nChange `dashboards/settings.yaml` and regenerate rules, panels and this page with the commands at its head. Each time must be a bucket boundary\n\
+         ([`otel/instruments.md`](../otel/instruments.md)); a test verifies this.\n",
         windows.join(", ") + ","
     );
     text

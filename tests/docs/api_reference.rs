@@ -1,4 +1,4 @@
-//! `docs/api.md`, made of the CRDs' schemas.
+//! `docs/api.md`, generated from the CRDs' schemas.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::top;
 
 const HEADER: &str = "# API reference\n\n\
-    Group `elpio.io`, version `v1alpha1`. Made of the CRDs by `UPDATE_GOLDEN=1 cargo test --test docs api_reference`; `kubectl explain` shows the\n\
-    same. **Bold** fields are required where their parent is set. The API server refuses what breaks a rule. A rule\n\
-    about an engine binds it where the spec names that engine; otherwise the operator checks it, and reports `InvalidSpec`.\n";
+    Group `elpio.io`, version `v1alpha1`. Generated from the CRDs by `UPDATE_GOLDEN=1 cargo test --test docs api_reference`; `kubectl explain` shows the\n\
+    same. **Bold** fields are required if their parent is set. The API server rejects objects that violate a rule. It enforces\n\
+    an engine's rule only if the spec names that engine; otherwise the operator checks it, and reports `InvalidSpec`.\n";
 
 /// One row a field; `[]` is an item of a list, `{}` a value of a map.
 fn fields(path: &str, schema: &Value, required: bool, rows: &mut String, rules: &mut BTreeSet<String>) {
