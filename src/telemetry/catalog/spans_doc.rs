@@ -30,7 +30,7 @@ nanosecond; some backends keep one of equal spans, Jaeger's memory storage shows
 shows the end, also after more attempts that failed. Lost are
 
 - the roots of objects that were deleted while no replica led: nothing of them is left to read;
-- roots that a killed process had not sent, when nobody led again within a minute of their end;
+- roots that a killed process had not sent, when no replica led again within a minute of their end;
 - the other spans that a killed process had not sent: the reconciles of its last `OTEL_BSP_SCHEDULE_DELAY`, longer where the collector did not take them.
 
 Only spans are sent again. `elpio_rollout_duration_seconds` and `elpio_build_duration_seconds` count an end in the process that saw it: a process that
