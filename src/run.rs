@@ -104,7 +104,7 @@ async fn run_until_signal(
     let (stop, stopping) = watch::channel(false);
     // The pages answer until the drain has ended: the last reconciles can be scraped.
     let (close, closing) = watch::channel(false);
-    if let (Some(listener), Some(endpoint)) = (metrics_listener, telemetry.prometheus_endpoint()) {
+    if let (Some(listener), Some(endpoint)) = (metrics_listener, telemetry.metrics_endpoint()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");
         tokio::spawn(http::metrics(listener, endpoint, closing.clone()));
     }

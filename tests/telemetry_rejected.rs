@@ -66,7 +66,7 @@ async fn of_one_protocol() {
     let flushing = Arc::clone(&telemetry);
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
 
-    let endpoint = telemetry.prometheus_endpoint().unwrap();
+    let endpoint = telemetry.metrics_endpoint().unwrap();
     for signal in ["traces", "metrics", "logs"] {
         let value = |family: &str, result: &str| {
             let text = String::from_utf8(endpoint.render(None).1).unwrap();

@@ -57,10 +57,11 @@ pub fn init(
     config: TelemetryConfig,
     identity: Identity,
     log: LogConfig,
-    with_prometheus: bool,
+    with_metrics_endpoint: bool,
 ) -> Result<Telemetry, InitError> {
-    let builder =
-        TelemetryBuilder::new(config, identity).with_prometheus(with_prometheus).with_configured_exporters();
+    let builder = TelemetryBuilder::new(config, identity)
+        .with_metrics_endpoint(with_metrics_endpoint)
+        .with_configured_exporters();
     let (telemetry, subscriber, warnings) = builder.build(&log, std::io::stderr)?;
     tracing::dispatcher::set_global_default(subscriber).map_err(InitError::from_error)?;
     for warning in warnings {

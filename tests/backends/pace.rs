@@ -59,7 +59,7 @@ impl Pushing {
             ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
         ];
         let builder = TelemetryBuilder::new(config(&variables), identity())
-            .with_prometheus(true)
+            .with_metrics_endpoint(true)
             .with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("warn"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
@@ -99,7 +99,7 @@ impl Pushing {
     }
 
     fn value(&self, name: &str) -> f64 {
-        let page = String::from_utf8(self.telemetry.prometheus_endpoint().unwrap().render(None).1).unwrap();
+        let page = String::from_utf8(self.telemetry.metrics_endpoint().unwrap().render(None).1).unwrap();
         elpio_cluster::exposition::sample(&page, name, &[("result", "error")]).unwrap_or(0.0)
             + if name.contains("dropped") {
                 elpio_cluster::exposition::sample(&page, name, &[("result", "queue_full")]).unwrap_or(0.0)

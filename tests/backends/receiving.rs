@@ -226,7 +226,7 @@ impl Pushing {
             variables.iter().filter(|(name, _)| *name != "OTEL_RESOURCE_ATTRIBUTES").copied().collect();
         all.push(("OTEL_RESOURCE_ATTRIBUTES", resource.trim_end_matches(',')));
         let builder = TelemetryBuilder::new(config(&all), identity())
-            .with_prometheus(false)
+            .with_metrics_endpoint(false)
             .with_configured_exporters();
         let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");

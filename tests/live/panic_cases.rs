@@ -69,7 +69,8 @@ async fn a_panic_is_an_event_and_is_tried_again() {
     let env = LiveEnv::with("panics", &[("ELPIO_NAMESPACES", "nobody-is-here")]).await;
     let (client, leading) = (Cluster::shared().await.client().await, watch::channel(true));
     let log = LogConfig { filter: "off".into(), format: LogFormat::Json, ansi: false };
-    let builder = TelemetryBuilder::new(TelemetryConfig::off(), Identity::default()).with_prometheus(true);
+    let builder =
+        TelemetryBuilder::new(TelemetryConfig::off(), Identity::default()).with_metrics_endpoint(true);
     let (telemetry, _, _) = builder.build(&log, std::io::sink).unwrap();
     let (metrics, traces) = (telemetry.metrics(), telemetry.traces());
     let context = WatchContext { shared: Arc::default(), metrics: metrics.clone() };
@@ -96,7 +97,7 @@ async fn a_panic_is_an_event_and_is_tried_again() {
     let note = event.note.unwrap();
     assert!(note.starts_with("internal: ") && note.contains(FAULT), "{note}");
     elpio_cluster::eventually("it is tried again", TIMEOUT, async || {
-        let page = String::from_utf8(telemetry.prometheus_endpoint().unwrap().render(None).1).unwrap();
+        let page = String::from_utf8(telemetry.metrics_endpoint().unwrap().render(None).1).unwrap();
         let labels = [("kind", "ElpioService"), ("error_type", "internal")];
         match exposition::sample(&page, "elpio_reconcile_errors_total", &labels) {
             Some(count) if count >= 2.0 => Ok(()),

@@ -81,7 +81,7 @@ impl Setup {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter")]
     fn outcome(&self, outcome: &str) -> u64 {
-        let text = String::from_utf8(self.telemetry.prometheus_endpoint().unwrap().render(None).1).unwrap();
+        let text = String::from_utf8(self.telemetry.metrics_endpoint().unwrap().render(None).1).unwrap();
         let labels = [("type", "Normal"), ("reason", "Ready"), ("outcome", outcome)];
         exposition::sample(&text, "elpio_events_total", &labels).map_or(0, |value| value as u64)
     }
@@ -100,7 +100,7 @@ fn recorder(client: Client) -> (Recorder, Telemetry) {
     };
     let log = LogConfig { filter: "off".into(), format: LogFormat::Json, ansi: false };
     let (telemetry, ..) = TelemetryBuilder::new(TelemetryConfig::from_env(&|_| None).0, identity)
-        .with_prometheus(true)
+        .with_metrics_endpoint(true)
         .build(&log, std::io::sink)
         .unwrap();
     let recorder = Recorder::new(client, "test", telemetry.metrics(), telemetry.traces());

@@ -257,7 +257,7 @@ async fn without_page_and_push_nothing_is_kept() {
         .with_configured_exporters()
         .build(&log("info"), std::io::sink)
         .unwrap();
-    assert!(warnings.is_empty() && telemetry.prometheus_endpoint().is_none());
+    assert!(warnings.is_empty() && telemetry.metrics_endpoint().is_none());
     let metrics = telemetry.metrics();
     assert_eq!(
         format!("{metrics:?}"),
@@ -287,10 +287,10 @@ async fn without_page_and_push_nothing_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disabled_means_disabled() {
     let builder = TelemetryBuilder::new(config(&[("OTEL_SDK_DISABLED", "true")]), identity())
-        .with_prometheus(true)
+        .with_metrics_endpoint(true)
         .with_configured_exporters();
     let (telemetry, _, warnings) = builder.build(&log("info"), std::io::sink).unwrap();
-    assert!(telemetry.prometheus_endpoint().is_none());
+    assert!(telemetry.metrics_endpoint().is_none());
     assert!(
         warnings.len() == 1
             && warnings[0].contains("OTEL_SDK_DISABLED")

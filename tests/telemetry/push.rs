@@ -20,7 +20,7 @@ pub struct Pushing {
 
 pub fn pushing(variables: &[(&str, &str)]) -> Pushing {
     let builder = TelemetryBuilder::new(config(variables), identity())
-        .with_prometheus(true)
+        .with_metrics_endpoint(true)
         .with_configured_exporters();
     let (telemetry, dispatch, warnings) = builder.build(&log("info"), Lines::default()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
@@ -58,7 +58,7 @@ impl Pushing {
     }
 
     pub fn value(&self, series: &str) -> f64 {
-        let page = String::from_utf8(self.telemetry.prometheus_endpoint().unwrap().render(None).1).unwrap();
+        let page = String::from_utf8(self.telemetry.metrics_endpoint().unwrap().render(None).1).unwrap();
         page.lines()
             .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
             .unwrap_or_else(|| panic!("no {series} in\n{page}"))

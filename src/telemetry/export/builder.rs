@@ -50,13 +50,13 @@ use crate::telemetry::{
 /// let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
 /// let builder = TelemetryBuilder::new(config, Identity::default()).spans(spans.clone());
 /// let (telemetry, _dispatch, _warnings) = builder.build(&log, std::io::sink).unwrap();
-/// assert!(telemetry.prometheus_endpoint().is_none(), "with_prometheus(true) opens the metrics page");
+/// assert!(telemetry.metrics_endpoint().is_none(), "with_metrics_endpoint(true) opens the metrics page");
 /// # });
 /// ```
 pub struct TelemetryBuilder {
     config: TelemetryConfig,
     identity: Identity,
-    with_prometheus: bool,
+    with_metrics_endpoint: bool,
     export_stats: Arc<ExportStats>,
     spans: Vec<Box<dyn SpanProcessor>>,
     records: Vec<Box<dyn LogProcessor>>,
@@ -69,7 +69,7 @@ impl std::fmt::Debug for TelemetryBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TelemetryBuilder")
             .field("config", &self.config)
-            .field("with_prometheus", &self.with_prometheus)
+            .field("with_metrics_endpoint", &self.with_metrics_endpoint)
             .finish_non_exhaustive()
     }
 }
@@ -81,7 +81,7 @@ impl TelemetryBuilder {
         Self {
             config,
             identity,
-            with_prometheus: false,
+            with_metrics_endpoint: false,
             export_stats: Arc::default(),
             spans: Vec::new(),
             records: Vec::new(),
@@ -93,8 +93,8 @@ impl TelemetryBuilder {
 
     /// With the Prometheus page, or without.
     #[must_use]
-    pub fn with_prometheus(mut self, on: bool) -> Self {
-        self.with_prometheus = on && !self.config.disabled;
+    pub fn with_metrics_endpoint(mut self, on: bool) -> Self {
+        self.with_metrics_endpoint = on && !self.config.disabled;
         if on && self.config.disabled {
             self.warnings.push(
                 "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned(),
@@ -223,7 +223,7 @@ impl TelemetryBuilder {
         let readers = std::mem::take(&mut self.readers);
         let is_pushed = !readers.is_empty();
         let meters = providers::meters(
-            self.with_prometheus,
+            self.with_metrics_endpoint,
             readers,
             &self.export_stats,
             &self.identity,

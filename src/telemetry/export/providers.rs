@@ -34,18 +34,18 @@ pub(in crate::telemetry) struct Meters {
 
 /// The instruments; `None` where nothing reads them.
 pub(in crate::telemetry) fn meters(
-    with_prometheus: bool,
+    with_metrics_endpoint: bool,
     readers: Vec<AddReader>,
     export_stats: &Arc<ExportStats>,
     identity: &Identity,
     (resource, scope): (&Resource, &InstrumentationScope),
 ) -> Result<Option<Meters>, InitError> {
-    if !with_prometheus && readers.is_empty() {
+    if !with_metrics_endpoint && readers.is_empty() {
         return Ok(None);
     }
     let mut builder = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(limits);
     let mut prometheus_endpoint = None;
-    let exemplars = with_prometheus.then(Arc::<ExemplarReservoir>::default);
+    let exemplars = with_metrics_endpoint.then(Arc::<ExemplarReservoir>::default);
     if let Some(exemplars) = &exemplars {
         let registry = prometheus::Registry::new();
         let reader = opentelemetry_prometheus::exporter()

@@ -63,7 +63,7 @@ impl Telemetry {
 
     /// The Prometheus page; none when `ELPIO_METRICS` is off.
     #[must_use]
-    pub fn prometheus_endpoint(&self) -> Option<PrometheusEndpoint> {
+    pub fn metrics_endpoint(&self) -> Option<PrometheusEndpoint> {
         self.prometheus_endpoint.clone()
     }
 

@@ -94,7 +94,7 @@ pub fn harness() -> TelemetryHarness {
 pub fn harness_with(variables: &[(&str, &str)], filter: &str) -> TelemetryHarness {
     let (spans, metrics, logs) =
         (InMemorySpanExporter::default(), InMemoryMetricExporter::default(), InMemoryLogExporter::default());
-    let builder = TelemetryBuilder::new(config(variables), identity()).with_prometheus(true);
+    let builder = TelemetryBuilder::new(config(variables), identity()).with_metrics_endpoint(true);
     let builder = builder.spans(spans.clone()).metrics(metrics.clone()).records(logs.clone());
     let lines = Lines::default();
     let (telemetry, dispatch, warnings) = builder.build(&log(filter), lines.clone()).unwrap();
@@ -162,7 +162,7 @@ impl TelemetryHarness {
     }
 
     fn render(&self, accept: Option<&str>) -> String {
-        String::from_utf8(self.telemetry.prometheus_endpoint().unwrap().render(accept).1).unwrap()
+        String::from_utf8(self.telemetry.metrics_endpoint().unwrap().render(accept).1).unwrap()
     }
 
     /// Value of one series of the page.
