@@ -20,6 +20,16 @@ pub enum WatchFailure {
     Failed(String),
 }
 
+impl WatchFailure {
+    /// The API server ended a watch within [`MIN_LIFE`].
+    #[must_use]
+    pub fn ended_at_once() -> Self {
+        Self::Failed("the API server ended the watch at once".to_owned())
+    }
+}
+
+/// A watch that ends sooner has failed, unless it brought changes.
+pub const MIN_LIFE: Duration = Duration::from_secs(1);
 /// How long a refusal must last before it counts, where there is a cache: an API server that starts answers
 /// 403 until its authorizer has synced.
 const FORBIDDEN_AFTER: Duration = Duration::from_secs(10);

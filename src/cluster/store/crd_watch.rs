@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::{
     backoff::jittered,
     cluster::store::{
-        backoff::{WatchBackoff, WatchFailure},
+        backoff::{MIN_LIFE, WatchBackoff, WatchFailure},
         list_watch::of_error,
         shared_state::SharedWatchState,
         watch_handle::WatchContext,
@@ -44,11 +44,14 @@ pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
         };
         guard.record_restart();
         let pause = backoff.record(&failure, Instant::now());
-        if matches!(failure, WatchFailure::Forbidden(_)) {
-            context.shared.set_crds_watched(false);
-            sleep(jittered(FORBIDDEN_PAUSE)).await;
-        } else {
-            context.shared.wait_until_reachable(pause, context.shared.reachable.subscribe()).await;
+        let reachable = context.shared.reachable.subscribe();
+        match failure {
+            WatchFailure::Forbidden(_) => {
+                context.shared.set_crds_watched(false);
+                sleep(jittered(FORBIDDEN_PAUSE)).await;
+            }
+            WatchFailure::Unreachable(_) => context.shared.wait_until_reachable(pause, reachable).await,
+            _ => context.shared.wait_after_error(pause, reachable).await,
         }
     }
 }
@@ -64,19 +67,25 @@ async fn follow(
 ) -> Result<(), WatchFailure> {
     let stream = api.watch_metadata(&WatchParams::default(), "0").await.map_err(|error| of_error(&error))?;
     shared.set_crds_watched(true);
-    backoff.reset();
+    let opened = Instant::now();
     let mut stream = std::pin::pin!(stream);
     while let Some(item) = stream.next().await {
-        match item.map_err(|error| of_error(&error))? {
-            WatchEvent::Error(status) => return Err(of_error(&kube::Error::Api(status))),
-            WatchEvent::Bookmark(_) => {}
+        let event = match item {
+            Ok(WatchEvent::Error(status)) => Err(kube::Error::Api(status)),
+            item => item,
+        };
+        let event = event.inspect_err(|_| backoff.reset_after(opened.elapsed()));
+        match event.map_err(|error| of_error(&error))? {
+            WatchEvent::Error(_) | WatchEvent::Bookmark(_) => {}
             WatchEvent::Added(o) | WatchEvent::Modified(o) | WatchEvent::Deleted(o) => {
                 guard.record_events(1);
                 notify(&o, names, shared, seen);
             }
         }
     }
-    Ok(())
+    backoff.reset_after(opened.elapsed());
+    // What is there already comes first each time, so that events prove nothing.
+    if opened.elapsed() < MIN_LIFE { Err(WatchFailure::ended_at_once()) } else { Ok(()) }
 }
 
 fn notify(

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch as channel};
 use crate::{
     cluster::store::{
         ObjectChange, ObjectStore, Relist, StoredObject,
-        backoff::{WatchBackoff, WatchFailure},
+        backoff::{MIN_LIFE, WatchBackoff, WatchFailure},
         list_watch::{ListWatch, ResourceVersion, WATCH_TIMEOUT, WatchChange, advance},
         shared_state::{SharedWatchState, WatchSignals, WatchTarget},
         watch_handle::{WatchContext, WatchHandle, WatchState},
@@ -27,8 +27,6 @@ const LOG_AFTER: u32 = 2;
 const ABSENT_PAUSE: Duration = Duration::from_mins(10);
 /// A CRD is seen before it is served: how long it is asked for quickly.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
-/// A watch that ends sooner, and brought nothing, has failed.
-const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// Starts a watch of the first of these versions that is served. `on_change` is called for every change,
 /// `on_state` after each change of its state.
@@ -153,7 +151,7 @@ where
             self.take(change);
         }
         if quiet && opened.elapsed() < MIN_LIFE {
-            return Err(WatchFailure::Failed("the API server ended the watch at once".to_owned()));
+            return Err(WatchFailure::ended_at_once());
         }
         self.backoff.reset_after(opened.elapsed());
         // Sooner than asked for: the API server stopped, or something between.

@@ -57,10 +57,13 @@ impl WatchHandle {
         self.state.borrow().clone()
     }
 
-    /// Sees every change of its state.
+    /// Sees every change of its state from now on.
     #[must_use]
     pub fn states(&self) -> channel::Receiver<WatchState> {
-        self.state.clone()
+        let mut states = self.state.clone();
+        // A clone has seen what the original has, and nothing reads the original.
+        states.mark_unchanged();
+        states
     }
 
     /// Ends when it is no longer pending.
