@@ -28,7 +28,7 @@ use crate::{
             ObjectChange, ObjectStore,
             list_watch::ListWatch,
             reflector,
-            shared_state::WatchTarget,
+            shared_state::{WatchRole, WatchTarget},
             watch_handle::{WatchContext, WatchHandle},
         },
     },
@@ -151,7 +151,7 @@ impl<K: Kind> AnyController for Controller<K> {
         let start = |scope: String| {
             let list_watch = ListWatch::new::<Object<K>>(client.clone(), &(), &scope, "");
             let this = self.clone();
-            let target = WatchTarget { resource: K::KIND.as_str(), scope };
+            let target = WatchTarget { role: WatchRole::Own, resource: K::KIND.as_str(), scope };
             reflector::spawn(
                 vec![(VERSION, list_watch)],
                 target,

@@ -18,7 +18,7 @@ use crate::{
             compact::CompactObject,
             list_watch::ListWatch,
             reflector,
-            shared_state::{SharedWatchState, WatchTarget},
+            shared_state::{SharedWatchState, WatchRole, WatchTarget},
             watch_handle::{WatchContext, WatchHandle, WatchState},
         },
     },
@@ -204,7 +204,7 @@ impl ChildStore {
             let client = self.client.clone();
             (*version, ListWatch::new::<DynamicObject>(client, &resource, scope, owner_label(kind)))
         };
-        let target = WatchTarget { resource: kind.label(), scope: scope.to_owned() };
+        let target = WatchTarget { role: WatchRole::Child, resource: kind.label(), scope: scope.to_owned() };
         let (on_change, on_availability) = (on_change.clone(), on_availability.clone());
         let namespace = scope.to_owned();
         reflector::spawn(

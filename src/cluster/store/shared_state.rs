@@ -42,9 +42,20 @@ impl Broadcast {
     }
 }
 
+/// As what a watch sees its objects: a function's child is an `ElpioService` too, and has a watch of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WatchRole {
+    /// As objects that are reconciled.
+    Own,
+    /// As children.
+    Child,
+}
+
 /// What one watch is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatchTarget {
+    /// As what it sees its objects.
+    pub role: WatchRole,
     /// The kind's label in metrics.
     pub resource: &'static str,
     /// The namespace watched; "" for all.
@@ -52,6 +63,11 @@ pub struct WatchTarget {
 }
 
 impl WatchTarget {
+    /// What tells it from the other watches of its namespace.
+    fn key(&self) -> (&'static str, WatchRole) {
+        (self.resource, self.role)
+    }
+
     /// The namespace, for people.
     pub(super) fn namespace(&self) -> &str {
         if self.scope.is_empty() { "all" } else { &self.scope }
@@ -62,8 +78,8 @@ impl WatchTarget {
 struct ScopeState {
     permitted: Broadcast,
     /// When a watch brought something last. Its events are in order: what happened before is known.
-    last_events: BTreeMap<&'static str, Instant>,
-    refused: BTreeMap<&'static str, String>,
+    last_events: BTreeMap<(&'static str, WatchRole), Instant>,
+    refused: BTreeMap<(&'static str, WatchRole), String>,
 }
 
 /// The signals as they were when an attempt began, so that none is lost during it.
@@ -182,7 +198,7 @@ impl SharedWatchState {
                 "watch forbidden: objects that need this resource wait until the permission is granted"
             );
         }
-        refused.insert(watch.resource, why.to_owned());
+        refused.insert(watch.key(), why.to_owned());
     }
 
     fn record_not_failing(&self, watch: &WatchTarget) {
@@ -199,7 +215,7 @@ impl SharedWatchState {
         let Some(scope) = scopes.get_mut(&watch.scope).filter(|scope| !scope.refused.is_empty()) else {
             return;
         };
-        if scope.refused.remove(watch.resource).is_some() {
+        if scope.refused.remove(&watch.key()).is_some() {
             scope.permitted.send();
             if scope.refused.is_empty() {
                 let namespace = watch.namespace();
@@ -209,20 +225,20 @@ impl SharedWatchState {
     }
 
     /// A watch brought an event, a bookmark or a list that was asked for at this time.
-    pub(super) fn record_event(&self, WatchTarget { resource, scope }: &WatchTarget, at: Instant) {
+    pub(super) fn record_event(&self, watch: &WatchTarget, at: Instant) {
         let mut scopes = self.scopes.lock();
-        match scopes.get_mut(scope) {
-            Some(state) => drop(state.last_events.insert(resource, at)),
-            None => drop(scopes.entry(scope.clone()).or_default().last_events.insert(resource, at)),
+        match scopes.get_mut(&watch.scope) {
+            Some(state) => drop(state.last_events.insert(watch.key(), at)),
+            None => drop(scopes.entry(watch.scope.clone()).or_default().last_events.insert(watch.key(), at)),
         }
     }
 
-    /// Whether the watch of this resource has brought something within `age`: no older deletion is unknown.
+    /// Whether the watch of a kind of Elpio's own has brought something within `age`: no older deletion is unknown.
     #[must_use]
-    pub fn is_current(&self, resource: &str, namespace: &str, age: Duration) -> bool {
-        let scopes = self.scopes.lock();
+    pub fn is_current(&self, kind: &'static str, namespace: &str, age: Duration) -> bool {
+        let (scopes, key) = (self.scopes.lock(), (kind, WatchRole::Own));
         let mut of_scopes = ["", namespace].into_iter().filter_map(|scope| scopes.get(scope));
-        of_scopes.any(|state| state.last_events.get(resource).is_some_and(|at| at.elapsed() <= age))
+        of_scopes.any(|state| state.last_events.get(&key).is_some_and(|at| at.elapsed() <= age))
     }
 
     /// How many watches are refused in each namespace that has or had one ("all": in all of them).
@@ -238,18 +254,21 @@ impl SharedWatchState {
 
     /// What may not be watched, for people: a namespace as a whole, where it is all of `own`.
     #[must_use]
-    pub fn not_watched(&self, own: &[&str]) -> Vec<String> {
+    pub fn not_watched(&self, own: &[&'static str]) -> Vec<String> {
         let scopes = self.scopes.lock();
+        let is_refused = |state: &ScopeState, kind| state.refused.contains_key(&(kind, WatchRole::Own));
         let describe = |(scope, state): (&String, &ScopeState)| {
             let location = match scope.as_str() {
                 "" => String::new(),
                 namespace => format!("namespace {namespace}"),
             };
-            if !scope.is_empty() && own.iter().all(|kind| state.refused.contains_key(kind)) {
+            if !scope.is_empty() && own.iter().all(|kind| is_refused(state, *kind)) {
                 return vec![format!("{location}: forbidden")];
             }
             let within = if location.is_empty() { String::new() } else { format!(" in {location}") };
-            state.refused.keys().map(|resource| format!("{resource}{within}: forbidden")).collect()
+            let mut resources: Vec<&str> = state.refused.keys().map(|(resource, _)| *resource).collect();
+            resources.dedup();
+            resources.into_iter().map(|resource| format!("{resource}{within}: forbidden")).collect()
         };
         scopes.iter().flat_map(describe).collect()
     }

@@ -3,7 +3,11 @@
 use super::*;
 
 fn watch(resource: &'static str, scope: &str) -> WatchTarget {
-    WatchTarget { resource, scope: scope.to_owned() }
+    WatchTarget { role: WatchRole::Own, resource, scope: scope.to_owned() }
+}
+
+fn child_watch(resource: &'static str, scope: &str) -> WatchTarget {
+    WatchTarget { role: WatchRole::Child, ..watch(resource, scope) }
 }
 
 #[test]
@@ -43,6 +47,37 @@ fn a_watch_is_current_where_it_brought_something_just_now() {
     assert!(!is_current("ElpioService", "team-a"), "silent for two seconds");
     state.record_event(&watch("ElpioService", ""), now);
     assert!(is_current("ElpioService", "team-a"), "one watch of all namespaces");
+}
+
+#[test]
+fn the_watch_of_children_of_a_kind_is_not_that_of_the_kind() {
+    let state = SharedWatchState::default();
+    let kind = "ElpioService";
+    let (own, children) = (watch(kind, "team-a"), child_watch(kind, "team-a"));
+    state.record_event(&children, Instant::now());
+    assert!(!state.is_current(kind, "team-a", Duration::from_secs(1)));
+
+    state.record_failing(&own, "no answer");
+    state.record_working(&children);
+    assert_eq!(state.failing.lock().iter().collect::<Vec<_>>(), [&own]);
+
+    state.record_refused(&children, "no");
+    assert_eq!(state.not_watched(&[kind]), ["ElpioService in namespace team-a: forbidden"], "not as a whole");
+    state.record_refused(&own, "no");
+    state.record_working(&children);
+    assert_eq!(state.not_watched(&[kind]), ["namespace team-a: forbidden"]);
+    assert_eq!(state.refused_watches(), [("team-a".to_owned(), 1)]);
+}
+
+#[test]
+fn a_kind_of_which_two_watches_are_refused_is_named_once() {
+    let state = SharedWatchState::default();
+    let kind = "ElpioService";
+    for watch in [watch(kind, ""), child_watch(kind, "")] {
+        state.record_refused(&watch, "no");
+    }
+    assert_eq!(state.not_watched(&[kind]), ["ElpioService: forbidden"]);
+    assert_eq!(state.refused_watches(), [("all".to_owned(), 2)]);
 }
 
 #[tokio::test]
