@@ -19,6 +19,7 @@ mod canary;
 mod cause_cases;
 mod check;
 mod check_faults;
+mod deleted_cases;
 mod drift_cases;
 mod errors;
 mod event_cases;

@@ -53,7 +53,7 @@ async fn an_object_with_equal_fields_is_not_taken_over() {
 }
 
 /// Holds matching requests for as long as the first semaphore has no permit; each that arrives adds one to the second.
-fn hold(
+pub fn hold(
     proxy: &FaultProxy,
     matches: impl Fn(&http::request::Parts) -> bool + Send + 'static,
 ) -> (Arc<Semaphore>, Arc<Semaphore>) {
@@ -68,7 +68,7 @@ fn hold(
     (gate, arrived)
 }
 
-async fn arrives(arrived: &Semaphore, what: &str) {
+pub async fn arrives(arrived: &Semaphore, what: &str) {
     tokio::time::timeout(TIMEOUT, arrived.acquire()).await.expect(what).unwrap().forget();
 }
 

@@ -53,6 +53,7 @@ impl ApplyAttempt<'_> {
     }
 
     async fn apply_if_changed(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
+        self.ensure_owner_known()?;
         match (&child.mode, self.live.get(&child.id)) {
             (WriteMode::Retain, _) => Ok(WriteResult::NotWritten(ChildOutcome::Unchanged)),
             (WriteMode::Patch(patch), _) => {
@@ -123,13 +124,20 @@ impl ApplyAttempt<'_> {
     async fn check_unseen_owner(&self) -> Result<(), WriteError> {
         let (kind, namespace) = (self.owner.kind, self.owner.namespace);
         if self.applier.children.watches().is_current(kind, namespace, MAX_SILENCE) {
-            return Ok(());
+            return Ok(self.ensure_owner_known()?);
         }
         self.check_owner().await
     }
 
+    /// Nothing is written for an owner whose deletion the watch has shown since the reconcile began. A write with its
+    /// uid would give orphans an owner that is gone, and garbage collection would delete them.
+    pub(super) fn ensure_owner_known(&self) -> Result<(), StopReason> {
+        if (self.is_owner_known)() { Ok(()) } else { Err(StopReason::OwnerDeleted) }
+    }
+
     /// The owner still exists, or nothing is created or adopted for it.
     pub(super) async fn check_owner(&self) -> Result<(), WriteError> {
+        self.ensure_owner_known()?;
         let ask = async || {
             ownership::owner_exists(&self.applier.client, self.owner).await.map_err(ApplyError::from)
         };

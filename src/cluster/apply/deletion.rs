@@ -30,6 +30,7 @@ impl ApplyAttempt<'_> {
         if live.metadata.deletion_timestamp.is_some() {
             return Ok(false);
         }
+        self.ensure_owner_known()?;
         let span = step_for(ChildStep::Delete, id.kind);
         let response = self.applier.delete(self.owner, id, live).instrument(span.clone()).await;
         match response {

@@ -36,7 +36,7 @@ use crate::{
 /// ```no_run
 /// # use elpio_operator::{cluster::apply::Applier, render::{Desired, Owner, applied::LiveChildren}};
 /// # async fn example(applier: Applier, owner: Owner<'_>, desired: Desired, live: LiveChildren) {
-/// let result = applier.apply(&owner, &desired.children, &live).await;
+/// let result = applier.apply(&owner, &|| true, &desired.children, &live).await;
 /// for (child, failure) in result.applied.failures() {
 ///     eprintln!("{}: {}", child.name, failure.message);
 /// }
@@ -65,14 +65,21 @@ impl Applier {
         Self { client, children, leading, persistent_drift: Arc::default() }
     }
 
-    /// I/O: applies `desired` in order and deletes what `live` has beyond it.
-    pub async fn apply(&self, owner: &Owner<'_>, desired: &[Child], live: &LiveChildren) -> ApplyResult {
+    /// I/O: applies `desired` in order and deletes what `live` has beyond it, as long as `is_owner_known`.
+    pub async fn apply(
+        &self,
+        owner: &Owner<'_>,
+        is_owner_known: &IsOwnerKnown<'_>,
+        desired: &[Child],
+        live: &LiveChildren,
+    ) -> ApplyResult {
         let mut attempt = ApplyAttempt {
             applier: self,
             owner,
             live,
             owner_exists: OnceCell::new(),
             result: ApplyResult::default(),
+            is_owner_known,
         };
         attempt.result.stopped = attempt.execute(desired, &plan_prune(live, desired)).await.err();
         attempt.result
@@ -82,10 +89,14 @@ impl Applier {
 /// One apply of one owner's children.
 struct ApplyAttempt<'a> {
     applier: &'a Applier,
+/// Whether the owner's store has it, with its uid and not being deleted. No I/O.
+pub type IsOwnerKnown<'a> = dyn Fn() -> bool + Send + Sync + 'a;
+
     owner: &'a Owner<'a>,
     live: &'a LiveChildren,
     /// Asked for once, before the first child is created or adopted.
     owner_exists: OnceCell<Result<bool, ApplyError>>,
+    is_owner_known: &'a IsOwnerKnown<'a>,
     result: ApplyResult,
 }
 

@@ -28,8 +28,7 @@ pub struct ApplyResult {
 pub enum StopReason {
     /// The Lease is lost: another replica writes now.
     LeadershipLost,
-    /// The owner was deleted, is being deleted, or was recreated under its name; the watch has not delivered
-    /// that yet.
+    /// The owner was deleted, is being deleted, or was recreated under its name, since the reconcile began.
     OwnerDeleted,
 }
 

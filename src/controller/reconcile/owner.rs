@@ -4,7 +4,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{API_VERSION, annotation},
-    cluster::clock,
+    cluster::{ObjectKey, clock, store::ObjectStore},
     controller::{
         kinds::{Kind, Object, ReconcileContext},
         reconcile::ReconcileRequest,
@@ -19,6 +19,13 @@ pub(super) struct OwnerMeta {
     pub uid: String,
     build: Option<String>,
     no_grandchildren: LiveChildren,
+}
+
+/// Whether the watch still has this object, and it is not being deleted.
+pub(super) fn is_known<K: Kind>(store: &ObjectStore<Object<K>>, object: &Object<K>) -> bool {
+    let known =
+        store.get(&ObjectKey::from_object(object)).filter(|known| known.metadata.uid == object.metadata.uid);
+    known.is_some_and(|known| known.metadata.deletion_timestamp.is_none())
 }
 
 impl OwnerMeta {
