@@ -36,6 +36,7 @@ mod invalid;
 mod leader_cases;
 mod life;
 mod lost;
+mod note_cases;
 mod object_cases;
 mod optional;
 mod ownership_cases;

@@ -4,13 +4,14 @@
 use jiff::Timestamp;
 
 use crate::{
+    api::condition::kind,
     cluster::apply::result::ApplyResult,
-    controller::kinds::Kind,
+    controller::kinds::{Kind, Object},
     render::{
         Desired, FieldError,
         applied::{ChildOutcome, LiveChildren},
     },
-    status::StatusUpdate,
+    status::{StatusUpdate, conditions::find_condition},
 };
 
 /// What became of a spec: it is invalid, or it was applied to the children.
@@ -28,22 +29,36 @@ pub(super) struct Attempt<S> {
     pub invalid: Option<Vec<FieldError>>,
     /// What was achieved.
     pub result: ApplyResult,
-    /// A child that was there already was changed.
+    /// A child that was in place already was changed, or created again.
     pub child_corrected: bool,
     /// When the objects are to be looked at again, although nothing changes.
     pub due_at: Option<Timestamp>,
 }
 
 impl<S> Attempt<S> {
-    /// Keeps of an attempt what its result needs; `live` are the children before it.
-    pub fn new<K: Kind>(applied: SpecOutcome<K>, update: StatusUpdate<S>, live: &LiveChildren) -> Self {
+    /// Keeps of an attempt what its result needs; `object` and `live`, its children, are as they were before it.
+    pub fn new<K: Kind<Status = S>>(
+        applied: SpecOutcome<K>,
+        update: StatusUpdate<S>,
+        object: &Object<K>,
+        live: &LiveChildren,
+    ) -> Self {
         let (invalid, result, due_at) = match applied {
             SpecOutcome::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
             SpecOutcome::Applied { desired, result, .. } => (None, result, desired.due_at),
         };
         let mut outcomes = result.applied.outcomes.iter();
+        // What is not there any more was deleted, where all children of this generation have been in place.
+        let was_in_place = |id| live.contains_key(id) || were_all_in_place::<K>(object);
         let child_corrected =
-            outcomes.any(|(id, outcome)| *outcome == ChildOutcome::Changed && live.contains_key(id));
+            outcomes.any(|(id, outcome)| *outcome == ChildOutcome::Changed && was_in_place(id));
         Self { update, invalid, result, child_corrected, due_at }
     }
+}
+
+/// Whether the status says so of the object's generation.
+fn were_all_in_place<K: Kind>(object: &Object<K>) -> bool {
+    let conditions = object.status.as_ref().map_or(&[][..], K::conditions);
+    find_condition(conditions, kind::RECONCILED)
+        .is_some_and(|c| c.status == "True" && c.observed_generation == object.metadata.generation)
 }

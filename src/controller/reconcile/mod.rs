@@ -169,7 +169,7 @@ impl<K: Kind> Reconciler<K> {
         }
         let input = self.status_input(request);
         let update = self.compute_status(&ctx, request.object, &applied, &input); // pure
-        Ok(Attempt::new(applied, update, &live))
+        Ok(Attempt::new::<K>(applied, update, request.object, &live))
     }
 
     /// Pure.
