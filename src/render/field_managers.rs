@@ -15,6 +15,16 @@ pub struct CoOwnedField {
     pub managers: Vec<String>,
     /// Its JSON pointer in the live object, as segments.
     pointer: Vec<Segment>,
+    /// Where, as steps of a field set.
+    steps: Vec<String>,
+}
+
+impl CoOwnedField {
+    /// Whether an object has the field.
+    #[must_use]
+    pub fn is_in(&self, object: &Value) -> bool {
+        locate(self.steps.iter().map(String::as_str), object).is_some()
+    }
 }
 
 /// A step of a JSON pointer, in the order in which elements can be removed from the last to the first.
@@ -136,17 +146,27 @@ fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Op
     if managers.is_empty() {
         return None;
     }
-    let (mut value, mut pointer, mut text) = (live, Vec::new(), String::new());
+    let pointer = locate(path.iter().copied(), live)?;
+    let mut text = String::new();
+    for step in path {
+        append(&mut text, step);
+    }
+    let steps = path.iter().map(|step| (*step).to_owned()).collect();
+    Some(CoOwnedField { path: text, managers, pointer, steps })
+}
+
+/// The JSON pointer of a field in an object that has it.
+fn locate<'a>(path: impl Iterator<Item = &'a str>, object: &Value) -> Option<Vec<Segment>> {
+    let (mut value, mut pointer) = (object, Vec::new());
     for step in path {
         let segment = resolve(step, value)?;
         value = match &segment {
             Segment::Key(key) => value.get(key)?,
             Segment::Index(index) => value.get(*index)?,
         };
-        append(&mut text, step);
         pointer.push(segment);
     }
-    Some(CoOwnedField { path: text, managers, pointer })
+    Some(pointer)
 }
 
 /// The key or index that a step of a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`) means.

@@ -77,17 +77,17 @@ impl ApplyAttempt<'_> {
         }
         let differences = differences(child, live);
         let uid = live.uid().unwrap_or_default();
-        if differences.is_empty() {
-            return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
-        }
-        if self.applier.persistent_drift.is_known(&uid, child.hash(), &differences) {
+        if differences.is_empty() || self.applier.persistent_drift.is_known(&uid, child.hash(), &differences)
+        {
             self.note_persistent_drift(&child.id, &differences);
+            self.note_held_fields(child, live);
             return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
         let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
         let written = self.applier.server_side_apply(self.owner, child, options).await?;
         let written = self.remove_dropped(&child.id, live, written).await?;
         self.record_persistent_drift(child, &written);
+        self.note_held_fields(child, &written);
         Ok(self.written(&child.id, Some(live), written))
     }
 
@@ -219,11 +219,8 @@ impl ApplyAttempt<'_> {
                 continue;
             }
             tracing::debug!(error = error.message, "failed to remove dropped fields");
-            let name = id.to_string();
-            self.result.applied.notes.extend(held.iter().map(|field| {
-                let managers = field.managers.join(", ");
-                format!("{name}: field {} is also owned by field manager {managers}", field.path)
-            }));
+            let (uid, held_fields) = (now.uid().unwrap_or_default(), &self.applier.held_fields);
+            held_fields.record(&self.applier.children, (id.kind, self.key(id)), &uid, held);
             return Ok(now);
         }
     }
@@ -238,10 +235,22 @@ impl ApplyAttempt<'_> {
     fn record_persistent_drift(&mut self, child: &Child, written: &DynamicObject) {
         let differences = differences(child, written);
         self.note_persistent_drift(&child.id, &differences);
-        let key = ObjectKey { namespace: self.owner.namespace.to_owned(), name: child.id.name.clone() };
         let uid = written.uid().unwrap_or_default();
         let (drift, children) = (&self.applier.persistent_drift, &self.applier.children);
-        drift.record(children, (child.id.kind, key), (&uid, child.hash()), differences);
+        drift.record(children, (child.id.kind, self.key(&child.id)), (&uid, child.hash()), differences);
+    }
+
+    fn key(&self, id: &ChildId) -> ObjectKey {
+        ObjectKey { namespace: self.owner.namespace.to_owned(), name: id.name.clone() }
+    }
+
+    fn note_held_fields(&mut self, child: &Child, live: &DynamicObject) {
+        let objects = || (serde_json::to_value(live).unwrap_or_default(), child.manifest());
+        let held = self.applier.held_fields.of_child(&live.uid().unwrap_or_default(), objects);
+        self.result.applied.notes.extend(held.iter().map(|field| {
+            let managers = field.managers.join(", ");
+            format!("{}: field {} is also owned by field manager {managers}", child.id, field.path)
+        }));
     }
 
     fn note_persistent_drift(&mut self, id: &ChildId, differences: &[Difference]) {

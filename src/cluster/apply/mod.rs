@@ -4,6 +4,7 @@
 mod child_write;
 mod deletion;
 mod engine_switch;
+pub mod held_fields;
 pub mod ownership;
 pub mod persistent_drift;
 pub mod prune_plan;
@@ -18,6 +19,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::{
     cluster::{
         apply::{
+            held_fields::HeldFields,
             persistent_drift::PersistentDrift,
             prune_plan::{PrunePlan, clash, plan_prune},
             result::{ApplyError, ApplyResult, StopReason},
@@ -50,6 +52,7 @@ pub struct Applier {
     pub children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
     persistent_drift: Arc<PersistentDrift>,
+    held_fields: Arc<HeldFields>,
 }
 
 impl std::fmt::Debug for Applier {
@@ -62,7 +65,7 @@ impl Applier {
     /// An applier that writes while `leading` is true.
     #[must_use]
     pub fn new(client: Client, children: Arc<ChildStore>, leading: watch::Receiver<bool>) -> Self {
-        Self { client, children, leading, persistent_drift: Arc::default() }
+        Self { client, children, leading, persistent_drift: Arc::default(), held_fields: Arc::default() }
     }
 
     /// I/O: applies `desired` in order and deletes what `live` has beyond it, as long as `is_owner_known`.
@@ -76,27 +79,27 @@ impl Applier {
         let mut attempt = ApplyAttempt {
             applier: self,
             owner,
+            is_owner_known,
             live,
             owner_exists: OnceCell::new(),
             result: ApplyResult::default(),
-            is_owner_known,
         };
         attempt.result.stopped = attempt.execute(desired, &plan_prune(live, desired)).await.err();
         attempt.result
     }
 }
 
-/// One apply of one owner's children.
-struct ApplyAttempt<'a> {
-    applier: &'a Applier,
 /// Whether the owner's store has it, with its uid and not being deleted. No I/O.
 pub type IsOwnerKnown<'a> = dyn Fn() -> bool + Send + Sync + 'a;
 
+/// One apply of one owner's children.
+struct ApplyAttempt<'a> {
+    applier: &'a Applier,
     owner: &'a Owner<'a>,
+    is_owner_known: &'a IsOwnerKnown<'a>,
     live: &'a LiveChildren,
     /// Asked for once, before the first child is created or adopted.
     owner_exists: OnceCell<Result<bool, ApplyError>>,
-    is_owner_known: &'a IsOwnerKnown<'a>,
     result: ApplyResult,
 }
 
