@@ -7,8 +7,12 @@ use elpio_cluster::{Cluster, Operator, eventually, process::Exit};
 use elpio_operator::cluster::leader_election::lease::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use serde_json::json;
 
-use crate::live_env::{LiveEnv, TIMEOUT, binary, image, summary};
+use crate::{
+    function_env::{Functions, spec},
+    live_env::{LiveEnv, TIMEOUT, binary, image, summary},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_on_a_settled_cluster_writes_nothing() {
@@ -33,6 +37,26 @@ async fn a_restart_on_a_settled_cluster_writes_nothing() {
     let asked = env.requests_since(mark).filter(|e| !matches!(e.verb.as_str(), "list" | "watch"));
     assert!(asked.is_empty(), "{:?}", asked.count());
     assert_eq!(env.counted("elpio_services_ready", &[]).await, 3.0);
+}
+
+/// A tenant may write a run of a function, and nest in it what the API server takes and nobody reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_nested_too_deep_holds_no_build_up_after_a_restart() {
+    let mut f = Functions::new("restart-deep").await;
+    let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+    let run = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun",
+        "metadata": {"name": "deep", "labels": {"elpio.io/function": "x"}},
+        "spec": {"params": [{"name": "a", "value": deep}]}});
+    // Sent as text, since the answer cannot be decoded.
+    let path = format!("/apis/tekton.dev/v1/namespaces/{}/pipelineruns", f.env.namespace);
+    let request = http::Request::post(path).header("content-type", "application/json");
+    f.env.client.request_text(request.body(run.to_string().into_bytes()).unwrap()).await.unwrap();
+    f.env.operator.kill();
+    f.env.restart().await;
+    f.apply(&spec("v1"), &json!({})).await;
+    f.run().await;
+    let log = f.env.operator.log();
+    assert!(log.contains("failed to decode a listed object") && log.contains("deep"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

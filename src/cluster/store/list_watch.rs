@@ -10,13 +10,13 @@ use futures::{AsyncReadExt, Stream, StreamExt};
 use kube::{
     Client, Resource,
     api::{ListParams, WatchParams},
-    core::{ObjectList, PartialObjectMeta, Request, Status, WatchEvent, request},
+    core::{ObjectList, Request, Status, WatchEvent, request},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::cluster::{
     client::call::CALL_TIMEOUT,
-    store::{backoff::WatchFailure, stored_object::StoredObject},
+    store::{backoff::WatchFailure, list_page, stored_object::StoredObject},
 };
 
 /// Fewer than client-go's 500, so that a list takes little memory while it is parsed.
@@ -126,7 +126,7 @@ impl ListWatch {
         if text.len() as u64 > max {
             return Ok(None);
         }
-        serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
+        list_page::decode(&text).map(Some).map_err(kube::Error::SerdeError)
     }
 
     /// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
@@ -145,7 +145,7 @@ impl ListWatch {
     async fn newest(&self, params: &ListParams) -> Result<ResourceVersion, WatchFailure> {
         let page = async {
             let request = self.request(|request| request.list_metadata(params))?;
-            self.client.request::<ObjectList<PartialObjectMeta>>(request).await
+            self.client.request::<ObjectList<IgnoredAny>>(request).await
         };
         version_of(in_time(CALL_TIMEOUT, page).await?.metadata.resource_version.as_deref())
     }

@@ -10,6 +10,7 @@ mod change;
 pub mod children;
 pub mod compact;
 pub mod crd_watch;
+mod list_page;
 pub mod list_watch;
 mod packed_text;
 pub mod reflector;
