@@ -278,9 +278,9 @@ fn pause(build: &BuildStatus) -> SignedDuration {
 fn next_start(last: &BuildStatus, now: Timestamp) -> Option<Timestamp> {
     let pause = pause(last);
     let at = last.started_at.as_ref()?.0.saturating_add(pause).ok()?;
-    // A clock that was set back must not hold a build up for longer.
-    let latest = now.saturating_add(pause).ok()?;
-    Some(at.min(latest)).filter(|at| *at > now)
+    // A build that began long after now tells nothing: a clock was set back since, and must hold no build up.
+    let latest = now.saturating_add(pause * 2).ok()?;
+    (at > now && at <= latest).then_some(at)
 }
 
 /// How many builds have begun in quick succession when one begins at `now`.

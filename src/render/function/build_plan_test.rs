@@ -151,7 +151,6 @@ fn builds_that_follow_each_other_wait_ever_longer() {
         assert_eq!(state(pause, burst), BuildState::Due, "{burst}");
         assert_eq!(state(pause - 1, burst), BuildState::Delayed(at(1).0), "{burst}");
     }
-    assert_eq!(state(-3600, 1), BuildState::Delayed(at(10).0), "a clock that was set back holds nothing up");
     let burst = |age: i64| {
         let last = BuildStatus { burst: Some(2), ..build(&v1, 4, age, None) };
         decide_with(&v2, &status(Some(last)), vec![]).build.burst
@@ -160,6 +159,23 @@ fn builds_that_follow_each_other_wait_ever_longer() {
     let lost = decide_with(&v1, &status(Some(build(&v1, 4, 3, None))), vec![]);
     assert_eq!(lost.state, BuildState::Delayed(at(7).0), "a run that was deleted early is made again later");
     assert_eq!(lost.build.name, build(&v1, 4, 3, None).name, "and is the same build");
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_no_build_up() {
+    let (v1, v2) = (function("v1", 3), function("v2", 3));
+    for (ahead, burst, wait) in
+        [(1, 1, 11), (10, 1, 20), (11, 1, 0), (3600, 1, 0), (300, 6, 600), (301, 6, 0)]
+    {
+        let last = BuildStatus { burst: Some(burst), ..build(&v1, 4, -ahead, None) };
+        let state = |at| decide(&v2, Some(&status(Some(last.clone()))), &LiveChildren::new(), at).state;
+        let begins = match state(now()) {
+            BuildState::Delayed(begins) => begins,
+            _ => now(),
+        };
+        assert_eq!(begins, at(wait).0, "{ahead} s ahead, {burst}");
+        assert_eq!(state(begins), BuildState::Due, "{ahead} s ahead, {burst}: it is not put off again");
+    }
 }
 
 /// The loop of somebody who annotates all the time.
