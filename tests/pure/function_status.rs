@@ -229,3 +229,19 @@ fn a_build_by_tag_is_served_when_the_service_names_it() {
         );
     story.compare("function-by-tag");
 }
+
+#[test]
+fn a_build_without_a_digest_leaves_none_of_the_former_one() {
+    let mut story = Story::<ElpioFunctionStatus>::default();
+    let by_digest = run("v1", 1, 0, "True", "Succeeded");
+    let mut by_tag = run("v2", 2, 60, "True", "Succeeded");
+    by_tag["status"]["results"] = json!([]);
+    let served = service(&by_digest, "True", "Reconciled");
+    let digest_of = |story: &Story<ElpioFunctionStatus>| story.status.as_ref().unwrap().image_digest.clone();
+    story.stays("built", 8, 1, "v1", &[by_digest.clone(), served.clone()]);
+    assert_eq!(digest_of(&story).as_deref(), Some(DIGEST));
+    story.stays("the next build begins", 60, 2, "v2", &[by_digest.clone(), served.clone()]);
+    assert_eq!(digest_of(&story).as_deref(), Some(DIGEST), "what serves is the former build");
+    story.stays("built by tag", 68, 2, "v2", &[by_digest, by_tag, served]);
+    assert_eq!(digest_of(&story), None);
+}

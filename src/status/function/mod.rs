@@ -134,8 +134,8 @@ fn set_observed_fields(
     };
     status.image =
         image.map(|_| format!("{}{}{}", part("repository", ""), part("tag", ":"), part("digest", "@")));
-    if let Some(digest) = plan.served.as_ref().and_then(|served| served.digest.as_ref()) {
-        status.image_digest = Some(digest.clone());
+    if let Some(served) = &plan.served {
+        status.image_digest.clone_from(&served.digest);
     }
 }
 
