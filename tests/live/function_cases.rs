@@ -126,11 +126,12 @@ async fn removing_the_rebuild_annotation_starts_no_build() {
     let second = f.other_run(std::slice::from_ref(&first)).await.name_any();
     f.end(&second, "True", "Succeeded", "", OTHER).await;
     f.serves(OTHER).await;
+    let rollout = f.phase("Ready").await.status.unwrap().rollout;
     for value in [None, Some("1")] {
         f.rebuild(value).await;
         f.env.wait_until_idle().await;
-        let ready = f.phase("Ready").await;
-        assert_eq!(ready.status.unwrap().build.as_ref(), Some(&second), "{value:?}");
+        let status = f.phase("Ready").await.status.unwrap();
+        assert_eq!((status.build.as_ref(), &status.rollout), (Some(&second), &rollout), "{value:?}");
         f.serves(OTHER).await;
         assert_eq!(f.all_runs().await.len(), 2, "{value:?} asks for nothing");
     }

@@ -37,7 +37,7 @@ pub struct Regarding {
     pub uid: String,
     /// The generation that the occurrence belongs to.
     pub generation: i64,
-    /// The value of `elpio.io/rebuild`, or "".
+    /// The newest value of `elpio.io/rebuild`, or "".
     pub rebuild: String,
     /// This transition was stored at that time already: an Event of that name observed at or after it is the
     /// same occurrence, published before a restart or a take-over. `None`: an occurrence of its own.

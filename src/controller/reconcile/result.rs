@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        API_VERSION, Engine, annotation,
+        API_VERSION, Engine,
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
@@ -22,6 +22,7 @@ use crate::{
             Published, ReconcileRequest,
             attempt::{Attempt, SpecOutcome},
             failure::FailureSummary,
+            rollout_telemetry::newest_rebuild,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, retry},
@@ -194,7 +195,7 @@ pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or(0),
-        rebuild: object.annotations().get(annotation::REBUILD).cloned().unwrap_or_default(),
+        rebuild: newest_rebuild::<K>(object).to_owned(),
         since: None,
         ids: None,
     }

@@ -99,7 +99,7 @@ impl RolloutTelemetry {
             caller_traceparent::<K>(object).filter(|_| self.trace_parent != TraceParentPolicy::Ignore);
         // A new rebuild value is a new rollout of the same generation.
         let same = previous.filter(|p| {
-            p.generation != generation || p.rebuild.as_deref().unwrap_or("") == rebuild::<K>(object)
+            p.generation != generation || p.rebuild.as_deref().unwrap_or("") == newest_rebuild::<K>(object)
         });
         let phase = match (same, previous) {
             (None, Some(other)) => {
@@ -114,12 +114,12 @@ impl RolloutTelemetry {
                     object,
                     object.uid().as_deref().unwrap_or_default(),
                     generation,
-                    rebuild::<K>(object),
+                    newest_rebuild::<K>(object),
                     parent.as_deref(),
                 ));
                 let status = RolloutStatus {
                     generation,
-                    rebuild: Some(rebuild::<K>(object).to_owned()).filter(|text| !text.is_empty()),
+                    rebuild: Some(newest_rebuild::<K>(object).to_owned()).filter(|text| !text.is_empty()),
                     trace_id: ctx.ids().map(|ids| ids.trace_id()),
                     traceparent: ctx.traceparent(),
                     parent: caller,
@@ -282,6 +282,9 @@ fn seed<'a, K: Kind>(
     RolloutSeed { uid, generation, rebuild, parent, tracestate }
 }
 
-fn rebuild<K: Kind>(object: &Object<K>) -> &str {
-    object.annotations().get(annotation::REBUILD).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
+/// The newest value of `elpio.io/rebuild`, or "". It is kept when the annotation is removed, which asks for nothing.
+pub fn newest_rebuild<K: Kind>(object: &Object<K>) -> &str {
+    let given = object.annotations().get(annotation::REBUILD).filter(|text| !text.is_empty());
+    let known = || object.status.as_ref().and_then(K::rollout).and_then(|rollout| rollout.rebuild.as_ref());
+    given.or_else(known).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
 }
