@@ -117,6 +117,8 @@ pub struct StatusUpdate<T> {
     pub status: T,
     /// What is worth an Event, in the order in which it happened.
     pub events: Vec<NewEvent>,
+    /// When the status may be another one, although no child changes.
+    pub recheck_at: Option<Timestamp>,
 }
 
 /// A reconcile as far as it came.

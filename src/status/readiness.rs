@@ -173,16 +173,27 @@ pub fn while_scaling(child: &DynamicObject, before: i64, now: Timestamp) -> Opti
     }
 }
 
-/// A start from zero has the time of a rollout: the controller's own deadline is over with the rollout, and
-/// never counts again.
 fn scaling_from_zero(child: &DynamicObject, now: Timestamp) -> Readiness {
+    match start_deadline(child) {
+        Some((unavailable, at)) if now > at => failed(unavailable),
+        _ => Readiness::Ready,
+    }
+}
+
+/// A start from zero has the time of a rollout: the controller's own deadline is over with the rollout, and
+/// never counts again. The condition that tells of the start, and when it is too late.
+fn start_deadline(child: &DynamicObject) -> Option<(&Value, Timestamp)> {
+    let unavailable = condition_with(child, "Available", "False").filter(|_| available(child) == 0)?;
+    let since = text(unavailable, "lastTransitionTime").parse::<Timestamp>().ok()?;
     let deadline = child.data.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64);
     let deadline = SignedDuration::from_secs(deadline.unwrap_or(PROGRESS_DEADLINE));
-    let late = condition_with(child, "Available", "False").filter(|unavailable| {
-        let since = text(unavailable, "lastTransitionTime").parse::<Timestamp>();
-        available(child) == 0 && since.is_ok_and(|since| now.duration_since(since) > deadline)
-    });
-    late.map_or(Readiness::Ready, failed)
+    Some((unavailable, since.checked_add(deadline).ok()?))
+}
+
+/// When a start from zero that is under way is too late. The Deployment does not change then.
+#[must_use]
+pub fn start_deadline_at(child: &DynamicObject, now: Timestamp) -> Option<Timestamp> {
+    start_deadline(child).map(|(_, at)| at).filter(|at| now <= *at)
 }
 
 fn deployment(child: &DynamicObject) -> Readiness {

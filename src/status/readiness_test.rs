@@ -123,6 +123,25 @@ fn the_work_of_an_autoscaler_is_no_transition() {
 }
 
 #[test]
+fn a_start_from_zero_is_too_late_at_its_deadline() {
+    for (what, data, second, expected) in [
+        ("under way", scaled(1, 1, 0), 110, Some(160)),
+        ("at its last moment", scaled(1, 1, 0), 160, Some(160)),
+        ("too late, which is known", scaled(1, 1, 0), 161, None),
+        ("awake", scaled(1, 1, 1), 110, None),
+        ("asleep", with_status(scaled(0, 0, 0), "True"), 110, None),
+    ] {
+        let at = start_deadline_at(&object(2, &data), Timestamp::from_second(second).unwrap());
+        assert_eq!(at.map(Timestamp::as_second), expected, "{what}");
+    }
+}
+
+fn with_status(mut data: Value, available: &str) -> Value {
+    data["status"]["conditions"][1]["status"] = json!(available);
+    data
+}
+
+#[test]
 fn a_certificate_counts_by_its_validity_and_its_issuance() {
     let certificate = |ready: &str, issuing: Option<(&str, &str)>, last_failure: Option<&str>| {
         let issuing = issuing.map(|(status, reason)| {

@@ -1,10 +1,12 @@
 //! The life of a service on each engine: create, edit, nothing to do, drift, prune, delete.
 
+use elpio_cluster::FakeStatus;
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    core::DynamicObject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::live_env::{LiveEnv, children, find, image, version, with};
 
@@ -103,6 +105,34 @@ async fn keda_http_and_cpu() {
     env.wait_until_idle().await;
     let deployment = env.deployments().get("worker").await.unwrap();
     assert_eq!(deployment.data.pointer("/spec/replicas"), Some(&json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_from_zero_that_hangs_is_seen_without_an_event() {
+    let env = LiveEnv::with("hanging-start", &[("ELPIO_ENGINE", "keda")]).await;
+    env.apply("sleepy", &image("v1")).await;
+    env.ready("sleepy").await;
+    let deployments = env.deployments();
+    let patch = async |patch: Value| {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        deployments.patch("sleepy", &params, &patch).await.unwrap();
+    };
+    patch(json!({"spec": {"replicas": 0, "progressDeadlineSeconds": 5}})).await;
+    let unavailable = |replicas: u64| {
+        move |o: &DynamicObject| {
+            let number = |field: &str| o.data["status"][field].as_u64().unwrap_or(0);
+            let observed = o.data["status"]["observedGeneration"].as_i64() == o.metadata.generation;
+            observed && (number("replicas"), number("availableReplicas")) == (replicas, 0)
+        }
+    };
+    env.object(&deployments, "sleepy", "asleep", unavailable(0)).await;
+    env.ready("sleepy").await;
+    env.engine.set_status("Pod", "*", FakeStatus::Pending);
+    patch(json!({"spec": {"replicas": 1}})).await;
+    let waking = env.object(&deployments, "sleepy", "waking", unavailable(1)).await;
+    env.condition("sleepy", "Ready", "False", "MinimumReplicasUnavailable").await;
+    let now = deployments.get("sleepy").await.unwrap();
+    assert_eq!(version(&now), version(&waking), "it did not change meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread")]

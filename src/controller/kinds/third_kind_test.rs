@@ -129,7 +129,7 @@ impl Kind for Alias {
         let rollout = rollout::advance(&input.rollout, is_ready, input.now, input.rollout_timeout);
         let observed_generation = Some(input.generation);
         let status = AliasStatus { observed_generation, conditions, rollout: Some(rollout) };
-        StatusUpdate { status, events: Vec::new() }
+        StatusUpdate { status, events: Vec::new(), recheck_at: None }
     }
 }
 

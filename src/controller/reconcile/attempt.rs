@@ -47,6 +47,7 @@ impl<S> Attempt<S> {
             SpecOutcome::Invalid(errors) => (Some(errors), ApplyResult::default(), None),
             SpecOutcome::Applied { desired, result, .. } => (None, result, desired.due_at),
         };
+        let due_at = due_at.into_iter().chain(update.recheck_at).min();
         let mut outcomes = result.applied.outcomes.iter();
         // What is not there any more was deleted, where all children of this generation have been in place.
         let was_in_place = |id| live.contains_key(id) || were_all_in_place::<K>(object);

@@ -81,7 +81,7 @@ pub fn compute(
         grandchildren,
     }
     .collect(observation);
-    StatusUpdate { status, events }
+    StatusUpdate { status, events, recheck_at: None }
 }
 
 fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {

@@ -63,6 +63,13 @@ impl ChildStates<'_> {
         readiness::while_scaling(child, before.available?, self.now)
     }
 
+    /// When a Deployment that starts from zero is too late.
+    pub(super) fn recheck_at(&self) -> Option<Timestamp> {
+        let asleep = self.baseline.iter().filter(|c| c.ready && c.available == Some(0));
+        let live = asleep.filter_map(|c| self.live.get(&ChildId::new(ChildKind::Deployment, &c.name)));
+        live.filter_map(|child| readiness::start_deadline_at(child, self.now)).min()
+    }
+
     /// The child that keeps the service from being ready, and whether it failed: the first that failed, else
     /// the first that is not done.
     pub(super) fn first_unready(&self, name: &str, valid: &ValidService) -> Option<(ChildId, bool)> {

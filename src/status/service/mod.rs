@@ -32,6 +32,7 @@ pub fn compute(
     let mut status = previous.cloned().unwrap_or_default();
     let before = std::mem::take(&mut status.conditions);
     status.observed_generation = Some(input.generation);
+    let mut recheck_at = None;
     let new_conditions = match observation {
         Observation::Invalid(errors) => common_conditions::invalid(
             &before,
@@ -41,6 +42,7 @@ pub fn compute(
         Observation::Applied { valid, desired, applied, live } => {
             let baseline = baseline_children(previous, input);
             let observed = ChildStates { live, applied, baseline, now: input.now };
+            recheck_at = observed.recheck_at();
             status.engine = Some(valid.engine);
             status.children = observed.statuses(desired);
             status.address = endpoints::address(owner, valid, live, defaults);
@@ -67,7 +69,7 @@ pub fn compute(
     let baseline = input.baseline(&before);
     let events =
         events(owner.name, &baseline, baseline_children(previous, input), &status, observation, input);
-    StatusUpdate { status, events }
+    StatusUpdate { status, events, recheck_at }
 }
 
 /// Every child is ready for its current spec by its own account, so that the annotations on the pods are those
