@@ -206,6 +206,25 @@ async fn another_writer_of_the_status_is_slowed_down_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_a_hot_loop_needs_no_event() {
+    let queue = WorkQueue::default();
+    let start = Instant::now();
+    for _ in 0..=HOT_LOOP_THRESHOLD {
+        queue.add(key("a"), Trigger::Child);
+        queue.get().await;
+        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
+    }
+    queue.add(key("a"), Trigger::Child);
+    assert!(queue.get().await.contended);
+    queue.done(&key("a"), &Requeue::default());
+    let next = tokio::time::timeout(Duration::from_hours(1), queue.get()).await.ok();
+    assert_eq!(next, Some(item("a", Trigger::Resync, 0)), "no longer contended");
+    assert_eq!(start.elapsed().as_secs(), 60);
+    queue.done(&key("a"), &Requeue::default());
+    assert!(tokio::time::timeout(Duration::from_hours(1), queue.get()).await.is_err(), "once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_waits_is_not_added_again() {
     let mut state = QueueState::default();
     let now = Instant::now();

@@ -72,12 +72,16 @@ fn trigger_rank(trigger: Trigger) -> u8 {
 }
 
 impl ItemState {
+    /// Until when this looks like a hot loop.
+    fn contended_until(&self, now: Instant) -> Option<Instant> {
+        let (count, since) = self.drift_count;
+        let until = since.filter(|_| count > HOT_LOOP_THRESHOLD)? + HOT_LOOP_WINDOW;
+        (now < until).then_some(until)
+    }
+
     /// How long a child's change has to wait, while this looks like a hot loop.
     fn hot_loop_delay(&self, now: Instant) -> Option<Duration> {
-        let (count, since) = self.drift_count;
-        let since = since.filter(|since| now.duration_since(*since) < HOT_LOOP_WINDOW)?;
-        (count > HOT_LOOP_THRESHOLD)
-            .then(|| HOT_LOOP_DELAY.min(HOT_LOOP_WINDOW.saturating_sub(now.duration_since(since))))
+        self.contended_until(now).map(|until| HOT_LOOP_DELAY.min(until - now))
     }
 
     /// An attempt that came before its time does not make the delays longer: a child that changes often would
@@ -233,7 +237,9 @@ impl QueueState {
         if let Some(delay) = requeue.retry_after {
             self.add_after(key, now + delay, Trigger::Retry);
         }
-        if let Some(at) = requeue.requeue_at {
+        // The status tells of the hot loop, and of its end.
+        let contended_until = self.entries.get(key).and_then(|entry| entry.contended_until(now));
+        if let Some(at) = requeue.requeue_at.into_iter().chain(contended_until).min() {
             self.add_after(key, at, Trigger::Resync);
         }
     }
