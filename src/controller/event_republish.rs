@@ -17,15 +17,28 @@ use crate::{
     },
 };
 
-/// Objects whose status changed within the last minute before this process led, with the names of the Events
-/// that their namespace has.
+/// What is to be published again of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Republish {
+    /// The Events of transitions since this time, however late the object is reconciled.
+    pub since: Timestamp,
+    /// But for the Events of these names, which its namespace has.
+    pub published: Arc<BTreeSet<String>>,
+}
+
+/// Objects whose status changed within the last minute before this process led.
 #[derive(Debug, Default)]
-pub struct EventRepublish(Mutex<HashMap<ObjectKey, Arc<BTreeSet<String>>>>);
+pub struct EventRepublish(Mutex<HashMap<ObjectKey, Republish>>);
 
 impl EventRepublish {
-    /// The names of the Events that need not be published again; `None` where nothing is to be.
-    pub fn take(&self, key: &ObjectKey) -> Option<Arc<BTreeSet<String>>> {
+    /// What is to be published again of an object; `None`: nothing.
+    pub fn take(&self, key: &ObjectKey) -> Option<Republish> {
         self.0.lock().remove(key)
+    }
+
+    /// An attempt did not come to a status that is stored: the next one publishes it.
+    pub fn put_back(&self, key: ObjectKey, republish: Republish) {
+        self.0.lock().entry(key).or_insert(republish);
     }
 
     /// I/O: one LIST for each namespace in which something changed just now.
@@ -37,8 +50,9 @@ impl EventRepublish {
             by_namespace.entry(object.namespace().unwrap_or_default()).or_default().push(key);
         }
         for (namespace, keys) in by_namespace {
-            let names = Arc::new(recorder.published_names(&namespace).await);
-            self.0.lock().extend(keys.into_iter().map(|key| (key, names.clone())));
+            let published = Arc::new(recorder.published_names(&namespace).await);
+            let republish = Republish { since, published };
+            self.0.lock().extend(keys.into_iter().map(|key| (key, republish.clone())));
         }
     }
 }
@@ -50,4 +64,23 @@ fn changed_since<K: Kind>(object: &Object<K>, since: Timestamp) -> bool {
     let of_rollout = rollout.into_iter().flat_map(|rollout| [&rollout.started_at, &rollout.ended_at]);
     of_rollout.flatten().any(|at| at.0 >= since)
         || K::conditions(status).iter().any(|condition| condition.last_transition_time.0 >= since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_keeps_its_time_and_replaces_nothing_newer() {
+        let republish = EventRepublish::default();
+        let key = ObjectKey { namespace: "ns".into(), name: "web".into() };
+        let [old, new] =
+            [Timestamp::UNIX_EPOCH, clock::now()].map(|since| Republish { since, published: Arc::default() });
+        republish.put_back(key.clone(), old.clone());
+        assert_eq!(republish.take(&key), Some(old.clone()), "of a take-over long ago");
+        assert_eq!(republish.take(&key), None);
+        republish.put_back(key.clone(), new.clone());
+        republish.put_back(key.clone(), old);
+        assert_eq!(republish.take(&key), Some(new), "this process lost the lead and leads again");
+    }
 }

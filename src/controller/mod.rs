@@ -117,6 +117,7 @@ impl<K: Kind> Controller<K> {
     fn forget(&self, key: &ObjectKey) {
         self.observe_host(key, None);
         self.observer.forget(key);
+        self.republish.take(key);
         self.reconciler.pruned.forget(key);
     }
 

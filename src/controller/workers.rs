@@ -152,10 +152,14 @@ impl<K: Kind> Controller<K> {
             parent: rollout.telemetry.clone(),
         };
         let republish = self.republish.take(&item.key);
-        let request = ReconcileRequest { object, rollout: &rollout, item, republish };
+        let request = ReconcileRequest { object, rollout: &rollout, item, republish: republish.as_ref() };
         // Each function that it is handed to would hold it once more.
         let reconcile = Box::pin(self.reconciler.reconcile(&request, slot));
         let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
+        let is_stored = reconciled.as_ref().is_ok_and(|result| result.resource_version_after.is_some());
+        if let Some(republish) = republish.filter(|_| !is_stored) {
+            self.republish.put_back(item.key.clone(), republish);
+        }
         if reconciled.as_ref().map_or(true, |result| result.report.failure.is_some()) {
             self.observer.note_failure();
         }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
+use crate::{api::RolloutOutcome, status::transitions::Transitions};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -19,6 +20,32 @@ fn condition(type_: &str, second: i64) -> Condition {
     }
 }
 
+/// At second 300, with this rollout.
+fn input(
+    started: i64,
+    ended: i64,
+    outcome: Option<RolloutOutcome>,
+    republish_since: Option<i64>,
+) -> StatusInput {
+    let rollout = RolloutStatus {
+        started_at: Some(MicroTime(at(started))),
+        ended_at: Some(MicroTime(at(ended))),
+        outcome,
+        ..RolloutStatus::default()
+    };
+    StatusInput {
+        generation: 1,
+        now: at(300),
+        is_retry: false,
+        rollout_started: false,
+        first_observation: false,
+        rollout,
+        rollout_timeout: SignedDuration::from_secs(600),
+        contended: false,
+        republish_since: republish_since.map(at),
+    }
+}
+
 /// The rollout's start and end, and the conditions that are compared, of `Ready` since 100 and `Reconciled` since 200.
 #[test]
 fn what_is_recent_is_published_again() {
@@ -29,24 +56,23 @@ fn what_is_recent_is_published_again() {
     ];
     let stored = [condition(kind::READY, 100), condition(kind::RECONCILED, 200)];
     for (what, started, ended, expected) in cases {
-        let rollout = RolloutStatus {
-            started_at: Some(MicroTime(at(*started))),
-            ended_at: Some(MicroTime(at(*ended))),
-            ..RolloutStatus::default()
-        };
-        let input = StatusInput {
-            generation: 1,
-            now: at(300),
-            is_retry: false,
-            rollout_started: false,
-            first_observation: false,
-            rollout,
-            rollout_timeout: SignedDuration::from_secs(600),
-            contended: false,
-            republish_since: Some(at(240)),
-        };
+        let input = input(*started, *ended, None, Some(240));
         let baseline = input.baseline(&stored);
         let kinds: Vec<&str> = baseline.iter().map(|condition| condition.type_.as_str()).collect();
         assert_eq!(&kinds, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_timeout_is_published_again_only_where_it_is_recent() {
+    let after = [Condition { status: "False".to_owned(), ..condition(kind::READY, 290) }];
+    for (what, ended, republish_since, expected) in [
+        ("known", 250, None, false),
+        ("after a take-over, recent", 250, Some(240), true),
+        ("after a take-over, long ago, though a condition changed just now", 110, Some(240), false),
+    ] {
+        let input = input(100, ended, Some(RolloutOutcome::TimedOut), republish_since);
+        let transitions = Transitions { before: &[], after: &after, input: &input };
+        assert_eq!(transitions.timed_out_event(Some(&input.rollout)).is_some(), expected, "{what}");
     }
 }

@@ -76,7 +76,9 @@ impl<'a> Transitions<'a> {
     #[must_use]
     pub fn timed_out_event(&self, rollout: Option<&RolloutStatus>) -> Option<NewEvent> {
         let rollout = rollout.filter(|r| r.outcome == Some(RolloutOutcome::TimedOut))?;
-        let is_known = self.input.rollout.outcome.is_some() && self.input.republish_since.is_none();
+        let known = self.input.rollout.ended_at.as_ref();
+        let is_known =
+            known.is_some_and(|ended| self.input.republish_since.is_none_or(|since| ended.0 < since));
         let ready = self.current(kind::READY).filter(|ready| ready.status != "True" && !is_known)?;
         let seconds = rollout::duration(rollout)?.as_secs();
         let note = format!("not ready after {seconds} s: {}: {}", ready.reason, ready.message);

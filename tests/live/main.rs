@@ -54,6 +54,7 @@ mod slow_clients;
 mod span_rows;
 mod store_cases;
 mod switch;
+mod take_over_cases;
 mod tcp_proxy;
 mod tenant_cases;
 mod watch_outage;

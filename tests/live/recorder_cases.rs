@@ -277,6 +277,7 @@ async fn nothing_is_written_after_the_lead_is_lost() {
     setup.proxy.clear();
     setup.recorder.flush().await;
     assert_eq!(setup.events().await.len(), 0, "the retry belongs to the next leader");
+    assert_eq!(setup.outcome("failed"), 1, "which may come too late for it");
     leading.send_replace(true);
     setup.recorder.publish(&setup.regarding, &ready()).await;
     setup.counted(1).await;

@@ -80,8 +80,9 @@ impl Recorder {
         }))
     }
 
-    /// From now on it writes only while this replica leads. What is not written when the lead is lost is
-    /// forgotten: the next leader publishes the last transitions again. Only the first call counts.
+    /// From now on it writes only while this replica leads. What is not written when the lead is lost is forgotten and
+    /// counted as failed: the next leader publishes the last transitions again, but no older ones. Only the first call
+    /// counts.
     pub fn require_leadership(&self, leading: watch::Receiver<bool>) {
         let _ = self.0.leading.set(Mutex::new(leading));
     }
@@ -126,10 +127,7 @@ impl Recorder {
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {
-            let lost = inner.state.lock().give_up();
-            for (type_, reason, count) in lost {
-                inner.count(type_, reason, &[(EventOutcome::Failed, count)]);
-            }
+            inner.give_up();
         }
     }
 }
@@ -176,9 +174,17 @@ impl RecorderParts {
         let Some(leading) = self.leading.get() else { return true };
         let mut leading = leading.lock();
         if leading.has_changed().unwrap_or(false) {
-            self.state.lock().clear();
+            self.give_up();
         }
         *leading.borrow_and_update()
+    }
+
+    /// Forgets every series, and counts what is lost.
+    fn give_up(&self) {
+        let lost = self.state.lock().give_up();
+        for (type_, reason, count) in lost {
+            self.count(type_, reason, &[(EventOutcome::Failed, count)]);
+        }
     }
 
     async fn write_all(&self, names: Vec<String>) {

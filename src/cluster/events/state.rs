@@ -159,19 +159,14 @@ impl RecorderState {
         self.series.keys().cloned().collect()
     }
 
-    /// Gives up what is not written yet.
+    /// Forgets every series; what is not written yet is lost.
     pub fn give_up(&mut self) -> Vec<Lost> {
         let lost = self.series.values().filter_map(Series::lost).collect();
-        self.clear();
-        lost
-    }
-
-    /// Forgets every series: another replica has led meanwhile, and has counted on.
-    pub fn clear(&mut self) {
         self.series.clear();
         self.quiet.clear();
         self.due.clear();
         self.queued = 0;
+        lost
     }
 
     /// Keeps `due` in step with a series that was due at this time before.

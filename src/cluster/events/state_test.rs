@@ -128,7 +128,7 @@ fn after_a_change_of_the_leader_the_server_is_right() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
     let running = state.begin(&name).unwrap();
-    state.clear();
+    assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
     assert_eq!(state.end(&name, &running, EventWriteResult::Written, now), NextStep::Done(Vec::new()));
     add(&mut state, "u", now);
     let at = Some(Timestamp::MIN);
@@ -156,7 +156,7 @@ fn what_waits_is_bounded_and_still_counted() {
     assert_eq!(add(&mut state, "late", now).1, PublishAction::Write, "there is room again");
     assert_eq!(state.begin(&late).map(|write| write.count), Some(2), "none is forgotten");
     assert_eq!(state.unwritten().len(), MAX_QUEUED + 2);
-    state.clear();
+    state.give_up();
     assert_eq!(state.queued, 0);
 }
 

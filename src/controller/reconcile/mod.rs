@@ -11,7 +11,6 @@ pub mod rollout_telemetry;
 mod status_write;
 
 use std::{
-    collections::BTreeSet,
     panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
     time::Duration,
@@ -33,6 +32,7 @@ use crate::{
         },
     },
     controller::{
+        event_republish::Republish,
         hosts::{self, HostClaim, HostClaims},
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
@@ -41,7 +41,7 @@ use crate::{
             owner::{OwnerMeta, is_known},
             pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
-            rollout_telemetry::{REEMIT_WINDOW, RolloutState},
+            rollout_telemetry::RolloutState,
             status_write::StatusWrite,
         },
         workqueue::{WorkItem, slots::WorkerSlot},
@@ -88,8 +88,8 @@ pub struct ReconcileRequest<'a, K: Kind> {
     pub rollout: &'a RolloutState,
     /// Why it is reconciled, and how often that failed.
     pub item: &'a WorkItem,
-    /// After a start or a take-over: publish the Events of recent transitions again, but for these.
-    pub republish: Option<Arc<BTreeSet<String>>>,
+    /// After a start or a take-over: the Events of recent transitions that are to be published again.
+    pub republish: Option<&'a Republish>,
 }
 
 /// What a reconcile published.
@@ -229,7 +229,7 @@ impl<K: Kind> Reconciler<K> {
     fn status_input(&self, request: &ReconcileRequest<'_, K>) -> StatusInput {
         let (object, rollout) = (request.object, request.rollout);
         let now = clock::now();
-        let republish_since = request.republish.as_ref().and_then(|_| now.checked_sub(REEMIT_WINDOW).ok());
+        let republish_since = request.republish.map(|republish| republish.since);
         let started = rollout.status.started_at.as_ref();
         let republishes_start = republish_since.zip(started).is_some_and(|(since, at)| at.0 >= since);
         let generation = object.metadata.generation;
@@ -277,12 +277,12 @@ impl<K: Kind> Reconciler<K> {
             // The status does not hold the transitions: the next attempt finds them again.
             StatusWrite::Failed(error) => vec![status_write_failed(error)],
             StatusWrite::Unchanged | StatusWrite::Written(_) => {
-                let published = request.republish.as_deref();
+                let republish = request.republish;
                 // What the predecessor published, whenever that was, is the same Event.
-                regarding.since = published.map(|_| Timestamp::MIN);
-                regarding.ids = published.and_then(|_| request.rollout.republished_ids(clock::now()));
+                regarding.since = republish.map(|_| Timestamp::MIN);
+                regarding.ids = republish.and_then(|r| request.rollout.republished_ids(r.since));
                 let is_known = |event: &&NewEvent| {
-                    published.is_some_and(|known| known.contains(&event_name(&regarding, event)))
+                    republish.is_some_and(|r| r.published.contains(&event_name(&regarding, event)))
                 };
                 events.iter().filter(|event| !is_known(event)).cloned().collect()
             }

@@ -43,8 +43,7 @@ impl RolloutState {
     /// The root span of a rollout that began so recently that its Events are published again: they are of its
     /// trace, also where it has ended.
     #[must_use]
-    pub fn republished_ids(&self, now: Timestamp) -> Option<SpanIds> {
-        let since = now.checked_sub(REEMIT_WINDOW).ok()?;
+    pub fn republished_ids(&self, since: Timestamp) -> Option<SpanIds> {
         self.status.started_at.as_ref().filter(|at| at.0 >= since)?;
         match &self.telemetry {
             telemetry::SpanParent::AfterRollout(Some(ctx)) => ctx.ids(),

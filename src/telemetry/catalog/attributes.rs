@@ -158,7 +158,7 @@ attribute_values! {
         Aggregated = "aggregated",
         /// Not sent: too many.
         Dropped = "dropped",
-        /// Refused by the API server.
+        /// Refused by the API server, or not written when this replica lost the lead or ended.
         Failed = "failed",
     }
 }
