@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -17,12 +19,16 @@ use crate::{
     },
 };
 
+/// So many namespaces are listed at the same time, and all of them within so long.
+const CONCURRENT_LISTS: usize = 8;
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What is to be published again of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Republish {
     /// The Events of transitions since this time, however late the object is reconciled.
     pub since: Timestamp,
-    /// But for the Events of these names, which its namespace has.
+    /// But for the Events of these names, which its namespace has, as far as they could be listed.
     pub published: Arc<BTreeSet<String>>,
 }
 
@@ -41,19 +47,36 @@ impl EventRepublish {
         self.0.lock().entry(key).or_insert(republish);
     }
 
-    /// I/O: one LIST for each namespace in which something changed just now.
-    pub async fn collect<K: Kind>(&self, objects: &[Arc<Object<K>>], recorder: &Recorder) {
-        let Ok(since) = clock::now().checked_sub(REEMIT_WINDOW) else { return };
+    /// Whether something is to be published again of an object.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.0.lock().contains_key(key)
+    }
+
+    /// Takes note of the objects of which something changed just now. Returns them by namespace.
+    pub fn add_recent<K: Kind>(&self, objects: &[Arc<Object<K>>]) -> BTreeMap<String, Vec<ObjectKey>> {
         let mut by_namespace: BTreeMap<String, Vec<ObjectKey>> = BTreeMap::new();
+        let Ok(since) = clock::now().checked_sub(REEMIT_WINDOW) else { return by_namespace };
         for object in objects.iter().filter(|object| changed_since::<K>(object, since)) {
             let key = ObjectKey::from_object(&**object);
+            self.0.lock().insert(key.clone(), Republish { since, published: Arc::default() });
             by_namespace.entry(object.namespace().unwrap_or_default()).or_default().push(key);
         }
-        for (namespace, keys) in by_namespace {
+        by_namespace
+    }
+
+    /// I/O: lists the Events of each namespace, for a bounded time: names are derived, so that one that is published
+    /// again is found by its name.
+    pub async fn list_published(&self, recent: BTreeMap<String, Vec<ObjectKey>>, recorder: &Recorder) {
+        let lists = stream::iter(recent).for_each_concurrent(CONCURRENT_LISTS, async |(namespace, keys)| {
             let published = Arc::new(recorder.published_names(&namespace).await);
-            let republish = Republish { since, published };
-            self.0.lock().extend(keys.into_iter().map(|key| (key, republish.clone())));
-        }
+            let mut all = self.0.lock();
+            for key in &keys {
+                if let Some(republish) = all.get_mut(key) {
+                    republish.published = published.clone();
+                }
+            }
+        });
+        let _ = tokio::time::timeout(LIST_TIMEOUT, lists).await;
     }
 }
 

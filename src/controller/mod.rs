@@ -193,12 +193,22 @@ impl<K: Kind> AnyController for Controller<K> {
 
     fn on_leadership_acquired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.republish.collect::<K>(&self.store.all(), &self.reconciler.recorder).await;
-            for object in self.store.all() {
-                let is_new = unsettled_generation::<K>(&object).is_some();
-                let trigger = if is_new { Trigger::Spec } else { Trigger::Resync };
-                self.enqueue(ObjectKey::from_object(&*object), trigger);
+            let objects = self.store.all();
+            let recent = self.republish.add_recent::<K>(&objects);
+            let mut settled = Vec::new();
+            for object in objects {
+                let key = ObjectKey::from_object(&*object);
+                if unsettled_generation::<K>(&object).is_some() {
+                    self.enqueue(key, Trigger::Spec);
+                } else if self.republish.contains(&key) {
+                    settled.push(key);
+                } else {
+                    self.enqueue(key, Trigger::Resync);
+                }
             }
+            // Where nothing was edited, there is time to ask which Events are published.
+            self.republish.list_published(recent, &self.reconciler.recorder).await;
+            settled.into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
         })
     }
 
