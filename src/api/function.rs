@@ -176,24 +176,6 @@ pub enum Phase {
     Ready,
 }
 
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Building, Self::BuildFailed, Self::Deploying, Self::Ready];
-
-    /// The word that stands in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Building => "Building",
-            Self::BuildFailed => "BuildFailed",
-            Self::Deploying => "Deploying",
-            Self::Ready => "Ready",
-        }
-    }
-}
-
 /// What was last seen of a function.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]

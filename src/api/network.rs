@@ -5,32 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    attribute_values::attribute_values,
     cel::{rule, rule_at},
     pattern::{HOST, SUBDOMAIN},
 };
 
-/// The metric that the autoscaler uses.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Metric {
-    /// Requests in flight.
-    #[default]
-    Concurrency,
-    /// Requests each second.
-    Rps,
-    /// CPU in percent of what was requested.
-    Cpu,
-}
-
-impl Metric {
-    /// The word in the spec.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Concurrency => "concurrency",
-            Self::Rps => "rps",
-            Self::Cpu => "cpu",
-        }
+attribute_values! {
+    /// The metric that the autoscaler uses.
+    #[derive(Default, Deserialize, JsonSchema, Serialize)]
+    #[serde(rename_all = "lowercase")]
+    Metric {
+        /// Requests in flight.
+        #[default]
+        Concurrency = "concurrency",
+        /// Requests each second.
+        Rps = "rps",
+        /// CPU in percent of what was requested.
+        Cpu = "cpu",
     }
 }
 
@@ -112,24 +103,15 @@ impl Default for Ingress {
     }
 }
 
-/// The kind of a cert-manager issuer.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum IssuerKind {
-    /// For all namespaces.
-    #[default]
-    ClusterIssuer,
-    /// Of the service's own namespace.
-    Issuer,
-}
-
-impl IssuerKind {
-    /// The kind's name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterIssuer => "ClusterIssuer",
-            Self::Issuer => "Issuer",
-        }
+attribute_values! {
+    /// The kind of a cert-manager issuer.
+    #[derive(Default, Deserialize, JsonSchema, Serialize)]
+    IssuerKind {
+        /// For all namespaces.
+        #[default]
+        ClusterIssuer = "ClusterIssuer",
+        /// Of the service's own namespace.
+        Issuer = "Issuer",
     }
 }
 

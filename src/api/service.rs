@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
+    attribute_values::attribute_values,
     cel::{self, rule},
     engine::Engine,
     network::{Ingress, Scaling},
@@ -128,24 +129,15 @@ pub struct Image {
     pub digest: Option<String>,
 }
 
-/// The kind of an External Secrets store.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum StoreKind {
-    /// Of the service's own namespace.
-    #[default]
-    SecretStore,
-    /// For all namespaces.
-    ClusterSecretStore,
-}
-
-impl StoreKind {
-    /// The kind's name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SecretStore => "SecretStore",
-            Self::ClusterSecretStore => "ClusterSecretStore",
-        }
+attribute_values! {
+    /// The kind of an External Secrets store.
+    #[derive(Default, Deserialize, JsonSchema, Serialize)]
+    StoreKind {
+        /// Of the service's own namespace.
+        #[default]
+        SecretStore = "SecretStore",
+        /// For all namespaces.
+        ClusterSecretStore = "ClusterSecretStore",
     }
 }
 

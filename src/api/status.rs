@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::engine::Engine;
+use crate::api::{attribute_values::attribute_values, engine::Engine};
 
 /// What the statuses of both kinds have in common.
 pub trait StatusParts {
@@ -41,54 +41,19 @@ pub struct ChildStatus {
     pub available: Option<i64>,
 }
 
-/// How a rollout ended.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum RolloutOutcome {
-    /// It became ready.
-    Ready,
-    /// A newer generation took its place.
-    Superseded,
-    /// The object was deleted.
-    Deleted,
-    /// The deadline passed; the object itself is not given up.
-    TimedOut,
-}
-
-impl RolloutOutcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Superseded, Self::Deleted, Self::TimedOut];
-
-    /// Every outcome, as metrics and spans spell it.
-    pub const LABELS: [&'static str; Self::ALL.len()] = {
-        let mut words = [""; Self::ALL.len()];
-        let mut at = 0;
-        while at < words.len() {
-            words[at] = Self::ALL[at].label();
-            at += 1;
-        }
-        words
-    };
-
-    /// The word in metrics and spans.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Superseded => "superseded",
-            Self::Deleted => "deleted",
-            Self::TimedOut => "timed_out",
-        }
-    }
-
-    /// The word in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Superseded => "Superseded",
-            Self::Deleted => "Deleted",
-            Self::TimedOut => "TimedOut",
-        }
+attribute_values! {
+    // The words are those of metrics and spans; in the status are the names of the variants.
+    /// How a rollout ended.
+    #[derive(Deserialize, JsonSchema, Serialize)]
+    RolloutOutcome {
+        /// It became ready.
+        Ready = "ready",
+        /// A newer generation took its place.
+        Superseded = "superseded",
+        /// The object was deleted.
+        Deleted = "deleted",
+        /// The deadline passed; the object itself is not given up.
+        TimedOut = "timed_out",
     }
 }
 

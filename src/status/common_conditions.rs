@@ -15,10 +15,7 @@ pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static st
         .map(|kind| NewCondition::new(kind, ConditionStatus::False, reason::INVALID_SPEC, &listed));
     let kept = parts.iter().filter_map(|kind| {
         let condition = find_condition(before, kind)?;
-        let condition_status = [ConditionStatus::True, ConditionStatus::False]
-            .into_iter()
-            .find(|v| v.as_str() == condition.status)
-            .unwrap_or(ConditionStatus::Unknown);
+        let condition_status = ConditionStatus::parse(&condition.status).unwrap_or(ConditionStatus::Unknown);
         Some(NewCondition {
             observed_generation: condition.observed_generation,
             ..NewCondition::new(kind, condition_status, &condition.reason, &condition.message)

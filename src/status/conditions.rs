@@ -3,32 +3,24 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::condition::{Condition, kind, reason};
+use crate::api::{
+    attribute_values::attribute_values,
+    condition::{Condition, kind, reason},
+};
 
 /// The limit that the API server's schema of conditions sets, in characters; counted in bytes here, which are
 /// never fewer.
 const MESSAGE_LIMIT: usize = 4096;
 
-/// `status` of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConditionStatus {
-    /// It is so.
-    True,
-    /// It is not.
-    False,
-    /// It is not known yet.
-    Unknown,
-}
-
-impl ConditionStatus {
-    /// The word in the condition.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+attribute_values! {
+    /// `status` of a condition.
+    ConditionStatus {
+        /// It is so.
+        True = "True",
+        /// It is not.
+        False = "False",
+        /// It is not known yet.
+        Unknown = "Unknown",
     }
 }
 

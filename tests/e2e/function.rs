@@ -18,7 +18,7 @@ async fn phase(environment: &Environment, name: &str, phase: &str) -> ElpioFunct
         let object = environment.functions().get(name).await.map_err(|error| error.to_string())?;
         let status =
             object.status.as_ref().filter(|status| status.observed_generation == object.metadata.generation);
-        if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
+        if status.and_then(|status| status.phase).is_some_and(|now| format!("{now:?}") == phase) {
             Ok(object)
         } else {
             Err(serde_json::to_string_pretty(&object.status).unwrap())

@@ -82,7 +82,7 @@ impl Life {
                 .status
                 .as_ref()
                 .filter(|status| status.observed_generation == object.metadata.generation);
-            if status.and_then(|status| status.phase).is_some_and(|now| now.as_str() == phase) {
+            if status.and_then(|status| status.phase).is_some_and(|now| format!("{now:?}") == phase) {
                 Ok(object)
             } else {
                 Err(serde_json::to_string_pretty(&object.status).unwrap())

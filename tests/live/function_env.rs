@@ -49,7 +49,7 @@ impl Functions {
                 .as_ref()
                 .filter(|s| s.observed_generation == object.metadata.generation)
                 .and_then(|s| s.phase);
-            if seen.is_some_and(|p| p.as_str() == phase) {
+            if seen.is_some_and(|p| format!("{p:?}") == phase) {
                 Ok(object)
             } else {
                 Err(serde_json::to_string_pretty(&object.status).unwrap())

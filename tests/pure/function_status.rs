@@ -97,7 +97,7 @@ impl Story<ElpioFunctionStatus> {
     }
 
     fn record(&mut self, what: &str, status: &ElpioFunctionStatus) {
-        writeln!(self.transcript, "{}s {what}: {}", self.second, status.phase.unwrap().as_str()).unwrap();
+        writeln!(self.transcript, "{}s {what}: {:?}", self.second, status.phase.unwrap()).unwrap();
         for c in &status.conditions {
             writeln!(self.transcript, "  {}={} {}: {}", c.type_, c.status, c.reason, c.message).unwrap();
         }

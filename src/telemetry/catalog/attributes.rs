@@ -126,13 +126,13 @@ attribute_values! {
     /// How a rollout ended, as metrics count it.
     RolloutResult {
         /// It became ready.
-        Ready = RolloutOutcome::Ready.label(),
+        Ready = RolloutOutcome::Ready.as_str(),
         /// A newer generation took its place.
-        Superseded = RolloutOutcome::Superseded.label(),
+        Superseded = RolloutOutcome::Superseded.as_str(),
         /// The object was deleted.
-        Deleted = RolloutOutcome::Deleted.label(),
+        Deleted = RolloutOutcome::Deleted.as_str(),
         /// The deadline passed.
-        TimedOut = RolloutOutcome::TimedOut.label(),
+        TimedOut = RolloutOutcome::TimedOut.as_str(),
         /// The deadline passed, and what is wrong only its author can mend.
         AuthorError = "author_error",
     }

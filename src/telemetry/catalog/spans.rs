@@ -84,7 +84,7 @@ pub static ROLLOUT: SpanDef = SpanDef {
         UID,
         GENERATION,
         word("elpio.engine", ENGINES),
-        word("elpio.outcome", &RolloutOutcome::LABELS),
+        word("elpio.outcome", RolloutOutcome::VALUES),
         only("not ready in time", word("error.type", &["timeout"])),
     ],
     statuses: &[

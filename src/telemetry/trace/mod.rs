@@ -205,7 +205,7 @@ fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
         KeyValue::new("k8s.object.uid", span.uid.clone()),
         KeyValue::new("elpio.generation", span.generation),
         KeyValue::new("elpio.engine", LabelValue::from(span.engine).as_str()),
-        KeyValue::new("elpio.outcome", span.outcome.label()),
+        KeyValue::new("elpio.outcome", span.outcome.as_str()),
     ];
     if span.outcome == RolloutOutcome::TimedOut {
         attributes.push(KeyValue::new("error.type", "timeout"));
