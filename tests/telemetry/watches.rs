@@ -25,10 +25,11 @@ async fn a_watch_ages_from_its_last_byte_while_it_runs() {
     assert_eq!(age(), None, "nothing heard yet");
 
     let (send, frames) = tokio::sync::mpsc::channel::<Bytes>(1);
-    let body = http_body_util::StreamBody::new(futures::stream::unfold(frames, |mut frames| async {
+    let frames = futures::stream::unfold(frames, |mut frames| async {
         let frame = frames.recv().await?;
         Some((Ok::<_, Infallible>(http_body::Frame::data(frame)), frames))
-    }));
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(frames));
     let body = Mutex::new(Some(body));
     let server = service_fn(move |_: Request<Body>| {
         let body = body.lock().unwrap().take().unwrap();

@@ -8,6 +8,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, combinators::MapFrame};
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
@@ -15,7 +18,6 @@ use crate::telemetry::{
     kube::{
         path_template,
         request_span::{ApiServer, RequestSpan},
-        watch_body::WatchBody,
     },
     metrics::Metrics,
     sources::watch_activity::WatchActivity,
@@ -60,18 +62,21 @@ pub struct TelemetryService<S> {
     server: Arc<ApiServer>,
 }
 
+/// The body of a response; every frame of a watch's is recorded, and passed on as it is.
+pub type ResponseBody<B> = MapFrame<B, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
+
 /// The response to a request.
 pub type ResponseFuture<B> =
-    Pin<Box<dyn Future<Output = Result<http::Response<WatchBody<B>>, BoxError>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody<B>>, BoxError>> + Send>>;
 
 impl<S, B> Service<http::Request<Body>> for TelemetryService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    type Response = http::Response<WatchBody<B>>;
+    type Response = http::Response<ResponseBody<B>>;
     type Error = BoxError;
     type Future = ResponseFuture<B>;
 
@@ -86,13 +91,24 @@ where
                 let watch_activity: &Arc<WatchActivity> = &self.metrics.instruments.as_ref()?.watch_activity;
                 Some((Arc::clone(watch_activity), resource, request.uri().path().to_owned()))
             });
+        let record = move || {
+            if let Some((watch_activity, resource, path)) = &watched {
+                watch_activity.record(resource, path);
+            }
+        };
         let mut call = RequestSpan::begin(&self.metrics, &self.server, &mut request, &target.template);
         let future = self.inner.call(request);
         Box::pin(async move {
             match future.await {
                 Ok(response) => {
                     call.on_response(response.status(), response.headers());
-                    Ok(response.map(|body| WatchBody::new(body, watched)))
+                    record();
+                    Ok(response.map(|body| {
+                        body.map_frame(Box::new(move |frame| {
+                            record();
+                            frame
+                        }) as Box<_>)
+                    }))
                 }
                 Err(error) => {
                     let error = error.into();

@@ -4,5 +4,4 @@
 pub mod client_layer;
 pub(in crate::telemetry) mod path_template;
 pub(in crate::telemetry) mod request_span;
-pub(in crate::telemetry) mod watch_body;
 pub(in crate::telemetry) mod watch_stream;
