@@ -9,7 +9,7 @@ use elpio_cluster::otlp::OtlpReceiver;
 use elpio_operator::{
     foreign::ChildKind,
     telemetry::{
-        self, ChildStep, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+        self, ChildStep, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
         ReconcileOutcome, ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, Trigger, step_for,
     },
 };
@@ -21,14 +21,6 @@ use kube::{
 };
 use tower::{BoxError, service_fn};
 use tracing::Instrument;
-
-struct Done(ReconcileReport);
-
-impl HasReport for Done {
-    fn report(&self) -> ReconcileReport {
-        self.0.clone()
-    }
-}
 
 fn info(parent: SpanParent) -> ReconcileInfo {
     ReconcileInfo {
@@ -82,14 +74,14 @@ async fn from_init_to_shutdown() {
             .unwrap();
         assert!(found.is_none());
         let failure = Failure { error_type: ErrorType::Unavailable, message: "the whole chain".into() };
-        Done(ReconcileReport {
+        ReconcileReport {
             failure: Some(failure),
             engine: None,
             outcome: ReconcileOutcome::Failed,
             applied: vec![],
             changed_anything: false,
             ..ReconcileReport::default()
-        })
+        }
     };
     metrics.reconcile(&traces, info(SpanParent::InRollout(rollout.clone())), work).await.expect("no panic");
 

@@ -5,24 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use elpio_cluster::{OtlpReceiver, eventually, otlp::ReceiverFault};
 use elpio_operator::telemetry::{
-    self, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
-    ReconcileOutcome, ReconcileReport, SpanParent, TelemetryConfig, Trigger,
+    self, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo, ReconcileOutcome,
+    ReconcileReport, SpanParent, TelemetryConfig, Trigger,
 };
 
 /// The protocol of a child process: telemetry can be started once in a process.
 const PROTOCOL: &str = "TEST_PROTOCOL";
-
-struct Failed;
-
-impl HasReport for Failed {
-    fn report(&self) -> ReconcileReport {
-        ReconcileReport {
-            failure: Some(Failure { error_type: ErrorType::Unavailable, message: "later".into() }),
-            outcome: ReconcileOutcome::Failed,
-            ..ReconcileReport::default()
-        }
-    }
-}
 
 fn info() -> ReconcileInfo {
     ReconcileInfo {
@@ -62,7 +50,14 @@ async fn of_one_protocol() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let log = LogConfig { filter: "info".into(), format: LogFormat::Json, ansi: false };
     let telemetry = Arc::new(telemetry::init(settings, Identity::default(), log, true).unwrap());
-    telemetry.metrics().reconcile(&telemetry.traces(), info(), async { Failed }).await.expect("no panic");
+    let work = async {
+        ReconcileReport {
+            failure: Some(Failure { error_type: ErrorType::Unavailable, message: "later".into() }),
+            outcome: ReconcileOutcome::Failed,
+            ..ReconcileReport::default()
+        }
+    };
+    telemetry.metrics().reconcile(&telemetry.traces(), info(), work).await.expect("no panic");
     let flushing = Arc::clone(&telemetry);
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
 

@@ -38,7 +38,7 @@ pub use crate::telemetry::metrics::{Metrics, QueueMetrics};
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
 pub use crate::telemetry::reconcile::late_calls::CallingReconcile;
 pub use crate::telemetry::reconcile::report::{
-    Failure, HasReport, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent,
+    Failure, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent,
 };
 pub use crate::telemetry::reconcile::steps::{fail_step, step, step_for};
 pub(crate) use crate::telemetry::sources::error_chain::error_chain;

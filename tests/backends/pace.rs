@@ -12,9 +12,7 @@ use elpio_cluster::{
     eventually,
     otlp::ReceiverFault,
 };
-use elpio_operator::telemetry::{
-    HasReport, ReconcileReport, ReconcileStep, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder, step,
-};
+use elpio_operator::telemetry::{ReconcileStep, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder, step};
 use futures::future::join_all;
 use tracing::{Dispatch, Instrument as _, instrument::WithSubscriber};
 
@@ -34,14 +32,6 @@ const MOST: f64 = 1.1;
 /// What the self-check has to find, as a part of what a reconcile takes.
 const INJECTED: f64 = 0.3;
 const HTTP: &str = "http/protobuf";
-
-struct Done;
-
-impl HasReport for Done {
-    fn report(&self) -> ReconcileReport {
-        wrote()
-    }
-}
 
 struct Pushing {
     telemetry: Telemetry,
@@ -86,7 +76,7 @@ impl Pushing {
                 let late = begun.elapsed().mul_f64(more).as_millis();
                 tokio::time::sleep(Duration::from_millis(u64::try_from(late).unwrap())).await;
             }
-            Done
+            wrote()
         };
         let start = Instant::now();
         self.telemetry

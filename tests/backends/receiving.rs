@@ -14,9 +14,7 @@ use elpio_cluster::{
     pki::Authority,
     process::free_port,
 };
-use elpio_operator::telemetry::{
-    HasReport, ReconcileReport, RolloutSeed, SpanParent, Telemetry, TelemetryBuilder,
-};
+use elpio_operator::telemetry::{RolloutSeed, SpanParent, Telemetry, TelemetryBuilder};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tracing::{Dispatch, instrument::WithSubscriber};
@@ -207,14 +205,6 @@ pub fn case() -> String {
     format!("case-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-struct Done;
-
-impl HasReport for Done {
-    fn report(&self) -> ReconcileReport {
-        wrote()
-    }
-}
-
 impl Pushing {
     pub fn new(case: &str, variables: &[(&str, &str)]) -> Self {
         let given = variables
@@ -243,7 +233,7 @@ impl Pushing {
             parent,
             tracestate: None,
         });
-        let work = async { Done };
+        let work = async { wrote() };
         self.telemetry
             .metrics()
             .reconcile(&traces, info(SpanParent::InRollout(rollout)), work)

@@ -34,19 +34,13 @@ impl Pushing {
 
     /// Returns the reconcile's span, as somebody has it who was called by it.
     async fn reconcile_and_keep_span(&self) -> tracing::Span {
-        struct Done;
-        impl elpio_operator::telemetry::HasReport for Done {
-            fn report(&self) -> elpio_operator::telemetry::ReconcileReport {
-                wrote()
-            }
-        }
         let traces = self.telemetry.traces();
         let seed = RolloutSeed { uid: "uid-1", generation: 7, ..RolloutSeed::default() };
         let rollout = traces.begin_rollout(&seed);
         let mut span = tracing::Span::none();
         let reconcile = async {
             span = tracing::Span::current();
-            Done
+            wrote()
         };
         self.telemetry
             .metrics()

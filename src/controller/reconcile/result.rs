@@ -1,6 +1,6 @@
 //! What a reconcile came to: the report for telemetry, and when the queue is to come back. Pure.
 
-use std::time::Duration;
+use std::{borrow::Borrow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -30,9 +30,7 @@ use crate::{
     foreign::ChildKind,
     render::applied::ChildOutcome,
     status::{conditions::find_condition, rollout::deadline_at, transitions::new_event},
-    telemetry::{
-        ApplyOutcome, ErrorType, HasReport, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger,
-    },
+    telemetry::{ApplyOutcome, ErrorType, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger},
 };
 
 /// What a reconcile came to.
@@ -46,9 +44,9 @@ pub struct ReconcileResult {
     pub resource_version_after: Option<u64>,
 }
 
-impl HasReport for ReconcileResult {
-    fn report(&self) -> ReconcileReport {
-        self.report.clone()
+impl Borrow<ReconcileReport> for ReconcileResult {
+    fn borrow(&self) -> &ReconcileReport {
+        &self.report
     }
 }
 

@@ -6,6 +6,7 @@ pub mod report;
 pub mod steps;
 
 use std::{
+    borrow::Borrow,
     future::Future,
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -24,7 +25,7 @@ use crate::telemetry::{
     },
     metrics::{Instruments, Metrics},
     reconcile::{
-        report::{Failure, HasReport, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent},
+        report::{Failure, ReconcileInfo, ReconcilePanicked, ReconcileReport, SpanParent},
         steps::set_error,
     },
     trace::{
@@ -35,11 +36,11 @@ use crate::telemetry::{
 };
 
 impl Metrics {
-    /// Runs one reconcile inside its span and records it.
+    /// Runs one reconcile inside its span and records what its result reports.
     ///
     /// # Errors
     /// When it panics.
-    pub async fn reconcile<T: HasReport, F: Future<Output = T>>(
+    pub async fn reconcile<T: Borrow<ReconcileReport>, F: Future<Output = T>>(
         &self,
         traces: &Traces,
         info: ReconcileInfo,
@@ -52,13 +53,13 @@ impl Metrics {
         let result = AssertUnwindSafe(reconcile).catch_unwind().instrument(span.clone()).await;
         let result = result.map_err(|payload| ReconcilePanicked::from_payload(&*payload));
         let report = match &result {
-            Ok(done) => done.report(),
-            Err(panicked) => panicked.report(),
+            Ok(done) => done.borrow(),
+            Err(panicked) => &panicked.report(),
         };
-        close_span(&span, sampling.as_ref(), &report);
+        close_span(&span, sampling.as_ref(), report);
         // The span ends where it was last left (tracing-opentelemetry 0.34).
-        span.in_scope(|| log_result(&info, &report, started.elapsed()));
-        active.record(started.elapsed(), &span, sampling.as_ref(), &report);
+        span.in_scope(|| log_result(&info, report, started.elapsed()));
+        active.record(started.elapsed(), &span, sampling.as_ref(), report);
         result
     }
 }

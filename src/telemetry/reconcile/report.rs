@@ -93,12 +93,6 @@ impl ReconcileReport {
     }
 }
 
-/// Implemented by what a reconcile returns.
-pub trait HasReport {
-    /// What the reconcile did.
-    fn report(&self) -> ReconcileReport;
-}
-
 /// A reconcile panicked. It has been recorded as one that failed; it is to be retried as such.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reconcile panicked: {message}")]
@@ -114,10 +108,8 @@ impl ReconcilePanicked {
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         Self { message: text.unwrap_or("without a message").to_owned() }
     }
-}
 
-impl HasReport for ReconcilePanicked {
-    fn report(&self) -> ReconcileReport {
+    pub(super) fn report(&self) -> ReconcileReport {
         ReconcileReport {
             failure: Some(Failure { error_type: ErrorType::Internal, message: self.to_string() }),
             outcome: ReconcileOutcome::Failed,

@@ -9,7 +9,7 @@ use std::{
 use elpio_operator::{
     foreign::ChildKind,
     telemetry::{
-        ApplyOutcome, ErrorType, Failure, HasReport, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
+        ApplyOutcome, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
         ReconcileOutcome, ReconcilePanicked, ReconcileReport, SpanParent, Telemetry, TelemetryBuilder,
         TelemetryConfig, Trigger,
     },
@@ -114,10 +114,9 @@ impl TelemetryHarness {
         parent: SpanParent,
         reconcile: F,
     ) -> Result<(), ReconcilePanicked> {
-        let work = async { Done(reconcile.await) };
         self.telemetry
             .metrics()
-            .reconcile(&self.telemetry.traces(), info(parent), work)
+            .reconcile(&self.telemetry.traces(), info(parent), reconcile)
             .with_subscriber(self.dispatch.clone())
             .await
             .map(drop)
@@ -169,14 +168,6 @@ impl TelemetryHarness {
     pub fn value(&self, series: &str) -> Option<f64> {
         let page = self.page();
         page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-    }
-}
-
-struct Done(ReconcileReport);
-
-impl HasReport for Done {
-    fn report(&self) -> ReconcileReport {
-        self.0.clone()
     }
 }
 
