@@ -9,10 +9,11 @@ use elpio_cluster::otlp::OtlpReceiver;
 use elpio_operator::{
     foreign::ChildKind,
     telemetry::{
-        self, ChildStep, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
-        ReconcileOutcome, ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, Trigger, step_for,
+        self, ChildStep, ErrorType, Failure, Identity, LogConfig, LogFormat, ReconcileOutcome,
+        ReconcileReport, RolloutSeed, SpanParent, TelemetryConfig, step_for,
     },
 };
+use elpio_support::telemetry_harness::info;
 use http_body_util::Full;
 use k8s_openapi::api::core::v1::Service;
 use kube::{
@@ -21,20 +22,6 @@ use kube::{
 };
 use tower::{BoxError, service_fn};
 use tracing::Instrument;
-
-fn info(parent: SpanParent) -> ReconcileInfo {
-    ReconcileInfo {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "shop".into(),
-        name: "cart".into(),
-        uid: "uid-1".into(),
-        generation: 1,
-        trigger: Trigger::Spec,
-        attempt: 0,
-        parent,
-    }
-}
 
 fn absent() -> http::Response<Full<Bytes>> {
     let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"not there","reason":"NotFound","code":404}"#;

@@ -5,26 +5,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use elpio_cluster::{OtlpReceiver, eventually, otlp::ReceiverFault};
 use elpio_operator::telemetry::{
-    self, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo, ReconcileOutcome,
-    ReconcileReport, SpanParent, TelemetryConfig, Trigger,
+    self, ErrorType, Failure, Identity, LogConfig, LogFormat, ReconcileOutcome, ReconcileReport, SpanParent,
+    TelemetryConfig,
 };
+use elpio_support::telemetry_harness::info;
 
 /// The protocol of a child process: telemetry can be started once in a process.
 const PROTOCOL: &str = "TEST_PROTOCOL";
-
-fn info() -> ReconcileInfo {
-    ReconcileInfo {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "shop".into(),
-        name: "cart".into(),
-        uid: "uid-1".into(),
-        generation: 1,
-        trigger: Trigger::Spec,
-        attempt: 0,
-        parent: SpanParent::AfterRollout(None),
-    }
-}
 
 #[test]
 fn a_partial_success_counts_as_loss() {
@@ -57,7 +44,11 @@ async fn of_one_protocol() {
             ..ReconcileReport::default()
         }
     };
-    telemetry.metrics().reconcile(&telemetry.traces(), info(), work).await.expect("no panic");
+    telemetry
+        .metrics()
+        .reconcile(&telemetry.traces(), info(SpanParent::AfterRollout(None)), work)
+        .await
+        .expect("no panic");
     let flushing = Arc::clone(&telemetry);
     tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
 

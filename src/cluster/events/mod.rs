@@ -23,4 +23,6 @@ pub mod recorder;
 mod request;
 mod series;
 mod state;
+#[cfg(test)]
+mod testing;
 mod write;

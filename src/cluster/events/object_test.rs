@@ -1,24 +1,9 @@
 //! Names and notes of Events.
 use super::*;
-use crate::{api::event::Related, telemetry::Kind};
-
-fn regarding() -> Regarding {
-    Regarding {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "ns".into(),
-        name: "web".into(),
-        uid: "u".into(),
-        generation: 1,
-        rebuild: String::new(),
-        since: None,
-        ids: None,
-    }
-}
-
-fn event() -> NewEvent {
-    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
-}
+use crate::{
+    api::event::Related,
+    cluster::events::testing::{event, regarding},
+};
 
 #[test]
 fn the_name_depends_on_what_happened_and_not_on_the_note() {

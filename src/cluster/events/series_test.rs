@@ -2,28 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::telemetry::{EventOutcome::*, Kind};
+use crate::{
+    cluster::events::testing::{event, regarding},
+    telemetry::EventOutcome::*,
+};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap_or_default()
-}
-
-fn regarding(since: Option<Timestamp>) -> Regarding {
-    Regarding {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "ns".into(),
-        name: "web".into(),
-        uid: "u".into(),
-        generation: 1,
-        rebuild: String::new(),
-        since,
-        ids: None,
-    }
-}
-
-fn event() -> NewEvent {
-    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
 }
 
 /// A series and the clock that its steps are taken at.
@@ -37,7 +22,11 @@ impl Steps {
     fn new(since: Option<Timestamp>) -> Self {
         let start = Instant::now();
         Self {
-            series: Series::new(&regarding(since), &event(), SeriesCounts::new(at(0), start)),
+            series: Series::new(
+                &Regarding { since, ..regarding() },
+                &event(),
+                SeriesCounts::new(at(0), start),
+            ),
             start,
             since,
         }
@@ -50,7 +39,7 @@ impl Steps {
     fn occur(&mut self, seconds: i64) -> PublishAction {
         let action = self.series.add(self.since, None, at(seconds), self.now(seconds));
         if action == PublishAction::Write {
-            self.series.open(&regarding(self.since), &event(), None);
+            self.series.open(&Regarding { since: self.since, ..regarding() }, &event(), None);
         }
         action
     }

@@ -3,23 +3,12 @@
 
 use super::*;
 use crate::{
-    cluster::events::object::FoundEvent,
-    telemetry::{EventOutcome, Kind},
+    cluster::events::{
+        object::FoundEvent,
+        testing::{event, regarding},
+    },
+    telemetry::EventOutcome,
 };
-
-fn regarding(uid: &str) -> Regarding {
-    Regarding {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "ns".into(),
-        name: "web".into(),
-        uid: uid.into(),
-        generation: 1,
-        rebuild: String::new(),
-        since: None,
-        ids: None,
-    }
-}
 
 fn add(state: &mut RecorderState, uid: &str, now: Instant) -> (String, PublishAction) {
     add_typed(state, uid, event_type::NORMAL, now)
@@ -31,8 +20,8 @@ fn add_typed(
     type_: &'static str,
     now: Instant,
 ) -> (String, PublishAction) {
-    let event = NewEvent { type_, reason: "Ready", action: "Observe", note: "n".into(), related: None };
-    state.add(&regarding(uid), &event, None, None, Timestamp::UNIX_EPOCH, now)
+    let event = NewEvent { type_, ..event() };
+    state.add(&Regarding { uid: uid.into(), ..regarding() }, &event, None, None, Timestamp::UNIX_EPOCH, now)
 }
 
 fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> NextStep {

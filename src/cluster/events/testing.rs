@@ -1,0 +1,21 @@
+//! The service and the Event that tests publish.
+
+use crate::{api::event::NewEvent, cluster::events::recorder::Regarding, telemetry::Kind};
+
+pub fn regarding() -> Regarding {
+    Regarding {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace: "ns".into(),
+        name: "web".into(),
+        uid: "u".into(),
+        generation: 1,
+        rebuild: String::new(),
+        since: None,
+        ids: None,
+    }
+}
+
+pub fn event() -> NewEvent {
+    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
+}
