@@ -95,7 +95,7 @@ impl HostClaims {
     }
 
     /// Gives the host to this claim, unless another has it, which is returned then. `serves` says whether the
-    /// children of a claimant lead requests for the host to it.
+    /// children of a claimant lead requests for the host to it. A claim of a `lost` namespace holds nothing.
     ///
     /// # Errors
     /// The claim that has the host.
@@ -104,10 +104,11 @@ impl HostClaims {
         host: &str,
         claim: &HostClaim,
         serves: impl Fn(&HostClaim) -> bool,
+        lost: &[String],
     ) -> Result<(), HostClaim> {
         let mut all = self.0.lock();
         let Some(claimants) = all.hosts.get_mut(host) else { return Ok(()) };
-        let owner = host_owner(claimants, claim, serves);
+        let owner = host_owner(claimants, claim, serves, lost);
         if owner.uid != claim.uid {
             return Err(owner.clone());
         }
@@ -142,11 +143,14 @@ fn host_owner<'a>(
     claimants: &'a Claimants,
     asking: &'a HostClaim,
     serves: impl Fn(&HostClaim) -> bool,
+    lost: &[String],
 ) -> &'a HostClaim {
-    if let Some(holder) = &claimants.holder {
+    let is_known = |claim: &&HostClaim| !lost.contains(&claim.key.namespace);
+    if let Some(holder) = claimants.holder.as_ref().filter(is_known) {
         return holder;
     }
-    let may_have = |claim: &&HostClaim| claim.uid != asking.uid && (claim.is_valid || serves(claim));
+    let may_have =
+        |claim: &&HostClaim| claim.uid != asking.uid && is_known(claim) && (claim.is_valid || serves(claim));
     let others: Vec<&HostClaim> = claimants.claims.iter().filter(may_have).collect();
     if others.is_empty() {
         return asking;

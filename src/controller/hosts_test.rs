@@ -25,7 +25,7 @@ fn observe(claims: &HostClaims, claim: &HostClaim, host: Option<&str>) -> Vec<St
 }
 
 fn acquire(claims: &HostClaims, claim: &HostClaim) -> String {
-    claims.acquire(HOST, claim, |_| false).err().map_or("free".to_owned(), |owner| owner.key.to_string())
+    claims.acquire(HOST, claim, |_| false, &[]).err().map_or("free".to_owned(), |owner| owner.key.to_string())
 }
 
 /// What it is, the claims, the holder, who serves, who asks, and who has the host.
@@ -36,6 +36,7 @@ fn the_holder_has_it_then_who_serves_then_the_oldest() {
     let old = claim("shop/old", 0);
     let young = claim("shop/young", 9);
     let twin = claim("blog/twin", 9);
+    let lost = claim("lost/web", 0);
     let invalid = HostClaim { is_valid: false, ..claim("shop/invalid", 0) };
     let rows: &[Row<'_>] = &[
         ("alone", &[&young], None, &[], &young, "shop/young"),
@@ -69,14 +70,17 @@ fn the_holder_has_it_then_who_serves_then_the_oldest() {
             &old,
             "shop/young",
         ),
+        ("its holder is lost", &[&lost, &old, &young], Some(&lost), &[], &young, "shop/old"),
+        ("who serves it is lost", &[&lost, &young], None, &["lost/web"], &young, "shop/young"),
     ];
     for (what, claims, holder, serving, asking, expected) in rows {
         let claimants = Claimants {
             claims: claims.iter().map(|claim| (*claim).clone()).collect(),
             holder: holder.cloned(),
         };
+        let lost = ["lost".to_owned()];
         let serves = |claim: &HostClaim| serving.contains(&claim.key.to_string().as_str());
-        assert_eq!(host_owner(&claimants, asking, serves).key.to_string(), *expected, "{what}");
+        assert_eq!(host_owner(&claimants, asking, serves, &lost).key.to_string(), *expected, "{what}");
     }
 }
 

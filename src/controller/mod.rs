@@ -221,6 +221,7 @@ impl<K: Kind> AnyController for Controller<K> {
     }
 
     fn states(&self) -> KindStates {
-        state_counts::kind_states::<K>(&self.store, &self.observer.unsettled)
+        let lost = self.reconciler.children.watches().lost_namespaces(K::KIND.as_str());
+        state_counts::kind_states::<K>(&self.store, &self.observer.unsettled, &lost)
     }
 }

@@ -36,10 +36,11 @@ impl UnsettledGenerations {
         }
     }
 
-    /// How long the oldest has waited; zero when none does.
-    pub fn max_age(&self) -> Duration {
+    /// How long the oldest has waited; zero when none does. Those of `lost` namespaces are left out.
+    pub fn max_age(&self, lost: &[String]) -> Duration {
         let all = self.0.lock();
-        all.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default()
+        let known = all.iter().filter(|(key, _)| !lost.contains(&key.namespace));
+        known.map(|(_, (_, since))| since.elapsed()).max().unwrap_or_default()
     }
 }
 
@@ -54,17 +55,29 @@ pub struct KindStates {
     pub unsettled_age: Duration,
 }
 
-/// The objects of a kind by state.
-pub fn kind_states<K: Kind>(store: &ObjectStore<Object<K>>, unsettled: &UnsettledGenerations) -> KindStates {
-    KindStates { kind: K::KIND, by_state: count_by_state::<K>(store), unsettled_age: unsettled.max_age() }
+/// The objects of a kind by state, but for those of `lost` namespaces.
+pub fn kind_states<K: Kind>(
+    store: &ObjectStore<Object<K>>,
+    unsettled: &UnsettledGenerations,
+    lost: &[String],
+) -> KindStates {
+    KindStates {
+        kind: K::KIND,
+        by_state: count_by_state::<K>(store, lost),
+        unsettled_age: unsettled.max_age(lost),
+    }
 }
 
 /// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
 fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
+    lost: &[String],
 ) -> Vec<(telemetry::Kind, ReadyValue, StateReason, u64)> {
     let mut counts: BTreeMap<(ReadyValue, StateReason), u64> = BTreeMap::new();
-    for object in store.all() {
+    let is_lost = |object: &Object<K>| {
+        object.metadata.namespace.as_ref().is_some_and(|namespace| lost.contains(namespace))
+    };
+    for object in store.all().into_iter().filter(|object| !is_lost(object)) {
         let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
         let ready = match find_condition(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
             Some("True") => ReadyValue::True,
@@ -85,7 +98,7 @@ mod tests {
     fn the_age_is_that_of_the_generation_not_of_the_last_note() {
         let unsettled = UnsettledGenerations::default();
         let key = |name: &str| ObjectKey { namespace: "ns".into(), name: name.into() };
-        assert_eq!(unsettled.max_age(), Duration::ZERO);
+        assert_eq!(unsettled.max_age(&[]), Duration::ZERO);
         unsettled.observe(&key("a"), Some(1));
         let since = unsettled.0.lock()[&key("a")];
         unsettled.observe(&key("a"), Some(1));
@@ -93,6 +106,6 @@ mod tests {
         unsettled.observe(&key("a"), Some(2));
         assert_eq!(unsettled.0.lock()[&key("a")].0, 2);
         unsettled.observe(&key("a"), None);
-        assert_eq!(unsettled.max_age(), Duration::ZERO);
+        assert_eq!(unsettled.max_age(&[]), Duration::ZERO);
     }
 }

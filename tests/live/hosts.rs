@@ -1,15 +1,20 @@
 //! One host, one owner in the whole cluster: two namespaces, both engines.
 
-use elpio_cluster::{Cluster, FakeEngineOptions, FakeEngines};
+use std::time::Instant;
+
+use elpio_cluster::{Cluster, Crds, FakeEngineOptions, FakeEngines, eventually};
+use elpio_operator::api::ElpioService;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
 use crate::{
     apply_cases::{host, on},
-    live_env::{LiveEnv, find, with},
+    live_env::{LiveEnv, TIMEOUT, find, image, with},
+    store_cases::{NO_NAMESPACE, grant, may_list, own, start},
 };
 
 /// Two namespaces under one operator.
@@ -192,4 +197,55 @@ async fn of_many_that_are_created_at_once_one_has_the_host() {
     let hosts = env.first.http_scaled_objects().list(&ListParams::default()).await.unwrap().items.len();
     let mappings = env.first.domain_mappings().list(&ListParams::default()).await.unwrap().items.len();
     assert_eq!(hosts + mappings, 1, "one child claims the host");
+}
+
+/// Nothing tells the operator that the namespace is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_lost_for_long_holds_no_host_and_counts_nothing() {
+    let cluster = own(vec![Crds::ELPIO, Crds::KNATIVE]).await;
+    let env = LiveEnv::on(cluster, "lost-a", &cluster.kubeconfig(), &[NO_NAMESPACE]).await;
+    let (user, a) = ("elpio-test-0", env.namespace.clone());
+    let b = cluster.namespace("lost-b").await;
+    for namespace in [&a, &b] {
+        grant(&env.client, user, namespace).await;
+        may_list(cluster, user, namespace, true).await;
+    }
+    let environment = [("ELPIO_NAMESPACES", &*format!("{a},{b}")), ("ELPIO_LEADER_ELECT", "off")];
+    let operator = start(cluster, user, &environment).await;
+    let spec = |tag: &str| with(image(tag), &json!({"ingress": {"host": "lost.apps.example.org"}}));
+    let in_b: Api<ElpioService> = Api::namespaced(env.client.clone(), &b);
+    let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "metadata": {"name": "web"}, "spec": spec("v1")});
+    in_b.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    let is_applied = |object: ElpioService| find(&object, "Reconciled").is_some();
+    eventually("b has the host", TIMEOUT, async || {
+        is_applied(in_b.get("web").await.unwrap()).then_some(()).ok_or("not yet")
+    })
+    .await;
+    env.apply("web", &spec("v1")).await;
+    env.condition("web", "Reconciled", "False", "NameConflict").await;
+
+    let bindings: Api<RoleBinding> = Api::namespaced(env.client.clone(), &b);
+    bindings.delete(user, &DeleteParams::default()).await.unwrap();
+    may_list(cluster, user, &b, false).await;
+    // Ends every watch.
+    cluster.restart_api_server(&[]).await;
+    let refused = Instant::now();
+    eventually("the operator has lost b", TIMEOUT, async || {
+        let text = operator.get("/readyz").await.unwrap().1;
+        if text.contains(&format!("namespace {b}: forbidden")) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    in_b.delete("web", &DeleteParams::default()).await.unwrap();
+    let mut edits = 0;
+    eventually("a has the host", 3 * TIMEOUT, async || {
+        edits += 1;
+        env.apply("web", &spec(&format!("v{edits}"))).await;
+        let reconciled = find(&env.services().get("web").await.unwrap(), "Reconciled");
+        let reconciled = reconciled.ok_or("no condition")?;
+        if reconciled.status == "True" { Ok(()) } else { Err(reconciled.message) }
+    })
+    .await;
+    assert!(refused.elapsed() > TIMEOUT, "a short refusal changes nothing");
+    let services = operator.sample("elpio_services_ready", &[]).await;
+    assert_eq!(services, Some(1.0), "what is gone is not counted");
 }

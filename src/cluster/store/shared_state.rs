@@ -18,6 +18,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// The same after an answer that was an error: calls that succeed elsewhere promise little.
 const MIN_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long the watch of a kind must be refused before its objects there count as lost: while a role is replaced,
+/// nothing of them changes hands.
+const LOST_AFTER: Duration = Duration::from_mins(1);
 
 /// Something that watches wait for.
 #[derive(Debug)]
@@ -79,7 +82,8 @@ struct ScopeState {
     permitted: Broadcast,
     /// When a watch brought something last. Its events are in order: what happened before is known.
     last_events: BTreeMap<(&'static str, WatchRole), Instant>,
-    refused: BTreeMap<(&'static str, WatchRole), String>,
+    /// Since when.
+    refused: BTreeMap<(&'static str, WatchRole), Instant>,
 }
 
 /// The signals as they were when an attempt began, so that none is lost during it.
@@ -198,7 +202,7 @@ impl SharedWatchState {
                 "watch forbidden: objects that need this resource wait until the permission is granted"
             );
         }
-        refused.insert(watch.key(), why.to_owned());
+        refused.entry(watch.key()).or_insert_with(Instant::now);
     }
 
     fn record_not_failing(&self, watch: &WatchTarget) {
@@ -239,6 +243,19 @@ impl SharedWatchState {
         let (scopes, key) = (self.scopes.lock(), (kind, WatchRole::Own));
         let mut of_scopes = ["", namespace].into_iter().filter_map(|scope| scopes.get(scope));
         of_scopes.any(|state| state.last_events.get(&key).is_some_and(|at| at.elapsed() <= age))
+    }
+
+    /// The namespaces in which the watch of this kind has been refused for long: what is known there may be gone.
+    #[must_use]
+    pub fn lost_namespaces(&self, kind: &'static str) -> Vec<String> {
+        self.refused_for(kind, LOST_AFTER)
+    }
+
+    fn refused_for(&self, kind: &'static str, age: Duration) -> Vec<String> {
+        let (scopes, key) = (self.scopes.lock(), (kind, WatchRole::Own));
+        let is_lost = |state: &ScopeState| state.refused.get(&key).is_some_and(|at| at.elapsed() >= age);
+        let lost = scopes.iter().filter(|(scope, state)| !scope.is_empty() && is_lost(state));
+        lost.map(|(scope, _)| scope.clone()).collect()
     }
 
     /// How many watches are refused in each namespace that has or had one ("all": in all of them).

@@ -34,6 +34,24 @@ fn a_namespace_that_is_refused_as_a_whole_is_named_once() {
 }
 
 #[test]
+fn a_namespace_is_lost_when_its_refusal_has_lasted() {
+    let state = SharedWatchState::default();
+    for (resource, scope) in [("ElpioService", "team-a"), ("TaskRun", "team-b"), ("ElpioService", "")] {
+        state.record_refused(&watch(resource, scope), "no");
+    }
+    let lost = |age| state.refused_for("ElpioService", age);
+    assert_eq!(state.lost_namespaces("ElpioService"), [""; 0]);
+    assert_eq!(lost(Duration::ZERO), ["team-a"], "one watch of all namespaces says nothing of any");
+    let lasts = Duration::from_millis(5);
+    while lost(lasts).is_empty() {
+        state.record_refused(&watch("ElpioService", "team-a"), "no, again");
+        std::thread::yield_now();
+    }
+    state.record_working(&watch("ElpioService", "team-a"));
+    assert_eq!(lost(Duration::ZERO), [""; 0]);
+}
+
+#[test]
 fn a_watch_is_current_where_it_brought_something_just_now() {
     let state = SharedWatchState::default();
     let (second, now) = (Duration::from_secs(1), Instant::now());

@@ -199,7 +199,8 @@ impl<K: Kind> Reconciler<K> {
     fn refused_host(&self, object: &Object<K>) -> Option<(String, HostClaim)> {
         let (host, claim) = HostClaim::of_object::<K>(object, || true)?;
         let serves = |claim: &HostClaim| hosts::serves_host(&self.children.controlled_by(claim.uid()), &host);
-        let owner = self.hosts.acquire(&host, &claim, serves).err()?;
+        let lost = self.children.watches().lost_namespaces(K::KIND.as_str());
+        let owner = self.hosts.acquire(&host, &claim, serves, &lost).err()?;
         Some((host, owner))
     }
 
