@@ -208,7 +208,9 @@ impl<K: Kind> AnyController for Controller<K> {
             }
             // Where nothing was edited, there is time to ask which Events are published.
             self.republish.list_published(recent, &self.reconciler.recorder).await;
-            settled.into_iter().for_each(|key| self.enqueue(key, Trigger::Resync));
+            for key in settled {
+                self.enqueue(key, Trigger::Resync);
+            }
         })
     }
 

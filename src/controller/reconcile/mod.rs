@@ -145,8 +145,7 @@ impl<K: Kind> Reconciler<K> {
         let write = Box::pin(self.write_status(request.object, &update.status));
         let written = slot.while_writing(write).await; // I/O
         let published = self.publish_events(request, &update.events, &written); // I/O, later
-        let rollout_timeout = self.rollout_timeout(request.object);
-        ReconcileResult::new(request, &attempt, &written, published, rollout_timeout)
+        ReconcileResult::new(request, &attempt, &written, published, self.rollout_timeout(request.object))
     }
 
     /// Brings the children to what the spec says, and computes the status.
