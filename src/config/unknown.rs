@@ -1,6 +1,8 @@
 //! Finds `ELPIO_*` variables that the operator does not know: a typing error must not widen what it does. It
 //! reads no value but to tell a service link from a variable.
 
+use strsim::levenshtein;
+
 use crate::config::{ConfigError, FATAL_IF_INVALID, KNOWN};
 
 const PREFIX: &str = "ELPIO_";
@@ -16,7 +18,7 @@ pub fn unknown(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<
         if !upper.starts_with(PREFIX) || KNOWN.contains(&name.as_str()) || is_service_link(&upper, &value) {
             continue;
         }
-        let nearest = KNOWN.iter().copied().min_by_key(|known| distance(&upper, known));
+        let nearest = KNOWN.iter().copied().min_by_key(|known| levenshtein(&upper, known));
         let nearest = nearest.unwrap_or_default();
         let meant = FATAL_IF_INVALID
             .iter()
@@ -38,7 +40,7 @@ fn contains_stem(name: &str, known: &str) -> bool {
 }
 
 fn is_near(name: &str, known: &str) -> bool {
-    distance(name, known) <= ((known.len() - PREFIX.len()) / 3).min(3)
+    levenshtein(name, known) <= ((known.len() - PREFIX.len()) / 3).min(3)
 }
 
 /// Whether Kubernetes set it, for a Service whose name begins with `elpio`.
@@ -52,21 +54,6 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || name.contains("_SERVICE_PORT_")
         || (name.ends_with("_PORT") && address)
         || (name.contains("_PORT_") && of_port)
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
