@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use kube::{Client, Config, client::ClientBuilder};
 use tokio::sync::watch;
+use tower::ServiceExt as _;
 
 use crate::{
-    cluster::client::{credentials::CredentialsLayer, fence::FenceLayer, retry_after::RetryAfterLayer},
+    cluster::client::{credentials::CredentialsLayer, fence::FenceLayer, retry_after::copy_retry_after},
     telemetry::{Metrics, error_chain},
 };
 
@@ -70,8 +71,8 @@ pub fn client(mut config: Config, metrics: &Metrics, fence: &FenceLayer) -> kube
     let telemetry = metrics.client_layer().for_server(&config.cluster_url);
     let credentials = CredentialsLayer::take_from(&mut config.auth_info).map_err(kube::Error::Auth)?;
     // From the connection outwards: each attempt has a span of its own.
-    let transport = transport::transport(&config)?;
-    let builder = ClientBuilder::new(transport, config.default_namespace).with_layer(&RetryAfterLayer);
+    let transport = transport::transport(&config)?.and_then(copy_retry_after);
+    let builder = ClientBuilder::new(transport, config.default_namespace);
     Ok(builder.with_layer(&telemetry).with_layer(&credentials).with_layer(fence).build())
 }
 

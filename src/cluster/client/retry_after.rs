@@ -1,70 +1,33 @@
-//! The tower layer that copies a `Retry-After` header into the body of an error, since kube keeps the body
-//! alone. API Priority and Fairness answers 429 in plain text, with the header. It retries nothing.
-
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+//! Copies a `Retry-After` header into the body of an error, since kube keeps the body alone. API Priority and
+//! Fairness answers 429 in plain text, with the header. It retries nothing.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full};
-use kube::client::Body;
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tower::{BoxError, Layer, Service};
+use tower::BoxError;
 
-/// The body of an answer: as it came, or rewritten.
+/// The body of a response: as it came, or rewritten.
 pub type ResponseBody<B> = Either<B, Full<Bytes>>;
 
-/// Makes [`RetryAfterService`].
-#[derive(Clone, Copy, Debug)]
-pub struct RetryAfterLayer;
-
-impl<S> Layer<S> for RetryAfterLayer {
-    type Service = RetryAfterService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RetryAfterService(inner)
-    }
-}
-
-/// Rewrites errors that carry a `Retry-After` header; see the module.
-#[derive(Clone, Debug)]
-pub struct RetryAfterService<S>(S);
-
-impl<S, B> Service<Request<Body>> for RetryAfterService<S>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<ResponseBody<B>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let future = self.0.call(request);
-        Box::pin(async move {
-            let response = future.await.map_err(Into::into)?;
-            let status = response.status();
-            let Some(seconds) = retry_after(status, response.headers()) else {
-                return Ok(response.map(Either::Left));
-            };
-            let (mut parts, body) = response.into_parts();
-            let text = body.collect().await.map_err(Into::into)?.to_bytes();
-            parts.headers.remove(header::CONTENT_LENGTH);
-            parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-            let body = with_retry_after(status, &text, seconds).to_string();
-            Ok(Response::from_parts(parts, Either::Right(Full::from(body))))
-        })
-    }
+/// The response as it came, or rewritten where it is an error that carries a `Retry-After` header.
+///
+/// # Errors
+/// When the body of such an error does not arrive.
+pub(super) async fn copy_retry_after(
+    response: Response<Incoming>,
+) -> Result<Response<ResponseBody<Incoming>>, BoxError> {
+    let status = response.status();
+    let Some(seconds) = retry_after(status, response.headers()) else {
+        return Ok(response.map(Either::Left));
+    };
+    let (mut parts, body) = response.into_parts();
+    let text = body.collect().await?.to_bytes();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    let body = with_retry_after(status, &text, seconds).to_string();
+    Ok(Response::from_parts(parts, Either::Right(Full::from(body))))
 }
 
 /// The pause that an error's header asks for. Kubernetes sends seconds, not a date.
