@@ -29,7 +29,7 @@ pub struct NotLeading;
 /// leadership.start_leading();
 /// assert!(leadership.is_leading());
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Leadership {
     claimed: watch::Sender<bool>,
     leading: watch::Sender<bool>,
@@ -45,17 +45,6 @@ struct Exports {
     predecessor: Option<Timestamp>,
     /// By this process, when it is to release the Lease.
     own: Option<Timestamp>,
-}
-
-impl Default for Leadership {
-    fn default() -> Self {
-        Self {
-            claimed: watch::channel(false).0,
-            leading: watch::channel(false).0,
-            expires: Arc::new(AtomicU64::new(0)),
-            exports: Arc::default(),
-        }
-    }
 }
 
 impl Leadership {
