@@ -24,7 +24,7 @@ use crate::{
             prune_plan::{PrunePlan, clash, plan_prune},
             result::{ApplyError, ApplyResult, StopReason},
         },
-        store::children::{Availability, ChildStore},
+        store::{children::ChildStore, watch_handle::WatchState},
     },
     render::{
         Child, ChildId, Owner,
@@ -144,16 +144,16 @@ impl ApplyAttempt<'_> {
         let kind = child.id.kind;
         let resource = kind.group_resource();
         match self.applier.children.availability(kind, self.owner.namespace) {
-            Availability::Ready(_) => None,
-            Availability::Forbidden(cause) => Some(ApplyError::new(
+            WatchState::Synced(_) => None,
+            WatchState::Forbidden(cause) => Some(ApplyError::new(
                 ErrorType::Forbidden,
                 format!("cannot list and watch {resource}: {cause}"),
             )),
-            Availability::Pending => Some(ApplyError::new(
+            WatchState::Pending => Some(ApplyError::new(
                 ErrorType::Unavailable,
                 format!("waiting for the initial list of {resource}"),
             )),
-            Availability::Absent => Some(dependency_missing(&child.id, &resource)),
+            WatchState::Absent => Some(dependency_missing(&child.id, &resource)),
         }
     }
 }

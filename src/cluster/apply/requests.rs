@@ -18,7 +18,7 @@ use crate::{
             result::{ApplyError, StopReason, WriteError},
         },
         client::call::{ApiCall, ApiError, call_with_timeout},
-        store::children::Availability,
+        store::watch_handle::WatchState,
     },
     foreign::ChildKind,
     render::{Child, ChildId, Owner},
@@ -150,7 +150,7 @@ impl Applier {
     /// A kind at the version that is served.
     pub(super) fn resource(&self, owner: &Owner<'_>, kind: ChildKind) -> kube::core::ApiResource {
         match self.children.availability(kind, owner.namespace) {
-            Availability::Ready(version) => kind.api_resource(&version),
+            WatchState::Synced(version) => kind.api_resource(version),
             _ => kind.api_resource(kind.version()),
         }
     }

@@ -41,19 +41,6 @@ fn owner_label(kind: ChildKind) -> &'static str {
     if kind.is_of_function() { label::FUNCTION } else { label::SERVICE }
 }
 
-/// Whether children of a kind can be created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Availability {
-    /// Served at this version, watched and synced.
-    Ready(String),
-    /// The API is not there.
-    Absent,
-    /// It is there, and its first list is still coming in.
-    Pending,
-    /// It is there, and may not be watched; the API server's words.
-    Forbidden(String),
-}
-
 /// The stores of all kinds of children.
 pub struct ChildStore {
     client: Client,
@@ -149,19 +136,12 @@ impl ChildStore {
         }
     }
 
-    /// Whether children of this kind can be created in this namespace.
-    pub fn availability(&self, kind: ChildKind, namespace: &str) -> Availability {
+    /// The state of the watch of this kind in this namespace: once it is synced, children can be created.
+    pub fn availability(&self, kind: ChildKind, namespace: &str) -> WatchState {
         let watches = self.watches.read();
         let scopes = watches.get(&kind);
-        let Some(watch) = scopes.and_then(|s| s.get("").or_else(|| s.get(namespace))) else {
-            return Availability::Absent;
-        };
-        match watch.state() {
-            WatchState::Synced(version) => Availability::Ready(version.to_owned()),
-            WatchState::Forbidden(why) => Availability::Forbidden(why),
-            WatchState::Absent => Availability::Absent,
-            WatchState::Pending => Availability::Pending,
-        }
+        let watch = scopes.and_then(|s| s.get("").or_else(|| s.get(namespace)));
+        watch.map_or(WatchState::Absent, WatchHandle::state)
     }
 
     /// Starts every watch.

@@ -26,10 +26,7 @@ use crate::{
         apply::Applier,
         clock,
         events::{object::event_name, recorder::Recorder},
-        store::{
-            ObjectStore,
-            children::{Availability, ChildStore},
-        },
+        store::{ObjectStore, children::ChildStore, watch_handle::WatchState},
     },
     controller::{
         event_republish::Republish,
@@ -256,9 +253,9 @@ impl<K: Kind> Reconciler<K> {
     /// What the operator fills in, at the versions that the cluster serves.
     fn defaults(&self, namespace: &str) -> Defaults {
         let mut defaults = self.defaults.clone();
-        if let Availability::Ready(version) = self.children.availability(ChildKind::ExternalSecret, namespace)
+        if let WatchState::Synced(version) = self.children.availability(ChildKind::ExternalSecret, namespace)
         {
-            defaults.external_secrets_version = version;
+            defaults.external_secrets_version = version.into();
         }
         defaults
     }
