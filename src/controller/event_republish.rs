@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use crate::{
+    api::StatusParts,
     cluster::{ObjectKey, clock, events::recorder::Recorder},
     controller::{
         kinds::{Kind, Object},
@@ -83,10 +84,10 @@ impl EventRepublish {
 /// Whether the stored status tells of a transition since then.
 fn changed_since<K: Kind>(object: &Object<K>, since: Timestamp) -> bool {
     let Some(status) = &object.status else { return false };
-    let rollout = K::rollout(status);
+    let rollout = status.rollout();
     let of_rollout = rollout.into_iter().flat_map(|rollout| [&rollout.started_at, &rollout.ended_at]);
     of_rollout.flatten().any(|at| at.0 >= since)
-        || K::conditions(status).iter().any(|condition| condition.last_transition_time.0 >= since)
+        || status.conditions().iter().any(|condition| condition.last_transition_time.0 >= since)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
+    api::StatusParts,
     cluster::{
         ObjectKey,
         clock::now,
@@ -97,7 +98,7 @@ impl ObjectObserver {
         let is_ours = |at: Timestamp| source == ChangeSource::Write || at >= since;
         let old = change.old.as_deref().filter(|old| old.uid() == new.uid());
         let (old, status) = (old.and_then(|old| old.status.as_ref()), new.status.as_ref());
-        for end in rollout_ends(old.and_then(K::rollout), status.and_then(K::rollout)) {
+        for end in rollout_ends(old.and_then(StatusParts::rollout), status.and_then(StatusParts::rollout)) {
             if end.rollout().ended_at.as_ref().is_some_and(|at| is_ours(at.0)) {
                 self.rollouts.record_end::<K>(new, &end);
             }
@@ -133,7 +134,7 @@ impl ObjectObserver {
             let is_recent = |at: Timestamp| {
                 now.duration_since(at) < REEMIT_WINDOW && exported_until.is_none_or(|until| at > until)
             };
-            let rollout = object.status.as_ref().and_then(K::rollout);
+            let rollout = object.status.as_ref().and_then(StatusParts::rollout);
             for end in rollout_ends(None, rollout) {
                 if end.rollout().ended_at.as_ref().is_some_and(|at| is_recent(at.0)) {
                     self.rollouts.emit_span::<K>(object, &end);
@@ -149,7 +150,7 @@ impl ObjectObserver {
 
     /// The builds of an object's current rollout that have ended. A run that is used again was another's.
     fn finished_builds<K: Kind>(&self, object: &Object<K>) -> Vec<FinishedBuild> {
-        let rollout = object.status.as_ref().and_then(K::rollout);
+        let rollout = object.status.as_ref().and_then(StatusParts::rollout);
         let Some(started) = rollout.and_then(|rollout| rollout.started_at.as_ref()) else {
             return Vec::new();
         };
@@ -170,9 +171,7 @@ impl ObjectObserver {
 /// The generation of an object that its status does not describe yet. An object that is being deleted is
 /// nobody's unanswered edit.
 pub fn unsettled_generation<K: Kind>(object: &Object<K>) -> Option<i64> {
-    object
-        .metadata
-        .generation
-        .filter(|_| object.metadata.deletion_timestamp.is_none())
-        .filter(|generation| object.status.as_ref().and_then(K::observed_generation) != Some(*generation))
+    object.metadata.generation.filter(|_| object.metadata.deletion_timestamp.is_none()).filter(|generation| {
+        object.status.as_ref().and_then(StatusParts::observed_generation) != Some(*generation)
+    })
 }

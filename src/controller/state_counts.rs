@@ -10,7 +10,10 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    api::condition::{self, StateReason},
+    api::{
+        StatusParts,
+        condition::{self, StateReason},
+    },
     cluster::{ObjectKey, store::ObjectStore},
     controller::kinds::{Kind, Object},
     status::conditions::{find_condition, metric_reason},
@@ -78,7 +81,7 @@ fn count_by_state<K: Kind>(
         object.metadata.namespace.as_ref().is_some_and(|namespace| lost.contains(namespace))
     };
     for object in store.all().into_iter().filter(|object| !is_lost(object)) {
-        let conditions = object.status.as_ref().map_or(&[][..], |status| K::conditions(status));
+        let conditions = object.status.as_ref().map_or(&[][..], StatusParts::conditions);
         let ready = match find_condition(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
             Some("True") => ReadyValue::True,
             Some("False") => ReadyValue::False,

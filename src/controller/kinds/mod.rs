@@ -11,10 +11,7 @@ use kube::CustomResourceExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{
-        ElpioFunction, ElpioService, Engine, LenientObject, RolloutStatus, StatusParts, condition::Condition,
-        stored::SpecOf,
-    },
+    api::{ElpioFunction, ElpioService, LenientObject, RolloutStatus, StatusParts, stored::SpecOf},
     cluster::{
         apply::Applier,
         events::recorder::Recorder,
@@ -130,30 +127,6 @@ pub trait Kind: Send + Sync + Sized + 'static {
     #[must_use]
     fn lane(_spec: Option<&Self::Spec>, _previous: Option<&Self::Status>, _defaults: &Defaults) -> Lane {
         0
-    }
-
-    /// The generation that the status describes.
-    #[must_use]
-    fn observed_generation(status: &Self::Status) -> Option<i64> {
-        status.observed_generation()
-    }
-
-    /// The conditions of a status.
-    #[must_use]
-    fn conditions(status: &Self::Status) -> &[Condition] {
-        status.conditions()
-    }
-
-    /// The rollout in a status.
-    #[must_use]
-    fn rollout(status: &Self::Status) -> Option<&RolloutStatus> {
-        status.rollout()
-    }
-
-    /// The engine in a status.
-    #[must_use]
-    fn engine(status: &Self::Status) -> Option<Engine> {
-        status.engine()
     }
 }
 

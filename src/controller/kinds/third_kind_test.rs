@@ -10,7 +10,8 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::{
-        condition::{kind, reason},
+        Engine,
+        condition::{Condition, kind, reason},
         label,
     },
     render::{

@@ -21,7 +21,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{Client, ResourceExt};
 
 use crate::{
-    api::event::{NewEvent, event_type},
+    api::{
+        StatusParts,
+        event::{NewEvent, event_type},
+    },
     cluster::{
         apply::Applier,
         clock,
@@ -230,7 +233,7 @@ impl<K: Kind> Reconciler<K> {
         let started = rollout.status.started_at.as_ref();
         let republishes_start = republish_since.zip(started).is_some_and(|(since, at)| at.0 >= since);
         let generation = object.metadata.generation;
-        let is_observed = object.status.as_ref().and_then(K::observed_generation) == generation;
+        let is_observed = object.status.as_ref().and_then(StatusParts::observed_generation) == generation;
         StatusInput {
             generation: generation.unwrap_or(0),
             now,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        API_VERSION, Engine,
+        API_VERSION, Engine, StatusParts,
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
@@ -62,8 +62,7 @@ impl ReconcileResult {
         let (apply_result, status) = (&attempt.result, &attempt.update.status);
         let failures = request.item.failures;
         let invalid = attempt.invalid.as_deref();
-        let mut summary =
-            FailureSummary::from_attempt(invalid, apply_result, K::conditions(status), failures);
+        let mut summary = FailureSummary::from_attempt(invalid, apply_result, status.conditions(), failures);
         let is_written = matches!(written, StatusWrite::Written(_));
         let stored = match written {
             StatusWrite::Written(_) | StatusWrite::Unchanged => Some(status),
@@ -75,16 +74,16 @@ impl ReconcileResult {
         if matches!(written, StatusWrite::Stale) && summary.failure.is_none() {
             let is_repeated = request.item.conflicts >= retry::immediate_retries(ErrorType::Conflict);
             let pause = is_repeated.then(|| retry::BACKOFF.jittered(failures));
-            return Self::stale(apply_result, K::engine(status), pause);
+            return Self::stale(apply_result, status.engine(), pause);
         }
         let corrected = match request.item.trigger {
             Trigger::Child => attempt.child_corrected,
             Trigger::Resync => is_written,
             _ => false,
         };
-        let unready = find_condition(K::conditions(status), kind::READY).filter(|c| c.status != "True");
+        let unready = find_condition(status.conditions(), kind::READY).filter(|c| c.status != "True");
         let report = ReconcileReport {
-            engine: K::engine(status).map(Engine::as_str),
+            engine: status.engine().map(Engine::as_str),
             outcome: summary.outcome,
             applied: apply_counts(apply_result),
             changed_anything: is_written || published != Published::Nothing || has_changed(apply_result),
@@ -97,7 +96,7 @@ impl ReconcileResult {
             },
         };
         let deadline_at =
-            stored.and_then(K::rollout).and_then(|rollout| deadline_at(rollout, rollout_timeout));
+            stored.and_then(StatusParts::rollout).and_then(|rollout| deadline_at(rollout, rollout_timeout));
         let times = [deadline_at, attempt.due_at].into_iter().flatten();
         let requeue = Requeue {
             retry_after: summary.retry,
@@ -122,7 +121,7 @@ impl ReconcileResult {
         is_leader: bool,
     ) -> Option<Self> {
         let SpecOutcome::Applied { result, .. } = applied else { return None };
-        let engine = request.object.status.as_ref().and_then(K::engine);
+        let engine = request.object.status.as_ref().and_then(StatusParts::engine);
         if result.stopped.is_some() || !is_leader {
             // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
             return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine, None) });

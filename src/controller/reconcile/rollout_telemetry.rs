@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        API_VERSION, Engine, RolloutOutcome, RolloutStatus, TraceParent, annotation,
+        API_VERSION, Engine, RolloutOutcome, RolloutStatus, StatusParts, TraceParent, annotation,
         condition::{self, Condition},
         policy::TraceParentPolicy,
     },
@@ -93,7 +93,7 @@ impl RolloutTelemetry {
     /// Where a reconcile of this object belongs, now.
     pub fn current<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
         let generation = object.metadata.generation.unwrap_or(0);
-        let previous = object.status.as_ref().and_then(K::rollout);
+        let previous = object.status.as_ref().and_then(StatusParts::rollout);
         let caller =
             caller_traceparent::<K>(object).filter(|_| self.trace_parent != TraceParentPolicy::Ignore);
         // A new rebuild value is a new rollout of the same generation.
@@ -124,7 +124,7 @@ impl RolloutTelemetry {
                     parent: caller,
                     started_at: Some(MicroTime(now)),
                     superseded: previous
-                        .and_then(|p| supersede(p, object.status.as_ref().and_then(K::engine))),
+                        .and_then(|p| supersede(p, object.status.as_ref().and_then(StatusParts::engine))),
                     ..RolloutStatus::default()
                 };
                 RolloutState { status, telemetry: telemetry::SpanParent::InRollout(ctx), is_new: true }
@@ -214,7 +214,7 @@ impl RolloutTelemetry {
 
     /// Emits the spans of a build; the same ones in every process, however often.
     pub fn emit_build_spans<K: Kind>(&self, object: &Object<K>, build: &FinishedBuild) {
-        let Some(rollout) = object.status.as_ref().and_then(K::rollout) else { return };
+        let Some(rollout) = object.status.as_ref().and_then(StatusParts::rollout) else { return };
         let task = |task: &FinishedTask| TaskSpan {
             name: task.task.clone(),
             run: task.run.clone(),
@@ -240,7 +240,7 @@ impl RolloutTelemetry {
 
     /// An object was deleted: a rollout that was in progress ends with it.
     pub fn record_deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
-        let rollout = object.status.as_ref().and_then(K::rollout);
+        let rollout = object.status.as_ref().and_then(StatusParts::rollout);
         let Some(rollout) = rollout.filter(|r| r.ended_at.is_none() && r.started_at.is_some()) else {
             return;
         };
@@ -253,13 +253,13 @@ impl RolloutTelemetry {
 /// The engine of a rollout that has ended.
 fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
     match end {
-        RolloutEnd::Complete(_) => object.status.as_ref().and_then(K::engine),
+        RolloutEnd::Complete(_) => object.status.as_ref().and_then(StatusParts::engine),
         RolloutEnd::Superseded(_, engine) => *engine,
     }
 }
 
 fn ready<K: Kind>(object: &Object<K>) -> Option<&Condition> {
-    find_condition(K::conditions(object.status.as_ref()?), condition::kind::READY)
+    find_condition(object.status.as_ref()?.conditions(), condition::kind::READY)
 }
 
 /// How a rollout counts that has ended.
