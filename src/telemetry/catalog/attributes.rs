@@ -94,10 +94,12 @@ attribute_values! {
 
 attribute_values! {
     /// What a reconcile came to.
+    #[derive(Default)]
     ReconcileOutcome {
         /// The object is ready.
         Ready = "ready",
         /// All is written; something is not ready.
+        #[default]
         Waiting = "waiting",
         /// An engine still holds a child that is no longer desired.
         Pruning = "pruning",

@@ -50,7 +50,7 @@ pub struct Failure {
 }
 
 /// What a reconcile did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReconcileReport {
     /// Set when the operator failed to do its work.
     pub failure: Option<Failure>,
@@ -68,21 +68,6 @@ pub struct ReconcileReport {
     pub ready_message: Option<String>,
     /// The reason of the Event of type Warning that it published: it is the first that saw what is wrong.
     pub warning_event: Option<&'static str>,
-}
-
-impl Default for ReconcileReport {
-    fn default() -> Self {
-        Self {
-            failure: None,
-            engine: None,
-            outcome: ReconcileOutcome::Waiting,
-            applied: Vec::new(),
-            changed_anything: false,
-            ready_reason: None,
-            ready_message: None,
-            warning_event: None,
-        }
-    }
 }
 
 impl ReconcileReport {
