@@ -118,7 +118,7 @@ pub struct TaskSpec {
     pub volumes: Vec<Volume>,
 }
 
-/// A container of a task, with a script or a command.
+/// A container of a task, which runs a script.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
@@ -129,10 +129,7 @@ pub struct Step {
     /// A script, with the line that names its interpreter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'static str>,
-    /// A command.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
-    /// Arguments of the command.
+    /// Arguments of the script.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Environment variables.

@@ -1,7 +1,5 @@
 //! A raw function becomes a valid one: what is built, and the service that shall run it. Pure.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 use crate::{
@@ -27,8 +25,6 @@ pub struct ValidFunction {
     pub inputs: BuildInputs,
     /// The annotation `elpio.io/rebuild`.
     pub rebuild: Option<String>,
-    /// How long a build may take.
-    pub timeout: Duration,
     /// How many finished runs to retain.
     pub keep: usize,
     /// Compute resources of each step of a build, where the user chose them.
@@ -54,8 +50,8 @@ pub fn validate_function(
         format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
     });
     let inputs = inputs(spec, &mut errors);
-    let timeout = duration::parse(&spec.build.timeout).filter(|timeout| !timeout.is_zero());
-    errors.check(timeout.is_some(), "spec.build.timeout", || {
+    let timeout = duration::parse(&spec.build.timeout);
+    errors.check(timeout.is_some_and(|timeout| !timeout.is_zero()), "spec.build.timeout", || {
         format!("{:?} must be a duration greater than 0, such as 30m", spec.build.timeout)
     });
     errors.range("spec.build.keep", spec.build.keep, 1, 20);
@@ -78,7 +74,6 @@ pub fn validate_function(
         name: name.to_owned(),
         inputs,
         rebuild: rebuild.map(str::to_owned),
-        timeout: timeout.unwrap_or_default(),
         keep: usize::try_from(spec.build.keep).unwrap_or_default(),
         build_resources,
         service,
