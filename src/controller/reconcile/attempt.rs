@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::condition::kind,
+    api::{StatusParts, condition::kind},
     cluster::apply::result::ApplyResult,
     controller::kinds::{Kind, Object},
     render::{
@@ -59,7 +59,7 @@ impl<S> Attempt<S> {
 
 /// Whether the status says so of the object's generation.
 fn were_all_in_place<K: Kind>(object: &Object<K>) -> bool {
-    let conditions = object.status.as_ref().map_or(&[][..], K::conditions);
+    let conditions = object.status.as_ref().map_or(&[][..], StatusParts::conditions);
     find_condition(conditions, kind::RECONCILED)
         .is_some_and(|c| c.status == "True" && c.observed_generation == object.metadata.generation)
 }

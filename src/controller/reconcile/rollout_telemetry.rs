@@ -284,6 +284,7 @@ fn seed<'a, K: Kind>(
 /// The newest value of `elpio.io/rebuild`, or "". It is kept when the annotation is removed, which asks for nothing.
 pub fn newest_rebuild<K: Kind>(object: &Object<K>) -> &str {
     let given = object.annotations().get(annotation::REBUILD).filter(|text| !text.is_empty());
-    let known = || object.status.as_ref().and_then(K::rollout).and_then(|rollout| rollout.rebuild.as_ref());
+    let known =
+        || object.status.as_ref().and_then(StatusParts::rollout).and_then(|rollout| rollout.rebuild.as_ref());
     given.or_else(known).filter(|_| K::SUPPORTS_REBUILD).map_or("", String::as_str)
 }
