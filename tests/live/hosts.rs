@@ -246,6 +246,6 @@ async fn a_namespace_that_is_lost_for_long_holds_no_host_and_counts_nothing() {
     })
     .await;
     assert!(refused.elapsed() > TIMEOUT, "a short refusal changes nothing");
-    let services = operator.sample("elpio_services_ready", &[]).await;
+    let services = operator.sample("elpio_resources", &[("kind", "ElpioService")]).await;
     assert_eq!(services, Some(1.0), "what is gone is not counted");
 }
