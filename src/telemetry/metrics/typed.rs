@@ -45,11 +45,41 @@ impl<B> Series<B> {
     }
 }
 
-/// A counter with its row.
-pub(in crate::telemetry) struct TypedCounter(Series<BoundCounter<u64>>);
+/// Declares a counter with its row, up-down or not.
+macro_rules! typed_counter {
+    ($(#[$doc:meta])* $name:ident, $kind:ident, $make:ident, $bound:ident<$number:ty>) => {
+        $(#[$doc])*
+        pub(in crate::telemetry) struct $name(Series<$bound<$number>>);
 
-/// An up-down counter with its row.
-pub(in crate::telemetry) struct TypedUpDownCounter(Series<BoundUpDownCounter<i64>>);
+        impl $name {
+            /// Makes it, and starts every series of its closed sets at 0.
+            pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
+                debug_assert_eq!(row.kind, InstrumentKind::$kind);
+                let inner = meter.$make(row.name).with_unit(row.unit).with_description(row.description).build();
+                Self(Series::new(row, |attributes| {
+                    let series = inner.bind(attributes);
+                    series.add(0);
+                    series
+                }))
+            }
+
+            pub(in crate::telemetry) fn add<const N: usize>(&self, n: $number, values: [LabelValue; N]) {
+                if let Some(series) = self.0.of(values) {
+                    series.add(n);
+                }
+            }
+        }
+    };
+}
+
+typed_counter!(
+    /// A counter with its row.
+    TypedCounter, Counter, u64_counter, BoundCounter<u64>
+);
+typed_counter!(
+    /// An up-down counter with its row.
+    TypedUpDownCounter, UpDownCounter, i64_up_down_counter, BoundUpDownCounter<i64>
+);
 
 /// A histogram with its row and its exemplars.
 pub(in crate::telemetry) struct TypedHistogram {
@@ -89,45 +119,6 @@ fn owned_attributes(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValu
         .zip(values)
         .map(|(attribute, value)| KeyValue::new(attribute.key, (*value).to_owned()))
         .collect()
-}
-
-impl TypedCounter {
-    /// Makes the counter and starts every series of its closed sets at 0.
-    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
-        debug_assert_eq!(row.kind, InstrumentKind::Counter);
-        let inner = meter.u64_counter(row.name).with_unit(row.unit).with_description(row.description).build();
-        Self(Series::new(row, |attributes| {
-            let series = inner.bind(attributes);
-            series.add(0);
-            series
-        }))
-    }
-
-    pub(in crate::telemetry) fn add<const N: usize>(&self, n: u64, values: [LabelValue; N]) {
-        if let Some(series) = self.0.of(values) {
-            series.add(n);
-        }
-    }
-}
-
-impl TypedUpDownCounter {
-    /// Makes the up-down counter and starts every series of its closed sets at 0.
-    pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
-        debug_assert_eq!(row.kind, InstrumentKind::UpDownCounter);
-        let inner =
-            meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.description).build();
-        Self(Series::new(row, |attributes| {
-            let series = inner.bind(attributes);
-            series.add(0);
-            series
-        }))
-    }
-
-    pub(in crate::telemetry) fn add<const N: usize>(&self, n: i64, values: [LabelValue; N]) {
-        if let Some(series) = self.0.of(values) {
-            series.add(n);
-        }
-    }
 }
 
 impl TypedHistogram {
@@ -226,56 +217,39 @@ impl<T> Observer<'_, T> {
     }
 }
 
-/// Makes an observable instrument of whole numbers. Its callback stays registered without a handle to it.
-pub(in crate::telemetry) fn observe_whole(
-    meter: &Meter,
-    row: &'static InstrumentDef,
-    read: impl Fn(&Observer<'_, u64>) + Send + Sync + 'static,
-) {
-    let call = move |to: &dyn AsyncInstrument<u64>| read(&Observer { row, to });
-    if row.kind == InstrumentKind::ObservableCounter {
-        let builder =
-            meter.u64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
-        let _ = builder.with_callback(call).build();
-    } else {
-        debug_assert_eq!(row.kind, InstrumentKind::ObservableGauge);
-        let builder =
-            meter.u64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
-        let _ = builder.with_callback(call).build();
-    }
+/// Declares what makes observable instruments of one type of number. Callbacks stay registered without a handle.
+macro_rules! observe {
+    ($(#[$doc:meta])* $name:ident, $number:ty, $($kind:ident => $make:ident),+) => {
+        $(#[$doc])*
+        pub(in crate::telemetry) fn $name(
+            meter: &Meter,
+            row: &'static InstrumentDef,
+            read: impl Fn(&Observer<'_, $number>) + Send + Sync + 'static,
+        ) {
+            let call = move |to: &dyn AsyncInstrument<$number>| read(&Observer { row, to });
+            match row.kind {
+                $(InstrumentKind::$kind => {
+                    let builder = meter.$make(row.name).with_unit(row.unit).with_description(row.description);
+                    let _ = builder.with_callback(call).build();
+                })+
+                other => debug_assert!(false, "{}: {other:?}", row.name),
+            }
+        }
+    };
 }
 
-/// Makes an observable up-down counter of whole numbers.
-pub(in crate::telemetry) fn observe_level(
-    meter: &Meter,
-    row: &'static InstrumentDef,
-    read: impl Fn(&Observer<'_, i64>) + Send + Sync + 'static,
-) {
-    debug_assert_eq!(row.kind, InstrumentKind::ObservableUpDownCounter);
-    let call = move |to: &dyn AsyncInstrument<i64>| read(&Observer { row, to });
-    let builder =
-        meter.i64_observable_up_down_counter(row.name).with_unit(row.unit).with_description(row.description);
-    let _ = builder.with_callback(call).build();
-}
-
-/// Makes an observable instrument of seconds.
-pub(in crate::telemetry) fn observe_seconds(
-    meter: &Meter,
-    row: &'static InstrumentDef,
-    read: impl Fn(&Observer<'_, f64>) + Send + Sync + 'static,
-) {
-    let call = move |to: &dyn AsyncInstrument<f64>| read(&Observer { row, to });
-    if row.kind == InstrumentKind::ObservableCounter {
-        let builder =
-            meter.f64_observable_counter(row.name).with_unit(row.unit).with_description(row.description);
-        let _ = builder.with_callback(call).build();
-    } else {
-        debug_assert_eq!(row.kind, InstrumentKind::ObservableGauge);
-        let builder =
-            meter.f64_observable_gauge(row.name).with_unit(row.unit).with_description(row.description);
-        let _ = builder.with_callback(call).build();
-    }
-}
+observe!(
+    /// Makes an observable instrument of whole numbers.
+    observe_whole, u64, ObservableCounter => u64_observable_counter, ObservableGauge => u64_observable_gauge
+);
+observe!(
+    /// Makes an observable up-down counter of whole numbers.
+    observe_level, i64, ObservableUpDownCounter => i64_observable_up_down_counter
+);
+observe!(
+    /// Makes an observable instrument of seconds.
+    observe_seconds, f64, ObservableCounter => f64_observable_counter, ObservableGauge => f64_observable_gauge
+);
 
 #[cfg(test)]
 mod tests {
