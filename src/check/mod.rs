@@ -196,12 +196,7 @@ async fn lease(client: &Client, namespace: &str, config: &OperatorConfig) -> Che
     }
     let name = lease_name(&config.namespaces);
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let call = ApiCall {
-        verb: "get",
-        resource: "leases.coordination.k8s.io".to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.clone(),
-    };
+    let call = ApiCall::new("get", "leases.coordination.k8s.io", namespace, &name);
     match call_with_timeout(call, api.get_opt(&name)).await {
         Ok(lease) => {
             let spec = lease.map(|lease| lease.spec.unwrap_or_default());

@@ -38,7 +38,7 @@ const VERSION_LABELS: [&str; 4] = [
 ];
 
 fn to(verb: &'static str, resource: &str) -> ApiCall {
-    ApiCall { verb, resource: resource.to_owned(), namespace: String::new(), name: String::new() }
+    ApiCall::new(verb, resource, "", "")
 }
 
 /// Who asks, as the API server knows him.

@@ -264,11 +264,6 @@ impl LeaderElector {
     }
 
     fn call(&self, verb: &'static str) -> ApiCall {
-        ApiCall {
-            verb,
-            resource: "leases.coordination.k8s.io".into(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
+        ApiCall::new(verb, "leases.coordination.k8s.io", &self.namespace, &self.name)
     }
 }

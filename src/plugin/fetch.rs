@@ -73,12 +73,8 @@ impl Reader {
     }
 
     fn call(&self, verb: &'static str, resource: &ApiResource, name: &str) -> ApiCall {
-        ApiCall {
-            verb,
-            resource: group_resource(&resource.plural, &resource.group),
-            namespace: self.namespace.clone().unwrap_or_default(),
-            name: name.to_owned(),
-        }
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        ApiCall::new(verb, group_resource(&resource.plural, &resource.group), namespace, name)
     }
 
     /// One object; `None` when there is none of that name.

@@ -176,12 +176,7 @@ async fn get_metadata(
     resource: &ApiResource,
 ) -> Result<Option<Metadata>, ApiError> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-    let call = ApiCall {
-        verb: "get",
-        resource: group_resource(&resource.plural, &resource.group),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    };
+    let call = ApiCall::new("get", group_resource(&resource.plural, &resource.group), namespace, name);
     match call_with_timeout(call, api.get_metadata_opt(name)).await {
         Ok(found) => Ok(found),
         Err(error) if error.class == ErrorType::NotFound => Ok(None),

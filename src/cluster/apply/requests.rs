@@ -157,10 +157,5 @@ impl Applier {
 }
 
 fn call(verb: &'static str, owner: &Owner<'_>, id: &ChildId) -> ApiCall {
-    ApiCall {
-        verb,
-        resource: id.kind.group_resource(),
-        namespace: owner.namespace.to_owned(),
-        name: id.name.clone(),
-    }
+    ApiCall::new(verb, id.kind.group_resource(), owner.namespace, &id.name)
 }

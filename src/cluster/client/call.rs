@@ -25,6 +25,18 @@ pub struct ApiCall {
     pub name: String,
 }
 
+impl ApiCall {
+    /// A request to one object, or with an empty name to a list of them.
+    pub fn new(
+        verb: &'static str,
+        resource: impl Into<String>,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self { verb, resource: resource.into(), namespace: namespace.into(), name: name.into() }
+    }
+}
+
 impl std::fmt::Display for ApiCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)?;
@@ -109,12 +121,7 @@ mod tests {
 
     fn api(code: u16, details: &serde_json::Value) -> ApiError {
         let status = serde_json::json!({"status": "Failure", "message": "no", "reason": "R", "code": code, "details": details});
-        let call = ApiCall {
-            verb: "patch",
-            resource: "deployments.apps".into(),
-            namespace: "ns".into(),
-            name: "web".into(),
-        };
+        let call = ApiCall::new("patch", "deployments.apps", "ns", "web");
         classify(call, &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 

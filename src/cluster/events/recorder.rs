@@ -277,5 +277,5 @@ impl RecorderParts {
 }
 
 pub(super) fn call(verb: &'static str, namespace: &str, name: &str) -> ApiCall {
-    ApiCall { verb, resource: "events.events.k8s.io".into(), namespace: namespace.into(), name: name.into() }
+    ApiCall::new(verb, "events.events.k8s.io", namespace, name)
 }

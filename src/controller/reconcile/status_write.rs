@@ -134,11 +134,7 @@ impl<K: Kind> Reconciler<K> {
     }
 
     fn status_call(object: &Object<K>) -> ApiCall {
-        ApiCall {
-            verb: "patch",
-            resource: format!("{}/status", Self::resource()),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        }
+        let resource = format!("{}/status", Self::resource());
+        ApiCall::new("patch", resource, object.namespace().unwrap_or_default(), object.name_any())
     }
 }
