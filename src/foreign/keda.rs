@@ -78,7 +78,7 @@ pub struct ScaledObjectSpec {
     /// Maximum number of replicas.
     pub max_replica_count: u32,
     /// The metric that the autoscaler uses.
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<ScaleTrigger>,
 }
 
 /// What KEDA scales.
@@ -96,7 +96,7 @@ pub struct ScaleTarget {
 /// One trigger of KEDA.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Trigger {
+pub struct ScaleTrigger {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,

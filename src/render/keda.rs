@@ -19,7 +19,8 @@ use crate::{
     foreign::{
         ChildKind,
         keda::{
-            HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaledObjectSpec, Trigger,
+            HttpMetric, HttpScaledObjectSpec, HttpTarget, Replicas, ScaleTarget, ScaleTrigger,
+            ScaledObjectSpec,
         },
     },
     render::{Child, ChildId, Defaults, IgnoredField, Owner, ValidService, child::ChildBuilder, pod},
@@ -207,7 +208,7 @@ fn scaled_object(owner: &Owner<'_>, valid: &ValidService) -> Child {
         },
         min_replica_count: valid.min_scale.max(1),
         max_replica_count: max(valid),
-        triggers: vec![Trigger {
+        triggers: vec![ScaleTrigger {
             kind: "cpu",
             metric_type: "Utilization",
             metadata: BTreeMap::from([("value", valid.target.to_string())]),

@@ -14,10 +14,13 @@ const BANNED: &[&str] = &[
 const BANNED_ALONE: &[&str] = &["pass", "turn", "place", "gone", "ours", "verdict", "somebody", "nobody"];
 
 /// Two types of one name, each pair with its reason.
-pub const SAME_NAME: &[(&str, &str)] = &[(
-    "TrafficTarget",
-    "a field of the user's spec, and the same field of Knative's: both projects' own word",
-)];
+pub const SAME_NAME: &[(&str, &str)] = &[
+    ("TrafficTarget", "a field of the user's spec, and the same field of Knative's: both projects' own word"),
+    (
+        "Kind",
+        "what the operator does with a kind, and the kind's word in telemetry: Kubernetes's word for both",
+    ),
+];
 
 /// No two public types of one name.
 pub fn type_names(sources: &[Source], allowed: &[(&str, &str)]) -> Vec<String> {
@@ -29,7 +32,19 @@ pub fn type_names(sources: &[Source], allowed: &[(&str, &str)]) -> Vec<String> {
             // `pub struct`, `pub(crate) struct`.
             let before = at.checked_sub(1).and_then(|before| tokens.get(before));
             let is_public = before.is_some_and(|token| token.text == "pub" || token.text == ")");
-            if let Some(name) = tokens.get(at + 1).filter(|_| is_type && is_public) {
+            let name = if is_type && is_public {
+                // That of a macro is none.
+                tokens.get(at + 1).filter(|name| name.text != "$")
+            } else if token.text == "attribute_values"
+                && tokens.get(at + 1).is_some_and(|next| next.text == "!")
+            {
+                // `attribute_values! { #[derive(Default)] Engine {`
+                let declared = tokens[at..].windows(2).skip(3).find(|pair| pair[1].text == "{");
+                declared.map(|pair| &pair[0])
+            } else {
+                None
+            };
+            if let Some(name) = name {
                 places.entry(&name.text).or_default().push(format!("{}:{}", source.path, name.line));
             }
         }
