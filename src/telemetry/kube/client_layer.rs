@@ -63,11 +63,11 @@ pub struct TelemetryService<S> {
 }
 
 /// The body of a response; every frame of a watch's is recorded, and passed on as it is.
-pub type ResponseBody<B> = MapFrame<B, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
+pub type RecordedBody<B> = MapFrame<B, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
 
 /// The response to a request.
 pub type ResponseFuture<B> =
-    Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody<B>>, BoxError>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<http::Response<RecordedBody<B>>, BoxError>> + Send>>;
 
 impl<S, B> Service<http::Request<Body>> for TelemetryService<S>
 where
@@ -76,7 +76,7 @@ where
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    type Response = http::Response<ResponseBody<B>>;
+    type Response = http::Response<RecordedBody<B>>;
     type Error = BoxError;
     type Future = ResponseFuture<B>;
 
