@@ -1,6 +1,7 @@
 //! Brings the children to what is desired: server-side apply in dependency order, then deletion of what is no
 //! longer desired. It writes nothing that is already right, and nothing that the owner does not control.
 
+mod by_child;
 mod child_write;
 mod deletion;
 mod engine_switch;

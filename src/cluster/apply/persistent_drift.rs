@@ -1,38 +1,32 @@
 //! Drift that a write does not correct, because admission changes what is written: remembered, so that it is
 //! not written again until something changes. It makes no request.
 
-use std::collections::HashMap;
-
 use parking_lot::Mutex;
 
 use crate::{
-    cluster::{
-        ObjectKey,
-        store::{StoredObject, children::ChildStore},
-    },
+    cluster::{ObjectKey, apply::by_child::ByChild, store::children::ChildStore},
     foreign::ChildKind,
     render::drift::Difference,
 };
 
 /// What a child still differed in after it was written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RemainingDrift {
-    kind: ChildKind,
-    key: ObjectKey,
+    /// Of the manifest that was written.
     hash: String,
     differences: Vec<Difference>,
 }
 
-/// The remaining differences, by the child's uid.
+/// The remaining differences of each child.
 #[derive(Debug, Default)]
-pub struct PersistentDrift(Mutex<HashMap<String, RemainingDrift>>);
+pub struct PersistentDrift(Mutex<ByChild<RemainingDrift>>);
 
 impl PersistentDrift {
     /// Whether a write of this manifest left exactly these differences.
     pub fn is_known(&self, uid: &str, hash: &str, differences: &[Difference]) -> bool {
         self.0
             .lock()
-            .get(uid)
+            .get_mut(uid)
             .is_some_and(|known| known.hash == hash && known.differences.as_slice() == differences)
     }
 
@@ -40,18 +34,15 @@ impl PersistentDrift {
     pub fn record(
         &self,
         children: &ChildStore,
-        (kind, key): (ChildKind, ObjectKey),
+        child: (ChildKind, ObjectKey),
         (uid, hash): (&str, &str),
         differences: Vec<Difference>,
     ) {
         let mut known = self.0.lock();
         if differences.is_empty() {
-            known.remove(uid);
-            return;
+            return known.remove(uid);
         }
-        known.retain(|uid, of| {
-            children.get(of.kind, &of.key).is_some_and(|now| now.uid() == Some(uid.as_str()))
-        });
-        known.insert(uid.to_owned(), RemainingDrift { kind, key, hash: hash.to_owned(), differences });
+        let remaining = RemainingDrift { hash: hash.to_owned(), differences };
+        *known.get_or_default(children, child, uid) = remaining;
     }
 }
