@@ -28,7 +28,7 @@ impl WatchFailure {
     }
 }
 
-/// A watch that ends sooner has failed, unless it brought changes.
+/// A watch that ends sooner has failed; one of objects only if it brought no change.
 pub const MIN_LIFE: Duration = Duration::from_secs(1);
 /// How long a refusal must last before it counts, where there is a cache: an API server that starts answers
 /// 403 until its authorizer has synced.

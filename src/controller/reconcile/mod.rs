@@ -38,7 +38,7 @@ use crate::{
         observer::ObjectObserver,
         reconcile::{
             attempt::{Attempt, SpecOutcome},
-            owner::{OwnerMeta, is_known},
+            owner::{OwnerMeta, is_owner_known},
             pruned::PrunedStatuses,
             result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
             rollout_telemetry::RolloutState,
@@ -185,9 +185,9 @@ impl<K: Kind> Reconciler<K> {
     async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> SpecOutcome<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
-        let is_known = || is_known::<K>(&self.store, object);
+        let is_owner_known = || is_owner_known::<K>(&self.store, object);
         let result = match self.refused_host(object) {
-            None => self.applier.apply(&ctx.owner, &is_known, &desired.children, ctx.live).await,
+            None => self.applier.apply(&ctx.owner, &is_owner_known, &desired.children, ctx.live).await,
             Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
         let now = self.children.controlled_by_reusing(ctx.owner.uid, ctx.live);

@@ -22,7 +22,7 @@ pub(super) struct OwnerMeta {
 }
 
 /// Whether the watch still has this object, and it is not being deleted.
-pub(super) fn is_known<K: Kind>(store: &ObjectStore<Object<K>>, object: &Object<K>) -> bool {
+pub(super) fn is_owner_known<K: Kind>(store: &ObjectStore<Object<K>>, object: &Object<K>) -> bool {
     let known =
         store.get(&ObjectKey::from_object(object)).filter(|known| known.metadata.uid == object.metadata.uid);
     known.is_some_and(|known| known.metadata.deletion_timestamp.is_none())

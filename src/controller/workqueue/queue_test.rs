@@ -19,6 +19,15 @@ fn retry(seconds: u64) -> Requeue {
     Requeue { retry_after: Some(Duration::from_secs(seconds)), ..Requeue::default() }
 }
 
+/// Corrects a child of "a" so often that it is contended.
+async fn fight(queue: &WorkQueue) {
+    for _ in 0..=HOT_LOOP_THRESHOLD {
+        queue.add(key("a"), Trigger::Child);
+        queue.get().await;
+        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn first_come_first_served_and_each_once() {
     let queue = WorkQueue::default();
@@ -176,11 +185,7 @@ async fn what_became_due_meanwhile_waits_as_long_as_the_api_server_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_childs_change_that_was_put_off_survives_an_earlier_retry() {
     let queue = WorkQueue::default();
-    for _ in 0..=HOT_LOOP_THRESHOLD {
-        queue.add(key("a"), Trigger::Child);
-        queue.get().await;
-        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
-    }
+    fight(&queue).await;
     queue.add(key("a"), Trigger::Dependency);
     queue.get().await;
     queue.done(&key("a"), &retry(1));
@@ -209,11 +214,7 @@ async fn another_writer_of_the_status_is_slowed_down_and_named() {
 async fn the_end_of_a_hot_loop_needs_no_event() {
     let queue = WorkQueue::default();
     let start = Instant::now();
-    for _ in 0..=HOT_LOOP_THRESHOLD {
-        queue.add(key("a"), Trigger::Child);
-        queue.get().await;
-        queue.done(&key("a"), &Requeue { corrected_drift: true, ..Requeue::default() });
-    }
+    fight(&queue).await;
     queue.add(key("a"), Trigger::Child);
     assert!(queue.get().await.contended);
     queue.done(&key("a"), &Requeue::default());
