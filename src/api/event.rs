@@ -72,7 +72,7 @@ pub mod action {
 }
 
 /// One thing that happened to an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewEvent {
     /// One of [`event_type`].
     pub type_: &'static str,
@@ -84,6 +84,9 @@ pub struct NewEvent {
     pub note: String,
     /// The child that it is about.
     pub related: Option<Related>,
+    /// Why, in a word, if something fails; else "". The note of a series is that of its first occurrence: each cause
+    /// has a series of its own.
+    pub cause: String,
 }
 
 /// A child that an Event is about.

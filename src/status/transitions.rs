@@ -67,6 +67,7 @@ impl<'a> Transitions<'a> {
         let note = format!("{class}: {}", now.message);
         let event = || NewEvent {
             related,
+            cause: now.reason.clone(),
             ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
         (news || self.input.is_retry).then(event)
@@ -112,19 +113,23 @@ impl<'a> Transitions<'a> {
             _ if failing && is_final => event_type::WARNING,
             _ => event_type::NORMAL,
         };
-        let note = if failing {
-            format!("{}: {}", now.reason, now.message)
-        } else {
-            format!("not ready yet: {}", now.message)
-        };
-        Some(NewEvent { related, ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) })
+        Some(NewEvent { related, ..not_ready_event(type_, now) })
     }
+}
+
+/// An object waits, or what it waits for failed.
+#[must_use]
+pub fn not_ready_event(type_: &'static str, ready: &Condition) -> NewEvent {
+    let failing = ready.reason != reason::PROGRESSING;
+    let (cause, state) = if failing { (&*ready.reason, &*ready.reason) } else { ("", "not ready yet") };
+    let note = format!("{state}: {}", ready.message);
+    NewEvent { cause: cause.to_owned(), ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) }
 }
 
 /// An occurrence about no child.
 #[must_use]
 pub fn new_event(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> NewEvent {
-    NewEvent { type_, reason, action, note, related: None }
+    NewEvent { type_, reason, action, note, ..NewEvent::default() }
 }
 
 /// A desired child as Events name it.

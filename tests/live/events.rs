@@ -55,7 +55,7 @@ fn failure(note: &str) -> NewEvent {
         reason: "ReconcileFailed",
         action: "Apply",
         note: note.into(),
-        related: None,
+        ..NewEvent::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The life of a service on each engine: create, edit, nothing to do, drift, prune, delete.
 
-use elpio_cluster::FakeStatus;
+use elpio_cluster::{FakeStatus, eventually};
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::live_env::{LiveEnv, children, find, image, version, with};
+use crate::live_env::{LiveEnv, TIMEOUT, children, find, image, summary, version, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn knative_create_edit_delete() {
@@ -270,4 +270,23 @@ async fn a_ready_service_that_falls_reports_it_and_rises_again() {
     assert!(event.note.unwrap().contains("out of memory"));
     env.engine.set_status("Service", "web", FakeStatus::Ready);
     env.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_cause_that_a_child_reports_has_an_event_of_its_own() {
+    let env = LiveEnv::with("life-causes", &[("ELPIO_ENGINE", "keda")]).await;
+    env.engine.set_status("HTTPScaledObject", "web", FakeStatus::Unchanged);
+    env.apply("web", &with(image("v1"), &json!({"ingress": {"host": "causes.example.com"}}))).await;
+    env.event("web", "Normal", "Progressing").await;
+    for (reason, message) in [("ScaledObjectCheckFailed", "exceeded quota"), ("Unknown", "no such trigger")] {
+        let status = FakeStatus::NotReady { reason: reason.into(), message: message.into() };
+        env.engine.set_status("HTTPScaledObject", "web", status);
+        env.condition("web", "Ready", "False", reason).await;
+        eventually(&format!("an Event says {message:?}"), TIMEOUT, async || {
+            let events = env.events("web").await;
+            let has_cause = events.iter().any(|event| event.note.as_ref().unwrap().contains(message));
+            if has_cause { Ok(()) } else { Err(summary(&events)) }
+        })
+        .await;
+    }
 }

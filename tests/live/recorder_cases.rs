@@ -108,7 +108,8 @@ fn recorder(client: Client) -> (Recorder, Telemetry) {
 }
 
 fn ready() -> NewEvent {
-    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "it is".into(), related: None }
+    let (type_, reason, action) = ("Normal", "Ready", "Observe");
+    NewEvent { type_, reason, action, note: "it is".into(), ..NewEvent::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -165,9 +165,10 @@ pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
         .as_ref()
         .map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name))
         .unwrap_or_default();
-    for part in
-        [&regarding.uid, &generation, &regarding.rebuild, event.type_, event.reason, event.action, &related]
-    {
+    let Regarding { uid, rebuild, .. } = regarding;
+    let parts = [uid, &generation, rebuild, event.type_, event.reason, event.action, &related, &event.cause];
+    // An Event without a cause has the name that earlier versions gave it.
+    for part in &parts[..parts.len() - usize::from(event.cause.is_empty())] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }

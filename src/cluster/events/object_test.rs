@@ -17,6 +17,7 @@ fn the_name_depends_on_what_happened_and_not_on_the_note() {
         event_name(&regarding(), &NewEvent { type_: "Warning", ..event() }),
         event_name(&regarding(), &NewEvent { reason: "Progressing", ..event() }),
         event_name(&regarding(), &NewEvent { action: "Apply", ..event() }),
+        event_name(&regarding(), &NewEvent { cause: "QuotaExceeded".into(), ..event() }),
         event_name(
             &regarding(),
             &NewEvent {

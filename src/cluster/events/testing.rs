@@ -17,5 +17,5 @@ pub fn regarding() -> Regarding {
 }
 
 pub fn event() -> NewEvent {
-    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), related: None }
+    NewEvent { type_: "Normal", reason: "Ready", action: "Observe", note: "n".into(), ..NewEvent::default() }
 }

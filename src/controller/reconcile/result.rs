@@ -165,7 +165,10 @@ pub fn reconcile_panicked(panicked: &ReconcilePanicked) -> NewEvent {
 
 fn reconcile_failed(class: ErrorType, error: &dyn std::fmt::Display) -> NewEvent {
     let note = format!("{}: {error}", class.as_str());
-    new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
+    NewEvent {
+        cause: class.as_str().to_owned(),
+        ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
+    }
 }
 
 fn has_changed(apply_result: &ApplyResult) -> bool {

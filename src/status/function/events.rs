@@ -22,7 +22,7 @@ use crate::{
         Observation, StatusInput, build,
         conditions::find_condition,
         function::string_at,
-        transitions::{Transitions, new_event},
+        transitions::{Transitions, new_event, not_ready_event},
     },
 };
 
@@ -169,14 +169,7 @@ impl FunctionEvents<'_> {
                 let now = transitions.current(kind::READY)?;
                 let failing = now.reason != reason::PROGRESSING;
                 let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
-                (now.status != "True").then(|| {
-                    new_event(
-                        type_,
-                        reason::PROGRESSING,
-                        action::OBSERVE,
-                        format!("not ready yet: {}", now.message),
-                    )
-                })
+                (now.status != "True").then(|| not_ready_event(type_, now))
             }
             event => event,
         }
