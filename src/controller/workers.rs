@@ -22,7 +22,7 @@ use crate::{
             LANES, Lane, Requeue, WorkItem,
             precedence::{Precedence, PrecedenceGate},
             retry,
-            slots::{WorkerSlot, WorkerSlots},
+            slots::{Load, WorkerSlot, WorkerSlots},
         },
     },
     telemetry::{ReconcileInfo, Trigger},
@@ -30,9 +30,6 @@ use crate::{
 
 /// So many times `ELPIO_CONCURRENCY` may wait to write their status, or for a write that is slow: they cost memory.
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
-
-/// Children go first until so many are in flight; then those that wait to write their status are let through.
-const MAX_AHEAD_PER_WORKER: usize = MAX_IN_FLIGHT_PER_WORKER * 3 / 8;
 
 /// After one that goes before all others has begun, Events wait so long.
 const EVENTS_HELD: Duration = Duration::from_secs(1);
@@ -75,8 +72,12 @@ impl<K: Kind> Controller<K> {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 (slot, item) = next => {
-                    let is_far_ahead = running.len() >= workers * MAX_AHEAD_PER_WORKER;
-                    slots.balance(if is_far_ahead { 0 } else { self.queue.waiting_to_apply(lane) });
+                    slots.balance(Load {
+                        precedence: slot.precedence(),
+                        is_create: self.is_create(&item),
+                        waiting: self.queue.waiting_to_apply(lane),
+                        in_flight: running.len(),
+                    });
                     running.spawn(self.clone().process(item, slot))
                 }
             };
@@ -88,6 +89,11 @@ impl<K: Kind> Controller<K> {
         }
         slots.set_idle();
         while running.join_next().await.is_some() {}
+    }
+
+    /// Whether no status of the object has been written.
+    fn is_create(&self, item: &WorkItem) -> bool {
+        self.store.get(&item.key).is_some_and(|object| object.status.is_none())
     }
 
     async fn next_item(&self, lane: Lane, gate: &PrecedenceGate) -> (WorkItem, Precedence) {

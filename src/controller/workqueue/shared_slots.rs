@@ -3,8 +3,8 @@
 //!
 //! Reconciles that apply and those that write a status share the slots. If both wait, half of the slots in use are
 //! for statuses, so that a status follows soon after its children. Some slots then stay free: requests in flight at a
-//! saturated API server delay its watches, through which every client sees the writes. If many reconciles wait to
-//! apply, children go first: more slots are used, and few of them for statuses. Namespaces take turns.
+//! saturated API server delay its watches, through which every client sees the writes. In a wave of creates, children
+//! go first: more slots are used, and few of them for statuses. Namespaces take turns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,12 @@ use crate::controller::workqueue::{
     round_robin::RoundRobin,
 };
 
-/// If this many reconciles wait per slot, children go first.
+/// In a wave, this many reconciles or more wait to apply, per slot.
 pub(super) const MANY_PER_SLOT: usize = 16;
+
+/// Children go first until so many reconciles are in flight, per slot; then those that wait to write their status are
+/// let through.
+pub(super) const MAX_AHEAD_PER_SLOT: usize = 48;
 
 /// How the slots are used if `ELPIO_CONCURRENCY` is 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,34 @@ pub(super) struct StatusSlot {
     counted: Option<StatusGuard>,
 }
 
+/// What a lane has to do, when a reconcile begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// The precedence of the reconcile.
+    pub precedence: Precedence,
+    /// No status of its object has been written.
+    pub is_create: bool,
+    /// How many reconciles wait to apply.
+    pub waiting: usize,
+    /// How many are in flight.
+    pub in_flight: usize,
+}
+
+impl Load {
+    /// How the slots are to be used from now on; `None`: as before. In a wave of edits children do not go first: until
+    /// a new status is written, the API server has an outdated one.
+    pub(super) fn split(self, count: usize) -> Option<Split> {
+        let is_far_ahead = self.in_flight >= count * MAX_AHEAD_PER_SLOT;
+        let is_wave = self.is_create && self.waiting >= count * MANY_PER_SLOT;
+        match self.precedence {
+            _ if is_far_ahead => Some(IN_STEP),
+            Precedence::Normal => None,
+            _ if is_wave => Some(CHILDREN_FIRST),
+            _ => Some(IN_STEP),
+        }
+    }
+}
+
 impl Split {
     /// The split, scaled to `count` slots.
     pub(super) fn of(self, count: usize) -> Self {
@@ -132,11 +164,12 @@ impl SharedSlots {
         self.gate.pause(precedence, used).await;
     }
 
-    /// Lets children go first, or in step with statuses: `waiting` is how many reconciles wait to apply.
-    pub(super) fn balance(self: &Arc<Self>, waiting: usize) {
-        let split = if waiting >= self.count * MANY_PER_SLOT { CHILDREN_FIRST } else { IN_STEP };
-        self.state.lock().split = split.of(self.count);
-        self.grant();
+    /// Lets children go first, or in step with statuses.
+    pub(super) fn balance(self: &Arc<Self>, load: Load) {
+        if let Some(split) = load.split(self.count) {
+            self.state.lock().split = split.of(self.count);
+            self.grant();
+        }
     }
 
     /// No reconcile begins to apply for a while: statuses may use all slots.
@@ -257,3 +290,7 @@ impl Drop for StatusSlot {
         self.slots.grant();
     }
 }
+
+#[cfg(test)]
+#[path = "shared_slots_test.rs"]
+pub(super) mod tests;

@@ -20,6 +20,8 @@ use crate::controller::workqueue::{
 /// status then also loses its precedence.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
+pub use crate::controller::workqueue::shared_slots::Load;
+
 /// The slots of one lane.
 #[derive(Debug)]
 pub struct WorkerSlots {
@@ -60,9 +62,9 @@ impl WorkerSlots {
         self.shared.set_idle();
     }
 
-    /// Lets children go first, or in step with statuses: `waiting` is how many reconciles wait to apply.
-    pub fn balance(&self, waiting: usize) {
-        self.shared.balance(waiting);
+    /// Lets children go first, or in step with statuses.
+    pub fn balance(&self, load: Load) {
+        self.shared.balance(load);
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::controller::workqueue::{
     precedence::{Eligibility, LINGER},
-    shared_slots::{CHILDREN_FIRST, IN_STEP, MANY_PER_SLOT, SLOW_WRITES_PER_SLOT, Split},
+    shared_slots::{CHILDREN_FIRST, IN_STEP, SLOW_WRITES_PER_SLOT, Split, tests::MANY_CREATES},
 };
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -87,7 +87,7 @@ fn a_split_of_few_slots_has_one_for_statuses() {
 #[tokio::test(start_paused = true)]
 async fn few_slots_are_for_statuses_while_many_wait_to_apply() {
     let slots = slots_of_lane(16);
-    slots.balance(16 * MANY_PER_SLOT);
+    slots.balance(MANY_CREATES);
     let mut waiting: Vec<JoinHandle<WorkerSlot>> = Vec::new();
     for _ in 0..32 {
         waiting.push(spawn_to_status(next(&slots).await.unwrap(), "a"));
@@ -95,7 +95,7 @@ async fn few_slots_are_for_statuses_while_many_wait_to_apply() {
     }
     let (mut applying, mut in_status) = (Vec::new(), Vec::new());
     for split in [CHILDREN_FIRST, IN_STEP, CHILDREN_FIRST] {
-        slots.balance(16 * MANY_PER_SLOT - usize::from(split == IN_STEP));
+        slots.balance(Load { is_create: split == CHILDREN_FIRST, ..MANY_CREATES });
         // All end, but for those that wait.
         drop((std::mem::take(&mut applying), std::mem::take(&mut in_status)));
         loop {
