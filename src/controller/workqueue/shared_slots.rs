@@ -1,8 +1,8 @@
 //! The slots of a lane: counts the reconciles that apply and those that write a status, and grants free slots. It
 //! writes nothing.
 //!
-//! Reconciles that apply and those that write a status share the slots. If both wait, half of the slots in use are
-//! for statuses, so that a status follows soon after its children. Some slots then stay free: requests in flight at a
+//! Reconciles that apply and those that write a status share the slots. If both wait, most of the slots in use
+//! are for statuses, so that a status follows its children at once. Some slots then stay free: requests in flight at a
 //! saturated API server delay its watches, through which every client sees the writes. In a wave of creates, children
 //! go first: more slots are used, and few of them for statuses. Namespaces take turns.
 
@@ -34,7 +34,7 @@ pub(super) struct Split {
 }
 
 /// Measured with an API server on two cores, as is [`CHILDREN_FIRST`]: docs/benchmark.md.
-pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 6 };
+pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 9 };
 pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 4 };
 
 /// Slow child writes that may continue without a slot, per slot. By default the API server has 245 of its 600 seats
@@ -124,7 +124,9 @@ impl Split {
     /// The split, scaled to `count` slots.
     pub(super) fn of(self, count: usize) -> Self {
         let scale = |of_16: usize| (count * of_16).div_ceil(16);
-        Self { open: scale(self.open), for_statuses: scale(self.for_statuses) }
+        let open = scale(self.open);
+        // Children always have a slot of several.
+        Self { open, for_statuses: scale(self.for_statuses).min(open.saturating_sub(1)).max(1) }
     }
 }
 
