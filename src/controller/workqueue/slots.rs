@@ -16,11 +16,11 @@ use crate::controller::workqueue::{
     shared_slots::{ApplySlot, SharedSlots, StatusSlot},
 };
 
+pub use crate::controller::workqueue::shared_slots::Load;
+
 /// A write of children or of a status that takes longer releases its slot to another reconcile, and continues. The
 /// status then also loses its precedence.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
-
-pub use crate::controller::workqueue::shared_slots::Load;
 
 /// The slots of one lane.
 #[derive(Debug)]

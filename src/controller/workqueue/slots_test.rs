@@ -77,7 +77,7 @@ async fn what_waits_for_an_item_keeps_no_slot_from_statuses() {
 }
 
 #[test]
-fn a_split_of_few_slots_has_one_for_statuses() {
+fn a_split_scales_and_keeps_a_slot_for_each() {
     for (count, in_step, children_first) in
         [(1, (1, 1), (2, 1)), (2, (2, 1), (3, 1)), (4, (3, 2), (5, 1)), (16, (12, 9), (20, 4))]
     {
