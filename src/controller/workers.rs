@@ -72,13 +72,15 @@ impl<K: Kind> Controller<K> {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 (slot, item) = next => {
+                    let object = self.store.get(&item.key);
                     slots.balance(Load {
                         precedence: slot.precedence(),
-                        is_create: self.is_create(&item),
+                        // No status of it has been written.
+                        is_create: object.as_ref().is_some_and(|object| object.status.is_none()),
                         waiting: self.queue.waiting_to_apply(lane),
                         in_flight: running.len(),
                     });
-                    running.spawn(self.clone().process(item, slot))
+                    running.spawn(self.clone().process(item, object, slot))
                 }
             };
             while running.try_join_next().is_some() {}
@@ -89,11 +91,6 @@ impl<K: Kind> Controller<K> {
         }
         slots.set_idle();
         while running.join_next().await.is_some() {}
-    }
-
-    /// Whether no status of the object has been written.
-    fn is_create(&self, item: &WorkItem) -> bool {
-        self.store.get(&item.key).is_some_and(|object| object.status.is_none())
     }
 
     async fn next_item(&self, lane: Lane, gate: &PrecedenceGate) -> (WorkItem, Precedence) {
@@ -107,9 +104,8 @@ impl<K: Kind> Controller<K> {
         }
     }
 
-    async fn process(self, item: WorkItem, mut slot: WorkerSlot) {
+    async fn process(self, item: WorkItem, known: Option<Arc<Object<K>>>, mut slot: WorkerSlot) {
         let _active = self.reconciler.recorder.begin_reconcile();
-        let known = self.store.get(&item.key);
         if known.is_none() {
             // Where an answer showed that it is gone, a list may come before the watch's event.
             self.forget(&item.key);
