@@ -84,8 +84,8 @@ pub struct NewEvent {
     pub note: String,
     /// The child that it is about.
     pub related: Option<Related>,
-    /// Why, in a word, if something fails; else "". The note of a series is that of its first occurrence: each cause
-    /// has a series of its own.
+    /// What fails: the reason of a condition, the class of an error, or both; "" if nothing does. The note of a series
+    /// is that of its first occurrence: each cause has a series of its own.
     pub cause: String,
 }
 

@@ -63,6 +63,12 @@ pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a
     conditions.iter().find(|c| c.type_ == kind)
 }
 
+/// Whether what an object waits for failed, by its condition `Ready`.
+#[must_use]
+pub fn is_failing(ready: &Condition) -> bool {
+    ready.status != "True" && ready.reason != reason::PROGRESSING
+}
+
 /// Whether the condition of a type is True.
 #[must_use]
 pub fn is_true(conditions: &[Condition], kind: &str) -> bool {

@@ -7,7 +7,11 @@ use crate::{
         event::{NewEvent, Related, action, event_type},
     },
     render::{ChildId, Desired, applied::Applied},
-    status::{StatusInput, conditions::find_condition, rollout},
+    status::{
+        StatusInput,
+        conditions::{find_condition, is_failing},
+        rollout,
+    },
 };
 
 /// Two sets of conditions, and when the second was found.
@@ -67,7 +71,7 @@ impl<'a> Transitions<'a> {
         let note = format!("{class}: {}", now.message);
         let event = || NewEvent {
             related,
-            cause: now.reason.clone(),
+            cause: format!("{}/{class}", now.reason),
             ..new_event(event_type::WARNING, reason::RECONCILE_FAILED, action::APPLY, note)
         };
         (news || self.input.is_retry).then(event)
@@ -106,7 +110,7 @@ impl<'a> Transitions<'a> {
         let then = self
             .previous(kind::READY)
             .filter(|_| self.previous(kind::RECONCILED).is_some_and(|c| c.status == "True"));
-        let failing = now.reason != reason::PROGRESSING;
+        let failing = is_failing(now);
         let type_ = match then {
             Some(then) if then.status == "True" => event_type::WARNING,
             Some(then) if !failing || then.reason == now.reason => return None,
@@ -120,8 +124,7 @@ impl<'a> Transitions<'a> {
 /// An object waits, or what it waits for failed.
 #[must_use]
 pub fn not_ready_event(type_: &'static str, ready: &Condition) -> NewEvent {
-    let failing = ready.reason != reason::PROGRESSING;
-    let (cause, state) = if failing { (&*ready.reason, &*ready.reason) } else { ("", "not ready yet") };
+    let (cause, state) = if is_failing(ready) { (&*ready.reason, &*ready.reason) } else { ("", "not ready yet") };
     let note = format!("{state}: {}", ready.message);
     NewEvent { cause: cause.to_owned(), ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) }
 }

@@ -59,8 +59,9 @@ impl<S: StatusParts> Story<S> {
         for event in events {
             let about =
                 event.related.as_ref().map(|r| format!(" [{} {}]", r.kind, r.name)).unwrap_or_default();
-            let NewEvent { type_, reason, action, note, .. } = event;
-            writeln!(self.transcript, "  Event {type_} {reason} {action}{about}: {note}").unwrap();
+            let NewEvent { type_, reason, action, note, cause, .. } = event;
+            let cause = if cause.is_empty() { String::new() } else { format!(" ({cause})") };
+            writeln!(self.transcript, "  Event {type_} {reason} {action}{about}{cause}: {note}").unwrap();
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     status::{
         Observation, StatusInput, build,
-        conditions::find_condition,
+        conditions::{find_condition, is_failing},
         function::string_at,
         transitions::{Transitions, new_event, not_ready_event},
     },
@@ -167,8 +167,7 @@ impl FunctionEvents<'_> {
         match transitions.waiting_event(applied, None, true).filter(|_| built) {
             None if built && began && applied.is_complete() => {
                 let now = transitions.current(kind::READY)?;
-                let failing = now.reason != reason::PROGRESSING;
-                let type_ = if failing { event_type::WARNING } else { event_type::NORMAL };
+                let type_ = if is_failing(now) { event_type::WARNING } else { event_type::NORMAL };
                 (now.status != "True").then(|| not_ready_event(type_, now))
             }
             event => event,
