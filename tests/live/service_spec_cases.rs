@@ -5,7 +5,7 @@ use elpio_operator::{
     foreign::ChildKind,
     render::{self, Defaults, Owner},
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -124,6 +124,24 @@ async fn pod_security_is_obeyed_and_a_refusal_is_reported() {
     let patch = Patch::Merge(json!({"metadata": {"labels": {RESTRICTED: null}}}));
     namespaces.patch(&env.namespace, &PatchParams::default(), &patch).await.unwrap();
     env.ready("strict").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_range_is_obeyed_and_a_refusal_is_reported() {
+    let env = LiveEnv::with("limit-range", &[("ELPIO_ENGINE", "keda")]).await;
+    let ranges: Api<LimitRange> = Api::namespaced(env.client.clone(), &env.namespace);
+    let limits = json!([{"type": "Container", "max": {"memory": "64Mi"}}]);
+    let range = json!({"metadata": {"name": "small"}, "spec": {"limits": limits}});
+    ranges.create(&PostParams::default(), &serde_json::from_value(range).unwrap()).await.unwrap();
+    let spec = |memory: &str| {
+        let more = json!({"scaling": {"minScale": 1}, "resources": {"limits": {"memory": memory}}});
+        with(image("v1"), &more)
+    };
+    env.apply("app", &spec("128Mi")).await;
+    let engine = env.condition("app", "EngineReady", "False", "FailedCreate").await;
+    assert!(engine.message.contains("maximum memory usage per Container is 64Mi"), "{}", engine.message);
+    env.apply("app", &spec("64Mi")).await;
+    env.ready("app").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
