@@ -45,7 +45,7 @@ pub fn rules(settings: &Settings) -> String {
         .replace("<cluster>", &settings.cluster_label);
     with_panels(&format!(
         "# Alerts on the Elpio operator, a plain Prometheus rules file. Generated from template.yaml and ../settings.yaml:\n\
-         #   UPDATE_GOLDEN=1 cargo test --test alerts generated\n#\n{head}groups:\n{groups}"
+         #   UPDATE_GOLDEN=1 cargo test --test dashboards alerts::generated\n#\n{head}groups:\n{groups}"
     ))
 }
 
@@ -57,7 +57,7 @@ pub fn prometheus_rule(rules: &str) -> String {
         .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
         .collect();
     format!(
-        "# rules.yaml for clusters with the Prometheus Operator; generated: UPDATE_GOLDEN=1 cargo test --test alerts generated\n\
+        "# rules.yaml for clusters with the Prometheus Operator; generated: UPDATE_GOLDEN=1 cargo test --test dashboards alerts::generated\n\
          apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: elpio-operator\n  namespace: elpio-system\n  labels:\n    \
          app.kubernetes.io/name: elpio-operator\nspec:\n  groups:\n{indented}"
     )

@@ -12,9 +12,9 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    alerts::scenario::{Record, Scenario},
     live_env::{LiveEnv, TIMEOUT, image},
     permissions::User,
-    scenario::{Record, Scenario},
 };
 
 const KSVC: &str = "services.serving.knative.dev";

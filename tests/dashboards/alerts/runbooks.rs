@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use elpio_cluster::repository_root;
 
-use crate::{rules, table};
+use crate::alerts::{rules, table};
 
 fn text() -> String {
     std::fs::read_to_string(repository_root().join("dashboards/runbooks.md")).unwrap()

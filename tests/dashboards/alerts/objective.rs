@@ -7,7 +7,7 @@ use elpio_support::{
 };
 use serde_json::{Value, json};
 
-use crate::GROUP_ORDER;
+use crate::alerts::GROUP_ORDER;
 
 const LABELS: &str = r#"kind="ElpioService", engine="knative", cluster="a", namespace="elpio-system", job="elpio-operator", instance="x""#;
 /// Rollouts that end in a step, so that every ratio can be met.

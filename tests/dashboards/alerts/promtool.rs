@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use elpio_support::alerting::read;
 
-use crate::rules::{all_rules, names};
+use crate::alerts::rules::{all_rules, names};
 
 #[test]
 fn promtool_has_no_complaint_about_either_file() {

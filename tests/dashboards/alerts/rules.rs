@@ -9,7 +9,7 @@ use elpio_support::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
+use crate::alerts::{
     matrix::{FAULTS, PROMTOOL_ONLY},
     table,
 };

@@ -8,9 +8,11 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    faults::{all_ready, apply_many},
+    alerts::{
+        faults::{all_ready, apply_many},
+        scenario::{Record, Scenario},
+    },
     live_env::{LiveEnv, TIMEOUT, binary, image},
-    scenario::{Record, Scenario},
 };
 
 /// Services that were ready in time before the engine hangs: what misses the objective then is less than the slow

@@ -4,7 +4,7 @@ use elpio_cluster::{process::TempDir, prometheus::promtool};
 use elpio_support::alerting::read;
 use serde_json::{Value, json};
 
-use crate::{GROUP_ORDER, rules::names};
+use crate::alerts::{GROUP_ORDER, rules::names};
 
 /// Where the healthy one differs from the ill one.
 const OTHERS: [(&str, &str); 3] = [

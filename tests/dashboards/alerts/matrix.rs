@@ -15,10 +15,11 @@ use elpio_cluster::{Cluster, Operator, Webhook, eventually};
 use serde_json::json;
 
 use crate::{
-    faults,
+    alerts::{
+        faults, load_faults,
+        scenario::{Record, Scenario},
+    },
     live_env::{LiveEnv, TIMEOUT, binary, image, with},
-    load_faults,
-    scenario::{Record, Scenario},
 };
 
 type Story = Pin<Box<dyn Future<Output = Record>>>;
@@ -65,7 +66,7 @@ pub static PROMTOOL_ONLY: &[(&str, &str)] = &[
     ),
     (
         "ElpioRolloutBudgetBurnsSlowly",
-        "its windows need a history of hours; tests/alerts/objective.rs has each",
+        "its windows need a history of hours; tests/dashboards/alerts/objective.rs has each",
     ),
     (
         "ElpioMetricOverflow",

@@ -18,7 +18,7 @@ fn holds(path: &str, expected: &str) {
         std::fs::write(&file, expected).unwrap();
     }
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(committed == expected, "{path}: UPDATE_GOLDEN=1 cargo test --test alerts generated");
+    assert!(committed == expected, "{path}: UPDATE_GOLDEN=1 cargo test --test dashboards alerts::generated");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn another_cluster_label_reaches_every_aggregation() {
 fn page(objective: &Objective) -> String {
     let mut text = format!(
         "# The objective: from an edit to ready\n\n\
-         Generated from [`dashboards/settings.yaml`](../dashboards/settings.yaml): `UPDATE_GOLDEN=1 cargo test --test alerts generated`.\n\n\
+         Generated from [`dashboards/settings.yaml`](../dashboards/settings.yaml): `UPDATE_GOLDEN=1 cargo test --test dashboards alerts::generated`.\n\n\
          **{} % of the rollouts that were not superseded or deleted become ready in time**, for each kind and engine:\n\n\
          | kind | engine | time from the edit to `Ready` |\n|---|---|---|\n",
         objective.target

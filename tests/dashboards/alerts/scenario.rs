@@ -14,8 +14,8 @@ use elpio_cluster::{
 };
 
 use crate::{
+    alerts::runbooks::queries,
     live_env::{LiveEnv, image},
-    runbooks::queries,
 };
 
 /// Windows, `for:` and what a busy machine adds.
