@@ -46,9 +46,8 @@ pub fn child_readiness(kind: ChildKind, child: &DynamicObject) -> Readiness {
         }
         ChildKind::PipelineRun | ChildKind::TaskRun => by_condition(child, "Succeeded"),
         ChildKind::Certificate => certificate(child),
-        ChildKind::ExternalSecret | ChildKind::HttpScaledObject | ChildKind::ScaledObject => {
-            by_condition(child, "Ready")
-        }
+        ChildKind::ExternalSecret => external_secret(child),
+        ChildKind::HttpScaledObject | ChildKind::ScaledObject => by_condition(child, "Ready"),
     }
 }
 
@@ -110,6 +109,28 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
         "False" => failed(condition),
         _ => waiting(if why.is_empty() { reason::PROGRESSING } else { why }, message),
     }
+}
+
+/// External Secrets keeps `Ready` as it was until it has synced an edit.
+fn external_secret(child: &DynamicObject) -> Readiness {
+    match by_condition(child, "Ready") {
+        Readiness::Ready if !is_synced(child) => {
+            waiting(reason::PROGRESSING, "has not synced its latest generation yet")
+        }
+        readiness => readiness,
+    }
+}
+
+/// Its status names the generation that was synced, in front of a hash of labels and annotations. External Secrets
+/// does not sync an edit of a Secret that is immutable or created once.
+fn is_synced(child: &DynamicObject) -> bool {
+    let version = child.data.pointer("/status/syncedResourceVersion").and_then(Value::as_str);
+    let synced = version.and_then(|version| version.split('-').next()?.parse::<i64>().ok());
+    let is_synced_once =
+        child.data.pointer("/spec/refreshPolicy").is_some_and(|policy| policy == "CreatedOnce")
+            || child.data.pointer("/spec/target/immutable").is_some_and(|immutable| immutable == true);
+    is_synced_once
+        || synced.is_none_or(|synced| child.metadata.generation.is_none_or(|latest| synced >= latest))
 }
 
 /// Knative's `Ready` may hold only that there is no ready Revision; the cause is in the condition of its

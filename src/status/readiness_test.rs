@@ -24,6 +24,7 @@ fn every_kind() {
     let ready = |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": "R", "message": "m"}]}});
     let observation = |at: i64, status: &str| json!({"status": {"observedGeneration": at, "conditions": [{"type": "Ready", "status": status, "reason": "R"}]}});
     let conditioned = |at: i64| json!({"status": {"conditions": [{"type": "Ready", "status": "True", "observedGeneration": at}]}});
+    let synced = |version: &str, spec: &Value| json!({"spec": spec, "status": {"syncedResourceVersion": version, "conditions": [{"type": "Ready", "status": "True"}]}});
     let deploy = |at: i64, replicas: i64, updated: i64, total: i64, available: i64| json!({"spec": {"replicas": replicas}, "status": {"observedGeneration": at, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}});
     let failing = |kind: &str, status: &str, reason: &str| json!({"status": {"observedGeneration": 2, "conditions": [{"type": kind, "status": status, "reason": reason}]}});
     for (kind, data, expected) in [
@@ -45,6 +46,16 @@ fn every_kind() {
         (ChildKind::ExternalSecret, ready("True"), "ready"),
         (ChildKind::ExternalSecret, ready("False"), "failed R"),
         (ChildKind::ExternalSecret, json!({}), "waiting Progressing"),
+        (ChildKind::ExternalSecret, synced("1-abc", &json!({})), "waiting Progressing"),
+        (ChildKind::ExternalSecret, synced("2-abc", &json!({})), "ready"),
+        (ChildKind::ExternalSecret, synced("", &json!({})), "ready"),
+        (ChildKind::ExternalSecret, synced("1-abc", &json!({"refreshPolicy": "CreatedOnce"})), "ready"),
+        (
+            ChildKind::ExternalSecret,
+            synced("1-abc", &json!({"refreshPolicy": "Periodic"})),
+            "waiting Progressing",
+        ),
+        (ChildKind::ExternalSecret, synced("1-abc", &json!({"target": {"immutable": true}})), "ready"),
         (ChildKind::ScaledObject, ready("True"), "ready"),
         (ChildKind::ScaledObject, ready("Unknown"), "waiting R"),
         (ChildKind::HttpScaledObject, conditioned(1), "waiting Progressing"),

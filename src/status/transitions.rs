@@ -124,7 +124,8 @@ impl<'a> Transitions<'a> {
 /// An object waits, or what it waits for failed.
 #[must_use]
 pub fn not_ready_event(type_: &'static str, ready: &Condition) -> NewEvent {
-    let (cause, state) = if is_failing(ready) { (&*ready.reason, &*ready.reason) } else { ("", "not ready yet") };
+    let (cause, state) =
+        if is_failing(ready) { (&*ready.reason, &*ready.reason) } else { ("", "not ready yet") };
     let note = format!("{state}: {}", ready.message);
     NewEvent { cause: cause.to_owned(), ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) }
 }

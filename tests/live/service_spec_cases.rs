@@ -145,6 +145,23 @@ async fn a_limit_range_is_obeyed_and_a_refusal_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_waits_until_its_edited_secret_is_synced() {
+    let env = LiveEnv::new("secret-edit").await;
+    let spec = |key: &str| {
+        let data = json!([{"secretKey": "password", "remoteKey": key}]);
+        with(image("v1"), &json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": data}]}))
+    };
+    env.apply("web", &spec("db")).await;
+    env.ready("web").await;
+    env.engine.hold();
+    env.apply("web", &spec("other")).await;
+    let waiting = env.condition("web", "SecretsReady", "False", "Progressing").await;
+    assert!(waiting.message.contains("has not synced its latest generation yet"), "{}", waiting.message);
+    env.engine.release();
+    env.ready("web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_reaches_the_container_its_probe_and_its_variable() {
     let env = LiveEnv::with("port", &[("ELPIO_ENGINE", "keda")]).await;
     let probe = json!({"path": "/healthz?full=1", "periodSeconds": 5});

@@ -56,13 +56,14 @@ pub(super) fn certificate(object: &DynamicObject, state: &FakeStatus) -> Value {
     json!({"conditions": [ready]})
 }
 
-pub(super) fn external_secret(_: &DynamicObject, state: &FakeStatus) -> Value {
+pub(super) fn external_secret(object: &DynamicObject, state: &FakeStatus) -> Value {
     if *state == FakeStatus::Pending {
         // External Secrets writes no status before its first attempt has ended.
         return json!({});
     }
     let ready = condition("Ready", state, ("SecretSynced", "secret synced"), ("", ""));
-    json!({"conditions": [ready], "refreshTime": now()})
+    let generation = object.metadata.generation.unwrap_or_default();
+    json!({"conditions": [ready], "refreshTime": now(), "syncedResourceVersion": format!("{generation}-0")})
 }
 
 pub(super) fn http_scaled_object(object: &DynamicObject, state: &FakeStatus) -> Value {
