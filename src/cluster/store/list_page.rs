@@ -1,6 +1,6 @@
 //! Decodes a page of a list, less the objects that cannot be decoded. It makes no request.
 
-use kube::core::ObjectList;
+use kube::core::{ListMeta, ObjectList};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -16,6 +16,20 @@ struct Identity {
 struct Name {
     namespace: String,
     name: String,
+}
+
+/// A page without its objects.
+#[derive(Deserialize)]
+struct Head {
+    metadata: ListMeta,
+}
+
+/// The metadata of the page, without a look at its objects.
+///
+/// # Errors
+/// The page itself cannot be decoded.
+pub fn metadata(text: &[u8]) -> serde_json::Result<ListMeta> {
+    serde_json::from_slice::<Head>(text).map(|page| page.metadata)
 }
 
 /// The page; one object that cannot be decoded must not keep the others from being seen.

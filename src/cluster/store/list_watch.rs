@@ -86,7 +86,7 @@ impl ListWatch {
     }
 
     /// Hands everything that there is to `take`, in pages, with the resourceVersion that it was read at, which is
-    /// returned.
+    /// returned. The API server prepares each page while the one before it is decoded.
     ///
     /// # Errors
     /// [`WatchFailure`].
@@ -94,39 +94,49 @@ impl ListWatch {
         &self,
         mut take: impl FnMut(ResourceVersion, Vec<K>),
     ) -> Result<ResourceVersion, WatchFailure> {
-        let (mut params, mut limit) = (self.list_params(), PAGE_SIZE);
+        let mut limit = PAGE_SIZE;
+        let mut text = self.page(self.list_params(), &mut limit).await?;
         loop {
-            params = params.limit(limit);
-            let Some(page) = in_time(PAGE_TIMEOUT, self.page(&params, limit)).await? else {
-                limit = (limit / PAGE_DIVISOR).max(1);
-                continue;
+            let metadata = list_page::metadata(&text).map_err(failed)?;
+            let version = version_of(metadata.resource_version.as_deref())?;
+            let mut take_page =
+                || list_page::decode(&text).map(|page| take(version, page.items)).map_err(failed);
+            let Some(token) = metadata.continue_.filter(|token| !token.is_empty()) else {
+                take_page()?;
+                return Ok(version);
             };
-            let version = version_of(page.metadata.resource_version.as_deref())?;
-            take(version, page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(version),
-            }
+            // In this order: the request is sent first.
+            let next = self.page(self.list_params().continue_token(&token), &mut limit);
+            let (next, taken) = futures::join!(next, async { take_page() });
+            taken?;
+            text = next?;
         }
     }
 
-    /// One page; `None` where it is too long to be read. A single object is read whatever its size, which the API
-    /// server bounds.
-    async fn page<K: Clone + DeserializeOwned>(
+    /// The text of a page of at most `limit` objects, which is lowered until the page is short enough to be read. A
+    /// single object is read whatever its size, which the API server bounds.
+    async fn page(&self, params: ListParams, limit: &mut u32) -> Result<Vec<u8>, WatchFailure> {
+        loop {
+            let request = self.request(|request| request.list(&params.clone().limit(*limit)));
+            let max = if *limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
+            if let Some(text) = in_time(PAGE_TIMEOUT, self.text_of(request, max)).await? {
+                return Ok(text);
+            }
+            *limit = (*limit / PAGE_DIVISOR).max(1);
+        }
+    }
+
+    /// The text of an answer; `None` where it is longer than `max`.
+    async fn text_of(
         &self,
-        params: &ListParams,
-        limit: u32,
-    ) -> kube::Result<Option<ObjectList<K>>> {
-        let request = self.request(|request| request.list(params))?;
-        let response = self.client.request_stream(request).await?;
-        let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
+        request: kube::Result<http::Request<Vec<u8>>>,
+        max: u64,
+    ) -> kube::Result<Option<Vec<u8>>> {
+        let response = self.client.request_stream(request?).await?;
         let mut text = Vec::new();
         let read = std::pin::pin!(response).take(max.saturating_add(1)).read_to_end(&mut text).await;
         read.map_err(|error| kube::Error::Service(error.into()))?;
-        if text.len() as u64 > max {
-            return Ok(None);
-        }
-        list_page::decode(&text).map(Some).map_err(kube::Error::SerdeError)
+        Ok((text.len() as u64 <= max).then_some(text))
     }
 
     /// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
@@ -204,6 +214,10 @@ fn version_of(version: Option<&str>) -> Result<ResourceVersion, WatchFailure> {
     version.and_then(|version| version.parse().ok()).ok_or_else(no_version)
 }
 
+fn failed(error: serde_json::Error) -> WatchFailure {
+    of_error(&kube::Error::SerdeError(error))
+}
+
 fn no_version() -> WatchFailure {
     WatchFailure::Failed("the answer has no resourceVersion, or one that is no number".to_owned())
 }
@@ -241,54 +255,5 @@ fn too_large(details: &kube::core::response::StatusDetails) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[allow(clippy::unnecessary_wraps)]
-    fn item(event: &Value) -> kube::Result<WatchEvent<ConfigMap>> {
-        Ok(serde_json::from_value(event.clone()).unwrap())
-    }
-
-    fn error(code: u16, causes: &Value) -> Value {
-        json!({"type": "ERROR", "object": {"status": "Failure", "message": "m", "reason": "r", "code": code,
-            "details": {"causes": causes}}})
-    }
-
-    fn object(kind: &str, version: &str) -> Value {
-        json!({"type": kind, "object": {"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "a", "resourceVersion": version}}})
-    }
-
-    #[test]
-    fn what_an_item_means() {
-        let too_large = json!([{"reason": "ResourceVersionTooLarge", "message": "", "field": ""}]);
-        let failed = |code| Err(WatchFailure::Failed(format!("{code} r: m")));
-        for (event, expected, at) in [
-            (object("ADDED", "11"), Ok("applied"), 11),
-            (object("MODIFIED", "12"), Ok("applied"), 12),
-            (object("DELETED", "13"), Ok("deleted"), 13),
-            (object("BOOKMARK", "14"), Ok("bookmark"), 14),
-            (object("BOOKMARK", "10"), Ok("bookmark"), 10),
-            (object("MODIFIED", "9"), Err(WatchFailure::Expired), 10),
-            (object("BOOKMARK", "9"), Err(WatchFailure::Expired), 10),
-            (error(410, &json!([])), Err(WatchFailure::Expired), 10),
-            (error(504, &too_large), Err(WatchFailure::Expired), 10),
-            (error(504, &json!([])), failed(504), 10),
-            (error(403, &json!([])), Err(WatchFailure::Forbidden("m".into())), 10),
-            (error(404, &json!([])), Err(WatchFailure::Absent), 10),
-            (error(500, &json!([])), failed(500), 10),
-        ] {
-            let mut version = 10;
-            let meaning = advance(item(&event), &mut version).map(|change| match change.unwrap() {
-                WatchChange::Applied(_) => "applied",
-                WatchChange::Deleted(_) => "deleted",
-                WatchChange::Bookmark => "bookmark",
-            });
-            assert_eq!((meaning, version), (expected, at), "{event}");
-        }
-    }
-}
+#[path = "list_watch_test.rs"]
+mod tests;
