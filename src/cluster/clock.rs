@@ -1,8 +1,8 @@
-//! The clock of what is written to the API server. It decides nothing.
+//! The clock for timestamps written to the API server. It decides nothing.
 
 use jiff::Timestamp;
 
-/// Now, to the microsecond: what a status, an Event and a Lease can hold.
+/// Now, to the microsecond: the precision of a status, an Event and a Lease.
 #[must_use]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();

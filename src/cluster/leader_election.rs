@@ -1,8 +1,8 @@
-//! Leader election by a Lease, as client-go does it: an expiring claim, written with its resourceVersion so
-//! that two can never both acquire it, released at exit. It starts and stops nothing itself.
+//! Leader election with a Lease, as in client-go: a claim that expires, written with its resourceVersion so
+//! that two candidates can never both acquire it, and released on exit. It starts and stops nothing itself.
 //!
-//! Clocks of different machines are not compared: a claim has expired when it was observed to stand still for
-//! its whole duration.
+//! It never compares clocks of different machines: a claim has expired once it has been observed unchanged
+//! for its whole duration.
 
 pub mod leadership;
 pub mod lease;
@@ -32,14 +32,14 @@ use crate::{
     telemetry::ErrorType,
 };
 
-/// A claim that is not renewed for so long may be taken by another.
+/// Another candidate may take a claim that has not been renewed for this long.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// What one renewal may take.
+/// The timeout of one renewal.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a leader renews and a follower tries, from one beginning to the next.
+/// The interval, from start to start, at which a leader renews and a follower tries.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
-/// A leader that could not renew for so long ceases to lead, before another may begin: the next renewal has
-/// its whole time.
+/// A leader that could not renew for this long stops leading, before another candidate may start. Leaves the
+/// next renewal its whole timeout.
 const CLAIM_DURATION: Duration = Duration::from_secs(RETRY_PERIOD.as_secs() + RENEW_DEADLINE.as_secs());
 
 /// One candidate.
@@ -49,13 +49,13 @@ pub struct LeaderElector {
     namespace: String,
     name: String,
     identity: String,
-    /// The claim of another as last seen, and when it was first seen to be so, since boot.
+    /// Another candidate's claim as last seen, and when it was first seen in this state, since boot.
     observed: Option<(Lease, Duration)>,
     /// Our own claim as last written.
     own_lease: Option<Lease>,
-    /// Up to when the predecessor had exported its spans.
+    /// The predecessor had exported all spans up to this time.
     predecessor_exported_until: Option<Timestamp>,
-    /// Who held it when that was logged last.
+    /// The holder when that was last logged.
     logged_holder: String,
 }
 
@@ -75,19 +75,19 @@ impl LeaderElector {
         }
     }
 
-    /// Tries to acquire the Lease and then to renew it, until `stop` is true. Releases it in the end.
+    /// Acquires the Lease and renews it until `stop` is true, then releases it.
     pub async fn run(mut self, leadership: Leadership, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let begun = since_boot();
-            // A leader whose call hangs ceases to lead in time, whatever comes of the call.
+            // A leader whose call hangs must stop leading in time, whatever the call returns.
             let bound = leadership.remaining().unwrap_or(RENEW_DEADLINE).min(RENEW_DEADLINE);
             let claimed = tokio::time::timeout(bound, self.try_acquire_or_renew())
                 .await
                 .unwrap_or_else(|_| Err(self.timeout_error()));
             let ended = since_boot();
             match claimed {
-                // As client-go: what counts is when the answer came. But an answer that a paused process
-                // finds waiting for it may tell of a claim that has long expired.
+                // As in client-go, the time of the answer counts. But if the process was paused, the answer
+                // that it finds may be about a claim that has long expired.
                 Ok(true) if ended.saturating_sub(begun) <= RENEW_DEADLINE => {
                     leadership.renew(ended + CLAIM_DURATION);
                     leadership.set_predecessor_exported_until(self.predecessor_exported_until);
@@ -112,7 +112,7 @@ impl LeaderElector {
         }
     }
 
-    /// Until the next attempt is due, or the claim expires.
+    /// Waits until the next attempt is due or the claim expires.
     async fn pause(&self, leadership: &Leadership, begun: Duration, stop: &mut watch::Receiver<bool>) {
         let due = (begun + RETRY_PERIOD).saturating_sub(since_boot());
         let pause = leadership.remaining().map_or(due, |left| due.min(left));
@@ -139,8 +139,8 @@ impl LeaderElector {
         ApiError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
-    /// I/O: renews what is held, else reads, and writes where the claim may be made. Returns whether it is
-    /// held.
+    /// I/O: renews a held claim; otherwise reads the Lease and writes it if the claim is available. Returns
+    /// whether this process holds it.
     async fn try_acquire_or_renew(&mut self) -> Result<bool, ApiError> {
         if let Some(mut held) = self.own_lease.take() {
             let (acquired, transitions) = held
@@ -153,7 +153,7 @@ impl LeaderElector {
                     self.own_lease = Some(renewed);
                     return Ok(true);
                 }
-                // Another changed it: read it.
+                // Another candidate changed it: read it again.
                 Err(error) if matches!(error.class, ErrorType::Conflict | ErrorType::NotFound) => {}
                 Err(error) => return Err(error),
             }
@@ -197,7 +197,7 @@ impl LeaderElector {
         }
     }
 
-    /// Whether another's claim stood still for its whole duration while it was observed.
+    /// Whether another candidate's claim was observed unchanged for its whole duration.
     fn expired(&mut self, lease: &Lease) -> bool {
         let version = |l: &Lease| l.metadata.resource_version.clone();
         match &self.observed {
@@ -250,7 +250,7 @@ impl LeaderElector {
         }
     }
 
-    /// A conflict means that another was faster.
+    /// A conflict means that another candidate was faster.
     fn acquired(&mut self, response: Result<Lease, ApiError>) -> Result<bool, ApiError> {
         match response {
             Ok(lease) => {

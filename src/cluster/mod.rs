@@ -1,5 +1,5 @@
-//! All I/O with the API server: client, stores, apply and prune, Events, Lease. It decides nothing
-//! about what is desired.
+//! All I/O with the API server: client, stores, apply and prune, Events, Lease. It does not decide the
+//! desired state.
 
 pub mod apply;
 pub mod client;
@@ -11,7 +11,7 @@ pub mod table;
 
 use kube::ResourceExt;
 
-/// Names one object among those of its kind.
+/// Identifies an object among those of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Its namespace.

@@ -1,14 +1,14 @@
-//! Gives back the memory of tables that were large once. It knows nothing of what they hold.
+//! Gives back the memory of tables that were large once. It knows nothing of their content.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash},
 };
 
-/// A table of this size is not worth the work.
+/// A table of at most this size is not worth shrinking.
 const SMALL: usize = 256;
 
-/// Shrinks a table of which less than an eighth is in use.
+/// Shrinks a table that is less than an eighth full.
 pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
     if table.capacity() > SMALL && table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2);

@@ -1,4 +1,4 @@
-//! What is remembered of children, by uid, for as long as they exist. It makes no request.
+//! Per-child values, keyed by uid and kept for as long as the child exists. Makes no requests.
 
 use std::collections::HashMap;
 
@@ -28,12 +28,12 @@ impl<T> Default for ByChild<T> {
 }
 
 impl<T: Default> ByChild<T> {
-    /// The value of the child with this uid, if there is one.
+    /// The value of the child with this uid, if any.
     pub fn get_mut(&mut self, uid: &str) -> Option<&mut T> {
         self.0.get_mut(uid).map(|remembered| &mut remembered.value)
     }
 
-    /// The same, which is made where there is none. Children that no longer exist are forgotten.
+    /// Like [`Self::get_mut`], but inserts a default if there is none. Forgets children that no longer exist.
     pub fn get_or_default(
         &mut self,
         children: &ChildStore,
@@ -47,7 +47,6 @@ impl<T: Default> ByChild<T> {
         &mut self.0.entry(uid.to_owned()).or_insert_with(remembered).value
     }
 
-    /// Forgets the value of a child.
     pub fn remove(&mut self, uid: &str) {
         self.0.remove(uid);
     }

@@ -1,5 +1,5 @@
-//! The write of one child: nothing if it is right already, by force if the owner controls it, and not at all
-//! if another controller does.
+//! The write of one child: none if the child is up to date, forced if the owner controls it, refused if
+//! another controller does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,14 +27,14 @@ use crate::{
     telemetry::{ChildStep, ErrorType, fail_step, step_for},
 };
 
-/// An owner whose watch was silent for longer is asked for before something is created for it.
+/// If the owner's watch has been silent for longer than this, a GET confirms that the owner exists before a create.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 
-/// So often dropped fields are removed, where another writer was faster.
+/// How often dropped fields are removed again when another writer updates the object first.
 const MAX_REMOVALS: u32 = 5;
 
-/// No object has this version: the first write to an empty etcd gets a later one. Server-side apply with it creates
-/// an object, and is refused with a conflict where there is one. The API server ignores it in what it creates.
+/// No object has this version: even the first write to an empty etcd gets a later one. A server-side apply with it
+/// therefore only creates: it conflicts if the object exists. The API server ignores the version on create.
 const NO_VERSION: &str = "1";
 
 impl ApplyAttempt<'_> {
@@ -65,7 +65,7 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// A child that the cache knows as this owner's.
+    /// Applies a child that the cache holds as this owner's.
     async fn apply_to_live(
         &mut self,
         child: &Child,
@@ -91,8 +91,8 @@ impl ApplyAttempt<'_> {
         Ok(self.written(&child.id, Some(live), written))
     }
 
-    /// A child that the cache does not know as this owner's. It is created where its name is free, in one request;
-    /// where that is refused, the API server is asked whose the name is.
+    /// Applies a child that the cache does not hold as this owner's. One request creates it if the name is
+    /// free; if that is refused, a GET finds the owner of the name.
     async fn create_or_adopt(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
         self.check_unseen_owner().await?;
         let refused = match self.create(child).await {
@@ -114,13 +114,13 @@ impl ApplyAttempt<'_> {
                 self.check_owner().await?;
                 self.adopt(child, &found).await
             }
-            // It is refused for itself, or its name is free by now.
+            // The refusal is about the object itself, or the name has become free.
             _ => Err(refused.into()),
         }
     }
 
-    /// Like `check_owner`, but only where the watch has been silent: what it brought just now would have told of a
-    /// deletion. A child that is created in the moment between goes with the garbage collector.
+    /// Like `check_owner`, but only if the watch has been silent: a watch with recent events would have shown
+    /// a deletion. The garbage collector removes a child that is created in between.
     async fn check_unseen_owner(&self) -> Result<(), WriteError> {
         let (kind, namespace) = (self.owner.kind, self.owner.namespace);
         if self.applier.children.watches().is_current(kind, namespace, MAX_SILENCE) {
@@ -129,13 +129,13 @@ impl ApplyAttempt<'_> {
         self.check_owner().await
     }
 
-    /// Nothing is written for an owner whose deletion the watch has shown since the reconcile began. A write with its
-    /// uid would give orphans an owner that is gone, and garbage collection would delete them.
+    /// Refuses writes once the watch has shown the owner's deletion since the reconcile began. A write with
+    /// the deleted uid would give orphans a missing owner, and the garbage collector would delete them.
     pub(super) fn ensure_owner_known(&self) -> Result<(), StopReason> {
         if (self.is_owner_known)() { Ok(()) } else { Err(StopReason::OwnerDeleted) }
     }
 
-    /// The owner still exists, or nothing is created or adopted for it.
+    /// Confirms with a GET that the owner still exists, before anything is created or adopted for it.
     pub(super) async fn check_owner(&self) -> Result<(), WriteError> {
         self.ensure_owner_known()?;
         let ask = async || {
@@ -148,7 +148,7 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// Creates it, or fails with a conflict where the name is taken.
+    /// Creates the child; fails with a conflict if the name is taken.
     async fn create(&mut self, child: &Child) -> Result<WriteResult, WriteError> {
         let created = if child.mode == WriteMode::CreateOnly {
             self.applier.create(self.owner, child, false).await?
@@ -161,8 +161,8 @@ impl ApplyAttempt<'_> {
         Ok(self.written(&child.id, None, created))
     }
 
-    /// A child that lost its labels, an orphan, or a restored backup. What is created only once gets its
-    /// labels and its owner back, and nothing else of it is written.
+    /// Adopts a child that lost its labels, an orphan, or an object restored from a backup. A create-only
+    /// child gets only its labels and its owner reference back.
     async fn adopt(&mut self, child: &Child, found: &Metadata) -> Result<WriteResult, WriteError> {
         let (uid, version) = (found.metadata.uid.as_deref(), found.metadata.resource_version.as_deref());
         let written = if child.mode == WriteMode::CreateOnly {
@@ -180,15 +180,15 @@ impl ApplyAttempt<'_> {
         Ok(if unchanged { WriteResult::NotWritten(ChildOutcome::Unchanged) } else { result })
     }
 
-    /// Lays a response into the cache. What left the object as it was is no change.
+    /// Puts a response into the cache. A response that equals the live object is not a change.
     fn written(&self, id: &ChildId, live: Option<&DynamicObject>, written: DynamicObject) -> WriteResult {
         let changed = live.is_none_or(|live| has_changed(live, &written));
         self.applier.children.assume(id.kind, written);
         if changed { WriteResult::Written } else { WriteResult::NotWritten(ChildOutcome::Unchanged) }
     }
 
-    /// Server-side apply leaves a field that the spec dropped while another manager holds it too. It was
-    /// Elpio's, so it is removed; where that is refused, the message names who holds it.
+    /// Server-side apply keeps a field that the spec dropped if another manager also owns it. Elpio set the
+    /// field, so it removes it; if the API server refuses, the message names the other manager.
     async fn remove_dropped(
         &mut self,
         id: &ChildId,
@@ -212,7 +212,7 @@ impl ApplyAttempt<'_> {
                 Err(WriteError::Stopped(reason)) => return Err(reason.into()),
                 Err(WriteError::Failed(error)) => error,
             };
-            // An engine that writes its status meanwhile must not keep the fields for ever.
+            // An engine that keeps updating the status must not prevent the removal for ever.
             let newer = if tries < MAX_REMOVALS { self.newer_version(id, &now).await } else { None };
             if let Some(newer) = newer {
                 (now, tries) = (newer, tries + 1);
@@ -225,7 +225,7 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// I/O: the same object at another version than the one that is known, if it is.
+    /// I/O: the same object if it has a newer version than `live`.
     async fn newer_version(&self, id: &ChildId, live: &DynamicObject) -> Option<DynamicObject> {
         let newer = self.applier.get(self.owner, id).await.ok()?;
         let is_newer = newer.uid() == live.uid() && newer.resource_version() != live.resource_version();
@@ -263,18 +263,18 @@ impl ApplyAttempt<'_> {
         self.result.applied.notes.push(note);
     }
 
-    /// It is live, and nothing has to be written.
+    /// Whether the child is live and needs no write.
     pub(super) fn is_up_to_date(&self, child: &Child) -> bool {
         self.live.get(&child.id).is_some_and(|live| differences(child, live).is_empty())
     }
 }
 
-/// Whether the name may be taken. Admission may refuse a write before its version is compared.
+/// Whether the name may be taken. Admission may refuse a write before the API server compares the version.
 fn may_be_taken(class: ErrorType) -> bool {
     matches!(class, ErrorType::Conflict | ErrorType::Rejected)
 }
 
-/// Gives an object the child's labels and its owner, at the version that was found.
+/// Gives an object the child's labels and owner reference, at the version that was read.
 fn adoption_patch(child: &Child, found: &Metadata) -> Value {
     let controller = &child.body()["metadata"]["ownerReferences"][0];
     let others = found.owner_references().iter().filter(|other| controller["uid"] != other.uid.as_str());

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl ApplyAttempt<'_> {
-    /// Deletes these. Returns what is not deleted yet: a finalizer may keep it for a while.
+    /// Deletes these. Returns those that still exist: a finalizer may keep them for a while.
     pub(super) async fn delete_all(&mut self, obsolete: &[ChildId]) -> Result<Vec<ChildId>, StopReason> {
         let mut kept = Vec::new();
         for id in obsolete {
@@ -36,7 +36,7 @@ impl ApplyAttempt<'_> {
         match response {
             Ok(kept) => Ok(self.deleted(id, live, kept)),
             Err(WriteError::Stopped(reason)) => Err(reason),
-            // Deleted or recreated by others: the watch delivers it.
+            // Somebody else deleted or recreated it: the watch delivers the change.
             Err(WriteError::Failed(error))
                 if matches!(error.class, ErrorType::NotFound | ErrorType::Conflict) =>
             {

@@ -1,5 +1,5 @@
-//! An engine or metric switch: what serves is deleted only after a server-side dry run has accepted the whole
-//! new set. It creates and changes nothing.
+//! A switch of the engine or the metric: the serving children are deleted only after a server-side dry run
+//! has accepted the whole new set. Creates and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ use crate::{
 };
 
 impl ApplyAttempt<'_> {
-    /// Whether the blocking children may be deleted. If not, what is live stays as it was last applied, and
-    /// the outcomes name what was refused.
+    /// Whether the blocking children may be deleted. If not, the live children stay as last applied, and the
+    /// outcomes name the refused ones.
     pub(super) async fn accepts_switch(
         &mut self,
         desired: &[Child],
@@ -32,7 +32,7 @@ impl ApplyAttempt<'_> {
     ) -> Result<bool, StopReason> {
         let deleted =
             |id: &ChildId| self.live.get(id).is_none_or(|known| known.metadata.deletion_timestamp.is_some());
-        // Proven already, and begun.
+        // The dry run succeeded before, and the deletion has begun.
         if plan.blocking.iter().all(deleted) {
             return Ok(true);
         }
@@ -51,7 +51,7 @@ impl ApplyAttempt<'_> {
         Ok(false)
     }
 
-    /// What the API server refuses of the desired children that have to be written.
+    /// The desired children that need a write and that the API server refuses.
     async fn refusals(&mut self, desired: &[Child]) -> Result<BTreeMap<ChildId, ChildFailure>, StopReason> {
         let mut refused = BTreeMap::new();
         for child in desired.iter().filter(|child| child.mode == WriteMode::Apply) {
@@ -98,8 +98,8 @@ impl ApplyAttempt<'_> {
                 self.applier.server_side_apply(self.owner, child, options).await.map(drop)
             }
             NameOwner::Absent => self.applier.server_side_apply(self.owner, child, options).await.map(drop),
-            // The name is in use by what the switch removes. A POST is admitted and validated before the
-            // API server finds the name taken, so that answer is as good as an acceptance.
+            // A child that the switch removes uses the name. The API server admits and validates a POST
+            // before it finds the name taken, so AlreadyExists is as good as an acceptance.
             NameOwner::Terminating(_) => match self.applier.create(self.owner, child, true).await {
                 Err(WriteError::Failed(error)) if error.class == ErrorType::Conflict => Ok(()),
                 result => result.map(drop),
@@ -107,7 +107,7 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// It is live and the spec changes nothing of it; it may have drifted.
+    /// Whether the child is live and the spec does not change it; it may have drifted.
     fn is_as_before(&self, child: &Child) -> bool {
         match child.mode {
             WriteMode::Apply => self.live.get(&child.id).is_some_and(|known| {

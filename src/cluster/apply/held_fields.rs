@@ -1,5 +1,5 @@
-//! Fields that the spec dropped and that could not be removed, because another manager holds them too: remembered,
-//! so that the status names the manager as long as they are there. It makes no request.
+//! Fields that the spec dropped but that another manager also owns, so they could not be removed: remembered
+//! so that the status names the manager while they exist. Makes no requests.
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -10,12 +10,12 @@ use crate::{
     render::field_managers::CoOwnedField,
 };
 
-/// The fields of each child.
+/// The held fields of each child.
 #[derive(Debug, Default)]
 pub struct HeldFields(Mutex<ByChild<Vec<CoOwnedField>>>);
 
 impl HeldFields {
-    /// Records what could not be removed. Children that no longer exist are forgotten.
+    /// Records the fields that could not be removed. Forgets children that no longer exist.
     pub fn record(
         &self,
         children: &ChildStore,
@@ -29,8 +29,8 @@ impl HeldFields {
         of_child.extend(fields);
     }
 
-    /// What is still there of a child's fields and is not part of the manifest. `objects` returns the live object and
-    /// the manifest, where that has to be found out.
+    /// The recorded fields of a child that still exist and are not in the manifest. Calls `objects` for the
+    /// live object and the manifest only if something is recorded.
     pub fn of_child(&self, uid: &str, objects: impl FnOnce() -> (Value, Value)) -> Vec<CoOwnedField> {
         let mut known = self.0.lock();
         let Some(fields) = known.get_mut(uid) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! Brings the children to what is desired: server-side apply in dependency order, then deletion of what is no
-//! longer desired. It writes nothing that is already right, and nothing that the owner does not control.
+//! Applies the desired children: server-side apply in dependency order, then deletion of the children that
+//! are no longer desired. Never writes a child that is up to date or that the owner does not control.
 
 mod by_child;
 mod child_write;
@@ -49,7 +49,7 @@ use crate::{
 pub struct Applier {
     /// The client.
     pub client: Client,
-    /// The children, as the watches know them.
+    /// The children, as seen by the watches.
     pub children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
     persistent_drift: Arc<PersistentDrift>,
@@ -69,7 +69,7 @@ impl Applier {
         Self { client, children, leading, persistent_drift: Arc::default(), held_fields: Arc::default() }
     }
 
-    /// I/O: applies `desired` in order and deletes what `live` has beyond it, as long as `is_owner_known`.
+    /// I/O: applies `desired` in order and deletes the other children in `live`, for as long as `is_owner_known`.
     pub async fn apply(
         &self,
         owner: &Owner<'_>,
@@ -90,7 +90,7 @@ impl Applier {
     }
 }
 
-/// Whether the owner's store has it, with its uid and not being deleted. No I/O.
+/// Whether the owner's store holds the owner, with its uid and without a deletionTimestamp. No I/O.
 pub type IsOwnerKnown<'a> = dyn Fn() -> bool + Send + Sync + 'a;
 
 /// One apply of one owner's children.
@@ -99,7 +99,7 @@ struct ApplyAttempt<'a> {
     owner: &'a Owner<'a>,
     is_owner_known: &'a IsOwnerKnown<'a>,
     live: &'a LiveChildren,
-    /// Asked for once, before the first child is created or adopted.
+    /// Requested once, before the first child is created or adopted.
     owner_exists: OnceCell<Result<bool, ApplyError>>,
     result: ApplyResult,
 }
@@ -124,8 +124,8 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// Applies a child, unless its API, its name or what it depends on is missing. `kept` are blocking
-    /// children that are not deleted yet.
+    /// Applies a child, unless its API, its name or a dependency is missing. `kept` are the blocking children
+    /// that still exist.
     async fn apply_in_order(&mut self, child: &Child, kept: &[ChildId]) -> Result<ChildOutcome, StopReason> {
         if let Some(error) = self.unavailable(child) {
             return Ok(ChildOutcome::Failed(self.result.record_failure(error)));
@@ -140,7 +140,7 @@ impl ApplyAttempt<'_> {
         }
     }
 
-    /// Why children of this kind cannot be written, if so.
+    /// Why children of this kind cannot be written, if they cannot.
     fn unavailable(&self, child: &Child) -> Option<ApplyError> {
         let kind = child.id.kind;
         let resource = kind.group_resource();
@@ -168,7 +168,7 @@ fn dependency_missing(id: &ChildId, resource: &str) -> ApplyError {
     ApplyError::new(ErrorType::DependencyMissing, message)
 }
 
-/// The first child that this one depends on and that is not in place.
+/// The first dependency of this child that is not in place.
 fn unmet_dependency(child: &Child, applied: &Applied) -> Option<ChildId> {
     let in_place =
         |id: &ChildId| applied.outcomes.iter().any(|(done, outcome)| done == id && outcome.is_in_place());

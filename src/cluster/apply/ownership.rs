@@ -1,7 +1,7 @@
-//! Who owns a name that is taken, or that a switch of the engine needs, and whether the owner still exists. It reads
-//! metadata only and writes nothing. `child_write.rs` acts on it: what is `Absent` is created, `Owned` and `Orphan` are
-//! adopted, `Terminating` is waited for, `Controller` and `Unowned` are a name conflict. Who has a host is decided by
-//! `controller/hosts.rs`.
+//! Who owns a name that is taken or that an engine switch needs, and whether the owner still exists. Reads
+//! metadata only and writes nothing. `child_write.rs` acts on the answer: it creates `Absent`, adopts `Owned`
+//! and `Orphan`, waits for `Terminating`, and reports `Controller` and `Unowned` as name conflicts.
+//! `controller/hosts.rs` decides who owns a host.
 
 use std::collections::BTreeSet;
 
@@ -22,24 +22,24 @@ use crate::{
     telemetry::{self, ErrorType},
 };
 
-/// What is known of an object's metadata.
+/// An object's metadata.
 pub type Metadata = PartialObjectMeta<DynamicObject>;
 
-/// The kinds whose controllers create objects beside those that Elpio creates, with Elpio's labels on them:
-/// Knative's placeholder Service, the HTTP add-on's own `ScaledObject`.
+/// Kinds whose controllers create further objects that carry Elpio's labels: Knative's placeholder Service,
+/// the HTTP add-on's own `ScaledObject`.
 const ENGINES: &[ChildKind] =
     &[ChildKind::KnativeService, ChildKind::HttpScaledObject, ChildKind::ScaledObject];
 
-/// Who owns the name of a child that the cache does not know.
+/// Who owns the name of a child that the cache does not hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NameOwner {
-    /// There is no object of that name.
+    /// No object has this name.
     Absent,
-    /// This owner: its label was removed, or the watch lags.
+    /// This owner: somebody removed its label, or the watch lags.
     Owned,
-    /// No controller, but Elpio's marks for this owner: an orphan, or a restored backup.
+    /// No controller, but Elpio's label and field manager: an orphan, or an object restored from a backup.
     Orphan,
-    /// What is being deleted, or will be with an object that this owner no longer has.
+    /// An object that is being deleted, or will be, together with an object that this owner no longer has.
     Terminating(String),
     /// Another controller.
     Controller(OwnerReference),
@@ -47,8 +47,8 @@ pub enum NameOwner {
     Unowned(String),
 }
 
-/// Whose `found` is, as seen from `owner`, whose child `id` has that name. Ownership is the controller reference, never
-/// a label: equal fields are no permission.
+/// Who owns `found`, the object with the name of `owner`'s child `id`. The controller reference decides,
+/// never a label: anybody can set a label.
 #[must_use]
 pub fn classify_owner(
     owner: &Owner<'_>,
@@ -75,7 +75,8 @@ pub fn classify_owner(
     }
 }
 
-/// An object of the owner's kind and name that existed before it: garbage collection follows.
+/// Whether the controller is a deleted object with the owner's kind and name: the garbage collector will
+/// delete its children.
 fn is_predecessor(owner: &Owner<'_>, controller: &OwnerReference) -> bool {
     controller.api_version.split('/').next() == Some(GROUP)
         && controller.kind == owner.kind
@@ -94,7 +95,7 @@ fn was_applied(managed: &[ManagedFieldsEntry]) -> bool {
     })
 }
 
-/// The field managers of an object without a controller: whose work it is.
+/// The field managers of an object without a controller.
 fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
     let names: BTreeSet<&str> = managed.iter().filter_map(|entry| entry.manager.as_deref()).collect();
     let names: Vec<&str> = names.into_iter().collect();
@@ -105,14 +106,14 @@ fn display_managers(managed: &[ManagedFieldsEntry]) -> String {
     }
 }
 
-/// An owner, for people.
+/// An owner for display.
 #[must_use]
 pub fn display_owner(owner: &OwnerReference) -> String {
     format!("{} {} ({})", owner.kind, owner.name, owner.api_version)
 }
 
-/// Whether a reference names an object of Elpio's own kinds, so that its parts may stand in an API path: a name
-/// such as `a/b` or `a?watch=true` would ask for something else.
+/// Whether a reference names an object of Elpio's own kinds, so that its parts are safe in an API path: a
+/// name such as `a/b` or `a?watch=true` would request something else.
 #[must_use]
 pub fn is_own_reference(owner: &Owner<'_>, reference: &OwnerReference) -> bool {
     reference.api_version == owner.api_version
@@ -120,8 +121,8 @@ pub fn is_own_reference(owner: &Owner<'_>, reference: &OwnerReference) -> bool {
         && is_dns_1035_label(&reference.name, 63)
 }
 
-/// I/O: asks for the object of a child's name. Of owners only those of Elpio's own kinds are asked for: any
-/// user can write anything else into an ownerReference.
+/// I/O: reads the object that has a child's name, and its owner if that is of Elpio's own kinds: any user can
+/// write anything else into an ownerReference.
 ///
 /// # Errors
 /// [`ApiError`], with the class of the GET that failed.
@@ -146,8 +147,8 @@ pub async fn find_owner(
     Ok((NameOwner::Terminating(what), found))
 }
 
-/// I/O: whether the owner still exists under its uid and is not being deleted. The watch may lag, and nothing
-/// may be created for, or adopted by, an owner that is deleted.
+/// I/O: whether the owner still exists with its uid and is not being deleted. The watch may lag, and a
+/// deleted owner must not create or adopt anything.
 ///
 /// # Errors
 /// [`ApiError`], with the class of the GET that failed.

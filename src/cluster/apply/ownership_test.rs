@@ -1,4 +1,4 @@
-//! A table of who owns a name, by the metadata of the object that has it.
+//! Who owns a name, by the metadata of the object that has it: a table.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
             json!({"labels": {"elpio.io/service": "api"}, "managedFields": applied}),
             "other: field manager elpio",
         ),
-        // A reference that is no controller is none.
+        // An owner reference that is not the controller does not count.
         (
             json!({"ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1"}]}),
             "other: no controller",
@@ -65,7 +65,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
             json!({"ownerReferences": controller("serving.knative.dev/v1", "Route", "web", "7")}),
             "other: Route web (serving.knative.dev/v1)",
         ),
-        // Anybody can write a label, and a group, that no engine has.
+        // Anybody can set a label and choose a group that belongs to no engine.
         (
             json!({"labels": own, "ownerReferences": controller("t1.example.com/v1", "Thing1", "x", "7")}),
             "other: Thing1 x (t1.example.com/v1)",
@@ -74,7 +74,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
             json!({"labels": own, "ownerReferences": controller("external-secrets.io/v1", "ClusterExternalSecret", "db", "7")}),
             "other: ClusterExternalSecret db (external-secrets.io/v1)",
         ),
-        // The same name under another uid: the object that was deleted before this one was created.
+        // The same name with another uid: an object that was deleted before this one was created.
         (
             json!({"labels": own, "ownerReferences": controller("elpio.io/v1alpha1", "ElpioService", "web", "0")}),
             "terminating: Service web of ElpioService web",
@@ -93,7 +93,7 @@ fn ownership_is_the_controller_and_without_one_our_marks() {
     }
 }
 
-/// A restored run was created by the backup tool, so its field managers say nothing.
+/// The backup tool created a restored run, so its field managers prove nothing.
 #[test]
 fn what_is_created_once_is_adopted_by_its_label() {
     let rows = [
@@ -124,7 +124,7 @@ fn an_absent_name_is_free_and_an_owner_exists_by_its_uid() {
     assert_eq!(own_resource("elpio.io/v1alpha1", "ElpioFunction").plural, "elpiofunctions");
 }
 
-/// Whoever may write the object may write anything into its ownerReferences.
+/// Anybody who may write the object may write anything into its ownerReferences.
 #[test]
 fn only_references_to_own_kinds_with_a_valid_name_are_asked_for() {
     let reference = |api_version: &str, kind: &str, name: &str| OwnerReference {

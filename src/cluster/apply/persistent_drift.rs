@@ -1,5 +1,5 @@
-//! Drift that a write does not correct, because admission changes what is written: remembered, so that it is
-//! not written again until something changes. It makes no request.
+//! Drift that a write does not correct because admission changes the object: remembered, so that the child is
+//! not written again until something changes. Makes no requests.
 
 use parking_lot::Mutex;
 
@@ -9,7 +9,7 @@ use crate::{
     render::drift::Difference,
 };
 
-/// What a child still differed in after it was written.
+/// The differences that remained after a child was written.
 #[derive(Debug, Default)]
 struct RemainingDrift {
     /// Of the manifest that was written.
@@ -30,7 +30,7 @@ impl PersistentDrift {
             .is_some_and(|known| known.hash == hash && known.differences.as_slice() == differences)
     }
 
-    /// Records what a write left. Children that no longer exist are forgotten.
+    /// Records the differences that a write left. Forgets children that no longer exist.
     pub fn record(
         &self,
         children: &ChildStore,

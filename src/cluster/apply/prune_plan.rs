@@ -1,25 +1,25 @@
-//! What is to be deleted of an owner's children, and when: before the new ones, or after all of them. Pure.
+//! Which of an owner's children to delete, and when: before the new ones are created or after all of them. Pure.
 
 use crate::{
     foreign::ChildKind,
     render::{Child, ChildId, applied::LiveChildren},
 };
 
-/// Kinds that cannot exist under one name beside each other: Knative creates a core Service of its Service's
-/// name, and the HTTP add-on a `ScaledObject` of its `HTTPScaledObject`'s.
+/// Kinds that cannot both exist under one name: Knative creates a core Service with the name of its own
+/// Service, and the HTTP add-on a `ScaledObject` with the name of its `HTTPScaledObject`.
 const CLASHES: &[(ChildKind, ChildKind)] = &[
     (ChildKind::Service, ChildKind::KnativeService),
     (ChildKind::ScaledObject, ChildKind::HttpScaledObject),
 ];
 
-/// The live children that are not desired, by when they may be deleted.
+/// The live children that are no longer desired, by when they may be deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PrunePlan {
     /// Before the children that they clash with are created.
     pub blocking: Vec<ChildId>,
-    /// Once every desired child is in place: what serves stays until its successor is accepted.
+    /// Once every desired child is in place: the old children serve until the new ones are accepted.
     pub replaced: Vec<ChildId>,
-    /// At any time, because nothing takes their place: runs of a function.
+    /// At any time, because nothing replaces them: the runs of a function.
     pub independent: Vec<ChildId>,
 }
 
@@ -39,7 +39,7 @@ pub fn plan_prune(live: &LiveChildren, desired: &[Child]) -> PrunePlan {
     plan
 }
 
-/// Whether these two cannot exist beside each other.
+/// Whether these two cannot coexist.
 #[must_use]
 pub fn clash(one: &ChildId, other: &ChildId) -> bool {
     let kinds =
@@ -76,7 +76,7 @@ mod tests {
         ids.iter().map(|(kind, name)| ChildId::new(*kind, *name)).collect()
     }
 
-    /// Live, desired, and what is deleted before, after and at any time.
+    /// Live, desired, and deleted before, after and at any time.
     type Row<'a> = (
         &'a str,
         &'a [(ChildKind, &'a str)],

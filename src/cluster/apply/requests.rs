@@ -1,5 +1,5 @@
-//! The requests that write a child, each only while this replica leads; what is written and when is decided
-//! elsewhere.
+//! The requests that write a child, each sent only while this replica leads. Other files decide what to write
+//! and when.
 
 use either::Either;
 use kube::{
@@ -25,17 +25,17 @@ use crate::{
     telemetry::ErrorType,
 };
 
-/// How a server-side apply treats what is there.
+/// How a server-side apply treats an existing object.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ApplyOptions<'a> {
-    /// The API server validates and admits, and stores nothing.
+    /// The API server validates and admits the object but stores nothing.
     pub dry_run: bool,
-    /// Take fields over from other managers: only of what this owner controls already.
+    /// Take fields over from other managers. Only for objects that this owner controls.
     pub force: bool,
-    /// The object must be there, with this uid: a deleted child must not be created again by a write that was
-    /// meant for it, nor another owner's of the same name be taken over.
+    /// The object must exist with this uid: a write must neither recreate a deleted child nor take over
+    /// another owner's object of the same name.
     pub uid: Option<&'a str>,
-    /// Where the object is there, it must have this version. Where it is not, it is created, unless a uid is given.
+    /// An existing object must have this version. If there is none, it is created, unless `uid` is set.
     pub resource_version: Option<&'a str>,
 }
 
@@ -44,7 +44,6 @@ impl Applier {
         if *self.leading.borrow() { Ok(()) } else { Err(StopReason::LeadershipLost) }
     }
 
-    /// Server-side apply of the child's manifest.
     pub(super) async fn server_side_apply(
         &self,
         owner: &Owner<'_>,
@@ -68,7 +67,6 @@ impl Applier {
         Ok(call_with_timeout(call("patch", owner, &child.id), request).await?)
     }
 
-    /// POST of the child's manifest.
     pub(super) async fn create(
         &self,
         owner: &Owner<'_>,
@@ -83,7 +81,6 @@ impl Applier {
         Ok(call_with_timeout(call("create", owner, &child.id), api.create(&params, &object)).await?)
     }
 
-    /// A merge patch.
     pub(super) async fn merge_patch(
         &self,
         owner: &Owner<'_>,
@@ -93,7 +90,6 @@ impl Applier {
         self.patch(owner, id, &Patch::Merge(patch)).await
     }
 
-    /// A JSON patch: a list of operations.
     pub(super) async fn json_patch(
         &self,
         owner: &Owner<'_>,
@@ -117,12 +113,11 @@ impl Applier {
         Ok(call_with_timeout(call("patch", owner, id), api.patch(&id.name, &params, patch)).await?)
     }
 
-    /// GET of the child.
     pub(super) async fn get(&self, owner: &Owner<'_>, id: &ChildId) -> Result<DynamicObject, WriteError> {
         Ok(call_with_timeout(call("get", owner, id), self.api(owner, id.kind).get(&id.name)).await?)
     }
 
-    /// Deletes the child with its uid, in the background. Returns it when a finalizer keeps it.
+    /// Deletes the child by its uid, with background propagation. Returns it if a finalizer keeps it.
     pub(super) async fn delete(
         &self,
         owner: &Owner<'_>,
@@ -142,12 +137,10 @@ impl Applier {
         }
     }
 
-    /// The API of a kind in the owner's namespace, at the version that is served.
     pub(super) fn api(&self, owner: &Owner<'_>, kind: ChildKind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), owner.namespace, &self.resource(owner, kind))
     }
 
-    /// A kind at the version that is served.
     pub(super) fn resource(&self, owner: &Owner<'_>, kind: ChildKind) -> kube::core::ApiResource {
         match self.children.availability(kind, owner.namespace) {
             WatchState::Synced(version) => kind.api_resource(version),

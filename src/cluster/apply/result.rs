@@ -12,32 +12,32 @@ use crate::{
     telemetry::ErrorType,
 };
 
-/// What was achieved, and the class of each failure for the retry table.
+/// The outcome of each child, and the failures for the retry table.
 #[derive(Debug, Default)]
 pub struct ApplyResult {
-    /// What was achieved.
+    /// The outcome of each child.
     pub applied: Applied,
-    /// Each failure's class, when the API server asks to retry, and the cause for logs and spans.
+    /// Each failure's class, the API server's `Retry-After`, and the cause for logs and spans.
     pub failures: Vec<(ErrorType, Option<Duration>, String)>,
-    /// Why nothing more was written; what was achieved until then is no basis for a status.
+    /// Why applying stopped early; in that case `applied` is incomplete and no basis for a status.
     pub stopped: Option<StopReason>,
 }
 
-/// Why applying stopped before its end. Neither is a failure.
+/// Why applying stopped early. Neither is a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The Lease is lost: another replica writes now.
+    /// This replica lost the Lease: another one writes now.
     LeadershipLost,
-    /// The owner was deleted, is being deleted, or was recreated under its name, since the reconcile began.
+    /// Since the reconcile began, the owner was deleted, marked for deletion, or recreated under its name.
     OwnerDeleted,
 }
 
-/// The result of a child's write that the API server did not refuse.
+/// The result of a child's write that did not fail.
 #[derive(Debug)]
 pub enum WriteResult {
-    /// It was written.
+    /// The child was written.
     Written,
-    /// It was not.
+    /// The child was not written, with this outcome.
     NotWritten(ChildOutcome),
 }
 
@@ -46,15 +46,15 @@ pub enum WriteResult {
 pub struct ApplyError {
     /// Reason of the condition `Reconciled`.
     pub reason: &'static str,
-    /// Its class.
+    /// The class of the failure.
     pub class: ErrorType,
     /// What failed, for which object, and what to do.
     pub message: String,
-    /// When the API server asks to retry.
+    /// The API server's `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
-/// Why a write did not take place.
+/// Why a write did not happen.
 #[derive(Debug)]
 pub enum WriteError {
     /// Nothing more may be written for this owner.
@@ -88,7 +88,7 @@ impl From<StopReason> for WriteError {
 }
 
 impl ApplyResult {
-    /// Nothing is written: `error` stands in the way of the child `id`, and the others wait for it.
+    /// Records that nothing is written: `error` blocks the child `id`, and the other children wait for it.
     pub fn withhold(&mut self, desired: &[Child], id: &ChildId, error: ApplyError) {
         let failure = self.record_failure(error);
         let outcome = |child: &Child| {
@@ -101,7 +101,7 @@ impl ApplyResult {
         self.applied.outcomes = desired.iter().map(|child| (child.id.clone(), outcome(child))).collect();
     }
 
-    /// Records a failure.
+    /// Records a failure. Returns it for the status.
     pub fn record_failure(&mut self, error: ApplyError) -> ChildFailure {
         self.failures.push((error.class, error.retry_after, error.message.clone()));
         ChildFailure { reason: error.reason, class: error.class.as_str(), message: error.message }
@@ -109,7 +109,7 @@ impl ApplyResult {
 }
 
 impl ApplyError {
-    /// A failure of the class, from which the condition's reason follows.
+    /// A failure of this class, which also determines the condition's reason.
     #[must_use]
     pub fn new(class: ErrorType, message: String) -> Self {
         let reason = match class {
@@ -122,13 +122,13 @@ impl ApplyError {
     }
 }
 
-/// The desired name is still in use by what is being deleted.
+/// The name is still used by an object that is being deleted.
 #[must_use]
 pub fn name_terminating(holder: String) -> WriteResult {
     WriteResult::NotWritten(ChildOutcome::NameInUse { holder })
 }
 
-/// The desired name belongs to an object that this owner does not control.
+/// The name belongs to an object that this owner does not control.
 #[must_use]
 pub fn name_conflict(id: &ChildId, owner: &str) -> ApplyError {
     let message = format!(

@@ -1,5 +1,5 @@
-//! One call to the API server and its failure: the request, the cause, the class. It does not decide what
-//! happens next.
+//! One call to the API server, and its failure: request, cause and class. It does not decide what happens
+//! next.
 
 use std::{future::Future, time::Duration};
 
@@ -8,25 +8,25 @@ use crate::{
     telemetry::{ErrorType, drop_as_timed_out, error_chain},
 };
 
-/// No call takes longer. Above the API server's own limit for webhooks (10 s by default, so that its answer
-/// is seen), below its limit for requests.
+/// The timeout of a call. Longer than the API server's own for webhooks (10 s by default), so that its answer
+/// still arrives, and shorter than the one for requests.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A request to the API server.
 #[derive(Clone, Debug)]
 pub struct ApiCall {
-    /// `get`, `patch`, `create`, `delete`, `list`, `watch`: as in RBAC.
+    /// The RBAC verb: `get`, `patch`, `create`, `delete`, `list`, `watch`.
     pub verb: &'static str,
-    /// `services.serving.knative.dev`: plural, and group where there is one; with subresource.
+    /// The plural, the group if there is one, and the subresource: `services.serving.knative.dev`.
     pub resource: String,
-    /// Its namespace; empty for all, or where it has none.
+    /// The namespace; empty for all namespaces or a cluster-scoped resource.
     pub namespace: String,
-    /// Its name; empty for a list.
+    /// The object's name; empty for a list.
     pub name: String,
 }
 
 impl ApiCall {
-    /// A request to one object, or with an empty name to a list of them.
+    /// A request for one object, or for a list if the name is empty.
     pub fn new(
         verb: &'static str,
         resource: impl Into<String>,
@@ -56,18 +56,18 @@ impl std::fmt::Display for ApiCall {
 pub struct ApiError {
     /// The request.
     pub call: Box<ApiCall>,
-    /// The API server's message, or the failure on the way to it.
+    /// The API server's message, or why the request did not reach it.
     pub cause: String,
     /// The class of the failure.
     pub class: ErrorType,
-    /// The pause that the API server asks for.
+    /// The API server's `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
 /// Runs one call, bounded by [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`ApiError`], classed.
+/// [`ApiError`], classified.
 pub async fn call_with_timeout<T>(
     call: ApiCall,
     request: impl Future<Output = kube::Result<T>>,
@@ -76,10 +76,10 @@ pub async fn call_with_timeout<T>(
     result.map_err(|error| classify(call, &error))
 }
 
-/// The same for a caller that reads the API server's answer itself.
+/// Like [`call_with_timeout`], for callers that read the API server's error themselves.
 ///
 /// # Errors
-/// [`ApiError`] when there is no answer in time.
+/// [`ApiError`] if there is no answer in time.
 pub async fn with_timeout<T>(
     call: &ApiCall,
     request: impl Future<Output = kube::Result<T>>,
@@ -92,7 +92,7 @@ pub async fn with_timeout<T>(
     })
 }
 
-/// The failure that a client error stands for.
+/// Classifies a client error.
 #[must_use]
 pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
     let call = Box::new(call);

@@ -1,5 +1,5 @@
-//! The tower layer for the bearer token of a file: it is read again from time to time and at once after a 401,
-//! which is then retried once. Reports when the API server is unreachable. It knows no other credentials.
+//! The tower layer for a bearer token from a file: reads the file again periodically, and at once after a
+//! 401, which it retries once. Reports when the API server is unreachable. It handles no other credentials.
 
 use std::{
     future::{Future, poll_fn},
@@ -29,12 +29,12 @@ use crate::{
     telemetry::error_chain,
 };
 
-/// How old a token may become before the file is read again; the kubelet rotates it long before it expires.
+/// The age at which the file is read again; the kubelet rotates the token long before it expires.
 const TOKEN_TTL: Duration = Duration::from_secs(30);
-/// After a 401 the file is read at most once in this time.
+/// After a 401, the file is read at most once in this interval.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The token of a file, as a header.
+/// The token from a file, as a header.
 #[derive(Debug)]
 pub struct TokenFile {
     path: PathBuf,
@@ -48,10 +48,10 @@ struct CachedToken {
 }
 
 impl TokenFile {
-    /// Reads it for the first time.
+    /// Reads the file for the first time.
     ///
     /// # Errors
-    /// When it cannot be read, or holds what no header can.
+    /// If the file cannot be read, or its content is not valid in a header.
     pub fn open(path: PathBuf) -> Result<Self, AuthError> {
         let header = read(&path)?;
         Ok(Self { path, cached: Mutex::new(CachedToken { header, read_at: Instant::now() }) })
@@ -65,8 +65,8 @@ impl TokenFile {
         cached.header.clone()
     }
 
-    /// Another token than the refused one, if there is one by now. It waits until the file may be read again:
-    /// the calls that are refused together wait for one reading together.
+    /// A token other than the refused one, if the file has one by now. Waits until the file may be read
+    /// again, so that calls that are refused together share one read.
     async fn replacement(&self, refused: &HeaderValue) -> Option<HeaderValue> {
         tokio::time::sleep(self.pause(refused, Instant::now())).await;
         self.read_after(refused, Instant::now())
@@ -112,11 +112,11 @@ pub struct CredentialsLayer {
 }
 
 impl CredentialsLayer {
-    /// Takes the token file over from kube, where it is what kube would use; kube reads it again each 50 s
-    /// only. All other credentials stay kube's.
+    /// Takes the token file over from kube if kube would use it: kube itself reads the file again only every
+    /// 50 s. kube keeps all other credentials.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn take_from(auth: &mut AuthInfo) -> Result<Self, AuthError> {
         let others = auth.token.is_some()
             || auth.auth_provider.is_some()
@@ -135,8 +135,8 @@ impl<S> Layer<S> for CredentialsLayer {
     }
 }
 
-/// Sets the token and retries a 401 once; see the module. The inner service is behind a lock since it cannot be
-/// cloned, and the second request is sent when the first is answered.
+/// Sets the token and retries a 401 once; see the module. The inner service is behind a lock because it
+/// cannot be cloned, and the second request is sent after the first is answered.
 #[derive(Clone, Debug)]
 pub struct CredentialsService<S> {
     inner: Arc<Mutex<S>>,
@@ -181,7 +181,7 @@ where
 }
 
 impl CredentialsLayer {
-    /// The response, and whether it says that the credentials are not accepted.
+    /// The response, and whether it rejects the credentials.
     async fn checked<B>(
         &self,
         result: Result<Response<B>, BoxError>,
@@ -236,7 +236,7 @@ impl CredentialsLayer {
     }
 }
 
-/// The same request once more. Every body that we send can be copied.
+/// A copy of the request for the retry. Every body that Elpio sends can be copied.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();

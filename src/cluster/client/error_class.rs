@@ -1,5 +1,5 @@
-//! The class of an answer that is an error: who has to act, the cluster's administrator or the object's owner.
-//! Pure; it decides no retry.
+//! Classifies an error response: must the cluster's administrator act, or the object's owner? Pure; decides
+//! no retry.
 
 use kube::core::Status;
 
@@ -8,10 +8,10 @@ use crate::{
     telemetry::ErrorType,
 };
 
-/// The reason that kube fills in where the body is no `Status`: a proxy on the way answered.
+/// The reason that kube sets if the body is not a `Status`: a proxy in between answered.
 const NO_STATUS: &str = "Failed to parse error data";
 
-/// The class of an error that the API server answered.
+/// The class of an error response from the API server.
 #[must_use]
 pub fn class_of(status: &Status) -> ErrorType {
     match status.code {
@@ -27,7 +27,7 @@ pub fn class_of(status: &Status) -> ErrorType {
     }
 }
 
-/// The short cause of an error that the API server answered. A server or a webhook repeats values.
+/// The short cause of an error response. Servers and webhooks may echo values.
 #[must_use]
 pub fn cause_of(status: &Status) -> String {
     match status.code {
@@ -41,7 +41,7 @@ pub fn cause_of(status: &Status) -> String {
     }
 }
 
-/// Whether the namespace is being deleted or does not exist: nothing can be created there, and no retry helps.
+/// Whether the namespace is being deleted or does not exist: nothing can be created in it, and no retry helps.
 #[must_use]
 pub fn is_namespace_gone(status: &Status) -> bool {
     let Some(details) = &status.details else { return false };
@@ -52,15 +52,15 @@ pub fn is_namespace_gone(status: &Status) -> bool {
     }
 }
 
-/// Whether the body of a 401 says that the credentials are not accepted, rather than an admission's no.
+/// Whether the body of a 401 rejects the credentials; admission may also answer 401.
 #[must_use]
 pub fn is_unauthorized(body: &[u8]) -> bool {
     serde_json::from_slice::<Status>(body).map_or(true, |status| !is_denied_by_admission(&status))
 }
 
-/// Whether a permission is missing. Admission answers 403 too (quota, limits, policies, webhooks); only the words
-/// tell them apart: `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource ...`. Nothing of them is
-/// the object's own text, so no webhook's message can pass for it.
+/// Whether a permission is missing. Admission answers 403 too (quota, limits, policies, webhooks), and only
+/// the text distinguishes them: `RESOURCE "NAME" is forbidden: User "USER" cannot VERB resource ...`. None of
+/// this text comes from the object, so no webhook's message can imitate it.
 fn is_denied_by_authorizer(status: &Status) -> bool {
     if status.reason == NO_STATUS {
         return true;
@@ -74,8 +74,8 @@ fn is_denied_by_authorizer(status: &Status) -> bool {
     by_api_server && reason.starts_with("User \"") && reason.contains("\" cannot ")
 }
 
-/// Whether only the author of an object, or the owner of its namespace, can mend what a condition with this reason
-/// and message names: also admission's no to a child (a quota, a limit, a policy, a webhook).
+/// Whether only the object's author or the namespace's owner can fix what a condition with this reason and
+/// message reports. This includes a child that admission denies (a quota, a limit, a policy, a webhook).
 #[must_use]
 pub fn is_of_author(reason: &str, message: &str) -> bool {
     let is_denied = message.contains("\" denied the request")
@@ -83,7 +83,8 @@ pub fn is_of_author(reason: &str, message: &str) -> bool {
     reason::AUTHOR_ERRORS.contains(&reason) || (reason == reason::APPLY_FAILED && is_denied)
 }
 
-/// Whether a 401 is a webhook's or a policy's, who may choose that code. The API server's own has no details.
+/// Whether a webhook or a policy sent the 401, as either may choose that code. The API server's own 401 has
+/// no details.
 fn is_denied_by_admission(status: &Status) -> bool {
     status.message.starts_with("admission webhook \"")
         || status.details.as_ref().is_some_and(|details| !details.kind.is_empty())

@@ -1,4 +1,4 @@
-//! The table of classes, with the answers of API server 1.35.
+//! The table of error classes, with responses of API server 1.35.
 #![allow(clippy::unwrap_used, reason = "the answers below are JSON")]
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Refuses to send a write, or to wait for its answer, while this process does not lead, and notes every
-//! answer; it changes no request.
+//! Refuses to send a write, or to wait for its answer, while this process does not lead, and records every
+//! answer. Changes no request.
 
 use std::{
     future::Future,
@@ -17,15 +17,15 @@ use crate::cluster::{
     store::shared_state::SharedWatchState,
 };
 
-/// The Lease itself has to be written by those who do not lead.
+/// Candidates that do not lead must still write the Lease.
 const LEASES: &str = "/apis/coordination.k8s.io/";
 
-/// A layer outside the one that measures: what it refuses is no call.
+/// The layer is outside the one that measures: a refused write is not a call.
 #[derive(Clone, Debug, Default)]
 pub struct FenceLayer {
-    /// Whether writes may be sent.
+    /// Whether this process may write.
     pub leadership: Leadership,
-    /// What learns that the API server answers.
+    /// Learns here that the API server answers.
     pub watches: Arc<SharedWatchState>,
 }
 
@@ -44,7 +44,7 @@ pub struct FencedService<S> {
     fence: FenceLayer,
 }
 
-/// Whether only a leader may send it.
+/// Whether only the leader may send the request.
 fn is_write(method: &Method, path: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !path.starts_with(LEASES)
 }
@@ -71,7 +71,7 @@ where
         }
         let mut future = Box::pin(self.inner.call(request));
         Box::pin(async move {
-            // Each time: a process that was paused may resume before the request was sent.
+            // Checked on every poll: a paused process may resume before the request is sent.
             let fenced_future = std::future::poll_fn(|cx| {
                 if fenced && !leadership.is_leading() {
                     return Poll::Ready(Err(NotLeading.into()));

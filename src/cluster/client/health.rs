@@ -1,23 +1,23 @@
-//! Whether the API server can be reached and accepts the credentials, so that the log has one line when that
-//! ends and one when it is back. Pure; the clock is handed in.
+//! Whether the API server is reachable and accepts the credentials, so that the log has one line when that
+//! ends and one when it recovers. Pure; takes the time as an argument.
 
 use std::time::{Duration, Instant};
 
-/// A single connection that breaks is no outage, and a single answer is no end of one.
+/// One broken connection is not an outage, and one answer does not end one.
 const OUTAGE_THRESHOLD: Duration = Duration::from_secs(1);
 
-/// What became of one request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// An answer other than 401.
     Answered,
     /// 401.
     Unauthorized,
-    /// None.
+    /// No answer.
     Unreachable,
 }
 
-/// A change that is worth a line.
+/// A change that is worth a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthChange {
     /// No request has been answered for [`OUTAGE_THRESHOLD`].
@@ -30,17 +30,17 @@ pub enum HealthChange {
     Authorized(Duration),
 }
 
-/// What the answers so far say.
+/// The state that the requests so far show.
 #[derive(Debug, Default)]
 pub struct ApiServerHealth {
     unreachable_since: Option<Instant>,
     reported_unreachable: bool,
-    /// The first 401 and the last.
+    /// The times of the first and the last 401.
     unauthorized: Option<(Instant, Instant)>,
 }
 
 impl ApiServerHealth {
-    /// Records what became of a request.
+    /// Records the outcome of a request.
     pub fn record(&mut self, outcome: RequestOutcome, now: Instant) -> Option<HealthChange> {
         if outcome == RequestOutcome::Unreachable {
             let since = *self.unreachable_since.get_or_insert(now);
@@ -50,7 +50,7 @@ impl ApiServerHealth {
         }
         let unreachable_since = self.unreachable_since.take();
         if std::mem::take(&mut self.reported_unreachable) {
-            // A 401 that ends an outage is reported by the next one.
+            // If a 401 ends an outage, the next 401 is reported.
             return unreachable_since.map(|since| HealthChange::Reachable(now.duration_since(since)));
         }
         match (outcome, self.unauthorized) {
@@ -75,7 +75,7 @@ impl ApiServerHealth {
 mod tests {
     use super::*;
 
-    /// What is reported at which second, of outcomes at these milliseconds.
+    /// The changes reported, with the second of each, for outcomes at these milliseconds.
     fn changes(outcomes: &[(u64, RequestOutcome)]) -> Vec<(u64, HealthChange)> {
         let (mut health, start) = (ApiServerHealth::default(), Instant::now());
         let mut record = |(at, outcome): &(u64, RequestOutcome)| {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn refused_credentials_are_two_lines_too() {
         let mut outcomes: Vec<_> = (0..100).map(|n| (n * 10, RequestOutcome::Unauthorized)).collect();
-        // An answer to a request that was sent before.
+        // The answer to a request sent earlier.
         outcomes.extend([
             (995, RequestOutcome::Answered),
             (2000, RequestOutcome::Answered),

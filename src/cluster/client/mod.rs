@@ -1,4 +1,4 @@
-//! The client to the API server: configuration, time-outs and the telemetry layer; it knows no kind.
+//! The client for the API server: configuration, timeouts and the telemetry layer. It knows no kinds.
 
 pub mod call;
 mod credentials;
@@ -20,64 +20,64 @@ use crate::{
     telemetry::{Metrics, error_chain},
 };
 
-/// Two bookmarks of a watch, and a little more.
+/// Slightly more than two bookmark intervals of a watch.
 const READ_TIMEOUT: Duration = Duration::from_secs(130);
 
-/// How Elpio is known in audit logs, beside the identity that the API server authenticates.
+/// Identifies Elpio in audit logs, beside the authenticated identity.
 const USER_AGENT: &str = concat!("elpio-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How long a start waits for an answer before it warns, and between its attempts.
+/// How long startup waits for an answer before it warns, and the interval between its attempts.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 const REACH_INTERVAL: Duration = Duration::from_secs(1);
-/// How often an attempt that fails again is logged.
+/// How often a repeated failure is logged.
 const REACH_LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-/// No configuration of a client.
+/// Why there is no client configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeConfigError {
-    /// Neither a kubeconfig nor a pod.
+    /// Neither a kubeconfig nor an in-cluster configuration.
     #[error(
         "there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})"
     )]
     NoCluster(#[source] kube::config::InferConfigError),
-    /// The kubeconfig or context that was named cannot be used.
+    /// The given kubeconfig or context cannot be used.
     #[error("the kubeconfig cannot be used: {0}")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
 }
 
-/// In-cluster configuration, else the kubeconfig that `kubectl` would use.
+/// The in-cluster configuration, or else the kubeconfig that `kubectl` would use.
 ///
 /// # Errors
-/// When neither is there, or what is there cannot be read.
+/// If neither exists, or the one found cannot be read.
 pub async fn config() -> Result<Config, KubeConfigError> {
     Ok(configured(Config::infer().await.map_err(KubeConfigError::NoCluster)?))
 }
 
 fn configured(mut config: Config) -> Config {
     config.connect_timeout = Some(Duration::from_secs(5));
-    // A watch that brings nothing for so long is dead: bookmarks come every minute.
+    // A watch without data for this long is dead: bookmarks arrive every minute.
     config.read_timeout = Some(READ_TIMEOUT);
-    // Retries are ours: the client's own would hide up to 15 of them in one call.
+    // Elpio retries itself: the client's default would hide up to 15 retries in one call.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     config
 }
 
-/// A client whose calls are measured and traced, and whose writes are sent only by a leader.
+/// A client whose calls are measured and traced, and whose writes only the leader sends.
 ///
 /// # Errors
-/// When the configuration names certificates or credentials that cannot be used.
+/// If the certificates or credentials in the configuration cannot be used.
 pub fn client(mut config: Config, metrics: &Metrics, fence: &FenceLayer) -> kube::Result<Client> {
     let telemetry = metrics.client_layer().for_server(&config.cluster_url);
     let credentials = CredentialsLayer::take_from(&mut config.auth_info).map_err(kube::Error::Auth)?;
-    // From the connection outwards: each attempt has a span of its own.
+    // From the connection outwards: each attempt has its own span.
     let transport = transport::transport(&config)?.and_then(copy_retry_after);
     let builder = ClientBuilder::new(transport, config.default_namespace);
     Ok(builder.with_layer(&telemetry).with_layer(&credentials).with_layer(fence).build())
 }
 
-/// Waits until the API server answers, whatever it answers; names it while it does not. Returns false when
-/// the program has to stop before.
+/// Waits until the API server answers anything at all, and names it in the log until it does. Returns false
+/// if the program must stop first.
 pub async fn wait_until_reachable(
     client: &Client,
     server: &impl std::fmt::Display,

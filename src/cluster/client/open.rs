@@ -1,5 +1,5 @@
-//! A plain client for the commands that people run: to the cluster that they name, and known to answer. It has
-//! no telemetry and no lease.
+//! A plain client for the interactive commands: connects to the chosen cluster and checks that it answers. No
+//! telemetry, no Lease.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::{
     telemetry::error_chain,
 };
 
-/// Which cluster; by default the pod's, else the kubeconfig's current context.
+/// The chosen cluster: by default in-cluster, else the kubeconfig's current context.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterChoice {
     /// `--kubeconfig`.
@@ -22,51 +22,51 @@ pub struct ClusterChoice {
     pub context: Option<String>,
 }
 
-/// A cluster that answers.
+/// A cluster that answered.
 pub struct OpenCluster {
-    /// How it is reached.
+    /// The client configuration.
     pub config: Config,
-    /// A client to it.
+    /// The client.
     pub client: Client,
-    /// Its version, such as `v1.35.4`; none where it does not tell it to this user.
+    /// The server version, such as `v1.35.4`; `None` if this user may not read it.
     pub version: Option<String>,
 }
 
-/// Why there is none.
+/// Why the cluster cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It is not configured.
+    /// No cluster is configured.
     #[error(transparent)]
     Config(#[from] KubeConfigError),
     /// The configuration holds certificates or credentials that cannot be used.
     #[error("the credentials for {address} cannot be used: {cause}")]
     Credentials {
-        /// The server.
+        /// The server's address.
         address: String,
-        /// Why.
+        /// The cause.
         cause: String,
     },
-    /// It answers, and serves nobody.
+    /// The server answers with an error.
     #[error("the API server {address} answers with HTTP {code}: {cause}")]
     Unavailable {
-        /// The server.
+        /// The server's address.
         address: String,
         /// The status code.
         code: u16,
-        /// What it says.
+        /// The server's message.
         cause: String,
     },
-    /// It does not answer.
+    /// The server does not answer.
     #[error("cannot reach the API server {address}: {cause}")]
     Unreachable {
-        /// The server.
+        /// The server's address.
         address: String,
-        /// Why.
+        /// The cause.
         cause: String,
     },
 }
 
-/// Connects, and asks for the version, which everybody may read in most clusters.
+/// Connects and reads the version, which most clusters let everybody read.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -79,7 +79,7 @@ pub async fn open(choice: &ClusterChoice) -> Result<OpenCluster, OpenError> {
     let unreachable = |cause: String| OpenError::Unreachable { address: address.clone(), cause };
     match tokio::time::timeout(REACH_TIMEOUT, client.apiserver_version()).await {
         Ok(Ok(info)) => Ok(OpenCluster { config, client, version: Some(info.git_version) }),
-        // Some clusters let nobody but administrators read it.
+        // Some clusters let only administrators read it.
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
             Ok(OpenCluster { config, client, version: None })
         }

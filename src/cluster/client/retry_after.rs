@@ -1,5 +1,5 @@
-//! Copies a `Retry-After` header into the body of an error, since kube keeps the body alone. API Priority and
-//! Fairness answers 429 in plain text, with the header. It retries nothing.
+//! Copies a `Retry-After` header into the body of an error, because kube keeps only the body: API Priority
+//! and Fairness answers 429 in plain text with this header. It retries nothing.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -8,13 +8,13 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-/// The body of a response: as it came, or rewritten.
+/// The body of a response: unchanged or rewritten.
 pub type ResponseBody<B> = Either<B, Full<Bytes>>;
 
-/// The response as it came, or rewritten where it is an error that carries a `Retry-After` header.
+/// Returns the response unchanged, or rewritten if it is an error with a `Retry-After` header.
 ///
 /// # Errors
-/// When the body of such an error does not arrive.
+/// If the body of such an error does not arrive.
 pub(super) async fn copy_retry_after(
     response: Response<Incoming>,
 ) -> Result<Response<ResponseBody<Incoming>>, BoxError> {
@@ -30,13 +30,13 @@ pub(super) async fn copy_retry_after(
     Ok(Response::from_parts(parts, Either::Right(Full::from(body))))
 }
 
-/// The pause that an error's header asks for. Kubernetes sends seconds, not a date.
+/// The pause from the error's header. Kubernetes sends seconds, never a date.
 fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<u32> {
     let header = headers.get(header::RETRY_AFTER).filter(|_| status.as_u16() >= 400)?;
     header.to_str().ok()?.trim().parse().ok().filter(|seconds| *seconds > 0)
 }
 
-/// The `Status` of an answer, with the pause in `details`. What the API server wrote there itself stays.
+/// The response's `Status` with the pause in `details`. Keeps a pause that the API server set itself.
 fn with_retry_after(status: StatusCode, body: &[u8], seconds: u32) -> Value {
     let object = serde_json::from_slice::<Value>(body).ok().filter(|object| object["kind"] == "Status");
     let mut object = object.unwrap_or_else(|| {

@@ -1,8 +1,8 @@
-//! The connections to the API server: direct or through a proxy, with TLS, credentials and time-outs. It reads no
-//! request, and knows nothing of layers above it.
+//! The connections to the API server: direct or through a proxy, with TLS, credentials and timeouts. Reads no
+//! request and knows no layer above.
 //!
-//! Like the transport of kube's `ClientBuilder`, but with bounded buffers and without Nagle's delay, and without kube's
-//! spans and log lines: Elpio has its own.
+//! Like the transport of kube's `ClientBuilder`, but with bounded buffers, with `TCP_NODELAY`, and without
+//! kube's spans and log lines, as Elpio has its own.
 
 use http::{Request, Response, Uri};
 use hyper::{
@@ -28,27 +28,26 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxService
 
 use crate::api::url::redact_userinfo;
 
-/// Of one connection. Without it a list grows the buffer to a megabyte, which the connection keeps while it waits
-/// for the events of a watch.
+/// Per connection. Without a limit, a list grows the buffer to a megabyte, which the connection then keeps
+/// for the lifetime of a watch.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
-/// Any https URL: whether there is a proxy was decided when the kubeconfig was read.
+/// Any https URL will do: reading the kubeconfig already decided whether to use a proxy.
 const ANY_SERVER: &str = "https://kubernetes";
 
-/// Sends requests whose URI is a path on the API server.
 pub(super) type Transport = BoxService<Request<Body>, Response<Incoming>, BoxError>;
 
-/// The transport of this configuration.
+/// The transport for this configuration.
 ///
 /// # Errors
-/// When the certificates, the credentials or the proxy cannot be used.
+/// If the certificates, the credentials or the proxy cannot be used.
 pub(super) fn transport(config: &Config) -> kube::Result<Transport> {
     let mut tcp = HttpConnector::new();
-    // TLS is a layer above.
+    // A layer above adds TLS.
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     let Some(url) = &config.proxy_url else { return over(tcp, config) };
-    // Without a scheme it is taken for http, as Go does for `HTTPS_PROXY`.
+    // A proxy without a scheme is http, as in Go's `HTTPS_PROXY`.
     let proxy = Matcher::builder().all(url.to_string()).build().intercept(&Uri::from_static(ANY_SERVER));
     match proxy.as_ref().and_then(|proxy| Some((proxy.uri().scheme_str()?, proxy))) {
         Some(("http", proxy)) => over(tunnel(proxy, tcp), config),

@@ -1,5 +1,5 @@
-//! Makes the calls for Events that wait, and those that failed again: beside the reconciles, and after their
-//! writes.
+//! Makes the calls for waiting Events and retries those that failed: concurrently with the reconciles, after
+//! their writes.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,16 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::cluster::events::{queue::CONCURRENT_WRITES, recorder::Recorder};
 
-/// A call that takes longer holds up the next one no more, so that one webhook that hangs does not stop all. As often
-/// one is made where Events are held.
+/// A call that takes longer no longer delays the next one, so that one hanging webhook does not stop all. It
+/// is also the interval of calls while Events are held.
 const SLOW_CALL: Duration = Duration::from_millis(250);
 
 impl Recorder {
-    /// I/O: makes the calls that wait and those that are due, until it is cancelled.
+    /// I/O: makes waiting and due calls until it is cancelled.
     pub async fn run(&self) {
         let inner = &*self.0;
         let mut running = FuturesUnordered::new();
-        // Calls that are allowed beyond those that run and are slow.
+        // Calls allowed beyond the slow ones that still run.
         let mut slow = 0;
         // When the last call began or ended.
         let mut stalled_since = tokio::time::Instant::now();
@@ -49,7 +49,7 @@ impl Recorder {
                 () = tokio::time::sleep_until(stalled_since + SLOW_CALL),
                     if !has_room && running.len() < CONCURRENT_WRITES =>
                 {
-                    // Where Events are held, one is written all the same.
+                    // Even while Events are held, one call runs.
                     slow = running.len() + usize::from(inner.queue.allowed() == 0);
                     stalled_since = tokio::time::Instant::now();
                 }

@@ -1,15 +1,15 @@
-//! How often a series of Events occurred, and what the API server has of it. Data alone.
+//! How often a series of Events occurred, and how much of that the API server has. Plain data.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-/// What is kept of a series that has nothing to write.
+/// What remains of a series that has nothing to write.
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesCounts {
     pub(super) names_taken: u32,
     pub(super) count: i32,
-    /// What the API server has of them; 0: it does not have the Event.
+    /// The count that the API server has; 0 if it does not have the Event.
     pub(super) recorded: i32,
     pub(super) recorded_at: Instant,
     pub(super) first: Timestamp,

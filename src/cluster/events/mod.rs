@@ -1,8 +1,8 @@
-//! Events: the object, its series, and the recorder that publishes it. It does not decide what is worth an
+//! Events: the object, its series, and the recorder that publishes it. Other modules decide what deserves an
 //! Event.
 //!
-//! The first occurrence creates the Event, the second begins its series, and later ones are counted and written
-//! together:
+//! The first occurrence creates the Event and the second starts its series; later ones are counted and
+//! written in batches:
 //!
 //! ```no_run
 //! # use elpio_operator::{api::event::NewEvent, cluster::events::recorder::{Recorder, Regarding}};

@@ -1,4 +1,4 @@
-//! One Event as an object: its name, its note, its annotations, and whether one that exists is ours. Pure.
+//! One Event object: its name, note and annotations, and whether an existing one is Elpio's. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,7 +16,7 @@ use crate::{
     telemetry::{EventRecord, Kind, SpanIds},
 };
 
-/// The limit that the API server sets for a note, in bytes.
+/// The API server's limit for a note, in bytes.
 const NOTE_LIMIT: usize = 1024;
 
 /// The reporting controller of every Event.
@@ -35,18 +35,18 @@ pub struct Regarding {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// The generation that the occurrence belongs to.
+    /// The generation at the time of the occurrence.
     pub generation: i64,
     /// The newest value of `elpio.io/rebuild`, or "".
     pub rebuild: String,
-    /// This transition was stored at that time already: an Event of that name observed at or after it is the
-    /// same occurrence, published before a restart or a take-over. `None`: an occurrence of its own.
+    /// When this transition was first stored. An Event with this name observed at or after that time is the
+    /// same occurrence, published before a restart or a change of leader. `None`: a new occurrence.
     pub since: Option<Timestamp>,
     /// The span of the occurrence; `None`: the current one.
     pub ids: Option<SpanIds>,
 }
 
-/// The occurrences that an Event stands for.
+/// The occurrences that an Event counts.
 #[derive(Clone, Copy, Debug)]
 pub struct EventCount<'a> {
     /// How many so far.
@@ -59,14 +59,14 @@ pub struct EventCount<'a> {
     pub instance: &'a str,
 }
 
-/// An Event that exists under the name of ours.
+/// An existing Event with the name of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundEvent {
     /// Another controller's, or about another object.
     Foreign,
     /// Ours.
     Own {
-        /// The occurrences that it stands for.
+        /// The occurrences that it counts.
         count: i32,
         /// The first of them.
         first: Option<Timestamp>,
@@ -75,7 +75,7 @@ pub enum FoundEvent {
     },
 }
 
-/// What the Event under our name is.
+/// Whether the Event with our name is ours.
 #[must_use]
 pub fn found_event(found: &Event, regarding: &Regarding) -> FoundEvent {
     let uid = found.regarding.as_ref().and_then(|object| object.uid.as_ref());
@@ -87,7 +87,7 @@ pub fn found_event(found: &Event, regarding: &Regarding) -> FoundEvent {
     FoundEvent::Own { count: found.series.as_ref().map_or(1, |series| series.count), first, last }
 }
 
-/// The Event as the API server is to hold it.
+/// The Event to store.
 #[must_use]
 pub fn build_event(
     regarding: &Regarding,
@@ -139,7 +139,7 @@ pub fn build_event(
     }
 }
 
-/// The same occurrence for the log.
+/// The same occurrence as a log record.
 #[must_use]
 pub fn event_record(regarding: &Regarding, event: &NewEvent) -> EventRecord {
     EventRecord {
@@ -167,7 +167,7 @@ pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
         .unwrap_or_default();
     let Regarding { uid, rebuild, .. } = regarding;
     let parts = [uid, &generation, rebuild, event.type_, event.reason, event.action, &related, &event.cause];
-    // An Event without a cause has the name that earlier versions gave it.
+    // Without a cause, the name stays as earlier versions derived it.
     for part in &parts[..parts.len() - usize::from(event.cause.is_empty())] {
         hash.update(part.as_bytes());
         hash.update([0]);
@@ -176,13 +176,13 @@ pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
     format!("{}.{digest:016x}", regarding.name)
 }
 
-/// The name of an Event where foreign Events have taken the first ones.
+/// The next name to try when foreign Events have taken the earlier ones.
 #[must_use]
 pub fn alternative_name(name: &str, taken: u32) -> String {
     if taken == 0 { name.to_owned() } else { format!("{name}-{taken}") }
 }
 
-/// A note within its limit, that always ends with the trace where there is one.
+/// A note within the limit that always ends with the trace ID, if there is one.
 #[must_use]
 pub fn event_note(text: &str, trace: Option<&str>) -> String {
     let tail = trace.map(|id| [" (trace ", id, ")"].concat()).unwrap_or_default();
@@ -194,7 +194,7 @@ pub fn event_note(text: &str, trace: Option<&str>) -> String {
     }
 }
 
-/// The longest beginning of at most `limit` bytes that ends on a character boundary.
+/// The longest prefix of at most `limit` bytes that ends on a character boundary.
 #[must_use]
 pub fn truncate(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]

@@ -1,4 +1,4 @@
-//! Which of Elpio's Events a namespace has: read after a start or a take-over. It writes none.
+//! Which of Elpio's Events exist in a namespace: read after a start or a change of leader. Writes none.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ use crate::cluster::{
     },
 };
 
-/// As in client-go; of each only the metadata is read.
+/// As in client-go. Only metadata is read.
 const PAGE_SIZE: u32 = 500;
 
 impl Recorder {
-    /// I/O: the names of Elpio's Events that a namespace has; fewer when they cannot be listed: the names are
-    /// derived, so that one that is published again is found by its name. There may be tens of thousands.
+    /// I/O: the names of Elpio's Events in a namespace, possibly tens of thousands. Incomplete if listing
+    /// fails; that is harmless, because names are derived and a republished Event is found under its name.
     pub async fn published_names(&self, namespace: &str) -> BTreeSet<String> {
         let own = ListParams::default().fields(&format!("reportingController={CONTROLLER}"));
         let (mut params, mut names) = (own.limit(PAGE_SIZE), BTreeSet::new());

@@ -1,6 +1,6 @@
-//! The order of calls for Events: after children and statuses. An Event waits in a queue, and holds up no
-//! reconcile; while a reconcile runs, one call is made at a time, or more where many wait, and none at all while
-//! Events are held. It knows no Event but by its name.
+//! The order of calls for Events: after children and statuses. An Event waits in a queue and blocks no
+//! reconcile. While reconciles run, one call runs at a time, or more if many wait; while Events are held,
+//! none does. It knows Events only by name.
 
 use std::{
     collections::VecDeque,
@@ -14,16 +14,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// So many calls are made at the same time while no reconcile runs.
+/// Concurrent calls while no reconcile runs.
 pub(super) const CONCURRENT_WRITES: usize = 16;
 
-/// While reconciles run, one more call is made at a time for so many that wait.
+/// While reconciles run, each of this many waiting Events allows one more concurrent call.
 const BACKLOG: usize = 2048;
 
-/// While Events are held, for so many.
+/// The same while Events are held.
 const HELD_BACKLOG: usize = 4 * BACKLOG;
 
-/// The calls that wait, first come, first served.
+/// The waiting calls, first in, first out.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     waiting: Mutex<VecDeque<String>>,
@@ -33,7 +33,7 @@ pub(super) struct EventQueue {
     held_until: Mutex<Option<Instant>>,
 }
 
-/// Those whose writes go before Events.
+/// The reconciles that run: their writes go before Events.
 #[derive(Debug, Default)]
 pub(super) struct ActiveReconciles {
     count: AtomicUsize,
@@ -53,13 +53,12 @@ impl Drop for ActiveReconcileGuard {
 }
 
 impl EventQueue {
-    /// At the end.
     pub(super) fn push(&self, name: String) {
         self.waiting.lock().push_back(name);
         self.wake.notify_one();
     }
 
-    /// Something is due at another time than before.
+    /// The time of the next due call has changed.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -73,7 +72,7 @@ impl EventQueue {
         let mut waiting = self.waiting.lock();
         let next = waiting.pop_front();
         if waiting.is_empty() {
-            // A wave leaves no room behind that it needed.
+            // Gives back the memory that a burst needed.
             *waiting = VecDeque::new();
         }
         next

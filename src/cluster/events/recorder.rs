@@ -1,7 +1,8 @@
-//! Publishes Events: one object for each (object, generation, type, reason, action, related), counted as a
-//! series. It never fails a reconcile, and writes nothing while another replica leads.
+//! Publishes Events: one object per (object, generation, type, reason, action, related), counted as a series.
+//! It never fails a reconcile, and writes nothing while another replica leads.
 //!
-//! A call that waits or failed is made by [`Recorder::run`]; [`Recorder::publish`] tries once. The API server lets an update change only metadata and `series`.
+//! [`Recorder::publish`] tries once; [`Recorder::run`] makes the waiting calls and retries failed ones. The
+//! API server lets an update change only metadata and `series`.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -40,7 +41,7 @@ use crate::{
 
 pub use crate::cluster::events::{object::Regarding, series::SERIES_UPDATE_INTERVAL};
 
-/// How long [`Recorder::flush`] tries, and its first pause.
+/// How long [`Recorder::flush`] tries, and its back-off.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(2500);
 const FLUSH_BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_millis(100), FLUSH_TIMEOUT);
 
@@ -80,9 +81,9 @@ impl Recorder {
         }))
     }
 
-    /// From now on it writes only while this replica leads. What is not written when the lead is lost is forgotten and
-    /// counted as failed: the next leader publishes the last transitions again, but no older ones. Only the first call
-    /// counts.
+    /// From now on, writes only while this replica leads. On losing the lead it drops unwritten Events and
+    /// counts them as failed: the next leader republishes recent transitions, but no older ones. Only the
+    /// first call has an effect.
     pub fn require_leadership(&self, leading: watch::Receiver<bool>) {
         let _ = self.0.leading.set(Mutex::new(leading));
     }
@@ -94,26 +95,26 @@ impl Recorder {
         }
     }
 
-    /// Publishes one occurrence as soon as it has its turn: see [`Recorder::run`].
+    /// Queues one occurrence for [`Recorder::run`].
     pub fn enqueue(&self, regarding: &Regarding, event: &NewEvent) {
         if let Some(name) = self.0.add(regarding, event) {
             self.0.queue.push(name);
         }
     }
 
-    /// Until the guard is dropped, a reconcile runs, whose writes go before Events.
+    /// Marks a reconcile as running until the guard is dropped: its writes go before Events.
     #[must_use]
     pub fn begin_reconcile(&self) -> ActiveReconcileGuard {
         self.0.queue.begin_reconcile()
     }
 
-    /// For so long few Events are written: something else goes before all others.
+    /// Writes few Events for this long, because a more urgent reconcile runs.
     pub fn hold(&self, time: Duration) {
         self.0.queue.hold(time);
     }
 
-    /// I/O: writes every series that has something to write, as at shutdown; what cannot be written in time
-    /// is lost.
+    /// I/O: writes every series with unwritten occurrences, as at shutdown. Drops those that it cannot write
+    /// in time.
     pub async fn flush(&self) {
         let inner = &*self.0;
         let written = async {
@@ -149,7 +150,7 @@ impl Drop for RunningWrite<'_> {
 }
 
 impl RecorderParts {
-    /// Counts an occurrence; the name of its series where that leads to a call.
+    /// Counts an occurrence. Returns the name of its series if that needs a call.
     fn add(&self, regarding: &Regarding, event: &NewEvent) -> Option<String> {
         if !self.is_leader() {
             return None;
@@ -169,7 +170,7 @@ impl RecorderParts {
         None
     }
 
-    /// Whether this replica leads. After a change of the leader the series in memory are out of date.
+    /// Whether this replica leads. After a change of leader, the series in memory are out of date and dropped.
     fn is_leader(&self) -> bool {
         let Some(leading) = self.leading.get() else { return true };
         let mut leading = leading.lock();
@@ -179,7 +180,7 @@ impl RecorderParts {
         *leading.borrow_and_update()
     }
 
-    /// Forgets every series, and counts what is lost.
+    /// Drops every series and counts the lost occurrences.
     fn give_up(&self) {
         let lost = self.state.lock().give_up();
         for (type_, reason, count) in lost {
@@ -225,7 +226,7 @@ impl RecorderParts {
     }
 
     fn count(&self, type_: &'static str, reason: &'static str, outcomes: &[(EventOutcome, u32)]) {
-        // Only these types and reasons are ever published.
+        // Elpio publishes no other types and reasons.
         let Some((type_, reason)) = EventType::parse(type_).zip(EventReason::parse(reason)) else { return };
         for (outcome, count) in outcomes {
             for _ in 0..*count {
@@ -253,7 +254,8 @@ impl RecorderParts {
             result => return result,
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &write.namespace);
-        // Created before a restart, by another replica, or by a call whose answer was lost; or a foreign one.
+        // It exists: created before a restart, by another replica, or by a call whose answer was lost; or it
+        // is foreign.
         let found = call_with_timeout(call("get", &write.namespace, &name), api.get_opt(&name))
             .await?
             .ok_or(error)?;

@@ -9,10 +9,11 @@ use serde::de::Unexpected;
 
 use crate::cluster::{client::error_class::is_namespace_gone, events::write::EventWriteResult};
 
-/// Sends a request to the Events of a namespace. Of the answer, only its kind is parsed: the rest is known.
+/// Sends a request for the Events of a namespace. Parses only the kind of the answer: the rest is known.
 ///
 /// # Errors
-/// What the API server refuses, but in a namespace that is being deleted, and an answer that is no Event.
+/// If the API server refuses the request, except in a namespace that is being deleted, or if the answer is
+/// not an Event.
 pub async fn send(
     client: &Client,
     namespace: &str,

@@ -1,8 +1,8 @@
-//! One series of Events: how often it occurred, what the API server has of it, and when the next call is due.
-//! Pure; the clock is handed in.
+//! One series of Events: its count, how much of it the API server has, and when the next call is due. Pure;
+//! takes the time as an argument.
 //!
-//! An occurrence costs a call when it is the first, the second, or the first after [`SERIES_UPDATE_INTERVAL`];
-//! the others are counted and written with the next call. A call that fails is due again after a back-off.
+//! The first and second occurrence and the first one after [`SERIES_UPDATE_INTERVAL`] need a call; the others
+//! are counted and written with the next call. A failed call is retried after a back-off.
 
 use std::time::{Duration, Instant};
 
@@ -19,19 +19,19 @@ use crate::{
     telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
 
-/// From the third occurrence on, a series is written at most once in this time, and once after it has been
-/// quiet for so long.
+/// From the third occurrence on, a series is written at most once per interval, and once more after it has
+/// been quiet for one.
 pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The pauses between the attempts of a call that fails, and what bounds their number.
+/// The back-off of a failed call, and the limits of its retries.
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
 const MAX_ATTEMPTS: u32 = 16;
 const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
-/// So many names are tried where foreign Events have taken ours.
+/// How many alternative names are tried if foreign Events have taken ours.
 const MAX_NAME_ATTEMPTS: u32 = 4;
 
-/// One Event of the API server, and the occurrences that it stands for.
+/// One Event in the API server, and the occurrences that it counts.
 #[derive(Clone, Debug)]
 pub struct Series {
     type_: &'static str,
@@ -41,11 +41,11 @@ pub struct Series {
     pending: Option<Box<PendingEvent>>,
     counts: SeriesCounts,
     last_trace: Option<String>,
-    /// Kept until they are written.
+    /// Kept until the occurrences are written.
     caller: Option<Box<CallingReconcile>>,
-    /// Occurrences whose outcome is not known yet.
+    /// Occurrences whose outcome is still unknown.
     open: u32,
-    /// Its call waits for its turn.
+    /// Its call waits in the queue.
     queued: bool,
     in_flight: bool,
     retry: Option<Retry>,
@@ -59,7 +59,7 @@ struct Retry {
 }
 
 impl Series {
-    /// A series with so many occurrences.
+    /// A series with these counts.
     #[must_use]
     pub fn new(regarding: &Regarding, event: &NewEvent, counts: SeriesCounts) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Series {
         }
     }
 
-    /// Counts an occurrence, unless `since` tells that it is the last one once more.
+    /// Counts an occurrence, unless `since` shows that it repeats the last one.
     pub fn add(
         &mut self,
         since: Option<Timestamp>,
@@ -102,7 +102,7 @@ impl Series {
         if self.counts.recorded > 1 && recent { PublishAction::Defer } else { PublishAction::Write }
     }
 
-    /// Takes what a call needs, for an occurrence that leads to one.
+    /// Prepares a call for an occurrence that needs one.
     pub fn open(&mut self, regarding: &Regarding, event: &NewEvent, ids: Option<SpanIds>) {
         self.open += 1;
         self.queued = true;
@@ -111,12 +111,12 @@ impl Series {
         });
     }
 
-    /// The reconcile whose call it is that is to be made.
+    /// Sets the reconcile on whose behalf the next call is made.
     pub fn set_caller(&mut self, caller: Option<CallingReconcile>) {
         self.caller = caller.map(Box::new);
     }
 
-    /// Begins a call, unless one is running or nothing is to be written.
+    /// Begins a call, unless one is running or nothing needs writing.
     pub fn begin(&mut self) -> Option<EventWrite> {
         self.queued = false;
         let creates = self.counts.recorded == 0;
@@ -139,15 +139,15 @@ impl Series {
         })
     }
 
-    /// Records what became of a call.
+    /// Records the result of a call.
     pub fn end(&mut self, write: &EventWrite, result: EventWriteResult, now: Instant) -> NextStep {
         self.in_flight = false;
         match result {
             EventWriteResult::Written => NextStep::Done(self.written(write, now)),
             EventWriteResult::Found(found) => self.found(write, found, now),
             EventWriteResult::Expired => {
-                // The next call begins a new Event: this one where the occurrence is at hand, or that of the
-                // next occurrence.
+                // The next call creates a new Event: for this occurrence if it is still available, else for
+                // the next one.
                 self.counts.recorded = 0;
                 self.retry = None;
                 if self.pending.is_some() {
@@ -166,13 +166,13 @@ impl Series {
         }
     }
 
-    /// A call that was cancelled: whether it was made is not known, so it is due again.
+    /// Records that a call was cancelled. It may have reached the API server, so it is due again.
     pub fn cancel(&mut self, now: Instant) {
         self.in_flight = false;
         self.retry = self.next_retry(None, now).or(self.retry);
     }
 
-    /// Whether its call waits for its turn.
+    /// Whether its call waits in the queue.
     #[must_use]
     pub fn is_queued(&self) -> bool {
         self.queued
@@ -193,25 +193,25 @@ impl Series {
         }
     }
 
-    /// Whether a call is running, waits for its turn or is due.
+    /// Whether a call is running, queued or due.
     #[must_use]
     pub fn is_unwritten(&self) -> bool {
         self.pending.is_some() || self.queued || self.in_flight || self.due_at().is_some()
     }
 
-    /// How often it occurred, and what the API server has of it.
+    /// The counts of the series.
     #[must_use]
     pub fn counts(&self) -> SeriesCounts {
         self.counts
     }
 
-    /// The occurrences whose outcome is not known, as type, reason and number.
+    /// The occurrences whose outcome is unknown: type, reason and number.
     #[must_use]
     pub fn lost(&self) -> Option<(&'static str, &'static str, u32)> {
         (self.open > 0).then_some((self.type_, self.reason, self.open))
     }
 
-    /// Whether a call is running, waits or has failed: the next one counts later occurrences too.
+    /// Whether a call is running, queued or failed: the next call includes later occurrences.
     fn is_pending(&self) -> bool {
         self.queued || self.in_flight || self.retry.is_some()
     }
@@ -242,9 +242,9 @@ impl Series {
                 };
             }
         };
-        // Created by a call of ours whose answer was lost: it counts what we had counted by then.
+        // Created by one of our calls whose answer was lost: it includes what we had counted by then.
         let own = first == Some(self.counts.first);
-        // Published before a restart or a take-over: it is no second occurrence.
+        // Published before a restart or a change of leader: not a second occurrence.
         let since = write.pending.as_ref().and_then(|pending| pending.regarding.since);
         let republished = since.zip(last).is_some_and(|(since, last)| last >= since);
         if !own {

@@ -1,4 +1,4 @@
-//! One series: which occurrences lead to a call, what follows from its result, and when the next one is due.
+//! One series: which occurrences need a call, what follows from its result, and when the next one is due.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -11,7 +11,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap_or_default()
 }
 
-/// A series and the clock that its steps are taken at.
+/// A series and its test clock.
 struct Steps {
     series: Series,
     start: Instant,

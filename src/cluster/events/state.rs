@@ -1,4 +1,4 @@
-//! All series of Events and how many calls each object's Events may still cause. Pure; the clock is handed in.
+//! All series of Events, and how many calls each object's Events may still make. Pure; takes the time as an argument.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,40 +22,40 @@ use crate::{
     telemetry::{CallingReconcile, SpanIds},
 };
 
-/// Calls that one object's Events may cause at once, and how long it takes until one more is allowed. Retries
-/// are not counted.
+/// The token bucket for the calls of one object's Events: its burst, and the time to refill one token.
+/// Retries are free.
 const SPAM_BURST: u32 = 25;
 const SPAM_REFILL: Duration = Duration::from_secs(10);
 
-/// So many more may be caused by Warnings, however many others there were.
+/// Extra tokens that only Warnings may use.
 const KEPT_FOR_WARNINGS: u32 = 5;
 const FULL_BUDGET: u32 = SPAM_BURST + KEPT_FOR_WARNINGS;
 
-/// A series that has been quiet for so long is forgotten here. The API server keeps it for an hour, and it is
-/// continued from there.
+/// A series that has been quiet for this long is dropped here. The API server keeps the Event for an hour,
+/// and the series continues from there.
 const SERIES_TTL: Duration = Duration::from_mins(10);
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// So many calls may wait for their turn. Beyond it an occurrence is only counted, on the series' next call.
+/// How many calls may be queued. Beyond that, occurrences are only counted and written with the series' next call.
 const MAX_QUEUED: usize = 16_384;
 
-/// So many more, of Warnings alone.
+/// Extra places in the queue that only Warnings may use.
 const QUEUE_KEPT_FOR_WARNINGS: usize = 1024;
 
-/// The occurrences of one type and reason that were lost.
+/// Lost occurrences of one type and reason.
 pub type Lost = (&'static str, &'static str, u32);
 
-/// Every series, and every object's budget.
+/// Every series and every object's budget.
 #[derive(Debug, Default)]
 pub struct RecorderState {
-    /// Those that have something to write.
+    /// Series with unwritten occurrences.
     series: HashMap<String, Series>,
-    /// The others, by the hash of their name: there may be several for each object.
+    /// All other series, by the hash of their name: an object may have several.
     quiet: HashMap<u64, SeriesCounts>,
     hasher: RandomState,
-    /// When each series that has something to write is due.
+    /// When each series with unwritten occurrences is due.
     due: BTreeSet<(Instant, String)>,
-    /// How many series wait for their turn.
+    /// How many series are queued.
     queued: usize,
     /// By the hash of an object's uid.
     budgets: HashMap<u64, Budget>,
@@ -63,7 +63,7 @@ pub struct RecorderState {
 }
 
 impl RecorderState {
-    /// Counts an occurrence; the name of its series, and what it leads to.
+    /// Counts an occurrence. Returns the name of its series and the action to take.
     pub fn add(
         &mut self,
         regarding: &Regarding,
@@ -99,7 +99,7 @@ impl RecorderState {
         (name, action)
     }
 
-    /// Begins the call for a series, unless one is running or nothing is to be written.
+    /// Begins the call for a series, unless one is running or nothing needs writing.
     pub fn begin(&mut self, name: &str) -> Option<EventWrite> {
         let series = self.series.get_mut(name)?;
         let was_due = series.due_at();
@@ -110,7 +110,7 @@ impl RecorderState {
         write
     }
 
-    /// Records what became of a call.
+    /// Records the result of a call.
     pub fn end(
         &mut self,
         name: &str,
@@ -130,7 +130,7 @@ impl RecorderState {
         after
     }
 
-    /// A call that was cancelled.
+    /// Records that a call was cancelled.
     pub fn cancel(&mut self, name: &str, now: Instant) {
         let Some(series) = self.series.get_mut(name) else { return };
         let was_due = series.due_at();
@@ -138,14 +138,14 @@ impl RecorderState {
         self.reschedule(name, was_due);
     }
 
-    /// So many series, at most, that have something to write by now.
+    /// At most `limit` series that are due.
     #[must_use]
     pub fn due(&self, now: Instant, limit: usize) -> Vec<String> {
         let due = self.due.iter().take(limit);
         due.take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()).collect()
     }
 
-    /// When the next one has, or when what has been quiet for long is forgotten.
+    /// When the next series is due, or a quiet one may be dropped.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let sweep = self.swept.filter(|_| !self.quiet.is_empty() || !self.budgets.is_empty());
@@ -153,13 +153,13 @@ impl RecorderState {
         due.into_iter().chain(sweep.map(|at| at + SWEEP_INTERVAL)).min()
     }
 
-    /// Every series that has something to write, or is being written.
+    /// Every series with unwritten occurrences or a running call.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
         self.series.keys().cloned().collect()
     }
 
-    /// Forgets every series; what is not written yet is lost.
+    /// Drops every series. Returns the unwritten occurrences.
     pub fn give_up(&mut self) -> Vec<Lost> {
         let lost = self.series.values().filter_map(Series::lost).collect();
         self.series.clear();
@@ -169,7 +169,7 @@ impl RecorderState {
         lost
     }
 
-    /// Keeps `due` in step with a series that was due at this time before.
+    /// Updates `due` for a series that was due at `was_due` before.
     fn reschedule(&mut self, name: &str, was_due: Option<Instant>) {
         let is_due = self.series.get(name).and_then(Series::due_at);
         if is_due != was_due {
@@ -180,7 +180,7 @@ impl RecorderState {
         }
     }
 
-    /// Keeps no more of a series than its counts, where nothing is to be written.
+    /// Reduces a series without unwritten occurrences to its counts.
     fn settle(&mut self, name: &str) {
         if self.series.get(name).is_some_and(|series| !series.is_unwritten())
             && let Some(series) = self.series.remove(name)
@@ -189,14 +189,14 @@ impl RecorderState {
         }
     }
 
-    /// Forgets what has been quiet for long.
+    /// Drops series and budgets that have been quiet for long.
     pub fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| at + SWEEP_INTERVAL > now) {
             return;
         }
         self.swept = Some(now);
         self.quiet.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
-        // A full budget is the same as none.
+        // A full budget is equivalent to no entry.
         self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(FULL_BUDGET));
         table::shrink(&mut self.series);
         table::shrink(&mut self.quiet);
@@ -204,7 +204,7 @@ impl RecorderState {
     }
 }
 
-/// How many calls an object's Events may cause.
+/// How many calls an object's Events may make.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
     tokens: f64,
@@ -221,7 +221,7 @@ impl Budget {
         (self.tokens + refill).min(f64::from(FULL_BUDGET))
     }
 
-    /// Takes one call for an Event of this type, if there is one left.
+    /// Takes one token for an Event of this type, if one is left.
     fn take(&mut self, type_: &str, now: Instant) -> bool {
         let tokens = self.refilled(now);
         let kept = if type_ == event_type::WARNING { 0 } else { KEPT_FOR_WARNINGS };
@@ -231,7 +231,7 @@ impl Budget {
     }
 }
 
-/// How many calls may wait where one more is for an Event of this type.
+/// The queue's limit for an Event of this type.
 fn queue_limit(type_: &str) -> usize {
     MAX_QUEUED + if type_ == event_type::WARNING { QUEUE_KEPT_FOR_WARNINGS } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! All series together: budgets, memory, what is due.
+//! All series together: budgets, memory and due times.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

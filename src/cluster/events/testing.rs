@@ -1,4 +1,4 @@
-//! The service and the Event that tests publish.
+//! A service and an Event for tests.
 
 use crate::{api::event::NewEvent, cluster::events::recorder::Regarding, telemetry::Kind};
 

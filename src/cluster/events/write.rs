@@ -1,4 +1,4 @@
-//! A call for a series of Events: what it needs, what became of it, what follows. Data alone.
+//! A call for a series of Events: its input, its result and what follows. Plain data.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use crate::{
     telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
 
-/// What an occurrence leads to.
+/// What to do about an occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishAction {
-    /// A call.
+    /// Make a call.
     Write,
-    /// It is counted on an Event that exists; a call is due later.
+    /// Nothing now: counted on an existing Event, with a call due later.
     Defer,
-    /// It is counted; a call is running or due, and tells its outcome.
+    /// Nothing now: counted; a running or due call determines the outcome.
     Await,
-    /// Nothing: its object has caused too many calls.
+    /// Nothing: the object's budget is used up.
     Drop,
 }
 
-/// What is needed to create the Event of a series.
+/// The input for creating the Event of a series.
 #[derive(Clone, Debug)]
 pub struct PendingEvent {
     /// The object.
     pub regarding: Regarding,
     /// The first occurrence.
     pub event: NewEvent,
-    /// The span of the first occurrence, where it is sampled.
+    /// The span of the first occurrence, if it is sampled.
     pub ids: Option<SpanIds>,
 }
 
-/// A call as it is to be made now.
+/// A call to make now.
 #[derive(Clone, Debug)]
 pub struct EventWrite {
     /// One of [`crate::api::event::event_type`].
@@ -43,7 +43,7 @@ pub struct EventWrite {
     pub reason: &'static str,
     /// The namespace.
     pub namespace: String,
-    /// The Event to create; `None`: it exists, and its series is to be patched.
+    /// The Event to create; `None` patches the series of the existing one.
     pub pending: Option<PendingEvent>,
     /// How many foreign Events were found under our names.
     pub names_taken: u32,
@@ -59,28 +59,28 @@ pub struct EventWrite {
     pub caller: Option<CallingReconcile>,
 }
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventWriteResult {
     /// The Event was created, or its series patched.
     Written,
-    /// There is one under its name.
+    /// An Event with this name exists.
     Found(FoundEvent),
-    /// There is none any more, an hour after its last occurrence.
+    /// The Event no longer exists: it expired an hour after its last occurrence.
     Expired,
-    /// There will be none, since its namespace is being deleted.
+    /// The namespace is being deleted, so no Event can be created.
     NamespaceGone,
-    /// An error; with the pause that the API server asks for.
+    /// The call failed; with the API server's `Retry-After`.
     Failed(Option<Duration>),
 }
 
-/// What follows from a call. So many occurrences had these outcomes.
+/// What follows from a call, with the number of occurrences for each outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// Another call, now.
+    /// Make another call now.
     Again,
     /// Nothing now.
     Done(Vec<(EventOutcome, u32)>),
-    /// The series is given up.
+    /// Drop the series.
     Forget(Vec<(EventOutcome, u32)>),
 }

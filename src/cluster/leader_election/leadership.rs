@@ -1,5 +1,5 @@
-//! Whether this process leads at this instant: asked before each write, and by the client before it sends
-//! one. It makes no request.
+//! Whether this process leads right now: checked before each write, and by the client before it sends one.
+//! Makes no requests.
 
 use std::{
     sync::{
@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// A process that does not lead writes nothing but the Lease.
+/// A process that does not lead may write only the Lease.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("not the leader: write refused")]
 pub struct NotLeading;
 
-/// The claim of this process; cheap to clone and to ask.
+/// This process's claim; cheap to clone and to check.
 ///
 /// ```
 /// # use elpio_operator::cluster::leader_election::leadership::Leadership;
@@ -38,49 +38,49 @@ pub struct Leadership {
     exports: Arc<Mutex<Exports>>,
 }
 
-/// Up to when every span was exported; `None` where that is not known.
+/// All spans up to this time were exported; `None` if that is unknown.
 #[derive(Clone, Copy, Debug, Default)]
 struct Exports {
-    /// By the predecessor, when it released the Lease.
+    /// By the predecessor, from the Lease that it released.
     predecessor: Option<Timestamp>,
-    /// By this process, when it is to release the Lease.
+    /// By this process, for the Lease that it will release.
     own: Option<Timestamp>,
 }
 
 impl Leadership {
-    /// Whether writes are permitted now: the claim is held, the views were refreshed since, and it has not
-    /// expired, also when the process or the machine slept meanwhile.
+    /// Whether writes are permitted now: the claim is held and has not expired, even if the process or the
+    /// machine slept, and the caches were refreshed since it was acquired.
     #[must_use]
     pub fn is_leading(&self) -> bool {
         *self.leading.borrow() && !self.is_expired()
     }
 
-    /// Sees every change of leadership; an expiry is seen when the elector runs, which
-    /// [`Leadership::is_leading`] does not wait for.
+    /// Observes every change of leadership. It shows an expiry only once the elector runs;
+    /// [`Leadership::is_leading`] shows it at once.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<bool> {
         self.leading.subscribe()
     }
 
-    /// Sees every claim: before the views are refreshed.
+    /// Observes every claim, even before the caches are refreshed.
     #[must_use]
     pub fn subscribe_claims(&self) -> watch::Receiver<bool> {
         self.claimed.subscribe()
     }
 
-    /// The views are fresh: work may begin, if the claim is still held.
+    /// Marks the caches as fresh: work may begin if the claim is still held.
     pub fn start_leading(&self) {
         let claimed = self.claimed.borrow();
         self.leading.send_replace(*claimed);
     }
 
-    /// Leads for ever: there is no election.
+    /// Leads for ever, without an election.
     pub fn lead_without_election(&self) {
         self.expires.store(u64::MAX, Ordering::Release);
         self.set(true);
     }
 
-    /// Up to when the predecessor had exported every span, if it said so when it released the Lease.
+    /// Up to when the predecessor had exported all spans, if it recorded that when it released the Lease.
     #[must_use]
     pub fn predecessor_exported_until(&self) -> Option<Timestamp> {
         self.exports.lock().predecessor
@@ -90,7 +90,7 @@ impl Leadership {
         self.exports.lock().predecessor = until;
     }
 
-    /// Every span up to then was exported: the successor is to know.
+    /// Records for the successor that all spans up to `until` were exported.
     pub fn set_exported_until(&self, until: Timestamp) {
         self.exports.lock().own = Some(until);
     }
@@ -104,19 +104,19 @@ impl Leadership {
         *self.claimed.borrow()
     }
 
-    /// What is left of the claim; `None` without one.
+    /// The time left of the claim; `None` without one.
     pub(super) fn remaining(&self) -> Option<Duration> {
         let expires = Duration::from_nanos(self.expires.load(Ordering::Acquire));
         self.holds_lease().then(|| expires.saturating_sub(since_boot()))
     }
 
-    /// The claim holds until then, since boot.
+    /// Extends the claim to `until`, since boot.
     pub(super) fn renew(&self, until: Duration) {
         self.expires.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// Acquires or releases. Returns what was so before. Whoever releases stops at once; whoever acquires begins
-    /// after [`Leadership::start_leading`].
+    /// Acquires or releases the claim. Returns whether it was held before. A release takes effect at once;
+    /// after an acquisition, [`Leadership::start_leading`] must follow.
     #[allow(clippy::must_use_candidate, reason = "a change, whatever held before")]
     pub fn set(&self, claimed: bool) -> bool {
         let before = self.claimed.send_replace(claimed);
@@ -126,14 +126,13 @@ impl Leadership {
         before
     }
 
-    /// Whether the time of the claim is over.
     pub(super) fn is_expired(&self) -> bool {
         let expires = self.expires.load(Ordering::Acquire);
         expires != u64::MAX && since_boot() >= Duration::from_nanos(expires)
     }
 }
 
-/// Time since boot, suspension included: `Instant` stands still while a machine sleeps.
+/// Time since boot including suspension: `Instant` stands still while a machine sleeps.
 #[must_use]
 pub fn since_boot() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)

@@ -1,17 +1,17 @@
-//! The Lease as an object: its name, and what a leader that releases it leaves on it. It makes no request.
+//! The Lease object: its name, and the note that a releasing leader leaves on it. Makes no requests.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use sha2::{Digest, Sha256};
 
-/// The Lease of an installation for all namespaces, and what the names of others begin with.
+/// The Lease's name for all namespaces, and the prefix of the names for other installations.
 pub const LEASE_NAME: &str = "elpio-operator";
 
-/// On a Lease that was released: every span up to then was exported, so that the next leader sends none again.
+/// On a released Lease: all spans up to this time were exported, so the next leader does not send them again.
 const EXPORTED_UNTIL: &str = "elpio.io/exported-until";
 
-/// The name of an installation's Lease: two installations in one namespace, for different namespaces, must
-/// not silence each other. `namespaces` is sorted.
+/// The name of an installation's Lease: two installations in one namespace that watch different namespaces
+/// must not lock each other out. `namespaces` is sorted.
 #[must_use]
 pub fn lease_name(namespaces: &[String]) -> String {
     if namespaces.is_empty() {
@@ -22,14 +22,14 @@ pub fn lease_name(namespaces: &[String]) -> String {
     format!("{LEASE_NAME}-{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
-/// Leaves the time for the next leader.
+/// Writes the time for the next leader.
 pub(super) fn set_exported_until(lease: &mut Lease, until: Option<Timestamp>) {
     let annotations = lease.metadata.annotations.get_or_insert_default();
     annotations.remove(EXPORTED_UNTIL);
     annotations.extend(until.map(|at| (EXPORTED_UNTIL.to_owned(), at.to_string())));
 }
 
-/// Takes the time off the Lease: it is said to the next leader alone, since only its predecessor's clock counts.
+/// Takes the time off the Lease: only the next leader may use it, since only its predecessor's clock counts.
 pub(super) fn take_exported_until(lease: &mut Lease) -> Option<Timestamp> {
     lease.metadata.annotations.as_mut()?.remove(EXPORTED_UNTIL)?.parse().ok()
 }
@@ -43,7 +43,7 @@ mod tests {
         let name =
             |namespaces: &[&str]| lease_name(&namespaces.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
         assert_eq!(name(&[]), LEASE_NAME);
-        // It must not change with a version: an upgrade would lead beside the old one.
+        // It must not change between versions: an upgraded replica would lead in parallel with the old one.
         assert_eq!(name(&["team-a"]), "elpio-operator-96c2886c");
         assert_ne!(name(&["team-a"]), name(&["team-b"]));
         assert_ne!(name(&["team-a"]), name(&["team-a", "team-b"]));

@@ -1,48 +1,48 @@
-//! How long a watch waits after a failure, and when a refusal has lasted long enough to be a state; it reads
-//! no clock and never waits itself.
+//! How long a watch waits after a failure, and when a refusal has lasted long enough to change its state. It
+//! reads no clock and never sleeps.
 
 use std::time::{Duration, Instant};
 
 use crate::backoff::ExponentialBackoff;
 
-/// Why a watch does not work.
+/// Why a watch failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchFailure {
-    /// The API server does not permit it; its own words.
+    /// The API server does not permit it; with its message.
     Forbidden(String),
     /// The API server does not serve it.
     Absent,
-    /// The position is too old, or from a future that was lost: only a new list helps.
+    /// The resourceVersion is too old or was lost in a restore: only a new list helps.
     Expired,
-    /// No answer came.
+    /// There was no answer.
     Unreachable(String),
     /// The API server answered with another error.
     Failed(String),
 }
 
 impl WatchFailure {
-    /// The API server ended a watch within [`MIN_LIFE`].
+    /// The failure of a watch that the API server ended within [`MIN_LIFE`].
     #[must_use]
     pub fn ended_at_once() -> Self {
         Self::Failed("the API server ended the watch at once".to_owned())
     }
 }
 
-/// A watch that ends sooner has failed; one of objects only if it brought no change.
+/// A watch that ends sooner has failed; a watch of objects only if it brought no change.
 pub const MIN_LIFE: Duration = Duration::from_secs(1);
-/// How long a refusal must last before it counts, where there is a cache: an API server that starts answers
-/// 403 until its authorizer has synced.
+/// How long a refusal must last before it counts, if there is a cache: a starting API server answers 403
+/// until its authorizer has synced.
 const FORBIDDEN_AFTER: Duration = Duration::from_secs(10);
-/// The same before the first list: nothing would be lost, and a start waits for it.
+/// The same before the first list: nothing can be lost, and startup waits for it.
 const FORBIDDEN_AT_START_AFTER: Duration = Duration::from_secs(3);
-/// How long an API must be absent before it counts, where there is a cache.
+/// How long an API must be absent before it counts, if there is a cache.
 const ABSENT_AFTER: Duration = Duration::from_secs(2);
 
-/// The pauses of a watch, before jitter.
+/// The back-off of a watch, before jitter.
 const BACKOFF: ExponentialBackoff =
     ExponentialBackoff::new(Duration::from_millis(400), Duration::from_secs(30));
 
-/// The failures of one watch in a row.
+/// The consecutive failures of one watch.
 #[derive(Debug, Default)]
 pub struct WatchBackoff {
     failures: u32,
@@ -50,7 +50,7 @@ pub struct WatchBackoff {
 }
 
 impl WatchBackoff {
-    /// Counts a failure. Returns the pause before the next attempt, before jitter.
+    /// Counts a failure. Returns the pause before the next attempt, without jitter.
     pub fn record(&mut self, failure: &WatchFailure, now: Instant) -> Duration {
         let pause = BACKOFF.delay(self.failures);
         self.failures = self.failures.saturating_add(1);
@@ -66,7 +66,7 @@ impl WatchBackoff {
         pause
     }
 
-    /// Whether the refusal that was recorded last has lasted long enough; `has_cache`: the watch has synced.
+    /// Whether the last recorded refusal has lasted long enough; `has_cache`: the watch has synced.
     #[must_use]
     pub fn refusal_lasts(&self, has_cache: bool, now: Instant) -> bool {
         self.refused.is_some_and(|(forbidden, since)| {
@@ -80,19 +80,19 @@ impl WatchBackoff {
         })
     }
 
-    /// A watch that lived this long was no failure, whatever ended it.
+    /// Forgets the failures if the watch lived long enough, whatever ended it.
     pub fn reset_after(&mut self, lived: Duration) {
         if lived >= BACKOFF.delay(self.failures) {
             self.reset();
         }
     }
 
-    /// It works.
+    /// Forgets the failures: the watch works.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// How many failures there were in a row.
+    /// The number of consecutive failures.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures

@@ -1,38 +1,38 @@
-//! What a list and a step of an object are. Data only.
+//! The result of a list, and the change of one object. Plain data.
 
 use std::sync::Arc;
 
 use crate::cluster::{ObjectKey, store::StoredObject};
 
-/// A complete list of one scope: what it does not have is deleted.
+/// A complete list of one scope: objects that it lacks are deleted.
 #[derive(Debug)]
 pub struct Relist<K> {
     /// The namespace that was listed; "" for all.
     pub scope: String,
-    /// What is in it, but for `unchanged`.
+    /// The listed objects, except `unchanged`.
     pub objects: Vec<K>,
-    /// What is in it at the version that is known.
+    /// Listed objects whose version the store already has.
     pub unchanged: Vec<ObjectKey>,
-    /// The list's own resourceVersion: it shows every write up to this one.
+    /// The list's own resourceVersion: the list includes every write up to it.
     pub version: u64,
-    /// The API server's resourceVersions have gone backwards (etcd was restored): what was known before is
-    /// no measure for what is listed now.
+    /// The API server's resourceVersions went backwards (etcd was restored): older state in the store does
+    /// not compare with this list.
     pub rewound: bool,
 }
 
-/// One object's step from `old` to `new`.
+/// One object's change from `old` to `new`.
 #[derive(Debug, Clone)]
 pub struct ObjectChange<K> {
-    /// What was known before.
+    /// The object before the change.
     pub old: Option<Arc<K>>,
-    /// What is known now; `None`: deleted.
+    /// The object after the change; `None`: deleted.
     pub new: Option<Arc<K>>,
-    /// The watch merely shows a write of Elpio's own.
+    /// The watch only echoes one of Elpio's own writes.
     pub own_write: bool,
 }
 
 impl<K: StoredObject> ObjectChange<K> {
-    /// The object that changed.
+    /// The key of the object that changed.
     #[must_use]
     pub fn key(&self) -> Option<ObjectKey> {
         self.new.as_ref().or(self.old.as_ref()).map(|o| o.key())
@@ -40,7 +40,7 @@ impl<K: StoredObject> ObjectChange<K> {
 }
 
 impl<K> Relist<K> {
-    /// The list of a scope in which there is nothing.
+    /// The list of an empty scope.
     #[must_use]
     pub fn empty(scope: String) -> Self {
         Self { scope, objects: Vec::new(), unchanged: Vec::new(), version: u64::MAX, rewound: false }

@@ -1,4 +1,4 @@
-//! The children of all our objects, as their watches see them: one store a kind, filled where the API is
+//! The children of all Elpio's objects, as seen by their watches: one store per kind, filled where the API is
 //! served and may be watched.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,17 +26,17 @@ use crate::{
     render::{ChildId, applied::LiveChildren},
 };
 
-/// How long a start waits for the first lists.
+/// How long startup waits for the first lists.
 const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What follows from a child's change: its kind, and the change.
+/// Called for every change of a child.
 pub type OnChildChange = Arc<dyn Fn(ChildKind, &ObjectChange<PartialObjectMeta>) + Send + Sync>;
 
-/// Called when a kind became available in a namespace ("" for all) or ceased to be.
+/// Called when a kind becomes available in a namespace ("" for all) or stops being available.
 pub type OnAvailabilityChange = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The label that names the owner of a child of this kind: only Elpio's children have it, so a big cluster
-/// costs nothing, and nobody else rewrites it.
+/// The label that names the owner of a child of this kind. Only Elpio's children have it, so the size of the
+/// cluster does not matter, and no other controller rewrites it.
 fn owner_label(kind: ChildKind) -> &'static str {
     if kind.is_of_function() { label::FUNCTION } else { label::SERVICE }
 }
@@ -56,20 +56,20 @@ impl std::fmt::Debug for ChildStore {
     }
 }
 
-/// A child as it can be read: `known`, where that is the same version of it.
+/// The unpacked child; returns `known` if that is the same version.
 fn unpack(child: &CompactObject, known: Option<&Arc<DynamicObject>>) -> Arc<DynamicObject> {
     let now = version(child);
     let same = known.filter(|known| now.is_some() && version(&***known) == now);
     same.cloned().unwrap_or_else(|| Arc::new(child.to_object()))
 }
 
-/// What tells one state of an object from all others.
+/// The uid and resourceVersion, which together identify one state of an object.
 fn version(object: &impl StoredObject) -> Option<(&str, u64)> {
     object.uid().zip(object.resource_version())
 }
 
 impl ChildStore {
-    /// Empty stores for these kinds, over these namespaces (none: all).
+    /// Empty stores for these kinds in these namespaces (none: all).
     #[must_use]
     pub fn new(client: Client, kinds: &[ChildKind], namespaces: &[String], context: WatchContext) -> Self {
         let scopes = if namespaces.is_empty() { vec![String::new()] } else { namespaces.to_vec() };
@@ -78,23 +78,24 @@ impl ChildStore {
         Self { client, scopes, stores, watches: RwLock::default(), context }
     }
 
-    /// The kinds that there are stores for.
+    /// The kinds that have a store.
     pub fn kinds(&self) -> impl Iterator<Item = ChildKind> {
         self.stores.keys().copied()
     }
 
-    /// The state that all watches share.
+    /// The state shared by all watches.
     #[must_use]
     pub fn watches(&self) -> &SharedWatchState {
         &self.context.shared
     }
 
-    /// What the object with this uid controls.
+    /// The children that the object with this uid controls.
     pub fn controlled_by(&self, uid: &str) -> LiveChildren {
         self.controlled_by_reusing(uid, &LiveChildren::new())
     }
 
-    /// The same. Children at the same version as in `known` are taken from there, and not unpacked again.
+    /// Like [`Self::controlled_by`], but reuses the children of `known` that are at the same version instead
+    /// of unpacking them again.
     pub fn controlled_by_reusing(&self, uid: &str, known: &LiveChildren) -> LiveChildren {
         let owned = |(kind, store): (&ChildKind, &Arc<ObjectStore<CompactObject>>)| {
             let kind = *kind;
@@ -108,19 +109,19 @@ impl ChildStore {
         self.stores.iter().flat_map(owned).collect()
     }
 
-    /// What these children control in turn, as far as it is watched: the tasks of runs.
+    /// The objects that these children control, if their kind is watched: the tasks of runs.
     pub fn grandchildren_of(&self, live: &LiveChildren) -> LiveChildren {
         let runs = live.iter().filter(|(id, _)| id.kind == ChildKind::PipelineRun);
         let uids = runs.filter_map(|(_, run)| run.metadata.uid.as_deref());
         uids.flat_map(|uid| self.controlled_by(uid)).collect()
     }
 
-    /// One child, whatever controls it; only objects with the owner's label are known.
+    /// One child, whatever controls it; only objects with the owner's label are in the store.
     pub fn get(&self, kind: ChildKind, key: &ObjectKey) -> Option<Arc<CompactObject>> {
         self.stores.get(&kind).and_then(|store| store.get(key))
     }
 
-    /// Takes note of what a write returned.
+    /// Puts the response of a write into the store.
     pub fn assume(&self, kind: ChildKind, object: DynamicObject) {
         if let Some(store) = self.stores.get(&kind)
             && object.labels().contains_key(owner_label(kind))
@@ -129,14 +130,14 @@ impl ChildStore {
         }
     }
 
-    /// Takes note of a deletion that left nothing behind.
+    /// Records a deletion that completed at once.
     pub fn assume_deleted(&self, kind: ChildKind, object: &DynamicObject) {
         if let Some(store) = self.stores.get(&kind) {
             store.delete(object.clone().into());
         }
     }
 
-    /// The state of the watch of this kind in this namespace: once it is synced, children can be created.
+    /// The state of this kind's watch in this namespace: once it is synced, children can be created.
     pub fn availability(&self, kind: ChildKind, namespace: &str) -> WatchState {
         let watches = self.watches.read();
         let scopes = watches.get(&kind);
@@ -155,7 +156,7 @@ impl ChildStore {
         }
     }
 
-    /// Waits for the first lists of what is served and permitted; not for ever.
+    /// Waits, for a bounded time, for the first lists of the kinds that are served and permitted.
     pub async fn wait_for_sync(&self) {
         let states: Vec<_> =
             self.watches.read().values().flat_map(BTreeMap::values).map(WatchHandle::states).collect();
@@ -193,7 +194,7 @@ impl ChildStore {
             store.clone(),
             &self.context,
             move |change: ObjectChange<CompactObject>| {
-                // What only shows a write of this process concerns nobody.
+                // The echo of a write of this process concerns nobody.
                 if !change.own_write {
                     let read = |object: Option<Arc<CompactObject>>| object.map(|o| Arc::new(o.to_metadata()));
                     let (old, new) = (read(change.old), read(change.new));

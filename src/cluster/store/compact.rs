@@ -1,5 +1,5 @@
-//! A child as its store holds it: one text, trimmed to what is read of it, compressed, and parsed when it changes
-//! and when its owner is reconciled. As a tree it would take many times the memory. It makes no request.
+//! A child as its store holds it: one compressed text, trimmed to the fields that are read. It is parsed when it
+//! changes and when its owner is reconciled, as a parsed tree would take many times the memory. Makes no requests.
 
 use std::marker::PhantomData;
 
@@ -23,17 +23,17 @@ use crate::{
     render::field_managers,
 };
 
-/// The longest text that is kept of a run: its messages go into conditions and Events.
+/// The longest text kept of a run: its messages go into conditions and Events.
 const MAX_RUN_TEXT: usize = 4096;
-/// The longest list that is kept of a run.
+/// The longest list kept of a run.
 const MAX_RUN_ITEMS: usize = 64;
 
-/// What is kept of a run and of its tasks: they are created once, and never compared with what was sent.
+/// The fields kept of a run and its tasks: they are create-only and never compared with a manifest.
 const RUN_SPEC: [&str; 2] = ["status", "params"];
 const RUN_STATUS: [&str; 5] = ["conditions", "startTime", "completionTime", "results", "steps"];
 
-/// An object of a child's kind. Kubernetes's own type for metadata takes half a kilobyte before there is anything in
-/// it, so what identifies the object is beside the text.
+/// A compressed object of a child's kind. Kubernetes' own metadata type takes half a kilobyte even when
+/// empty, so the identifying fields are separate from the text.
 #[derive(Clone, Debug)]
 pub struct CompactObject {
     name: Box<str>,
@@ -46,18 +46,18 @@ pub struct CompactObject {
     text: PackedText,
 }
 
-/// Whose an object is.
+/// Who created an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// A child that Elpio applies.
     Applied,
     /// A run, or a task of one.
     Run,
-    /// Somebody else's with Elpio's label: nothing but names is kept.
+    /// Somebody else's object with Elpio's label: only its names are kept.
     Foreign,
 }
 
-/// An object's controller: who owns it, whatever its labels say.
+/// An object's controller, which owns it whatever its labels are.
 pub fn controller_of<K: ResourceExt>(object: &K) -> Option<OwnerReference> {
     object.owner_references().iter().find(|o| o.controller == Some(true)).cloned()
 }
@@ -69,14 +69,14 @@ impl CompactObject {
         self.owner.as_deref()
     }
 
-    /// The object as it can be read.
+    /// The unpacked object.
     #[must_use]
     pub fn to_object(&self) -> DynamicObject {
         let (metadata, data) = self.parse();
         DynamicObject { types: None, metadata, data }
     }
 
-    /// Its metadata alone, without building the rest.
+    /// The object's metadata alone, without parsing the rest.
     #[must_use]
     pub fn to_metadata(&self) -> PartialObjectMeta {
         let (metadata, IgnoredAny) = self.parse();
@@ -113,7 +113,7 @@ impl From<DynamicObject> for CompactObject {
 
 impl<'de> Deserialize<'de> for CompactObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The same as `DynamicObject`, whose fields would be buffered a second time.
+        // Like `DynamicObject`, but without buffering its fields a second time.
         let mut data = Map::deserialize(deserializer)?;
         let metadata = data.remove("metadata").map(ObjectMeta::deserialize).transpose();
         let metadata = metadata.map_err(D::Error::custom)?.unwrap_or_default();
@@ -136,7 +136,7 @@ impl StoredObject for CompactObject {
     }
 }
 
-/// An object without what nobody reads.
+/// The object without the fields that nobody reads.
 #[must_use]
 pub fn trim(mut object: DynamicObject) -> DynamicObject {
     let origin = origin(&object);
@@ -186,7 +186,7 @@ fn origin(object: &DynamicObject) -> Origin {
     }
 }
 
-/// The fields that are read of a run or of a task of one.
+/// The fields of a run or its task that are read.
 fn run_data(data: &mut Value) -> Value {
     let mut kept = |part: &str, names: &[&str]| -> Map<String, Value> {
         let fields = data.get_mut(part).and_then(Value::as_object_mut);
@@ -204,7 +204,7 @@ fn run_data(data: &mut Value) -> Value {
     data
 }
 
-/// Cuts what is longer than a run may say.
+/// Truncates what exceeds the limits for a run.
 fn bound(value: &mut Value) {
     match value {
         Value::String(text) => text.truncate(text.floor_char_boundary(MAX_RUN_TEXT)),
@@ -217,7 +217,7 @@ fn bound(value: &mut Value) {
     }
 }
 
-/// Whether a write changed an object, whatever the engine wrote into its status meanwhile.
+/// Whether a write changed an object, apart from the status, which the engine may have written meanwhile.
 #[must_use]
 pub fn has_changed(known: &DynamicObject, written: &DynamicObject) -> bool {
     let compared = |object: &DynamicObject| {

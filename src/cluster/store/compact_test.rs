@@ -1,4 +1,4 @@
-//! What is kept of an object, by tables.
+//! The fields kept of an object: tables.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -7,7 +7,7 @@ fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
 }
 
-/// What a watch brings; an answer to a write is kept in the same way.
+/// The object as stored from a watch; the response of a write is stored in the same way.
 fn kept(value: Value) -> Value {
     let compact = serde_json::from_str::<CompactObject>(&value.to_string()).unwrap();
     let watched = compact.to_object();
@@ -52,7 +52,7 @@ fn a_child_keeps_all_that_is_compared_and_read() {
     let compact = CompactObject::from(object(sent));
     assert_eq!((compact.owner(), compact.key().to_string().as_str()), (Some("owner"), "shop/web"));
     assert_eq!((compact.uid(), compact.resource_version()), (Some("1"), Some(7)));
-    // What another manager holds beside Elpio is needed to remove it.
+    // The fields that another manager also owns are needed to remove it.
     let mut shared = deployment(&controller("elpio.io/v1alpha1", "ElpioService"));
     let entries = shared["metadata"]["managedFields"].as_array_mut().unwrap();
     entries.push(

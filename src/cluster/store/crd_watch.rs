@@ -1,5 +1,5 @@
-//! Follows `CustomResourceDefinition`s, by their metadata alone, to wake the watches of absent APIs; it
-//! decides nothing about an API.
+//! Watches the metadata of `CustomResourceDefinition`s, to wake the watches of absent APIs. It decides
+//! nothing about an API.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,10 +26,10 @@ use crate::{
     telemetry::WatchGuard,
 };
 
-/// How often a role is tried that does not permit it: absent APIs are polled meanwhile.
+/// How often to retry if the role does not permit it: absent APIs are polled meanwhile.
 const FORBIDDEN_PAUSE: Duration = Duration::from_mins(5);
 
-/// The CRDs that matter: by name, the label of their kind.
+/// The relevant CRDs: their names, with the label of their kind.
 pub type CrdNames = BTreeMap<String, &'static str>;
 
 /// Runs for ever.
@@ -56,7 +56,7 @@ pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
     }
 }
 
-/// One watch, from any version: what is there already comes first, and is compared with what was seen.
+/// One watch, from any version: existing CRDs come first and are compared with those seen before.
 async fn follow(
     api: &Api<CustomResourceDefinition>,
     names: &CrdNames,
@@ -84,7 +84,7 @@ async fn follow(
         }
     }
     backoff.reset_after(opened.elapsed());
-    // What is there already comes first each time, so that events prove nothing.
+    // Existing CRDs come first each time, so receiving events proves nothing.
     if opened.elapsed() < MIN_LIFE { Err(WatchFailure::ended_at_once()) } else { Ok(()) }
 }
 

@@ -1,10 +1,10 @@
-//! Decodes a page of a list, less the objects that cannot be decoded. It makes no request.
+//! Decodes a page of a list without the objects that cannot be decoded. Makes no requests.
 
 use kube::core::{ListMeta, ObjectList};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// What tells which object it is; the rest is skipped, however deep it is nested.
+/// The fields that identify an object; the others are skipped, however deeply nested.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Identity {
@@ -24,20 +24,20 @@ struct Head {
     metadata: ListMeta,
 }
 
-/// The metadata of the page, without a look at its objects.
+/// The metadata of the page; its objects are skipped.
 ///
 /// # Errors
-/// The page itself cannot be decoded.
+/// If the page itself cannot be decoded.
 pub fn metadata(text: &[u8]) -> serde_json::Result<ListMeta> {
     serde_json::from_slice::<Head>(text).map(|page| page.metadata)
 }
 
-/// The page; one object that cannot be decoded must not keep the others from being seen.
+/// Decodes a page; one object that cannot be decoded must not hide the others.
 ///
 /// # Errors
-/// The page itself cannot be decoded.
+/// If the page itself cannot be decoded.
 pub fn decode<K: Clone + DeserializeOwned>(text: &[u8]) -> serde_json::Result<ObjectList<K>> {
-    // Nearly always it can be decoded as a whole, which takes one pass.
+    // Nearly every page can be decoded as a whole, in one pass.
     serde_json::from_slice(text).or_else(|_| decode_each(text))
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::cluster::store::{StoredObject, compact::CompactObject};
 
-    /// Deeper than what is decoded.
+    /// Deeper than the decoder allows.
     const DEPTH: usize = 200;
 
     fn page(items: &str) -> String {

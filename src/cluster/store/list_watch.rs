@@ -1,8 +1,8 @@
-//! The list and watch protocol for one resource: pages, resourceVersions, bookmarks, and the errors that they end
-//! in. It stores no objects and never backs off.
+//! The list and watch protocol for one resource: pages, resourceVersions, bookmarks and errors. It stores no
+//! objects and never backs off.
 //!
-//! kube's own watcher hides bookmarks, resourceVersions and the difference between its errors, which decide here how
-//! soon a watch is back and whether its resourceVersion is still of use.
+//! kube's own watcher hides bookmarks, resourceVersions and the kinds of its errors. Here they decide how
+//! soon a watch resumes and whether its resourceVersion is still usable.
 
 use std::{future::Future, time::Duration};
 
@@ -19,30 +19,30 @@ use crate::cluster::{
     store::{backoff::WatchFailure, list_page, stored_object::StoredObject},
 };
 
-/// Fewer than client-go's 500, so that a list takes little memory while it is parsed.
+/// Smaller than client-go's 500, to limit the memory for parsing.
 const PAGE_SIZE: u32 = 100;
-/// The longest answer to a list. A longer one is asked for again with fewer objects.
+/// The largest response to a list. A larger one is requested again with fewer objects.
 const MAX_PAGE_BYTES: u64 = 2 << 20;
-/// By how much fewer.
+/// The factor by which the page then shrinks.
 const PAGE_DIVISOR: u32 = 4;
-/// How long the API server keeps a watch open, as kube's own watcher asks for.
+/// How long the API server keeps a watch open; the same as in kube's watcher.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(290);
-/// Selects nothing: no object has this name.
+/// Selects nothing: no object can have this name.
 const NO_OBJECT: &str = "metadata.name=-";
-/// What a page of a list may take.
+/// The timeout of one page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A place in the history of a resource: resourceVersions are integers that can be compared (KEP-5504).
+/// A point in the history of a resource: resourceVersions are integers that can be compared (KEP-5504).
 pub type ResourceVersion = u64;
 
-/// What a watch brings.
+/// A watch event.
 #[derive(Debug)]
 pub enum WatchChange<K> {
     /// An object was added or modified.
     Applied(K),
     /// An object was deleted.
     Deleted(K),
-    /// Nothing, up to the new resourceVersion.
+    /// No change up to the new resourceVersion.
     Bookmark,
 }
 
@@ -56,7 +56,7 @@ pub struct ListWatch {
 }
 
 impl ListWatch {
-    /// Of this resource in a namespace; "" for all.
+    /// A `ListWatch` for this resource in a namespace; "" for all.
     #[must_use]
     pub fn new<R: Resource>(
         client: Client,
@@ -85,8 +85,8 @@ impl ListWatch {
         ListParams::default().labels(self.selector)
     }
 
-    /// Hands everything that there is to `take`, in pages, with the resourceVersion that it was read at, which is
-    /// returned. The API server prepares each page while the one before it is decoded.
+    /// Passes all objects to `take`, page by page, with the resourceVersion of the list. Returns that
+    /// resourceVersion. The API server prepares each page while the one before it is decoded.
     ///
     /// # Errors
     /// [`WatchFailure`].
@@ -113,8 +113,8 @@ impl ListWatch {
         }
     }
 
-    /// The text of a page of at most `limit` objects, which is lowered until the page is short enough to be read. A
-    /// single object is read whatever its size, which the API server bounds.
+    /// The text of a page of at most `limit` objects; lowers the limit while the page is too large. A page of a
+    /// single object is read whatever its size, which the API server limits.
     async fn page(&self, params: ListParams, limit: &mut u32) -> Result<Vec<u8>, WatchFailure> {
         loop {
             let request = self.request(|request| request.list(&params.clone().limit(*limit)));
@@ -126,7 +126,7 @@ impl ListWatch {
         }
     }
 
-    /// The text of an answer; `None` where it is longer than `max`.
+    /// The text of a response; `None` if it is longer than `max`.
     async fn text_of(
         &self,
         request: kube::Result<http::Request<Vec<u8>>>,
@@ -139,19 +139,20 @@ impl ListWatch {
         Ok((text.len() as u64 <= max).then_some(text))
     }
 
-    /// Whether the API server is behind a resourceVersion that it has shown, as after a restore of etcd, which needs a
-    /// restart of the API server: at most one object is sent.
+    /// Whether the API server is behind a resourceVersion that it has already shown, as after a restore of
+    /// etcd and the restart of the API server that this requires. The response contains at most one object.
     ///
     /// # Errors
     /// [`WatchFailure`].
     pub async fn is_rewound(&self, shown: ResourceVersion) -> Result<bool, WatchFailure> {
-        // The watch cache answers at once. A consistent read may take seconds while the API server is busy; it is made
-        // only where the cache is behind, since another API server's may just be late. The cache knows no limit.
+        // The watch cache answers at once. A consistent read may take seconds while the API server is busy,
+        // so it happens only if the cache is behind; another API server's cache may merely lag. The cache
+        // ignores the limit.
         let cached = self.list_params().fields(NO_OBJECT).match_any();
         Ok(self.newest(&cached).await? < shown && self.newest(&self.list_params().limit(1)).await? < shown)
     }
 
-    /// The resourceVersion at which a list is answered.
+    /// The resourceVersion of the response to a list.
     async fn newest(&self, params: &ListParams) -> Result<ResourceVersion, WatchFailure> {
         let page = async {
             let request = self.request(|request| request.list_metadata(params))?;
@@ -160,7 +161,7 @@ impl ListWatch {
         version_of(in_time(CALL_TIMEOUT, page).await?.metadata.resource_version.as_deref())
     }
 
-    /// Opens a watch from a resourceVersion on.
+    /// Opens a watch that starts at a resourceVersion.
     ///
     /// # Errors
     /// [`WatchFailure`].
@@ -178,10 +179,10 @@ impl ListWatch {
     }
 }
 
-/// What one item of a watch means; the resourceVersion follows it. `None`: nothing to act upon.
+/// Interprets one item of a watch and advances the resourceVersion. `None`: nothing to act on.
 ///
 /// # Errors
-/// [`WatchFailure`]: the stream is to be left.
+/// [`WatchFailure`]: leave the stream.
 pub fn advance<K: StoredObject>(
     item: kube::Result<WatchEvent<K>>,
     version: &mut ResourceVersion,
@@ -195,7 +196,7 @@ pub fn advance<K: StoredObject>(
             (bookmark.metadata.resource_version.parse().ok(), WatchChange::Bookmark)
         }
         Ok(WatchEvent::Error(status)) => return Err(of_status(&status)),
-        // One object that cannot be read must not keep the others from being seen.
+        // One object that cannot be decoded must not hide the others.
         Err(kube::Error::SerdeError(error)) => {
             tracing::warn!(%error, "failed to decode a watched object");
             return Ok(None);
@@ -229,7 +230,7 @@ async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>
     }
 }
 
-/// The failure that a client error stands for.
+/// Classifies a client error.
 #[must_use]
 pub fn of_error(error: &kube::Error) -> WatchFailure {
     match error {
@@ -244,7 +245,7 @@ fn of_status(status: &Status) -> WatchFailure {
         403 => WatchFailure::Forbidden(status.message.clone()),
         404 => WatchFailure::Absent,
         410 => WatchFailure::Expired,
-        // The API server waited in vain to reach the resourceVersion.
+        // The API server timed out waiting to reach the resourceVersion.
         504 if status.details.as_ref().is_some_and(too_large) => WatchFailure::Expired,
         code => WatchFailure::Failed(format!("{code} {}: {}", status.reason, status.message)),
     }

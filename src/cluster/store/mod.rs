@@ -1,9 +1,8 @@
-//! What the watches have seen, with our own writes laid over it; it reads no clock and makes no request.
+//! The state that the watches have seen, overlaid with our own writes. It reads no clock and makes no requests.
 //!
-//! A watch lags behind our writes by a few milliseconds. A reconcile that ran in between would see the world
-//! before its own write and write again. So the response of every write is kept here until the watch has
-//! caught up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients
-//! (KEP-5504).
+//! A watch lags behind our writes by a few milliseconds. A reconcile in between would see the state before
+//! its own write and write again, so the store keeps the response of every write until the watch has caught
+//! up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients (KEP-5504).
 
 pub mod backoff;
 mod change;
@@ -32,7 +31,7 @@ pub use crate::cluster::store::{
     stored_object::StoredObject,
 };
 
-/// How many deletions are remembered, to distinguish a late response from a new object.
+/// How many deletions are remembered, to tell a late response from a new object.
 const MAX_TOMBSTONES: usize = 1024;
 
 /// The objects of one kind.
@@ -64,13 +63,13 @@ struct Inner<K> {
     deleted: VecDeque<(ObjectKey, u64)>,
 }
 
-/// An object's resourceVersion as the integer that it is.
+/// An object's resourceVersion as an integer.
 pub fn resource_version<K: StoredObject>(object: &K) -> u64 {
     object.resource_version().unwrap_or(0)
 }
 
 impl<K: StoredObject> ObjectStore<K> {
-    /// An empty cache; `owner_of` gives the uid under which [`ObjectStore::owned_by`] finds an object.
+    /// An empty store; `owner_of` returns the uid under which [`ObjectStore::owned_by`] finds an object.
     pub fn new(owner_of: fn(&K) -> Option<&str>) -> Self {
         let inner = Inner {
             observed: HashMap::new(),
@@ -107,30 +106,30 @@ impl<K: StoredObject> ObjectStore<K> {
             .unwrap_or_default()
     }
 
-    /// Whether the watch has shown this object at this version: a list brings nothing new of it.
+    /// Whether the watch has shown this object at this version: a list adds nothing.
     pub fn is_observed(&self, object: &K) -> bool {
         let inner = self.inner.read();
         let observed = inner.observed.get(&object.key());
         observed.is_some_and(|known| resource_version(&**known) == resource_version(object))
     }
 
-    /// Takes a complete list. Returns what it changed.
+    /// Replaces a scope with a complete list. Returns the changes.
     pub fn replace(&self, list: Relist<K>) -> Vec<ObjectChange<K>> {
         self.inner.write().replace(list, self.owner_of)
     }
 
-    /// Takes an object as a watch shows it.
+    /// Stores an object that a watch shows.
     pub fn apply(&self, object: K) -> ObjectChange<K> {
         self.inner.write().upsert(Arc::new(object), self.owner_of)
     }
 
-    /// Takes a deletion, as a watch shows it or an answer confirms it.
+    /// Removes an object that a watch or a response shows as deleted.
     pub fn delete(&self, object: K) -> ObjectChange<K> {
         self.inner.write().remove(Arc::new(object), self.owner_of)
     }
 
-    /// Lays the response of a write of this process over what the watch has seen so far. Returns what it changed;
-    /// `None` where the watch was faster.
+    /// Overlays the response of one of this process's writes. Returns the change; `None` if the watch was
+    /// faster.
     pub fn assume(&self, object: K) -> Option<ObjectChange<K>> {
         let (key, version, object) = (object.key(), resource_version(&object), Arc::new(object));
         let mut inner = self.inner.write();
@@ -144,7 +143,7 @@ impl<K: StoredObject> ObjectStore<K> {
         Some(ObjectChange { old, new: Some(object), own_write: false })
     }
 
-    /// The API server answered that this object is gone.
+    /// Records the API server's answer that this object does not exist.
     pub fn assume_deleted(&self, object: &K) {
         let mut inner = self.inner.write();
         let known = inner.newest(&object.key()).filter(|known| known.uid() == object.uid());
@@ -159,7 +158,7 @@ impl<K: StoredObject> Inner<K> {
         self.assumed.get(key).or_else(|| self.observed.get(key)).cloned()
     }
 
-    /// Brings the index to what is known next of an object. Returns its key, shared with what is known.
+    /// Updates the owner index for the next state of an object. Returns its key, shared with the stored one.
     fn reindex(
         &mut self,
         key: ObjectKey,
@@ -193,7 +192,7 @@ impl<K: StoredObject> Inner<K> {
         let mut echo = false;
         if let Some(written) = self.assumed.get(&key).map(|w| resource_version(&**w)) {
             if written > rv {
-                // The watch is still behind: what it shows is older than what is known.
+                // The watch is still behind: it shows an older state than the stored one.
                 let shared = self.assumed.get_key_value(&key).map(|(shared, _)| shared.clone());
                 self.observed.insert(shared.unwrap_or_else(|| Arc::new(key)), object.clone());
                 return ObjectChange { old: old.clone(), new: old, own_write: true };
@@ -210,7 +209,7 @@ impl<K: StoredObject> Inner<K> {
         let (key, rv) = (object.key(), resource_version(&*object));
         let old = self.newest(&key);
         if self.assumed.get(&key).is_some_and(|w| resource_version(&**w) > rv) {
-            // Deleted, and already created again by Elpio: the watch will show it.
+            // Deleted, and already recreated by Elpio: the watch will show it.
             self.observed.remove(&key);
             return ObjectChange { old: old.clone(), new: old, own_write: true };
         }
@@ -225,7 +224,7 @@ impl<K: StoredObject> Inner<K> {
         ObjectChange { old: old.or(Some(object)), new: None, own_write: false }
     }
 
-    /// Gives back the memory of what was deleted.
+    /// Gives back the memory of deleted objects.
     fn shrink(&mut self) {
         table::shrink(&mut self.observed);
         table::shrink(&mut self.assumed);
@@ -235,7 +234,7 @@ impl<K: StoredObject> Inner<K> {
     fn replace(&mut self, list: Relist<K>, owner_of: fn(&K) -> Option<&str>) -> Vec<ObjectChange<K>> {
         let Relist { scope, objects, unchanged, version, rewound: is_rewound } = list;
         if is_rewound {
-            // Writes of the lost future must not hide what is listed.
+            // Writes from before the restore must not hide the list.
             let (rewound, kept) = std::mem::take(&mut self.assumed)
                 .into_iter()
                 .partition(|(key, _)| scope.is_empty() || key.namespace == scope);
@@ -252,7 +251,7 @@ impl<K: StoredObject> Inner<K> {
         let unlisted_writes = self
             .assumed
             .iter()
-            // What was written after the list was taken is not in it.
+            // The list does not contain later writes.
             .filter(|(key, written)| unlisted(key) && resource_version(&***written) <= version);
         let deleted =
             self.observed.iter().filter(|(key, _)| unlisted(key) && !self.assumed.contains_key(*key));
@@ -269,7 +268,7 @@ impl<K: StoredObject> Inner<K> {
             }
         }
         if is_rewound {
-            // Nor must its deletions hide what is created now.
+            // Nor may deletions from before the restore hide new objects.
             self.deleted.clear();
         }
         changes

@@ -1,13 +1,13 @@
-//! A text that is kept for long, compressed. The texts of children are alike, so each is compressed against
-//! examples of them; what it has in common with those takes almost no memory. It knows no object.
+//! A long-lived text, compressed. Children's texts are similar, so each is compressed against a dictionary of
+//! examples; the shared parts take almost no memory. It knows no objects.
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 
-/// Examples of all kinds of children, as their texts are. What is compressed does not outlive the process, so they
-/// may change.
+/// Example texts of all kinds of children. It may change between versions, as compressed texts do not outlive
+/// the process.
 const DICTIONARY: &[u8] = include_bytes!("packed_text.dictionary");
 
-/// A text that takes little memory.
+/// A compressed text.
 #[derive(Clone, Debug)]
 pub struct PackedText(Box<[u8]>);
 
@@ -18,7 +18,7 @@ impl PackedText {
         Self(compress_prepend_size_with_dict(text.as_bytes(), DICTIONARY).into_boxed_slice())
     }
 
-    /// The text.
+    /// Returns the original text.
     #[must_use]
     pub fn unpack(&self) -> String {
         let text = decompress_size_prepended_with_dict(&self.0, DICTIONARY);

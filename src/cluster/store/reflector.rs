@@ -1,5 +1,5 @@
-//! Keeps one store like one watch, for ever: its list and its events go into the store, its state can be
-//! asked; it decides nothing about objects.
+//! Keeps one store in sync by list and watch, for ever, and exposes its state. It decides nothing about
+//! objects.
 
 use std::{
     sync::Arc,
@@ -21,15 +21,15 @@ use crate::{
     telemetry::WatchGuard,
 };
 
-/// A single failure is part of every watch's life, as when the API server restarts.
+/// A single failure is normal, as when the API server restarts.
 const LOG_AFTER: u32 = 2;
-/// Without a signal, an absent API is asked for this rarely where CRDs are watched.
+/// Where CRDs are watched, an absent API is otherwise polled only this often.
 const ABSENT_PAUSE: Duration = Duration::from_mins(10);
-/// A CRD is seen before it is served: how long it is asked for quickly.
+/// A CRD is visible before its API is served: for this long, it is polled quickly.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Starts a watch of the first of these versions that is served. `on_change` is called for every change,
-/// `on_state` after each change of its state.
+/// Watches the first of these versions that is served. Calls `on_change` for every change of an object and
+/// `on_state` for every change of the watch's state.
 pub fn spawn<K, C, T>(
     apis: Vec<(&'static str, ListWatch)>,
     target: WatchTarget,
@@ -75,11 +75,11 @@ struct Reflector<K, C, T> {
     store: Arc<ObjectStore<K>>,
     context: WatchContext,
     guard: Option<WatchGuard>,
-    /// From where a watch goes on; `None`: a list is needed.
+    /// Where the watch resumes; `None`: a list is needed.
     resource_version: Option<ResourceVersion>,
-    /// The last one that was seen, also where it is of no use any more.
+    /// The last one seen, even if it is no longer usable.
     last_seen: Option<ResourceVersion>,
-    /// The last watch did not end in order: the API server may have come back as another.
+    /// The last watch ended abnormally: a different API server may answer next.
     interrupted: bool,
     backoff: WatchBackoff,
     served_soon: Option<Instant>,
@@ -118,7 +118,7 @@ where
         }
     }
 
-    /// One list, where one is needed, and one watch.
+    /// Lists if needed, then watches once.
     async fn list_and_watch(&mut self) -> Result<(), WatchFailure> {
         let api = self.apis[self.served].1.clone();
         if self.interrupted
@@ -154,7 +154,7 @@ where
             return Err(WatchFailure::ended_at_once());
         }
         self.backoff.reset_after(opened.elapsed());
-        // Sooner than asked for: the API server stopped, or something between.
+        // Ended sooner than requested: the API server or something in between stopped.
         self.interrupted = opened.elapsed() + MIN_LIFE < WATCH_TIMEOUT;
         Ok(())
     }
@@ -164,7 +164,7 @@ where
         let (mut objects, mut unchanged) = (Vec::new(), Vec::new());
         let is_rewound = |version: ResourceVersion| self.last_seen.is_some_and(|seen| version < seen);
         let take = |version, page: Vec<K>| {
-            // Of most objects nothing is new: only their keys wait for the end of the list.
+            // Most objects are unchanged: only their keys are kept until the list is complete.
             for object in page {
                 if !is_rewound(version) && self.store.is_observed(&object) {
                     unchanged.push(object.key());
@@ -210,13 +210,13 @@ where
         }
     }
 
-    /// What a failure means for the state, and the pause after it.
+    /// Updates the state after a failure and pauses.
     async fn recover(&mut self, failure: WatchFailure, signals: WatchSignals) {
         if let Some(guard) = &self.guard {
             guard.record_restart();
         }
         if failure == WatchFailure::Expired {
-            // A list settles it, at once; where that does not help either, it is a failure like others.
+            // A new list resolves it, immediately; if it does not, this is a failure like any other.
             if self.resource_version.take().is_some() && self.backoff.failures() == 0 {
                 self.backoff.record(&failure, Instant::now());
                 return;
@@ -248,7 +248,7 @@ where
             WatchFailure::Absent if lasts => {
                 shared.record_working(&self.target);
                 self.guard = None;
-                // Its objects went with it.
+                // The API's objects were deleted with it.
                 let nothing = Relist::empty(self.target.scope.clone());
                 self.store.replace(nothing).into_iter().for_each(&self.on_change);
                 self.last_seen = None;

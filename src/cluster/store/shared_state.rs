@@ -1,5 +1,5 @@
-//! What the watches of one process share: the signals that end a pause early, and which of them do not work;
-//! it makes no request.
+//! What the watches of a process share: the signals that end a pause early, and which watches do not work.
+//! Makes no requests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,17 +12,17 @@ use tokio::sync::watch;
 
 use crate::backoff::jittered;
 
-/// While the API server does not answer, one watch of all tries again this often.
+/// While the API server does not answer, one watch retries on behalf of all at this interval.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// What a watch waits at least, whatever wakes it.
+/// The minimum pause of a watch, whatever wakes it.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
-/// The same after an answer that was an error: calls that succeed elsewhere promise little.
+/// The same after an error response: successful calls elsewhere prove little.
 const MIN_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How long the watch of a kind must be refused before its objects there count as lost: while a role is replaced,
-/// nothing of them changes hands.
+/// How long a kind's watch must be refused before its objects there count as lost: a short gap, as while a
+/// role is replaced, must not make them lose their hosts.
 const LOST_AFTER: Duration = Duration::from_mins(1);
 
-/// Something that watches wait for.
+/// A signal that watches wait for.
 #[derive(Debug)]
 pub struct Broadcast(watch::Sender<u64>);
 
@@ -33,31 +33,31 @@ impl Default for Broadcast {
 }
 
 impl Broadcast {
-    /// Wakes everyone who waits, and those who began an attempt before this and come to wait after it.
+    /// Wakes everyone who waits, and everyone who subscribed before this and waits later.
     pub fn send(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 
-    /// Sees every signal from now on.
+    /// Observes every signal from now on.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }
 }
 
-/// As what a watch sees its objects: a function's child is an `ElpioService` too, and has a watch of its own.
+/// The role of the watched objects: an `ElpioService` may also be a function's child, with a separate watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WatchRole {
-    /// As objects that are reconciled.
+    /// Objects that are reconciled.
     Own,
-    /// As children.
+    /// Children.
     Child,
 }
 
-/// What one watch is about.
+/// The target of a watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatchTarget {
-    /// As what it sees its objects.
+    /// The role of its objects.
     pub role: WatchRole,
     /// The kind's label in metrics.
     pub resource: &'static str,
@@ -66,12 +66,12 @@ pub struct WatchTarget {
 }
 
 impl WatchTarget {
-    /// What tells it from the other watches of its namespace.
+    /// Identifies the watch within its namespace.
     fn key(&self) -> (&'static str, WatchRole) {
         (self.resource, self.role)
     }
 
-    /// The namespace, for people.
+    /// The namespace, for display.
     pub(super) fn namespace(&self) -> &str {
         if self.scope.is_empty() { "all" } else { &self.scope }
     }
@@ -80,25 +80,25 @@ impl WatchTarget {
 #[derive(Debug, Default)]
 struct ScopeState {
     permitted: Broadcast,
-    /// When a watch brought something last. Its events are in order: what happened before is known.
+    /// When a watch last brought something. Its events are in order, so all earlier ones are known.
     last_events: BTreeMap<(&'static str, WatchRole), Instant>,
-    /// Since when.
+    /// The refused watches, and since when.
     refused: BTreeMap<(&'static str, WatchRole), Instant>,
 }
 
-/// The signals as they were when an attempt began, so that none is lost during it.
+/// The signals as of the start of an attempt, so that none is lost during it.
 pub(super) struct WatchSignals {
     pub reachable: watch::Receiver<u64>,
     pub crd_change: watch::Receiver<u64>,
     pub permitted: watch::Receiver<u64>,
 }
 
-/// Shared by all watches.
+/// The state shared by all watches.
 #[derive(Debug, Default)]
 pub struct SharedWatchState {
-    /// The API server answered, after it had not.
+    /// The API server answers again.
     pub reachable: Broadcast,
-    /// By kind: its `CustomResourceDefinition` came, changed or went.
+    /// By kind: its `CustomResourceDefinition` was added, changed or deleted.
     crd_changes: Mutex<BTreeMap<&'static str, Broadcast>>,
     crds_watched: AtomicBool,
     awaited: AtomicBool,
@@ -108,15 +108,15 @@ pub struct SharedWatchState {
 }
 
 impl SharedWatchState {
-    /// A call was answered: those that wait for an answer may try again. It costs nothing in calm.
+    /// Records an answer: watches that wait for one may retry. Cheap when none waits.
     pub fn answered(&self) {
         if self.awaited.load(Ordering::Relaxed) && self.awaited.swap(false, Ordering::Relaxed) {
             self.reachable.send();
         }
     }
 
-    /// Waits out a failure to reach the API server: at most `pause`, until another call is answered, or until
-    /// it is this watch's turn to try for all.
+    /// Waits after a failure to reach the API server: at most `pause`, until another call is answered, or
+    /// until it is this watch's turn to probe.
     pub async fn wait_until_reachable(&self, pause: Duration, signal: watch::Receiver<u64>) {
         self.awaited.store(true, Ordering::Relaxed);
         tokio::select! {
@@ -128,7 +128,7 @@ impl SharedWatchState {
         }
     }
 
-    /// Waits after an answer that was an error: at most `pause`, or until another call is answered well.
+    /// Waits after an error response: at most `pause`, or until another call succeeds.
     pub async fn wait_after_error(&self, pause: Duration, signal: watch::Receiver<u64>) {
         self.awaited.store(true, Ordering::Relaxed);
         let least = jittered(pause.min(MIN_PAUSE_AFTER_ERROR));
@@ -136,7 +136,7 @@ impl SharedWatchState {
         Self::wait_for(pause.saturating_sub(least), signal).await;
     }
 
-    /// Waits at most `pause`, less when the signal comes. Returns whether it came.
+    /// Waits for the signal, but at most `pause`. Returns whether it came.
     pub async fn wait_for(pause: Duration, mut signal: watch::Receiver<u64>) -> bool {
         tokio::select! {
             () = tokio::time::sleep(jittered(pause)) => false,
@@ -148,7 +148,7 @@ impl SharedWatchState {
         }
     }
 
-    /// The signal that the CRD of this kind came, changed or went.
+    /// The signal that this kind's CRD was added, changed or deleted.
     #[must_use]
     pub fn crd_change(&self, resource: &'static str) -> watch::Receiver<u64> {
         self.crd_changes.lock().entry(resource).or_default().subscribe()
@@ -158,7 +158,7 @@ impl SharedWatchState {
         self.crd_changes.lock().entry(resource).or_default().send();
     }
 
-    /// The signal that something is permitted again in this scope.
+    /// The signal that a watch in this scope is permitted again.
     #[must_use]
     pub fn permitted(&self, scope: &str) -> watch::Receiver<u64> {
         self.scopes.lock().entry(scope.to_owned()).or_default().permitted.subscribe()
@@ -174,7 +174,7 @@ impl SharedWatchState {
         self.crds_watched.store(watched, Ordering::Relaxed);
     }
 
-    /// A watch fails again and again. Logs the first of all.
+    /// Records a watch that fails repeatedly. Logs the first one only.
     pub(super) fn record_failing(&self, watch: &WatchTarget, error: &str) {
         let mut failing = self.failing.lock();
         if failing.is_empty() {
@@ -188,7 +188,7 @@ impl SharedWatchState {
         failing.insert(watch.clone());
     }
 
-    /// A watch may not be. Logs the first of its namespace.
+    /// Records a watch that is not permitted. Logs the first one of its namespace only.
     pub(super) fn record_refused(&self, watch: &WatchTarget, why: &str) {
         self.record_not_failing(watch);
         let mut scopes = self.scopes.lock();
@@ -212,7 +212,7 @@ impl SharedWatchState {
         }
     }
 
-    /// A watch works.
+    /// Records that a watch works.
     pub(super) fn record_working(&self, watch: &WatchTarget) {
         self.record_not_failing(watch);
         let mut scopes = self.scopes.lock();
@@ -228,7 +228,7 @@ impl SharedWatchState {
         }
     }
 
-    /// A watch brought an event, a bookmark or a list that was asked for at this time.
+    /// Records that a watch brought an event, a bookmark, or a list requested at this time.
     pub(super) fn record_event(&self, watch: &WatchTarget, at: Instant) {
         let mut scopes = self.scopes.lock();
         match scopes.get_mut(&watch.scope) {
@@ -237,7 +237,8 @@ impl SharedWatchState {
         }
     }
 
-    /// Whether the watch of a kind of Elpio's own has brought something within `age`: no older deletion is unknown.
+    /// Whether a watch of this kind as Elpio's own has brought something within `age`, so that every older
+    /// deletion is known.
     #[must_use]
     pub fn is_current(&self, kind: &'static str, namespace: &str, age: Duration) -> bool {
         let (scopes, key) = (self.scopes.lock(), (kind, WatchRole::Own));
@@ -245,7 +246,8 @@ impl SharedWatchState {
         of_scopes.any(|state| state.last_events.get(&key).is_some_and(|at| at.elapsed() <= age))
     }
 
-    /// The namespaces in which the watch of this kind has been refused for long: what is known there may be gone.
+    /// The namespaces where this kind's watch has been refused for long: the objects in the store may no
+    /// longer exist.
     #[must_use]
     pub fn lost_namespaces(&self, kind: &'static str) -> Vec<String> {
         self.refused_for(kind, LOST_AFTER)
@@ -258,7 +260,7 @@ impl SharedWatchState {
         lost.map(|(scope, _)| scope.clone()).collect()
     }
 
-    /// How many watches are refused in each namespace that has or had one ("all": in all of them).
+    /// The number of refused watches for each namespace that has or had one ("all": all namespaces).
     #[must_use]
     pub fn refused_watches(&self) -> Vec<(String, u64)> {
         let scopes = self.scopes.lock();
@@ -269,7 +271,7 @@ impl SharedWatchState {
         counts.collect()
     }
 
-    /// What may not be watched, for people: a namespace as a whole, where it is all of `own`.
+    /// What may not be watched, for display: a whole namespace if all of `own` are refused in it.
     #[must_use]
     pub fn not_watched(&self, own: &[&'static str]) -> Vec<String> {
         let scopes = self.scopes.lock();

@@ -1,4 +1,4 @@
-//! What the watches of one process share, by the clock of tokio.
+//! What the watches of a process share, with tokio's paused clock.
 
 use super::*;
 

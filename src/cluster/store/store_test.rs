@@ -1,4 +1,4 @@
-//! The cache against the orders in which a watch and an answer can come.
+//! The store under every order of watch events and write responses.
 #![allow(clippy::unwrap_used)]
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ObjectMeta;
@@ -102,7 +102,7 @@ fn what_a_relist_finds_unchanged_stays_as_it_is() {
     assert_eq!(changes.len(), 2, "b changed and c is deleted: {changes:?}");
     assert_eq!((rv(&c, "a"), rv(&c, "b"), rv(&c, "c")), (Some(1), Some(8), None));
     assert_eq!(c.owned_by("u").len(), 2);
-    // Deleted while the list came in.
+    // Deleted while the list was read.
     c.assume_deleted(&object("a", 1, "u"));
     c.replace(Relist { unchanged: vec![key("a")], ..list("ns", 10, &[]) });
     assert_eq!((rv(&c, "a"), rv(&c, "b")), (None, None));

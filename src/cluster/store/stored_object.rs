@@ -1,4 +1,4 @@
-//! What a store needs of an object; it keeps none.
+//! What a store needs from an object. It stores none.
 
 use kube::Resource;
 
@@ -12,7 +12,7 @@ pub trait StoredObject {
     /// Its uid.
     fn uid(&self) -> Option<&str>;
 
-    /// Its resourceVersion; `None` where there is none.
+    /// Its resourceVersion, if it has one.
     fn resource_version(&self) -> Option<u64>;
 }
 

@@ -1,4 +1,4 @@
-//! A running watch as others see it: its target, its state, and how to get a fresh list; it watches nothing.
+//! The handle of a running watch: its target, its state, and how to request a fresh list. It watches nothing itself.
 
 use std::{
     sync::Arc,
@@ -20,15 +20,15 @@ use crate::{
 pub enum WatchState {
     /// The first list is not complete.
     Pending,
-    /// The store has been complete at least once; the version that is watched.
+    /// The store has been complete at least once; with the watched version.
     Synced(&'static str),
-    /// Not permitted; the API server's words.
+    /// Not permitted; with the API server's message.
     Forbidden(String),
     /// The API server has no such resource.
     Absent,
 }
 
-/// A running watch; it ends when this is dropped.
+/// A running watch; dropping the handle ends it.
 #[derive(Debug)]
 pub struct WatchHandle {
     pub(super) target: WatchTarget,
@@ -45,34 +45,34 @@ impl Drop for WatchHandle {
 }
 
 impl WatchHandle {
-    /// What it watches.
+    /// The target of the watch.
     #[must_use]
     pub fn target(&self) -> &WatchTarget {
         &self.target
     }
 
-    /// Its state now.
+    /// The current state.
     #[must_use]
     pub fn state(&self) -> WatchState {
         self.state.borrow().clone()
     }
 
-    /// Sees every change of its state from now on.
+    /// Observes every change of the state from now on.
     #[must_use]
     pub fn states(&self) -> channel::Receiver<WatchState> {
         let mut states = self.state.clone();
-        // A clone has seen what the original has, and nothing reads the original.
+        // A clone has seen what the original has, and nobody reads the original.
         states.mark_unchanged();
         states
     }
 
-    /// Ends when it is no longer pending.
+    /// Completes when the watch is no longer pending.
     pub async fn settled(&self) {
         let _ = self.state.clone().wait_for(|state| *state != WatchState::Pending).await;
     }
 
-    /// Lists again unless that was done within `max_age`: a watch that hangs shows a past that looks like the
-    /// present. Ends when the list is there, at once where there is nothing to list.
+    /// Lists again, unless the last list is at most `max_age` old: a hanging watch makes old state seem
+    /// current. Completes when the list is done, or at once if there is nothing to list.
     pub async fn refresh(&self, max_age: Duration) {
         let mut lists = self.lists.clone();
         let asked = Instant::now();
@@ -85,10 +85,10 @@ impl WatchHandle {
     }
 }
 
-/// Where a watch runs.
+/// The context of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchContext {
-    /// What it shares with all others.
+    /// The state shared by all watches.
     pub shared: Arc<SharedWatchState>,
     /// Counts its events.
     pub metrics: Metrics,
