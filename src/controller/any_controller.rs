@@ -1,4 +1,4 @@
-//! What the operator knows of a controller, whatever its kind.
+//! A controller without its kind's type, as the operator holds it.
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -15,34 +15,34 @@ use crate::{
     telemetry::{self, Trigger},
 };
 
-/// A controller whose kind does not matter.
+/// A type-erased controller.
 pub trait AnyController: Send + Sync {
     /// The kind.
     fn kind(&self) -> telemetry::Kind;
 
-    /// The kinds of its children, and of what is watched of theirs.
+    /// The kinds of its children, and of their watched children.
     fn child_kinds(&self) -> &'static [ChildKind];
 
-    /// Starts the watches of the kind itself, one for each namespace (none: all).
+    /// Starts the watches of the kind itself, one per namespace (none: all).
     fn watch(&self, client: &Client, namespaces: &[String], context: &WatchContext) -> Vec<WatchHandle>;
 
-    /// Enqueues the objects that a child's change concerns.
+    /// Enqueues the objects that a child's change affects.
     fn on_child_change(&self, kind: ChildKind, change: &ObjectChange<PartialObjectMeta>);
 
-    /// Enqueues every object of a namespace ("" for all), as after the arrival of an API.
+    /// Enqueues every object of a namespace ("" for all), for example after an API becomes available.
     fn enqueue_all(&self, namespace: &str, trigger: Trigger);
 
-    /// Enqueues the objects whose status the API server has not stored as it was written.
+    /// Enqueues the objects whose status the API server stored only in part.
     fn on_crd_change(&self);
 
-    /// Before any worker runs: emits again what a predecessor may not have exported. `exported_until`: up to
-    /// then it had exported every span.
+    /// Emits again the spans that a predecessor may not have exported, before any worker runs. The
+    /// predecessor had exported all spans up to `exported_until`.
     fn prepare_to_lead(&self, exported_until: Option<Timestamp>);
 
-    /// Takes up the work: finds out which Events a predecessor may not have published, and enqueues every object.
+    /// Starts work: finds the Events that a predecessor may not have published, and enqueues every object.
     fn on_leadership_acquired(&self) -> BoxFuture<'_, ()>;
 
-    /// Works on `workers` objects at once until `stop` holds true, and then finishes what is in flight.
+    /// Reconciles with `workers` workers until `stop` is true, then finishes the reconciles in flight.
     fn run_workers(&self, workers: usize, stop: watch::Receiver<bool>) -> BoxFuture<'static, ()>;
 
     /// How many objects are being reconciled.

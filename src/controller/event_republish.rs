@@ -1,4 +1,4 @@
-//! After a start or a take-over: which objects' recent Events are to be published again. It publishes nothing.
+//! After a start or a change of leader: which objects' recent Events to publish again. It publishes nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,40 +20,40 @@ use crate::{
     },
 };
 
-/// So many namespaces are listed at the same time, and all of them within so long.
+/// How many namespaces are listed concurrently, and the time limit for all of them.
 const CONCURRENT_LISTS: usize = 8;
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is to be published again of an object.
+/// The Events of an object to publish again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Republish {
-    /// The Events of transitions since this time, however late the object is reconciled.
+    /// Publish the Events of transitions since this time, however late the object is reconciled.
     pub since: Timestamp,
-    /// But for the Events of these names, which its namespace has, as far as they could be listed.
+    /// Except Events with these names: they exist in the namespace, as far as it could be listed.
     pub published: Arc<BTreeSet<String>>,
 }
 
-/// Objects whose status changed within the last minute before this process led.
+/// Objects whose status changed within the minute before this process led.
 #[derive(Debug, Default)]
 pub struct EventRepublish(Mutex<HashMap<ObjectKey, Republish>>);
 
 impl EventRepublish {
-    /// What is to be published again of an object; `None`: nothing.
+    /// What to publish again for an object, if anything.
     pub fn take(&self, key: &ObjectKey) -> Option<Republish> {
         self.0.lock().remove(key)
     }
 
-    /// An attempt did not come to a status that is stored: the next one publishes it.
+    /// Restores an entry after an attempt that did not store a status: the next one publishes the Events.
     pub fn put_back(&self, key: ObjectKey, republish: Republish) {
         self.0.lock().entry(key).or_insert(republish);
     }
 
-    /// Whether something is to be published again of an object.
+    /// Whether Events of an object are to be published again.
     pub fn contains(&self, key: &ObjectKey) -> bool {
         self.0.lock().contains_key(key)
     }
 
-    /// Takes note of the objects of which something changed just now. Returns them by namespace.
+    /// Records the objects with a recent transition. Returns them by namespace.
     pub fn add_recent<K: Kind>(&self, objects: &[Arc<Object<K>>]) -> BTreeMap<String, Vec<ObjectKey>> {
         let mut by_namespace: BTreeMap<String, Vec<ObjectKey>> = BTreeMap::new();
         let Ok(since) = clock::now().checked_sub(REEMIT_WINDOW) else { return by_namespace };
@@ -65,8 +65,8 @@ impl EventRepublish {
         by_namespace
     }
 
-    /// I/O: lists the Events of each namespace, for a bounded time: names are derived, so that one that is published
-    /// again is found by its name.
+    /// I/O: lists the Events of each namespace, within a time limit. Incomplete lists do no harm: names are
+    /// derived, so a republished Event is found under its name.
     pub async fn list_published(&self, recent: BTreeMap<String, Vec<ObjectKey>>, recorder: &Recorder) {
         let lists = stream::iter(recent).for_each_concurrent(CONCURRENT_LISTS, async |(namespace, keys)| {
             let published = Arc::new(recorder.published_names(&namespace).await);
@@ -81,7 +81,7 @@ impl EventRepublish {
     }
 }
 
-/// Whether the stored status tells of a transition since then.
+/// Whether the stored status has a transition since then.
 fn changed_since<K: Kind>(object: &Object<K>, since: Timestamp) -> bool {
     let Some(status) = &object.status else { return false };
     let rollout = status.rollout();

@@ -1,5 +1,5 @@
-//! Which object has a host: one of the whole cluster, so that no namespace gets the requests of another. It
-//! makes no request.
+//! Which object owns a host: one per cluster, so that no namespace receives another one's requests. Makes no
+//! requests.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,19 +19,19 @@ use crate::{
     telemetry::ErrorType,
 };
 
-/// An object that asks for a host. The oldest is the first in order.
+/// An object's claim to a host. The oldest sorts first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostClaim {
     created: Option<Timestamp>,
     key: ObjectKey,
     uid: String,
-    /// Its spec follows the rules. One that does not is never applied, and has a host only while it serves.
+    /// The spec is valid. An invalid one is never applied, so it keeps a host only while its children serve it.
     is_valid: bool,
 }
 
 impl HostClaim {
-    /// The host that an object asks for, with its claim; `None` where it asks for none. `is_valid` says whether its
-    /// spec follows the rules.
+    /// The host that an object requests, with its claim; `None` if it requests none. `is_valid` validates the
+    /// spec.
     pub fn of_object<K: Kind>(object: &Object<K>, is_valid: impl FnOnce() -> bool) -> Option<(String, Self)> {
         let host = K::host(object.spec.as_ref().ok()?)?.to_owned();
         let (key, uid) = (ObjectKey::from_object(object), object.uid().unwrap_or_default());
@@ -47,7 +47,7 @@ impl HostClaim {
 
     /// Why an object of this namespace does not get the host.
     fn conflict(&self, host: &str, namespace: &str) -> ApplyError {
-        // The names in other namespaces are not for everybody.
+        // Names in other namespaces are not public.
         let owner = if self.key.namespace == namespace {
             format!("ElpioService {}", self.key.name)
         } else {
@@ -60,8 +60,8 @@ impl HostClaim {
     }
 }
 
-/// Who asks for which host, and who has it. Only what is watched is known: with `ELPIO_NAMESPACES`, these
-/// namespaces.
+/// Who claims which host, and who holds it. Covers only watched objects: with `ELPIO_NAMESPACES`, those of
+/// these namespaces.
 #[derive(Debug, Default)]
 pub struct HostClaims(Mutex<ClaimsByHost>);
 
@@ -74,13 +74,13 @@ struct ClaimsByHost {
 #[derive(Debug, Default)]
 struct Claimants {
     claims: BTreeSet<HostClaim>,
-    /// To whom the host was given: it keeps it for as long as it asks for it.
+    /// The claim that was granted the host: it keeps it for as long as it claims it.
     holder: Option<HostClaim>,
 }
 
 impl HostClaims {
-    /// Takes note of what an object asks for now; `None`: nothing, or it is deleted. Returns the objects that
-    /// may get a host by that.
+    /// Records the host that an object claims now; `None`: none, or the object was deleted. Returns the
+    /// objects that may now get a host.
     pub fn observe(&self, key: &ObjectKey, claim: Option<(String, HostClaim)>) -> Vec<ObjectKey> {
         let mut all = self.0.lock();
         if all.host_of.get(key) == claim.as_ref() {
@@ -94,11 +94,11 @@ impl HostClaims {
         waiting
     }
 
-    /// Gives the host to this claim, unless another has it, which is returned then. `serves` says whether the
-    /// children of a claimant lead requests for the host to it. A claim of a `lost` namespace holds nothing.
+    /// Grants the host to this claim, unless another one holds it, which is then returned. `serves` reports whether a
+    /// claimant's children route the host's requests to it. A claim from a `lost` namespace holds nothing.
     ///
     /// # Errors
-    /// The claim that has the host.
+    /// The claim that holds the host.
     pub fn acquire(
         &self,
         host: &str,
@@ -120,7 +120,7 @@ impl HostClaims {
 }
 
 impl ClaimsByHost {
-    /// Returns the objects that may get the host of this one.
+    /// Removes an object's claim. Returns the objects that may get its host.
     fn remove(&mut self, key: &ObjectKey) -> Vec<ObjectKey> {
         let Some((host, claim)) = self.host_of.remove(key) else { return Vec::new() };
         let Some(claimants) = self.hosts.get_mut(&host) else { return Vec::new() };
@@ -137,8 +137,8 @@ impl ClaimsByHost {
     }
 }
 
-/// Who has a host: to whom it was given, else who serves it (the operator has been started anew), else the
-/// oldest. An older object that asks later takes it from nobody.
+/// The owner of a host: the claim that was granted it, else the one that serves it (after a restart of the
+/// operator), else the oldest. An older object that claims it later takes it from nobody.
 fn host_owner<'a>(
     claimants: &'a Claimants,
     asking: &'a HostClaim,

@@ -11,7 +11,7 @@ use crate::{controller::kinds::service::Service, render::ChildId};
 
 const HOST: &str = "shop.example.com";
 
-/// `namespace/name`, created so many seconds after the first.
+/// `namespace/name`, created this many seconds after the first.
 fn claim(key: &str, created: i64) -> HostClaim {
     let (namespace, name) = key.split_once('/').unwrap();
     let key = ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() };
@@ -28,7 +28,7 @@ fn acquire(claims: &HostClaims, claim: &HostClaim) -> String {
     claims.acquire(HOST, claim, |_| false, &[]).err().map_or("free".to_owned(), |owner| owner.key.to_string())
 }
 
-/// What it is, the claims, the holder, who serves, who asks, and who has the host.
+/// The case, the claims, the holder, who serves, who claims, and who owns the host.
 type Row<'a> = (&'a str, &'a [&'a HostClaim], Option<&'a HostClaim>, &'a [&'a str], &'a HostClaim, &'a str);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Maps a child's change to the objects that it concerns. Pure. `on_child_change` in `controller/mod.rs` leaves out own
+//! Maps a child's change to the objects it affects. Pure. `on_child_change` in `controller/mod.rs` skips own
 //! writes.
 
 use kube::{ResourceExt, core::PartialObjectMeta};
@@ -10,7 +10,7 @@ use crate::{
     foreign::ChildKind,
 };
 
-/// The objects of this kind that control the child, or did, and the one that may have waited for its name.
+/// The objects of this kind that control or controlled the child, and the one that may have waited for its name.
 pub fn owners_to_enqueue<K: Kind>(
     kind: ChildKind,
     change: &ObjectChange<PartialObjectMeta>,
@@ -19,9 +19,9 @@ pub fn owners_to_enqueue<K: Kind>(
         .into_iter()
         .flatten()
         .filter_map(|child| controller_owner::<K>(kind, child));
-    // What an engine creates beside its object has Elpio's labels and the engine's object as controller. It is
-    // no child of the owner, but it can hold a name that the owner needs: Knative's placeholder Service, the HTTP
-    // add-on's own ScaledObject.
+    // Objects that an engine creates have Elpio's labels, but the engine's object is their controller. They
+    // are not children of the owner, but may hold a name that it needs: Knative's placeholder Service, the
+    // HTTP add-on's own ScaledObject.
     let freed =
         change.old.iter().filter(|_| change.new.is_none()).filter_map(|child| owner_by_label::<K>(child));
     let mut keys: Vec<ObjectKey> = owners.chain(freed).collect();
@@ -29,7 +29,7 @@ pub fn owners_to_enqueue<K: Kind>(
     keys
 }
 
-/// The object of this kind that controls a child, directly or (a run's tasks) by what it controls.
+/// The object of this kind that controls a child, directly or (for a run's tasks) indirectly.
 fn controller_owner<K: Kind>(kind: ChildKind, child: &PartialObjectMeta) -> Option<ObjectKey> {
     let reference = child.owner_references().iter().find(|o| o.controller == Some(true))?;
     let group = reference.api_version.split('/').next();

@@ -1,5 +1,5 @@
-//! Orchestration: watches fill the queue, workers take items from it, each item is one reconcile. What a kind
-//! is stands in its own file.
+//! Orchestration: watches fill the queue, workers take items from it, each item is one reconcile. Each kind
+//! has its own file.
 
 mod any_controller;
 mod event_republish;
@@ -73,7 +73,7 @@ impl<K: Kind> Clone for Controller<K> {
 }
 
 impl<K: Kind> Controller<K> {
-    /// A controller that works with `reconciler`.
+    /// A controller for the kind of `reconciler`.
     #[must_use]
     pub fn new(reconciler: Reconciler<K>) -> Self {
         let queue = Arc::new(WorkQueue::default());
@@ -83,7 +83,7 @@ impl<K: Kind> Controller<K> {
         Self { queue, store, observer, reconciler, republish: Arc::default() }
     }
 
-    /// What an object's change means. Followers only keep their stores warm.
+    /// Handles an object's change. Followers only keep their stores up to date.
     fn on_object_change(&self, change: &ObjectChange<Object<K>>) {
         let Some(key) = change.key() else { return };
         // The watch may be faster than the response to a write.
@@ -98,14 +98,14 @@ impl<K: Kind> Controller<K> {
         if self.observer.is_leader()
             && !change.own_write
             && let Some(trigger) = trigger_for::<K>(change.old.as_deref(), new)
-            // A status may be that of the reconcile in flight: `process` compares the versions at its end.
+            // The status may come from the reconcile in flight: `process` compares the versions when it ends.
             && (trigger == Trigger::Spec || !is_processing)
         {
             self.enqueue(key, trigger);
         }
     }
 
-    /// Puts an object into the lane of the engine that its children are written for.
+    /// Enqueues an object in the lane of the engine that its children use.
     fn enqueue(&self, key: ObjectKey, trigger: Trigger) {
         let lane = self.store.get(&key).map_or(0, |object| {
             K::lane(object.spec.as_ref().ok(), object.status.as_ref(), &self.reconciler.defaults)
@@ -113,7 +113,7 @@ impl<K: Kind> Controller<K> {
         self.queue.add_to(lane, key, trigger);
     }
 
-    /// Nothing is remembered of an object that is gone.
+    /// Forgets everything about a deleted object.
     fn forget(&self, key: &ObjectKey) {
         self.observe_host(key, None);
         self.observer.forget(key);
@@ -121,9 +121,9 @@ impl<K: Kind> Controller<K> {
         self.reconciler.pruned.forget(key);
     }
 
-    /// Takes note of the host that an object asks for. Those that wait for one that is free now go on.
+    /// Records the host that an object claims, and enqueues the objects that waited for a host that is now free.
     fn observe_host(&self, key: &ObjectKey, object: Option<&Object<K>>) {
-        // What runs of a spec that cannot be read any more keeps its host.
+        // If the spec cannot be read any more, its running children keep the host.
         if object.is_some_and(|object| object.spec.is_err()) {
             return;
         }
@@ -206,7 +206,7 @@ impl<K: Kind> AnyController for Controller<K> {
                     self.enqueue(key, Trigger::Resync);
                 }
             }
-            // Where nothing was edited, there is time to ask which Events are published.
+            // Without recent edits, there is time to list the published Events.
             self.republish.list_published(recent, &self.reconciler.recorder).await;
             for key in settled {
                 self.enqueue(key, Trigger::Resync);

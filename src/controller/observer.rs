@@ -1,5 +1,5 @@
-//! What a new state of an object means for telemetry: every state enters here once, from the watch or from a
-//! write of ours. It enqueues nothing and writes nothing.
+//! Records what a new state of an object means for telemetry: every state arrives here once, from the watch
+//! or from one of our writes. It enqueues and writes nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,31 +23,31 @@ use crate::{
     status::{build::FinishedBuild, rollout::rollout_ends},
 };
 
-/// Where a state came from.
+/// The source of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeSource {
-    /// A response to a write of ours.
+    /// A response to one of our writes.
     Write,
     /// The watch.
     Watch,
 }
 
-/// Records rollouts and builds that end, and generations that nobody has observed.
+/// Records rollouts and builds that end, and generations that no status has observed.
 #[derive(Clone, Debug)]
 pub struct ObjectObserver {
-    /// Since when an object's generation has not been observed.
+    /// Generations that the status has not observed yet, and since when.
     pub unsettled: Arc<UnsettledGenerations>,
     /// Traces and metrics of rollouts.
     pub rollouts: RolloutTelemetry,
     children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
     leading_since: Arc<Mutex<Option<Timestamp>>>,
-    /// When a reconcile failed last, of any kind: the end of a rollout may be written, and not be known here.
+    /// When a reconcile of any kind last failed: the end of a rollout may have been written without being known here.
     last_failure: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl ObjectObserver {
-    /// An observer that records while `leading` holds true.
+    /// An observer that records while `leading` is true.
     #[must_use]
     pub fn new(
         rollouts: RolloutTelemetry,
@@ -64,13 +64,13 @@ impl ObjectObserver {
         }
     }
 
-    /// The same for another kind: each counts its own unsettled generations.
+    /// An observer for another kind, with its own unsettled generations.
     #[must_use]
     pub fn for_kind(&self) -> Self {
         Self { unsettled: Arc::default(), ..self.clone() }
     }
 
-    /// Whether this process leads, as it changes.
+    /// Observes whether this process leads.
     #[must_use]
     pub fn leading(&self) -> watch::Receiver<bool> {
         self.leading.clone()
@@ -82,7 +82,8 @@ impl ObjectObserver {
         *self.leading.borrow()
     }
 
-    /// Takes a new state of an object. What a predecessor wrote before this process led is its own to record.
+    /// Records a new state of an object. Skips what a predecessor wrote before this process led: that was the
+    /// predecessor's to record.
     pub fn observe<K: Kind>(&self, change: &ObjectChange<Object<K>>, source: ChangeSource) {
         let Some(key) = change.key() else { return };
         self.unsettled.observe(&key, change.new.as_deref().and_then(unsettled_generation::<K>));
@@ -111,12 +112,13 @@ impl ObjectObserver {
         }
     }
 
-    /// A reconcile failed.
+    /// Records that a reconcile failed.
     pub fn note_failure(&self) {
         *self.last_failure.lock() = Some(now());
     }
 
-    /// No reconcile runs any more: exports every span. Returns up to when all of them were, if that is certain.
+    /// Exports every span once no reconcile runs any more. Returns up to when all spans were exported, if
+    /// that is certain.
     pub async fn export_all(&self, bound: Duration) -> Option<Timestamp> {
         let until = now();
         let has_failed = self.last_failure.lock().is_some_and(|at| until.duration_since(at) < REEMIT_WINDOW);
@@ -124,9 +126,8 @@ impl ObjectObserver {
         (!has_failed && self.rollouts.traces.export_all(bound, window).await).then_some(until)
     }
 
-    /// This process is about to lead: emits again what ended just before, since the predecessor may not have
-    /// exported it; what it knows to be exported up to a time is not. No worker may run yet: what it ends would
-    /// be emitted twice.
+    /// Before this process leads: emits again what ended just before, unless the predecessor is known to have
+    /// exported it. No worker may run yet, or the spans of what it ends would be emitted twice.
     pub fn prepare_to_lead<K: Kind>(&self, objects: &[Arc<Object<K>>], exported_until: Option<Timestamp>) {
         let now = now();
         *self.leading_since.lock() = Some(now);
@@ -148,28 +149,27 @@ impl ObjectObserver {
         }
     }
 
-    /// The builds of an object's current rollout that have ended. A run that is used again was another's.
+    /// The finished builds of an object's current rollout. A reused run belongs to an earlier rollout.
     fn finished_builds<K: Kind>(&self, object: &Object<K>) -> Vec<FinishedBuild> {
         let rollout = object.status.as_ref().and_then(StatusParts::rollout);
         let Some(started) = rollout.and_then(|rollout| rollout.started_at.as_ref()) else {
             return Vec::new();
         };
         let mut live = self.children.controlled_by(object.uid().as_deref().unwrap_or_default());
-        // Kubernetes keeps whole seconds.
+        // Kubernetes stores whole seconds.
         live.retain(|_, child| {
             child.creation_timestamp().is_some_and(|at| at.0.as_second() >= started.0.as_second())
         });
         K::finished_builds(&live, &self.children.grandchildren_of(&live))
     }
 
-    /// The object is gone: nothing of it is waited for.
+    /// Stops tracking a deleted object.
     pub fn forget(&self, key: &ObjectKey) {
         self.unsettled.observe(key, None);
     }
 }
 
-/// The generation of an object that its status does not describe yet. An object that is being deleted is
-/// nobody's unanswered edit.
+/// The generation that an object's status does not describe yet. An object being deleted has none.
 pub fn unsettled_generation<K: Kind>(object: &Object<K>) -> Option<i64> {
     object.metadata.generation.filter(|_| object.metadata.deletion_timestamp.is_none()).filter(|generation| {
         object.status.as_ref().and_then(StatusParts::observed_generation) != Some(*generation)

@@ -1,4 +1,4 @@
-//! Why an object's change deserves a reconcile. Pure.
+//! The predicate: why an object's change needs a reconcile. Pure.
 
 use kube::ResourceExt;
 
@@ -11,11 +11,11 @@ use crate::{
     telemetry::Trigger,
 };
 
-/// The annotations whose change is an edit; a stamp by another tool is none.
+/// The annotations whose change counts as an edit; other tools' annotations do not.
 const READ_ANNOTATIONS: [&str; 4] =
     [annotation::REBUILD, annotation::BUILD, annotation::TRACEPARENT, annotation::KUBERNETES_TRACEPARENT];
 
-/// Why an object's change deserves a reconcile; `None` when nothing that is read has changed.
+/// Why an object's change needs a reconcile; `None` if nothing relevant changed.
 pub(super) fn trigger_for<K: Kind>(old: Option<&Object<K>>, new: &Object<K>) -> Option<Trigger> {
     let Some(old) = old else {
         let is_new = unsettled_generation::<K>(new).is_some();

@@ -1,5 +1,5 @@
-//! Counts the objects for the state gauges, at collection, from the store: there is no second count to keep in
-//! step. `operator/wiring.rs` registers them, and shows none while another process leads;
+//! Counts the objects for the state gauges, at collection, from the store, so there is no second count to
+//! keep in sync. `operator/wiring.rs` registers the gauges and hides them while another process leads;
 //! `telemetry/metrics/gauges.rs` exports them.
 
 use std::{
@@ -20,12 +20,12 @@ use crate::{
     telemetry::{self, ReadyValue},
 };
 
-/// Since when the generation of an object has not been observed.
+/// Objects' generations that no status has observed, and since when.
 #[derive(Debug, Default)]
 pub struct UnsettledGenerations(Mutex<HashMap<ObjectKey, (i64, Instant)>>);
 
 impl UnsettledGenerations {
-    /// Takes note of the generation that is not observed yet, or that there is none.
+    /// Records the generation that is not observed yet, or that there is none.
     pub fn observe(&self, key: &ObjectKey, generation: Option<i64>) {
         let mut all = self.0.lock();
         match (generation, all.get(key)) {
@@ -39,7 +39,7 @@ impl UnsettledGenerations {
         }
     }
 
-    /// How long the oldest has waited; zero when none does. Those of `lost` namespaces are left out.
+    /// The age of the oldest one, zero without any. Skips those in `lost` namespaces.
     pub fn max_age(&self, lost: &[String]) -> Duration {
         let all = self.0.lock();
         let known = all.iter().filter(|(key, _)| !lost.contains(&key.namespace));
@@ -47,18 +47,18 @@ impl UnsettledGenerations {
     }
 }
 
-/// The objects of a kind by state.
+/// The number of objects of a kind in each state.
 #[derive(Clone, Debug)]
 pub struct KindStates {
     /// The kind.
     pub kind: telemetry::Kind,
-    /// `ready` (true, false, unknown) and, where it is not, the reason; with the number of objects.
+    /// The `ready` value (true, false, unknown), the reason if it is not true, and the number of objects.
     pub by_state: Vec<(telemetry::Kind, ReadyValue, StateReason, u64)>,
-    /// Since when the oldest generation that no status describes is waiting.
+    /// The age of the oldest generation that no status describes.
     pub unsettled_age: Duration,
 }
 
-/// The objects of a kind by state, but for those of `lost` namespaces.
+/// The number of objects of a kind in each state, without those in `lost` namespaces.
 pub fn kind_states<K: Kind>(
     store: &ObjectStore<Object<K>>,
     unsettled: &UnsettledGenerations,
@@ -71,7 +71,7 @@ pub fn kind_states<K: Kind>(
     }
 }
 
-/// How many objects of a kind are in which state: `ready` (true, false, unknown) and, where not, the reason.
+/// Counts the objects of a kind by `ready` value (true, false, unknown) and, if not true, by reason.
 fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
     lost: &[String],

@@ -1,8 +1,8 @@
-//! The workers of a kind: they take items from the queue, and each item is one reconcile.
+//! The workers of a kind: they take items from the queue; each item is one reconcile.
 //!
-//! Concurrency: in each lane (one for each engine) about `ELPIO_CONCURRENCY` reconciles apply or write their status
-//! (`workqueue/shared_slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`). What is in flight,
-//! with what waits for a slot, is bounded here.
+//! Concurrency: in each lane (one per engine), about `ELPIO_CONCURRENCY` reconciles apply or write their
+//! status (`workqueue/shared_slots.rs`). Fewer begin while an edit goes first (`workqueue/precedence.rs`).
+//! This file limits the total in flight, including those that wait for a slot.
 
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -28,10 +28,11 @@ use crate::{
     telemetry::{ReconcileInfo, Trigger},
 };
 
-/// So many times `ELPIO_CONCURRENCY` may wait to write their status, or for a write that is slow: they cost memory.
+/// How many reconciles, as a multiple of `ELPIO_CONCURRENCY`, may wait to write their status or for a slow
+/// write: each costs memory.
 const MAX_IN_FLIGHT_PER_WORKER: usize = 128;
 
-/// After one that goes before all others has begun, Events wait so long.
+/// How long Events are held after a preferred reconcile begins.
 const EVENTS_HELD: Duration = Duration::from_secs(1);
 
 impl<K: Kind> Controller<K> {
@@ -75,7 +76,7 @@ impl<K: Kind> Controller<K> {
                     let object = self.store.get(&item.key);
                     slots.balance(Load {
                         precedence: slot.precedence(),
-                        // No status of it has been written.
+                        // No status has been written yet.
                         is_create: object.as_ref().is_some_and(|object| object.status.is_none()),
                         waiting: self.queue.waiting_to_apply(lane),
                         in_flight: running.len(),
@@ -107,7 +108,7 @@ impl<K: Kind> Controller<K> {
     async fn process(self, item: WorkItem, known: Option<Arc<Object<K>>>, mut slot: WorkerSlot) {
         let _active = self.reconciler.recorder.begin_reconcile();
         if known.is_none() {
-            // Where an answer showed that it is gone, a list may come before the watch's event.
+            // If a response showed the deletion, a list may come before the watch event.
             self.forget(&item.key);
         }
         let object = known.filter(|object| object.metadata.deletion_timestamp.is_none());
@@ -119,21 +120,21 @@ impl<K: Kind> Controller<K> {
         }
         let (requeue, resource_version_after) = self.reconcile_object(&item, &object, &mut slot).await;
         let now = self.store.get(&item.key).filter(|_| self.observer.is_leader());
-        // An edit may have come with the answer to a write of the status, before the watch shows it. The watch's
-        // event is then taken for an echo of the write.
+        // The response to the status write may already contain an edit that the watch has not shown; the
+        // watch event then counts as the echo of the write.
         if let Some(now) = now.filter(|now| trigger_for::<K>(Some(&object), now) == Some(Trigger::Spec)) {
             self.observe_host(&item.key, Some(&now));
             self.enqueue(item.key.clone(), Trigger::Spec);
         }
         self.queue.done(&item.key, &requeue);
-        // Another writer may have changed the status while the answer to its write was on the way.
+        // Another writer may have changed the status before the response to our write arrived.
         let now = resource_version_after.and_then(|version| Some((version, self.store.get(&item.key)?)));
         if now.is_some_and(|(version, now)| resource_version(&*now) > version) {
             self.enqueue(item.key, Trigger::Resync);
         }
     }
 
-    /// Reconciles an object. Returns when it is due again, and the version that it was left at.
+    /// Reconciles an object. Returns when it is due again and its resourceVersion afterwards.
     async fn reconcile_object(
         &self,
         item: &WorkItem,
@@ -155,7 +156,7 @@ impl<K: Kind> Controller<K> {
         };
         let republish = self.republish.take(&item.key);
         let request = ReconcileRequest { object, rollout: &rollout, item, republish: republish.as_ref() };
-        // Each function that it is handed to would hold it once more.
+        // Boxed, because each function that it passes through would hold another copy.
         let reconcile = Box::pin(self.reconciler.reconcile(&request, slot));
         let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;
         let is_stored = reconciled.as_ref().is_ok_and(|result| result.resource_version_after.is_some());
@@ -168,7 +169,7 @@ impl<K: Kind> Controller<K> {
         if let Ok(result) = reconciled {
             return (result.requeue, result.resource_version_after);
         }
-        // It panicked, which telemetry has recorded. It must not cost the others their worker.
+        // It panicked, and telemetry has recorded that. The worker must survive for the other objects.
         let delay = retry::BACKOFF.jittered(item.failures);
         (Requeue { retry_after: Some(delay), ..Requeue::default() }, None)
     }

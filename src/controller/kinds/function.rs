@@ -1,4 +1,4 @@
-//! `ElpioFunction` as the reconciler sees it. Pure: it joins render and status, no more.
+//! `ElpioFunction` for the reconciler. Pure: it only connects render and status.
 
 use std::collections::BTreeMap;
 

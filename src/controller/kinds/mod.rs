@@ -1,5 +1,5 @@
-//! What differs between Elpio's kinds, as a trait, and the list of them; everything else is the reconciler's.
-//! Implementations are pure.
+//! The differences between Elpio's kinds, as a trait, and the list of kinds; everything else is in the
+//! reconciler. Implementations are pure.
 
 pub mod function;
 pub mod service;
@@ -30,27 +30,27 @@ use crate::{
     telemetry,
 };
 
-/// An object of a kind as the watch holds it.
+/// An object of a kind, as stored by the watch.
 pub type Object<K> = LenientObject<<K as Kind>::Spec, <K as Kind>::Status>;
 
-/// Who is being reconciled, and in which rollout.
+/// The object being reconciled, and its rollout.
 #[derive(Clone, Copy, Debug)]
 pub struct ReconcileContext<'a> {
     /// The owner of the children.
     pub owner: Owner<'a>,
-    /// The children as they are.
+    /// The live children.
     pub live: &'a LiveChildren,
-    /// What the children control in turn, where it is watched.
+    /// The objects that the children control, if their kind is watched.
     pub grandchildren: &'a LiveChildren,
     /// The rollout of this generation.
     pub rollout: &'a RolloutStatus,
-    /// What the operator fills in.
+    /// The operator's defaults for the spec.
     pub defaults: &'a Defaults,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// One of our kinds.
+/// One of Elpio's kinds.
 pub trait Kind: Send + Sync + Sized + 'static {
     /// Its spec.
     type Spec: SpecOf + DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static;
@@ -64,22 +64,22 @@ pub trait Kind: Send + Sync + Sized + 'static {
         + Send
         + Sync
         + 'static;
-    /// Its spec once every rule has been checked.
+    /// Its validated spec.
     type Valid: Send + Sync;
 
-    /// Its name.
+    /// The kind in telemetry.
     const KIND: telemetry::Kind;
-    /// The label that its children carry.
+    /// The label on its children.
     const OWNER_LABEL: &'static str;
-    /// The kinds of its children, and of what is watched of theirs.
+    /// The kinds of its children, and of their watched children.
     const CHILD_KINDS: &'static [ChildKind];
-    /// Whether the annotation `elpio.io/rebuild` begins a rollout.
+    /// Whether the annotation `elpio.io/rebuild` starts a rollout.
     const SUPPORTS_REBUILD: bool = false;
 
-    /// Checks every rule; `previous` is the status so far.
+    /// Checks every rule; `previous` is the stored status.
     ///
     /// # Errors
-    /// Every error that was found.
+    /// All errors found.
     fn validate(
         name: &str,
         spec: &Self::Spec,
@@ -88,7 +88,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
         defaults: &Defaults,
     ) -> Result<Self::Valid, Vec<FieldError>>;
 
-    /// What a valid spec asks for; `previous` is the status.
+    /// The desired children of a valid spec; `previous` is the stored status.
     fn render(ctx: &ReconcileContext<'_>, previous: Option<&Self::Status>, valid: &Self::Valid) -> Desired;
 
     /// The status after a reconcile.
@@ -99,53 +99,53 @@ pub trait Kind: Send + Sync + Sized + 'static {
         input: &StatusInput,
     ) -> StatusUpdate<Self::Status>;
 
-    /// The builds among the children that have come to an end.
+    /// The builds among the children that have finished.
     #[must_use]
     fn finished_builds(_live: &LiveChildren, _details: &LiveChildren) -> Vec<FinishedBuild> {
         Vec::new()
     }
 
-    /// The run whose end the new status is the first to hold.
+    /// The run whose end the new status is the first to show.
     #[must_use]
     fn finished_build<'a>(_old: Option<&Self::Status>, _new: &'a Self::Status) -> Option<&'a str> {
         None
     }
 
-    /// The host under which clients outside the cluster are to find it: one object in the cluster has it.
+    /// The host for clients outside the cluster. Only one object in the cluster can have it.
     #[must_use]
     fn host(_spec: &Self::Spec) -> Option<&str> {
         None
     }
 
-    /// How much longer than the configured deadline its rollouts may take.
+    /// By how much its rollouts may exceed the configured deadline.
     #[must_use]
     fn extra_rollout_time(_spec: &Self::Spec) -> SignedDuration {
         SignedDuration::ZERO
     }
 
-    /// The lane in which it waits: objects of another one are written through other webhooks.
+    /// The lane of the queue. Writes of objects in other lanes pass through other webhooks.
     #[must_use]
     fn lane(_spec: Option<&Self::Spec>, _previous: Option<&Self::Status>, _defaults: &Defaults) -> Lane {
         0
     }
 }
 
-/// What the controllers of all kinds share.
+/// The dependencies shared by all controllers.
 #[derive(Clone, Debug)]
 pub struct SharedDependencies {
     /// Writes children.
     pub applier: Applier,
     /// Publishes Events.
     pub recorder: Recorder,
-    /// Sees every state of every object.
+    /// Observes every state of every object.
     pub observer: ObjectObserver,
-    /// What the operator fills in.
+    /// The operator's defaults for the spec.
     pub defaults: Defaults,
     /// How long a rollout may take.
     pub rollout_deadline: SignedDuration,
 }
 
-/// The controller of every kind: the one list of them.
+/// The controllers of all kinds: the only list of them.
 #[must_use]
 pub fn controllers(parts: &SharedDependencies) -> Vec<Arc<dyn AnyController>> {
     vec![controller::<service::Service>(parts), controller::<function::Function>(parts)]
@@ -157,7 +157,7 @@ pub fn child_kinds() -> Vec<ChildKind> {
     [service::Service::CHILD_KINDS, function::Function::CHILD_KINDS].concat()
 }
 
-/// The CRDs whose arrival wakes a watch: by name, with the resource that is watched.
+/// The CRDs whose creation wakes a watch: their names, with the watched resource.
 #[must_use]
 pub fn crd_names(children: &ChildStore) -> CrdNames {
     let of_children = children.kinds().filter_map(|kind| Some((kind.crd()?, kind.label())));

@@ -1,5 +1,4 @@
-//! A third kind, as small as one can be: what `docs/adding-a-kind.md` describes, compiled. It runs nothing against
-//! a cluster.
+//! A minimal third kind: compiles what `docs/adding-a-kind.md` describes. It uses no cluster.
 #![allow(clippy::unwrap_used)]
 
 use kube::CustomResource;
@@ -65,7 +64,7 @@ impl StatusParts for AliasStatus {
     }
 }
 
-/// The children of an alias: one that is forgotten in `render` does not compile.
+/// The children of an alias: `render` does not compile if it omits one.
 struct AliasChildren {
     service: Child,
 }
@@ -84,7 +83,7 @@ impl Kind for Alias {
     type Status = AliasStatus;
     type Valid = String;
 
-    // A kind of its own is a row of the enum, since metrics have no other values.
+    // A real kind would add a variant to the enum: metrics have no other values.
     const KIND: telemetry::Kind = telemetry::Kind::ElpioService;
     const OWNER_LABEL: &'static str = label::SERVICE;
     const CHILD_KINDS: &'static [ChildKind] = &[ChildKind::Service];
@@ -134,7 +133,7 @@ impl Kind for Alias {
     }
 }
 
-/// What the reconciler does with any kind, without its I/O: every child is taken as written.
+/// The reconciler's steps for any kind, without I/O: every child counts as written.
 fn reconcile<K: Kind>(spec: &K::Spec, previous: Option<&K::Status>) -> (Vec<ChildId>, K::Status) {
     let owner = Owner {
         api_version: "elpio.io/v1alpha1",
@@ -195,7 +194,7 @@ fn a_third_kind_is_validated_rendered_and_reported() {
     assert!(status.conditions.iter().all(|condition| condition.reason == reason::INVALID_SPEC), "{status:?}");
 }
 
-/// A broken object of a new kind is reported as one of the others is.
+/// An invalid object of a new kind is reported like those of the others.
 #[test]
 fn a_third_kind_is_read_leniently() {
     let object: Object<Alias> =

@@ -1,5 +1,4 @@
-//! An attempt to bring an object's children to what its spec says, and what is kept of it while its status waits
-//! to be written. Pure.
+//! One attempt to apply an object's spec, and what remains of it while its status waits to be written. Pure.
 
 use jiff::Timestamp;
 
@@ -14,29 +13,29 @@ use crate::{
     status::{StatusUpdate, conditions::find_condition},
 };
 
-/// What became of a spec: it is invalid, or it was applied to the children.
+/// The outcome of a spec: invalid, or applied.
 #[allow(clippy::large_enum_variant, reason = "one value, in the future of its reconcile")]
 pub(super) enum SpecOutcome<K: Kind> {
     Invalid(Vec<FieldError>),
     Applied { valid: K::Valid, desired: Desired, result: ApplyResult, now: LiveChildren },
 }
 
-/// What an attempt came to: small, since many may wait for their status to be written.
+/// The outcome of an attempt: small, because many may wait for their status write.
 pub(super) struct Attempt<S> {
-    /// The status, and the Events of the change to it.
+    /// The status, and the Events for its changes.
     pub update: StatusUpdate<S>,
-    /// The faults of the spec.
+    /// The errors in the spec.
     pub invalid: Option<Vec<FieldError>>,
-    /// What was achieved.
+    /// The result of applying the children.
     pub result: ApplyResult,
-    /// A child that was in place already was changed, or created again.
+    /// A child that was already in place was changed or recreated.
     pub child_corrected: bool,
-    /// When the objects are to be looked at again, although nothing changes.
+    /// When to reconcile again even without any change.
     pub due_at: Option<Timestamp>,
 }
 
 impl<S> Attempt<S> {
-    /// Keeps of an attempt what its result needs; `object` and `live`, its children, are as they were before it.
+    /// Keeps what the result needs; `object` and its children `live` are as they were before the attempt.
     pub fn new<K: Kind<Status = S>>(
         applied: SpecOutcome<K>,
         update: StatusUpdate<S>,
@@ -49,7 +48,7 @@ impl<S> Attempt<S> {
         };
         let due_at = due_at.into_iter().chain(update.recheck_at).min();
         let mut outcomes = result.applied.outcomes.iter();
-        // What is not there any more was deleted, where all children of this generation have been in place.
+        // If all children of this generation were in place, a missing one was deleted.
         let was_in_place = |id| live.contains_key(id) || were_all_in_place::<K>(object);
         let child_corrected =
             outcomes.any(|(id, outcome)| *outcome == ChildOutcome::Changed && was_in_place(id));
@@ -57,7 +56,7 @@ impl<S> Attempt<S> {
     }
 }
 
-/// Whether the status says so of the object's generation.
+/// Whether the status reports all children in place for the object's generation.
 fn were_all_in_place<K: Kind>(object: &Object<K>) -> bool {
     let conditions = object.status.as_ref().map_or(&[][..], StatusParts::conditions);
     find_condition(conditions, kind::RECONCILED)

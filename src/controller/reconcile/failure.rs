@@ -1,4 +1,4 @@
-//! What the failures of an attempt add up to: one class, one retry, one outcome. Pure.
+//! Summarizes the failures of an attempt: one class, one retry, one outcome. Pure.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use crate::{
     telemetry::{ErrorType, Failure, ReconcileOutcome},
 };
 
-/// The failures of an attempt, in the words of the retry table.
+/// The failures of an attempt, in terms of the retry table.
 #[derive(Debug)]
 pub struct FailureSummary {
     /// For telemetry and the log.
     pub failure: Option<Failure>,
-    /// When to try again.
+    /// The pause before the next attempt, if any.
     pub retry: Option<Duration>,
-    /// When to try again at the earliest.
+    /// The minimum pause that the API server asked for.
     pub not_before: Option<Duration>,
-    /// What the reconcile came to.
+    /// The outcome of the reconcile.
     pub outcome: ReconcileOutcome,
 }
 
 impl FailureSummary {
-    /// Of an attempt that `failures` failed ones in a row preceded; its status is not written yet.
+    /// Summarizes an attempt after `failures` consecutive failures; its status is not written yet.
     pub fn from_attempt(
         invalid: Option<&[FieldError]>,
         apply_result: &ApplyResult,
@@ -44,7 +44,7 @@ impl FailureSummary {
         }
         if summary.failure.is_none() {
             let blocked = apply_result.applied.names_in_use().next().is_some();
-            // What an engine still holds is no child of ours, so no watch reports when it is gone.
+            // An engine's object that blocks a child is not ours, so no watch reports its deletion.
             summary.retry = blocked.then(|| retry::BACKOFF.jittered(failures));
             let ready = find_condition(conditions, kind::READY).is_some_and(|c| c.status == "True");
             summary.outcome = match (blocked, ready) {
@@ -56,8 +56,8 @@ impl FailureSummary {
         summary
     }
 
-    /// The first failure names the class, but a dependency that is missing does so only when nothing else
-    /// failed. The earliest retry counts.
+    /// The first failure determines the class, but a missing dependency only if nothing else failed. The
+    /// earliest retry wins.
     pub fn record(&mut self, class: ErrorType, retry_after: Option<Duration>, cause: String, failures: u32) {
         let delay = retry::delay(class, failures, retry_after);
         self.retry = self.retry.into_iter().chain(delay).min();

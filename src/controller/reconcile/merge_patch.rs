@@ -1,8 +1,8 @@
-//! The JSON merge patch (RFC 7386) between two states: what is gone becomes null. Pure.
+//! The JSON merge patch (RFC 7386) between two states: removed fields become null. Pure.
 
 use serde_json::{Map, Value};
 
-/// The patch that makes `new` out of `old`.
+/// The patch that turns `old` into `new`.
 #[must_use]
 pub fn merge_patch(old: &Value, new: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };

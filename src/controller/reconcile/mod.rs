@@ -1,5 +1,5 @@
-//! One reconcile, for every kind: validate → render → apply → status → Events. Each step is marked as I/O or
-//! pure; it enqueues nothing.
+//! One reconcile, for every kind: validate → render → apply → status → Events. It marks each step as I/O or
+//! pure, and enqueues nothing.
 
 mod attempt;
 pub mod failure;
@@ -52,10 +52,10 @@ use crate::{
     telemetry::{ReconcilePanicked, ReconcileStep, Trigger, step},
 };
 
-/// Publishing the Event of a panic takes no longer than this.
+/// The time limit for publishing the Event of a panic.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every reconcile of a kind works with.
+/// The dependencies of every reconcile of a kind.
 pub struct Reconciler<K: Kind> {
     /// The client.
     pub client: Client,
@@ -67,32 +67,32 @@ pub struct Reconciler<K: Kind> {
     pub applier: Applier,
     /// Publishes Events.
     pub recorder: Recorder,
-    /// Sees every state that is written.
+    /// Observes every state that is written.
     pub observer: ObjectObserver,
-    /// What the operator fills in.
+    /// The operator's defaults for the spec.
     pub defaults: Defaults,
     /// How long a rollout may take.
     pub rollout_deadline: SignedDuration,
-    /// Statuses that the API server does not store as a whole.
+    /// Statuses that the API server stores only in part.
     pub pruned: PrunedStatuses<K>,
-    /// Who has which host.
+    /// Which object owns which host.
     pub hosts: HostClaims,
 }
 
 /// One object to reconcile.
 #[derive(Debug)]
 pub struct ReconcileRequest<'a, K: Kind> {
-    /// The object as it is known.
+    /// The object, from the store.
     pub object: &'a Object<K>,
     /// Its rollout.
     pub rollout: &'a RolloutState,
-    /// Why it is reconciled, and how often that failed.
+    /// Its trigger, and how often it has failed.
     pub item: &'a WorkItem,
     /// After a start or a take-over: the Events of recent transitions that are to be published again.
     pub republish: Option<&'a Republish>,
 }
 
-/// What a reconcile published.
+/// The most severe type of Event that a reconcile published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Published {
     Nothing,
@@ -108,14 +108,13 @@ impl<K: Kind> std::fmt::Debug for Reconciler<K> {
 }
 
 impl<K: Kind> Reconciler<K> {
-    /// Brings one object to where its spec says, as far as that can be done now. A panic goes on, once its Event
-    /// is published.
+    /// Reconciles one object as far as currently possible. A panic resumes once its Event is published.
     pub async fn reconcile(
         &self,
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> ReconcileResult {
-        // What a panic leaves behind is its own: nothing that others read is half written.
+        // A panic leaves only its own state behind: nothing that others read is half written.
         match AssertUnwindSafe(self.reconcile_once(request, slot)).catch_unwind().await {
             Ok(result) => result,
             Err(payload) => {
@@ -133,7 +132,7 @@ impl<K: Kind> Reconciler<K> {
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> ReconcileResult {
-        // In a box of its own: what waits to write its status does not keep the memory of what applied.
+        // Boxed, so that a reconcile that waits to write its status frees the memory of applying.
         let attempt = match Box::pin(self.attempt(request, slot)).await {
             Ok(attempt) => attempt,
             Err(stale) => return stale,
@@ -148,7 +147,7 @@ impl<K: Kind> Reconciler<K> {
         ReconcileResult::new(request, &attempt, &written, published, self.rollout_timeout(request.object))
     }
 
-    /// Brings the children to what the spec says, and computes the status.
+    /// Applies the children, and computes the status.
     async fn attempt(
         &self,
         request: &ReconcileRequest<'_, K>,
@@ -181,7 +180,7 @@ impl<K: Kind> Reconciler<K> {
         K::validate(&object.name_any(), spec, object.annotations(), previous, &self.defaults)
     }
 
-    /// Renders the children, and applies them: I/O.
+    /// I/O: renders and applies the children.
     async fn apply(&self, ctx: &ReconcileContext<'_>, object: &Object<K>, valid: K::Valid) -> SpecOutcome<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
@@ -194,7 +193,7 @@ impl<K: Kind> Reconciler<K> {
         SpecOutcome::Applied { valid, desired, result, now }
     }
 
-    /// Takes the host that a valid object asks for. Returns it with who has it, where another does.
+    /// Claims the host of a valid object. Returns the host with its owner if another object owns it.
     fn refused_host(&self, object: &Object<K>) -> Option<(String, HostClaim)> {
         let (host, claim) = HostClaim::of_object::<K>(object, || true)?;
         let serves = |claim: &HostClaim| hosts::serves_host(&self.children.controlled_by(claim.uid()), &host);
@@ -203,7 +202,7 @@ impl<K: Kind> Reconciler<K> {
         Some((host, owner))
     }
 
-    /// Pure: the status that follows from what was found and done.
+    /// Pure: computes the status from the result.
     fn compute_status(
         &self,
         ctx: &ReconcileContext<'_>,
@@ -253,7 +252,7 @@ impl<K: Kind> Reconciler<K> {
         self.rollout_deadline.saturating_add(more)
     }
 
-    /// What the operator fills in, at the versions that the cluster serves.
+    /// The operator's defaults, at the versions that the cluster serves.
     fn defaults(&self, namespace: &str) -> Defaults {
         let mut defaults = self.defaults.clone();
         if let WatchState::Synced(version) = self.children.availability(ChildKind::ExternalSecret, namespace)
@@ -263,8 +262,8 @@ impl<K: Kind> Reconciler<K> {
         defaults
     }
 
-    /// Publishes the Events of a status that is stored, or that it could not be written, when they have their
-    /// turn. Returns what was worth one.
+    /// Queues the Events of a stored status, or the Event of a failed status write. Returns the
+    /// most severe type.
     fn publish_events(
         &self,
         request: &ReconcileRequest<'_, K>,
@@ -274,11 +273,11 @@ impl<K: Kind> Reconciler<K> {
         let mut regarding = event_reference::<K>(request.object);
         let events: Vec<NewEvent> = match written {
             StatusWrite::Stale => return Published::Nothing,
-            // The status does not hold the transitions: the next attempt finds them again.
+            // The transitions are not stored: the next attempt finds them again.
             StatusWrite::Failed(error) => vec![status_write_failed(error)],
             StatusWrite::Unchanged | StatusWrite::Written(_) => {
                 let republish = request.republish;
-                // What the predecessor published, whenever that was, is the same Event.
+                // An Event that the predecessor published, at any time, is the same occurrence.
                 regarding.since = republish.map(|_| Timestamp::MIN);
                 regarding.ids = republish.and_then(|r| request.rollout.republished_ids(r.since));
                 let is_known = |event: &&NewEvent| {

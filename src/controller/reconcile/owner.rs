@@ -1,4 +1,4 @@
-//! The owner of the children, as rendering and status see it. Pure but for the clock.
+//! The owner of the children, as seen by render and status. Pure apart from the clock.
 
 use kube::ResourceExt;
 
@@ -21,7 +21,7 @@ pub(super) struct OwnerMeta {
     no_grandchildren: LiveChildren,
 }
 
-/// Whether the watch still has this object, and it is not being deleted.
+/// Whether the object is still in the store and not being deleted.
 pub(super) fn is_owner_known<K: Kind>(store: &ObjectStore<Object<K>>, object: &Object<K>) -> bool {
     let known =
         store.get(&ObjectKey::from_object(object)).filter(|known| known.metadata.uid == object.metadata.uid);

@@ -1,5 +1,5 @@
-//! Statuses that the API server stores without some of their fields, as a CRD that is older than the operator makes
-//! it do: written once, and again when the CRD changes, not at every reconcile. It writes nothing itself.
+//! Statuses that the API server stores without some fields, because the CRD is older than the operator:
+//! written once, and again when the CRD changes, rather than at every reconcile. It writes nothing itself.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use crate::{
     controller::kinds::{Kind, Object},
 };
 
-/// What was asked for, and what was stored instead.
+/// The computed status, and the one stored instead.
 struct PrunedStatus<S> {
     uid: Option<String>,
     wanted: S,
     stored: Option<S>,
-    /// Another CRD is served since: it is written again.
+    /// The CRD changed since: write the status again.
     outdated: bool,
 }
 
-/// The statuses of one kind that are stored in part.
+/// The statuses of one kind that were stored in part.
 pub struct PrunedStatuses<K: Kind> {
     by_object: Mutex<HashMap<ObjectKey, PrunedStatus<K::Status>>>,
     is_reported: AtomicBool,
@@ -37,7 +37,7 @@ impl<K: Kind> Default for PrunedStatuses<K> {
 }
 
 impl<K: Kind> PrunedStatuses<K> {
-    /// Whether this status was written already and came back as it is stored now.
+    /// Whether this status was already written and came back as it is stored now.
     pub fn is_known(&self, object: &Object<K>, status: &K::Status) -> bool {
         self.by_object.lock().get(&ObjectKey::from_object(object)).is_some_and(|pruned| {
             let same = pruned.wanted == *status && pruned.stored == object.status;
@@ -45,20 +45,20 @@ impl<K: Kind> PrunedStatuses<K> {
         })
     }
 
-    /// The object is deleted.
+    /// Forgets a deleted object.
     pub fn forget(&self, key: &ObjectKey) {
         self.by_object.lock().remove(key);
     }
 
-    /// Another CRD is served: all of them are written again. Returns the objects that they are of.
+    /// Marks all of them to be written again after a CRD change. Returns their objects.
     pub fn mark_outdated(&self) -> Vec<ObjectKey> {
         let mut by_object = self.by_object.lock();
         by_object.values_mut().for_each(|pruned| pruned.outdated = true);
         by_object.keys().cloned().collect()
     }
 
-    /// Compares a response with what was asked for. The first difference is reported, and the first one after all
-    /// that were stored in part were stored whole.
+    /// Compares the response with the computed status. Logs the first difference, and again the first one
+    /// after every status was stored in full.
     pub fn record(&self, written: &Object<K>, wanted: &K::Status) {
         let key = ObjectKey::from_object(written);
         if written.status.as_ref() == Some(wanted) {

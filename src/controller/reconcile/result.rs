@@ -1,4 +1,4 @@
-//! What a reconcile came to: the report for telemetry, and when the queue is to come back. Pure.
+//! The result of a reconcile: the report for telemetry, and when to requeue. Pure.
 
 use std::{borrow::Borrow, time::Duration};
 
@@ -33,14 +33,14 @@ use crate::{
     telemetry::{ApplyOutcome, ErrorType, ReconcileOutcome, ReconcilePanicked, ReconcileReport, Trigger},
 };
 
-/// What a reconcile came to.
+/// The result of a reconcile.
 #[derive(Debug)]
 pub struct ReconcileResult {
     /// For telemetry.
     pub report: ReconcileReport,
     /// For the queue.
     pub requeue: Requeue,
-    /// The version of the object that it leaves behind, where it came to its end.
+    /// The object's resourceVersion after the reconcile, if it completed.
     pub resource_version_after: Option<u64>,
 }
 
@@ -51,7 +51,7 @@ impl Borrow<ReconcileReport> for ReconcileResult {
 }
 
 impl ReconcileResult {
-    /// Sums an attempt up, once its status was written and its Events were published.
+    /// Summarizes an attempt after its status was written and its Events were published.
     pub(super) fn new<K: Kind>(
         request: &ReconcileRequest<'_, K>,
         attempt: &Attempt<K::Status>,
@@ -113,8 +113,8 @@ impl ReconcileResult {
         Self { report, requeue, resource_version_after }
     }
 
-    /// The result of an attempt that is to be made again at once, since it met a state that was newer than the
-    /// one it knew; `None` where it counts.
+    /// The result if the attempt met a newer state than it knew and must be repeated at once; `None` if the
+    /// attempt counts.
     pub(super) fn stale_after<K: Kind>(
         applied: &SpecOutcome<K>,
         request: &ReconcileRequest<'_, K>,
@@ -123,14 +123,15 @@ impl ReconcileResult {
         let SpecOutcome::Applied { result, .. } = applied else { return None };
         let engine = request.object.status.as_ref().and_then(StatusParts::engine);
         if result.stopped.is_some() || !is_leader {
-            // Another replica leads, or the owner is deleted: what was achieved is no basis for a status.
+            // Another replica leads, or the owner is being deleted: `apply_result` is no basis for a status.
             return Some(Self { requeue: Requeue::default(), ..Self::stale(result, engine, None) });
         }
         let retries = result.failures.iter().map(|(class, ..)| retry::immediate_retries(*class)).max()?;
         (request.item.conflicts < retries).then(|| Self::stale(result, engine, None))
     }
 
-    /// To be made again: at once, or after a pause, where the watch has not brought the newer state for a while.
+    /// A result that requests another attempt: at once, or after a pause if the watch has not delivered the
+    /// newer state for a while.
     fn stale(apply_result: &ApplyResult, engine: Option<Engine>, pause: Option<Duration>) -> Self {
         let report = ReconcileReport {
             engine: engine.map(Engine::as_str),
@@ -144,8 +145,8 @@ impl ReconcileResult {
     }
 }
 
-/// The time on the queue's clock. One that has passed since the attempt began is due at once, unless the attempt
-/// is made again anyway.
+/// `at` on the queue's clock. A time that passed during the attempt is due at once, unless the attempt is
+/// retried anyway.
 fn resync_time(at: Timestamp, is_retried: bool) -> Option<Instant> {
     let left = Duration::try_from(at.duration_since(clock::now())).unwrap_or_default();
     (!left.is_zero() || !is_retried).then(|| Instant::now() + left)
@@ -176,7 +177,7 @@ fn has_changed(apply_result: &ApplyResult) -> bool {
     apply_result.applied.outcomes.iter().any(changed) || !apply_result.applied.deleted.is_empty()
 }
 
-/// What applying did to each child, for metrics.
+/// The outcome of applying each child, for metrics.
 fn apply_counts(apply_result: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
     let outcomes = apply_result.applied.outcomes.iter().filter_map(|(id, outcome)| match outcome {
         ChildOutcome::Changed => Some((id.kind, ApplyOutcome::Changed)),
@@ -186,7 +187,7 @@ fn apply_counts(apply_result: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
     outcomes.chain(apply_result.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
 }
 
-/// The object as Events name it.
+/// The object reference for Events.
 pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
     Regarding {
         kind: K::KIND,

@@ -1,4 +1,4 @@
-//! Ties an object's rollout to its trace: begins it, resumes it, and records its end. It reads no clock.
+//! Links an object's rollout to its trace: begins it, resumes it and records its end. It reads no clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,23 +25,23 @@ use crate::{
     },
 };
 
-/// After a start or a take-over, what ended within this time is emitted and published again.
+/// After a start or a change of leader, what ended within this window is emitted and published again.
 pub const REEMIT_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
-/// Where a reconcile belongs.
+/// The rollout that a reconcile belongs to.
 #[derive(Clone, Debug)]
 pub struct RolloutState {
-    /// The rollout of this generation, as the status is to hold it.
+    /// The rollout of this generation, for the status.
     pub status: RolloutStatus,
-    /// The parent of its spans.
+    /// The parent of the reconcile's span.
     pub telemetry: telemetry::SpanParent,
-    /// It begins with this reconcile.
+    /// This reconcile starts the rollout.
     pub is_new: bool,
 }
 
 impl RolloutState {
-    /// The root span of a rollout that began so recently that its Events are published again: they are of its
-    /// trace, also where it has ended.
+    /// The root span of a rollout that started recently enough for its Events to be published again: they
+    /// belong to its trace even after it has ended.
     #[must_use]
     pub fn republished_ids(&self, since: Timestamp) -> Option<SpanIds> {
         self.status.started_at.as_ref().filter(|at| at.0 >= since)?;
@@ -59,7 +59,7 @@ pub struct RolloutTelemetry {
     pub traces: Traces,
     /// Metrics.
     pub metrics: Metrics,
-    /// What a caller's trace context does.
+    /// How to treat a caller's trace context.
     pub trace_parent: TraceParentPolicy,
 }
 
@@ -69,7 +69,7 @@ impl std::fmt::Debug for RolloutTelemetry {
     }
 }
 
-/// The trace context that an object's author gave; malformed ones are ignored.
+/// The trace context in the object's annotations; malformed ones are ignored.
 fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
     let given = [annotation::TRACEPARENT, annotation::KUBERNETES_TRACEPARENT]
         .into_iter()
@@ -90,13 +90,13 @@ fn caller_traceparent<K: Kind>(object: &Object<K>) -> Option<String> {
 }
 
 impl RolloutTelemetry {
-    /// Where a reconcile of this object belongs, now.
+    /// The rollout that a reconcile of this object belongs to.
     pub fn current<K: Kind>(&self, object: &Object<K>, now: Timestamp) -> RolloutState {
         let generation = object.metadata.generation.unwrap_or(0);
         let previous = object.status.as_ref().and_then(StatusParts::rollout);
         let caller =
             caller_traceparent::<K>(object).filter(|_| self.trace_parent != TraceParentPolicy::Ignore);
-        // A new rebuild value is a new rollout of the same generation.
+        // A new rebuild value starts a new rollout of the same generation.
         let same = previous.filter(|p| {
             p.generation != generation || p.rebuild.as_deref().unwrap_or("") == newest_rebuild::<K>(object)
         });
@@ -131,7 +131,7 @@ impl RolloutTelemetry {
             }
             (RolloutPhase::InProgress, Some(rollout)) => RolloutState {
                 status: RolloutStatus {
-                    // A clock that was ahead must not put the deadline off.
+                    // A clock that was ahead must not extend the deadline.
                     started_at: rollout.started_at.clone().map(|at| MicroTime(at.0.min(now))),
                     ..rollout.clone()
                 },
@@ -149,11 +149,11 @@ impl RolloutTelemetry {
         }
     }
 
-    /// The context of a rollout that the status holds.
+    /// The context of a rollout in the status.
     fn trace_context<K: Kind>(&self, object: &Object<K>, rollout: &RolloutStatus) -> RolloutContext {
         let uid = object.uid().unwrap_or_default();
-        // One that is not sampled has no ids of its own in the status: they are derived as when it began. Of others the
-        // ids tell whether the caller's trace was joined.
+        // The status holds no ids of a rollout that is not sampled: they are derived again. Otherwise, the
+        // ids show whether the rollout joined the caller's trace.
         let may_join = rollout.traceparent.is_some() || self.trace_parent == TraceParentPolicy::Join;
         let parent = rollout.parent.as_deref().filter(|_| may_join);
         let rebuild = rollout.rebuild.as_deref().unwrap_or("");
@@ -161,7 +161,7 @@ impl RolloutTelemetry {
         self.traces.resume_rollout(rollout.traceparent.as_deref(), &seed)
     }
 
-    /// Records the end of a rollout: its root span and how long it took.
+    /// Records the end of a rollout: its root span and its duration.
     pub fn record_end<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) {
         let Some(took) = duration(end.rollout()).and_then(|took| Duration::try_from(took).ok()) else {
             return;
@@ -176,7 +176,7 @@ impl RolloutTelemetry {
         );
     }
 
-    /// Emits the root span of a rollout that has ended; the same one in every process, however often.
+    /// Emits the root span of a rollout that ended; it is identical in every process and on every call.
     pub fn emit_span<K: Kind>(&self, object: &Object<K>, end: &RolloutEnd) -> Option<RolloutContext> {
         let rollout = end.rollout();
         let (started, ended) = (rollout.started_at.as_ref()?.0, rollout.ended_at.as_ref()?.0);
@@ -203,7 +203,7 @@ impl RolloutTelemetry {
         Some(ctx)
     }
 
-    /// Records the end of a build: its span in the rollout's trace and how long it took.
+    /// Records the end of a build: its span in the rollout's trace and its duration.
     pub fn record_build<K: Kind>(&self, object: &Object<K>, build: &FinishedBuild) {
         self.emit_build_spans::<K>(object, build);
         self.metrics.build_ended(
@@ -212,7 +212,7 @@ impl RolloutTelemetry {
         );
     }
 
-    /// Emits the spans of a build; the same ones in every process, however often.
+    /// Emits the spans of a build; they are identical in every process and on every call.
     pub fn emit_build_spans<K: Kind>(&self, object: &Object<K>, build: &FinishedBuild) {
         let Some(rollout) = object.status.as_ref().and_then(StatusParts::rollout) else { return };
         let task = |task: &FinishedTask| TaskSpan {
@@ -238,7 +238,7 @@ impl RolloutTelemetry {
         });
     }
 
-    /// An object was deleted: a rollout that was in progress ends with it.
+    /// Records the deletion of an object, which ends a rollout in progress.
     pub fn record_deleted<K: Kind>(&self, object: &Object<K>, now: Timestamp) {
         let rollout = object.status.as_ref().and_then(StatusParts::rollout);
         let Some(rollout) = rollout.filter(|r| r.ended_at.is_none() && r.started_at.is_some()) else {
@@ -250,7 +250,7 @@ impl RolloutTelemetry {
     }
 }
 
-/// The engine of a rollout that has ended.
+/// The engine of a rollout that ended.
 fn engine<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> Option<Engine> {
     match end {
         RolloutEnd::Complete(_) => object.status.as_ref().and_then(StatusParts::engine),
@@ -262,7 +262,7 @@ fn ready<K: Kind>(object: &Object<K>) -> Option<&Condition> {
     find_condition(object.status.as_ref()?.conditions(), condition::kind::READY)
 }
 
-/// How a rollout counts that has ended.
+/// The result of a rollout that ended, for metrics.
 fn result<K: Kind>(object: &Object<K>, end: &RolloutEnd) -> RolloutResult {
     let outcome = end.rollout().outcome.unwrap_or(RolloutOutcome::Ready);
     let of_author = ready::<K>(object).is_some_and(|c| is_of_author(&c.reason, &c.message));
@@ -281,7 +281,7 @@ fn seed<'a, K: Kind>(
     RolloutSeed { uid, generation, rebuild, parent, tracestate }
 }
 
-/// The newest value of `elpio.io/rebuild`, or "". It is kept when the annotation is removed, which asks for nothing.
+/// The newest value of `elpio.io/rebuild`, or "". Removing the annotation keeps it, as that requests no rebuild.
 pub fn newest_rebuild<K: Kind>(object: &Object<K>) -> &str {
     let given = object.annotations().get(annotation::REBUILD).filter(|text| !text.is_empty());
     let known =

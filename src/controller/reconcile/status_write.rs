@@ -1,4 +1,5 @@
-//! Writes a status: guarded by the resourceVersion, minimal, and seen by the observer. It computes nothing.
+//! Writes a status: guarded by the resourceVersion, as a minimal patch, and reported to the observer. It
+//! computes nothing.
 
 use kube::{
     Api, ResourceExt,
@@ -23,24 +24,24 @@ use crate::{
     telemetry::{ErrorType, ReconcileStep, step},
 };
 
-/// What became of a status.
+/// The outcome of a status write.
 #[derive(Debug)]
 pub enum StatusWrite {
-    /// The stored status is the same.
+    /// The stored status is already the same.
     Unchanged,
-    /// It is stored, at this resourceVersion.
+    /// Written, at this resourceVersion.
     Written(u64),
-    /// The object is another one by now: deleted, or its status is not the one that this one follows. Reconciled
-    /// again at once, or with back-off after many conflicts; no Event.
+    /// The object has changed: it was deleted, or another writer changed its status. It is reconciled again
+    /// at once, or with back-off after many conflicts; no Event.
     Stale,
-    /// It could not be written, as far as is known: `publish_events` reports it, and `ReconcileResult` retries it
-    /// with back-off.
+    /// The write failed, or its outcome is unknown: `publish_events` reports it and `ReconcileResult` retries
+    /// it with back-off.
     Failed(ApiError),
 }
 
 impl<K: Kind> Reconciler<K> {
-    /// I/O: writes the status if it differs. The resourceVersion keeps a leader that was replaced from undoing
-    /// its successor's; where only the spec changed meanwhile, the status still belongs to its generation.
+    /// I/O: writes the status if it differs. The resourceVersion keeps a replaced leader from overwriting its
+    /// successor's status. If only the spec changed meanwhile, the status is still right for its generation.
     pub(super) async fn write_status(&self, object: &Object<K>, status: &K::Status) -> StatusWrite {
         if object.status.as_ref() == Some(status) && object.unreadable_status.is_none() {
             let now = self.store.get(&ObjectKey::from_object(object));
@@ -63,7 +64,7 @@ impl<K: Kind> Reconciler<K> {
         object: &Object<K>,
         status: &K::Status,
     ) -> Result<StatusWrite, ApiError> {
-        // What could not be read is replaced as a whole.
+        // An unreadable status is replaced as a whole.
         let unreadable = object.unreadable_status.clone().map(Ok);
         let old = unreadable.or_else(|| object.status.as_ref().map(serde_json::to_value)).transpose();
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
@@ -113,7 +114,7 @@ impl<K: Kind> Reconciler<K> {
         }
     }
 
-    /// I/O: the object's resourceVersion now, if it is still the object whose status was computed.
+    /// I/O: the object's current resourceVersion, if its status is still the one that the computation started from.
     async fn resource_version_now(
         &self,
         api: &Api<Object<K>>,
@@ -125,7 +126,7 @@ impl<K: Kind> Reconciler<K> {
             self.store.assume_deleted(object);
             return Ok(None);
         };
-        // An edit of the spec is news for the watch to bring; another status is another writer's.
+        // The watch will deliver an edit of the spec; a changed status means another writer.
         Ok(newer.resource_version().filter(|_| newer.status == object.status))
     }
 

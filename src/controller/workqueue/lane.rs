@@ -1,9 +1,9 @@
-//! Which parts of the queue do not wait for each other. It knows no item.
+//! The lanes of the queue, which do not wait for each other. It knows no items.
 
 use crate::api::Engine;
 
-/// A part of what waits, that no other part holds up: what is written through other webhooks, by other engines.
+/// A part of the queue that no other part can block: its writes pass through other engines' webhooks.
 pub type Lane = usize;
 
-/// How many lanes there are: one for each engine.
+/// The number of lanes: one per engine.
 pub const LANES: usize = Engine::ALL.len();

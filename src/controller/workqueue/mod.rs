@@ -1,7 +1,7 @@
-//! The work queue: which object is reconciled next. One attempt an object at a time, in the order of
-//! [`ready`], with retries and deadlines by time. It knows neither what an object is nor what is done with it.
+//! The work queue: which object to reconcile next. One attempt per object at a time, in the order of
+//! [`ready`], with retries and timers. It knows neither the objects nor how they are reconciled.
 //!
-//! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Users see all three here.
+//! kube's own `Controller` hides its queue: no length, no trigger, no attempt count. Elpio exposes all three.
 
 mod lane;
 pub mod precedence;
@@ -28,33 +28,33 @@ use crate::{
 
 pub use self::lane::{LANES, Lane};
 
-/// One object that is due.
+/// An object to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkItem {
     /// The object.
     pub key: ObjectKey,
-    /// The most important of the reasons.
+    /// The highest-ranking of the pending triggers.
     pub trigger: Trigger,
-    /// How many attempts in a row have failed before this one.
+    /// Consecutive failed attempts before this one.
     pub failures: u32,
-    /// How many attempts in a row met a state that was newer than the one they knew.
+    /// Consecutive attempts that met a newer state than they knew.
     pub conflicts: u32,
-    /// Another manager keeps changing what is corrected: corrections are slowed down.
+    /// Another manager keeps reverting the corrections, so they are slowed down.
     pub contended: bool,
 }
 
-/// When an object is due again without anything happening to it.
+/// When to reconcile an object again without any change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requeue {
-    /// The attempt failed, or has to wait for what no watch reports: again after this time.
+    /// The attempt failed or waits for something that no watch reports: try again after this time.
     pub retry_after: Option<Duration>,
-    /// The attempt met a newer state than it knew: again at once, and it counts as no failure.
+    /// The attempt met a newer state than it knew: try again at once, without counting a failure.
     pub immediate: bool,
-    /// Something ends at this time, whatever happens.
+    /// A deadline: reconcile at this time in any case.
     pub requeue_at: Option<Instant>,
-    /// The API server asked for no request before: only an edit comes sooner.
+    /// The API server asked for no request before this time: only an edit may be earlier.
     pub not_before: Option<Instant>,
-    /// A child or the status, which another manager had changed, was corrected.
+    /// The attempt corrected a child or a status that another manager had changed.
     pub corrected_drift: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct WorkQueue {
 }
 
 impl WorkQueue {
-    /// Measures the queue from now on.
+    /// Sets the metrics of the queue.
     pub fn with_metrics(&self, metrics: QueueMetrics) {
         let _ = self.metrics.set(metrics);
     }
@@ -94,12 +94,12 @@ impl WorkQueue {
         self.metrics.get().into_iter().for_each(record);
     }
 
-    /// Something happened to an object. An edit resets its failures.
+    /// Enqueues an object. An edit resets its failures.
     pub fn add(&self, key: ObjectKey, trigger: Trigger) {
         self.add_to(0, key, trigger);
     }
 
-    /// As [`WorkQueue::add`], in this lane from now on.
+    /// Like [`WorkQueue::add`], but also moves the object to this lane.
     pub fn add_to(&self, lane: Lane, key: ObjectKey, trigger: Trigger) {
         if self.state.lock().add(key, lane, Instant::now(), trigger) {
             self.measure(QueueMetrics::added);
@@ -107,28 +107,28 @@ impl WorkQueue {
         self.wake_all();
     }
 
-    /// What became due may be in any lane.
+    /// Timers may have moved items into any lane.
     fn wake_all(&self) {
         self.wake.iter().for_each(Notify::notify_one);
     }
 
-    /// The object is deleted: nothing is due for it any more.
+    /// Removes a deleted object.
     pub fn remove(&self, key: &ObjectKey) {
         self.state.lock().remove(key);
     }
 
-    /// How many items are due in a lane to apply their children.
+    /// How many due items of a lane will apply children.
     #[must_use]
     pub fn waiting_to_apply(&self, lane: Lane) -> usize {
         self.state.lock().ready.waiting_to_apply(lane)
     }
 
-    /// The next item, as soon as there is one.
+    /// Waits for the next item.
     pub async fn get(&self) -> WorkItem {
         self.get_from(0, || Eligibility::All).await.0
     }
 
-    /// The next item of a lane, as soon as there is one that is eligible.
+    /// Waits for the next eligible item of a lane.
     pub async fn get_from(
         &self,
         lane: Lane,
@@ -147,7 +147,7 @@ impl WorkQueue {
                     self.wake_all();
                 }
                 if let Some((item, precedence, waited)) = state.pop(lane, eligibility(), now) {
-                    // Another worker has to see what is left, and the clock.
+                    // Another worker must handle the remaining items and timers.
                     let more = !state.ready.is_empty() || !state.timers.is_empty();
                     drop(state);
                     self.measure(|m| m.dequeued(waited));
@@ -167,7 +167,7 @@ impl WorkQueue {
         }
     }
 
-    /// An item was processed.
+    /// Marks an item as processed.
     pub fn done(&self, key: &ObjectKey, requeue: &Requeue) {
         let took = self.state.lock().done(key, requeue, Instant::now());
         if let Some(took) = took {
@@ -179,7 +179,7 @@ impl WorkQueue {
         self.wake_all();
     }
 
-    /// What is measured at collection.
+    /// The statistics, for collection.
     pub fn stats(&self) -> QueueStats {
         let (now, state) = (Instant::now(), self.state.lock());
         let running = state.entries.values().filter_map(|entry| entry.processing_since);

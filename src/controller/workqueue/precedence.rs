@@ -1,5 +1,5 @@
-//! Runs edits in namespaces with little to do before a backlog, and edits before retries: while one goes first, few
-//! of the others apply or write a status, and pause after it. It knows no item and no queue.
+//! Runs edits in namespaces with few items before a backlog, and edits before retries: while such a reconcile runs,
+//! only few others apply or write a status, and they pause afterwards. It knows neither items nor the queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,23 +14,23 @@ use crate::{
 /// A namespace with more waiting items than this has a backlog.
 pub(super) const BACKLOG: usize = 16;
 
-/// Of every 16 slots of a lane, this many remain for the other reconciles, to apply and to write statuses.
+/// Of every 16 slots of a lane, how many the other reconciles may still use for applying and for statuses.
 const FEW_OF_16: usize = 1;
 
 /// How long the limit lasts afterwards, since one edit often follows another. A saturated API server delivers the
 /// next edit late, and stays saturated while the other reconciles continue.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// Who goes first, in this order.
+/// The classes of reconciles, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precedence {
-    /// An edit, one of few items in its namespace, while another namespace's backlog waits: before all others.
+    /// An edit in a namespace with few items, while another namespace has a backlog: before everything else.
     Preferred,
     /// An edit: before background work.
     Edit,
-    /// Something else happened: before nothing.
+    /// Another change: before nothing.
     Normal,
-    /// Nothing happened: a retry, or all objects after a start.
+    /// No change: a retry, or a resync after a start.
     Background,
 }
 
@@ -44,14 +44,14 @@ impl From<Trigger> for Precedence {
     }
 }
 
-/// What may begin now.
+/// The reconciles that may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eligibility {
-    /// Only what waits in a namespace with little to do.
+    /// Only those in namespaces with few items.
     Preferred,
-    /// All but background work.
+    /// All except background work.
     Foreground,
-    /// Whatever waits.
+    /// All.
     All,
 }
 
@@ -66,7 +66,7 @@ pub struct PrecedenceGate {
 #[derive(Debug, Default)]
 struct Running {
     by_precedence: [RunningClass; 4],
-    /// By lane: how many reconciles that are not preferred are writing their status.
+    /// By lane: how many status writes that are not preferred are running.
     statuses: [usize; LANES],
 }
 
@@ -74,13 +74,13 @@ struct Running {
 struct RunningClass {
     /// By lane.
     applying: [usize; LANES],
-    /// How many write their status, or wait to.
+    /// How many write their status or wait to.
     writing_status: usize,
     /// When the last reconcile ended.
     ended: Option<Instant>,
 }
 
-/// Counts a running reconcile until it is dropped.
+/// Counts a running reconcile until dropped.
 #[derive(Debug)]
 pub struct PrecedenceGuard {
     gate: Arc<PrecedenceGate>,
@@ -89,7 +89,7 @@ pub struct PrecedenceGuard {
     writes_status: bool,
 }
 
-/// Counts a status write that is not preferred until it is dropped.
+/// Counts a status write that is not preferred until dropped.
 #[derive(Debug)]
 pub struct StatusGuard {
     gate: Arc<PrecedenceGate>,
@@ -146,7 +146,7 @@ impl PrecedenceGate {
         Self { running: Mutex::default(), few, changed: Notify::new() }
     }
 
-    /// While a preferred reconcile goes first, the others leave the API server to it for half as long as they used it.
+    /// While a preferred reconcile goes first, pauses every other one for half as long as it used the API server.
     pub async fn pause(&self, precedence: Precedence, used: Duration) {
         if precedence != Precedence::Preferred && self.running.lock().is_limited() {
             tokio::time::sleep(used / 2).await;
@@ -196,7 +196,7 @@ impl PrecedenceGate {
             class.applying[guard.lane] -= 1;
         }
         class.ended = Some(Instant::now());
-        // Otherwise no waiter could proceed.
+        // Otherwise, no waiter could proceed.
         let is_last = !class.is_running();
         if is_last || guard.precedence == Precedence::Background || running.is_limited() {
             self.changed.notify_waiters();

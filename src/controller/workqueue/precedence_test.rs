@@ -1,4 +1,4 @@
-//! Who runs beside one that goes first.
+//! Which reconciles may run beside one that goes first.
 #![allow(clippy::unwrap_used)]
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The queue against the clock.
+//! The queue with a paused clock.
 #![allow(clippy::unwrap_used)]
 use super::{state::HOT_LOOP_THRESHOLD, *};
 
@@ -10,7 +10,7 @@ fn item(name: &str, trigger: Trigger, failures: u32) -> WorkItem {
     WorkItem { key: key(name), trigger, failures, conflicts: 0, contended: false }
 }
 
-/// The next turn, or nothing when none is due now.
+/// The next item, if one is due now.
 async fn now(queue: &WorkQueue) -> Option<WorkItem> {
     tokio::time::timeout(Duration::from_millis(1), queue.get()).await.ok()
 }
@@ -19,7 +19,7 @@ fn retry(seconds: u64) -> Requeue {
     Requeue { retry_after: Some(Duration::from_secs(seconds)), ..Requeue::default() }
 }
 
-/// Corrects a child of "a" so often that it is contended.
+/// Corrects a child of "a" until it is contended.
 async fn fight(queue: &WorkQueue) {
     for _ in 0..=HOT_LOOP_THRESHOLD {
         queue.add(key("a"), Trigger::Child);
@@ -244,7 +244,7 @@ async fn a_lane_gets_what_is_due_in_it_and_nothing_else() {
     queue.add_to(1, key("other"), Trigger::Resync);
     assert_eq!(queue.get_from(1, || Eligibility::All).await.0.key, key("other"));
     queue.done(&key("other"), &retry(1));
-    // The other lane's worker is the one that sees the time pass.
+    // The other lane's worker is the one whose timer fires.
     let (other, first) = tokio::join!(queue.get_from(1, || Eligibility::All), async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         queue.get_from(0, || Eligibility::All).await

@@ -1,5 +1,5 @@
-//! In which order what is due gets its turn: edits before retries, and one namespace after the other, so that
-//! nobody's flood holds up the others. Lanes do not wait for each other at all. It knows no clock and no object.
+//! The order of due items: edits before retries, and namespaces in turn, so that one namespace's burst does
+//! not delay the others. Lanes never wait for each other. It knows neither clock nor objects.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use crate::{
     },
 };
 
-/// After so many others in a row, background work gets its turn: nothing starves.
+/// After this many foreground items in a row, a background item is next, so that none starves.
 const MAX_CONSECUTIVE_FOREGROUND: u32 = 7;
 
-/// The keys that wait, each once.
+/// The waiting keys, each once.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     lanes: [LaneQueue; LANES],
-    /// Where each key counts, and as what. A key that is edited, or moves to another lane, may stay in its former queue
-    /// too, and is skipped there.
+    /// The lane and precedence of each key. A key that is edited or moves to another lane may also remain in
+    /// its former queue, which then skips it.
     waiting: HashMap<ObjectKey, (Lane, Precedence)>,
     waiting_to_apply: [usize; LANES],
 }
@@ -33,7 +33,6 @@ struct LaneQueue {
 }
 
 impl LaneQueue {
-    /// Whether it is the turn of background work.
     fn is_background_next(&self) -> bool {
         let is_due = self.foreground_in_a_row >= MAX_CONSECUTIVE_FOREGROUND || self.foreground.is_empty();
         is_due && !self.background.is_empty()
@@ -44,7 +43,8 @@ impl LaneQueue {
     }
 }
 
-/// Where a child has changed, or what an object depends on, there is mostly a status to write, and no child.
+/// Whether the reconcile probably applies children: after a change of a child or a dependency, usually only
+/// the status changes.
 fn applies(precedence: Precedence) -> bool {
     precedence != Precedence::Normal
 }
@@ -54,7 +54,7 @@ fn is_background(precedence: Precedence) -> bool {
 }
 
 impl ReadyQueue {
-    /// At the end of its namespace's queue, unless it waits there already.
+    /// Appends a key to its namespace's queue, unless it already waits there.
     pub(super) fn push(&mut self, key: ObjectKey, lane: Lane, precedence: Precedence) {
         let known = self.waiting.get(&key).copied();
         if known.is_some_and(|(at, known)| at == lane && known <= precedence) {
@@ -71,7 +71,7 @@ impl ReadyQueue {
         }
     }
 
-    /// The next key of a lane that is eligible, and whether it is one of few beside another namespace's backlog.
+    /// The next eligible key of a lane, and whether its namespace has few items while another one has a backlog.
     pub(super) fn pop(&mut self, lane: Lane, eligibility: Eligibility) -> Option<(ObjectKey, bool)> {
         loop {
             let queue = &mut self.lanes[lane];
@@ -90,30 +90,29 @@ impl ReadyQueue {
             queue.foreground_in_a_row = if from_background { 0 } else { queue.foreground_in_a_row + 1 };
             let is_one_of_few = self.is_beside_a_backlog(&key.namespace);
             if self.waiting.is_empty() {
-                // A wave leaves no empty tables behind.
+                // Gives back the memory that a burst needed.
                 *self = Self::default();
             }
             return Some((key, is_one_of_few));
         }
     }
 
-    /// Whether few wait in a namespace, while there is a backlog in another one, in any lanes.
+    /// Whether a namespace has few items while another one has a backlog, over all lanes.
     fn is_beside_a_backlog(&self, namespace: &str) -> bool {
         let own: usize = self.lanes.iter().map(|lane| lane.foreground.waiting_of(namespace)).sum();
         own < BACKLOG && self.lanes.iter().any(|lane| lane.foreground.has_backlog())
     }
 
-    /// How many keys wait, in all lanes.
+    /// The number of waiting keys in all lanes.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many keys wait in a lane to apply their children.
+    /// The number of keys in a lane that wait to apply their children.
     pub(super) fn waiting_to_apply(&self, lane: Lane) -> usize {
         self.waiting_to_apply[lane]
     }
 
-    /// Whether none does.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The order of turns.
+//! The order of items.
 use super::*;
 use crate::telemetry::Trigger;
 
@@ -7,7 +7,7 @@ fn key(id: &str) -> ObjectKey {
     ObjectKey { namespace: namespace.into(), name: name.into() }
 }
 
-/// The order in which keys come that were added with these reasons.
+/// The order in which keys with these triggers are popped.
 fn order(added: &[(&str, Trigger)]) -> Vec<String> {
     let mut ready = ReadyQueue::default();
     for (id, trigger) in added {

@@ -1,25 +1,25 @@
 //! The retry table: what follows from each class of error. Used by `reconcile/failure.rs`,
-//! `reconcile/result.rs` and `reconcile/status_write.rs`; a panic takes the plain back-off.
+//! `reconcile/result.rs` and `reconcile/status_write.rs`; a panic uses the plain back-off.
 
 use std::time::Duration;
 
 use crate::{backoff::ExponentialBackoff, telemetry::ErrorType};
 
-/// The pauses between attempts that fail, before jitter.
+/// The back-off of failed attempts, before jitter.
 pub const BACKOFF: ExponentialBackoff =
     ExponentialBackoff::new(Duration::from_secs(1), Duration::from_mins(5));
 
-/// How long an attempt that met a newer state than it knew waits for the watch to bring that state.
+/// How long an attempt that met a newer state waits for the watch to deliver it.
 pub const IMMEDIATE_DELAY: Duration = Duration::from_millis(50);
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {
-    /// Nothing by itself: an edit or a dependency's arrival wakes the object.
+    /// No retry: an edit or a new dependency triggers the next attempt.
     AwaitChange,
-    /// Again after a pause of [`BACKOFF`].
+    /// Retry with the back-off [`BACKOFF`].
     Backoff,
-    /// Again at once, so many times; then [`RetryPolicy::Backoff`].
+    /// Retry at once, this many times; then [`RetryPolicy::Backoff`].
     Immediate(u32),
 }
 
@@ -40,7 +40,7 @@ pub fn policy(class: ErrorType) -> RetryPolicy {
     }
 }
 
-/// How often an attempt that met this error is made again before it counts as a failure.
+/// How often an attempt with this error is repeated before it counts as a failure.
 #[must_use]
 pub fn immediate_retries(class: ErrorType) -> u32 {
     match policy(class) {
@@ -49,8 +49,8 @@ pub fn immediate_retries(class: ErrorType) -> u32 {
     }
 }
 
-/// The pause before the next attempt, after `failures` failed ones before this; `None`: no attempt by itself.
-/// What the API server asks for is obeyed.
+/// The pause before the next attempt after `failures` earlier failures; `None`: no retry. Never shorter than
+/// the API server's `Retry-After`.
 #[must_use]
 pub fn delay(class: ErrorType, failures: u32, retry_after: Option<Duration>) -> Option<Duration> {
     match policy(class) {

@@ -1,15 +1,15 @@
-//! First come, first served within a namespace; the namespaces take turns. It knows neither what waits nor for what.
+//! First in, first out within a namespace; the namespaces take turns. It knows nothing about the items.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use crate::controller::workqueue::precedence::BACKLOG;
 
-/// What waits, by namespace.
+/// The waiting items, by namespace.
 #[derive(Debug)]
 pub(super) struct RoundRobin<T> {
     turns: VecDeque<String>,
     by_namespace: HashMap<String, VecDeque<T>>,
-    /// Namespaces in which more than [`BACKLOG`] wait.
+    /// How many namespaces have more than [`BACKLOG`] waiting items.
     backlogs: usize,
 }
 
@@ -20,7 +20,7 @@ impl<T> Default for RoundRobin<T> {
 }
 
 impl<T> RoundRobin<T> {
-    /// At the end of its namespace's queue.
+    /// Appends an item to its namespace's queue.
     pub fn push(&mut self, namespace: String, item: T) {
         match self.by_namespace.entry(namespace) {
             Entry::Occupied(mut queue) => {
@@ -34,12 +34,12 @@ impl<T> RoundRobin<T> {
         }
     }
 
-    /// The first of the namespace whose turn it is.
+    /// The first item of the next namespace.
     pub fn pop(&mut self) -> Option<T> {
         self.pop_from(usize::MAX)
     }
 
-    /// The first of the next namespace in which no more than so many wait.
+    /// The first item of the next namespace with at most `at_most` waiting items.
     pub fn pop_from(&mut self, at_most: usize) -> Option<T> {
         let next = self.turns.iter().position(|namespace| self.waiting_of(namespace) <= at_most)?;
         let namespace = self.turns.remove(next)?;
@@ -54,12 +54,12 @@ impl<T> RoundRobin<T> {
         item
     }
 
-    /// How many wait in a namespace.
+    /// How many items of a namespace wait.
     pub fn waiting_of(&self, namespace: &str) -> usize {
         self.by_namespace.get(namespace).map_or(0, VecDeque::len)
     }
 
-    /// Whether more than [`BACKLOG`] wait in some namespace.
+    /// Whether a namespace has more than [`BACKLOG`] waiting items.
     pub fn has_backlog(&self) -> bool {
         self.backlogs > 0
     }

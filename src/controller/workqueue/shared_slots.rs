@@ -1,10 +1,10 @@
-//! The slots of a lane: counts the reconciles that apply and those that write a status, and grants free slots. It
-//! writes nothing.
+//! The slots of a lane: counts the reconciles that apply or write a status, and grants free slots. Writes
+//! nothing.
 //!
-//! Reconciles that apply and those that write a status share the slots. If both wait, most of the slots in use
-//! are for statuses, so that a status follows its children at once. Some slots then stay free: requests in flight at a
-//! saturated API server delay its watches, through which every client sees the writes. In a wave of creates, children
-//! go first: more slots are used, and few of them for statuses. Namespaces take turns.
+//! Reconciles that apply and those that write a status share the slots. If both wait, most slots are for
+//! statuses, so that a status follows its children at once. Some slots then stay free: requests in flight at
+//! a saturated API server delay its watches, through which every client sees the writes. In a burst of
+//! creates, children go first: more slots are used, and few of them for statuses. Namespaces take turns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,18 @@ use crate::controller::workqueue::{
     round_robin::RoundRobin,
 };
 
-/// In a wave, this many reconciles or more wait to apply, per slot.
+/// In a burst, at least this many reconciles per slot wait to apply.
 pub(super) const MANY_PER_SLOT: usize = 16;
 
-/// Children go first until so many reconciles are in flight, per slot; then those that wait to write their status are
-/// let through.
+/// Children go first until this many reconciles per slot are in flight; then waiting status writes follow.
 pub(super) const MAX_AHEAD_PER_SLOT: usize = 48;
 
-/// How the slots are used if `ELPIO_CONCURRENCY` is 16.
+/// The use of the slots at an `ELPIO_CONCURRENCY` of 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     /// How many reconciles write at once.
     pub(super) open: usize,
-    /// How many of these write a status if children wait too.
+    /// How many of these write a status while children wait too.
     pub(super) for_statuses: usize,
 }
 
@@ -44,7 +43,7 @@ pub(super) const SLOW_WRITES_PER_SLOT: usize = 8;
 /// A preferred status write does not wait for a slot while fewer than this many are in use.
 const MAX_PREFERRED_STATUSES: usize = 64;
 
-/// The slots, shared by all that use them.
+/// The shared slots of a lane.
 #[derive(Debug)]
 pub(super) struct SharedSlots {
     state: Mutex<SlotsState>,
@@ -59,7 +58,7 @@ pub(super) struct SharedSlots {
 struct SlotsState {
     /// Scaled to `count`.
     split: Split,
-    /// No item is about to apply: statuses may use all slots.
+    /// No item is about to apply, so statuses may use all slots.
     is_idle: bool,
     applying: usize,
     statuses: StatusCounts,
@@ -92,12 +91,12 @@ pub(super) struct StatusSlot {
     counted: Option<StatusGuard>,
 }
 
-/// What a lane has to do, when a reconcile begins.
+/// The load of a lane when a reconcile begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// The precedence of the reconcile.
     pub precedence: Precedence,
-    /// No status of its object has been written.
+    /// No status of the object has been written yet.
     pub is_create: bool,
     /// How many reconciles wait to apply.
     pub waiting: usize,
@@ -106,8 +105,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// How the slots are to be used from now on; `None`: as before. In a wave of edits children do not go first: until
-    /// a new status is written, the API server has an outdated one.
+    /// The split to use from now on; `None`: unchanged. In a burst of edits, children do not go first: until
+    /// the new status is written, the API server holds an outdated one.
     pub(super) fn split(self, count: usize) -> Option<Split> {
         let is_far_ahead = self.in_flight >= count * MAX_AHEAD_PER_SLOT;
         let is_wave = self.is_create && self.waiting >= count * MANY_PER_SLOT;
@@ -125,7 +124,7 @@ impl Split {
     pub(super) fn of(self, count: usize) -> Self {
         let scale = |of_16: usize| (count * of_16).div_ceil(16);
         let open = scale(self.open);
-        // Children always have a slot of several.
+        // With several slots, children always keep one.
         Self { open, for_statuses: scale(self.for_statuses).min(open.saturating_sub(1)).max(1) }
     }
 }
@@ -161,12 +160,12 @@ impl SharedSlots {
         self.gate.enter(self.lane, precedence)
     }
 
-    /// One of them has written, which took so long.
+    /// Pauses a reconcile that used the API server for `used`.
     pub(super) async fn pause(&self, precedence: Precedence, used: Duration) {
         self.gate.pause(precedence, used).await;
     }
 
-    /// Lets children go first, or in step with statuses.
+    /// Chooses between children first and children in step with statuses.
     pub(super) fn balance(self: &Arc<Self>, load: Load) {
         if let Some(split) = load.split(self.count) {
             self.state.lock().split = split.of(self.count);
@@ -174,13 +173,13 @@ impl SharedSlots {
         }
     }
 
-    /// No reconcile begins to apply for a while: statuses may use all slots.
+    /// No reconcile will apply for a while: statuses may use all slots.
     pub(super) fn set_idle(self: &Arc<Self>) {
         self.state.lock().is_idle = true;
         self.grant();
     }
 
-    /// Waits for a slot to apply in. Only one caller may wait at a time.
+    /// Waits for a slot for applying. Only one caller may wait at a time.
     pub(super) async fn acquire_to_apply(self: &Arc<Self>) -> Option<ApplySlot> {
         let (sender, granted) = oneshot::channel();
         {
@@ -209,7 +208,7 @@ impl SharedSlots {
 
     /// Grants free slots to waiting reconciles. Called whenever a slot may have become free.
     pub(super) fn grant(self: &Arc<Self>) {
-        // If the receiver no longer waits, the slot comes back and is dropped, which frees it.
+        // If the receiver stopped waiting, the slot comes back and is dropped, which frees it.
         loop {
             if let Some((waiting, slot)) = self.next_for_status() {
                 drop(waiting.send(slot));

@@ -1,7 +1,7 @@
-//! How the slots are used under which load.
+//! The split of the slots by load.
 use super::*;
 
-/// What 16 slots have to do in a wave of creates.
+/// The load of 16 slots in a burst of creates.
 pub const MANY_CREATES: Load = Load {
     precedence: Precedence::Edit,
     is_create: true,

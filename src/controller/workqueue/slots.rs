@@ -1,6 +1,6 @@
-//! The slot of one reconcile: what it writes, and when a slow write releases the slot. It knows no objects.
+//! The slot of one reconcile: what it writes, and when a slow write releases it. It knows no objects.
 //!
-//! How many slots there are, and whose turn it is: `shared_slots.rs`. Events need no slot: see
+//! `shared_slots.rs` decides how many slots there are and who is next. Events need no slot: see
 //! [`crate::cluster::events`].
 //!
 //! A slow write releases its slot, so that a hanging webhook of an engine blocks no slot. The number of slow writes
@@ -18,8 +18,8 @@ use crate::controller::workqueue::{
 
 pub use crate::controller::workqueue::shared_slots::Load;
 
-/// A write of children or of a status that takes longer releases its slot to another reconcile, and continues. The
-/// status then also loses its precedence.
+/// A write of children or of a status that takes longer continues without its slot, which goes to another
+/// reconcile. A slow status write also loses its precedence.
 const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// The slots of one lane.
@@ -40,13 +40,13 @@ pub struct WorkerSlot {
 }
 
 impl WorkerSlots {
-    /// `count` slots, which are used as far as the gate allows.
+    /// `count` slots, used as far as the gate allows.
     #[must_use]
     pub fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
         Self { shared: Arc::new(SharedSlots::new(count, lane, gate)) }
     }
 
-    /// Waits for a slot to apply in. Only one caller may wait at a time.
+    /// Waits for a slot for applying. Only one caller may wait at a time.
     pub async fn acquire(&self) -> WorkerSlot {
         WorkerSlot {
             applying: self.shared.acquire_to_apply().await,
@@ -57,12 +57,12 @@ impl WorkerSlots {
         }
     }
 
-    /// No reconcile acquires a slot for a while: statuses may use all slots.
+    /// No reconcile will acquire a slot for a while: statuses may use all slots.
     pub fn set_idle(&self) {
         self.shared.set_idle();
     }
 
-    /// Lets children go first, or in step with statuses.
+    /// Chooses between children first and children in step with statuses.
     pub fn balance(&self, load: Load) {
         self.shared.balance(load);
     }
@@ -82,7 +82,7 @@ impl WorkerSlot {
         self.slots.set_idle();
     }
 
-    /// An item begins to apply in it.
+    /// Begins to apply an item in this slot.
     pub fn begin(&mut self, precedence: Precedence) {
         self.applying.get_or_insert_with(|| self.slots.take_to_apply());
         self.precedence = precedence;
@@ -116,7 +116,7 @@ impl WorkerSlot {
         write.await
     }
 
-    /// Releases the slot for applying, and waits for one to write the status.
+    /// Releases the slot for applying and waits for one to write the status.
     pub async fn move_to_status(&mut self, namespace: &str) {
         if self.status.is_some() {
             return;

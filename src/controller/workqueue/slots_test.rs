@@ -1,4 +1,4 @@
-//! How many write their status beside those that apply, and who is next.
+//! How many reconciles write a status beside those that apply, and which one is next.
 #![allow(clippy::unwrap_used)]
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -17,26 +17,26 @@ fn slots_of_lane(count: usize) -> WorkerSlots {
     WorkerSlots::new(count, 0, Arc::new(PrecedenceGate::new(count)))
 }
 
-/// The slot of one that begins to apply.
+/// The slot of a reconcile that begins to apply.
 async fn begin(slots: &WorkerSlots, precedence: Precedence) -> WorkerSlot {
     let mut slot = in_time(slots.acquire()).await.unwrap();
     slot.begin(precedence);
     slot
 }
 
-/// The slot of one that begins to apply, if there is one.
+/// The next free slot for applying, if any.
 async fn next(slots: &WorkerSlots) -> Option<WorkerSlot> {
     let mut slot = in_time(slots.acquire()).await?;
     slot.begin(Precedence::Normal);
     Some(slot)
 }
 
-/// The slot, if it is soon one of those that write their status.
+/// The slot, if it soon gets to write its status.
 async fn to_status(mut slot: WorkerSlot) -> Option<WorkerSlot> {
     in_time(slot.move_to_status("a")).await.map(|()| slot)
 }
 
-/// The same without an end.
+/// Like `to_status`, without a timeout.
 fn spawn_to_status(mut slot: WorkerSlot, namespace: &'static str) -> JoinHandle<WorkerSlot> {
     tokio::spawn(async move {
         slot.move_to_status(namespace).await;
@@ -98,7 +98,7 @@ async fn few_slots_are_for_statuses_while_many_wait_to_apply() {
     let (mut applying, mut in_status) = (Vec::new(), Vec::new());
     for split in [CHILDREN_FIRST, IN_STEP, CHILDREN_FIRST] {
         slots.balance(Load { is_create: split == CHILDREN_FIRST, ..MANY_CREATES });
-        // All end, but for those that wait.
+        // All of them end, except those that wait.
         drop((std::mem::take(&mut applying), std::mem::take(&mut in_status)));
         loop {
             let slot = next(&slots).await;
@@ -251,7 +251,7 @@ async fn few_statuses_beside_one_that_is_preferred_and_all_do_after_it() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(in_status.pop());
     for task in waiting {
-        // The end of one lets all go on.
+        // When one ends, all others continue.
         in_status.push(in_time(task).await.unwrap().unwrap());
     }
 }

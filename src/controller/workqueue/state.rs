@@ -1,5 +1,5 @@
-//! The bookkeeping of the queue: what waits, what is processed, what is due when. It reads no clock and waits
-//! for nothing: `now` is passed in.
+//! The bookkeeping of the queue: what waits, what is being processed, what is due when. It reads no clock
+//! (`now` is an argument) and never waits.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,13 +20,13 @@ use crate::{
     telemetry::Trigger,
 };
 
-/// More than so many corrections of children or of the status in [`HOT_LOOP_WINDOW`] look like another manager that
-/// writes the same fields: from then on, corrections are slowed down.
+/// More corrections of children or the status than this within [`HOT_LOOP_WINDOW`] indicate another manager
+/// that writes the same fields: further corrections are delayed.
 pub(super) const HOT_LOOP_THRESHOLD: u32 = 5;
 const HOT_LOOP_WINDOW: Duration = Duration::from_mins(1);
 const HOT_LOOP_DELAY: Duration = Duration::from_secs(10);
 
-/// What is due, and when.
+/// All items and timers of the queue.
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     pub(super) entries: HashMap<ObjectKey, ItemState>,
@@ -34,19 +34,19 @@ pub(super) struct QueueState {
     pub(super) timers: BTreeSet<(Instant, ObjectKey)>,
 }
 
-/// What is remembered of one object.
+/// The state of one object.
 #[derive(Debug, Default)]
 pub(super) struct ItemState {
-    /// In `ready`, or processed and due again.
+    /// In `ready`, or due again after it is processed.
     pub(super) dirty: Option<Dirty>,
-    /// Processed since.
+    /// Since when it is being processed.
     pub(super) processing_since: Option<Instant>,
     lane: Lane,
     /// In `timers`.
     scheduled: Option<(Instant, Trigger)>,
     failures: u32,
     conflicts: u32,
-    /// The attempt that is processed came before its time, because a child changed.
+    /// The current attempt came before its timer because a child changed.
     triggered_early: bool,
     not_before: Option<Instant>,
     drift_count: (u32, Option<Instant>),
@@ -60,7 +60,7 @@ pub(super) struct Dirty {
     trigger: Trigger,
 }
 
-/// Which trigger is reported when several are pending; the order of the queue is `precedence.rs`.
+/// The rank of a trigger, for choosing which of several to report; `precedence.rs` determines the order of the queue.
 fn trigger_rank(trigger: Trigger) -> u8 {
     match trigger {
         Trigger::Spec => 4,
@@ -72,20 +72,20 @@ fn trigger_rank(trigger: Trigger) -> u8 {
 }
 
 impl ItemState {
-    /// Until when this looks like a hot loop.
+    /// Until when the object counts as in a hot loop.
     fn contended_until(&self, now: Instant) -> Option<Instant> {
         let (count, since) = self.drift_count;
         let until = since.filter(|_| count > HOT_LOOP_THRESHOLD)? + HOT_LOOP_WINDOW;
         (now < until).then_some(until)
     }
 
-    /// How long a child's change has to wait, while this looks like a hot loop.
+    /// How long a child's change must wait because of a hot loop.
     fn hot_loop_delay(&self, now: Instant) -> Option<Duration> {
         self.contended_until(now).map(|until| HOT_LOOP_DELAY.min(until - now))
     }
 
-    /// An attempt that came before its time does not make the delays longer: a child that changes often would
-    /// put off what no watch reports.
+    /// An early attempt must not lengthen the delays: otherwise, a child that changes often would postpone
+    /// the retry of what no watch reports.
     fn count_failure(&mut self, failed: bool) {
         self.failures = match (failed, self.triggered_early) {
             (false, _) => 0,
@@ -117,14 +117,14 @@ impl ItemState {
 }
 
 impl QueueState {
-    /// Something happened to an object. Returns whether it is due now and was not before.
+    /// Enqueues an object. Returns whether it was not due before and is now.
     pub(super) fn add(&mut self, key: ObjectKey, lane: Lane, now: Instant, trigger: Trigger) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
         (entry.deleted, entry.lane) = (false, lane);
         if trigger == Trigger::Spec {
             (entry.failures, entry.not_before) = (0, None);
         }
-        // What another manager may be writing as well: children, and the status.
+        // Another manager may also write these: children and the status.
         let is_contended = matches!(trigger, Trigger::Child | Trigger::Resync);
         let slowed = entry.hot_loop_delay(now).filter(|_| is_contended).map(|delay| now + delay);
         match slowed.max(entry.not_before.filter(|at| *at > now)) {
@@ -136,7 +136,7 @@ impl QueueState {
         }
     }
 
-    /// Returns whether it is new in the queue.
+    /// Returns whether the item is new in the queue.
     fn enqueue(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
         let lane = entry.lane;
@@ -156,7 +156,7 @@ impl QueueState {
         true
     }
 
-    /// The next item of a lane that is eligible, who goes first, and how long it waited.
+    /// The next eligible item of a lane, its precedence, and how long it waited.
     pub(super) fn pop(
         &mut self,
         lane: Lane,
@@ -179,7 +179,7 @@ impl QueueState {
         Some((item, precedence, waited))
     }
 
-    /// Moves what is due from the timers into the queue. Returns how many are new there.
+    /// Moves due items from the timers into the queue. Returns how many of them are new there.
     pub(super) fn promote_due(&mut self, now: Instant) -> usize {
         let mut count = 0;
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
@@ -191,7 +191,7 @@ impl QueueState {
         count
     }
 
-    /// An item was processed. Returns how long that took.
+    /// Ends the processing of an item. Returns how long it took.
     pub(super) fn done(&mut self, key: &ObjectKey, requeue: &Requeue, now: Instant) -> Option<Duration> {
         let entry = self.entries.get_mut(key)?;
         let took = entry.processing_since.take().map(|since| now.duration_since(since));
@@ -209,25 +209,25 @@ impl QueueState {
         self.requeue(key, requeue, now);
         if self.entries.get(key).is_some_and(ItemState::is_idle) {
             self.entries.remove(key);
-            // Room for all objects is needed at a start, and seldom again.
+            // Room for all objects is needed at startup, but seldom later.
             table::shrink(&mut self.entries);
         }
         took
     }
 
     fn requeue(&mut self, key: &ObjectKey, requeue: &Requeue, now: Instant) {
-        // A child's change that was put off is still due.
+        // A child's change that was delayed is still due.
         let keeps_timer = |entry: &ItemState| matches!(entry.scheduled, Some((_, Trigger::Child)));
         if !self.entries.get(key).is_some_and(keeps_timer) {
             self.cancel_timer(key);
         }
         if let Some(dirty) = self.entries.get_mut(key).and_then(|entry| entry.dirty.take()) {
-            // It became due while it was processed; the API server's wish counts for it as well.
+            // It became due while it was processed: the API server's `Retry-After` applies to it too.
             if let Some(at) = requeue.not_before.filter(|at| *at > now && dirty.trigger != Trigger::Spec) {
                 self.add_after(key, at, dirty.trigger);
             } else if let Some(entry) = self.entries.get_mut(key) {
                 self.ready.push(key.clone(), entry.lane, dirty.trigger.into());
-                // As client-go, it has waited since it became due.
+                // As in client-go, its wait counts from when it became due.
                 entry.dirty = Some(dirty);
             }
         }
@@ -237,14 +237,14 @@ impl QueueState {
         if let Some(delay) = requeue.retry_after {
             self.add_after(key, now + delay, Trigger::Retry);
         }
-        // The status tells of the hot loop, and of its end.
+        // The status reports a hot loop, and its end.
         let contended_until = self.entries.get(key).and_then(|entry| entry.contended_until(now));
         if let Some(at) = requeue.requeue_at.into_iter().chain(contended_until).min() {
             self.add_after(key, at, Trigger::Resync);
         }
     }
 
-    /// The object is deleted: nothing is due for it any more.
+    /// Removes a deleted object and its timer.
     pub(super) fn remove(&mut self, key: &ObjectKey) {
         self.cancel_timer(key);
         if let Some(entry) = self.entries.get_mut(key) {
@@ -255,7 +255,7 @@ impl QueueState {
         }
     }
 
-    /// The earlier of two times counts; a child's change is remembered in either.
+    /// The earlier of two times wins; a child's change is remembered in either case.
     fn add_after(&mut self, key: &ObjectKey, at: Instant, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match &mut entry.scheduled {
