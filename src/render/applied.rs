@@ -1,5 +1,5 @@
-//! The result of the apply step, as data: status is computed from what was achieved, never from what was
-//! merely desired. Pure.
+//! The result of the apply step, as data: status is computed from what was achieved, not from what was
+//! desired. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use kube::core::DynamicObject;
 
 use crate::render::ChildId;
 
-/// The children that an object controls, as last seen.
+/// The children that an object controls, as last observed.
 pub type LiveChildren = BTreeMap<ChildId, Arc<DynamicObject>>;
 
 /// The outcome for one desired child.
@@ -15,16 +15,16 @@ pub type LiveChildren = BTreeMap<ChildId, Arc<DynamicObject>>;
 pub enum ChildOutcome {
     /// A write changed it.
     Changed,
-    /// It was already right, or a write left it as it was.
+    /// It was up to date, or the write did not change it.
     Unchanged,
     /// It depends on another child that could not be applied.
     Blocked {
         /// That other child.
         on: ChildId,
     },
-    /// Its name is still in use by what is being deleted.
+    /// Its name is still used by an object that is being deleted.
     NameInUse {
-        /// The object that has the name.
+        /// The object with the name.
         holder: String,
     },
     /// It could not be written.
@@ -32,7 +32,7 @@ pub enum ChildOutcome {
 }
 
 impl ChildOutcome {
-    /// Whether the child is as the spec says.
+    /// Whether the child matches the spec.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         matches!(self, Self::Changed | Self::Unchanged)
@@ -42,7 +42,7 @@ impl ChildOutcome {
 /// Why a child could not be written or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildFailure {
-    /// Reason of the condition `Reconciled`.
+    /// The reason of the condition `Reconciled`.
     pub reason: &'static str,
     /// `error.type`.
     pub class: &'static str,
@@ -50,23 +50,23 @@ pub struct ChildFailure {
     pub message: String,
 }
 
-/// What the apply step achieved.
+/// The result of the apply step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Every desired child, in order.
     pub outcomes: Vec<(ChildId, ChildOutcome)>,
-    /// What is no longer desired and was deleted.
+    /// Children that were no longer desired and are deleted.
     pub deleted: Vec<ChildId>,
-    /// What is no longer desired and could not be deleted.
+    /// Children that are no longer desired but could not be deleted.
     pub delete_failures: Vec<(ChildId, ChildFailure)>,
-    /// What is no longer desired and stays until every desired child is in place.
+    /// Children that are no longer desired but stay until every desired child is in place.
     pub retained: Vec<ChildId>,
-    /// What the message of `Reconciled` adds, whether or not it is true: fields that others change or hold.
+    /// Additions to the message of `Reconciled`, whatever its status: fields that others change or also own.
     pub notes: Vec<String>,
 }
 
 impl Applied {
-    /// Whether the children are as the spec says.
+    /// Whether all children match the spec.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.delete_failures.is_empty() && self.outcomes.iter().all(|(_, outcome)| outcome.is_in_place())
@@ -81,7 +81,7 @@ impl Applied {
         failed.chain(self.delete_failures.iter().map(|(id, failure)| (id, failure)))
     }
 
-    /// What still has a desired name.
+    /// The objects that still have a desired name.
     pub fn names_in_use(&self) -> impl Iterator<Item = &str> {
         self.outcomes.iter().filter_map(|(_, outcome)| match outcome {
             ChildOutcome::NameInUse { holder } => Some(holder.as_str()),
@@ -89,7 +89,7 @@ impl Applied {
         })
     }
 
-    /// What a message adds to a cause: what is retained meanwhile, and the notes.
+    /// Additions to a message about a failure: the retained children, and the notes.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let retained: Vec<String> = self.retained.iter().map(ChildId::to_string).collect();

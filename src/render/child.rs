@@ -1,4 +1,4 @@
-//! One object to send: what it is, what it waits for, and the hash by which it is known again. Pure.
+//! One object to apply: its content, its dependencies, and the hash that identifies what was applied. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +11,27 @@ use crate::{
     foreign::ChildKind,
 };
 
-/// The object that children are made for.
+/// The object that owns the children.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
-    /// `apiVersion` of the owner.
+    /// Its `apiVersion`.
     pub api_version: &'static str,
-    /// `kind` of the owner.
+    /// Its `kind`.
     pub kind: &'static str,
-    /// Namespace of the owner and of its children.
+    /// Its namespace, which its children share.
     pub namespace: &'a str,
-    /// Name of the owner.
+    /// Its name.
     pub name: &'a str,
-    /// Uid of the owner.
+    /// Its uid.
     pub uid: &'a str,
-    /// The label that ties children to the owner: `elpio.io/service` or `elpio.io/function`, and its name.
+    /// The label on its children: `elpio.io/service` or `elpio.io/function`, and the owner's name.
     pub label: (&'static str, &'a str),
-    /// The owner's annotation `elpio.io/build`: put on the pod template when the image is by tag, so that a
-    /// new build makes a new revision.
+    /// Its annotation `elpio.io/build`: copied to the pod template if the image is by tag, so that a new
+    /// build creates a new revision.
     pub build: Option<&'a str>,
 }
 
-/// A child's kind and name; its namespace is the owner's.
+/// A child's kind and name; the namespace is the owner's.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ChildId {
     /// Its kind.
@@ -47,42 +47,42 @@ impl std::fmt::Display for ChildId {
 }
 
 impl ChildId {
-    /// The id of a child.
+    /// The ID of a child.
     pub fn new(kind: ChildKind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into() }
     }
 }
 
-/// One object to send.
+/// One object to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// Its kind and name.
     pub id: ChildId,
-    /// The children that must have been applied before.
+    /// The children that must be applied first.
     pub depends_on: Vec<ChildId>,
-    /// Annotations that are sent but are no part of the hash (trace context).
+    /// Annotations that are applied but not hashed (trace context).
     pub unhashed_annotations: BTreeMap<String, String>,
-    /// How it is written.
+    /// How to write it.
     pub mode: WriteMode,
     body: Value,
     hash: String,
 }
 
-/// How a child is written.
+/// How to write a child.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum WriteMode {
-    /// By server-side apply, whenever something of it is not as it should be.
+    /// Server-side apply, whenever the child differs.
     #[default]
     Apply,
-    /// Created once and never written again.
+    /// Create once, then never write again.
     CreateOnly,
-    /// Left as it is.
+    /// Leave unchanged.
     Retain,
-    /// Changed by this merge patch, and otherwise left as it is.
+    /// Apply this merge patch, and otherwise leave unchanged.
     Patch(Value),
 }
 
-/// Labels, annotations and spec of a child under construction.
+/// A child under construction.
 pub(crate) struct ChildBuilder<S> {
     pub id: ChildId,
     pub version: String,
@@ -93,7 +93,7 @@ pub(crate) struct ChildBuilder<S> {
 }
 
 impl<S: Serialize> ChildBuilder<S> {
-    /// A child of the preferred version, without labels of its own.
+    /// A child of the preferred version without labels.
     pub(crate) fn new(id: ChildId, spec: S) -> Self {
         let version = id.kind.version().to_owned();
         Self {
@@ -106,7 +106,7 @@ impl<S: Serialize> ChildBuilder<S> {
         }
     }
 
-    /// The finished child of an owner.
+    /// The finished child.
     pub(crate) fn build(self, owner: &Owner<'_>) -> Child {
         let mut labels = owner.labels();
         labels.extend(self.labels);
@@ -130,7 +130,7 @@ impl<S: Serialize> ChildBuilder<S> {
 }
 
 impl Owner<'_> {
-    /// The labels of every child and pod of this owner.
+    /// The labels of all children and pods of this owner.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
@@ -142,7 +142,6 @@ impl Owner<'_> {
         ])
     }
 
-    /// The controller reference to this owner.
     fn reference(&self) -> Value {
         json!({
             "apiVersion": self.api_version,
@@ -161,26 +160,26 @@ impl Child {
         Self { id, depends_on, unhashed_annotations: BTreeMap::new(), mode: WriteMode::Apply, body, hash }
     }
 
-    /// A child that is there and stays; only `mode` may still change it.
+    /// A child that already exists and stays; only `mode` may write it.
     #[must_use]
     pub fn existing(id: ChildId, mode: WriteMode) -> Self {
         Self { mode, ..Self::new(id, Vec::new(), Value::Null) }
     }
 
-    /// The whole object: `apiVersion`, `kind`, `metadata`, `spec`.
+    /// The object to apply: `apiVersion`, `kind`, `metadata`, `spec`.
     #[must_use]
     pub fn body(&self) -> &Value {
         &self.body
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 of the body, its keys sorted: the same for the same
-    /// object in every version of the operator.
+    /// The first 16 hexadecimal digits of the SHA-256 of the body with sorted keys: every version of the
+    /// operator computes the same hash for the same object.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// What is sent: the body with the annotation `elpio.io/applied` and the carried ones.
+    /// The manifest to send: the body with the annotation `elpio.io/applied` and the unhashed ones.
     #[must_use]
     pub fn manifest(&self) -> Value {
         let mut manifest = self.body.clone();
@@ -193,8 +192,8 @@ impl Child {
     }
 }
 
-/// The first `digits` hexadecimal digits of the SHA-256 of a value as JSON. `serde_json` keeps its keys sorted, unless
-/// a dependency turns on its feature `preserve_order`.
+/// The first `digits` hexadecimal digits of the SHA-256 of a value as JSON. `serde_json` sorts the keys,
+/// unless a dependency enables its feature `preserve_order`.
 pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
     let mut text = hex(&Sha256::digest(serde_json::to_vec(value).unwrap_or_default()));
     text.truncate(digits);
@@ -205,7 +204,7 @@ pub(crate) fn digest_of(value: &Value, digits: usize) -> String {
 mod tests {
     use super::*;
 
-    /// A newer operator may build the same object in another order, and a dependency may turn on `preserve_order`.
+    /// A newer operator may build the same object in another order, and a dependency may enable `preserve_order`.
     #[test]
     fn the_hash_does_not_depend_on_the_order_of_keys() {
         let child = |body: Value| Child::new(ChildId::new(ChildKind::Service, "a"), Vec::new(), body);

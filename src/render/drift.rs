@@ -1,5 +1,5 @@
-//! Whether what was sent is still there in meaning, though others add defaults and write values in another
-//! form. Pure.
+//! Whether the live object still means what was applied, although others add defaults and normalize values.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +11,31 @@ use crate::{
     render::{Child, duration, quantity::Quantity},
 };
 
-/// Keys by which an item of a list is known, the first that all items sent have.
+/// Keys that identify a list's items: the first one that all applied items have.
 const ITEM_KEYS: [&str; 3] = ["name", "containerPort", "port"];
 
-/// A field that is not as it was sent.
+/// A field that differs from the applied one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Where: `spec.template.spec.containers[web].image`.
+    /// The field's path: `spec.template.spec.containers[web].image`.
     pub path: String,
-    /// What is there instead.
+    /// The live value.
     pub live: Value,
 }
 
-/// The fields of a live child that are not as they were sent, the annotation with the hash included.
+/// The fields of a live child that differ from the applied ones, including the annotation with the hash.
 ///
-/// What others added is no difference. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) is the same as an
-/// absent one. Amounts under `resources` and the refresh interval of an `ExternalSecret` are compared by
-/// value. Order counts where Kubernetes gives it a meaning: `$(NAME)` sees only the variables before it.
-/// `apiVersion` and `kind` of the object itself are left out, because lists of built-in kinds leave them out.
-/// Carried annotations (trace context) are not compared.
+/// Fields added by others do not differ. A zero value (`""`, `0`, `false`, null, `[]`, `{}`) equals an absent
+/// one. Quantities under `resources` and the refresh interval of an `ExternalSecret` compare by value. Order
+/// matters where Kubernetes gives it a meaning: `$(NAME)` sees only earlier variables. The object's own
+/// `apiVersion` and `kind` are skipped, because lists of built-in kinds omit them. Unhashed annotations
+/// (trace context) are skipped.
 #[must_use]
 pub fn differences(sent: &Child, live: &DynamicObject) -> Vec<Difference> {
     let ObjectMeta { name, namespace, labels, annotations, owner_references, .. } = &live.metadata;
     let no_annotations = BTreeMap::new();
-    // Of the metadata, only these fields are ever sent. The store drops an empty map of annotations; each is
-    // named by its key all the same.
+    // Elpio applies no other metadata. The store drops an empty map of annotations, but each annotation is
+    // still reported by its key.
     let metadata = json!({
         "name": name,
         "namespace": namespace,
@@ -53,7 +53,7 @@ pub fn differences(sent: &Child, live: &DynamicObject) -> Vec<Difference> {
     found
 }
 
-/// Compares an object's fields with those that `live` finds by name.
+/// Compares an object's fields with the live ones of the same name.
 fn field_differences<'a>(sent: &Value, live: impl Fn(&str) -> Option<&'a Value>) -> Vec<Difference> {
     let mut found = Vec::new();
     let fields = sent.as_object().into_iter().flatten();
@@ -64,17 +64,17 @@ fn field_differences<'a>(sent: &Value, live: impl Fn(&str) -> Option<&'a Value>)
     found
 }
 
-/// The position of a value, as far as its meaning depends on it.
+/// How to compare a value, depending on its position.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ValueContext {
     Anywhere,
-    /// A list whose order has a meaning.
+    /// A list whose order matters.
     Ordered,
     /// The value of `resources`.
     Resources,
-    /// A map of amounts: `resources.requests`, `resources.limits`.
+    /// A map of quantities: `resources.requests`, `resources.limits`.
     Amounts,
-    /// One amount.
+    /// One quantity.
     Amount,
     /// A Go duration.
     Interval,
@@ -93,7 +93,7 @@ impl ValueContext {
     }
 }
 
-/// The way to a value; it becomes text only where there is a difference.
+/// The path of a value, formatted only if there is a difference.
 enum Path<'a> {
     Root,
     Field(&'a Path<'a>, &'a str),
@@ -105,7 +105,7 @@ impl std::fmt::Display for Path<'_> {
         match self {
             Self::Root => Ok(()),
             Self::Field(Self::Root, name) => f.write_str(name),
-            // Keys of labels and annotations have dots of their own.
+            // Keys of labels and annotations may contain dots.
             Self::Field(parent, name) if name.contains(['.', '/']) => write!(f, "{parent}[{name}]"),
             Self::Field(parent, name) => write!(f, "{parent}.{name}"),
             Self::Item(parent, Value::String(name)) => write!(f, "{parent}[{name}]"),
@@ -148,7 +148,7 @@ fn compare_maps(
     }
 }
 
-/// Items with a key are found by it; others are compared in order, and there must be no more of them.
+/// Finds items by their key, if they have one; compares others in order, without allowing more of them.
 fn compare_lists(
     sent: &[Value],
     live: &[Value],
@@ -179,7 +179,7 @@ fn compare_lists(
     }
 }
 
-/// The item with the sent one's key that is most like it: ports of one number may differ in their protocol.
+/// Compares an item with the most similar live item of the same key: ports with one number may differ by protocol.
 fn compare_item(sent: &Value, live: &[Value], key: &str, path: &Path<'_>, found: &mut Vec<Difference>) {
     let name = sent.get(key).unwrap_or(&Value::Null);
     let path = Path::Item(path, name);
@@ -195,8 +195,7 @@ fn compare_item(sent: &Value, live: &[Value], key: &str, path: &Path<'_>, found:
     }
 }
 
-/// Whether the items that are there of those that were sent stand in their order, each once; others may stand
-/// between them.
+/// Whether the applied items that exist appear in their order, each once; others may be in between.
 fn is_in_order(sent: &[Value], live: &[Value], key: &str) -> bool {
     let names = |items: &[Value], among: &[Value]| -> Vec<Value> {
         let has = |name: &Value| among.iter().any(|item| item.get(key) == Some(name));
@@ -216,7 +215,7 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// Whether both mean the same; what cannot be read must be equal to the letter.
+/// Whether both values mean the same; unreadable ones must be identical.
 fn equal_parsed<T: PartialEq>(sent: &Value, live: &Value, read: impl Fn(&str) -> Option<T>) -> bool {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (read(&text(sent)), read(&text(live))) {

@@ -1,4 +1,4 @@
-//! Tables of what is drift and what is none.
+//! Drift, and what does not count as drift: tables.
 
 use serde_json::{Value, json};
 

@@ -1,15 +1,15 @@
-//! Go durations, as External Secrets and Tekton read them. Pure.
+//! Go durations, as External Secrets and Tekton parse them. Pure.
 //!
-//! `go-parse-duration` was last released in 2021 and gives signed nanoseconds; `humantime` and
-//! `duration-str` read other forms.
+//! `go-parse-duration` was last released in 2021 and returns signed nanoseconds; `humantime` and
+//! `duration-str` parse other formats.
 
 use std::time::Duration;
 
-/// The longest text that is read; the schema holds the same bound.
+/// The longest text accepted, as in the schema.
 const MAX_LENGTH: usize = 32;
 
-/// Reads a Go duration without sign, such as `1h30m`, `1.5h` or `0`; `None` when it is none or too long for
-/// any machine.
+/// Parses an unsigned Go duration, such as `1h30m`, `1.5h` or `0`; `None` if it is invalid or exceeds Go's
+/// range.
 ///
 /// Source: `time.ParseDuration` of Go.
 #[must_use]
@@ -30,11 +30,11 @@ pub fn parse(text: &str) -> Option<Duration> {
         total = total.checked_add(times(number, nanos)?)?;
         rest = tail;
     }
-    // Go keeps nanoseconds in 63 bits: 292 years.
+    // Go stores nanoseconds in 63 bits: 292 years.
     i64::try_from(total).ok().map(|nanos| Duration::from_nanos(nanos.unsigned_abs()))
 }
 
-/// Two letters before one, so that `ms` is not taken for `m`.
+/// Longer units first, so that `ms` is not parsed as `m`.
 const UNITS: [(&str, u128); 6] = [
     ("ns", 1),
     ("us", 1_000),
@@ -44,7 +44,7 @@ const UNITS: [(&str, u128); 6] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// A decimal number times a unit, cut to whole nanoseconds.
+/// A decimal number times a unit, truncated to whole nanoseconds.
 fn times(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let power = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;

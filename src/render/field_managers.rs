@@ -1,4 +1,4 @@
-//! Fields that another manager holds beside Elpio, read from `metadata.managedFields`: server-side apply does
+//! Fields that another manager owns besides Elpio, read from `metadata.managedFields`: server-side apply does
 //! not remove them when the spec drops them. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -6,16 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::api::FIELD_MANAGER;
 
-/// A field that was applied before, is not applied now, and is still there because others hold it.
+/// A field that Elpio applied before, no longer applies, and that still exists because others own it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoOwnedField {
-    /// Where: `spec.template.spec.containers[web].env[A]`.
+    /// The field's path: `spec.template.spec.containers[web].env[A]`.
     pub path: String,
-    /// The managers that hold it.
+    /// The managers that own it.
     pub managers: Vec<String>,
     /// Its JSON pointer in the live object, as segments.
     pointer: Vec<Segment>,
-    /// Where, as steps of a field set.
+    /// The field's path, as steps of a field set.
     steps: Vec<String>,
 }
 
@@ -27,14 +27,14 @@ impl CoOwnedField {
     }
 }
 
-/// A step of a JSON pointer, in the order in which elements can be removed from the last to the first.
+/// A step of a JSON pointer, ordered so that list items are removed from last to first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Index(usize),
     Key(String),
 }
 
-/// Drops the entries of an object, unless another manager holds a field that Elpio applies: most objects have
+/// Drops an object's entries unless another manager also owns a field that Elpio applies: most objects have
 /// none, and the entries are larger than the object.
 pub fn retain_shared(entries: &mut Vec<ManagedFieldsEntry>) {
     let shared =
@@ -44,7 +44,7 @@ pub fn retain_shared(entries: &mut Vec<ManagedFieldsEntry>) {
     }
 }
 
-/// What is still there of the fields that were applied before and are not any more. `before` are the entries
+/// The fields that were applied before, are no longer applied and still exist. `before` are the entries
 /// before the write, `live` is the object after it.
 #[must_use]
 pub fn co_owned(
@@ -63,11 +63,11 @@ pub fn co_owned(
     held
 }
 
-/// The JSON patch that removes these fields from the object at this version.
+/// The JSON patch that removes these fields from the object at this resourceVersion.
 #[must_use]
 pub fn removal(fields: &[CoOwnedField], resource_version: &str) -> Value {
     let mut pointers: Vec<&Vec<Segment>> = fields.iter().map(|field| &field.pointer).collect();
-    // Items of a list from the last to the first, so that no removal moves the next one.
+    // Removes list items from last to first, so that no removal shifts the next one.
     pointers.sort_by(|one, other| other.cmp(one));
     let test =
         serde_json::json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
@@ -87,7 +87,7 @@ impl Segment {
     }
 }
 
-/// The set of Elpio's server-side apply.
+/// The field set of Elpio's server-side apply.
 fn applied_fields(entries: &[ManagedFieldsEntry]) -> Option<&Value> {
     let applied = entries.iter().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
@@ -95,7 +95,7 @@ fn applied_fields(entries: &[ManagedFieldsEntry]) -> Option<&Value> {
     applied?.fields_v1.as_ref().map(|fields| &fields.0)
 }
 
-/// All other managers with their sets; what is written through a subresource is an engine's.
+/// All other managers with their field sets; writes to a subresource belong to an engine.
 fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)> {
     entries.iter().filter_map(|entry| {
         let manager = entry.manager.as_deref()?;
@@ -105,7 +105,7 @@ fn others(entries: &[ManagedFieldsEntry]) -> impl Iterator<Item = (&str, &Value)
     })
 }
 
-/// The members of a set; `.` is the set's own root.
+/// The members of a field set; `.` stands for the set itself.
 fn members(set: &Value) -> impl Iterator<Item = (&String, &Value)> {
     set.as_object().into_iter().flat_map(Map::iter).filter(|(key, _)| *key != ".")
 }
@@ -120,7 +120,7 @@ fn overlap(one: &Value, other: &Value) -> bool {
     })
 }
 
-/// The fields of `before` that `now` lacks: single fields, and items of lists as a whole.
+/// The fields of `before` that `now` lacks: single fields, and whole list items.
 fn collect_dropped<'a>(
     before: &'a Value,
     now: Option<&Value>,
@@ -155,7 +155,7 @@ fn held_field(path: &[&str], entries: &[ManagedFieldsEntry], live: &Value) -> Op
     Some(CoOwnedField { path: text, managers, pointer, steps })
 }
 
-/// The JSON pointer of a field in an object that has it.
+/// The JSON pointer of a field in an object, if the object has it.
 fn locate<'a>(path: impl Iterator<Item = &'a str>, object: &Value) -> Option<Vec<Segment>> {
     let (mut value, mut pointer) = (object, Vec::new());
     for step in path {
@@ -169,7 +169,7 @@ fn locate<'a>(path: impl Iterator<Item = &'a str>, object: &Value) -> Option<Vec
     Some(pointer)
 }
 
-/// The key or index that a step of a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`) means.
+/// The key or index of a step in a field set (`f:name`, `k:{"name":"A"}`, `v:"x"`, `i:0`).
 fn resolve(step: &str, value: &Value) -> Option<Segment> {
     let (kind, rest) = step.split_once(':')?;
     let position = |is: &dyn Fn(&Value) -> bool| value.as_array()?.iter().position(is).map(Segment::Index);
@@ -187,7 +187,7 @@ fn resolve(step: &str, value: &Value) -> Option<Segment> {
     }
 }
 
-/// A step for people: `.image`, `[web]`.
+/// Appends a step for display: `.image`, `[web]`.
 fn append(text: &mut String, step: &str) {
     let (kind, rest) = step.split_once(':').unwrap_or(("", step));
     if kind == "f" {

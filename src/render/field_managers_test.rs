@@ -1,4 +1,4 @@
-//! Field sets as the API server writes them, and what is left of dropped fields.
+//! Field sets as the API server writes them, and the dropped fields that remain.
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use serde_json::json;
@@ -11,7 +11,7 @@ fn entry(manager: &str, operation: &str, subresource: &str, fields: Value) -> Ma
     serde_json::from_value(entry).unwrap()
 }
 
-/// A field set with these variables and the label `a`, if it is held.
+/// A field set with these variables and, if `label`, the label `a`.
 fn set(variables: &[&str], label: bool) -> Value {
     let mut env = Map::from_iter([(".".to_owned(), json!({}))]);
     for name in variables {

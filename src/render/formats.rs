@@ -1,12 +1,12 @@
-//! The forms of names that Kubernetes, DNS and image references ask for, and names that are made of others.
-//! Pure; the schema has the same forms as patterns.
+//! The formats that Kubernetes, DNS and image references require of names, and derived names. Pure; the
+//! schema has the same formats as patterns.
 
-/// At most so many characters, counted as the API server counts `maxLength`.
+/// Whether the text has at most `max` characters, counted as the API server counts `maxLength`.
 pub(crate) fn at_most_chars(text: &str, max: usize) -> bool {
     text.len() <= max || text.chars().count() <= max
 }
 
-/// A label: `first` and the last character are letters or digits, dashes may stand between.
+/// A label: begins with `first`, ends with a letter or digit, may have dashes in between.
 fn is_label(text: &str, first: fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     let inner = |byte: u8| byte == b'-' || lower_or_digit(byte);
@@ -24,17 +24,17 @@ pub(crate) fn is_dns_1035_label(text: &str, max: usize) -> bool {
     text.len() <= max && is_label(text, |byte| byte.is_ascii_lowercase())
 }
 
-/// A DNS-1123 subdomain, which most names of objects are.
+/// A DNS-1123 subdomain, the format of most object names.
 pub(crate) fn is_dns_1123_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| is_label(label, lower_or_digit))
 }
 
-/// A domain name: two labels or more, of at most 63 characters.
+/// A domain name: at least two labels of at most 63 characters each.
 pub(crate) fn is_domain(text: &str) -> bool {
     is_dns_1123_subdomain(text) && text.contains('.') && text.split('.').all(|label| label.len() <= 63)
 }
 
-/// Whether the last label is a number, so that a resolver takes the whole for an address.
+/// Whether the last label is a number, so that resolvers treat the whole as an IP address.
 pub(crate) fn is_address(text: &str) -> bool {
     text.rsplit('.')
         .next()
@@ -47,12 +47,12 @@ pub(crate) fn is_data_key(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// Characters that may stand in an environment variable's name.
+/// Characters allowed in the name of an environment variable.
 pub(crate) fn is_env_text(text: &str) -> bool {
     text.len() <= 256 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=')
 }
 
-/// A label's value that is not empty.
+/// A non-empty label value.
 pub(crate) fn is_label_value(text: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -67,14 +67,14 @@ pub fn is_digest(text: &str) -> bool {
     })
 }
 
-/// An image's repository by the grammar of distribution references: `[host[:port]/]path`.
+/// An image repository in the grammar of distribution references: `[host[:port]/]path`.
 pub(crate) fn is_repository(text: &str) -> bool {
     let in_registry =
         text.split_once('/').is_some_and(|(host, path)| is_registry(host) && is_image_path(path));
     text.len() <= 255 && (in_registry || is_image_path(text))
 }
 
-/// A registry: a host name or an IPv6 address in brackets, and perhaps a port.
+/// A registry: a host name or an IPv6 address in brackets, with an optional port.
 fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
         Some((host, port)) => (host, Some(port)),
@@ -96,7 +96,7 @@ fn is_registry(text: &str) -> bool {
     named && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The path of a repository: lower-case words, with `.`, `_`, `__` or dashes between them.
+/// The path of a repository: lower-case words separated by `.`, `_`, `__` or dashes.
 fn is_image_path(text: &str) -> bool {
     let component = |component: &str| {
         let separators = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -123,7 +123,8 @@ pub(crate) fn is_image_tag(text: &str) -> bool {
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// An image's repository and tag. A colon after the last slash begins the tag; one before it belongs to the registry's port.
+/// An image's repository and tag. A colon after the last slash starts the tag; an earlier one starts the
+/// registry's port.
 pub(crate) fn split_tag(image: &str) -> (&str, Option<&str>) {
     match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),

@@ -1,5 +1,5 @@
-//! The children of a service that KEDA scales: Deployment, Service, and one of `HTTPScaledObject` and
-//! `ScaledObject`. Pure.
+//! The children of a service on KEDA: Deployment, Service, and either `HTTPScaledObject` or `ScaledObject`.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,13 @@ use crate::{
 /// The port of the Service.
 const SERVICE_PORT: u16 = 80;
 
-/// Maximum number of replicas where the spec sets no limit and asks for fewer at least.
+/// The maximum number of replicas if the spec sets none and the minimum is lower.
 const DEFAULT_MAX: u32 = 10;
 
-/// Seconds without a request before the last replica goes.
+/// Seconds without a request before scaling to zero.
 const SCALEDOWN_PERIOD: u32 = 300;
 
-/// The children on KEDA. A child that `children` does not render, or that `in_order` forgets, does not compile.
+/// The children on KEDA, as fields, so that `children` or `in_order` cannot omit one and still compile.
 struct KedaChildren {
     deployment: Child,
     service: Child,
@@ -43,14 +43,13 @@ struct KedaChildren {
 }
 
 impl KedaChildren {
-    /// In the order in which they are applied.
     fn in_order(self) -> Vec<Child> {
         let Self { deployment, service, autoscaler } = self;
         vec![deployment, service, autoscaler]
     }
 }
 
-/// Everything but the secrets, in the order in which it is applied.
+/// All children except the secrets, in apply order.
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let autoscaler = match valid.metric {
         Metric::Cpu => scaled_object(owner, valid),
@@ -71,7 +70,7 @@ pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defau
     .in_order()
 }
 
-/// What the spec asks and KEDA cannot do.
+/// Fields of the spec that KEDA cannot honour.
 pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
     let all = [
         (!valid.ingress, "ingress.enabled", "the HTTP add-on's interceptor cannot restrict its clients"),
@@ -97,14 +96,14 @@ pub(super) fn ignored(valid: &ValidService) -> Vec<IgnoredField> {
         .collect()
 }
 
-/// The labels by which the Deployment and the Service find the pods; they can never change, so only what
-/// identifies.
+/// The labels by which the Deployment and the Service select the pods. They are immutable, so they contain
+/// only the identity.
 fn selector(owner: &Owner<'_>) -> BTreeMap<String, String> {
     BTreeMap::from([(owner.label.0.to_owned(), owner.label.1.to_owned())])
 }
 
-/// Without `replicas`: an autoscaler owns that field. What a container sees is as on Knative: `PORT`, no
-/// variables of the namespace's other Services, a probe on its port.
+/// Without `replicas`: an autoscaler owns that field. The container's environment is the same as on Knative:
+/// `PORT`, no variables for other Services, a probe on its port.
 fn deployment(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Child {
     let annotations = Some(pod::annotations(owner, valid)).filter(|annotations| !annotations.is_empty());
     let spec = DeploymentSpec {
@@ -115,8 +114,8 @@ fn deployment(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> C
                 containers: vec![container(valid, defaults)],
                 enable_service_links: Some(false),
                 image_pull_secrets: Some(pod::image_pull_secrets(valid)).filter(|names| !names.is_empty()),
-                // Sent when none is asked for, too: Kubernetes keeps a copy of the name that no manager
-                // owns, and would restore the last account from it.
+                // Set even if the spec names none: Kubernetes keeps a copy of the name in a field that no
+                // manager owns, and would restore the previous account from it.
                 service_account_name: Some(valid.pod.service_account.clone()),
                 ..PodSpec::default()
             }),
@@ -135,8 +134,8 @@ fn container(valid: &ValidService, defaults: &Defaults) -> Container {
     }
 }
 
-/// Knative's default: the port accepts a connection. It is tried each second, so that a start from zero does
-/// not wait for Kubernetes' ten; as many failures count as Kubernetes would need time for.
+/// Knative's default: the port accepts a connection. Probes every second rather than Kubernetes' ten, to
+/// shorten starts from zero; the failure threshold keeps Kubernetes' total time.
 fn default_probe(port: u16) -> Probe {
     Probe {
         tcp_socket: Some(TCPSocketAction {
@@ -162,13 +161,12 @@ fn service(owner: &Owner<'_>, valid: &ValidService) -> Child {
     ChildBuilder::new(ChildId::new(ChildKind::Service, &valid.name), spec).build(owner)
 }
 
-/// Maximum number of replicas: KEDA needs one.
+/// The maximum number of replicas: KEDA requires one.
 fn max(valid: &ValidService) -> u32 {
     valid.max_scale.unwrap_or_else(|| DEFAULT_MAX.max(valid.min_scale))
 }
 
-/// The `Host` headers that lead to a service: its host, else names that cannot be registered outside the
-/// cluster.
+/// The `Host` headers routed to a service: its host, else names that nobody can register outside the cluster.
 pub(crate) fn hosts(name: &str, namespace: &str, host: Option<&str>) -> Vec<String> {
     match host {
         Some(host) => vec![host.to_owned()],
@@ -197,7 +195,7 @@ fn http_scaled_object(owner: &Owner<'_>, valid: &ValidService, scaling_metric: H
     parts.build(owner)
 }
 
-/// Never to zero: without a pod there is no cpu to measure.
+/// The minimum is never zero: without a pod, there is no CPU usage to measure.
 fn scaled_object(owner: &Owner<'_>, valid: &ValidService) -> Child {
     let name = &valid.name;
     let spec = ScaledObjectSpec {

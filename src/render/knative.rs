@@ -1,4 +1,4 @@
-//! The children of a service that Knative serves: Certificate, Service, `DomainMapping`. Pure.
+//! The children of a service on Knative: Certificate, Service, `DomainMapping`. Pure.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,7 @@ use crate::{
     render::{Child, ChildId, Defaults, Owner, ValidService, child::ChildBuilder, formats::tls_secret, pod},
 };
 
-/// The children on Knative. A child that `children` does not render, or that `in_order` forgets, does not
-/// compile.
+/// The children on Knative, as fields, so that `children` or `in_order` cannot omit one and still compile.
 struct KnativeChildren {
     certificate: Option<Child>,
     service: Child,
@@ -26,14 +25,13 @@ struct KnativeChildren {
 }
 
 impl KnativeChildren {
-    /// In the order in which they are applied.
     fn in_order(self) -> Vec<Child> {
         let Self { certificate, service, domain_mapping } = self;
         certificate.into_iter().chain([service]).chain(domain_mapping).collect()
     }
 }
 
-/// Everything but the secrets, in the order in which it is applied.
+/// All children except the secrets, in apply order.
 pub(super) fn children(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let tls_host = valid.host.as_ref().filter(|_| valid.tls);
     KnativeChildren {
@@ -53,8 +51,8 @@ fn certificate(owner: &Owner<'_>, valid: &ValidService, host: &str) -> Child {
     ChildBuilder::new(ChildId::new(ChildKind::Certificate, host), spec).build(owner)
 }
 
-/// `traffic` is always sent: what another tool pinned would otherwise stay, and a new generation would read
-/// as ready without a request reaching it.
+/// Always sets `traffic`: otherwise another tool's pinned revision would stay, and a new generation would
+/// become ready without receiving requests.
 fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Child {
     let template = RevisionTemplate {
         metadata: TemplateMeta { labels: owner.labels(), annotations: template_annotations(owner, valid) },
@@ -79,8 +77,8 @@ fn service(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Chil
     parts.build(owner)
 }
 
-/// Unless its administrator allows it, Knative refuses a container that adds a capability. Without any the
-/// container keeps those of the runtime, with which root may bind a low port.
+/// Knative rejects a container that adds a capability, unless its administrator allows it. Without any, the
+/// container keeps the runtime's, with which root may bind a low port.
 fn container(valid: &ValidService, security: PodSecurity) -> Container {
     let mut container = pod::container(name::CONTAINER, valid, security);
     if let Some(context) = &mut container.security_context {

@@ -1,5 +1,5 @@
-//! Pure: a valid spec becomes the objects that it asks for. No client, no clock, no tracing; nothing after
-//! `validate` reads the raw spec.
+//! Pure: renders a valid spec into its children. No client, no clock, no tracing; nothing after `validate`
+//! reads the raw spec.
 
 pub mod applied;
 pub(crate) mod child;
@@ -32,7 +32,7 @@ use crate::{
     render::function::build_plan::BuildPlan,
 };
 
-/// The values for what an object leaves out.
+/// The values for fields that an object omits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Defaults {
     /// The engine (`ELPIO_ENGINE`).
@@ -45,12 +45,12 @@ pub struct Defaults {
     pub fetch_image: String,
     /// The URL of the HTTP add-on's interceptor (`ELPIO_KEDA_INTERCEPTOR`).
     pub keda_interceptor: String,
-    /// What is put into the `securityContext` of pods (`ELPIO_POD_SECURITY`).
+    /// The `securityContext` for pods (`ELPIO_POD_SECURITY`).
     pub pod_security: PodSecurity,
 }
 
 impl Defaults {
-    /// The engine of a service: the one that its spec names, else the one that serves already, else the default.
+    /// The engine of a service: the one in its spec, else the one in use, else the default.
     #[must_use]
     pub fn engine_for(&self, named: Option<Engine>, current: Option<Engine>) -> Engine {
         named.or(current).unwrap_or(self.engine)
@@ -70,23 +70,23 @@ impl Default for Defaults {
     }
 }
 
-/// Everything that a valid spec asks for.
+/// The desired state of a valid spec.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
-    /// The children, in the order in which they are applied.
+    /// The children, in apply order.
     pub children: Vec<Child>,
-    /// What the engine cannot do.
+    /// The fields that the engine does not support.
     pub ignored: Vec<IgnoredField>,
-    /// What was decided about a function's builds, for its status.
+    /// The decision about a function's builds, for its status.
     pub build: Option<BuildPlan>,
-    /// When to render again, though nothing changes: what is due then must not begin earlier.
+    /// When to render again without any change: when a delayed build is due.
     pub due_at: Option<Timestamp>,
 }
 
-/// A field that the engine cannot honour.
+/// A field that the engine does not support.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IgnoredField {
-    /// The field, as `ingress.tls`.
+    /// The field, such as `ingress.tls`.
     pub field: &'static str,
     /// Why it has no effect.
     pub why: String,

@@ -12,7 +12,7 @@ use crate::{
     render::{Owner, ValidService},
 };
 
-/// The least port that an unprivileged process may bind.
+/// The lowest port that an unprivileged process may bind.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
 /// The one container.
@@ -31,7 +31,7 @@ pub(super) fn container(name: &str, valid: &ValidService, security: PodSecurity)
     }
 }
 
-/// The environment with `PORT` after it, where Knative puts it too; a user's own wins.
+/// The environment followed by `PORT`, as on Knative; a user's own `PORT` wins.
 pub(super) fn env_with_port(valid: &ValidService) -> Vec<EnvVar> {
     let own = valid.pod.env.iter().any(|var| var.name == PORT_ENV);
     let port =
@@ -39,12 +39,12 @@ pub(super) fn env_with_port(valid: &ValidService) -> Vec<EnvVar> {
     valid.pod.env.iter().cloned().chain((!own).then_some(port)).collect()
 }
 
-/// The Secrets with the credentials to pull the image.
+/// The Secrets with the pull credentials.
 pub(super) fn image_pull_secrets(valid: &ValidService) -> Vec<LocalObjectReference> {
     valid.pod.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
-/// What Knative's `secure-pod-defaults` puts into a container without a security context of its own.
+/// What Knative's `secure-pod-defaults` sets in a container without its own security context.
 /// Source: `defaultSecurityContext` in knative.dev/serving `pkg/apis/serving/v1/revision_defaults.go`.
 fn security_context(security: PodSecurity, port: u16) -> Option<SecurityContext> {
     let low_port = || vec!["NET_BIND_SERVICE".to_owned()];
@@ -63,8 +63,7 @@ fn security_context(security: PodSecurity, port: u16) -> Option<SecurityContext>
     })
 }
 
-/// Annotations of the pod template: the run that built the image, when the image's own name does not change
-/// with a build.
+/// The pod template's annotations: the run that built the image, if a build does not change the image's name.
 pub(super) fn annotations(owner: &Owner<'_>, valid: &ValidService) -> BTreeMap<String, String> {
     let build = owner.build.filter(|_| !valid.pod.pinned);
     build.map(|run| (annotation::BUILD.to_owned(), run.to_owned())).into_iter().collect()

@@ -1,14 +1,13 @@
-//! Kubernetes quantities: their value and their canonical form. Pure.
+//! Kubernetes quantities: value and canonical form. Pure.
 //!
-//! `kube_quantity`, `kube_quantity_2` and `k8s_quantity_parser` parse and add, but do not write the canonical
-//! form: `2.5Gi` stays as it is, where the API server has `2560Mi`.
+//! `kube_quantity`, `kube_quantity_2` and `k8s_quantity_parser` parse and add, but do not produce the
+//! canonical form: they keep `2.5Gi`, which the API server stores as `2560Mi`.
 //!
 //! The rules are those of `k8s.io/apimachinery/pkg/api/resource`: `ParseQuantity` and `CanonicalizeBytes`.
 
 use std::{cmp::Ordering, fmt};
 
-/// Significant digits that are kept; 20 of them times 2^60 still fit into 128 bits, and the API server keeps
-/// 18.
+/// The significant digits kept: 20 digits times 2^60 still fit into 128 bits; the API server keeps 18.
 const DIGITS: u32 = 20;
 
 /// 10^-9 in a milli.
@@ -17,18 +16,17 @@ const NANOS_IN_MILLI: i128 = 1_000_000;
 /// 10^-9 in one.
 const NANOS_IN_ONE: i128 = 1_000_000_000;
 
-/// The greatest value of a quantity with a binary suffix, where the API server cuts.
+/// The largest quantity with a binary suffix: the API server caps it there.
 const BINARY_MAX: i128 = i64::MAX as i128 * NANOS_IN_ONE;
 
-/// An amount with nano precision; smaller fractions are rounded up, away from zero. Equality and order are by
-/// value.
+/// A quantity with nano precision; smaller fractions are rounded up, away from zero. Compares by value.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
     form: SuffixFamily,
 }
 
-/// Which family of suffixes the amount was written with.
+/// The suffix family of the original text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum SuffixFamily {
     Binary,
@@ -57,7 +55,7 @@ impl Ord for Quantity {
 }
 
 impl Quantity {
-    /// Reads what a user wrote; `None` when it is not a quantity, or too large for any machine.
+    /// Parses user input; `None` if it is not a quantity or exceeds the supported range.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, unsigned) = match text.as_bytes().first()? {
@@ -77,13 +75,13 @@ impl Quantity {
         Some(Self { nanos: if negative { -nanos } else { nanos }, form })
     }
 
-    /// Whether the amount is below zero.
+    /// Whether the quantity is below zero.
     #[must_use]
     pub fn is_negative(self) -> bool {
         self.nanos < 0
     }
 
-    /// The amount as the API server keeps resources of a pod: rounded up to thousandths
+    /// The quantity as the API server stores a pod's resources: rounded up to thousandths
     /// (`SetDefaults_ResourceList`).
     #[must_use]
     pub fn in_millis(self) -> i128 {
@@ -92,7 +90,7 @@ impl Quantity {
     }
 }
 
-/// The canonical form: no fraction, the largest suffix of its family that keeps the value.
+/// The canonical form: no fraction, and the largest suffix of the family that keeps the value.
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nanos == 0 {
@@ -115,7 +113,7 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// Divides by the factor as often as nothing is left over.
+/// Divides by the factor for as long as there is no remainder. Returns the quotient and the number of divisions.
 fn without_factor(mut number: i128, factor: i128) -> (i128, usize) {
     let mut times = 0;
     while number % factor == 0 {
@@ -125,7 +123,7 @@ fn without_factor(mut number: i128, factor: i128) -> (i128, usize) {
     (number, times)
 }
 
-/// The family of a suffix, and its exponent: of 2 for the binary ones, else of 10.
+/// A suffix's family and exponent, of 2 for binary suffixes, else of 10.
 fn suffix_exponent(suffix: &str) -> Option<(SuffixFamily, i32)> {
     let decimal = |exponent| Some((SuffixFamily::Decimal, exponent));
     match suffix {
@@ -149,14 +147,14 @@ fn suffix_exponent(suffix: &str) -> Option<(SuffixFamily, i32)> {
     }
 }
 
-/// A decimal number without sign: `digits × 10^exponent`, rounded up.
+/// An unsigned decimal number: `digits × 10^exponent`, rounded up.
 struct Number {
     digits: i128,
     exponent: i32,
 }
 
 impl Number {
-    /// Reads `12`, `1.5`, `.5` and `5.`.
+    /// Parses `12`, `1.5`, `.5` and `5.`.
     fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
@@ -180,7 +178,7 @@ impl Number {
         Some(number)
     }
 
-    /// The number times a factor times 10^exponent, in nanos; `None` when that is too large.
+    /// The number times a factor times 10^exponent, in nanos; `None` if that overflows.
     fn nanos(&self, factor: i128, exponent: i32) -> Option<i128> {
         let digits = self.digits * factor;
         let shift = self.exponent.checked_add(exponent)?.checked_add(9)?;

@@ -1,10 +1,10 @@
-//! Tables of quantities, held against apimachinery.
+//! Quantities, compared with apimachinery: tables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::render::quantity::Quantity;
 
-/// Every line but `1000E` (which apimachinery prints as `1`) was compared with its 0.35 `ParseQuantity` and
-/// `CanonicalizeBytes`.
+/// Checked against `ParseQuantity` and `CanonicalizeBytes` of apimachinery 0.35, except `1000E` (printed as
+/// `1` there).
 #[test]
 fn canonical_forms_are_those_of_apimachinery() {
     let cases = [

@@ -1,4 +1,4 @@
-//! The children of an `ElpioService`, whichever engine serves it. Pure.
+//! The children of an `ElpioService` on either engine. Pure.
 
 use crate::{
     api::Engine,
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// The objects that a valid service asks for, in the order in which they are applied.
+/// The children of a valid service, in apply order.
 #[must_use]
 pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Desired {
     let mut children = external_secrets(owner, valid, defaults);
@@ -21,7 +21,7 @@ pub fn render(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> D
     Desired { children, ignored, ..Desired::default() }
 }
 
-/// One `ExternalSecret` for each secret, in the version that the cluster serves.
+/// One `ExternalSecret` per secret, in the version that the cluster serves.
 fn external_secrets(owner: &Owner<'_>, valid: &ValidService, defaults: &Defaults) -> Vec<Child> {
     let child = |secret: &ValidSecret| {
         let mut parts =

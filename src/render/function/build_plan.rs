@@ -1,4 +1,4 @@
-//! Decides whether a build is due, from what the status remembers and what runs. Pure; it creates nothing.
+//! Decides whether a build is due, from the stored status and the live runs. Pure; it creates nothing.
 
 use std::time::Duration;
 
@@ -24,41 +24,40 @@ use crate::{
     },
 };
 
-/// The pause after a build before the next one of the same function; it doubles while they follow in quick
-/// succession.
+/// The back-off between builds of a function; it doubles while builds follow in quick succession.
 const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(10), Duration::from_mins(5));
 
-/// Where the build of the current inputs stands.
+/// The state of the build for the current inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildState {
-    /// It is to begin now.
+    /// The build starts now.
     Due,
-    /// It is to begin at this time: another began shortly before.
+    /// The build starts at this time, because another one started shortly before.
     Delayed(Timestamp),
-    /// Its run is being deleted before it ended; another follows when it is gone.
+    /// Its run is being deleted before it finished; a new run follows once it is gone.
     Terminating,
-    /// It runs.
+    /// Its run is running.
     Running,
-    /// It succeeded.
+    /// Its run succeeded.
     Succeeded,
-    /// It failed, timed out or was cancelled.
+    /// Its run failed, timed out or was cancelled.
     Failed,
 }
 
-/// What was decided about the builds of a function.
+/// The decision about a function's builds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildPlan {
-    /// The build of the current inputs.
+    /// The build for the current inputs.
     pub build: BuildStatus,
-    /// Where it stands.
+    /// The state of `build`.
     pub state: BuildState,
-    /// What the status remembers as long as the run of `build` is not there.
+    /// The build to keep in the status while the run of `build` does not exist.
     pub fallback: Option<BuildStatus>,
-    /// The build that serves.
+    /// The build that is served.
     pub served: Option<ServedBuild>,
 }
 
-/// Decides about the builds of a function whose status was `previous`.
+/// Decides about the builds of a function, given its stored status `previous`.
 #[must_use]
 pub fn decide(
     valid: &ValidFunction,
@@ -88,23 +87,24 @@ pub fn decide(
     BuildPlan { build: BuildStatus { burst, result, ..build }, state, fallback, served }
 }
 
-/// A run among the children.
+/// The run with this name, if it exists.
 #[must_use]
 pub fn find_run<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a DynamicObject> {
     live.get(&ChildId::new(ChildKind::PipelineRun, name)).map(|run| &**run)
 }
 
-/// A value of `elpio.io/rebuild` that the last build does not answer; its absence asks for nothing.
+/// Whether `elpio.io/rebuild` has a value that the last build did not serve; removing the annotation requests
+/// nothing.
 fn is_rebuild_requested(valid: &ValidFunction, last: Option<&BuildStatus>) -> bool {
     valid.rebuild.is_some() && last.is_none_or(|last| last.rebuild != valid.rebuild)
 }
 
-/// Newer inputs took the place of this run.
+/// Whether newer inputs superseded this run.
 fn is_superseded(run: &DynamicObject) -> bool {
     run.annotations().contains_key(annotation::SUPERSEDED_BY)
 }
 
-/// A build that may have ended since the status was written.
+/// Whether a build may have finished since the status was written.
 fn is_unremembered(last: &BuildStatus, live: &LiveChildren) -> bool {
     last.result.is_none() && find_run(&last.name, live).is_some_and(|run| !is_superseded(run))
 }
@@ -117,7 +117,7 @@ fn is_due(valid: &ValidFunction, last: &BuildStatus, live: &LiveChildren) -> boo
         || marked
 }
 
-/// The build after the last one.
+/// The build that follows the last one.
 fn next_build(valid: &ValidFunction, last: Option<&BuildStatus>) -> BuildStatus {
     let number = last.map_or(0, |last| last.number).saturating_add(1);
     let rebuild = valid.rebuild.clone().or_else(|| last.and_then(|last| last.rebuild.clone()));
@@ -130,7 +130,7 @@ fn next_build(valid: &ValidFunction, last: Option<&BuildStatus>) -> BuildStatus 
     }
 }
 
-/// An earlier build of the same content, which a second build could only repeat.
+/// An earlier build of the same content: a second build could only repeat it.
 fn reusable(valid: &ValidFunction, last: Option<&BuildStatus>, live: &LiveChildren) -> Option<BuildStatus> {
     if is_rebuild_requested(valid, last) || !valid.inputs.is_content_addressed() {
         return None;
@@ -167,7 +167,7 @@ fn state(build: &BuildStatus, last: Option<&BuildStatus>, live: &LiveChildren, n
     }
 }
 
-/// A build whose place another takes.
+/// A build that another one supersedes.
 fn superseded(last: BuildStatus, live: &LiveChildren) -> BuildStatus {
     let run = find_run(&last.name, live).map(run_state);
     let result = last.result.unwrap_or(match run {
@@ -178,8 +178,8 @@ fn superseded(last: BuildStatus, live: &LiveChildren) -> BuildStatus {
     BuildStatus { result: Some(result), ..last }
 }
 
-/// The last build that began: as the status remembers it, or a later one that a run tells of, since a crash
-/// may have come before the status was written.
+/// The last build that started: from the status, or a later one found from its run, because the operator may
+/// have crashed before it wrote the status.
 fn last_build(
     valid: &ValidFunction,
     previous: Option<&ElpioFunctionStatus>,
@@ -202,7 +202,7 @@ fn last_build(
     }
 }
 
-/// What the annotations of a run tell of its build.
+/// The build that a run's annotations describe.
 fn from_run(run: &DynamicObject) -> Option<BuildStatus> {
     let annotations = run.annotations();
     Some(BuildStatus {
@@ -215,7 +215,7 @@ fn from_run(run: &DynamicObject) -> Option<BuildStatus> {
     })
 }
 
-/// The last build in the status of a version that remembered only the name of its run.
+/// The last build, from the status of an older version that stored only the name of its run.
 fn migrated(valid: &ValidFunction, status: &ElpioFunctionStatus, live: &LiveChildren) -> Option<BuildStatus> {
     let name = status.build.clone()?;
     let first = valid.first_build();
@@ -236,14 +236,14 @@ fn migrated(valid: &ValidFunction, status: &ElpioFunctionStatus, live: &LiveChil
     Some(if name == first.name {
         BuildStatus { started_at, result, ..first }
     } else {
-        // Of other inputs, which its name does not tell.
+        // The run is for other inputs, which its name does not identify.
         let rebuild = status.rollout.as_ref().and_then(|rollout| rollout.rebuild.clone());
         BuildStatus { name, number: 1, rebuild, started_at, result, ..BuildStatus::default() }
     })
 }
 
-/// The build that serves: the first of these whose run succeeded, else the one that the status remembers. The
-/// last build is among them, also when its inputs were edited before its end was remembered.
+/// The build to serve: the first of these whose run succeeded, else the one in the status. The last build is
+/// among them, even if its inputs were edited before the status showed its end.
 fn served(
     valid: &ValidFunction,
     builds: &[Option<&BuildStatus>],
@@ -274,16 +274,17 @@ fn pause(build: &BuildStatus) -> SignedDuration {
     SignedDuration::try_from(BACKOFF.delay(earlier)).unwrap_or(SignedDuration::MAX)
 }
 
-/// When the build after this one may begin, if that is not yet.
+/// When the next build may start, if that is in the future.
 fn next_start(last: &BuildStatus, now: Timestamp) -> Option<Timestamp> {
     let pause = pause(last);
     let at = last.started_at.as_ref()?.0.saturating_add(pause).ok()?;
-    // A build that began long after now tells nothing: a clock was set back since, and must hold no build up.
+    // A build that started in the far future proves only that the clock was set back since; it must not delay
+    // any build.
     let latest = now.saturating_add(pause * 2).ok()?;
     (at > now && at <= latest).then_some(at)
 }
 
-/// How many builds have begun in quick succession when one begins at `now`.
+/// The number of builds in quick succession, if one starts at `now`.
 fn next_burst(last: &BuildStatus, now: Timestamp) -> i32 {
     let quiet = last.started_at.as_ref().is_none_or(|at| now.duration_since(at.0) >= pause(last) * 2);
     if quiet { 1 } else { last.burst.unwrap_or(1).saturating_add(1) }

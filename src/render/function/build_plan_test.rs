@@ -1,4 +1,4 @@
-//! When a build is due, as tables: the status, the inputs and the runs of a function.
+//! When a build is due, by the status, the inputs and the runs of a function: tables.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn decide_with(
     decide(valid, Some(previous), &live.into_iter().collect(), now())
 }
 
-/// A build that began `age` seconds ago.
+/// A build that started `age` seconds ago.
 fn build(valid: &ValidFunction, number: i64, age: i64, result: Option<BuildOutcome>) -> BuildStatus {
     BuildStatus {
         name: valid.run_name(number, valid.rebuild.as_deref()),
@@ -178,7 +178,7 @@ fn a_clock_that_was_set_back_holds_no_build_up() {
     }
 }
 
-/// The loop of somebody who annotates all the time.
+/// A user who changes the annotation in a loop.
 #[test]
 fn a_loop_of_rebuilds_builds_a_few_times_an_hour() {
     let mut remembered = status(None);
@@ -270,7 +270,7 @@ fn the_image_that_serves_is_that_of_the_last_good_build() {
     assert_eq!(pruned.served, Some(served("old")), "the service is never asked");
 }
 
-/// Names by which older versions know runs: were one to change, an upgrade would build every function.
+/// Run names of older versions: if one changed, an upgrade would rebuild every function.
 #[test]
 fn the_first_run_has_the_name_that_older_versions_gave_it() {
     let names: Vec<Value> = [function("v1", 3), rebuild(&function("v1", 3), "1")]

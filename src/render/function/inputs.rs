@@ -1,4 +1,4 @@
-//! What a build depends on, and the names that follow from it. Pure.
+//! The inputs of a build, and the names derived from them. Pure.
 
 use serde::Serialize;
 
@@ -7,10 +7,10 @@ use crate::{
     render::{ValidFunction, child::digest_of},
 };
 
-/// What the outcome of a build depends on.
+/// Everything that the outcome of a build depends on.
 ///
-/// A field that is added later must be left out of the hash when it is absent, or every function in every
-/// cluster is built again.
+/// The hash must skip a field added later while it is absent; otherwise an upgrade would rebuild every
+/// function in every cluster.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildInputs {
@@ -20,31 +20,31 @@ pub struct BuildInputs {
     /// The archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
-    /// Where the build pushes.
+    /// The image to push.
     pub image: String,
     /// The builder image.
     pub builder: String,
     /// The runtime.
     pub runtime: String,
-    /// Command of the `web` process.
+    /// The command of the `web` process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
     /// The service account of the build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
-    /// The Secret with the credentials to push.
+    /// The Secret with the push credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push_secret: Option<String>,
-    /// How long it may take, as written.
+    /// The timeout, as written.
     pub timeout: String,
 }
 
 impl ValidFunction {
-    /// The name of the run that is the `number`th build, of the current inputs and for this value of
+    /// The name of the run for the `number`th build, of the current inputs and this value of
     /// `elpio.io/rebuild`.
     ///
-    /// It follows from these alone, so that a build which a crash has cut short is found again. The first
-    /// build's name leaves its number out, as versions did that knew no numbers.
+    /// The name depends on nothing else, so that a run is found again after a crash. The first build's name
+    /// omits the number, for compatibility with versions without numbers.
     #[must_use]
     pub fn run_name(&self, number: i64, rebuild: Option<&str>) -> String {
         let mut named = serde_json::to_value(&self.inputs).unwrap_or_default();
@@ -57,7 +57,7 @@ impl ValidFunction {
         format!("{}-build-{}", self.name, digest_of(&named, 10))
     }
 
-    /// The first build of the function, before it begins.
+    /// The first build of the function, before it starts.
     #[must_use]
     pub fn first_build(&self) -> BuildStatus {
         BuildStatus {
@@ -71,13 +71,14 @@ impl ValidFunction {
 }
 
 impl BuildInputs {
-    /// A hash of the inputs, by which those of two builds are compared.
+    /// A hash for comparing the inputs of two builds.
     #[must_use]
     pub fn hash(&self) -> String {
         digest_of(&serde_json::to_value(self).unwrap_or_default(), 16)
     }
 
-    /// Whether the source is named by its content, a whole commit id, so that a second build finds the same.
+    /// Whether the source is identified by its content (a full commit ID), so that a second build gets the
+    /// same source.
     #[must_use]
     pub fn is_content_addressed(&self) -> bool {
         self.git.as_ref().is_some_and(|git| {

@@ -32,21 +32,21 @@ use crate::{
     },
 };
 
-/// After this time a run that was created or adopted is looked at again.
+/// How soon a created or adopted run is checked again.
 const ADOPTION_CHECK: SignedDuration = SignedDuration::from_secs(1);
 
-/// How a run ended, if it did.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
-    /// It has not ended.
+    /// The run has not finished.
     Running,
-    /// It succeeded.
+    /// The run succeeded.
     Succeeded,
-    /// It failed, timed out or was cancelled.
+    /// The run failed, timed out or was cancelled.
     Failed,
 }
 
-/// How a run ended, by its condition `Succeeded`.
+/// The state of a run, by its condition `Succeeded`.
 #[must_use]
 pub fn run_state(run: &DynamicObject) -> RunState {
     match foreign::condition(run, "Succeeded").and_then(|condition| condition["status"].as_str()) {
@@ -56,14 +56,14 @@ pub fn run_state(run: &DynamicObject) -> RunState {
     }
 }
 
-/// The digest that a run reported.
+/// The digest in a run's results.
 #[must_use]
 pub fn digest(run: &DynamicObject) -> Option<&str> {
     let results = run.data.pointer("/status/results")?.as_array()?;
     results.iter().find(|result| result["name"] == IMAGE_DIGEST)?["value"].as_str()
 }
 
-/// The runs among the children, the newest first.
+/// The runs among the children, newest first.
 #[must_use]
 pub fn runs(live: &LiveChildren) -> Vec<&Arc<DynamicObject>> {
     let mut runs: Vec<_> =
@@ -74,14 +74,13 @@ pub fn runs(live: &LiveChildren) -> Vec<&Arc<DynamicObject>> {
     runs
 }
 
-/// The service that was published, if it is there.
+/// The published service, if it exists.
 #[must_use]
 pub fn published_of<'a>(name: &str, live: &'a LiveChildren) -> Option<&'a Arc<DynamicObject>> {
     live.get(&ChildId::new(ChildKind::ElpioService, name))
 }
 
-/// Everything that a function needs now. `previous` is its status, `traceparent` its rollout's, for what is
-/// written.
+/// The desired children of a function. `previous` is the stored status, `traceparent` its rollout's.
 #[must_use]
 pub fn plan(
     owner: &Owner<'_>,
@@ -109,19 +108,19 @@ pub fn plan(
         service.unhashed_annotations.extend(carried);
         children.push(service);
     } else if published_of(&valid.name, live).is_some() {
-        // Its annotation was removed before the status remembered a build. It serves, so it stays.
+        // Its annotation was removed before the status recorded a build. It serves requests, so it stays.
         children.push(Child::existing(ChildId::new(ChildKind::ElpioService, &valid.name), WriteMode::Retain));
     }
     let due_at = match build.state {
         BuildState::Delayed(at) => Some(at),
-        // A run that is adopted may have ended before; the response to a write is no event that would tell.
+        // An adopted run may have finished earlier; the response to a write triggers no event that would show it.
         BuildState::Due => now.checked_add(ADOPTION_CHECK).ok(),
         _ => None,
     };
     Desired { children, build: Some(build), due_at, ..Desired::default() }
 }
 
-/// The runs that stay: the current one, those to be cancelled, and the last that ended. Others are deleted.
+/// The runs to keep: the current one, those to cancel, and the last finished ones. All others are deleted.
 fn existing_runs(
     owner: &Owner<'_>,
     valid: &ValidFunction,
@@ -149,23 +148,23 @@ fn existing_runs(
     children
 }
 
-/// It was asked to stop, or is being deleted. A queue that holds a run (`PipelineRunPending`) is about to
-/// start it.
+/// Whether the run was cancelled or is being deleted. A pending run (`PipelineRunPending`), which a queue
+/// holds back, is about to start.
 fn is_stopping(run: &DynamicObject) -> bool {
     let status = run.data.pointer("/spec/status").and_then(Value::as_str).unwrap_or_default();
     run.metadata.deletion_timestamp.is_some() || STOPPING.contains(&status)
 }
 
-/// Elpio's labels, where one was removed or changed.
+/// A patch that restores Elpio's labels if one was removed or changed.
 fn labels(owner: &Owner<'_>, run: &DynamicObject) -> Option<Value> {
     let labels = owner.labels();
-    // Those that the watch selects by: a run of an older version has no others.
+    // Only the labels that the watch selects by: a run of an older version has no others.
     let selecting = [label::MANAGED_BY, owner.label.0];
     let complete = selecting.iter().all(|name| run.labels().get(*name) == labels.get(*name));
     (!complete && run.metadata.deletion_timestamp.is_none()).then(|| json!({"metadata": {"labels": labels}}))
 }
 
-/// Two merge patches that have no field in common but `metadata`.
+/// Merges two merge patches that share no field but `metadata`.
 fn merge(mut one: Value, other: Value) -> Value {
     if let (Some(one), Value::Object(other)) = (one.as_object_mut(), other) {
         for (key, value) in other {

@@ -1,6 +1,6 @@
-//! The run that builds a function: the pipeline is part of it, so it works in every namespace. Pure.
+//! The run that builds a function. It embeds its pipeline, so it works in every namespace. Pure.
 //!
-//! What a user chose reaches the scripts of its steps as environment variables only.
+//! User input reaches the scripts of its steps only through environment variables.
 
 use k8s_openapi::api::core::v1::{KeyToPath, PodSecurityContext, SeccompProfile, SecretVolumeSource};
 
@@ -16,19 +16,19 @@ use crate::{
     render::{Child, ChildId, Defaults, Owner, ValidFunction, child::ChildBuilder, function::steps},
 };
 
-/// The result that holds the digest of the pushed image.
+/// The result with the digest of the pushed image.
 pub const IMAGE_DIGEST: &str = "IMAGE_DIGEST";
 
-/// The result that holds, in one line, why the source could not be fetched, or a phase failed.
+/// The result with a one-line reason why fetching the source or a phase failed.
 pub const CAUSE: &str = "CAUSE";
 
-/// The one task of the pipeline. Its steps share the pod, so no volume outlives it.
+/// The pipeline's only task. Its steps share a pod, so no volume outlives it.
 pub const BUILD_TASK: &str = "build";
 
-/// The group of the lifecycle's user in the builders of Paketo, Heroku and Google.
+/// The group of the lifecycle's user in the Paketo, Heroku and Google builders.
 pub(super) const BUILD_GROUP: i64 = 1000;
 
-/// The workspace with the credentials to push.
+/// The workspace with the push credentials.
 pub(super) const REGISTRY: &str = "registry";
 
 /// The parameter that names the image to push.
@@ -45,7 +45,7 @@ const PARAMS: [&str; 8] = [
     "RUNTIME",
 ];
 
-/// The run of a build of the function's current inputs.
+/// The run for a build of the function's current inputs.
 #[must_use]
 pub fn pipeline_run(
     owner: &Owner<'_>,
@@ -86,7 +86,7 @@ pub fn pipeline_run(
     parts.build(owner)
 }
 
-/// The Secret in the form in which registry clients read it: as a file config.json.
+/// The Secret in the format that registry clients read: a file config.json.
 fn registry(secret: &str) -> WorkspaceBinding {
     let item = KeyToPath {
         key: ".dockerconfigjson".to_owned(),
@@ -103,7 +103,7 @@ fn registry(secret: &str) -> WorkspaceBinding {
     }
 }
 
-/// Every parameter has a value, an empty one where the source is of the other sort.
+/// Every parameter has a value; those of the other source type are empty.
 fn param_values(valid: &ValidFunction) -> Vec<Param> {
     let inputs = &valid.inputs;
     let git = inputs.git.as_ref();

@@ -1,4 +1,4 @@
-//! Every decision about a function's runs and its service, as a table over the children and the status.
+//! The decisions about a function's runs and its service, by children and status: a table.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::{
@@ -24,7 +24,7 @@ fn planned(valid: &ValidFunction, previous: Option<&ElpioFunctionStatus>, live: 
     plan(&OWNER, valid, previous, &live, traceparent, &Defaults::default(), now())
 }
 
-/// What is desired, as `mode name` a child, sorted.
+/// The desired children as `mode name`, sorted.
 fn listed(desired: &Desired) -> Vec<String> {
     let word = |mode: &WriteMode| match mode {
         WriteMode::Apply => "apply",
@@ -39,7 +39,7 @@ fn listed(desired: &Desired) -> Vec<String> {
     children
 }
 
-/// The status after a first build, `f`'s, that ended so.
+/// The status after the first build of `f` with this result.
 fn built(valid: &ValidFunction, result: Option<BuildOutcome>) -> ElpioFunctionStatus {
     let first = valid.first_build();
     let served = ServedBuild {

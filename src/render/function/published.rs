@@ -1,4 +1,4 @@
-//! The service that a function publishes once an image is there. Pure; `build_plan` decides which build it runs.
+//! The service that a function publishes once it has an image. Pure; `build_plan` decides which build it runs.
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
@@ -15,9 +15,8 @@ use crate::{
     },
 };
 
-/// What a run of the current inputs built: the image by digest when the run reported one (anything that is no
-/// digest counts as none), else by tag; then the name of the run, which the service puts on its pods, makes a
-/// new revision.
+/// The result of a run for the current inputs: the image by digest if the run reported a valid one, else by
+/// tag. In the latter case, the service puts the run's name on its pods, which creates a new revision.
 #[must_use]
 pub fn served_build(valid: &ValidFunction, run: &str, digest: Option<&str>) -> ServedBuild {
     let Image { repository, tag, .. } = valid.service.image.clone();
@@ -25,7 +24,7 @@ pub fn served_build(valid: &ValidFunction, run: &str, digest: Option<&str>) -> S
     ServedBuild { build: run.to_owned(), repository, tag: tag.filter(|_| digest.is_none()), digest }
 }
 
-/// What a run built, whatever the current inputs are: the image that it was asked to push.
+/// The result of a run whatever the current inputs are: the image that the run was to push.
 #[must_use]
 pub fn built_by(valid: &ValidFunction, run: &DynamicObject) -> ServedBuild {
     let served = served_build(valid, &run.name_any(), digest(run));
@@ -39,9 +38,9 @@ pub fn built_by(valid: &ValidFunction, run: &DynamicObject) -> ServedBuild {
     ServedBuild { repository: repository.to_owned(), tag, ..served }
 }
 
-/// The build that a published service runs. `None` when it carries none.
+/// The build that a published service runs, if it names one.
 ///
-/// Only for a function whose status remembers no build: anybody may have edited the service.
+/// Only for a function whose status has no build: anybody may have edited the service.
 #[must_use]
 pub fn served_by(service: &DynamicObject) -> Option<ServedBuild> {
     let build = service.annotations().get(annotation::BUILD)?.clone();
@@ -50,7 +49,7 @@ pub fn served_by(service: &DynamicObject) -> Option<ServedBuild> {
     Some(ServedBuild { build, repository, tag, digest })
 }
 
-/// The `ElpioService` of a function, with an image that was built.
+/// The `ElpioService` of a function, with a built image.
 #[must_use]
 pub fn published_service(owner: &Owner<'_>, valid: &ValidFunction, served: &ServedBuild) -> Child {
     let mut spec = valid.service.clone();

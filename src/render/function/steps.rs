@@ -1,6 +1,6 @@
 //! The steps of a build: the source, the phases of the Cloud Native Buildpacks lifecycle, the digest. Pure.
 //!
-//! Each phase is a step of its own, so that the code of buildpacks runs where no credentials are mounted.
+//! Each phase is a separate step, so that the code of buildpacks runs without mounted credentials.
 
 use std::collections::BTreeMap;
 
@@ -20,27 +20,27 @@ use crate::{
     },
 };
 
-/// A version of the Platform API that lifecycles from 0.14 on speak, and that has every flag used here.
+/// A Platform API version that lifecycles since 0.14 support, and that has every flag used here.
 const PLATFORM_API: &str = "0.10";
 
-/// Where the source and the build environment are.
+/// The directories of the source and the build environment.
 const SOURCE: &str = "/workspace/source";
 const APP: &str = "/workspace/source/app";
 const PLATFORM: &str = "/workspace/source/platform";
 const LAYERS: &str = "/layers";
-/// Where a builder has the programs of the lifecycle.
+/// Where a builder image keeps the lifecycle binaries.
 const LIFECYCLE: &str = "/cnb/lifecycle";
 const REPORT: &str = "/layers/report.toml";
-/// Where the credentials to push are, in the steps that see them.
+/// Where the push credentials are mounted, in the steps that need them.
 const CREDENTIALS: &str = "/workspace/registry";
-/// The home that Tekton gives every step.
+/// The home directory that Tekton gives every step.
 const HOME: &str = "/tekton/home";
 
-/// What the script of the first step reads, beside its folders.
+/// The parameters of the first step's script, besides its directories.
 const FETCH_PARAMS: [&str; 6] =
     ["SOURCE_URL", "SOURCE_REVISION", "SOURCE_SUBPATH", "SOURCE_ARCHIVE", "ENTRYPOINT", "RUNTIME"];
 
-/// The steps, one after the other.
+/// The steps, in order.
 pub(super) fn steps(valid: &ValidFunction, defaults: &Defaults) -> Vec<Step> {
     let app = || format!("-app={APP}");
     let layers = || format!("-layers={LAYERS}");
@@ -66,7 +66,7 @@ pub(super) fn steps(valid: &ValidFunction, defaults: &Defaults) -> Vec<Step> {
     steps
 }
 
-/// The volumes of the pod; both go with it.
+/// The volumes of the pod; both are deleted with it.
 pub(super) fn volumes() -> Vec<Volume> {
     let volume = |name: &str, size: &str| Volume {
         name: name.to_owned(),
@@ -82,10 +82,10 @@ pub(super) fn volumes() -> Vec<Volume> {
 /// Requests and limits of cpu and memory.
 type Amounts = [(&'static str, &'static str, &'static str); 2];
 
-/// Small enough for a namespace with a quota: Tekton runs the steps in turn, and a quota counts all of them.
+/// Small enough for a namespace with a quota: Tekton runs the steps one by one, but a quota counts all of them.
 const STEP_RESOURCES: Amounts = [("cpu", "50m", "500m"), ("memory", "64Mi", "1Gi")];
 
-/// Compilers run here.
+/// Compilers run in this step.
 const BUILD_RESOURCES: Amounts = [("cpu", "100m", "2"), ("memory", "256Mi", "4Gi")];
 
 fn resources(amounts: &Amounts) -> ResourceRequirements {
@@ -99,7 +99,7 @@ fn resources(amounts: &Amounts) -> ResourceRequirements {
     }
 }
 
-/// What Pod Security's profile `restricted` asks of a container.
+/// Required by the Pod Security Standard `restricted`.
 fn security_context(user: Option<i64>) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -123,7 +123,7 @@ fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
-/// Images with git and curl run as root by default, so the user is named here.
+/// Images with git and curl run as root by default, so the step sets the user.
 fn fetch(defaults: &Defaults) -> Step {
     let chosen = FETCH_PARAMS.map(|name| env_var(name, format!("$(params.{name})")));
     let own = [
@@ -143,7 +143,7 @@ fn fetch(defaults: &Defaults) -> Step {
     }
 }
 
-/// A phase of the lifecycle, as the user of the builder image. The script names what the builder lacks.
+/// A phase of the lifecycle, run as the builder image's user. The script reports a missing lifecycle binary.
 fn phase(name: &'static str, program: &str, args: Vec<String>) -> Step {
     Step {
         name,
@@ -161,7 +161,7 @@ fn phase(name: &'static str, program: &str, args: Vec<String>) -> Step {
     }
 }
 
-/// The phase with the image to push as its last argument.
+/// The phase, with the image to push as its last argument.
 fn with_image(mut step: Step) -> Step {
     step.env.push(env_var(APP_IMAGE, format!("$(params.{APP_IMAGE})")));
     step

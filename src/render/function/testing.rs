@@ -1,4 +1,4 @@
-//! Functions, runs and services for the tables of tests.
+//! Functions, runs and services for table tests.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
 }
 
-/// So many seconds after now.
+/// `seconds` after now.
 pub fn at(seconds: i64) -> Time {
     Time(Timestamp::from_second(now().as_second() + seconds).unwrap())
 }
@@ -37,7 +37,7 @@ pub fn status(last_build: Option<BuildStatus>) -> ElpioFunctionStatus {
     ElpioFunctionStatus { last_build, ..ElpioFunctionStatus::default() }
 }
 
-/// A run of this age in seconds, with the fields of `more` over its own.
+/// A run of this age in seconds; the fields of `more` override its own.
 pub fn run(name: &str, age: i64, succeeded: &str, more: &Value) -> (ChildId, Arc<DynamicObject>) {
     let labels = json!({"app.kubernetes.io/managed-by": "elpio", "elpio.io/function": "f"});
     let mut object = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun",
@@ -52,7 +52,7 @@ pub fn run(name: &str, age: i64, succeeded: &str, more: &Value) -> (ChildId, Arc
     (ChildId::new(ChildKind::PipelineRun, name), Arc::new(serde_json::from_value(object).unwrap()))
 }
 
-/// The published service with the image that somebody gave it.
+/// The published service, with an edited image.
 pub fn serving(build: Option<&str>) -> (ChildId, Arc<DynamicObject>) {
     let annotations = build.map_or(json!({}), |build| json!({"elpio.io/build": build}));
     let object = json!({"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService",

@@ -1,4 +1,4 @@
-//! Rules of the container: image, port, environment, resources, probe. Pure.
+//! Validation of the container: image, port, environment, resources, probe. Pure.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The account that pods run as when none is asked for.
+/// The pods' service account if the spec names none.
 const DEFAULT_ACCOUNT: &str = "default";
 
 const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characters";
@@ -171,7 +171,7 @@ fn env_from(sources: &[pod::EnvFrom], errors: &mut FieldErrors) -> Vec<EnvFromSo
     sources.iter().enumerate().map(valid).collect()
 }
 
-/// The resources at `path` in canonical form; `None` when nothing is asked.
+/// The resources at `path` in canonical form; `None` if there are none.
 pub(super) fn requirements(
     path: &str,
     resources: &Resources,

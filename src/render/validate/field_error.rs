@@ -1,15 +1,15 @@
-//! What is wrong with a spec: field paths and messages, gathered rather than stopped at the first. Pure.
+//! The errors in a spec: field paths and messages, all collected rather than only the first. Pure.
 
 use std::fmt;
 
 use crate::api::redaction::redact;
 
-/// One thing that is wrong with a spec.
+/// One error in a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
-    /// The field, as `spec.env[2].name`.
+    /// The field, such as `spec.env[2].name`.
     pub path: String,
-    /// What is wrong with it.
+    /// The error.
     pub message: String,
 }
 
@@ -24,13 +24,13 @@ impl fmt::Display for FieldError {
 pub(crate) struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// Adds an error. Its message may repeat a value, and is read by many.
+    /// Adds an error. Redacts its message, which may repeat a value and reaches many readers.
     pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let message = redact(&message.into()).into_owned();
         self.0.push(FieldError { path: path.into(), message });
     }
 
-    /// Adds an error unless the rule holds; returns whether it does.
+    /// Adds an error unless `holds`; returns `holds`.
     pub(crate) fn check(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) -> bool {
         if !holds {
             self.add(path, message());
@@ -38,7 +38,7 @@ impl FieldErrors {
         holds
     }
 
-    /// A number within bounds.
+    /// Checks that a number is within bounds.
     pub(crate) fn range(&mut self, path: &str, number: i32, min: i32, max: i32) {
         self.check((min..=max).contains(&number), path, || {
             if max == i32::MAX {
@@ -49,12 +49,12 @@ impl FieldErrors {
         });
     }
 
-    /// A list that is not too long.
+    /// Checks the length of a list.
     pub(crate) fn at_most(&mut self, path: &str, length: usize, max: usize) {
         self.check(length <= max, path, || format!("must have at most {max} items, not {length}"));
     }
 
-    /// A name that no earlier item of the list has.
+    /// Checks that every name in a list is unique.
     pub(crate) fn unique<'a>(
         &mut self,
         list: &str,
@@ -75,7 +75,7 @@ impl FieldErrors {
         }
     }
 
-    /// All errors, unless there are none.
+    /// `Err` with all errors, if any.
     pub(crate) fn into_result(self) -> Result<(), Vec<FieldError>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }

@@ -1,4 +1,4 @@
-//! A raw function becomes a valid one: what is built, and the service that shall run it. Pure.
+//! Validates a raw function: its build, and the service that runs it. Pure.
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
@@ -16,29 +16,29 @@ use crate::{
     },
 };
 
-/// A function whose every field obeys its rule.
+/// A function that passed validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidFunction {
-    /// The function's name, and the service's.
+    /// The name of the function and its service.
     pub name: String,
-    /// What the build's outcome depends on.
+    /// The inputs of the build.
     pub inputs: BuildInputs,
     /// The annotation `elpio.io/rebuild`.
     pub rebuild: Option<String>,
-    /// How many finished runs to retain.
+    /// How many finished runs to keep.
     pub keep: usize,
-    /// Compute resources of each step of a build, where the user chose them.
+    /// Compute resources of each build step, if the user set them.
     pub build_resources: Option<ResourceRequirements>,
-    /// The service, but for the digest of its image.
+    /// The service, without the digest of its image.
     pub service: ElpioServiceSpec,
 }
 
-/// Checks every rule of a function.
+/// Validates a function.
 ///
 /// `rebuild` is its annotation `elpio.io/rebuild`, which [`super::check_annotations`] checks.
 ///
 /// # Errors
-/// Every fault that was found, in the order of the fields.
+/// Every error found, in the order of the fields.
 pub fn validate_function(
     name: &str,
     spec: &ElpioFunctionSpec,
@@ -61,7 +61,7 @@ pub fn validate_function(
         .as_ref()
         .and_then(|resources| container::requirements("spec.build.resources", resources, &mut errors));
     let service = service(spec);
-    // The service's image and name are made from fields that were checked under their own paths.
+    // The service's image and name come from fields that are validated under their own paths.
     let others = validate(name, &service, None, defaults).err().unwrap_or_default();
     for error in others
         .into_iter()
@@ -80,14 +80,14 @@ pub fn validate_function(
     })
 }
 
-/// Empty texts count as absent, so that to write one changes nothing.
+/// Empty strings count as absent, so that adding one changes nothing.
 fn inputs(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) -> BuildInputs {
     source(spec, errors);
     errors.check(formats::is_label_value(&spec.runtime), "spec.runtime", || {
         "must be 1 to 63 letters, digits, dashes, underscores and dots, with a letter or digit at each end".to_owned()
     });
     let (repository, tag) = formats::split_tag(&spec.image);
-    // The published service has it as its repository and tag.
+    // They become the repository and tag of the published service.
     let image = formats::is_repository(repository) && tag.is_none_or(formats::is_image_tag);
     errors
         .check(image, "spec.image", || format!("{:?} must be repository[:tag], without digest", spec.image));
@@ -171,14 +171,14 @@ fn is_https(url: &str) -> bool {
         && !url.contains(char::is_whitespace)
 }
 
-/// An image's name, which can never be taken for an option of a command.
+/// An image name that no command can mistake for an option.
 fn is_reference(image: &str) -> bool {
     image.starts_with(|first: char| first.is_ascii_alphanumeric())
         && formats::at_most_chars(image, 512)
         && !image.contains(char::is_whitespace)
 }
 
-/// The service with the image by tag.
+/// The service, with the image by tag.
 fn service(spec: &ElpioFunctionSpec) -> ElpioServiceSpec {
     let (repository, tag) = formats::split_tag(&spec.image);
     let mut resources = spec.resources.clone();

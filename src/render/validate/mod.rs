@@ -1,5 +1,4 @@
-//! A raw spec becomes a valid type, or the list of all that is wrong with it. Pure; nothing after it reads
-//! the raw spec.
+//! Validates a raw spec: returns a valid type or all errors. Pure; no later step reads the raw spec.
 
 mod container;
 pub(in crate::render) mod field_error;
@@ -24,12 +23,12 @@ pub use crate::render::validate::field_error::FieldError;
 pub(crate) use crate::render::validate::field_error::FieldErrors;
 pub use crate::render::validate::function::{ValidFunction, validate_function};
 
-/// A service whose every field obeys its rule, with the operator's defaults filled in.
+/// A service that passed validation, with the operator's defaults applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidService {
     /// The service's name.
     pub name: String,
-    /// The engine that serves.
+    /// The engine that serves it.
     pub engine: Engine,
     /// The container.
     pub pod: ValidPod,
@@ -37,38 +36,38 @@ pub struct ValidService {
     pub secrets: Vec<ValidSecret>,
     /// The metric that the autoscaler uses.
     pub metric: Metric,
-    /// Target value for each replica.
+    /// The target value per replica.
     pub target: u32,
     /// Minimum number of replicas.
     pub min_scale: u32,
-    /// Maximum number of replicas, when there is a limit.
+    /// The maximum number of replicas, if limited.
     pub max_scale: Option<u32>,
     /// Hard limit on concurrent requests per replica.
     pub concurrency_limit: Option<u32>,
     /// Whether ingress is enabled.
     pub ingress: bool,
-    /// Whether it can be called from outside the cluster: ingress enabled and visibility external.
+    /// Whether it is reachable from outside the cluster: ingress enabled and visibility external.
     pub public: bool,
-    /// The visibility that was asked for.
+    /// The requested visibility.
     pub visibility: Visibility,
     /// The custom domain.
     pub host: Option<String>,
     /// Whether to request a certificate for the host.
     pub tls: bool,
-    /// Who signs it.
+    /// The issuer of the certificate.
     pub issuer: IssuerRef,
-    /// How requests are spread over revisions.
+    /// How requests are split between revisions.
     pub traffic: Vec<TrafficTarget>,
 }
 
-/// A container whose every field obeys its rule.
+/// A container that passed validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidPod {
     /// `repository[:tag][@digest]`.
     pub image: String,
-    /// Whether the image has a digest, so that it can never change under its name.
+    /// Whether the image has a digest, so that it is immutable.
     pub pinned: bool,
-    /// The port that it listens on.
+    /// The port on which it listens.
     pub port: u16,
     /// Environment variables, in order.
     pub env: Vec<EnvVar>,
@@ -76,30 +75,30 @@ pub struct ValidPod {
     pub env_from: Vec<EnvFromSource>,
     /// Compute resources, in canonical form.
     pub resources: Option<ResourceRequirements>,
-    /// How to find out whether it can serve.
+    /// The readiness probe.
     pub readiness_probe: Option<Probe>,
     /// The service account of the pods.
     pub service_account: String,
-    /// Names of the Secrets with the credentials to pull the image.
+    /// The names of the Secrets with the pull credentials.
     pub image_pull_secrets: Vec<String>,
 }
 
 /// A secret to fetch.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ValidSecret {
-    /// Name of the `ExternalSecret` object.
+    /// The name of the `ExternalSecret` object.
     pub name: String,
-    /// What is sent.
+    /// The spec of the object.
     pub spec: ExternalSecretSpec,
 }
 
-/// The longest values of the annotations that are read, in characters.
+/// The annotations that Elpio reads, and their maximum length in characters.
 const MAX_ANNOTATIONS: [(&str, usize); 2] = [(annotation::REBUILD, 253), (annotation::TRACEPARENT, 256)];
 
-/// Adds what is wrong with the annotations that are read to what is wrong with the spec.
+/// Validates the annotations that Elpio reads, and adds their errors to those of the spec.
 ///
 /// # Errors
-/// Every error that was found, those of the annotations first.
+/// Every error found, those of the annotations first.
 pub fn check_annotations<T>(
     annotations: &BTreeMap<String, String>,
     valid: Result<T, Vec<FieldError>>,
@@ -118,11 +117,11 @@ pub fn check_annotations<T>(
     }
 }
 
-/// Checks every rule of a spec: those of the schema again, since an object may be older than it, and those
-/// that need the engine. `current_engine` is the one that serves already: a spec that names none keeps it.
+/// Validates a spec: the schema's rules again, because the object may be older than the schema, and the rules
+/// that depend on the engine. `current_engine` is the engine in use, which a spec without one keeps.
 ///
 /// # Errors
-/// Every error that was found, in the order of the fields.
+/// Every error found, in the order of the fields.
 pub fn validate(
     name: &str,
     spec: &ElpioServiceSpec,

@@ -1,4 +1,4 @@
-//! Rules of scaling, ingress and traffic. Pure.
+//! Validation of scaling, ingress and traffic. Pure.
 
 use crate::{
     api::{
@@ -10,7 +10,7 @@ use crate::{
     render::{Defaults, formats, validate::FieldErrors},
 };
 
-/// Scaling, with what it needs of resources.
+/// Validates scaling, and the resources that it requires.
 pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErrors) {
     let scaling = &spec.scaling;
     errors.range("spec.scaling.minScale", scaling.min_scale, 0, i32::MAX);
@@ -38,7 +38,6 @@ pub(super) fn scaling(spec: &ElpioServiceSpec, engine: Engine, errors: &mut Fiel
     });
 }
 
-/// Ingress.
 pub(super) fn ingress(ingress: &Ingress, errors: &mut FieldErrors) {
     if let Some(host) = &ingress.host {
         host_rules(host, ingress, errors);
@@ -71,7 +70,7 @@ fn host_rules(host: &str, ingress: &Ingress, errors: &mut FieldErrors) {
     errors.check(!inside, path, || format!("{host:?} must not be under cluster.local, .local or .svc"));
 }
 
-/// Who signs certificates.
+/// The issuer of the certificates.
 pub(super) fn issuer(ingress: &Ingress, defaults: &Defaults) -> IssuerRef {
     match &ingress.issuer {
         Some(issuer) => IssuerRef { name: issuer.name.clone(), kind: issuer.kind.as_str() },
@@ -79,7 +78,6 @@ pub(super) fn issuer(ingress: &Ingress, defaults: &Defaults) -> IssuerRef {
     }
 }
 
-/// Traffic.
 pub(super) fn traffic(
     targets: &[TrafficTarget],
     engine: Engine,

@@ -1,4 +1,4 @@
-//! Rules of the secrets to fetch. Pure.
+//! Validation of the external secrets. Pure.
 
 use crate::{
     api::service::ExternalSecret,
@@ -9,8 +9,7 @@ use crate::{
     },
 };
 
-/// The secrets to fetch, in their order. `tls_secret` is the Secret that holds the certificate, if one is
-/// asked for.
+/// The secrets, in order. `tls_secret` is the certificate's Secret, if the spec requests a certificate.
 pub(super) fn external_secrets(
     secrets: &[ExternalSecret],
     tls_secret: Option<&str>,
@@ -26,7 +25,7 @@ pub(super) fn external_secrets(
         .collect()
 }
 
-/// Two controllers that write one Secret undo each other's work for ever.
+/// Two controllers that write one Secret would undo each other's changes for ever.
 fn one_writer(secrets: &[ExternalSecret], tls_secret: Option<&str>, errors: &mut FieldErrors) {
     let written: Vec<&str> = secrets.iter().map(|s| s.secret_name.as_deref().unwrap_or(&s.name)).collect();
     for (index, (secret, name)) in secrets.iter().zip(&written).enumerate() {
@@ -35,7 +34,7 @@ fn one_writer(secrets: &[ExternalSecret], tls_secret: Option<&str>, errors: &mut
             format!("{name:?} is the Secret of the certificate that spec.ingress.tls asks for")
         });
         let first = secrets.iter().zip(&written).position(|(_, other)| other == name).unwrap_or(index);
-        // Two of one name are an error of their own.
+        // Duplicate names are reported as a separate error.
         errors.check(first == index || secrets[first].name == secret.name, &path, || {
             format!("{name:?} is already written by spec.externalSecrets[{first}]")
         });
@@ -47,7 +46,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors
     for (field, name) in
         [("name", &secret.name), ("storeRef", &secret.store_ref), ("secretName", secret_name)]
     {
-        // A bad name that secretName only takes over is one fault, not two.
+        // An invalid name that secretName defaults to is one error, not two.
         let own = field != "secretName" || secret.secret_name.is_some();
         errors.check(!own || formats::is_dns_1123_subdomain(name), &format!("{path}.{field}"), || {
             "must be a lower-case DNS name of at most 253 characters".to_owned()
