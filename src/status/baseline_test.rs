@@ -1,4 +1,4 @@
-//! Which Events are published again after a take-over.
+//! Which Events are published again after a change of leader.
 #![allow(clippy::unwrap_used)]
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -20,7 +20,7 @@ fn condition(type_: &str, second: i64) -> Condition {
     }
 }
 
-/// At second 300, with this rollout.
+/// The input at second 300, with this rollout.
 fn input(
     started: i64,
     ended: i64,
@@ -46,7 +46,7 @@ fn input(
     }
 }
 
-/// The rollout's start and end, and the conditions that are compared, of `Ready` since 100 and `Reconciled` since 200.
+/// The rollout's start and end, and the baseline conditions, with `Ready` since 100 and `Reconciled` since 200.
 #[test]
 fn what_is_recent_is_published_again() {
     let cases: &[(&str, i64, i64, &[&str])] = &[

@@ -14,25 +14,25 @@ use crate::{
     status::lifecycle::exit_code_meaning,
 };
 
-/// The label by which Tekton names a task of a pipeline.
+/// The label with the name of a task in its pipeline.
 const PIPELINE_TASK_LABEL: &str = "tekton.dev/pipelineTask";
 
-/// A run that has come to its end.
+/// A run that finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedBuild {
     /// The `PipelineRun`.
     pub run: String,
     /// Its uid.
     pub uid: String,
-    /// When it began.
+    /// When it started.
     pub started: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
-    /// How it ended.
+    /// Its result.
     pub result: BuildResult,
-    /// Why it failed; empty when it did not.
+    /// Why it failed; empty if it did not.
     pub failure_message: String,
-    /// Its tasks, in the order in which they began.
+    /// Its tasks, by start time.
     pub tasks: Vec<FinishedTask>,
 }
 
@@ -45,13 +45,13 @@ pub struct FinishedTask {
     pub run: String,
     /// Its uid.
     pub uid: String,
-    /// When it began.
+    /// When it started.
     pub started: Timestamp,
-    /// When it ended; with its run, where Tekton has not reported when.
+    /// When it ended; the run's end if Tekton has not reported the task's.
     pub ended: Timestamp,
-    /// How it ended.
+    /// Its result.
     pub result: BuildResult,
-    /// Why it failed; `None` when it did not.
+    /// Why it failed; `None` if it did not.
     pub failure_message: Option<String>,
 }
 
@@ -66,7 +66,7 @@ fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
     text(object, pointer)?.parse().ok()
 }
 
-/// The condition `Succeeded` as (reason, message).
+/// The reason and message of the condition `Succeeded`.
 #[must_use]
 pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
     let condition = foreign::condition(object, "Succeeded");
@@ -75,7 +75,7 @@ pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
     (field("reason"), field("message"))
 }
 
-/// The `TaskRun`s of a run, in the order in which they began.
+/// The `TaskRun`s of a run, by start time.
 fn tasks<'a>(run: &DynamicObject, grandchildren: &'a LiveChildren) -> Vec<&'a DynamicObject> {
     let of_run = |task: &&DynamicObject| {
         task.owner_references().iter().any(|owner| Some(&owner.uid) == run.metadata.uid.as_ref())
@@ -90,7 +90,7 @@ fn tasks<'a>(run: &DynamicObject, grandchildren: &'a LiveChildren) -> Vec<&'a Dy
     tasks
 }
 
-/// Whether tasks of a run are known.
+/// Whether the store has tasks of a run.
 #[must_use]
 pub fn has_tasks(run: &DynamicObject, grandchildren: &LiveChildren) -> bool {
     !tasks(run, grandchildren).is_empty()
@@ -100,8 +100,8 @@ fn task_name(task: &DynamicObject) -> String {
     task.labels().get(PIPELINE_TASK_LABEL).cloned().unwrap_or_else(|| task.name_any())
 }
 
-/// Why a run failed: the failing step of its failing task with the first cause, or the run's own reason and
-/// message where no task is known, or where its tasks only ended with it.
+/// Why a run failed: the failed step of its failed task with the first cause; or the run's own reason and
+/// message, if no task is in the store or its tasks only ended because the run did.
 #[must_use]
 pub fn failure_message(run: &DynamicObject, grandchildren: &LiveChildren) -> String {
     let is_cause = |task: &&DynamicObject| {
@@ -117,11 +117,11 @@ pub fn failure_message(run: &DynamicObject, grandchildren: &LiveChildren) -> Str
     )
 }
 
-/// Why a task failed: `step detect: exit code 100: ...` where a step of it did.
+/// Why a task failed: `step detect: exit code 100: ...` if one of its steps did.
 fn task_failure(task: &DynamicObject) -> String {
     let (reason, message) = succeeded_condition(task);
     let steps = task.data.pointer("/status/steps").and_then(Value::as_array);
-    // Tekton gives the steps behind the one that failed an exit code too.
+    // Tekton also sets an exit code for the steps after the failed one.
     let failed = steps.and_then(|steps| {
         steps.iter().find(|step| step["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0))
     });
@@ -135,13 +135,13 @@ fn task_failure(task: &DynamicObject) -> String {
     let meaning = || exit_code_meaning(name, code).map(str::to_owned);
     let cause = cause(task, step).or_else(meaning).or(Some(message).filter(|text| !echo && !text.is_empty()));
     let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-    // The task's reason tells a time-out from a failure.
+    // The task's reason distinguishes a timeout from a failure.
     let why = if reason == "Failed" { String::new() } else { format!("{reason}: ") };
     format!("step {name}: {why}exit code {code}{cause}")
 }
 
-/// The first cause as the step left it: the result that its script writes, or its termination message where
-/// that is text for people. Tekton's own is a JSON list.
+/// The first cause that the step reported: the result that its script writes, or else its termination
+/// message, unless that is Tekton's JSON list.
 fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
     let results = task.data.pointer("/status/results").and_then(Value::as_array);
     let result = results
@@ -152,7 +152,7 @@ fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
     Some(redact(text).into_owned())
 }
 
-/// The run's end, when it has come and its times are known.
+/// The finished build, if the run has ended and its times are known.
 #[must_use]
 pub fn finished(run: &DynamicObject, grandchildren: &LiveChildren) -> Option<FinishedBuild> {
     let state = run_state(run);
@@ -183,8 +183,8 @@ pub fn finished(run: &DynamicObject, grandchildren: &LiveChildren) -> Option<Fin
     })
 }
 
-/// How a run or a task failed, by Tekton's reason: `Cancelled…`, `PipelineRunTimeout`, `TaskRunCancelled`,
-/// `TaskRunTimeout`.
+/// The result of a failed run or task, by Tekton's reason: `Cancelled…`, `PipelineRunTimeout`,
+/// `TaskRunCancelled`, `TaskRunTimeout`.
 fn failure_result(reason: &str) -> BuildResult {
     if reason.contains("Cancelled") {
         BuildResult::Cancelled
@@ -195,7 +195,7 @@ fn failure_result(reason: &str) -> BuildResult {
     }
 }
 
-/// The end of a task; with its run's where the run ended first: Tekton reports a run a little earlier than its
+/// A finished task. It ends with its run if the run ended first: Tekton reports a run slightly before its
 /// tasks.
 fn finished_task(
     task: &DynamicObject,
@@ -215,7 +215,7 @@ fn finished_task(
         run: task.name_any(),
         uid: task.uid()?,
         started: time(task, "/status/startTime")?,
-        // Never later than the run, so that the span is the same whenever it is sent.
+        // Never later than the run, so that the span is always the same.
         ended: time(task, "/status/completionTime").map_or(ended, |own| own.min(ended)),
         result,
         failure_message: (state == RunState::Failed).then(|| format!("{reason}: {message}")),

@@ -1,4 +1,4 @@
-//! Ends of builds, and the causes of those that failed.
+//! The ends of builds, and the causes of failures.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The conditions that both kinds have: `Ready`, `Reconciled`, and what kstatus reads. Pure.
+//! The conditions that both kinds share: `Ready`, `Reconciled`, and those for kstatus. Pure.
 
 use crate::{
     api::condition::{Condition, kind, reason},
@@ -6,8 +6,8 @@ use crate::{
     status::conditions::{ConditionStatus, NewCondition, find_condition},
 };
 
-/// The conditions of an invalid spec. Those of the parts stay as they were: the children of the last valid
-/// generation still run.
+/// The conditions for an invalid spec. The conditions of the parts are unchanged: the children of the last
+/// valid generation still run.
 #[must_use]
 pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static str]) -> Vec<NewCondition> {
     let listed = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -24,11 +24,11 @@ pub fn invalid(before: &[Condition], errors: &[FieldError], parts: &[&'static st
     own.into_iter().chain(kept).collect()
 }
 
-/// Whether the children are as the spec says.
+/// The condition `Reconciled`: whether the children match the spec.
 #[must_use]
 pub fn reconciled(applied: &Applied, message_when_true: String) -> NewCondition {
     let mut failures: Vec<String> = applied.failures().map(|(_, f)| f.message.clone()).collect();
-    // One cause may concern several children.
+    // Several children may fail for the same cause.
     failures.dedup();
     let first = applied
         .failures()
@@ -56,7 +56,7 @@ pub fn reconciled(applied: &Applied, message_when_true: String) -> NewCondition 
     NewCondition::new(kind::RECONCILED, ConditionStatus::True, reason::RECONCILED, message)
 }
 
-/// The summary: a copy of the first part that failed, else of the first that is not done.
+/// The condition `Ready`: a copy of the first part that failed, else of the first that is not ready.
 pub fn ready(
     reconciled: &NewCondition,
     parts: &[NewCondition],
@@ -74,15 +74,15 @@ pub fn ready(
     }
 }
 
-/// The conditions with the one that kstatus reads where the object is not ready: `Stalled` for what only an
-/// edit heals, `Reconciling` for everything that may pass by itself. A ready object has neither.
+/// Adds the condition that kstatus reads if the object is not ready: `Stalled` if only an edit helps, else
+/// `Reconciling`. A ready object has neither.
 #[must_use]
 pub fn with_kstatus_condition(mut conditions: Vec<NewCondition>) -> Vec<NewCondition> {
     let open = conditions.iter().find(|c| c.kind == kind::READY && c.status != ConditionStatus::True);
     let progress = open.map(|ready| {
         let stalled = matches!(ready.reason.as_str(), reason::INVALID_SPEC | reason::BUILD_FAILED);
         let kind = if stalled { kind::STALLED } else { kind::RECONCILING };
-        // The message is that of `Ready`; it is stored once.
+        // The condition `Ready` has the message, which is stored only once.
         NewCondition::new(kind, ConditionStatus::True, &ready.reason, "see the condition Ready")
     });
     conditions.extend(progress);

@@ -1,4 +1,4 @@
-//! Conditions: set so that their times move only with their status. Pure.
+//! Sets conditions such that their transition times change only with their status. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,39 +8,39 @@ use crate::api::{
     condition::{Condition, kind, reason},
 };
 
-/// The limit that the API server's schema of conditions sets, in characters; counted in bytes here, which are
-/// never fewer.
+/// The limit in the API server's schema for conditions, in characters. Counted in bytes here, which are never
+/// fewer.
 const MESSAGE_LIMIT: usize = 4096;
 
 attribute_values! {
-    /// `status` of a condition.
+    /// The `status` of a condition.
     ConditionStatus {
-        /// It is so.
+        /// The condition holds.
         True = "True",
-        /// It is not.
+        /// The condition does not hold.
         False = "False",
-        /// It is not known yet.
+        /// Not known yet.
         Unknown = "Unknown",
     }
 }
 
-/// A condition without its times.
+/// A condition without a transition time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCondition {
     /// The condition's type.
     pub kind: &'static str,
-    /// Whether it holds.
+    /// The status.
     pub status: ConditionStatus,
-    /// Why, in a word.
+    /// The reason, one `CamelCase` word.
     pub reason: String,
-    /// Why, for people.
+    /// The message.
     pub message: String,
-    /// The generation that it is about, when that is an older one.
+    /// The generation that the condition observed, if that is not the current one.
     pub observed_generation: Option<i64>,
 }
 
 impl NewCondition {
-    /// A condition of the current generation.
+    /// A condition for the current generation.
     pub fn new(
         kind: &'static str,
         condition_status: ConditionStatus,
@@ -57,26 +57,26 @@ impl NewCondition {
     }
 }
 
-/// The condition of a type.
+/// The condition of this type.
 #[must_use]
 pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == kind)
 }
 
-/// Whether what an object waits for failed, by its condition `Ready`.
+/// Whether something that the object waits for failed, by its condition `Ready`.
 #[must_use]
 pub fn is_failing(ready: &Condition) -> bool {
     ready.status != "True" && ready.reason != reason::PROGRESSING
 }
 
-/// Whether the condition of a type is True.
+/// Whether the condition of this type is `True`.
 #[must_use]
 pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
     find_condition(conditions, kind).is_some_and(|c| c.status == ConditionStatus::True.as_str())
 }
 
-/// Sets Elpio's conditions: a condition's time moves only when its status does. Elpio's types that are not
-/// among the new ones are dropped; conditions of other types are another controller's, and stay.
+/// Sets Elpio's conditions; a transition time changes only with the status. Drops conditions of Elpio's types
+/// that are not among the new ones. Conditions of other types belong to other controllers and stay.
 #[must_use]
 pub fn set_conditions(
     previous: &[Condition],
@@ -84,7 +84,7 @@ pub fn set_conditions(
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    // The API server keeps whole seconds.
+    // The API server stores whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let condition = |new_condition: NewCondition| {
         let before = find_condition(previous, new_condition.kind)
@@ -103,7 +103,7 @@ pub fn set_conditions(
     new_conditions.into_iter().map(condition).chain(others).collect()
 }
 
-/// A reason in the form that `metav1.Condition` requires, which engines' own reasons do not always have.
+/// Converts a reason to the format that `metav1.Condition` requires; engines' reasons may differ.
 fn sanitize_reason(text: &str) -> String {
     let kept: String = text
         .chars()
@@ -115,12 +115,12 @@ fn sanitize_reason(text: &str) -> String {
     if fits { kept } else { "Unknown".to_owned() }
 }
 
-/// The reason under which an object that is not ready is counted: a closed set, since a reason that was
-/// copied from an engine counts under the name of its part.
+/// The metric label for why an object is not ready. A closed set: a reason copied from an engine counts under
+/// the name of its part.
 #[must_use]
 pub fn metric_reason(conditions: &[Condition]) -> &'static str {
     let Some(ready) = find_condition(conditions, kind::READY) else { return reason::PROGRESSING };
-    // `Ready` is Progressing during a build and during the start after it; metrics keep the two apart.
+    // `Ready` is Progressing both during a build and during the start after it; metrics distinguish them.
     let builds = || {
         find_condition(conditions, kind::BUILD_READY).is_some_and(|build| build.reason == reason::BUILDING)
     };
@@ -143,7 +143,7 @@ pub fn metric_reason(conditions: &[Condition]) -> &'static str {
     failing.map_or(reason::ENGINE_NOT_READY, |(_, counted)| counted)
 }
 
-/// Elpio's own reasons of `Ready`.
+/// Elpio's own reasons for `Ready`.
 const OWN_REASONS: [&str; 8] = [
     reason::RECONCILED,
     reason::PROGRESSING,

@@ -1,6 +1,6 @@
-//! What the exit codes of the Cloud Native Buildpacks lifecycle mean, for people. Pure; it reads no object.
+//! Explains the exit codes of the Cloud Native Buildpacks lifecycle. Pure; reads no object.
 
-/// The meaning of a phase's exit code, where the lifecycle gives it one.
+/// The meaning of a phase's exit code, if the lifecycle defines one.
 ///
 /// Source: Platform API, "Exit codes"; lifecycle 0.21, `cmd/exit.go` and `platform/exit.go`.
 #[must_use]

@@ -1,7 +1,7 @@
-//! Pure: what was asked, what was achieved and what the children say become a status and the Events of its
-//! transitions. No client, no clock, no tracing: `now` is handed in.
+//! Pure: computes a status, and the Events for its transitions, from the spec, the apply result and the
+//! children. No client, no clock, no tracing: `now` is an argument.
 //!
-//! It is written by `controller/reconcile/status_write.rs`.
+//! `controller/reconcile/status_write.rs` writes it.
 
 pub mod build;
 pub mod common_conditions;
@@ -29,7 +29,7 @@ use crate::{
     status::conditions::{NewCondition, is_true, set_conditions},
 };
 
-/// The facts of one reconcile that a status is computed from, beside the object and its children.
+/// The facts about a reconcile that the status depends on, besides the object and its children.
 #[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Clone, Debug)]
 pub struct StatusInput {
@@ -39,22 +39,22 @@ pub struct StatusInput {
     pub now: Timestamp,
     /// This attempt follows a back-off.
     pub is_retry: bool,
-    /// The rollout of this generation began with this reconcile.
+    /// This reconcile started the rollout of this generation.
     pub rollout_started: bool,
-    /// The status does not describe this generation and this rebuild yet.
+    /// The stored status does not describe this generation and rebuild yet.
     pub first_observation: bool,
     /// The rollout of this generation.
     pub rollout: RolloutStatus,
     /// How long a rollout may take.
     pub rollout_timeout: SignedDuration,
-    /// Another manager keeps changing what Elpio writes.
+    /// Another manager keeps changing fields that Elpio applies.
     pub contended: bool,
-    /// After a start or a take-over: the Events of transitions since this time are published again.
+    /// After a start or a change of leader: publish the Events of transitions since this time again.
     pub republish_since: Option<Timestamp>,
 }
 
 impl StatusInput {
-    /// How long ago the edit was first seen, as the end of a note; nothing once the rollout has ended.
+    /// How long ago the edit was first observed, as the end of a note; empty once the rollout has ended.
     #[must_use]
     pub fn since_edit(&self) -> String {
         let open = self.rollout.started_at.as_ref().filter(|_| self.rollout.ended_at.is_none());
@@ -63,7 +63,7 @@ impl StatusInput {
             .unwrap_or_default()
     }
 
-    /// The message of `Reconciled` when it is true: that another manager writes as well, where one does.
+    /// The message of `Reconciled` when it is `True`, with a remark if another manager keeps changing the objects.
     #[must_use]
     pub fn reconciled_message(&self, done: String) -> String {
         if self.contended {
@@ -73,7 +73,7 @@ impl StatusInput {
         }
     }
 
-    /// The conditions that transitions are found against: the stored ones, without those whose Events are
+    /// The conditions against which transitions are computed: the stored ones, without those whose Events are
     /// published again.
     #[must_use]
     pub fn baseline(&self, stored: &[Condition]) -> Vec<Condition> {
@@ -82,7 +82,7 @@ impl StatusInput {
         if is_recent(&self.rollout.started_at) {
             return Vec::new();
         }
-        // An object that was ready all along has an Event for its rollout's end, but no transition.
+        // An object that stayed ready has an Event for its rollout's end, but no transition.
         let is_old = |condition: &&Condition| {
             condition.last_transition_time.0 < since
                 && !(condition.type_ == kind::READY && is_recent(&self.rollout.ended_at))
@@ -91,7 +91,7 @@ impl StatusInput {
     }
 }
 
-/// What the status of every kind ends with.
+/// The fields that every kind's status has.
 #[derive(Debug)]
 struct CommonStatus {
     conditions: Vec<Condition>,
@@ -100,7 +100,7 @@ struct CommonStatus {
 }
 
 impl CommonStatus {
-    /// The conditions with their times, whether the object is ready by them, and its rollout.
+    /// Computes the conditions with their times, whether the object is ready, and its rollout.
     fn new(before: &[Condition], conditions: Vec<NewCondition>, input: &StatusInput) -> Self {
         let conditions = common_conditions::with_kstatus_condition(conditions);
         let conditions = set_conditions(before, conditions, input.generation, input.now);
@@ -110,36 +110,36 @@ impl CommonStatus {
     }
 }
 
-/// A new status, and the Events of its transitions.
+/// A new status, and the Events for its transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusUpdate<T> {
-    /// The whole new status.
+    /// The complete new status.
     pub status: T,
-    /// What is worth an Event, in the order in which it happened.
+    /// The Events, in the order of the transitions.
     pub events: Vec<NewEvent>,
-    /// When the status may be another one, although no child changes.
+    /// When the status may change without a change of any child.
     pub recheck_at: Option<Timestamp>,
 }
 
-/// A reconcile as far as it came.
+/// The result of a reconcile so far.
 #[derive(Debug)]
 pub enum Observation<'a, V> {
-    /// The spec breaks rules; nothing was written.
+    /// The spec is invalid; nothing was applied.
     Invalid(&'a [FieldError]),
-    /// The children were applied, as far as they could be.
+    /// The children were applied, as far as possible.
     Applied {
         /// The valid spec.
         valid: &'a V,
-        /// What it asks for.
+        /// The desired children.
         desired: &'a Desired,
-        /// What was achieved.
+        /// The result of the apply step.
         applied: &'a Applied,
-        /// The children now.
+        /// The live children.
         live: &'a LiveChildren,
     },
 }
 
-// By hand, since a derive would ask the same of `V`.
+// Implemented by hand, because a derive would require the same of `V`.
 impl<V> Clone for Observation<'_, V> {
     fn clone(&self) -> Self {
         *self

@@ -1,5 +1,5 @@
-//! How a single child reports itself, for its current spec. Pure; what an object was before is
-//! `status::service`'s.
+//! The readiness that a single child reports for its current spec. Pure; `status::service` takes its earlier
+//! state into account.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
@@ -13,28 +13,28 @@ use crate::{
 /// The progress deadline of a Deployment that sets none.
 const PROGRESS_DEADLINE: i64 = 600;
 
-/// How a child reports itself.
+/// The readiness that a child reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It is ready for its current spec.
+    /// Ready for its current spec.
     Ready,
-    /// It has not come to an end yet.
+    /// Still in progress.
     Waiting {
-        /// Why, in a word.
+        /// The reason.
         reason: String,
-        /// Why, for people.
+        /// The message.
         message: String,
     },
-    /// It reports that it is not ready.
+    /// It reports a failure.
     Failed {
-        /// Its own reason.
+        /// The child's reason.
         reason: String,
-        /// Its own message.
+        /// The child's message.
         message: String,
     },
 }
 
-/// How a child of this kind reports itself.
+/// The readiness of a child of this kind.
 #[must_use]
 pub fn child_readiness(kind: ChildKind, child: &DynamicObject) -> Readiness {
     match kind {
@@ -55,12 +55,12 @@ fn waiting(reason: &str, message: impl Into<String>) -> Readiness {
     Readiness::Waiting { reason: reason.to_owned(), message: message.into() }
 }
 
-/// A condition's own reason and message.
+/// A failure with the condition's own reason and message.
 fn failed(condition: &Value) -> Readiness {
     Readiness::Failed { reason: text(condition, "reason").to_owned(), message: message_of(condition) }
 }
 
-/// A condition when it has this status.
+/// The condition, if it has this status.
 fn condition_with<'a>(child: &'a DynamicObject, kind: &str, status: &str) -> Option<&'a Value> {
     condition(child, kind).filter(|c| text(c, "status") == status)
 }
@@ -69,7 +69,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or("")
 }
 
-/// A condition's message: it may repeat a URL of the spec.
+/// A condition's message, redacted: it may repeat a URL from the spec.
 fn message_of(condition: &Value) -> String {
     redact(text(condition, "message")).into_owned()
 }
@@ -78,13 +78,13 @@ fn number(child: &DynamicObject, pointer: &str) -> i64 {
     child.data.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// Waits for `status.observedGeneration` to reach the generation.
+/// Waiting, until `status.observedGeneration` reaches the generation.
 fn not_yet_observed(child: &DynamicObject) -> Option<Readiness> {
     let generation = child.metadata.generation.filter(|_| !is_observed(child))?;
     Some(waiting(reason::PROGRESSING, format!("has not observed generation {generation} yet")))
 }
 
-/// Its status is about its current generation.
+/// Whether the status describes the current generation.
 #[must_use]
 pub fn is_observed(child: &DynamicObject) -> bool {
     let observed = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
@@ -95,8 +95,8 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     let Some(condition) = condition(child, name) else {
         return waiting(reason::PROGRESSING, "has not reported readiness yet");
     };
-    // Kinds that report a generation with the condition (cert-manager, the HTTP add-on) may still report an
-    // older spec.
+    // Kinds that report the generation within the condition (cert-manager, the HTTP add-on) may still
+    // describe an older spec.
     let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation)
     {
         (Some(observed), Some(generation)) => observed < generation,
@@ -133,8 +133,8 @@ fn is_synced(child: &DynamicObject) -> bool {
         || synced.is_none_or(|synced| child.metadata.generation.is_none_or(|latest| synced >= latest))
 }
 
-/// Knative's `Ready` may hold only that there is no ready Revision; the cause is in the condition of its
-/// configuration.
+/// Knative's `Ready` may say only that there is no ready Revision; the condition of its configuration has the
+/// cause.
 fn knative(child: &DynamicObject) -> Readiness {
     let ready = by_condition(child, "Ready");
     let cause =
@@ -145,8 +145,8 @@ fn knative(child: &DynamicObject) -> Readiness {
     }
 }
 
-/// A renewal (`Issuing` True) beside a valid certificate changes nothing. A certificate that is not valid is
-/// being issued, until cert-manager reports that the issuance failed: only `Issuing` has the cause.
+/// A renewal (`Issuing` True) of a valid certificate does not matter. A certificate that is not valid counts
+/// as being issued until cert-manager reports a failure; only `Issuing` has the cause.
 fn certificate(child: &DynamicObject) -> Readiness {
     let (why, message) = match by_condition(child, "Ready") {
         Readiness::Failed { reason, message } | Readiness::Waiting { reason, message } => (reason, message),
@@ -166,7 +166,7 @@ fn certificate(child: &DynamicObject) -> Readiness {
     }
 }
 
-/// How many of a Deployment's replicas are available: none that is to be taken away.
+/// How many available replicas a Deployment has, without those about to be removed.
 #[must_use]
 pub fn available(child: &DynamicObject) -> i64 {
     if is_scaled_to_zero(child) { 0 } else { number(child, "/status/availableReplicas") }
@@ -176,9 +176,9 @@ fn is_scaled_to_zero(child: &DynamicObject) -> bool {
     child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0)
 }
 
-/// A Deployment that was ready with `before` available replicas, while an autoscaler changes their number:
-/// ready as long as it keeps what it had or what is now asked for, and while it wakes from zero. `None` where
-/// the autoscaler does not explain what is missing.
+/// The readiness of a Deployment that was ready with `before` available replicas while an autoscaler changes
+/// their number: ready while it keeps that number or the desired one, and while it starts from zero. `None`
+/// if scaling does not explain the missing replicas.
 #[must_use]
 pub fn while_scaling(child: &DynamicObject, before: i64, now: Timestamp) -> Option<Readiness> {
     let rolled_out =
@@ -201,8 +201,8 @@ fn scaling_from_zero(child: &DynamicObject, now: Timestamp) -> Readiness {
     }
 }
 
-/// A start from zero has the time of a rollout: the controller's own deadline is over with the rollout, and
-/// never counts again. The condition that tells of the start, and when it is too late.
+/// The condition that reports a start from zero, and its deadline. A start gets the time of a rollout,
+/// because the Deployment controller's own deadline applies only during a rollout.
 fn start_deadline(child: &DynamicObject) -> Option<(&Value, Timestamp)> {
     let unavailable = condition_with(child, "Available", "False").filter(|_| available(child) == 0)?;
     let since = text(unavailable, "lastTransitionTime").parse::<Timestamp>().ok()?;
@@ -211,7 +211,7 @@ fn start_deadline(child: &DynamicObject) -> Option<(&Value, Timestamp)> {
     Some((unavailable, since.checked_add(deadline).ok()?))
 }
 
-/// When a start from zero that is under way is too late. The Deployment does not change then.
+/// The deadline of a start from zero in progress. The Deployment does not change when it passes.
 #[must_use]
 pub fn start_deadline_at(child: &DynamicObject, now: Timestamp) -> Option<Timestamp> {
     start_deadline(child).map(|(_, at)| at).filter(|at| now <= *at)

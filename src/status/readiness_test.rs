@@ -1,4 +1,4 @@
-//! Tests of the readiness of single children.
+//! The readiness of single children.
 #![allow(clippy::unwrap_used)]
 use serde_json::{Value, json};
 
@@ -84,8 +84,8 @@ fn every_kind() {
     }
 }
 
-/// A Deployment at generation 2, rolled out, with `(desired, total, available)` replicas; unavailable since
-/// second 100 where none is.
+/// A rolled out Deployment at generation 2 with `(desired, total, available)` replicas; if none is available,
+/// since second 100.
 fn scaled(desired: i64, total: i64, available: i64) -> Value {
     let progressing = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
     let unavailable = json!({"type": "Available", "status": if available == 0 { "False" } else { "True" },

@@ -1,39 +1,39 @@
-//! The rollout of one generation: when it begins, whose trace it joins, and when it has ended. Pure.
+//! The rollout of one generation: when it starts, whose trace it joins, and when it ends. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::api::{Engine, RolloutOutcome, RolloutStatus, SupersededRollout, TraceParent};
 
-/// Where an object stands before a reconcile.
+/// The state of an object's rollout before a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RolloutPhase {
-    /// A new generation: its rollout begins now.
+    /// A new generation: its rollout starts now.
     New {
-        /// The trace context of the caller that asked for this generation.
+        /// The caller's trace context for this generation.
         parent: Option<String>,
     },
-    /// The rollout of this generation goes on.
+    /// The rollout of this generation continues.
     InProgress,
     /// The rollout of this generation has ended.
     Complete,
 }
 
-/// Whether two `traceparent`s are of one trace.
+/// Whether two `traceparent`s belong to one trace.
 #[must_use]
 pub fn is_same_trace(one: &str, other: Option<&str>) -> bool {
     let (one, other) = (one.parse::<TraceParent>(), other.and_then(|text| text.parse::<TraceParent>().ok()));
     one.ok().zip(other).is_some_and(|(one, other)| one.is_same_trace(&other))
 }
 
-/// Where `generation` stands, given what the status holds and the trace context that the object carries now.
+/// The phase of `generation`, given the rollout in the status and the object's current trace context.
 pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Option<&str>) -> RolloutPhase {
     match previous {
         Some(rollout) if rollout.generation == generation && rollout.ended_at.is_some() => {
             RolloutPhase::Complete
         }
         Some(rollout) if rollout.generation == generation => RolloutPhase::InProgress,
-        // The same value as for an older generation is not that caller's doing.
+        // The annotation is left over from an older generation, so its caller did not request this one.
         Some(rollout) if annotation.is_some() && rollout.parent.as_deref() == annotation => {
             RolloutPhase::New { parent: None }
         }
@@ -41,7 +41,7 @@ pub fn phase(generation: i64, previous: Option<&RolloutStatus>, annotation: Opti
     }
 }
 
-/// What is kept of a rollout that a new one takes the place of; `None` when it had ended by itself.
+/// The record of a rollout that a new one supersedes; `None` if it had ended.
 #[must_use]
 pub fn supersede(previous: &RolloutStatus, engine: Option<Engine>) -> Option<SupersededRollout> {
     let running = previous.ended_at.is_none() && previous.started_at.is_some();
@@ -55,7 +55,7 @@ pub fn supersede(previous: &RolloutStatus, engine: Option<Engine>) -> Option<Sup
     })
 }
 
-/// The rollout that this one took the place of, as it ended.
+/// The superseded rollout in its final state.
 #[must_use]
 pub fn superseded_rollout(rollout: &RolloutStatus) -> Option<(RolloutStatus, Option<Engine>)> {
     let old = rollout.superseded.as_ref()?;
@@ -77,14 +77,14 @@ pub fn superseded_rollout(rollout: &RolloutStatus) -> Option<(RolloutStatus, Opt
     Some((ended, old.engine))
 }
 
-/// When a rollout is too late.
+/// The deadline of a rollout.
 #[must_use]
 pub fn deadline_at(rollout: &RolloutStatus, rollout_timeout: SignedDuration) -> Option<Timestamp> {
     let started = rollout.started_at.as_ref().filter(|_| rollout.ended_at.is_none())?;
     started.0.checked_add(rollout_timeout).ok()
 }
 
-/// The rollout after a look at `now`.
+/// The rollout as of `now`.
 #[must_use]
 pub fn advance(
     rollout: &RolloutStatus,
@@ -102,24 +102,24 @@ pub fn advance(
     RolloutStatus { ended_at: Some(MicroTime(ended)), outcome: Some(outcome), ..rollout.clone() }
 }
 
-/// How long a rollout took; `None` while it runs. Never negative, whatever the clocks did meanwhile.
+/// The duration of a rollout; `None` while it runs. Never negative, whatever the clocks did.
 #[must_use]
 pub fn duration(rollout: &RolloutStatus) -> Option<SignedDuration> {
     let took = rollout.ended_at.as_ref()?.0.duration_since(rollout.started_at.as_ref()?.0);
     Some(took.max(SignedDuration::ZERO))
 }
 
-/// A rollout that has ended, with the engine that it ran on.
+/// A rollout that ended, with its engine if the status no longer has it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RolloutEnd {
     /// It became ready, its deadline passed, or its object was deleted.
     Complete(RolloutStatus),
-    /// A newer rollout took its place; its engine is known from then.
+    /// A newer rollout superseded it; with the engine at that time.
     Superseded(RolloutStatus, Option<Engine>),
 }
 
 impl RolloutEnd {
-    /// The rollout as it ended.
+    /// The rollout in its final state.
     #[must_use]
     pub fn rollout(&self) -> &RolloutStatus {
         match self {
@@ -128,8 +128,8 @@ impl RolloutEnd {
     }
 }
 
-/// The rollouts that ended between two stored statuses, the older first. The stored status is the log: the
-/// writer and any watcher find the same ends in it.
+/// The rollouts that ended between two stored statuses, the older one first. As the stored status is the log,
+/// the writer and every watcher find the same ends.
 #[must_use]
 pub fn rollout_ends(old: Option<&RolloutStatus>, new: Option<&RolloutStatus>) -> Vec<RolloutEnd> {
     let Some(new) = new else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! What became different between two sets of conditions, as far as both kinds say it alike. Pure.
+//! The transitions between two sets of conditions that both kinds share. Pure.
 
 use crate::{
     api::{
@@ -14,45 +14,45 @@ use crate::{
     },
 };
 
-/// Two sets of conditions, and when the second was found.
+/// Two sets of conditions, and the input of the second.
 #[derive(Clone, Copy, Debug)]
 pub struct Transitions<'a> {
-    /// As the status held them.
+    /// The stored conditions.
     pub before: &'a [Condition],
-    /// As they are now.
+    /// The new conditions.
     pub after: &'a [Condition],
-    /// Now.
+    /// The facts of this reconcile.
     pub input: &'a StatusInput,
 }
 
 impl<'a> Transitions<'a> {
-    /// What a condition said before, of this generation and this rebuild.
+    /// The stored condition, if it describes this generation and rebuild.
     #[must_use]
     pub fn previous(&self, kind: &str) -> Option<&'a Condition> {
         find_condition(self.before, kind)
             .filter(|c| !self.input.rollout_started && c.observed_generation == Some(self.input.generation))
     }
 
-    /// What a condition says now.
+    /// The new condition.
     #[must_use]
     pub fn current(&self, kind: &str) -> Option<&'a Condition> {
         find_condition(self.after, kind)
     }
 
-    /// The children of this generation were all applied.
+    /// `Reconciled`, if it is `True` for this generation: all children were applied.
     #[must_use]
     pub fn reconciled_condition(&self) -> Option<&'a Condition> {
         let news = self.previous(kind::RECONCILED).is_none_or(|c| c.status != "True");
         self.current(kind::RECONCILED).filter(|c| news && c.status == "True")
     }
 
-    /// The spec was found to break rules.
+    /// The Event for an invalid spec.
     #[must_use]
     pub fn invalid_event(&self) -> Option<NewEvent> {
         self.failure("invalid_spec", None)
     }
 
-    /// Reconciling failed, in a new way or again after a back-off.
+    /// The Event for a failed reconcile: a new failure, or the same one again after a back-off.
     #[must_use]
     pub fn failed_event(&self, applied: &Applied, desired: &Desired) -> Option<NewEvent> {
         let now = self.current(kind::RECONCILED)?;
@@ -77,7 +77,7 @@ impl<'a> Transitions<'a> {
         (news || self.input.is_retry).then(event)
     }
 
-    /// Its rollout did not end within the deadline.
+    /// The Event for a rollout that missed its deadline.
     #[must_use]
     pub fn timed_out_event(&self, rollout: Option<&RolloutStatus>) -> Option<NewEvent> {
         let rollout = rollout.filter(|r| r.outcome == Some(RolloutOutcome::TimedOut))?;
@@ -90,15 +90,16 @@ impl<'a> Transitions<'a> {
         Some(new_event(event_type::WARNING, reason::ROLLOUT_TIMED_OUT, action::OBSERVE, note))
     }
 
-    /// It became ready, or is ready when a new generation is first observed: an engine may be faster than the status.
+    /// The Event for an object that became ready, or already is when a new generation is first observed: the
+    /// engine may be faster than the status.
     pub fn ready_event(&self, note: impl FnOnce() -> String) -> Option<NewEvent> {
         let was = self.previous(kind::READY).is_some_and(|c| c.status == "True");
         let is = self.current(kind::READY).is_some_and(|c| c.status == "True");
         (is && !was).then(|| new_event(event_type::NORMAL, reason::READY, action::OBSERVE, note()))
     }
 
-    /// It began to wait, it fell without an edit, or what it waits for failed. A failure is a Warning where
-    /// the object was ready, or where it is final: others pass by themselves.
+    /// The Event for an object that starts to wait, becomes unready without an edit, or waits for something that
+    /// failed. A failure is a Warning if the object was ready or the failure is final; others may resolve themselves.
     #[must_use]
     pub fn waiting_event(
         &self,
@@ -121,7 +122,7 @@ impl<'a> Transitions<'a> {
     }
 }
 
-/// An object waits, or what it waits for failed.
+/// The Event for an object that waits, or that waits for something that failed.
 #[must_use]
 pub fn not_ready_event(type_: &'static str, ready: &Condition) -> NewEvent {
     let (cause, state) =
@@ -130,13 +131,13 @@ pub fn not_ready_event(type_: &'static str, ready: &Condition) -> NewEvent {
     NewEvent { cause: cause.to_owned(), ..new_event(type_, reason::PROGRESSING, action::OBSERVE, note) }
 }
 
-/// An occurrence about no child.
+/// An Event without a related child.
 #[must_use]
 pub fn new_event(type_: &'static str, reason: &'static str, action: &'static str, note: String) -> NewEvent {
     NewEvent { type_, reason, action, note, ..NewEvent::default() }
 }
 
-/// A desired child as Events name it.
+/// A desired child as the related object of an Event.
 #[must_use]
 pub fn related(id: &ChildId, desired: &Desired) -> Option<Related> {
     let child = desired.children.iter().find(|c| c.id == *id)?;

@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// How to build again, for people.
+/// How to retry a build, for messages.
 const RETRY_HINT: &str = "to retry, change the source or the annotation elpio.io/rebuild";
 
-/// What the parts of a function show.
+/// The inputs for a function's conditions.
 pub(super) struct FunctionParts<'a> {
     pub name: &'a str,
     pub plan: &'a BuildPlan,
@@ -34,12 +34,12 @@ pub(super) struct FunctionParts<'a> {
 }
 
 impl FunctionParts<'_> {
-    /// The build of the current inputs; `last` is the build that the status remembers.
+    /// The state of the build for the current inputs; `last` is the build in the status.
     pub fn build_ready(&self, last: Option<&BuildStatus>) -> NewCondition {
         let name = &self.plan.build.name;
         let run = find_run(name, self.live);
         let (status, reason, message) = match (self.plan.state, run) {
-            // Not `Building`: nothing builds, and the Event that it began is still to come.
+            // Not `Building`: no build runs, and the Event for its start is still to come.
             (BuildState::Due, None) => {
                 (ConditionStatus::False, reason::PROGRESSING, format!("{name} is not created yet"))
             }
@@ -67,7 +67,7 @@ impl FunctionParts<'_> {
         NewCondition::new(kind::BUILD_READY, status, reason, message)
     }
 
-    /// The published service's `Ready`, copied.
+    /// A copy of the published service's `Ready`.
     pub fn service_ready(&self) -> NewCondition {
         let name = self.name;
         let new_condition = |status, why: String, message: String| {
@@ -90,8 +90,8 @@ impl FunctionParts<'_> {
         }
     }
 
-    /// The build that the service is to serve, while it still serves another one. Where the image is by tag a
-    /// new build is no new generation, so the service's status has to name it.
+    /// The build that the service is to serve, while it still serves another one. With an image by tag, a new
+    /// build creates no new generation, so the service's status names the build.
     fn not_rolled_out(&self, service: &DynamicObject) -> Option<&str> {
         let served = self.plan.served.as_ref().filter(|served| served.digest.is_none())?;
         let now = string_at(service, "/status/build")?;
@@ -99,7 +99,7 @@ impl FunctionParts<'_> {
     }
 }
 
-/// Why the last build failed, as the status remembers it.
+/// Why the last build failed, from the status.
 fn failure(name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) -> String {
     let cause = last.and_then(|last| last.message.as_deref()).unwrap_or("failed");
     let deleting = run.filter(|run| run.metadata.deletion_timestamp.is_some());
@@ -107,7 +107,7 @@ fn failure(name: &str, run: Option<&DynamicObject>, last: Option<&BuildStatus>) 
     format!("{name}: {cause}{deletion}; {RETRY_HINT}")
 }
 
-/// How far a run is.
+/// The progress of a run.
 fn progress(name: &str, run: Option<&DynamicObject>) -> String {
     let (reason, message) = run.map(build::succeeded_condition).unwrap_or_default();
     if reason.is_empty() {
@@ -117,7 +117,7 @@ fn progress(name: &str, run: Option<&DynamicObject>) -> String {
     }
 }
 
-/// That a run is being deleted, and what holds it.
+/// That a run is being deleted, and the finalizers it waits for.
 fn deletion(name: &str, run: &DynamicObject) -> String {
     let finalizers = run.finalizers().join(", ");
     if finalizers.is_empty() {

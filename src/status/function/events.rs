@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Two statuses of a function, one after the other.
+/// Two consecutive statuses of a function.
 pub(super) struct FunctionEvents<'a> {
     pub before: &'a [Condition],
     pub previous: Option<&'a ElpioFunctionStatus>,
@@ -37,7 +37,7 @@ pub(super) struct FunctionEvents<'a> {
 }
 
 impl FunctionEvents<'_> {
-    /// The Events in the order in which they happened.
+    /// The Events, in the order of the transitions.
     pub fn collect(&self, observation: Observation<'_, ValidFunction>) -> Vec<NewEvent> {
         let transitions =
             Transitions { before: self.before, after: &self.status.conditions, input: self.input };
@@ -66,12 +66,12 @@ impl FunctionEvents<'_> {
         NewEvent { related: Some(related), ..new_event(type_, why, action::BUILD, note) }
     }
 
-    /// The last build that the status before named, and now names.
+    /// The last builds in the previous and the new status.
     fn builds(&self) -> (Option<&BuildStatus>, Option<&BuildStatus>) {
         (self.previous.and_then(|status| status.last_build.as_ref()), self.status.last_build.as_ref())
     }
 
-    /// The status before is of a version that remembered only the name of this run, and it had begun.
+    /// Whether the previous status is from a version that stored only the run's name, and the run had started.
     fn is_migrated(&self) -> bool {
         let (before, now) = self.builds();
         let name = self.previous.and_then(|status| status.build.as_deref());
@@ -82,7 +82,7 @@ impl FunctionEvents<'_> {
                 .is_some_and(|condition| began.contains(&condition.reason.as_str()))
     }
 
-    /// A build began: a run was created, the first or another.
+    /// The Event for a created run.
     fn started(&self, valid: &ValidFunction) -> Option<NewEvent> {
         let (before, now) = self.builds();
         let now = now.filter(|now| self.status.build.as_ref() == Some(&now.name) && !self.is_migrated())?;
@@ -97,7 +97,7 @@ impl FunctionEvents<'_> {
         (!known).then(|| self.build_event(event_type::NORMAL, reason::BUILD_STARTED, note()))
     }
 
-    /// The last build ended. One that is used again has ended before.
+    /// The Event for the end of the last build. A reused build ended earlier.
     fn build_ended(&self, live: &LiveChildren) -> Option<NewEvent> {
         let (before, now) = self.builds();
         let (plan, now) = (self.plan?, now?);
@@ -131,13 +131,13 @@ impl FunctionEvents<'_> {
         })
     }
 
-    /// `BuildReady` was of a build that had ended in this way.
+    /// Whether `BuildReady` already showed that a build ended with this result.
     fn was_ended(&self, succeeded: bool) -> bool {
         let why = if succeeded { reason::BUILD_SUCCEEDED } else { reason::BUILD_FAILED };
         find_condition(self.before, kind::BUILD_READY).is_some_and(|condition| condition.reason == why)
     }
 
-    /// The service was published or changed: one Event for each image, and one for each generation.
+    /// The Event for a published or changed service: one per image and per generation.
     fn published(&self, valid: &ValidFunction, asked: bool, applied: &Applied) -> Option<NewEvent> {
         let id = ChildId::new(ChildKind::ElpioService, &valid.name);
         let done = applied.outcomes.iter().any(|(child, outcome)| {
@@ -159,10 +159,10 @@ impl FunctionEvents<'_> {
         })
     }
 
-    /// A build has Events of its own for its beginning and its end; what is left is the service.
+    /// The Event for a wait. A build has separate Events for its start and end, so this covers only the service.
     fn waiting_event(transitions: &Transitions<'_>, applied: &Applied) -> Option<NewEvent> {
         let built = transitions.current(kind::BUILD_READY).is_some_and(|c| c.status == "True");
-        // Began to wait: the build had not ended at the last reconcile.
+        // Starts to wait: the build had not ended at the last reconcile.
         let began = transitions.previous(kind::BUILD_READY).is_none_or(|c| c.status != "True");
         match transitions.waiting_event(applied, None, true).filter(|_| built) {
             None if built && began && applied.is_complete() => {
@@ -184,7 +184,7 @@ impl FunctionEvents<'_> {
     }
 }
 
-/// Tekton copies the credentials of a service account into every step.
+/// Tekton copies a service account's credentials into every step.
 fn exposed_account(valid: &ValidFunction) -> String {
     let account = valid.inputs.service_account.as_ref().filter(|_| valid.inputs.push_secret.is_none());
     account
@@ -196,7 +196,7 @@ fn exposed_account(valid: &ValidFunction) -> String {
         .unwrap_or_default()
 }
 
-/// What a run reports to have built.
+/// The digest that a run reports.
 fn digest(run: &DynamicObject) -> String {
     function::digest(run)
         .map_or_else(|| "an image without a digest".to_owned(), |digest| digest.trim().to_owned())

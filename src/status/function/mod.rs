@@ -1,5 +1,4 @@
-//! The status of an `ElpioFunction`. Pure; its conditions and the Events of its transitions have files of their
-//! own.
+//! The status of an `ElpioFunction`. Pure; other files have its conditions and the Events of its transitions.
 
 mod conditions;
 mod events;
@@ -88,7 +87,7 @@ fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
     object.data.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// What later reconciles need to know of the last build.
+/// The facts about the last build that later reconciles need.
 fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildren) -> Option<BuildStatus> {
     let run = find_run(&plan.build.name, live);
     let begun = match plan.state {
@@ -100,12 +99,12 @@ fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildre
         return plan.fallback.clone();
     }
     let started_at = run.and_then(created).or_else(|| plan.build.started_at.clone());
-    // The run of the last build was there all along, without Elpio's labels.
+    // The run of the last build still exists, but without Elpio's labels.
     let found =
         plan.fallback.as_ref().filter(|last| last.name == plan.build.name && last.started_at == started_at);
     let build = found.unwrap_or(&plan.build).clone();
     let message = match plan.state {
-        // Its tasks may be deleted before it is: what they told is not forgotten.
+        // Its tasks may be deleted before the run: keep the cause that they reported.
         BuildState::Failed => run
             .filter(|run| function::run_state(run) == function::RunState::Failed)
             .filter(|run| build.message.is_none() || build::has_tasks(run, grandchildren))
@@ -116,7 +115,7 @@ fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildre
     Some(BuildStatus { started_at, result: plan.build.result, message, ..build })
 }
 
-/// What the children show, beside conditions.
+/// Sets the status fields, other than conditions, that the children determine.
 fn set_observed_fields(
     status: &mut ElpioFunctionStatus,
     valid: &ValidFunction,

@@ -1,5 +1,5 @@
-//! The readiness of a service's children, and the conditions that are made of it. Pure; what a single child
-//! reports is read by `status::readiness`.
+//! The readiness of a service's children, and the conditions derived from it. Pure; `status::readiness` reads
+//! a single child.
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -22,20 +22,20 @@ use crate::{
     },
 };
 
-/// The children now, beside what they were.
+/// The live children, with their earlier state.
 pub(super) struct ChildStates<'a> {
-    /// The children now.
+    /// The live children.
     pub live: &'a LiveChildren,
-    /// What was achieved by this reconcile.
+    /// The result of this reconcile's apply step.
     pub applied: &'a Applied,
-    /// The children as the status has them since the rollout ended; none while one runs.
+    /// The children in the status since the rollout ended; empty during a rollout.
     pub baseline: &'a [ChildStatus],
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl ChildStates<'_> {
-    /// How a child does, the work of an autoscaler set aside.
+    /// The readiness of a child, ignoring an autoscaler's changes.
     pub(super) fn readiness(&self, id: &ChildId) -> Readiness {
         let Some(child) = self.live.get(id) else {
             return Readiness::Waiting {
@@ -51,8 +51,8 @@ impl ChildStates<'_> {
         }
     }
 
-    /// A Deployment that was ready, while an autoscaler writes its replicas: first a generation that is not
-    /// Elpio's, then replicas that start.
+    /// The readiness of a Deployment that was ready, while an autoscaler changes its replicas: first there is
+    /// a generation that is not Elpio's, then replicas start.
     fn while_scaling(&self, id: &ChildId, child: &DynamicObject) -> Option<Readiness> {
         let before =
             self.baseline.iter().find(|c| c.ready && c.kind == id.kind.kind() && c.name == id.name)?;
@@ -63,15 +63,15 @@ impl ChildStates<'_> {
         readiness::while_scaling(child, before.available?, self.now)
     }
 
-    /// When a Deployment that starts from zero is too late.
+    /// The deadline of a Deployment's start from zero.
     pub(super) fn recheck_at(&self) -> Option<Timestamp> {
         let asleep = self.baseline.iter().filter(|c| c.ready && c.available == Some(0));
         let live = asleep.filter_map(|c| self.live.get(&ChildId::new(ChildKind::Deployment, &c.name)));
         live.filter_map(|child| readiness::start_deadline_at(child, self.now)).min()
     }
 
-    /// The child that keeps the service from being ready, and whether it failed: the first that failed, else
-    /// the first that is not done.
+    /// The child that makes the service unready, and whether it failed: the first that failed, else the first
+    /// that is not ready.
     pub(super) fn first_unready(&self, name: &str, valid: &ValidService) -> Option<(ChildId, bool)> {
         let ids = dependent_conditions(name, valid).into_iter().flat_map(|(_, ids)| ids);
         let open = ids.filter_map(|id| match self.readiness(&id) {
@@ -82,7 +82,7 @@ impl ChildStates<'_> {
         open.min_by_key(|(_, failed)| !failed)
     }
 
-    /// The children as the status lists them.
+    /// The children for the status.
     pub(super) fn statuses(&self, desired: &Desired) -> Vec<ChildStatus> {
         desired.children.iter().map(|child| self.status(&child.id, &child.body()["apiVersion"])).collect()
     }
@@ -104,8 +104,8 @@ impl ChildStates<'_> {
     }
 }
 
-/// The conditions beside `Ready` and `Reconciled`, each with the children that it is made of, in the order in
-/// which they count.
+/// The conditions other than `Ready` and `Reconciled`, each with the children that determine it, by
+/// precedence.
 pub(super) fn dependent_conditions(name: &str, valid: &ValidService) -> Vec<(&'static str, Vec<ChildId>)> {
     let engine: &[ChildKind] = match (valid.engine, valid.metric) {
         (Engine::Knative, _) => &[ChildKind::KnativeService],
@@ -127,7 +127,7 @@ pub(super) fn dependent_conditions(name: &str, valid: &ValidService) -> Vec<(&'s
     parts
 }
 
-/// One condition: of the first child that failed, else of the first that is not done.
+/// One condition: of the first child that failed, else of the first that is not ready.
 pub(super) fn dependent_condition(
     kind: &'static str,
     ids: &[ChildId],
@@ -146,7 +146,7 @@ pub(super) fn dependent_condition(
     match open.into_iter().min_by_key(|(failed, ..)| !failed) {
         None => NewCondition::new(kind, ConditionStatus::True, reason::READY, ""),
         Some((true, why, message)) => NewCondition::new(kind, ConditionStatus::False, why, message),
-        // What has not come to an end has Elpio's reason: an engine's differs with every engine.
+        // A child in progress gets Elpio's reason, as each engine's differs.
         Some((false, why, message)) => {
             let message = if why == reason::PROGRESSING { message } else { format!("{message} ({why})") };
             NewCondition::new(kind, ConditionStatus::False, reason::PROGRESSING, message)

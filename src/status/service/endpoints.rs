@@ -1,4 +1,4 @@
-//! Where a service is called: its URL, its address inside the cluster, and the message of `Ready`. Pure.
+//! How to reach a service: its URL, its address in the cluster, and the message of `Ready`. Pure.
 
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
     status::conditions::{ConditionStatus, NewCondition},
 };
 
-/// URL for clients outside the cluster.
+/// The URL for clients outside the cluster.
 pub(super) fn url(
     name: &str,
     valid: &ValidService,
@@ -25,7 +25,7 @@ pub(super) fn url(
     if !valid.public {
         return None;
     }
-    // Another object may have the host.
+    // Another object may own the host.
     let routed = || {
         let conflicts = |(id, failure): (&ChildId, &ChildFailure)| {
             id.kind == ChildKind::HttpScaledObject && failure.reason == reason::NAME_CONFLICT
@@ -45,7 +45,7 @@ pub(super) fn url(
     }
 }
 
-/// URL for clients inside the cluster.
+/// The URL for clients inside the cluster.
 pub(super) fn address(
     owner: &Owner<'_>,
     valid: &ValidService,
@@ -65,7 +65,7 @@ pub(super) fn address(
     }
 }
 
-/// The message of `Ready` when it is True: how to call the service.
+/// The message of `Ready` when it is `True`: how to call the service.
 pub(super) fn ready_message(owner: &Owner<'_>, valid: &ValidService, status: &ElpioServiceStatus) -> String {
     let through_interceptor = valid.engine == Engine::Keda && valid.metric != Metric::Cpu;
     let host = keda::hosts(owner.name, owner.namespace, valid.host.as_deref()).into_iter().next();

@@ -72,8 +72,8 @@ pub fn compute(
     StatusUpdate { status, events, recheck_at }
 }
 
-/// Every child is ready for its current spec by its own account, so that the annotations on the pods are those
-/// of the owner too.
+/// Whether every child reports ready for its current spec, so that the pods have the owner's current
+/// annotations too.
 fn is_rolled_out(observation: Observation<'_, ValidService>) -> bool {
     let Observation::Applied { desired, live, .. } = observation else { return false };
     desired.children.iter().all(|child| {
@@ -82,13 +82,13 @@ fn is_rolled_out(observation: Observation<'_, ValidService>) -> bool {
     })
 }
 
-/// The children as the status has them since the rollout ended; none while one runs.
+/// The children in the status since the rollout ended; empty during a rollout.
 fn baseline_children<'a>(previous: Option<&'a ElpioServiceStatus>, input: &StatusInput) -> &'a [ChildStatus] {
     previous.filter(|_| input.rollout.ended_at.is_some()).map_or(&[], |status| &status.children)
 }
 
-/// The message of `Reconciled` when it is True. A field without effect is named for as long as it is asked
-/// for.
+/// The message of `Reconciled` when it is `True`. It names unsupported fields for as long as the spec has
+/// them.
 fn reconciled_message(valid: &ValidService, desired: &Desired) -> String {
     let ignored = ignored_fields(valid, desired).map(|fields| format!("; {fields}")).unwrap_or_default();
     format!("{}{ignored}", applied_objects(valid, desired))
@@ -105,7 +105,7 @@ fn ignored_fields(valid: &ValidService, desired: &Desired) -> Option<String> {
         .then(|| format!("not supported by engine {}: {}", valid.engine.as_str(), fields.join("; ")))
 }
 
-/// The Events of this status, in the order in which the transitions happened.
+/// The Events for this status, in the order of the transitions.
 fn events(
     name: &str,
     before: &[Condition],
@@ -143,8 +143,8 @@ fn events(
     all.into_iter().flatten().collect()
 }
 
-/// The kinds whose False is the end of a rollout: others report a failure at first that passes by itself (an
-/// autoscaler without metrics, a domain without its certificate).
+/// The kinds whose `False` ends a rollout. Others may report a failure at first that resolves itself: an
+/// autoscaler without metrics, a domain without its certificate.
 fn is_engine(kind: ChildKind) -> bool {
     matches!(kind, ChildKind::KnativeService | ChildKind::Deployment)
 }
