@@ -1,9 +1,9 @@
-//! Everything that makes the operator visible: its metrics, traces and logs. It wraps the operator's work. Its
-//! own half (the catalog, rollouts and builds as spans) may import `api` and `foreign`, the rest only `backoff` and what
-//! `api` has of standards.
+//! The operator's metrics, traces and logs, as wrappers around its work. The Elpio-specific half (the
+//! catalog, rollouts and builds as spans) may import `api` and `foreign`; the rest only `backoff`, and the
+//! parts of `api` that implement standards.
 //!
-//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`], [`PrometheusEndpoint`])
-//! are cheap to clone; [`init`] is the only function that sets anything global.
+//! Nothing outside this module calls the OpenTelemetry crates. Handles ([`Metrics`], [`Traces`],
+//! [`PrometheusEndpoint`]) are cheap to clone; only [`init`] sets anything global.
 //!
 //! ```text
 //! config (OTEL_*) → export::TelemetryBuilder → providers, subscriber → handles
@@ -48,10 +48,10 @@ pub use crate::telemetry::trace::rollout_context::{RolloutContext, RolloutSeed, 
 pub use crate::telemetry::trace::span_ids::SpanIds;
 pub use crate::telemetry::trace::{EventRecord, Traces, current_ids};
 
-/// Starts telemetry and installs its subscriber. Must be called inside a multi-thread tokio runtime, once.
+/// Starts telemetry and installs its subscriber. Call it once, inside a multi-thread tokio runtime.
 ///
 /// # Errors
-/// When a subscriber is installed already, or the page cannot be joined to the instruments.
+/// If a subscriber is already installed, or the Prometheus page cannot be registered.
 #[allow(clippy::needless_pass_by_value)] // everything is handed over whole
 pub fn init(
     config: TelemetryConfig,

@@ -1,5 +1,5 @@
-//! The closed sets of attribute values: those that telemetry itself owns, and the labels made of all of them.
-//! It has no behaviour.
+//! The closed sets of attribute values that telemetry itself owns, and the label values made from all sets.
+//! No behaviour.
 
 pub use crate::{
     api::{
@@ -13,7 +13,7 @@ pub use crate::{
 use crate::api::attribute_values::attribute_values;
 
 attribute_values! {
-    /// The kind of object that is reconciled.
+    /// The kind of the reconciled object.
     Kind {
         /// An `ElpioService`.
         ElpioService = "ElpioService",
@@ -23,45 +23,45 @@ attribute_values! {
 }
 
 attribute_values! {
-    /// Why the operator failed to do its work now (`error.type`).
+    /// The class of a failure (`error.type`).
     ErrorType {
         /// The spec cannot be rendered.
         InvalidSpec = "invalid_spec",
-        /// A child's name is held by another object.
+        /// Another object holds a child's name.
         NameConflict = "name_conflict",
-        /// A write lost against another writer (HTTP 409).
+        /// Another writer was faster (HTTP 409).
         Conflict = "conflict",
         /// HTTP 401 or 403.
         Forbidden = "forbidden",
         /// Another project's API is not installed.
         DependencyMissing = "dependency_missing",
-        /// What was asked for is not there (and should be).
+        /// The requested object does not exist, but should.
         NotFound = "not_found",
         /// Another 4xx of the API server or of a webhook.
         Rejected = "rejected",
         /// HTTP 429.
         Throttled = "throttled",
-        /// The call or the server's own deadline ran out.
+        /// The timeout of the call or of the server expired.
         Timeout = "timeout",
-        /// No connection, or a 5xx that may pass.
+        /// No connection, or a transient 5xx.
         Unavailable = "unavailable",
-        /// Everything else: a fault of the operator, a panic included.
+        /// Everything else: a bug in the operator, including panics.
         Internal = "internal",
     }
 }
 
 attribute_values! {
-    /// What caused a reconcile.
+    /// The trigger of a reconcile.
     Trigger {
         /// The object's own spec or metadata changed.
         Spec = "spec",
         /// A child changed.
         Child = "child",
-        /// The reconcile before failed.
+        /// The previous reconcile failed.
         Retry = "retry",
-        /// Time passed.
+        /// A timer fired.
         Resync = "resync",
-        /// Something that is not a child, but is needed, changed.
+        /// A dependency that is not a child changed.
         Dependency = "dependency",
     }
 }
@@ -69,15 +69,15 @@ attribute_values! {
 attribute_values! {
     /// A step of a reconcile.
     ReconcileStep {
-        /// The existing children are read.
+        /// Reads the existing children.
         Observe = "observe",
-        /// The spec is checked.
+        /// Validates the spec.
         Validate = "validate",
-        /// The children are made up.
+        /// Renders the children.
         Render = "render",
-        /// The status is written.
+        /// Writes the status.
         Status = "status",
-        /// Events are written.
+        /// Publishes the Events.
         Event = "event",
     }
 }
@@ -85,39 +85,39 @@ attribute_values! {
 attribute_values! {
     /// A step of a reconcile for one child.
     ChildStep {
-        /// It is written.
+        /// Applies the child.
         Apply = "apply",
-        /// It is deleted.
+        /// Deletes the child.
         Delete = "delete",
     }
 }
 
 attribute_values! {
-    /// What a reconcile came to.
+    /// The outcome of a reconcile.
     #[derive(Default)]
     ReconcileOutcome {
         /// The object is ready.
         Ready = "ready",
-        /// All is written; something is not ready.
+        /// Everything is applied; something is not ready.
         #[default]
         Waiting = "waiting",
         /// An engine still holds a child that is no longer desired.
         Pruning = "pruning",
         /// The spec cannot be rendered.
         Invalid = "invalid",
-        /// The operator failed to do its work.
+        /// The operator failed.
         Failed = "failed",
-        /// The object changed meanwhile.
+        /// The object changed during the reconcile.
         Overtaken = "overtaken",
     }
 }
 
 attribute_values! {
-    /// What applying a child did.
+    /// The outcome of applying a child.
     ApplyOutcome {
-        /// Written, and different from before.
+        /// Written and changed.
         Changed = "changed",
-        /// Nothing to do.
+        /// Up to date.
         Unchanged = "unchanged",
         /// No longer desired, and deleted.
         Deleted = "deleted",
@@ -125,17 +125,17 @@ attribute_values! {
 }
 
 attribute_values! {
-    /// How a rollout ended, as metrics count it.
+    /// The result of a rollout, for metrics.
     RolloutResult {
         /// It became ready.
         Ready = RolloutOutcome::Ready.as_str(),
-        /// A newer generation took its place.
+        /// A newer generation superseded it.
         Superseded = RolloutOutcome::Superseded.as_str(),
         /// The object was deleted.
         Deleted = RolloutOutcome::Deleted.as_str(),
         /// The deadline passed.
         TimedOut = RolloutOutcome::TimedOut.as_str(),
-        /// The deadline passed, and what is wrong only its author can mend.
+        /// The deadline passed, and only the object's author can fix the cause.
         AuthorError = "author_error",
     }
 }
@@ -152,21 +152,21 @@ impl From<RolloutOutcome> for RolloutResult {
 }
 
 attribute_values! {
-    /// What became of an Event.
+    /// The outcome of an Event.
     EventOutcome {
-        /// A new API object.
+        /// Created an API object.
         Created = "created",
-        /// Counted on an API object that was there.
+        /// Counted on an existing API object.
         Aggregated = "aggregated",
-        /// Not sent: too many.
+        /// Dropped: too many.
         Dropped = "dropped",
-        /// Refused by the API server, or not written when this replica lost the lead or ended.
+        /// Rejected by the API server, or unwritten when this replica lost the lead or stopped.
         Failed = "failed",
     }
 }
 
 attribute_values! {
-    /// A signal of OpenTelemetry.
+    /// An OpenTelemetry signal.
     Signal {
         /// Spans.
         Traces = "traces",
@@ -178,9 +178,9 @@ attribute_values! {
 }
 
 attribute_values! {
-    /// How an export, or a reconcile, ended.
+    /// The result of an export or a reconcile.
     ExportResult {
-        /// Well.
+        /// It succeeded.
         Success = "success",
         /// It failed.
         Error = "error",
@@ -190,7 +190,7 @@ attribute_values! {
 attribute_values! {
     /// Why telemetry was lost.
     DropCause {
-        /// There was no room in the queue.
+        /// The queue was full.
         QueueFull = "queue_full",
         /// Its export failed, or the collector rejected it.
         Error = "error",
@@ -204,27 +204,27 @@ attribute_values! {
         True = "true",
         /// It is false.
         False = "false",
-        /// It is unknown, or there is none.
+        /// It is unknown or missing.
         Unknown = "unknown",
     }
 }
 
 attribute_values! {
-    /// Where processor time was spent.
+    /// The CPU mode.
     CpuMode {
-        /// In the program.
+        /// In user mode.
         User = "user",
-        /// In the kernel, for it.
+        /// In kernel mode.
         System = "system",
     }
 }
 
-/// A value of a closed set, as it is on a metric. It can be made from the enums of the sets alone.
+/// A metric attribute's value from a closed set. Only the sets' enums convert to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LabelValue(&'static str);
 
 impl LabelValue {
-    /// For the other sets of the catalog.
+    /// For the catalog's other sets.
     pub(in crate::telemetry::catalog) const fn from_table(word: &'static str) -> Self {
         Self(word)
     }
@@ -276,5 +276,5 @@ impl From<Option<Engine>> for LabelValue {
     }
 }
 
-/// The engine of what has none.
+/// The engine label of an object without one.
 pub const NO_ENGINE: &str = "none";

@@ -1,33 +1,33 @@
-//! What a row of the instrument table is made of; it holds no row.
+//! The types of the instrument table's rows; no rows.
 
-/// What kind of instrument a row is.
+/// The kind of an instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstrumentKind {
-    /// Only grows.
+    /// Monotonic.
     Counter,
-    /// Only grows; read at collection.
+    /// Monotonic; observed at collection.
     ObservableCounter,
-    /// Grows and shrinks.
+    /// Not monotonic.
     UpDownCounter,
-    /// Grows and shrinks; read at collection.
+    /// Not monotonic; observed at collection.
     ObservableUpDownCounter,
-    /// Read at collection; what is not observed has no series.
+    /// Observed at collection; without an observation there is no series.
     ObservableGauge,
-    /// Explicit buckets.
+    /// With explicit buckets.
     Histogram,
 }
 
-/// The values that an attribute may hold.
+/// The values of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowedValues {
-    /// These and no others.
+    /// A closed set.
     Closed(&'static [&'static str]),
-    /// Bounded as described.
+    /// Open, but bounded as described.
     Described(&'static str),
 }
 
 impl AllowedValues {
-    /// Whether this value is allowed; a described one is always.
+    /// Whether this value is allowed; an open set allows every value.
     #[must_use]
     pub fn allow(self, value: &str) -> bool {
         match self {
@@ -40,41 +40,41 @@ impl AllowedValues {
 /// An attribute of an instrument.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute {
-    /// Its key; dots become underscores on the Prometheus page.
+    /// The key; its dots become underscores on the Prometheus page.
     pub key: &'static str,
-    /// What it may hold.
+    /// The allowed values.
     pub values: AllowedValues,
 }
 
 /// One instrument.
 #[derive(Clone, Copy, Debug)]
 pub struct InstrumentDef {
-    /// OpenTelemetry name.
+    /// The OpenTelemetry name.
     pub name: &'static str,
-    /// What it is.
+    /// The kind of the instrument.
     pub kind: InstrumentKind,
-    /// UCUM unit.
+    /// The UCUM unit.
     pub unit: &'static str,
-    /// Help text.
+    /// The help text.
     pub description: &'static str,
-    /// Name of the family on the Prometheus page.
+    /// The family's name on the Prometheus page.
     pub prometheus_name: &'static str,
-    /// Upper bounds, for a histogram.
+    /// The upper bounds of a histogram's buckets.
     pub buckets: &'static [f64],
-    /// Attributes, in the order in which values are given.
+    /// The attributes, in the order of the values.
     pub attributes: &'static [Attribute],
-    /// Which combinations of closed values can occur; `None`: all.
+    /// The combinations of closed values that can occur; `None`: all.
     pub is_valid: Option<fn(&[&str]) -> bool>,
-    /// Moves between two collections of a quiet operator.
+    /// Whether it changes between two collections while the operator is idle.
     pub volatile: bool,
-    /// Keeps the last sampled span of each bucket for OpenMetrics.
+    /// Whether OpenMetrics shows the last sampled span of each bucket as an exemplar.
     pub exemplars: bool,
-    /// Series at most; what is beyond is counted under `otel_metric_overflow="true"`.
+    /// The cardinality limit; the SDK adds the excess to the series `otel_metric_overflow="true"`.
     pub cardinality_limit: usize,
 }
 
 impl InstrumentDef {
-    /// Every combination of attribute values that can occur; empty when one of the sets is not closed.
+    /// Every combination of attribute values that can occur; empty if a set is open.
     #[must_use]
     pub fn combinations(&self) -> Vec<Vec<&'static str>> {
         let mut all = vec![Vec::new()];

@@ -1,8 +1,8 @@
-//! THE table of instruments: every name, unit, bucket, attribute value and limit; it holds data and records
+//! THE table of instruments: every name, unit, bucket, attribute value and limit. Data only; it records
 //! nothing.
 //!
-//! `otel/instruments.md` is generated from it; dashboards and alert rules are checked against it. An
-//! instrument that is not a row here cannot be created.
+//! `otel/instruments.md` is generated from it; tests check dashboards and alert rules against it. An
+//! instrument without a row here cannot be created.
 
 pub use crate::telemetry::catalog::definition::{AllowedValues, Attribute, InstrumentDef, InstrumentKind};
 
@@ -52,7 +52,7 @@ const fn row(
     }
 }
 
-/// What prometheus-client uses by default, and finer and coarser ends.
+/// prometheus-client's default buckets, with finer and coarser ones at the ends.
 const RECONCILE_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0,
     60.0,
@@ -61,13 +61,13 @@ const ROLLOUT_BUCKETS: &[f64] =
     &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0];
 const BUILD_BUCKETS: &[f64] =
     &[1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 3600.0];
-/// client-go's: `ExponentialBuckets(10e-9, 10, 12)`.
+/// client-go's buckets: `ExponentialBuckets(10e-9, 10, 12)`.
 const QUEUE_BUCKETS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0];
-/// The semantic conventions' for `http.client.request.duration`.
+/// The semantic conventions' buckets for `http.client.request.duration`.
 const HTTP_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// Labels of the children that a kind can have.
+/// The kinds of children, as labels.
 pub const CHILDREN: &[&str] = &{
     let mut labels = [""; ChildKind::ALL.len() - 1];
     let (mut from, mut to) = (0, 0);
@@ -80,7 +80,7 @@ pub const CHILDREN: &[&str] = &{
     }
     labels
 };
-/// The engines; `none` for a function, and for a service before its engine is known.
+/// The engines; `none` for a function, and for a service whose engine is still unknown.
 pub const ENGINES: &[&str] = &{
     let mut labels = [NO_ENGINE; Engine::ALL.len() + 1];
     let mut at = 0;
@@ -90,11 +90,11 @@ pub const ENGINES: &[&str] = &{
     }
     labels
 };
-/// Methods of HTTP requests (semantic conventions: any other is `_OTHER`).
+/// HTTP methods (semantic conventions: all others are `_OTHER`).
 pub const METHODS: &[&str] =
     &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", "_OTHER"];
-/// The leader election's name as a label. It is the same where an installation for some namespaces has a Lease of its
-/// own.
+/// The leader election's name, as a label. Installations for some namespaces have it too, although their
+/// Lease has another name.
 pub const LEADER_ELECTION: &str = "elpio-operator";
 
 const KIND: Attribute = closed("kind", Kind::VALUES);
@@ -102,27 +102,27 @@ const NAME: Attribute = closed("name", Kind::VALUES);
 const RESOURCE: Attribute = closed("resource", &WATCHED);
 const SIGNAL: Attribute = closed("signal", Signal::VALUES);
 
-/// Whether a kind has such children.
+/// Whether a kind can have such children.
 fn child_of_kind(values: &[&str]) -> bool {
     let kind = values.first().and_then(|kind| Kind::parse(kind));
     let child = ChildKind::ALL.into_iter().find(|child| values.get(1) == Some(&child.label()));
     child.is_some_and(|child| child.is_of_function() == (kind == Some(Kind::ElpioFunction)))
 }
 
-/// Whether an Event of a reason can have that type.
+/// Whether an Event with this reason can have this type.
 fn event_of_type(values: &[&str]) -> bool {
     let type_ = values.first().and_then(|type_| EventType::parse(type_));
     let reason = values.get(1).and_then(|reason| EventReason::parse(reason));
     type_.zip(reason).is_some_and(|(type_, reason)| reason.types().contains(&type_))
 }
 
-/// Whether a kind has such an engine: a function has none.
+/// Whether objects of a kind can have this engine: functions have none.
 fn engine_of_kind(values: &[&str]) -> bool {
     values.first() != Some(&Kind::ElpioFunction.as_str()) || values.get(1) == Some(&NO_ENGINE)
 }
 
-/// Whether objects of a kind can be counted so: what is ready has one reason, and a kind has no reason of the
-/// other's parts.
+/// Whether objects of a kind can be in this state: a ready object has only one reason, and a kind has no
+/// reasons of the other kind's parts.
 fn state_of_kind(values: &[&str]) -> bool {
     let [kind, ready, reason] = values else { return false };
     let (Some(kind), Some(ready), Some(reason)) =
@@ -151,7 +151,7 @@ pub static RECONCILE: InstrumentDef = InstrumentDef {
         "Reconciles that ended; result=error means that the operator failed to do its work",
     )
 };
-/// How long they took.
+/// Duration of reconciles.
 pub static RECONCILE_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     buckets: RECONCILE_BUCKETS,
@@ -183,7 +183,7 @@ pub static RECONCILE_ERRORS: InstrumentDef = InstrumentDef {
         "Reconciles that failed, by the class of the failure",
     )
 };
-/// Reconciles under way.
+/// Reconciles in flight.
 pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     ..row(
@@ -194,7 +194,7 @@ pub static RECONCILE_ACTIVE: InstrumentDef = InstrumentDef {
         "Reconciles that run now",
     )
 };
-/// Reconciles that may apply their children at once.
+/// Reconciles that may apply their children concurrently.
 pub static WORKERS: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     ..row(
@@ -205,7 +205,7 @@ pub static WORKERS: InstrumentDef = InstrumentDef {
         "Reconciles that may apply their children at once, for each engine",
     )
 };
-/// What caused reconciles.
+/// Triggers of reconciles.
 pub static RECONCILE_TRIGGERS: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("trigger", Trigger::VALUES)],
     ..row(
@@ -240,7 +240,7 @@ pub static RESOURCES_BY_STATE: InstrumentDef = InstrumentDef {
         "Objects by state and reason; shown by the leader, 0 on a replica that has led",
     )
 };
-/// The oldest change that is not yet dealt with.
+/// The oldest change that no status has observed.
 pub static UNSETTLED_AGE: InstrumentDef = InstrumentDef {
     attributes: &[KIND],
     volatile: true,
@@ -264,7 +264,7 @@ pub static ROLLOUTS: InstrumentDef = InstrumentDef {
         "Rollouts that ended, by how; the same ends as in elpio.rollout.duration, from 0. author_error: timed out, while the object was InvalidSpec, NameConflict or BuildFailed, or ApplyFailed by a quota, a limit, a policy or a webhook",
     )
 };
-/// How long rollouts took.
+/// Duration of rollouts.
 pub static ROLLOUT_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[KIND, closed("engine", ENGINES), closed("outcome", RolloutResult::VALUES)],
     buckets: ROLLOUT_BUCKETS,
@@ -288,7 +288,7 @@ pub static BUILDS: InstrumentDef = InstrumentDef {
         "Builds of functions that ended, by how; the same ends as in elpio.build.duration, from 0",
     )
 };
-/// How long builds took.
+/// Duration of builds.
 pub static BUILD_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[closed("result", BuildResult::VALUES)],
     buckets: BUILD_BUCKETS,
@@ -349,7 +349,7 @@ pub static QUEUE_RETRIES: InstrumentDef = InstrumentDef {
         "Keys added again to the work queue after a failure",
     )
 };
-/// Queue: waiting.
+/// Queue: wait time.
 pub static QUEUE_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     buckets: QUEUE_BUCKETS,
@@ -361,7 +361,7 @@ pub static QUEUE_DURATION: InstrumentDef = InstrumentDef {
         "Time that a key waited in the work queue after it was due",
     )
 };
-/// Queue: working.
+/// Queue: work time.
 pub static WORK_DURATION: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     buckets: QUEUE_BUCKETS,
@@ -373,7 +373,7 @@ pub static WORK_DURATION: InstrumentDef = InstrumentDef {
         "Time that processing a key took",
     )
 };
-/// Queue: work under way.
+/// Queue: unfinished work.
 pub static UNFINISHED_WORK: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     volatile: true,
@@ -385,7 +385,7 @@ pub static UNFINISHED_WORK: InstrumentDef = InstrumentDef {
         "Seconds of work under way that work.duration has not yet seen",
     )
 };
-/// Queue: the longest work under way.
+/// Queue: longest-running work.
 pub static LONGEST_PROCESSOR: InstrumentDef = InstrumentDef {
     attributes: &[NAME],
     volatile: true,
@@ -446,7 +446,7 @@ pub static WATCH_RESTARTS: InstrumentDef = InstrumentDef {
         "Watches that broke and were begun again",
     )
 };
-/// Watch silence.
+/// Watch silence: the age of the last event.
 pub static WATCH_AGE: InstrumentDef = InstrumentDef {
     attributes: &[RESOURCE],
     volatile: true,
@@ -458,7 +458,7 @@ pub static WATCH_AGE: InstrumentDef = InstrumentDef {
         "Time since the last byte of the watch, bookmarks included",
     )
 };
-/// Watches that are refused.
+/// Forbidden watches.
 pub static WATCH_REFUSED: InstrumentDef = InstrumentDef {
     attributes: &[bounded("scope", "the namespaces of `ELPIO_NAMESPACES`, or `all`")],
     ..row(
@@ -492,7 +492,7 @@ pub static EXPORTS: InstrumentDef = InstrumentDef {
         "Exports of telemetry, retries within an export not counted",
     )
 };
-/// Losses.
+/// Lost telemetry.
 pub static DROPPED: InstrumentDef = InstrumentDef {
     attributes: &[SIGNAL, closed("result", DropCause::VALUES)],
     volatile: true,
@@ -504,7 +504,7 @@ pub static DROPPED: InstrumentDef = InstrumentDef {
         "Spans, log records and data points lost: no room in the queue, their export failed, or the collector rejected them",
     )
 };
-/// What runs.
+/// Build and runtime information.
 pub static BUILD_INFO: InstrumentDef = InstrumentDef {
     attributes: &[bounded("version", "one"), bounded("revision", "one"), bounded("rustc", "one")],
     ..row(
@@ -515,7 +515,7 @@ pub static BUILD_INFO: InstrumentDef = InstrumentDef {
         "Always 1; what this operator was built from",
     )
 };
-/// Processor time.
+/// CPU time.
 pub static PROCESS_CPU: InstrumentDef = InstrumentDef {
     attributes: &[closed("cpu.mode", CpuMode::VALUES)],
     volatile: true,
@@ -538,7 +538,7 @@ pub static PROCESS_MEMORY: InstrumentDef = InstrumentDef {
         "Physical memory that the process uses",
     )
 };
-/// Age of the process.
+/// Uptime.
 pub static PROCESS_UPTIME: InstrumentDef = InstrumentDef {
     volatile: true,
     ..row(
@@ -600,7 +600,7 @@ pub static INSTRUMENTS: &[&InstrumentDef] = &[
     &PROCESS_FDS,
 ];
 
-/// The row of that name.
+/// The row with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static InstrumentDef> {
     INSTRUMENTS.iter().find(|row| row.name == name).copied()

@@ -1,4 +1,4 @@
-//! Renders the instrument table as `otel/instruments.md`; it adds nothing that is not in the table.
+//! Renders the instrument table as `otel/instruments.md`; it adds no content.
 
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ pub fn render() -> String {
 
 fn section(doc: &mut String, row: &InstrumentDef) {
     let unit = if row.unit.is_empty() { "none".to_owned() } else { format!("`{}`", row.unit) };
-    // Writing to a String cannot fail.
+    // Writing to a String never fails.
     let _ = write!(doc, "\n## `{}`\n\n{}.\n\n", row.name, row.description);
     let _ = writeln!(
         doc,

@@ -1,5 +1,5 @@
-//! Renders the catalog as a registry of semantic conventions in the format of OpenTelemetry Weaver (`otel/registry/`);
-//! it adds no name of its own.
+//! Renders the catalog as a semantic convention registry in the format of OpenTelemetry Weaver
+//! (`otel/registry/`); it adds no names.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -31,7 +31,7 @@ const EVENT: [SpanAttribute; 7] = {
     ]
 };
 
-/// The files of the registry: name and text.
+/// The files of the registry: names and contents.
 #[must_use]
 pub fn render() -> Vec<(&'static str, String)> {
     vec![
@@ -58,16 +58,16 @@ fn manifest() -> String {
     )
 }
 
-/// A string of YAML: JSON's are.
+/// A YAML string: every JSON string is one.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// One attribute, with all its uses.
+/// One attribute, merged from all its uses.
 #[derive(Default)]
 struct Merged {
     is_number: bool,
-    /// `None` once a use is not closed.
+    /// `None` once one use is an open set.
     words: Option<Vec<&'static str>>,
     notes: Vec<&'static str>,
     uses: usize,
@@ -198,7 +198,7 @@ fn instrument(kind: InstrumentKind) -> &'static str {
     }
 }
 
-/// The identifier of a span: its name without what stands for something.
+/// The ID of a span: its name without placeholders.
 fn span_id(row: &SpanDef) -> String {
     row.name.to_lowercase().replace(' ', ".")
 }

@@ -1,7 +1,7 @@
-//! What the registry of conventions states of names beside the catalog: which are others', examples, briefs. It is
-//! data.
+//! What the registry of conventions needs besides the catalog: attributes defined elsewhere, examples,
+//! briefs. Data only.
 
-/// Attributes that OpenTelemetry's own conventions define: the registry refers to them.
+/// Attributes defined by OpenTelemetry's own conventions: the registry references them.
 pub const CONVENTIONS: &[&str] = &[
     "cicd.pipeline.action.name",
     "cicd.pipeline.name",
@@ -36,10 +36,10 @@ pub const CONVENTIONS: &[&str] = &[
     "url.template",
 ];
 
-/// Metrics that do not change: dashboards of users depend on them.
+/// Stable metrics: users' dashboards depend on them.
 pub const STABLE: &[&str] = &["elpio.reconcile", "elpio.reconcile.duration", "elpio.services.ready"];
 
-/// Resource attributes, and when they are there.
+/// Resource attributes, and when they are present.
 pub const RESOURCE: &[(&str, Option<&str>)] = &[
     ("service.name", None),
     ("service.namespace", None),
@@ -55,7 +55,7 @@ pub const RESOURCE: &[(&str, Option<&str>)] = &[
     ("k8s.pod.uid", Some("in a cluster")),
 ];
 
-/// What an attribute is.
+/// The brief of an attribute.
 pub const NOTES: &[(&str, &str)] = &[
     ("child", "The kind of a child that the operator writes."),
     ("elpio.attempt", "Attempts in a row that failed before this one."),
@@ -90,7 +90,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("version", "The version of the operator."),
 ];
 
-/// An example of an attribute whose values are not closed.
+/// An example value of an attribute with an open set.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("elpio.ready.message", "0 of 1 replicas are available"),
     ("elpio.ready.reason", "Progressing"),

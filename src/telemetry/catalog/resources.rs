@@ -1,5 +1,5 @@
-//! The API resources that the operator works with: which of them are watched, under which label, and which
-//! paths may be templates. It knows no path and no client.
+//! The API resources that the operator uses: which ones it watches, under which label, and which paths may be
+//! templates. It knows no paths and no client.
 
 use crate::{
     api::{GROUP, VERSION},
@@ -10,9 +10,9 @@ use crate::{
 /// The label of `CustomResourceDefinition`.
 const CRD: &str = "CustomResourceDefinition";
 
-/// Labels of what is watched: the kind, but `KnativeService` for Knative's.
+/// The labels of watched resources: the kind, except `KnativeService` for Knative's Service.
 pub static WATCHED: [&str; ChildKind::ALL.len() + Kind::VALUES.len()] = {
-    // The service that a function publishes is one of both, which leaves a label for CRDs.
+    // A function's published service counts as `ElpioService`, which leaves one label for CRDs.
     let mut labels = [CRD; ChildKind::ALL.len() + Kind::VALUES.len()];
     let mut to = 0;
     while to < Kind::VALUES.len() {
@@ -30,16 +30,16 @@ pub static WATCHED: [&str; ChildKind::ALL.len() + Kind::VALUES.len()] = {
     labels
 };
 
-/// An API resource that the operator works with.
+/// An API resource that the operator uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct KnownResource {
-    /// Its versions.
+    /// The versions it uses.
     pub(in crate::telemetry) versions: &'static [&'static str],
-    /// Its label, where it is watched.
+    /// The label, if the resource is watched.
     pub(in crate::telemetry) watched: Option<&'static str>,
 }
 
-/// What is neither a child nor one of Elpio's kinds: group, plural, version.
+/// Resources that are neither children nor Elpio's kinds: group, plural, version.
 const OTHERS: &[(&str, &str, &[&str])] = &[
     ("", "namespaces", &["v1"]),
     ("", "pods", &["v1"]),
@@ -48,7 +48,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     ("serving.knative.dev", "routes", &["v1"]),
 ];
 
-/// The API resource of a group and a plural; `None` for one that the operator has no business with.
+/// The API resource with this group and plural; `None` if the operator does not use it.
 pub(in crate::telemetry) fn find(group: &str, plural: &str) -> Option<KnownResource> {
     let child = ChildKind::ALL.into_iter().find(|kind| kind.group() == group && kind.plural() == plural);
     if let Some(kind) = child {
@@ -66,7 +66,7 @@ pub(in crate::telemetry) fn find(group: &str, plural: &str) -> Option<KnownResou
     other.map(|(_, _, versions)| KnownResource { versions, watched: None })
 }
 
-/// The versions of a group that the operator works with; empty for a group of others.
+/// The versions of a group that the operator uses; empty for other groups.
 pub(in crate::telemetry) fn versions(group: &str) -> Vec<&'static str> {
     let children = ChildKind::ALL.into_iter().filter(|kind| kind.group() == group);
     let others = OTHERS.iter().filter(|(other, ..)| *other == group).map(|(.., versions)| *versions);
@@ -90,7 +90,7 @@ impl From<WatchedResource> for LabelValue {
     }
 }
 
-/// The watched resource of a label.
+/// The watched resource with this label.
 pub(in crate::telemetry) fn watched(label: &str) -> Option<WatchedResource> {
     WATCHED.iter().find(|known| **known == label).map(|known| WatchedResource(known))
 }

@@ -1,82 +1,82 @@
-//! What a row of the span table is made of; it holds no row.
+//! The types of the span table's rows; no rows.
 
 use crate::telemetry::catalog::definition::AllowedValues;
 
-/// What an attribute's value is.
+/// The type of an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
     /// A string.
     Text,
-    /// A whole number.
+    /// An integer.
     Number,
 }
 
 /// An attribute of a span.
 #[derive(Clone, Copy, Debug)]
 pub struct SpanAttribute {
-    /// Its key.
+    /// The key.
     pub key: &'static str,
-    /// What its value is.
+    /// The type of the value.
     pub value_type: ValueType,
-    /// What it may hold.
+    /// The allowed values.
     pub values: AllowedValues,
-    /// When it is there; `None`: always.
+    /// When it is present; `None`: always.
     pub present_when: Option<&'static str>,
 }
 
-/// What a span may be a child of.
+/// The parent of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parent {
-    /// Nothing: it is a root.
+    /// None: it is a root span.
     None,
-    /// The span that a caller named on the object.
+    /// The caller's span from the object's annotation.
     Caller,
-    /// A span of the row of this name.
+    /// The span with this name in the table.
     Of(&'static str),
 }
 
 /// The status of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanStatus {
-    /// Not set.
+    /// Unset.
     Unset,
-    /// Set to ok.
+    /// Ok.
     Ok,
-    /// Set to error, with a description or without.
+    /// Error, with or without a description.
     Error,
 }
 
 /// One span.
 #[derive(Clone, Copy, Debug)]
 pub struct SpanDef {
-    /// Its name; words in capitals stand for something.
+    /// The name; words in capitals are placeholders.
     pub name: &'static str,
-    /// What they stand for.
+    /// What the placeholders stand for.
     pub placeholders: &'static [(&'static str, AllowedValues)],
-    /// Its kind: `internal`, `client` or `server`.
+    /// The span kind: `internal`, `client` or `server`.
     pub kind: &'static str,
-    /// What it is, and when it is emitted.
+    /// What it represents, and when it is emitted.
     pub what: &'static str,
-    /// What it may be a child of.
+    /// The possible parents.
     pub parents: &'static [Parent],
-    /// What it is linked to, and when.
+    /// Its links, and when it has them.
     pub link: Option<&'static str>,
     /// Its attributes.
     pub attributes: &'static [SpanAttribute],
-    /// The statuses that it may have, and when.
+    /// The possible statuses, and when they are set.
     pub statuses: &'static [(SpanStatus, &'static str)],
-    /// When a log record `exception` belongs to it.
+    /// When it has a log record `exception`.
     pub exception: Option<&'static str>,
 }
 
 impl SpanDef {
-    /// The name of a span of this row whose last place is taken by `what`.
+    /// The span's name with `what` for the last placeholder.
     pub(in crate::telemetry) fn name_for(&self, what: &str) -> String {
         let fixed = self.name.rsplit_once(' ').map_or("", |(fixed, _)| fixed);
         format!("{fixed} {what}")
     }
 
-    /// Whether a span of this name is of this row.
+    /// Whether this row defines a span with this name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let words: Vec<&str> = self.name.split(' ').collect();

@@ -1,5 +1,5 @@
-//! The table of spans: every span that the operator emits, stated once. Names come from here; tests hold what
-//! is emitted to it, and it to what is emitted.
+//! The table of spans: every span that the operator emits, defined once. Names come from here; tests compare
+//! the emitted spans with the table in both directions.
 
 pub use crate::telemetry::catalog::span_definition::{Parent, SpanAttribute, SpanDef, SpanStatus, ValueType};
 
@@ -51,7 +51,7 @@ const UID: SpanAttribute = text("k8s.object.uid", "the object's uid");
 const GENERATION: SpanAttribute = number("elpio.generation", "the object's generation");
 const KIND_PLACEHOLDER: (&str, AllowedValues) = ("KIND", AllowedValues::Closed(Kind::VALUES));
 const METHOD: AllowedValues = AllowedValues::Closed(METHODS);
-/// The same in the name of a span, where `HTTP` stands for `_OTHER`.
+/// The same in a span name, where `HTTP` stands for `_OTHER`.
 const METHOD_NAMES: [&str; METHODS.len()] = {
     let mut names = ["HTTP"; METHODS.len()];
     let mut at = 0;
@@ -62,9 +62,9 @@ const METHOD_NAMES: [&str; METHODS.len()] = {
     names
 };
 
-/// `error.type` of a build and of its tasks.
+/// The values of `error.type` for a build and its tasks.
 const BUILD_ERRORS: [&str; 2] = [BUILD_FAILED, "timeout"];
-/// `error.type` of a build that failed: the semantic conventions' word for what has no class.
+/// `error.type` of a failed build: the semantic conventions' value for an error without a class.
 pub(in crate::telemetry) const BUILD_FAILED: &str = "_OTHER";
 
 /// The root of a rollout.
@@ -263,7 +263,7 @@ pub static SPANS: &[&SpanDef] = &[&ROLLOUT, &RECONCILE, &STEP, &CHILD_STEP, &CAL
 pub const EXCEPTION: [(&str, &str); 2] =
     [("exception.type", "as `error.type`"), ("exception.message", "the whole chain of causes")];
 
-/// The row of a span of this name.
+/// The row for a span with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static SpanDef> {
     SPANS.iter().find(|row| row.matches(name)).copied()

@@ -1,5 +1,4 @@
-//! Renders the table of spans as `otel/spans.md`, between what holds for all of them; it adds nothing of its
-//! own.
+//! Renders the span table as `otel/spans.md`, with the rules that apply to all spans; it adds no spans.
 
 use std::fmt::Write as _;
 
@@ -49,7 +48,7 @@ pub fn render() -> String {
     let mut doc = String::from(HEAD);
     doc.push_str("\n| span | kind | parent |\n|---|---|---|\n");
     for row in SPANS {
-        // Writing to a String cannot fail.
+        // Writing to a String never fails.
         let _ = writeln!(
             doc,
             "| [`{}`](#{}) | {} | {} |",

@@ -1,4 +1,4 @@
-//! Tests of the `OTEL_*` variables, each with a value that is right and one that is wrong.
+//! The `OTEL_*` variables, each with a valid and an invalid value.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{collections::HashMap, time::Duration};
@@ -13,14 +13,14 @@ pub(super) fn read(variables: &[(&str, &str)]) -> (TelemetryConfig, Vec<String>)
     TelemetryConfig::from_env(&|name| all.get(name).cloned())
 }
 
-/// No warning is given.
+/// Expects no warning.
 pub(super) fn good(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (config, warnings) = read(variables);
     assert!(warnings.is_empty(), "{variables:?}: {warnings:?}");
     config
 }
 
-/// Exactly one warning is given, which names the variable and what it held.
+/// Expects exactly one warning, which names the variable and its value.
 pub(super) fn wrong(variables: &[(&str, &str)]) -> TelemetryConfig {
     let (config, warnings) = read(variables);
     let (name, value) = variables.last().unwrap();

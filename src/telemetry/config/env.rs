@@ -1,15 +1,14 @@
-//! Reads one variable after another and collects a warning for each that cannot be used; it knows no variable
-//! by name.
+//! Reads environment variables and collects a warning for each invalid one; it knows no variable by name.
 
 use std::time::Duration;
 
-/// A time-out of 0 (OpenTelemetry specification, SDK environment variables): longer than any export lasts.
+/// The meaning of a timeout of 0 (OpenTelemetry specification, SDK environment variables): longer than any export.
 pub(in crate::telemetry) const NO_LIMIT: Duration = Duration::from_hours(24);
 
-/// An environment that is being read.
+/// Reads an environment and collects warnings.
 pub struct EnvReader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
-    /// By variable: one that several signals share is warned about once.
+    /// By variable: a variable shared by several signals causes one warning.
     warnings: Vec<(String, String)>,
 }
 
@@ -38,28 +37,28 @@ impl<'a> EnvReader<'a> {
         (self.get)(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// The first of these that is set, with its name.
+    /// The first of these variables that is set, with its name.
     #[must_use]
     pub fn first<'v>(&self, variables: &[&'v str]) -> Option<(&'v str, String)> {
         variables.iter().find_map(|variable| self.text(variable).map(|value| (*variable, value)))
     }
 
-    /// One warning: what the variable held, and what is used instead.
+    /// Adds a warning with the value and the one used instead.
     pub fn warn(&mut self, variable: &str, value: &str, why: &str, used: &str) {
         self.push(variable, format!("invalid value {variable}={value:?}: {why}; using {used}"));
     }
 
-    /// One line about a variable whose value is used as it is.
+    /// Adds a remark about a variable whose value is used unchanged.
     pub(in crate::telemetry) fn note(&mut self, variable: &str, text: String) {
         self.push(variable, text);
     }
 
-    /// The same for a value that may hold a secret.
+    /// Like [`Self::warn`], for a value that may be secret.
     pub(in crate::telemetry) fn warn_hidden(&mut self, variable: &str, why: &str, used: &str) {
         self.push(variable, format!("invalid value {variable} (not shown): {why}; using {used}"));
     }
 
-    /// `true` or `false` in any case.
+    /// `true` or `false`, in any case.
     pub(in crate::telemetry) fn bool(&mut self, variable: &str, default: bool) -> bool {
         let Some(value) = self.text(variable) else { return default };
         match value.to_ascii_lowercase().as_str() {
@@ -82,7 +81,7 @@ impl<'a> EnvReader<'a> {
         parsed
     }
 
-    /// Milliseconds; 0 stands for `zero`, and is refused where there is none.
+    /// Milliseconds; 0 means `zero`, or is invalid if `zero` is `None`.
     pub(in crate::telemetry) fn millis(
         &mut self,
         variable: &str,
@@ -107,7 +106,7 @@ impl<'a> EnvReader<'a> {
     }
 }
 
-/// Percent-decoded; `None` when an escape is broken or the result is not UTF-8.
+/// Percent-decodes a text; `None` if an escape is invalid or the result is not UTF-8.
 pub(in crate::telemetry) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -128,8 +127,8 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None` names no
-/// culprit on purpose.
+/// Parses `key=value,key=value` with percent-encoded values (W3C Baggage without properties); `None`
+/// deliberately does not say which member is invalid.
 pub(in crate::telemetry) fn pairs(list: &str) -> Option<Vec<(String, String)>> {
     list.split(',')
         .map(str::trim)

@@ -1,13 +1,13 @@
-//! The variables that bound batches, spans and log records; it holds nothing back itself.
+//! The variables that limit batches, spans and log records; it enforces no limit itself.
 
 use std::time::Duration;
 
 use crate::telemetry::config::env::{EnvReader, NO_LIMIT};
 
-/// A delay of 0: what exports would spin at less.
+/// The meaning of a delay of 0: without any pause, exports would spin.
 const NO_DELAY: Duration = Duration::from_millis(1);
 
-/// A batch processor's bounds.
+/// The limits of a batch processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct BatchConfig {
     pub(in crate::telemetry) delay: Duration,
@@ -16,7 +16,7 @@ pub(in crate::telemetry) struct BatchConfig {
     pub(in crate::telemetry) timeout: Duration,
 }
 
-/// Limits of spans.
+/// The limits of spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::telemetry) struct SpanLimits {
     pub(in crate::telemetry) value_length: Option<usize>,
@@ -25,7 +25,7 @@ pub(in crate::telemetry) struct SpanLimits {
     pub(in crate::telemetry) links: Option<usize>,
 }
 
-/// Limits of log records.
+/// The limits of log records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::telemetry) struct RecordLimits {
     pub(in crate::telemetry) value_length: Option<usize>,
@@ -64,7 +64,7 @@ pub(in crate::telemetry) fn record_limits(env: &mut EnvReader<'_>) -> RecordLimi
         (env.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0), env.number("OTEL_ATTRIBUTE_COUNT_LIMIT", 0));
     RecordLimits {
         value_length: env.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", 0).or(length),
-        // The specification's default.
+        // The default in the specification.
         attributes: env.number("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", 0).or(count).or(Some(128)),
     }
 }

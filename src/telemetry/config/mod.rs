@@ -1,4 +1,4 @@
-//! The `OTEL_*` variables, parsed once; it reads nothing but what it is handed and starts nothing.
+//! Parses the `OTEL_*` variables once; it reads only its arguments and starts nothing.
 
 pub mod env;
 pub(in crate::telemetry) mod limits;
@@ -21,7 +21,7 @@ use crate::telemetry::{
     },
 };
 
-/// Why telemetry could not be started.
+/// Why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
 #[error("telemetry: {0}")]
 pub struct InitError(pub String);
@@ -32,48 +32,48 @@ impl InitError {
     }
 }
 
-/// Who this operator is.
+/// The identity of this operator, for the resource.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// Version of the program.
+    /// The program's version.
     pub version: &'static str,
-    /// Revision it was built from.
+    /// The source revision of the build.
     pub revision: &'static str,
-    /// Compiler it was built with.
+    /// The compiler of the build.
     pub rustc: &'static str,
-    /// Namespace of the operator's pod.
+    /// The namespace of the operator's pod.
     pub namespace: Option<String>,
-    /// Name of the operator's pod.
+    /// The name of the operator's pod.
     pub pod_name: Option<String>,
-    /// Uid of the operator's pod.
+    /// The uid of the operator's pod.
     pub pod_uid: Option<String>,
-    /// Node it runs on.
+    /// The node of the pod.
     pub node_name: Option<String>,
-    /// Uid of the namespace `kube-system`.
+    /// The uid of the namespace `kube-system`.
     pub cluster_uid: Option<String>,
 }
 
-/// The format of log lines on stderr.
+/// The format of the log on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For a person at a terminal.
+    /// Human-readable.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// The log on stderr.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: `tracing` directives. It never changes spans or metrics.
+    /// The `tracing` directives: `ELPIO_LOG`, else `RUST_LOG`, else `info`. They never affect spans or metrics.
     pub filter: String,
     /// The format of lines.
     pub format: LogFormat,
-    /// Colours.
+    /// Whether to use colours.
     pub ansi: bool,
 }
 
-/// The parsed `OTEL_*` variables. Its `Debug` shows no header and no password.
+/// The parsed `OTEL_*` variables. `Debug` shows no headers and no passwords.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     pub(in crate::telemetry) disabled: bool,
@@ -93,7 +93,7 @@ pub struct TelemetryConfig {
     pub(in crate::telemetry) record_limits: RecordLimits,
 }
 
-/// Where a signal is pushed to.
+/// The exporters of a signal.
 #[derive(Clone, Debug, Default)]
 pub(in crate::telemetry) struct SignalExporters {
     pub(in crate::telemetry) otlp: Option<OtlpConfig>,
@@ -106,7 +106,7 @@ impl SignalExporters {
     }
 }
 
-/// Variables of the OpenTelemetry specification that have no effect here. Each that is set is named at start.
+/// Variables of the OpenTelemetry specification without effect here. The log names each one that is set at startup.
 const UNUSED: &[&str] = &[
     "OTEL_CONFIG_FILE",
     "OTEL_EXPERIMENTAL_CONFIG_FILE",
@@ -125,8 +125,7 @@ const UNUSED: &[&str] = &[
 ];
 
 impl TelemetryConfig {
-    /// Parses the environment; the second part are warnings, each names the variable, what it held and what
-    /// is used.
+    /// Parses the environment. Also returns warnings; each names the variable, its value and the value used.
     pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> (TelemetryConfig, Vec<String>) {
         let mut env = EnvReader::new(get);
         let disabled = env.bool("OTEL_SDK_DISABLED", false);
@@ -134,7 +133,7 @@ impl TelemetryConfig {
         (Self { disabled, propagate: propagate(&mut env), ..config }, env.into_warnings())
     }
 
-    /// Nothing is pushed.
+    /// A configuration that exports nothing.
     #[must_use]
     pub fn off() -> Self {
         Self::read(&mut EnvReader::new(&|_| None))
@@ -173,19 +172,19 @@ impl TelemetryConfig {
         self
     }
 
-    /// Whether anything is pushed.
+    /// Whether any signal is exported.
     #[must_use]
     pub fn exports_anything(&self) -> bool {
         self.traces.is_on() || self.metrics.is_on() || self.logs.is_on()
     }
 }
 
-/// Exceptions are log records in any case, and nothing else.
+/// This is already the default: exceptions are always log records, never span events.
 fn is_true_already(variable: &str, value: &str) -> bool {
     variable == "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN" && value.eq_ignore_ascii_case("logs")
 }
 
-/// `OTEL_<SIGNAL>_EXPORTER`; unset: `otlp` where an endpoint is set, else nothing is pushed.
+/// `OTEL_<SIGNAL>_EXPORTER`; if unset, `otlp` if there is an endpoint, else none.
 fn output(env: &mut EnvReader<'_>, signal: Signal) -> SignalExporters {
     let upper = signal.as_str().to_ascii_uppercase();
     let variable = format!("OTEL_{upper}_EXPORTER");
@@ -223,7 +222,7 @@ fn resource(env: &mut EnvReader<'_>) -> Vec<(String, String)> {
     })
 }
 
-/// Whether `traceparent` is sent. Baggage is never sent: nothing here makes any.
+/// Whether to send `traceparent`. Baggage is never sent: the operator creates none.
 fn propagate(env: &mut EnvReader<'_>) -> bool {
     const NAME: &str = "OTEL_PROPAGATORS";
     let Some(list) = env.text(NAME) else { return true };

@@ -1,4 +1,4 @@
-//! The `OTEL_EXPORTER_OTLP_*` variables of one signal: where to push to, and how; it opens no connection and
+//! The `OTEL_EXPORTER_OTLP_*` variables of one signal: its endpoint and options. It opens no connection and
 //! reads no file.
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// The protocol of OTLP.
+/// The OTLP protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) enum Protocol {
     Grpc,
     HttpProtobuf,
 }
 
-/// Where and how a signal is pushed. Its `Debug` shows the names of headers and no user name or password.
+/// Where and how to export a signal. `Debug` shows the headers' names, but no user names or passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::telemetry) struct OtlpConfig {
     pub(in crate::telemetry) protocol: Protocol,
-    /// Complete URL; with HTTP the path of the signal included.
+    /// The complete URL; with HTTP, including the signal's path.
     pub(in crate::telemetry) endpoint: String,
     pub(in crate::telemetry) headers: Vec<(String, String)>,
     pub(in crate::telemetry) timeout: Duration,
@@ -34,7 +34,7 @@ pub(in crate::telemetry) struct OtlpConfig {
     pub(in crate::telemetry) proxy: Option<Proxy>,
 }
 
-/// Files for TLS, each with the variable that named it.
+/// The TLS files, each with the variable that named it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::telemetry) struct TlsFiles {
     pub(in crate::telemetry) authorities: Option<(String, PathBuf)>,
@@ -57,7 +57,7 @@ impl fmt::Debug for OtlpConfig {
     }
 }
 
-/// The names of an option: for this signal, and for all.
+/// The names of an option: for this signal, and for all signals.
 struct VariableNames {
     own: String,
     common: String,
@@ -77,7 +77,7 @@ impl VariableNames {
     }
 }
 
-/// Everything about pushing `signal`; `None` (with a warning) when the endpoint that is set cannot be one.
+/// The OTLP options of `signal`; `None` (with a warning) if the endpoint is invalid.
 pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Option<OtlpConfig> {
     let protocol = protocol(env, signal);
     let endpoint = endpoint(env, signal, protocol)?;
@@ -98,7 +98,7 @@ pub(in crate::telemetry) fn otlp(env: &mut EnvReader<'_>, signal: Signal) -> Opt
     Some(config)
 }
 
-/// The protocol that is named; else the one of the endpoint: HTTP has port 4318, and paths.
+/// The configured protocol; else HTTP if the endpoint has port 4318 or a path, else gRPC.
 fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
     let Some((name, value)) = VariableNames::new(signal, "PROTOCOL").find(env) else {
         let endpoint = VariableNames::new(signal, "ENDPOINT").find(env);
@@ -108,7 +108,7 @@ fn protocol(env: &mut EnvReader<'_>, signal: Signal) -> Protocol {
     match value.to_ascii_lowercase().as_str() {
         "grpc" => Protocol::Grpc,
         "http/protobuf" => Protocol::HttpProtobuf,
-        // `http/json` is another protocol of the same port.
+        // `http/json` uses the same port.
         other => {
             let is_http = other.starts_with("http");
             let used = if is_http { "http/protobuf" } else { "grpc" };
@@ -123,7 +123,7 @@ fn has_http_shape(endpoint: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| uri.port_u16() == Some(4318) || uri.path().len() > 1)
 }
 
-/// Headers often hold a token, which everybody on the way can read then.
+/// Headers often hold a token, which an unencrypted connection exposes.
 fn warn_of_headers_in_clear(env: &mut EnvReader<'_>, signal: Signal, config: &OtlpConfig) {
     let Ok(uri) = config.endpoint.parse::<http::Uri>() else { return };
     let is_local = is_loopback(uri.host().unwrap_or_default());
@@ -139,8 +139,7 @@ fn warn_of_headers_in_clear(env: &mut EnvReader<'_>, signal: Signal, config: &Ot
     }
 }
 
-/// The common endpoint of HTTP is a base to which the signal's path is added; a signal's own is taken as it
-/// is.
+/// The common HTTP endpoint is a base URL for the signal's path; a signal's own endpoint is used unchanged.
 fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Option<String> {
     let names = VariableNames::new(signal, "ENDPOINT");
     let default = match protocol {
@@ -169,15 +168,15 @@ fn endpoint(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> Opti
     })
 }
 
-/// For an endpoint without one: with gRPC by `OTEL_EXPORTER_OTLP_INSECURE`, which means TLS where it is not set
-/// (OTLP exporter specification). The variable is not about HTTP.
+/// The scheme for an endpoint without one. With gRPC, `OTEL_EXPORTER_OTLP_INSECURE` decides, and the default
+/// is TLS (OTLP exporter specification); the variable does not apply to HTTP.
 fn scheme(env: &mut EnvReader<'_>, signal: Signal, protocol: Protocol) -> &'static str {
     let names = VariableNames::new(signal, "INSECURE");
     let variable = if env.text(&names.own).is_some() { &names.own } else { &names.common };
     if protocol == Protocol::HttpProtobuf || env.bool(variable, false) { "http" } else { "https" }
 }
 
-/// Good members of the list. `opentelemetry-otlp` reads the same variable by itself, and takes those too.
+/// The valid members of the list. `opentelemetry-otlp` also reads the variable itself, and keeps the same members.
 fn headers(env: &mut EnvReader<'_>, signal: Signal) -> Vec<(String, String)> {
     let Some((name, list)) = VariableNames::new(signal, "HEADERS").find(env) else { return Vec::new() };
     let members: Vec<&str> = list.split(',').map(str::trim).filter(|member| !member.is_empty()).collect();

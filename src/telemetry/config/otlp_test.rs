@@ -1,4 +1,4 @@
-//! Tests of the `OTEL_EXPORTER_OTLP_*` variables.
+//! The `OTEL_EXPORTER_OTLP_*` variables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`: the proxy of an endpoint; it opens no connection.
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: the proxy for an endpoint. It opens no connection.
 
 use std::{fmt, net::IpAddr};
 
@@ -7,10 +7,10 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::{api::url::redact_userinfo, telemetry::config::env::EnvReader};
 
-/// A proxy. Its `Debug` shows no user name or password.
+/// A proxy. `Debug` shows no user name or password.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::telemetry) struct Proxy {
-    /// Without a user name and password.
+    /// The URI, without user name and password.
     pub(in crate::telemetry) uri: Uri,
     /// The value of `Proxy-Authorization`.
     pub(in crate::telemetry) authorization: Option<HeaderValue>,
@@ -22,7 +22,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The proxy of this endpoint, by its scheme. As in Go, this machine is reached without one.
+/// The proxy for this endpoint, by its scheme. As in Go, loopback addresses use none.
 pub(in crate::telemetry) fn proxy(env: &mut EnvReader<'_>, endpoint: &str) -> Option<Proxy> {
     let uri: Uri = endpoint.parse().ok()?;
     let of_https = env.first(&["HTTPS_PROXY", "https_proxy"]);
@@ -48,7 +48,7 @@ pub(in crate::telemetry) fn proxy(env: &mut EnvReader<'_>, endpoint: &str) -> Op
     (!is_excluded).then_some(proxy)
 }
 
-/// Whether a host, as an URL has it, is this machine.
+/// Whether a URL's host is this machine.
 pub(in crate::telemetry) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")

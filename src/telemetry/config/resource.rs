@@ -1,4 +1,4 @@
-//! The resource: who emits all of this; it makes no call and reads no environment.
+//! The resource: the identity of the emitter. It makes no call and reads no environment.
 
 use opentelemetry::{KeyValue, trace::TraceId};
 use opentelemetry_sdk::{
@@ -9,13 +9,13 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::config::{Identity, TelemetryConfig};
 
-/// The name under which backends show the operator, unless its environment names another.
+/// The default `service.name`.
 const SERVICE: &str = "elpio-operator";
 
-/// The version of the semantic conventions that names follow.
+/// The version of the semantic conventions in use.
 pub(in crate::telemetry) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
-/// `OTEL_SERVICE_NAME` wins over `OTEL_RESOURCE_ATTRIBUTES`, that over what we know of ourselves.
+/// Precedence: `OTEL_SERVICE_NAME`, then `OTEL_RESOURCE_ATTRIBUTES`, then the operator's own attributes.
 pub(in crate::telemetry) fn resource(config: &TelemetryConfig, identity: &Identity) -> Resource {
     let mut attributes = vec![
         KeyValue::new("service.name", SERVICE),
@@ -39,7 +39,7 @@ pub(in crate::telemetry) fn resource(config: &TelemetryConfig, identity: &Identi
         .build()
 }
 
-/// Version 4 (RFC 9562): random but for the version and the variant.
+/// A version 4 UUID (RFC 9562): random except for version and variant.
 fn random_uuid() -> String {
     let random = u128::from_be_bytes(RandomIdGenerator::default().new_trace_id().to_bytes());
     let marked = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);

@@ -9,11 +9,11 @@ pub(in crate::telemetry) const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::telemetry) struct SamplerChoice {
     pub(in crate::telemetry) parent_based: bool,
-    /// Share of the roots that are sampled.
+    /// How root spans are sampled.
     pub(in crate::telemetry) root: RootSampler,
 }
 
-/// How a root is sampled.
+/// The sampler of root spans.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::telemetry) enum RootSampler {
     On,

@@ -1,4 +1,4 @@
-//! In front of a batch processor: lets only so many items wait for it; it changes no item.
+//! Bounds the queue of the batch processor behind it; it changes no item.
 
 use std::{
     fmt,
@@ -19,8 +19,8 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::{catalog::attributes::Signal, sources::export_stats::ExportStats};
 
-/// Refuses what the queue behind it has no room for, and counts it, which the SDK does
-/// only for its last log line.
+/// Drops items that exceed the queue's capacity, and counts them; the SDK counts them only for a final log
+/// line.
 pub(in crate::telemetry) struct BoundedProcessor<P> {
     inner: P,
     signal: Signal,
@@ -65,7 +65,7 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
     }
 
     fn on_end(&self, span: SpanData) {
-        // The batch processor leaves unsampled spans out.
+        // The batch processor skips unsampled spans.
         if span.span_context.is_sampled() && self.try_enqueue() {
             self.inner.on_end(span);
         }

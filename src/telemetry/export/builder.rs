@@ -1,5 +1,5 @@
-//! Builds telemetry from its parts: exporters in, providers, subscriber and handles out; it sets nothing
-//! global.
+//! Builds telemetry from its parts: takes exporters; returns providers, subscriber and handles. It sets
+//! nothing global.
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -36,8 +36,7 @@ use crate::telemetry::{
     trace::{self, Traces},
 };
 
-/// Telemetry that is being put together: by [`super::init`] with the exporters that the settings name, in
-/// tests with others.
+/// Telemetry under construction: [`super::init`] uses the exporters from the settings, tests use others.
 ///
 /// ```
 /// use elpio_operator::telemetry::{Identity, LogConfig, LogFormat, TelemetryBuilder, TelemetryConfig};
@@ -75,7 +74,7 @@ impl std::fmt::Debug for TelemetryBuilder {
 }
 
 impl TelemetryBuilder {
-    /// Neither page nor exporters yet.
+    /// A builder without Prometheus page and exporters.
     #[must_use]
     pub fn new(config: TelemetryConfig, identity: Identity) -> Self {
         Self {
@@ -91,7 +90,7 @@ impl TelemetryBuilder {
         }
     }
 
-    /// With the Prometheus page, or without.
+    /// Enables or disables the Prometheus page.
     #[must_use]
     pub fn with_metrics_endpoint(mut self, on: bool) -> Self {
         self.with_metrics_endpoint = on && !self.config.disabled;
@@ -109,7 +108,7 @@ impl TelemetryBuilder {
         waiting
     }
 
-    /// Pushes spans through this exporter.
+    /// Exports spans with this exporter.
     #[must_use]
     pub fn spans<E: SpanExporter + 'static>(mut self, exporter: E) -> Self {
         let (waiting, bounds) = (self.queue(Signal::Traces), self.config.spans);
@@ -123,7 +122,7 @@ impl TelemetryBuilder {
         self.bounded_spans(batch, waiting)
     }
 
-    /// Pushes spans over OTLP.
+    /// Exports spans over OTLP.
     fn otlp_spans(mut self, exporter: ReloadingExporter<OtlpSpanExporter>) -> Self {
         let waiting = self.queue(Signal::Traces);
         let counting = CountingExporter::new(exporter, Signal::Traces, &self.export_stats, &waiting);
@@ -138,7 +137,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Pushes log records through this exporter.
+    /// Exports log records with this exporter.
     #[must_use]
     pub fn records<E: LogExporter + 'static>(mut self, exporter: E) -> Self {
         let (waiting, bounds) = (self.queue(Signal::Logs), self.config.records);
@@ -159,7 +158,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Pushes metrics through this exporter.
+    /// Exports metrics with this exporter.
     #[must_use]
     pub fn metrics<E: PushMetricExporter>(mut self, exporter: E) -> Self {
         let counting = CountingExporter::new(exporter, Signal::Metrics, &self.export_stats, &Arc::default());
@@ -168,7 +167,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Adds the exporters that the settings name. One that cannot be built is a warning.
+    /// Adds the exporters from the settings. One that cannot be built causes a warning.
     #[must_use]
     pub fn with_configured_exporters(mut self) -> Self {
         let config = self.config.clone();
@@ -209,10 +208,10 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Puts it together. The subscriber is for the caller to install; the lines are for the caller to log.
+    /// Builds telemetry. The caller must install the subscriber and log the warnings.
     ///
     /// # Errors
-    /// When the page cannot be joined to the instruments.
+    /// If the Prometheus page cannot be registered.
     pub fn build<W>(mut self, log: &LogConfig, to: W) -> Result<(Telemetry, Dispatch, Vec<String>), InitError>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -235,7 +234,7 @@ impl TelemetryBuilder {
             SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(processor).build()
         });
         let exports = !self.spans.is_empty();
-        // With nowhere to go no span is recorded, so that no id points to a trace that is not stored.
+        // Without any exporter, no span is recorded, so that no ID refers to a trace that is not stored.
         let sampler: Box<dyn ShouldSample> =
             if exports { providers::sampler(self.config.sampler) } else { Box::new(Sampler::AlwaysOff) };
         let spans = std::mem::take(&mut self.spans);

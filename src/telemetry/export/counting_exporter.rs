@@ -1,4 +1,4 @@
-//! Wraps every exporter and counts what it delivers and loses; it changes no item.
+//! Wraps every exporter, and counts delivered and lost items; it changes no item.
 
 use std::{
     fmt,
@@ -26,12 +26,12 @@ use crate::telemetry::{
     sources::export_stats::{ExportLogLine, ExportStats},
 };
 
-/// An exporter and the tally of its signal.
+/// An exporter with the statistics of its signal.
 pub(in crate::telemetry) struct CountingExporter<E> {
     pub(in crate::telemetry) inner: E,
     signal: Signal,
     export_stats: Arc<ExportStats>,
-    /// Items accepted by the processor in front and not yet taken by the exporter.
+    /// Items that the processor in front accepted and the exporter has not taken yet.
     queued: Arc<AtomicUsize>,
 }
 
@@ -46,7 +46,7 @@ impl<E> CountingExporter<E> {
     }
 
     pub(in crate::telemetry) fn dequeued(&self, items: usize) {
-        // An item that the processor in front has not counted is not below zero.
+        // Must not go below zero: the processor in front may not have counted an item.
         let _ = self
             .queued
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| Some(waiting.saturating_sub(items)));
@@ -66,7 +66,7 @@ impl<E> CountingExporter<E> {
     }
 }
 
-// Exporters may hold headers: their own Debug is never used.
+// Exporters may hold headers: never use their own `Debug`.
 impl<E> fmt::Debug for CountingExporter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CountingExporter").field("signal", &self.signal).finish_non_exhaustive()
@@ -116,7 +116,7 @@ impl<E: LogExporter> LogExporter for CountingExporter<E> {
 impl<E: PushMetricExporter> PushMetricExporter for CountingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.inner.export(metrics).await;
-        // What a cumulative export did not deliver, the next one does.
+        // With cumulative temporality, the next export delivers what this one lost.
         let lost = if self.inner.temporality() == Temporality::Cumulative { 0 } else { data_points(metrics) };
         self.record_result(lost, &result);
         result

@@ -1,5 +1,5 @@
-//! Connections to a collector: direct, or by a proxy (a tunnel, or plain HTTP that the proxy forwards). It sends
-//! nothing of an export.
+//! Connects to a collector: directly, or through a proxy (a tunnel, or plain HTTP that the proxy forwards).
+//! Sends no export data.
 
 use std::{
     io,
@@ -18,12 +18,12 @@ use tower::{BoxError, Service};
 
 use crate::telemetry::config::proxy::Proxy;
 
-/// How a proxy is used.
+/// How to use a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) enum ProxyMode {
     /// `CONNECT` to the collector.
     Tunnel,
-    /// The proxy gets the request, which names the collector.
+    /// Send the request to the proxy, with the collector's absolute URL.
     Forward,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::telemetry) struct Dialer {
 impl Dialer {
     pub(in crate::telemetry) fn new(proxy: Option<(Proxy, ProxyMode)>) -> Self {
         let mut tcp = HttpConnector::new();
-        // TLS is a layer above.
+        // A layer above adds TLS.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self { tcp, proxy }
@@ -82,7 +82,7 @@ pub(in crate::telemetry) struct Dialed {
 
 impl Connection for Dialed {
     fn connected(&self) -> Connected {
-        // A proxy that forwards is to be told the whole URL.
+        // A forwarding proxy needs the absolute URL.
         self.io.connected().proxy(self.is_forwarded)
     }
 }

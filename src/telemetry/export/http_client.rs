@@ -1,4 +1,4 @@
-//! The client of OTLP over HTTP; it knows nothing of what it sends.
+//! The client for OTLP over HTTP; it knows nothing about the payload.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::telemetry::{
     sources::{error_chain::error_chain, export_stats::ExportStats},
 };
 
-/// Sends on the runtime: the SDK's threads have no reactor, and a client that needs one ends them for good.
+/// Sends on the runtime: the SDK's threads have no reactor, and a client that needs one would panic and end them.
 #[derive(Clone)]
 pub(in crate::telemetry) struct RuntimeHttpClient {
     client: Arc<dyn HttpClient>,
@@ -52,7 +52,7 @@ type ResponseFuture<'a> =
     std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for RuntimeHttpClient {
-    // What `#[async_trait]` makes of the trait's method, without the macro's crate.
+    // Expanded `#[async_trait]`, to avoid a dependency on the macro.
     fn send_bytes<'s, 'a>(&'s self, request: http::Request<Bytes>) -> ResponseFuture<'a>
     where
         's: 'a,
@@ -61,7 +61,7 @@ impl HttpClient for RuntimeHttpClient {
         let client = Arc::clone(&self.client);
         Box::pin(async move {
             self.export_stats.set_cause(self.signal, None);
-            // Aborted when this future is dropped.
+            // Dropping this future aborts the task.
             let mut task = JoinSet::new();
             task.spawn_on(async move { client.send_bytes(request).await }, &self.runtime);
             let result = task.join_next().await.ok_or("no request was sent")??;

@@ -1,4 +1,4 @@
-//! Providers, OTLP exporters and their shutdown. It knows no instrument and no span of the operator.
+//! Providers, OTLP exporters and their shutdown. It knows neither instruments nor spans of the operator.
 
 pub(in crate::telemetry) mod bounded_processor;
 pub(in crate::telemetry) mod builder;

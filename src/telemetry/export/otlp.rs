@@ -1,4 +1,4 @@
-//! Builds OTLP exporters from settings: the transport and what `opentelemetry-otlp` leaves to us; it reads no
+//! Builds OTLP exporters from settings: the transport, and what `opentelemetry-otlp` does not do. It reads no
 //! environment.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// What one signal is pushed with.
+/// Builds the exporter of one signal.
 #[derive(Clone)]
 pub(in crate::telemetry) struct OtlpExporters {
     signal: Signal,
@@ -43,7 +43,7 @@ pub(in crate::telemetry) struct OtlpExporters {
     timeout: Duration,
 }
 
-/// Sets on an exporter's builder what logs and metrics have in common; the builders share no type.
+/// Sets the options that the builders for logs and metrics share; they have no common type.
 macro_rules! build {
     ($exporters:expr, $builder:expr) => {{
         let all: OtlpExporters = $exporters;
@@ -77,7 +77,7 @@ macro_rules! build {
 }
 
 impl OtlpExporters {
-    /// `bound`: the processor's own limit for an export, which the SDK's threads do not keep.
+    /// `bound`: the processor's limit for an export, which the SDK's threads do not enforce.
     pub(in crate::telemetry) fn new(
         signal: Signal,
         otlp: &OtlpConfig,
@@ -95,7 +95,7 @@ impl OtlpExporters {
         }
     }
 
-    /// Must be called inside a tokio runtime, as the next two.
+    /// Must be called inside a tokio runtime, like the next two.
     pub(in crate::telemetry) fn spans(self) -> Result<ReloadingExporter<OtlpSpanExporter>, InitError> {
         let build = |all: Self| Ok(OtlpSpanExporter::new(all.span_sender()?, all.timeout, all.export_stats));
         self.reloading(OtlpSpanExporter::set_resource, build)
@@ -111,11 +111,11 @@ impl OtlpExporters {
         temporality: Temporality,
     ) -> Result<ReloadingExporter<MetricExporter>, InitError> {
         let build = move |all: Self| build!(all, MetricExporter::builder().with_temporality(temporality));
-        // Metrics are given their resource with each export.
+        // Metrics receive their resource with each export.
         self.reloading(|_, _| (), build)
     }
 
-    /// The exporter, and how to build it anew from changed files.
+    /// Wraps the exporter so that it is rebuilt when its files change.
     fn reloading<E>(
         self,
         set_resource: fn(&mut E, &Resource),
@@ -128,7 +128,7 @@ impl OtlpExporters {
         let rebuild = move || {
             let mut warnings = Vec::new();
             let pem = Pem::read(&self.otlp.tls, &mut warnings);
-            // Half of a rotation, mostly: the next export reads them again.
+            // Usually a rotation in progress: the next export reads the files again.
             if warnings.is_empty() { build(Self { pem, ..self.clone() }).ok() } else { None }
         };
         Ok(ReloadingExporter::new(exporter, files, set_resource, Box::new(rebuild)))
@@ -147,7 +147,7 @@ impl OtlpExporters {
         })
     }
 
-    /// A connection to the collector, opened when it is first needed.
+    /// A lazily opened connection to the collector.
     fn channel(&self) -> Result<Channel, InitError> {
         let endpoint = Endpoint::from_shared(self.otlp.endpoint.clone()).map_err(InitError::from_error)?;
         let mut endpoint = endpoint.timeout(self.timeout).connect_timeout(self.timeout);
@@ -172,12 +172,12 @@ impl OtlpExporters {
     }
 }
 
-/// Many proxies open no tunnel to a port without TLS.
+/// Many proxies refuse a tunnel to a port without TLS.
 fn http_proxy_mode(otlp: &OtlpConfig) -> ProxyMode {
     if otlp.endpoint.starts_with("https:") { ProxyMode::Tunnel } else { ProxyMode::Forward }
 }
 
-/// The headers that are set, and the one for a proxy that forwards.
+/// The configured headers, and the one for a forwarding proxy.
 fn http_headers(otlp: &OtlpConfig) -> Vec<(String, String)> {
     let proxy = otlp.proxy.as_ref().filter(|_| http_proxy_mode(otlp) == ProxyMode::Forward);
     let authorization = proxy.and_then(|proxy| proxy.authorization.as_ref()?.to_str().ok());
@@ -185,19 +185,19 @@ fn http_headers(otlp: &OtlpConfig) -> Vec<(String, String)> {
     otlp.headers.iter().cloned().chain(authorization).collect()
 }
 
-/// `opentelemetry-otlp` decodes what it is given, as if it came from the variable.
+/// `opentelemetry-otlp` decodes its input as if it came from the variable.
 fn escaped(headers: Vec<(String, String)>) -> HashMap<String, String> {
     headers.into_iter().map(|(name, value)| (name, value.replace('%', "%25"))).collect()
 }
 
-/// Names the exporter, its language and version (OTLP exporter specification, "User Agent"), unless it is set.
+/// Sets the `User-Agent` header (OTLP exporter specification, "User Agent"), unless it is configured.
 fn with_user_agent(mut headers: HeaderMap) -> HeaderMap {
     let own = concat!("Elpio-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(own));
     headers
 }
 
-/// The last value of a name counts.
+/// The last value of a duplicate name wins.
 fn header_map(headers: &[(String, String)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! Exports nothing to each endpoint that the settings name, to see whether it answers. It makes no telemetry.
+//! Sends an empty export to each configured endpoint, to check that it answers. It creates no telemetry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,21 +18,21 @@ use crate::{
     },
 };
 
-/// An endpoint that does not answer at all would be asked again and again by the exporter.
+/// Limits the exporter's retries when an endpoint does not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What became of an empty export.
+/// The result of an empty export.
 #[derive(Clone, Debug)]
 pub struct ExporterProbe {
     /// The signal.
     pub signal: Signal,
-    /// Where it is pushed to, without user name and password.
+    /// The endpoint, without user name and password.
     pub endpoint: String,
-    /// Why it was not accepted.
+    /// Why the endpoint did not accept it.
     pub failure: Option<String>,
 }
 
-/// One empty export for each signal that is pushed over OTLP; none where nothing is.
+/// Sends one empty export per signal that is exported over OTLP.
 pub async fn probe_exporters(config: &TelemetryConfig) -> Vec<ExporterProbe> {
     let outputs = [
         (Signal::Traces, &config.traces.otlp),

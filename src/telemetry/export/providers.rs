@@ -1,4 +1,4 @@
-//! Builds the SDK's providers from processors and readers; it knows no exporter.
+//! Builds the SDK's providers from processors and readers; it knows no exporters.
 
 use std::sync::Arc;
 
@@ -22,17 +22,17 @@ use crate::telemetry::{
     trace::{ids::PresetIdGenerator, sampler::RolloutSampler, tail_sampling::TailSamplingProcessor},
 };
 
-/// Adds one reader of metrics to a provider.
+/// Adds a metric reader to a provider.
 pub(in crate::telemetry) type AddReader = Box<dyn FnOnce(MeterProviderBuilder) -> MeterProviderBuilder>;
 
-/// The instruments, and what they are read through.
+/// The instruments and their readers.
 pub(in crate::telemetry) struct Meters {
     pub(in crate::telemetry) instruments: Arc<Instruments>,
     pub(in crate::telemetry) prometheus_endpoint: Option<PrometheusEndpoint>,
     pub(in crate::telemetry) provider: SdkMeterProvider,
 }
 
-/// The instruments; `None` where nothing reads them.
+/// The instruments; `None` without any reader.
 pub(in crate::telemetry) fn meters(
     with_metrics_endpoint: bool,
     readers: Vec<AddReader>,
@@ -61,7 +61,7 @@ pub(in crate::telemetry) fn meters(
     Ok(Some(Meters { instruments, prometheus_endpoint, provider }))
 }
 
-/// The tracer's provider, with the processor that holds spans back in front of the others.
+/// The tracer provider, with the tail-sampling processor in front of the others.
 pub(in crate::telemetry) fn tracers(
     resource: Resource,
     sampler: Box<dyn ShouldSample>,
@@ -90,13 +90,13 @@ pub(in crate::telemetry) fn tracers(
     builder.with_span_processor(tail).build()
 }
 
-/// The table's limit for each instrument.
+/// The cardinality limit of each instrument in the table.
 fn limits(instrument: &Instrument) -> Option<Stream> {
     let row = instruments::find(instrument.name())?;
     Stream::builder().with_cardinality_limit(row.cardinality_limit).build().ok()
 }
 
-/// The sampler that the settings name.
+/// The configured sampler.
 pub(in crate::telemetry) fn sampler(choice: SamplerChoice) -> Box<dyn ShouldSample> {
     let root = match choice.root {
         RootSampler::On => Sampler::AlwaysOn,

@@ -1,5 +1,5 @@
-//! An exporter that is built anew when its certificates change on disk; it changes no item, and one whose new
-//! files cannot be used stays as it was.
+//! Rebuilds an exporter when its certificates change on disk. If the new files are invalid, the exporter
+//! stays as it is. It changes no item.
 
 use std::{
     fmt, fs,
@@ -16,10 +16,10 @@ use opentelemetry_sdk::{
 };
 use parking_lot::Mutex;
 
-/// Builds the exporter from what the files hold now; `None` when they cannot be used.
+/// Builds the exporter from the current files; `None` if they are invalid.
 type Build<E> = Box<dyn Fn() -> Option<E> + Send + Sync>;
 
-/// What tells one version of a file from another.
+/// Identifies the versions of the files.
 type Version = Vec<Option<(SystemTime, u64)>>;
 
 /// See the module.
@@ -29,7 +29,7 @@ pub(in crate::telemetry) struct ReloadingExporter<E> {
     build: Build<E>,
     resource: Option<Resource>,
     set_resource: fn(&mut E, &Resource),
-    /// An exporter connects on the runtime, and logs and metrics are exported on threads of the SDK.
+    /// An exporter connects on the runtime, but the SDK exports logs and metrics on its own threads.
     runtime: tokio::runtime::Handle,
 }
 
@@ -46,7 +46,7 @@ impl<E> ReloadingExporter<E> {
         Self { current, files, build, resource: None, set_resource, runtime }
     }
 
-    /// The exporter, as the files are now.
+    /// The exporter for the current files.
     pub(in crate::telemetry) fn current(&self) -> Arc<E> {
         let mut current = self.current.lock();
         let now = version(&self.files);
@@ -70,7 +70,7 @@ impl<E> ReloadingExporter<E> {
     }
 }
 
-/// Files that are mounted into a pod are links; what counts is what they lead to.
+/// Files mounted into a pod are symlinks; their targets count.
 fn version(files: &[PathBuf]) -> Version {
     let of_file = |path: &PathBuf| {
         let found = fs::metadata(path).ok()?;

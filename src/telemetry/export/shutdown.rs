@@ -1,4 +1,4 @@
-//! The running telemetry and its end: everything is flushed, within a bound, and what is lost is returned; it
+//! The running telemetry and its shutdown: flushes everything within a bound and returns the losses. It
 //! starts nothing.
 
 use std::{
@@ -22,10 +22,11 @@ use crate::telemetry::{
     sources::export_stats::ExportStats, trace::Traces,
 };
 
-/// What the last spans may take to end: nothing runs any more, but a handle of one may be dropped by another thread.
+/// How long to wait for the last spans to end: nothing runs any more, but another thread may still drop a
+/// span's handle.
 const OPEN_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The running telemetry; ends with [`Telemetry::shutdown`].
+/// The running telemetry; end it with [`Telemetry::shutdown`].
 pub struct Telemetry {
     pub(in crate::telemetry) metrics: Metrics,
     pub(in crate::telemetry) traces: Traces,
@@ -49,34 +50,34 @@ impl std::fmt::Debug for Telemetry {
 type ShutdownFn = Box<dyn FnOnce() -> OTelSdkResult + Send>;
 
 impl Telemetry {
-    /// Handle for recording; cheap to clone.
+    /// The handle for recording; cheap to clone.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
     }
 
-    /// Handle for traces; cheap to clone.
+    /// The handle for traces; cheap to clone.
     #[must_use]
     pub fn traces(&self) -> Traces {
         self.traces.clone()
     }
 
-    /// The Prometheus page; none when `ELPIO_METRICS` is off.
+    /// The Prometheus page; `None` if `ELPIO_METRICS` is off.
     #[must_use]
     pub fn metrics_endpoint(&self) -> Option<PrometheusEndpoint> {
         self.prometheus_endpoint.clone()
     }
 
-    /// Exports what waits. Blocks: not for a thread of the runtime.
+    /// Exports everything pending. Blocks: do not call it on a thread of the runtime.
     pub fn flush(&self) {
-        // What fails is counted and logged by the exporters' wrappers.
+        // The exporters' wrappers count and log failures.
         let _ = self.tracers.force_flush();
         let _ = self.records.as_ref().map(SdkLoggerProvider::force_flush);
         let _ = self.meters.as_ref().map(SdkMeterProvider::force_flush);
     }
 
-    /// Flushes and ends everything within `bound`, all signals at once; returns what was lost. The page is empty
-    /// afterwards.
+    /// Flushes and ends all signals concurrently, within `bound`; returns the losses. Afterwards, the page is
+    /// empty.
     pub async fn shutdown(self, bound: Duration) -> Vec<String> {
         let until = Instant::now() + bound;
         self.export_stats.open_spans.wait_until_none(OPEN_SPANS_TIMEOUT.min(bound)).await;
@@ -114,7 +115,7 @@ impl Telemetry {
         if let Some(records) = self.records.clone() {
             endings.push((Signal::Logs, Box::new(move || records.shutdown_with_timeout(bound))));
         }
-        // Takes up to five seconds whatever the bound is (opentelemetry_sdk 0.33): it is left behind at the
+        // Takes up to five seconds whatever the bound is (opentelemetry_sdk 0.33), so it is abandoned at the
         // bound.
         if let Some(meters) = self.meters.clone() {
             endings.push((Signal::Metrics, Box::new(move || meters.shutdown_with_timeout(bound))));
@@ -128,11 +129,12 @@ impl Telemetry {
     }
 }
 
-/// On a thread of its own: a blocking task would keep the runtime from ending, a worker thread from sending.
+/// On a separate thread: a blocking task would keep the runtime from ending, and blocking a worker thread
+/// would keep it from sending.
 fn on_thread(ending: ShutdownFn) -> oneshot::Receiver<OTelSdkResult> {
     let (done, ended) = oneshot::channel();
     std::thread::spawn(move || {
-        // Nobody waits for it after the bound.
+        // Nobody waits for the result after the bound.
         let _ = done.send(ending());
     });
     ended

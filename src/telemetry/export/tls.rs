@@ -1,4 +1,4 @@
-//! The TLS of exports, from the files that settings name: certificates and keys are read here and nowhere else.
+//! The TLS of exports, from the configured files: the only place that reads certificates and keys.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::telemetry::config::{InitError, otlp::TlsFiles};
 
-/// PEM texts of the files that settings name. Its `Debug` shows none of them.
+/// The PEM texts of the configured files. `Debug` shows none of them.
 #[derive(Clone, Default)]
 pub(in crate::telemetry) struct Pem {
     authorities: Option<Vec<u8>>,
@@ -18,7 +18,7 @@ pub(in crate::telemetry) struct Pem {
 }
 
 impl Pem {
-    /// Reads the files; one that cannot be read is a warning, and goes unused.
+    /// Reads the files; ignores an unreadable one with a warning.
     pub(in crate::telemetry) fn read(files: &TlsFiles, warnings: &mut Vec<String>) -> Self {
         let authorities =
             read_pem(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
@@ -38,7 +38,7 @@ impl Pem {
     }
 }
 
-/// Whether a PEM text holds certificates and nothing that is broken.
+/// Whether a PEM text is valid and has certificates.
 fn certificates(pem: &[u8]) -> bool {
     let mut all = CertificateDer::pem_slice_iter(pem).peekable();
     all.peek().is_some() && all.all(|certificate| certificate.is_ok())
@@ -63,7 +63,7 @@ fn read_pem(
     None
 }
 
-/// The exporter's own default has no authorities at all.
+/// The exporter's own default trusts no CA at all.
 pub(in crate::telemetry) fn grpc_tls(pem: &Pem) -> ClientTlsConfig {
     let config = match &pem.authorities {
         Some(authorities) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)),

@@ -1,5 +1,5 @@
-//! The tower layer round the Kubernetes client: client spans, request durations, the last byte of each watch. It adds
-//! the trace context and the audit id to a request, and changes nothing else of it.
+//! The tower layer around the Kubernetes client: client spans, request durations, the last byte of each
+//! watch. It adds the trace context and the audit ID to a request and changes nothing else.
 
 use std::{
     future::Future,
@@ -31,7 +31,7 @@ pub struct TelemetryLayer {
 }
 
 impl Metrics {
-    /// The layer of the client to the API server; [`TelemetryLayer::for_server`] names that.
+    /// The layer for the client; [`TelemetryLayer::for_server`] sets the API server.
     #[must_use]
     pub fn client_layer(&self) -> TelemetryLayer {
         TelemetryLayer { metrics: self.clone(), server: Arc::default() }
@@ -39,7 +39,7 @@ impl Metrics {
 }
 
 impl TelemetryLayer {
-    /// Names the server: what passes this layer holds only paths.
+    /// Sets the server: requests in this layer have only paths.
     #[must_use]
     pub fn for_server(self, server: &http::Uri) -> Self {
         Self { server: Arc::new(ApiServer::of(server)), ..self }
@@ -62,7 +62,7 @@ pub struct TelemetryService<S> {
     server: Arc<ApiServer>,
 }
 
-/// The body of a response; every frame of a watch's is recorded, and passed on as it is.
+/// The body of a response; records every frame of a watch and passes it on unchanged.
 pub type RecordedBody<B> = MapFrame<B, Box<dyn FnMut(Frame<Bytes>) -> Frame<Bytes> + Send>>;
 
 /// The response to a request.

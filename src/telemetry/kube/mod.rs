@@ -1,5 +1,5 @@
-//! Calls to the API server as client spans and metrics, and the activity of watches. It decides nothing about
-//! a call.
+//! Client spans and metrics for calls to the API server, and the activity of watches. It decides nothing
+//! about a call.
 
 pub mod client_layer;
 pub(in crate::telemetry) mod path_template;

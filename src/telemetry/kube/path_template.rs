@@ -1,19 +1,19 @@
-//! Templates of Kubernetes API paths: what a request is about without the names in it; it knows the shape of
-//! paths, not the kinds. A resource that the catalog does not know has a constant template, since an object's
-//! author may invent one (an owner reference, a scale target).
+//! Templates of Kubernetes API paths, without names. It knows the structure of paths, not the kinds. A
+//! resource outside the catalog has a constant template, because an object's author may invent one (in an
+//! owner reference or a scale target).
 
 use crate::telemetry::catalog::resources;
 
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct ApiPath {
-    /// The path with names as placeholders: `url.template` of the semantic conventions.
+    /// The path with placeholders for names: `url.template` in the semantic conventions.
     pub(in crate::telemetry) template: String,
-    /// The resource, when it is one of the table's.
+    /// The resource, if it is in the table.
     pub(in crate::telemetry) resource: Option<&'static str>,
 }
 
-/// Paths outside the API groups that are kept as they are.
+/// Non-resource paths that are kept unchanged.
 const NON_RESOURCE_PATHS: &[&str] = &[
     "/",
     "/version",
@@ -27,13 +27,13 @@ const NON_RESOURCE_PATHS: &[&str] = &[
     "/openapi/v3",
 ];
 
-/// Subresources that are kept as they are.
+/// Subresources that are kept unchanged.
 const SUBRESOURCES: &[&str] = &["status", "scale", "finalizers"];
 
-/// Parts of a namespace object itself, which have the shape of resources in a namespace.
+/// Subresources of a namespace, which resemble resources in the namespace.
 const NAMESPACE_SUBRESOURCES: &[&str] = &["status", "finalize"];
 
-/// The target of a path (Kubernetes API concepts, resource URIs).
+/// Parses a path (Kubernetes API concepts, resource URIs).
 pub(in crate::telemetry) fn parse(path: &str) -> ApiPath {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
@@ -66,7 +66,7 @@ fn resource_path(group: &str, version: &str, rest: &[&str]) -> ApiPath {
     ApiPath { template, resource: known.and_then(|known| known.watched) }
 }
 
-/// The path of a version of a group.
+/// The prefix for a version of a group.
 fn prefix(group: &str, version: &str) -> String {
     match (resources::versions(group).contains(&version), group) {
         (true, "") => format!("/api/{version}"),
@@ -76,7 +76,7 @@ fn prefix(group: &str, version: &str) -> String {
     }
 }
 
-/// A name and a subresource; what follows it (as behind `proxy`) is the user's own.
+/// A name and a subresource; any rest (as after `proxy`) is user-defined.
 fn name_template(rest: &[&str]) -> String {
     match rest {
         [] => String::new(),

@@ -1,5 +1,5 @@
-//! One call to the API server as a client span and a duration, by the semantic conventions for HTTP; it sends
-//! nothing.
+//! One call to the API server as a client span and a duration, per the semantic conventions for HTTP; it
+//! sends nothing.
 
 use std::{cell::Cell, error::Error, fmt, io, sync::Arc, time::Instant};
 
@@ -21,15 +21,15 @@ use crate::telemetry::{
     },
 };
 
-/// The method that stands for all that the semantic conventions do not know.
+/// Stands for all methods that the semantic conventions do not define.
 const OTHER_METHOD: &str = "_OTHER";
 
 thread_local! {
-    /// A future is being dropped because its time ran out.
+    /// Whether the future being dropped timed out.
     static TIMED_OUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Drops a call whose time ran out: it counts as `timeout`, while one that is dropped otherwise counts as
+/// Drops a call that timed out, which then counts as `timeout`; otherwise, a dropped call counts as
 /// `cancelled`.
 pub fn drop_as_timed_out<T>(call: T) {
     TIMED_OUT.set(true);
@@ -48,7 +48,7 @@ pub(in crate::telemetry) struct ApiServer {
 }
 
 impl Default for ApiServer {
-    /// The name that it has inside a cluster.
+    /// The server's name inside a cluster.
     fn default() -> Self {
         Self::new("https", "kubernetes.default.svc", 443)
     }
@@ -65,7 +65,7 @@ impl ApiServer {
 
     fn new(scheme: &str, host: &str, port: u16) -> Self {
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
-        // Shared by all spans.
+        // All spans share it.
         let shared = Arc::<str>::from(host);
         Self { base: format!("{scheme}://{open}{host}{close}:{port}"), host: shared.into(), port }
     }
@@ -76,12 +76,12 @@ impl ApiServer {
     }
 }
 
-/// A call under way. One that is dropped was given up by its caller.
+/// A call in flight. Dropping it means that the caller gave up.
 pub(in crate::telemetry) struct RequestSpan {
     instruments: Option<Arc<Instruments>>,
-    /// With the span; without one where no reconcile runs and where spans go nowhere.
+    /// Includes the span, unless there is neither a reconcile nor an exporter.
     context: Context,
-    /// Of the span, where it is sampled.
+    /// The span's IDs, if it is sampled.
     ids: Option<SpanIds>,
     reconcile: Option<CurrentReconcile>,
     attributes: Vec<KeyValue>,
@@ -96,7 +96,7 @@ impl fmt::Debug for RequestSpan {
     }
 }
 
-/// The method, if it is one that the semantic conventions know.
+/// The method, if the semantic conventions define it.
 fn method_name(method: &Method) -> &'static str {
     METHODS.iter().copied().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
@@ -139,12 +139,12 @@ impl RequestSpan {
         }
     }
 
-    /// The head of the answer came.
+    /// Records the response's headers.
     pub(in crate::telemetry) fn on_response(&mut self, status: StatusCode, headers: &HeaderMap) {
         let code = KeyValue::new("http.response.status_code", i64::from(status.as_u16()));
         let span = self.context.span();
         span.set_attribute(code.clone());
-        // Finds the call in the API server's audit log.
+        // Identifies the call in the API server's audit log.
         if let Some(audit) = headers.get("audit-id").and_then(|id| id.to_str().ok()) {
             span.set_attribute(KeyValue::new("k8s.audit_id", audit.to_owned()));
         }
@@ -154,7 +154,7 @@ impl RequestSpan {
         self.end((error && !absent).then(|| status.as_str().to_owned()));
     }
 
-    /// No answer came.
+    /// Records that there is no response.
     pub(in crate::telemetry) fn on_error(&mut self, error: &(dyn Error + 'static)) {
         let chain = error_chain(error);
         if self.reconcile.is_some() {
@@ -200,7 +200,7 @@ fn sampling_of(reconcile: Option<&CurrentReconcile>) -> Option<&DeferredSampling
     reconcile.and_then(|reconcile| reconcile.sampling.as_ref())
 }
 
-/// Starts a child of the current span, and returns the context with it. It is no span of tracing's, which costs
+/// Starts a child of the current span and returns its context. It is not a `tracing` span, which would cost
 /// more: no code runs inside it, so it need not be current.
 fn start_child(
     tracer: &SdkTracer,
@@ -211,7 +211,7 @@ fn start_child(
 ) -> Context {
     let known = method_name(method);
     let in_name = if known == OTHER_METHOD { "HTTP" } else { known };
-    // Room for those of the answer.
+    // Room for the response's attributes.
     let mut all = Vec::with_capacity(attributes.len() + 4);
     all.extend_from_slice(attributes);
     all.push(KeyValue::new("url.full", url));
@@ -223,16 +223,16 @@ fn start_child(
     Context::current_with_span(span)
 }
 
-/// The ids of the span as the id of the request in the API server's audit log, which keeps one that a client
-/// gives; sampled or not, so that a line of the audit log and a log line of the operator can be joined.
+/// Uses the span's IDs as the request's audit ID, which the API server keeps. Set even if unsampled, so that
+/// audit entries and the operator's log lines can be correlated.
 fn set_audit_id(ids: TraceParent, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_bytes(&ids.to_bytes()[TraceParent::IDS]) {
         headers.insert(HeaderName::from_static("audit-id"), value);
     }
 }
 
-/// The trace context, so that the API server's spans join where it allows that, unsampled where the span is. A
-/// read in a trace that may never be exported sends none; a write makes the trace one that is exported.
+/// Injects the trace context, so that the API server's spans join the trace if it allows that; unsampled if the span
+/// is. A read in a trace that may still be dropped injects none; a write makes sure that the trace is exported.
 fn inject<B>(
     parent: TraceParent,
     context: &Context,
@@ -256,7 +256,7 @@ fn inject<B>(
     }
 }
 
-/// `error.type` of a call without an answer.
+/// The `error.type` of a call without a response.
 fn error_type(error: &(dyn Error + 'static)) -> &'static str {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! Counts what a watch delivers, and shows its age while it lives; it sees no object.
+//! Counts the events of a watch and reports its age while it runs; it sees no objects.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use crate::telemetry::{
     metrics::{Instruments, Metrics},
 };
 
-/// While it lives, the resource is watched at this path.
+/// Reports the watch of a resource at this path, until dropped.
 pub struct WatchGuard {
     instruments: Option<Arc<Instruments>>,
-    /// What the table does not know cannot be counted.
+    /// `None` if the resource is not in the table: it is not counted.
     resource: Option<WatchedResource>,
     path: String,
 }
 
 impl WatchGuard {
-    /// Objects came, by a list or by a watch.
+    /// Counts objects from a list or a watch.
     pub fn record_events(&self, count: usize) {
         if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
             on.watch_events.add(u64::try_from(count).unwrap_or(u64::MAX), [resource.into()]);
         }
     }
 
-    /// It broke, and begins again.
+    /// Counts a restart after a failure.
     pub fn record_restart(&self) {
         if let Some((on, resource)) = self.instruments.as_ref().zip(self.resource) {
             on.watch_restarts.add(1, [resource.into()]);
@@ -40,9 +40,9 @@ impl Drop for WatchGuard {
 }
 
 impl Metrics {
-    /// Counts the events and restarts of the watch of `resource`, named as in the table: by its kind, with
-    /// `KnativeService` for Knative's; `path` is that of its requests. While the guard lives, its age is
-    /// shown.
+    /// Counts the events and restarts of the watch of `resource`, and reports its age until the guard is
+    /// dropped. `resource` is the table's label: the kind, or `KnativeService` for Knative's Service. `path`
+    /// is the path of its requests.
     #[must_use]
     pub fn watch_guard(&self, resource: &'static str, path: &str) -> WatchGuard {
         let resource = watched(resource);

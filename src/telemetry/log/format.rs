@@ -1,7 +1,6 @@
-//! The format of a log line on stderr: JSON, or for a person; the object is taken from the reconcile that
-//! runs.
+//! The format of a log line on stderr, JSON or human-readable; it adds the object of the current reconcile.
 //!
-//! The line of a reconcile: `telemetry/reconcile/mod.rs` (`log_result`).
+//! `telemetry/reconcile/mod.rs` (`log_result`) logs the line of a reconcile.
 
 use std::fmt::{self, Write as _};
 
@@ -22,7 +21,7 @@ use crate::telemetry::{
     trace::context::{current_reconcile, ids_if_kept},
 };
 
-/// Formats events; spans are not shown.
+/// Formats events; does not show spans.
 pub(in crate::telemetry) struct LogFormatter {
     pub(in crate::telemetry) format: LogFormat,
     pub(in crate::telemetry) ansi: bool,
@@ -74,7 +73,7 @@ impl LogFormatter {
                 Value::String(text) => escape_control_chars(text),
                 other => other.to_string(),
             };
-            // Writing to a String cannot fail.
+            // Writing to a String never fails.
             let _ = write!(line, " {key}={value}");
         }
         line
@@ -87,7 +86,7 @@ fn json(now: &str, level: Level, target: &str, fields: &Fields) -> String {
     serde_json::to_string(&JsonLine { first, others: &fields.others }).unwrap_or_default()
 }
 
-/// A line with what every line has. Of the other fields, none takes the place of one of these.
+/// A JSON line with the common fields. Other fields cannot override them.
 struct JsonLine<'a> {
     first: [(&'static str, &'a str); 4],
     others: &'a [(&'static str, Value)],
@@ -108,14 +107,14 @@ impl Serialize for JsonLine<'_> {
     }
 }
 
-/// No control character of a message (they may come from users) reaches the terminal.
+/// Keeps control characters, which may come from users, off the terminal.
 fn escape_control_chars(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect()
 }
 
-/// The fields of a line, in the order in which they were recorded.
+/// The fields of a line, in order.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -123,7 +122,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// The object and the ids; a field that the event itself has wins.
+    /// Adds the object and the IDs; the event's own fields take precedence.
     fn add_context(&mut self) {
         if let Some(reconcile) = current_reconcile() {
             let object = reconcile.object;

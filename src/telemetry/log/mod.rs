@@ -1,5 +1,5 @@
-//! The subscriber: lines on stderr, spans to the tracer, log records to the collector, each with a filter of
-//! its own; it installs nothing.
+//! The subscriber: lines to stderr, spans to the tracer, log records to the collector, each with a separate
+//! filter. It installs nothing.
 
 pub(in crate::telemetry) mod format;
 pub(in crate::telemetry) mod partial_success;
@@ -35,16 +35,16 @@ use crate::telemetry::{
     },
 };
 
-/// The SDK's own lines: what is worth one, [`crate::telemetry::sources::export_stats`] logs.
+/// The SDK's own lines: [`crate::telemetry::sources::export_stats`] logs the relevant ones.
 const SDK_OFF_DIRECTIVE: &str = "opentelemetry=off";
 
-/// kube's client logs whole answers, and with them values of specs. No setting shows these lines.
+/// kube's client logs complete responses, including values of specs. No setting shows these lines.
 const KUBE_CLIENT_TARGET: &str = "kube_client::client";
 
-/// What carries log records to the collector; its lines would make more of themselves.
+/// The transport of log records: its lines would cause more of themselves.
 const TRANSPORT_TARGETS: &[&str] = &["opentelemetry", "tonic", "h2", "hyper", "tower", "rustls"];
 
-/// The filter that is asked for, or `info` with a warning.
+/// The configured filter, or `info` with a warning.
 fn filter(config: &LogConfig, warnings: &mut Vec<String>) -> EnvFilter {
     EnvFilter::try_new(format!("{SDK_OFF_DIRECTIVE},{}", config.filter)).unwrap_or_else(|error| {
         let line = format!("invalid value ELPIO_LOG or RUST_LOG={:?}: {error}; using info", config.filter);
@@ -63,7 +63,7 @@ fn is_event(meta: &Metadata<'_>) -> bool {
     meta.is_event()
 }
 
-/// The record of an exception belongs to its span, whatever is logged.
+/// An exception's record belongs to its span, whatever the log level.
 fn is_exception(meta: &Metadata<'_>) -> bool {
     meta.target() == EXCEPTION_TARGET
 }
@@ -72,7 +72,7 @@ fn is_own_warning(meta: &Metadata<'_>) -> bool {
     *meta.level() <= Level::WARN && meta.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
-/// Joins all layers. Spans are filtered by their target alone: no log setting turns them on or off.
+/// Joins all layers. The target alone selects spans: no log setting affects them.
 pub(in crate::telemetry) fn subscriber<W>(
     config: &LogConfig,
     to: W,
@@ -107,8 +107,8 @@ where
             .with_filter(filter(config, warnings).and(foreign).or(filter_fn(is_exception)))
     });
     let rejected = PartialSuccessLayer(Arc::clone(export_stats)).with_filter(filter_fn(is_of_exporters));
-    // A filtered layer looks up the span at each enter and exit, so one outer filter keeps spans from all of these. It
-    // also rejects events that no layer wants, so that their fields are not evaluated.
+    // A filtered layer looks up the span at each enter and exit, so one outer filter keeps spans from all of
+    // these. It also rejects events that no layer wants, so that their fields are not evaluated.
     let wanted = filter(config, warnings)
         .or(filter_fn(is_exception))
         .or(filter_fn(is_of_exporters))
@@ -118,7 +118,7 @@ where
     Dispatch::new(tracing_subscriber::registry().with(spans).with(events))
 }
 
-/// A warning is something that was logged: the trace of its reconcile is exported, whether or not the line is shown.
+/// A warning keeps the trace of its reconcile, whether or not the line is shown.
 struct KeepTraceOnWarning;
 
 impl<S: Subscriber> Layer<S> for KeepTraceOnWarning {
@@ -127,8 +127,7 @@ impl<S: Subscriber> Layer<S> for KeepTraceOnWarning {
     }
 }
 
-/// The OTLP bridge, without ids where a line on stderr would have none: the SDK takes those of unsampled
-/// spans too.
+/// The OTLP bridge, without IDs if the line on stderr has none: the SDK would add those of unsampled spans.
 struct OtlpLogLayer(OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for OtlpLogLayer {

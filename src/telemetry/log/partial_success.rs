@@ -1,5 +1,5 @@
-//! Counts what a collector rejects of an export of logs or metrics that it accepts in part: `opentelemetry-otlp`
-//! reports it in a log line and nowhere else. It shows no line.
+//! Counts log records and metrics that a collector rejects from a partially accepted export:
+//! `opentelemetry-otlp` reports them only in a log line. It shows no line.
 
 use std::{fmt, sync::Arc};
 
@@ -11,10 +11,10 @@ use tracing_subscriber::{Layer, layer::Context};
 
 use crate::telemetry::{catalog::attributes::Signal, sources::export_stats::ExportStats};
 
-/// Reads the lines of `opentelemetry-otlp`.
+/// Reads the log lines of `opentelemetry-otlp`.
 pub(in crate::telemetry) struct PartialSuccessLayer(pub(in crate::telemetry) Arc<ExportStats>);
 
-/// Whether a line is one of `opentelemetry-otlp`.
+/// Whether `opentelemetry-otlp` logged the line.
 pub(in crate::telemetry) fn is_of_exporters(meta: &Metadata<'_>) -> bool {
     meta.target() == "opentelemetry-otlp"
 }

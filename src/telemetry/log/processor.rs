@@ -1,5 +1,5 @@
-//! The log processor in front of all others: adds the object to each record and keeps its attributes within
-//! limits; it exports nothing itself.
+//! The first log processor: adds the object to each record and enforces the attribute limits; it exports
+//! nothing itself.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::telemetry::{
 pub(in crate::telemetry) struct ObjectLogProcessor {
     next: Vec<Box<dyn LogProcessor>>,
     limits: RecordLimits,
-    /// Makes empty records: an attribute of a record cannot be changed, so one that is too long means another
+    /// Creates empty records: a record's attribute cannot be changed, so truncating one requires a new
     /// record.
     blank: SdkLogger,
 }
@@ -36,8 +36,8 @@ impl ObjectLogProcessor {
         Self { next, limits, blank: SdkLoggerProvider::builder().build().logger("") }
     }
 
-    /// The record with its attributes within the limits (OpenTelemetry specification: the body is none), if
-    /// it is not so already.
+    /// The record with the attribute limits applied (OpenTelemetry specification: the body has none); `None`
+    /// if it already obeys them.
     fn within_limits(&self, record: &SdkLogRecord) -> Option<SdkLogRecord> {
         let most = self.limits.attributes.unwrap_or(usize::MAX);
         let limit = self.limits.value_length.unwrap_or(usize::MAX);
@@ -69,7 +69,7 @@ impl ObjectLogProcessor {
 
 impl LogProcessor for ObjectLogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        // The bridge names a record by the line of source that made it; a log line is no event and has no
+        // The bridge sets the source line as the event name; a log line is not an event and must have no
         // name.
         if record.event_name().is_some_and(|name| name.starts_with("event ")) {
             let is_exception = record.target().is_some_and(|target| target == EXCEPTION_TARGET);
@@ -109,7 +109,7 @@ impl LogProcessor for ObjectLogProcessor {
     }
 }
 
-/// Class and message of the line of a reconcile that failed: it is the record of its exception.
+/// The class and message in the line of a failed reconcile, which is also the record of its exception.
 fn failure_of(record: &SdkLogRecord) -> Option<(AnyValue, AnyValue)> {
     let value = |name: &str| {
         record.attributes_iter().find(|(key, _)| key.as_str() == name).map(|(_, value)| value.clone())
@@ -126,7 +126,7 @@ fn fits(value: &AnyValue, limit: usize) -> bool {
     }
 }
 
-/// Limits count characters, and speak of strings, also within lists and maps.
+/// Limits count characters, and apply to strings, including those in lists and maps.
 fn truncated(value: &AnyValue, limit: usize) -> AnyValue {
     match value {
         AnyValue::String(text) => AnyValue::from(text.as_str().chars().take(limit).collect::<String>()),

@@ -1,5 +1,5 @@
-//! The instruments that are read at collection; it decides no value. Objects by state are counted by
-//! `controller/state_counts.rs`, which `operator/wiring.rs` connects.
+//! The observable instruments; it computes no values. `controller/state_counts.rs` counts the objects by
+//! state, and `operator/wiring.rs` connects the two.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::telemetry::{
     },
 };
 
-/// Makes every observable instrument of the table.
+/// Creates every observable instrument of the table.
 pub(in crate::telemetry) fn register(
     meter: &Meter,
     probes: &Arc<Probes>,
@@ -62,7 +62,7 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
     let states = Arc::clone(probes);
     observe_whole(meter, &table::RESOURCES_BY_STATE, move |to| {
         let Some(counts) = states.counts() else { return };
-        // Every state, also one that no object has: pushed, the last value of a series that ends would stay.
+        // Reports every state, even without objects: a pushed series that ends would keep its last value.
         for kind in Kind::ALL {
             for ready in ReadyValue::ALL {
                 for reason in StateReason::ALL {

@@ -1,4 +1,4 @@
-//! Recording of the instruments; it may create none that is not a row of the table.
+//! Records the instruments; it creates none that is not in the table.
 
 pub(in crate::telemetry) mod gauges;
 pub(in crate::telemetry) mod typed;
@@ -24,18 +24,18 @@ use crate::telemetry::{
     trace::span_ids::SpanIds,
 };
 
-/// Handle for recording; cheap to clone. With neither page nor push it holds nothing, and every call returns
-/// at once.
+/// The handle for recording; cheap to clone. Without page and push it is empty, and every call returns at
+/// once.
 #[derive(Clone, Default)]
 pub struct Metrics {
     pub(in crate::telemetry) instruments: Option<Arc<Instruments>>,
-    /// What pushes them; none where nothing does.
+    /// The provider that pushes; `None` without push.
     pub(in crate::telemetry) pusher: Option<SdkMeterProvider>,
-    /// Whether `traceparent` is sent to the API server.
+    /// Whether to send `traceparent` to the API server.
     pub(in crate::telemetry) propagate: bool,
 }
 
-/// The instruments that are recorded, one for each row of the table that is not observed.
+/// The synchronous instruments, one per row of the table.
 pub(in crate::telemetry) struct Instruments {
     pub(in crate::telemetry) reconcile: TypedCounter,
     pub(in crate::telemetry) reconcile_duration: TypedHistogram,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Instruments {
-    /// Makes every instrument of the table.
+    /// Creates every instrument of the table.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
         export_stats: &Arc<ExportStats>,
@@ -103,16 +103,16 @@ impl Instruments {
 }
 
 impl Metrics {
-    /// Pushes all metrics now, in the background: at a change of leader two replicas would show one state until
-    /// each pushes the next time.
+    /// Pushes all metrics now, in the background: after a change of leader, two replicas would otherwise
+    /// report one state until their next push.
     pub fn push_now(&self) {
         if let Some(pusher) = self.pusher.clone() {
-            // Blocks for as long as an export may take; what fails is counted and logged by the exporter's wrapper.
+            // Blocks for up to one export; the exporter's wrapper counts and logs failures.
             std::thread::spawn(move || pusher.force_flush());
         }
     }
 
-    /// A rollout ended; `ctx` are the ids of its root span, when it is sampled.
+    /// Records the end of a rollout; `ctx` has the IDs of its root span, if it is sampled.
     pub fn rollout_ended(
         &self,
         kind: Kind,
@@ -128,7 +128,7 @@ impl Metrics {
         }
     }
 
-    /// A build ended.
+    /// Records the end of a build.
     pub fn build_ended(&self, result: BuildResult, took: Duration) {
         if let Some(on) = &self.instruments {
             on.builds.add(1, [result.into()]);
@@ -136,21 +136,21 @@ impl Metrics {
         }
     }
 
-    /// An Event occurred.
+    /// Counts an Event.
     pub fn event(&self, type_: EventType, reason: EventReason, outcome: EventOutcome) {
         if let Some(on) = &self.instruments {
             on.events.add(1, [type_.into(), reason.into(), outcome.into()]);
         }
     }
 
-    /// So many reconciles of a kind may run at once.
+    /// Sets how many reconciles of a kind may run concurrently.
     pub fn workers(&self, kind: Kind, workers: usize) {
         if let Some(on) = &self.instruments {
             on.probes.set_workers(kind, u64::try_from(workers).unwrap_or(u64::MAX));
         }
     }
 
-    /// The metrics of the work queue of a kind; `probe` is read at each collection and must be quick.
+    /// The metrics of a kind's work queue; `probe` runs at each collection and must be fast.
     pub fn queue(&self, kind: Kind, probe: impl Fn() -> QueueStats + Send + Sync + 'static) -> QueueMetrics {
         if let Some(on) = &self.instruments {
             on.probes.set_queue(kind, Arc::new(probe));
@@ -158,22 +158,22 @@ impl Metrics {
         QueueMetrics { instruments: self.instruments.clone(), name: kind }
     }
 
-    /// Whether this replica leads; read at each collection.
+    /// Reports whether this replica leads; `probe` runs at each collection.
     pub fn leader(&self, probe: impl Fn() -> bool + Send + Sync + 'static) {
         if let Some(on) = &self.instruments {
             on.probes.set_leader(Arc::new(probe));
         }
     }
 
-    /// How many watches are refused, by namespace; read at each collection.
+    /// Reports how many watches are refused per namespace; `probe` runs at each collection.
     pub fn refused_watches(&self, probe: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static) {
         if let Some(on) = &self.instruments {
             on.probes.set_refused_watches(Arc::new(probe));
         }
     }
 
-    /// State of Elpio's objects, read at each collection (by each instrument that shows a part of it); `None`:
-    /// this replica does not lead.
+    /// Reports the state of Elpio's objects; `probe` runs at each collection, once for every instrument that
+    /// shows a part of it. `None`: this replica does not lead.
     pub fn resources(&self, probe: impl Fn() -> Option<ResourceCounts> + Send + Sync + 'static) {
         if let Some(on) = &self.instruments {
             on.probes.set_resources(Arc::new(probe));
@@ -195,28 +195,28 @@ impl std::fmt::Debug for QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// A key was added.
+    /// Counts an added key.
     pub fn added(&self) {
         if let Some(on) = &self.instruments {
             on.queue_adds.add(1, [self.name.into()]);
         }
     }
 
-    /// A key was added again after a failure.
+    /// Counts a key that is added again after a failure.
     pub fn retried(&self) {
         if let Some(on) = &self.instruments {
             on.queue_retries.add(1, [self.name.into()]);
         }
     }
 
-    /// A key was taken after it `waited`.
+    /// Records that a key was taken after it `waited`.
     pub fn dequeued(&self, waited: Duration) {
         if let Some(on) = &self.instruments {
             on.queue_duration.record(waited.as_secs_f64(), [self.name.into()], None);
         }
     }
 
-    /// Its work `took` so long.
+    /// Records that the work on a key `took` this long.
     pub fn worked(&self, took: Duration) {
         if let Some(on) = &self.instruments {
             on.work_duration.record(took.as_secs_f64(), [self.name.into()], None);

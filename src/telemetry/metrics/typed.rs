@@ -1,4 +1,4 @@
-//! Makes instruments from rows of the table, and only from them; it decides no value.
+//! Creates instruments from rows of the table, and only from them; it computes no values.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,8 +19,8 @@ use crate::telemetry::{
     trace::span_ids::SpanIds,
 };
 
-/// The series of a row's closed sets, each bound once: the SDK would hash the attributes of each measurement. None for
-/// a row with open sets.
+/// The series of a row's closed sets, each bound once: otherwise the SDK would hash the attributes of every
+/// measurement. Empty for a row with open sets.
 struct Series<B> {
     row: &'static InstrumentDef,
     bound: HashMap<Vec<&'static str>, B>,
@@ -36,7 +36,7 @@ impl<B> Series<B> {
         Self { row, bound }
     }
 
-    /// The series of these values, in the order of the row.
+    /// The series with these values, in the order of the row.
     fn of<const N: usize>(&self, values: [LabelValue; N]) -> Option<&B> {
         let words = values.map(LabelValue::as_str);
         let series = self.bound.get(words.as_slice());
@@ -45,14 +45,14 @@ impl<B> Series<B> {
     }
 }
 
-/// Declares a counter with its row, up-down or not.
+/// Declares a counter type, up-down or not.
 macro_rules! typed_counter {
     ($(#[$doc:meta])* $name:ident, $kind:ident, $make:ident, $bound:ident<$number:ty>) => {
         $(#[$doc])*
         pub(in crate::telemetry) struct $name(Series<$bound<$number>>);
 
         impl $name {
-            /// Makes it, and starts every series of its closed sets at 0.
+            /// Creates the counter, and starts every series of its closed sets at 0.
             pub(in crate::telemetry) fn new(meter: &Meter, row: &'static InstrumentDef) -> Self {
                 debug_assert_eq!(row.kind, InstrumentKind::$kind);
                 let inner = meter.$make(row.name).with_unit(row.unit).with_description(row.description).build();
@@ -81,20 +81,20 @@ typed_counter!(
     TypedUpDownCounter, UpDownCounter, i64_up_down_counter, BoundUpDownCounter<i64>
 );
 
-/// A histogram with its row and its exemplars.
+/// A histogram with its exemplars.
 pub(in crate::telemetry) struct TypedHistogram {
     row: &'static InstrumentDef,
     inner: Histogram<f64>,
-    /// Bound with the first value: none is shown before.
+    /// Bound with the first value, as an empty series is not shown.
     series: Series<OnceLock<HistogramSeries>>,
     exemplars: Option<Arc<ExemplarReservoir>>,
 }
 
-/// A histogram of a row with open sets. Its series are bound with their first value.
+/// A histogram with open sets. Its series are bound with their first value.
 pub(in crate::telemetry) struct OpenHistogram {
     row: &'static InstrumentDef,
     inner: Histogram<f64>,
-    /// At most as many as the row allows. The SDK drops no bound series, also where it exports deltas.
+    /// At most as many as the row allows. The SDK never drops a bound series, not even with delta temporality.
     series: RwLock<HashMap<Box<[KeyValue]>, HistogramSeries>>,
     exemplars: Option<Arc<ExemplarReservoir>>,
 }
@@ -105,7 +105,7 @@ struct HistogramSeries {
     exemplars: Option<Arc<SeriesExemplars>>,
 }
 
-/// The values are words of the closed sets; that they are in the order of the row is for tests to see.
+/// The values come from closed sets; only tests check that they are in the order of the row.
 fn attributes<const N: usize>(row: &'static InstrumentDef, values: [LabelValue; N]) -> [KeyValue; N] {
     let words = values.map(LabelValue::as_str);
     debug_assert!(row.allows(&words), "{}: {words:?} is not in the table", row.name);
@@ -122,8 +122,8 @@ fn owned_attributes(row: &'static InstrumentDef, values: &[&str]) -> Vec<KeyValu
 }
 
 impl TypedHistogram {
-    /// Makes the histogram; `exemplars` keeps the last sampled span of each bucket, where the row asks for
-    /// it.
+    /// Creates the histogram; `exemplars` keeps the last sampled span of each bucket, if the row wants
+    /// exemplars.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
         row: &'static InstrumentDef,
@@ -154,7 +154,7 @@ impl TypedHistogram {
 }
 
 impl OpenHistogram {
-    /// Makes the histogram; its row has exemplars.
+    /// Creates the histogram; its row has exemplars.
     pub(in crate::telemetry) fn new(
         meter: &Meter,
         row: &'static InstrumentDef,
@@ -164,7 +164,7 @@ impl OpenHistogram {
         Self { row, inner: histogram(meter, row), series: RwLock::default(), exemplars }
     }
 
-    /// Records a value, and returns where its exemplar goes.
+    /// Records a value. Returns where to put its exemplar.
     pub(in crate::telemetry) fn record(
         &self,
         value: f64,
@@ -198,26 +198,26 @@ fn histogram(meter: &Meter, row: &'static InstrumentDef) -> Histogram<f64> {
         .build()
 }
 
-/// What a callback of an observable instrument gives values to.
+/// Receives the values of an observable instrument's callback.
 pub(in crate::telemetry) struct Observer<'a, T> {
     row: &'static InstrumentDef,
     to: &'a dyn AsyncInstrument<T>,
 }
 
 impl<T> Observer<'_, T> {
-    /// Gives a value to the series of these words of closed sets.
+    /// Observes a value for the series with these closed values.
     pub(in crate::telemetry) fn set(&self, value: T, values: &[LabelValue]) {
         let words: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
         self.set_text(value, &words);
     }
 
-    /// The same for values that are bounded otherwise, as what the program was built from.
+    /// Like [`Self::set`], for values that are bounded in another way, such as the build's version.
     pub(in crate::telemetry) fn set_text(&self, value: T, values: &[&str]) {
         self.to.observe(value, &owned_attributes(self.row, values));
     }
 }
 
-/// Declares what makes observable instruments of one type of number. Callbacks stay registered without a handle.
+/// Declares constructors of observable instruments for one number type. Callbacks stay registered without a handle.
 macro_rules! observe {
     ($(#[$doc:meta])* $name:ident, $number:ty, $($kind:ident => $make:ident),+) => {
         $(#[$doc])*
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::telemetry::catalog::instruments;
 
-    /// A series that is not bound is not counted.
+    /// Unbound series are not counted.
     #[test]
     fn only_http_client_request_duration_has_open_sets() {
         use InstrumentKind::{Counter, Histogram, UpDownCounter};

@@ -1,4 +1,4 @@
-//! The Prometheus page: renders what the registry gathers; it opens no socket.
+//! The Prometheus page: renders the registry's metrics; it opens no socket.
 
 use std::{fmt, sync::Arc};
 
@@ -6,8 +6,8 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::telemetry::prometheus::{exemplars::ExemplarReservoir, openmetrics};
 
-/// A format of the page. No name of an instrument needs escaping, so every scheme that leaves names as they are
-/// is true of it.
+/// A format of the page. No instrument's name needs escaping, so every escaping scheme that keeps such names
+/// applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Text004,
@@ -38,7 +38,7 @@ impl Format {
         matches!(self, Self::OpenMetrics001 | Self::OpenMetrics100 | Self::OpenMetrics100Utf8)
     }
 
-    /// The format that one media range of `Accept` asks for, if there is one.
+    /// The format that a media range of `Accept` requests, if the page has it.
     fn of(media: &str, version: Option<&str>, escaping: Option<&str>) -> Option<Self> {
         let is_utf8 = escaping == Some("allow-utf-8");
         match (media.to_ascii_lowercase().as_str(), version) {
@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// The page; cheap to clone. Every rendering collects anew.
+/// The page; cheap to clone. Each rendering collects again.
 ///
 /// ```
 /// # use elpio_operator::telemetry::PrometheusEndpoint;
@@ -82,7 +82,7 @@ impl PrometheusEndpoint {
         Self { registry, exemplars }
     }
 
-    /// Content type and body, by the `Accept` header: OpenMetrics (with exemplars) where it is preferred,
+    /// Content type and body according to the `Accept` header: OpenMetrics (with exemplars) if preferred,
     /// else Prometheus text.
     #[must_use]
     pub fn render(&self, accept: Option<&str>) -> (&'static str, Vec<u8>) {
@@ -100,8 +100,8 @@ impl PrometheusEndpoint {
     }
 }
 
-/// The format of the highest weight, OpenMetrics before text where weights are equal; text where the header asks
-/// for nothing that there is (RFC 9110, 12.4.2 and 12.5.1).
+/// The format with the highest weight; OpenMetrics wins ties. Text if no requested format is available (RFC
+/// 9110, 12.4.2 and 12.5.1).
 fn negotiate(accept: &str) -> Format {
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);

@@ -1,5 +1,4 @@
-//! Keeps the last sampled span of each histogram bucket beside the histogram, since the SDK keeps none; it is
-//! read by the page alone.
+//! Keeps the last sampled span of each histogram bucket, because the SDK keeps none; only the page reads it.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::telemetry::{catalog::definition::InstrumentDef, trace::span_ids::SpanIds};
 
-/// A measurement and the span in which it was made.
+/// A measurement and its span.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::telemetry) struct Exemplar {
     pub(in crate::telemetry) ids: SpanIds,
@@ -17,19 +16,19 @@ pub(in crate::telemetry) struct Exemplar {
     pub(in crate::telemetry) at: SystemTime,
 }
 
-/// Labels as the page shows them, sorted by name.
+/// Labels as on the page, sorted by name.
 pub(in crate::telemetry) type Labels = Vec<(String, String)>;
 
 /// The exemplars of one series.
 #[derive(Debug)]
 pub(in crate::telemetry) struct SeriesExemplars {
     bounds: &'static [f64],
-    /// One for each bucket, the last for `+Inf`.
+    /// One per bucket; the last one is for `+Inf`.
     by_bucket: Mutex<Vec<Option<Exemplar>>>,
 }
 
 impl SeriesExemplars {
-    /// Notes the exemplar of the bucket that `value` fell into.
+    /// Stores the exemplar in the bucket of `value`.
     pub(in crate::telemetry) fn offer(&self, value: f64, ids: SpanIds) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         if let Some(last) = self.by_bucket.lock().get_mut(bucket) {
@@ -42,11 +41,11 @@ impl SeriesExemplars {
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExemplarReservoir(Mutex<HashMap<&'static str, Family>>);
 
-/// The series of one histogram, by their labels.
+/// The series of a histogram, by their labels.
 type Family = HashMap<Labels, Arc<SeriesExemplars>>;
 
 impl ExemplarReservoir {
-    /// The series of these attributes. The instrument bounds how many there are.
+    /// The series with these attributes. The instrument limits their number.
     pub(in crate::telemetry) fn series(
         &self,
         row: &'static InstrumentDef,
@@ -62,7 +61,7 @@ impl ExemplarReservoir {
         series.clone()
     }
 
-    /// The exemplars of one series, one for each bucket, the last for `+Inf`.
+    /// The exemplars of a series, one per bucket; the last one is for `+Inf`.
     pub(in crate::telemetry) fn for_series(&self, family: &str, labels: &Labels) -> Vec<Option<Exemplar>> {
         let all = self.0.lock();
         let found = all.get(family).and_then(|family| family.get(labels));
@@ -70,7 +69,7 @@ impl ExemplarReservoir {
     }
 }
 
-/// Labels in the form in which series are found again: dots as underscores, sorted.
+/// Labels in the canonical form for finding a series: underscores instead of dots, sorted.
 pub(in crate::telemetry) fn labels<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> Labels {
     let mut labels: Labels = pairs.map(|(key, value)| (key.replace('.', "_"), value)).collect();
     labels.sort();

@@ -1,7 +1,7 @@
-//! Writes metric families as OpenMetrics text, with exemplars; it changes no value.
+//! Encodes metric families as OpenMetrics text, with exemplars; it changes no values.
 //!
-//! After the OpenMetrics 1.0 specification: a counter's family has no `_total`, floats have a point, the text
-//! ends with `# EOF`.
+//! Per the OpenMetrics 1.0 specification: a counter family's name has no `_total`, floats have a point, and
+//! the text ends with `# EOF`.
 
 use std::{fmt::Write as _, time::UNIX_EPOCH};
 
@@ -9,14 +9,14 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::telemetry::prometheus::exemplars::{Exemplar, ExemplarReservoir, labels};
 
-/// Runes that the label set of an exemplar may have (OpenMetrics 1.0, exemplars).
+/// The limit for the labels of an exemplar, in characters (OpenMetrics 1.0, exemplars).
 const EXEMPLAR_RUNES: usize = 128;
 
-/// The whole text.
+/// Encodes all families.
 pub(in crate::telemetry) fn encode(families: &[MetricFamily], exemplars: &ExemplarReservoir) -> String {
     let mut text = String::new();
     for family in families {
-        // Writing to a String cannot fail.
+        // Writing to a String never fails.
         let _ = write_family(&mut text, family, exemplars);
     }
     text.push_str("# EOF\n");
@@ -28,11 +28,11 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &ExemplarRe
         MetricType::COUNTER => ("counter", family.name().strip_suffix("_total").unwrap_or(family.name())),
         MetricType::HISTOGRAM => ("histogram", family.name()),
         MetricType::GAUGE => ("gauge", family.name()),
-        // The exporter makes no others.
+        // The exporter creates no others.
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(text, "# TYPE {name} {kind}")?;
-    // A family has a unit only where its name ends in it.
+    // A family may have a unit only if its name ends with it.
     if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
         writeln!(text, "# UNIT {name} {unit}")?;
     }
@@ -123,7 +123,7 @@ fn float(value: f64) -> String {
     } else if value.is_nan() {
         "NaN".to_owned()
     } else {
-        // Debug writes a point, and an exponent where it is shorter.
+        // `Debug` writes a point, and an exponent if that is shorter.
         format!("{value:?}")
     }
 }

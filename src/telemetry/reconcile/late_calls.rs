@@ -1,5 +1,5 @@
-//! Calls of a reconcile that has ended, as those for an Event that could not be written at once: they are in its
-//! trace, and have its ids in the audit log. It makes none.
+//! Calls that a reconcile causes after its end, such as those for a delayed Event: they belong to its trace
+//! and have its IDs in the audit log. It makes none.
 
 use std::future::Future;
 
@@ -15,7 +15,7 @@ use crate::telemetry::{
     trace::context::{CurrentReconcile, ForcedSampling, current_reconcile},
 };
 
-/// A reconcile, and the span in it, that asked for a call which may be made later.
+/// A reconcile, and the span within it, on whose behalf a later call is made.
 #[derive(Clone, Debug)]
 pub struct CallingReconcile {
     span: SpanContext,
@@ -23,14 +23,14 @@ pub struct CallingReconcile {
 }
 
 impl CallingReconcile {
-    /// The one that runs here. Whether its trace is exported must be decided: see `current_ids`.
+    /// The current reconcile. Its trace must already be kept or dropped: see `current_ids`.
     #[must_use]
     pub fn current() -> Option<Self> {
         let reconcile = CurrentReconcile { sampling: None, ..current_reconcile()? };
         Some(Self { span: Context::map_current(|cx| cx.span().span_context().clone()), reconcile })
     }
 
-    /// Awaits `call`, in a step of `caller` where no reconcile runs here.
+    /// Awaits `call`, in a step of `caller` if no reconcile is current.
     pub async fn run<T>(caller: Option<&Self>, call: impl Future<Output = T>) -> T {
         let Some(caller) = caller.filter(|_| current_reconcile().is_none()) else { return call.await };
         let span = {

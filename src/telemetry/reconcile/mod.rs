@@ -1,5 +1,5 @@
-//! The wrapper round every reconcile: its span, its metrics, its one log line. It never changes what a reconcile
-//! returns; one that panics returns nothing, and is a failed reconcile in every signal.
+//! The wrapper around every reconcile: its span, its metrics, its log line. It never changes the result of a
+//! reconcile; one that panics has no result and counts as failed in every signal.
 
 pub mod late_calls;
 pub mod report;
@@ -36,10 +36,10 @@ use crate::telemetry::{
 };
 
 impl Metrics {
-    /// Runs one reconcile inside its span and records what its result reports.
+    /// Runs one reconcile inside its span and records the report in its result.
     ///
     /// # Errors
-    /// When it panics.
+    /// If it panics.
     pub async fn reconcile<T: Borrow<ReconcileReport>, F: Future<Output = T>>(
         &self,
         traces: &Traces,
@@ -49,7 +49,7 @@ impl Metrics {
         let active = InFlightGuard::begin(self.instruments.clone(), &info);
         let started = Instant::now();
         let (span, sampling) = start_span(traces, &info);
-        // A reconcile that panics leaves nothing behind that another one reads: what it holds is its own.
+        // A panicking reconcile leaves no state that others read: it owns everything that it changes.
         let result = AssertUnwindSafe(reconcile).catch_unwind().instrument(span.clone()).await;
         let result = result.map_err(|payload| ReconcilePanicked::from_payload(&*payload));
         let report = match &result {
@@ -57,14 +57,14 @@ impl Metrics {
             Err(panicked) => &panicked.report(),
         };
         close_span(&span, sampling.as_ref(), report);
-        // The span ends where it was last left (tracing-opentelemetry 0.34).
+        // The span ends at its last exit (tracing-opentelemetry 0.34).
         span.in_scope(|| log_result(&info, report, started.elapsed()));
         active.record(started.elapsed(), &span, sampling.as_ref(), report);
         result
     }
 }
 
-/// Counts a reconcile as active for as long as it lives, also when it is cancelled.
+/// Counts a reconcile as in flight until dropped, even if it is cancelled.
 struct InFlightGuard {
     instruments: Option<Arc<Instruments>>,
     kind: Kind,
@@ -150,7 +150,7 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
         is_random,
         tracer: traces.inner.exports.then(|| traces.inner.tracer.clone()),
     };
-    // Without a layer for spans there is nothing to set, which is no fault.
+    // Without a span layer, there is nothing to set; that is not an error.
     let _ = span.set_parent(parent.with_value(reconcile));
     if let SpanParent::AfterRollout(Some(ctx)) = &info.parent
         && ctx.is_sampled()
@@ -187,8 +187,8 @@ fn close_span(span: &Span, sampling: Option<&DeferredSampling>, report: &Reconci
     }
 }
 
-/// One line for a reconcile that changed something or failed; none for any other. The line of a failure is the
-/// record of its exception, too.
+/// Logs one line for a reconcile that changed something or failed. A failure's line is also the record of its
+/// exception.
 fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
     macro_rules! line {
         ($level:ident, $text:literal $(, $key:literal = $value:expr)*) => {
@@ -206,7 +206,7 @@ fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
         };
     }
     match &report.failure {
-        // A fault of the operator; the others are shown to the object's author, and retried.
+        // A bug in the operator; all other failures are shown to the object's author and retried.
         Some(Failure { error_type: ErrorType::Internal, message }) => {
             line!(error, "reconcile failed", "error.type" = "internal", "error" = message.as_str());
         }

@@ -1,4 +1,4 @@
-//! What is known of a reconcile before and after it, as its wrapper takes it; types only.
+//! The input and the report of a reconcile, for its wrapper; types only.
 
 use std::any::Any;
 
@@ -7,10 +7,10 @@ use crate::telemetry::{
     trace::rollout_context::RolloutContext,
 };
 
-/// What is known before a reconcile.
+/// The input of the wrapper.
 #[derive(Clone, Debug)]
 pub struct ReconcileInfo {
-    /// Kind of the object.
+    /// The object's kind.
     pub kind: Kind,
     /// Its `apiVersion`.
     pub api_version: &'static str,
@@ -22,21 +22,21 @@ pub struct ReconcileInfo {
     pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
-    /// What caused this reconcile.
+    /// The trigger of this reconcile.
     pub trigger: Trigger,
-    /// 0 for a first try.
+    /// 0 for the first attempt.
     pub attempt: u32,
-    /// Where its span belongs.
+    /// The parent of its span.
     pub parent: SpanParent,
 }
 
-/// Where the span of a reconcile belongs.
+/// The relation of a reconcile's span to the rollout's trace.
 #[derive(Clone, Debug)]
 pub enum SpanParent {
-    /// A child in the rollout's trace.
+    /// In the rollout's trace, as a child.
     InRollout(RolloutContext),
-    /// A trace of its own with a link to the rollout; exported only if the reconcile wrote something, published
-    /// an Event, or failed.
+    /// In a separate trace with a link to the rollout; exported only if the reconcile wrote something,
+    /// published an Event, or failed.
     AfterRollout(Option<RolloutContext>),
 }
 
@@ -45,40 +45,40 @@ pub enum SpanParent {
 pub struct Failure {
     /// Its class.
     pub error_type: ErrorType,
-    /// The error with its causes.
+    /// The error and its causes.
     pub message: String,
 }
 
-/// What a reconcile did.
+/// The report of a reconcile.
 #[derive(Clone, Debug, Default)]
 pub struct ReconcileReport {
-    /// Set when the operator failed to do its work.
+    /// The failure, if the operator failed.
     pub failure: Option<Failure>,
-    /// The engine, when it is known.
+    /// The engine, if known.
     pub engine: Option<&'static str>,
-    /// What it came to.
+    /// The outcome.
     pub outcome: ReconcileOutcome,
-    /// Each child that was applied or deleted, and what that did.
+    /// Each applied or deleted child, with its outcome.
     pub applied: Vec<(ChildKind, ApplyOutcome)>,
-    /// Something was written, or an Event published.
+    /// Whether it wrote something or published an Event.
     pub changed_anything: bool,
-    /// The reason of `Ready` while it is not true.
+    /// The reason of `Ready`, if that is not `True`.
     pub ready_reason: Option<String>,
-    /// The message of `Ready` while it is not true.
+    /// The message of `Ready`, if that is not `True`.
     pub ready_message: Option<String>,
-    /// The reason of the Event of type Warning that it published: it is the first that saw what is wrong.
+    /// The reason of the Warning that it published, if it is the first reconcile to detect the problem.
     pub warning_event: Option<&'static str>,
 }
 
 impl ReconcileReport {
-    /// Reason and message of `Ready`, as one text.
+    /// The reason and message of `Ready`, joined.
     pub(in crate::telemetry) fn not_ready(&self) -> Option<String> {
         let reason = self.ready_reason.as_deref()?;
         Some(format!("{reason}: {}", self.ready_message.as_deref().unwrap_or_default()))
     }
 }
 
-/// A reconcile panicked. It has been recorded as one that failed; it is to be retried as such.
+/// A reconcile panicked. It is recorded as failed; retry it like any failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the reconcile panicked: {message}")]
 pub struct ReconcilePanicked {
@@ -86,7 +86,7 @@ pub struct ReconcilePanicked {
 }
 
 impl ReconcilePanicked {
-    /// What a panic said.
+    /// The panic's message.
     #[must_use]
     pub fn from_payload(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();

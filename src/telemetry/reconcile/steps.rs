@@ -1,4 +1,4 @@
-//! The spans of a reconcile's steps, and what marks a span as failed; outside a reconcile there are none.
+//! The spans of a reconcile's steps, and how to mark a span as failed. Outside a reconcile there are none.
 
 use opentelemetry::trace::Status;
 use tracing::Span;
@@ -12,13 +12,13 @@ use crate::telemetry::{
     },
 };
 
-/// Error status and class.
+/// Sets the error status and class.
 pub(in crate::telemetry) fn set_error(span: &Span, error_type: ErrorType, message: &str) {
     span.set_status(Status::error(message.to_owned()));
     span.set_attribute("error.type", error_type.as_str());
 }
 
-/// Span of a step. Outside a reconcile there is none.
+/// The span of a step; none outside a reconcile.
 #[must_use]
 pub fn step(step: ReconcileStep) -> Span {
     if current_reconcile().is_none() {
@@ -27,7 +27,7 @@ pub fn step(step: ReconcileStep) -> Span {
     tracing::info_span!(target: SPAN_TARGET, "step", otel.name = step.as_str())
 }
 
-/// Span of a step for one child: `apply Service`. Outside a reconcile there is none.
+/// The span of a step for one child: `apply Service`; none outside a reconcile.
 #[must_use]
 pub fn step_for(step: ChildStep, child: ChildKind) -> Span {
     if current_reconcile().is_none() {
@@ -37,7 +37,7 @@ pub fn step_for(step: ChildStep, child: ChildKind) -> Span {
     tracing::info_span!(target: SPAN_TARGET, "step", otel.name = format!("{step} {child}"), elpio.child = child)
 }
 
-/// Marks a step as failed: status, `error.type`, the record of the exception.
+/// Marks a step as failed: status, `error.type`, and the exception's record.
 pub fn fail_step(span: &Span, error_type: ErrorType, message: &str) {
     set_error(span, error_type, message);
     if !span.is_disabled() {

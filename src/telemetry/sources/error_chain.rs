@@ -1,10 +1,10 @@
-//! An error with its causes as one line; it classifies nothing.
+//! An error and its causes as one line; it classifies nothing.
 
 use std::error::Error;
 
 use crate::api::redaction::redact;
 
-/// An error with all its causes, each of them once, and without what may be secret in a URL.
+/// An error and its causes, without duplicates and without secrets in URLs.
 pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

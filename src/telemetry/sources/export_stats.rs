@@ -1,5 +1,4 @@
-//! Counts what was delivered and what was lost on the way to a collector, and when to log it; it sends
-//! nothing itself.
+//! Counts delivered and lost items, and decides when to log them; it sends nothing itself.
 
 use std::{
     sync::{
@@ -16,9 +15,9 @@ use crate::{
     telemetry::{catalog::attributes::Signal, sources::open_spans::OpenSpans},
 };
 
-/// Bytes of a collector's message that are logged.
+/// The logged length of a collector's message, in bytes.
 const MAX_MESSAGE: usize = 256;
-/// Between two log lines about deliveries.
+/// The minimum interval between log lines about exports.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
@@ -27,38 +26,38 @@ struct Counts {
     failed: AtomicU64,
     lost_full: AtomicU64,
     lost_failed: AtomicU64,
-    /// When something was lost last.
+    /// The time of the last loss.
     last_loss: Mutex<Option<Instant>>,
-    /// Where to, as it may be shown.
+    /// The endpoint, safe to show.
     to: OnceLock<String>,
-    /// What the transport found, which its exporter does not report.
+    /// The transport's error, which the exporter does not report.
     cause: Mutex<Option<String>>,
-    /// The collector's message about the items that it rejected last.
+    /// The collector's message about the last rejected items.
     rejection: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
 struct LogThrottle {
     last: Option<Instant>,
-    /// Signals that failed since they were last well.
+    /// Signals that have failed since their last success.
     down: Vec<Signal>,
-    /// Losses that the last line reported.
+    /// The losses included in the last line.
     reported: u64,
 }
 
-/// What is to be logged.
+/// A line to log.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::telemetry) enum ExportLogLine {
-    /// Deliveries fail.
+    /// Exports fail.
     Failing(String),
-    /// They work again.
+    /// Exports work again.
     Recovered(String),
 }
 
 /// Export statistics of all signals.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct ExportStats {
-    /// What is still to come.
+    /// The spans that have not ended.
     pub(in crate::telemetry) open_spans: OpenSpans,
     counts: [Counts; 3],
     throttle: Mutex<LogThrottle>,
@@ -69,29 +68,29 @@ impl ExportStats {
         &self.counts[signal as usize]
     }
 
-    /// Where a signal goes, for the log line.
+    /// Sets the endpoint of a signal, for the log line.
     pub(in crate::telemetry) fn set_endpoint(&self, signal: Signal, url: String) {
-        // The first exporter of a signal names it; a second one is the console.
+        // A signal's first exporter sets it; a second one is the console.
         let _ = self.of(signal).to.set(url);
     }
 
-    /// Why the connection failed in the last attempt; `None` when one begins, and when the collector has answered.
+    /// Sets why the last attempt failed to connect; `None` when an attempt starts, and when the collector answers.
     pub(in crate::telemetry) fn set_cause(&self, signal: Signal, cause: Option<String>) {
         *self.of(signal).cause.lock() = cause;
     }
 
-    /// Why the last connection failed, if it was one.
+    /// Why the last attempt failed to connect, if it did.
     pub(in crate::telemetry) fn cause(&self, signal: Signal) -> Option<String> {
         self.of(signal).cause.lock().clone()
     }
 
-    /// There was no room in the queue.
+    /// Counts items lost to a full queue.
     pub(in crate::telemetry) fn record_queue_full(&self, signal: Signal, items: u64) {
         self.of(signal).lost_full.fetch_add(items, Ordering::Relaxed);
         *self.of(signal).last_loss.lock() = Some(Instant::now());
     }
 
-    /// An export ended; `lost` items went with a failure. Returns the line to log, one a minute at most.
+    /// Records an export that lost `lost` items to a failure. Returns a line to log, at most one per minute.
     pub(in crate::telemetry) fn record_export(
         &self,
         signal: Signal,
@@ -110,25 +109,25 @@ impl ExportStats {
         self.line(signal, failure, now)
     }
 
-    /// The collector accepted an export and rejected `items` of it: they are lost.
+    /// Counts the items that the collector rejected from an accepted export.
     pub(in crate::telemetry) fn record_rejected(&self, signal: Signal, items: u64, message: &str) {
         let counts = self.of(signal);
         counts.lost_failed.fetch_add(items, Ordering::Relaxed);
         *counts.last_loss.lock() = Some(Instant::now());
-        // It may repeat what was sent, at any length.
+        // It may echo the request, at any length.
         let message = redact(&message[..message.floor_char_boundary(16 * MAX_MESSAGE)]);
         let message = &message[..message.floor_char_boundary(MAX_MESSAGE)];
         *counts.rejection.lock() = Some(format!("{items} items: {message}"));
     }
 
-    /// The line to log about items that were rejected, one a minute at most.
+    /// A line about rejected items, at most one per minute.
     pub(in crate::telemetry) fn rejection_line(&self, signal: Signal, now: Instant) -> Option<String> {
         let rejection = self.of(signal).rejection.lock().take()?;
         let (lost, to) = self.due(&mut self.throttle.lock(), signal, now)?;
         Some(format!("{signal}: {to} rejected {rejection} ({lost} items dropped since the last message)"))
     }
 
-    /// Where a line may be logged now: how much was lost since the last one, and where the signal goes.
+    /// If a line may be logged now: the losses since the last one, and the endpoint.
     fn due(&self, throttle: &mut LogThrottle, signal: Signal, now: Instant) -> Option<(u64, &str)> {
         if throttle.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL) {
             return None;
@@ -163,7 +162,7 @@ impl ExportStats {
         })
     }
 
-    /// Whether something was lost within this time.
+    /// Whether items were lost within this time.
     pub(in crate::telemetry) fn has_lost_within(&self, signal: Signal, time: Duration) -> bool {
         self.of(signal).last_loss.lock().is_some_and(|at| at.elapsed() < time)
     }
@@ -172,13 +171,13 @@ impl ExportStats {
         Signal::ALL.iter().map(|signal| self.dropped(*signal)).map(|(full, failed)| full + failed).sum()
     }
 
-    /// Exports: well ended, failed.
+    /// The numbers of successful and failed exports.
     pub(in crate::telemetry) fn exports(&self, signal: Signal) -> (u64, u64) {
         let counts = self.of(signal);
         (counts.succeeded.load(Ordering::Relaxed), counts.failed.load(Ordering::Relaxed))
     }
 
-    /// Items lost: no room, failed exports.
+    /// The items lost to a full queue, and to failed exports.
     pub(in crate::telemetry) fn dropped(&self, signal: Signal) -> (u64, u64) {
         let counts = self.of(signal);
         (counts.lost_full.load(Ordering::Relaxed), counts.lost_failed.load(Ordering::Relaxed))
@@ -215,7 +214,7 @@ mod tests {
         export_stats.record_rejected(Signal::Traces, 4, "too old");
         assert_eq!(export_stats.rejection_line(Signal::Traces, start + LOG_INTERVAL / 2), None);
         assert_eq!(export_stats.dropped(Signal::Traces), (0, 7));
-        // Cut first, a message may lose the `@` that shows a password.
+        // Truncating the message first could remove the `@` that marks a password.
         let message = format!("{} http://me:s3cret@host {}", "é".repeat(120), "x".repeat(9999));
         export_stats.record_rejected(Signal::Traces, 1, &message);
         let line = export_stats.rejection_line(Signal::Traces, start + LOG_INTERVAL).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What the gauges and the shutdown read: probes, watch activity, export statistics, open spans, the process. It creates no instrument.
+//! The sources of the gauges and the shutdown: probes, watch activity, export statistics, open spans, the
+//! process. It creates no instruments.
 
 pub(in crate::telemetry) mod error_chain;
 pub(in crate::telemetry) mod export_stats;

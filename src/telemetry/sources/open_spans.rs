@@ -1,5 +1,5 @@
-//! How many recording spans have begun and not ended: that of a reconcile or a step ends when its last handle
-//! is dropped, which may be after it has returned (the client's queue has a handle of its own). It ends none.
+//! Counts recording spans that have started but not ended. The span of a reconcile or a step ends when its last
+//! handle is dropped, possibly after the reconcile returned (the client's queue has its own handle). It ends none.
 
 use std::{
     pin::pin,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The spans that are open now.
+/// The open spans.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct OpenSpans {
     count: AtomicUsize,
@@ -27,9 +27,9 @@ impl OpenSpans {
         }
     }
 
-    /// Waits until no span is open, for `timeout` at most: what is still open then is lost.
+    /// Waits until no span is open, but at most `timeout`: spans that are still open then are lost.
     pub(in crate::telemetry) async fn wait_until_none(&self, timeout: Duration) {
-        // At the time-out what has ended is exported all the same.
+        // After a timeout, ended spans are exported all the same.
         let _ = tokio::time::timeout(timeout, async {
             loop {
                 let mut none_left = pin!(self.none_left.notified());

@@ -1,5 +1,5 @@
-//! What others let telemetry ask at collection: the queues, the leader, the objects. It creates no instrument,
-//! and a probe that panics has no answer.
+//! The probes that other layers register for collection: queues, leadership, objects. It creates no
+//! instruments, and ignores a probe that panics.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,27 +17,27 @@ use crate::telemetry::catalog::attributes::{Kind, ReadyValue, StateReason};
 /// The state of a work queue at collection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueueStats {
-    /// Keys that wait.
+    /// The number of waiting keys.
     pub depth: u64,
-    /// Sum of the ages of what is being worked on.
+    /// The total time of the work in progress.
     pub unfinished: Duration,
-    /// Age of the longest of them.
+    /// The time of the longest work in progress.
     pub longest: Duration,
 }
 
-/// The state of Elpio's objects at collection, from the watch cache.
+/// The state of Elpio's objects at collection, from the store.
 #[derive(Clone, Debug, Default)]
 pub struct ResourceCounts {
     /// `ElpioService` objects that are ready.
     pub services_ready: u64,
-    /// Objects by kind, readiness and reason; a state that is not there has none.
+    /// The number of objects by kind, readiness and reason; missing states have none.
     pub by_state: Vec<(Kind, ReadyValue, StateReason, u64)>,
-    /// By kind: age of the oldest object whose generation is not yet observed.
+    /// By kind: the age of the oldest generation that is not yet observed.
     pub unsettled_age: Vec<(Kind, Duration)>,
 }
 
 impl ResourceCounts {
-    /// The counts with what follows from them.
+    /// The counts, with the values derived from them.
     #[must_use]
     pub fn new(
         by_state: Vec<(Kind, ReadyValue, StateReason, u64)>,
@@ -62,10 +62,10 @@ impl ResourceCounts {
 
 type Probe<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
-/// How many watches are refused, by namespace.
+/// The number of refused watches by namespace.
 pub type RefusedWatches = Vec<(String, u64)>;
 
-/// What others let us ask at collection.
+/// The registered probes.
 #[derive(Default)]
 pub(in crate::telemetry) struct Probes {
     queues: Mutex<Vec<(Kind, Probe<QueueStats>)>>,
@@ -73,11 +73,11 @@ pub(in crate::telemetry) struct Probes {
     workers: Mutex<Vec<(Kind, u64)>>,
     refused_watches: Mutex<Option<Probe<RefusedWatches>>>,
     resources: Mutex<Option<Probe<Option<ResourceCounts>>>>,
-    /// This process has led: what it pushed as the leader has to be taken back.
+    /// This process has led: the values that it pushed as the leader must be cleared.
     has_led: AtomicBool,
 }
 
-/// Asks; a panic in a callback would end the thread that pushes metrics for good.
+/// Runs a probe. A panic in a callback would end the thread that pushes metrics.
 fn call_probe<T>(probe: &Probe<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(|| probe())).ok()
 }
@@ -131,8 +131,8 @@ impl Probes {
         probe.and_then(|probe| call_probe(&probe))
     }
 
-    /// The counts of the leader. After this process has led they are empty and not `None`: pushed, the last
-    /// value of a series that ends stays for minutes, and would be added to the next leader's.
+    /// The leader's counts. Once this process has led, they are empty rather than `None`: a pushed series
+    /// that ends would keep its last value for minutes, and would add to the next leader's.
     pub(in crate::telemetry) fn counts(&self) -> Option<ResourceCounts> {
         let probe = self.resources.lock().clone();
         match call_probe(&probe?)? {

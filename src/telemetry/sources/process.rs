@@ -1,16 +1,16 @@
-//! This process by `/proc/self`; elsewhere than on Linux there is no value.
+//! Statistics of this process from `/proc/self`; none except on Linux.
 
 use std::{fs, sync::OnceLock, time::Instant};
 
-/// Kernel ticks a second: `sysconf(_SC_CLK_TCK)`, which is 100 on every architecture of Linux (`USER_HZ`).
+/// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux architecture (`USER_HZ`).
 const CLOCK_TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time in seconds: user, system.
+/// CPU time in seconds: user, system.
 pub(in crate::telemetry) fn cpu() -> Option<(f64, f64)> {
     parse_cpu(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
-/// proc(5): the second field is the command in parentheses, which may hold anything; utime and stime are
+/// proc(5): the second field is the command in parentheses, which may contain anything; utime and stime are
 /// fields 14 and 15.
 fn parse_cpu(stat: &str) -> Option<(f64, f64)> {
     let (_, after) = stat.rsplit_once(')')?;
@@ -33,11 +33,11 @@ fn parse_memory(status: &str) -> Option<i64> {
 
 /// Open file descriptors.
 pub(in crate::telemetry) fn descriptors() -> Option<i64> {
-    // Reading the directory holds one itself.
+    // Reading the directory opens one more.
     i64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok().map(|n| n - 1)
 }
 
-/// Seconds since telemetry was started.
+/// Seconds since telemetry started.
 pub(in crate::telemetry) fn uptime() -> f64 {
     static STARTED: OnceLock<Instant> = OnceLock::new();
     STARTED.get_or_init(Instant::now).elapsed().as_secs_f64()

@@ -1,4 +1,4 @@
-//! How long each watch has been silent; the client layer records bytes, `kube/watch_stream.rs` which watches live.
+//! How long each watch has been silent. The client layer records bytes, `kube/watch_stream.rs` the running watches.
 
 use std::{
     collections::HashMap,
@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 #[derive(Debug, Default)]
 struct ResourceActivity {
-    /// Streams that live. Without one the resource is not watched on purpose, and there is no age.
+    /// The number of running streams. Without any, the resource is deliberately not watched and has no age.
     streams: usize,
-    /// Path of the watch (there may be one for each namespace) and when its last byte came.
+    /// By the path of the watch (there may be one per namespace): the time of its last byte.
     record: HashMap<String, Instant>,
 }
 
@@ -20,7 +20,7 @@ struct ResourceActivity {
 pub(in crate::telemetry) struct WatchActivity(Mutex<HashMap<&'static str, ResourceActivity>>);
 
 impl WatchActivity {
-    /// A byte, or the head of an answer, came for the watch of `path`.
+    /// Records a byte or the response headers of the watch at `path`.
     pub(in crate::telemetry) fn record(&self, resource: &'static str, path: &str) {
         let mut all = self.0.lock();
         let watched = all.entry(resource).or_default();
@@ -30,13 +30,12 @@ impl WatchActivity {
         }
     }
 
-    /// A stream of watch events begins.
+    /// Records that a watch starts.
     pub(in crate::telemetry) fn begin(&self, resource: &'static str) {
         self.0.lock().entry(resource).or_default().streams += 1;
     }
 
-    /// A watch was given up on purpose: what was recorded for its path is forgotten, and after the last one
-    /// all.
+    /// Records that a watch was stopped deliberately: forgets its path, and after the last watch all paths.
     pub(in crate::telemetry) fn end(&self, resource: &'static str, path: &str) {
         let mut all = self.0.lock();
         if let Some(watched) = all.get_mut(resource) {
@@ -48,7 +47,7 @@ impl WatchActivity {
         }
     }
 
-    /// The age of the most silent watch of each resource that is watched and has been active.
+    /// Calls `f` with the age of the most silent watch of each resource that is watched and has been active.
     pub(in crate::telemetry) fn for_each_age(&self, mut f: impl FnMut(&'static str, Duration)) {
         let all = self.0.lock();
         for (resource, watched) in all.iter().filter(|(_, watched)| watched.streams > 0) {

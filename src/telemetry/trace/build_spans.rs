@@ -1,5 +1,5 @@
-//! A build as spans: the run with its true times in the rollout's trace, a child for each of its tasks. Ids
-//! are derived, so every replica sends the same.
+//! The spans of a build: its run in the rollout's trace with its actual times, and a child per task. IDs are
+//! derived, so every replica sends the same spans.
 
 use std::time::SystemTime;
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// The span of a build that ended.
+/// The span of a finished build.
 #[derive(Clone, Debug)]
 pub struct BuildSpan {
-    /// The rollout that it belongs to.
+    /// The rollout that the build belongs to.
     pub ctx: RolloutContext,
     /// The function.
     pub pipeline: String,
@@ -30,11 +30,11 @@ pub struct BuildSpan {
     pub run: String,
     /// Its uid.
     pub uid: String,
-    /// When it began.
+    /// When it started.
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// How it ended.
+    /// Its result.
     pub result: BuildResult,
     /// Why it failed.
     pub error: Option<String>,
@@ -61,12 +61,12 @@ pub struct TaskSpan {
     pub error: Option<String>,
 }
 
-/// The span id of what has this uid.
+/// The span ID for an object with this uid.
 fn span_id_from_uid(uid: &str) -> SpanId {
     let digest = Sha256::digest(uid.as_bytes());
     let mut id = [0; 8];
     id.copy_from_slice(&digest[..8]);
-    // All zeros is not an id.
+    // All zeros is not a valid ID.
     id[7] |= u8::from(id == [0; 8]);
     SpanId::from_bytes(id)
 }

@@ -1,5 +1,5 @@
-//! What the current OpenTelemetry context holds: the reconcile that runs, and whether its ids may be shown; it
-//! opens no span.
+//! The contents of the current OpenTelemetry context: the current reconcile, and whether its IDs may be
+//! shown. It opens no spans.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 
 use crate::telemetry::trace::span_ids::{SpanIds, TraceParent, traceparent_of};
 
-/// Target of the spans of reconciles and steps: the layer that exports spans takes these and no others,
+/// The target of the spans of reconciles and steps: the layer that exports spans accepts only this target,
 /// whatever `RUST_LOG` is.
 pub(in crate::telemetry) const SPAN_TARGET: &str = "elpio::span";
 
-/// The object that is reconciled.
+/// The object being reconciled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct ReconciledObject {
     pub(in crate::telemetry) kind: &'static str,
@@ -24,24 +24,23 @@ pub(in crate::telemetry) struct ReconciledObject {
     pub(in crate::telemetry) generation: i64,
 }
 
-/// Lies in the context of a reconcile and of every span in it.
+/// In the context of a reconcile and of every span within it.
 #[derive(Clone, Debug)]
 pub(in crate::telemetry) struct CurrentReconcile {
     pub(in crate::telemetry) object: Arc<ReconciledObject>,
-    /// Set when it is still open whether this trace is exported.
+    /// Present while it is undecided whether this trace is exported.
     pub(in crate::telemetry) sampling: Option<DeferredSampling>,
-    /// The trace id is random, as a caller's flag has it; the SDK keeps no flag but the sampled one.
+    /// Whether the trace ID is random, from the caller's flags; the SDK keeps only the sampled flag.
     pub(in crate::telemetry) is_random: bool,
-    /// Makes the spans of requests; none where spans go nowhere.
+    /// Creates the spans of requests; `None` without an exporter.
     pub(in crate::telemetry) tracer: Option<SdkTracer>,
 }
 
-/// Lies in the context of a reconcile that is part of a rollout: whether the rollout is sampled decides,
-/// nothing else.
+/// In the context of a reconcile within a rollout: only the rollout decides about sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::telemetry) struct ForcedSampling(pub(in crate::telemetry) bool);
 
-/// What is done once a trace is known to be kept.
+/// An action for when a trace is kept.
 type Deferred = Box<dyn FnOnce() + Send>;
 
 enum Decision {
@@ -50,7 +49,7 @@ enum Decision {
     Dropped,
 }
 
-/// Whether a tentative trace is exported. One of its ids that is handed out keeps it.
+/// Whether a tentative trace is exported. Handing out one of its IDs keeps it.
 #[derive(Clone)]
 pub(in crate::telemetry) struct DeferredSampling(Arc<Mutex<Decision>>);
 
@@ -74,7 +73,7 @@ impl DeferredSampling {
         }
     }
 
-    /// Nothing is to be exported; without effect on a trace that is kept.
+    /// Drops the trace, unless it is already kept.
     pub(in crate::telemetry) fn drop_if_undecided(&self) {
         let mut decision = self.0.lock();
         if matches!(*decision, Decision::Open(_)) {
@@ -86,7 +85,7 @@ impl DeferredSampling {
         matches!(*self.0.lock(), Decision::Kept)
     }
 
-    /// Runs `act` now when the trace is kept, later when it comes to be kept, never when it is dropped.
+    /// Runs `act` now if the trace is kept, later once it is kept, never if it is dropped.
     pub(in crate::telemetry) fn on_keep(&self, act: impl FnOnce() + Send + 'static) {
         let mut decision = self.0.lock();
         match &mut *decision {
@@ -106,24 +105,23 @@ impl std::fmt::Debug for DeferredSampling {
     }
 }
 
-/// Ids of the span of a context, when it is sampled.
+/// The IDs of a context's span, if it is sampled.
 pub(in crate::telemetry) fn ids_of(cx: &Context) -> Option<SpanIds> {
     traceparent_in(cx).filter(TraceParent::is_sampled).map(SpanIds::from)
 }
 
-/// The `traceparent` of the span of a context, sampled or not.
+/// The `traceparent` of a context's span, sampled or not.
 pub(in crate::telemetry) fn traceparent_in(cx: &Context) -> Option<TraceParent> {
     let is_random = cx.get::<CurrentReconcile>().is_some_and(|reconcile| reconcile.is_random);
     traceparent_of(cx.span().span_context(), is_random)
 }
 
-/// The reconcile that runs here.
+/// The current reconcile.
 pub(in crate::telemetry) fn current_reconcile() -> Option<CurrentReconcile> {
     Context::map_current(|cx| cx.get::<CurrentReconcile>().cloned())
 }
 
-/// Ids that may be shown in passing, as on a log line: of a sampled span whose trace is certain to be
-/// exported.
+/// IDs for transient use, such as a log line: those of a sampled span whose trace is certain to be exported.
 pub(in crate::telemetry) fn ids_if_kept() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let certain = cx
@@ -134,7 +132,7 @@ pub(in crate::telemetry) fn ids_if_kept() -> Option<SpanIds> {
     })
 }
 
-/// Ids that are handed out for good, as to an Event: they make the trace one that is exported.
+/// IDs for permanent use, such as an Event: keeps the trace, so that it is exported.
 pub(in crate::telemetry) fn ids_and_keep() -> Option<SpanIds> {
     Context::map_current(|cx| {
         let ids = ids_of(cx)?;
@@ -145,7 +143,7 @@ pub(in crate::telemetry) fn ids_and_keep() -> Option<SpanIds> {
     })
 }
 
-/// Makes the trace of the reconcile that runs here, if there is one, one that is exported.
+/// Keeps the trace of the current reconcile, if any.
 pub(in crate::telemetry) fn keep_current_trace() {
     Context::map_current(|cx| {
         if let Some(sampling) = cx.get::<CurrentReconcile>().and_then(|r| r.sampling.as_ref()) {

@@ -1,4 +1,4 @@
-//! The ids of the tracer: random ones but where a rollout presets them. It samples nothing.
+//! The tracer's IDs: random, unless a rollout presets them. It samples nothing.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static PRESET: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
 }
 
-/// Hands out the preset ids inside [`with_preset`], random ones elsewhere.
+/// Returns the preset IDs inside [`with_preset`], random ones otherwise.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct PresetIdGenerator(RandomIdGenerator);
 
@@ -23,7 +23,7 @@ impl IdGenerator for PresetIdGenerator {
     }
 }
 
-/// Runs `start`, which starts one span on this thread, with these ids: the SDK's span builder has no fields
+/// Runs `start`, which starts one span on this thread, with these IDs: the SDK's span builder has no fields
 /// for them.
 pub(in crate::telemetry) fn with_preset<T>(trace: TraceId, span: SpanId, start: impl FnOnce() -> T) -> T {
     struct Reset;

@@ -1,5 +1,5 @@
-//! The tracer of the operator and the questions asked of it; spans of a reconcile are opened by its wrapper
-//! and the client layer.
+//! The operator's tracer and its handle. Only the reconcile wrapper and the client layer open spans of a
+//! reconcile.
 
 pub mod build_spans;
 pub(in crate::telemetry) mod context;
@@ -42,21 +42,21 @@ use crate::telemetry::{
     },
 };
 
-/// Handle for traces; cheap to clone.
+/// The handle for traces; cheap to clone.
 #[derive(Clone)]
 pub struct Traces {
     pub(in crate::telemetry) inner: Arc<Inner>,
 }
 
-/// What a handle points to.
+/// The target of the handle.
 pub(in crate::telemetry) struct Inner {
-    /// Whether spans go anywhere.
+    /// Whether any exporter receives spans.
     pub(in crate::telemetry) exports: bool,
     pub(in crate::telemetry) tracer: SdkTracer,
     pub(in crate::telemetry) provider: SdkTracerProvider,
     pub(in crate::telemetry) export_stats: Arc<ExportStats>,
     pub(in crate::telemetry) sampler: Box<dyn ShouldSample>,
-    /// For the records of Events; none when logs are not pushed.
+    /// For the records of Events; `None` if logs are not exported.
     pub(in crate::telemetry) logger: Option<SdkLogger>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Traces {
 /// One occurrence of an Event.
 #[derive(Clone, Debug)]
 pub struct EventRecord {
-    /// Kind of the object it regards.
+    /// The kind of the regarding object.
     pub kind: Kind,
     /// Its `apiVersion`.
     pub api_version: &'static str,
@@ -90,7 +90,7 @@ pub struct EventRecord {
 }
 
 impl Traces {
-    /// Begins a rollout: derives its ids and asks the configured sampler. A malformed parent is ignored.
+    /// Begins a rollout: derives its IDs and asks the configured sampler. Ignores a malformed parent.
     #[must_use]
     pub fn begin_rollout(&self, seed: &RolloutSeed<'_>) -> RolloutContext {
         let parent = seed.parent.and_then(|text| {
@@ -114,19 +114,19 @@ impl Traces {
         ctx.with_sampled(sampling.decision == SamplingDecision::RecordAndSample)
     }
 
-    /// Takes a rollout up again from `status.rollout` and its `traceparent` (none: it was not sampled).
+    /// Resumes a rollout from `status.rollout` and its `traceparent` (`None`: it was not sampled).
     #[must_use]
     pub fn resume_rollout(&self, traceparent: Option<&str>, seed: &RolloutSeed<'_>) -> RolloutContext {
         let parent = seed.parent.and_then(|text| text.parse().ok());
         match traceparent.and_then(|text| text.parse::<TraceParent>().ok()) {
-            // Without an exporter there is no span to find, whatever an earlier process had.
+            // Without an exporter, there is no span to refer to, whatever an earlier process exported.
             Some(root) => RolloutContext::from_root(root, parent, seed.tracestate)
                 .with_sampled(root.is_sampled() && self.inner.exports),
             None => RolloutContext::derive(seed, parent),
         }
     }
 
-    /// Emits the root span of a rollout, if it is sampled, with the ids and times that it is given.
+    /// Emits the root span of a rollout with its given IDs and times, if it is sampled.
     pub fn emit_rollout(&self, span: RolloutSpan) {
         if !span.ctx.is_sampled() {
             return;
@@ -157,19 +157,19 @@ impl Traces {
         root.end_with_timestamp(in_micros(span.ended));
     }
 
-    /// Exports every span that has ended, within `bound`. Returns whether none was lost within the time before.
+    /// Exports every ended span, within `bound`. Returns whether no span was lost, now or in the preceding `before`.
     pub async fn export_all(&self, bound: Duration, before: Duration) -> bool {
         let until = Instant::now() + bound;
         self.inner.export_stats.open_spans.wait_until_none(bound).await;
         let (exported, outcome) = tokio::sync::oneshot::channel();
         let provider = self.inner.provider.clone();
-        // Blocks, and may be left behind.
+        // Blocks, and may be abandoned.
         std::thread::spawn(move || exported.send(provider.force_flush()));
         let is_exported = matches!(timeout_at(until, outcome).await, Ok(Ok(Ok(()))));
         is_exported && !self.inner.export_stats.has_lost_within(Signal::Traces, before)
     }
 
-    /// Emits the log record of an Event's occurrence with the current ids, when logs are pushed.
+    /// Emits the log record of an Event with the current IDs, if logs are exported.
     pub fn emit_event(&self, event: &EventRecord) {
         let ids = context::ids_and_keep();
         let Some(logger) = &self.inner.logger else { return };
@@ -190,7 +190,7 @@ impl Traces {
             ("k8s.object.name", AnyValue::from(event.name.clone())),
             ("k8s.object.uid", AnyValue::from(event.uid.clone())),
         ]);
-        // The SDK would take the ids of an unsampled span too.
+        // The SDK would add the IDs of an unsampled span too.
         let _bare = ids.is_none().then(|| Context::new().attach());
         logger.emit(record);
     }
@@ -213,19 +213,19 @@ fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
     attributes
 }
 
-/// Ids of the current span, only when it is sampled. Asking hands them out: the trace is exported then.
+/// The IDs of the current span, if it is sampled. Handing them out keeps the trace.
 #[must_use]
 pub fn current_ids() -> Option<SpanIds> {
     context::ids_and_keep()
 }
 
-/// A parent that no sampler sees: the rollout's decision is in the context.
+/// A parent that bypasses the sampler: the context has the rollout's decision.
 pub(in crate::telemetry) fn rollout_parent(root: SpanContext) -> Context {
     let sampled = root.is_sampled();
     Context::new().with_remote_span_context(root).with_value(ForcedSampling(sampled))
 }
 
-/// A time as the API server keeps it, so that a span that is sent again is the same.
+/// A time with the API server's precision, so that a span that is sent again is identical.
 fn in_micros(time: SystemTime) -> SystemTime {
     let Ok(since) = time.duration_since(SystemTime::UNIX_EPOCH) else { return time };
     let below = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000));

@@ -1,4 +1,4 @@
-//! A rollout as a trace: ids that any replica derives alike; it keeps no state and emits nothing.
+//! A rollout as a trace, with IDs that every replica derives alike; it keeps no state and emits nothing.
 
 use std::{
     num::{NonZeroU64, NonZeroU128},
@@ -16,39 +16,39 @@ use crate::{
     },
 };
 
-/// What every participant has to carry on (W3C Trace Context, 3.3.1.5).
+/// The minimum that every participant must propagate (W3C Trace Context, 3.3.1.5).
 const MAX_TRACESTATE: usize = 512;
 
-/// What the ids of a rollout are derived from.
+/// The input from which a rollout's IDs are derived.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RolloutSeed<'a> {
-    /// Uid of the object.
+    /// The object's uid.
     pub uid: &'a str,
-    /// The generation that is rolled out.
+    /// The generation of the rollout.
     pub generation: i64,
-    /// Value of `elpio.io/rebuild`, or empty.
+    /// The value of `elpio.io/rebuild`, or empty.
     pub rebuild: &'a str,
-    /// `traceparent` of a caller that wins.
+    /// The `traceparent` of a caller, which takes precedence.
     pub parent: Option<&'a str>,
     /// The caller's `tracestate`.
     pub tracestate: Option<&'a str>,
 }
 
-/// A rollout's place in a trace.
+/// The trace context of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutContext {
     root: TraceParent,
-    /// The caller's span, when one began this rollout.
+    /// The caller's span, if it started this rollout.
     parent: Option<TraceParent>,
     /// The caller's `tracestate`.
     state: TraceState,
 }
 
 impl RolloutContext {
-    /// Derives the ids; whether it is sampled is decided by the caller of this function.
+    /// Derives the IDs; the caller of this function decides about sampling.
     pub(in crate::telemetry) fn derive(seed: &RolloutSeed<'_>, parent: Option<TraceParent>) -> Self {
         let mut hash = Sha256::new();
-        // Lengths first, so that no two seeds make the same text.
+        // Prefixed with their lengths, so that different seeds never yield the same text.
         for part in [seed.uid, &seed.generation.to_string(), seed.rebuild] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -57,11 +57,12 @@ impl RolloutContext {
         let (mut trace, mut span) = ([0; 16], [0; 8]);
         trace.copy_from_slice(&digest[..16]);
         span.copy_from_slice(&digest[16..24]);
-        // All zeros is not an id (W3C Trace Context); one hash in 2^64 is as good as another.
+        // All zeros is not a valid ID (W3C Trace Context). It occurs for one hash in 2^64, so any replacement
+        // will do.
         let (trace, span) =
             (NonZeroU128::new(u128::from_be_bytes(trace)), NonZeroU64::new(u64::from_be_bytes(span)));
         let (trace, span) = (trace.unwrap_or(NonZeroU128::MIN), span.unwrap_or(NonZeroU64::MIN));
-        // An id that is derived is not random: an object's author chooses what it is derived from.
+        // A derived ID is not random: an object's author controls its input.
         let root = match parent {
             Some(parent) => parent.with_span_id(span),
             None => TraceParent::from_ids(trace, span),
@@ -73,14 +74,14 @@ impl RolloutContext {
         Self { root: self.root.with_sampled(is_sampled), ..self }
     }
 
-    /// The root span of a rollout that another process (perhaps of another replica) began.
+    /// The context of a rollout that another process (possibly another replica) started.
     pub(in crate::telemetry) fn from_root(
         root: TraceParent,
         parent: Option<TraceParent>,
         tracestate: Option<&str>,
     ) -> Self {
         let parent = parent.filter(|parent| parent.is_same_trace(&root));
-        // What cannot be read of a `tracestate` is dropped whole (W3C Trace Context, 3.3.1.1).
+        // An invalid `tracestate` is dropped as a whole (W3C Trace Context, 3.3.1.1).
         let state = tracestate.filter(|text| parent.is_some() && text.len() <= MAX_TRACESTATE);
         let state = state.and_then(|text| text.parse().ok());
         Self { root, parent, state: state.unwrap_or_default() }
@@ -94,24 +95,24 @@ impl RolloutContext {
         self.root.is_random()
     }
 
-    /// The root span as a parent of others.
+    /// The root span, as the parent of others.
     pub(in crate::telemetry) fn span_context(&self) -> SpanContext {
         remote_context(&self.root, self.state.clone())
     }
 
-    /// The caller's span as the parent of the root span.
+    /// The caller's span, as the parent of the root span.
     pub(in crate::telemetry) fn parent_context(&self) -> Option<SpanContext> {
         let parent = self.parent.map(|parent| parent.with_sampled(self.is_sampled()))?;
         Some(remote_context(&parent, self.state.clone()))
     }
 
-    /// Ids of the root span, only when it is sampled.
+    /// The IDs of the root span, if it is sampled.
     #[must_use]
     pub fn ids(&self) -> Option<SpanIds> {
         self.is_sampled().then(|| SpanIds::from(self.root))
     }
 
-    /// The `traceparent` of the root span, only when it is sampled.
+    /// The `traceparent` of the root span, if it is sampled.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
         self.is_sampled().then(|| self.root.to_string())
@@ -121,9 +122,9 @@ impl RolloutContext {
 /// The root span of a rollout that ended.
 #[derive(Clone, Debug)]
 pub struct RolloutSpan {
-    /// Its ids.
+    /// The trace context.
     pub ctx: RolloutContext,
-    /// Kind of the object.
+    /// The object's kind.
     pub kind: Kind,
     /// Its `apiVersion`.
     pub api_version: &'static str,
@@ -133,19 +134,19 @@ pub struct RolloutSpan {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// The generation that was rolled out.
+    /// The generation of the rollout.
     pub generation: i64,
-    /// The engine; none for a function, and where it is not known.
+    /// The engine; `None` for a function, or if it is unknown.
     pub engine: Option<Engine>,
-    /// When it was first seen.
+    /// When the edit was first observed.
     pub started: SystemTime,
     /// When it ended.
     pub ended: SystemTime,
-    /// How it ended.
+    /// The outcome.
     pub outcome: RolloutOutcome,
-    /// The failing condition, when it timed out.
+    /// The failing condition, if it timed out.
     pub error: Option<String>,
-    /// `traceparent` to link to.
+    /// The `traceparent` to link to.
     pub link: Option<String>,
 }
 
@@ -174,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Ids are written into objects: another version of the operator must derive the same.
+    /// IDs are stored in objects: other versions of the operator must derive the same ones.
     #[test]
     fn the_derivation_does_not_change() {
         let root = RolloutContext::derive(&SEED, None).with_sampled(true).traceparent();

@@ -1,9 +1,9 @@
-//! Whether a span is sampled. 1 or 2 decides when a span starts; 3 may drop it when it ends. It keeps no span.
+//! Whether to sample a span. 1 or 2 decides when a span starts; 3 may drop it when it ends. It keeps no spans.
 //!
-//! 1. A rollout's own, made when it began (`begin_rollout` in `mod.rs`) and stored in `status.rollout`.
-//! 2. The configured sampler's (`OTEL_TRACES_SAMPLER`, read in `config/sampler.rs`).
-//! 3. At the end of a reconcile: `close_span` in `telemetry/reconcile/mod.rs` keeps one that changed something or failed;
-//!    so does a write request, or an id that is handed out. `tail_sampling.rs` drops the others.
+//! 1. The rollout's decision, made when it started (`begin_rollout` in `mod.rs`) and stored in `status.rollout`.
+//! 2. The configured sampler (`OTEL_TRACES_SAMPLER`, parsed in `config/sampler.rs`).
+//! 3. At the end of a reconcile, `close_span` in `telemetry/reconcile/mod.rs` keeps the trace if something changed or
+//!    failed; so does a write request, or handing out an ID. `tail_sampling.rs` drops the others.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::telemetry::trace::context::ForcedSampling;
 
-/// The configured sampler; inside a rollout the rollout's own decision.
+/// The configured sampler; within a rollout, the rollout's decision.
 #[derive(Clone, Debug)]
 pub(in crate::telemetry) struct RolloutSampler(pub(in crate::telemetry) Box<dyn ShouldSample>);
 

@@ -1,10 +1,10 @@
-//! The ids of a sampled span, as they are handed out; it draws none.
+//! The IDs of a sampled span, for output; it generates none.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 pub(in crate::telemetry) use crate::api::trace_parent::TraceParent;
 
-/// Ids of a sampled span.
+/// The IDs of a sampled span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanIds(TraceParent);
 
@@ -21,7 +21,7 @@ impl SpanIds {
         self.0.span_id_hex()
     }
 
-    /// The W3C `traceparent` of the span; it is sampled, or there were no ids.
+    /// The W3C `traceparent` of the span, always with the sampled flag.
     #[must_use]
     pub fn traceparent(&self) -> String {
         self.0.to_string()
@@ -34,10 +34,10 @@ impl From<TraceParent> for SpanIds {
     }
 }
 
-/// Flag of a random trace id (W3C Trace Context, level 2), which the SDK does not name.
+/// The flag for a random trace ID (W3C Trace Context, level 2), which the SDK does not define.
 const RANDOM: u8 = 0x02;
 
-/// The remote span that a `traceparent` names.
+/// The remote span of a `traceparent`.
 pub(in crate::telemetry) fn remote_context(parent: &TraceParent, state: TraceState) -> SpanContext {
     let random = TraceFlags::new(if parent.is_random() { RANDOM } else { 0 });
     SpanContext::new(
@@ -49,7 +49,7 @@ pub(in crate::telemetry) fn remote_context(parent: &TraceParent, state: TraceSta
     )
 }
 
-/// The `traceparent` of a span; `None` for one that is none.
+/// The `traceparent` of a span; `None` if the span is invalid.
 pub(in crate::telemetry) fn traceparent_of(span: &SpanContext, is_random: bool) -> Option<TraceParent> {
     let (trace, id) =
         (u128::from_be_bytes(span.trace_id().to_bytes()), u64::from_be_bytes(span.span_id().to_bytes()));

@@ -1,5 +1,5 @@
-//! The span processor in front of all others: holds back the spans of a tentative trace until it is decided,
-//! and shortens values; it exports nothing itself.
+//! The first span processor: holds back the spans of a tentative trace until it is kept or dropped, and
+//! truncates values; it exports nothing itself.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,10 @@ use crate::telemetry::{
     trace::context::{CurrentReconcile, DeferredSampling},
 };
 
-/// Spans that are held back for one trace; a reconcile has a few dozen.
+/// The most spans held back for one trace; a reconcile has a few dozen.
 const MAX_SPANS_PER_TRACE: usize = 512;
-/// Traces that are held back at once; more than there are reconciles before their first write, after which a trace is
-/// kept. Beyond it a trace is exported at once.
+/// The most traces held back; more than the reconciles before their first write, which keeps the trace.
+/// Beyond the limit, traces are exported at once.
 const MAX_PENDING_TRACES: usize = 1024;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct PendingTrace {
 pub(in crate::telemetry) struct TailSamplingProcessor {
     next: Vec<Box<dyn SpanProcessor>>,
     held: Mutex<HashMap<TraceId, PendingTrace>>,
-    /// Length of `held`, so that the common case takes no lock.
+    /// The length of `held`, so that the common case needs no lock.
     traces: AtomicUsize,
     export_stats: Arc<ExportStats>,
     value_limit: Option<usize>,
@@ -77,13 +77,13 @@ impl TailSamplingProcessor {
         self.traces.load(Ordering::Acquire) > 0 && self.held.lock().contains_key(&trace)
     }
 
-    /// Holds a span back. Returns what is to be forwarded now: all of a trace that has ended and is kept.
+    /// Holds a span back. Returns the spans to forward now: all those of a trace that has ended and is kept.
     fn hold(&self, span: SpanData) -> Vec<SpanData> {
         let mut held = self.held.lock();
         let trace = span.span_context.trace_id();
         let Some(tentative) = held.get_mut(&trace) else { return vec![span] };
-        // In tracing a parent closes after its children, and a reconcile awaits its calls, so the root is the last
-        // span of its trace.
+        // With `tracing`, a parent closes after its children, and a reconcile awaits its calls, so the root
+        // is the last span of its trace.
         let ended = tentative.root == span.span_context.span_id();
         if tentative.spans.len() < MAX_SPANS_PER_TRACE || ended {
             tentative.spans.push(span);
@@ -155,8 +155,8 @@ fn truncate_all(span: &mut SpanData, limit: usize) {
     }
 }
 
-/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and speaks of strings and of each string of an array
-/// (OpenTelemetry specification, attribute limits).
+/// `OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT` counts characters, and applies to strings and to each string of an
+/// array (OpenTelemetry specification, attribute limits).
 fn truncate(attribute: &mut KeyValue, limit: usize) {
     match &mut attribute.value {
         Value::String(text) => truncate_text(text, limit),

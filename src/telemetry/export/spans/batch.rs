@@ -1,5 +1,5 @@
-//! Batches spans for the OTLP exporter. A span is encoded where it ends: with the SDK's processor it is moved to
-//! another thread, copied into a batch and freed there. It sends nothing itself.
+//! Batches spans for the OTLP exporter. A span is encoded on the thread where it ends; the SDK's processor
+//! would move it to another thread, copy it into a batch and free it there. It sends nothing itself.
 
 use std::{
     collections::VecDeque,
@@ -31,26 +31,26 @@ use crate::telemetry::{
     export::{counting_exporter::CountingExporter, reloading::ReloadingExporter},
 };
 
-/// What a flush may take, as in the SDK.
+/// The timeout of a flush, as in the SDK.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What batches are exported with.
+/// The exporter of the batches.
 type Exporter = CountingExporter<ReloadingExporter<OtlpSpanExporter>>;
 
-/// Hands spans to the exporter, in batches. How many may wait is bounded in front of it.
+/// Passes spans to the exporter in batches. A processor in front bounds the queue.
 pub(in crate::telemetry) struct OtlpBatchProcessor {
     queue: Arc<BatchQueue>,
     commands: mpsc::UnboundedSender<Command>,
-    /// Until the provider sets the resource of all spans.
+    /// Present until the provider sets the resource of all spans.
     not_started: Option<BatchExport>,
-    /// Exports run on it.
+    /// Runs the exports.
     runtime: Handle,
 }
 
-/// Encoded spans that wait for their export: full batches, and one that is filled.
+/// Encoded spans that wait for export: full batches, and the one being filled.
 struct BatchQueue {
     batches: Mutex<VecDeque<EncodedSpans>>,
-    /// Bytes of the last batch that was exported: the next one is about as long.
+    /// The size of the last exported batch: the next one will be similar.
     last_bytes: AtomicUsize,
     batch_size: usize,
     is_full: Notify,
@@ -70,7 +70,7 @@ struct BatchExport {
 }
 
 impl OtlpBatchProcessor {
-    /// Must be called inside a tokio runtime. To flush it and to shut it down blocks: not for a thread of that runtime.
+    /// Must be called inside a tokio runtime. Flush and shutdown block: do not call them on a thread of that runtime.
     pub(in crate::telemetry) fn new(exporter: Exporter, config: BatchConfig) -> Self {
         let queue = Arc::new(BatchQueue::new(config.export));
         let (commands, received) = mpsc::unbounded_channel();
@@ -85,7 +85,7 @@ impl OtlpBatchProcessor {
         timeout: Duration,
     ) -> OTelSdkResult {
         let (sender, done) = reply::sync_channel(1);
-        // Where nobody receives it any more, the sender is dropped.
+        // If nobody receives the command, its sender is dropped.
         let _ = self.commands.send(command(sender));
         done.recv_timeout(timeout).unwrap_or_else(|error| {
             Err(match error {
@@ -155,7 +155,7 @@ impl BatchQueue {
         self.batches.lock().front().is_some_and(|batch| batch.len() >= self.batch_size)
     }
 
-    /// The batch that waits longest, if it has so many spans.
+    /// The oldest batch, if it has at least this many spans.
     fn pop(&self, at_least: usize) -> Option<EncodedSpans> {
         let batch = self.batches.lock().pop_front_if(|batch| batch.len() >= at_least)?;
         self.last_bytes.store(batch.bytes(), Ordering::Relaxed);
@@ -164,7 +164,7 @@ impl BatchQueue {
 }
 
 impl BatchExport {
-    /// Exports full batches at once, and what there is after each delay. Runs until it is shut down.
+    /// Exports full batches at once, and all pending spans after each delay. Runs until shutdown.
     async fn run(mut self) {
         let mut due = interval_at(Instant::now() + self.delay, self.delay);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -181,10 +181,10 @@ impl BatchExport {
                     }
                     None => return,
                 },
-                // What fails is counted and logged by the exporter.
+                // The exporter counts and logs failures.
                 () = self.queue.is_full.notified() => {
                     let _ = self.export_next(self.queue.batch_size).await;
-                    // Commands come between two of them.
+                    // Commands may come between two batches.
                     if self.queue.has_full() {
                         self.queue.is_full.notify_one();
                     }
@@ -197,7 +197,7 @@ impl BatchExport {
         }
     }
 
-    /// Exports what waits now, and nothing that comes meanwhile. Returns the first error.
+    /// Exports all spans pending now, but none that arrive meanwhile. Returns the first error.
     async fn export_all(&self) -> OTelSdkResult {
         let waiting = self.queue.batches.lock().len();
         let mut result = Ok(());
@@ -226,7 +226,7 @@ impl Exporter {
         let items = batch.len();
         self.dequeued(items);
         let result = self.inner.export(batch).await;
-        // What it logs goes to standard error alone, as what the SDK's threads log.
+        // Its log lines go to stderr only, like those of the SDK's threads.
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.record_result(items, &result);
         result

@@ -1,4 +1,4 @@
-//! One export over gRPC; it knows no span and tries nothing again.
+//! One export over gRPC; it knows no spans and never retries.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
@@ -75,7 +75,7 @@ fn retry(status: &Status) -> Retry {
     }
 }
 
-/// A request whose bytes are there, in parts, and a response that is a message.
+/// Codec for an already encoded request, in parts, and a response message.
 struct EncodedRequest;
 
 impl Codec for EncodedRequest {

@@ -1,4 +1,4 @@
-//! One export over HTTP with a protobuf body; it knows no span and tries nothing again.
+//! One export over HTTP with a protobuf body; it knows no spans and never retries.
 
 use std::{io::Write as _, time::Duration};
 
@@ -16,10 +16,9 @@ use prost::Message as _;
 use super::retry::{FailedAttempt, Retry};
 use crate::telemetry::{export::http_client::RuntimeHttpClient, sources::error_chain::error_chain};
 
-/// The largest body, before it is compressed, as in `opentelemetry-otlp`.
+/// The largest uncompressed body, as in `opentelemetry-otlp`.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// Sends requests to one URL.
 pub(in crate::telemetry) struct HttpSender {
     client: RuntimeHttpClient,
     endpoint: Uri,
@@ -36,7 +35,7 @@ impl HttpSender {
         Self { client, endpoint, headers, gzip }
     }
 
-    /// Made for each attempt: few exports need a second one.
+    /// Built for each attempt: few exports need a second one.
     fn body(&self, request: &[Bytes]) -> Result<Bytes, String> {
         let bytes: usize = request.iter().map(Bytes::len).sum();
         if bytes > MAX_BODY_BYTES {
@@ -60,7 +59,7 @@ impl HttpSender {
         *request.headers_mut() = self.headers.clone();
         let response = self.client.send_bytes(request).await.map_err(|error| FailedAttempt {
             message: error_chain(error.as_ref()),
-            // The status is not known: the export may have been accepted.
+            // The result is unknown: the collector may have accepted the export.
             retry: if error.is::<ResponseBodyTooLarge>() { Retry::Never } else { Retry::Backoff },
         })?;
         let status = response.status();
@@ -68,12 +67,12 @@ impl HttpSender {
             let retry = retry(status, response.headers());
             return Err(FailedAttempt { message: format!("HTTP status {status}"), retry });
         }
-        // Not every collector responds with a message; an export that is accepted is not sent again for that.
+        // Some collectors send no response message; that does not justify sending an accepted export again.
         Ok(ExportTraceServiceResponse::decode(response.into_body()).unwrap_or_default())
     }
 }
 
-/// Seconds or a date (RFC 9110, 10.2.3); one that has passed is no pause.
+/// Seconds or a date (RFC 9110, 10.2.3); a date in the past means no pause.
 fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));

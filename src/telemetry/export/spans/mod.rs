@@ -1,5 +1,5 @@
-//! Exports spans over OTLP. Elpio's own, since spans are most of what is exported: `opentelemetry-otlp` and the
-//! SDK's batch processor copy each span several times (`docs/benchmark.md`). Logs and metrics still use both.
+//! Exports spans over OTLP. A separate implementation, because spans are most of the export and `opentelemetry-otlp`
+//! and the SDK's batch processor copy each span several times (`docs/benchmark.md`). Logs and metrics still use both.
 
 mod batch;
 mod grpc;
@@ -30,7 +30,7 @@ use retry::{FailedAttempt, with_retries};
 
 pub(in crate::telemetry) use self::{batch::OtlpBatchProcessor, request::EncodedSpans};
 
-/// Sends over the protocol that the settings name.
+/// Sends over the configured protocol.
 pub(in crate::telemetry) enum SpanSender {
     Grpc(GrpcSender),
     Http(HttpSender),
@@ -50,7 +50,7 @@ impl SpanSender {
         Self::Http(HttpSender::new(client, endpoint, headers, gzip))
     }
 
-    /// Sends a request, which is in parts.
+    /// Sends a request, given in parts.
     async fn send(&self, request: Vec<Bytes>) -> Result<ExportTraceServiceResponse, FailedAttempt> {
         match self {
             Self::Grpc(sender) => sender.send(request).await,
@@ -59,7 +59,7 @@ impl SpanSender {
     }
 }
 
-/// Exports batches of spans, and counts what the collector rejects of one that it accepts.
+/// Exports batches of spans, and counts the spans that the collector rejects from an accepted batch.
 pub(in crate::telemetry) struct OtlpSpanExporter {
     sender: Arc<SpanSender>,
     timeout: Duration,
@@ -79,13 +79,13 @@ impl OtlpSpanExporter {
     fn record_rejected(&self, response: ExportTraceServiceResponse) {
         let Some(partial) = response.partial_success else { return };
         let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
-        // A message without a number is a warning.
+        // A message without rejected spans is a warning.
         if rejected > 0 || !partial.error_message.is_empty() {
             self.export_stats.record_rejected(Signal::Traces, rejected, &partial.error_message);
         }
     }
 
-    /// Sends a batch, and sends it again where that may help.
+    /// Sends a batch, with retries.
     async fn export(&self, spans: EncodedSpans) -> OTelSdkResult {
         let (sender, resource) = (Arc::clone(&self.sender), Arc::clone(&self.resource));
         let timeout = self.timeout;
@@ -97,7 +97,7 @@ impl OtlpSpanExporter {
             };
             with_retries(timeout, attempt).await
         };
-        // So that a panic ends this export and no other. Aborted when this future is dropped.
+        // A task of its own, so that a panic ends only this export. Dropping this future aborts it.
         let mut task = JoinSet::new();
         task.spawn(sending);
         match task.join_next().await {

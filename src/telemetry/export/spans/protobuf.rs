@@ -1,23 +1,23 @@
-//! Writes fields in the wire format of Protocol Buffers; it knows no message.
+//! Encodes fields in the Protocol Buffers wire format; it knows no messages.
 
-/// The wire types of the format.
+/// The wire types.
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const LENGTH_DELIMITED: u32 = 2;
 const FIXED32: u32 = 5;
 
-/// The bytes of a field of `bytes`, `string` or a message of this length, of the fields up to 15.
+/// The encoded size of a `bytes`, `string` or message field of this length, for field numbers up to 15.
 pub(super) fn length_delimited_len(length: usize) -> usize {
     1 + varint_len(length as u64) + length
 }
 
-/// The bytes of a number as a varint.
+/// The encoded size of a varint.
 pub(super) fn varint_len(value: u64) -> usize {
     let bits = (value | 1).ilog2() as usize;
     bits / 7 + 1
 }
 
-/// A message that is being written. A field that is written is there, whatever its value.
+/// Writes a message. Writes every field, even with its default value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MessageWriter(Vec<u8>);
 
@@ -34,12 +34,12 @@ impl MessageWriter {
         &self.0
     }
 
-    /// The fields of another message.
+    /// Appends the fields of another message.
     pub(super) fn fields(&mut self, of: &Self) {
         self.0.extend_from_slice(&of.0);
     }
 
-    /// `bool`, `int64`, `uint32` and enumerations; a negative number as its two's complement.
+    /// `bool`, `int64`, `uint32` and enums; negative numbers in two's complement.
     pub(super) fn varint(&mut self, field: u32, value: u64) {
         self.tag(field, VARINT);
         self.raw_varint(value);
@@ -55,20 +55,20 @@ impl MessageWriter {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// `bytes`, `string`, or a message that is written already.
+    /// `bytes`, `string`, or an encoded message.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.begin_message(field, value.len());
         self.0.extend_from_slice(value);
     }
 
-    /// The beginning of a message of `length` bytes, which follow.
+    /// Begins a message of `length` bytes, which the caller appends.
     pub(super) fn begin_message(&mut self, field: u32, length: usize) {
         self.tag(field, LENGTH_DELIMITED);
         self.raw_varint(length as u64);
     }
 
-    /// A message within this one. Its length stands in front of it and is known after it: most need one byte for
-    /// theirs, and those that need more are moved.
+    /// Writes a nested message. Its length precedes it but is known only afterwards: most lengths need one
+    /// byte; for longer ones, the message is moved.
     pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         self.tag(field, LENGTH_DELIMITED);
         let start = self.0.len();
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// The examples of the format's documentation, and a message of each length of a length.
+    /// The examples in the format's documentation, and a message for each size of the length.
     #[test]
     fn fields_are_in_the_wire_format() {
         let mut writer = MessageWriter::default();

@@ -1,7 +1,7 @@
 //! Encodes spans as an OTLP `ExportTraceServiceRequest`; it sends nothing.
 //!
-//! `opentelemetry-otlp` copies each batch, makes a second tree of messages from the copy and encodes that. This
-//! writes the bytes from the spans as they are. Field numbers: `opentelemetry/proto/trace/v1/trace.proto` and
+//! `opentelemetry-otlp` copies each batch, builds a second tree of messages from it and encodes that. This
+//! file encodes the spans directly. Field numbers: `opentelemetry/proto/trace/v1/trace.proto` and
 //! `common/v1/common.proto`, which no later version may change.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use super::protobuf::{MessageWriter, length_delimited_len, varint_len};
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// The resource of all spans, encoded once: `ResourceSpans` without spans.
+/// The encoded resource of all spans: `ResourceSpans` without spans.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EncodedResource(MessageWriter);
 
@@ -36,17 +36,16 @@ impl EncodedResource {
     }
 }
 
-/// Spans, encoded one after the other, by their scopes.
+/// Encoded spans, grouped by scope.
 #[derive(Debug, Default)]
 pub(in crate::telemetry) struct EncodedSpans {
     scopes: Vec<(InstrumentationScope, MessageWriter)>,
     len: usize,
-    /// Bytes that the first scope has room for.
+    /// The initial capacity of the first scope, in bytes.
     capacity: usize,
 }
 
 impl EncodedSpans {
-    /// With room for so many bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self { capacity: bytes, ..Self::default() }
     }
@@ -55,7 +54,7 @@ impl EncodedSpans {
         self.len
     }
 
-    /// How many bytes the spans have.
+    /// The size of the encoded spans, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.scopes.iter().map(|(_, spans)| spans.as_bytes().len()).sum()
     }
@@ -87,7 +86,7 @@ impl EncodedSpans {
     }
 }
 
-/// The beginning of a message of these fields, and of others of so many bytes, which follow.
+/// The head of a message with these fields and `others` more bytes, which follow.
 fn head(field: u32, fields: &MessageWriter, others: usize) -> Bytes {
     let mut writer = MessageWriter::default();
     writer.begin_message(field, fields.as_bytes().len() + others);
@@ -178,7 +177,7 @@ fn attributes<'a>(writer: &mut MessageWriter, field: u32, all: impl IntoIterator
     }
 }
 
-/// Most of a span is attributes: their lengths are computed first, so that nothing is moved.
+/// Most of a span is attributes: computes their lengths first, to avoid moving bytes.
 fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
     let any_length = match value {
         Value::String(value) => length_delimited_len(value.as_str().len()),
@@ -199,7 +198,7 @@ fn attribute(writer: &mut MessageWriter, field: u32, key: &str, value: &Value) {
     any_value(writer, value);
 }
 
-/// A `oneof`: `false`, 0 and "" are written too, since the field tells the type.
+/// A `oneof`: also writes `false`, 0 and "", because the field determines the type.
 fn any_value(writer: &mut MessageWriter, value: &Value) {
     match value {
         Value::String(value) => writer.bytes(1, value.as_str().as_bytes()),
@@ -207,7 +206,7 @@ fn any_value(writer: &mut MessageWriter, value: &Value) {
         Value::I64(value) => writer.varint(3, value.cast_unsigned()),
         Value::F64(value) => writer.fixed64(4, value.to_bits()),
         Value::Array(array) => writer.message(5, |message| array_value(message, array)),
-        // A type of a later version; without a field the value is empty.
+        // A type from a later version; without a field, the value is empty.
         _ => {}
     }
 }
@@ -227,21 +226,21 @@ fn array_value(writer: &mut MessageWriter, array: &Array) {
     }
 }
 
-/// A string; an empty one is left out.
+/// A string; omitted if empty.
 fn text(writer: &mut MessageWriter, field: u32, value: &str) {
     if !value.is_empty() {
         writer.bytes(field, value.as_bytes());
     }
 }
 
-/// A number; 0 is left out.
+/// A number; omitted if 0.
 fn count(writer: &mut MessageWriter, field: u32, value: u32) {
     if value != 0 {
         writer.varint(field, u64::from(value));
     }
 }
 
-/// A time before 1970 is 0.
+/// Nanoseconds since 1970; 0 for earlier times.
 fn unix_nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

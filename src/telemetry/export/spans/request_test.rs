@@ -1,4 +1,4 @@
-//! Tests of the encoding: against the messages that `opentelemetry-proto` makes of the same spans.
+//! The encoding, compared with the messages that `opentelemetry-proto` creates from the same spans.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub fn plain(name: &'static str) -> SpanData {
     }
 }
 
-/// Every type of value, with those that equal the default of their type.
+/// Every value type, including default values.
 fn all_attributes() -> Vec<KeyValue> {
     let array = |array: Array| Value::Array(array);
     let strings = vec![StringValue::from("a"), StringValue::from("")];
@@ -70,7 +70,7 @@ fn all_attributes() -> Vec<KeyValue> {
     ]
 }
 
-/// A span with everything.
+/// A span with all optional fields.
 fn full() -> SpanData {
     let mut events = SpanEvents::default();
     events.events.push(Event::with_name("exception"));
@@ -101,7 +101,7 @@ fn request(batch: &[SpanData], resource: &EncodedResource) -> Vec<u8> {
     spans.into_request(resource).concat()
 }
 
-/// What `opentelemetry-otlp` would send.
+/// The request that `opentelemetry-otlp` would send.
 fn expected(batch: &[SpanData], resource: &Resource) -> ExportTraceServiceRequest {
     let resource = ResourceAttributesWithSchema::from(resource);
     ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(batch.to_vec(), &resource) }
@@ -143,7 +143,7 @@ fn requests_equal_those_of_opentelemetry_otlp() {
     }
 }
 
-/// Consecutive spans of one scope are together; those of a scope that comes back are not moved to the first.
+/// Consecutive spans with one scope form a group; when a scope recurs, its spans start a new one.
 #[test]
 fn no_span_of_scopes_that_alternate_is_lost() {
     let batch: Vec<SpanData> = (0..6)

@@ -1,4 +1,4 @@
-//! When an export is tried again (OTLP specification, "Failures"); it sends nothing itself.
+//! When to retry an export (OTLP specification, "Failures"); it sends nothing itself.
 
 use std::time::Duration;
 
@@ -9,33 +9,32 @@ use crate::backoff::{ExponentialBackoff, jittered};
 const BACKOFF: ExponentialBackoff =
     ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(400));
 
-/// After the first attempt.
 const MAX_RETRIES: u32 = 3;
 
-/// The longest that a collector may delay the exports behind this one.
+/// The longest pause that a collector may impose: it delays the following exports too.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Whether an attempt that failed is worth another.
+/// Whether and when to retry a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// It would fail again.
+    /// Never: it would fail again.
     Never,
-    /// After a pause of ours.
+    /// After a back-off.
     Backoff,
-    /// After this pause, which the collector asks for.
+    /// After the pause that the collector requests.
     After(Duration),
 }
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
-    /// Without the message of a collector's status: it may repeat a header.
+    /// Without the message of the collector's status: it may echo a header.
     pub(super) message: String,
     pub(super) retry: Retry,
 }
 
-/// Makes attempts until one succeeds, one fails for good, or the next would begin after `timeout`. What still
-/// runs then is given up.
+/// Retries until an attempt succeeds or fails permanently, or the next one would start after `timeout`.
+/// Abandons an attempt that still runs then.
 pub(super) async fn with_retries<T, F>(timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, String>
 where
     F: Future<Output = Result<T, FailedAttempt>>,
@@ -43,7 +42,7 @@ where
     let started = Instant::now();
     let (mut failures, mut last) = (0, None);
     loop {
-        // tonic's time-out ends with the headers of a response; this covers the message and the trailers.
+        // tonic's timeout covers only the response's headers; this one covers the message and the trailers too.
         let remaining = timeout.saturating_sub(started.elapsed());
         let failed = match tokio::time::timeout(remaining, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
@@ -74,7 +73,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Attempts that end so, one after another; the last way goes on. Returns when they began, and the end.
+    /// Runs attempts with these results; the last one repeats. Returns their start times and the final result.
     async fn attempts(ways: &[Result<(), Retry>]) -> (Vec<Duration>, Result<(), String>) {
         let (started, mut began) = (Instant::now(), Vec::new());
         let attempt = || {
