@@ -1,4 +1,4 @@
-//! The command line of `check`: reads arguments and environment, prints the rows, and chooses the exit code.
+//! The command line of `check`: parses arguments, reads the environment, prints the rows, and sets the exit code.
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     config::ProcessConfig,
 };
 
-/// `check`, for the program's help.
+/// The `check` subcommand.
 #[must_use]
 pub fn command() -> Command {
     Command::new("check")
@@ -36,7 +36,7 @@ pub fn command() -> Command {
         )
 }
 
-/// Checks, prints, and returns 1 if a check fails; `program` opens the line of a failure.
+/// Runs the checks and prints the rows; exits with 1 if a check fails. `program` prefixes error lines.
 #[must_use]
 pub fn main(program: &str, matches: &ArgMatches) -> ExitCode {
     let text = |name: &str| matches.get_one::<String>(name).cloned();

@@ -1,4 +1,4 @@
-//! Turns what was found of the cluster into rows. Pure: the clock is handed in.
+//! Turns facts about the cluster into rows. Pure; takes the time as an argument.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -12,10 +12,10 @@ use crate::{
     foreign::support::{MinorVersion, Support, SupportRow},
 };
 
-/// Applies the CRDs of this program.
+/// The command that applies this program's CRDs.
 const APPLY_CRDS: &str = "elpio-operator crds | kubectl apply --server-side -f -";
 
-/// The API server's version against the matrix.
+/// Compares the API server's version with the support matrix.
 #[must_use]
 pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
     const NAME: &str = "API server";
@@ -41,18 +41,18 @@ pub fn server_row(git_version: Option<&str>, row: &SupportRow) -> CheckRow {
     }
 }
 
-/// What is known of one of our own CRDs.
+/// The facts about one of Elpio's CRDs.
 #[derive(Debug)]
 pub enum OwnCrd {
-    /// The API server does not serve the kind.
+    /// The API server does not serve its kind.
     NotServed,
-    /// It is served; its CRD cannot be read for this reason.
+    /// The kind is served, but its CRD cannot be read for this reason.
     Unreadable(String),
-    /// It is served as this says.
+    /// The CRD that serves the kind.
     Read(Box<CustomResourceDefinition>),
 }
 
-/// One of our own CRDs against that of this program.
+/// Compares an installed CRD with this program's.
 #[must_use]
 pub fn crd_row(own: &CustomResourceDefinition, found: &OwnCrd) -> CheckRow {
     let name = format!("CRD {}", own.spec.names.plural);
@@ -73,7 +73,7 @@ pub fn crd_row(own: &CustomResourceDefinition, found: &OwnCrd) -> CheckRow {
     }
 }
 
-/// The first part that differs and that decides what the API server does.
+/// The first difference that affects the API server's behaviour.
 fn difference(own: &CustomResourceDefinition, live: &CustomResourceDefinition) -> Option<&'static str> {
     let [own, live] = [own, live]
         .map(|crd| crd.spec.versions.iter().find(|version| version.name == VERSION && version.served));
@@ -88,18 +88,18 @@ fn difference(own: &CustomResourceDefinition, live: &CustomResourceDefinition) -
     }
 }
 
-/// What is known of a project whose kinds Elpio uses.
+/// The facts about a project whose kinds Elpio uses.
 #[derive(Clone, Debug, Default)]
 pub struct EngineFacts {
-    /// Whether the API server serves any of its kinds' groups.
+    /// Whether the API server serves any API group of the project.
     pub is_installed: bool,
-    /// Kinds that are not served at a version that Elpio uses, as `plural.group at VERSION`.
+    /// The kinds not served at a version that Elpio uses, as `plural.group at VERSION`.
     pub missing: Vec<String>,
-    /// The version that its CRDs name.
+    /// The version in the labels of its CRDs.
     pub version: Option<String>,
 }
 
-/// A project against the matrix.
+/// Compares a project with the support matrix.
 #[must_use]
 pub fn engine_row(row: &SupportRow, facts: &EngineFacts, engine: Engine) -> CheckRow {
     let (name, project) = (row.project, row.project);
@@ -132,7 +132,7 @@ pub fn engine_row(row: &SupportRow, facts: &EngineFacts, engine: Engine) -> Chec
     }
 }
 
-/// The Lease; clocks of two machines may differ by as much as it lasts.
+/// Checks the Lease. Tolerates a clock skew of up to its duration.
 #[must_use]
 pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Timestamp) -> CheckRow {
     let check = "Lease";
@@ -157,11 +157,12 @@ pub fn lease_row(name: &str, namespace: &str, lease: Option<&LeaseSpec>, now: Ti
     CheckRow::ok(check, format!("held by {holder}, renewed {} s ago", age.max(0)))
 }
 
-/// What a missing policy leaves open.
+/// The consequence of a missing policy.
 const UNPROTECTED: &str =
     "anyone who can write these objects can use any ServiceAccount, Secret, store or issuer of the namespace";
 
-/// Whether policies protect the resource: the actions of the bindings that bind one, `None` where none does.
+/// Checks that policies protect the resource: `actions` are the validation actions of their bindings, `None`
+/// without any.
 #[must_use]
 pub fn policy_row(resource: &str, actions: Option<&[String]>, engine: Engine) -> CheckRow {
     let check = format!("policy for {resource}");

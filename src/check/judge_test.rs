@@ -1,4 +1,4 @@
-//! Rows by what was found: one line a case.
+//! The rows for each set of facts: one case per line.
 #![allow(clippy::unwrap_used)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;

@@ -1,5 +1,5 @@
-//! `elpio-operator check`: whether this cluster, these permissions and this configuration let an operator work.
-//! It reads, and changes nothing.
+//! `elpio-operator check`: whether the operator can work with this cluster, these permissions and this
+//! configuration. Read-only.
 
 pub mod command;
 pub mod judge;
@@ -35,28 +35,28 @@ use crate::{
     telemetry::{ErrorType, ExporterProbe, TelemetryConfig, probe_exporters},
 };
 
-/// Questions about permissions that are asked at once.
+/// How many permissions are checked concurrently.
 const CONCURRENCY: usize = 16;
-/// Between two attempts of `--wait`.
+/// The interval between attempts with `--wait`.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How many missing permissions a row names.
+/// How many missing permissions a row lists.
 const NAMED_PERMISSIONS: usize = 4;
 
-/// What to check.
+/// The options of a check.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// Which cluster.
+    /// The cluster.
     pub cluster: ClusterChoice,
     /// The operator's namespace.
     pub namespace: Option<String>,
-    /// How long to try again while something is in error.
+    /// How long to retry while a check fails.
     pub wait: Duration,
 }
 
-/// Every row.
+/// Runs every check.
 ///
 /// # Errors
-/// When there is no cluster, when it does not answer, or when nothing at all is permitted.
+/// If there is no cluster, it does not answer, or nothing is permitted at all.
 pub async fn check(options: &CheckOptions, config: &ProcessConfig) -> Result<Vec<CheckRow>, LineError> {
     let opened = open(&options.cluster).await?;
     let runtime = runtime_info::runtime_info(&opened.config);
@@ -89,7 +89,7 @@ async fn rows(
         CheckRow::warning("configuration", config.warnings.join("; "), "fix these variables")
     });
     let own = api::crds().into_iter().map(|(_, own)| own).collect::<Vec<_>>();
-    // Each waits for a watch.
+    // Each one waits for a watch.
     let (crds, facts) = tokio::join!(
         join_all(own.iter().map(|own| probes::own_crd(client, &served, own))),
         join_all(ENGINES.iter().map(|row| probes::engine(client, &served, row))),
@@ -110,7 +110,7 @@ async fn rows(
     Ok(rows)
 }
 
-/// The permissions that are missing, each as `VERB RESOURCE[ in NAMESPACE]`, and how many there are in all.
+/// The missing permissions, each as `VERB RESOURCE[ in NAMESPACE]`, and the number of permissions in the group.
 async fn missing(
     client: &Client,
     group: &PermissionGroup,

@@ -1,52 +1,52 @@
-//! Every permission that the operator's code uses, as a list. Pure; `tests/live/check_faults.rs` compares it with
-//! the roles that are shipped.
+//! Every permission that the operator's code uses. Pure; `tests/live/check_faults.rs` compares the list with
+//! the shipped roles.
 
 use crate::{
     api::{self, Engine, GROUP},
     foreign::{ChildKind, support::ENGINES},
 };
 
-/// The verbs for a kind that is written.
+/// The verbs for kinds that the operator writes.
 const WRITTEN: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
-/// The verbs for a kind that is only followed.
+/// The verbs for kinds that it only watches.
 const WATCHED: &[&str] = &["get", "list", "watch"];
 
-/// Where a permission is needed.
+/// The scope in which a permission is needed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum PermissionScope {
-    /// In every namespace that is served.
+    /// Every namespace that the operator watches.
     ServedNamespaces,
-    /// In the operator's own namespace.
+    /// The operator's own namespace.
     OwnNamespace,
-    /// For the whole cluster.
+    /// The whole cluster.
     Cluster,
 }
 
-/// Verbs on one resource.
+/// The permission to use verbs on a resource.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Permission {
     /// The API group; empty for the core group.
     pub group: String,
-    /// The plural, with `/subresource` where there is one.
+    /// The plural, with `/subresource` if any.
     pub resource: String,
-    /// The one object that it is about, where it is only one.
+    /// The resource name, if the permission is for a single object.
     pub name: Option<&'static str>,
     /// The verbs.
     pub verbs: &'static [&'static str],
-    /// Where.
+    /// The scope.
     pub scope: PermissionScope,
 }
 
-/// Permissions that are needed together.
+/// Permissions that belong together.
 #[derive(Clone, Debug)]
 pub struct PermissionGroup {
-    /// What for, for people.
+    /// Their purpose, for display.
     pub purpose: String,
     /// The permissions.
     pub permissions: Vec<Permission>,
-    /// The project that has to be installed for them to count; `None`: always needed.
+    /// They matter only if this project is installed; `None`: always.
     pub project: Option<&'static str>,
-    /// What the operator does without them; `None`: it cannot do without.
+    /// How the operator works without them; `None`: it cannot.
     pub without: Option<&'static str>,
 }
 
@@ -129,7 +129,7 @@ pub fn permission_groups(engine: Engine) -> Vec<PermissionGroup> {
     groups
 }
 
-/// The project that serves objects which name no engine.
+/// The project that serves objects without an explicit engine.
 #[must_use]
 pub fn default_project(engine: Engine) -> &'static str {
     match engine {

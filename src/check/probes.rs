@@ -1,4 +1,4 @@
-//! Asks the API server what the rows are made of. I/O; it judges nothing.
+//! Queries the API server for the facts behind the rows. I/O; it judges nothing.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,9 +27,9 @@ use crate::{
     foreign::{ChildKind, support::SupportRow},
 };
 
-/// A CRD that exists comes at once.
+/// The watch sends an existing CRD at once.
 const CRD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Labels of a CRD that name its project's version.
+/// Labels of a CRD with its project's version.
 const VERSION_LABELS: [&str; 4] = [
     "app.kubernetes.io/version",
     "serving.knative.dev/release",
@@ -41,7 +41,7 @@ fn to(verb: &'static str, resource: &str) -> ApiCall {
     ApiCall::new(verb, resource, "", "")
 }
 
-/// Who asks, as the API server knows him.
+/// The user name, as the API server authenticated it.
 pub async fn user_name(client: &Client) -> Result<String, ApiError> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let call = to("create", "selfsubjectreviews.authentication.k8s.io");
@@ -78,7 +78,7 @@ pub async fn is_permitted(
     Ok(response.status.is_some_and(|status| status.allowed))
 }
 
-/// The plurals that the API server serves, by `group/version`; of the groups that Elpio uses.
+/// The served plurals of the API groups that Elpio uses, by `group/version`.
 pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
     let groups = call_with_timeout(to("list", "API groups"), client.list_api_groups()).await?;
     let is_used = |group: &str| group == GROUP || ChildKind::ALL.iter().any(|kind| kind.group() == group);
@@ -92,7 +92,7 @@ pub async fn served(client: &Client) -> Result<BTreeMap<String, Vec<String>>, Ap
     Ok(try_join_all(versions.map(of_version)).await?.into_iter().collect())
 }
 
-/// One CRD; it takes no more than the permission to watch, which is all that the operator has.
+/// One CRD, read with a watch, because the operator has only that permission.
 async fn crd(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>, String> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(10);
@@ -107,7 +107,7 @@ async fn crd(client: &Client, name: &str) -> Result<Option<CustomResourceDefinit
     }
 }
 
-/// One of our own CRDs.
+/// One of Elpio's CRDs.
 pub async fn own_crd(
     client: &Client,
     served: &BTreeMap<String, Vec<String>>,
@@ -124,7 +124,7 @@ pub async fn own_crd(
     }
 }
 
-/// What is known of a project.
+/// The facts about a project.
 pub async fn engine(
     client: &Client,
     served: &BTreeMap<String, Vec<String>>,
@@ -149,8 +149,8 @@ pub async fn engine(
     EngineFacts { is_installed, missing: row.kinds.iter().filter(is_absent).map(missing).collect(), version }
 }
 
-/// For each of our resources the actions of the policies against lent rights that are bound; `None` where
-/// none is.
+/// The validation actions of the bound lent-rights policies, for each of Elpio's resources; none without a
+/// binding.
 pub async fn policies(client: &Client) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());

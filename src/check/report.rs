@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use crate::terminal::{Cell, Palette, Tone, columns};
 
-/// How a checked part is.
+/// The state of a check.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
-    /// As it should be.
+    /// It passed.
     Ok,
-    /// It works, and is worth knowing.
+    /// It passed, with a remark.
     Warning,
-    /// It does not work.
+    /// It failed.
     Error,
 }
 
@@ -26,47 +26,47 @@ impl CheckState {
     }
 }
 
-/// What was found of one part.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckRow {
-    /// The part.
+    /// The name of the check.
     pub check: String,
-    /// How it is.
+    /// The state.
     pub state: CheckState,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What to do.
+    /// The recommended action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }
 
 impl CheckRow {
-    /// A part that is as it should be.
+    /// A check that passed.
     #[must_use]
     pub fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
         Self { check: check.into(), state: CheckState::Ok, found: found.into(), action: None }
     }
 
-    /// A part that works, and what would make it better.
+    /// A check that passed, with a recommended action.
     #[must_use]
     pub fn warning(check: impl Into<String>, found: impl Into<String>, action: impl Into<String>) -> Self {
         Self { state: CheckState::Warning, action: Some(action.into()), ..Self::ok(check, found) }
     }
 
-    /// A part that does not work, and what to do.
+    /// A check that failed, and how to fix it.
     #[must_use]
     pub fn error(check: impl Into<String>, found: impl Into<String>, action: impl Into<String>) -> Self {
         Self { state: CheckState::Error, action: Some(action.into()), ..Self::ok(check, found) }
     }
 }
 
-/// Whether nothing is in error.
+/// Whether no check failed.
 #[must_use]
 pub fn is_passed(rows: &[CheckRow]) -> bool {
     rows.iter().all(|row| row.state < CheckState::Error)
 }
 
-/// A line for each row, and below it what to do; a summary at the end.
+/// One line per row, with the action below it, and a summary at the end.
 #[must_use]
 pub fn table(rows: &[CheckRow], palette: Palette) -> String {
     let mut lines = vec![["CHECK", "STATE", "FOUND"].map(|head| Cell::new(Tone::Bold, head)).to_vec()];
@@ -83,7 +83,7 @@ pub fn table(rows: &[CheckRow], palette: Palette) -> String {
     format!("{}{}\n", columns(&lines, palette), palette.paint(tone, &summary))
 }
 
-/// What is printed as JSON.
+/// The JSON output.
 #[derive(Serialize)]
 struct CheckReport<'a> {
     passed: bool,

@@ -6,15 +6,15 @@ use serde::Serialize;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSpec {
-    /// The Secret that the certificate is written to.
+    /// The Secret for the certificate.
     pub secret_name: String,
-    /// The names that it is for.
+    /// The DNS names in the certificate.
     pub dns_names: Vec<String>,
-    /// Who signs it.
+    /// The issuer.
     pub issuer_ref: IssuerRef,
 }
 
-/// Who signs a certificate.
+/// The issuer of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct IssuerRef {
     /// Its name.

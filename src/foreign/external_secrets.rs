@@ -1,5 +1,5 @@
-//! The fields of the External Secrets Operator's `ExternalSecret` that Elpio writes; v1 and v1beta1 have the
-//! same.
+//! The fields of the External Secrets Operator's `ExternalSecret` that Elpio writes; v1 and v1beta1 share
+//! them.
 
 use serde::Serialize;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalSecretSpec {
-    /// How often the store is read, a Go duration.
+    /// How often to read the store, as a Go duration.
     pub refresh_interval: String,
     /// The store.
     pub secret_store_ref: StoreRef,
-    /// The Secret that is written.
+    /// The Secret to write.
     pub target: Target,
-    /// What to fetch.
+    /// The data to fetch.
     pub data: Vec<Data>,
 }
 
@@ -26,7 +26,7 @@ pub struct StoreRef {
     pub kind: &'static str,
 }
 
-/// The Secret that is written.
+/// The Secret to write.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Target {
     /// Its name.
@@ -39,11 +39,11 @@ pub struct Target {
 pub struct Data {
     /// Key in the written Secret.
     pub secret_key: String,
-    /// Where it comes from.
+    /// The source.
     pub remote_ref: RemoteRef,
 }
 
-/// A place in the store.
+/// A reference to data in the store.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RemoteRef {
     /// Key in the store.

@@ -8,19 +8,19 @@ use serde::Serialize;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpScaledObjectSpec {
-    /// The `Host` headers by which the interceptor knows the workload.
+    /// The `Host` headers that the interceptor routes to the workload.
     pub hosts: Vec<String>,
-    /// What is scaled, and the Service that requests go to.
+    /// The workload to scale, and the Service for its requests.
     pub scale_target_ref: HttpTarget,
-    /// Bounds.
+    /// The bounds of the number of replicas.
     pub replicas: Replicas,
-    /// Seconds without a request before the last replica goes.
+    /// Seconds without a request before scaling to zero.
     pub scaledown_period: u32,
     /// The metric that the autoscaler uses.
     pub scaling_metric: HttpMetric,
 }
 
-/// What the HTTP add-on scales, and where it sends requests.
+/// The workload that the HTTP add-on scales, and the Service that it routes to.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpTarget {
@@ -55,14 +55,14 @@ pub enum HttpMetric {
         /// Target value for each replica.
         target_value: u32,
     },
-    /// Requests each second.
+    /// Requests per second.
     #[serde(rename_all = "camelCase")]
     RequestRate {
-        /// Width of one sample, a Go duration.
+        /// The granularity of the samples, as a Go duration.
         granularity: &'static str,
         /// Target value for each replica.
         target_value: u32,
-        /// How far back samples count, a Go duration.
+        /// The averaging window, as a Go duration.
         window: &'static str,
     },
 }
@@ -71,17 +71,17 @@ pub enum HttpMetric {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaledObjectSpec {
-    /// What is scaled.
+    /// The workload to scale.
     pub scale_target_ref: ScaleTarget,
     /// Minimum number of replicas.
     pub min_replica_count: u32,
     /// Maximum number of replicas.
     pub max_replica_count: u32,
-    /// The metric that the autoscaler uses.
+    /// The triggers.
     pub triggers: Vec<ScaleTrigger>,
 }
 
-/// What KEDA scales.
+/// The workload that KEDA scales.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTarget {
@@ -93,15 +93,15 @@ pub struct ScaleTarget {
     pub name: String,
 }
 
-/// One trigger of KEDA.
+/// A KEDA trigger.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTrigger {
-    /// Its type.
+    /// The type of the trigger.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// How its value is compared.
+    /// How to compare its value.
     pub metric_type: &'static str,
-    /// Its settings; KEDA takes strings only.
+    /// Its settings; KEDA accepts only strings.
     pub metadata: BTreeMap<&'static str, String>,
 }

@@ -7,36 +7,36 @@ use serde::Serialize;
 
 /// Annotation and label names of Knative.
 pub mod name {
-    /// Which autoscaler scales a revision.
+    /// The autoscaler of a revision.
     pub const CLASS: &str = "autoscaling.knative.dev/class";
-    /// The metric that it uses.
+    /// The metric of the autoscaler.
     pub const METRIC: &str = "autoscaling.knative.dev/metric";
-    /// Target value for each replica.
+    /// The target value per replica.
     pub const TARGET: &str = "autoscaling.knative.dev/target";
     /// Minimum number of replicas.
     pub const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
     /// Maximum number of replicas.
     pub const MAX_SCALE: &str = "autoscaling.knative.dev/max-scale";
-    /// The label that takes a Service off the public gateway, with the value [`CLUSTER_LOCAL`].
+    /// The label that removes a Service from the public gateway, with the value [`CLUSTER_LOCAL`].
     pub const VISIBILITY: &str = "networking.knative.dev/visibility";
     /// See [`VISIBILITY`].
     pub const CLUSTER_LOCAL: &str = "cluster-local";
-    /// Knative's own autoscaler: requests, also to zero.
+    /// Knative's own autoscaler: request-based, can scale to zero.
     pub const KPA: &str = "kpa.autoscaling.knative.dev";
-    /// Kubernetes' autoscaler: cpu.
+    /// Kubernetes' autoscaler: CPU-based.
     pub const HPA: &str = "hpa.autoscaling.knative.dev";
-    /// The name that Knative gives to a revision's only container.
+    /// The name that Knative gives a revision's only container.
     pub const CONTAINER: &str = "user-container";
 }
 
-/// Ports of Knative's own that a container may not use.
+/// The ports that Knative reserves.
 /// Source: `reservedPorts` in knative.dev/serving `pkg/apis/serving/k8s_validation.go`.
 pub const RESERVED_PORTS: [u16; 6] = [8008, 8012, 8013, 8022, 9090, 9091];
 
-/// The variable that gives a container its port.
+/// The variable with the container's port.
 pub const PORT_ENV: &str = "PORT";
 
-/// Variables that Knative sets itself. Source: `reservedEnvVars` in the same file.
+/// The variables that Knative reserves. Source: `reservedEnvVars` in the same file.
 pub const RESERVED_ENV: [&str; 4] = [PORT_ENV, "K_SERVICE", "K_CONFIGURATION", "K_REVISION"];
 
 /// `spec` of a `serving.knative.dev/v1` Service.
@@ -44,7 +44,7 @@ pub const RESERVED_ENV: [&str; 4] = [PORT_ENV, "K_SERVICE", "K_CONFIGURATION", "
 pub struct ServiceSpec {
     /// The next revision.
     pub template: RevisionTemplate,
-    /// How requests are spread over revisions.
+    /// How requests are split between revisions.
     pub traffic: Vec<TrafficTarget>,
 }
 
@@ -53,7 +53,7 @@ pub struct ServiceSpec {
 pub struct RevisionTemplate {
     /// Its labels and annotations.
     pub metadata: TemplateMeta,
-    /// What runs.
+    /// Its spec.
     pub spec: RevisionSpec,
 }
 
@@ -66,15 +66,15 @@ pub struct TemplateMeta {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a revision runs.
+/// The spec of a revision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionSpec {
-    /// The one container.
+    /// The only container.
     pub containers: Vec<Container>,
     /// The service account of the pods.
     pub service_account_name: String,
-    /// The Secrets with the credentials to pull the image.
+    /// The Secrets with the pull credentials.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Hard limit on concurrent requests per replica.
@@ -83,14 +83,14 @@ pub struct RevisionSpec {
 }
 
 impl TrafficTarget {
-    /// All requests to the latest ready revision: Knative's default, sent so that another pin is drift.
+    /// All requests to the latest ready revision: Knative's default, set explicitly so that any other value is drift.
     #[must_use]
     pub fn all_to_latest() -> Self {
         Self { revision_name: None, latest_revision: Some(true), percent: 100, tag: None }
     }
 }
 
-/// A share of the requests for one revision.
+/// The share of the requests for one revision.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficTarget {
@@ -110,7 +110,7 @@ pub struct TrafficTarget {
 /// `spec` of a `serving.knative.dev/v1beta1` `DomainMapping`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct DomainMappingSpec {
-    /// The Service that answers.
+    /// The Service that receives the requests.
     #[serde(rename = "ref")]
     pub target: TargetRef,
     /// The certificate.
@@ -118,7 +118,7 @@ pub struct DomainMappingSpec {
     pub tls: Option<SecretTls>,
 }
 
-/// The Service that a domain leads to.
+/// The target Service of a domain.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetRef {
@@ -130,7 +130,7 @@ pub struct TargetRef {
     pub name: String,
 }
 
-/// The Secret that holds a domain's certificate.
+/// The Secret with a domain's certificate.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretTls {

@@ -1,5 +1,5 @@
-//! Other projects' kinds: their names, and the few fields of them that Elpio writes. It imports nothing else
-//! of this crate and does no I/O.
+//! Other projects' kinds: their names, and the few fields that Elpio writes. It imports nothing else from
+//! this crate and does no I/O.
 
 pub mod cert_manager;
 pub mod external_secrets;
@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
-/// A condition in a child's status. Where an add-on repeats a type, the newest counts: by
-/// `lastTransitionTime`, and the last in the list among equals.
+/// A condition in a child's status. If an add-on repeats a type, the newest one counts: the latest
+/// `lastTransitionTime`, or the last in the list among equal times.
 #[must_use]
 pub fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
     let conditions = child.data.pointer("/status/conditions")?.as_array()?;
@@ -27,7 +27,7 @@ pub fn group_resource(plural: &str, group: &str) -> String {
     if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
 }
 
-/// The kinds of objects that Elpio makes for an owner.
+/// The kinds of children that Elpio creates for an owner.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ChildKind {
     /// `external-secrets.io` `ExternalSecret`.
@@ -48,13 +48,13 @@ pub enum ChildKind {
     ScaledObject,
     /// `tekton.dev` `PipelineRun`.
     PipelineRun,
-    /// `tekton.dev` `TaskRun`: made by Tekton for a `PipelineRun`; watched, never written.
+    /// `tekton.dev` `TaskRun`: created by Tekton for a `PipelineRun`; watched but never written.
     TaskRun,
     /// The service that a function publishes.
     ElpioService,
 }
 
-/// What is fixed about one kind.
+/// The constants of one kind.
 struct KindFacts {
     kind: &'static str,
     label: &'static str,
@@ -66,7 +66,7 @@ struct KindFacts {
     built_in: bool,
 }
 
-/// The facts of a kind that is named alike everywhere and that a project brings.
+/// The constants of a CRD whose label and display name are its kind.
 const fn facts(
     kind: &'static str,
     project: &'static str,
@@ -93,25 +93,25 @@ impl ChildKind {
         Self::ElpioService,
     ];
 
-    /// Kubernetes' name of the kind: `Service` for Knative's and for Kubernetes' own.
+    /// The kind in Kubernetes: `Service` for both Knative's and Kubernetes' own.
     #[must_use]
     pub const fn kind(self) -> &'static str {
         self.facts().kind
     }
 
-    /// A name that no other kind has, for metrics: the kind, but `KnativeService` for Knative's.
+    /// A unique name for metrics: the kind, except `KnativeService` for Knative's Service.
     #[must_use]
     pub const fn label(self) -> &'static str {
         self.facts().label
     }
 
-    /// A name for people: `Knative Service`.
+    /// The name for display: `Knative Service`.
     #[must_use]
     pub fn display(self) -> &'static str {
         self.facts().display
     }
 
-    /// The project that brings the kind, for people: `Knative Serving`.
+    /// The project that provides the kind, for display: `Knative Serving`.
     #[must_use]
     pub fn project(self) -> &'static str {
         self.facts().project
@@ -129,8 +129,8 @@ impl ChildKind {
         self.facts().plural
     }
 
-    /// The versions that Elpio can write, the preferred one first; their fields that Elpio sends are the
-    /// same.
+    /// The versions that Elpio can write, preferred version first; the fields that Elpio writes are the same
+    /// in all of them.
     #[must_use]
     pub const fn versions(self) -> &'static [&'static str] {
         self.facts().versions
@@ -157,19 +157,19 @@ impl ChildKind {
         }
     }
 
-    /// The name of the `CustomResourceDefinition` that serves the kind; `None` when every cluster has it.
+    /// The name of its `CustomResourceDefinition`; `None` for a built-in kind.
     #[must_use]
     pub fn crd(self) -> Option<String> {
         (!self.facts().built_in).then(|| self.group_resource())
     }
 
-    /// The resource with its group, as errors name it.
+    /// The resource with its group, as in error messages.
     #[must_use]
     pub fn group_resource(self) -> String {
         group_resource(self.plural(), self.group())
     }
 
-    /// What kube's dynamic API needs to know about the kind at a version.
+    /// The resource for kube's dynamic API, at a version.
     #[must_use]
     pub fn api_resource(self, version: &str) -> ApiResource {
         ApiResource::from_gvk_with_plural(
@@ -178,13 +178,13 @@ impl ChildKind {
         )
     }
 
-    /// Whether it belongs to an `ElpioFunction`; every other kind belongs to an `ElpioService`.
+    /// Whether it belongs to an `ElpioFunction`; all other kinds belong to an `ElpioService`.
     #[must_use]
     pub const fn is_of_function(self) -> bool {
         matches!(self, Self::PipelineRun | Self::TaskRun | Self::ElpioService)
     }
 
-    /// Whether Elpio writes objects of this kind; others are only watched.
+    /// Whether Elpio writes objects of this kind; it only watches the others.
     #[must_use]
     pub const fn is_written(self) -> bool {
         !matches!(self, Self::TaskRun)
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(unique(ChildKind::display), ChildKind::ALL.len());
     }
 
-    /// The HTTP add-on up to 0.11 appends a condition of the same type at each step.
+    /// Up to version 0.11, the HTTP add-on appends a condition with the same type at each step.
     #[test]
     #[allow(clippy::expect_used)]
     fn the_newest_condition_of_a_type_counts() {

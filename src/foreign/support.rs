@@ -1,14 +1,14 @@
-//! The support matrix: which versions of Kubernetes and of the engines Elpio works with. A table; it asks
-//! nobody.
+//! The support matrix: the versions of Kubernetes and the engines that Elpio supports. A table; it does no
+//! I/O.
 
 use crate::foreign::ChildKind;
 
-/// Major and minor of a version.
+/// The major and minor version.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct MinorVersion(pub u32, pub u32);
 
 impl MinorVersion {
-    /// Of `v1.35.4`, `1.21`, `v1.30.2+k3s1`.
+    /// Parses `v1.35.4`, `1.21`, `v1.30.2+k3s1`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = |part: &str| {
@@ -26,38 +26,38 @@ impl std::fmt::Display for MinorVersion {
     }
 }
 
-/// What the matrix states of one project.
+/// The support for one project.
 #[derive(Clone, Copy, Debug)]
 pub struct SupportRow {
-    /// The project, for people.
+    /// The project, for display.
     pub project: &'static str,
-    /// The kinds of it that Elpio writes or reads.
+    /// The kinds of the project that Elpio uses.
     pub kinds: &'static [ChildKind],
-    /// What needs it.
+    /// The features that need it.
     pub needed_for: &'static str,
-    /// The oldest version.
+    /// The oldest supported version.
     pub oldest: MinorVersion,
-    /// The version that the tests run.
+    /// The version under test.
     pub tested: MinorVersion,
-    /// From this version on what Elpio uses is deprecated, and what that means.
+    /// The version since which the APIs that Elpio uses are deprecated, and the consequence.
     pub deprecated: Option<(MinorVersion, &'static str)>,
 }
 
-/// How a version stands to the matrix.
+/// The support for a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
     /// It is supported.
     Supported,
-    /// It is older than the oldest.
+    /// Older than the oldest supported version.
     TooOld(MinorVersion),
-    /// It is newer than what the tests run.
+    /// Newer than the tested version.
     Newer(MinorVersion),
-    /// What Elpio uses of it is deprecated there.
+    /// Deprecates the APIs that Elpio uses.
     Deprecated(&'static str),
 }
 
 impl SupportRow {
-    /// How this version stands to the row.
+    /// The support for this version.
     #[must_use]
     pub fn support(&self, version: MinorVersion) -> Support {
         match self.deprecated {

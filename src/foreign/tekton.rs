@@ -6,10 +6,10 @@ use k8s_openapi::api::core::v1::{
 };
 use serde::Serialize;
 
-/// `spec.status` of a run that is to stop at once.
+/// The `spec.status` of a cancelled run.
 pub const CANCELLED: &str = "Cancelled";
 
-/// Every `spec.status` of a run that is to stop. `PipelineRunPending` is none of them: it holds a run back.
+/// Every `spec.status` that stops a run. `PipelineRunPending` is not among them: it only delays the start.
 pub const STOPPING: [&str; 3] = [CANCELLED, "CancelledRunFinally", "StoppedRunFinally"];
 
 /// `spec` of a `tekton.dev/v1` `PipelineRun`.
@@ -18,14 +18,14 @@ pub const STOPPING: [&str; 3] = [CANCELLED, "CancelledRunFinally", "StoppedRunFi
 pub struct PipelineRunSpec {
     /// Values of the pipeline's parameters.
     pub params: Vec<Param>,
-    /// The pipeline itself, so that none has to be installed.
+    /// The embedded pipeline, so that none needs to be installed.
     pub pipeline_spec: PipelineSpec,
     /// Volumes of the pipeline's workspaces.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<WorkspaceBinding>,
-    /// What all its pods have in common.
+    /// The template for all its pods.
     pub task_run_template: TaskRunTemplate,
-    /// How long it may take.
+    /// The timeouts.
     pub timeouts: Timeouts,
 }
 
@@ -58,23 +58,23 @@ pub struct PipelineSpec {
     pub workspaces: Vec<Named>,
     /// Its tasks.
     pub tasks: Vec<PipelineTask>,
-    /// What it reports.
+    /// Its results.
     pub results: Vec<PipelineResult>,
 }
 
-/// A workspace or a result of a task: it only has a name.
+/// A workspace or a result of a task, which has only a name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Named {
     /// The name.
     pub name: &'static str,
 }
 
-/// What a pipeline reports.
+/// A result of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PipelineResult {
     /// Its name.
     pub name: &'static str,
-    /// Where it comes from.
+    /// The expression for its value.
     pub value: String,
 }
 
@@ -89,16 +89,16 @@ pub struct PipelineTask {
     /// The pipeline's workspaces under the task's names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<TaskWorkspace>,
-    /// The task itself.
+    /// The embedded task.
     pub task_spec: TaskSpec,
 }
 
-/// A workspace of the pipeline under the name that the task has for it.
+/// A pipeline's workspace, mapped to a task's workspace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskWorkspace {
-    /// The task's name for it.
+    /// The task's workspace.
     pub name: &'static str,
-    /// The pipeline's.
+    /// The pipeline's workspace.
     pub workspace: &'static str,
 }
 
@@ -110,15 +110,15 @@ pub struct TaskSpec {
     /// Its workspaces.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<Named>,
-    /// What it reports.
+    /// Its results.
     pub results: Vec<Named>,
-    /// Its containers, one after the other.
+    /// Its containers, which run in order.
     pub steps: Vec<Step>,
     /// Volumes of its pod.
     pub volumes: Vec<Volume>,
 }
 
-/// A container of a task, which runs a script.
+/// A container of a task that runs a script.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
@@ -126,7 +126,7 @@ pub struct Step {
     pub name: &'static str,
     /// Its image.
     pub image: String,
-    /// A script, with the line that names its interpreter.
+    /// The script, including the interpreter line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'static str>,
     /// Arguments of the script.
@@ -138,22 +138,22 @@ pub struct Step {
     /// Volumes of the task.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
-    /// Workspaces of the task that no other step sees.
+    /// Workspaces that only this step may see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workspaces: Vec<StepWorkspace>,
     /// Its compute resources.
     pub compute_resources: ResourceRequirements,
-    /// What its processes may do.
+    /// The security context of its container.
     pub security_context: SecurityContext,
 }
 
-/// A workspace that is mounted in the steps that name it, and in no other.
+/// A workspace that is mounted only in the steps that name it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepWorkspace {
-    /// The task's name for it.
+    /// The task's workspace.
     pub name: &'static str,
-    /// Where it is mounted.
+    /// The mount path.
     pub mount_path: &'static str,
 }
 
@@ -162,11 +162,11 @@ pub struct StepWorkspace {
 pub struct WorkspaceBinding {
     /// The workspace's name.
     pub name: &'static str,
-    /// The Secret that it holds.
+    /// The Secret to mount.
     pub secret: SecretVolumeSource,
 }
 
-/// What all pods of a run have in common.
+/// The template for all pods of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskRunTemplate {
@@ -183,13 +183,13 @@ pub struct TaskRunTemplate {
 pub struct PodTemplate {
     /// Whether a token of the service account is mounted.
     pub automount_service_account_token: bool,
-    /// Who the pods run as.
+    /// The security context of the pods.
     pub security_context: PodSecurityContext,
 }
 
-/// How long a run may take.
+/// The timeouts of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timeouts {
-    /// In all, a Go duration.
+    /// The timeout of the whole run, as a Go duration.
     pub pipeline: String,
 }

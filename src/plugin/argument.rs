@@ -1,4 +1,4 @@
-//! The object that a user names on the command line. Pure.
+//! The object named on the command line. Pure.
 
 use kube::core::ApiResource;
 
@@ -13,20 +13,20 @@ pub enum OwnKind {
     Service,
 }
 
-/// The object that a user names: `NAME`, or `KIND/NAME` in any of the kind's names.
+/// The object named by the user: `NAME`, or `KIND/NAME` with any name of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectArgument {
-    /// The kind, where it is named.
+    /// The kind, if given.
     pub kind: Option<OwnKind>,
     /// The name.
     pub name: String,
 }
 
 impl ObjectArgument {
-    /// Reads an argument.
+    /// Parses an argument.
     ///
     /// # Errors
-    /// When the kind is none of ours, or a name is empty.
+    /// If the kind is not one of Elpio's, or the name is empty.
     pub fn parse(argument: &str) -> Result<Self, String> {
         let (kind, name) = match argument.split_once('/') {
             None => (None, argument),
@@ -50,7 +50,7 @@ impl ObjectArgument {
 }
 
 impl OwnKind {
-    /// What kube's dynamic API needs to know about it.
+    /// The resource for kube's dynamic API.
     pub fn resource(self) -> ApiResource {
         match self {
             Self::Function => ApiResource::erase::<ElpioFunction>(&()),

@@ -1,4 +1,4 @@
-//! Asks Jaeger or Tempo for a trace. I/O; it reads no span.
+//! Queries Jaeger or Tempo for a trace. I/O; it interprets no spans.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::{
     telemetry::error_chain,
 };
 
-/// No answer takes longer.
+/// The timeout of a query.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Whose query API it is.
+/// The query API of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BackendKind {
     Jaeger,
     Tempo,
 }
 
-/// A backend of traces, by the URL of its query API.
+/// A tracing backend, identified by the URL of its query API.
 pub struct TraceBackend {
     kind: BackendKind,
     url: String,
@@ -30,23 +30,23 @@ pub struct TraceBackend {
 }
 
 impl TraceBackend {
-    /// Jaeger.
+    /// A Jaeger backend.
     ///
     /// # Errors
-    /// When the URL cannot be used; one line.
+    /// If the URL is invalid, as one line.
     pub fn jaeger(url: &str) -> Result<Self, String> {
         Self::new(BackendKind::Jaeger, url)
     }
 
-    /// Tempo.
+    /// A Tempo backend.
     ///
     /// # Errors
-    /// When the URL cannot be used; one line.
+    /// If the URL is invalid, as one line.
     pub fn tempo(url: &str) -> Result<Self, String> {
         Self::new(BackendKind::Tempo, url)
     }
 
-    /// kube's client speaks HTTP and TLS as any other.
+    /// kube's client works for any HTTP(S) server.
     fn new(kind: BackendKind, url: &str) -> Result<Self, String> {
         let fail = |cause: String| format!("invalid query API URL {}: {cause}", redact_userinfo(url));
         let base: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| fail(error.to_string()))?;
@@ -60,15 +60,15 @@ impl TraceBackend {
         Ok(Self { kind, url: url.trim_end_matches('/').to_owned(), client })
     }
 
-    /// Where a person reads the trace: Tempo has no pages of its own.
+    /// The URL of the trace for a browser: Tempo has no UI of its own.
     pub fn link(&self, trace_id: &str) -> Option<String> {
         (self.kind == BackendKind::Jaeger).then(|| format!("{}/trace/{trace_id}", redact_userinfo(&self.url)))
     }
 
-    /// The spans of a trace; none where the backend does not know it.
+    /// The spans of a trace; empty if the backend does not have it.
     ///
     /// # Errors
-    /// One line.
+    /// The cause, as one line.
     pub async fn spans(&self, trace_id: &str) -> Result<Vec<TraceSpan>, String> {
         let path = format!("/api/traces/{trace_id}");
         let fail =
@@ -83,7 +83,7 @@ impl TraceBackend {
         })
     }
 
-    /// Null for 404.
+    /// Null for a 404.
     async fn get(&self, path: &str) -> Result<Value, String> {
         let request = http::Request::get(path).header(http::header::ACCEPT, "application/json");
         let request = request.body(Body::empty()).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! The command line of `kubectl elpio`: `trace`, `status`, `events`. It reads arguments, prints, and chooses
+//! The command line of `kubectl elpio`: `trace`, `status`, `events`. It parses arguments, prints, and sets
 //! the exit code.
 
 use std::{
@@ -28,12 +28,12 @@ use crate::{
     terminal::Palette,
 };
 
-/// How often a live view reads again.
+/// The refresh interval of a live view.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Clears the screen; what was scrolled off it stays.
+/// Clears the screen, but keeps the scrollback.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// The three commands, for the program's help.
+/// The three subcommands.
 #[must_use]
 pub fn commands() -> [Command; 3] {
     let object = |required: bool| {
@@ -75,7 +75,7 @@ pub fn commands() -> [Command; 3] {
     [trace, status.arg(all()), events.arg(all())].map(common)
 }
 
-/// What was asked for.
+/// The parsed command line.
 struct View {
     command: String,
     object: Option<ObjectArgument>,
@@ -84,7 +84,7 @@ struct View {
     is_json: bool,
 }
 
-/// Runs one of [`commands`]; `program` opens each line of error.
+/// Runs one of [`commands`]; `program` prefixes error lines.
 #[must_use]
 pub fn main(program: &str, command: &str, matches: &ArgMatches) -> ExitCode {
     run(program, show(program, command, matches)).err().unwrap_or(ExitCode::SUCCESS)
@@ -118,15 +118,15 @@ impl View {
         write(&printed)
     }
 
-    /// Prints each change until the rollout is over. Once something was shown, a read that fails is reported and
-    /// tried again; only an object that is gone ends it.
+    /// Prints each change until the rollout ends. After the first output, reports and retries a failed read;
+    /// only a deleted object ends it.
     async fn follow(&self, program: &str, reader: &Reader) -> Result<(), LineError> {
         let clear = if std::io::stdout().is_terminal() && !self.is_json { CLEAR } else { "" };
         let (mut shown, mut failure) = (None, None);
         loop {
             match self.render(reader).await {
                 Ok((printed, is_over)) => {
-                    // A terminal loses the line of the failure.
+                    // On a terminal, clearing the screen removes the error line.
                     let is_hidden = failure.take().is_some() && !clear.is_empty();
                     if is_hidden || shown.as_ref() != Some(&printed) {
                         write(&format!("{clear}{printed}"))?;
@@ -161,7 +161,7 @@ fn write(text: &str) -> Result<(), LineError> {
 }
 
 impl View {
-    /// What to print, and whether nothing more will come.
+    /// The output, and whether it is final.
     async fn render(&self, reader: &Reader) -> Result<(String, bool), LineError> {
         match (self.command.as_str(), &self.object) {
             ("trace", Some(object)) => self.trace(reader, object).await,
@@ -179,7 +179,7 @@ impl View {
         }
         let now = Timestamp::now();
         let timeline = timeline(&inputs, now);
-        // Until the newest edit is observed, the rollout is the one before.
+        // Until the newest edit is observed, the status shows the previous rollout.
         let is_over = timeline.outcome != "Running" && is_observed(&inputs.object);
         if self.is_json {
             return Ok((serde_json::to_string_pretty(&timeline)? + "\n", is_over));

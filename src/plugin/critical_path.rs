@@ -1,4 +1,4 @@
-//! The critical path of a trace: from its end backwards, always into what ended last. Pure.
+//! The critical path of a trace: backwards from its end, always into the span that ended last. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use crate::plugin::spans::TraceSpan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
-    /// Nothing of the operator ran: something else was waited for.
+    /// Waiting: no span of the operator was open.
     Wait,
     /// A request.
     Call,
-    /// Something else.
+    /// Other work.
     Work,
 }
 
-/// A part of the critical path; times in microseconds since 1970.
+/// A step of the critical path; times in microseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathStep {
-    /// What ran, or what was waited for.
+    /// The span's name, or the thing that was waited for.
     pub name: String,
     /// What the time was spent on.
     pub kind: StepKind,
-    /// When it began.
+    /// When it started.
     pub start: u64,
     /// When it ended.
     pub end: u64,
 }
 
-/// The steps that add up to the time of the root, in order. `wait_for` names what a rollout waits for while
-/// none of its spans is open.
+/// The steps of the critical path, in order; their durations add up to that of the root. `wait_for` names
+/// what a rollout waits for while none of its spans is open.
 #[must_use]
 pub fn critical_path(
     spans: &[TraceSpan],
@@ -49,12 +49,12 @@ pub fn critical_path(
     merged(steps)
 }
 
-/// What follows a reconcile that failed.
+/// The step after a failed reconcile.
 const BACK_OFF: &str = "back off after a failed reconcile";
-/// A trace of a foreign service may be as deep as it likes.
+/// A trace with foreign services may be arbitrarily deep.
 const MAX_DEPTH: usize = 64;
 
-/// Adds the steps of a span within these times, the last first.
+/// Adds the steps of a span within these times, last step first.
 fn descend(
     span: &TraceSpan,
     (from, until): (u64, u64),
@@ -64,7 +64,7 @@ fn descend(
     depth: usize,
 ) {
     let is_rollout = span.name.starts_with("rollout ");
-    // One whose steps succeeded has found a child that is not ready.
+    // If all its steps succeeded, it found a child that is not ready.
     let is_failed = |reconcile: &TraceSpan| {
         let steps = children.get(reconcile.id.as_str()).into_iter().flatten();
         reconcile.failure.is_some() && steps.into_iter().any(|step| step.failure.is_some())
@@ -96,7 +96,7 @@ fn descend(
         }
         descend(child, (start, end), children, wait_for, steps, depth + 1);
         cursor = start;
-        // Those that are still open then end, for this path, where it begins.
+        // On this path, spans that are still open end where it begins.
         below.sort_by_key(|other| (other.end.min(cursor), other.start));
     }
     if from < cursor {
@@ -112,7 +112,7 @@ fn name_of(span: &TraceSpan) -> String {
     }
 }
 
-/// Steps of one name that follow each other are one.
+/// Merges consecutive steps with the same name.
 fn merged(steps: Vec<PathStep>) -> Vec<PathStep> {
     let mut all: Vec<PathStep> = Vec::new();
     for step in steps {
@@ -139,7 +139,7 @@ mod tests {
             span("r", "", "rollout ElpioService", 0, 1000),
             span("a", "r", "reconcile", 10, 110),
             span("p", "a", "PATCH", 20, 100),
-            // Overlaps the first, and ends before it: not on the path.
+            // Overlaps the first one and ends before it: not on the path.
             span("x", "r", "reconcile", 30, 60),
             span("b", "r", "reconcile", 900, 1100),
             span("lost", "nowhere", "reconcile", 0, 5000),
@@ -167,7 +167,7 @@ mod tests {
             span("r", "", "rollout ElpioService", 0, 100),
             failed(span("a", "r", "reconcile", 10, 20)),
             failed(span("p", "a", "apply Service", 10, 20)),
-            // Not ready: marked as failed, and waits for its child.
+            // Not ready: marked as failed, but waits for its child.
             failed(span("b", "r", "reconcile", 50, 60)),
         ];
         let path = critical_path(&spans, &spans[0], &|_| "wait for web".to_owned());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn clocks_that_differ_add_no_time() {
-        // The child's clock is behind: it begins before its parent, and its own child before that.
+        // The child's clock is behind: it starts before its parent, and its own child even earlier.
         let spans = [
             span("r", "", "rollout ElpioService", 100, 1000),
             span("a", "r", "reconcile", 50, 400),

@@ -1,4 +1,4 @@
-//! Draws a timeline as lines of text. Pure; every text of others goes through [`printable`].
+//! Renders a timeline as lines of text. Pure; all external text passes through [`printable`].
 
 use jiff::Timestamp;
 
@@ -11,14 +11,14 @@ use crate::{
     terminal::{Cell, Palette, Tone, columns, printable},
 };
 
-/// The width of the longest bar.
+/// The maximum length of a bar.
 const BAR: f64 = 24.0;
-/// Steps of the critical path that take less of the whole are left out.
+/// The share of the total below which steps of the critical path are omitted.
 const NEGLIGIBLE: f64 = 0.01;
-/// How many failed spans are listed.
+/// How many failed spans to list.
 const MAX_FAILED: usize = 10;
 
-/// The timeline.
+/// Renders the timeline.
 #[must_use]
 pub fn draw(timeline: &Timeline, palette: Palette) -> String {
     let blocks = [
@@ -66,7 +66,7 @@ fn header(timeline: &Timeline, palette: Palette) -> String {
     format!("{}: {outcome}\n  {rows}\n", palette.paint(Tone::Bold, &printable(&subject)))
 }
 
-/// A bar of the share.
+/// A bar for this share.
 fn bar(share: f64) -> String {
     // Between 0 and BAR.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -132,7 +132,7 @@ fn critical_path(timeline: &Timeline, palette: Palette) -> String {
 }
 
 fn offset(start: Timestamp, at: Option<Timestamp>) -> String {
-    // A time of an object has whole seconds: it may be earlier than the start by less than one.
+    // Times in objects have whole seconds, so they may precede the start by less than one.
     at.map_or_else(String::new, |at| match seconds_between(start, at) {
         before if before <= -1.0 => format!("-{}", duration(-before)),
         after => format!("+{}", duration(after)),

@@ -21,15 +21,15 @@ use crate::{
     },
 };
 
-/// Why there is nothing to show; one line.
+/// Why there is nothing to show, as one line.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Elpio's kinds are not served.
+    /// The API server does not serve Elpio's kinds.
     #[error(
         "Elpio is not installed in this cluster: {0} is not served (elpio-operator crds | kubectl apply --server-side -f -)"
     )]
     NotInstalled(String),
-    /// No such object.
+    /// There is no such object.
     #[error("there is no {kinds} {name} in namespace {namespace}")]
     NoObject {
         /// The kinds that were tried.
@@ -44,7 +44,7 @@ pub enum FetchError {
     Call(#[from] ApiError),
 }
 
-/// Reads from one cluster, in one namespace or in all.
+/// Reads from one cluster, in one namespace or all.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
@@ -52,12 +52,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// `namespace`: `None` for all.
+    /// A reader for `namespace`; `None`: all.
     pub fn new(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace }
     }
 
-    /// Where it reads, for people.
+    /// The scope, for messages.
     pub fn scope_phrase(&self) -> String {
         match &self.namespace {
             Some(namespace) => format!("in namespace {namespace}"),
@@ -77,15 +77,15 @@ impl Reader {
         ApiCall::new(verb, group_resource(&resource.plural, &resource.group), namespace, name)
     }
 
-    /// One object; `None` when there is none of that name.
+    /// One object; `None` if it does not exist.
     async fn get(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, FetchError> {
         let call = self.call("get", resource, name);
-        // `call_with_timeout` would class the 404 before its details are read.
+        // `call_with_timeout` would classify the 404 before this code can inspect its details.
         match with_timeout(&call, self.api(resource).get(name)).await? {
             Ok(found) => Ok(Some(as_json(&found, resource))),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 let is_about_it = status.details.as_ref().is_some_and(|details| details.name == name);
-                // The path itself is unknown.
+                // The resource itself is unknown.
                 if is_about_it { Ok(None) } else { Err(FetchError::NotInstalled(call.resource)) }
             }
             Err(error) => Err(classify(call, &error).into()),
@@ -103,7 +103,8 @@ impl Reader {
         }
     }
 
-    /// The object that is named; a function before a service, which its function publishes by the same name.
+    /// The object for an argument. Prefers a function over a service, which the function publishes under the
+    /// same name.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -135,10 +136,10 @@ impl Reader {
         Ok(all)
     }
 
-    /// What a timeline needs. What may not be read is left out, and named.
+    /// The inputs of a timeline. Omits what may not be read, with a note.
     ///
     /// # Errors
-    /// When the object itself cannot be read.
+    /// If the object itself cannot be read.
     pub async fn timeline_inputs(&self, argument: &ObjectArgument) -> Result<TimelineInputs, FetchError> {
         let (kind, object) = self.find(argument).await?;
         let (mut children, mut notes) = (Vec::new(), Vec::new());
@@ -158,7 +159,7 @@ impl Reader {
         Ok(TimelineInputs { object, children, events, notes, ..TimelineInputs::default() })
     }
 
-    /// The Events that regard an object.
+    /// The Events about an object.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -166,7 +167,7 @@ impl Reader {
         self.events(&format!("involvedObject.uid={uid}")).await
     }
 
-    /// Every Event of Elpio's.
+    /// All of Elpio's Events.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -177,7 +178,7 @@ impl Reader {
     }
 
     async fn events(&self, fields: &str) -> Result<Vec<Value>, FetchError> {
-        // The core API has them too, and permits to choose by the object's uid.
+        // The core API serves the same Events, and supports a field selector for the object's uid.
         let resource = ApiResource::erase::<Event>(&());
         let call = self.call("list", &resource, "");
         let params =
@@ -187,7 +188,7 @@ impl Reader {
     }
 }
 
-/// Objects of a list have no kind of their own.
+/// Items of a list have no kind of their own.
 fn as_json(object: &DynamicObject, resource: &ApiResource) -> Value {
     let mut value = serde_json::to_value(object).unwrap_or_default();
     value["kind"] = resource.kind.clone().into();
@@ -195,7 +196,7 @@ fn as_json(object: &DynamicObject, resource: &ApiResource) -> Value {
     value
 }
 
-/// Kind, version and name of the children that the status names.
+/// Kind, version and name of the children in the status.
 fn child_names(kind: OwnKind, object: &Value) -> Vec<(ChildKind, String, String)> {
     if kind == OwnKind::Function {
         let named =

@@ -1,5 +1,5 @@
-//! `kubectl elpio`: the timeline of a rollout, states and Events, for any cluster that has Elpio. It reads, and
-//! changes nothing; what it shows is computed by pure functions from what it read.
+//! `kubectl elpio`: the timeline of a rollout, states and Events, for any cluster with Elpio. Read-only; pure
+//! functions compute the output.
 
 mod argument;
 mod backend;

@@ -1,4 +1,4 @@
-//! `status` and `events`: rows of objects, conditions and Events. Pure: the clock is handed in.
+//! `status` and `events`: rows of objects, conditions and Events. Pure; takes the time as an argument.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::{
     terminal::{Cell, Palette, Tone, columns},
 };
 
-/// One object, in a line.
+/// One object, as a row.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusLine {
@@ -19,15 +19,15 @@ pub struct StatusLine {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The engine that serves it.
+    /// The engine in use.
     pub engine: String,
-    /// `True`, `False`, `Unknown`; empty before anything is known.
+    /// `True`, `False` or `Unknown`; empty before the first status.
     pub ready: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How long its last rollout took.
+    /// The duration of its last rollout.
     pub seconds: Option<f64>,
-    /// How old it is, in seconds.
+    /// Its age in seconds.
     pub age: Option<f64>,
     /// The URL, or the message.
     pub note: String,
@@ -35,7 +35,7 @@ pub struct StatusLine {
     pub conditions: Vec<[String; 4]>,
 }
 
-/// The line of an object.
+/// The row for an object.
 #[must_use]
 pub fn status_line(object: &Value, now: Timestamp) -> StatusLine {
     let ready = condition(object, "Ready").cloned().unwrap_or_default();
@@ -69,7 +69,7 @@ fn ready_tone(status: &str, reason: &str) -> Tone {
     }
 }
 
-/// The lines as a table; with conditions where it is about one object.
+/// The rows as a table; with conditions if it shows a single object.
 #[must_use]
 pub fn status_table(lines: &[StatusLine], with_conditions: bool, palette: Palette) -> String {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -107,7 +107,7 @@ pub fn status_table(lines: &[StatusLine], with_conditions: bool, palette: Palett
     text
 }
 
-/// One Event, in a line.
+/// One Event, as a row.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLine {
@@ -118,7 +118,7 @@ pub struct EventLine {
     pub type_: String,
     /// Its reason.
     pub reason: String,
-    /// The object that it regards.
+    /// The regarding object.
     pub object: String,
     /// How often it occurred.
     pub count: i64,
@@ -126,7 +126,7 @@ pub struct EventLine {
     pub note: String,
 }
 
-/// The lines of Events of the core API, by their last occurrence.
+/// The rows for Events of the core API, sorted by last occurrence.
 #[must_use]
 pub fn event_lines(events: &[Value]) -> Vec<EventLine> {
     let mut lines: Vec<EventLine> = events

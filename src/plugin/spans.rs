@@ -1,23 +1,23 @@
-//! The spans of a trace, from the answers of Jaeger's and Tempo's query APIs. Pure.
+//! Parses the spans of a trace from the responses of Jaeger's and Tempo's query APIs. Pure.
 
 use serde_json::Value;
 
 use crate::plugin::values::{list, text};
 
-/// A span, as far as the timeline needs it; times in microseconds since 1970.
+/// The fields of a span that the timeline needs; times in microseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceSpan {
     /// 16 hexadecimal digits.
     pub id: String,
-    /// Of its parent; empty for none.
+    /// The ID of its parent; empty if it has none.
     pub parent: String,
     /// Its name.
     pub name: String,
     /// `service.name`.
     pub service: String,
-    /// Whether it is a request that was sent.
+    /// Whether it is an outgoing request (span kind client).
     pub is_call: bool,
-    /// When it began.
+    /// When it started.
     pub start: u64,
     /// When it ended.
     pub end: u64,
@@ -25,7 +25,7 @@ pub struct TraceSpan {
     pub failure: Option<String>,
 }
 
-/// What Jaeger answers at `/api/traces/ID`.
+/// Parses Jaeger's response from `/api/traces/ID`.
 #[must_use]
 pub fn of_jaeger(response: &Value) -> Vec<TraceSpan> {
     let mut spans = Vec::new();
@@ -58,8 +58,8 @@ pub fn of_jaeger(response: &Value) -> Vec<TraceSpan> {
     sorted(spans)
 }
 
-/// What Tempo answers at `/api/traces/ID` or `/api/v2/traces/ID`, and Jaeger at `/api/v3/traces/ID`: OTLP as
-/// JSON, with ids in hexadecimal or in base64.
+/// Parses Tempo's response from `/api/traces/ID` or `/api/v2/traces/ID`, or Jaeger's from
+/// `/api/v3/traces/ID`: OTLP JSON, with IDs in hexadecimal or base64.
 #[must_use]
 pub fn of_otlp(response: &Value) -> Vec<TraceSpan> {
     let roots = ["/batches", "/resourceSpans", "/trace/resourceSpans", "/result/resourceSpans"];
@@ -88,7 +88,7 @@ pub fn of_otlp(response: &Value) -> Vec<TraceSpan> {
 
 fn sorted(mut spans: Vec<TraceSpan>) -> Vec<TraceSpan> {
     spans.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
-    // A span may be stored twice: the rollout's root is sent at least once.
+    // A span may be stored twice: the rollout's root span is exported at least once.
     spans.dedup_by(|a, b| a.id == b.id);
     spans
 }
@@ -107,13 +107,13 @@ fn attribute(of: &Value, key: &str) -> String {
     found.map_or_else(String::new, |attribute| text(attribute, "/value/stringValue").to_owned())
 }
 
-/// Nanoseconds as a string or a number.
+/// Nanoseconds, as a string or a number.
 fn micros(value: &Value) -> u64 {
     let nanos = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     nanos.unwrap_or_default() / 1000
 }
 
-/// An id of 8 bytes: 16 hexadecimal digits as they are, else from base64 (RFC 4648).
+/// An 8-byte ID: 16 hexadecimal digits unchanged, otherwise decoded from base64 (RFC 4648).
 fn hexadecimal(id: &str) -> String {
     use std::fmt::Write as _;
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

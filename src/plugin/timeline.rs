@@ -1,4 +1,4 @@
-//! What a timeline of a rollout is made of, and what it has. Types only.
+//! The inputs and the fields of a rollout's timeline. Types only.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use crate::plugin::{critical_path::StepKind, spans::TraceSpan};
 
-/// What a timeline is made of.
+/// The inputs of a timeline.
 #[derive(Clone, Debug, Default)]
 pub struct TimelineInputs {
     /// The object.
     pub object: Value,
-    /// Its children, and for a function the service that it publishes.
+    /// Its children, including the service that a function publishes.
     pub children: Vec<(String, Value)>,
-    /// Events of the core API that regard it.
+    /// The core API's Events about it.
     pub events: Vec<Value>,
-    /// The spans of its trace, where a backend was asked.
+    /// The spans of its trace, if a backend was queried.
     pub spans: Option<Vec<TraceSpan>>,
-    /// Where a person reads the trace.
+    /// The URL of the trace for a browser.
     pub link: Option<String>,
-    /// What could not be read.
+    /// The inputs that could not be read.
     pub notes: Vec<String>,
 }
 
@@ -33,35 +33,35 @@ pub struct Timeline {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The generation that was rolled out.
+    /// The generation of the rollout.
     pub generation: Option<i64>,
     /// `Ready`, `Superseded`, `Deleted`, `TimedOut`, or `Running`.
     pub outcome: String,
-    /// When the operator began.
+    /// When the operator started it.
     pub started_at: Option<Timestamp>,
-    /// When the rollout ended.
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// How long it took, or has taken.
+    /// Its duration so far.
     pub seconds: Option<f64>,
-    /// What was asked for, by whom.
+    /// The change that caused it, and its author.
     pub asked: SpecChange,
-    /// The condition `Ready`, now.
+    /// The current condition `Ready`.
     pub ready: ReadyNow,
-    /// The trace, where it was sampled.
+    /// The trace ID, if the rollout was sampled.
     pub trace_id: Option<String>,
-    /// Where a person reads the trace.
+    /// The URL of the trace for a browser.
     pub link: Option<String>,
-    /// The parts of the rollout, in order, from times in objects and Events.
+    /// The parts of the rollout, in order, from the times in objects and Events.
     pub parts: Vec<TimelinePart>,
-    /// The longest part, by spans where there are any.
+    /// The longest part; from the spans if there are any.
     pub longest: Option<TimelinePart>,
     /// The children.
     pub children: Vec<TimelineChild>,
     /// The Events of the rollout, oldest first.
     pub events: Vec<TimelineEvent>,
-    /// What the spans add.
+    /// The information from the spans.
     pub spans: Option<TimelineSpans>,
-    /// What is worth knowing beside.
+    /// Remarks.
     pub notes: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct SpecChange {
     pub manager: String,
     /// When.
     pub at: Option<Timestamp>,
-    /// The spec in a few words.
+    /// A short summary of the spec.
     pub what: String,
 }
 
@@ -90,11 +90,11 @@ pub struct ReadyNow {
 /// A part of the rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimelinePart {
-    /// What happened.
+    /// The name of the part.
     pub name: String,
-    /// When it began.
+    /// When it started.
     pub from: Timestamp,
-    /// How long it took.
+    /// Its duration.
     pub seconds: f64,
 }
 
@@ -102,21 +102,21 @@ pub struct TimelinePart {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineChild {
-    /// Its kind, for people.
+    /// Its kind, for display.
     pub kind: String,
     /// Its name.
     pub name: String,
     /// When it was last applied.
     pub applied_at: Option<Timestamp>,
-    /// Whether it is ready; `None` where its kind does not say.
+    /// Whether it is ready; `None` if its kind does not report that.
     pub ready: Option<bool>,
-    /// Since when it is so.
+    /// Since when.
     pub since: Option<Timestamp>,
-    /// Its own reason and message, where it is not ready.
+    /// Its own reason and message, if it is not ready.
     pub why: String,
 }
 
-/// One Event, with the size of its series.
+/// One Event, with the count of its series.
 #[derive(Clone, Debug, Serialize)]
 pub struct TimelineEvent {
     /// The first occurrence.
@@ -132,7 +132,7 @@ pub struct TimelineEvent {
     pub note: String,
 }
 
-/// What spans add.
+/// The information from the spans.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineSpans {
@@ -140,21 +140,21 @@ pub struct TimelineSpans {
     pub count: usize,
     /// How many of them are requests.
     pub calls: usize,
-    /// Spans that failed: name and cause.
+    /// Failed spans: name and cause.
     pub failed: Vec<String>,
-    /// The steps that add up to the rollout's time.
+    /// The steps of the critical path.
     pub critical_path: Vec<SpanStep>,
 }
 
 /// A step of the critical path.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpanStep {
-    /// What ran, or what was waited for.
+    /// The span's name, or the thing that was waited for.
     pub name: String,
     /// What the time was spent on.
     pub kind: StepKind,
-    /// After the start of the rollout.
+    /// The offset from the start of the rollout.
     pub offset: f64,
-    /// How long it took.
+    /// Its duration.
     pub seconds: f64,
 }

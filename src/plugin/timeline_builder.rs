@@ -1,5 +1,5 @@
-//! Builds the timeline of an object's last rollout, from what the API server has, and from spans where there are
-//! any. Pure: the clock is handed in.
+//! Builds the timeline of an object's last rollout from the API server's objects and, if available, from
+//! spans. Pure; takes the time as an argument.
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -62,7 +62,7 @@ pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     }
 }
 
-/// Whether the status is that of the newest edit: until then, its rollout is the one before.
+/// Whether the status describes the newest edit. Until then, it shows the previous rollout.
 #[must_use]
 pub fn is_observed(object: &Value) -> bool {
     object["status"]["observedGeneration"] == object["metadata"]["generation"]
@@ -85,7 +85,7 @@ fn notes(inputs: &TimelineInputs, started: Option<Timestamp>) -> Vec<String> {
     notes
 }
 
-/// The last manager that changed anything but the status.
+/// The last field manager that changed anything other than the status.
 fn asked(object: &Value) -> SpecChange {
     let is_status = |entry: &Value| text(entry, "/subresource") == "status";
     let entries = list(object, "/metadata/managedFields").filter(|entry| !is_status(entry));
@@ -97,7 +97,7 @@ fn asked(object: &Value) -> SpecChange {
     }
 }
 
-/// The spec in a few words.
+/// A short summary of the spec.
 fn summary(spec: &Value) -> String {
     let word = |pointer: &str| text(spec, pointer);
     let with = |separator: &str, text: &str| {
@@ -143,7 +143,7 @@ fn events(
     events
 }
 
-/// From each mark to the next.
+/// The parts, each from one mark to the next.
 fn parts(
     inputs: &TimelineInputs,
     waited: &str,
@@ -178,7 +178,7 @@ fn parts(
     marks.iter().zip(ends).map(part).collect()
 }
 
-/// The child that decides readiness: that which is not ready, or became so last.
+/// The child that determines readiness: the one that is not ready, or that became ready last.
 fn waited_for(children: &[TimelineChild]) -> String {
     let last = children.iter().filter(|child| child.ready.is_some()).max_by_key(|child| {
         (child.ready == Some(false), child.since, child.kind == ChildKind::KnativeService.display())
@@ -190,7 +190,7 @@ fn longest(parts: &[TimelinePart]) -> Option<TimelinePart> {
     parts.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds)).cloned()
 }
 
-/// What the object's status has of a child.
+/// The child's entry in the object's status.
 fn known<'a>(object: &'a Value, child: &Value) -> Option<&'a Value> {
     let is_it = |entry: &&Value| {
         ["/apiVersion", "/kind"].iter().all(|at| text(entry, at) == text(child, at))
@@ -206,7 +206,7 @@ fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> TimelineChild
     let object: Option<DynamicObject> = serde_json::from_value(child.clone()).ok();
     let of_type = |kind: &str| object.as_ref().and_then(|object| foreign::condition(object, kind).cloned());
     let own = ["Ready", "Succeeded", "Available"].into_iter().find_map(of_type);
-    // The operator reads more than one condition: a Deployment without pods says why in `ReplicaFailure`.
+    // The operator reads more than one condition: a Deployment without pods reports the cause in `ReplicaFailure`.
     let reason = known.filter(|known| known["ready"] == false).map(|known| text(known, "/reason"));
     let telling = reason.filter(|reason| !reason.is_empty()).map(|reason| {
         let of_reason = list(child, "/status/conditions").find(|found| text(found, "/reason") == reason);
@@ -226,7 +226,7 @@ fn child_line(kind: &str, child: &Value, known: Option<&Value>) -> TimelineChild
     }
 }
 
-/// The critical path below the rollout's root span, which is sent only when the rollout has ended.
+/// The critical path below the rollout's root span, which is exported only after the rollout ended.
 fn path(
     inputs: &TimelineInputs,
     waited: &str,

@@ -1,9 +1,9 @@
-//! Reads fields of JSON objects, and spells times for people. Pure.
+//! Reads fields of JSON objects, and formats times. Pure.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The string at a JSON pointer; empty where there is none.
+/// The string at a JSON pointer; empty if there is none.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
@@ -18,12 +18,12 @@ pub fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Va
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The condition of a type.
+/// The condition of this type.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     list(object, "/status/conditions").find(|condition| condition["type"] == kind)
 }
 
-/// From one time to another, in seconds; negative where the second is earlier.
+/// The seconds between two times; negative if the second one is earlier.
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
@@ -33,12 +33,12 @@ pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 0.9995 => format!("{:.0} ms", s.max(0.0) * 1000.0),
         s if s < 120.0 => format!("{s:.1} s"),
-        // Whole minutes and seconds; hours are rare enough to be read as minutes.
+        // Whole minutes and seconds: hours are rare enough to show as minutes.
         s => format!("{:.0}m {:.0}s", (s.round() / 60.0).floor(), s.round() % 60.0),
     }
 }
 
-/// `5s`, `3m`, `2h`, `4d`: as kubectl has it.
+/// `5s`, `3m`, `2h`, `4d`: kubectl's format.
 pub fn age(seconds: f64) -> String {
     let (minute, hour, day) = (60.0, 3600.0, 86_400.0);
     match seconds.max(0.0) {
