@@ -1,14 +1,14 @@
-//! The exponential back-off and its jitter, wherever something is tried again. It never waits itself.
+//! The exponential back-off and its jitter, for all retries. It never waits itself.
 //!
-//! Used by `controller/workqueue/retry.rs` (reconciles, by error class: 1 s to 5 min), `cluster/store/backoff.rs`
-//! (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events: 1 s to 10 s), `cluster/events/recorder.rs` (the
-//! last Events before the end: from 0.1 s), `telemetry/export/spans/retry.rs`
-//! (exports of spans: 0.1 s to 0.4 s) and `render/function/build_plan.rs` (builds: 10 s to 5 min). Jitter alone:
-//! `cluster/store/{definitions,shared_state}.rs`.
+//! Used by `controller/workqueue/retry.rs` (reconciles, by error class: 1 s to 5 min),
+//! `cluster/store/backoff.rs` (watches: 0.4 s to 30 s), `cluster/events/series.rs` (Events: 1 s to 10 s),
+//! `cluster/events/recorder.rs` (the last Events at shutdown: from 0.1 s), `telemetry/export/spans/retry.rs`
+//! (exports of spans: 0.1 s to 0.4 s) and `render/function/build_plan.rs` (builds: 10 s to 5 min). Jitter
+//! only: `cluster/store/{crd_watch,shared_state}.rs`.
 
 use std::time::Duration;
 
-/// Pauses that double from the first to the longest.
+/// Delays that double from `initial` up to `max`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,27 +26,28 @@ pub struct ExponentialBackoff {
 }
 
 impl ExponentialBackoff {
-    /// From `initial`, at most `max`.
+    /// A back-off from `initial` to at most `max`.
     #[must_use]
     pub const fn new(initial: Duration, max: Duration) -> Self {
         Self { initial, max }
     }
 
-    /// The pause before the next attempt, after `failures` earlier ones.
+    /// The delay before the next attempt after `failures` failed ones.
     #[must_use]
     pub fn delay(self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
         self.initial.saturating_mul(factor).min(self.max)
     }
 
-    /// The same, up to a quarter longer by chance: what failed together must not come back together.
+    /// Like [`Self::delay`], plus up to a quarter at random, so that clients that failed together do not
+    /// retry together.
     #[must_use]
     pub fn jittered(self, failures: u32) -> Duration {
         jittered(self.delay(failures)).min(self.max)
     }
 }
 
-/// The pause, up to a quarter longer by chance.
+/// The pause plus up to a quarter at random.
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(1.0 + fastrand::f64() / 4.0)

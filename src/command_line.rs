@@ -1,5 +1,4 @@
-//! What the commands for people share: options, colours, a runtime, and the one line of a failure. It knows no
-//! command.
+//! Shared by the interactive commands: options, colours, a runtime, and one-line errors. It knows no command.
 
 use std::{
     io::{IsTerminal, Write},
@@ -14,7 +13,7 @@ use crate::{
     terminal::{ColorChoice, Palette, printable},
 };
 
-/// A failure that is told in one line.
+/// An error that is printed in one line.
 pub type LineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An option with a value.
@@ -32,7 +31,7 @@ pub fn cluster_options() -> [Arg; 2] {
     ]
 }
 
-/// The cluster that they choose.
+/// The cluster that these options select.
 #[must_use]
 pub fn cluster_choice(matches: &ArgMatches) -> ClusterChoice {
     ClusterChoice {
@@ -41,7 +40,7 @@ pub fn cluster_choice(matches: &ArgMatches) -> ClusterChoice {
     }
 }
 
-/// `--output`: one of two words, the first by default.
+/// `--output`: one of two formats; the first is the default.
 #[must_use]
 pub fn output_option(help: &'static str, words: [&'static str; 2]) -> Arg {
     option("output", "FORMAT", help).short('o').value_parser(words).default_value(words[0])
@@ -53,7 +52,7 @@ pub fn color_option() -> Arg {
     option("color", "WHEN", "When to use colors").value_parser(ColorChoice::WORDS).default_value("auto")
 }
 
-/// The palette for standard output.
+/// The palette for stdout.
 #[must_use]
 pub fn palette(matches: &ArgMatches) -> Palette {
     let word = matches.get_one::<String>("color").map(String::as_str).unwrap_or_default();
@@ -61,15 +60,15 @@ pub fn palette(matches: &ArgMatches) -> Palette {
     ColorChoice::parse(word).palette(std::io::stdout().is_terminal(), no_color)
 }
 
-/// Writes one line to standard error; `program` opens it.
+/// Writes one line to stderr, prefixed with `program`.
 pub fn print_line(program: &str, line: &str) {
     let _ = writeln!(std::io::stderr(), "{program}: {}", printable(line));
 }
 
-/// Runs a command to its end; a failure is printed as one line.
+/// Runs a command to completion, and prints an error as one line.
 ///
 /// # Errors
-/// The exit code of a failure.
+/// The exit code for an error.
 pub fn run<T>(program: &str, command: impl Future<Output = Result<T, LineError>>) -> Result<T, ExitCode> {
     let result = || -> Result<T, LineError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -1,9 +1,8 @@
-//! Every `ELPIO_*` variable, parsed once into types; it reads an environment that is handed in and touches
-//! nothing else.
+//! Every `ELPIO_*` variable, parsed once into types. It reads only the environment passed to it.
 //!
-//! A fault that would change what the operator does to a cluster ends the program; one in a number or a
-//! duration is a warning and the default, so that a typing error in a tuning knob never takes a platform
-//! down.
+//! An invalid value that would change what the operator does to a cluster ends the program. An invalid number
+//! or duration causes a warning and the default is used, so that a typo in a tuning parameter never takes a
+//! platform down.
 
 mod parse;
 mod process_env;
@@ -44,7 +43,7 @@ pub const KNOWN: &[&str] = &[
     "ELPIO_TRACE_PARENT",
 ];
 
-/// Those whose wrong values end the program.
+/// The variables whose invalid values end the program.
 pub const FATAL_IF_INVALID: &[&str] = &[
     "ELPIO_ENGINE",
     "ELPIO_LEADER_ELECT",
@@ -54,16 +53,16 @@ pub const FATAL_IF_INVALID: &[&str] = &[
     "ELPIO_TRACE_PARENT",
 ];
 
-/// What the environment asks of the operator.
+/// The configuration from the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorConfig {
-    /// `ELPIO_ENGINE`: serves objects that name none.
+    /// `ELPIO_ENGINE`: the engine for objects without an explicit one.
     pub engine: Engine,
-    /// `ELPIO_METRICS`: whether the Prometheus endpoint is opened.
+    /// `ELPIO_METRICS`: whether to serve the Prometheus endpoint.
     pub metrics: bool,
     /// `ELPIO_METRICS_PORT`.
     pub metrics_port: u16,
-    /// `ELPIO_METRICS_ADDR`; `None`: `[::]`, else `0.0.0.0`.
+    /// `ELPIO_METRICS_ADDR`; `None`: `[::]`, or `0.0.0.0` without IPv6.
     pub metrics_addr: Option<ListenAddress>,
     /// `ELPIO_HEALTH_PORT`; 0: no health endpoint.
     pub health_port: u16,
@@ -71,32 +70,33 @@ pub struct OperatorConfig {
     pub cluster_issuer: String,
     /// `ELPIO_FETCH_IMAGE`.
     pub fetch_image: String,
-    /// `ELPIO_KEDA_INTERCEPTOR`: address of the HTTP add-on's interceptor.
+    /// `ELPIO_KEDA_INTERCEPTOR`: the URL of the HTTP add-on's interceptor.
     pub keda_interceptor: String,
-    /// `ELPIO_NAMESPACES`, sorted; empty: all.
+    /// `ELPIO_NAMESPACES`, sorted; empty: all namespaces.
     pub namespaces: Vec<String>,
     /// `ELPIO_POD_SECURITY`.
     pub pod_security: PodSecurity,
     /// `ELPIO_TRACE_PARENT`.
     pub trace_parent: TraceParentPolicy,
-    /// `ELPIO_CONCURRENCY`: about so many objects of each kind and engine have children or the status written at once.
+    /// `ELPIO_CONCURRENCY`: roughly how many objects of each kind and engine may write children or status
+    /// concurrently.
     pub concurrency: usize,
     /// `ELPIO_ROLLOUT_DEADLINE`.
     pub rollout_deadline: Duration,
-    /// `ELPIO_LEADER_ELECT`; `None`: on in a cluster, off outside.
+    /// `ELPIO_LEADER_ELECT`; `None`: on inside a cluster, off outside.
     pub leader_elect: Option<bool>,
-    /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: what is logged, as `tracing` directives.
+    /// `ELPIO_LOG`, else `RUST_LOG`, else `info`: the `tracing` directives of the log.
     pub log_filter: String,
-    /// `ELPIO_LOG_FORMAT`; `None`: pretty on a terminal, else JSON.
+    /// `ELPIO_LOG_FORMAT`; `None`: pretty on a terminal, JSON otherwise.
     pub log_json: Option<bool>,
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
-    /// A name, resolved when the port is bound.
+    /// A host name, resolved when the port is bound.
     Host(String),
 }
 
@@ -112,28 +112,28 @@ impl std::fmt::Display for ListenAddress {
 /// A variable that ends the program.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Its value cannot be used.
+    /// The value is invalid.
     #[error("invalid value {variable}={value:?}: expected {expected}")]
     Value {
         /// The variable's name.
         variable: &'static str,
-        /// What it held.
+        /// The value.
         value: String,
-        /// What it may hold.
+        /// The valid values.
         expected: &'static str,
     },
-    /// Its name is unknown, and close to one that matters.
+    /// The name is unknown, but similar to an important one.
     #[error("unknown variable {name}: did you mean {known}? Correct the name, or remove it")]
     Misspelt {
-        /// The name as it was set.
+        /// The name that is set.
         name: String,
-        /// The known one.
+        /// The similar known name.
         known: &'static str,
     },
 }
 
 impl OperatorConfig {
-    /// Reads every variable through `get`. Returns the warnings for values that were replaced by their
+    /// Parses every variable through `get`. Also returns warnings for invalid values replaced by their
     /// default.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! The two small servers: health (`/livez`, `/readyz`, `/version`) and, on a port of its own, `/metrics`.
-//! They only show what others know.
+//! Two small servers: health (`/livez`, `/readyz`, `/version`) and, on a separate port, `/metrics`. They only
+//! serve what other modules provide.
 
 mod connections;
 
@@ -22,37 +22,37 @@ use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::{config::ListenAddress, http::connections::serve, telemetry::PrometheusEndpoint};
 
-/// A port or an address that cannot be listened on.
+/// Why a port or an address cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The port is taken, or not permitted.
+    /// The port is in use or not permitted.
     #[error("cannot listen on port {port} for {purpose}: {source}; free it, or set {variable}")]
     Port {
         /// The port.
         port: u16,
-        /// What it is for.
+        /// Its purpose.
         purpose: &'static str,
-        /// What sets it.
+        /// The variable that configures it.
         variable: &'static str,
         /// The cause.
         source: io::Error,
     },
-    /// The address is none of this machine's, or the name has none.
+    /// The address does not belong to this machine, or the name has no address.
     #[error(
         "invalid value ELPIO_METRICS_ADDR={address:?}: {source}; expected an IP address or a host name of this machine"
     )]
     Address {
-        /// What was asked for.
+        /// The configured address.
         address: String,
         /// The cause.
         source: io::Error,
     },
 }
 
-/// What the lookup of a host name may take.
+/// The timeout for resolving a host name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a port is for, and the variable that sets it.
+/// The purpose of a port, which also determines its variable.
 #[derive(Clone, Copy, Debug)]
 pub enum Endpoint {
     /// Liveness, readiness, version.
@@ -61,10 +61,10 @@ pub enum Endpoint {
     Metrics,
 }
 
-/// Answers whether all is ready, with what is to be known beside that, or what is not.
+/// Whether the operator is ready: `Ok` with a remark, or `Err` with the reason.
 pub type ReadinessCheck = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Binds a port: at once, so that one that is taken ends the program.
+/// Binds a port, before anything else starts, so that a port in use ends the program.
 ///
 /// # Errors
 /// [`ListenError`].
@@ -77,7 +77,7 @@ pub async fn bind(
     let bound = match address {
         Some(ListenAddress::Ip(ip)) => listen(*ip).await,
         Some(ListenAddress::Host(name)) => TcpListener::bind(&*resolve(name, port).await?).await,
-        // A machine without IPv6 has no [::].
+        // Without IPv6, there is no [::].
         None => match listen(Ipv6Addr::UNSPECIFIED.into()).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 listen(Ipv4Addr::UNSPECIFIED.into()).await
@@ -97,7 +97,7 @@ pub async fn bind(
     })
 }
 
-/// The addresses of a name; no wildcard among them, whatever the resolver says.
+/// Resolves a name. Rejects wildcard addresses, whatever the resolver returns.
 async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
     let failed = |source| ListenError::Address { address: name.to_owned(), source };
     let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name, port)))
@@ -111,21 +111,21 @@ async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> 
     Ok(addresses)
 }
 
-/// Serves the Prometheus page until `stop` says true.
+/// Serves the Prometheus page until `stop` is true.
 pub async fn metrics(listener: TcpListener, endpoint: PrometheusEndpoint, stop: watch::Receiver<bool>) {
     let scrape = async |State(endpoint): State<PrometheusEndpoint>, headers: HeaderMap| {
-        // Several lines are one list (RFC 9110, section 5.3).
+        // Several header lines form one list (RFC 9110, section 5.3).
         let lines: Vec<&str> =
             headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
         let (content_type, body) = endpoint.render(Some(&lines.join(",")));
         ([(header::CONTENT_TYPE, content_type)], body)
     };
     let router = Router::new().route("/metrics", get(scrape)).with_state(endpoint);
-    // A twentieth of the bytes, for whoever accepts it, as Prometheus does.
+    // A twentieth of the size, for clients that accept gzip, as Prometheus does.
     serve(listener, router.layer(CompressionLayer::new().quality(CompressionLevel::Fastest)), stop).await;
 }
 
-/// Serves liveness, readiness and version until `stop` says true.
+/// Serves liveness, readiness and version until `stop` is true.
 pub async fn health(
     listener: TcpListener,
     readiness: ReadinessCheck,

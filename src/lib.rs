@@ -9,9 +9,9 @@
 //!     → controller::reconcile: validate → render → apply → status → write it → publish its Events
 //! ```
 //!
-//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does the I/O with the API server, but for
-//! the write of a status, which `controller::reconcile` does. `telemetry` is applied as wrappers round a reconcile, the
-//! client and the watches; only it calls OpenTelemetry, and the rest of the code calls its types.
+//! `render` and `status` are pure: no client, no clock, no tracing. `cluster` does the I/O with the API
+//! server, except for status writes, which `controller::reconcile` does. `telemetry` wraps reconciles, the
+//! client and the watches; only it calls OpenTelemetry, and the rest of the code uses its types.
 //!
 //! # Start reading here
 //!

@@ -6,11 +6,11 @@ use clap::Command;
 use elpio_operator::{api, check, plugin, run};
 use tikv_jemallocator::Jemalloc;
 
-/// It gives back what a list or a wave of changes took, and takes less time than the system's.
+/// Returns the memory of a list or a burst of changes to the system, and is faster than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// The name by which kubectl finds the program as its plugin.
+/// The name under which kubectl finds the program as a plugin.
 const PLUGIN: &str = "kubectl-elpio";
 
 const AFTER_HELP: &str = "Configured by environment variables, ELPIO_* and OTEL_*: see otel/README.md.\n\
@@ -43,7 +43,7 @@ fn as_operator() -> ExitCode {
     }
 }
 
-/// `kubectl elpio`: the commands for people alone.
+/// `kubectl elpio`: only the interactive commands.
 fn as_plugin() -> ExitCode {
     let command = Command::new("kubectl elpio")
         .bin_name("kubectl elpio")

@@ -1,4 +1,4 @@
-//! The program from start to end: configuration → ports → telemetry → client → operator → drain → flush. It
+//! The program from start to exit: configuration → ports → telemetry → client → operator → drain → flush. It
 //! decides nothing else.
 
 use std::{
@@ -19,10 +19,10 @@ use crate::{
     telemetry::{self, LogConfig, LogFormat, TelemetryConfig},
 };
 
-/// The version, as logs and metrics have it.
+/// The version for logs and metrics.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What `--version` prints: version, revision and compiler.
+/// The output of `--version`: version, revision and compiler.
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (revision ",
@@ -32,7 +32,7 @@ pub const LONG_VERSION: &str = concat!(
     ")"
 );
 
-/// `/version`.
+/// The response of `/version`.
 const VERSION_JSON: &str = concat!(
     "{\"version\":\"",
     env!("CARGO_PKG_VERSION"),
@@ -43,12 +43,12 @@ const VERSION_JSON: &str = concat!(
     "\"}\n"
 );
 
-/// What flushing telemetry may take.
+/// The timeout for flushing telemetry.
 const TELEMETRY_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 type StartError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the operator until it has to stop. Every fault at start is written to stderr.
+/// Runs the operator until it must stop. Writes every startup error to stderr.
 #[must_use]
 pub fn main() -> ExitCode {
     match start() {
@@ -64,7 +64,7 @@ fn start() -> Result<ExitCode, StartError> {
     let ProcessConfig { operator, telemetry, warnings } = ProcessConfig::from_process_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(run_until_signal(operator, telemetry, warnings));
-    // A thread that still waits for a dead collector must not keep the process.
+    // A thread that still waits for a dead collector must not keep the process alive.
     runtime.shutdown_background();
     code
 }
@@ -84,7 +84,7 @@ async fn run_until_signal(
     } else {
         None
     });
-    // Ports first: one that is taken ends the program before anything was touched.
+    // Ports first: one in use ends the program before anything else happens.
     let metrics_listener = if config.metrics {
         Some(http::bind(config.metrics_addr.as_ref(), config.metrics_port, Endpoint::Metrics).await?)
     } else {
@@ -102,7 +102,7 @@ async fn run_until_signal(
     let client = client::client(kube_config, &telemetry.metrics(), &fence)?;
     let parts = Operator::new(&config, client.clone(), &telemetry, fence.leadership, fence.watches);
     let (stop, stopping) = watch::channel(false);
-    // The pages answer until the drain has ended: the last reconciles can be scraped.
+    // The endpoints serve until the drain has ended, so that the last reconciles can be scraped.
     let (close, closing) = watch::channel(false);
     if let (Some(listener), Some(endpoint)) = (metrics_listener, telemetry.metrics_endpoint()) {
         tracing::info!(address = %listener.local_addr()?, "serving /metrics");
@@ -133,7 +133,7 @@ async fn run_until_signal(
     });
     let ended = tokio::select! {
         () = signals.next() => None,
-        // It runs until it is stopped; whatever ends it before ends the program.
+        // The operator must run until it is stopped: if it exits earlier, the program ends.
         ended = &mut operator => Some(ended),
     };
     tracing::info!("stopping: finishing the reconciles in flight");

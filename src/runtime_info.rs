@@ -1,5 +1,5 @@
-//! Who and where this process is: pod, node, namespace, cluster. Read once, from the downward API's variables
-//! and the service account.
+//! The identity and location of this process: pod, node, namespace, cluster. Read once, from the downward
+//! API's variables and the service account.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use kube::{Api, Client, Config, config::Kubeconfig};
 
 use crate::telemetry::Identity;
 
-/// How long the question for the cluster's uid may take.
+/// The timeout for reading the cluster's uid.
 const CLUSTER_UID_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where this process runs.
 #[derive(Clone, Debug)]
 pub struct RuntimeInfo {
-    /// In a pod, with a service account.
+    /// Whether it runs in a pod with a service account.
     pub in_cluster: bool,
-    /// The pod's namespace; outside a cluster, the kubeconfig's.
+    /// The pod's namespace, or outside a cluster the kubeconfig's.
     pub namespace: String,
 }
 
@@ -24,7 +24,7 @@ fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where this process runs, by what its client configuration was inferred from.
+/// Determines where this process runs, by the same rules as its client configuration.
 pub fn runtime_info(config: &Config) -> RuntimeInfo {
     let in_cluster = env_var("KUBERNETES_SERVICE_HOST").is_some() && env_var("KUBECONFIG").is_none();
     RuntimeInfo {
@@ -33,7 +33,7 @@ pub fn runtime_info(config: &Config) -> RuntimeInfo {
     }
 }
 
-/// The pod's name, or the host's: the reporting instance of Events.
+/// The pod's or host's name: the reporting instance of Events.
 pub fn reporting_instance() -> String {
     env_var("POD_NAME")
         .or_else(|| env_var("HOSTNAME"))
@@ -48,7 +48,7 @@ fn hostname() -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-/// The API server, and where its address was read: for people.
+/// The API server and the source of its address, for display.
 #[derive(Clone, Debug)]
 pub struct ServerInfo {
     address: String,
@@ -75,7 +75,7 @@ impl RuntimeInfo {
         ServerInfo { address: config.cluster_url.to_string().trim_end_matches('/').to_owned(), source }
     }
 
-    /// A name for leader election that no other process has: two may share a host.
+    /// A unique identity for leader election: two processes may share a host.
     #[must_use]
     pub fn lease_identity(&self) -> String {
         let unique = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
@@ -83,7 +83,7 @@ impl RuntimeInfo {
         format!("{}_{unique}", reporting_instance())
     }
 
-    /// What telemetry reports of this process.
+    /// The identity of this process for telemetry.
     #[must_use]
     pub fn telemetry_identity(&self, cluster_uid: Option<String>) -> Identity {
         Identity {
@@ -99,8 +99,8 @@ impl RuntimeInfo {
     }
 }
 
-/// The uid of `kube-system`, by which clusters are told apart. Asked by a bare client, before telemetry
-/// exists.
+/// The uid of `kube-system`, which identifies the cluster. Uses a plain client, because telemetry does not
+/// exist yet.
 pub async fn cluster_uid(config: &Config) -> Option<String> {
     let client = Client::try_from(config.clone()).ok()?;
     let api: Api<Namespace> = Api::all(client);

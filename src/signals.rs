@@ -1,4 +1,4 @@
-//! The signals that end the program; what ends with it is decided elsewhere.
+//! The signals that end the program; other modules decide how it ends.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,15 +10,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Starts listening.
     ///
     /// # Errors
-    /// When the process may not.
+    /// If the process may not install the handlers.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The next of either.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

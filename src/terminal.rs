@@ -1,5 +1,5 @@
-//! Text for terminals: colours where they are wanted, aligned columns, and no control characters of others.
-//! Pure; it writes nothing.
+//! Text for terminals: optional colours, aligned columns, and no control characters from outside. Pure; it
+//! writes nothing.
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub enum ColorChoice {
 }
 
 impl ColorChoice {
-    /// The words of `--color`.
+    /// The values of `--color`.
     pub const WORDS: [&'static str; 3] = ["auto", "always", "never"];
 
-    /// The choice of a word.
+    /// Parses a value of `--color`.
     #[must_use]
     pub fn parse(word: &str) -> Self {
         match word {
@@ -27,7 +27,7 @@ impl ColorChoice {
         }
     }
 
-    /// The palette; `no_color` is whether `NO_COLOR` holds anything (<https://no-color.org>).
+    /// The palette; `no_color`: whether `NO_COLOR` is set and not empty (<https://no-color.org>).
     #[must_use]
     pub fn palette(self, is_terminal: bool, no_color: bool) -> Palette {
         let color = match self {
@@ -39,32 +39,32 @@ impl ColorChoice {
     }
 }
 
-/// What a text means.
+/// The meaning of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
-    /// No more than it says.
+    /// Neutral.
     #[default]
     Plain,
     /// Less important.
     Dim,
     /// More important.
     Bold,
-    /// As it should be.
+    /// Success.
     Good,
-    /// Not as it should be.
+    /// Failure.
     Bad,
     /// Worth attention.
     Warning,
 }
 
-/// Paints texts, or leaves them.
+/// Paints text, or leaves it plain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
     color: bool,
 }
 
 impl Palette {
-    /// The text in its tone.
+    /// The text in this tone.
     #[must_use]
     pub fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
@@ -79,8 +79,8 @@ impl Palette {
     }
 }
 
-/// One line without anything that a terminal obeys: control characters and those that change the direction of
-/// text are shown by their numbers, line breaks and tabs as spaces.
+/// A single line without terminal control: shows control characters and those that change the text direction
+/// as code points, line breaks and tabs as spaces.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -94,12 +94,12 @@ pub fn printable(text: &str) -> String {
     line.trim().to_owned()
 }
 
-/// Marks of direction and of width zero (Unicode, Bidirectional Algorithm), line and paragraph separators.
+/// Direction marks and zero-width characters (Unicode, Bidirectional Algorithm), line and paragraph separators.
 fn is_invisible(char: char) -> bool {
     matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A text of a table.
+/// The text of a table cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     text: String,
@@ -107,7 +107,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A text in a tone; control characters are taken out.
+    /// A cell in this tone; control characters are made visible.
     #[must_use]
     pub fn new(tone: Tone, text: &str) -> Self {
         Self { text: printable(text), tone }
@@ -120,7 +120,7 @@ impl Cell {
     }
 }
 
-/// Lines with columns two spaces apart, each as wide as its widest cell; the last is not padded.
+/// Aligned columns, two spaces apart, each as wide as its widest cell; the last column is not padded.
 #[must_use]
 pub fn columns(rows: &[Vec<Cell>], palette: Palette) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The variables as tables: what is read, what is a warning, and what ends the program.
+//! Which values are valid, cause a warning, or end the program: tables.
 #![allow(clippy::unwrap_used)]
 use std::{cell::RefCell, collections::BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The forms of values; each names what it expects, and knows no other variable.
+//! The formats of values; each parser names what it expects and knows no other variable.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -14,7 +14,7 @@ fn refuse(variable: &'static str, value: String, expected: &'static str) -> Conf
     ConfigError::Value { variable, value, expected }
 }
 
-/// The parsed value; one that cannot be parsed is a warning, and as if it were unset.
+/// The parsed value; an invalid one causes a warning and counts as unset.
 pub(super) fn or_default<T>(
     env: &mut EnvReader<'_>,
     name: &'static str,
@@ -42,7 +42,7 @@ pub(super) fn word<T: Copy>(
     known.map(|(_, value)| Some(*value)).ok_or_else(|| refuse(name, text, expected))
 }
 
-/// A switch that must not be guessed.
+/// A boolean whose invalid values must not be guessed.
 pub(super) fn boolean(env: &EnvReader<'_>, name: &'static str) -> Result<Option<bool>, ConfigError> {
     let Some(text) = env.text(name) else { return Ok(None) };
     boolean_words(&text).map(Some).ok_or_else(|| refuse(name, text, BOOL_VALUES))
@@ -69,7 +69,7 @@ pub(super) fn namespaces(env: &EnvReader<'_>) -> Result<Vec<String>, ConfigError
     Ok(names)
 }
 
-/// It protects, so what cannot be understood must not open more.
+/// The address restricts access, so an invalid value must not fall back to a wider one.
 pub(super) fn address(env: &EnvReader<'_>) -> Result<Option<ListenAddress>, ConfigError> {
     const NAME: &str = "ELPIO_METRICS_ADDR";
     let Some(text) = env.text(NAME) else { return Ok(None) };
@@ -77,7 +77,7 @@ pub(super) fn address(env: &EnvReader<'_>) -> Result<Option<ListenAddress>, Conf
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(Some(ListenAddress::Ip(ip)));
     }
-    // A name that ends in a number is an address that is none (WHATWG URL, host parsing).
+    // A host name must not end in a number: that would be an invalid IP address (WHATWG URL, host parsing).
     let numeric = text.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
     let name = text.to_ascii_lowercase();
     if numeric || name.len() > 253 || !name.split('.').all(is_dns_label) {
@@ -131,7 +131,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Duration::try_from(parsed).ok().filter(|d| *d >= Duration::from_secs(1))
 }
 
-/// RFC 1123 label, as a namespace's name has to be.
+/// An RFC 1123 label, the format of namespace names.
 fn is_dns_label(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&name.len())

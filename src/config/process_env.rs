@@ -1,18 +1,18 @@
-//! The configuration of this process: the one place that reads the environment as a whole.
+//! The configuration of this process: the only place that reads the whole environment.
 
 use crate::{
     config::{ConfigError, OperatorConfig, unknown},
     telemetry::TelemetryConfig,
 };
 
-/// What the environment says, with what is wrong with it.
+/// The parsed environment and its problems.
 #[derive(Debug)]
 pub struct ProcessConfig {
     /// `ELPIO_*`.
     pub operator: OperatorConfig,
     /// `OTEL_*`.
     pub telemetry: TelemetryConfig,
-    /// What is wrong with them, and does not end the program.
+    /// Problems that do not end the program.
     pub warnings: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ impl ProcessConfig {
     /// Reads the environment.
     ///
     /// # Errors
-    /// A variable that ends the program.
+    /// If a variable ends the program.
     pub fn from_process_env() -> Result<Self, ConfigError> {
         let get = |name: &str| std::env::var(name).ok();
         let mut warnings = unknown(std::env::vars_os().filter_map(|(name, value)| {

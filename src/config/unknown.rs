@@ -1,5 +1,5 @@
-//! Finds `ELPIO_*` variables that the operator does not know: a typing error must not widen what it does. It
-//! reads no value but to tell a service link from a variable.
+//! Finds unknown `ELPIO_*` variables: a typo must not widen what the operator does. It reads values only to
+//! tell service links from variables.
 
 use strsim::levenshtein;
 
@@ -10,7 +10,7 @@ const PREFIX: &str = "ELPIO_";
 /// A warning for each unknown variable.
 ///
 /// # Errors
-/// [`ConfigError::Misspelt`] for one that is close to a variable whose wrong value ends the program.
+/// [`ConfigError::Misspelt`] for a name similar to a variable whose invalid values end the program.
 pub fn unknown(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<String>, ConfigError> {
     let mut warnings = Vec::new();
     for (name, value) in variables {
@@ -33,7 +33,7 @@ pub fn unknown(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<
     Ok(warnings)
 }
 
-/// Whether the words of a variable stand in the name, as in `ELPIO_WATCH_NAMESPACE`.
+/// Whether the name contains the words of a known variable, as in `ELPIO_WATCH_NAMESPACE`.
 fn contains_stem(name: &str, known: &str) -> bool {
     let stem = known.strip_prefix(PREFIX).unwrap_or(known);
     name.contains(stem.strip_suffix('S').unwrap_or(stem))
@@ -43,7 +43,7 @@ fn is_near(name: &str, known: &str) -> bool {
     levenshtein(name, known) <= ((known.len() - PREFIX.len()) / 3).min(3)
 }
 
-/// Whether Kubernetes set it, for a Service whose name begins with `elpio`.
+/// Whether Kubernetes set the variable for a Service whose name begins with `elpio`.
 fn is_service_link(name: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let of_port = ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {

@@ -1,5 +1,5 @@
-//! Accepts and serves connections within bounds, so that a client that opens many and asks nothing costs little
-//! and keeps nobody else from an answer. It knows no route.
+//! Accepts and serves connections within limits, so that a client with many idle connections costs little and
+//! blocks nobody. It knows no routes.
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
@@ -15,20 +15,20 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// Of each server.
+/// The limit per server.
 const MAX_CONNECTIONS: usize = 256;
-/// Of each server from one address.
+/// The limit per server and client address.
 const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
-/// What the head of a request may take, and how long a connection may be idle.
+/// The timeout for a request's head, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The least that hyper allows.
+/// The minimum that hyper allows.
 const MAX_HEAD_BYTES: usize = 8 << 10;
-/// How long nothing is accepted after a failure.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What the last answers may take.
+/// The timeout for the last responses.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves until `stop` says true.
+/// Serves until `stop` is true.
 pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let (mut open, mut tasks) = (VecDeque::<(IpAddr, AbortHandle)>::new(), JoinSet::new());
     loop {
@@ -37,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, peer)) = accepted else {
-            // Mostly no file descriptor is left: the next may be.
+            // Usually out of file descriptors: one may be free by the next attempt.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -54,8 +54,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_closed).await;
 }
 
-/// Which of the open connections, oldest first, makes room for a new one from `address`: the oldest of that
-/// address where it has its share, else the oldest of the address that has most.
+/// Which open connection (oldest first) to close for a new one from `address`: the oldest from that address
+/// if it is at its limit, else the oldest from the address with the most connections.
 fn to_close(open: &[IpAddr], address: IpAddr) -> Option<usize> {
     let count = |address: IpAddr| open.iter().filter(|other| **other == address).count();
     let oldest = |address: IpAddr| open.iter().position(|other| *other == address);
@@ -65,7 +65,7 @@ fn to_close(open: &[IpAddr], address: IpAddr) -> Option<usize> {
     if open.len() < MAX_CONNECTIONS {
         return None;
     }
-    // Of equals the first, whose oldest connection is the oldest of all.
+    // Among equals, the first one, whose oldest connection is the oldest of all.
     let most = open.iter().rev().max_by_key(|other| count(**other))?;
     oldest(*most)
 }
@@ -92,7 +92,7 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
 mod tests {
     use super::*;
 
-    /// A connection of each of these addresses, by their last number.
+    /// One connection from each of these addresses, given by their last octet.
     fn open(numbers: impl IntoIterator<Item = u8>) -> Vec<IpAddr> {
         numbers.into_iter().map(|number| IpAddr::from([10, 0, 0, number])).collect()
     }

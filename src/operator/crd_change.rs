@@ -1,5 +1,5 @@
-//! What a change of an own kind's CRD leads to: statuses that were stored in part are written again. It reads
-//! no CRD.
+//! Reacts to a change of one of Elpio's own CRDs: statuses that were stored in part are written again. It
+//! reads no CRD.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::controller::AnyController;
 
-/// An API server serves a changed CRD a moment later, and the last of several later still.
+/// An API server serves a changed CRD with a delay, and the last of several API servers later still.
 const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// Runs until nobody watches CRDs any more.

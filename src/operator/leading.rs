@@ -1,4 +1,4 @@
-//! Leading: the election, and what a new leader does first. It reconciles nothing.
+//! Leadership: the election, and the first actions of a new leader. It reconciles nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What a new leader's fresh lists may take.
+/// How long a new leader waits for fresh lists.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lists that are not older need no repetition.
+/// Lists that are at most this old are not repeated.
 const MAX_LIST_AGE: Duration = Duration::from_secs(5);
 
-/// Takes up the work whenever this process begins to lead: with fresh lists, since a watch that hangs would
-/// show objects that were deleted.
+/// Starts work whenever this process becomes leader: after fresh lists, because a hanging watch may still
+/// show deleted objects.
 pub(super) async fn run_on_leadership(
     controllers: Arc<[Arc<dyn AnyController>]>,
     leadership: Leadership,
@@ -47,12 +47,12 @@ pub(super) async fn run_on_leadership(
         if leading.wait_for(|leading| !*leading).await.is_err() {
             return;
         }
-        // The state is another's to show now, before that one shows it.
+        // Another leader reports the state from now on: clear this process's values before it does.
         metrics.push_now();
     }
 }
 
-/// Leads while it holds the Lease, or at once where there is no election, until it is to release it.
+/// Runs the election, or leads at once without one, until the Lease is to be released.
 pub(super) async fn run_leader_election(
     client: Client,
     config: OperatorConfig,

@@ -1,5 +1,5 @@
-//! The operator's parts, joined: watches, stores, controllers, Lease. It lives from the first list to the last
-//! flushed Event, and knows no kind.
+//! Assembles the operator: watches, stores, controllers, Lease. It runs from the first list to the last
+//! flushed Event, and knows no kinds.
 
 mod crd_change;
 mod leading;
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Operator {
 }
 
 impl Operator {
-    /// Joins the parts; nothing runs yet.
+    /// Assembles the parts; starts nothing.
     #[must_use]
     pub fn new(
         config: &OperatorConfig,
@@ -90,10 +90,10 @@ impl Operator {
         Self { client, children, controllers, recorder, observer, metrics, leadership, watches, synced }
     }
 
-    /// Runs until `stopping`, and then to the end of what was begun.
+    /// Runs until `stopping`, then finishes the work in flight.
     ///
     /// # Errors
-    /// When one of its parts ends before, which none may.
+    /// If one of its background tasks exits early.
     pub async fn run(
         self,
         config: OperatorConfig,
@@ -137,7 +137,7 @@ impl Operator {
             ended = &mut election => Err(TaskExited::from(Some(ended))),
             ended = working.join_next() => Err(TaskExited::from(ended)),
         };
-        // The workers end as soon as they are to stop.
+        // Once `stopping` is true, the workers exit first: that is not an error.
         let stopped = if *stopping.borrow() { Ok(()) } else { ended };
         let drained = self.drain(&mut working).await;
         self.hand_over(drained).await;
@@ -146,7 +146,7 @@ impl Operator {
         stopped
     }
 
-    /// Starts what runs for as long as the operator does.
+    /// Starts the background tasks, which run as long as the operator.
     fn start_parts(&self) -> JoinSet<()> {
         let (on_child_change, on_availability_change) = self.change_handlers();
         self.children.start(&on_child_change, &on_availability_change);

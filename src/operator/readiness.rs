@@ -1,4 +1,4 @@
-//! When the operator is ready, and what `/readyz` answers. It starts nothing.
+//! When the operator is ready, and the response of `/readyz`. It starts nothing.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Operator {
-    /// What `/readyz` answers.
+    /// The readiness check for `/readyz`.
     #[must_use]
     pub fn readiness(&self, stopping: watch::Receiver<bool>) -> http::ReadinessCheck {
         let (synced, watches) = (self.synced.subscribe(), self.watches.shared.clone());
@@ -31,7 +31,7 @@ impl Operator {
         })
     }
 
-    /// Waits for the first lists of what is served and permitted, at least one of Elpio's own kinds.
+    /// Waits for the first lists of all served and permitted kinds, and of at least one of Elpio's own.
     pub(super) async fn wait_for_cache_sync(&self, own: &[WatchHandle]) {
         loop {
             join_all(own.iter().map(WatchHandle::settled)).await;

@@ -1,5 +1,5 @@
-//! The end of the operator: what was begun is finished, and what the next leader need not repeat is noted in the
-//! Lease. It releases no Lease itself.
+//! The shutdown of the operator: finishes the work in flight, and records in the Lease what the next leader
+//! need not repeat. It does not release the Lease itself.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use tokio::task::JoinSet;
 
 use crate::operator::Operator;
 
-/// What reconciles may take to finish at SIGTERM: longer than one call, well within a pod's 30 s.
+/// How long reconciles may take to finish after SIGTERM: longer than one call, well within a pod's 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(13);
-/// What the last spans may take before the Lease is released: a collector that is down must not keep it long.
+/// How long the last spans may delay the release of the Lease: a collector that is down must not hold it for long.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// What the last Events, and then the release of the Lease, may take.
+/// How long flushing the last Events may take, and then the release of the Lease.
 pub(super) const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Operator {
-    /// Lets the reconciles that are in flight finish, and publishes the last counts of Events. Returns whether
-    /// all have finished.
+    /// Lets the reconciles in flight finish, then flushes the last Events. Returns whether all reconciles
+    /// finished.
     pub(super) async fn drain(&self, working: &mut JoinSet<()>) -> bool {
         let drained = async { while working.join_next().await.is_some() {} };
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_ok();
         if !drained {
-            // Nothing may be written once the Lease is another's.
+            // Nothing may be written once another replica has the Lease.
             working.abort_all();
             let running: usize = self.controllers.iter().map(|controller| controller.in_flight()).sum();
             tracing::warn!("{running} reconciles did not finish within {} s", DRAIN_TIMEOUT.as_secs());
@@ -32,8 +32,8 @@ impl Operator {
         drained
     }
 
-    /// Exports the last spans, and notes that in the Lease: the next leader emits again what may be missing, and
-    /// no more.
+    /// Exports the last spans and records that for the Lease, so that the next leader re-emits only spans
+    /// that may be missing.
     pub(super) async fn hand_over(&self, drained: bool) {
         if !self.leadership.is_leading() {
             return;
@@ -41,7 +41,7 @@ impl Operator {
         if let Some(until) = self.observer.export_all(EXPORT_TIMEOUT).await.filter(|_| drained) {
             self.leadership.set_exported_until(until);
         } else {
-            // For whoever wonders about spans that a backend received twice.
+            // Explains why a backend may receive some spans twice.
             tracing::info!(
                 "some spans may not have been exported; the next leader re-emits the root spans of the last \
                  minute"

@@ -1,4 +1,4 @@
-//! What reaches the controllers from the stores, and the gauges from both. It starts nothing.
+//! Connects the stores to the controllers, and both to the gauges. It starts nothing.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Operator {
-    /// What a child's change and an API's arrival lead to. The store that calls them outlives no controller.
+    /// The handlers for a child's change and for a change in an API's availability. The store that calls them
+    /// does not outlive the controllers.
     pub(super) fn change_handlers(&self) -> (OnChildChange, OnAvailabilityChange) {
         let (on_child, on_availability) =
             (Arc::downgrade(&self.controllers), Arc::downgrade(&self.controllers));
@@ -27,7 +28,7 @@ impl Operator {
         (on_child_change, on_availability_change)
     }
 
-    /// Lets the state gauges read the stores, while this process leads.
+    /// Connects the state gauges to the stores, while this process leads.
     pub(super) fn register_state_gauges(&self) {
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
         self.metrics.resources(move || {
