@@ -84,12 +84,20 @@ pub async fn with_timeout<T>(
     call: &ApiCall,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<kube::Result<T>, ApiError> {
-    let mut request = Box::pin(request);
-    tokio::time::timeout(CALL_TIMEOUT, &mut request).await.map_err(|_| {
-        drop_as_timed_out(request);
+    complete_within(CALL_TIMEOUT, request).await.ok_or_else(|| {
         let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
         ApiError { call: Box::new(call.clone()), cause, class: ErrorType::Timeout, retry_after: None }
     })
+}
+
+/// Drops a request that takes longer than this; it then counts as `timeout`, not as `cancelled`.
+pub async fn complete_within<T>(bound: Duration, request: impl Future<Output = T>) -> Option<T> {
+    let mut request = Box::pin(request);
+    let result = tokio::time::timeout(bound, &mut request).await.ok();
+    if result.is_none() {
+        drop_as_timed_out(request);
+    }
+    result
 }
 
 /// Classifies a client error.

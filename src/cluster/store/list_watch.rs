@@ -15,7 +15,7 @@ use kube::{
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::cluster::{
-    client::call::CALL_TIMEOUT,
+    client::call::{CALL_TIMEOUT, complete_within},
     store::{backoff::WatchFailure, list_page, stored_object::StoredObject},
 };
 
@@ -107,8 +107,8 @@ impl ListWatch {
             };
             // In this order: the request is sent first.
             let next = self.page(self.list_params().continue_token(&token), &mut limit);
-            let (next, taken) = futures::join!(next, async { take_page() });
-            taken?;
+            let (next, result) = futures::join!(next, async { take_page() });
+            result?;
             text = next?;
         }
     }
@@ -224,9 +224,9 @@ fn no_version() -> WatchFailure {
 }
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
-    match tokio::time::timeout(bound, call).await {
-        Ok(result) => result.map_err(|error| of_error(&error)),
-        Err(_) => Err(WatchFailure::Unreachable(format!("no answer within {} s", bound.as_secs()))),
+    match complete_within(bound, call).await {
+        Some(result) => result.map_err(|error| of_error(&error)),
+        None => Err(WatchFailure::Unreachable(format!("no answer within {} s", bound.as_secs()))),
     }
 }
 
