@@ -19,10 +19,10 @@ const AFTER_HELP: &str = "Configured by environment variables, ELPIO_* and OTEL_
 fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&name).file_stem().unwrap_or_default().to_owned();
-    if name == PLUGIN { as_plugin() } else { as_operator() }
+    if name == PLUGIN { plugin_main() } else { operator_main() }
 }
 
-fn as_operator() -> ExitCode {
+fn operator_main() -> ExitCode {
     let command = Command::new("elpio-operator")
         .version(run::LONG_VERSION)
         .about("Runs ElpioServices and ElpioFunctions on Knative or KEDA")
@@ -44,7 +44,7 @@ fn as_operator() -> ExitCode {
 }
 
 /// `kubectl elpio`: only the interactive commands.
-fn as_plugin() -> ExitCode {
+fn plugin_main() -> ExitCode {
     let command = Command::new("kubectl elpio")
         .bin_name("kubectl elpio")
         .version(run::LONG_VERSION)

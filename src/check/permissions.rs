@@ -106,7 +106,7 @@ pub fn permission_groups(engine: Engine) -> Vec<PermissionGroup> {
         ..always(row.project, row.kinds.iter().copied().map(of_kind).collect())
     }));
     groups.push(PermissionGroup {
-        without: Some("APIs that are installed later are noticed within 30 s, not at once"),
+        without: Some("APIs that are installed later are detected within 30 s, not immediately"),
         ..always(
             "CustomResourceDefinitions",
             vec![Permission {

@@ -135,7 +135,7 @@ impl LeaderElector {
     }
 
     fn timeout_error(&self) -> ApiError {
-        let cause = "no answer in time".to_owned();
+        let cause = "no response in time".to_owned();
         ApiError { call: Box::new(self.call("update")), cause, class: ErrorType::Timeout, retry_after: None }
     }
 
@@ -191,7 +191,7 @@ impl LeaderElector {
                 lease = self.name,
                 namespace = self.namespace,
                 holder,
-                "another process holds the Lease; standing by"
+                "another process holds the Lease; waiting to acquire it"
             );
             self.logged_holder = holder;
         }

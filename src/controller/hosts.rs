@@ -51,7 +51,7 @@ impl HostClaim {
         let owner = if self.key.namespace == namespace {
             format!("ElpioService {}", self.key.name)
         } else {
-            "an ElpioService of another namespace".to_owned()
+            "an ElpioService in another namespace".to_owned()
         };
         let message = format!(
             "host {host} is already used by {owner}; choose another host, or wait until it is released (nothing was applied)"

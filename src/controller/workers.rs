@@ -39,11 +39,11 @@ impl<K: Kind> Controller<K> {
     pub(super) async fn work(self, workers: usize, stop: watch::Receiver<bool>) {
         self.observer.rollouts.metrics.workers(K::KIND, workers);
         let gate = Arc::new(PrecedenceGate::new(workers));
-        join_all((0..LANES).map(|lane| self.clone().work_in(lane, workers, gate.clone(), stop.clone())))
+        join_all((0..LANES).map(|lane| self.clone().run_lane(lane, workers, gate.clone(), stop.clone())))
             .await;
     }
 
-    async fn work_in(
+    async fn run_lane(
         self,
         lane: Lane,
         workers: usize,

@@ -103,7 +103,10 @@ pub const ENGINES: [SupportRow; 6] = [
         needed_for: "engine keda, metrics concurrency and rps",
         oldest: MinorVersion(0, 10),
         tested: MinorVersion(0, 12),
-        deprecated: Some((MinorVersion(0, 14), "HTTPScaledObject is deprecated there and goes before 1.0")),
+        deprecated: Some((
+            MinorVersion(0, 14),
+            "HTTPScaledObject is deprecated there and will be removed before 1.0",
+        )),
     },
     SupportRow {
         project: "Tekton Pipelines",

@@ -45,7 +45,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         open.retain(|(_, connection)| !connection.is_finished());
         let address = peer.ip().to_canonical();
         let addresses: Vec<IpAddr> = open.iter().map(|(address, _)| *address).collect();
-        if let Some((_, connection)) = to_close(&addresses, address).and_then(|at| open.remove(at)) {
+        if let Some((_, connection)) = connection_to_close(&addresses, address).and_then(|at| open.remove(at))
+        {
             connection.abort();
         }
         open.push_back((address, tasks.spawn(connection(stream, router.clone(), stop.clone()))));
@@ -56,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
 
 /// Which open connection (oldest first) to close for a new one from `address`: the oldest from that address
 /// if it is at its limit, else the oldest from the address with the most connections.
-fn to_close(open: &[IpAddr], address: IpAddr) -> Option<usize> {
+fn connection_to_close(open: &[IpAddr], address: IpAddr) -> Option<usize> {
     let count = |address: IpAddr| open.iter().filter(|other| **other == address).count();
     let oldest = |address: IpAddr| open.iter().position(|other| *other == address);
     if count(address) >= MAX_CONNECTIONS_PER_ADDRESS {
@@ -112,7 +113,7 @@ mod tests {
             ("full, and one has most", open(apart().skip(2).chain([9, 9])), 1, Some(7)),
             ("full of single ones", open(apart()), 7, Some(0)),
         ] {
-            assert_eq!(to_close(&before, IpAddr::from([10, 0, 0, new])), expected, "{what}");
+            assert_eq!(connection_to_close(&before, IpAddr::from([10, 0, 0, new])), expected, "{what}");
         }
     }
 }

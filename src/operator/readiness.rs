@@ -25,7 +25,7 @@ impl Operator {
             };
             match (*stopping.borrow(), *synced.borrow()) {
                 (true, _) => Err("stopping".to_owned()),
-                (false, false) => Err(with_refused("waiting for the first lists of all watches")),
+                (false, false) => Err(with_refused("waiting for caches to sync")),
                 (false, true) => Ok(with_refused("ready")),
             }
         })

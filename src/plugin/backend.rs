@@ -75,7 +75,7 @@ impl TraceBackend {
             |cause: String| format!("cannot read the trace from {}: {cause}", redact_userinfo(&self.url));
         let response = match tokio::time::timeout(TIMEOUT, self.get(&path)).await {
             Ok(result) => result.map_err(fail)?,
-            Err(_) => return Err(fail(format!("no answer within {} s", TIMEOUT.as_secs()))),
+            Err(_) => return Err(fail(format!("no response within {} s", TIMEOUT.as_secs()))),
         };
         Ok(match self.kind {
             BackendKind::Jaeger => of_jaeger(&response),

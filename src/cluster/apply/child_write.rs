@@ -35,7 +35,7 @@ const MAX_REMOVALS: u32 = 5;
 
 /// No object has this version: even the first write to an empty etcd gets a later one. A server-side apply with it
 /// therefore only creates: it conflicts if the object exists. The API server ignores the version on create.
-const NO_VERSION: &str = "1";
+const CREATE_ONLY_VERSION: &str = "1";
 
 impl ApplyAttempt<'_> {
     /// Applies one child, in a span of its own.
@@ -80,14 +80,14 @@ impl ApplyAttempt<'_> {
         if differences.is_empty() || self.applier.persistent_drift.is_known(&uid, child.hash(), &differences)
         {
             self.note_persistent_drift(&child.id, &differences);
-            self.note_held_fields(child, live);
+            self.note_co_owned_fields(child, live);
             return Ok(WriteResult::NotWritten(ChildOutcome::Unchanged));
         }
         let options = ApplyOptions { force: true, uid: Some(&uid), ..ApplyOptions::default() };
         let written = self.applier.server_side_apply(self.owner, child, options).await?;
         let written = self.remove_dropped(&child.id, live, written).await?;
         self.record_persistent_drift(child, &written);
-        self.note_held_fields(child, &written);
+        self.note_co_owned_fields(child, &written);
         Ok(self.written(&child.id, Some(live), written))
     }
 
@@ -153,7 +153,8 @@ impl ApplyAttempt<'_> {
         let created = if child.mode == WriteMode::CreateOnly {
             self.applier.create(self.owner, child, false).await?
         } else {
-            let options = ApplyOptions { resource_version: Some(NO_VERSION), ..ApplyOptions::default() };
+            let options =
+                ApplyOptions { resource_version: Some(CREATE_ONLY_VERSION), ..ApplyOptions::default() };
             let created = self.applier.server_side_apply(self.owner, child, options).await?;
             self.record_persistent_drift(child, &created);
             created
@@ -219,8 +220,8 @@ impl ApplyAttempt<'_> {
                 continue;
             }
             tracing::debug!(error = error.message, "failed to remove dropped fields");
-            let (uid, held_fields) = (now.uid().unwrap_or_default(), &self.applier.held_fields);
-            held_fields.record(&self.applier.children, (id.kind, self.key(id)), &uid, held);
+            let (uid, co_owned_fields) = (now.uid().unwrap_or_default(), &self.applier.co_owned_fields);
+            co_owned_fields.record(&self.applier.children, (id.kind, self.key(id)), &uid, held);
             return Ok(now);
         }
     }
@@ -244,9 +245,9 @@ impl ApplyAttempt<'_> {
         ObjectKey { namespace: self.owner.namespace.to_owned(), name: id.name.clone() }
     }
 
-    fn note_held_fields(&mut self, child: &Child, live: &DynamicObject) {
+    fn note_co_owned_fields(&mut self, child: &Child, live: &DynamicObject) {
         let objects = || (serde_json::to_value(live).unwrap_or_default(), child.manifest());
-        let held = self.applier.held_fields.of_child(&live.uid().unwrap_or_default(), objects);
+        let held = self.applier.co_owned_fields.of_child(&live.uid().unwrap_or_default(), objects);
         self.result.applied.notes.extend(held.iter().map(|field| {
             let managers = field.managers.join(", ");
             format!("{}: field {} is also owned by field manager {managers}", child.id, field.path)

@@ -25,7 +25,7 @@ use crate::{
 impl ApplyAttempt<'_> {
     /// Whether the blocking children may be deleted. If not, the live children stay as last applied, and the
     /// outcomes name the refused ones.
-    pub(super) async fn accepts_switch(
+    pub(super) async fn dry_run_switch(
         &mut self,
         desired: &[Child],
         plan: &PrunePlan,
@@ -43,7 +43,7 @@ impl ApplyAttempt<'_> {
         for child in desired {
             let outcome = match refused.get(&child.id) {
                 Some(failure) => ChildOutcome::Failed(failure.clone()),
-                None if self.is_as_before(child) => self.apply_child(child).await?,
+                None if self.is_spec_unchanged(child) => self.apply_child(child).await?,
                 None => ChildOutcome::Blocked { on: first.clone() },
             };
             self.result.applied.outcomes.push((child.id.clone(), outcome));
@@ -108,7 +108,7 @@ impl ApplyAttempt<'_> {
     }
 
     /// Whether the child is live and the spec does not change it; it may have drifted.
-    fn is_as_before(&self, child: &Child) -> bool {
+    fn is_spec_unchanged(&self, child: &Child) -> bool {
         match child.mode {
             WriteMode::Apply => self.live.get(&child.id).is_some_and(|known| {
                 known.annotations().get(annotation::APPLIED).is_some_and(|hash| hash == child.hash())

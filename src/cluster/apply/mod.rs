@@ -3,9 +3,9 @@
 
 mod by_child;
 mod child_write;
+pub mod co_owned_fields;
 mod deletion;
 mod engine_switch;
-pub mod held_fields;
 pub mod ownership;
 pub mod persistent_drift;
 pub mod prune_plan;
@@ -20,7 +20,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::{
     cluster::{
         apply::{
-            held_fields::HeldFields,
+            co_owned_fields::CoOwnedFields,
             persistent_drift::PersistentDrift,
             prune_plan::{PrunePlan, clash, plan_prune},
             result::{ApplyError, ApplyResult, StopReason},
@@ -53,7 +53,7 @@ pub struct Applier {
     pub children: Arc<ChildStore>,
     leading: watch::Receiver<bool>,
     persistent_drift: Arc<PersistentDrift>,
-    held_fields: Arc<HeldFields>,
+    co_owned_fields: Arc<CoOwnedFields>,
 }
 
 impl std::fmt::Debug for Applier {
@@ -66,7 +66,7 @@ impl Applier {
     /// An applier that writes while `leading` is true.
     #[must_use]
     pub fn new(client: Client, children: Arc<ChildStore>, leading: watch::Receiver<bool>) -> Self {
-        Self { client, children, leading, persistent_drift: Arc::default(), held_fields: Arc::default() }
+        Self { client, children, leading, persistent_drift: Arc::default(), co_owned_fields: Arc::default() }
     }
 
     /// I/O: applies `desired` in order and deletes the other children in `live`, for as long as `is_owner_known`.
@@ -106,7 +106,7 @@ struct ApplyAttempt<'a> {
 
 impl ApplyAttempt<'_> {
     async fn execute(&mut self, desired: &[Child], plan: &PrunePlan) -> Result<(), StopReason> {
-        if !self.accepts_switch(desired, plan).await? {
+        if !self.dry_run_switch(desired, plan).await? {
             self.result.applied.retained = [&plan.blocking[..], &plan.replaced[..]].concat();
             return self.delete_all(&plan.independent).await.map(drop);
         }

@@ -64,7 +64,7 @@ pub fn classify_owner(
     let labelled = found.labels().get(owner.label.0).map(String::as_str) == Some(owner.label.1);
     match controller_of(found) {
         Some(controller) if controller.uid == owner.uid => NameOwner::Owned,
-        Some(controller) if is_predecessor(owner, &controller) || (labelled && is_engine(&controller)) => {
+        Some(controller) if is_deleted_owner(owner, &controller) || (labelled && is_engine(&controller)) => {
             NameOwner::Terminating(format!("{name} of {} {}", controller.kind, controller.name))
         }
         Some(controller) => NameOwner::Controller(controller),
@@ -77,7 +77,7 @@ pub fn classify_owner(
 
 /// Whether the controller is a deleted object with the owner's kind and name: the garbage collector will
 /// delete its children.
-fn is_predecessor(owner: &Owner<'_>, controller: &OwnerReference) -> bool {
+fn is_deleted_owner(owner: &Owner<'_>, controller: &OwnerReference) -> bool {
     controller.api_version.split('/').next() == Some(GROUP)
         && controller.kind == owner.kind
         && controller.name == owner.name

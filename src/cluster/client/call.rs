@@ -79,13 +79,13 @@ pub async fn call_with_timeout<T>(
 /// Like [`call_with_timeout`], for callers that read the API server's error themselves.
 ///
 /// # Errors
-/// [`ApiError`] if there is no answer in time.
+/// [`ApiError`] if there is no response in time.
 pub async fn with_timeout<T>(
     call: &ApiCall,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<kube::Result<T>, ApiError> {
     complete_within(CALL_TIMEOUT, request).await.ok_or_else(|| {
-        let cause = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+        let cause = format!("no response within {} s", CALL_TIMEOUT.as_secs());
         ApiError { call: Box::new(call.clone()), cause, class: ErrorType::Timeout, retry_after: None }
     })
 }

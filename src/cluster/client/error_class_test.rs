@@ -177,7 +177,7 @@ fn what_admission_refuses_is_for_the_author_and_what_breaks_on_the_way_is_not() 
             "ApplyFailed",
             r#"Internal error occurred: failed calling webhook "policy.example.com": connection refused"#,
         ),
-        (false, "ApplyFailed", "no answer within 12 s"),
+        (false, "ApplyFailed", "no response within 12 s"),
         (false, "ApplyFailed", "Too many requests, please try again later."),
         (false, "ApplyFailed", r#"Deployment.apps "web" is invalid: spec.replicas: must be positive"#),
         (

@@ -36,9 +36,7 @@ const REACH_LOG_INTERVAL: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 pub enum KubeConfigError {
     /// Neither a kubeconfig nor an in-cluster configuration.
-    #[error(
-        "there is no cluster to connect to: set KUBECONFIG, or run in a pod with a service account ({0})"
-    )]
+    #[error("no cluster is configured: set KUBECONFIG, or run in a pod with a service account ({0})")]
     NoCluster(#[source] kube::config::InferConfigError),
     /// The given kubeconfig or context cannot be used.
     #[error("the kubeconfig cannot be used: {0}")]
@@ -92,7 +90,7 @@ pub async fn wait_until_reachable(
         let cause = match result {
             Ok(Ok(_) | Err(kube::Error::Api(_) | kube::Error::SerdeError(_))) => break,
             Ok(Err(error)) => error_chain(&error),
-            Err(_) => format!("no answer within {} s", REACH_TIMEOUT.as_secs()),
+            Err(_) => format!("no response within {} s", REACH_TIMEOUT.as_secs()),
         };
         if logged.is_none_or(|at| at.elapsed() >= REACH_LOG_INTERVAL) {
             tracing::error!("cannot reach the API server {server}: {cause}; retrying");

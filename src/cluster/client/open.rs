@@ -93,7 +93,7 @@ pub async fn open(choice: &ClusterChoice) -> Result<OpenCluster, OpenError> {
             cause: status.message.clone(),
         }),
         Ok(Err(error)) => Err(unreachable(error_chain(&error))),
-        Err(_) => Err(unreachable(format!("no answer within {} s", REACH_TIMEOUT.as_secs()))),
+        Err(_) => Err(unreachable(format!("no response within {} s", REACH_TIMEOUT.as_secs()))),
     }
 }
 

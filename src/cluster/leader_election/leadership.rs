@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 /// A process that does not lead may write only the Lease.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("not the leader: write refused")]
+#[error("not the leader: refusing to write")]
 pub struct NotLeading;
 
 /// This process's claim; cheap to clone and to check.

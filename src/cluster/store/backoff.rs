@@ -24,7 +24,7 @@ impl WatchFailure {
     /// The failure of a watch that the API server ended within [`MIN_LIFE`].
     #[must_use]
     pub fn ended_at_once() -> Self {
-        Self::Failed("the API server ended the watch at once".to_owned())
+        Self::Failed("the API server closed the watch immediately".to_owned())
     }
 }
 

@@ -167,7 +167,7 @@ impl ChildStore {
         };
         if tokio::time::timeout(INITIAL_SYNC_TIMEOUT, all_settled).await.is_err() {
             tracing::warn!(
-                "timed out waiting for the caches to sync; objects that need a missing API wait for it"
+                "timed out waiting for caches to sync; objects that need a missing API wait for it"
             );
         }
     }

@@ -220,13 +220,13 @@ fn failed(error: serde_json::Error) -> WatchFailure {
 }
 
 fn no_version() -> WatchFailure {
-    WatchFailure::Failed("the answer has no resourceVersion, or one that is no number".to_owned())
+    WatchFailure::Failed("the response has no resourceVersion, or one that is not a number".to_owned())
 }
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
     match complete_within(bound, call).await {
         Some(result) => result.map_err(|error| of_error(&error)),
-        None => Err(WatchFailure::Unreachable(format!("no answer within {} s", bound.as_secs()))),
+        None => Err(WatchFailure::Unreachable(format!("no response within {} s", bound.as_secs()))),
     }
 }
 

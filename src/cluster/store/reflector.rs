@@ -126,7 +126,11 @@ where
             && api.is_rewound(version).await?
         {
             let (resource, namespace) = (self.target.resource, &self.target.scope);
-            tracing::warn!(resource, namespace, "resourceVersions went backwards; listing again");
+            tracing::warn!(
+                resource,
+                namespace,
+                "resourceVersions went backwards (etcd restored?); listing again"
+            );
             self.resource_version = None;
         }
         let mut version = match self.resource_version {

@@ -223,7 +223,7 @@ impl SharedWatchState {
             scope.permitted.send();
             if scope.refused.is_empty() {
                 let namespace = watch.namespace();
-                tracing::info!(namespace, "every watch of the namespace is permitted again");
+                tracing::info!(namespace, "all watches of the namespace are permitted again");
             }
         }
     }

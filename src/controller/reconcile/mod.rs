@@ -162,7 +162,7 @@ impl<K: Kind> Reconciler<K> {
             Ok(valid) => slot.while_writing(Box::pin(self.apply(&ctx, request.object, valid))).await,
             Err(errors) => SpecOutcome::Invalid(errors),
         };
-        if let Some(stale) = ReconcileResult::stale_after(&applied, request, self.observer.is_leader()) {
+        if let Some(stale) = ReconcileResult::retry_if_stale(&applied, request, self.observer.is_leader()) {
             return Err(stale);
         }
         let input = self.status_input(request);

@@ -115,7 +115,7 @@ impl ReconcileResult {
 
     /// The result if the attempt met a newer state than it knew and must be repeated at once; `None` if the
     /// attempt counts.
-    pub(super) fn stale_after<K: Kind>(
+    pub(super) fn retry_if_stale<K: Kind>(
         applied: &SpecOutcome<K>,
         request: &ReconcileRequest<'_, K>,
         is_leader: bool,

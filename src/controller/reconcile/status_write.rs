@@ -70,7 +70,7 @@ impl<K: Kind> Reconciler<K> {
         let (Ok(old), Ok(new)) = (old, serde_json::to_value(status)) else {
             return Err(ApiError {
                 call: Box::new(Self::status_call(object)),
-                cause: "the status cannot be encoded as JSON".into(),
+                cause: "failed to encode the status as JSON".into(),
                 class: ErrorType::Internal,
                 retry_after: None,
             });

@@ -96,7 +96,7 @@ impl TelemetryBuilder {
         self.with_metrics_endpoint = on && !self.config.disabled;
         if on && self.config.disabled {
             self.warnings.push(
-                "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS is without effect".to_owned(),
+                "OTEL_SDK_DISABLED=\"true\": no telemetry at all; ELPIO_METRICS has no effect".to_owned(),
             );
         }
         self

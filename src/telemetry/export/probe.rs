@@ -72,6 +72,6 @@ async fn failure_of(signal: Signal, otlp: &OtlpConfig, config: &TelemetryConfig)
     match sent {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(stats.cause(signal).unwrap_or_else(|| error_chain(&error))),
-        Err(_) => Some(format!("no answer within {} s", TIMEOUT.as_secs())),
+        Err(_) => Some(format!("no response within {} s", TIMEOUT.as_secs())),
     }
 }

@@ -96,7 +96,7 @@ impl Traces {
         let parent = seed.parent.and_then(|text| {
             let parsed = text.parse::<TraceParent>().ok();
             if parsed.is_none() {
-                tracing::debug!(uid = seed.uid, traceparent = text, "ignored: not a W3C traceparent");
+                tracing::debug!(uid = seed.uid, traceparent = text, "ignoring a malformed traceparent");
             }
             parsed
         });

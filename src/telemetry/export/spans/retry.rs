@@ -47,7 +47,7 @@ where
         let failed = match tokio::time::timeout(remaining, attempt()).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(failed)) => failed,
-            Err(_) => return Err(last.unwrap_or_else(|| format!("no answer within {timeout:?}"))),
+            Err(_) => return Err(last.unwrap_or_else(|| format!("no response within {timeout:?}"))),
         };
         let pause = match failed.retry {
             Retry::Never => return Err(failed.message),
@@ -123,7 +123,7 @@ mod tests {
     async fn an_attempt_without_end_is_given_up() {
         let started = Instant::now();
         let result = with_retries::<(), _>(TIMEOUT, std::future::pending).await;
-        assert_eq!(result, Err("no answer within 10s".to_owned()));
+        assert_eq!(result, Err("no response within 10s".to_owned()));
         assert_eq!(started.elapsed(), TIMEOUT);
         let mut first = Some(FailedAttempt { message: "busy".to_owned(), retry: Retry::Backoff });
         let attempt = || match first.take() {

@@ -12,9 +12,9 @@ use crate::{
 
 /// The held fields of each child.
 #[derive(Debug, Default)]
-pub struct HeldFields(Mutex<ByChild<Vec<CoOwnedField>>>);
+pub struct CoOwnedFields(Mutex<ByChild<Vec<CoOwnedField>>>);
 
-impl HeldFields {
+impl CoOwnedFields {
     /// Records the fields that could not be removed. Forgets children that no longer exist.
     pub fn record(
         &self,
