@@ -12,11 +12,17 @@ use jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
-/// A condition in a child's status. If an add-on repeats a type, the newest one counts: the latest
-/// `lastTransitionTime`, or the last in the list among equal times.
+/// A condition in a child's status.
 #[must_use]
 pub fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
-    let conditions = child.data.pointer("/status/conditions")?.as_array()?;
+    newest_condition(&child.data, kind)
+}
+
+/// A condition of an object. If an add-on repeats a type, the newest one counts: the latest
+/// `lastTransitionTime`, or the last in the list among equal times.
+#[must_use]
+pub fn newest_condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
     let of_kind = conditions.iter().filter(|c| c["type"].as_str() == Some(kind));
     of_kind.max_by_key(|c| c["lastTransitionTime"].as_str().and_then(|at| at.parse::<Timestamp>().ok()))
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    plugin::values::{age, condition, duration, list, seconds_between, text, time},
+    foreign::newest_condition,
+    plugin::values::{age, duration, list, seconds_between, text, time},
     terminal::{Cell, Palette, Tone, columns},
 };
 
@@ -38,7 +39,7 @@ pub struct StatusLine {
 /// The row for an object.
 #[must_use]
 pub fn status_line(object: &Value, now: Timestamp) -> StatusLine {
-    let ready = condition(object, "Ready").cloned().unwrap_or_default();
+    let ready = newest_condition(object, "Ready").cloned().unwrap_or_default();
     let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
     let took = time(&rollout, "/startedAt").zip(time(&rollout, "/endedAt"));
     let url = [text(object, "/status/url"), text(object, "/status/address")];

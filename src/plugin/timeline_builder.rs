@@ -15,7 +15,7 @@ use crate::{
             ReadyNow, SpanStep, SpecChange, Timeline, TimelineChild, TimelineEvent, TimelineInputs,
             TimelinePart, TimelineSpans,
         },
-        values::{condition, list, seconds_between, text, time},
+        values::{list, seconds_between, text, time},
     },
 };
 
@@ -35,7 +35,7 @@ pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     let spans = inputs.spans.as_ref().zip(started);
     let path = spans.map(|(spans, from)| path(inputs, &waited, spans, (from, until))).unwrap_or_default();
     let longest = longest_step(&path).or_else(|| longest(&parts));
-    let ready = condition(object, "Ready").cloned().unwrap_or_default();
+    let ready = foreign::newest_condition(object, "Ready").cloned().unwrap_or_default();
     let word = |pointer: &str| text(&ready, pointer).to_owned();
     Timeline {
         kind: text(object, "/kind").to_owned(),

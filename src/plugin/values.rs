@@ -18,11 +18,6 @@ pub fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Va
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The condition of this type.
-pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    list(object, "/status/conditions").find(|condition| condition["type"] == kind)
-}
-
 /// The seconds between two times; negative if the second one is earlier.
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()

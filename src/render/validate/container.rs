@@ -28,9 +28,6 @@ use crate::{
 /// The pods' service account if the spec names none.
 const DEFAULT_ACCOUNT: &str = "default";
 
-const OBJECT_NAME: &str = "must be a lower-case DNS name of at most 253 characters";
-const KEY_NAME: &str = "must be 1 to 253 letters, digits, dashes, underscores and dots";
-
 /// The container of a service.
 pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErrors) -> ValidPod {
     let image = image(&spec.image, errors);
@@ -40,7 +37,7 @@ pub(super) fn pod(spec: &ElpioServiceSpec, engine: Engine, errors: &mut FieldErr
         format!("{port} is reserved by Knative (8008, 8012, 8013, 8022, 9090, 9091)")
     });
     let account = spec.service_account.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_ACCOUNT);
-    errors.check(formats::is_dns_1123_subdomain(account), "spec.serviceAccount", || OBJECT_NAME.to_owned());
+    errors.object_name("spec.serviceAccount", account);
     ValidPod {
         image,
         pinned: spec.image.digest.is_some(),
@@ -62,7 +59,7 @@ fn image_pull_secrets(names: &[String], errors: &mut FieldErrors) -> Vec<String>
     errors.at_most(list, names.len(), 10);
     for (index, name) in names.iter().enumerate() {
         let path = format!("{list}[{index}]");
-        errors.check(formats::is_dns_1123_subdomain(name), &path, || OBJECT_NAME.to_owned());
+        errors.object_name(&path, &**name);
         errors.check(!names[..index].contains(name), &path, || format!("{name:?} is already in {list}"));
     }
     names.to_vec()
@@ -117,10 +114,8 @@ fn value_source(path: &str, source: &pod::EnvVarSource, errors: &mut FieldErrors
         "exactly one of secretKeyRef and configMapKeyRef must be set".to_owned()
     });
     let mut check = |field: &str, key: &KeyRef| {
-        errors.check(formats::is_dns_1123_subdomain(&key.name), &format!("{path}.{field}.name"), || {
-            OBJECT_NAME.to_owned()
-        });
-        errors.check(formats::is_data_key(&key.key), &format!("{path}.{field}.key"), || KEY_NAME.to_owned());
+        errors.object_name(&format!("{path}.{field}.name"), &*key.name);
+        errors.data_key(&format!("{path}.{field}.key"), &key.key);
     };
     if let Some(key) = secret_key_ref {
         check("secretKeyRef", key);
@@ -155,8 +150,7 @@ fn env_from(sources: &[pod::EnvFrom], errors: &mut FieldErrors) -> Vec<EnvFromSo
             "exactly one of secretRef and configMapRef must be set".to_owned()
         });
         for (field, object) in [("secretRef", secret_ref), ("configMapRef", config_map_ref)] {
-            let named = object.as_ref().is_none_or(|object| formats::is_dns_1123_subdomain(&object.name));
-            errors.check(named, &format!("{path}.{field}.name"), || OBJECT_NAME.to_owned());
+            errors.object_name(&format!("{path}.{field}.name"), object.as_ref().map(|object| &*object.name));
         }
         EnvFromSource {
             prefix: prefix.clone().filter(|prefix| !prefix.is_empty()),

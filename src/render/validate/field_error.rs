@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::api::redaction::redact;
+use crate::{api::redaction::redact, render::formats};
 
 /// One error in a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,27 @@ impl FieldErrors {
             } else {
                 format!("must be {min} to {max}, not {number}")
             }
+        });
+    }
+
+    /// Checks the name of an object; `None` is valid.
+    pub(crate) fn object_name<'a>(&mut self, path: &str, name: impl Into<Option<&'a str>>) {
+        self.check(name.into().is_none_or(formats::is_dns_1123_subdomain), path, || {
+            "must be a lower-case DNS name of at most 253 characters".to_owned()
+        });
+    }
+
+    /// Checks a label of the DNS; `None` is valid.
+    pub(crate) fn dns_label<'a>(&mut self, path: &str, name: impl Into<Option<&'a str>>, max: usize) {
+        self.check(name.into().is_none_or(|name| formats::is_dns_1035_label(name, max)), path, || {
+            format!("must be a DNS-1035 label of at most {max} characters")
+        });
+    }
+
+    /// Checks a key of a Secret or a `ConfigMap`.
+    pub(crate) fn data_key(&mut self, path: &str, key: &str) {
+        self.check(formats::is_data_key(key), path, || {
+            "must be 1 to 253 letters, digits, dashes, underscores and dots".to_owned()
         });
     }
 

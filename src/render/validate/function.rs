@@ -46,9 +46,7 @@ pub fn validate_function(
     defaults: &Defaults,
 ) -> Result<ValidFunction, Vec<FieldError>> {
     let mut errors = FieldErrors::default();
-    errors.check(formats::is_dns_1035_label(name, MAX_NAME), "metadata.name", || {
-        format!("must be a DNS-1035 label of at most {MAX_NAME} characters")
-    });
+    errors.dns_label("metadata.name", name, MAX_NAME);
     let inputs = inputs(spec, &mut errors);
     let timeout = duration::parse(&spec.build.timeout);
     errors.check(timeout.is_some_and(|timeout| !timeout.is_zero()), "spec.build.timeout", || {
@@ -105,11 +103,7 @@ fn inputs(spec: &ElpioFunctionSpec, errors: &mut FieldErrors) -> BuildInputs {
     let service_account = spec.build.service_account.clone().filter(|name| !name.is_empty());
     let push_secret = spec.build.push_secret.clone().filter(|name| !name.is_empty());
     for (field, name) in [("serviceAccount", &service_account), ("pushSecret", &push_secret)] {
-        errors.check(
-            name.as_deref().is_none_or(formats::is_dns_1123_subdomain),
-            &format!("spec.build.{field}"),
-            || "must be a lower-case DNS name of at most 253 characters".to_owned(),
-        );
+        errors.object_name(&format!("spec.build.{field}"), name.as_deref());
     }
     let trim = |git: GitSource| GitSource { sub_path: git.sub_path.filter(|path| !path.is_empty()), ..git };
     BuildInputs {

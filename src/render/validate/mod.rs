@@ -130,9 +130,7 @@ pub fn validate(
 ) -> Result<ValidService, Vec<FieldError>> {
     let mut errors = FieldErrors::default();
     let engine = defaults.engine_for(spec.engine, current_engine);
-    errors.check(formats::is_dns_1035_label(name, 63), "metadata.name", || {
-        "must be a DNS-1035 label of at most 63 characters".to_owned()
-    });
+    errors.dns_label("metadata.name", name, 63);
     let pod = container::pod(spec, engine, &mut errors);
     let tls_secret = spec.ingress.tls.then(|| formats::tls_secret(name));
     let secrets = secrets::external_secrets(&spec.external_secrets, tls_secret.as_deref(), &mut errors);

@@ -46,9 +46,7 @@ pub(super) fn ingress(ingress: &Ingress, errors: &mut FieldErrors) {
         "needs spec.ingress.host".to_owned()
     });
     if let Some(issuer) = &ingress.issuer {
-        errors.check(formats::is_dns_1123_subdomain(&issuer.name), "spec.ingress.issuer.name", || {
-            "must be a lower-case DNS name of at most 253 characters".to_owned()
-        });
+        errors.object_name("spec.ingress.issuer.name", &*issuer.name);
     }
 }
 
@@ -98,17 +96,9 @@ pub(super) fn traffic(
         errors.check(target.revision_name.is_some() != latest, &path, || {
             "exactly one of revisionName and latestRevision: true must be set".to_owned()
         });
-        errors.check(
-            target.revision_name.as_deref().is_none_or(formats::is_dns_1123_subdomain),
-            &format!("{path}.revisionName"),
-            || "must be a lower-case DNS name of at most 253 characters".to_owned(),
-        );
+        errors.object_name(&format!("{path}.revisionName"), target.revision_name.as_deref());
         errors.range(&format!("{path}.percent"), target.percent, 0, 100);
-        errors.check(
-            target.tag.as_deref().is_none_or(|tag| formats::is_dns_1035_label(tag, 63)),
-            &format!("{path}.tag"),
-            || "must be a DNS-1035 label of at most 63 characters".to_owned(),
-        );
+        errors.dns_label(&format!("{path}.tag"), target.tag.as_deref(), 63);
         knative::TrafficTarget {
             revision_name: target.revision_name.clone(),
             latest_revision: latest.then_some(true),

@@ -4,7 +4,7 @@ use crate::{
     api::service::ExternalSecret,
     foreign::external_secrets::{Data, ExternalSecretSpec, RemoteRef, StoreRef, Target},
     render::{
-        duration, formats,
+        duration,
         validate::{FieldErrors, ValidSecret},
     },
 };
@@ -48,9 +48,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors
     {
         // An invalid name that secretName defaults to is one error, not two.
         let own = field != "secretName" || secret.secret_name.is_some();
-        errors.check(!own || formats::is_dns_1123_subdomain(name), &format!("{path}.{field}"), || {
-            "must be a lower-case DNS name of at most 253 characters".to_owned()
-        });
+        errors.object_name(&format!("{path}.{field}"), Some(&**name).filter(|_| own));
     }
     errors.check(
         duration::parse(&secret.refresh_interval).is_some(),
@@ -62,9 +60,7 @@ fn external_secret(path: &str, secret: &ExternalSecret, errors: &mut FieldErrors
     errors.at_most(&format!("{path}.data"), secret.data.len(), 100);
     let data = secret.data.iter().enumerate().map(|(index, data)| {
         let path = format!("{path}.data[{index}]");
-        errors.check(formats::is_data_key(&data.secret_key), &format!("{path}.secretKey"), || {
-            "must be 1 to 253 letters, digits, dashes, underscores and dots".to_owned()
-        });
+        errors.data_key(&format!("{path}.secretKey"), &data.secret_key);
         for (field, text) in
             [("remoteKey", Some(&data.remote_key)), ("remoteProperty", data.remote_property.as_ref())]
         {
