@@ -6,15 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, response::Response};
 use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, eventually, open_schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api,
+    Api, Client,
     api::{Patch, PatchParams},
+    core::DynamicObject,
 };
 use serde_json::json;
 
@@ -95,38 +96,69 @@ async fn a_function_waits_for_tekton() {
     env.expect_events("ElpioFunction", "hello", &["Warning ReconcileFailed", "Normal BuildStarted"]).await;
 }
 
+/// Served from the start: no definition came that would be asked for soon.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_external_secrets_is_written_at_its_version() {
+async fn an_api_that_was_always_served_goes_away() {
+    let cluster =
+        own(ClusterOptions { crds: vec![Crds::ELPIO, Crds::KNATIVE], ..ClusterOptions::default() }).await;
+    let env = LiveEnv::on(cluster, "withdrawn", &cluster.kubeconfig(), &[]).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    Crds::KNATIVE.delete(&env.client).await;
+    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
+    cluster.apply_crds(&[Crds::KNATIVE]).await;
+    env.ready("web").await;
+}
+
+/// From now on this version of `ExternalSecret` is served alone.
+async fn serve_external_secrets(client: &Client, version: &str) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "externalsecrets.external-secrets.io";
+    let mut versions = api.get(name).await.unwrap().spec.versions;
+    for known in &mut versions {
+        known.served = known.name == version;
+    }
+    let patch = Patch::Merge(json!({"spec": {"versions": versions}}));
+    api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_secrets_are_written_at_the_version_that_is_served() {
     let cluster = own(ClusterOptions {
         crds: vec![Crds::ELPIO, Crds::KNATIVE, Crds::EXTERNAL_SECRETS],
         ..ClusterOptions::default()
     })
     .await;
     let client = cluster.client().await;
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    let crd = api.get("externalsecrets.external-secrets.io").await.unwrap();
-    let versions: Vec<_> = crd
-        .spec
-        .versions
-        .into_iter()
-        .map(|mut v| {
-            v.served = v.name == "v1beta1";
-            v
-        })
-        .collect();
-    api.patch(
-        "externalsecrets.external-secrets.io",
-        &PatchParams::default(),
-        &Patch::Merge(json!({"spec": {"versions": versions}})),
-    )
-    .await
-    .unwrap();
+    serve_external_secrets(&client, "v1beta1").await;
     let env = LiveEnv::on(cluster, "eso-beta", &cluster.kubeconfig(), &[]).await;
-    let secret = json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": [{"secretKey": "password", "remoteKey": "db"}]}]});
-    env.apply("web", &with(image("v1"), &secret)).await;
-    let beta = env.any("external-secrets.io/v1beta1", "ExternalSecret", "externalsecrets");
-    env.object(&beta, "db", "written", |_| true).await;
-    env.ready("web").await;
+    let secret = |key: &str| {
+        let data = json!([{"secretKey": "password", "remoteKey": key}]);
+        with(image("v1"), &json!({"externalSecrets": [{"name": "db", "storeRef": "vault", "data": data}]}))
+    };
+    let written = async |version: &str, key: &str| {
+        let api = env.any(&format!("external-secrets.io/{version}"), "ExternalSecret", "externalsecrets");
+        let is_new = |o: &DynamicObject| o.data.pointer("/spec/data/0/remoteRef/key") == Some(&json!(key));
+        env.object(&api, "db", &format!("written with {key}"), is_new).await;
+        env.ready("web").await;
+    };
+    env.apply("web", &secret("first")).await;
+    written("v1beta1", "first").await;
+
+    serve_external_secrets(&client, "v1").await;
+    env.apply("web", &secret("second")).await;
+    written("v1", "second").await;
+    // The watch of the version that went is no silent watch.
+    let switched = Instant::now();
+    env.apply("web", &secret("third")).await;
+    written("v1", "third").await;
+    eventually("the age is that of the new watch", TIMEOUT, async || {
+        let age = env.operator.sample("elpio_watch_age_seconds", &[("resource", "ExternalSecret")]).await;
+        let is_young = age.is_some_and(|age| age < switched.elapsed().as_secs_f64());
+        if is_young { Ok(()) } else { Err(format!("{age:?} after {:?}", switched.elapsed())) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,7 @@ where
     let reflector = Reflector {
         apis,
         served: 0,
+        absent: 0,
         target: target.clone(),
         store,
         context: context.clone(),
@@ -71,6 +72,8 @@ where
 struct Reflector<K, C, T> {
     apis: Vec<(&'static str, ListWatch)>,
     served: usize,
+    /// How many of them were absent, one after another.
+    absent: usize,
     target: WatchTarget,
     store: Arc<ObjectStore<K>>,
     context: WatchContext,
@@ -139,6 +142,7 @@ where
         };
         self.interrupted = true;
         let mut stream = api.watch(version).await?;
+        self.absent = 0;
         self.context.shared.answered();
         self.context.shared.record_working(&self.target);
         let opened = Instant::now();
@@ -228,10 +232,14 @@ where
         }
         if failure == WatchFailure::Absent {
             self.resource_version = None;
-            self.served = (self.served + 1) % self.apis.len();
-            if self.served != 0 {
+            self.absent += 1;
+            if self.absent < self.apis.len() {
+                // The age of the next is its own.
+                self.guard = None;
+                self.served = (self.served + 1) % self.apis.len();
                 return;
             }
+            (self.served, self.absent) = (0, 0);
         }
         let now = Instant::now();
         let pause = self.backoff.record(&failure, now);
@@ -272,7 +280,9 @@ where
         match failure {
             WatchFailure::Absent => {
                 let soon = self.served_soon.is_some_and(|until| Instant::now() < until);
-                let pause = if shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
+                // Until it counts as absent: the signal of its removal came before the watch ended.
+                let counts = *self.state.borrow() == WatchState::Absent;
+                let pause = if counts && shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
                 if SharedWatchState::wait_for(pause, signals.crd_change).await {
                     self.served_soon = Some(Instant::now() + SERVED_WITHIN);
                     self.backoff.reset();
