@@ -102,6 +102,31 @@ async fn retry_after_is_obeyed_as_a_header_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_list_is_repeated_when_the_api_server_asks_for_it() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let lists = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lists);
+    proxy.set(move |parts| {
+        let path = parts.uri.path();
+        let is_list = path.starts_with("/apis/serving.knative.dev/")
+            && path.ends_with("/services")
+            && parts.uri.query().is_some_and(|query| query.contains("limit="));
+        let mut seen = seen.lock();
+        if is_list {
+            seen.push(std::time::Instant::now());
+        }
+        (is_list && seen.len() == 1).then(|| too_many_requests(4))
+    });
+    let env = LiveEnv::on(cluster, "list-throttled", proxy.kubeconfig(), &[]).await;
+    env.apply("web", &image("v1")).await;
+    env.ready("web").await;
+    let lists = lists.lock();
+    let pause = lists[1].duration_since(lists[0]);
+    assert!(pause >= Duration::from_secs(4), "{pause:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_token_is_read_again_at_once() {
     let cluster = Cluster::shared().await;
     let user = "elpio-test-40";

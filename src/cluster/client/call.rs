@@ -3,6 +3,8 @@
 
 use std::{future::Future, time::Duration};
 
+use kube::core::Status;
+
 use crate::{
     cluster::client::error_class::{cause_of, class_of},
     telemetry::{ErrorType, drop_as_timed_out, error_chain},
@@ -100,16 +102,22 @@ pub async fn complete_within<T>(bound: Duration, request: impl Future<Output = T
     result
 }
 
+/// The pause that an error asks for.
+#[must_use]
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let seconds = status.details.as_ref().map(|details| details.retry_after_seconds);
+    seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 /// Classifies a client error.
 #[must_use]
 pub fn classify(call: ApiCall, error: &kube::Error) -> ApiError {
     let call = Box::new(call);
     if let kube::Error::Api(status) = error {
-        let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
         return ApiError {
             class: class_of(status),
             cause: cause_of(status),
-            retry_after: retry_after.map(|s| Duration::from_secs(s.into())),
+            retry_after: retry_after(status),
             call,
         };
     }

@@ -18,6 +18,8 @@ pub enum WatchFailure {
     Unreachable(String),
     /// The API server answered with another error.
     Failed(String),
+    /// The same, and it asks for a pause.
+    RetryAfter(String, Duration),
 }
 
 impl WatchFailure {
@@ -25,6 +27,21 @@ impl WatchFailure {
     #[must_use]
     pub fn ended_at_once() -> Self {
         Self::Failed("the API server closed the watch immediately".to_owned())
+    }
+
+    /// The API server answered with an error other than those above, and may ask for a pause.
+    #[must_use]
+    pub fn failed(why: String, retry_after: Option<Duration>) -> Self {
+        match retry_after {
+            Some(pause) => Self::RetryAfter(why, pause),
+            None => Self::Failed(why),
+        }
+    }
+
+    /// The pause that the API server asks for.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        if let Self::RetryAfter(_, pause) = self { *pause } else { Duration::ZERO }
     }
 }
 
@@ -52,7 +69,7 @@ pub struct WatchBackoff {
 impl WatchBackoff {
     /// Counts a failure. Returns the pause before the next attempt, without jitter.
     pub fn record(&mut self, failure: &WatchFailure, now: Instant) -> Duration {
-        let pause = BACKOFF.delay(self.failures);
+        let pause = BACKOFF.delay(self.failures).max(failure.retry_after());
         self.failures = self.failures.saturating_add(1);
         let kind = match failure {
             WatchFailure::Forbidden(_) => Some(true),
@@ -119,6 +136,14 @@ mod tests {
         assert_eq!(backoff.record(&WatchFailure::Absent, now), BACKOFF.delay(u32::MAX));
         backoff.reset();
         assert_eq!(backoff.record(&WatchFailure::Absent, now), BACKOFF.delay(0));
+    }
+
+    #[test]
+    fn the_pause_that_the_api_server_asks_for_is_the_least() {
+        let throttled = WatchFailure::RetryAfter(String::new(), Duration::from_secs(2));
+        let (mut backoff, now) = (WatchBackoff::default(), Instant::now());
+        let pauses: Vec<u128> = (0..5).map(|_| backoff.record(&throttled, now).as_millis()).collect();
+        assert_eq!(pauses, [2000, 2000, 2000, 3200, 6400]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
                 sleep(jittered(FORBIDDEN_PAUSE)).await;
             }
             WatchFailure::Unreachable(_) => context.shared.wait_until_reachable(pause, reachable).await,
-            _ => context.shared.wait_after_error(pause, reachable).await,
+            _ => context.shared.wait_after_error(pause, failure.retry_after(), reachable).await,
         }
     }
 }

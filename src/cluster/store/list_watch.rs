@@ -15,7 +15,7 @@ use kube::{
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::cluster::{
-    client::call::{CALL_TIMEOUT, complete_within},
+    client::call::{CALL_TIMEOUT, complete_within, retry_after},
     store::{backoff::WatchFailure, list_page, stored_object::StoredObject},
 };
 
@@ -247,7 +247,9 @@ fn of_status(status: &Status) -> WatchFailure {
         410 => WatchFailure::Expired,
         // The API server timed out waiting to reach the resourceVersion.
         504 if status.details.as_ref().is_some_and(too_large) => WatchFailure::Expired,
-        code => WatchFailure::Failed(format!("{code} {}: {}", status.reason, status.message)),
+        code => {
+            WatchFailure::failed(format!("{code} {}: {}", status.reason, status.message), retry_after(status))
+        }
     }
 }
 

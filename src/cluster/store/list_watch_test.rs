@@ -25,6 +25,8 @@ fn object(kind: &str, version: &str) -> Value {
 fn what_an_item_means() {
     let too_large = json!([{"reason": "ResourceVersionTooLarge", "message": "", "field": ""}]);
     let failed = |code| Err(WatchFailure::Failed(format!("{code} r: m")));
+    let throttled = json!({"type": "ERROR", "object": {"message": "m", "reason": "r", "code": 429,
+        "details": {"retryAfterSeconds": 4}}});
     for (event, expected, at) in [
         (object("ADDED", "11"), Ok("applied"), 11),
         (object("MODIFIED", "12"), Ok("applied"), 12),
@@ -39,6 +41,7 @@ fn what_an_item_means() {
         (error(403, &json!([])), Err(WatchFailure::Forbidden("m".into())), 10),
         (error(404, &json!([])), Err(WatchFailure::Absent), 10),
         (error(500, &json!([])), failed(500), 10),
+        (throttled, Err(WatchFailure::RetryAfter("429 r: m".into(), Duration::from_secs(4))), 10),
     ] {
         let mut version = 10;
         let meaning = advance(item(&event), &mut version).map(|change| match change.unwrap() {

@@ -266,7 +266,10 @@ where
                 self.last_seen = None;
                 self.set_state(WatchState::Absent);
             }
-            WatchFailure::Forbidden(why) | WatchFailure::Unreachable(why) | WatchFailure::Failed(why)
+            WatchFailure::Forbidden(why)
+            | WatchFailure::Unreachable(why)
+            | WatchFailure::Failed(why)
+            | WatchFailure::RetryAfter(why, _)
                 if self.backoff.failures() >= LOG_AFTER =>
             {
                 shared.record_failing(&self.target, why);
@@ -292,8 +295,8 @@ where
                 SharedWatchState::wait_for(pause, signals.permitted).await;
             }
             WatchFailure::Unreachable(_) => shared.wait_until_reachable(pause, signals.reachable).await,
-            WatchFailure::Failed(_) | WatchFailure::Expired => {
-                shared.wait_after_error(pause, signals.reachable).await;
+            WatchFailure::Failed(_) | WatchFailure::RetryAfter(..) | WatchFailure::Expired => {
+                shared.wait_after_error(pause, failure.retry_after(), signals.reachable).await;
             }
         }
     }

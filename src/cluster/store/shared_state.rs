@@ -128,10 +128,11 @@ impl SharedWatchState {
         }
     }
 
-    /// Waits after an error response: at most `pause`, or until another call succeeds.
-    pub async fn wait_after_error(&self, pause: Duration, signal: watch::Receiver<u64>) {
+    /// Waits after an error response: at most `pause`, or until another call succeeds, but not less than the API
+    /// server asked for.
+    pub async fn wait_after_error(&self, pause: Duration, asked: Duration, signal: watch::Receiver<u64>) {
         self.awaited.store(true, Ordering::Relaxed);
-        let least = jittered(pause.min(MIN_PAUSE_AFTER_ERROR));
+        let least = jittered(pause.min(MIN_PAUSE_AFTER_ERROR).max(asked));
         tokio::time::sleep(least).await;
         Self::wait_for(pause.saturating_sub(least), signal).await;
     }

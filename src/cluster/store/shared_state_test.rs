@@ -123,6 +123,21 @@ async fn one_of_all_probes_each_second() {
     assert!(took <= PROBE_INTERVAL * 4, "{took:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_shortens_the_pause_after_an_error_but_not_what_the_api_server_asks_for() {
+    let (pause, state) = (Duration::from_secs(30), SharedWatchState::default());
+    for (retry_after, least) in
+        [(Duration::ZERO, MIN_PAUSE_AFTER_ERROR), (Duration::from_secs(4), Duration::from_secs(4))]
+    {
+        let signal = state.reachable.subscribe();
+        state.reachable.send();
+        let begun = tokio::time::Instant::now();
+        state.wait_after_error(pause, retry_after, signal).await;
+        let took = begun.elapsed();
+        assert!((least..2 * least).contains(&took), "{took:?} where it asks for {retry_after:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_signal_during_the_attempt_is_not_lost() {
     let signal = Broadcast::default();
