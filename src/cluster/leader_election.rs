@@ -42,6 +42,16 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// next renewal its whole timeout.
 const CLAIM_DURATION: Duration = Duration::from_secs(RETRY_PERIOD.as_secs() + RENEW_DEADLINE.as_secs());
 
+/// Until when a claim leads, and until when it permits writes, by the times of the request and of its response.
+///
+/// As in client-go, the lead counts from the response, so that slow renewals keep it. Other candidates count from the
+/// write, which may be as old as the request. If the process was paused, the response that it finds may be about a
+/// claim that has long expired.
+fn claim(begun: Duration, ended: Duration) -> Option<(Duration, Duration)> {
+    let is_current = ended.saturating_sub(begun) <= RENEW_DEADLINE;
+    is_current.then(|| (ended + CLAIM_DURATION, begun + LEASE_DURATION))
+}
+
 /// One candidate.
 #[derive(Debug)]
 pub struct LeaderElector {
@@ -84,16 +94,14 @@ impl LeaderElector {
             let claimed = tokio::time::timeout(bound, self.try_acquire_or_renew())
                 .await
                 .unwrap_or_else(|_| Err(self.timeout_error()));
-            let ended = since_boot();
-            match claimed {
-                // As in client-go, the time of the answer counts. But if the process was paused, the answer
-                // that it finds may be about a claim that has long expired.
-                Ok(true) if ended.saturating_sub(begun) <= RENEW_DEADLINE => {
-                    leadership.renew(ended + CLAIM_DURATION);
+            let claim = claim(begun, since_boot());
+            match claimed.map(|held| claim.filter(|_| held)) {
+                Ok(Some((leads_until, writes_until))) => {
+                    leadership.renew(leads_until, writes_until);
                     leadership.set_predecessor_exported_until(self.predecessor_exported_until);
                     self.set_leading(&leadership, true);
                 }
-                Ok(_) => self.set_leading(&leadership, false),
+                Ok(None) => self.set_leading(&leadership, false),
                 Err(error) => {
                     let lost = leadership.holds_lease() && leadership.is_expired();
                     if lost || !leadership.holds_lease() {
@@ -265,5 +273,25 @@ impl LeaderElector {
 
     fn call(&self, verb: &'static str) -> ApiCall {
         ApiCall::new(verb, "leases.coordination.k8s.io", &self.namespace, &self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_claim_permits() {
+        for (begun, ended, expected) in [
+            (100, 100, Some((112, 115))),
+            (100, 103, Some((115, 115))),
+            (100, 109, Some((121, 115))),
+            (100, 110, Some((122, 115))),
+            (100, 111, None),
+        ] {
+            let permitted = claim(Duration::from_secs(begun), Duration::from_secs(ended));
+            let permitted = permitted.map(|(leads, writes)| (leads.as_secs(), writes.as_secs()));
+            assert_eq!(permitted, expected, "{begun} {ended}");
+        }
     }
 }

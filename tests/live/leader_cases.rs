@@ -1,15 +1,24 @@
 //! Leaders that are paused, slow, or not alone: one writes, and the others know.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use elpio_cluster::{Webhook, eventually, webhook::Rule};
+use elpio_cluster::{Operator, Webhook, eventually, webhook::Rule};
 use elpio_operator::cluster::leader_election::lease::lease_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use nix::sys::signal::Signal;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::{
-    live_env::{LiveEnv, TIMEOUT, leads, wait_until_leading},
+    fault_proxy::{Fault, FaultProxy},
+    live_env::{LiveEnv, TIMEOUT, binary, leads, wait_until_leading},
     store_cases::{NO_NAMESPACE, keda, make_admin, may_list, start},
 };
 
@@ -97,6 +106,60 @@ async fn slow_renewals_that_succeed_keep_the_lead() {
         if renewals() > 4 { Ok(()) } else { Err(renewals()) }
     })
     .await;
+}
+
+/// A renewal is written at once and answered after 9 s, and no later one arrives: another may lead 15 s after the
+/// write, not after the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_answered_late_permits_no_write_beside_the_next_leader() {
+    let env = LiveEnv::with("leader-late", &[NO_NAMESPACE]).await;
+    let namespace = env.namespace.clone();
+    let environment = [
+        ("ELPIO_NAMESPACES", namespace.as_str()),
+        ("POD_NAMESPACE", &namespace),
+        ("ELPIO_LEADER_ELECT", "on"),
+    ];
+    let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
+    let all = [&[("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "localhost")], &environment[..]].concat();
+    let mut slow = Operator::spawn(binary(), proxy.kubeconfig(), &all);
+    slow.wait_ready().await;
+    wait_until_leading(&slow, TIMEOUT).await;
+    env.apply("web", &keda("v1")).await;
+    env.ready("web").await;
+    let next = start(env.cluster, "admin", &environment).await;
+
+    let (answer, never) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (renewed, taken) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let late = Arc::new(Mutex::new(Vec::new()));
+    proxy.set({
+        let (answer, renewed, taken, late) = (answer.clone(), renewed.clone(), taken.clone(), late.clone());
+        move |parts| {
+            let path = parts.uri.path();
+            if !path.contains("/leases/") {
+                if parts.method != http::Method::GET && taken.load(Ordering::Relaxed) {
+                    late.lock().push(format!("{} {path}", parts.method));
+                }
+                return None;
+            }
+            let is_first = parts.method == http::Method::PUT && renewed.set(Instant::now()).is_ok();
+            Some(if is_first { Fault::HoldAnswer(answer.clone()) } else { Fault::Hold(never.clone()) })
+        }
+    });
+    eventually("the answer is 9 s old", TIMEOUT, async || match renewed.get().map(Instant::elapsed) {
+        Some(age) if age >= Duration::from_secs(9) => Ok(()),
+        age => Err(format!("{age:?}")),
+    })
+    .await;
+    answer.add_permits(1);
+    wait_until_leading(&next, TIMEOUT).await;
+    taken.store(true, Ordering::Relaxed);
+    env.apply("web", &keda("v2")).await;
+    env.ready("web").await;
+    eventually("the slow one knows that it does not lead", TIMEOUT, async || {
+        if leads(&slow).await { Err(slow.log_tail()) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(*late.lock(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,14 +66,14 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let fenced = is_write(request.method(), request.uri().path());
         let FenceLayer { leadership, watches } = self.fence.clone();
-        if fenced && !leadership.is_leading() {
+        if fenced && !leadership.may_write() {
             return Box::pin(async { Err(NotLeading.into()) });
         }
         let mut future = Box::pin(self.inner.call(request));
         Box::pin(async move {
             // Checked on every poll: a paused process may resume before the request is sent.
             let fenced_future = std::future::poll_fn(|cx| {
-                if fenced && !leadership.is_leading() {
+                if fenced && !leadership.may_write() {
                     return Poll::Ready(Err(NotLeading.into()));
                 }
                 future.as_mut().poll(cx).map_err(Into::into)

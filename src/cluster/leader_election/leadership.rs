@@ -33,9 +33,32 @@ pub struct NotLeading;
 pub struct Leadership {
     claimed: watch::Sender<bool>,
     leading: watch::Sender<bool>,
-    /// Nanoseconds since boot at which the claim ends.
-    expires: Arc<AtomicU64>,
+    /// When the claim ends.
+    expires: Arc<Deadline>,
+    /// From when on another may have taken the Lease.
+    writes_expire: Arc<Deadline>,
     exports: Arc<Mutex<Exports>>,
+}
+
+/// Nanoseconds since boot.
+#[derive(Debug, Default)]
+struct Deadline(AtomicU64);
+
+impl Deadline {
+    /// Never over.
+    const NEVER: Duration = Duration::MAX;
+
+    fn set(&self, at: Duration) {
+        self.0.store(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Acquire))
+    }
+
+    fn is_over(&self) -> bool {
+        since_boot() >= self.get()
+    }
 }
 
 /// All spans up to this time were exported; `None` if that is unknown.
@@ -48,11 +71,18 @@ struct Exports {
 }
 
 impl Leadership {
-    /// Whether writes are permitted now: the claim is held and has not expired, even if the process or the
-    /// machine slept, and the caches were refreshed since it was acquired.
+    /// Whether this process leads now: the claim is held and has not expired, even if the process or the machine
+    /// slept, and the caches were refreshed since it was acquired.
     #[must_use]
     pub fn is_leading(&self) -> bool {
         *self.leading.borrow() && !self.is_expired()
+    }
+
+    /// Whether writes are permitted now: this process leads, and no other can have taken the Lease. While responses to
+    /// renewals are slow, a leader has to wait for the next one.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        self.is_leading() && !self.writes_expire.is_over()
     }
 
     /// Observes every change of leadership. It shows an expiry only once the elector runs;
@@ -76,7 +106,7 @@ impl Leadership {
 
     /// Leads for ever, without an election.
     pub fn lead_without_election(&self) {
-        self.expires.store(u64::MAX, Ordering::Release);
+        self.renew(Deadline::NEVER, Deadline::NEVER);
         self.set(true);
     }
 
@@ -106,13 +136,13 @@ impl Leadership {
 
     /// The time left of the claim; `None` without one.
     pub(super) fn remaining(&self) -> Option<Duration> {
-        let expires = Duration::from_nanos(self.expires.load(Ordering::Acquire));
-        self.holds_lease().then(|| expires.saturating_sub(since_boot()))
+        self.holds_lease().then(|| self.expires.get().saturating_sub(since_boot()))
     }
 
-    /// Extends the claim to `until`, since boot.
-    pub(super) fn renew(&self, until: Duration) {
-        self.expires.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
+    /// Extends the claim to `until`, and its permission to write to `writes_until`, since boot.
+    pub(super) fn renew(&self, until: Duration, writes_until: Duration) {
+        self.writes_expire.set(writes_until);
+        self.expires.set(until);
     }
 
     /// Acquires or releases the claim. Returns whether it was held before. A release takes effect at once;
@@ -127,8 +157,7 @@ impl Leadership {
     }
 
     pub(super) fn is_expired(&self) -> bool {
-        let expires = self.expires.load(Ordering::Acquire);
-        expires != u64::MAX && since_boot() >= Duration::from_nanos(expires)
+        self.expires.is_over()
     }
 }
 
@@ -146,13 +175,16 @@ mod tests {
     fn a_claim_that_expired_permits_nothing_though_nobody_released_it() {
         let leadership = Leadership::default();
         assert!(!leadership.is_leading());
-        leadership.renew(since_boot() + Duration::from_mins(1));
-        assert!(!leadership.is_leading(), "renewed, and not claimed");
+        let (soon, over) = (since_boot() + Duration::from_mins(1), since_boot());
+        leadership.renew(soon, soon);
+        assert!(!leadership.is_leading() && !leadership.may_write(), "renewed, and not claimed");
         leadership.set(true);
         leadership.start_leading();
-        assert!(leadership.is_leading());
-        leadership.renew(since_boot().saturating_sub(Duration::from_nanos(1)));
-        assert!(!leadership.is_leading() && leadership.holds_lease());
+        assert!(leadership.is_leading() && leadership.may_write());
+        leadership.renew(soon, over);
+        assert!(leadership.is_leading() && !leadership.may_write(), "another may have taken the Lease");
+        leadership.renew(over, soon);
+        assert!(!leadership.is_leading() && !leadership.may_write() && leadership.holds_lease());
         assert_eq!(leadership.remaining(), Some(Duration::ZERO));
     }
 
@@ -165,7 +197,7 @@ mod tests {
         leadership.lead_without_election();
         assert!(!*leading.borrow() && !leadership.is_leading());
         leadership.start_leading();
-        assert!(*leading.borrow() && leadership.is_leading());
+        assert!(*leading.borrow() && leadership.is_leading() && leadership.may_write());
         leadership.set(false);
         assert!(!*leading.borrow() && !leadership.is_leading());
     }
