@@ -183,6 +183,19 @@ async fn what_became_due_meanwhile_waits_as_long_as_the_api_server_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pauses_grow_where_a_child_changes_while_the_api_server_is_waited_for() {
+    let (queue, asked) = (WorkQueue::default(), Duration::from_secs(5));
+    queue.add(key("a"), Trigger::Spec);
+    for failures in 0..6 {
+        assert_eq!(queue.get().await.failures, failures);
+        let not_before = Some(Instant::now() + asked);
+        let retry_after = Some(retry::BACKOFF.delay(failures).max(asked));
+        queue.done(&key("a"), &Requeue { retry_after, not_before, ..Requeue::default() });
+        queue.add(key("a"), Trigger::Child);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_childs_change_that_was_put_off_survives_an_earlier_retry() {
     let queue = WorkQueue::default();
     fight(&queue).await;

@@ -58,6 +58,8 @@ pub(super) struct ItemState {
 pub(super) struct Dirty {
     since: Instant,
     trigger: Trigger,
+    /// It waited for its time.
+    timed: bool,
 }
 
 /// The rank of a trigger, for choosing which of several to report; `precedence.rs` determines the order of the queue.
@@ -132,15 +134,16 @@ impl QueueState {
                 self.add_after(&key, at, trigger);
                 false
             }
-            None => self.enqueue(key, now, trigger),
+            None => self.enqueue(key, now, trigger, false),
         }
     }
 
     /// Returns whether the item is new in the queue.
-    fn enqueue(&mut self, key: ObjectKey, now: Instant, trigger: Trigger) -> bool {
+    fn enqueue(&mut self, key: ObjectKey, now: Instant, trigger: Trigger, timed: bool) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
         let lane = entry.lane;
         if let Some(dirty) = &mut entry.dirty {
+            dirty.timed |= timed;
             if trigger_rank(dirty.trigger) < trigger_rank(trigger) {
                 dirty.trigger = trigger;
                 if entry.processing_since.is_none() {
@@ -149,7 +152,7 @@ impl QueueState {
             }
             return false;
         }
-        entry.dirty = Some(Dirty { since: now, trigger });
+        entry.dirty = Some(Dirty { since: now, trigger, timed });
         if entry.processing_since.is_none() {
             self.ready.push(key, lane, trigger.into());
         }
@@ -167,7 +170,7 @@ impl QueueState {
         let entry = self.entries.get_mut(&key)?;
         let dirty = entry.dirty.take()?;
         entry.processing_since = Some(now);
-        entry.triggered_early = dirty.trigger == Trigger::Child;
+        entry.triggered_early = dirty.trigger == Trigger::Child && !dirty.timed;
         let (failures, conflicts) = (entry.failures, entry.conflicts);
         let waited = now.duration_since(dirty.since);
         let contended = entry.hot_loop_delay(now).is_some();
@@ -186,7 +189,8 @@ impl QueueState {
             let Some((_, key)) = self.timers.pop_first() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let trigger = entry.scheduled.take().map_or(Trigger::Resync, |(_, trigger)| trigger);
-            count += usize::from(self.enqueue(key, now, trigger));
+            // Also where a child changed while it waited: what comes at its time is not early.
+            count += usize::from(self.enqueue(key, now, trigger, true));
         }
         count
     }
