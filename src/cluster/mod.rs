@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod events;
 pub mod leader_election;
+pub mod round_robin;
 pub mod store;
 pub mod table;
 

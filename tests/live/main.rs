@@ -46,6 +46,7 @@ mod plugin;
 mod plugin_terminal;
 mod program;
 mod recorder_cases;
+mod recorder_isolation;
 mod restart;
 mod rollout;
 mod service_cases;

@@ -29,17 +29,17 @@ use crate::{
 };
 
 /// A recorder whose calls go through a proxy, and what it counts.
-struct Setup {
-    proxy: FaultProxy,
-    client: Client,
-    recorder: Recorder,
+pub struct Setup {
+    pub proxy: FaultProxy,
+    pub client: Client,
+    pub recorder: Recorder,
     telemetry: Telemetry,
-    regarding: Regarding,
-    tasks: JoinSet<()>,
+    pub regarding: Regarding,
+    pub tasks: JoinSet<()>,
 }
 
 impl Setup {
-    async fn new(name: &str) -> Self {
+    pub async fn new(name: &str) -> Self {
         let cluster = Cluster::shared().await;
         let namespace = cluster.namespace(name).await;
         let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
@@ -65,7 +65,7 @@ impl Setup {
         Api::namespaced(self.client.clone(), &self.regarding.namespace)
     }
 
-    async fn events(&self) -> Vec<Event> {
+    pub async fn events(&self) -> Vec<Event> {
         self.api().list(&ListParams::default()).await.unwrap().items
     }
 
@@ -107,7 +107,7 @@ fn recorder(client: Client) -> (Recorder, Telemetry) {
     (recorder, telemetry)
 }
 
-fn ready() -> NewEvent {
+pub fn ready() -> NewEvent {
     let (type_, reason, action) = ("Normal", "Ready", "Observe");
     NewEvent { type_, reason, action, note: "it is".into(), ..NewEvent::default() }
 }

@@ -23,20 +23,22 @@ impl Recorder {
         loop {
             let now = Instant::now();
             let allowed = (inner.queue.allowed() + slow).min(CONCURRENT_WRITES);
-            let due = {
+            let (due, next_due) = {
                 let mut state = inner.state.lock();
                 state.sweep(now);
-                state.due(now, allowed)
+                (state.take_due(now), state.next_due())
             };
-            let next = due.into_iter().chain(std::iter::from_fn(|| inner.queue.pop()));
-            for name in next.take(allowed.saturating_sub(running.len())) {
-                running.push(async move { inner.write(&name).await });
+            for event in due {
+                inner.queue.push(event);
+            }
+            let next = std::iter::from_fn(|| inner.queue.pop());
+            for slot in next.take(allowed.saturating_sub(running.len())) {
+                running.push(inner.write_in(slot));
                 stalled_since = tokio::time::Instant::now();
             }
-            let at = inner.state.lock().next_due();
             let has_room = running.len() < allowed;
             let due = async {
-                match at.filter(|_| has_room) {
+                match next_due {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }

@@ -1,9 +1,9 @@
-//! The order of calls for Events: after children and statuses. An Event waits in a queue and blocks no
-//! reconcile. While reconciles run, one call runs at a time, or more if many wait; while Events are held,
-//! none does. It knows Events only by name.
+//! The order of calls for Events: after children and statuses, with namespaces taking turns. An Event waits in a
+//! queue and blocks no reconcile. While reconciles run, one call runs at a time, or more if many wait; while Events are
+//! held, none does. It knows Events only by their keys.
 
 use std::{
-    collections::VecDeque,
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +14,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::cluster::{ObjectKey, round_robin::RoundRobin};
+
 /// Concurrent calls while no reconcile runs.
 pub(super) const CONCURRENT_WRITES: usize = 16;
 
@@ -23,14 +25,41 @@ const BACKLOG: usize = 2048;
 /// The same while Events are held.
 const HELD_BACKLOG: usize = 4 * BACKLOG;
 
-/// The waiting calls, first in, first out.
+/// The waiting and the running calls.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
-    waiting: Mutex<VecDeque<String>>,
+    calls: Mutex<Calls>,
     pub(super) wake: Notify,
     pub(super) reconciles: Arc<ActiveReconciles>,
     /// See [`Recorder::hold`](super::Recorder::hold).
     held_until: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    /// By the Event's key.
+    waiting: RoundRobin<ObjectKey>,
+    /// How many calls run, by namespace.
+    running: HashMap<String, usize>,
+}
+
+/// The slot of a running call; released on drop.
+#[derive(Debug)]
+pub(super) struct CallSlot<'a> {
+    queue: &'a EventQueue,
+    pub(super) event: ObjectKey,
+}
+
+impl Drop for CallSlot<'_> {
+    fn drop(&mut self) {
+        let running = &mut self.queue.calls.lock().running;
+        if let Some(count) = running.get_mut(&self.event.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.event.namespace);
+            }
+        }
+    }
 }
 
 /// The reconciles that run: their writes go before Events.
@@ -53,8 +82,8 @@ impl Drop for ActiveReconcileGuard {
 }
 
 impl EventQueue {
-    pub(super) fn push(&self, name: String) {
-        self.waiting.lock().push_back(name);
+    pub(super) fn push(&self, event: ObjectKey) {
+        self.calls.lock().waiting.push(event.namespace.clone(), event);
         self.wake.notify_one();
     }
 
@@ -68,14 +97,19 @@ impl EventQueue {
         ActiveReconcileGuard(self.reconciles.clone())
     }
 
-    pub(super) fn pop(&self) -> Option<String> {
-        let mut waiting = self.waiting.lock();
-        let next = waiting.pop_front();
+    /// The next call. A namespace gets at most half of what the others leave: where a webhook holds the calls of
+    /// some, there is a slot for one more.
+    pub(super) fn pop(&self) -> Option<CallSlot<'_>> {
+        let Calls { waiting, running } = &mut *self.calls.lock();
+        let free = CONCURRENT_WRITES.saturating_sub(running.values().sum());
+        let running_of = |namespace: &str| running.get(namespace).copied().unwrap_or_default();
+        let event = waiting.pop_where(|namespace, _| running_of(namespace) < free)?;
         if waiting.is_empty() {
             // Gives back the memory that a burst needed.
-            *waiting = VecDeque::new();
+            *waiting = RoundRobin::default();
         }
-        next
+        *running.entry(event.namespace.clone()).or_default() += 1;
+        Some(CallSlot { queue: self, event })
     }
 
     pub(super) fn hold(&self, time: Duration) {
@@ -88,7 +122,7 @@ impl EventQueue {
         if !is_held && self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
-        let waiting = self.waiting.lock().len();
+        let waiting = self.calls.lock().waiting.len();
         let calls = if is_held { waiting / HELD_BACKLOG } else { 1 + waiting / BACKLOG };
         calls.min(CONCURRENT_WRITES)
     }
@@ -97,6 +131,10 @@ impl EventQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn event(namespace: &str, n: usize) -> ObjectKey {
+        ObjectKey { namespace: namespace.to_owned(), name: n.to_string() }
+    }
 
     #[test]
     fn events_make_room_for_every_reconcile() {
@@ -110,23 +148,43 @@ mod tests {
         assert_eq!(queue.allowed(), 0);
         queue.hold(Duration::ZERO);
         assert_eq!(queue.allowed(), 1, "the time is over");
-        (0..BACKLOG * 3).for_each(|n| queue.push(n.to_string()));
+        (0..BACKLOG * 3).for_each(|n| queue.push(event("a", n)));
         assert_eq!(queue.allowed(), 4, "they do not starve");
         queue.hold(Duration::from_mins(1));
         drop(second);
         assert_eq!(queue.allowed(), 0, "another one that goes first may follow");
-        (0..BACKLOG).for_each(|n| queue.push(n.to_string()));
+        (0..BACKLOG).for_each(|n| queue.push(event("a", n)));
         assert_eq!(queue.allowed(), 1, "they do not starve");
         queue.hold(Duration::ZERO);
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
     }
 
     #[test]
-    fn first_come_first_served() {
+    fn first_come_first_served_within_a_namespace_and_the_namespaces_take_turns() {
         let queue = EventQueue::default();
-        queue.push("a".to_owned());
-        queue.push("b".to_owned());
-        let next = || queue.pop();
-        assert_eq!([next(), next(), next()], [Some("a".to_owned()), Some("b".to_owned()), None]);
+        for (namespace, n) in [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)] {
+            queue.push(event(namespace, n));
+        }
+        let order: Vec<String> =
+            std::iter::from_fn(|| queue.pop()).map(|slot| slot.event.to_string()).collect();
+        assert_eq!(order, ["a/1", "b/1", "a/2", "b/2", "a/3"]);
+    }
+
+    #[test]
+    fn a_namespace_gets_half_of_what_the_others_leave() {
+        let queue = EventQueue::default();
+        let mut hanging = Vec::new();
+        for (namespace, share) in [("a", 8), ("b", 4), ("c", 2), ("d", 1), ("e", 1), ("f", 0)] {
+            (0..100).for_each(|n| queue.push(event(namespace, n)));
+            let slots: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+            assert_eq!(slots.len(), share, "{namespace}");
+            hanging.extend(slots);
+        }
+        assert_eq!(hanging.len(), CONCURRENT_WRITES);
+        hanging.remove(0);
+        let next = queue.pop().map(|slot| slot.event.namespace.clone());
+        assert_eq!(next.as_deref(), Some("f"), "the others have more");
+        hanging.clear();
+        assert!(queue.calls.lock().running.is_empty());
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use k8s_openapi::{api::events::v1::Event, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
@@ -26,11 +26,12 @@ use crate::{
     },
     backoff::ExponentialBackoff,
     cluster::{
+        ObjectKey,
         client::call::{ApiCall, ApiError, call_with_timeout},
         clock::now,
         events::{
             object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
-            queue::{ActiveReconcileGuard, CONCURRENT_WRITES, EventQueue},
+            queue::{ActiveReconcileGuard, CallSlot, EventQueue},
             request::send,
             state::RecorderState,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
@@ -98,7 +99,7 @@ impl Recorder {
     /// Queues one occurrence for [`Recorder::run`].
     pub fn enqueue(&self, regarding: &Regarding, event: &NewEvent) {
         if let Some(name) = self.0.add(regarding, event) {
-            self.0.queue.push(name);
+            self.0.queue.push(ObjectKey { namespace: regarding.namespace.clone(), name });
         }
     }
 
@@ -119,8 +120,11 @@ impl Recorder {
         let inner = &*self.0;
         let written = async {
             for failures in 0.. {
-                let names = inner.state.lock().unwritten();
-                inner.write_all(names).await;
+                let unwritten = inner.state.lock().unwritten();
+                for event in unwritten {
+                    inner.queue.push(event);
+                }
+                inner.write_all().await;
                 if inner.state.lock().unwritten().is_empty() {
                     return;
                 }
@@ -188,14 +192,24 @@ impl RecorderParts {
         }
     }
 
-    async fn write_all(&self, names: Vec<String>) {
-        futures::stream::iter(names)
-            .for_each_concurrent(CONCURRENT_WRITES, async |name| self.write(&name).await)
-            .await;
+    /// I/O: makes the calls that wait, however many reconciles run.
+    async fn write_all(&self) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            running.extend(std::iter::from_fn(|| self.queue.pop()).map(|slot| self.write_in(slot)));
+            if running.next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// I/O: makes the calls that a series needs now, in its slot.
+    pub(super) async fn write_in(&self, slot: CallSlot<'_>) {
+        self.write(&slot.event.name).await;
     }
 
     /// I/O: makes the calls that a series needs now.
-    pub(super) async fn write(&self, name: &str) {
+    async fn write(&self, name: &str) {
         while self.is_leader() {
             let Some(write) = self.state.lock().begin(name) else { return };
             let mut running = RunningWrite { inner: self, name, ended: false };

@@ -11,10 +11,13 @@ use jiff::Timestamp;
 use crate::{
     api::event::NewEvent,
     backoff::ExponentialBackoff,
-    cluster::events::{
-        counts::SeriesCounts,
-        object::{FoundEvent, Regarding},
-        write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
+    cluster::{
+        ObjectKey,
+        events::{
+            counts::SeriesCounts,
+            object::{FoundEvent, Regarding},
+            write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
+        },
     },
     telemetry::{CallingReconcile, EventOutcome, SpanIds},
 };
@@ -197,6 +200,12 @@ impl Series {
     #[must_use]
     pub fn is_unwritten(&self) -> bool {
         self.pending.is_some() || self.queued || self.in_flight || self.due_at().is_some()
+    }
+
+    /// The key of the Event of this name.
+    #[must_use]
+    pub fn key(&self, name: String) -> ObjectKey {
+        ObjectKey { namespace: self.namespace.clone(), name }
     }
 
     /// The counts of the series.

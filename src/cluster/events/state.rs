@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::{
     api::event::{NewEvent, event_type},
     cluster::{
+        ObjectKey,
         events::{
             counts::SeriesCounts,
             object::{Regarding, event_name},
@@ -53,7 +54,7 @@ pub struct RecorderState {
     /// All other series, by the hash of their name: an object may have several.
     quiet: HashMap<u64, SeriesCounts>,
     hasher: RandomState,
-    /// When each series with unwritten occurrences is due.
+    /// When each series with unwritten occurrences is due, except those that [`RecorderState::take_due`] returned.
     due: BTreeSet<(Instant, String)>,
     /// How many series are queued.
     queued: usize,
@@ -138,11 +139,14 @@ impl RecorderState {
         self.reschedule(name, was_due);
     }
 
-    /// At most `limit` series that are due.
-    #[must_use]
-    pub fn due(&self, now: Instant, limit: usize) -> Vec<String> {
-        let due = self.due.iter().take(limit);
-        due.take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()).collect()
+    /// The series that are due. Returns each once; from then on it waits in the queue.
+    pub fn take_due(&mut self, now: Instant) -> Vec<ObjectKey> {
+        let is_due = |(at, _): &&(Instant, String)| *at <= now;
+        let due = std::iter::from_fn(|| {
+            self.due.first().filter(is_due)?;
+            self.due.pop_first()
+        });
+        due.filter_map(|(_, name)| Some(self.series.get(&name)?.key(name))).collect()
     }
 
     /// When the next series is due, or a quiet one may be dropped.
@@ -155,8 +159,8 @@ impl RecorderState {
 
     /// Every series with unwritten occurrences or a running call.
     #[must_use]
-    pub fn unwritten(&self) -> Vec<String> {
-        self.series.keys().cloned().collect()
+    pub fn unwritten(&self) -> Vec<ObjectKey> {
+        self.series.iter().map(|(name, series)| series.key(name.clone())).collect()
     }
 
     /// Drops every series. Returns the unwritten occurrences.

@@ -86,9 +86,11 @@ fn what_is_not_written_is_not_forgotten() {
     );
     state.sweep(now + SERIES_TTL * 2);
     assert_eq!((state.series.keys().collect::<Vec<_>>(), state.quiet.len()), (vec![&failed], 0));
+    let failed = ObjectKey { namespace: "ns".into(), name: failed };
     assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
-    assert!(state.due(now, 9).is_empty(), "not before its time");
-    assert_eq!(state.next_due().map(|at| state.due(at, 9)), Some(vec![failed]));
+    assert!(state.take_due(now).is_empty(), "not before its time");
+    assert_eq!(state.next_due().map(|at| state.take_due(at)), Some(vec![failed.clone()]));
+    assert_ne!(state.next_due(), Some(now), "once");
     assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
 }
 

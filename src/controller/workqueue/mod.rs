@@ -7,7 +7,6 @@ mod lane;
 pub mod precedence;
 mod ready;
 pub mod retry;
-mod round_robin;
 mod shared_slots;
 pub mod slots;
 mod state;

@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 
 use crate::{
-    cluster::ObjectKey,
+    cluster::{ObjectKey, round_robin::RoundRobin},
     controller::workqueue::{
         lane::{LANES, Lane},
         precedence::{BACKLOG, Eligibility, Precedence},
-        round_robin::RoundRobin,
     },
 };
 
@@ -27,8 +26,8 @@ pub(super) struct ReadyQueue {
 
 #[derive(Debug, Default)]
 struct LaneQueue {
-    foreground: RoundRobin<ObjectKey>,
-    background: RoundRobin<ObjectKey>,
+    foreground: RoundRobin<ObjectKey, BACKLOG>,
+    background: RoundRobin<ObjectKey, BACKLOG>,
     foreground_in_a_row: u32,
 }
 
@@ -38,7 +37,7 @@ impl LaneQueue {
         is_due && !self.background.is_empty()
     }
 
-    fn queue(&mut self, is_background: bool) -> &mut RoundRobin<ObjectKey> {
+    fn queue(&mut self, is_background: bool) -> &mut RoundRobin<ObjectKey, BACKLOG> {
         if is_background { &mut self.background } else { &mut self.foreground }
     }
 }
@@ -80,7 +79,7 @@ impl ReadyQueue {
                 Eligibility::Foreground => (false, usize::MAX),
                 Eligibility::Preferred => (false, BACKLOG),
             };
-            let key = queue.queue(from_background).pop_from(at_most)?;
+            let key = queue.queue(from_background).pop_where(|_, waiting| waiting <= at_most)?;
             let Some((at, precedence)) = self.waiting.get(&key).copied() else { continue };
             if (at, is_background(precedence)) != (lane, from_background) {
                 continue;

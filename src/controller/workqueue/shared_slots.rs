@@ -11,10 +11,12 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::controller::workqueue::{
-    lane::Lane,
-    precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
-    round_robin::RoundRobin,
+use crate::{
+    cluster::round_robin::RoundRobin,
+    controller::workqueue::{
+        lane::Lane,
+        precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
+    },
 };
 
 /// In a burst, at least this many reconciles per slot wait to apply.
