@@ -52,6 +52,8 @@ pub struct Series {
     queued: bool,
     in_flight: bool,
     retry: Option<Retry>,
+    /// Its object has caused too many calls: the next one is due then.
+    deferred_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,7 @@ impl Series {
             queued: false,
             in_flight: false,
             retry: None,
+            deferred_until: None,
         }
     }
 
@@ -112,6 +115,15 @@ impl Series {
         self.pending.get_or_insert_with(|| {
             Box::new(PendingEvent { regarding: regarding.clone(), event: event.clone(), ids })
         });
+    }
+
+    /// Defers an occurrence that may cause no call: if the Event exists, a later call counts it.
+    pub fn defer(&mut self, now: Instant) -> PublishAction {
+        if self.counts.recorded == 0 {
+            return PublishAction::Drop;
+        }
+        self.deferred_until.get_or_insert(now + SERIES_UPDATE_INTERVAL);
+        PublishAction::Defer
     }
 
     /// Sets the reconcile on whose behalf the next call is made.
@@ -151,8 +163,7 @@ impl Series {
             EventWriteResult::Expired => {
                 // The next call creates a new Event: for this occurrence if it is still available, else for
                 // the next one.
-                self.counts.recorded = 0;
-                self.retry = None;
+                (self.counts.recorded, self.retry) = (0, None);
                 if self.pending.is_some() {
                     return NextStep::Again;
                 }
@@ -191,8 +202,10 @@ impl Series {
             (true, ..) => None,
             (false, Some(retry), _) => Some(retry.at),
             (false, None, recorded) if recorded == 0 || self.counts.count <= recorded => None,
-            (false, None, 1) => Some(self.counts.recorded_at),
-            (false, None, _) => Some(self.counts.recorded_at + SERIES_UPDATE_INTERVAL),
+            (false, None, 1) => self.deferred_until.or(Some(self.counts.recorded_at)),
+            (false, None, _) => {
+                self.deferred_until.or(Some(self.counts.recorded_at + SERIES_UPDATE_INTERVAL))
+            }
         }
     }
 
@@ -228,9 +241,8 @@ impl Series {
     fn written(&mut self, write: &EventWrite, now: Instant) -> Vec<(EventOutcome, u32)> {
         self.counts.recorded = write.count;
         self.counts.recorded_at = now;
-        self.retry = None;
-        self.pending = None;
-        self.caller = None;
+        (self.retry, self.deferred_until) = (None, None);
+        (self.pending, self.caller) = (None, None);
         match (&write.pending, std::mem::take(&mut self.open)) {
             (Some(_), open @ 1..) => {
                 vec![(EventOutcome::Created, 1), (EventOutcome::Aggregated, open - 1)]
@@ -262,8 +274,7 @@ impl Series {
         }
         self.counts.recorded = count;
         self.counts.recorded_at = now;
-        self.retry = None;
-        self.pending = None;
+        (self.retry, self.deferred_until, self.pending) = (None, None, None);
         if self.counts.count > self.counts.recorded {
             return NextStep::Again;
         }

@@ -89,7 +89,7 @@ impl RecorderState {
                 series.open(regarding, event, ids);
                 self.queued += 1;
             } else {
-                action = PublishAction::Drop;
+                action = series.defer(now);
             }
         }
         if action == PublishAction::Write || series.is_unwritten() {

@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     cluster::events::{
         object::FoundEvent,
+        series::SERIES_UPDATE_INTERVAL,
         testing::{event, regarding},
     },
     telemetry::EventOutcome,
@@ -59,6 +60,30 @@ fn one_objects_budget_is_not_anothers() {
     let actions: Vec<_> = (0..=SPAM_BURST).map(|_| publish("u")).collect();
     assert_eq!(actions.last(), Some(&PublishAction::Drop), "{actions:?}");
     assert_eq!(publish("other"), PublishAction::Write);
+}
+
+#[test]
+fn where_the_event_exists_a_spent_budget_defers_its_update() {
+    for (what, recorded, later) in
+        [("the second occurrence", 1, Duration::ZERO), ("the first after a pause", 2, SERIES_TTL / 2)]
+    {
+        let (mut state, now) = (RecorderState::default(), Instant::now());
+        let mut name = String::new();
+        for _ in 0..recorded {
+            name = add(&mut state, "u", now).0;
+            write(&mut state, &name, EventWriteResult::Written, now);
+        }
+        let now = now + later;
+        for budget in state.budgets.values_mut() {
+            *budget = Budget { tokens: 0.0, since: now };
+        }
+        assert_eq!(add(&mut state, "u", now).1, PublishAction::Defer, "{what}");
+        assert_eq!(add(&mut state, "u", now + SPAM_REFILL / 2).1, PublishAction::Defer, "{what}");
+        assert!(state.take_due(now + SPAM_REFILL).is_empty(), "{what}: no call beyond the budget");
+        let due = state.take_due(now + SERIES_UPDATE_INTERVAL);
+        assert_eq!(due.len(), 1, "{what}: nothing is lost");
+        assert_eq!(state.begin(&name).map(|write| write.count), Some(recorded + 2), "{what}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum PublishAction {
     Defer,
     /// Nothing now: counted; a running or due call determines the outcome.
     Await,
-    /// Nothing: the object's budget is used up.
+    /// Nothing: the object's budget is used up, and no Event exists that could count the occurrence.
     Drop,
 }
 
