@@ -146,6 +146,10 @@ impl Reader {
         for (child, version, name) in child_names(kind, &object) {
             match self.get(&child.api_resource(&version), &name).await {
                 Ok(found) => children.extend(found.map(|found| (child.display().to_owned(), found))),
+                // Elpio is here: it is the child's API that went, or serves other versions now.
+                Err(FetchError::NotInstalled(resource)) => {
+                    notes.push(format!("{resource} is not served in version {version}"));
+                }
                 Err(error) => notes.push(error.to_string()),
             }
         }

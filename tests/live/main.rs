@@ -43,6 +43,7 @@ mod ownership_cases;
 mod pages;
 mod panic_cases;
 mod plugin;
+mod plugin_children;
 mod plugin_terminal;
 mod program;
 mod recorder_cases;

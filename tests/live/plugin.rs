@@ -45,7 +45,7 @@ async fn text(kubeconfig: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn timeline(kubeconfig: &Path, arguments: &[&str]) -> Value {
+pub async fn timeline(kubeconfig: &Path, arguments: &[&str]) -> Value {
     let all = [&["trace", "-o", "json"], arguments].concat();
     serde_json::from_str(&text(kubeconfig, &all).await).unwrap()
 }
