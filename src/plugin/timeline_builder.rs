@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{FIELD_MANAGER, annotation},
+    api::{FIELD_MANAGER, annotation, url::public_url},
     foreign::{self, ChildKind},
     plugin::{
         critical_path::{PathStep, critical_path},
@@ -108,7 +108,7 @@ fn summary(spec: &Value) -> String {
     if spec.get("source").is_some() {
         let source = if git.is_empty() { word("/source/archive") } else { git };
         let revision = with("@", word("/source/git/revision"));
-        return format!("source {source}{revision}, runtime {}{engine}", word("/runtime"));
+        return format!("source {}{revision}, runtime {}{engine}", public_url(source), word("/runtime"));
     }
     let tag = with(":", word("/image/tag"));
     let digest = with("@", word("/image/digest"));

@@ -6,7 +6,8 @@ use elpio_operator::{
     plugin::{draw::draw, spans::of_jaeger, timeline::TimelineInputs, timeline_builder::timeline},
     terminal::Palette,
 };
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::golden::{compare_text, folder};
 
@@ -43,5 +44,24 @@ fn stories_are_as_committed() {
         let text = draw(&timeline, Palette::default());
         assert!(!text.contains('\x1b'), "{text}");
         compare_text(&path.with_extension("txt"), &format!("{text}\n{json}\n"));
+    }
+}
+
+#[test]
+fn a_source_is_shown_without_what_may_be_secret() {
+    for (source, shown) in [
+        (
+            json!({"archive": "https://bucket/x.tgz?X-Amz-Signature=abc"}),
+            "source https://bucket/x.tgz, runtime go",
+        ),
+        (
+            json!({"git": {"url": "https://token@example.com/r", "revision": "v1"}}),
+            "source https://example.com/r@v1, runtime go",
+        ),
+    ] {
+        let object = json!({"kind": "ElpioFunction", "spec": {"source": source, "runtime": "go"}});
+        let timeline =
+            timeline(&TimelineInputs { object, ..TimelineInputs::default() }, Timestamp::UNIX_EPOCH);
+        assert_eq!(timeline.asked.what, shown);
     }
 }
