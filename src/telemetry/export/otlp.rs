@@ -126,10 +126,11 @@ impl OtlpExporters {
         let files = files.into_iter().flatten().map(|(_, path)| path.clone()).collect();
         let exporter = build(self.clone())?;
         let rebuild = move || {
-            let mut warnings = Vec::new();
-            let pem = Pem::read(&self.otlp.tls, &mut warnings);
-            // Usually a rotation in progress: the next export reads the files again.
-            if warnings.is_empty() { build(Self { pem, ..self.clone() }).ok() } else { None }
+            let read = Pem::read_again(&self.otlp.tls).map_err(|warnings| warnings.join("; "));
+            let built = read.and_then(|pem| {
+                build(Self { pem, ..self.clone() }).map_err(|error| self.otlp.tls.unusable(&error))
+            });
+            built.map_err(|why| format!("{}: {why}", self.signal.as_str()))
         };
         Ok(ReloadingExporter::new(exporter, files, set_resource, Box::new(rebuild)))
     }

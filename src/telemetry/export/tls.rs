@@ -17,16 +17,23 @@ pub(in crate::telemetry) struct Pem {
     identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
+/// What is used where the new files cannot be.
+const FORMER: &str = "the files before";
+
+impl TlsFiles {
+    /// The line for files of which each can be read, but that cannot be used together.
+    pub(in crate::telemetry) fn unusable(&self, error: &InitError) -> String {
+        let set = [&self.authorities, &self.certificate, &self.key].into_iter().flatten();
+        let variables: Vec<&str> = set.map(|(variable, _)| variable.as_str()).collect();
+        format!("cannot use the files of {}: {error}; using {FORMER}", variables.join(", "))
+    }
+}
+
 impl Pem {
     /// Reads the files; ignores an unreadable one with a warning.
     pub(in crate::telemetry) fn read(files: &TlsFiles, warnings: &mut Vec<String>) -> Self {
-        let authorities =
-            read_pem(files.authorities.as_ref(), certificates, "the system's authorities", warnings);
-        let certificate =
-            read_pem(files.certificate.as_ref(), certificates, "no client certificate", warnings);
-        let is_key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
-        let key = read_pem(files.key.as_ref(), is_key, "no client certificate", warnings);
-        if certificate.is_some() != key.is_some() && files.certificate.is_some() != files.key.is_some() {
+        let pem = Self::read_each(files, ["the system's authorities", "no client certificate"], warnings);
+        if pem.identity.is_none() && files.certificate.is_some() != files.key.is_some() {
             let (set, missing) =
                 if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
             warnings.push(format!(
@@ -34,6 +41,21 @@ impl Pem {
                  using no client certificate"
             ));
         }
+        pem
+    }
+
+    /// Reads the files after a change; the warnings where one cannot be read.
+    pub(in crate::telemetry) fn read_again(files: &TlsFiles) -> Result<Self, Vec<String>> {
+        let mut warnings = Vec::new();
+        let pem = Self::read_each(files, [FORMER; 2], &mut warnings);
+        if warnings.is_empty() { Ok(pem) } else { Err(warnings) }
+    }
+
+    fn read_each(files: &TlsFiles, [authority, client]: [&str; 2], warnings: &mut Vec<String>) -> Self {
+        let authorities = read_pem(files.authorities.as_ref(), certificates, authority, warnings);
+        let certificate = read_pem(files.certificate.as_ref(), certificates, client, warnings);
+        let is_key = |pem: &[u8]| PrivateKeyDer::from_pem_slice(pem).is_ok();
+        let key = read_pem(files.key.as_ref(), is_key, client, warnings);
         Self { authorities, identity: certificate.zip(key) }
     }
 }
@@ -103,5 +125,28 @@ pub(in crate::telemetry) fn http_tls(pem: &Pem) -> Result<ClientConfig, InitErro
                 .map_err(InitError::from_error)
         }
         None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_change_a_file_that_cannot_be_read_is_named() {
+        let missing = |name: &str| Some((name.to_owned(), PathBuf::from("/nonexistent/file")));
+        let none = TlsFiles::default();
+        for (files, expected) in [
+            (none.clone(), None),
+            (TlsFiles { authorities: missing("CA"), ..none.clone() }, Some("CA")),
+            (TlsFiles { key: missing("KEY"), ..none }, Some("KEY")),
+        ] {
+            let warnings = Pem::read_again(&files).err().unwrap_or_default();
+            assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
+            for (line, name) in warnings.iter().zip(expected) {
+                assert!(line.starts_with(&format!("invalid value {name}=\"/nonexistent/file\": ")), "{line}");
+                assert!(line.ends_with("; using the files before"), "{line}");
+            }
+        }
     }
 }
