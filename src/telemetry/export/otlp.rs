@@ -127,10 +127,10 @@ impl OtlpExporters {
         let exporter = build(self.clone())?;
         let rebuild = move || {
             let read = Pem::read_again(&self.otlp.tls).map_err(|warnings| warnings.join("; "));
-            let built = read.and_then(|pem| {
+            let rebuilt = read.and_then(|pem| {
                 build(Self { pem, ..self.clone() }).map_err(|error| self.otlp.tls.unusable(&error))
             });
-            built.map_err(|why| format!("{}: {why}", self.signal.as_str()))
+            rebuilt.map_err(|why| format!("{}: {why}", self.signal.as_str()))
         };
         Ok(ReloadingExporter::new(exporter, files, set_resource, Box::new(rebuild)))
     }

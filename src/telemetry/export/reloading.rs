@@ -167,6 +167,7 @@ impl<E: PushMetricExporter> PushMetricExporter for ReloadingExporter<E> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[tokio::test]
