@@ -31,12 +31,16 @@ async fn hang(setup: &Setup, refused: usize) -> Arc<Mutex<usize>> {
         let is_refused = *counted.lock() <= refused;
         Some(if is_refused { status(403, "Forbidden", "no") } else { Fault::Hold(Arc::clone(&gate)) })
     });
-    for n in 0..SERIES {
-        let object =
-            Regarding { namespace: namespace.clone(), uid: n.to_string(), ..setup.regarding.clone() };
-        setup.recorder.enqueue(&object, &ready());
-    }
+    enqueue(setup, &namespace);
     calls
+}
+
+/// Publishes an Event of each of [`SERIES`] objects.
+fn enqueue(setup: &Setup, namespace: &str) {
+    for n in 0..SERIES {
+        let (namespace, uid) = (namespace.to_owned(), format!("{namespace}-{n}"));
+        setup.recorder.enqueue(&Regarding { namespace, uid, ..setup.regarding.clone() }, &ready());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +59,20 @@ async fn a_namespace_whose_events_hang_does_not_delay_anothers() {
         })
         .await;
     }
+}
+
+/// While a reconcile runs, there is one call at a time: those that hang do not count.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_calls_that_hang_the_others_follow_each_other_at_once() {
+    let setup = Setup::new("event-beside").await;
+    let _active = setup.recorder.begin_reconcile();
+    hang(&setup, 0).await;
+    enqueue(&setup, &setup.regarding.namespace);
+    eventually("all Events of the other namespace", TIMEOUT, async || match setup.events().await.len() {
+        SERIES => Ok(()),
+        written => Err(format!("{written} Events")),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,11 @@ impl Recorder {
             }
             let next = std::iter::from_fn(|| inner.queue.pop());
             for slot in next.take(allowed.saturating_sub(running.len())) {
-                running.push(inner.write_in(slot));
+                running.push(async move {
+                    let begun = Instant::now();
+                    inner.write_in(slot).await;
+                    begun.elapsed() >= SLOW_CALL
+                });
                 stalled_since = tokio::time::Instant::now();
             }
             let has_room = running.len() < allowed;
@@ -45,8 +49,9 @@ impl Recorder {
             };
             tokio::select! {
                 biased;
-                Some(()) = running.next(), if !running.is_empty() => {
-                    (slow, stalled_since) = (0, tokio::time::Instant::now());
+                Some(was_slow) = running.next(), if !running.is_empty() => {
+                    slow = slow.saturating_sub(usize::from(was_slow)).min(running.len());
+                    stalled_since = tokio::time::Instant::now();
                 }
                 () = tokio::time::sleep_until(stalled_since + SLOW_CALL),
                     if !has_room && running.len() < CONCURRENT_WRITES =>
