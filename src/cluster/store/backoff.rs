@@ -38,6 +38,17 @@ impl WatchFailure {
         }
     }
 
+    /// The message of the failure, if it has one.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Forbidden(why) | Self::Unreachable(why) | Self::Failed(why) | Self::RetryAfter(why, _) => {
+                Some(why)
+            }
+            Self::Absent | Self::Expired => None,
+        }
+    }
+
     /// The pause that the API server asks for.
     #[must_use]
     pub fn retry_after(&self) -> Duration {

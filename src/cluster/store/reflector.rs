@@ -266,13 +266,8 @@ where
                 self.last_seen = None;
                 self.set_state(WatchState::Absent);
             }
-            WatchFailure::Forbidden(why)
-            | WatchFailure::Unreachable(why)
-            | WatchFailure::Failed(why)
-            | WatchFailure::RetryAfter(why, _)
-                if self.backoff.failures() >= LOG_AFTER =>
-            {
-                shared.record_failing(&self.target, why);
+            _ if self.backoff.failures() >= LOG_AFTER => {
+                failure.cause().into_iter().for_each(|why| shared.record_failing(&self.target, why));
             }
             _ => {}
         }
