@@ -11,11 +11,15 @@ use crate::cluster::events::{queue::CONCURRENT_WRITES, recorder::Recorder};
 /// is also the interval of calls while Events are held.
 const SLOW_CALL: Duration = Duration::from_millis(250);
 
+/// A call that takes longer hangs: it delays no other. Calls are shorter at an API server that is merely busy, where
+/// more of them would delay children and statuses.
+const HANGING_CALL: Duration = Duration::from_secs(2);
+
 impl Recorder {
     /// I/O: makes waiting and due calls until it is cancelled.
     pub async fn run(&self) {
         let inner = &*self.0;
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut begun) = (FuturesUnordered::new(), Vec::new());
         // Calls allowed beyond the slow ones that still run.
         let mut slow = 0;
         // When the last call began or ended.
@@ -33,10 +37,10 @@ impl Recorder {
             }
             let next = std::iter::from_fn(|| inner.queue.pop());
             for slot in next.take(allowed.saturating_sub(running.len())) {
+                begun.push(now);
                 running.push(async move {
-                    let begun = Instant::now();
                     inner.write_in(slot).await;
-                    begun.elapsed() >= SLOW_CALL
+                    now
                 });
                 stalled_since = tokio::time::Instant::now();
             }
@@ -49,8 +53,11 @@ impl Recorder {
             };
             tokio::select! {
                 biased;
-                Some(was_slow) = running.next(), if !running.is_empty() => {
-                    slow = slow.saturating_sub(usize::from(was_slow)).min(running.len());
+                Some(ended) = running.next(), if !running.is_empty() => {
+                    if let Some(index) = begun.iter().position(|at| *at == ended) {
+                        begun.swap_remove(index);
+                    }
+                    slow = begun.iter().filter(|at| at.elapsed() >= HANGING_CALL).count();
                     stalled_since = tokio::time::Instant::now();
                 }
                 () = tokio::time::sleep_until(stalled_since + SLOW_CALL),
