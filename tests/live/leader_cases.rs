@@ -22,15 +22,16 @@ use crate::{
     store_cases::{NO_NAMESPACE, keda, make_admin, may_list, start},
 };
 
+/// The environment of an operator that serves a namespace, with its Lease in `home`.
+fn election<'a>(namespace: &'a str, home: &'a str) -> [(&'static str, &'a str); 3] {
+    [("ELPIO_NAMESPACES", namespace), ("POD_NAMESPACE", home), ("ELPIO_LEADER_ELECT", "on")]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_leader_writes_nothing_when_it_resumes() {
     let env = LiveEnv::with("leader-paused", &[NO_NAMESPACE]).await;
     let (cluster, namespace) = (env.cluster, env.namespace.clone());
-    let environment = [
-        ("ELPIO_NAMESPACES", namespace.as_str()),
-        ("POD_NAMESPACE", namespace.as_str()),
-        ("ELPIO_LEADER_ELECT", "on"),
-    ];
+    let environment = election(&namespace, &namespace);
     let users = ["elpio-test-21", "elpio-test-22"];
     for user in users {
         make_admin(&env.client, user).await;
@@ -91,11 +92,7 @@ async fn a_paused_leader_writes_nothing_when_it_resumes() {
 async fn slow_renewals_that_succeed_keep_the_lead() {
     let env = LiveEnv::with("leader-slow", &[NO_NAMESPACE]).await;
     let namespace = env.namespace.clone();
-    let environment = [
-        ("ELPIO_NAMESPACES", namespace.as_str()),
-        ("POD_NAMESPACE", &namespace),
-        ("ELPIO_LEADER_ELECT", "on"),
-    ];
+    let environment = election(&namespace, &namespace);
     let operator = start(env.cluster, "admin", &environment).await;
     wait_until_leading(&operator, TIMEOUT).await;
     let webhook = Webhook::start(env.client.clone(), &namespace).await;
@@ -114,11 +111,7 @@ async fn slow_renewals_that_succeed_keep_the_lead() {
 async fn a_renewal_that_was_answered_late_permits_no_write_beside_the_next_leader() {
     let env = LiveEnv::with("leader-late", &[NO_NAMESPACE]).await;
     let namespace = env.namespace.clone();
-    let environment = [
-        ("ELPIO_NAMESPACES", namespace.as_str()),
-        ("POD_NAMESPACE", &namespace),
-        ("ELPIO_LEADER_ELECT", "on"),
-    ];
+    let environment = election(&namespace, &namespace);
     let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
     let all = [&[("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "localhost")], &environment[..]].concat();
     let mut slow = Operator::spawn(binary(), proxy.kubeconfig(), &all);
@@ -167,9 +160,7 @@ async fn two_installations_in_one_namespace_both_lead() {
     let env = LiveEnv::with("leaders", &[NO_NAMESPACE]).await;
     let (cluster, home) = (env.cluster, env.namespace.clone());
     let namespaces = [cluster.namespace("leaders-a").await, cluster.namespace("leaders-b").await];
-    let environment = |n: usize| {
-        [("ELPIO_NAMESPACES", namespaces[n].as_str()), ("POD_NAMESPACE", &home), ("ELPIO_LEADER_ELECT", "on")]
-    };
+    let environment = |n: usize| election(&namespaces[n], &home);
     let first = start(cluster, "admin", &environment(0)).await;
     let second = start(cluster, "admin", &environment(1)).await;
     wait_until_leading(&first, TIMEOUT).await;

@@ -29,6 +29,15 @@ async fn own(options: ClusterOptions) -> &'static Cluster {
     Box::leak(Box::new(Cluster::start(options).await))
 }
 
+/// The service `web` waits meanwhile.
+async fn knative_goes_and_comes_back(env: &LiveEnv) {
+    Crds::KNATIVE.delete(&env.client).await;
+    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
+    assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
+    env.cluster.apply_crds(&[Crds::KNATIVE]).await;
+    env.ready("web").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn apis_come_and_go() {
     let cluster =
@@ -60,11 +69,7 @@ async fn apis_come_and_go() {
     cluster.apply_crds(&[Crds::CERT_MANAGER]).await;
     env.ready("web").await;
 
-    Crds::KNATIVE.delete(&env.client).await;
-    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
-    assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
-    cluster.apply_crds(&[Crds::KNATIVE]).await;
-    env.ready("web").await;
+    knative_goes_and_comes_back(&env).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,11 +109,7 @@ async fn an_api_that_was_always_served_goes_away() {
     let env = LiveEnv::on(cluster, "withdrawn", &cluster.kubeconfig(), &[]).await;
     env.apply("web", &image("v1")).await;
     env.ready("web").await;
-    Crds::KNATIVE.delete(&env.client).await;
-    let condition = env.condition("web", "Reconciled", "False", "DependencyMissing").await;
-    assert!(condition.message.contains("Knative Serving"), "{}", condition.message);
-    cluster.apply_crds(&[Crds::KNATIVE]).await;
-    env.ready("web").await;
+    knative_goes_and_comes_back(&env).await;
 }
 
 /// From now on this version of `ExternalSecret` is served alone.
