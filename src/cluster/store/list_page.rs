@@ -1,6 +1,6 @@
 //! Decodes a page of a list without the objects that cannot be decoded. Makes no requests.
 
-use kube::core::{ListMeta, ObjectList};
+use kube::core::ObjectList;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -16,20 +16,6 @@ struct Identity {
 struct Name {
     namespace: String,
     name: String,
-}
-
-/// A page without its objects.
-#[derive(Deserialize)]
-struct Head {
-    metadata: ListMeta,
-}
-
-/// The metadata of the page; its objects are skipped.
-///
-/// # Errors
-/// If the page itself cannot be decoded.
-pub fn metadata(text: &[u8]) -> serde_json::Result<ListMeta> {
-    serde_json::from_slice::<Head>(text).map(|page| page.metadata)
 }
 
 /// Decodes a page; one object that cannot be decoded must not hide the others.

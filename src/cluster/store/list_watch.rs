@@ -86,7 +86,7 @@ impl ListWatch {
     }
 
     /// Passes all objects to `take`, page by page, with the resourceVersion of the list. Returns that
-    /// resourceVersion. The API server prepares each page while the one before it is decoded.
+    /// resourceVersion.
     ///
     /// # Errors
     /// [`WatchFailure`].
@@ -94,49 +94,39 @@ impl ListWatch {
         &self,
         mut take: impl FnMut(ResourceVersion, Vec<K>),
     ) -> Result<ResourceVersion, WatchFailure> {
-        let mut limit = PAGE_SIZE;
-        let mut text = self.page(self.list_params(), &mut limit).await?;
+        let (mut params, mut limit) = (self.list_params(), PAGE_SIZE);
         loop {
-            let metadata = list_page::metadata(&text).map_err(failed)?;
-            let version = version_of(metadata.resource_version.as_deref())?;
-            let mut take_page =
-                || list_page::decode(&text).map(|page| take(version, page.items)).map_err(failed);
-            let Some(token) = metadata.continue_.filter(|token| !token.is_empty()) else {
-                take_page()?;
-                return Ok(version);
+            params = params.limit(limit);
+            let Some(page) = in_time(PAGE_TIMEOUT, self.page(&params, limit)).await? else {
+                limit = (limit / PAGE_DIVISOR).max(1);
+                continue;
             };
-            // In this order: the request is sent first.
-            let next = self.page(self.list_params().continue_token(&token), &mut limit);
-            let (next, result) = futures::join!(next, async { take_page() });
-            result?;
-            text = next?;
-        }
-    }
-
-    /// The text of a page of at most `limit` objects; lowers the limit while the page is too large. A page of a
-    /// single object is read whatever its size, which the API server limits.
-    async fn page(&self, params: ListParams, limit: &mut u32) -> Result<Vec<u8>, WatchFailure> {
-        loop {
-            let request = self.request(|request| request.list(&params.clone().limit(*limit)));
-            let max = if *limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
-            if let Some(text) = in_time(PAGE_TIMEOUT, self.text_of(request, max)).await? {
-                return Ok(text);
+            let version = version_of(page.metadata.resource_version.as_deref())?;
+            take(version, page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(version),
             }
-            *limit = (*limit / PAGE_DIVISOR).max(1);
         }
     }
 
-    /// The text of a response; `None` if it is longer than `max`.
-    async fn text_of(
+    /// One page; `None` if it is too large. A page of a single object is read whatever its size, which the
+    /// API server limits.
+    async fn page<K: Clone + DeserializeOwned>(
         &self,
-        request: kube::Result<http::Request<Vec<u8>>>,
-        max: u64,
-    ) -> kube::Result<Option<Vec<u8>>> {
-        let response = self.client.request_stream(request?).await?;
+        params: &ListParams,
+        limit: u32,
+    ) -> kube::Result<Option<ObjectList<K>>> {
+        let request = self.request(|request| request.list(params))?;
+        let response = self.client.request_stream(request).await?;
+        let max = if limit > 1 { MAX_PAGE_BYTES } else { u64::MAX };
         let mut text = Vec::new();
         let read = std::pin::pin!(response).take(max.saturating_add(1)).read_to_end(&mut text).await;
         read.map_err(|error| kube::Error::Service(error.into()))?;
-        Ok((text.len() as u64 <= max).then_some(text))
+        if text.len() as u64 > max {
+            return Ok(None);
+        }
+        list_page::decode(&text).map(Some).map_err(kube::Error::SerdeError)
     }
 
     /// Whether the API server is behind a resourceVersion that it has already shown, as after a restore of
@@ -215,10 +205,6 @@ fn version_of(version: Option<&str>) -> Result<ResourceVersion, WatchFailure> {
     version.and_then(|version| version.parse().ok()).ok_or_else(no_version)
 }
 
-fn failed(error: serde_json::Error) -> WatchFailure {
-    of_error(&kube::Error::SerdeError(error))
-}
-
 fn no_version() -> WatchFailure {
     WatchFailure::Failed("the response has no resourceVersion, or one that is not a number".to_owned())
 }
@@ -235,7 +221,9 @@ async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>
 pub fn of_error(error: &kube::Error) -> WatchFailure {
     match error {
         kube::Error::Api(status) => of_status(status),
-        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => WatchFailure::Failed(error.to_string()),
+        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => {
+            WatchFailure::Failed(error.to_string())
+        }
         _ => WatchFailure::Unreachable(error.to_string()),
     }
 }
