@@ -16,35 +16,22 @@ pub enum WatchFailure {
     Expired,
     /// There was no answer.
     Unreachable(String),
-    /// The API server answered with another error.
-    Failed(String),
-    /// The same, and it asks for a pause.
-    RetryAfter(String, Duration),
+    /// The API server responded with another error, and may ask for a pause.
+    Failed(String, Option<Duration>),
 }
 
 impl WatchFailure {
     /// The failure of a watch that the API server ended within [`MIN_LIFE`].
     #[must_use]
     pub fn ended_at_once() -> Self {
-        Self::Failed("the API server closed the watch immediately".to_owned())
-    }
-
-    /// The API server answered with an error other than those above, and may ask for a pause.
-    #[must_use]
-    pub fn failed(why: String, retry_after: Option<Duration>) -> Self {
-        match retry_after {
-            Some(pause) => Self::RetryAfter(why, pause),
-            None => Self::Failed(why),
-        }
+        Self::Failed("the API server closed the watch immediately".to_owned(), None)
     }
 
     /// The message of the failure, if it has one.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         match self {
-            Self::Forbidden(why) | Self::Unreachable(why) | Self::Failed(why) | Self::RetryAfter(why, _) => {
-                Some(why)
-            }
+            Self::Forbidden(why) | Self::Unreachable(why) | Self::Failed(why, _) => Some(why),
             Self::Absent | Self::Expired => None,
         }
     }
@@ -52,7 +39,7 @@ impl WatchFailure {
     /// The pause that the API server asks for.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        if let Self::RetryAfter(_, pause) = self { *pause } else { Duration::ZERO }
+        if let Self::Failed(_, Some(pause)) = self { *pause } else { Duration::ZERO }
     }
 }
 
@@ -151,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_pause_that_the_api_server_asks_for_is_the_least() {
-        let throttled = WatchFailure::RetryAfter(String::new(), Duration::from_secs(2));
+        let throttled = WatchFailure::Failed(String::new(), Some(Duration::from_secs(2)));
         let (mut backoff, now) = (WatchBackoff::default(), Instant::now());
         let pauses: Vec<u128> = (0..5).map(|_| backoff.record(&throttled, now).as_millis()).collect();
         assert_eq!(pauses, [2000, 2000, 2000, 3200, 6400]);
@@ -182,7 +169,7 @@ mod tests {
             (WatchFailure::Absent, true, 2, true),
             (WatchFailure::Absent, false, 0, true),
             (WatchFailure::Unreachable(String::new()), true, 60, false),
-            (WatchFailure::Failed(String::new()), false, 60, false),
+            (WatchFailure::Failed(String::new(), None), false, 60, false),
         ] {
             let mut backoff = WatchBackoff::default();
             backoff.record(&failure, start);

@@ -206,7 +206,7 @@ fn version_of(version: Option<&str>) -> Result<ResourceVersion, WatchFailure> {
 }
 
 fn no_version() -> WatchFailure {
-    WatchFailure::Failed("the response has no resourceVersion, or one that is not a number".to_owned())
+    WatchFailure::Failed("the response has no resourceVersion, or one that is not a number".to_owned(), None)
 }
 
 async fn in_time<T>(bound: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, WatchFailure> {
@@ -222,7 +222,7 @@ pub fn of_error(error: &kube::Error) -> WatchFailure {
     match error {
         kube::Error::Api(status) => of_status(status),
         kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => {
-            WatchFailure::Failed(error.to_string())
+            WatchFailure::Failed(error.to_string(), None)
         }
         _ => WatchFailure::Unreachable(error.to_string()),
     }
@@ -236,7 +236,7 @@ fn of_status(status: &Status) -> WatchFailure {
         // The API server timed out waiting to reach the resourceVersion.
         504 if status.details.as_ref().is_some_and(too_large) => WatchFailure::Expired,
         code => {
-            WatchFailure::failed(format!("{code} {}: {}", status.reason, status.message), retry_after(status))
+            WatchFailure::Failed(format!("{code} {}: {}", status.reason, status.message), retry_after(status))
         }
     }
 }

@@ -24,7 +24,7 @@ fn object(kind: &str, version: &str) -> Value {
 #[test]
 fn what_an_item_means() {
     let too_large = json!([{"reason": "ResourceVersionTooLarge", "message": "", "field": ""}]);
-    let failed = |code| Err(WatchFailure::Failed(format!("{code} r: m")));
+    let failed = |code| Err(WatchFailure::Failed(format!("{code} r: m"), None));
     let throttled = json!({"type": "ERROR", "object": {"message": "m", "reason": "r", "code": 429,
         "details": {"retryAfterSeconds": 4}}});
     for (event, expected, at) in [
@@ -41,7 +41,7 @@ fn what_an_item_means() {
         (error(403, &json!([])), Err(WatchFailure::Forbidden("m".into())), 10),
         (error(404, &json!([])), Err(WatchFailure::Absent), 10),
         (error(500, &json!([])), failed(500), 10),
-        (throttled, Err(WatchFailure::RetryAfter("429 r: m".into(), Duration::from_secs(4))), 10),
+        (throttled, Err(WatchFailure::Failed("429 r: m".into(), Some(Duration::from_secs(4)))), 10),
     ] {
         let mut version = 10;
         let meaning = advance(item(&event), &mut version).map(|change| match change.unwrap() {

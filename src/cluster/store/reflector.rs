@@ -234,7 +234,7 @@ where
             self.resource_version = None;
             self.absent += 1;
             if self.absent < self.apis.len() {
-                // The age of the next is its own.
+                // The watch of the next version has an age of its own.
                 self.guard = None;
                 self.served = (self.served + 1) % self.apis.len();
                 return;
@@ -278,9 +278,9 @@ where
         match failure {
             WatchFailure::Absent => {
                 let soon = self.served_soon.is_some_and(|until| Instant::now() < until);
-                // Until it counts as absent: the signal of its removal came before the watch ended.
-                let counts = *self.state.borrow() == WatchState::Absent;
-                let pause = if counts && shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
+                // The CRD's deletion is signalled before the watch ends: until the state is `Absent`, retries are quick.
+                let is_absent = *self.state.borrow() == WatchState::Absent;
+                let pause = if is_absent && shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
                 if SharedWatchState::wait_for(pause, signals.crd_change).await {
                     self.served_soon = Some(Instant::now() + SERVED_WITHIN);
                     self.backoff.reset();
@@ -290,7 +290,7 @@ where
                 SharedWatchState::wait_for(pause, signals.permitted).await;
             }
             WatchFailure::Unreachable(_) => shared.wait_until_reachable(pause, signals.reachable).await,
-            WatchFailure::Failed(_) | WatchFailure::RetryAfter(..) | WatchFailure::Expired => {
+            WatchFailure::Failed(..) | WatchFailure::Expired => {
                 shared.wait_after_error(pause, failure.retry_after(), signals.reachable).await;
             }
         }

@@ -58,7 +58,7 @@ pub(super) struct ItemState {
 pub(super) struct Dirty {
     since: Instant,
     trigger: Trigger,
-    /// It waited for its time.
+    /// A timer enqueued the item.
     timed: bool,
 }
 
