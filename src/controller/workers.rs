@@ -7,17 +7,15 @@
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::future::join_all;
-use kube::ResourceExt;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::API_VERSION,
     cluster::{clock, store::resource_version},
     controller::{
         Controller,
         kinds::{Kind, Object},
         predicate::trigger_for,
-        reconcile::ReconcileRequest,
+        reconcile::request::ReconcileRequest,
         workqueue::{
             LANES, Lane, Requeue, WorkItem,
             precedence::{Precedence, PrecedenceGate},
@@ -143,19 +141,15 @@ impl<K: Kind> Controller<K> {
     ) -> (Requeue, Option<u64>) {
         let rollouts = &self.observer.rollouts;
         let rollout = rollouts.current::<K>(object, clock::now());
+        let republish = self.republish.take(&item.key);
+        let request = ReconcileRequest::new(object, &rollout, item, republish.as_ref());
         let info = ReconcileInfo {
-            kind: K::KIND,
-            api_version: API_VERSION,
-            namespace: item.key.namespace.clone(),
-            name: item.key.name.clone(),
-            uid: object.uid().unwrap_or_default(),
+            object: request.reference.clone(),
             generation: object.metadata.generation.unwrap_or(0),
             trigger: item.trigger,
             attempt: item.failures,
             parent: rollout.telemetry.clone(),
         };
-        let republish = self.republish.take(&item.key);
-        let request = ReconcileRequest { object, rollout: &rollout, item, republish: republish.as_ref() };
         // Boxed, because each function that it passes through would hold another copy.
         let reconcile = Box::pin(self.reconciler.reconcile(&request, slot));
         let reconciled = rollouts.metrics.reconcile(&rollouts.traces, info, reconcile).await;

@@ -18,6 +18,7 @@ mod export;
 mod kube;
 mod log;
 pub mod metrics;
+mod object_reference;
 pub mod prometheus;
 pub mod reconcile;
 mod sources;
@@ -35,6 +36,7 @@ pub use crate::telemetry::kube::client_layer::TelemetryLayer;
 pub use crate::telemetry::kube::request_span::drop_as_timed_out;
 pub use crate::telemetry::kube::watch_stream::WatchGuard;
 pub use crate::telemetry::metrics::{Metrics, QueueMetrics};
+pub use crate::telemetry::object_reference::ObjectReference;
 pub use crate::telemetry::prometheus::endpoint::PrometheusEndpoint;
 pub use crate::telemetry::reconcile::late_calls::CallingReconcile;
 pub use crate::telemetry::reconcile::report::{
@@ -46,7 +48,7 @@ pub use crate::telemetry::sources::probes::{QueueStats, ResourceCounts};
 pub use crate::telemetry::trace::build_spans::{BuildSpan, TaskSpan};
 pub use crate::telemetry::trace::rollout_context::{RolloutContext, RolloutSeed, RolloutSpan};
 pub use crate::telemetry::trace::span_ids::SpanIds;
-pub use crate::telemetry::trace::{EventRecord, Traces, current_ids};
+pub use crate::telemetry::trace::{Traces, current_ids};
 
 /// Starts telemetry and installs its subscriber. Call it once, inside a multi-thread tokio runtime.
 ///

@@ -49,6 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const ELPIO_TELEMETRY: &[&str] = &[
     "src/telemetry/catalog/",
     "src/telemetry/trace/build_spans.rs",
+    "src/telemetry/trace/event_records.rs",
     "src/telemetry/trace/rollout_context.rs",
 ];
 

@@ -7,10 +7,12 @@ use elpio_cluster::Cluster;
 use elpio_operator::{
     api::event::NewEvent,
     cluster::events::recorder::{Recorder, Regarding, SERIES_UPDATE_INTERVAL},
-    telemetry::{Identity, Kind, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
+    telemetry::{Identity, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
 };
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, api::ListParams};
+
+use crate::recorder_cases::regarding;
 
 fn silent() -> Telemetry {
     let identity = Identity {
@@ -36,17 +38,7 @@ async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {
     let client = cluster.client().await;
     let telemetry = silent();
     let recorder = Recorder::new(client.clone(), "test", telemetry.metrics(), telemetry.traces());
-    let regarding = Regarding {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: namespace.clone(),
-        name: "web".into(),
-        uid: "11111111-2222-3333-4444-555555555555".into(),
-        generation: 3,
-        rebuild: String::new(),
-        since: None,
-        ids: None,
-    };
+    let regarding = Regarding { generation: 3, ..regarding(namespace.clone()) };
     (recorder, Api::namespaced(client.clone(), &namespace), regarding, namespace, client)
 }
 fn failure(note: &str) -> NewEvent {

@@ -10,7 +10,9 @@ use elpio_operator::{
         object::event_name,
         recorder::{Recorder, Regarding},
     },
-    telemetry::{Identity, Kind, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
+    telemetry::{
+        Identity, Kind, LogConfig, LogFormat, ObjectReference, Telemetry, TelemetryBuilder, TelemetryConfig,
+    },
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace},
@@ -38,6 +40,18 @@ pub struct Setup {
     pub tasks: JoinSet<()>,
 }
 
+/// A service of this namespace.
+pub fn regarding(namespace: String) -> Regarding {
+    let object = ObjectReference {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace,
+        name: "web".into(),
+        uid: "11111111-2222-3333-4444-555555555555".into(),
+    };
+    Regarding { object: object.into(), generation: 1, rebuild: String::new(), since: None, ids: None }
+}
+
 impl Setup {
     pub async fn new(name: &str) -> Self {
         let cluster = Cluster::shared().await;
@@ -47,22 +61,12 @@ impl Setup {
         let mut tasks = JoinSet::new();
         let retrying = recorder.clone();
         tasks.spawn(async move { retrying.run().await });
-        let regarding = Regarding {
-            kind: Kind::ElpioService,
-            api_version: "elpio.io/v1alpha1",
-            namespace,
-            name: "web".into(),
-            uid: "11111111-2222-3333-4444-555555555555".into(),
-            generation: 1,
-            rebuild: String::new(),
-            since: None,
-            ids: None,
-        };
+        let regarding = regarding(namespace);
         Self { proxy, client: cluster.client().await, recorder, telemetry, regarding, tasks }
     }
 
     fn api(&self) -> Api<Event> {
-        Api::namespaced(self.client.clone(), &self.regarding.namespace)
+        Api::namespaced(self.client.clone(), &self.regarding.object.namespace)
     }
 
     pub async fn events(&self) -> Vec<Event> {
@@ -195,7 +199,7 @@ async fn a_flush_retries_and_counts_what_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_under_deletion_loses_no_event() {
     let setup = Setup::new("event-terminating").await;
-    let namespace = &setup.regarding.namespace;
+    let namespace = &setup.regarding.object.namespace;
     // Keeps the namespace from being removed.
     let configs: Api<ConfigMap> = Api::namespaced(setup.client.clone(), namespace);
     let held = json!({"metadata": {"name": "held", "finalizers": ["test.elpio.io/hold"]}});
@@ -239,11 +243,11 @@ async fn a_foreign_event_under_our_name_is_left_alone() {
         let event = json!({"metadata": {"name": name}, "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "Ready",
             "action": "Observe", "note": "not from Elpio", "reportingController": controller, "reportingInstance": "x",
             "regarding": {"apiVersion": "elpio.io/v1alpha1", "kind": "ElpioService", "name": "web",
-                "namespace": setup.regarding.namespace, "uid": uid}});
+                "namespace": setup.regarding.object.namespace, "uid": uid}});
         serde_json::from_value::<Event>(event).unwrap()
     };
     for (controller, uid) in
-        [("else.example.com/x", setup.regarding.uid.as_str()), ("elpio.io/operator", "another-uid")]
+        [("else.example.com/x", setup.regarding.object.uid.as_str()), ("elpio.io/operator", "another-uid")]
     {
         let laid = setup.api().create(&PostParams::default(), &foreign(controller, uid)).await.unwrap();
         let (recorder, _telemetry) = recorder(setup.client.clone());

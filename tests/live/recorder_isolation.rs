@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use elpio_cluster::{Cluster, eventually};
-use elpio_operator::cluster::events::recorder::Regarding;
+use elpio_operator::{cluster::events::recorder::Regarding, telemetry::ObjectReference};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -39,7 +39,8 @@ async fn hang(setup: &Setup, refused: usize) -> Arc<Mutex<usize>> {
 fn enqueue(setup: &Setup, namespace: &str) {
     for n in 0..SERIES {
         let (namespace, uid) = (namespace.to_owned(), format!("{namespace}-{n}"));
-        setup.recorder.enqueue(&Regarding { namespace, uid, ..setup.regarding.clone() }, &ready());
+        let object = ObjectReference { namespace, uid, ..(*setup.regarding.object).clone() };
+        setup.recorder.enqueue(&Regarding { object: object.into(), ..setup.regarding.clone() }, &ready());
     }
 }
 
@@ -67,7 +68,7 @@ async fn beside_calls_that_hang_the_others_follow_each_other_at_once() {
     let setup = Setup::new("event-beside").await;
     let _active = setup.recorder.begin_reconcile();
     hang(&setup, 0).await;
-    enqueue(&setup, &setup.regarding.namespace);
+    enqueue(&setup, &setup.regarding.object.namespace);
     eventually("all Events of the other namespace", TIMEOUT, async || match setup.events().await.len() {
         SERIES => Ok(()),
         written => Err(format!("{written} Events")),

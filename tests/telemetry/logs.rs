@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use elpio_operator::telemetry::{
-    ErrorType, EventRecord, Kind, LogConfig, LogFormat, RolloutSeed, SpanParent, TelemetryBuilder,
+use elpio_operator::{
+    api::event::NewEvent,
+    telemetry::{
+        ErrorType, LogConfig, LogFormat, ObjectReference, RolloutSeed, SpanParent, TelemetryBuilder,
+    },
 };
 use opentelemetry::logs::AnyValue;
 use opentelemetry_sdk::logs::{InMemoryLogExporter, SdkLogRecord};
 
-use super::harness::{Lines, config, failed, harness, harness_with, identity, log, named, settled, wrote};
+use super::harness::{
+    Lines, config, failed, harness, harness_with, identity, log, named, reference, settled, wrote,
+};
 
 const SEED: RolloutSeed<'_> =
     RolloutSeed { uid: "uid-1", generation: 7, rebuild: "", parent: None, tracestate: None };
@@ -95,17 +100,14 @@ async fn long_attributes_of_records_are_cut_where_asked_and_nothing_else_is() {
         harness
             .reconcile(SpanParent::InRollout(rollout), async {
                 tracing::info!(target: "elpio::x", cause = "äöüäöü", attempts = 70_000, "a long message");
-                traces.emit_event(&EventRecord {
-                    kind: Kind::ElpioService,
-                    api_version: "elpio.io/v1alpha1",
-                    namespace: "shop".into(),
-                    name: "cart-cart".into(),
-                    uid: "uid-1".into(),
+                let event = NewEvent {
                     type_: "Normal",
                     reason: "Reconciled",
                     action: "Apply",
                     note: "a long note".into(),
-                });
+                    ..NewEvent::default()
+                };
+                traces.emit_event(&ObjectReference { name: "cart-cart".into(), ..reference() }, &event);
                 settled()
             })
             .await;

@@ -1,11 +1,12 @@
 //! Reconciles after a rollout: told of when there is something to tell, and ids never point to what was not
 //! exported.
 
-use elpio_operator::telemetry::{
-    ErrorType, EventRecord, Kind, ReconcileStep, RolloutSeed, SpanParent, current_ids, step,
+use elpio_operator::{
+    api::event::NewEvent,
+    telemetry::{ErrorType, ReconcileStep, RolloutSeed, SpanParent, current_ids, step},
 };
 
-use super::harness::{failed, harness, harness_with, named, settled, wrote};
+use super::harness::{failed, harness, harness_with, named, reference, settled, wrote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconcile_that_writes_nothing_is_not_exported() {
@@ -87,17 +88,13 @@ async fn the_line_about_a_kept_trace_has_its_ids() {
     assert_eq!(lines[0]["span_id"], root.span_context.span_id().to_string());
 }
 
-fn event() -> EventRecord {
-    EventRecord {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "shop".into(),
-        name: "cart".into(),
-        uid: "uid-1".into(),
+fn event() -> NewEvent {
+    NewEvent {
         type_: "Warning",
         reason: "ReconcileFailed",
         action: "Apply",
         note: "it failed".into(),
+        ..NewEvent::default()
     }
 }
 
@@ -107,7 +104,7 @@ async fn an_event_makes_its_trace_one_that_is_exported() {
     let traces = harness.telemetry.traces();
     harness
         .reconcile(SpanParent::AfterRollout(None), async {
-            traces.emit_event(&event());
+            traces.emit_event(&reference(), &event());
             settled()
         })
         .await;
@@ -149,7 +146,7 @@ async fn unsampled_means_no_id_anywhere() {
             harness
                 .reconcile(location, async {
                     assert_eq!(current_ids(), None);
-                    traces.emit_event(&event());
+                    traces.emit_event(&reference(), &event());
                     wrote()
                 })
                 .await;

@@ -8,14 +8,14 @@ use elpio_operator::{
         RolloutTelemetry,
         kinds::{Object, service::Service},
     },
-    telemetry::{Kind, RolloutContext, RolloutSeed, RolloutSpan, SpanParent},
+    telemetry::{RolloutContext, RolloutSeed, RolloutSpan, SpanParent},
 };
 use jiff::Timestamp;
 use opentelemetry::{Value, trace::Status};
 
 use super::{
     calls::call_headers,
-    harness::{TelemetryHarness, attributes, harness, harness_with, named, settled},
+    harness::{TelemetryHarness, attributes, harness, harness_with, named, reference, settled},
 };
 
 const SEED: RolloutSeed<'_> =
@@ -27,11 +27,7 @@ fn span(ctx: RolloutContext, outcome: RolloutOutcome) -> RolloutSpan {
     let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     RolloutSpan {
         ctx,
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "shop".into(),
-        name: "cart".into(),
-        uid: "uid-1".into(),
+        object: reference(),
         generation: 7,
         engine: Some(Engine::Knative),
         started,

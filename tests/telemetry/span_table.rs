@@ -10,8 +10,8 @@ use elpio_operator::{
     api::{BuildResult, RolloutOutcome},
     foreign::ChildKind,
     telemetry::{
-        BuildSpan, CallingReconcile, ChildStep, ErrorType, Kind, ReconcileReport, ReconcileStep,
-        RolloutContext, RolloutSeed, RolloutSpan, SpanParent, TaskSpan,
+        BuildSpan, CallingReconcile, ChildStep, ErrorType, Kind, ObjectReference, ReconcileReport,
+        ReconcileStep, RolloutContext, RolloutSeed, RolloutSpan, SpanParent, TaskSpan,
         catalog::{
             spans::{Parent, SPANS, find},
             spans_doc,
@@ -25,7 +25,7 @@ use tracing::{Instrument, instrument::WithSubscriber};
 
 use super::{
     calls::call,
-    harness::{TelemetryHarness, attributes, failed, harness, wrote},
+    harness::{TelemetryHarness, attributes, failed, harness, reference, wrote},
     span_rows::{row, state},
 };
 
@@ -110,11 +110,7 @@ fn end(harness: &TelemetryHarness, ctx: RolloutContext, outcome: RolloutOutcome,
         .then(|| "EngineNotReady: the image cannot be pulled".to_owned());
     harness.telemetry.traces().emit_rollout(RolloutSpan {
         ctx,
-        kind: Kind::ElpioFunction,
-        api_version: "elpio.io/v1alpha1",
-        namespace: "shop".into(),
-        name: "cart".into(),
-        uid: "uid-1".into(),
+        object: ObjectReference { kind: Kind::ElpioFunction, ..reference() },
         generation: 7,
         engine: None,
         started: now - Duration::from_secs(9),

@@ -21,6 +21,7 @@ mod published;
 mod queue;
 pub mod recorder;
 mod request;
+mod retry;
 mod series;
 mod state;
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! One Event object: its name, note and annotations, and whether an existing one is Elpio's. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::ObjectReference,
+        core::v1 as core_v1,
         events::v1::{Event, EventSeries},
     },
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::{annotation, event::NewEvent},
-    telemetry::{EventRecord, Kind, SpanIds},
+    telemetry::{ObjectReference, SpanIds},
 };
 
 /// The API server's limit for a note, in bytes.
@@ -25,16 +27,8 @@ pub const CONTROLLER: &str = "elpio.io/operator";
 /// The object that Events are about.
 #[derive(Clone, Debug)]
 pub struct Regarding {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its `apiVersion`.
-    pub api_version: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
+    /// Its reference.
+    pub object: Arc<ObjectReference>,
     /// The generation at the time of the occurrence.
     pub generation: i64,
     /// The newest value of `elpio.io/rebuild`, or "".
@@ -79,7 +73,7 @@ pub enum FoundEvent {
 #[must_use]
 pub fn found_event(found: &Event, regarding: &Regarding) -> FoundEvent {
     let uid = found.regarding.as_ref().and_then(|object| object.uid.as_ref());
-    if found.reporting_controller.as_deref() != Some(CONTROLLER) || uid != Some(&regarding.uid) {
+    if found.reporting_controller.as_deref() != Some(CONTROLLER) || uid != Some(&regarding.object.uid) {
         return FoundEvent::Foreign;
     }
     let first = found.event_time.as_ref().map(|at| at.0);
@@ -103,17 +97,18 @@ pub fn build_event(
         ]
         .into()
     });
-    let related = event.related.clone().map(|child| ObjectReference {
+    let object = &*regarding.object;
+    let related = event.related.clone().map(|child| core_v1::ObjectReference {
         api_version: Some(child.api_version),
         kind: Some(child.kind),
         name: Some(child.name),
-        namespace: Some(regarding.namespace.clone()),
-        ..ObjectReference::default()
+        namespace: Some(object.namespace.clone()),
+        ..core_v1::ObjectReference::default()
     });
     Event {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            namespace: Some(regarding.namespace.clone()),
+            namespace: Some(object.namespace.clone()),
             annotations,
             ..ObjectMeta::default()
         },
@@ -122,13 +117,13 @@ pub fn build_event(
         reason: Some(event.reason.to_owned()),
         action: Some(event.action.to_owned()),
         note: Some(event_note(&event.note, ids.map(SpanIds::trace_id).as_deref())),
-        regarding: Some(ObjectReference {
-            api_version: Some(regarding.api_version.to_owned()),
-            kind: Some(regarding.kind.as_str().to_owned()),
-            name: Some(regarding.name.clone()),
-            namespace: Some(regarding.namespace.clone()),
-            uid: Some(regarding.uid.clone()),
-            ..ObjectReference::default()
+        regarding: Some(core_v1::ObjectReference {
+            api_version: Some(object.api_version.to_owned()),
+            kind: Some(object.kind.as_str().to_owned()),
+            name: Some(object.name.clone()),
+            namespace: Some(object.namespace.clone()),
+            uid: Some(object.uid.clone()),
+            ..core_v1::ObjectReference::default()
         }),
         related,
         reporting_controller: Some(CONTROLLER.to_owned()),
@@ -136,22 +131,6 @@ pub fn build_event(
         series: (counted.count > 1)
             .then_some(EventSeries { count: counted.count, last_observed_time: MicroTime(counted.last) }),
         ..Event::default()
-    }
-}
-
-/// The same occurrence as a log record.
-#[must_use]
-pub fn event_record(regarding: &Regarding, event: &NewEvent) -> EventRecord {
-    EventRecord {
-        kind: regarding.kind,
-        api_version: regarding.api_version,
-        namespace: regarding.namespace.clone(),
-        name: regarding.name.clone(),
-        uid: regarding.uid.clone(),
-        type_: event.type_,
-        reason: event.reason,
-        action: event.action,
-        note: event.note.clone(),
     }
 }
 
@@ -165,15 +144,16 @@ pub fn event_name(regarding: &Regarding, event: &NewEvent) -> String {
         .as_ref()
         .map(|r| format!("{}/{}/{}", r.api_version, r.kind, r.name))
         .unwrap_or_default();
-    let Regarding { uid, rebuild, .. } = regarding;
-    let parts = [uid, &generation, rebuild, event.type_, event.reason, event.action, &related, &event.cause];
+    let Regarding { object, rebuild, .. } = regarding;
+    let parts =
+        [&object.uid, &generation, rebuild, event.type_, event.reason, event.action, &related, &event.cause];
     // Without a cause, the name stays as earlier versions derived it.
     for part in &parts[..parts.len() - usize::from(event.cause.is_empty())] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
     let digest = hash.finalize().iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-    format!("{}.{digest:016x}", regarding.name)
+    format!("{}.{digest:016x}", object.name)
 }
 
 /// The next name to try when foreign Events have taken the earlier ones.

@@ -2,7 +2,7 @@
 use super::*;
 use crate::{
     api::event::Related,
-    cluster::events::testing::{event, regarding},
+    cluster::events::testing::{event, regarding, regarding_uid},
 };
 
 #[test]
@@ -11,7 +11,7 @@ fn the_name_depends_on_what_happened_and_not_on_the_note() {
     assert!(name.starts_with("web.") && name.len() == 20, "{name}");
     assert_eq!(name, event_name(&regarding(), &NewEvent { note: "other".into(), ..event() }));
     for other in [
-        event_name(&Regarding { uid: "v".into(), ..regarding() }, &event()),
+        event_name(&regarding_uid("v"), &event()),
         event_name(&Regarding { generation: 2, ..regarding() }, &event()),
         event_name(&Regarding { rebuild: "x".into(), ..regarding() }, &event()),
         event_name(&regarding(), &NewEvent { type_: "Warning", ..event() }),
@@ -64,7 +64,7 @@ fn an_event_is_ours_by_its_controller_and_its_object() {
     );
     let of_another = Event { reporting_controller: Some("else".into()), ..own.clone() };
     assert_eq!(found_event(&of_another, &regarding()), FoundEvent::Foreign);
-    assert_eq!(found_event(&own, &Regarding { uid: "v".into(), ..regarding() }), FoundEvent::Foreign);
+    assert_eq!(found_event(&own, &regarding_uid("v")), FoundEvent::Foreign);
     assert_eq!(found_event(&Event { regarding: None, ..own }, &regarding()), FoundEvent::Foreign);
 }
 

@@ -1,6 +1,6 @@
 //! The order of calls for Events: after children and statuses, with namespaces taking turns. An Event waits in a
-//! queue and blocks no reconcile. While reconciles run, one call runs at a time, or more if many wait; while Events are
-//! held, none does. It knows Events only by their keys.
+//! queue and blocks no reconcile. While reconciles run, calls are few: none at first, one at a time once Events have
+//! waited for long, and more if many wait. It knows Events only by their keys.
 
 use std::{
     collections::HashMap,
@@ -18,6 +18,9 @@ use crate::cluster::{ObjectKey, round_robin::RoundRobin};
 
 /// Concurrent calls while no reconcile runs.
 pub(super) const CONCURRENT_WRITES: usize = 16;
+
+/// While reconciles run, no call runs until Events have waited for this long.
+const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// While reconciles run, each of this many waiting Events allows one more concurrent call.
 const BACKLOG: usize = 2048;
@@ -39,6 +42,8 @@ pub(super) struct EventQueue {
 struct Calls {
     /// By the Event's key.
     waiting: RoundRobin<ObjectKey>,
+    /// Since when some wait.
+    waiting_since: Option<Instant>,
     /// How many calls run, by namespace.
     running: HashMap<String, usize>,
 }
@@ -83,7 +88,9 @@ impl Drop for ActiveReconcileGuard {
 
 impl EventQueue {
     pub(super) fn push(&self, event: ObjectKey) {
-        self.calls.lock().waiting.push(event.namespace.clone(), event);
+        let Calls { waiting, waiting_since, .. } = &mut *self.calls.lock();
+        waiting_since.get_or_insert_with(Instant::now);
+        waiting.push(event.namespace.clone(), event);
         self.wake.notify_one();
     }
 
@@ -100,13 +107,14 @@ impl EventQueue {
     /// The next call. A namespace gets at most half of what the others leave: where a webhook holds the calls of
     /// some, there is a slot for one more.
     pub(super) fn pop(&self) -> Option<CallSlot<'_>> {
-        let Calls { waiting, running } = &mut *self.calls.lock();
+        let Calls { waiting, waiting_since, running } = &mut *self.calls.lock();
         let free = CONCURRENT_WRITES.saturating_sub(running.values().sum());
         let running_of = |namespace: &str| running.get(namespace).copied().unwrap_or_default();
         let event = waiting.pop_where(|namespace, _| running_of(namespace) < free)?;
         if waiting.is_empty() {
             // Gives back the memory that a burst needed.
             *waiting = RoundRobin::default();
+            *waiting_since = None;
         }
         *running.entry(event.namespace.clone()).or_default() += 1;
         Some(CallSlot { queue: self, event })
@@ -122,8 +130,13 @@ impl EventQueue {
         if !is_held && self.reconciles.count.load(Ordering::Acquire) == 0 {
             return CONCURRENT_WRITES;
         }
-        let waiting = self.calls.lock().waiting.len();
-        let calls = if is_held { waiting / HELD_BACKLOG } else { 1 + waiting / BACKLOG };
+        let Calls { waiting, waiting_since, .. } = &*self.calls.lock();
+        let is_late = waiting_since.is_some_and(|since| since.elapsed() >= MAX_DELAY);
+        let calls = if is_held {
+            waiting.len() / HELD_BACKLOG
+        } else {
+            usize::from(is_late) + waiting.len() / BACKLOG
+        };
         calls.min(CONCURRENT_WRITES)
     }
 }
@@ -141,22 +154,34 @@ mod tests {
         let queue = EventQueue::default();
         assert_eq!(queue.allowed(), CONCURRENT_WRITES);
         let (first, second) = (queue.begin_reconcile(), queue.begin_reconcile());
-        assert_eq!(queue.allowed(), 1);
+        assert_eq!(queue.allowed(), 0);
         drop(first);
-        assert_eq!(queue.allowed(), 1, "another one writes");
+        (0..BACKLOG * 3).for_each(|n| queue.push(event("a", n)));
+        assert_eq!(queue.allowed(), 3, "many wait");
         queue.hold(Duration::from_mins(1));
         assert_eq!(queue.allowed(), 0);
-        queue.hold(Duration::ZERO);
-        assert_eq!(queue.allowed(), 1, "the time is over");
-        (0..BACKLOG * 3).for_each(|n| queue.push(event("a", n)));
-        assert_eq!(queue.allowed(), 4, "they do not starve");
-        queue.hold(Duration::from_mins(1));
         drop(second);
         assert_eq!(queue.allowed(), 0, "another one that goes first may follow");
         (0..BACKLOG).for_each(|n| queue.push(event("a", n)));
-        assert_eq!(queue.allowed(), 1, "they do not starve");
+        assert_eq!(queue.allowed(), 1, "very many wait");
         queue.hold(Duration::ZERO);
-        assert_eq!(queue.allowed(), CONCURRENT_WRITES);
+        assert_eq!(queue.allowed(), CONCURRENT_WRITES, "no reconcile runs");
+    }
+
+    #[test]
+    fn events_do_not_wait_for_ever() {
+        let queue = EventQueue::default();
+        let _running = queue.begin_reconcile();
+        (0..2).for_each(|n| queue.push(event("a", n)));
+        assert_eq!(queue.allowed(), 0);
+        queue.calls.lock().waiting_since = Instant::now().checked_sub(MAX_DELAY);
+        assert_eq!(queue.allowed(), 1);
+        queue.push(event("b", 1));
+        drop(queue.pop());
+        assert_eq!(queue.allowed(), 1, "some still wait");
+        std::iter::from_fn(|| queue.pop()).for_each(drop);
+        queue.push(event("a", 3));
+        assert_eq!(queue.allowed(), 0, "this one is new");
     }
 
     #[test]

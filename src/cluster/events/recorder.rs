@@ -30,7 +30,7 @@ use crate::{
         client::call::{ApiCall, ApiError, call_with_timeout},
         clock::now,
         events::{
-            object::{EventCount, alternative_name, build_event, event_record, found_event, truncate},
+            object::{EventCount, alternative_name, build_event, found_event, truncate},
             queue::{ActiveReconcileGuard, CallSlot, EventQueue},
             request::send,
             state::RecorderState,
@@ -99,7 +99,7 @@ impl Recorder {
     /// Queues one occurrence for [`Recorder::run`].
     pub fn enqueue(&self, regarding: &Regarding, event: &NewEvent) {
         if let Some(name) = self.0.add(regarding, event) {
-            self.0.queue.push(ObjectKey { namespace: regarding.namespace.clone(), name });
+            self.0.queue.push(ObjectKey { namespace: regarding.object.namespace.clone(), name });
         }
     }
 
@@ -160,7 +160,7 @@ impl RecorderParts {
             return None;
         }
         let ids = regarding.ids.or_else(current_ids);
-        self.traces.emit_event(&event_record(regarding, event));
+        self.traces.emit_event(&regarding.object, event);
         let caller = CallingReconcile::current();
         let (name, action) = self.state.lock().add(regarding, event, ids, caller, now(), Instant::now());
         let outcome = match action {

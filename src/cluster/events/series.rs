@@ -4,32 +4,30 @@
 //! The first and second occurrence and the first one after [`SERIES_UPDATE_INTERVAL`] need a call; the others
 //! are counted and written with the next call. A failed call is retried after a back-off.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use crate::{
     api::event::NewEvent,
-    backoff::ExponentialBackoff,
     cluster::{
         ObjectKey,
         events::{
             counts::SeriesCounts,
             object::{FoundEvent, Regarding},
+            retry::Retry,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
         },
     },
-    telemetry::{CallingReconcile, EventOutcome, SpanIds},
+    telemetry::{CallingReconcile, EventOutcome, ObjectReference, SpanIds},
 };
 
 /// From the third occurrence on, a series is written at most once per interval, and once more after it has
 /// been quiet for one.
 pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The back-off of a failed call, and the limits of its retries.
-const BACKOFF: ExponentialBackoff = ExponentialBackoff::new(Duration::from_secs(1), Duration::from_secs(10));
-const MAX_ATTEMPTS: u32 = 16;
-const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
 /// How many alternative names are tried if foreign Events have taken ours.
 const MAX_NAME_ATTEMPTS: u32 = 4;
@@ -39,7 +37,7 @@ const MAX_NAME_ATTEMPTS: u32 = 4;
 pub struct Series {
     type_: &'static str,
     reason: &'static str,
-    namespace: String,
+    object: Arc<ObjectReference>,
     /// Kept until the Event exists.
     pending: Option<Box<PendingEvent>>,
     counts: SeriesCounts,
@@ -56,13 +54,6 @@ pub struct Series {
     deferred_until: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    attempts: u32,
-    first_failed: Instant,
-    at: Instant,
-}
-
 impl Series {
     /// A series with these counts.
     #[must_use]
@@ -70,7 +61,7 @@ impl Series {
         Self {
             type_: event.type_,
             reason: event.reason,
-            namespace: regarding.namespace.clone(),
+            object: regarding.object.clone(),
             pending: None,
             counts,
             last_trace: None,
@@ -143,7 +134,7 @@ impl Series {
         Some(EventWrite {
             type_: self.type_,
             reason: self.reason,
-            namespace: self.namespace.clone(),
+            namespace: self.object.namespace.clone(),
             pending: self.pending.as_deref().filter(|_| creates).cloned(),
             names_taken: self.counts.names_taken,
             count: self.counts.count,
@@ -171,7 +162,7 @@ impl Series {
             }
             EventWriteResult::NamespaceGone => NextStep::Forget(Vec::new()),
             EventWriteResult::Failed(retry_after) => {
-                self.retry = self.next_retry(retry_after, now);
+                self.retry = Retry::next(self.retry, retry_after, now);
                 if self.retry.is_some() {
                     return NextStep::Done(Vec::new());
                 }
@@ -183,7 +174,7 @@ impl Series {
     /// Records that a call was cancelled. It may have reached the API server, so it is due again.
     pub fn cancel(&mut self, now: Instant) {
         self.in_flight = false;
-        self.retry = self.next_retry(None, now).or(self.retry);
+        self.retry = Retry::next(self.retry, None, now).or(self.retry);
     }
 
     /// Whether its call waits in the queue.
@@ -218,7 +209,7 @@ impl Series {
     /// The key of the Event of this name.
     #[must_use]
     pub fn key(&self, name: String) -> ObjectKey {
-        ObjectKey { namespace: self.namespace.clone(), name }
+        ObjectKey { namespace: self.object.namespace.clone(), name }
     }
 
     /// The counts of the series.
@@ -284,14 +275,6 @@ impl Series {
     fn close(&mut self, outcome: EventOutcome) -> Vec<(EventOutcome, u32)> {
         (self.pending, self.caller) = (None, None);
         vec![(outcome, std::mem::take(&mut self.open))]
-    }
-
-    fn next_retry(&self, retry_after: Option<Duration>, now: Instant) -> Option<Retry> {
-        let (attempts, first_failed) =
-            self.retry.map_or((1, now), |retry| (retry.attempts + 1, retry.first_failed));
-        let at = now + retry_after.unwrap_or_default().max(BACKOFF.delay(attempts - 1));
-        let in_time = attempts < MAX_ATTEMPTS && at <= first_failed + RETRY_WINDOW;
-        in_time.then_some(Retry { attempts, first_failed, at })
     }
 }
 

@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::{
-    cluster::events::testing::{event, regarding},
+    cluster::events::{
+        retry::MAX_ATTEMPTS,
+        testing::{event, regarding},
+    },
     telemetry::EventOutcome::*,
 };
 

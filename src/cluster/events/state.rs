@@ -83,7 +83,7 @@ impl RecorderState {
         let was_due = series.due_at();
         let mut action = series.add(regarding.since, ids.as_ref(), at, now);
         if action == PublishAction::Write {
-            let uid = self.hasher.hash_one(&regarding.uid);
+            let uid = self.hasher.hash_one(&regarding.object.uid);
             let budget = self.budgets.entry(uid).or_insert_with(|| Budget::new(now));
             if self.queued < queue_limit(event.type_) && budget.take(event.type_, now) {
                 series.open(regarding, event, ids);

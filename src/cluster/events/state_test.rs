@@ -6,7 +6,7 @@ use crate::{
     cluster::events::{
         object::FoundEvent,
         series::SERIES_UPDATE_INTERVAL,
-        testing::{event, regarding},
+        testing::{event, regarding_uid},
     },
     telemetry::EventOutcome,
 };
@@ -22,7 +22,7 @@ fn add_typed(
     now: Instant,
 ) -> (String, PublishAction) {
     let event = NewEvent { type_, ..event() };
-    state.add(&Regarding { uid: uid.into(), ..regarding() }, &event, None, None, Timestamp::UNIX_EPOCH, now)
+    state.add(&regarding_uid(uid), &event, None, None, Timestamp::UNIX_EPOCH, now)
 }
 
 fn write(state: &mut RecorderState, name: &str, result: EventWriteResult, now: Instant) -> NextStep {

@@ -7,11 +7,13 @@ pub mod service;
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{ElpioFunction, ElpioService, LenientObject, RolloutStatus, StatusParts, stored::SpecOf},
+    api::{
+        API_VERSION, ElpioFunction, ElpioService, LenientObject, RolloutStatus, StatusParts, stored::SpecOf,
+    },
     cluster::{
         apply::Applier,
         events::recorder::Recorder,
@@ -27,11 +29,23 @@ use crate::{
     foreign::ChildKind,
     render::{Defaults, Desired, FieldError, Owner, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate, build::FinishedBuild},
-    telemetry,
+    telemetry::{self, ObjectReference},
 };
 
 /// An object of a kind, as stored by the watch.
 pub type Object<K> = LenientObject<<K as Kind>::Spec, <K as Kind>::Status>;
+
+/// The reference to an object.
+#[must_use]
+pub fn object_reference<K: Kind>(object: &Object<K>) -> ObjectReference {
+    ObjectReference {
+        kind: K::KIND,
+        api_version: API_VERSION,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+    }
+}
 
 /// The object being reconciled, and its rollout.
 #[derive(Clone, Copy, Debug)]

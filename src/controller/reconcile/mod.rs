@@ -4,8 +4,8 @@
 mod attempt;
 pub mod failure;
 pub mod merge_patch;
-mod owner;
 pub mod pruned;
+pub mod request;
 pub mod result;
 pub mod rollout_telemetry;
 mod status_write;
@@ -32,22 +32,20 @@ use crate::{
         store::{ObjectStore, children::ChildStore, watch_handle::WatchState},
     },
     controller::{
-        event_republish::Republish,
         hosts::{self, HostClaim, HostClaims},
         kinds::{Kind, Object, ReconcileContext},
         observer::ObjectObserver,
         reconcile::{
             attempt::{Attempt, SpecOutcome},
-            owner::{OwnerMeta, is_owner_known},
             pruned::PrunedStatuses,
-            result::{ReconcileResult, event_reference, reconcile_panicked, status_write_failed},
-            rollout_telemetry::RolloutState,
+            request::{ReconcileRequest, is_owner_known},
+            result::{ReconcileResult, reconcile_panicked, status_write_failed},
             status_write::StatusWrite,
         },
-        workqueue::{WorkItem, slots::WorkerSlot},
+        workqueue::slots::WorkerSlot,
     },
     foreign::ChildKind,
-    render::{Defaults, FieldError},
+    render::{Defaults, FieldError, applied::LiveChildren},
     status::{Observation, StatusInput, StatusUpdate},
     telemetry::{ReconcilePanicked, ReconcileStep, Trigger, step},
 };
@@ -79,19 +77,6 @@ pub struct Reconciler<K: Kind> {
     pub hosts: HostClaims,
 }
 
-/// One object to reconcile.
-#[derive(Debug)]
-pub struct ReconcileRequest<'a, K: Kind> {
-    /// The object, from the store.
-    pub object: &'a Object<K>,
-    /// Its rollout.
-    pub rollout: &'a RolloutState,
-    /// Its trigger, and how often it has failed.
-    pub item: &'a WorkItem,
-    /// After a start or a take-over: the Events of recent transitions that are to be published again.
-    pub republish: Option<&'a Republish>,
-}
-
 /// The most severe type of Event that a reconcile published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Published {
@@ -119,7 +104,7 @@ impl<K: Kind> Reconciler<K> {
             Ok(result) => result,
             Err(payload) => {
                 let event = reconcile_panicked(&ReconcilePanicked::from_payload(&*payload));
-                let regarding = event_reference::<K>(request.object);
+                let regarding = request.regarding();
                 let publish = Box::pin(self.recorder.publish(&regarding, &event));
                 let _ = slot.while_writing(tokio::time::timeout(EVENT_TIMEOUT, publish)).await;
                 resume_unwind(payload)
@@ -153,10 +138,11 @@ impl<K: Kind> Reconciler<K> {
         request: &ReconcileRequest<'_, K>,
         slot: &mut WorkerSlot,
     ) -> Result<Attempt<K::Status>, ReconcileResult> {
-        let owner = OwnerMeta::of::<K>(request.object);
-        let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(&owner.uid)); // no I/O
-        let defaults = self.defaults(&owner.namespace);
-        let ctx = owner.context::<K>(request, &live, &defaults);
+        let (owner, now) = (request.owner(), clock::now());
+        let live = step(ReconcileStep::Observe).in_scope(|| self.children.controlled_by(owner.uid)); // no I/O
+        let (defaults, grandchildren) = (&self.defaults(owner.namespace), &LiveChildren::new());
+        let (live, rollout) = (&live, &request.rollout.status);
+        let ctx = ReconcileContext { owner, live, grandchildren, rollout, defaults, now };
         let applied = match step(ReconcileStep::Validate).in_scope(|| self.validate(request.object)) {
             // render: pure; apply: I/O
             Ok(valid) => slot.while_writing(Box::pin(self.apply(&ctx, request.object, valid))).await,
@@ -167,7 +153,7 @@ impl<K: Kind> Reconciler<K> {
         }
         let input = self.status_input(request);
         let update = self.compute_status(&ctx, request.object, &applied, &input); // pure
-        Ok(Attempt::new::<K>(applied, update, request.object, &live))
+        Ok(Attempt::new::<K>(applied, update, request.object, live))
     }
 
     /// Pure.
@@ -270,7 +256,7 @@ impl<K: Kind> Reconciler<K> {
         events: &[NewEvent],
         written: &StatusWrite,
     ) -> Published {
-        let mut regarding = event_reference::<K>(request.object);
+        let mut regarding = request.regarding();
         let events: Vec<NewEvent> = match written {
             StatusWrite::Stale => return Published::Nothing,
             // The transitions are not stored: the next attempt finds them again.

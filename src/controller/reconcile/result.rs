@@ -3,26 +3,21 @@
 use std::{borrow::Borrow, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use crate::{
     api::{
-        API_VERSION, Engine, StatusParts,
+        Engine, StatusParts,
         condition::{kind, reason},
         event::{NewEvent, action, event_type},
     },
-    cluster::{
-        apply::result::ApplyResult, client::call::ApiError, clock, events::recorder::Regarding,
-        store::resource_version,
-    },
+    cluster::{apply::result::ApplyResult, client::call::ApiError, clock, store::resource_version},
     controller::{
-        kinds::{Kind, Object},
+        kinds::Kind,
         reconcile::{
             Published, ReconcileRequest,
             attempt::{Attempt, SpecOutcome},
             failure::FailureSummary,
-            rollout_telemetry::newest_rebuild,
             status_write::StatusWrite,
         },
         workqueue::{Requeue, retry},
@@ -185,21 +180,6 @@ fn apply_counts(apply_result: &ApplyResult) -> Vec<(ChildKind, ApplyOutcome)> {
         _ => None,
     });
     outcomes.chain(apply_result.applied.deleted.iter().map(|id| (id.kind, ApplyOutcome::Deleted))).collect()
-}
-
-/// The object reference for Events.
-pub fn event_reference<K: Kind>(object: &Object<K>) -> Regarding {
-    Regarding {
-        kind: K::KIND,
-        api_version: API_VERSION,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or(0),
-        rebuild: newest_rebuild::<K>(object).to_owned(),
-        since: None,
-        ids: None,
-    }
 }
 
 #[cfg(test)]

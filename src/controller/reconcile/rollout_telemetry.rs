@@ -8,12 +8,12 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        API_VERSION, Engine, RolloutOutcome, RolloutStatus, StatusParts, TraceParent, annotation,
+        Engine, RolloutOutcome, RolloutStatus, StatusParts, TraceParent, annotation,
         condition::{self, Condition},
         policy::TraceParentPolicy,
     },
     cluster::client::error_class::is_of_author,
-    controller::kinds::{Kind, Object},
+    controller::kinds::{Kind, Object, object_reference},
     status::{
         build::{FinishedBuild, FinishedTask},
         conditions::find_condition,
@@ -185,11 +185,7 @@ impl RolloutTelemetry {
         let link = rollout.parent.clone().filter(|caller| !is_same_trace(caller, own));
         self.traces.emit_rollout(RolloutSpan {
             ctx: ctx.clone(),
-            kind: K::KIND,
-            api_version: API_VERSION,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
+            object: object_reference::<K>(object),
             generation: rollout.generation,
             engine: engine::<K>(object, end),
             started: SystemTime::from(started),

@@ -126,10 +126,10 @@ impl Fields {
     fn add_context(&mut self) {
         if let Some(reconcile) = current_reconcile() {
             let object = reconcile.object;
-            self.add("kind", object.kind.into());
+            self.add("kind", object.kind.as_str().into());
             self.add("namespace", object.namespace.as_str().into());
             self.add("name", object.name.as_str().into());
-            self.add("generation", object.generation.into());
+            self.add("generation", reconcile.generation.into());
         }
         if let Some(ids) = ids_if_kept() {
             self.add("trace_id", ids.trace_id().into());

@@ -80,15 +80,8 @@ impl LogProcessor for ObjectLogProcessor {
             record.add_attributes([("exception.type", class), ("exception.message", message)]);
         }
         if let Some(reconcile) = current_reconcile().filter(|_| record.event_name() != Some("k8s.event")) {
-            let object = reconcile.object;
-            record.add_attributes([
-                ("k8s.namespace.name", AnyValue::from(object.namespace.clone())),
-                ("k8s.object.kind", AnyValue::from(object.kind)),
-                ("k8s.object.api_version", AnyValue::from(object.api_version)),
-                ("k8s.object.name", AnyValue::from(object.name.clone())),
-                ("k8s.object.uid", AnyValue::from(object.uid.clone())),
-                ("elpio.generation", AnyValue::from(object.generation)),
-            ]);
+            record.add_attributes(reconcile.object.attributes::<AnyValue>());
+            record.add_attribute("elpio.generation", reconcile.generation);
         }
         if let Some(limited) = self.within_limits(record) {
             *record = limited;

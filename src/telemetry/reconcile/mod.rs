@@ -30,7 +30,7 @@ use crate::telemetry::{
     },
     trace::{
         Traces,
-        context::{CurrentReconcile, DeferredSampling, ReconciledObject, SPAN_TARGET, ids_of},
+        context::{CurrentReconcile, DeferredSampling, SPAN_TARGET, ids_of},
         rollout_parent,
     },
 };
@@ -72,7 +72,7 @@ struct InFlightGuard {
 
 impl InFlightGuard {
     fn begin(instruments: Option<Arc<Instruments>>, info: &ReconcileInfo) -> Self {
-        let kind = info.kind;
+        let kind = info.object.kind;
         if let Some(on) = &instruments {
             on.reconcile_active.add(1, [kind.into()]);
             on.reconcile_triggers.add(1, [kind.into(), info.trigger.into()]);
@@ -113,24 +113,17 @@ impl Drop for InFlightGuard {
 
 /// Opens the span of a reconcile. The parent must be set before the span is first entered.
 fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSampling>) {
-    let object = ReconciledObject {
-        kind: info.kind.as_str(),
-        api_version: info.api_version,
-        namespace: info.namespace.clone(),
-        name: info.name.clone(),
-        uid: info.uid.clone(),
-        generation: info.generation,
-    };
+    let object = &*info.object;
     let span = tracing::info_span!(
         target: SPAN_TARGET,
         parent: None,
         "reconcile",
-        otel.name = RECONCILE.name_for(info.kind.as_str()),
-        k8s.namespace.name = info.namespace,
-        k8s.object.kind = info.kind.as_str(),
-        k8s.object.api_version = info.api_version,
-        k8s.object.name = info.name,
-        k8s.object.uid = info.uid,
+        otel.name = RECONCILE.name_for(object.kind.as_str()),
+        k8s.namespace.name = object.namespace,
+        k8s.object.kind = object.kind.as_str(),
+        k8s.object.api_version = object.api_version,
+        k8s.object.name = object.name,
+        k8s.object.uid = object.uid,
         elpio.generation = info.generation,
         elpio.trigger = info.trigger.as_str(),
         elpio.attempt = i64::from(info.attempt),
@@ -145,7 +138,8 @@ fn start_span(traces: &Traces, info: &ReconcileInfo) -> (Span, Option<DeferredSa
     };
     let is_random = matches!(&info.parent, SpanParent::InRollout(ctx) if ctx.is_random());
     let reconcile = CurrentReconcile {
-        object: Arc::new(object),
+        object: info.object.clone(),
+        generation: info.generation,
         sampling: sampling.clone(),
         is_random,
         tracer: traces.inner.exports.then(|| traces.inner.tracer.clone()),
@@ -193,9 +187,9 @@ fn log_result(info: &ReconcileInfo, report: &ReconcileReport, took: Duration) {
     macro_rules! line {
         ($level:ident, $text:literal $(, $key:literal = $value:expr)*) => {
             tracing::$level!(
-                kind = info.kind.as_str(),
-                namespace = info.namespace.as_str(),
-                name = info.name.as_str(),
+                kind = info.object.kind.as_str(),
+                namespace = info.object.namespace.as_str(),
+                name = info.object.name.as_str(),
                 generation = info.generation,
                 outcome = report.outcome.as_str(),
                 trigger = info.trigger.as_str(),

@@ -1,25 +1,18 @@
 //! The input and the report of a reconcile, for its wrapper; types only.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use crate::telemetry::{
-    catalog::attributes::{ApplyOutcome, ChildKind, ErrorType, Kind, ReconcileOutcome, Trigger},
+    catalog::attributes::{ApplyOutcome, ChildKind, ErrorType, ReconcileOutcome, Trigger},
+    object_reference::ObjectReference,
     trace::rollout_context::RolloutContext,
 };
 
 /// The input of the wrapper.
 #[derive(Clone, Debug)]
 pub struct ReconcileInfo {
-    /// The object's kind.
-    pub kind: Kind,
-    /// Its `apiVersion`.
-    pub api_version: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
+    /// The object.
+    pub object: Arc<ObjectReference>,
     /// Its `metadata.generation`.
     pub generation: i64,
     /// The trigger of this reconcile.

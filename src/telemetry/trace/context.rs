@@ -7,27 +7,21 @@ use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_sdk::trace::SdkTracer;
 use parking_lot::Mutex;
 
-use crate::telemetry::trace::span_ids::{SpanIds, TraceParent, traceparent_of};
+use crate::telemetry::{
+    object_reference::ObjectReference,
+    trace::span_ids::{SpanIds, TraceParent, traceparent_of},
+};
 
 /// The target of the spans of reconciles and steps: the layer that exports spans accepts only this target,
 /// whatever `RUST_LOG` is.
 pub(in crate::telemetry) const SPAN_TARGET: &str = "elpio::span";
 
-/// The object being reconciled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) struct ReconciledObject {
-    pub(in crate::telemetry) kind: &'static str,
-    pub(in crate::telemetry) api_version: &'static str,
-    pub(in crate::telemetry) namespace: String,
-    pub(in crate::telemetry) name: String,
-    pub(in crate::telemetry) uid: String,
-    pub(in crate::telemetry) generation: i64,
-}
-
 /// In the context of a reconcile and of every span within it.
 #[derive(Clone, Debug)]
 pub(in crate::telemetry) struct CurrentReconcile {
-    pub(in crate::telemetry) object: Arc<ReconciledObject>,
+    pub(in crate::telemetry) object: Arc<ObjectReference>,
+    /// The object's `metadata.generation`.
+    pub(in crate::telemetry) generation: i64,
     /// Present while it is undecided whether this trace is exported.
     pub(in crate::telemetry) sampling: Option<DeferredSampling>,
     /// Whether the trace ID is random, from the caller's flags; the SDK keeps only the sampled flag.

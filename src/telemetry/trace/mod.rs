@@ -3,6 +3,7 @@
 
 pub mod build_spans;
 pub(in crate::telemetry) mod context;
+mod event_records;
 pub(in crate::telemetry) mod exception;
 pub(in crate::telemetry) mod ids;
 pub mod rollout_context;
@@ -17,20 +18,18 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, KeyValue,
-    logs::{AnyValue, LogRecord as _, Logger as _, Severity},
+    Context, KeyValue, Value,
     trace::{Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _},
 };
 use opentelemetry_sdk::{
     logs::SdkLogger,
     trace::{SamplingDecision, SdkTracer, SdkTracerProvider, ShouldSample},
 };
-
 use tokio::time::{Instant, timeout_at};
 
 use crate::telemetry::{
     catalog::{
-        attributes::{Kind, LabelValue, RolloutOutcome, Signal},
+        attributes::{LabelValue, RolloutOutcome, Signal},
         spans::ROLLOUT,
     },
     sources::export_stats::ExportStats,
@@ -64,29 +63,6 @@ impl fmt::Debug for Traces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Traces").field("sampler", &self.inner.sampler).finish_non_exhaustive()
     }
-}
-
-/// One occurrence of an Event.
-#[derive(Clone, Debug)]
-pub struct EventRecord {
-    /// The kind of the regarding object.
-    pub kind: Kind,
-    /// Its `apiVersion`.
-    pub api_version: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-    /// `Normal` or `Warning`.
-    pub type_: &'static str,
-    /// The Event's reason.
-    pub reason: &'static str,
-    /// The Event's action.
-    pub action: &'static str,
-    /// Its note.
-    pub note: String,
 }
 
 impl Traces {
@@ -135,7 +111,7 @@ impl Traces {
             .ctx
             .parent_context()
             .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
-        let mut builder = SpanBuilder::from_name(ROLLOUT.name_for(span.kind.as_str()))
+        let mut builder = SpanBuilder::from_name(ROLLOUT.name_for(span.object.kind.as_str()))
             .with_kind(SpanKind::Internal)
             .with_start_time(in_micros(span.started))
             .with_attributes(rollout_attributes(&span));
@@ -168,45 +144,16 @@ impl Traces {
         let is_exported = matches!(timeout_at(until, outcome).await, Ok(Ok(Ok(()))));
         is_exported && !self.inner.export_stats.has_lost_within(Signal::Traces, before)
     }
-
-    /// Emits the log record of an Event with the current IDs, if logs are exported.
-    pub fn emit_event(&self, event: &EventRecord) {
-        let ids = context::ids_and_keep();
-        let Some(logger) = &self.inner.logger else { return };
-        let mut record = logger.create_log_record();
-        record.set_event_name("k8s.event");
-        let (number, text) =
-            if event.type_ == "Warning" { (Severity::Warn, "WARN") } else { (Severity::Info, "INFO") };
-        record.set_severity_number(number);
-        record.set_severity_text(text);
-        record.set_timestamp(opentelemetry::time::now());
-        record.set_body(AnyValue::from(event.note.clone()));
-        record.add_attributes([
-            ("k8s.event.reason", AnyValue::from(event.reason)),
-            ("k8s.event.action", AnyValue::from(event.action)),
-            ("k8s.namespace.name", AnyValue::from(event.namespace.clone())),
-            ("k8s.object.kind", AnyValue::from(event.kind.as_str())),
-            ("k8s.object.api_version", AnyValue::from(event.api_version)),
-            ("k8s.object.name", AnyValue::from(event.name.clone())),
-            ("k8s.object.uid", AnyValue::from(event.uid.clone())),
-        ]);
-        // The SDK would add the IDs of an unsampled span too.
-        let _bare = ids.is_none().then(|| Context::new().attach());
-        logger.emit(record);
-    }
 }
 
 fn rollout_attributes(span: &RolloutSpan) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::new("k8s.namespace.name", span.namespace.clone()),
-        KeyValue::new("k8s.object.kind", span.kind.as_str()),
-        KeyValue::new("k8s.object.api_version", span.api_version),
-        KeyValue::new("k8s.object.name", span.name.clone()),
-        KeyValue::new("k8s.object.uid", span.uid.clone()),
+    let object = span.object.attributes::<Value>();
+    let mut attributes: Vec<_> = object.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+    attributes.extend([
         KeyValue::new("elpio.generation", span.generation),
         KeyValue::new("elpio.engine", LabelValue::from(span.engine).as_str()),
         KeyValue::new("elpio.outcome", span.outcome.as_str()),
-    ];
+    ]);
     if span.outcome == RolloutOutcome::TimedOut {
         attributes.push(KeyValue::new("error.type", "timeout"));
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{Engine, RolloutOutcome, TraceParent},
     telemetry::{
-        catalog::attributes::Kind,
+        object_reference::ObjectReference,
         trace::span_ids::{SpanIds, remote_context},
     },
 };
@@ -124,16 +124,8 @@ impl RolloutContext {
 pub struct RolloutSpan {
     /// The trace context.
     pub ctx: RolloutContext,
-    /// The object's kind.
-    pub kind: Kind,
-    /// Its `apiVersion`.
-    pub api_version: &'static str,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
+    /// The object.
+    pub object: ObjectReference,
     /// The generation of the rollout.
     pub generation: i64,
     /// The engine; `None` for a function, or if it is unknown.

@@ -9,9 +9,9 @@ use std::{
 use elpio_operator::{
     foreign::ChildKind,
     telemetry::{
-        ApplyOutcome, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ReconcileInfo,
-        ReconcileOutcome, ReconcilePanicked, ReconcileReport, SpanParent, Telemetry, TelemetryBuilder,
-        TelemetryConfig, Trigger,
+        ApplyOutcome, ErrorType, Failure, Identity, Kind, LogConfig, LogFormat, ObjectReference,
+        ReconcileInfo, ReconcileOutcome, ReconcilePanicked, ReconcileReport, SpanParent, Telemetry,
+        TelemetryBuilder, TelemetryConfig, Trigger,
     },
 };
 use opentelemetry::{Value, logs::AnyValue};
@@ -171,13 +171,20 @@ impl TelemetryHarness {
     }
 }
 
-pub fn info(location: SpanParent) -> ReconcileInfo {
-    ReconcileInfo {
+/// The object of [`info`].
+pub fn reference() -> ObjectReference {
+    ObjectReference {
         kind: Kind::ElpioService,
         api_version: "elpio.io/v1alpha1",
         namespace: "shop".into(),
         name: "cart".into(),
         uid: "uid-1".into(),
+    }
+}
+
+pub fn info(location: SpanParent) -> ReconcileInfo {
+    ReconcileInfo {
+        object: Arc::new(reference()),
         generation: 7,
         trigger: Trigger::Spec,
         attempt: 2,
