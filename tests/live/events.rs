@@ -7,12 +7,12 @@ use elpio_cluster::Cluster;
 use elpio_operator::{
     api::event::NewEvent,
     cluster::events::recorder::{Recorder, Regarding, SERIES_UPDATE_INTERVAL},
-    telemetry::{Identity, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
+    telemetry::{
+        Identity, Kind, LogConfig, LogFormat, ObjectReference, Telemetry, TelemetryBuilder, TelemetryConfig,
+    },
 };
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, api::ListParams};
-
-use crate::recorder_cases::regarding;
 
 fn silent() -> Telemetry {
     let identity = Identity {
@@ -30,6 +30,18 @@ fn silent() -> Telemetry {
         .build(&log, std::io::sink)
         .unwrap()
         .0
+}
+
+/// A service of this namespace.
+pub fn regarding(namespace: String) -> Regarding {
+    let object = ObjectReference {
+        kind: Kind::ElpioService,
+        api_version: "elpio.io/v1alpha1",
+        namespace,
+        name: "web".into(),
+        uid: "11111111-2222-3333-4444-555555555555".into(),
+    };
+    Regarding { object: object.into(), generation: 1, rebuild: String::new(), since: None, ids: None }
 }
 
 async fn recorder() -> (Recorder, Api<Event>, Regarding, String, Client) {

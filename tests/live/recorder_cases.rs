@@ -10,9 +10,7 @@ use elpio_operator::{
         object::event_name,
         recorder::{Recorder, Regarding},
     },
-    telemetry::{
-        Identity, Kind, LogConfig, LogFormat, ObjectReference, Telemetry, TelemetryBuilder, TelemetryConfig,
-    },
+    telemetry::{Identity, LogConfig, LogFormat, Telemetry, TelemetryBuilder, TelemetryConfig},
 };
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace},
@@ -26,6 +24,7 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    events::regarding,
     fault_proxy::{Fault, FaultProxy, status, writes_event},
     live_env::{TIMEOUT, summary},
 };
@@ -38,18 +37,6 @@ pub struct Setup {
     telemetry: Telemetry,
     pub regarding: Regarding,
     pub tasks: JoinSet<()>,
-}
-
-/// A service of this namespace.
-pub fn regarding(namespace: String) -> Regarding {
-    let object = ObjectReference {
-        kind: Kind::ElpioService,
-        api_version: "elpio.io/v1alpha1",
-        namespace,
-        name: "web".into(),
-        uid: "11111111-2222-3333-4444-555555555555".into(),
-    };
-    Regarding { object: object.into(), generation: 1, rebuild: String::new(), since: None, ids: None }
 }
 
 impl Setup {

@@ -11,14 +11,14 @@ const RETRY_WINDOW: Duration = Duration::from_mins(10);
 
 /// The next attempt of a failed call.
 #[derive(Clone, Copy, Debug)]
-pub struct Retry {
+pub struct WriteRetry {
     attempts: u32,
     first_failed: Instant,
     /// When it is due.
     pub at: Instant,
 }
 
-impl Retry {
+impl WriteRetry {
     /// The attempt that follows `previous`, which failed now; `None` if there have been too many.
     #[must_use]
     pub fn next(previous: Option<Self>, retry_after: Option<Duration>, now: Instant) -> Option<Self> {

@@ -18,7 +18,7 @@ use crate::{
         events::{
             counts::SeriesCounts,
             object::{FoundEvent, Regarding},
-            retry::Retry,
+            retry::WriteRetry,
             write::{EventWrite, EventWriteResult, NextStep, PendingEvent, PublishAction},
         },
     },
@@ -49,7 +49,7 @@ pub struct Series {
     /// Its call waits in the queue.
     queued: bool,
     in_flight: bool,
-    retry: Option<Retry>,
+    retry: Option<WriteRetry>,
     /// Its object has caused too many calls: the next one is due then.
     deferred_until: Option<Instant>,
 }
@@ -162,7 +162,7 @@ impl Series {
             }
             EventWriteResult::NamespaceGone => NextStep::Forget(Vec::new()),
             EventWriteResult::Failed(retry_after) => {
-                self.retry = Retry::next(self.retry, retry_after, now);
+                self.retry = WriteRetry::next(self.retry, retry_after, now);
                 if self.retry.is_some() {
                     return NextStep::Done(Vec::new());
                 }
@@ -174,7 +174,7 @@ impl Series {
     /// Records that a call was cancelled. It may have reached the API server, so it is due again.
     pub fn cancel(&mut self, now: Instant) {
         self.in_flight = false;
-        self.retry = Retry::next(self.retry, None, now).or(self.retry);
+        self.retry = WriteRetry::next(self.retry, None, now).or(self.retry);
     }
 
     /// Whether its call waits in the queue.
