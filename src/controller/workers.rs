@@ -49,28 +49,15 @@ impl<K: Kind> Controller<K> {
         mut stop: watch::Receiver<bool>,
     ) {
         let (slots, mut running) = (WorkerSlots::new(workers, lane, gate.clone()), JoinSet::new());
-        let mut leading = self.observer.leading();
+        let acquire = || self.acquire(lane, &slots, &gate);
+        let mut next = Box::pin(acquire());
         loop {
-            let next = async {
-                let mut slot = slots.acquire().await;
-                let mut next = pin!(async {
-                    let _ = leading.wait_for(|leading| *leading).await;
-                    self.next_item(lane, &gate).await
-                });
-                let (item, precedence) = match futures::poll!(&mut next) {
-                    Poll::Ready(next) => next,
-                    Poll::Pending => {
-                        slot.wait_for_item();
-                        next.await
-                    }
-                };
-                slot.begin(precedence);
-                (slot, item)
-            };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                (slot, item) = next => {
+                // Frees the memory of a reconcile that has ended.
+                Some(_) = running.join_next() => {}
+                (slot, item) = &mut next => {
                     let object = self.store.get(&item.key);
                     slots.balance(Load {
                         precedence: slot.precedence(),
@@ -79,17 +66,42 @@ impl<K: Kind> Controller<K> {
                         waiting: self.queue.waiting_to_apply(lane),
                         in_flight: running.len(),
                     });
-                    running.spawn(self.clone().process(item, object, slot))
+                    running.spawn(self.clone().process(item, object, slot));
+                    next.set(acquire());
                 }
-            };
-            while running.try_join_next().is_some() {}
+            }
             while running.len() >= workers * MAX_IN_FLIGHT_PER_WORKER {
                 slots.set_idle();
                 running.join_next().await;
             }
         }
+        drop(next);
         slots.set_idle();
         while running.join_next().await.is_some() {}
+    }
+
+    /// A slot and the next item for it.
+    async fn acquire(
+        &self,
+        lane: Lane,
+        slots: &WorkerSlots,
+        gate: &PrecedenceGate,
+    ) -> (WorkerSlot, WorkItem) {
+        let mut slot = slots.acquire().await;
+        let mut leading = self.observer.leading();
+        let mut next = pin!(async {
+            let _ = leading.wait_for(|leading| *leading).await;
+            self.next_item(lane, gate).await
+        });
+        let (item, precedence) = match futures::poll!(&mut next) {
+            Poll::Ready(next) => next,
+            Poll::Pending => {
+                slot.wait_for_item();
+                next.await
+            }
+        };
+        slot.begin(precedence);
+        (slot, item)
     }
 
     async fn next_item(&self, lane: Lane, gate: &PrecedenceGate) -> (WorkItem, Precedence) {

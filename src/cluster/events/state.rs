@@ -1,7 +1,7 @@
 //! All series of Events, and how many calls each object's Events may still make. Pure; takes the time as an argument.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant},
 };
@@ -51,8 +51,9 @@ pub type Lost = (&'static str, &'static str, u32);
 pub struct RecorderState {
     /// Series with unwritten occurrences.
     series: HashMap<String, Series>,
-    /// All other series, by the hash of their name: an object may have several.
-    quiet: HashMap<u64, SeriesCounts>,
+    /// All other series, by the hash of their name. An object may have several, so there are many: a `BTreeMap`
+    /// takes less memory here than a `HashMap`.
+    quiet: BTreeMap<u64, SeriesCounts>,
     hasher: RandomState,
     /// When each series with unwritten occurrences is due, except those that [`RecorderState::take_due`] returned.
     due: BTreeSet<(Instant, String)>,
@@ -190,6 +191,10 @@ impl RecorderState {
             && let Some(series) = self.series.remove(name)
         {
             self.quiet.insert(self.hasher.hash_one(name), series.counts());
+            if self.series.is_empty() {
+                // Gives back the memory that a burst needed.
+                self.series = HashMap::new();
+            }
         }
     }
 
@@ -203,7 +208,6 @@ impl RecorderState {
         // A full budget is equivalent to no entry.
         self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(FULL_BUDGET));
         table::shrink(&mut self.series);
-        table::shrink(&mut self.quiet);
         table::shrink(&mut self.budgets);
     }
 }
