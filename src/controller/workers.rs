@@ -157,7 +157,7 @@ impl<K: Kind> Controller<K> {
         let request = ReconcileRequest::new(object, &rollout, item, republish.as_ref());
         let info = ReconcileInfo {
             object: request.reference.clone(),
-            generation: object.metadata.generation.unwrap_or(0),
+            generation: request.generation(),
             trigger: item.trigger,
             attempt: item.failures,
             parent: rollout.telemetry.clone(),

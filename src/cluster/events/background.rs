@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use crate::cluster::events::{queue::CONCURRENT_WRITES, recorder::Recorder};
 
 /// A call that takes longer no longer delays the next one, so that one hanging webhook does not stop all. It
-/// is also the interval of calls while none may run beside the reconciles.
+/// is also the interval of calls while the queue allows none.
 const SLOW_CALL: Duration = Duration::from_millis(250);
 
 /// A call that takes longer hangs: it delays no other. Calls are shorter at an API server that is merely busy, where
@@ -63,7 +63,7 @@ impl Recorder {
                 () = tokio::time::sleep_until(stalled_since + SLOW_CALL),
                     if !has_room && running.len() < CONCURRENT_WRITES =>
                 {
-                    // Even beside reconciles, one call runs.
+                    // Even while the queue allows none, one call runs.
                     slow = running.len() + usize::from(inner.queue.allowed() == 0);
                     stalled_since = tokio::time::Instant::now();
                 }

@@ -1,6 +1,6 @@
 //! The order of calls for Events: after children and statuses, with namespaces taking turns. An Event waits in a
-//! queue and blocks no reconcile. While reconciles run, calls are few: none at first, one at a time once Events have
-//! waited for long, and more if many wait. It knows Events only by their keys.
+//! queue and blocks no reconcile. While reconciles run, calls are few: at first, `background.rs` makes one in each
+//! interval; later, one call runs at a time, or more if many wait. It knows Events only by their keys.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::cluster::{ObjectKey, round_robin::RoundRobin};
 /// Concurrent calls while no reconcile runs.
 pub(super) const CONCURRENT_WRITES: usize = 16;
 
-/// While reconciles run, no call runs until Events have waited for this long.
+/// While reconciles run, Events that have waited for this long allow one concurrent call.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
 /// While reconciles run, each of this many waiting Events allows one more concurrent call.

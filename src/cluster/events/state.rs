@@ -124,7 +124,7 @@ impl RecorderState {
         let was_due = series.due_at();
         let after = series.end(write, result, now);
         match after {
-            NextStep::Forget(_) => drop(self.series.remove(name)),
+            NextStep::Forget(_) => drop(self.remove(name)),
             NextStep::Done(_) => self.settle(name),
             NextStep::Again => {}
         }
@@ -166,8 +166,7 @@ impl RecorderState {
 
     /// Drops every series. Returns the unwritten occurrences.
     pub fn give_up(&mut self) -> Vec<Lost> {
-        let lost = self.series.values().filter_map(Series::lost).collect();
-        self.series.clear();
+        let lost = std::mem::take(&mut self.series).values().filter_map(Series::lost).collect();
         self.quiet.clear();
         self.due.clear();
         self.queued = 0;
@@ -188,14 +187,17 @@ impl RecorderState {
     /// Reduces a series without unwritten occurrences to its counts.
     fn settle(&mut self, name: &str) {
         if self.series.get(name).is_some_and(|series| !series.is_unwritten())
-            && let Some(series) = self.series.remove(name)
+            && let Some(series) = self.remove(name)
         {
             self.quiet.insert(self.hasher.hash_one(name), series.counts());
-            if self.series.is_empty() {
-                // Gives back the memory that a burst needed.
-                self.series = HashMap::new();
-            }
         }
+    }
+
+    /// Removes a series, and gives back the memory that a burst needed.
+    fn remove(&mut self, name: &str) -> Option<Series> {
+        let removed = self.series.remove(name);
+        table::shrink(&mut self.series);
+        removed
     }
 
     /// Drops series and budgets that have been quiet for long.
@@ -207,7 +209,6 @@ impl RecorderState {
         self.quiet.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
         // A full budget is equivalent to no entry.
         self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(FULL_BUDGET));
-        table::shrink(&mut self.series);
         table::shrink(&mut self.budgets);
     }
 }

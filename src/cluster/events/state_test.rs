@@ -140,6 +140,22 @@ fn what_is_given_up_leaves_no_memory() {
 }
 
 #[test]
+fn a_burst_gives_its_memory_back_at_its_end() {
+    for (result, what) in [
+        (EventWriteResult::Written, "what is written"),
+        (EventWriteResult::NamespaceGone, "what is given up"),
+    ] {
+        let (mut state, now) = (RecorderState::default(), Instant::now());
+        let names: Vec<_> = (0..10_000).map(|n| add(&mut state, &n.to_string(), now).0).collect();
+        for name in names {
+            write(&mut state, &name, result, now);
+        }
+        let kept = state.series.capacity();
+        assert!(kept < 1_000, "{what} leaves room for {kept} series");
+    }
+}
+
+#[test]
 fn after_a_change_of_the_leader_the_server_is_right() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);

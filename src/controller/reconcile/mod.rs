@@ -220,7 +220,7 @@ impl<K: Kind> Reconciler<K> {
         let generation = object.metadata.generation;
         let is_observed = object.status.as_ref().and_then(StatusParts::observed_generation) == generation;
         StatusInput {
-            generation: generation.unwrap_or(0),
+            generation: request.generation(),
             now,
             is_retry: request.item.trigger == Trigger::Retry && request.item.failures > 0,
             rollout_started: rollout.is_new,

@@ -44,6 +44,12 @@ impl<'a, K: Kind> ReconcileRequest<'a, K> {
         Self { object, reference: Arc::new(object_reference::<K>(object)), rollout, item, republish }
     }
 
+    /// The object's `metadata.generation`.
+    #[must_use]
+    pub fn generation(&self) -> i64 {
+        self.object.metadata.generation.unwrap_or(0)
+    }
+
     /// The object as the owner of its children.
     pub(super) fn owner(&self) -> Owner<'_> {
         let object = &*self.reference;
@@ -62,7 +68,7 @@ impl<'a, K: Kind> ReconcileRequest<'a, K> {
     pub(super) fn regarding(&self) -> Regarding {
         Regarding {
             object: self.reference.clone(),
-            generation: self.object.metadata.generation.unwrap_or(0),
+            generation: self.generation(),
             rebuild: newest_rebuild::<K>(self.object).to_owned(),
             since: None,
             ids: None,
