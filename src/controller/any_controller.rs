@@ -10,9 +10,8 @@ use crate::{
         ObjectChange,
         watch_handle::{WatchContext, WatchHandle},
     },
-    controller::KindStates,
     foreign::ChildKind,
-    telemetry::{self, Trigger},
+    telemetry::{self, KindCounts, Trigger},
 };
 
 /// A type-erased controller.
@@ -49,5 +48,5 @@ pub trait AnyController: Send + Sync {
     fn in_flight(&self) -> usize;
 
     /// The objects by state, for the gauges.
-    fn states(&self) -> KindStates;
+    fn counts(&self) -> KindCounts;
 }

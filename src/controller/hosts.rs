@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::{
     cluster::{
@@ -14,7 +13,7 @@ use crate::{
         apply::result::{ApplyError, ApplyResult},
     },
     controller::kinds::{Kind, Object},
-    foreign::ChildKind,
+    foreign::{ChildKind, fields},
     render::{Child, applied::LiveChildren},
     telemetry::ErrorType,
 };
@@ -95,7 +94,7 @@ impl HostClaims {
     }
 
     /// Grants the host to this claim, unless another one holds it, which is then returned. `serves` reports whether a
-    /// claimant's children route the host's requests to it. A claim from a `lost` namespace holds nothing.
+    /// claimant's children route the host's requests to it. A claim from a `refused` namespace holds nothing.
     ///
     /// # Errors
     /// The claim that holds the host.
@@ -104,11 +103,11 @@ impl HostClaims {
         host: &str,
         claim: &HostClaim,
         serves: impl Fn(&HostClaim) -> bool,
-        lost: &[String],
+        refused: &[String],
     ) -> Result<(), HostClaim> {
         let mut all = self.0.lock();
         let Some(claimants) = all.hosts.get_mut(host) else { return Ok(()) };
-        let owner = host_owner(claimants, claim, serves, lost);
+        let owner = host_owner(claimants, claim, serves, refused);
         if owner.uid != claim.uid {
             return Err(owner.clone());
         }
@@ -143,9 +142,9 @@ fn host_owner<'a>(
     claimants: &'a Claimants,
     asking: &'a HostClaim,
     serves: impl Fn(&HostClaim) -> bool,
-    lost: &[String],
+    refused: &[String],
 ) -> &'a HostClaim {
-    let is_known = |claim: &&HostClaim| !lost.contains(&claim.key.namespace);
+    let is_known = |claim: &&HostClaim| !refused.contains(&claim.key.namespace);
     if let Some(holder) = claimants.holder.as_ref().filter(is_known) {
         return holder;
     }
@@ -164,10 +163,7 @@ fn host_owner<'a>(
 pub fn serves_host(live: &LiveChildren, host: &str) -> bool {
     live.iter().any(|(id, child)| match id.kind {
         ChildKind::DomainMapping => id.name == host,
-        ChildKind::HttpScaledObject => {
-            let hosts = child.data.pointer("/spec/hosts").and_then(Value::as_array);
-            hosts.is_some_and(|hosts| hosts.iter().any(|known| known == host))
-        }
+        ChildKind::HttpScaledObject => fields::list(&child.data, "/spec/hosts").any(|known| known == host),
         _ => false,
     })
 }

@@ -42,12 +42,12 @@ use crate::{
         workqueue::WorkQueue,
     },
     foreign::ChildKind,
-    telemetry::{self, Trigger},
+    telemetry::{self, KindCounts, Trigger},
 };
 
 pub use self::{
     any_controller::AnyController, kinds::controllers, observer::ObjectObserver as Observer,
-    reconcile::rollout_telemetry::RolloutTelemetry, state_counts::KindStates,
+    reconcile::rollout_telemetry::RolloutTelemetry,
 };
 
 /// One kind's controller.
@@ -222,8 +222,8 @@ impl<K: Kind> AnyController for Controller<K> {
         self.queue.in_flight()
     }
 
-    fn states(&self) -> KindStates {
-        let lost = self.reconciler.children.watches().lost_namespaces(K::KIND.as_str());
-        state_counts::kind_states::<K>(&self.store, &self.observer.unsettled, &lost)
+    fn counts(&self) -> KindCounts {
+        let refused = self.reconciler.children.watches().refused_namespaces(K::KIND.as_str());
+        state_counts::kind_counts::<K>(&self.store, &self.observer.unsettled, &refused)
     }
 }

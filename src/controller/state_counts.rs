@@ -17,7 +17,7 @@ use crate::{
     cluster::{ObjectKey, store::ObjectStore},
     controller::kinds::{Kind, Object},
     status::conditions::{find_condition, metric_reason},
-    telemetry::{self, ReadyValue},
+    telemetry::{KindCounts, ReadyValue},
 };
 
 /// Objects' generations that no status has observed, and since when.
@@ -39,48 +39,37 @@ impl UnsettledGenerations {
         }
     }
 
-    /// The age of the oldest one, zero without any. Skips those in `lost` namespaces.
-    pub fn max_age(&self, lost: &[String]) -> Duration {
+    /// The age of the oldest one, zero without any. Skips those in `refused` namespaces.
+    pub fn max_age(&self, refused: &[String]) -> Duration {
         let all = self.0.lock();
-        let known = all.iter().filter(|(key, _)| !lost.contains(&key.namespace));
+        let known = all.iter().filter(|(key, _)| !refused.contains(&key.namespace));
         known.map(|(_, (_, since))| since.elapsed()).max().unwrap_or_default()
     }
 }
 
-/// The number of objects of a kind in each state.
-#[derive(Clone, Debug)]
-pub struct KindStates {
-    /// The kind.
-    pub kind: telemetry::Kind,
-    /// The `ready` value (true, false, unknown), the reason if it is not true, and the number of objects.
-    pub by_state: Vec<(telemetry::Kind, ReadyValue, StateReason, u64)>,
-    /// The age of the oldest generation that no status describes.
-    pub unsettled_age: Duration,
-}
-
-/// The number of objects of a kind in each state, without those in `lost` namespaces.
-pub fn kind_states<K: Kind>(
+/// The number of objects of a kind in each state, without those in `refused` namespaces.
+pub fn kind_counts<K: Kind>(
     store: &ObjectStore<Object<K>>,
     unsettled: &UnsettledGenerations,
-    lost: &[String],
-) -> KindStates {
-    KindStates {
+    refused: &[String],
+) -> KindCounts {
+    KindCounts {
         kind: K::KIND,
-        by_state: count_by_state::<K>(store, lost),
-        unsettled_age: unsettled.max_age(lost),
+        by_state: count_by_state::<K>(store, refused),
+        unsettled_age: unsettled.max_age(refused),
     }
 }
 
 /// Counts the objects of a kind by `ready` value (true, false, unknown) and, if not true, by reason.
 fn count_by_state<K: Kind>(
     store: &ObjectStore<Object<K>>,
-    lost: &[String],
-) -> Vec<(telemetry::Kind, ReadyValue, StateReason, u64)> {
-    let mut counts: BTreeMap<(ReadyValue, StateReason), u64> = BTreeMap::new();
-    let is_lost = |object: &Object<K>| {
-        object.metadata.namespace.as_ref().is_some_and(|namespace| lost.contains(namespace))
+    refused: &[String],
+) -> BTreeMap<(ReadyValue, StateReason), u64> {
+    let mut counts = BTreeMap::new();
+    let is_refused = |object: &Object<K>| {
+        object.metadata.namespace.as_ref().is_some_and(|namespace| refused.contains(namespace))
     };
-    for object in store.all().into_iter().filter(|object| !is_lost(object)) {
+    for object in store.all().into_iter().filter(|object| !is_refused(object)) {
         let conditions = object.status.as_ref().map_or(&[][..], StatusParts::conditions);
         let ready = match find_condition(conditions, condition::kind::READY).map(|c| c.status.as_str()) {
             Some("True") => ReadyValue::True,
@@ -90,7 +79,7 @@ fn count_by_state<K: Kind>(
         let reason = StateReason::parse(metric_reason(conditions)).unwrap_or(StateReason::Unknown);
         *counts.entry((ready, reason)).or_default() += 1;
     }
-    counts.into_iter().map(|((ready, reason), count)| (K::KIND, ready, reason, count)).collect()
+    counts
 }
 
 #[cfg(test)]

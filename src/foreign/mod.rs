@@ -3,12 +3,12 @@
 
 pub mod cert_manager;
 pub mod external_secrets;
+pub mod fields;
 pub mod keda;
 pub mod knative;
 pub mod support;
 pub mod tekton;
 
-use jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 
@@ -22,9 +22,8 @@ pub fn condition<'a>(child: &'a DynamicObject, kind: &str) -> Option<&'a Value> 
 /// `lastTransitionTime`, or the last in the list among equal times.
 #[must_use]
 pub fn newest_condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let of_kind = conditions.iter().filter(|c| c["type"].as_str() == Some(kind));
-    of_kind.max_by_key(|c| c["lastTransitionTime"].as_str().and_then(|at| at.parse::<Timestamp>().ok()))
+    let of_kind = fields::list(object, "/status/conditions").filter(|c| c["type"].as_str() == Some(kind));
+    of_kind.max_by_key(|c| fields::time(c, "/lastTransitionTime"))
 }
 
 /// A resource as client-go's `GroupResource` prints it: `deployments.apps`, or `services` in the core group.

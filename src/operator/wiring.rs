@@ -32,11 +32,7 @@ impl Operator {
     pub(super) fn register_state_gauges(&self) {
         let (controllers, leadership) = (self.controllers.clone(), self.leadership.clone());
         self.metrics.resources(move || {
-            let states = leadership.is_leading().then(|| controllers.iter().map(|c| c.states()))?;
-            let states: Vec<_> = states.collect();
-            let unsettled_age = states.iter().map(|states| (states.kind, states.unsettled_age)).collect();
-            let by_state = states.into_iter().flat_map(|states| states.by_state).collect();
-            Some(ResourceCounts::new(by_state, unsettled_age))
+            leadership.is_leading().then(|| ResourceCounts(controllers.iter().map(|c| c.counts()).collect()))
         });
         let watches = self.watches.shared.clone();
         self.metrics.refused_watches(move || watches.refused_watches());

@@ -16,6 +16,7 @@ use crate::{
         LineError, cluster_choice, cluster_options, color_option, option, output_option, palette, print_line,
         run,
     },
+    foreign::fields::text,
     plugin::{
         argument::ObjectArgument,
         backend::TraceBackend,
@@ -23,7 +24,6 @@ use crate::{
         fetch::{FetchError, Reader},
         overview::{event_lines, event_table, status_line, status_table},
         timeline_builder::{is_observed, timeline},
-        values::text,
     },
     terminal::Palette,
 };

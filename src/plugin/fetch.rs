@@ -13,11 +13,14 @@ use crate::{
         client::call::{ApiCall, ApiError, call_with_timeout, classify, with_timeout},
         events::object::CONTROLLER,
     },
-    foreign::{ChildKind, group_resource},
+    foreign::{
+        ChildKind,
+        fields::{list, text},
+        group_resource,
+    },
     plugin::{
         argument::{ObjectArgument, OwnKind},
         timeline::TimelineInputs,
-        values::{list, text},
     },
 };
 

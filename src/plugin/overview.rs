@@ -5,8 +5,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    foreign::newest_condition,
-    plugin::values::{age, duration, list, seconds_between, text, time},
+    foreign::{
+        fields::{integer, list, text, time},
+        newest_condition,
+    },
+    plugin::values::{age, duration, seconds_between},
     terminal::{Cell, Palette, Tone, columns},
 };
 
@@ -139,7 +142,7 @@ pub fn event_lines(events: &[Value]) -> Vec<EventLine> {
             type_: text(event, "/type").to_owned(),
             reason: text(event, "/reason").to_owned(),
             object: [text(event, "/involvedObject/kind"), text(event, "/involvedObject/name")].join("/"),
-            count: event.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1),
+            count: integer(event, "/series/count").unwrap_or(1),
             note: text(event, "/message").to_owned(),
         })
         .collect();

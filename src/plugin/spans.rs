@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::plugin::values::{list, text};
+use crate::foreign::fields::{list, text};
 
 /// The fields of a span that the timeline needs; times in microseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

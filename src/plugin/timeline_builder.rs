@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{FIELD_MANAGER, annotation, url::public_url},
-    foreign::{self, ChildKind},
+    foreign::{
+        self, ChildKind,
+        fields::{integer, list, some_text, text, time},
+    },
     plugin::{
         critical_path::{PathStep, critical_path},
         spans::TraceSpan,
@@ -15,7 +18,7 @@ use crate::{
             ReadyNow, SpanStep, SpecChange, Timeline, TimelineChild, TimelineEvent, TimelineInputs,
             TimelinePart, TimelineSpans,
         },
-        values::{list, seconds_between, text, time},
+        values::seconds_between,
     },
 };
 
@@ -25,7 +28,7 @@ pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     let object = &inputs.object;
     let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
     let (started, ended) = (time(&rollout, "/startedAt"), time(&rollout, "/endedAt"));
-    let trace_id = Some(text(&rollout, "/traceId").to_owned()).filter(|id| !id.is_empty());
+    let trace_id = some_text(&rollout, "/traceId").map(str::to_owned);
     let events = events(&inputs.events, started, ended, trace_id.as_deref());
     let until = ended.unwrap_or(now);
     let children: Vec<TimelineChild> =
@@ -41,11 +44,8 @@ pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
         kind: text(object, "/kind").to_owned(),
         namespace: text(object, "/metadata/namespace").to_owned(),
         name: text(object, "/metadata/name").to_owned(),
-        generation: rollout["generation"].as_i64(),
-        outcome: match text(&rollout, "/outcome") {
-            "" => "Running".to_owned(),
-            outcome => outcome.to_owned(),
-        },
+        generation: integer(&rollout, "/generation"),
+        outcome: some_text(&rollout, "/outcome").unwrap_or("Running").to_owned(),
         started_at: started,
         ended_at: ended,
         seconds: started.map(|from| seconds_between(from, until)),
@@ -135,7 +135,7 @@ fn events(
             at,
             type_: text(event, "/type").to_owned(),
             reason: text(event, "/reason").to_owned(),
-            count: event.pointer("/series/count").and_then(Value::as_i64).unwrap_or(1),
+            count: integer(event, "/series/count").unwrap_or(1),
             note: text(event, "/message").to_owned(),
         });
     }

@@ -1,22 +1,6 @@
-//! Reads fields of JSON objects, and formats times. Pure.
+//! Formats times. Pure.
 
 use jiff::Timestamp;
-use serde_json::Value;
-
-/// The string at a JSON pointer; empty if there is none.
-pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The time at a JSON pointer.
-pub fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
-    text(object, pointer).parse().ok()
-}
-
-/// The list at a JSON pointer.
-pub fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
-}
 
 /// The seconds between two times; negative if the second one is earlier.
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     api::{BuildResult, redaction::redact},
-    foreign::{self, ChildKind},
+    foreign::{self, ChildKind, fields},
     render::{
         applied::LiveChildren,
         function::{RunState, pipeline_run::CAUSE, run_state},
@@ -55,24 +55,15 @@ pub struct FinishedTask {
     pub failure_message: Option<String>,
 }
 
-fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
-    object.data.pointer(pointer)?.as_str()
-}
-
 /// The reason of a task that ended because its run timed out or was cancelled.
 const TASK_CANCELLED: &str = "TaskRunCancelled";
-
-fn time(object: &DynamicObject, pointer: &str) -> Option<Timestamp> {
-    text(object, pointer)?.parse().ok()
-}
 
 /// The reason and message of the condition `Succeeded`.
 #[must_use]
 pub fn succeeded_condition(object: &DynamicObject) -> (String, String) {
-    let condition = foreign::condition(object, "Succeeded");
-    let field =
-        |name: &str| redact(condition.and_then(|c| c[name].as_str()).unwrap_or_default()).into_owned();
-    (field("reason"), field("message"))
+    let condition = foreign::condition(object, "Succeeded").unwrap_or(&Value::Null);
+    let field = |pointer: &str| redact(fields::text(condition, pointer)).into_owned();
+    (field("/reason"), field("/message"))
 }
 
 /// The `TaskRun`s of a run, by start time.
@@ -86,7 +77,7 @@ fn tasks<'a>(run: &DynamicObject, grandchildren: &'a LiveChildren) -> Vec<&'a Dy
         .map(|(_, task)| &**task)
         .filter(of_run)
         .collect();
-    tasks.sort_by_key(|task| (time(task, "/status/startTime"), task.name_any()));
+    tasks.sort_by_key(|task| (fields::time(&task.data, "/status/startTime"), task.name_any()));
     tasks
 }
 
@@ -120,16 +111,14 @@ pub fn failure_message(run: &DynamicObject, grandchildren: &LiveChildren) -> Str
 /// Why a task failed: `step detect: exit code 100: ...` if one of its steps did.
 fn task_failure(task: &DynamicObject) -> String {
     let (reason, message) = succeeded_condition(task);
-    let steps = task.data.pointer("/status/steps").and_then(Value::as_array);
     // Tekton also sets an exit code for the steps after the failed one.
-    let failed = steps.and_then(|steps| {
-        steps.iter().find(|step| step["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0))
-    });
+    let failed = fields::list(&task.data, "/status/steps")
+        .find(|step| fields::integer(step, "/terminated/exitCode").is_some_and(|code| code != 0));
     let Some(step) = failed else {
         return format!("task {}: {reason}: {message}", task_name(task));
     };
-    let name = step["name"].as_str().unwrap_or_default();
-    let code = step["terminated"]["exitCode"].as_i64().unwrap_or_default();
+    let name = fields::text(step, "/name");
+    let code = fields::integer(step, "/terminated/exitCode").unwrap_or_default();
     // Tekton's own message repeats the step and its exit code.
     let echo = message.starts_with(&format!("\"step-{name}\" exited with code"));
     let meaning = || exit_code_meaning(name, code).map(str::to_owned);
@@ -143,11 +132,9 @@ fn task_failure(task: &DynamicObject) -> String {
 /// The first cause that the step reported: the result that its script writes, or else its termination
 /// message, unless that is Tekton's JSON list.
 fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
-    let results = task.data.pointer("/status/results").and_then(Value::as_array);
-    let result = results
-        .and_then(|results| results.iter().find(|result| result["name"] == CAUSE))
-        .and_then(|result| result["value"].as_str());
-    let message = step["terminated"]["message"].as_str().filter(|text| !text.trim_start().starts_with('['));
+    let result = fields::named_value(&task.data, "/status/results", CAUSE);
+    let message =
+        fields::some_text(step, "/terminated/message").filter(|text| !text.trim_start().starts_with('['));
     let text = result.or(message).map(str::trim).filter(|text| !text.is_empty())?;
     Some(redact(text).into_owned())
 }
@@ -164,11 +151,11 @@ pub fn finished(run: &DynamicObject, grandchildren: &LiveChildren) -> Option<Fin
         RunState::Succeeded | RunState::Running => BuildResult::Success,
         RunState::Failed => failure_result(&reason),
     };
-    let ended = time(run, "/status/completionTime")?;
+    let ended = fields::time(&run.data, "/status/completionTime")?;
     Some(FinishedBuild {
         run: run.name_any(),
         uid: run.uid()?,
-        started: time(run, "/status/startTime")?,
+        started: fields::time(&run.data, "/status/startTime")?,
         ended,
         result,
         failure_message: if state == RunState::Failed {
@@ -214,9 +201,9 @@ fn finished_task(
         task: task_name(task),
         run: task.name_any(),
         uid: task.uid()?,
-        started: time(task, "/status/startTime")?,
+        started: fields::time(&task.data, "/status/startTime")?,
         // Never later than the run, so that the span is always the same.
-        ended: time(task, "/status/completionTime").map_or(ended, |own| own.min(ended)),
+        ended: fields::time(&task.data, "/status/completionTime").map_or(ended, |own| own.min(ended)),
         result,
         failure_message: (state == RunState::Failed).then(|| format!("{reason}: {message}")),
     })

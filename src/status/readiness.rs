@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::{
     api::{condition::reason, redaction::redact},
-    foreign::{ChildKind, condition},
+    foreign::{
+        ChildKind, condition,
+        fields::{integer, some_text, text, time},
+    },
 };
 
 /// The progress deadline of a Deployment that sets none.
@@ -57,25 +60,21 @@ fn waiting(reason: &str, message: impl Into<String>) -> Readiness {
 
 /// A failure with the condition's own reason and message.
 fn failed(condition: &Value) -> Readiness {
-    Readiness::Failed { reason: text(condition, "reason").to_owned(), message: message_of(condition) }
+    Readiness::Failed { reason: text(condition, "/reason").to_owned(), message: message_of(condition) }
 }
 
 /// The condition, if it has this status.
 fn condition_with<'a>(child: &'a DynamicObject, kind: &str, status: &str) -> Option<&'a Value> {
-    condition(child, kind).filter(|c| text(c, "status") == status)
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or("")
+    condition(child, kind).filter(|c| text(c, "/status") == status)
 }
 
 /// A condition's message, redacted: it may repeat a URL from the spec.
 fn message_of(condition: &Value) -> String {
-    redact(text(condition, "message")).into_owned()
+    redact(text(condition, "/message")).into_owned()
 }
 
 fn number(child: &DynamicObject, pointer: &str) -> i64 {
-    child.data.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    integer(&child.data, pointer).unwrap_or(0)
 }
 
 /// Waiting, until `status.observedGeneration` reaches the generation.
@@ -87,7 +86,7 @@ fn not_yet_observed(child: &DynamicObject) -> Option<Readiness> {
 /// Whether the status describes the current generation.
 #[must_use]
 pub fn is_observed(child: &DynamicObject) -> bool {
-    let observed = child.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let observed = integer(&child.data, "/status/observedGeneration");
     child.metadata.generation.is_none_or(|generation| observed == Some(generation))
 }
 
@@ -97,13 +96,12 @@ fn by_condition(child: &DynamicObject, name: &str) -> Readiness {
     };
     // Kinds that report the generation within the condition (cert-manager, the HTTP add-on) may still
     // describe an older spec.
-    let stale = match (condition.get("observedGeneration").and_then(Value::as_i64), child.metadata.generation)
-    {
+    let stale = match (integer(condition, "/observedGeneration"), child.metadata.generation) {
         (Some(observed), Some(generation)) => observed < generation,
         _ => false,
     };
-    let (why, message) = (text(condition, "reason"), message_of(condition));
-    match text(condition, "status") {
+    let (why, message) = (text(condition, "/reason"), message_of(condition));
+    match text(condition, "/status") {
         _ if stale => waiting(reason::PROGRESSING, "has not observed its latest generation yet"),
         "True" => Readiness::Ready,
         "False" => failed(condition),
@@ -124,11 +122,10 @@ fn external_secret(child: &DynamicObject) -> Readiness {
 /// Its status names the generation that was synced, in front of a hash of labels and annotations. External Secrets
 /// does not sync an edit of a Secret that is immutable or created once.
 fn is_synced(child: &DynamicObject) -> bool {
-    let version = child.data.pointer("/status/syncedResourceVersion").and_then(Value::as_str);
-    let synced = version.and_then(|version| version.split('-').next()?.parse::<i64>().ok());
-    let is_synced_once =
-        child.data.pointer("/spec/refreshPolicy").is_some_and(|policy| policy == "CreatedOnce")
-            || child.data.pointer("/spec/target/immutable").is_some_and(|immutable| immutable == true);
+    let version = text(&child.data, "/status/syncedResourceVersion");
+    let synced = version.split('-').next().and_then(|generation| generation.parse::<i64>().ok());
+    let is_synced_once = text(&child.data, "/spec/refreshPolicy") == "CreatedOnce"
+        || child.data.pointer("/spec/target/immutable").is_some_and(|immutable| immutable == true);
     is_synced_once
         || synced.is_none_or(|synced| child.metadata.generation.is_none_or(|latest| synced >= latest))
 }
@@ -138,7 +135,7 @@ fn is_synced(child: &DynamicObject) -> bool {
 fn knative(child: &DynamicObject) -> Readiness {
     let ready = by_condition(child, "Ready");
     let cause =
-        condition_with(child, "ConfigurationsReady", "False").filter(|c| !text(c, "message").is_empty());
+        condition_with(child, "ConfigurationsReady", "False").filter(|c| !text(c, "/message").is_empty());
     match (ready, cause) {
         (Readiness::Failed { .. }, Some(cause)) => failed(cause),
         (ready, _) => ready,
@@ -155,8 +152,8 @@ fn certificate(child: &DynamicObject) -> Readiness {
     if let Some(issuing) = condition_with(child, "Issuing", "True") {
         return waiting("Issuing", message_of(issuing));
     }
-    let issuance = condition_with(child, "Issuing", "False").filter(|c| text(c, "reason") == "Failed");
-    let last_failure = child.data.pointer("/status/lastFailureTime").and_then(Value::as_str);
+    let issuance = condition_with(child, "Issuing", "False").filter(|c| text(c, "/reason") == "Failed");
+    let last_failure = some_text(&child.data, "/status/lastFailureTime");
     match (issuance, last_failure) {
         (Some(issuance), _) => failed(issuance),
         (None, Some(at)) => {
@@ -173,7 +170,7 @@ pub fn available(child: &DynamicObject) -> i64 {
 }
 
 fn is_scaled_to_zero(child: &DynamicObject) -> bool {
-    child.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0)
+    integer(&child.data, "/spec/replicas") == Some(0)
 }
 
 /// The readiness of a Deployment that was ready with `before` available replicas while an autoscaler changes
@@ -182,12 +179,12 @@ fn is_scaled_to_zero(child: &DynamicObject) -> bool {
 #[must_use]
 pub fn while_scaling(child: &DynamicObject, before: i64, now: Timestamp) -> Option<Readiness> {
     let rolled_out =
-        condition(child, "Progressing").is_some_and(|c| text(c, "reason") == "NewReplicaSetAvailable");
+        condition(child, "Progressing").is_some_and(|c| text(c, "/reason") == "NewReplicaSetAvailable");
     let updated = number(child, "/status/updatedReplicas") == number(child, "/status/replicas");
     if !(is_observed(child) && rolled_out && updated) {
         return None;
     }
-    let desired = child.data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+    let desired = integer(&child.data, "/spec/replicas").unwrap_or(1);
     match before {
         0 => Some(scaling_from_zero(child, now)),
         _ => (available(child) >= before.min(desired).max(1)).then_some(Readiness::Ready),
@@ -205,8 +202,8 @@ fn scaling_from_zero(child: &DynamicObject, now: Timestamp) -> Readiness {
 /// because the Deployment controller's own deadline applies only during a rollout.
 fn start_deadline(child: &DynamicObject) -> Option<(&Value, Timestamp)> {
     let unavailable = condition_with(child, "Available", "False").filter(|_| available(child) == 0)?;
-    let since = text(unavailable, "lastTransitionTime").parse::<Timestamp>().ok()?;
-    let deadline = child.data.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_i64);
+    let since = time(unavailable, "/lastTransitionTime")?;
+    let deadline = integer(&child.data, "/spec/progressDeadlineSeconds");
     let deadline = SignedDuration::from_secs(deadline.unwrap_or(PROGRESS_DEADLINE));
     Some((unavailable, since.checked_add(deadline).ok()?))
 }
@@ -221,7 +218,7 @@ fn deployment(child: &DynamicObject) -> Readiness {
     if let Some(waiting) = not_yet_observed(child) {
         return waiting;
     }
-    let late = condition(child, "Progressing").filter(|c| text(c, "reason") == "ProgressDeadlineExceeded");
+    let late = condition(child, "Progressing").filter(|c| text(c, "/reason") == "ProgressDeadlineExceeded");
     if let Some(failure) = condition_with(child, "ReplicaFailure", "True").or(late) {
         return failed(failure);
     }

@@ -44,7 +44,7 @@ pub use crate::telemetry::reconcile::report::{
 };
 pub use crate::telemetry::reconcile::steps::{fail_step, step, step_for};
 pub(crate) use crate::telemetry::sources::error_chain::error_chain;
-pub use crate::telemetry::sources::probes::{QueueStats, ResourceCounts};
+pub use crate::telemetry::sources::probes::{KindCounts, QueueStats, ResourceCounts};
 pub use crate::telemetry::trace::build_spans::{BuildSpan, TaskSpan};
 pub use crate::telemetry::trace::rollout_context::{RolloutContext, RolloutSeed, RolloutSpan};
 pub use crate::telemetry::trace::span_ids::SpanIds;

@@ -12,8 +12,8 @@ use elpio_operator::{
         event::{EventReason, EventType},
     },
     telemetry::{
-        ErrorType, EventOutcome, Kind, Metrics, QueueStats, ReadyValue, ResourceCounts, RolloutSeed,
-        SpanParent, TelemetryBuilder,
+        ErrorType, EventOutcome, Kind, KindCounts, Metrics, QueueStats, ReadyValue, ResourceCounts,
+        RolloutSeed, SpanParent, TelemetryBuilder,
         catalog::instruments::{AllowedValues, INSTRUMENTS, InstrumentKind},
     },
 };
@@ -39,14 +39,15 @@ pub async fn used() -> TelemetryHarness {
     metrics.leader(|| true);
     metrics.refused_watches(|| vec![("team-a".into(), 2)]);
     metrics.resources(|| {
-        Some(ResourceCounts {
-            services_ready: 4,
-            by_state: vec![
-                (Kind::ElpioService, ReadyValue::True, StateReason::Reconciled, 4),
-                (Kind::ElpioService, ReadyValue::False, StateReason::EngineNotReady, 1),
-            ],
-            unsettled_age: vec![(Kind::ElpioService, Duration::from_secs(9))],
-        })
+        Some(ResourceCounts(vec![KindCounts {
+            kind: Kind::ElpioService,
+            by_state: [
+                ((ReadyValue::True, StateReason::Reconciled), 4),
+                ((ReadyValue::False, StateReason::EngineNotReady), 1),
+            ]
+            .into(),
+            unsettled_age: Duration::from_secs(9),
+        }]))
     });
     let (engine, outcome) = (Some(Engine::Knative), RolloutOutcome::Ready);
     metrics.rollout_ended(Kind::ElpioService, engine, outcome, Duration::from_secs(3), None);

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use elpio_operator::{
     api::condition::StateReason,
-    telemetry::{Kind, ReadyValue, ResourceCounts, catalog::instruments::RESOURCES_BY_STATE},
+    telemetry::{Kind, KindCounts, ReadyValue, ResourceCounts, catalog::instruments::RESOURCES_BY_STATE},
 };
 
 use super::harness::{TelemetryHarness, harness};
 
 fn one(reason: StateReason) -> ResourceCounts {
-    ResourceCounts {
-        services_ready: 3,
-        by_state: vec![(Kind::ElpioService, ReadyValue::False, reason, 1)],
-        unsettled_age: vec![(Kind::ElpioService, Duration::from_secs(9))],
-    }
+    let by_state = [((ReadyValue::False, reason), 1), ((ReadyValue::True, StateReason::Reconciled), 3)];
+    ResourceCounts(vec![KindCounts {
+        kind: Kind::ElpioService,
+        by_state: by_state.into(),
+        unsettled_age: Duration::from_secs(9),
+    }])
 }
 
 fn lines(harness: &TelemetryHarness, family: &str) -> Vec<String> {
@@ -41,7 +42,10 @@ async fn every_state_is_shown_also_one_that_no_object_has() {
     let (set, zero): (Vec<_>, Vec<_>) = shown.into_iter().partition(|line| !line.ends_with(" 0"));
     assert_eq!(
         set,
-        ["elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"Forbidden\"} 1"],
+        [
+            "elpio_resources{kind=\"ElpioService\",ready=\"true\",reason=\"Reconciled\"} 3",
+            "elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"Forbidden\"} 1"
+        ],
         "zero: {zero:?}"
     );
     let state = |kind, ready, reason| RESOURCES_BY_STATE.allows(&[kind, ready, reason]);

@@ -132,7 +132,7 @@ impl Recorder {
             }
         };
         if tokio::time::timeout(FLUSH_TIMEOUT, written).await.is_err() {
-            inner.give_up();
+            inner.drop_all();
         }
     }
 }
@@ -179,15 +179,15 @@ impl RecorderParts {
         let Some(leading) = self.leading.get() else { return true };
         let mut leading = leading.lock();
         if leading.has_changed().unwrap_or(false) {
-            self.give_up();
+            self.drop_all();
         }
         *leading.borrow_and_update()
     }
 
-    /// Drops every series and counts the lost occurrences.
-    fn give_up(&self) {
-        let lost = self.state.lock().give_up();
-        for (type_, reason, count) in lost {
+    /// Drops every series and counts the unwritten occurrences as failed.
+    fn drop_all(&self) {
+        let unwritten = self.state.lock().drop_all();
+        for (type_, reason, count) in unwritten {
             self.count(type_, reason, &[(EventOutcome::Failed, count)]);
         }
     }

@@ -218,9 +218,9 @@ impl Series {
         self.counts
     }
 
-    /// The occurrences whose outcome is unknown: type, reason and number.
+    /// The unwritten occurrences: type, reason and number.
     #[must_use]
-    pub fn lost(&self) -> Option<(&'static str, &'static str, u32)> {
+    pub fn unwritten_occurrences(&self) -> Option<(&'static str, &'static str, u32)> {
         (self.open > 0).then_some((self.type_, self.reason, self.open))
     }
 

@@ -43,8 +43,8 @@ const MAX_QUEUED: usize = 16_384;
 /// Extra places in the queue that only Warnings may use.
 const QUEUE_KEPT_FOR_WARNINGS: usize = 1024;
 
-/// Lost occurrences of one type and reason.
-pub type Lost = (&'static str, &'static str, u32);
+/// Unwritten occurrences: type, reason and number.
+pub type UnwrittenOccurrences = (&'static str, &'static str, u32);
 
 /// Every series and every object's budget.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub struct RecorderState {
     series: HashMap<String, Series>,
     /// All other series, by the hash of their name. An object may have several, so there are many: a `BTreeMap`
     /// takes less memory here than a `HashMap`.
-    quiet: BTreeMap<u64, SeriesCounts>,
+    written: BTreeMap<u64, SeriesCounts>,
     hasher: RandomState,
     /// When each series with unwritten occurrences is due, except those that [`RecorderState::take_due`] returned.
     due: BTreeSet<(Instant, String)>,
@@ -78,7 +78,7 @@ impl RecorderState {
         self.sweep(now);
         let name = event_name(regarding, event);
         let series = self.series.entry(name.clone()).or_insert_with(|| {
-            let counts = self.quiet.remove(&self.hasher.hash_one(&name));
+            let counts = self.written.remove(&self.hasher.hash_one(&name));
             Series::new(regarding, event, counts.unwrap_or_else(|| SeriesCounts::new(at, now)))
         });
         let was_due = series.due_at();
@@ -96,7 +96,7 @@ impl RecorderState {
         if action == PublishAction::Write || series.is_unwritten() {
             series.set_caller(caller);
         }
-        self.settle(&name);
+        self.keep_counts_if_written(&name);
         self.reschedule(&name, was_due);
         (name, action)
     }
@@ -107,7 +107,7 @@ impl RecorderState {
         let was_due = series.due_at();
         self.queued -= usize::from(series.is_queued());
         let write = series.begin();
-        self.settle(name);
+        self.keep_counts_if_written(name);
         self.reschedule(name, was_due);
         write
     }
@@ -125,7 +125,7 @@ impl RecorderState {
         let after = series.end(write, result, now);
         match after {
             NextStep::Forget(_) => drop(self.remove(name)),
-            NextStep::Done(_) => self.settle(name),
+            NextStep::Done(_) => self.keep_counts_if_written(name),
             NextStep::Again => {}
         }
         self.reschedule(name, was_due);
@@ -150,10 +150,10 @@ impl RecorderState {
         due.filter_map(|(_, name)| Some(self.series.get(&name)?.key(name))).collect()
     }
 
-    /// When the next series is due, or a quiet one may be dropped.
+    /// When the next series is due, or a written one may be dropped.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let sweep = self.swept.filter(|_| !self.quiet.is_empty() || !self.budgets.is_empty());
+        let sweep = self.swept.filter(|_| !self.written.is_empty() || !self.budgets.is_empty());
         let due = self.due.first().map(|(at, _)| *at);
         due.into_iter().chain(sweep.map(|at| at + SWEEP_INTERVAL)).min()
     }
@@ -165,12 +165,13 @@ impl RecorderState {
     }
 
     /// Drops every series. Returns the unwritten occurrences.
-    pub fn give_up(&mut self) -> Vec<Lost> {
-        let lost = std::mem::take(&mut self.series).values().filter_map(Series::lost).collect();
-        self.quiet.clear();
+    pub fn drop_all(&mut self) -> Vec<UnwrittenOccurrences> {
+        let unwritten =
+            std::mem::take(&mut self.series).values().filter_map(Series::unwritten_occurrences).collect();
+        self.written.clear();
         self.due.clear();
         self.queued = 0;
-        lost
+        unwritten
     }
 
     /// Updates `due` for a series that was due at `was_due` before.
@@ -185,11 +186,11 @@ impl RecorderState {
     }
 
     /// Reduces a series without unwritten occurrences to its counts.
-    fn settle(&mut self, name: &str) {
+    fn keep_counts_if_written(&mut self, name: &str) {
         if self.series.get(name).is_some_and(|series| !series.is_unwritten())
             && let Some(series) = self.remove(name)
         {
-            self.quiet.insert(self.hasher.hash_one(name), series.counts());
+            self.written.insert(self.hasher.hash_one(name), series.counts());
         }
     }
 
@@ -200,13 +201,13 @@ impl RecorderState {
         removed
     }
 
-    /// Drops series and budgets that have been quiet for long.
+    /// Drops series and budgets that have been unused for long.
     pub fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| at + SWEEP_INTERVAL > now) {
             return;
         }
         self.swept = Some(now);
-        self.quiet.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
+        self.written.retain(|_, counts| counts.recorded_at + SERIES_TTL > now);
         // A full budget is equivalent to no entry.
         self.budgets.retain(|_, budget| budget.refilled(now) < f64::from(FULL_BUDGET));
         table::shrink(&mut self.budgets);

@@ -105,18 +105,18 @@ fn what_is_not_written_is_not_forgotten() {
     let (failed, _) = add(&mut state, "failed", now);
     write(&mut state, &failed, EventWriteResult::Failed(None), now);
     assert_eq!(
-        (state.series.len(), state.quiet.len()),
+        (state.series.len(), state.written.len()),
         (1, 1),
         "of what is written only the counts are kept"
     );
     state.sweep(now + SERIES_TTL * 2);
-    assert_eq!((state.series.keys().collect::<Vec<_>>(), state.quiet.len()), (vec![&failed], 0));
+    assert_eq!((state.series.keys().collect::<Vec<_>>(), state.written.len()), (vec![&failed], 0));
     let failed = ObjectKey { namespace: "ns".into(), name: failed };
     assert_eq!(state.unwritten(), std::slice::from_ref(&failed));
     assert!(state.take_due(now).is_empty(), "not before its time");
     assert_eq!(state.next_due().map(|at| state.take_due(at)), Some(vec![failed.clone()]));
     assert_ne!(state.next_due(), Some(now), "once");
-    assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
+    assert_eq!(state.drop_all(), [("Normal", "Ready", 1)]);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_is_given_up_leaves_no_memory() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
     assert_eq!(write(&mut state, &name, EventWriteResult::NamespaceGone, now), NextStep::Forget(Vec::new()));
-    assert!(state.series.is_empty() && state.quiet.is_empty());
+    assert!(state.series.is_empty() && state.written.is_empty());
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn after_a_change_of_the_leader_the_server_is_right() {
     let (mut state, now) = (RecorderState::default(), Instant::now());
     let (name, _) = add(&mut state, "u", now);
     let running = state.begin(&name).unwrap();
-    assert_eq!(state.give_up(), [("Normal", "Ready", 1)]);
+    assert_eq!(state.drop_all(), [("Normal", "Ready", 1)]);
     assert_eq!(state.end(&name, &running, EventWriteResult::Written, now), NextStep::Done(Vec::new()));
     add(&mut state, "u", now);
     let at = Some(Timestamp::MIN);
@@ -188,7 +188,7 @@ fn what_waits_is_bounded_and_still_counted() {
     assert_eq!(add(&mut state, "late", now).1, PublishAction::Write, "there is room again");
     assert_eq!(state.begin(&late).map(|write| write.count), Some(2), "none is forgotten");
     assert_eq!(state.unwritten().len(), MAX_QUEUED + 2);
-    state.give_up();
+    state.drop_all();
     assert_eq!(state.queued, 0);
 }
 
@@ -203,5 +203,5 @@ fn what_is_quiet_is_forgotten_without_another_event() {
         at = due;
         state.sweep(at);
     }
-    assert!(state.quiet.is_empty() && state.budgets.is_empty());
+    assert!(state.written.is_empty() && state.budgets.is_empty());
 }

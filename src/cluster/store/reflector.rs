@@ -58,7 +58,7 @@ where
         last_seen: None,
         interrupted: false,
         backoff: WatchBackoff::default(),
-        served_soon: None,
+        expected_until: None,
         state: state_sender,
         lists: list_sender,
         relist: relist.clone(),
@@ -85,7 +85,8 @@ struct Reflector<K, C, T> {
     /// The last watch ended abnormally: a different API server may answer next.
     interrupted: bool,
     backoff: WatchBackoff,
-    served_soon: Option<Instant>,
+    /// The CRD changed: until then, the API server is expected to serve the kind soon.
+    expected_until: Option<Instant>,
     state: channel::Sender<WatchState>,
     lists: channel::Sender<Option<Instant>>,
     relist: Arc<Notify>,
@@ -277,12 +278,12 @@ where
         let shared = self.context.shared.clone();
         match failure {
             WatchFailure::Absent => {
-                let soon = self.served_soon.is_some_and(|until| Instant::now() < until);
+                let soon = self.expected_until.is_some_and(|until| Instant::now() < until);
                 // The CRD's deletion is signalled before the watch ends: until the state is `Absent`, retries are quick.
                 let is_absent = *self.state.borrow() == WatchState::Absent;
                 let pause = if is_absent && shared.crds_watched() && !soon { ABSENT_PAUSE } else { pause };
                 if SharedWatchState::wait_for(pause, signals.crd_change).await {
-                    self.served_soon = Some(Instant::now() + SERVED_WITHIN);
+                    self.expected_until = Some(Instant::now() + SERVED_WITHIN);
                     self.backoff.reset();
                 }
             }

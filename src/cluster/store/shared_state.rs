@@ -101,7 +101,7 @@ pub struct SharedWatchState {
     /// By kind: its `CustomResourceDefinition` was added, changed or deleted.
     crd_changes: Mutex<BTreeMap<&'static str, Broadcast>>,
     crds_watched: AtomicBool,
-    awaited: AtomicBool,
+    has_waiters: AtomicBool,
     failing: Mutex<BTreeSet<WatchTarget>>,
     scopes: Mutex<BTreeMap<String, ScopeState>>,
     probe: tokio::sync::Mutex<()>,
@@ -110,7 +110,7 @@ pub struct SharedWatchState {
 impl SharedWatchState {
     /// Records an answer: watches that wait for one may retry. Cheap when none waits.
     pub fn answered(&self) {
-        if self.awaited.load(Ordering::Relaxed) && self.awaited.swap(false, Ordering::Relaxed) {
+        if self.has_waiters.load(Ordering::Relaxed) && self.has_waiters.swap(false, Ordering::Relaxed) {
             self.reachable.send();
         }
     }
@@ -118,7 +118,7 @@ impl SharedWatchState {
     /// Waits after a failure to reach the API server: at most `pause`, until another call is answered, or
     /// until it is this watch's turn to probe.
     pub async fn wait_until_reachable(&self, pause: Duration, signal: watch::Receiver<u64>) {
-        self.awaited.store(true, Ordering::Relaxed);
+        self.has_waiters.store(true, Ordering::Relaxed);
         tokio::select! {
             _ = Self::wait_for(pause, signal) => {}
             () = async {
@@ -131,7 +131,7 @@ impl SharedWatchState {
     /// Waits after an error response: at most `pause`, or until another call succeeds, but not less than the API
     /// server asked for.
     pub async fn wait_after_error(&self, pause: Duration, asked: Duration, signal: watch::Receiver<u64>) {
-        self.awaited.store(true, Ordering::Relaxed);
+        self.has_waiters.store(true, Ordering::Relaxed);
         let least = jittered(pause.min(MIN_PAUSE_AFTER_ERROR).max(asked));
         tokio::time::sleep(least).await;
         Self::wait_for(pause.saturating_sub(least), signal).await;
@@ -250,7 +250,7 @@ impl SharedWatchState {
     /// The namespaces where this kind's watch has been refused for long: the objects in the store may no
     /// longer exist.
     #[must_use]
-    pub fn lost_namespaces(&self, kind: &'static str) -> Vec<String> {
+    pub fn refused_namespaces(&self, kind: &'static str) -> Vec<String> {
         self.refused_for(kind, LOST_AFTER)
     }
 

@@ -40,7 +40,7 @@ fn a_namespace_is_lost_when_its_refusal_has_lasted() {
         state.record_refused(&watch(resource, scope), "no");
     }
     let lost = |age| state.refused_for("ElpioService", age);
-    assert_eq!(state.lost_namespaces("ElpioService"), [""; 0]);
+    assert_eq!(state.refused_namespaces("ElpioService"), [""; 0]);
     assert_eq!(lost(Duration::ZERO), ["team-a"], "one watch of all namespaces says nothing of any");
     let lasts = Duration::from_millis(5);
     while lost(lasts).is_empty() {

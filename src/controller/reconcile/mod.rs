@@ -171,7 +171,7 @@ impl<K: Kind> Reconciler<K> {
         let previous = object.status.as_ref();
         let desired = step(ReconcileStep::Render).in_scope(|| K::render(ctx, previous, &valid));
         let is_owner_known = || is_owner_known::<K>(&self.store, object);
-        let result = match self.refused_host(object) {
+        let result = match self.conflicting_host(object) {
             None => self.applier.apply(&ctx.owner, &is_owner_known, &desired.children, ctx.live).await,
             Some((host, owner)) => hosts::refused(&desired.children, &host, &owner, ctx.owner.namespace),
         };
@@ -180,11 +180,11 @@ impl<K: Kind> Reconciler<K> {
     }
 
     /// Claims the host of a valid object. Returns the host with its owner if another object owns it.
-    fn refused_host(&self, object: &Object<K>) -> Option<(String, HostClaim)> {
+    fn conflicting_host(&self, object: &Object<K>) -> Option<(String, HostClaim)> {
         let (host, claim) = HostClaim::of_object::<K>(object, || true)?;
         let serves = |claim: &HostClaim| hosts::serves_host(&self.children.controlled_by(claim.uid()), &host);
-        let lost = self.children.watches().lost_namespaces(K::KIND.as_str());
-        let owner = self.hosts.acquire(&host, &claim, serves, &lost).err()?;
+        let refused = self.children.watches().refused_namespaces(K::KIND.as_str());
+        let owner = self.hosts.acquire(&host, &claim, serves, &refused).err()?;
         Some((host, owner))
     }
 

@@ -15,7 +15,7 @@ use crate::{
 pub(super) const BACKLOG: usize = 16;
 
 /// Of every 16 slots of a lane, how many the other reconciles may still use for applying and for statuses.
-const FEW_OF_16: usize = 1;
+const LIMIT_OF_16: usize = 1;
 
 /// How long the limit lasts afterwards, since one edit often follows another. A saturated API server delivers the
 /// next edit late, and stays saturated while the other reconciles continue.
@@ -59,7 +59,7 @@ pub enum Eligibility {
 #[derive(Debug)]
 pub struct PrecedenceGate {
     running: Mutex<Running>,
-    few: usize,
+    limit: usize,
     changed: Notify,
 }
 
@@ -119,18 +119,18 @@ impl Running {
     }
 
     /// Whether another reconcile that is not preferred may write in a lane.
-    fn may_write(&self, lane: Lane, few: usize) -> bool {
+    fn may_write(&self, lane: Lane, limit: usize) -> bool {
         let [_, edits, normal, background] = &self.by_precedence;
         let applying: usize = [edits, normal, background].map(|class| class.applying[lane]).iter().sum();
-        !self.is_limited() || applying + self.statuses[lane] < few
+        !self.is_limited() || applying + self.statuses[lane] < limit
     }
 
     /// Which reconciles may begin to apply in a lane beside those that go first.
-    fn eligibility(&self, lane: Lane, few: usize) -> Eligibility {
+    fn eligibility(&self, lane: Lane, limit: usize) -> Eligibility {
         let [_, edits, _, background] = &self.by_precedence;
-        if !self.may_write(lane, few) {
+        if !self.may_write(lane, limit) {
             Eligibility::Preferred
-        } else if edits.goes_first() && background.applying[lane] >= few {
+        } else if edits.goes_first() && background.applying[lane] >= limit {
             Eligibility::Foreground
         } else {
             Eligibility::All
@@ -142,8 +142,8 @@ impl PrecedenceGate {
     /// A gate for lanes of `slots` slots each.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        let few = (slots * FEW_OF_16 / 16).max(1);
-        Self { running: Mutex::default(), few, changed: Notify::new() }
+        let limit = (slots * LIMIT_OF_16 / 16).max(1);
+        Self { running: Mutex::default(), limit, changed: Notify::new() }
     }
 
     /// While a preferred reconcile goes first, pauses every other one for half as long as it used the API server.
@@ -156,7 +156,7 @@ impl PrecedenceGate {
     /// Which reconciles may begin to apply in a lane now.
     #[must_use]
     pub fn eligibility(&self, lane: Lane) -> Eligibility {
-        self.running.lock().eligibility(lane, self.few)
+        self.running.lock().eligibility(lane, self.limit)
     }
 
     /// Completes when the eligibility may have changed.
@@ -182,7 +182,7 @@ impl PrecedenceGate {
     #[must_use]
     pub fn try_begin_status(self: &Arc<Self>, lane: Lane) -> Option<StatusGuard> {
         let mut running = self.running.lock();
-        running.may_write(lane, self.few).then(|| {
+        running.may_write(lane, self.limit).then(|| {
             running.statuses[lane] += 1;
             StatusGuard { gate: self.clone(), lane }
         })

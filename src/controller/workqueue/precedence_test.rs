@@ -13,7 +13,7 @@ async fn few_apply_beside_one_that_is_preferred() {
     assert_eq!(gate.eligibility(0), Eligibility::All, "nobody is preferred");
     let preferred = gate.enter(1, Precedence::Preferred);
     assert_eq!(gate.eligibility(0), Eligibility::Preferred);
-    assert_eq!(gate.eligibility(1), Eligibility::All, "each lane has its own few");
+    assert_eq!(gate.eligibility(1), Eligibility::All, "each lane has its own limit");
     drop(backlog);
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
     let _one = gate.enter(0, Precedence::Background);
@@ -53,7 +53,7 @@ async fn few_write_their_status_beside_one_that_is_preferred() {
     drop(status);
     assert!(gate.try_begin_status(0).is_none(), "one applies");
     let other_lane = gate.try_begin_status(1);
-    assert!(other_lane.is_some(), "each lane has its own few");
+    assert!(other_lane.is_some(), "each lane has its own limit");
     edit.begin_status();
     assert_eq!(gate.eligibility(0), Eligibility::All, "they do not starve");
     let first = gate.try_begin_status(0);

@@ -250,16 +250,16 @@ fn served(
     previous: Option<&ElpioFunctionStatus>,
     live: &LiveChildren,
 ) -> Option<ServedBuild> {
-    let remembered = previous.and_then(|status| status.served.as_ref());
+    let last_served = previous.and_then(|status| status.served.as_ref());
     let succeeded = builds
         .iter()
         .flatten()
         .filter_map(|build| find_run(&build.name, live))
         .find(|run| run_state(run) == RunState::Succeeded)
-        .filter(|run| remembered.is_none_or(|served| served.build != run.name_any()));
+        .filter(|run| last_served.is_none_or(|served| served.build != run.name_any()));
     succeeded
         .map(|run| built_by(valid, run))
-        .or_else(|| remembered.cloned())
+        .or_else(|| last_served.cloned())
         .or_else(|| published_of(&valid.name, live).and_then(|service| served_by(service)))
 }
 
@@ -286,8 +286,8 @@ fn next_start(last: &BuildStatus, now: Timestamp) -> Option<Timestamp> {
 
 /// The number of builds in quick succession, if one starts at `now`.
 fn next_burst(last: &BuildStatus, now: Timestamp) -> i32 {
-    let quiet = last.started_at.as_ref().is_none_or(|at| now.duration_since(at.0) >= pause(last) * 2);
-    if quiet { 1 } else { last.burst.unwrap_or(1).saturating_add(1) }
+    let has_paused = last.started_at.as_ref().is_none_or(|at| now.duration_since(at.0) >= pause(last) * 2);
+    if has_paused { 1 } else { last.burst.unwrap_or(1).saturating_add(1) }
 }
 
 #[cfg(test)]

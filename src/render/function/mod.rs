@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{ElpioFunctionStatus, annotation, label},
     foreign::{
-        self, ChildKind,
+        self, ChildKind, fields,
         tekton::{CANCELLED, STOPPING},
     },
     render::{
@@ -49,7 +49,7 @@ pub enum RunState {
 /// The state of a run, by its condition `Succeeded`.
 #[must_use]
 pub fn run_state(run: &DynamicObject) -> RunState {
-    match foreign::condition(run, "Succeeded").and_then(|condition| condition["status"].as_str()) {
+    match foreign::condition(run, "Succeeded").map(|condition| fields::text(condition, "/status")) {
         Some("True") => RunState::Succeeded,
         Some("False") => RunState::Failed,
         _ => RunState::Running,
@@ -59,8 +59,7 @@ pub fn run_state(run: &DynamicObject) -> RunState {
 /// The digest in a run's results.
 #[must_use]
 pub fn digest(run: &DynamicObject) -> Option<&str> {
-    let results = run.data.pointer("/status/results")?.as_array()?;
-    results.iter().find(|result| result["name"] == IMAGE_DIGEST)?["value"].as_str()
+    fields::named_value(&run.data, "/status/results", IMAGE_DIGEST)
 }
 
 /// The runs among the children, newest first.
@@ -151,7 +150,7 @@ fn existing_runs(
 /// Whether the run was cancelled or is being deleted. A pending run (`PipelineRunPending`), which a queue
 /// holds back, is about to start.
 fn is_stopping(run: &DynamicObject) -> bool {
-    let status = run.data.pointer("/spec/status").and_then(Value::as_str).unwrap_or_default();
+    let status = fields::text(&run.data, "/spec/status");
     run.metadata.deletion_timestamp.is_some() || STOPPING.contains(&status)
 }
 

@@ -2,11 +2,10 @@
 
 use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
     api::{ServedBuild, annotation, service::Image},
-    foreign::ChildKind,
+    foreign::{ChildKind, fields},
     render::{
         Child, ChildId, Owner, ValidFunction,
         child::ChildBuilder,
@@ -28,9 +27,8 @@ pub fn served_build(valid: &ValidFunction, run: &str, digest: Option<&str>) -> S
 #[must_use]
 pub fn built_by(valid: &ValidFunction, run: &DynamicObject) -> ServedBuild {
     let served = served_build(valid, &run.name_any(), digest(run));
-    let params = run.data.pointer("/spec/params").and_then(Value::as_array);
-    let param = params.and_then(|params| params.iter().find(|param| param["name"] == APP_IMAGE));
-    let Some((repository, tag)) = param.and_then(|param| param["value"].as_str()).map(formats::split_tag)
+    let Some((repository, tag)) =
+        fields::named_value(&run.data, "/spec/params", APP_IMAGE).map(formats::split_tag)
     else {
         return served;
     };

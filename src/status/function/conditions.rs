@@ -7,7 +7,7 @@ use crate::{
         BuildStatus,
         condition::{kind, reason},
     },
-    foreign::ChildKind,
+    foreign::{ChildKind, fields},
     render::{
         applied::LiveChildren,
         function::{
@@ -18,7 +18,6 @@ use crate::{
     status::{
         build,
         conditions::{ConditionStatus, NewCondition},
-        function::string_at,
         readiness::{Readiness, child_readiness},
     },
 };
@@ -94,7 +93,7 @@ impl FunctionParts<'_> {
     /// build creates no new generation, so the service's status names the build.
     fn not_rolled_out(&self, service: &DynamicObject) -> Option<&str> {
         let served = self.plan.served.as_ref().filter(|served| served.digest.is_none())?;
-        let now = string_at(service, "/status/build")?;
+        let now = fields::some_text(&service.data, "/status/build")?;
         (now != served.build).then_some(served.build.as_str())
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         event::{NewEvent, Related, action, event_type},
         url::public_url,
     },
-    foreign::ChildKind,
+    foreign::{ChildKind, fields},
     render::{
         ChildId, ValidFunction, WriteMode,
         applied::{Applied, ChildOutcome, LiveChildren},
@@ -21,7 +21,6 @@ use crate::{
     status::{
         Observation, StatusInput, build,
         conditions::{find_condition, is_failing},
-        function::string_at,
         transitions::{Transitions, new_event, not_ready_event},
     },
 };
@@ -176,7 +175,7 @@ impl FunctionEvents<'_> {
 
     fn ready_note(&self, live: &LiveChildren, name: &str) -> String {
         let engine = function::published_of(name, live)
-            .and_then(|service| string_at(service, "/status/engine"))
+            .and_then(|service| fields::some_text(&service.data, "/status/engine"))
             .map(|engine| format!(" on engine {engine}"))
             .unwrap_or_default();
         let location = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();

@@ -3,8 +3,7 @@
 mod conditions;
 mod events;
 
-use kube::{ResourceExt, core::DynamicObject};
-use serde_json::Value;
+use kube::ResourceExt;
 
 use crate::{
     api::{
@@ -12,6 +11,7 @@ use crate::{
         condition::{kind, reason},
         function::Phase,
     },
+    foreign::fields,
     render::{
         Owner, ValidFunction,
         applied::LiveChildren,
@@ -48,7 +48,7 @@ pub fn compute(
             let build =
                 desired.build.clone().unwrap_or_else(|| build_plan::decide(valid, previous, live, input.now));
             set_observed_fields(&mut status, valid, &build, live);
-            status.last_build = remembered(&build, live, grandchildren);
+            status.last_build = last_build(&build, live, grandchildren);
             status.served.clone_from(&build.served);
             let reconciled = common_conditions::reconciled(
                 applied,
@@ -83,12 +83,8 @@ pub fn compute(
     StatusUpdate { status, events, recheck_at: None }
 }
 
-fn string_at<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
-    object.data.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
 /// The facts about the last build that later reconciles need.
-fn remembered(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildren) -> Option<BuildStatus> {
+fn last_build(plan: &BuildPlan, live: &LiveChildren, grandchildren: &LiveChildren) -> Option<BuildStatus> {
     let run = find_run(&plan.build.name, live);
     let begun = match plan.state {
         BuildState::Due => run.is_some(),
@@ -125,8 +121,11 @@ fn set_observed_fields(
     let service = function::published_of(&valid.name, live);
     status.build = Some(plan.build.name.clone());
     status.service_name = service.map(|service| service.name_any());
-    status.engine = service.and_then(|service| string_at(service, "/status/engine")).and_then(Engine::parse);
-    status.url = service.and_then(|service| string_at(service, "/status/url")).map(str::to_owned);
+    status.engine = service
+        .and_then(|service| fields::some_text(&service.data, "/status/engine"))
+        .and_then(Engine::parse);
+    status.url =
+        service.and_then(|service| fields::some_text(&service.data, "/status/url")).map(str::to_owned);
     let image = service.and_then(|service| service.data.pointer("/spec/image"));
     let part = |name: &str, sign: &str| {
         image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default()

@@ -6,7 +6,7 @@ use crate::{
         condition::{kind, reason},
         network::Metric,
     },
-    foreign::ChildKind,
+    foreign::{ChildKind, fields},
     render::{
         ChildId, Defaults, Owner, ValidService,
         applied::{Applied, ChildFailure, LiveChildren},
@@ -80,5 +80,5 @@ pub(super) fn ready_message(owner: &Owner<'_>, valid: &ValidService, status: &El
 }
 
 fn string_at(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
-    live.get(id)?.data.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    fields::some_text(&live.get(id)?.data, pointer).map(str::to_owned)
 }

@@ -56,7 +56,7 @@ fn resources(meter: &Meter, probes: &Arc<Probes>) {
     let ready = Arc::clone(probes);
     observe_whole(meter, &table::SERVICES_READY, move |to| {
         if let Some(counts) = ready.counts() {
-            to.set(counts.services_ready, &[]);
+            to.set(counts.services_ready(), &[]);
         }
     });
     let states = Arc::clone(probes);

@@ -2,6 +2,7 @@
 //! instruments, and ignores a probe that panics.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -25,38 +26,38 @@ pub struct QueueStats {
     pub longest: Duration,
 }
 
-/// The state of Elpio's objects at collection, from the store.
-#[derive(Clone, Debug, Default)]
-pub struct ResourceCounts {
-    /// `ElpioService` objects that are ready.
-    pub services_ready: u64,
-    /// The number of objects by kind, readiness and reason; missing states have none.
-    pub by_state: Vec<(Kind, ReadyValue, StateReason, u64)>,
-    /// By kind: the age of the oldest generation that is not yet observed.
-    pub unsettled_age: Vec<(Kind, Duration)>,
+/// The objects of one kind at collection, from the store.
+#[derive(Clone, Debug)]
+pub struct KindCounts {
+    /// The kind.
+    pub kind: Kind,
+    /// The number of objects by readiness and reason; missing states have none.
+    pub by_state: BTreeMap<(ReadyValue, StateReason), u64>,
+    /// The age of the oldest generation that is not yet observed.
+    pub unsettled_age: Duration,
 }
 
+/// The state of Elpio's objects at collection.
+#[derive(Clone, Debug, Default)]
+pub struct ResourceCounts(pub Vec<KindCounts>);
+
 impl ResourceCounts {
-    /// The counts, with the values derived from them.
-    #[must_use]
-    pub fn new(
-        by_state: Vec<(Kind, ReadyValue, StateReason, u64)>,
-        unsettled_age: Vec<(Kind, Duration)>,
-    ) -> Self {
-        let is_ready =
-            |kind: Kind, ready: ReadyValue| (kind, ready) == (Kind::ElpioService, ReadyValue::True);
-        let ready = by_state.iter().filter(|(kind, ready, ..)| is_ready(*kind, *ready));
-        let services_ready = ready.map(|(.., count)| count).sum();
-        Self { services_ready, by_state, unsettled_age }
+    fn of_kind(&self, kind: Kind) -> Option<&KindCounts> {
+        self.0.iter().find(|counts| counts.kind == kind)
+    }
+
+    /// How many `ElpioService` objects are ready.
+    pub(in crate::telemetry) fn services_ready(&self) -> u64 {
+        let states = self.of_kind(Kind::ElpioService).into_iter().flat_map(|counts| &counts.by_state);
+        states.filter(|((ready, _), _)| *ready == ReadyValue::True).map(|(_, count)| count).sum()
     }
 
     pub(in crate::telemetry) fn in_state(&self, kind: Kind, ready: ReadyValue, reason: StateReason) -> u64 {
-        let of_state = self.by_state.iter().filter(|(k, r, why, _)| (*k, *r, *why) == (kind, ready, reason));
-        of_state.map(|(.., count)| count).sum()
+        self.of_kind(kind).and_then(|counts| counts.by_state.get(&(ready, reason))).copied().unwrap_or(0)
     }
 
     pub(in crate::telemetry) fn unsettled_age(&self, kind: Kind) -> Duration {
-        self.unsettled_age.iter().find(|(k, _)| *k == kind).map_or(Duration::ZERO, |(_, age)| *age)
+        self.of_kind(kind).map_or(Duration::ZERO, |counts| counts.unsettled_age)
     }
 }
 
