@@ -163,13 +163,14 @@ impl Run<'_> {
         let (running, ready) = Running::start(who, self.cluster, binary, workers).await;
         times.push(ready);
         times.sort();
-        eprintln!("  ready after {times:?}");
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        let all: Vec<_> = times.iter().map(|time| format!("{:.0}", milliseconds(*time))).collect();
+        eprintln!("  ready after {} ms", all.join(", "));
         self.number("restart: ready, median", milliseconds(times[RESTARTS / 2]), "ms");
         self.number("restart: ready, slowest", milliseconds(times[RESTARTS - 1]), "ms");
         self.settle(QUIET * 2).await;
         let written = self.audit().writes().filter(|entry| entry.resource != "leases");
-        eprintln!("  written after the restart: {:?}", written.count());
+        eprintln!("  written after the restart: {}", written.len());
         self.number("restart: writes", to_f64(written.len() as u64), "");
         if let Some((rest, peak)) = running.memory() {
             self.number("restart: memory at rest", mebibytes(rest), "MiB");
@@ -238,8 +239,11 @@ impl Run<'_> {
         let took = |(name, end): (&String, &Instant)| Some(end.saturating_duration_since(*start.get(name)?));
         let mut all: Vec<Duration> = end.iter().filter_map(took).collect();
         all.sort_unstable();
-        let rank = |percent: usize| all.get((all.len() * percent).div_ceil(100).max(1) - 1);
-        eprintln!("  {what}: p50 {:?}, p99 {:?}", rank(50), rank(99));
+        let rank = |percent: usize| match all.get((all.len() * percent).div_ceil(100).max(1) - 1) {
+            Some(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
+            None => "none".to_owned(),
+        };
+        eprintln!("  {what}: p50 {}, p99 {}", rank(50), rank(99));
         self.measured.times.push((what, all));
     }
 
