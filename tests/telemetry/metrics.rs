@@ -38,14 +38,12 @@ pub async fn used() -> TelemetryHarness {
     }
     metrics.leader(|| true);
     metrics.refused_watches(|| vec![("team-a".into(), 2)]);
-    metrics.resources(|| {
+    let (ready, waiting) = (StateReason::Reconciled, StateReason::EngineNotReady);
+    let states = [((ReadyValue::True, ready), 4), ((ReadyValue::False, waiting), 1)];
+    metrics.resources(move || {
         Some(ResourceCounts(vec![KindCounts {
             kind: Kind::ElpioService,
-            by_state: [
-                ((ReadyValue::True, StateReason::Reconciled), 4),
-                ((ReadyValue::False, StateReason::EngineNotReady), 1),
-            ]
-            .into(),
+            by_state: states.into(),
             unsettled_age: Duration::from_secs(9),
         }]))
     });

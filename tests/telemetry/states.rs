@@ -43,8 +43,8 @@ async fn every_state_is_shown_also_one_that_no_object_has() {
     assert_eq!(
         set,
         [
-            "elpio_resources{kind=\"ElpioService\",ready=\"true\",reason=\"Reconciled\"} 3",
-            "elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"Forbidden\"} 1"
+            "elpio_resources{kind=\"ElpioService\",ready=\"false\",reason=\"Forbidden\"} 1",
+            "elpio_resources{kind=\"ElpioService\",ready=\"true\",reason=\"Reconciled\"} 3"
         ],
         "zero: {zero:?}"
     );
