@@ -30,7 +30,7 @@
 //! |---|---|
 //! | how a back-off is computed, and who uses it | `backoff.rs`; by error class: `controller/workqueue/retry.rs` |
 //! | which objects a child's change enqueues | `controller/mapper.rs` |
-//! | where concurrency is limited | `controller/workqueue/slots.rs` and `shared_slots.rs`; who goes first: `controller/workqueue/precedence.rs`; how many are in flight, and the lanes: `controller/workers.rs` |
+//! | where concurrency is limited | `controller/workqueue/slots.rs`, `shared_slots.rs` and `split.rs`; who goes first: `controller/workqueue/precedence.rs`; how many are in flight, and the lanes: `controller/workers.rs` |
 //! | what happens when a status cannot be written | `controller/reconcile/status_write.rs` |
 //! | where the gauges of objects by state come from | `controller/state_counts.rs` |
 //! | where sampling is decided | `telemetry/trace/sampler.rs` |

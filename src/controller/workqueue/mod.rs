@@ -9,6 +9,7 @@ mod ready;
 pub mod retry;
 mod shared_slots;
 pub mod slots;
+mod split;
 mod state;
 
 use std::{sync::OnceLock, time::Duration};

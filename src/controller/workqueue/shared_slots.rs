@@ -4,7 +4,7 @@
 //! Reconciles that apply and those that write a status share the slots. If both wait, most slots are for
 //! statuses, so that a status follows its children at once. Some slots then stay free: requests in flight at
 //! a saturated API server delay its watches, through which every client sees the writes. In a burst of
-//! creates, children go first: more slots are used, and few of them for statuses. Namespaces take turns.
+//! creates, half of the children go first, then their statuses (`split.rs`). Namespaces take turns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,27 +16,9 @@ use crate::{
     controller::workqueue::{
         lane::Lane,
         precedence::{Precedence, PrecedenceGate, PrecedenceGuard, StatusGuard},
+        split::{IN_STEP, Load, Split},
     },
 };
-
-/// In a burst, at least this many reconciles per slot wait to apply.
-pub(super) const MANY_PER_SLOT: usize = 16;
-
-/// Children go first until this many reconciles per slot are in flight; then waiting status writes follow.
-pub(super) const MAX_AHEAD_PER_SLOT: usize = 48;
-
-/// The use of the slots at an `ELPIO_CONCURRENCY` of 16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Split {
-    /// How many reconciles write at once.
-    pub(super) open: usize,
-    /// How many of these write a status while children wait too.
-    pub(super) for_statuses: usize,
-}
-
-/// Measured with an API server on two cores, as is [`CHILDREN_FIRST`]: docs/benchmark.md.
-pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 9 };
-pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 4 };
 
 /// Slow child writes that may continue without a slot, per slot. By default the API server has 245 of its 600 seats
 /// for the requests of all service accounts (priority level `workload-low`).
@@ -58,7 +40,7 @@ pub(super) struct SharedSlots {
 
 #[derive(Debug)]
 struct SlotsState {
-    /// Scaled to `count`.
+    /// For 16 slots.
     split: Split,
     /// No item is about to apply, so statuses may use all slots.
     is_idle: bool,
@@ -93,44 +75,6 @@ pub(super) struct StatusSlot {
     counted: Option<StatusGuard>,
 }
 
-/// The load of a lane when a reconcile begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// The precedence of the reconcile.
-    pub precedence: Precedence,
-    /// No status of the object has been written yet.
-    pub is_create: bool,
-    /// How many reconciles wait to apply.
-    pub waiting: usize,
-    /// How many are in flight.
-    pub in_flight: usize,
-}
-
-impl Load {
-    /// The split to use from now on; `None`: unchanged. In a burst of edits, children do not go first: until
-    /// the new status is written, the API server holds an outdated one.
-    pub(super) fn split(self, count: usize) -> Option<Split> {
-        let is_far_ahead = self.in_flight >= count * MAX_AHEAD_PER_SLOT;
-        let is_wave = self.is_create && self.waiting >= count * MANY_PER_SLOT;
-        match self.precedence {
-            _ if is_far_ahead => Some(IN_STEP),
-            Precedence::Normal => None,
-            _ if is_wave => Some(CHILDREN_FIRST),
-            _ => Some(IN_STEP),
-        }
-    }
-}
-
-impl Split {
-    /// The split, scaled to `count` slots.
-    pub(super) fn of(self, count: usize) -> Self {
-        let scale = |of_16: usize| (count * of_16).div_ceil(16);
-        let open = scale(self.open);
-        // With several slots, children always keep one.
-        Self { open, for_statuses: scale(self.for_statuses).min(open.saturating_sub(1)).max(1) }
-    }
-}
-
 impl StatusCounts {
     fn in_slots(&self) -> usize {
         self.writing - self.slow
@@ -138,15 +82,15 @@ impl StatusCounts {
 }
 
 impl SlotsState {
-    fn is_free(&self) -> bool {
-        self.applying + self.statuses.in_slots() < self.split.open
+    fn is_free(&self, split: Split) -> bool {
+        self.applying + self.statuses.in_slots() < split.open
     }
 }
 
 impl SharedSlots {
     pub(super) fn new(count: usize, lane: Lane, gate: Arc<PrecedenceGate>) -> Self {
         let state = SlotsState {
-            split: IN_STEP.of(count),
+            split: IN_STEP,
             is_idle: true,
             applying: 0,
             statuses: StatusCounts::default(),
@@ -167,12 +111,13 @@ impl SharedSlots {
         self.gate.pause(precedence, used).await;
     }
 
-    /// Chooses between children first and children in step with statuses.
+    /// Adapts the split to the load.
     pub(super) fn balance(self: &Arc<Self>, load: Load) {
-        if let Some(split) = load.split(self.count) {
-            self.state.lock().split = split.of(self.count);
-            self.grant();
+        {
+            let mut state = self.state.lock();
+            state.split = load.split(state.split, self.count);
         }
+        self.grant();
     }
 
     /// No reconcile will apply for a while: statuses may use all slots.
@@ -224,9 +169,10 @@ impl SharedSlots {
 
     fn next_for_status(self: &Arc<Self>) -> Option<(oneshot::Sender<StatusSlot>, StatusSlot)> {
         let mut state = self.state.lock();
-        let has_turn = state.statuses.in_slots() < state.split.for_statuses || state.is_idle;
+        let split = state.split.of(self.count);
+        let has_turn = state.statuses.in_slots() < split.for_statuses || state.is_idle;
         let is_bounded = state.statuses.writing < self.count;
-        if !has_turn || !is_bounded || !state.is_free() || state.waiting_for_status.is_empty() {
+        if !has_turn || !is_bounded || !state.is_free(split) || state.waiting_for_status.is_empty() {
             return None;
         }
         let counted = self.gate.try_begin_status(self.lane)?;
@@ -243,7 +189,7 @@ impl SharedSlots {
 
     fn next_to_apply(self: &Arc<Self>) -> Option<(oneshot::Sender<ApplySlot>, ApplySlot)> {
         let mut state = self.state.lock();
-        if !state.is_free() {
+        if !state.is_free(state.split.of(self.count)) {
             return None;
         }
         let waiting = state.waiting_to_apply.take()?;
@@ -293,7 +239,3 @@ impl Drop for StatusSlot {
         self.slots.grant();
     }
 }
-
-#[cfg(test)]
-#[path = "shared_slots_test.rs"]
-pub(super) mod tests;

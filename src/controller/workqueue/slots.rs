@@ -16,7 +16,7 @@ use crate::controller::workqueue::{
     shared_slots::{ApplySlot, SharedSlots, StatusSlot},
 };
 
-pub use crate::controller::workqueue::shared_slots::Load;
+pub use crate::controller::workqueue::split::Load;
 
 /// A write of children or of a status that takes longer continues without its slot, which goes to another
 /// reconcile. A slow status write also loses its precedence.

@@ -6,7 +6,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::controller::workqueue::{
     precedence::{Eligibility, LINGER},
-    shared_slots::{CHILDREN_FIRST, IN_STEP, SLOW_WRITES_PER_SLOT, Split, tests::MANY_CREATES},
+    shared_slots::SLOW_WRITES_PER_SLOT,
+    split::{CHILDREN_FIRST, IN_STEP, Split, tests::MANY_CREATES},
 };
 
 async fn in_time<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -74,16 +75,6 @@ async fn what_waits_for_an_item_keeps_no_slot_from_statuses() {
     assert!(next(&slots).await.is_none(), "it is used");
     drop(written.1);
     assert!(next(&slots).await.is_some());
-}
-
-#[test]
-fn a_split_scales_and_keeps_a_slot_for_each() {
-    for (count, in_step, children_first) in
-        [(1, (1, 1), (2, 1)), (2, (2, 1), (3, 1)), (4, (3, 2), (5, 1)), (16, (12, 9), (20, 4))]
-    {
-        let split = |split: Split| (split.of(count).open, split.of(count).for_statuses);
-        assert_eq!((split(IN_STEP), split(CHILDREN_FIRST)), (in_step, children_first), "{count}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
