@@ -11,7 +11,7 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 
 /// The string at a pointer, unless it is absent or empty.
 #[must_use]
-pub fn some_text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+pub fn non_empty_text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     Some(text(object, pointer)).filter(|text| !text.is_empty())
 }
 
@@ -51,7 +51,7 @@ mod tests {
             "results": [{"name": "image", "value": "b"}, {"name": "count", "value": 1}],
         });
         assert_eq!(["/text", "/empty", "/number", "/absent"].map(|at| text(&object, at)), ["a", "", "", ""]);
-        let texts = ["/text", "/empty", "/number"].map(|at| some_text(&object, at));
+        let texts = ["/text", "/empty", "/number"].map(|at| non_empty_text(&object, at));
         assert_eq!(texts, [Some("a"), None, None]);
         assert_eq!(["/number", "/text"].map(|at| integer(&object, at)), [Some(3), None]);
         assert_eq!(["/at", "/text"].map(|at| time(&object, at).is_some()), [true, false]);

@@ -42,9 +42,8 @@ pub struct StatusLine {
 /// The row for an object.
 #[must_use]
 pub fn status_line(object: &Value, now: Timestamp) -> StatusLine {
-    let ready = newest_condition(object, "Ready").cloned().unwrap_or_default();
-    let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
-    let took = time(&rollout, "/startedAt").zip(time(&rollout, "/endedAt"));
+    let ready = newest_condition(object, "Ready").unwrap_or(&Value::Null);
+    let took = time(object, "/status/rollout/startedAt").zip(time(object, "/status/rollout/endedAt"));
     let url = [text(object, "/status/url"), text(object, "/status/address")];
     let is_ready = ready["status"] == "True";
     let url = url.into_iter().find(|url| !url.is_empty() && is_ready);
@@ -54,11 +53,11 @@ pub fn status_line(object: &Value, now: Timestamp) -> StatusLine {
         kind: owned(object, "/kind"),
         name: owned(object, "/metadata/name"),
         engine: owned(object, "/status/engine"),
-        ready: owned(&ready, "/status"),
-        reason: owned(&ready, "/reason"),
+        ready: owned(ready, "/status"),
+        reason: owned(ready, "/reason"),
         seconds: took.map(|(from, to)| seconds_between(from, to)),
         age: time(object, "/metadata/creationTimestamp").map(|at| seconds_between(at, now)),
-        note: url.map_or_else(|| owned(&ready, "/message"), str::to_owned),
+        note: url.map_or_else(|| owned(ready, "/message"), str::to_owned),
         conditions: list(object, "/status/conditions")
             .map(|found| ["/type", "/status", "/reason", "/message"].map(|pointer| owned(found, pointer)))
             .collect(),

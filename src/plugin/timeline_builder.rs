@@ -9,7 +9,7 @@ use crate::{
     api::{FIELD_MANAGER, annotation, url::public_url},
     foreign::{
         self, ChildKind,
-        fields::{integer, list, some_text, text, time},
+        fields::{integer, list, non_empty_text, text, time},
     },
     plugin::{
         critical_path::{PathStep, critical_path},
@@ -26,9 +26,9 @@ use crate::{
 #[must_use]
 pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     let object = &inputs.object;
-    let rollout = object.pointer("/status/rollout").cloned().unwrap_or_default();
-    let (started, ended) = (time(&rollout, "/startedAt"), time(&rollout, "/endedAt"));
-    let trace_id = some_text(&rollout, "/traceId").map(str::to_owned);
+    let rollout = object.pointer("/status/rollout").unwrap_or(&Value::Null);
+    let (started, ended) = (time(rollout, "/startedAt"), time(rollout, "/endedAt"));
+    let trace_id = non_empty_text(rollout, "/traceId").map(str::to_owned);
     let events = events(&inputs.events, started, ended, trace_id.as_deref());
     let until = ended.unwrap_or(now);
     let children: Vec<TimelineChild> =
@@ -38,14 +38,14 @@ pub fn timeline(inputs: &TimelineInputs, now: Timestamp) -> Timeline {
     let spans = inputs.spans.as_ref().zip(started);
     let path = spans.map(|(spans, from)| path(inputs, &waited, spans, (from, until))).unwrap_or_default();
     let longest = longest_step(&path).or_else(|| longest(&parts));
-    let ready = foreign::newest_condition(object, "Ready").cloned().unwrap_or_default();
-    let word = |pointer: &str| text(&ready, pointer).to_owned();
+    let ready = foreign::newest_condition(object, "Ready").unwrap_or(&Value::Null);
+    let word = |pointer: &str| text(ready, pointer).to_owned();
     Timeline {
         kind: text(object, "/kind").to_owned(),
         namespace: text(object, "/metadata/namespace").to_owned(),
         name: text(object, "/metadata/name").to_owned(),
-        generation: integer(&rollout, "/generation"),
-        outcome: some_text(&rollout, "/outcome").unwrap_or("Running").to_owned(),
+        generation: integer(rollout, "/generation"),
+        outcome: non_empty_text(rollout, "/outcome").unwrap_or("Running").to_owned(),
         started_at: started,
         ended_at: ended,
         seconds: started.map(|from| seconds_between(from, until)),

@@ -133,8 +133,8 @@ fn task_failure(task: &DynamicObject) -> String {
 /// message, unless that is Tekton's JSON list.
 fn cause(task: &DynamicObject, step: &Value) -> Option<String> {
     let result = fields::named_value(&task.data, "/status/results", CAUSE);
-    let message =
-        fields::some_text(step, "/terminated/message").filter(|text| !text.trim_start().starts_with('['));
+    let message = fields::non_empty_text(step, "/terminated/message")
+        .filter(|text| !text.trim_start().starts_with('['));
     let text = result.or(message).map(str::trim).filter(|text| !text.is_empty())?;
     Some(redact(text).into_owned())
 }

@@ -9,7 +9,7 @@ use crate::{
     api::{condition::reason, redaction::redact},
     foreign::{
         ChildKind, condition,
-        fields::{integer, some_text, text, time},
+        fields::{integer, non_empty_text, text, time},
     },
 };
 
@@ -153,7 +153,7 @@ fn certificate(child: &DynamicObject) -> Readiness {
         return waiting("Issuing", message_of(issuing));
     }
     let issuance = condition_with(child, "Issuing", "False").filter(|c| text(c, "/reason") == "Failed");
-    let last_failure = some_text(&child.data, "/status/lastFailureTime");
+    let last_failure = non_empty_text(&child.data, "/status/lastFailureTime");
     match (issuance, last_failure) {
         (Some(issuance), _) => failed(issuance),
         (None, Some(at)) => {

@@ -32,6 +32,9 @@ pub const SERIES_UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 /// How many alternative names are tried if foreign Events have taken ours.
 const MAX_NAME_ATTEMPTS: u32 = 4;
 
+/// Unwritten occurrences: type, reason and number.
+pub type UnwrittenOccurrences = (&'static str, &'static str, u32);
+
 /// One Event in the API server, and the occurrences that it counts.
 #[derive(Clone, Debug)]
 pub struct Series {
@@ -218,9 +221,9 @@ impl Series {
         self.counts
     }
 
-    /// The unwritten occurrences: type, reason and number.
+    /// The unwritten occurrences, if any.
     #[must_use]
-    pub fn unwritten_occurrences(&self) -> Option<(&'static str, &'static str, u32)> {
+    pub fn unwritten_occurrences(&self) -> Option<UnwrittenOccurrences> {
         (self.open > 0).then_some((self.type_, self.reason, self.open))
     }
 

@@ -15,7 +15,7 @@ use crate::{
         events::{
             counts::SeriesCounts,
             object::{Regarding, event_name},
-            series::Series,
+            series::{Series, UnwrittenOccurrences},
             write::{EventWrite, EventWriteResult, NextStep, PublishAction},
         },
         table,
@@ -42,9 +42,6 @@ const MAX_QUEUED: usize = 16_384;
 
 /// Extra places in the queue that only Warnings may use.
 const QUEUE_KEPT_FOR_WARNINGS: usize = 1024;
-
-/// Unwritten occurrences: type, reason and number.
-pub type UnwrittenOccurrences = (&'static str, &'static str, u32);
 
 /// Every series and every object's budget.
 #[derive(Debug, Default)]
@@ -150,7 +147,7 @@ impl RecorderState {
         due.filter_map(|(_, name)| Some(self.series.get(&name)?.key(name))).collect()
     }
 
-    /// When the next series is due, or a written one may be dropped.
+    /// When the next series is due, or the counts of a written one may be dropped.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         let sweep = self.swept.filter(|_| !self.written.is_empty() || !self.budgets.is_empty());
@@ -201,7 +198,7 @@ impl RecorderState {
         removed
     }
 
-    /// Drops series and budgets that have been unused for long.
+    /// Drops the counts of written series, and budgets, after a long time without an Event.
     pub fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| at + SWEEP_INTERVAL > now) {
             return;

@@ -6,7 +6,7 @@ use crate::controller::workqueue::precedence::Precedence;
 pub(super) const MANY_PER_SLOT: usize = 16;
 
 /// In a burst of creates, statuses catch up once at least this many reconciles per slot are in flight, and no fewer
-/// than wait to apply: then half of the children exist.
+/// than wait to apply: then at least half of the children exist.
 pub(super) const FAR_AHEAD_PER_SLOT: usize = 48;
 
 /// Statuses catch up at this many, however many wait to apply.
@@ -47,15 +47,15 @@ impl Load {
     /// the API server holds an outdated one.
     pub(super) fn split(self, current: Split, count: usize) -> Split {
         let is_far_ahead = self.in_flight >= count * FAR_AHEAD_PER_SLOT;
-        let is_half = is_far_ahead && self.in_flight >= self.waiting.min(count * MAX_AHEAD_PER_SLOT);
+        let is_half_applied = is_far_ahead && self.in_flight >= self.waiting.min(count * MAX_AHEAD_PER_SLOT);
         let is_wave = self.is_create && self.waiting >= count * MANY_PER_SLOT;
         let catches_up = current == STATUSES_FIRST && self.in_flight > count * CAUGHT_UP_PER_SLOT;
         match self.precedence {
-            Precedence::Normal if catches_up => current,
-            _ if self.is_create && catches_up => current,
+            // An edit ends it.
+            _ if catches_up && (self.is_create || self.precedence == Precedence::Normal) => current,
             Precedence::Normal if is_far_ahead => IN_STEP,
             Precedence::Normal => current,
-            _ if is_wave && is_half => STATUSES_FIRST,
+            _ if is_wave && is_half_applied => STATUSES_FIRST,
             _ if is_wave => CHILDREN_FIRST,
             _ => IN_STEP,
         }

@@ -93,7 +93,7 @@ impl FunctionParts<'_> {
     /// build creates no new generation, so the service's status names the build.
     fn not_rolled_out(&self, service: &DynamicObject) -> Option<&str> {
         let served = self.plan.served.as_ref().filter(|served| served.digest.is_none())?;
-        let now = fields::some_text(&service.data, "/status/build")?;
+        let now = fields::non_empty_text(&service.data, "/status/build")?;
         (now != served.build).then_some(served.build.as_str())
     }
 }

@@ -175,7 +175,7 @@ impl FunctionEvents<'_> {
 
     fn ready_note(&self, live: &LiveChildren, name: &str) -> String {
         let engine = function::published_of(name, live)
-            .and_then(|service| fields::some_text(&service.data, "/status/engine"))
+            .and_then(|service| fields::non_empty_text(&service.data, "/status/engine"))
             .map(|engine| format!(" on engine {engine}"))
             .unwrap_or_default();
         let location = self.status.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();

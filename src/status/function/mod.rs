@@ -122,10 +122,10 @@ fn set_observed_fields(
     status.build = Some(plan.build.name.clone());
     status.service_name = service.map(|service| service.name_any());
     status.engine = service
-        .and_then(|service| fields::some_text(&service.data, "/status/engine"))
+        .and_then(|service| fields::non_empty_text(&service.data, "/status/engine"))
         .and_then(Engine::parse);
     status.url =
-        service.and_then(|service| fields::some_text(&service.data, "/status/url")).map(str::to_owned);
+        service.and_then(|service| fields::non_empty_text(&service.data, "/status/url")).map(str::to_owned);
     let image = service.and_then(|service| service.data.pointer("/spec/image"));
     let part = |name: &str, sign: &str| {
         image.and_then(|image| image[name].as_str()).map(|text| format!("{sign}{text}")).unwrap_or_default()

@@ -80,5 +80,5 @@ pub(super) fn ready_message(owner: &Owner<'_>, valid: &ValidService, status: &El
 }
 
 fn string_at(live: &LiveChildren, id: &ChildId, pointer: &str) -> Option<String> {
-    fields::some_text(&live.get(id)?.data, pointer).map(str::to_owned)
+    fields::non_empty_text(&live.get(id)?.data, pointer).map(str::to_owned)
 }

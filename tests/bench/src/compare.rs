@@ -15,6 +15,7 @@ use crate::{
     crds,
     load::{self, Load},
     observations::{Observation, Observations, Times},
+    results::nearest_rank,
 };
 
 /// Services that are created one after the other.
@@ -239,11 +240,8 @@ impl Run<'_> {
         let took = |(name, end): (&String, &Instant)| Some(end.saturating_duration_since(*start.get(name)?));
         let mut all: Vec<Duration> = end.iter().filter_map(took).collect();
         all.sort_unstable();
-        let rank = |percent: usize| match all.get((all.len() * percent).div_ceil(100).max(1) - 1) {
-            Some(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
-            None => "none".to_owned(),
-        };
-        eprintln!("  {what}: p50 {}, p99 {}", rank(50), rank(99));
+        let [p50, p99] = [50, 99].map(|percent| nearest_rank(&all, percent).as_secs_f64() * 1e3);
+        eprintln!("  {what}: p50 {p50:.1} ms, p99 {p99:.1} ms");
         self.measured.times.push((what, all));
     }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     USER, crds,
     load::{self, api, create},
+    results::nearest_rank,
 };
 
 /// Of each kind.
@@ -60,8 +61,9 @@ pub async fn measure(binary: &Path) -> bool {
     let restarted = create_and_wait(&client, &other, "after").await;
     let again = (operator.is_running(), stats::peak_rss(operator.pid()));
 
-    let ratio =
-        |times: &[Duration]| percentile(times, 99).as_secs_f64() / percentile(&undisturbed, 99).as_secs_f64();
+    let ratio = |times: &[Duration]| {
+        nearest_rank(times, 99).as_secs_f64() / nearest_rank(&undisturbed, 99).as_secs_f64()
+    };
     let mut table = Table::new();
     table.load_style(NOTHING).set_header([
         "",
@@ -77,8 +79,8 @@ pub async fn measure(binary: &Path) -> bool {
     ] {
         table.add_row([
             what.to_owned(),
-            format!("{} ms", percentile(times, 50).as_millis()),
-            format!("{} ms", percentile(times, 99).as_millis()),
+            format!("{} ms", nearest_rank(times, 50).as_millis()),
+            format!("{} ms", nearest_rank(times, 99).as_millis()),
             format!("{:.2}", ratio(times)),
             rss.map_or_else(String::new, |bytes| format!("{} MiB", bytes >> 20)),
         ]);
@@ -138,8 +140,4 @@ fn foreign(name: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": {"elpio.io/service": name}},
         "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}},
             "spec": {"containers": [{"name": "c", "image": "registry.local/x", "env": env()}]}}}})
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100).saturating_sub(1)]
 }
