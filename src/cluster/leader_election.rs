@@ -95,6 +95,7 @@ impl LeaderElector {
                 .await
                 .unwrap_or_else(|_| Err(self.timeout_error()));
             let claim = claim(begun, since_boot());
+            let mut due = begun + RETRY_PERIOD;
             match claimed.map(|held| claim.filter(|_| held)) {
                 Ok(Some((leads_until, writes_until))) => {
                     leadership.renew(leads_until, writes_until);
@@ -103,16 +104,13 @@ impl LeaderElector {
                 }
                 Ok(None) => self.set_leading(&leadership, false),
                 Err(error) => {
-                    let lost = leadership.holds_lease() && leadership.is_expired();
-                    if lost || !leadership.holds_lease() {
+                    due = due.max(since_boot() + error.retry_after.unwrap_or_default());
+                    if !leadership.holds_lease() || leadership.is_expired() {
                         tracing::warn!(%error, lease = self.name, namespace = self.namespace, "failed to acquire the Lease, retrying");
-                    }
-                    if lost {
-                        self.set_leading(&leadership, false);
                     }
                 }
             }
-            self.pause(&leadership, begun, &mut stop).await;
+            self.pause(&leadership, due, &mut stop).await;
         }
         self.set_leading(&leadership, false);
         if let Err(error) = self.release(leadership.exported_until()).await {
@@ -120,13 +118,15 @@ impl LeaderElector {
         }
     }
 
-    /// Waits until the next attempt is due or the claim expires.
-    async fn pause(&self, leadership: &Leadership, begun: Duration, stop: &mut watch::Receiver<bool>) {
-        let due = (begun + RETRY_PERIOD).saturating_sub(since_boot());
-        let pause = leadership.remaining().map_or(due, |left| due.min(left));
-        let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
-        if leadership.holds_lease() && leadership.is_expired() {
-            self.set_leading(leadership, false);
+    /// Waits until the next attempt is due, and stops leading when the claim expires.
+    async fn pause(&self, leadership: &Leadership, due: Duration, stop: &mut watch::Receiver<bool>) {
+        let expiry = leadership.remaining().map_or(Duration::MAX, |left| since_boot() + left);
+        for until in [due.min(expiry), due] {
+            let pause = until.saturating_sub(since_boot());
+            let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+            if leadership.holds_lease() && leadership.is_expired() {
+                self.set_leading(leadership, false);
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! An API server behind a broken network: Event calls that fail, throttling, credentials that are revoked.
+//! An API server behind a broken network: Event calls that fail, throttling, credentials that are revoked, watches that end.
 
 use std::{
     sync::{
@@ -8,14 +8,16 @@ use std::{
     time::Duration,
 };
 
+use axum::{body::Body, response::Response};
 use elpio_cluster::{Cluster, eventually, rbac::wait_for_permission};
+use http::request::Parts;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use crate::{
     event_cases::no_event_is_lost,
-    fault_proxy::{FaultProxy, status, too_many_requests, writes_event},
+    fault_proxy::{Fault, FaultProxy, status, too_many_requests, writes_event},
     live_env::{LiveEnv, TIMEOUT, image, reasons, summary},
 };
 
@@ -172,4 +174,54 @@ async fn a_revoked_token_is_read_again_at_once() {
     let log = env.operator.log();
     // One for each of the two incidents.
     assert!(log.matches("rejects the credentials").count() <= 2, "{log}");
+}
+
+fn watches_definitions(parts: &Parts) -> bool {
+    parts.uri.query().is_some_and(|query| query.contains("watch=true"))
+        && parts.uri.path().ends_with("/customresourcedefinitions")
+}
+
+/// What is there already comes first in each watch: it brings something, and has failed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_definitions_that_ends_at_once_is_opened_again_after_a_pause() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let opened = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&opened);
+    proxy.set(move |parts| {
+        watches_definitions(parts).then(|| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let event = json!({"type": "ADDED", "object": {"apiVersion": "meta.k8s.io/v1",
+                "kind": "PartialObjectMetadata", "metadata": {"name": "x.example.org", "resourceVersion": "7"}}});
+            Fault::Answer(Response::new(Body::from(format!("{event}\n"))))
+        })
+    });
+    let env = LiveEnv::on(cluster, "definitions-end", proxy.kubeconfig(), &[]).await;
+    eventually("it is opened again", TIMEOUT, async || match opened.load(Ordering::Relaxed) {
+        0 | 1 => Err(env.operator.log_tail()),
+        _ => Ok(()),
+    })
+    .await;
+    let before = opened.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let more = opened.load(Ordering::Relaxed) - before;
+    assert!(more <= 8, "{more} in four seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_definitions_that_is_refused_once_is_opened_again_soon() {
+    let cluster = Cluster::shared().await;
+    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
+    let opened = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&opened);
+    proxy.set(move |parts| {
+        let is_first = watches_definitions(parts) && count.fetch_add(1, Ordering::Relaxed) == 0;
+        is_first.then(|| status(403, "Forbidden", "the authorizer has not synced"))
+    });
+    let env = LiveEnv::on(cluster, "definitions-refused", proxy.kubeconfig(), &[]).await;
+    eventually("it is opened again", TIMEOUT, async || match opened.load(Ordering::Relaxed) {
+        0 | 1 => Err(env.operator.log_tail()),
+        _ => Ok(()),
+    })
+    .await;
 }

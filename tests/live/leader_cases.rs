@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    fault_proxy::{Fault, FaultProxy},
+    fault_proxy::{Fault, FaultProxy, too_many_requests},
     live_env::{LiveEnv, TIMEOUT, binary, leads, wait_until_leading},
     store_cases::{NO_NAMESPACE, keda, make_admin, may_list, start},
 };
@@ -25,6 +25,13 @@ use crate::{
 /// The environment of an operator that serves a namespace, with its Lease in `home`.
 fn election<'a>(namespace: &'a str, home: &'a str) -> [(&'static str, &'a str); 3] {
     [("ELPIO_NAMESPACES", namespace), ("POD_NAMESPACE", home), ("ELPIO_LEADER_ELECT", "on")]
+}
+
+async fn start_behind(proxy: &FaultProxy, environment: &[(&str, &str)]) -> Operator {
+    let metrics = [("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "localhost")];
+    let mut operator = Operator::spawn(binary(), proxy.kubeconfig(), &[&metrics, environment].concat());
+    operator.wait_ready().await;
+    operator
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,9 +120,7 @@ async fn a_renewal_that_was_answered_late_permits_no_write_beside_the_next_leade
     let namespace = env.namespace.clone();
     let environment = election(&namespace, &namespace);
     let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
-    let all = [&[("ELPIO_METRICS", "on"), ("ELPIO_METRICS_ADDR", "localhost")], &environment[..]].concat();
-    let mut slow = Operator::spawn(binary(), proxy.kubeconfig(), &all);
-    slow.wait_ready().await;
+    let slow = start_behind(&proxy, &environment).await;
     wait_until_leading(&slow, TIMEOUT).await;
     env.apply("web", &keda("v1")).await;
     env.ready("web").await;
@@ -153,6 +158,27 @@ async fn a_renewal_that_was_answered_late_permits_no_write_beside_the_next_leade
     })
     .await;
     assert_eq!(*late.lock(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_candidate_retries_when_the_api_server_asks_for_it() {
+    let env = LiveEnv::with("leader-throttled", &[NO_NAMESPACE]).await;
+    let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&attempts);
+    proxy.set(move |parts| {
+        if !parts.uri.path().contains("/leases/") {
+            return None;
+        }
+        let mut seen = seen.lock();
+        seen.push(Instant::now());
+        (seen.len() == 1).then(|| too_many_requests(5))
+    });
+    let operator = start_behind(&proxy, &election(&env.namespace, &env.namespace)).await;
+    wait_until_leading(&operator, TIMEOUT).await;
+    let attempts = attempts.lock();
+    let pause = attempts[1].duration_since(attempts[0]);
+    assert!(pause >= Duration::from_secs(5), "{pause:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,8 @@
 //! Clusters that lack something, lose it, or hold something that cannot be read: what that means for the
 //! objects, and how they go on by themselves.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use axum::{body::Body, response::Response};
 use elpio_cluster::{Cluster, ClusterOptions, Crds, Operator, eventually, open_schema};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -19,10 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{
-    fault_proxy::{Fault, FaultProxy},
-    live_env::{LiveEnv, TIMEOUT, binary, find, image, with},
-};
+use crate::live_env::{LiveEnv, TIMEOUT, binary, find, image, with};
 
 /// A cluster of the test's own, kept for the life of the process.
 async fn own(options: ClusterOptions) -> &'static Cluster {
@@ -239,34 +229,6 @@ async fn without_its_own_definitions_it_waits_and_reports_it() {
         if operator.is_ready().await { Ok(()) } else { Err(operator.log_tail()) }
     })
     .await;
-}
-
-/// What is there already comes first in each watch: it brings something, and has failed all the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_watch_of_definitions_that_ends_at_once_is_opened_again_after_a_pause() {
-    let cluster = Cluster::shared().await;
-    let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let opened = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&opened);
-    proxy.set(move |parts| {
-        let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-        (is_watch && parts.uri.path().ends_with("/customresourcedefinitions")).then(|| {
-            count.fetch_add(1, Ordering::Relaxed);
-            let event = json!({"type": "ADDED", "object": {"apiVersion": "meta.k8s.io/v1",
-                "kind": "PartialObjectMetadata", "metadata": {"name": "x.example.org", "resourceVersion": "7"}}});
-            Fault::Answer(Response::new(Body::from(format!("{event}\n"))))
-        })
-    });
-    let env = LiveEnv::on(cluster, "definitions-end", proxy.kubeconfig(), &[]).await;
-    eventually("it is opened again", TIMEOUT, async || match opened.load(Ordering::Relaxed) {
-        0 | 1 => Err(env.operator.log_tail()),
-        _ => Ok(()),
-    })
-    .await;
-    let before = opened.load(Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let more = opened.load(Ordering::Relaxed) - before;
-    assert!(more <= 8, "{more} in four seconds");
 }
 
 #[tokio::test(flavor = "multi_thread")]

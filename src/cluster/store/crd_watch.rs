@@ -43,10 +43,11 @@ pub async fn run(client: Client, names: CrdNames, context: WatchContext) {
             continue;
         };
         guard.record_restart();
-        let pause = backoff.record(&failure, Instant::now());
+        let now = Instant::now();
+        let pause = backoff.record(&failure, now);
         let reachable = context.shared.reachable.subscribe();
         match failure {
-            WatchFailure::Forbidden(_) => {
+            WatchFailure::Forbidden(_) if backoff.refusal_lasts(true, now) => {
                 context.shared.set_crds_watched(false);
                 sleep(jittered(FORBIDDEN_PAUSE)).await;
             }

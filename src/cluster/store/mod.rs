@@ -5,6 +5,7 @@
 //! up with it. resourceVersions are compared as integers, which Kubernetes guarantees to clients (KEP-5504).
 
 pub mod backoff;
+pub mod broadcast;
 mod change;
 pub mod children;
 pub mod compact;

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::backoff::jittered;
+use crate::{backoff::jittered, cluster::store::broadcast::Broadcast};
 
 /// While the API server does not answer, one watch retries on behalf of all at this interval.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,29 +21,6 @@ const MIN_PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a kind's watch must be refused before its objects there count as lost: a short gap, as while a
 /// role is replaced, must not make them lose their hosts.
 const LOST_AFTER: Duration = Duration::from_mins(1);
-
-/// A signal that watches wait for.
-#[derive(Debug)]
-pub struct Broadcast(watch::Sender<u64>);
-
-impl Default for Broadcast {
-    fn default() -> Self {
-        Self(watch::channel(0).0)
-    }
-}
-
-impl Broadcast {
-    /// Wakes everyone who waits, and everyone who subscribed before this and waits later.
-    pub fn send(&self) {
-        self.0.send_modify(|count| *count += 1);
-    }
-
-    /// Observes every signal from now on.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
-    }
-}
 
 /// The role of the watched objects: an `ElpioService` may also be a function's child, with a separate watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,8 +148,11 @@ impl SharedWatchState {
         self.crds_watched.load(Ordering::Relaxed)
     }
 
+    /// If CRDs are no longer watched, the watches of absent APIs start to poll.
     pub(super) fn set_crds_watched(&self, watched: bool) {
-        self.crds_watched.store(watched, Ordering::Relaxed);
+        if self.crds_watched.swap(watched, Ordering::Relaxed) && !watched {
+            self.crd_changes.lock().values().for_each(Broadcast::send);
+        }
     }
 
     /// Records a watch that fails repeatedly. Logs the first one only.

@@ -145,3 +145,13 @@ async fn a_signal_during_the_attempt_is_not_lost() {
     signal.send();
     assert!(SharedWatchState::wait_for(Duration::from_secs(30), seen).await);
 }
+
+#[test]
+fn watches_of_absent_apis_start_to_poll_once_crds_are_not_watched() {
+    let state = SharedWatchState::default();
+    let signal = state.crd_change("DomainMapping");
+    for (watched, polls) in [(false, false), (true, false), (false, true)] {
+        state.set_crds_watched(watched);
+        assert_eq!(signal.has_changed().ok(), Some(polls), "{watched}");
+    }
+}
