@@ -26,7 +26,7 @@ pub(super) struct Split {
 
 /// Measured with an API server on two cores, as are the next two: docs/benchmark.md.
 pub(super) const IN_STEP: Split = Split { open: 12, for_statuses: 9 };
-pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 3 };
+pub(super) const CHILDREN_FIRST: Split = Split { open: 20, for_statuses: 2 };
 pub(super) const STATUSES_FIRST: Split = Split { open: 20, for_statuses: 16 };
 
 /// The load of a lane when a reconcile begins.

@@ -63,7 +63,7 @@ fn a_split_scales_and_keeps_a_slot_for_each() {
         (1, [(1, 1), (2, 1), (2, 1)]),
         (2, [(2, 1), (3, 1), (3, 2)]),
         (4, [(3, 2), (5, 1), (5, 4)]),
-        (16, [(12, 9), (20, 3), (20, 16)]),
+        (16, [(12, 9), (20, 2), (20, 16)]),
     ] {
         let scaled = [IN_STEP, CHILDREN_FIRST, STATUSES_FIRST].map(|split| split.of(count));
         assert_eq!(scaled.map(|split| (split.open, split.for_statuses)), expected, "{count}");
