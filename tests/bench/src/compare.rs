@@ -37,6 +37,26 @@ pub struct Measured {
     pub requests: BTreeMap<(&'static str, String), f64>,
 }
 
+impl Measured {
+    /// The durations of several rounds together, and the means of their numbers.
+    pub fn pool(rounds: Vec<Self>) -> Self {
+        let count = to_f64(rounds.len() as u64);
+        let mut rounds = rounds.into_iter();
+        let mut all = rounds.next().unwrap_or_default();
+        for round in rounds {
+            all.times.iter_mut().zip(round.times).for_each(|(all, more)| all.1.extend(more.1));
+            all.numbers.iter_mut().zip(round.numbers).for_each(|(sum, more)| sum.1 += more.1);
+            for (what, more) in round.requests {
+                *all.requests.entry(what).or_default() += more;
+            }
+        }
+        all.times.iter_mut().for_each(|(_, times)| times.sort_unstable());
+        all.numbers.iter_mut().for_each(|(_, sum, _)| *sum /= count);
+        all.requests.values_mut().for_each(|sum| *sum /= count);
+        all
+    }
+}
+
 /// Measures one contender with so many services.
 pub async fn measure(who: Contender, services: usize, workers: usize, binary: &Path) -> Measured {
     let cluster =
@@ -257,4 +277,22 @@ pub fn mebibytes(bytes: u64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub fn to_f64(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_pooled() {
+        let round = |seconds: [u64; 2], number, requests| Measured {
+            times: vec![("create", seconds.map(Duration::from_secs).to_vec())],
+            numbers: vec![("memory", number, "MiB")],
+            requests: [(("create", "patch services".to_owned()), requests)].into(),
+        };
+        let pooled = Measured::pool(vec![round([1, 4], 10.0, 1.0), round([2, 3], 30.0, 2.0)]);
+        assert_eq!(pooled.times, [("create", [1, 2, 3, 4].map(Duration::from_secs).to_vec())]);
+        assert_eq!(pooled.numbers, [("memory", 20.0, "MiB")]);
+        assert_eq!(pooled.requests.into_values().collect::<Vec<_>>(), [1.5]);
+    }
 }

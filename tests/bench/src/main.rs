@@ -33,6 +33,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use compare::Measured;
 use contender::Contender;
 use elpio_cluster::{
     Cluster, ClusterOptions, Crds, FakeEngineOptions, FakeEngines, Operator, OtlpReceiver, cargo,
@@ -64,7 +65,7 @@ fn command() -> Command {
         Arg::new(name).long(name).default_value(default).value_parser(value_parser!(u32)).help(help)
     };
     let optional = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32)).help(help)
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32).range(1..)).help(help)
     };
     let file = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
@@ -98,10 +99,9 @@ fn command() -> Command {
         ))
         .arg(file("json", "With --compare: write what was measured to this file"))
         .arg(file("picture", "With --compare: draw the distributions (SVG) to this file"))
-        .arg(number(
+        .arg(optional(
             "rounds",
-            "6",
-            "With --faults: how often each fault is injected at each of two operators",
+            "With --compare: how often all contenders take their turn (default 1); with --faults: how often each fault is injected at each of two operators (default 6)",
         ))
         .arg(flag("dev", "Measure a development build (for work on the benchmark itself)"))
 }
@@ -153,7 +153,7 @@ async fn measure_asked(arguments: &ArgMatches, settings: &Settings, binary: &Pat
         return Box::pin(instructions::measure(binary, settings.services)).await;
     }
     if is_set("faults") {
-        return Box::pin(faults::compare(number("rounds").unwrap_or_default(), binary)).await;
+        return Box::pin(faults::compare(number("rounds").unwrap_or(6), binary)).await;
     }
     if is_set("hostile") {
         return Box::pin(hostile::measure(binary)).await;
@@ -161,7 +161,7 @@ async fn measure_asked(arguments: &ArgMatches, settings: &Settings, binary: &Pat
     if is_set("compare") {
         let file = |name: &str| arguments.get_one::<PathBuf>(name).cloned();
         let output = Output { json: file("json"), picture: file("picture") };
-        Box::pin(compare(settings, binary, &output)).await;
+        Box::pin(compare(settings, number("rounds").unwrap_or(1), binary, &output)).await;
     } else {
         Box::pin(measure(settings, binary)).await.print();
     }
@@ -175,18 +175,22 @@ struct Output {
 }
 
 /// Measures everybody in turns, and writes the results.
-async fn compare(settings: &Settings, binary: &Path, output: &Output) {
+async fn compare(settings: &Settings, rounds: usize, binary: &Path, output: &Output) {
     contender::build_peer();
-    let mut comparison = Comparison {
+    let mut all = Contender::ALL.map(|who| (who, Vec::new()));
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds} …");
+        for (who, measured) in &mut all {
+            measured.push(compare::measure(*who, settings.services, settings.workers, binary).await);
+        }
+    }
+    let comparison = Comparison {
         services: settings.services,
         workers: settings.workers,
+        rounds,
         profile: (if settings.dev { "development build" } else { "release build" }).to_owned(),
-        all: Vec::new(),
+        all: all.into_iter().map(|(who, rounds)| (who, Measured::pool(rounds))).collect(),
     };
-    for who in Contender::ALL {
-        let measured = compare::measure(who, settings.services, settings.workers, binary).await;
-        comparison.all.push((who, measured));
-    }
     comparison.print();
     let write = |path: &Path, text: String| {
         std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

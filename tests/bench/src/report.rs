@@ -14,6 +14,7 @@ use crate::{
 pub struct Comparison {
     pub services: usize,
     pub workers: usize,
+    pub rounds: usize,
     pub profile: String,
     pub all: Vec<(Contender, Measured)>,
 }
@@ -83,9 +84,9 @@ impl Comparison {
 
     fn title(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (services, workers, profile) = (self.services, self.workers, &self.profile);
+        let Self { services, workers, rounds, profile, .. } = self;
         format!(
-            "{services} ElpioServices at once, engine Knative, {workers} workers, {cores} cores, {profile}"
+            "{services} ElpioServices at once, engine Knative, {workers} workers, {cores} cores, {profile}, rounds: {rounds}"
         )
     }
 
