@@ -1,4 +1,5 @@
-//! An API server behind a broken network: Event calls that fail, throttling, credentials that are revoked, watches that end.
+//! An API server behind a broken network: Event calls that fail, throttling, credentials that are revoked, watches
+//! that end or are refused.
 
 use std::{
     sync::{
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     event_cases::no_event_is_lost,
-    fault_proxy::{Fault, FaultProxy, status, too_many_requests, writes_event},
+    fault_proxy::{Fault, FaultProxy, first_pause, status, too_many_requests, writes_event},
     live_env::{LiveEnv, TIMEOUT, image, reasons, summary},
 };
 
@@ -75,19 +76,13 @@ async fn retry_after_is_obeyed_as_a_header_too() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
     let env = LiveEnv::on(cluster, "event-throttled", proxy.kubeconfig(), &[]).await;
-    let attempts = Arc::new(parking_lot::Mutex::new(Vec::new()));
-    let seen = Arc::clone(&attempts);
-    proxy.set(move |parts| {
+    let is_apply = |parts: &Parts| {
         let path = parts.uri.path();
-        let applies = parts.method == http::Method::PATCH
+        parts.method == http::Method::PATCH
             && path.contains("/serving.knative.dev/")
-            && path.ends_with("/web");
-        let mut seen = seen.lock();
-        if applies {
-            seen.push(std::time::Instant::now());
-        }
-        (applies && seen.len() == 1).then(|| too_many_requests(5))
-    });
+            && path.ends_with("/web")
+    };
+    let applies = proxy.fail_first(is_apply, || too_many_requests(5));
     env.apply("web", &image("v1")).await;
     let condition = env.condition("web", "Reconciled", "False", "ApplyFailed").await;
     assert!(
@@ -98,8 +93,7 @@ async fn retry_after_is_obeyed_as_a_header_too() {
     assert!(condition.message.contains("Too many requests"), "{}", condition.message);
     env.ready("web").await;
     assert_eq!(env.errors("throttled").await, 1.0);
-    let attempts = attempts.lock();
-    let pause = attempts[1].duration_since(attempts[0]);
+    let pause = first_pause(&applies);
     assert!(pause >= Duration::from_secs(5), "{pause:?}");
 }
 
@@ -107,24 +101,17 @@ async fn retry_after_is_obeyed_as_a_header_too() {
 async fn a_throttled_list_is_repeated_when_the_api_server_asks_for_it() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let lists = Arc::new(parking_lot::Mutex::new(Vec::new()));
-    let seen = Arc::clone(&lists);
-    proxy.set(move |parts| {
+    let is_list = |parts: &Parts| {
         let path = parts.uri.path();
-        let is_list = path.starts_with("/apis/serving.knative.dev/")
+        path.starts_with("/apis/serving.knative.dev/")
             && path.ends_with("/services")
-            && parts.uri.query().is_some_and(|query| query.contains("limit="));
-        let mut seen = seen.lock();
-        if is_list {
-            seen.push(std::time::Instant::now());
-        }
-        (is_list && seen.len() == 1).then(|| too_many_requests(4))
-    });
+            && parts.uri.query().is_some_and(|query| query.contains("limit="))
+    };
+    let lists = proxy.fail_first(is_list, || too_many_requests(4));
     let env = LiveEnv::on(cluster, "list-throttled", proxy.kubeconfig(), &[]).await;
     env.apply("web", &image("v1")).await;
     env.ready("web").await;
-    let lists = lists.lock();
-    let pause = lists[1].duration_since(lists[0]);
+    let pause = first_pause(&lists);
     assert!(pause >= Duration::from_secs(4), "{pause:?}");
 }
 
@@ -181,6 +168,14 @@ fn watches_definitions(parts: &Parts) -> bool {
         && parts.uri.path().ends_with("/customresourcedefinitions")
 }
 
+async fn opened_again(env: &LiveEnv, count: impl Fn() -> usize) {
+    eventually("the watch is opened again", TIMEOUT, async || match count() {
+        0 | 1 => Err(env.operator.log_tail()),
+        _ => Ok(()),
+    })
+    .await;
+}
+
 /// What is there already comes first in each watch: it brings something, and has failed all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_of_definitions_that_ends_at_once_is_opened_again_after_a_pause() {
@@ -197,11 +192,7 @@ async fn a_watch_of_definitions_that_ends_at_once_is_opened_again_after_a_pause(
         })
     });
     let env = LiveEnv::on(cluster, "definitions-end", proxy.kubeconfig(), &[]).await;
-    eventually("it is opened again", TIMEOUT, async || match opened.load(Ordering::Relaxed) {
-        0 | 1 => Err(env.operator.log_tail()),
-        _ => Ok(()),
-    })
-    .await;
+    opened_again(&env, || opened.load(Ordering::Relaxed) as usize).await;
     let before = opened.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(4)).await;
     let more = opened.load(Ordering::Relaxed) - before;
@@ -212,16 +203,8 @@ async fn a_watch_of_definitions_that_ends_at_once_is_opened_again_after_a_pause(
 async fn a_watch_of_definitions_that_is_refused_once_is_opened_again_soon() {
     let cluster = Cluster::shared().await;
     let proxy = FaultProxy::start(&cluster.kubeconfig(), None).await;
-    let opened = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&opened);
-    proxy.set(move |parts| {
-        let is_first = watches_definitions(parts) && count.fetch_add(1, Ordering::Relaxed) == 0;
-        is_first.then(|| status(403, "Forbidden", "the authorizer has not synced"))
-    });
+    let refusal = || status(403, "Forbidden", "the authorizer has not synced");
+    let opened = proxy.fail_first(watches_definitions, refusal);
     let env = LiveEnv::on(cluster, "definitions-refused", proxy.kubeconfig(), &[]).await;
-    eventually("it is opened again", TIMEOUT, async || match opened.load(Ordering::Relaxed) {
-        0 | 1 => Err(env.operator.log_tail()),
-        _ => Ok(()),
-    })
-    .await;
+    opened_again(&env, || opened.lock().len()).await;
 }

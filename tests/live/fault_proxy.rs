@@ -5,6 +5,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -37,6 +38,9 @@ pub enum Fault {
     /// The API server gets it; its answer comes once there is a permit.
     HoldAnswer(Arc<Semaphore>),
 }
+
+/// When each of some requests arrived.
+pub type Arrivals = Arc<Mutex<Vec<Instant>>>;
 
 type Rule = Box<dyn FnMut(&Parts) -> Option<Fault> + Send>;
 
@@ -87,6 +91,25 @@ impl FaultProxy {
         *self.shared.rule.lock() = Box::new(rule);
     }
 
+    /// From now on the first of these requests fails and the others pass. Returns when each of them arrives.
+    pub fn fail_first(
+        &self,
+        is_one: impl Fn(&Parts) -> bool + Send + 'static,
+        fault: impl Fn() -> Fault + Send + 'static,
+    ) -> Arrivals {
+        let arrivals = Arrivals::default();
+        let recorded = Arc::clone(&arrivals);
+        self.set(move |parts| {
+            if !is_one(parts) {
+                return None;
+            }
+            let mut recorded = recorded.lock();
+            recorded.push(Instant::now());
+            (recorded.len() == 1).then(&fault)
+        });
+        arrivals
+    }
+
     /// From now on every request passes.
     pub fn clear(&self) {
         self.set(|_| None);
@@ -105,6 +128,12 @@ pub fn status(code: u16, reason: &str, message: &str) -> Fault {
 pub fn too_many_requests(seconds: u32) -> Fault {
     let answer = Response::builder().status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, seconds);
     Fault::Answer(answer.body(Body::from("Too many requests, please try again later.\n")).unwrap())
+}
+
+/// The time between the first two arrivals.
+pub fn first_pause(arrivals: &Arrivals) -> Duration {
+    let arrivals = arrivals.lock();
+    arrivals[1].duration_since(arrivals[0])
 }
 
 /// Whether a request writes an Event.

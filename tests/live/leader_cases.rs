@@ -10,6 +10,7 @@ use std::{
 
 use elpio_cluster::{Operator, Webhook, eventually, webhook::Rule};
 use elpio_operator::cluster::leader_election::lease::lease_name;
+use http::request::Parts;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use nix::sys::signal::Signal;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    fault_proxy::{Fault, FaultProxy, too_many_requests},
+    fault_proxy::{Fault, FaultProxy, first_pause, too_many_requests},
     live_env::{LiveEnv, TIMEOUT, binary, leads, wait_until_leading},
     store_cases::{NO_NAMESPACE, keda, make_admin, may_list, start},
 };
@@ -164,20 +165,11 @@ async fn a_renewal_that_was_answered_late_permits_no_write_beside_the_next_leade
 async fn a_throttled_candidate_retries_when_the_api_server_asks_for_it() {
     let env = LiveEnv::with("leader-throttled", &[NO_NAMESPACE]).await;
     let proxy = FaultProxy::start(&env.cluster.kubeconfig(), None).await;
-    let attempts = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&attempts);
-    proxy.set(move |parts| {
-        if !parts.uri.path().contains("/leases/") {
-            return None;
-        }
-        let mut seen = seen.lock();
-        seen.push(Instant::now());
-        (seen.len() == 1).then(|| too_many_requests(5))
-    });
+    let is_election = |parts: &Parts| parts.uri.path().contains("/leases/");
+    let attempts = proxy.fail_first(is_election, || too_many_requests(5));
     let operator = start_behind(&proxy, &election(&env.namespace, &env.namespace)).await;
     wait_until_leading(&operator, TIMEOUT).await;
-    let attempts = attempts.lock();
-    let pause = attempts[1].duration_since(attempts[0]);
+    let pause = first_pause(&attempts);
     assert!(pause >= Duration::from_secs(5), "{pause:?}");
 }
 
