@@ -121,6 +121,7 @@ impl LeaderElector {
     /// Waits until the next attempt is due, and stops leading when the claim expires.
     async fn pause(&self, leadership: &Leadership, due: Duration, stop: &mut watch::Receiver<bool>) {
         let expiry = leadership.remaining().map_or(Duration::MAX, |left| since_boot() + left);
+        // `Retry-After` may exceed the rest of the claim.
         for until in [due.min(expiry), due] {
             let pause = until.saturating_sub(since_boot());
             let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
